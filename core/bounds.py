@@ -1,0 +1,55 @@
+"""Every bound of the running system, once, each with its reason.
+
+Rules: what both ends of a conversation must agree on (the length of a line, of a name) is
+grammar and stands in `core/wire.py`; everything here is one program's own choice, so a test or
+an operator may run with another value. Units stand last in each name. `proto.md` lists every
+field with its default, and `tests/test_proto.py` compares the two.
+
+A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
+below the second, so that a value that trembles round one mark does not flap.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    # -- time ---------------------------------------------------------------------------------
+    timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
+    join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew
+    held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer
+    dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
+    redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
+    redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
+    mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
+    write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
+    linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting
+    idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
+    accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
+    drain_grace_s: float = 1.0  # past the timeout of the last question, for its reply to be taken
+    patience_s: float = 30.0  # a client that waits longer for a byte has lost its LS
+    # -- one turn -----------------------------------------------------------------------------
+    accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
+    read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
+    late_turns: int = 16  # turns a due deadline waits while a TS still has answers to read
+    sleep_s: float = 60.0  # the longest select: no timer is ever further away in effect
+    # -- bytes waiting for a peer -------------------------------------------------------------
+    owed_bytes_high: int = 64 * 1024  # more owed to a client that does not read: it is not read
+    owed_bytes_low: int = 16 * 1024
+    waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
+    waiting_bytes_low: int = 256 * 1024
+    # -- counts -------------------------------------------------------------------------------
+    descriptors_max: int = 1024  # FD_SETSIZE: select() can hold no descriptor from here on
+    descriptors_spare: int = 16  # standard streams, the wake-up pair, files, the resolver
+    clients_max: int = 992  # less where many TSs are configured: see `clients`
+    backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
+    pending_per_client_max: int = 65_536  # then that client is not read
+    pending_max: int = 1_048_576  # then only clients with few questions pending are read
+    pending_few: int = 1024  # what counts as few
+    errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
+    surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS
+
+    def clients(self, configured: int) -> int:
+        """How many accepted connections fit beside `configured` links and listeners."""
+        return min(self.clients_max, self.descriptors_max - self.descriptors_spare - configured)

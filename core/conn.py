@@ -1,0 +1,224 @@
+"""Connection: the bytes of one stream, between a socket and lines. Pure: it holds no socket.
+
+What it knows: which part of its life the stream is in, the unfinished line that came in, and
+the bytes that still have to go out. The one who owns the socket tells it what happened
+(`receive`, `receive_eof`, `sent`, `lost`, ...) and asks what to do (`unsent`, `is_reading`, ...).
+
+A close that we begin is staged: what is owed is sent (FLUSHING), our side is ended (LINGERING),
+and what still comes in is read and dropped until the peer ends, too. A `close()` with unread
+input would make the kernel send a reset, and the peer would lose replies that it had not read.
+
+A peer that takes nothing more may still have sent something that we have not read: DEAF.
+
+Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
+"""
+
+from enum import Enum
+
+from core.bounds import Bounds
+from core.lines import LineBuffer
+from core.machine import STAY, Machine, Table, Watch
+
+
+class Stream(Enum):
+    """The life of a connection."""
+
+    CONNECTING = "we dial, and nobody has answered yet"
+    OPEN = "bytes go both ways"
+    HALF_CLOSED = "the peer has ended its side and is still sent to"
+    DEAF = "the peer takes nothing more; what it sent before is still read"
+    FLUSHING = "we close: what is owed is sent, what comes in is dropped"
+    PARTING = "we close, the peer has ended: what is owed is sent, nothing comes in"
+    LINGERING = "our side is ended: what comes in is dropped until the peer ends"
+    CLOSED = "the stream is gone"
+
+
+class Happening(Enum):
+    """What happens to a connection."""
+
+    CONNECTED = "the dial was answered"
+    PEER_ENDED = "the peer's end of stream was read"
+    SEND_FAILED = "the peer takes nothing more"
+    CLOSE_ASKED = "our side wants a staged close"
+    FLUSHED = "nothing is left to send"
+    LOST = "the stream broke, a limit passed, or our side wants it gone at once"
+
+
+C, H = Stream, Happening
+STREAM: Table[Stream, Happening] = {
+    C.CONNECTING: {H.CONNECTED: C.OPEN, H.CLOSE_ASKED: C.CLOSED, H.LOST: C.CLOSED},
+    C.OPEN: {
+        H.PEER_ENDED: C.HALF_CLOSED,
+        H.SEND_FAILED: C.DEAF,
+        H.CLOSE_ASKED: C.FLUSHING,
+        H.LOST: C.CLOSED,
+    },
+    C.HALF_CLOSED: {
+        H.SEND_FAILED: C.CLOSED,
+        H.CLOSE_ASKED: C.PARTING,
+        H.LOST: C.CLOSED,
+    },
+    C.DEAF: {H.PEER_ENDED: C.CLOSED, H.CLOSE_ASKED: C.CLOSED, H.LOST: C.CLOSED},
+    C.FLUSHING: {
+        H.PEER_ENDED: C.PARTING,
+        H.SEND_FAILED: C.CLOSED,
+        H.FLUSHED: C.LINGERING,
+        H.LOST: C.CLOSED,
+    },
+    C.PARTING: {H.SEND_FAILED: C.CLOSED, H.FLUSHED: C.CLOSED, H.LOST: C.CLOSED},
+    C.LINGERING: {H.PEER_ENDED: C.CLOSED, H.LOST: C.CLOSED},
+    C.CLOSED: {H.LOST: STAY},
+}
+
+
+class Weight(Enum):
+    """How much waits to be sent."""
+
+    LIGHT = "less waits than the high mark"
+    HEAVY = "more waited than the high mark, and not yet less than the low one"
+
+
+class Tide(Enum):
+    """A mark was crossed."""
+
+    OVER_HIGH = "more waits than the high mark"
+    UNDER_LOW = "less waits than the low mark"
+
+
+WEIGHT: Table[Weight, Tide] = {
+    Weight.LIGHT: {Tide.OVER_HIGH: Weight.HEAVY},
+    Weight.HEAVY: {Tide.UNDER_LOW: Weight.LIGHT},
+}
+
+_READ = frozenset({C.OPEN, C.DEAF, C.FLUSHING, C.LINGERING})
+_HEARD = frozenset({C.OPEN, C.DEAF})
+_SENT_TO = frozenset({C.OPEN, C.HALF_CLOSED})
+
+
+class Connection:
+    """One stream. Accepted connections answer to their askers; dialled ones ask.
+
+    The difference is backpressure: the asker always reads, so only an *accepted* connection that
+    is owed too much is not read. One rule for both would let two ends stop reading each other.
+    """
+
+    __slots__ = ("_fresh", "_high", "_left", "_lines", "_low", "accepted", "life", "waiting", "weight")
+
+    def __init__(self, name: str, accepted: bool, bounds: Bounds, watch: Watch | None = None) -> None:
+        self.accepted = accepted
+        start = Stream.OPEN if accepted else Stream.CONNECTING
+        self.life = Machine(STREAM, start, name, watch)
+        self.weight = Machine(WEIGHT, Weight.LIGHT, name, watch)
+        if accepted:
+            self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
+        else:
+            self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
+        self._lines = LineBuffer()
+        self._left = memoryview(b"")  # what the last send left over
+        self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
+        self.waiting = 0  # bytes in both
+
+    @property
+    def name(self) -> str:
+        return self.life.name
+
+    @property
+    def is_closed(self) -> bool:
+        return self.life.state is Stream.CLOSED
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what comes in is still of interest, rather than read and dropped."""
+        return self.life.state in _HEARD
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether to read from the socket, as far as this connection is concerned."""
+        if self.life.state is Stream.OPEN:
+            return not (self.accepted and self.weight.state is Weight.HEAVY)
+        return self.life.state in _READ
+
+    @property
+    def is_mid_line(self) -> bool:
+        """Whether the peer has begun a line and owes us the rest."""
+        return self._lines.is_mid_line and self.is_heard
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The dial was answered."""
+        self.life.fire(Happening.CONNECTED)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take one read's bytes (not empty); return the lines that it completed."""
+        return self._lines.receive(data) if self.is_heard else b""
+
+    def receive_eof(self) -> bool:
+        """Take the peer's end of stream; return whether it came in the middle of a line."""
+        unfinished = self.is_heard and self._lines.receive_eof()
+        self.life.fire(Happening.PEER_ENDED)
+        self._flushed_maybe()
+        return unfinished
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> bool:
+        """Append bytes; return whether this took what waits over the high mark.
+
+        To a peer that takes nothing more they are dropped: it will not be there to miss them.
+        """
+        if self.life.state is Stream.DEAF:
+            return False
+        if self.life.state not in _SENT_TO:
+            raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
+        self._fresh.append(data)
+        self.waiting += len(data)
+        if self.waiting > self._high and self.weight.state is Weight.LIGHT:
+            self.weight.fire(Tide.OVER_HIGH)
+            return True
+        return False
+
+    def unsent(self) -> memoryview:
+        """The bytes to send next. Tell `sent` how many were taken."""
+        if not self._left:
+            self._left = memoryview(b"".join(self._fresh))
+            self._fresh.clear()
+        return self._left
+
+    def sent(self, count: int) -> bool:
+        """The socket took `count` bytes; return whether that brought us under the low mark."""
+        self._left = self._left[count:]
+        self.waiting -= count
+        relieved = self.weight.state is Weight.HEAVY and self.waiting < self._low
+        if relieved:
+            self.weight.fire(Tide.UNDER_LOW)
+        self._flushed_maybe()
+        return relieved
+
+    def send_failed(self) -> None:
+        """The socket refused for good: nothing more will be taken."""
+        self.life.fire(Happening.SEND_FAILED)
+        self._forget()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Begin a staged close."""
+        self.life.fire(Happening.CLOSE_ASKED)
+        self._flushed_maybe()
+
+    def lost(self) -> None:
+        """The stream is gone, whatever was in it."""
+        self.life.fire(Happening.LOST)
+        self._forget()
+
+    def _flushed_maybe(self) -> None:
+        if not self.waiting and self.life.state in (Stream.FLUSHING, Stream.PARTING):
+            self.life.fire(Happening.FLUSHED)
+
+    def _forget(self) -> None:
+        self._left = memoryview(b"")
+        self._fresh.clear()
+        self.waiting = 0
+        if self.weight.state is Weight.HEAVY:
+            self.weight.fire(Tide.UNDER_LOW)

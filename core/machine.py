@@ -1,0 +1,61 @@
+"""State machines as literal tables of Enums: `{state: {event: next state}}`.
+
+Rules. A table names every state, also those with no way out. The value of a state is its gloss,
+one sentence, and `proto.md` prints it. Whatever a peer can do has a cell; an absent cell is a
+mistake of ours and crashes. `STAY` says that an event may repeat and changes nothing (it is not
+drawn). A condition that matters is an event with a name; there are no guards and no actions in
+a table: the caller acts on the state that `fire` returns.
+
+Not here: the tables themselves. Each stands at the top of the file of the one who runs it.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Generic, TypeVar
+
+State = TypeVar("State", bound=Enum)
+Event = TypeVar("Event", bound=Enum)
+
+
+class Stay(Enum):
+    STAY = "the event may come here, and changes nothing"
+
+
+STAY = Stay.STAY
+
+Table = Mapping[State, Mapping[Event, State | Stay]]
+Watch = Callable[[str, Enum, Enum], None]
+
+
+class IllegalTransition(AssertionError):
+    """An event came in a state that has no cell for it: our bug, never a peer's."""
+
+
+class Machine(Generic[State, Event]):
+    """One running machine: a table, a state, and a name for the log.
+
+    `watch(name, old, new)` is called after each change of state, or never when it is None.
+    """
+
+    __slots__ = ("_table", "_watch", "name", "state")
+
+    def __init__(
+        self, table: Table[State, Event], start: State, name: str, watch: Watch | None = None
+    ) -> None:
+        self._table = table
+        self._watch = watch
+        self.name = name
+        self.state = start
+
+    def fire(self, event: Event) -> State:
+        """Take the event and return the state that follows. Raises IllegalTransition."""
+        old = self.state
+        new = self._table[old].get(event)
+        if new is None:
+            raise IllegalTransition(f"{self.name}: {event.name} in {old.name}")
+        if isinstance(new, Stay):
+            return old
+        self.state = new
+        if self._watch is not None:
+            self._watch(self.name, old, new)
+        return new

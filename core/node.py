@@ -1,0 +1,178 @@
+"""The contract between a node's brain and the reactor: events in, effects out.
+
+A brain is pure. `step(event, now)` returns effects, which the reactor performs after the step,
+in order; `deadline()` is when the brain wants a `Woken` at the latest, None for never. Time and
+randomness are arguments. Both kinds are plain values: they print, and they compare with `==`.
+
+Rules for the brain. Every connection, accepted or dialled, ends with exactly one `Closed`, and
+nothing comes from it afterwards; no effect may name it then. After its own `Close` or `Abort`
+the brain hears nothing of a connection but that `Closed`. One event carries every whole line of
+one read; answer it with one `Send` per connection.
+
+Names of connections: the reactor names what it accepts `client-1`, `client-2`, ...; a brain
+names what it dials, and the reactor reads dialled connections first, in the order in which
+their names were first dialled.
+
+Not here: any behaviour.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
+
+# -- events: what happened -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Opened:
+    """A connection was accepted, or a dialled one is there."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Lines:
+    """One read: the lines that it completed (maybe none), each ended by LF. Never after Ended."""
+
+    conn: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Ended:
+    """The peer will send nothing more; it may still be sent to. `unfinished`: in mid-line."""
+
+    conn: str
+    unfinished: bool
+
+
+@dataclass(slots=True)
+class Closed:
+    """The connection is gone, or the dial failed. `why` is empty when we closed and all went."""
+
+    conn: str
+    why: str
+
+
+@dataclass(slots=True)
+class Backlogged:
+    """More bytes wait for this dialled connection than its high mark."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Relieved:
+    """After Backlogged: fewer bytes wait than the low mark."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class DrainAsked:
+    """A signal asked for a clean end. The backlog is accepted, each session was read once more."""
+
+
+@dataclass(slots=True)
+class Woken:
+    """The deadline has come."""
+
+
+Event = Opened | Lines | Ended | Closed | Backlogged | Relieved | DrainAsked | Woken
+
+# -- effects: what to do -------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Send:
+    """Append bytes to what waits for a connection."""
+
+    conn: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Dial:
+    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed."""
+
+    conn: str
+    addresses: tuple[Address, ...]
+
+
+@dataclass(slots=True)
+class Close:
+    """Send what waits, end our side, read and drop until the peer ends: Closed."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Abort:
+    """Close at once, whatever waits: Closed."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Pause:
+    """Do not read this connection until Resume."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Resume:
+    """After Pause: read it again."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Unlisten:
+    """Accept nothing more."""
+
+
+@dataclass(slots=True)
+class Write:
+    """Append bytes to the program's own output."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class Report:
+    """One line for the operator: what happened, and what to do about it."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far long work has come, for a terminal; replaces the one before, empty wipes it."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Stop:
+    """Leave the loop once the output is written; close what is still open."""
+
+    exit_code: int
+
+
+Effect = (
+    Send | Dial | Close | Abort | Pause | Resume | Unlisten | Write | Report | Progress | Stop
+)
+
+
+class Brain(Protocol):
+    """What the reactor runs."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event at time `now` (seconds, monotonic). Must not raise: that is a bug."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When a Woken is wanted; cheap, asked once a turn."""
+        ...

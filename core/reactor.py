@@ -1,0 +1,665 @@
+"""The reactor: one hand-written `select` loop that runs one node's brain.
+
+One turn, always in this order:
+
+    select -> signals -> accept -> read (dialled first, in their order; one recv each) -> dials
+    -> limits -> the brain's deadline -> one send per connection that has bytes -> reap
+
+Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
+are read first: answers before new questions, and the lowest link wins a tie. Output is sent once
+per connection and turn, so that a batch is one packet. Sockets are closed at the end of the turn
+only, so that a descriptor number that `select` named cannot have become another connection.
+
+The brain's effects are performed after its step, and what they cause waits in a queue: nothing
+re-enters. The queue is emptied before the next socket is touched, so a brain never names a
+connection that is gone. An exception out of a step is a bug of ours and leaves through `run`.
+
+`turn()` is one iteration; the simulator calls it itself. `run()` is a loop around it.
+
+Not here: sockets and clocks (`core/system.py`), and what any line means.
+"""
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from core.bounds import Bounds
+from core.conn import Connection, Stream
+from core.limits import Limit
+from core.log import Log
+from core.machine import Watch
+from core.node import (
+    Abort,
+    Address,
+    Backlogged,
+    Brain,
+    Close,
+    Closed,
+    Dial,
+    DrainAsked,
+    Effect,
+    Ended,
+    Event,
+    Lines,
+    Opened,
+    Pause,
+    Progress,
+    Relieved,
+    Report,
+    Resume,
+    Send,
+    Stop,
+    Unlisten,
+    Woken,
+    Write,
+)
+from core.sink import Sink
+from core.system import System
+from core.wire import Error, refusal
+
+# What accept() raises about a connection that is gone already; the next one may be there. After
+# any other error we are out of something, and rest (man 2 accept).
+_GONE_BEFORE_ACCEPT = frozenset(
+    {
+        errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+        errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
+    }
+)  # fmt: skip
+
+
+def everybody(host: str) -> bool:
+    """The judge that lets everyone in."""
+    return True
+
+
+class Reactor:
+    """Runs a brain over sockets until it says Stop, or a second signal comes.
+
+    Before `run` or `turn`: `listen` (servers only), then `start(brain)`.
+    `log_sink` takes what `log` formats. `output` takes the brain's Write effects. `on_terminal`:
+    somebody watches, and Progress is shown.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        bounds: Bounds,
+        log: Log,
+        log_sink: Sink,
+        *,
+        wire_log: bool = False,
+        output: Sink | None = None,
+        on_terminal: bool = False,
+    ) -> None:
+        self._system = system
+        self._bounds = bounds
+        self._log = log
+        self._wire = log if wire_log else None
+        self._log_sink = log_sink
+        self._output = output
+        self._sinks = [log_sink] if output is None else [log_sink, output]
+        self._on_terminal = on_terminal
+        self._brain: Brain
+        self._events: deque[Event] = deque()
+        self.exit_code: int | None = None
+        self.turns = 0
+        self.refused = 0  # BUSY
+        self.not_admitted = 0  # by address
+
+        self._listener: Any = None
+        self._admit: Callable[[str], bool] = everybody
+        self._accept_again_at: float | None = None  # resting, after running out of descriptors
+        self._accepted_ever = 0
+        self._signals: Any = None
+        self._signals_seen = 0
+        self._drain_next = False  # the signal is handled; each session is being read once more
+
+        # A dialled name keeps its place when it is dialled again, and so its order in reading.
+        self._dialled: dict[str, Connection] = {}
+        self._accepted: dict[str, Connection] = {}
+        self._sockets: dict[Connection, Any] = {}
+        self._by_fd: dict[int, Connection] = {}
+        self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
+        self._paused: set[Connection] = set()
+        self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
+        self._blocked: dict[int, Connection] = {}  # waiting to be writable
+        self._doomed: list[Any] = []  # sockets to close at the end of the turn
+        self._read_fds: list[int] = []
+        self._read_fds_stale = True
+
+        self._dialling: Limit[Connection] = Limit(bounds.dial_s)
+        self._mid_line: Limit[Connection] = Limit(bounds.mid_line_s)
+        self._write_stall: Limit[Connection] = Limit(bounds.write_stall_s)
+        self._lingering: Limit[Connection] = Limit(bounds.linger_s)
+        self._idle: Limit[Connection] = Limit(bounds.idle_s)
+        self._limits = {  # each with what is said of whoever exceeds it
+            self._dialling: "no answer",
+            self._mid_line: "a line took too long",
+            self._write_stall: "took nothing for too long",
+            self._lingering: "did not end after us",
+            self._idle: "silent for too long",
+        }
+        self._late_turns = 0
+
+    # -- before the first turn -------------------------------------------------------------------
+
+    @property
+    def watch(self) -> Watch | None:
+        """What a machine has to call so that its moves show in the wire log."""
+        return None if self._wire is None else self._wire.changed
+
+    def listen(self, address: Address, admit: Callable[[str], bool] = everybody) -> Any:
+        """Listen at one address; return the socket address that it became. Raises OSError.
+
+        `admit(host)` judges each connection by the numeric host that accept returned.
+        """
+        self._listener = self._system.listen(address, self._bounds.backlog_max)
+        self._admit = admit
+        return self._listener.getsockname()
+
+    def start(self, brain: Brain) -> None:
+        """Run this brain from now on. It is woken once, to dial what it wants to dial."""
+        self._signals = self._system.catch_signals()
+        self._brain = brain
+        self._events.append(Woken())
+        self._deliver()
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Turn until the brain stops, write what is left of the output, return the exit code."""
+        try:
+            while self.exit_code is None:
+                self.turn()
+            while self._output is not None and self._output.waiting and self._signals_seen < 2:
+                self._write_out(self._bounds.sleep_s)
+            while self._write_out(0.0):
+                pass
+            return self.exit_code
+        finally:
+            self.close()
+
+    def turn(self) -> None:
+        """One iteration: wait for something to happen, and handle all of it."""
+        self.turns += 1
+        if self._read_fds_stale:
+            self._list_read_fds()
+        write_fds = [*self._blocked, *(sink.fd for sink in self._sinks if sink.waiting)]
+        readable, writable, _ = self._system.select(
+            self._read_fds, write_fds, [], self._timeout()
+        )
+        self._accept_maybe(readable)
+        link_was_full = self._read(readable)
+        self._drain_maybe(readable)
+        for fd in writable:
+            self._writable(fd)
+            self._deliver()
+        now = self._system.now()
+        self._expire(now)
+        self._wake(now, link_was_full)
+        self._send(now)
+        self._reap()
+
+    def _writable(self, fd: int) -> None:
+        connection = self._by_fd.get(fd)
+        if connection is None:
+            self._write_sink(fd)
+        elif connection in self._dials:
+            self._dial_decided(connection)
+        else:
+            self._unsent[connection] = None
+
+    def close(self) -> None:
+        """Close every socket, in no particular order and without a word."""
+        for held in (*self._sockets.values(), *self._doomed, self._listener, self._signals):
+            if held is not None:
+                held.close()
+        self._sockets.clear()
+        self._doomed.clear()
+        self._listener = self._signals = None
+
+    def _timeout(self) -> float:
+        """How long select may wait, in s. Never negative, never infinite: it raises on both."""
+        if self._unsent or self._doomed or self._drain_next:
+            return 0.0
+        dues = [limit.next_due() for limit in self._limits]
+        dues += (self._brain.deadline(), self._accept_again_at)
+        due = min((due for due in dues if due is not None), default=None)
+        if due is None:
+            return self._bounds.sleep_s
+        return min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
+
+    def _list_read_fds(self) -> None:
+        """The descriptors to read, dialled first. Kept from turn to turn while nothing changes."""
+        fds = [
+            self._sockets[connection].fileno()
+            for connections in (self._dialled, self._accepted)
+            for connection in connections.values()
+            if self._is_read(connection)
+        ]
+        if self._listener is not None and self._accept_again_at is None:
+            fds.append(self._listener.fileno())
+        if self._signals is not None:
+            fds.append(self._signals.fileno())
+        self._read_fds = fds
+        self._read_fds_stale = False
+
+    def _is_read(self, connection: Connection) -> bool:
+        return connection.is_reading and connection not in self._paused
+
+    def _deliver(self) -> None:
+        """Step the brain through what happened and what that caused, until nothing is left."""
+        while self._events:
+            event = self._events.popleft()
+            for effect in self._brain.step(event, self._system.now()):
+                self._perform(effect)
+
+    # -- accepting -------------------------------------------------------------------------------
+
+    def _accept_maybe(self, readable: list[int]) -> None:
+        if self._listener is None:
+            return
+        if self._accept_again_at is not None:
+            if self._system.now() >= self._accept_again_at:
+                self._accept_again_at = None
+                self._read_fds_stale = True
+        elif self._listener.fileno() in readable:
+            self._accept(self._bounds.accepts_per_turn)
+
+    def _accept(self, most: float) -> None:
+        """Accept until nobody waits, or `most` are in."""
+        accepted = 0
+        while accepted < most:
+            try:
+                stream, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _GONE_BEFORE_ACCEPT:
+                    accepted += 1
+                    continue
+                self._accept_again_at = self._system.now() + self._bounds.accept_rest_s
+                self._read_fds_stale = True
+                self._log.report(f"cannot accept: {reason(error)}; trying again")
+                return
+            accepted += 1
+            self._admitted(stream, address[0])
+            self._deliver()
+
+    def _admitted(self, stream: Any, host: str) -> None:
+        """Take a new connection in, or send it away."""
+        if not self._admit(host):
+            self.not_admitted += 1
+            stream.close()
+            return
+        try:
+            self._system.tune(stream)
+            if len(self._accepted) >= self._bounds.clients(len(self._dialled) + 1):
+                self.refused += 1
+                stream.send(refusal(Error.BUSY))
+                stream.close()
+                return
+        except OSError:  # reset before we had a look
+            stream.close()
+            return
+        self._accepted_ever += 1
+        connection = Connection(
+            f"client-{self._accepted_ever}", accepted=True, bounds=self._bounds, watch=self.watch
+        )
+        self._accepted[connection.name] = connection
+        self._register(connection, stream)
+        if self._wire is not None:
+            self._wire.report(f"{connection.name} is {host}")
+        self._idle.restart(connection, self._system.now())
+        self._events.append(Opened(connection.name))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _read(self, readable: list[int]) -> bool:
+        """One recv per readable connection; return whether a dialled one has more to read."""
+        link_was_full = False
+        for fd in readable:
+            connection = self._by_fd.get(fd)
+            if connection is not None and connection not in self._paused:
+                count = self._read_one(connection)
+                if count == self._bounds.read_bytes and not connection.accepted:
+                    link_was_full = True
+                self._deliver()
+        return link_was_full
+
+    def _read_one(self, connection: Connection) -> int:
+        """One recv, and the event that it makes; return the count of bytes."""
+        try:
+            data = self._sockets[connection].recv(self._bounds.read_bytes)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._lose(connection, reason(error))
+            return 0
+        now = self._system.now()
+        if not data:
+            self._read_end(connection, now)
+        elif connection.is_heard:
+            lines = connection.receive(data)
+            self._watch_line(connection, bool(lines), now)
+            if self._wire is not None:
+                self._wire.received(connection.name, lines)
+            self._events.append(Lines(connection.name, lines))
+        return len(data)
+
+    def _read_end(self, connection: Connection, now: float) -> None:
+        heard = connection.is_heard
+        unfinished = connection.receive_eof()
+        self._read_fds_stale = True
+        self._mid_line.stop(connection)
+        if connection.is_closed:
+            # DEAF until its end: that peer did not take all that it was owed.
+            self._gone(connection, "the peer stopped reading" if heard else "")
+        elif heard:
+            self._events.append(Ended(connection.name, unfinished))
+        else:
+            self._after_flush(connection, now)
+
+    def _watch_line(self, connection: Connection, completed: bool, now: float) -> None:
+        """Keep the limits on lines and silence. Bytes do not restart a line's: only its end does."""
+        if connection.is_mid_line:
+            if completed:
+                self._mid_line.restart(connection, now)
+            else:
+                self._mid_line.start(connection, now)
+        else:
+            self._mid_line.stop(connection)
+        if connection.accepted:
+            self._idle.restart(connection, now)
+
+    def _reads_again(self, connection: Connection) -> None:
+        """What is not read cannot finish its line: the clock begins anew."""
+        self._read_fds_stale = True
+        if connection in self._mid_line:
+            self._mid_line.restart(connection, self._system.now())
+
+    # -- signals ---------------------------------------------------------------------------------
+
+    def _drain_maybe(self, readable: list[int]) -> None:
+        """The first signal: take in who waits, read each once more, then tell the brain."""
+        if self._drain_next:
+            self._drain_next = False
+            self._events.append(DrainAsked())
+            self._deliver()
+        if self._signals is None or self._signals.fileno() not in readable:
+            return
+        try:
+            numbers = self._signals.recv(64)
+        except BlockingIOError:
+            return
+        if not numbers:  # the other end is gone: never spin on it
+            self._doomed.append(self._signals)
+            self._signals = None
+            self._read_fds_stale = True
+            return
+        first = self._signals_seen == 0
+        self._signals_seen += len(numbers)
+        if self._signals_seen > 1:
+            self._log.report("second signal: stopping at once")
+            self.exit_code = 1
+        elif first:
+            if self._listener is not None:
+                self._accept(float("inf"))
+                self._unlisten()
+            self._drain_next = True
+
+    def _unlisten(self) -> None:
+        if self._listener is not None:
+            self._doomed.append(self._listener)
+            self._listener = None
+            self._accept_again_at = None
+            self._read_fds_stale = True
+
+    # -- dialling --------------------------------------------------------------------------------
+
+    def _dial(self, name: str, addresses: tuple[Address, ...]) -> None:
+        connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
+        self._dialled[name] = connection
+        self._dials[connection] = deque(addresses)
+        self._dial_next(connection, "no address")
+
+    def _dial_next(self, connection: Connection, why: str) -> None:
+        """Try the next address; when there is none, the dial has failed, because of `why`."""
+        self._unregister(connection)
+        addresses = self._dials[connection]
+        while addresses:
+            try:
+                stream = self._system.connect(addresses.popleft())
+            except OSError as error:
+                why = reason(error)
+                continue
+            self._register(connection, stream)
+            self._blocked[stream.fileno()] = connection
+            self._dialling.restart(connection, self._system.now())
+            return
+        self._lose(connection, why)
+
+    def _dial_decided(self, connection: Connection) -> None:
+        """The socket is writable: we are connected, or not (man 2 connect, EINPROGRESS)."""
+        stream = self._sockets[connection]
+        try:
+            error = self._system.connect_error(stream)
+            # With nobody listening, a dial from the very port that it dials meets itself.
+            own = error == 0 and stream.getsockname() == stream.getpeername()
+        except OSError as raised:
+            self._dial_next(connection, reason(raised))
+            return
+        if own:
+            self._dial_next(connection, "nobody there: the dial met itself")
+        elif error:
+            self._dial_next(connection, os.strerror(error).lower())
+        else:
+            del self._dials[connection]
+            self._dialling.stop(connection)
+            self._blocked.pop(stream.fileno(), None)
+            connection.connected()
+            self._read_fds_stale = True
+            self._events.append(Opened(connection.name))
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _expire(self, now: float) -> None:
+        """End what has taken longer than its limit."""
+        for limit, why in self._limits.items():
+            for connection in limit.expire(now):
+                if limit is self._dialling:
+                    self._dial_next(connection, why)
+                elif limit is self._mid_line and not self._is_read(connection):
+                    limit.start(connection, now)
+                else:
+                    self._lose(connection, why)
+                self._deliver()
+
+    def _wake(self, now: float, link_was_full: bool) -> None:
+        """The brain's deadline. It waits, for a while, when answers may still lie unread."""
+        due = self._brain.deadline()
+        if due is None or due > now:
+            return
+        if link_was_full and self._late_turns < self._bounds.late_turns:
+            self._late_turns += 1
+            return
+        self._late_turns = 0
+        self._events.append(Woken())
+        self._deliver()
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _send(self, now: float) -> None:
+        """One send per connection that has bytes and is not known to be blocked."""
+        unsent, self._unsent = self._unsent, {}
+        for connection in unsent:
+            if connection.waiting:  # else it was lost in this turn
+                self._send_one(connection, now)
+                self._deliver()
+
+    def _send_one(self, connection: Connection, now: float) -> None:
+        stream = self._sockets[connection]
+        was_reading = connection.is_reading
+        try:
+            taken = stream.send(connection.unsent())
+        except BlockingIOError:
+            taken = 0
+        except OSError as error:
+            self._blocked.pop(stream.fileno(), None)
+            self._write_stall.stop(connection)
+            connection.send_failed()
+            self._read_fds_stale = True
+            if connection.is_closed:
+                self._gone(connection, reason(error))
+            return
+        relieved = connection.sent(taken)
+        if connection.waiting:
+            self._blocked[stream.fileno()] = connection
+            if taken:
+                self._write_stall.restart(connection, now)
+            else:
+                self._write_stall.start(connection, now)
+        elif self._blocked.pop(stream.fileno(), None) is not None:
+            self._write_stall.stop(connection)
+        if connection.is_reading is not was_reading:
+            self._reads_again(connection)
+        self._after_flush(connection, now)
+        if relieved and not connection.accepted and connection.life.state is Stream.OPEN:
+            self._events.append(Relieved(connection.name))
+
+    def _after_flush(self, connection: Connection, now: float) -> None:
+        """If that was the last of a staged close: end our side, or be done."""
+        state = connection.life.state
+        if state is Stream.LINGERING and connection not in self._lingering:
+            self._read_fds_stale = True
+            self._lingering.start(connection, now)
+            try:
+                self._system.end_sending(self._sockets[connection])
+            except OSError as error:  # reset meanwhile
+                self._lose(connection, reason(error))
+        elif state is Stream.CLOSED and connection in self._sockets:
+            self._gone(connection, "")
+
+    # -- effects ---------------------------------------------------------------------------------
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Send(name, data):
+                connection = self._named(name)
+                if self._wire is not None:
+                    self._wire.sent(name, data)
+                if connection.send(data):
+                    if connection.accepted:
+                        self._read_fds_stale = True
+                    else:
+                        self._events.append(Backlogged(name))
+                if connection.waiting and self._sockets[connection].fileno() not in self._blocked:
+                    self._unsent[connection] = None
+            case Close(name):
+                connection = self._named(name)
+                self._paused.discard(connection)
+                self._mid_line.stop(connection)
+                connection.close()
+                self._read_fds_stale = True
+                self._after_flush(connection, self._system.now())
+            case Abort(name):
+                self._lose(self._named(name), "given up")
+            case Pause(name):
+                self._paused.add(self._named(name))
+                self._read_fds_stale = True
+            case Resume(name):
+                connection = self._named(name)
+                self._paused.discard(connection)
+                self._reads_again(connection)
+            case Dial(name, addresses):
+                self._dial(name, addresses)
+            case Write(data):
+                if self._output is not None:
+                    self._output.append(data)
+            case Report(text):
+                self._log.report(text)
+            case Progress(text):
+                if self._on_terminal:
+                    self._log_sink.append(b"\r\x1b[K" + text.encode())
+            case Unlisten():
+                self._unlisten()
+            case Stop(exit_code):
+                self.exit_code = exit_code
+
+    def _named(self, name: str) -> Connection:
+        """The living connection of this name. KeyError: the brain named one that is gone."""
+        connection = self._accepted.get(name) or self._dialled[name]
+        if connection.is_closed:
+            raise KeyError(name)
+        return connection
+
+    # -- the end of a connection -----------------------------------------------------------------
+
+    def _register(self, connection: Connection, stream: Any) -> None:
+        self._sockets[connection] = stream
+        self._by_fd[stream.fileno()] = connection
+        self._read_fds_stale = True
+
+    def _unregister(self, connection: Connection) -> None:
+        """The one place where a descriptor leaves the loop; it is closed at the turn's end."""
+        stream = self._sockets.pop(connection, None)
+        if stream is None:
+            return
+        del self._by_fd[stream.fileno()]
+        self._blocked.pop(stream.fileno(), None)
+        self._unsent.pop(connection, None)
+        self._paused.discard(connection)
+        for limit in self._limits:
+            limit.stop(connection)
+        self._doomed.append(stream)
+        self._read_fds_stale = True
+
+    def _lose(self, connection: Connection, why: str) -> None:
+        connection.lost()
+        self._gone(connection, why)
+
+    def _gone(self, connection: Connection, why: str) -> None:
+        """Forget a closed connection and queue its one Closed."""
+        self._unregister(connection)
+        self._dials.pop(connection, None)
+        self._accepted.pop(connection.name, None)
+        self._events.append(Closed(connection.name, why))
+
+    def _reap(self) -> None:
+        for stream in self._doomed:
+            stream.close()
+        self._doomed.clear()
+
+    # -- descriptors that are not sockets --------------------------------------------------------
+
+    def _write_sink(self, fd: int) -> None:
+        for sink in self._sinks:
+            if sink.fd != fd or not sink.waiting:
+                continue
+            try:
+                sink.written(self._system.write(fd, sink.unwritten()))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                sink.fail()
+                if sink is self._output:
+                    self._log.report(f"cannot write the output: {reason(error)}")
+                    self.exit_code = 1
+
+    def _write_out(self, timeout_s: float) -> bool:
+        """Write what waits and can be written now; return whether that was anything."""
+        fds = [sink.fd for sink in self._sinks if sink.waiting]
+        signals = [] if self._signals is None else [self._signals.fileno()]
+        readable, writable, _ = self._system.select(signals, fds, [], timeout_s)
+        if readable:
+            self._signals_seen += len(self._signals.recv(64))
+        for fd in writable:
+            self._write_sink(fd)
+        return bool(writable)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system calls this error, for people."""
+    return (error.strerror or str(error)).lower()

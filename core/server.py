@@ -1,0 +1,125 @@
+"""Server: what table server and load balancer have in common: their sessions, and how they end.
+
+A server serves until it is asked to drain: by a signal, or, with `--once`, because its one
+session has ended. Draining, it takes no more questions, gives every session what it is owed and
+its last words, and stops when all connections are gone, or when its time is up.
+
+`--once`: the first connection that has sent a byte is the session; nobody is accepted from its
+first line on.
+
+Not here: what a question means. The node owns its server and asks it, never the other way.
+"""
+
+from enum import Enum
+
+from core.bounds import Bounds
+from core.machine import STAY, Machine, Table, Watch
+from core.node import Effect, Report, Send, Stop, Unlisten
+from core.session import Session, Turn
+
+
+class Life(Enum):
+    """The life of a server."""
+
+    SERVING = "sessions are accepted and may ask"
+    DRAINING = "no more questions are taken; what is owed is still sent"
+    STOPPED = "every connection is gone, or the drain took too long"
+
+
+class Fate(Enum):
+    """What happens to a server."""
+
+    DRAIN = "a signal came, or the one session of --once has ended"
+    ALL_CLOSED = "no connection is left"
+    TIME_UP = "the drain has taken as long as it may"
+
+
+SERVER: Table[Life, Fate] = {
+    Life.SERVING: {Fate.DRAIN: Life.DRAINING},
+    Life.DRAINING: {Fate.DRAIN: STAY, Fate.ALL_CLOSED: Life.STOPPED, Fate.TIME_UP: Life.STOPPED},
+    Life.STOPPED: {Fate.DRAIN: STAY},
+}
+
+
+class Server:
+    """The sessions of one server. `drain_s` is how long its drain may take."""
+
+    def __init__(self, bounds: Bounds, drain_s: float, once: bool, watch: Watch | None) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.life = Machine(SERVER, Life.SERVING, "server", watch)
+        self.errors = 0  # lines that were refused
+        self._drain_s = drain_s
+        self._drain_due: float | None = None
+        self._errors_in_a_row_max = bounds.errors_in_a_row_max
+        self._once = once
+        self._the_session: str | None = None  # of --once
+        self._watch = watch
+
+    @property
+    def is_draining(self) -> bool:
+        return self.life.state is Life.DRAINING
+
+    def deadline(self) -> float | None:
+        """Only a drain has one."""
+        return self._drain_due
+
+    # -- one session -------------------------------------------------------------------------------
+
+    def opened(self, conn: str) -> list[Effect]:
+        """A client has connected."""
+        session = Session(conn, self._errors_in_a_row_max, self._watch)
+        self.sessions[conn] = session
+        if self.life.state is not Life.SERVING:
+            session.life.fire(Turn.DRAIN)
+        return session.last_words()
+
+    def spoke(self, conn: str, data: bytes) -> list[Effect]:
+        """A client has sent bytes, and these whole lines in them. Only --once wants to know."""
+        if not self._once:
+            return []
+        if self._the_session is None:
+            self._the_session = conn
+        return [Unlisten()] if data and conn == self._the_session else []
+
+    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
+        """A client will send nothing more."""
+        session = self.sessions[conn]
+        refusal = session.receive_end(unfinished)
+        self.errors += bool(refusal)
+        return [*([Send(conn, refusal)] if refusal else []), *session.last_words()]
+
+    def closed(self, conn: str, now: float) -> list[Effect]:
+        """A client's connection is gone."""
+        self.sessions.pop(conn).life.fire(Turn.LOST)
+        return self.drain(now) if conn == self._the_session else []
+
+    # -- all of them -------------------------------------------------------------------------------
+
+    def drain(self, now: float) -> list[Effect]:
+        """Take no more questions, and let those go who are owed nothing."""
+        if self.life.state is not Life.SERVING:
+            self.life.fire(Fate.DRAIN)
+            return []
+        self.life.fire(Fate.DRAIN)
+        self._drain_due = now + self._drain_s
+        effects: list[Effect] = [Unlisten()]
+        for session in self.sessions.values():
+            session.life.fire(Turn.DRAIN)
+            effects += session.last_words()
+        return effects
+
+    def all_closed(self) -> list[Effect]:
+        """The node has found that no connection is left: stop, if that was to be."""
+        if self.life.state is not Life.DRAINING:
+            return []
+        self.life.fire(Fate.ALL_CLOSED)
+        self._drain_due = None
+        return [Stop(0)]
+
+    def woken(self, now: float) -> list[Effect]:
+        """Stop when the drain has taken too long."""
+        if self._drain_due is None or now < self._drain_due:
+            return []
+        self.life.fire(Fate.TIME_UP)
+        self._drain_due = None
+        return [Report(f"the drain took too long: {len(self.sessions)} clients cut off"), Stop(0)]

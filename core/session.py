@@ -1,0 +1,141 @@
+"""Session: one asker as a server sees it, from its first line to its last reply.
+
+It reads chunks of requests, answers what is wrong with them, and knows how far the conversation
+has come. How a session ends: after QUIT, after the asker's end of input, because the server
+drains, or because the asker errs too often, everything owed is sent first, and then BYE, except
+to one who only ended its input.
+
+Both servers use it. Not here: who answers a question (`nodes/`), and all the sessions together
+(`core/server.py`).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from core.machine import STAY, Machine, Table, Watch
+from core.node import Close, Effect, Send
+from core.wire import (
+    BYE,
+    QUESTIONS,
+    Command,
+    Error,
+    ProtocolError,
+    Question,
+    fold,
+    parse_request,
+    refusal,
+    split_lines,
+)
+
+
+class Talk(Enum):
+    """The life of a session."""
+
+    OPEN = "the asker may ask"
+    LEAVING = "no more questions are taken; once all is replied, BYE and the end"
+    ENDING = "the asker has ended its input; once all is replied, the end"
+    DONE = "all is replied, or nobody is there to be replied to"
+
+
+class Turn(Enum):
+    """What happens in a session."""
+
+    QUIT = "the asker will ask nothing more and waits for BYE"
+    ENDED = "the asker's input has ended"
+    DRAIN = "the server takes no more questions"
+    TOO_MANY_ERRORS = "the asker has erred too often in a row"
+    ALL_REPLIED = "nothing is owed"
+    LOST = "the connection is gone"
+
+
+S, T = Talk, Turn
+SESSION: Table[Talk, Turn] = {
+    S.OPEN: {
+        T.QUIT: S.LEAVING,
+        T.DRAIN: S.LEAVING,
+        T.TOO_MANY_ERRORS: S.LEAVING,
+        T.ENDED: S.ENDING,
+        T.LOST: S.DONE,
+    },
+    S.LEAVING: {T.ENDED: STAY, T.DRAIN: STAY, T.ALL_REPLIED: S.DONE, T.LOST: S.DONE},
+    S.ENDING: {T.DRAIN: STAY, T.ALL_REPLIED: S.DONE, T.LOST: S.DONE},
+    S.DONE: {T.DRAIN: STAY, T.LOST: STAY},
+}
+
+
+@dataclass(slots=True)
+class Asked:
+    """What one chunk of requests came to. The three of questions are parallel, in order."""
+
+    names: list[bytes]  # folded
+    spellings: list[bytes]  # as sent; the same list as `names` where nothing differs
+    lines: bytes  # the folded names again, each ended by LF: what travels to a table server
+    refusals: bytes  # replies to what was wrong, in order
+    errors: int  # how many of those
+
+
+class Session:
+    """One asker. `owed` is kept by whoever admits its questions and replies to them."""
+
+    __slots__ = ("_errors_in_a_row", "_errors_in_a_row_max", "conn", "life", "owed")
+
+    def __init__(self, conn: str, errors_in_a_row_max: int, watch: Watch | None = None) -> None:
+        self.conn = conn
+        self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
+        self.owed = 0  # questions without a reply
+        self._errors_in_a_row = 0
+        self._errors_in_a_row_max = errors_in_a_row_max
+
+    def receive(self, data: bytes) -> Asked:
+        """Read a chunk of whole lines; what comes after the last word is ignored."""
+        if self.life.state is not Talk.OPEN:
+            return Asked([], [], b"", b"", 0)
+        if not QUESTIONS.fullmatch(data):
+            return self._receive_by_line(data)
+        self._errors_in_a_row = 0
+        folded = data.lower()
+        names = split_lines(folded)
+        spellings = names if folded == data else split_lines(data)
+        return Asked(names, spellings, folded, b"", 0)
+
+    def receive_end(self, unfinished: bool) -> bytes:
+        """The asker's input has ended; return what there is to say about it."""
+        said = unfinished and self.life.state is Talk.OPEN
+        self.life.fire(Turn.ENDED)
+        return refusal(Error.UNFINISHED) if said else b""
+
+    def last_words(self) -> list[Effect]:
+        """What ends the session, if it is to end and nothing is owed."""
+        state = self.life.state
+        if self.owed or state in (Talk.OPEN, Talk.DONE):
+            return []
+        self.life.fire(Turn.ALL_REPLIED)
+        close = Close(self.conn)
+        return [Send(self.conn, BYE), close] if state is Talk.LEAVING else [close]
+
+    def _receive_by_line(self, data: bytes) -> Asked:
+        """The slow way, where something in the chunk is not an ordinary name."""
+        spellings: list[bytes] = []
+        refusals: list[bytes] = []
+        for line in split_lines(data):
+            if not line:
+                continue
+            try:
+                request = parse_request(line)
+                if isinstance(request, Question):
+                    self._errors_in_a_row = 0
+                    spellings.append(request.spelling)
+                    continue
+                if request is Command.QUIT:
+                    self.life.fire(Turn.QUIT)
+                    break
+                raise ProtocolError(Error.UNKNOWN)
+            except ProtocolError as error:
+                refusals.append(refusal(error.code))
+                self._errors_in_a_row += 1
+                if self._errors_in_a_row == self._errors_in_a_row_max:
+                    self.life.fire(Turn.TOO_MANY_ERRORS)
+                    break
+        names = [fold(spelling) for spelling in spellings]
+        lines = b"".join(name + b"\n" for name in names)
+        return Asked(names, spellings, lines, b"".join(refusals), len(refusals))

@@ -1,0 +1,55 @@
+"""Sink: bytes that wait for a file descriptor that is not a socket: output, or the log.
+
+Standard output and standard error may be pipes that nobody reads for a while, and they are
+shared with other programs, so they stay blocking. Instead they are written to only when `select`
+says so, and `System.write` then takes no more than cannot block.
+
+A sink with a bound drops records that do not fit, and counts them: a log must not stop the loop.
+One without a bound keeps everything: output must not be lost without a word.
+"""
+
+import math
+from collections import deque
+
+
+class Sink:
+    """What waits for one descriptor, in records that are kept or dropped whole."""
+
+    __slots__ = ("_records", "bytes_max", "dropped", "fd", "waiting")
+
+    def __init__(self, fd: int, bytes_max: float = math.inf) -> None:
+        self.fd = fd
+        self.bytes_max = bytes_max
+        self.waiting = 0  # bytes
+        self.dropped = 0  # records
+        self._records: deque[memoryview] = deque()
+
+    def append(self, record: bytes) -> None:
+        """Let a record wait, or drop it."""
+        if not record:
+            return
+        if self.waiting + len(record) > self.bytes_max:
+            self.dropped += 1
+            return
+        self._records.append(memoryview(record))
+        self.waiting += len(record)
+
+    def unwritten(self) -> memoryview:
+        """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`."""
+        return self._records[0]
+
+    def written(self, count: int) -> None:
+        """The descriptor took `count` bytes."""
+        self.waiting -= count
+        left = self._records[0][count:]
+        if left:
+            self._records[0] = left
+        else:
+            self._records.popleft()
+
+    def fail(self) -> None:
+        """The descriptor takes nothing more, ever: drop what waits and what will come."""
+        self.dropped += len(self._records)
+        self._records.clear()
+        self.waiting = 0
+        self.bytes_max = 0

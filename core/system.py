@@ -1,0 +1,123 @@
+"""System: the one seam to the operating system. Everything that is not a plain value is here.
+
+The reactor knows select, sockets, the clock, signals and chance through this small object only;
+`tests/sim.py` has another one, with simulated sockets and a virtual clock, and runs the same
+reactor. So each method is as thin as it can be, and none decides anything.
+
+Not here: when to do any of it (`core/reactor.py`).
+"""
+
+import contextlib
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import stat
+import time
+from typing import Any
+
+from core.node import Address
+
+
+class System:
+    """The real one."""
+
+    now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)  # time of day: for log lines, never for a decision
+    random = staticmethod(random.random)
+    select = staticmethod(select.select)
+
+    def resolve(self, host: str, port: int) -> tuple[Address, ...]:
+        """The addresses of a host, in the resolver's order. Blocks. Raises OSError.
+
+        `getaddrinfo` raises UnicodeError for `a..b` and for labels of over 63 bytes (bpo-32958).
+        """
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(f"not a host name: {error}") from None
+        return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+    def listen(self, address: Address, backlog: int) -> socket.socket:
+        """A listening socket at this address, and no other. Raises OSError."""
+        family, socket_address = address
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(socket_address)
+            listener.listen(backlog)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def connect(self, address: Address) -> socket.socket:
+        """A socket that is connecting: writable once that is decided. Raises OSError."""
+        family, socket_address = address
+        dialled = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            dialled.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                dialled.connect(socket_address)
+            self.tune(dialled)
+        except OSError:
+            dialled.close()
+            raise
+        return dialled
+
+    def tune(self, stream: Any) -> None:
+        """What every stream wants: no waiting for more bytes, and word of a host that vanished."""
+        stream.setblocking(False)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # not everywhere; three probes from 6 s on: 15 s in all
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 6)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the same 15 s for bytes that nobody acknowledges
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
+
+    def connect_error(self, dialled: Any) -> int:
+        """0 when a connecting socket that became writable is connected, else the errno."""
+        error: int = dialled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return error
+
+    def end_sending(self, stream: Any) -> None:
+        """Our end of stream; reading goes on. Raises OSError when it has been reset."""
+        stream.shutdown(socket.SHUT_WR)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write to a descriptor that select called writable; return how much. Raises OSError.
+
+        A pipe takes PIPE_BUF bytes then without blocking (POSIX), and maybe not one more; a
+        regular file takes anything.
+        """
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            data = data[: select.PIPE_BUF]
+        return os.write(fd, data)
+
+    def catch_signals(self) -> socket.socket:
+        """A socket from which the number of each SIGTERM and SIGINT can be read, a byte each.
+
+        The handler does nothing: it only keeps the default action away. The byte wakes `select`,
+        also when the signal came just before it began to wait.
+        """
+        woken, waker = socket.socketpair()
+        woken.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker  # kept: it closes when it is collected
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        return woken
+
+    def limit_descriptors(self, limit: int) -> None:
+        """Have the kernel never hand out a descriptor that select() cannot hold."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft > limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -1,0 +1,382 @@
+"""The command lines: read arguments and files, build a node, run it.
+
+Rules. Whatever a person can get wrong is one line on standard error that says what to do, and an
+exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback).
+Resolving names and reading files happen here, before the loop runs, since both block.
+
+Not here: any behaviour of a node.
+"""
+
+import argparse
+import ipaddress
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from core.bounds import Bounds
+from core.log import Log
+from core.node import Address, Brain
+from core.reactor import Reactor, everybody, reason
+from core.sink import Sink
+from core.system import System
+from nodes.client import Client
+from nodes.ls import LoadBalancer
+from nodes.tables.load import load
+from nodes.ts import TableServer
+
+CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
+DEFAULTS = Bounds()
+_LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+_ABOUT = """\
+photofinish: ask every server, keep the first answer.
+
+  python3 -m nodes ts     PORT --table FILE          a table server
+  python3 -m nodes ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
+  python3 -m nodes client LS_HOST LS_PORT [NAME ...] asks the load balancer
+
+Each has --help. For example, in four terminals:
+
+  python3 -m nodes ts 5001 --table examples/ts1.txt
+  python3 -m nodes ts 5002 --table examples/ts2.txt
+  python3 -m nodes ls 5000 localhost 5001 localhost 5002
+  python3 -m nodes client localhost 5000 rutgers.edu google.com nothinghere.com
+"""
+
+
+class Failure(Exception):
+    """An error that a person can mend. The text is the line to print."""
+
+    def __init__(self, text: str, exit_code: int = FAILED) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Failure(f"{message} (see {self.prog} --help)", USAGE)
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def _number(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, {least} to 65535")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    return _number(text, 1)
+
+
+def _own_port(text: str) -> int:
+    return _number(text, 0)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
+
+
+def _server_arguments(parser: Parser) -> None:
+    parser.add_argument("port", metavar="PORT", type=_own_port, help="to listen on; 0: a free one")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDR", help="to listen at (default %(default)s)"
+    )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="CIDR",
+        help="let these addresses connect, and no others (may be repeated); needed when --host "
+        "is not a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
+    )
+    parser.add_argument(
+        "--idle",
+        type=_seconds,
+        default=math.inf,
+        metavar="S",
+        help="close a connection that has sent nothing for so long (default: never)",
+    )
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="serve one session, the first connection that sends a byte, and exit when it ends",
+    )
+    parser.add_argument(
+        "--wire-log",
+        action="store_true",
+        help="log every line received (>) and sent (<) and every change of state (=)",
+    )
+
+
+def _parser(program: str, about: str) -> Parser:
+    return Parser(
+        prog=f"python3 -m nodes {program}",
+        description=about,
+        epilog="Exit codes: 0 clean, 1 an operating error, 2 bad usage, 70 a bug.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+# -- what all programs need ------------------------------------------------------------------------
+
+
+def _resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
+    try:
+        return system.resolve(host, port)
+    except OSError as error:
+        text = f"cannot resolve {host!r}: {reason(error)}; is the name spelled right?"
+        raise Failure(text, USAGE) from None
+
+
+def _shown(socket_address: Sequence[object]) -> str:
+    """An address as people write it: 127.0.0.1:5001, [::1]:5001."""
+    host, port = socket_address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _gate(allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Callable[[str], bool]:
+    """Who may connect, by the address that accept returned."""
+    if not allow:
+        return everybody
+
+    def admit(host: str) -> bool:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address in network for network in allow)
+
+    return admit
+
+
+def _serve(
+    name: str,
+    arguments: argparse.Namespace,
+    bounds: Bounds,
+    system: System,
+    build: Callable[[Reactor], Brain],
+    avoid: Sequence[Address] = (),
+) -> int:
+    """Listen, say so, and run the server's brain to its end.
+
+    `avoid` are addresses of others: a server that is its own table server would ask itself.
+    """
+    addresses = _resolve(system, arguments.host, arguments.port)
+    if not arguments.allow and not ipaddress.ip_address(addresses[0][1][0].partition("%")[0]).is_loopback:
+        raise Failure(
+            f"--host {arguments.host} is open to other machines: say with --allow CIDR who may "
+            "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
+            USAGE,
+        )
+    if addresses[0] in avoid:
+        raise Failure(f"{_shown(addresses[0][1])} is to be a table server and LS itself", USAGE)
+    sink = Sink(sys.__stderr__.fileno(), _LOG_BYTES_MAX)
+    log = Log(name.upper(), sink.append, system.wall)
+    bounds = replace(bounds, idle_s=arguments.idle)
+    system.limit_descriptors(bounds.descriptors_max)
+    reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log)
+    try:
+        listening = reactor.listen(addresses[0], _gate(arguments.allow))
+    except OSError as error:
+        where = _shown(addresses[0][1])
+        raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
+    with ExitStack() as stack:
+        stack.callback(reactor.close)
+        reactor.start(build(reactor))
+        print(f"{name} ready on {_shown(listening)}", flush=True)
+        return reactor.run()
+
+
+# -- the programs ----------------------------------------------------------------------------------
+
+
+def run_ts(words: list[str]) -> int:
+    parser = _parser(
+        "ts",
+        "A table server: answers the names that its table has, and is silent about others.\n"
+        "A table has rows `name address A`, fields apart by spaces or tabs; `#` comments.",
+    )
+    _server_arguments(parser)
+    parser.add_argument("--table", required=True, metavar="FILE", help="the rows to serve")
+    parser.add_argument("--strict", action="store_true", help="refuse a table with a bad row")
+    arguments = parser.parse_intermixed_args(words)
+    system = System()
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    began = system.now()
+    try:
+        table = load(arguments.table, say)
+    except OSError as error:
+        raise Failure(f"cannot read the table {arguments.table}: {reason(error)}") from None
+    if table.bad_rows and arguments.strict:
+        raise Failure(f"{arguments.table} has {table.bad_rows} bad rows, and --strict wants none")
+    say(f"{arguments.table}: {len(table.rows)} rows in {system.now() - began:.1f} s")
+    bounds = DEFAULTS
+
+    def build(reactor: Reactor) -> Brain:
+        return TableServer(table.rows, bounds, once=arguments.once, watch=reactor.watch)
+
+    return _serve("ts", arguments, bounds, system, build)
+
+
+def run_ls(words: list[str]) -> int:
+    parser = _parser(
+        "ls",
+        "The load balancer: asks every table server at once and relays the first answer; when\n"
+        "none came in time it says `name - TIMED OUT`. A table server that is not there yet, or\n"
+        "goes away, is dialled until it comes.",
+    )
+    _server_arguments(parser)
+    parser.add_argument(
+        "servers", nargs="+", metavar="TS_HOST TS_PORT", help="one or more table servers, in pairs"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULTS.timeout_s,
+        metavar="S",
+        help="how long a question may wait for its answer (default 5.0)",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    hosts, ports = arguments.servers[::2], arguments.servers[1::2]
+    if len(hosts) != len(ports):
+        parser.error(f"a table server is a host and a port; {hosts[-1]!r} has no port")
+    try:
+        numbers = [_port(port) for port in ports]
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    system = System()
+    servers = [_resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
+    bounds = replace(DEFAULTS, timeout_s=arguments.timeout)
+
+    def build(reactor: Reactor) -> Brain:
+        return LoadBalancer(
+            servers, bounds, system.random, once=arguments.once, watch=reactor.watch
+        )
+
+    every = [address for addresses in servers for address in addresses]
+    return _serve("ls", arguments, bounds, system, build, avoid=every)
+
+
+def run_client(words: list[str]) -> int:
+    parser = _parser(
+        "client",
+        "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
+        "from the command line, from --names, or else from standard input, one a line.",
+    )
+    parser.add_argument("host", metavar="LS_HOST", help="where LS is")
+    parser.add_argument("port", metavar="LS_PORT", type=_port)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="to ask for")
+    parser.add_argument(
+        "--names", dest="file", metavar="FILE", help="read names from FILE; - is standard input"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write to FILE, not to standard output")
+    parser.add_argument(
+        "--patience",
+        type=_seconds,
+        default=DEFAULTS.patience_s,
+        metavar="S",
+        help="give up when LS says nothing for so long (default 30)",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.names and arguments.file:
+        parser.error("give names or --names FILE, not both")
+    if not arguments.names and not arguments.file and sys.stdin.isatty():
+        parser.error("no names: give some, or --names FILE, or pipe them in")
+    system = System()
+    names = _read_names(arguments)
+    addresses = _resolve(system, arguments.host, arguments.port)
+    # LS may leave us unread for as long as it is busy: our own patience is what ends that.
+    bounds = replace(DEFAULTS, patience_s=arguments.patience, write_stall_s=math.inf)
+    on_terminal = sys.stderr.isatty()
+    with ExitStack() as stack:
+        output_fd = sys.__stdout__.fileno()
+        if arguments.out:
+            try:
+                output_fd = stack.enter_context(Path(arguments.out).open("wb")).fileno()
+            except OSError as error:
+                raise Failure(f"cannot write {arguments.out}: {reason(error)}") from None
+        sink = Sink(sys.__stderr__.fileno())
+        log = Log("", sink.append, None)
+        reactor = Reactor(
+            system, bounds, log, sink, output=Sink(output_fd), on_terminal=on_terminal
+        )
+        stack.callback(reactor.close)
+        where = _shown((arguments.host, arguments.port))
+        reactor.start(Client(names, addresses, where, bounds, progress=on_terminal))
+        return reactor.run()
+
+
+def _read_names(arguments: argparse.Namespace) -> list[bytes]:
+    """The input's lines: CRs before LF and a byte-order mark dropped, empty ones left out."""
+    if arguments.names:
+        return [os.fsencode(name) for name in arguments.names if name]
+    try:
+        if arguments.file in (None, "-"):
+            data = sys.stdin.buffer.read()
+        else:
+            data = Path(arguments.file).read_bytes()
+    except OSError as error:
+        raise Failure(f"cannot read {arguments.file or 'the names'}: {reason(error)}") from None
+    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    return [line for line in data.split(b"\n") if line]
+
+
+PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client}
+
+
+def _open_standard_streams() -> None:
+    """A standard stream that is closed becomes /dev/null: or the next socket would get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def main(words: list[str]) -> int:
+    """Run the program that the first word names; return its exit code."""
+    _open_standard_streams()
+    if words[:1] in (["-h"], ["--help"]):
+        print(_ABOUT, end="")
+        return CLEAN
+    try:
+        if not words or words[0] not in PROGRAMS:
+            said = f"there is no program {words[0]!r}" if words else "say which program to run"
+            raise Failure(f"{said}: ts, ls or client (see python3 -m nodes --help)", USAGE)
+        return PROGRAMS[words[0]](words[1:])
+    except Failure as failure:
+        print(f"photofinish: {failure}", file=sys.stderr)
+        return failure.exit_code
+    except KeyboardInterrupt:
+        print("photofinish: interrupted", file=sys.stderr)
+        return FAILED
+    except Exception:
+        traceback.print_exc()
+        return BUG
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""Link: one table server as the load balancer sees it, through every connection it has had.
+
+A link that comes up is asked for everything that is open, in slices, before it gets what is new
+(CATCHING_UP): `asked_upto` says how far that has come, in batch numbers. A link that is UP or
+HOLDING has been asked for every open question, so it needs no such figure.
+
+A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
+reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
+
+Not here: what is done about any of it (`nodes/ls.py`).
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from core.bounds import Bounds
+from core.machine import STAY, Machine, Table, Watch
+from core.node import Address
+
+
+class Tie(Enum):
+    """How a link stands."""
+
+    DOWN = "there is no connection; it is dialled again when its time comes"
+    DIALING = "a connection is being made"
+    CATCHING_UP = "it is being asked, slice by slice, for what is still open"
+    UP = "it has been asked for everything open and gets every new question"
+    HOLDING = "as UP, and too much waits for it: no client is read meanwhile"
+    STALLED = "it has held the clients up for too long: it gets nothing new, and holds up nobody"
+    CLOSING = "we end it, and what still comes from it does not count"
+
+
+class Pull(Enum):
+    """What happens to a link."""
+
+    DIAL_DUE = "it is time to dial"
+    CONNECTED = "the dial was answered"
+    CAUGHT_UP = "the last slice is on its way"
+    BACKLOGGED = "more waits for it than the high mark"
+    RELIEVED = "less waits for it than the low mark"
+    HELD_TOO_LONG = "the clients have been held up for as long as they may be"
+    LOST = "the dial failed or the connection is gone"
+    GIVEN_UP = "we close it: it has ended, is no table server, or is not needed any more"
+
+
+L, P = Tie, Pull
+LINK: Table[Tie, Pull] = {
+    L.DOWN: {P.DIAL_DUE: L.DIALING},
+    L.DIALING: {P.CONNECTED: L.CATCHING_UP, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
+    L.CATCHING_UP: {
+        P.CAUGHT_UP: L.UP,
+        P.BACKLOGGED: STAY,
+        P.RELIEVED: STAY,
+        P.LOST: L.DOWN,
+        P.GIVEN_UP: L.CLOSING,
+    },
+    L.UP: {P.BACKLOGGED: L.HOLDING, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
+    L.HOLDING: {
+        P.RELIEVED: L.UP,
+        P.HELD_TOO_LONG: L.STALLED,
+        P.LOST: L.DOWN,
+        P.GIVEN_UP: L.CLOSING,
+    },
+    L.STALLED: {P.RELIEVED: L.CATCHING_UP, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
+    L.CLOSING: {P.LOST: L.DOWN},
+}
+
+_ASKED = frozenset({L.UP, L.HOLDING})
+_ANSWERS = frozenset({L.CATCHING_UP, L.UP, L.HOLDING, L.STALLED})
+
+
+class Link:
+    """One table server. `conn` is what it is called here and in the log: TS1, TS2, ..."""
+
+    def __init__(
+        self,
+        conn: str,
+        addresses: tuple[Address, ...],
+        bounds: Bounds,
+        random: Callable[[], float],
+        watch: Watch | None,
+    ) -> None:
+        self.conn = conn
+        self.addresses = addresses
+        self.life = Machine(LINK, Tie.DOWN, f"link {conn}", watch)
+        self.dial_at = 0.0  # while DOWN
+        self.held_since = 0.0  # while HOLDING
+        self.asked_upto = 0  # while CATCHING_UP or STALLED: batches before this one were asked
+        self.asked = 0  # lines, since it came up
+        self.answered = 0  # lines, since it came up
+        self.errors_in_a_row = 0
+        self.down_said = False  # the log says once that it is down
+        self._bounds = bounds
+        self._random = random
+        self._up_since: float | None = None
+        self._wait_s = bounds.redial_first_s  # before the next dial
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a new question is sent to it at once."""
+        return self.life.state in _ASKED
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether what comes from it may count."""
+        return self.life.state in _ANSWERS
+
+    def connected(self, now: float) -> None:
+        """A new connection, which has been asked for nothing."""
+        self.life.fire(Pull.CONNECTED)
+        self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
+        self._up_since = now
+
+    def due(self) -> float | None:
+        """When something has to be done about it: dial, or stop holding up the clients."""
+        match self.life.state:
+            case Tie.DOWN:
+                return self.dial_at
+            case Tie.HOLDING:
+                return self.held_since + self._bounds.held_s
+        return None
+
+    def lost(self, now: float) -> None:
+        """No connection any more: dial again after a wait that doubles every time.
+
+        Only a connection that stood for a while starts it over: a server that accepts and closes
+        would else be dialled without end. Jitter keeps many balancers from knocking in step.
+        """
+        self.life.fire(Pull.LOST)
+        longest_s = self._bounds.redial_max_s
+        if self._up_since is not None and now - self._up_since > longest_s:
+            self._wait_s = self._bounds.redial_first_s
+        self._up_since = None
+        self.dial_at = now + self._wait_s * (1 + self._random() / 4)
+        self._wait_s = min(2 * self._wait_s, longest_s)

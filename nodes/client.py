@@ -1,0 +1,327 @@
+"""The client: asks LS for every name it was given, and writes one line per name, in input order.
+
+It sends as fast as LS takes and reads all the while. A reply is credited by name; several
+questions for one name are equal, and get their replies in the order of asking. A name that is
+not legal is not sent; its line says so. What has no reply when the connection is gone, or silent
+for too long, is LOST: everything that arrived is written all the same.
+
+Not here: files and arguments (`nodes/__main__.py`).
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from itertools import repeat
+
+from core.bounds import Bounds
+from core.machine import STAY, Machine, Table, Watch
+from core.node import (
+    Abort,
+    Address,
+    Backlogged,
+    Close,
+    Closed,
+    Dial,
+    DrainAsked,
+    Effect,
+    Ended,
+    Event,
+    Lines,
+    Opened,
+    Progress,
+    Relieved,
+    Report,
+    Send,
+    Stop,
+    Woken,
+    Write,
+)
+from core.wire import (
+    ANSWERS,
+    QUESTIONS,
+    Answer,
+    Bye,
+    Command,
+    NoAnswer,
+    ProtocolError,
+    Refusal,
+    answered_names,
+    fold,
+    is_name,
+    parse_reply,
+    printable,
+    split_lines,
+)
+
+LS = "LS"
+_PROGRESS_EVERY_S = 0.2
+_RESERVED = frozenset(command.value for command in Command)
+
+
+class Task(Enum):
+    """The life of a client."""
+
+    IDLE = "nothing has been done yet"
+    DIALING = "a connection to LS is being made"
+    ASKING = "names are being sent, and replies come"
+    LEAVING = "everything is asked, QUIT too; replies come, and then BYE"
+    DONE = "every name has its line"
+    FAILED = "the connection could not be made, ended too early, or fell silent"
+
+
+class Step(Enum):
+    """What happens to a client."""
+
+    START = "the loop runs"
+    NOTHING_TO_ASK = "no name is legal"
+    CONNECTED = "LS has answered the dial"
+    ALL_ASKED = "the last name is on its way"
+    ALL_REPLIED = "nothing is owed"
+    CUT_SHORT = "there will be no more replies, and some are owed"
+
+
+T, S = Task, Step
+CLIENT: Table[Task, Step] = {
+    T.IDLE: {S.START: T.DIALING, S.NOTHING_TO_ASK: T.DONE, S.CUT_SHORT: T.FAILED},
+    T.DIALING: {S.CONNECTED: T.ASKING, S.CUT_SHORT: T.FAILED},
+    T.ASKING: {S.ALL_ASKED: T.LEAVING, S.CUT_SHORT: T.FAILED},
+    T.LEAVING: {S.ALL_REPLIED: T.DONE, S.CUT_SHORT: T.FAILED},
+    T.DONE: {S.CUT_SHORT: STAY},
+    T.FAILED: {S.CUT_SHORT: STAY},
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the names."""
+
+    answered: int = 0
+    timed_out: int = 0
+    bad: int = 0
+    lost: int = 0
+
+
+class Client:
+    """The brain of a client. `names` are the input's lines, none of them empty; `where` is for people.
+
+    `progress`: somebody watches a terminal.
+    """
+
+    def __init__(
+        self,
+        names: list[bytes],
+        addresses: tuple[Address, ...],
+        where: str,
+        bounds: Bounds,
+        *,
+        progress: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        self.tally = Tally()
+        self._names = names
+        self._addresses = addresses
+        self._where = where
+        self._bounds = bounds
+        self._life = Machine(CLIENT, Task.IDLE, "client", watch)
+        self._lines: list[bytes | None] = [None] * len(names)  # what is written for each name
+        self._written = 0  # of `_lines`
+        self._waiting: dict[bytes, int | deque[int]] = {}  # places in `_names`, by folded name
+        self._owed = 0
+        self._questions = self._prepare()  # each ended by LF
+        self._asked = 0  # bytes of `_questions`
+        self._started_at = 0.0
+        self._heard_at: float | None = None  # the last byte of LS, or its answering the dial
+        self._progress_at: float | None = 0.0 if progress else None
+        self._trouble = ""  # what LS said, or did, that explains the end
+
+    def _prepare(self) -> bytes:
+        """Write down what is wrong with bad names, and return what to ask for the others."""
+        whole = b"\n".join(self._names) + b"\n"
+        if QUESTIONS.fullmatch(whole):
+            names = split_lines(whole.lower())
+            self._waiting = dict(zip(names, range(len(names)), strict=True))
+            if len(self._waiting) == len(names):
+                self._owed = len(names)
+                return whole
+        self._waiting = {}
+        questions = []
+        for place, spelling in enumerate(self._names):
+            if not is_name(spelling.removesuffix(b".")):
+                self._lines[place] = printable(spelling) + b" - ERROR BADNAME"
+                self.tally.bad += 1
+                continue
+            name = fold(spelling)
+            places = self._waiting.setdefault(name, place)
+            if isinstance(places, deque):
+                places.append(place)
+            elif places != place:
+                self._waiting[name] = deque((places, place))
+            self._owed += 1
+            questions.append(name if spelling in _RESERVED else spelling)
+        return b"".join(question + b"\n" for question in questions)
+
+    def deadline(self) -> float | None:
+        """The first of: LS has been silent for too long, somebody wants to see progress."""
+        if self._heard_at is None:
+            return None
+        patience = self._heard_at + self._bounds.patience_s
+        return patience if self._progress_at is None else min(patience, self._progress_at)
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/node.py`."""
+        match event:
+            case Lines(_, data):
+                return self._heard(data, now)
+            case Opened():
+                self._life.fire(Step.CONNECTED)
+                self._heard_at = now
+                return self._ask_more()
+            case Backlogged():
+                return []
+            case Relieved():
+                return self._ask_more()
+            case Ended():
+                why = self._trouble or "LS ended the connection"
+                return [*self._cut_short(why, now), Close(LS)]
+            case Closed(_, why):
+                why = self._trouble or f"no connection to LS at {self._where}: {why}"
+                effects = self._cut_short(why, now) if self._owed else []
+                return [*effects, Stop(0 if self._life.state is Task.DONE else 1)]
+            case DrainAsked():
+                return [*self._cut_short("interrupted", now), Abort(LS)]
+            case Woken():
+                return self._woken(now)
+        raise AssertionError(event)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def _woken(self, now: float) -> list[Effect]:
+        if self._life.state is Task.IDLE:
+            return self._start(now)
+        if self._heard_at is not None and now >= self._heard_at + self._bounds.patience_s:
+            silent_s = f"{self._bounds.patience_s:g} s"
+            why = f"LS at {self._where} has been silent for {silent_s} (see --patience)"
+            return [*self._cut_short(why, now), Abort(LS)]
+        if self._progress_at is not None and now >= self._progress_at:
+            self._progress_at = now + _PROGRESS_EVERY_S
+            done = len(self._names) - self._owed
+            return [Progress(f"{done:,} of {len(self._names):,} names, {self._owed:,} waiting")]
+        return []
+
+    def _start(self, now: float) -> list[Effect]:
+        self._started_at = now
+        if self._progress_at is not None:
+            self._progress_at = now + 2 * _PROGRESS_EVERY_S
+        if not self._owed:
+            self._life.fire(Step.NOTHING_TO_ASK)
+            return [*self._write(), *self._sum_up(now), Stop(0)]
+        self._life.fire(Step.START)
+        return [Dial(LS, self._addresses)]
+
+    def _ask_more(self) -> list[Effect]:
+        """Send the next slice. If more is left, it goes over the high mark, so that Relieved will
+        call for the next one."""
+        questions = self._questions
+        if self._asked == len(questions):
+            return []
+        over = self._asked + self._bounds.waiting_bytes_high
+        end = questions.find(b"\n", over) + 1 or len(questions)
+        slice_ = questions[self._asked : end]
+        self._asked = end
+        if end == len(questions):
+            self._life.fire(Step.ALL_ASKED)
+            slice_ += Command.QUIT.value + b"\n"
+        return [Send(LS, slice_)]
+
+    # -- replies -----------------------------------------------------------------------------------
+
+    def _heard(self, data: bytes, now: float) -> list[Effect]:
+        """Credit each reply to its name, and write what is complete."""
+        self._heard_at = now
+        if ANSWERS.fullmatch(data):
+            self._credit(answered_names(data), split_lines(data))
+        else:
+            self._heard_by_line(data)
+        effects = self._write()
+        if not self._owed and self._life.state is Task.LEAVING:
+            self._life.fire(Step.ALL_REPLIED)
+            self._heard_at = None
+            effects += [*self._sum_up(now), Close(LS)]
+        return effects
+
+    def _credit(self, names: list[bytes], lines: list[bytes]) -> None:
+        """These answers, as they came."""
+        for name, line in zip(names, lines, strict=True):
+            place = self._place_of(name)
+            if place is not None:
+                self._lines[place] = line
+                self.tally.answered += 1
+
+    def _heard_by_line(self, data: bytes) -> None:
+        """The slow way, where a line is no ordinary answer."""
+        for line in split_lines(data):
+            if not line:
+                continue
+            try:
+                reply = parse_reply(line)
+            except ProtocolError:
+                self._trouble = f"what answers at {self._where} does not speak this protocol"
+                continue
+            match reply:
+                case Answer(spelling):
+                    self._credit([fold(spelling)], [line])
+                case NoAnswer(spelling, why):
+                    place = self._place_of(fold(spelling))
+                    if place is not None:
+                        self._lines[place] = b"%b - %b" % (self._names[place], why.value)
+                        self.tally.timed_out += 1
+                case Refusal(code):
+                    self._trouble = f"LS at {self._where} says {code.name}: {code.value}"
+                case Bye():
+                    self._trouble = f"LS at {self._where} is going away; ask again later"
+
+    def _place_of(self, name: bytes) -> int | None:
+        """The first place that waits for this name; it waits no longer."""
+        place = self._waiting.pop(name, None)
+        if isinstance(place, deque):
+            if len(place) > 1:
+                self._waiting[name] = place
+            place = place.popleft()
+        self._owed -= place is not None
+        return place
+
+    def _write(self) -> list[Effect]:
+        """What has become complete from the beginning on. `index` searches at C speed."""
+        begin = self._written
+        try:
+            end = self._lines.index(None, begin)
+        except ValueError:
+            end = len(self._lines)
+        if begin == end:
+            return []
+        complete = [line for line in self._lines[begin:end] if line is not None]
+        self._lines[begin:end] = repeat(b"", end - begin)  # let them go; the places stay
+        self._written = end
+        return [Write(b"\n".join(complete) + b"\n")]
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _cut_short(self, why: str, now: float) -> list[Effect]:
+        """No more replies will come: say so of every name that has none."""
+        if self._life.fire(Step.CUT_SHORT) is Task.DONE:
+            return []
+        self._heard_at = None
+        for place, line in enumerate(self._lines):
+            if line is None:
+                self._lines[place] = self._names[place] + b" - LOST"
+                self.tally.lost += 1
+        self._owed = 0
+        return [*self._write(), Progress(""), Report(why), *self._sum_up(now)]
+
+    def _sum_up(self, now: float) -> list[Effect]:
+        tally = self.tally
+        text = (
+            f"{len(self._names)} names: {tally.answered} answered, {tally.timed_out} timed out, "
+            f"{tally.bad} bad, {tally.lost} lost, {now - self._started_at:.1f} s"
+        )
+        return [Progress(""), Report(text)]

@@ -1,0 +1,339 @@
+"""The load balancer (LS): asks every table server at once and relays the first answer.
+
+It stores no names. A question goes to every link that is UP, joined with the other questions of
+the same read; the first answer for a name goes to everyone who waits for it, as it came; when
+none came in time, each asker hears so in its own spelling.
+
+Backpressure, so that no circle can close: LS reads its links always. It stops reading clients
+while a link is HOLDING, a client that has too many questions pending, and, when all clients
+together have too many, all but those with few.
+
+Not here: which question waits for what (`nodes/balancer/race.py`), how a link stands
+(`nodes/balancer/link.py`), sessions and draining (`core/session.py`, `core/server.py`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+
+from core.bounds import Bounds
+from core.machine import Watch
+from core.node import (
+    Abort,
+    Address,
+    Backlogged,
+    Close,
+    Closed,
+    Dial,
+    DrainAsked,
+    Effect,
+    Ended,
+    Event,
+    Lines,
+    Opened,
+    Pause,
+    Relieved,
+    Report,
+    Resume,
+    Send,
+    Woken,
+)
+from core.server import Server
+from core.session import Session, Talk
+from core.wire import (
+    ANSWERS,
+    Answer,
+    Command,
+    Error,
+    ProtocolError,
+    answered_names,
+    fold,
+    parse_reply,
+    split_lines,
+)
+from nodes.balancer.link import Link, Pull, Tie
+from nodes.balancer.race import Race, Replies
+
+
+class LoadBalancer:
+    """The brain of LS. `servers` holds the addresses of each TS; they are called TS1, TS2, ..."""
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[Address, ...]],
+        bounds: Bounds,
+        random: Callable[[], float],
+        *,
+        once: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        self._bounds = bounds
+        self._server = Server(bounds, bounds.timeout_s + bounds.drain_grace_s, once, watch)
+        self._race = Race(bounds.timeout_s, bounds.join_s)
+        self._links = {
+            f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch)
+            for number, addresses in enumerate(servers, 1)
+        }
+        self._links_due: float | None = 0.0  # the first `Link.due` of all
+        self._held = False  # whether a link is HOLDING
+        self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
+        self._paused: dict[str, None] = {}  # sessions that are not read, in order
+        self.nothing_said = 0  # legal lines of a TS that answer no question
+        self.malformed = 0  # lines of a TS that are no reply at all
+
+    def deadline(self) -> float | None:
+        """The first of: a batch times out, something is due on a link, the drain ends."""
+        dues = (self._race.next_due(), self._links_due, self._server.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/node.py`."""
+        if isinstance(event, Lines):
+            link = self._links.get(event.conn)
+            if link is None:
+                return self._ask(event.conn, event.data, now)
+            return self._answer(link, event.data)
+        effects = self._step_rarely(event, now)
+        self._look_at_links()
+        return effects + self._regulate()
+
+    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
+        """Everything but lines."""
+        match event:
+            case Woken():
+                return self._woken(now)
+            case DrainAsked():
+                return self._server.drain(now) + self._part_maybe()
+        link = self._links.get(event.conn)
+        if link is not None:
+            return self._step_link(link, event, now)
+        match event:
+            case Opened(conn):
+                return self._server.opened(conn)
+            case Ended(conn, unfinished):
+                spoke = self._server.spoke(conn, b"") if unfinished else []
+                return spoke + self._server.ended(conn, unfinished)
+            case Closed(conn):
+                self._paused.pop(conn, None)
+                self._race.forget(self._server.sessions[conn])
+                return self._server.closed(conn, now) + self._part_maybe()
+        raise AssertionError(event)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def _ask(self, conn: str, data: bytes, now: float) -> list[Effect]:
+        """Admit a client's questions and pass on those that are not being asked already."""
+        effects = self._server.spoke(conn, data)
+        session = self._server.sessions[conn]
+        asked = session.receive(data)
+        if asked.refusals:
+            self._server.errors += asked.errors
+            effects.append(Send(conn, asked.refusals))
+        if asked.names:
+            names = self._race.ask(session, asked.names, asked.spellings, now)
+            lines = asked.lines if names is asked.names else _lines(names)
+            for link in self._links.values():
+                if names and link.is_asked:
+                    link.asked += len(names)
+                    effects.append(Send(link.conn, lines))
+        effects += session.last_words()
+        return effects + self._regulate(session)
+
+    def _reply(self, replies: Replies) -> list[Effect]:
+        """Send what became of questions, and let those go who were waiting for it."""
+        effects: list[Effect] = []
+        for session, chunks in replies.items():
+            effects.append(Send(session.conn, b"".join(chunks)))
+            effects += session.last_words()
+        return effects
+
+    def _woken(self, now: float) -> list[Effect]:
+        effects = self._reply(self._race.expire(now))
+        for link in self._links.values():
+            due = link.due()
+            if due is None or due > now or self._is_parting:
+                continue
+            if link.life.state is Tie.HOLDING:
+                link.life.fire(Pull.HELD_TOO_LONG)
+                link.asked_upto = self._race.next_number
+                effects.append(Report(f"{link.conn} is stalled: it does not take its questions"))
+            else:
+                link.life.fire(Pull.DIAL_DUE)
+                effects.append(Dial(link.conn, link.addresses))
+        return effects + self._server.woken(now)
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    def _answer(self, link: Link, data: bytes) -> list[Effect]:
+        """Credit what a TS said to whoever waits for it."""
+        why = ""
+        if ANSWERS.fullmatch(data):
+            link.errors_in_a_row = 0
+            names, lines = answered_names(data), data
+            link.answered += len(names)
+        else:
+            names, lines, why = self._read_by_line(link, data)
+        if not link.is_asked:
+            names, lines = self._only_asked(link, names, lines)
+        effects = self._reply(self._race.answer(names, lines)) if names else []
+        if link.answered > link.asked + self._bounds.surplus_answers_max:
+            why = why or "it answers what nobody asked"
+        if why:
+            effects += self._give_up(link, why, Abort(link.conn))
+            self._look_at_links()
+        return effects + self._regulate()
+
+    def _read_by_line(self, link: Link, data: bytes) -> tuple[list[bytes], bytes, str]:
+        """The slow way, where a line is no ordinary answer.
+
+        Returns the names that were answered, the lines that answer them, and why the link has to
+        be given up, if it has. A malformed line never ends a question: another TS may answer it.
+        """
+        names: list[bytes] = []
+        lines: list[bytes] = []
+        for line in split_lines(data):
+            if not line:
+                continue
+            link.answered += 1
+            try:
+                reply = parse_reply(line)
+            except ProtocolError as error:
+                self.malformed += 1
+                link.errors_in_a_row += 1
+                if error.code is Error.TOOLONG:
+                    return names, _lines(lines), "it sent a line that is too long"
+                if link.errors_in_a_row == self._bounds.errors_in_a_row_max:
+                    return names, _lines(lines), "it does not speak this protocol"
+                continue
+            link.errors_in_a_row = 0
+            if isinstance(reply, Answer):
+                names.append(fold(reply.spelling))
+                lines.append(line)
+            else:
+                self.nothing_said += 1
+        return names, _lines(lines), ""
+
+    def _only_asked(
+        self, link: Link, names: list[bytes], lines: bytes
+    ) -> tuple[list[bytes], bytes]:
+        """Leave out answers that this link has not been asked for on this connection."""
+        asked = self._race.asked_before(link.asked_upto, names)
+        self._race.late += asked.count(False)
+        kept = compress(split_lines(lines), asked)
+        return list(compress(names, asked)), _lines(kept)
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def _step_link(self, link: Link, event: Event, now: float) -> list[Effect]:
+        match event:
+            case Opened():
+                link.connected(now)
+                link.down_said = False
+                return [Report(f"{link.conn} is up"), *self._catch_up(link)]
+            case Closed(_, why):
+                link.lost(now)
+                return [*self._say_down(link, why), *self._part_maybe()]
+            case Ended():
+                return self._give_up(link, "it ended", Close(link.conn))
+            case Backlogged():
+                if link.life.fire(Pull.BACKLOGGED) is Tie.HOLDING:
+                    link.held_since = now
+                return []
+            case Relieved():
+                caught_up = link.life.fire(Pull.RELIEVED) is not Tie.CATCHING_UP
+                return [] if caught_up else self._catch_up(link)
+        raise AssertionError(event)
+
+    def _catch_up(self, link: Link) -> list[Effect]:
+        """Send the next slice of what is open. If more is left, it goes over the high mark, so
+        that Relieved will call for the next one."""
+        over = self._bounds.waiting_bytes_high
+        names, link.asked_upto = self._race.slice_from(link.asked_upto, over)
+        link.asked += len(names)
+        if link.asked_upto == self._race.next_number:
+            link.life.fire(Pull.CAUGHT_UP)
+        return [Send(link.conn, _lines(names))] if names else []
+
+    def _give_up(self, link: Link, why: str, end: Effect) -> list[Effect]:
+        """Part from a link in the way that `end` says."""
+        link.life.fire(Pull.GIVEN_UP)
+        return [*self._say_down(link, why), end]
+
+    def _say_down(self, link: Link, why: str) -> list[Effect]:
+        if link.down_said or self._server.is_draining:
+            return []
+        link.down_said = True
+        return [Report(f"{link.conn} is down ({why}); dialling it again")]
+
+    def _look_at_links(self) -> None:
+        """What every step wants to know of all links; looked up when one of them has moved."""
+        dues = (link.due() for link in self._links.values())
+        first = min((due for due in dues if due is not None), default=None)
+        self._links_due = None if self._is_parting else first
+        self._held = any(link.life.state is Tie.HOLDING for link in self._links.values())
+
+    # -- backpressure ------------------------------------------------------------------------------
+
+    def _regulate(self, asker: Session | None = None) -> list[Effect]:
+        """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
+        bounds = self._bounds
+        held = self._held
+        full = self._race.pending > bounds.pending_max
+        sessions: Iterable[Session]
+        if (held, full) != self._straits:
+            self._straits = (held, full)
+            sessions = self._server.sessions.values()
+        elif self._paused and not held:
+            sessions = [self._server.sessions[conn] for conn in self._paused]
+            if asker is not None:
+                sessions.append(asker)
+        elif asker is not None and (held or full or asker.owed > bounds.pending_per_client_max):
+            sessions = [asker]
+        else:
+            return []
+        most = bounds.pending_few if full else bounds.pending_per_client_max + 1
+        effects: list[Effect] = []
+        for session in sessions:
+            conn = session.conn
+            paused = conn in self._paused
+            if session.life.state is Talk.OPEN and (held or session.owed >= most) is not paused:
+                if paused:
+                    del self._paused[conn]
+                    effects.append(Resume(conn))
+                else:
+                    self._paused[conn] = None
+                    effects.append(Pause(conn))
+        return effects
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    @property
+    def _is_parting(self) -> bool:
+        """Whether the links are not needed any more."""
+        return self._server.is_draining and not self._server.sessions
+
+    def _part_maybe(self) -> list[Effect]:
+        """Draining, once the last session is gone: part from the links, and then stop."""
+        if not self._is_parting:
+            return []
+        effects: list[Effect] = []
+        for link in self._links.values():
+            if link.life.state is Tie.DIALING:
+                effects += self._give_up(link, "", Abort(link.conn))
+            elif link.is_answering:
+                effects.append(Send(link.conn, Command.QUIT.value + b"\n"))
+                effects += self._give_up(link, "", Close(link.conn))
+        if all(link.life.state is Tie.DOWN for link in self._links.values()):
+            effects += [Report(self._account()), *self._server.all_closed()]
+        return effects
+
+    def _account(self) -> str:
+        race = self._race
+        return (
+            f"asked {race.asked}, answered {race.answered}, timed out {race.timed_out}, "
+            f"dropped {race.dropped}, pending {race.pending}, refused {self._server.errors}; "
+            f"joined {race.joined}, late {race.late}"
+        )
+
+
+def _lines(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)

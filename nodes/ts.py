@@ -1,0 +1,93 @@
+"""The table server (TS): answers the names that its table has, and is silent about the rest.
+
+Silence is the protocol: several servers are asked at once, and only one that knows has anything
+to say. So nothing is ever owed here: what can be said is said in the step that asked.
+
+Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
+(`core/session.py`, `core/server.py`).
+"""
+
+from itertools import repeat
+
+from core.bounds import Bounds
+from core.machine import Watch
+from core.node import (
+    Closed,
+    DrainAsked,
+    Effect,
+    Ended,
+    Event,
+    Lines,
+    Opened,
+    Report,
+    Send,
+    Woken,
+)
+from core.server import Server
+
+
+class TableServer:
+    """The brain of a TS. `rows` is a table by folded name: whole answer lines, with LF."""
+
+    def __init__(
+        self,
+        rows: dict[bytes, bytes],
+        bounds: Bounds,
+        *,
+        once: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        self._rows = rows
+        self._server = Server(bounds, bounds.timeout_s + bounds.drain_grace_s, once, watch)
+        self.asked = 0
+        self.answered = 0
+
+    def deadline(self) -> float | None:
+        """Only a drain has one."""
+        return self._server.deadline()
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/node.py`."""
+        server = self._server
+        match event:
+            case Lines(conn, data):
+                return self._answer(conn, data)
+            case Opened(conn):
+                return server.opened(conn)
+            case Ended(conn, unfinished):
+                spoke = server.spoke(conn, b"") if unfinished else []
+                return spoke + server.ended(conn, unfinished)
+            case Closed(conn):
+                return server.closed(conn, now) + self._stop_maybe()
+            case DrainAsked():
+                return server.drain(now) + self._stop_maybe()
+            case Woken():
+                return server.woken(now)
+        raise AssertionError(event)
+
+    def _answer(self, conn: str, data: bytes) -> list[Effect]:
+        """Say what the table has to say about these names, and what is wrong with the rest."""
+        effects = self._server.spoke(conn, data)
+        session = self._server.sessions[conn]
+        asked = session.receive(data)
+        answers = list(map(self._rows.get, asked.names, repeat(b"")))
+        self.asked += len(answers)
+        self.answered += len(answers) - answers.count(b"")
+        self._server.errors += asked.errors
+        said = asked.refusals + b"".join(answers)
+        if said:
+            effects.append(Send(conn, said))
+        return effects + session.last_words()
+
+    def _stop_maybe(self) -> list[Effect]:
+        if self._server.sessions:
+            return []
+        stop = self._server.all_closed()
+        return [Report(self._account()), *stop] if stop else []
+
+    def _account(self) -> str:
+        silent = self.asked - self.answered
+        return (
+            f"asked {self.asked}, answered {self.answered}, unknown {silent}, "
+            f"refused {self._server.errors}"
+        )

@@ -102,9 +102,21 @@ class Connection:
     is owed too much is not read. One rule for both would let two ends stop reading each other.
     """
 
-    __slots__ = ("_fresh", "_high", "_left", "_lines", "_low", "accepted", "life", "waiting", "weight")
+    __slots__ = (
+        "_fresh",
+        "_high",
+        "_left",
+        "_lines",
+        "_low",
+        "accepted",
+        "life",
+        "waiting",
+        "weight",
+    )
 
-    def __init__(self, name: str, accepted: bool, bounds: Bounds, watch: Watch | None = None) -> None:
+    def __init__(
+        self, name: str, accepted: bool, bounds: Bounds, watch: Watch | None = None
+    ) -> None:
         self.accepted = accepted
         start = Stream.OPEN if accepted else Stream.CONNECTING
         self.life = Machine(STREAM, start, name, watch)

@@ -62,7 +62,9 @@ class LineBuffer:
         held = self._held
         held += data[: LINE_BYTES_MAX + 2 - len(held)]
         # One byte over may be the CR of a legal line's CRLF: it is judged by what follows.
-        if len(held) <= LINE_BYTES_MAX or (len(held) == LINE_BYTES_MAX + 1 and held.endswith(b"\r")):
+        if len(held) <= LINE_BYTES_MAX or (
+            len(held) == LINE_BYTES_MAX + 1 and held.endswith(b"\r")
+        ):
             return b""
         cut = bytes(held[: LINE_BYTES_MAX + 1]) + b"\n"
         held.clear()

@@ -161,9 +161,7 @@ class Stop:
     exit_code: int
 
 
-Effect = (
-    Send | Dial | Close | Abort | Pause | Resume | Unlisten | Write | Report | Progress | Stop
-)
+Effect = Send | Dial | Close | Abort | Pause | Resume | Unlisten | Write | Report | Progress | Stop
 
 
 class Brain(Protocol):

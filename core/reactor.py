@@ -22,8 +22,7 @@ Not here: sockets and clocks (`core/system.py`), and what any line means.
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from core.bounds import Bounds
 from core.conn import Connection, Stream
@@ -56,7 +55,7 @@ from core.node import (
     Write,
 )
 from core.sink import Sink
-from core.system import System
+from core.system import Socket, System
 from core.wire import Error, refusal
 
 # What accept() raises about a connection that is gone already; the next one may be there. After
@@ -108,24 +107,24 @@ class Reactor:
         self.refused = 0  # BUSY
         self.not_admitted = 0  # by address
 
-        self._listener: Any = None
+        self._listener: Socket | None = None
         self._admit: Callable[[str], bool] = everybody
         self._accept_again_at: float | None = None  # resting, after running out of descriptors
         self._accepted_ever = 0
-        self._signals: Any = None
+        self._signals: Socket | None = None
         self._signals_seen = 0
         self._drain_next = False  # the signal is handled; each session is being read once more
 
         # A dialled name keeps its place when it is dialled again, and so its order in reading.
         self._dialled: dict[str, Connection] = {}
         self._accepted: dict[str, Connection] = {}
-        self._sockets: dict[Connection, Any] = {}
+        self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
         self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[int, Connection] = {}  # waiting to be writable
-        self._doomed: list[Any] = []  # sockets to close at the end of the turn
+        self._doomed: list[Socket] = []  # sockets to close at the end of the turn
         self._read_fds: list[int] = []
         self._read_fds_stale = True
 
@@ -150,14 +149,17 @@ class Reactor:
         """What a machine has to call so that its moves show in the wire log."""
         return None if self._wire is None else self._wire.changed
 
-    def listen(self, address: Address, admit: Callable[[str], bool] = everybody) -> Any:
+    def listen(
+        self, address: Address, admit: Callable[[str], bool] = everybody
+    ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned.
         """
         self._listener = self._system.listen(address, self._bounds.backlog_max)
         self._admit = admit
-        return self._listener.getsockname()
+        address_there: Sequence[object] = self._listener.getsockname()
+        return address_there
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
@@ -187,9 +189,7 @@ class Reactor:
         if self._read_fds_stale:
             self._list_read_fds()
         write_fds = [*self._blocked, *(sink.fd for sink in self._sinks if sink.waiting)]
-        readable, writable, _ = self._system.select(
-            self._read_fds, write_fds, [], self._timeout()
-        )
+        readable, writable, _ = self._system.select(self._read_fds, write_fds, [], self._timeout())
         self._accept_maybe(readable)
         link_was_full = self._read(readable)
         self._drain_maybe(readable)
@@ -266,14 +266,14 @@ class Reactor:
                 self._accept_again_at = None
                 self._read_fds_stale = True
         elif self._listener.fileno() in readable:
-            self._accept(self._bounds.accepts_per_turn)
+            self._accept(self._listener, self._bounds.accepts_per_turn)
 
-    def _accept(self, most: float) -> None:
+    def _accept(self, listener: Socket, most: float) -> None:
         """Accept until nobody waits, or `most` are in."""
         accepted = 0
         while accepted < most:
             try:
-                stream, address = self._listener.accept()
+                stream, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -288,7 +288,7 @@ class Reactor:
             self._admitted(stream, address[0])
             self._deliver()
 
-    def _admitted(self, stream: Any, host: str) -> None:
+    def _admitted(self, stream: Socket, host: str) -> None:
         """Take a new connection in, or send it away."""
         if not self._admit(host):
             self.not_admitted += 1
@@ -363,7 +363,7 @@ class Reactor:
             self._after_flush(connection, now)
 
     def _watch_line(self, connection: Connection, completed: bool, now: float) -> None:
-        """Keep the limits on lines and silence. Bytes do not restart a line's: only its end does."""
+        """Keep the limits on lines and silence. A line's clock is not restarted by its bytes."""
         if connection.is_mid_line:
             if completed:
                 self._mid_line.restart(connection, now)
@@ -390,25 +390,28 @@ class Reactor:
             self._deliver()
         if self._signals is None or self._signals.fileno() not in readable:
             return
-        try:
-            numbers = self._signals.recv(64)
-        except BlockingIOError:
-            return
-        if not numbers:  # the other end is gone: never spin on it
-            self._doomed.append(self._signals)
-            self._signals = None
-            self._read_fds_stale = True
-            return
         first = self._signals_seen == 0
-        self._signals_seen += len(numbers)
+        self._read_signals(self._signals)
         if self._signals_seen > 1:
             self._log.report("second signal: stopping at once")
             self.exit_code = 1
-        elif first:
+        elif first and self._signals_seen:
             if self._listener is not None:
-                self._accept(float("inf"))
+                self._accept(self._listener, float("inf"))
                 self._unlisten()
             self._drain_next = True
+
+    def _read_signals(self, signals: Socket) -> None:
+        """Count the signals that came."""
+        try:
+            numbers = signals.recv(64)
+        except BlockingIOError:
+            return
+        self._signals_seen += len(numbers)
+        if not numbers:  # the other end is gone: never spin on it
+            self._doomed.append(signals)
+            self._signals = None
+            self._read_fds_stale = True
 
     def _unlisten(self) -> None:
         if self._listener is not None:
@@ -597,7 +600,7 @@ class Reactor:
 
     # -- the end of a connection -----------------------------------------------------------------
 
-    def _register(self, connection: Connection, stream: Any) -> None:
+    def _register(self, connection: Connection, stream: Socket) -> None:
         self._sockets[connection] = stream
         self._by_fd[stream.fileno()] = connection
         self._read_fds_stale = True
@@ -650,11 +653,11 @@ class Reactor:
 
     def _write_out(self, timeout_s: float) -> bool:
         """Write what waits and can be written now; return whether that was anything."""
-        fds = [sink.fd for sink in self._sinks if sink.waiting]
-        signals = [] if self._signals is None else [self._signals.fileno()]
-        readable, writable, _ = self._system.select(signals, fds, [], timeout_s)
-        if readable:
-            self._signals_seen += len(self._signals.recv(64))
+        write_fds = [sink.fd for sink in self._sinks if sink.waiting]
+        read_fds = [] if self._signals is None else [self._signals.fileno()]
+        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
+        if readable and self._signals is not None:
+            self._read_signals(self._signals)
         for fd in writable:
             self._write_sink(fd)
         return bool(writable)

@@ -16,9 +16,10 @@ import signal
 import socket
 import stat
 import time
-from typing import Any
 
 from core.node import Address
+
+Socket = socket.socket  # for the type checker: the simulator has sockets of its own
 
 
 class System:
@@ -40,7 +41,7 @@ class System:
             raise OSError(f"not a host name: {error}") from None
         return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
-    def listen(self, address: Address, backlog: int) -> socket.socket:
+    def listen(self, address: Address, backlog: int) -> Socket:
         """A listening socket at this address, and no other. Raises OSError."""
         family, socket_address = address
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -56,7 +57,7 @@ class System:
             raise
         return listener
 
-    def connect(self, address: Address) -> socket.socket:
+    def connect(self, address: Address) -> Socket:
         """A socket that is connecting: writable once that is decided. Raises OSError."""
         family, socket_address = address
         dialled = socket.socket(family, socket.SOCK_STREAM)
@@ -70,7 +71,7 @@ class System:
             raise
         return dialled
 
-    def tune(self, stream: Any) -> None:
+    def tune(self, stream: Socket) -> None:
         """What every stream wants: no waiting for more bytes, and word of a host that vanished."""
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,12 +83,11 @@ class System:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # the same 15 s for bytes that nobody acknowledges
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
 
-    def connect_error(self, dialled: Any) -> int:
+    def connect_error(self, dialled: Socket) -> int:
         """0 when a connecting socket that became writable is connected, else the errno."""
-        error: int = dialled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return error
+        return dialled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def end_sending(self, stream: Any) -> None:
+    def end_sending(self, stream: Socket) -> None:
         """Our end of stream; reading goes on. Raises OSError when it has been reset."""
         stream.shutdown(socket.SHUT_WR)
 
@@ -101,7 +101,7 @@ class System:
             data = data[: select.PIPE_BUF]
         return os.write(fd, data)
 
-    def catch_signals(self) -> socket.socket:
+    def catch_signals(self) -> Socket:
         """A socket from which the number of each SIGTERM and SIGINT can be read, a byte each.
 
         The handler does nothing: it only keeps the default action away. The byte wakes `select`,

@@ -31,6 +31,7 @@ from nodes.tables.load import load
 from nodes.ts import TableServer
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
+STDOUT, STDERR = 1, 2
 DEFAULTS = Bounds()
 _LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
 _ABOUT = """\
@@ -182,7 +183,10 @@ def _serve(
     `avoid` are addresses of others: a server that is its own table server would ask itself.
     """
     addresses = _resolve(system, arguments.host, arguments.port)
-    if not arguments.allow and not ipaddress.ip_address(addresses[0][1][0].partition("%")[0]).is_loopback:
+    if (
+        not arguments.allow
+        and not ipaddress.ip_address(addresses[0][1][0].partition("%")[0]).is_loopback
+    ):
         raise Failure(
             f"--host {arguments.host} is open to other machines: say with --allow CIDR who may "
             "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
@@ -190,7 +194,7 @@ def _serve(
         )
     if addresses[0] in avoid:
         raise Failure(f"{_shown(addresses[0][1])} is to be a table server and LS itself", USAGE)
-    sink = Sink(sys.__stderr__.fileno(), _LOG_BYTES_MAX)
+    sink = Sink(STDERR, _LOG_BYTES_MAX)
     log = Log(name.upper(), sink.append, system.wall)
     bounds = replace(bounds, idle_s=arguments.idle)
     system.limit_descriptors(bounds.descriptors_max)
@@ -312,13 +316,13 @@ def run_client(words: list[str]) -> int:
     bounds = replace(DEFAULTS, patience_s=arguments.patience, write_stall_s=math.inf)
     on_terminal = sys.stderr.isatty()
     with ExitStack() as stack:
-        output_fd = sys.__stdout__.fileno()
+        output_fd = STDOUT
         if arguments.out:
             try:
                 output_fd = stack.enter_context(Path(arguments.out).open("wb")).fileno()
             except OSError as error:
                 raise Failure(f"cannot write {arguments.out}: {reason(error)}") from None
-        sink = Sink(sys.__stderr__.fileno())
+        sink = Sink(STDERR)
         log = Log("", sink.append, None)
         reactor = Reactor(
             system, bounds, log, sink, output=Sink(output_fd), on_terminal=on_terminal
@@ -348,7 +352,7 @@ PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client}
 
 
 def _open_standard_streams() -> None:
-    """A standard stream that is closed becomes /dev/null: or the next socket would get its number."""
+    """A closed standard stream becomes /dev/null; else the next socket would get its number."""
     for number in range(3):
         try:
             os.fstat(number)

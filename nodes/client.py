@@ -102,9 +102,10 @@ class Tally:
 
 
 class Client:
-    """The brain of a client. `names` are the input's lines, none of them empty; `where` is for people.
+    """The brain of a client.
 
-    `progress`: somebody watches a terminal.
+    `names` are the input's lines, none of them empty; `where` names LS for people; `progress`:
+    somebody watches a terminal.
     """
 
     def __init__(

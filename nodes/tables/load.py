@@ -40,7 +40,7 @@ _ADDRESS = re.compile(IPV4)
 _FIELD = re.compile(rb"[^ \t]+")
 
 
-class BadRow(ValueError):
+class RowError(ValueError):
     """A row that is none. The text says why."""
 
 
@@ -67,20 +67,20 @@ def load(path: str, report: Callable[[str], None]) -> Table:
 
 
 def parse_row(row: bytes) -> Answer:
-    """Read one row (no LF, not blank). Raises BadRow."""
+    """Read one row (no LF, not blank). Raises RowError."""
     if len(row) > LINE_BYTES_MAX:
-        raise BadRow(f"the row has more than {LINE_BYTES_MAX} bytes")
+        raise RowError(f"the row has more than {LINE_BYTES_MAX} bytes")
     fields = _FIELD.findall(row)
     if len(fields) != 3:
-        raise BadRow(f"a row has 3 fields, `name address A`; this one has {len(fields)}")
+        raise RowError(f"a row has 3 fields, `name address A`; this one has {len(fields)}")
     name, address, kind = fields
     spelling = name.removesuffix(b".")
     if not is_name(spelling):
-        raise BadRow("the name is not legal")
+        raise RowError("the name is not legal")
     if kind != b"A":
-        raise BadRow("the type is not A")
+        raise RowError("the type is not A")
     if not _ADDRESS.fullmatch(address):
-        raise BadRow("the address is not an IPv4 address")
+        raise RowError("the address is not an IPv4 address")
     return Answer(spelling, address)
 
 
@@ -112,14 +112,14 @@ def _take_ordinary(table: Table, block: bytes) -> bool:
 
 
 def _take_rows(
-    table: Table, block: bytes, place: str, number: int, report: Callable[[str], None]
+    table: Table, block: bytes, place: str, before: int, report: Callable[[str], None]
 ) -> None:
-    for number, row in enumerate(split_lines(block), number + 1):
+    for number, row in enumerate(split_lines(block), before + 1):
         if not row.strip(b" \t") or row.startswith(b"#"):
             continue
         try:
             answer = parse_row(row)
-        except BadRow as bad:
+        except RowError as bad:
             table.bad_rows += 1
             report(f"{place}{number}: {bad}; skipped")
             continue

@@ -1,0 +1,49 @@
+# photofinish. `make` says what there is. Only run-local works with nothing but Python and make;
+# the other targets keep what they need in .venv, made from the pinned lists.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+TOOLS := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run-local test fuzz lint format check ci bench clean
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run-local: ## run two TSs, LS and the client once, and show the race (5 s)
+	@$(PYTHON) examples/run_local.py --expect examples/expected.txt
+
+test: $(TOOLS) ## run all tests (under two minutes)
+	$(RUN) -m pytest
+
+fuzz: $(TOOLS) ## run the property tests for long, with random inputs
+	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"
+
+lint: $(TOOLS) ## check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(TOOLS) ## bring the sources into shape
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+check: lint test ## lint and test
+
+ci: ## what continuous integration runs: check, then the whole system once
+	$(MAKE) check
+	$(MAKE) run-local
+
+bench: ## measure throughput and latency
+	@echo "The bench comes with the throughput work; there is nothing to measure with yet."
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(TOOLS): tests/requirements.txt tests/lint-requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r tests/lint-requirements.txt
+	@touch $@

@@ -1,0 +1,217 @@
+"""proto.md and the programs say the same: limits, errors, messages, machines, sessions, tags.
+
+The document rules. Nothing in it is generated from the code; everything in it that can be
+compared is compared here, in both directions, so neither side can have what the other lacks.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from core import wire
+from core.bounds import Bounds
+from core.conn import STREAM
+from core.machine import Stay
+from core.server import SERVER
+from core.session import SESSION
+from nodes.balancer.link import LINK
+from nodes.client import CLIENT
+from nodes.tables.load import load
+from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "proto.md").read_text()
+SESSIONS = transcripts(DOCUMENT)
+MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
+    "A connection": STREAM,
+    "A session": SESSION,
+    "A server": SERVER,
+    "A link": LINK,
+    "The client": CLIENT,
+}  # type: ignore[dict-item]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of every table of a section, without the heads, backticks taken off."""
+    section = re.split(r"(?m)^#+ ", DOCUMENT.split(f"# {heading}\n", 1)[1])[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    table = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+    heads = {at - 1 for at, row in enumerate(table) if set(row[0]) == {"-"}}
+    return [row for at, row in enumerate(table) if at not in heads and at - 1 not in heads]
+
+
+# -- limits, errors, messages ----------------------------------------------------------------------
+
+
+def test_the_limits_of_the_grammar_are_the_constants() -> None:
+    said = {name: int(value) for name, value, _ in rows("Limits") if name.isupper()}
+    assert said == {name: getattr(wire, name) for name in dir(wire) if name.endswith("_MAX")}
+
+
+def test_the_bounds_are_the_defaults() -> None:
+    said = {name: value for name, value, _ in rows("Limits") if name.islower()}
+    bounds = {field.name: getattr(Bounds(), field.name) for field in fields(Bounds)}
+    assert list(said) and set(said) == set(bounds)
+    for name, value in bounds.items():
+        assert said[name] == ("none" if value == float("inf") else str(value)), name
+
+
+def test_the_errors_are_the_enum() -> None:
+    assert dict(rows("Errors")) == {error.name: error.value for error in wire.Error}
+
+
+@pytest.mark.parametrize("row", rows("Requests"), ids=lambda row: row[0])
+def test_each_example_of_a_request_is_one(row: list[str]) -> None:
+    line = row[1].encode()
+    message = wire.parse_request(line)
+    assert wire.format_message(message) == line
+    kind = message.name if isinstance(message, wire.Command) else "question"
+    assert kind == row[0]
+
+
+def test_each_example_of_a_reply_is_one_and_each_kind_has_one() -> None:
+    kinds: dict[str, type] = {
+        "answer": wire.Answer,
+        "timed out": wire.NoAnswer,
+        "error": wire.Refusal,
+        "bye": wire.Bye,
+    }
+    assert {row[0] for row in rows("Replies")} == set(kinds)
+    for kind, example, *_ in rows("Replies"):
+        message = wire.parse_reply(example.encode())
+        assert type(message) is kinds[kind]
+        assert wire.format_message(message) == example.encode()
+
+
+def test_the_reserved_words_are_the_commands() -> None:
+    said = re.search(r"^(.*), in exactly this spelling, are commands", DOCUMENT, re.M)
+    assert said is not None
+    assert set(re.findall(r"`(\w+)`", said[1])) == {c.name for c in wire.Command}
+
+
+# -- state machines --------------------------------------------------------------------------------
+
+
+def test_every_diagram_is_of_a_machine_and_every_machine_has_one() -> None:
+    section = DOCUMENT.split("\n## State machines\n")[1].split("\n## ")[0]
+    assert re.findall(r"(?m)^### (.*)$", section) == list(MACHINES)
+
+
+@pytest.mark.parametrize("heading", MACHINES)
+def test_the_diagram_is_the_table(heading: str) -> None:
+    table = MACHINES[heading]
+    _, _, body = next(fenced(DOCUMENT.split(f"### {heading}\n")[1], "mermaid"))
+    edges = {tuple(re.split(" --> | : ", line.strip())) for line in body if "-->" in line}
+    drawn = {edge for edge in edges if edge[0] != "[*]"}
+    assert drawn == {
+        (state.name, following.name, event.name)
+        for state, row in table.items()
+        for event, following in row.items()
+        if not isinstance(following, Stay)
+    }
+    glosses = dict(
+        line.strip().split(" : ") for line in body if " : " in line and "-->" not in line
+    )
+    assert glosses == {state.name: state.value for state in table}
+    assert {edge[1] for edge in edges if edge[0] == "[*]"} <= set(glosses)
+
+
+# -- sessions --------------------------------------------------------------------------------------
+
+TABLES = {
+    program: load(str(ROOT / "examples" / f"{program.lower()}.txt"), print).rows
+    for program in ("TS1", "TS2")
+}
+
+
+def whole(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def byte_by_byte(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def cut_at(place: int) -> Cut:
+    return lambda data: [piece for piece in (data[:place], data[place:]) if piece]
+
+
+def own_lines(transcript: Transcript, program: str) -> list[int]:
+    """The places of the steps in which the program says a line."""
+    return [
+        at
+        for at, step in enumerate(transcript.steps)
+        if isinstance(step, Said) and step.speaker == program and step.data is not None
+    ]
+
+
+def parts(says_something: bool = False) -> list[object]:
+    return [
+        pytest.param(transcript, program, id=f"line {transcript.line}-{program}")
+        for transcript in SESSIONS
+        for program in transcript.programs
+        if own_lines(transcript, program) or not says_something
+    ]
+
+
+def test_the_tables_of_the_sessions_are_the_examples() -> None:
+    for _, program, body in fenced(DOCUMENT, "table"):
+        example = (ROOT / "examples" / f"{program.lower()}.txt").read_text().splitlines()
+        assert body == [row for row in example if not row.startswith("#")]
+
+
+def test_every_program_has_a_session() -> None:
+    assert {program for session in SESSIONS for program in session.programs} == {
+        "LS", "TS1", "TS2", "client",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("transcript", "program"), parts())
+def test_the_session_is_played(transcript: Transcript, program: str) -> None:
+    """[P2] [P7] [P9] [P12] [P13] [P15] [P16] [P19]: see the sessions."""
+    play(transcript, program, TABLES, whole)
+
+
+@pytest.mark.parametrize(("transcript", "program"), parts())
+def test_the_session_is_the_same_however_it_is_cut(transcript: Transcript, program: str) -> None:
+    """[P2]"""
+    play(transcript, program, TABLES, byte_by_byte)
+    lengths = [len(s.data or b"") for s in transcript.steps if isinstance(s, Said)]
+    for place in range(1, min(sum(lengths), 200) + 1):
+        play(transcript, program, TABLES, cut_at(place))
+
+
+@pytest.mark.parametrize(("transcript", "program"), parts(says_something=True))
+def test_a_session_that_was_changed_fails(transcript: Transcript, program: str) -> None:
+    """The player can say no: leave out, or change, one thing that the program says."""
+    at = own_lines(transcript, program)[-1]
+    without = transcript.steps[:at] + transcript.steps[at + 1 :]
+    with pytest.raises(AssertionError):
+        play(Transcript(0, (program,), without), program, TABLES, whole)
+
+
+# -- tags ------------------------------------------------------------------------------------------
+
+
+def cited() -> set[str]:
+    sources = [path.read_text() for path in (ROOT / "tests").glob("test_*.py")]
+    return {tag for source in sources for tag in re.findall(r"\[(P\d+)\]", source)}
+
+
+def test_every_tag_is_cited_by_a_test_and_every_cited_tag_exists() -> None:
+    tags = re.findall(r"\[(P\d+)\]", DOCUMENT.split("\n## ", 1)[1])
+    assert len(tags) == len(set(tags))
+    assert sorted(tags, key=lambda tag: int(tag[1:])) == [f"P{n + 1}" for n in range(len(tags))]
+    assert set(tags) == cited()
+
+
+def test_every_must_carries_a_tag() -> None:
+    paragraphs = re.split(r"\n\n|\n(?=- |\|)", DOCUMENT.split("\n## ", 1)[1])
+    for paragraph in paragraphs:
+        assert len(re.findall(r"\bMUST\b", paragraph)) == len(re.findall(r"\[P\d+\]", paragraph)), (
+            paragraph
+        )

@@ -19,58 +19,21 @@ connection that is gone. An exception out of a step is a bug of ours and leaves 
 Not here: sockets and clocks (`core/system.py`), and what any line means.
 """
 
-import errno
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from core import node
 from core.bounds import Bounds
 from core.conn import Connection, Stream
 from core.limits import Limit
+from core.listener import Listener, everybody
 from core.log import Log
 from core.machine import Watch
-from core.node import (
-    Abort,
-    Address,
-    Backlogged,
-    Brain,
-    Close,
-    Closed,
-    Dial,
-    DrainAsked,
-    Effect,
-    Ended,
-    Event,
-    Lines,
-    Opened,
-    Pause,
-    Progress,
-    Relieved,
-    Report,
-    Resume,
-    Send,
-    Stop,
-    Unlisten,
-    Woken,
-    Write,
-)
 from core.sink import Sink
-from core.system import Socket, System
+from core.system import Socket, System, reason
 from core.wire import Error, refusal
-
-# What accept() raises about a connection that is gone already; the next one may be there. After
-# any other error we are out of something, and rest (man 2 accept).
-_GONE_BEFORE_ACCEPT = frozenset(
-    {
-        errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
-        errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
-    }
-)  # fmt: skip
-
-
-def everybody(host: str) -> bool:
-    """The judge that lets everyone in."""
-    return True
 
 
 class Reactor:
@@ -100,16 +63,13 @@ class Reactor:
         self._output = output
         self._sinks = [log_sink] if output is None else [log_sink, output]
         self._on_terminal = on_terminal
-        self._brain: Brain
-        self._events: deque[Event] = deque()
+        self._brain: node.Brain
+        self._events: deque[node.Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
         self.refused = 0  # BUSY
-        self.not_admitted = 0  # by address
 
-        self._listener: Socket | None = None
-        self._admit: Callable[[str], bool] = everybody
-        self._accept_again_at: float | None = None  # resting, after running out of descriptors
+        self._listener: Listener | None = None
         self._accepted_ever = 0
         self._signals: Socket | None = None
         self._signals_seen = 0
@@ -120,7 +80,7 @@ class Reactor:
         self._accepted: dict[str, Connection] = {}
         self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
-        self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
+        self._dials: dict[Connection, deque[node.Address]] = {}  # addresses not yet tried
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[int, Connection] = {}  # waiting to be writable
@@ -150,22 +110,22 @@ class Reactor:
         return None if self._wire is None else self._wire.changed
 
     def listen(
-        self, address: Address, admit: Callable[[str], bool] = everybody
+        self, address: node.Address, admit: Callable[[str], bool] = everybody
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned.
         """
-        self._listener = self._system.listen(address, self._bounds.backlog_max)
-        self._admit = admit
-        address_there: Sequence[object] = self._listener.getsockname()
-        return address_there
+        stream = self._system.listen(address, self._bounds.backlog_max)
+        self._listener = Listener(self._system, stream, admit, self._bounds.accept_rest_s)
+        there: Sequence[object] = stream.getsockname()
+        return there
 
-    def start(self, brain: Brain) -> None:
+    def start(self, brain: node.Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
         self._signals = self._system.catch_signals()
         self._brain = brain
-        self._events.append(Woken())
+        self._events.append(node.Woken())
         self._deliver()
 
     # -- the loop --------------------------------------------------------------------------------
@@ -213,19 +173,22 @@ class Reactor:
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
-        for held in (*self._sockets.values(), *self._doomed, self._listener, self._signals):
-            if held is not None:
-                held.close()
+        self._unlisten()
+        if self._signals is not None:
+            self._doomed.append(self._signals)
+            self._signals = None
+        self._doomed += self._sockets.values()
         self._sockets.clear()
-        self._doomed.clear()
-        self._listener = self._signals = None
+        self._reap()
 
     def _timeout(self) -> float:
         """How long select may wait, in s. Never negative, never infinite: it raises on both."""
         if self._unsent or self._doomed or self._drain_next:
             return 0.0
         dues = [limit.next_due() for limit in self._limits]
-        dues += (self._brain.deadline(), self._accept_again_at)
+        dues.append(self._brain.deadline())
+        if self._listener is not None:
+            dues.append(self._listener.again_at)
         due = min((due for due in dues if due is not None), default=None)
         if due is None:
             return self._bounds.sleep_s
@@ -239,7 +202,7 @@ class Reactor:
             for connection in connections.values()
             if self._is_read(connection)
         ]
-        if self._listener is not None and self._accept_again_at is None:
+        if self._listener is not None and self._listener.again_at is None:
             fds.append(self._listener.fileno())
         if self._signals is not None:
             fds.append(self._signals.fileno())
@@ -259,61 +222,40 @@ class Reactor:
     # -- accepting -------------------------------------------------------------------------------
 
     def _accept_maybe(self, readable: list[int]) -> None:
-        if self._listener is None:
+        listener = self._listener
+        if listener is None:
             return
-        if self._accept_again_at is not None:
-            if self._system.now() >= self._accept_again_at:
-                self._accept_again_at = None
+        if listener.again_at is not None:
+            if listener.rested(self._system.now()):
                 self._read_fds_stale = True
-        elif self._listener.fileno() in readable:
-            self._accept(self._listener, self._bounds.accepts_per_turn)
+        elif listener.fileno() in readable:
+            self._accept(listener, self._bounds.accepts_per_turn)
 
-    def _accept(self, listener: Socket, most: float) -> None:
+    def _accept(self, listener: Listener, most: float) -> None:
         """Accept until nobody waits, or `most` are in."""
-        accepted = 0
-        while accepted < most:
-            try:
-                stream, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _GONE_BEFORE_ACCEPT:
-                    accepted += 1
-                    continue
-                self._accept_again_at = self._system.now() + self._bounds.accept_rest_s
-                self._read_fds_stale = True
-                self._log.report(f"cannot accept: {reason(error)}; trying again")
-                return
-            accepted += 1
-            self._admitted(stream, address[0])
-            self._deliver()
-
-    def _admitted(self, stream: Socket, host: str) -> None:
-        """Take a new connection in, or send it away."""
-        if not self._admit(host):
-            self.not_admitted += 1
-            stream.close()
-            return
-        try:
-            self._system.tune(stream)
-            if len(self._accepted) >= self._bounds.clients(len(self._dialled) + 1):
+        for stream, host in listener.accept(most, self._system.now()):
+            if len(self._accepted) < self._bounds.clients(len(self._dialled) + 1):
+                self._welcome(stream, host)
+                self._deliver()
+            else:
                 self.refused += 1
-                stream.send(refusal(Error.BUSY))
+                with contextlib.suppress(OSError):
+                    stream.send(refusal(Error.BUSY))
                 stream.close()
-                return
-        except OSError:  # reset before we had a look
-            stream.close()
-            return
+        if listener.again_at is not None:
+            self._read_fds_stale = True
+            self._log.report(f"cannot accept: {listener.trouble}; trying again")
+
+    def _welcome(self, stream: Socket, host: str) -> None:
         self._accepted_ever += 1
-        connection = Connection(
-            f"client-{self._accepted_ever}", accepted=True, bounds=self._bounds, watch=self.watch
-        )
-        self._accepted[connection.name] = connection
+        name = f"client-{self._accepted_ever}"
+        connection = Connection(name, accepted=True, bounds=self._bounds, watch=self.watch)
+        self._accepted[name] = connection
         self._register(connection, stream)
         if self._wire is not None:
-            self._wire.report(f"{connection.name} is {host}")
+            self._wire.report(f"{name} is {host}")
         self._idle.restart(connection, self._system.now())
-        self._events.append(Opened(connection.name))
+        self._events.append(node.Opened(name))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -346,7 +288,7 @@ class Reactor:
             self._watch_line(connection, bool(lines), now)
             if self._wire is not None:
                 self._wire.received(connection.name, lines)
-            self._events.append(Lines(connection.name, lines))
+            self._events.append(node.Lines(connection.name, lines))
         return len(data)
 
     def _read_end(self, connection: Connection, now: float) -> None:
@@ -358,7 +300,7 @@ class Reactor:
             # DEAF until its end: that peer did not take all that it was owed.
             self._gone(connection, "the peer stopped reading" if heard else "")
         elif heard:
-            self._events.append(Ended(connection.name, unfinished))
+            self._events.append(node.Ended(connection.name, unfinished))
         else:
             self._after_flush(connection, now)
 
@@ -386,7 +328,7 @@ class Reactor:
         """The first signal: take in who waits, read each once more, then tell the brain."""
         if self._drain_next:
             self._drain_next = False
-            self._events.append(DrainAsked())
+            self._events.append(node.DrainAsked())
             self._deliver()
         if self._signals is None or self._signals.fileno() not in readable:
             return
@@ -415,14 +357,13 @@ class Reactor:
 
     def _unlisten(self) -> None:
         if self._listener is not None:
-            self._doomed.append(self._listener)
+            self._doomed.append(self._listener.stream)
             self._listener = None
-            self._accept_again_at = None
             self._read_fds_stale = True
 
     # -- dialling --------------------------------------------------------------------------------
 
-    def _dial(self, name: str, addresses: tuple[Address, ...]) -> None:
+    def _dial(self, name: str, addresses: tuple[node.Address, ...]) -> None:
         connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
         self._dialled[name] = connection
         self._dials[connection] = deque(addresses)
@@ -464,7 +405,7 @@ class Reactor:
             self._blocked.pop(stream.fileno(), None)
             connection.connected()
             self._read_fds_stale = True
-            self._events.append(Opened(connection.name))
+            self._events.append(node.Opened(connection.name))
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -489,7 +430,7 @@ class Reactor:
             self._late_turns += 1
             return
         self._late_turns = 0
-        self._events.append(Woken())
+        self._events.append(node.Woken())
         self._deliver()
 
     # -- sending ---------------------------------------------------------------------------------
@@ -530,7 +471,7 @@ class Reactor:
             self._reads_again(connection)
         self._after_flush(connection, now)
         if relieved and not connection.accepted and connection.life.state is Stream.OPEN:
-            self._events.append(Relieved(connection.name))
+            self._events.append(node.Relieved(connection.name))
 
     def _after_flush(self, connection: Connection, now: float) -> None:
         """If that was the last of a staged close: end our side, or be done."""
@@ -547,9 +488,9 @@ class Reactor:
 
     # -- effects ---------------------------------------------------------------------------------
 
-    def _perform(self, effect: Effect) -> None:
+    def _perform(self, effect: node.Effect) -> None:
         match effect:
-            case Send(name, data):
+            case node.Send(name, data):
                 connection = self._named(name)
                 if self._wire is not None:
                     self._wire.sent(name, data)
@@ -557,38 +498,38 @@ class Reactor:
                     if connection.accepted:
                         self._read_fds_stale = True
                     else:
-                        self._events.append(Backlogged(name))
+                        self._events.append(node.Backlogged(name))
                 if connection.waiting and self._sockets[connection].fileno() not in self._blocked:
                     self._unsent[connection] = None
-            case Close(name):
+            case node.Close(name):
                 connection = self._named(name)
                 self._paused.discard(connection)
                 self._mid_line.stop(connection)
                 connection.close()
                 self._read_fds_stale = True
                 self._after_flush(connection, self._system.now())
-            case Abort(name):
+            case node.Abort(name):
                 self._lose(self._named(name), "given up")
-            case Pause(name):
+            case node.Pause(name):
                 self._paused.add(self._named(name))
                 self._read_fds_stale = True
-            case Resume(name):
+            case node.Resume(name):
                 connection = self._named(name)
                 self._paused.discard(connection)
                 self._reads_again(connection)
-            case Dial(name, addresses):
+            case node.Dial(name, addresses):
                 self._dial(name, addresses)
-            case Write(data):
+            case node.Write(data):
                 if self._output is not None:
                     self._output.append(data)
-            case Report(text):
+            case node.Report(text):
                 self._log.report(text)
-            case Progress(text):
+            case node.Progress(text):
                 if self._on_terminal:
                     self._log_sink.append(b"\r\x1b[K" + text.encode())
-            case Unlisten():
+            case node.Unlisten():
                 self._unlisten()
-            case Stop(exit_code):
+            case node.Stop(exit_code):
                 self.exit_code = exit_code
 
     def _named(self, name: str) -> Connection:
@@ -628,7 +569,7 @@ class Reactor:
         self._unregister(connection)
         self._dials.pop(connection, None)
         self._accepted.pop(connection.name, None)
-        self._events.append(Closed(connection.name, why))
+        self._events.append(node.Closed(connection.name, why))
 
     def _reap(self) -> None:
         for stream in self._doomed:
@@ -661,8 +602,3 @@ class Reactor:
         for fd in writable:
             self._write_sink(fd)
         return bool(writable)
-
-
-def reason(error: OSError) -> str:
-    """What the operating system calls this error, for people."""
-    return (error.strerror or str(error)).lower()

@@ -12,9 +12,9 @@ Not here: what a question means. The node owns its server and asks it, never the
 
 from enum import Enum
 
+from core import node
 from core.bounds import Bounds
 from core.machine import STAY, Machine, Table, Watch
-from core.node import Effect, Report, Send, Stop, Unlisten
 from core.session import Session, Turn
 
 
@@ -65,7 +65,7 @@ class Server:
 
     # -- one session -------------------------------------------------------------------------------
 
-    def opened(self, conn: str) -> list[Effect]:
+    def opened(self, conn: str) -> list[node.Effect]:
         """A client has connected."""
         session = Session(conn, self._errors_in_a_row_max, self._watch)
         self.sessions[conn] = session
@@ -73,53 +73,56 @@ class Server:
             session.life.fire(Turn.DRAIN)
         return session.last_words()
 
-    def spoke(self, conn: str, data: bytes) -> list[Effect]:
+    def spoke(self, conn: str, data: bytes) -> list[node.Effect]:
         """A client has sent bytes, and these whole lines in them. Only --once wants to know."""
         if not self._once:
             return []
         if self._the_session is None:
             self._the_session = conn
-        return [Unlisten()] if data and conn == self._the_session else []
+        return [node.Unlisten()] if data and conn == self._the_session else []
 
-    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
+    def ended(self, conn: str, unfinished: bool) -> list[node.Effect]:
         """A client will send nothing more."""
         session = self.sessions[conn]
         refusal = session.receive_end(unfinished)
         self.errors += bool(refusal)
-        return [*([Send(conn, refusal)] if refusal else []), *session.last_words()]
+        return [*([node.Send(conn, refusal)] if refusal else []), *session.last_words()]
 
-    def closed(self, conn: str, now: float) -> list[Effect]:
+    def closed(self, conn: str, now: float) -> list[node.Effect]:
         """A client's connection is gone."""
         self.sessions.pop(conn).life.fire(Turn.LOST)
         return self.drain(now) if conn == self._the_session else []
 
     # -- all of them -------------------------------------------------------------------------------
 
-    def drain(self, now: float) -> list[Effect]:
+    def drain(self, now: float) -> list[node.Effect]:
         """Take no more questions, and let those go who are owed nothing."""
         if self.life.state is not Life.SERVING:
             self.life.fire(Fate.DRAIN)
             return []
         self.life.fire(Fate.DRAIN)
         self._drain_due = now + self._drain_s
-        effects: list[Effect] = [Unlisten()]
+        effects: list[node.Effect] = [node.Unlisten()]
         for session in self.sessions.values():
             session.life.fire(Turn.DRAIN)
             effects += session.last_words()
         return effects
 
-    def all_closed(self) -> list[Effect]:
+    def all_closed(self) -> list[node.Effect]:
         """The node has found that no connection is left: stop, if that was to be."""
         if self.life.state is not Life.DRAINING:
             return []
         self.life.fire(Fate.ALL_CLOSED)
         self._drain_due = None
-        return [Stop(0)]
+        return [node.Stop(0)]
 
-    def woken(self, now: float) -> list[Effect]:
+    def woken(self, now: float) -> list[node.Effect]:
         """Stop when the drain has taken too long."""
         if self._drain_due is None or now < self._drain_due:
             return []
         self.life.fire(Fate.TIME_UP)
         self._drain_due = None
-        return [Report(f"the drain took too long: {len(self.sessions)} clients cut off"), Stop(0)]
+        return [
+            node.Report(f"the drain took too long: {len(self.sessions)} clients cut off"),
+            node.Stop(0),
+        ]

@@ -12,8 +12,8 @@ Both servers use it. Not here: who answers a question (`nodes/`), and all the se
 from dataclasses import dataclass
 from enum import Enum
 
+from core import node
 from core.machine import STAY, Machine, Table, Watch
-from core.node import Close, Effect, Send
 from core.wire import (
     BYE,
     QUESTIONS,
@@ -104,14 +104,14 @@ class Session:
         self.life.fire(Turn.ENDED)
         return refusal(Error.UNFINISHED) if said else b""
 
-    def last_words(self) -> list[Effect]:
+    def last_words(self) -> list[node.Effect]:
         """What ends the session, if it is to end and nothing is owed."""
         state = self.life.state
         if self.owed or state in (Talk.OPEN, Talk.DONE):
             return []
         self.life.fire(Turn.ALL_REPLIED)
-        close = Close(self.conn)
-        return [Send(self.conn, BYE), close] if state is Talk.LEAVING else [close]
+        close = node.Close(self.conn)
+        return [node.Send(self.conn, BYE), close] if state is Talk.LEAVING else [close]
 
     def _receive_by_line(self, data: bytes) -> Asked:
         """The slow way, where something in the chunk is not an ordinary name."""

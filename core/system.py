@@ -22,6 +22,11 @@ from core.node import Address
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
 
 
+def reason(error: OSError) -> str:
+    """What the operating system calls this error, for people."""
+    return (error.strerror or str(error)).lower()
+
+
 class System:
     """The real one."""
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.bounds import Bounds
+from core.listener import everybody
 from core.log import Log
 from core.node import Address, Brain
-from core.reactor import Reactor, everybody, reason
+from core.reactor import Reactor
 from core.sink import Sink
-from core.system import System
+from core.system import System, reason
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.tables.load import load

@@ -13,29 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import repeat
 
+from core import node
 from core.bounds import Bounds
 from core.machine import STAY, Machine, Table, Watch
-from core.node import (
-    Abort,
-    Address,
-    Backlogged,
-    Close,
-    Closed,
-    Dial,
-    DrainAsked,
-    Effect,
-    Ended,
-    Event,
-    Lines,
-    Opened,
-    Progress,
-    Relieved,
-    Report,
-    Send,
-    Stop,
-    Woken,
-    Write,
-)
 from core.wire import (
     ANSWERS,
     QUESTIONS,
@@ -111,7 +91,7 @@ class Client:
     def __init__(
         self,
         names: list[bytes],
-        addresses: tuple[Address, ...],
+        addresses: tuple[node.Address, ...],
         where: str,
         bounds: Bounds,
         *,
@@ -168,58 +148,60 @@ class Client:
         patience = self._heard_at + self._bounds.patience_s
         return patience if self._progress_at is None else min(patience, self._progress_at)
 
-    def step(self, event: Event, now: float) -> list[Effect]:
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""
         match event:
-            case Lines(_, data):
+            case node.Lines(_, data):
                 return self._heard(data, now)
-            case Opened():
+            case node.Opened():
                 self._life.fire(Step.CONNECTED)
                 self._heard_at = now
                 return self._ask_more()
-            case Backlogged():
+            case node.Backlogged():
                 return []
-            case Relieved():
+            case node.Relieved():
                 return self._ask_more()
-            case Ended():
+            case node.Ended():
                 why = self._trouble or "LS ended the connection"
-                return [*self._cut_short(why, now), Close(LS)]
-            case Closed(_, why):
+                return [*self._cut_short(why, now), node.Close(LS)]
+            case node.Closed(_, why):
                 why = self._trouble or f"no connection to LS at {self._where}: {why}"
                 effects = self._cut_short(why, now) if self._owed else []
-                return [*effects, Stop(0 if self._life.state is Task.DONE else 1)]
-            case DrainAsked():
-                return [*self._cut_short("interrupted", now), Abort(LS)]
-            case Woken():
+                return [*effects, node.Stop(0 if self._life.state is Task.DONE else 1)]
+            case node.DrainAsked():
+                return [*self._cut_short("interrupted", now), node.Abort(LS)]
+            case node.Woken():
                 return self._woken(now)
         raise AssertionError(event)
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def _woken(self, now: float) -> list[Effect]:
+    def _woken(self, now: float) -> list[node.Effect]:
         if self._life.state is Task.IDLE:
             return self._start(now)
         if self._heard_at is not None and now >= self._heard_at + self._bounds.patience_s:
             silent_s = f"{self._bounds.patience_s:g} s"
             why = f"LS at {self._where} has been silent for {silent_s} (see --patience)"
-            return [*self._cut_short(why, now), Abort(LS)]
+            return [*self._cut_short(why, now), node.Abort(LS)]
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + _PROGRESS_EVERY_S
             done = len(self._names) - self._owed
-            return [Progress(f"{done:,} of {len(self._names):,} names, {self._owed:,} waiting")]
+            return [
+                node.Progress(f"{done:,} of {len(self._names):,} names, {self._owed:,} waiting")
+            ]
         return []
 
-    def _start(self, now: float) -> list[Effect]:
+    def _start(self, now: float) -> list[node.Effect]:
         self._started_at = now
         if self._progress_at is not None:
             self._progress_at = now + 2 * _PROGRESS_EVERY_S
         if not self._owed:
             self._life.fire(Step.NOTHING_TO_ASK)
-            return [*self._write(), *self._sum_up(now), Stop(0)]
+            return [*self._write(), *self._sum_up(now), node.Stop(0)]
         self._life.fire(Step.START)
-        return [Dial(LS, self._addresses)]
+        return [node.Dial(LS, self._addresses)]
 
-    def _ask_more(self) -> list[Effect]:
+    def _ask_more(self) -> list[node.Effect]:
         """Send the next slice. If more is left, it goes over the high mark, so that Relieved will
         call for the next one."""
         questions = self._questions
@@ -232,11 +214,11 @@ class Client:
         if end == len(questions):
             self._life.fire(Step.ALL_ASKED)
             slice_ += Command.QUIT.value + b"\n"
-        return [Send(LS, slice_)]
+        return [node.Send(LS, slice_)]
 
     # -- replies -----------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, now: float) -> list[Effect]:
+    def _heard(self, data: bytes, now: float) -> list[node.Effect]:
         """Credit each reply to its name, and write what is complete."""
         self._heard_at = now
         if ANSWERS.fullmatch(data):
@@ -247,7 +229,7 @@ class Client:
         if not self._owed and self._life.state is Task.LEAVING:
             self._life.fire(Step.ALL_REPLIED)
             self._heard_at = None
-            effects += [*self._sum_up(now), Close(LS)]
+            effects += [*self._sum_up(now), node.Close(LS)]
         return effects
 
     def _credit(self, names: list[bytes], lines: list[bytes]) -> None:
@@ -291,7 +273,7 @@ class Client:
         self._owed -= place is not None
         return place
 
-    def _write(self) -> list[Effect]:
+    def _write(self) -> list[node.Effect]:
         """What has become complete from the beginning on. `index` searches at C speed."""
         begin = self._written
         try:
@@ -303,11 +285,11 @@ class Client:
         complete = [line for line in self._lines[begin:end] if line is not None]
         self._lines[begin:end] = repeat(b"", end - begin)  # let them go; the places stay
         self._written = end
-        return [Write(b"\n".join(complete) + b"\n")]
+        return [node.Write(b"\n".join(complete) + b"\n")]
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def _cut_short(self, why: str, now: float) -> list[Effect]:
+    def _cut_short(self, why: str, now: float) -> list[node.Effect]:
         """No more replies will come: say so of every name that has none."""
         if self._life.fire(Step.CUT_SHORT) is Task.DONE:
             return []
@@ -317,12 +299,12 @@ class Client:
                 self._lines[place] = self._names[place] + b" - LOST"
                 self.tally.lost += 1
         self._owed = 0
-        return [*self._write(), Progress(""), Report(why), *self._sum_up(now)]
+        return [*self._write(), node.Progress(""), node.Report(why), *self._sum_up(now)]
 
-    def _sum_up(self, now: float) -> list[Effect]:
+    def _sum_up(self, now: float) -> list[node.Effect]:
         tally = self.tally
         text = (
             f"{len(self._names)} names: {tally.answered} answered, {tally.timed_out} timed out, "
             f"{tally.bad} bad, {tally.lost} lost, {now - self._started_at:.1f} s"
         )
-        return [Progress(""), Report(text)]
+        return [node.Progress(""), node.Report(text)]

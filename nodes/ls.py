@@ -15,28 +15,9 @@ Not here: which question waits for what (`nodes/balancer/race.py`), how a link s
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 
+from core import node
 from core.bounds import Bounds
 from core.machine import Watch
-from core.node import (
-    Abort,
-    Address,
-    Backlogged,
-    Close,
-    Closed,
-    Dial,
-    DrainAsked,
-    Effect,
-    Ended,
-    Event,
-    Lines,
-    Opened,
-    Pause,
-    Relieved,
-    Report,
-    Resume,
-    Send,
-    Woken,
-)
 from core.server import Server
 from core.session import Session, Talk
 from core.wire import (
@@ -59,7 +40,7 @@ class LoadBalancer:
 
     def __init__(
         self,
-        servers: Sequence[tuple[Address, ...]],
+        servers: Sequence[tuple[node.Address, ...]],
         bounds: Bounds,
         random: Callable[[], float],
         *,
@@ -85,9 +66,9 @@ class LoadBalancer:
         dues = (self._race.next_due(), self._links_due, self._server.deadline())
         return min((due for due in dues if due is not None), default=None)
 
-    def step(self, event: Event, now: float) -> list[Effect]:
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""
-        if isinstance(event, Lines):
+        if isinstance(event, node.Lines):
             link = self._links.get(event.conn)
             if link is None:
                 return self._ask(event.conn, event.data, now)
@@ -96,23 +77,23 @@ class LoadBalancer:
         self._look_at_links()
         return effects + self._regulate()
 
-    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
+    def _step_rarely(self, event: node.Event, now: float) -> list[node.Effect]:
         """Everything but lines."""
         match event:
-            case Woken():
+            case node.Woken():
                 return self._woken(now)
-            case DrainAsked():
+            case node.DrainAsked():
                 return self._server.drain(now) + self._part_maybe()
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)
         match event:
-            case Opened(conn):
+            case node.Opened(conn):
                 return self._server.opened(conn)
-            case Ended(conn, unfinished):
+            case node.Ended(conn, unfinished):
                 spoke = self._server.spoke(conn, b"") if unfinished else []
                 return spoke + self._server.ended(conn, unfinished)
-            case Closed(conn):
+            case node.Closed(conn):
                 self._paused.pop(conn, None)
                 self._race.forget(self._server.sessions[conn])
                 return self._server.closed(conn, now) + self._part_maybe()
@@ -120,33 +101,33 @@ class LoadBalancer:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def _ask(self, conn: str, data: bytes, now: float) -> list[Effect]:
+    def _ask(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
         """Admit a client's questions and pass on those that are not being asked already."""
         effects = self._server.spoke(conn, data)
         session = self._server.sessions[conn]
         asked = session.receive(data)
         if asked.refusals:
             self._server.errors += asked.errors
-            effects.append(Send(conn, asked.refusals))
+            effects.append(node.Send(conn, asked.refusals))
         if asked.names:
             names = self._race.ask(session, asked.names, asked.spellings, now)
             lines = asked.lines if names is asked.names else _lines(names)
             for link in self._links.values():
                 if names and link.is_asked:
                     link.asked += len(names)
-                    effects.append(Send(link.conn, lines))
+                    effects.append(node.Send(link.conn, lines))
         effects += session.last_words()
         return effects + self._regulate(session)
 
-    def _reply(self, replies: Replies) -> list[Effect]:
+    def _reply(self, replies: Replies) -> list[node.Effect]:
         """Send what became of questions, and let those go who were waiting for it."""
-        effects: list[Effect] = []
+        effects: list[node.Effect] = []
         for session, chunks in replies.items():
-            effects.append(Send(session.conn, b"".join(chunks)))
+            effects.append(node.Send(session.conn, b"".join(chunks)))
             effects += session.last_words()
         return effects
 
-    def _woken(self, now: float) -> list[Effect]:
+    def _woken(self, now: float) -> list[node.Effect]:
         effects = self._reply(self._race.expire(now))
         for link in self._links.values():
             due = link.due()
@@ -155,15 +136,17 @@ class LoadBalancer:
             if link.life.state is Tie.HOLDING:
                 link.life.fire(Pull.HELD_TOO_LONG)
                 link.asked_upto = self._race.next_number
-                effects.append(Report(f"{link.conn} is stalled: it does not take its questions"))
+                effects.append(
+                    node.Report(f"{link.conn} is stalled: it does not take its questions")
+                )
             else:
                 link.life.fire(Pull.DIAL_DUE)
-                effects.append(Dial(link.conn, link.addresses))
+                effects.append(node.Dial(link.conn, link.addresses))
         return effects + self._server.woken(now)
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def _answer(self, link: Link, data: bytes) -> list[Effect]:
+    def _answer(self, link: Link, data: bytes) -> list[node.Effect]:
         """Credit what a TS said to whoever waits for it."""
         why = ""
         if ANSWERS.fullmatch(data):
@@ -178,7 +161,7 @@ class LoadBalancer:
         if link.answered > link.asked + self._bounds.surplus_answers_max:
             why = why or "it answers what nobody asked"
         if why:
-            effects += self._give_up(link, why, Abort(link.conn))
+            effects += self._give_up(link, why, node.Abort(link.conn))
             self._look_at_links()
         return effects + self._regulate()
 
@@ -223,27 +206,27 @@ class LoadBalancer:
 
     # -- links -------------------------------------------------------------------------------------
 
-    def _step_link(self, link: Link, event: Event, now: float) -> list[Effect]:
+    def _step_link(self, link: Link, event: node.Event, now: float) -> list[node.Effect]:
         match event:
-            case Opened():
+            case node.Opened():
                 link.connected(now)
                 link.down_said = False
-                return [Report(f"{link.conn} is up"), *self._catch_up(link)]
-            case Closed(_, why):
+                return [node.Report(f"{link.conn} is up"), *self._catch_up(link)]
+            case node.Closed(_, why):
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
-            case Ended():
-                return self._give_up(link, "it ended", Close(link.conn))
-            case Backlogged():
+            case node.Ended():
+                return self._give_up(link, "it ended", node.Close(link.conn))
+            case node.Backlogged():
                 if link.life.fire(Pull.BACKLOGGED) is Tie.HOLDING:
                     link.held_since = now
                 return []
-            case Relieved():
+            case node.Relieved():
                 caught_up = link.life.fire(Pull.RELIEVED) is not Tie.CATCHING_UP
                 return [] if caught_up else self._catch_up(link)
         raise AssertionError(event)
 
-    def _catch_up(self, link: Link) -> list[Effect]:
+    def _catch_up(self, link: Link) -> list[node.Effect]:
         """Send the next slice of what is open. If more is left, it goes over the high mark, so
         that Relieved will call for the next one."""
         over = self._bounds.waiting_bytes_high
@@ -251,18 +234,18 @@ class LoadBalancer:
         link.asked += len(names)
         if link.asked_upto == self._race.next_number:
             link.life.fire(Pull.CAUGHT_UP)
-        return [Send(link.conn, _lines(names))] if names else []
+        return [node.Send(link.conn, _lines(names))] if names else []
 
-    def _give_up(self, link: Link, why: str, end: Effect) -> list[Effect]:
+    def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
         """Part from a link in the way that `end` says."""
         link.life.fire(Pull.GIVEN_UP)
         return [*self._say_down(link, why), end]
 
-    def _say_down(self, link: Link, why: str) -> list[Effect]:
+    def _say_down(self, link: Link, why: str) -> list[node.Effect]:
         if link.down_said or self._server.is_draining:
             return []
         link.down_said = True
-        return [Report(f"{link.conn} is down ({why}); dialling it again")]
+        return [node.Report(f"{link.conn} is down ({why}); dialling it again")]
 
     def _look_at_links(self) -> None:
         """What every step wants to know of all links; looked up when one of them has moved."""
@@ -273,7 +256,7 @@ class LoadBalancer:
 
     # -- backpressure ------------------------------------------------------------------------------
 
-    def _regulate(self, asker: Session | None = None) -> list[Effect]:
+    def _regulate(self, asker: Session | None = None) -> list[node.Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
         bounds = self._bounds
         held = self._held
@@ -291,17 +274,17 @@ class LoadBalancer:
         else:
             return []
         most = bounds.pending_few if full else bounds.pending_per_client_max + 1
-        effects: list[Effect] = []
+        effects: list[node.Effect] = []
         for session in sessions:
             conn = session.conn
             paused = conn in self._paused
             if session.life.state is Talk.OPEN and (held or session.owed >= most) is not paused:
                 if paused:
                     del self._paused[conn]
-                    effects.append(Resume(conn))
+                    effects.append(node.Resume(conn))
                 else:
                     self._paused[conn] = None
-                    effects.append(Pause(conn))
+                    effects.append(node.Pause(conn))
         return effects
 
     # -- the end -----------------------------------------------------------------------------------
@@ -311,19 +294,19 @@ class LoadBalancer:
         """Whether the links are not needed any more."""
         return self._server.is_draining and not self._server.sessions
 
-    def _part_maybe(self) -> list[Effect]:
+    def _part_maybe(self) -> list[node.Effect]:
         """Draining, once the last session is gone: part from the links, and then stop."""
         if not self._is_parting:
             return []
-        effects: list[Effect] = []
+        effects: list[node.Effect] = []
         for link in self._links.values():
             if link.life.state is Tie.DIALING:
-                effects += self._give_up(link, "", Abort(link.conn))
+                effects += self._give_up(link, "", node.Abort(link.conn))
             elif link.is_answering:
-                effects.append(Send(link.conn, Command.QUIT.value + b"\n"))
-                effects += self._give_up(link, "", Close(link.conn))
+                effects.append(node.Send(link.conn, Command.QUIT.value + b"\n"))
+                effects += self._give_up(link, "", node.Close(link.conn))
         if all(link.life.state is Tie.DOWN for link in self._links.values()):
-            effects += [Report(self._account()), *self._server.all_closed()]
+            effects += [node.Report(self._account()), *self._server.all_closed()]
         return effects
 
     def _account(self) -> str:

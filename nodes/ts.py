@@ -9,20 +9,9 @@ Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
 
 from itertools import repeat
 
+from core import node
 from core.bounds import Bounds
 from core.machine import Watch
-from core.node import (
-    Closed,
-    DrainAsked,
-    Effect,
-    Ended,
-    Event,
-    Lines,
-    Opened,
-    Report,
-    Send,
-    Woken,
-)
 from core.server import Server
 
 
@@ -46,26 +35,26 @@ class TableServer:
         """Only a drain has one."""
         return self._server.deadline()
 
-    def step(self, event: Event, now: float) -> list[Effect]:
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""
         server = self._server
         match event:
-            case Lines(conn, data):
+            case node.Lines(conn, data):
                 return self._answer(conn, data)
-            case Opened(conn):
+            case node.Opened(conn):
                 return server.opened(conn)
-            case Ended(conn, unfinished):
+            case node.Ended(conn, unfinished):
                 spoke = server.spoke(conn, b"") if unfinished else []
                 return spoke + server.ended(conn, unfinished)
-            case Closed(conn):
+            case node.Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
-            case DrainAsked():
+            case node.DrainAsked():
                 return server.drain(now) + self._stop_maybe()
-            case Woken():
+            case node.Woken():
                 return server.woken(now)
         raise AssertionError(event)
 
-    def _answer(self, conn: str, data: bytes) -> list[Effect]:
+    def _answer(self, conn: str, data: bytes) -> list[node.Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
         effects = self._server.spoke(conn, data)
         session = self._server.sessions[conn]
@@ -76,14 +65,14 @@ class TableServer:
         self._server.errors += asked.errors
         said = asked.refusals + b"".join(answers)
         if said:
-            effects.append(Send(conn, said))
+            effects.append(node.Send(conn, said))
         return effects + session.last_words()
 
-    def _stop_maybe(self) -> list[Effect]:
+    def _stop_maybe(self) -> list[node.Effect]:
         if self._server.sessions:
             return []
         stop = self._server.all_closed()
-        return [Report(self._account()), *stop] if stop else []
+        return [node.Report(self._account()), *stop] if stop else []
 
     def _account(self) -> str:
         silent = self.asked - self.answered

@@ -1,0 +1,78 @@
+"""Listener: a listening socket, who may come in, and its rest when we are out of something.
+
+A queue of connections that cannot be accepted, for want of descriptors, keeps the socket
+readable: a loop that tried again at once would spin. So the listener rests for a while, and
+`again_at` says until when; it is not to be waited for meanwhile.
+
+Not here: how many connections there may be, and what becomes of them (the reactor).
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+
+from core.system import Socket, System, reason
+
+# What accept() raises about a connection that is gone already; the next one may be there. After
+# any other error we are out of something (man 2 accept).
+_GONE = frozenset(
+    {
+        errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+        errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
+    }
+)  # fmt: skip
+
+
+def everybody(host: str) -> bool:
+    """The judge that lets everyone in."""
+    return True
+
+
+class Listener:
+    """`admit(host)` judges who may come in, by the numeric address that accept returned."""
+
+    def __init__(
+        self, system: System, stream: Socket, admit: Callable[[str], bool], rest_s: float
+    ) -> None:
+        self.stream = stream
+        self.again_at: float | None = None  # resting until then
+        self.trouble = ""  # why it rests
+        self.not_admitted = 0
+        self._system = system
+        self._admit = admit
+        self._rest_s = rest_s
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def rested(self, now: float) -> bool:
+        """Whether a rest is over; then it is."""
+        if self.again_at is None or now < self.again_at:
+            return False
+        self.again_at = None
+        return True
+
+    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str]]:
+        """Each connection that waits and may come in, with its host; `most` attempts at most."""
+        attempts = 0
+        while attempts < most:
+            attempts += 1
+            try:
+                stream, address = self.stream.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                self.again_at = now + self._rest_s
+                self.trouble = reason(error)
+                return
+            if not self._admit(address[0]):
+                self.not_admitted += 1
+                stream.close()
+                continue
+            try:
+                self._system.tune(stream)
+            except OSError:  # reset before we had a look
+                stream.close()
+                continue
+            yield stream, address[0]

@@ -12,12 +12,16 @@ Holder = TypeVar("Holder")
 
 
 class Limit(Generic[Holder]):
-    """Who has to be done by when. `span_s` may be infinite: then nobody is ever due."""
+    """Who has to be done by when. `span_s` may be infinite: then nobody is ever due.
 
-    __slots__ = ("_due", "span_s")
+    `why` is what is said of one who was not.
+    """
 
-    def __init__(self, span_s: float) -> None:
+    __slots__ = ("_due", "span_s", "why")
+
+    def __init__(self, span_s: float, why: str) -> None:
         self.span_s = span_s
+        self.why = why
         self._due: dict[Holder, float] = {}
 
     def __contains__(self, holder: Holder) -> bool:

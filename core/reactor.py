@@ -21,7 +21,7 @@ Not here: sockets and clocks (`core/system.py`), and what any line means.
 
 import contextlib
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from core import node
@@ -68,6 +68,7 @@ class Reactor:
         self.exit_code: int | None = None
         self.turns = 0
         self.refused = 0  # BUSY
+        self.cut: Counter[str] = Counter()  # connections ended by a limit, by its `why`
 
         self._listener: Listener | None = None
         self._accepted_ever = 0
@@ -88,18 +89,14 @@ class Reactor:
         self._read_fds: list[int] = []
         self._read_fds_stale = True
 
-        self._dialling: Limit[Connection] = Limit(bounds.dial_s)
-        self._mid_line: Limit[Connection] = Limit(bounds.mid_line_s)
-        self._write_stall: Limit[Connection] = Limit(bounds.write_stall_s)
-        self._lingering: Limit[Connection] = Limit(bounds.linger_s)
-        self._idle: Limit[Connection] = Limit(bounds.idle_s)
-        self._limits = {  # each with what is said of whoever exceeds it
-            self._dialling: "no answer",
-            self._mid_line: "a line took too long",
-            self._write_stall: "took nothing for too long",
-            self._lingering: "did not end after us",
-            self._idle: "silent for too long",
-        }
+        self._dialling: Limit[Connection] = Limit(bounds.dial_s, "no answer")
+        self._mid_line: Limit[Connection] = Limit(bounds.mid_line_s, "a line took too long")
+        self._write_stall: Limit[Connection] = Limit(bounds.write_stall_s, "took nothing for long")
+        self._lingering: Limit[Connection] = Limit(bounds.linger_s, "did not end after us")
+        self._idle: Limit[Connection] = Limit(bounds.idle_s, "silent for long")
+        self._limits = (
+            self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle
+        )  # fmt: skip
         self._late_turns = 0
 
     # -- before the first turn -------------------------------------------------------------------
@@ -411,14 +408,15 @@ class Reactor:
 
     def _expire(self, now: float) -> None:
         """End what has taken longer than its limit."""
-        for limit, why in self._limits.items():
+        for limit in self._limits:
             for connection in limit.expire(now):
                 if limit is self._dialling:
-                    self._dial_next(connection, why)
+                    self._dial_next(connection, limit.why)
                 elif limit is self._mid_line and not self._is_read(connection):
                     limit.start(connection, now)
                 else:
-                    self._lose(connection, why)
+                    self.cut[limit.why] += 1
+                    self._lose(connection, limit.why)
                 self._deliver()
 
     def _wake(self, now: float, link_was_full: bool) -> None:

@@ -20,6 +20,7 @@ Not here: sockets and clocks (`core/system.py`), and what any line means.
 """
 
 import contextlib
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -251,7 +252,8 @@ class Reactor:
         self._register(connection, stream)
         if self._wire is not None:
             self._wire.report(f"{name} is {host}")
-        self._idle.restart(connection, self._system.now())
+        if self._bounds.idle_s < math.inf:
+            self._idle.start(connection, self._system.now())
         self._events.append(node.Opened(name))
 
     # -- reading ---------------------------------------------------------------------------------
@@ -310,7 +312,7 @@ class Reactor:
                 self._mid_line.start(connection, now)
         else:
             self._mid_line.stop(connection)
-        if connection.accepted:
+        if connection in self._idle:
             self._idle.restart(connection, now)
 
     def _reads_again(self, connection: Connection) -> None:
@@ -336,7 +338,7 @@ class Reactor:
             self.exit_code = 1
         elif first and self._signals_seen:
             if self._listener is not None:
-                self._accept(self._listener, float("inf"))
+                self._accept(self._listener, math.inf)
                 self._unlisten()
             self._drain_next = True
 
@@ -457,6 +459,8 @@ class Reactor:
                 self._gone(connection, reason(error))
             return
         relieved = connection.sent(taken)
+        if taken and connection in self._idle:
+            self._idle.restart(connection, now)
         if connection.waiting:
             self._blocked[stream.fileno()] = connection
             if taken:

@@ -119,7 +119,7 @@ def _server_arguments(parser: Parser) -> None:
         type=_seconds,
         default=math.inf,
         metavar="S",
-        help="close a connection that has sent nothing for so long (default: never)",
+        help="close a connection on which nothing has come or gone for so long (default: never)",
     )
     parser.add_argument(
         "--once",
@@ -272,6 +272,8 @@ def run_ls(words: list[str]) -> int:
         numbers = [_port(port) for port in ports]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
+    if arguments.idle <= arguments.timeout:
+        parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
     system = System()
     servers = [_resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
     bounds = replace(DEFAULTS, timeout_s=arguments.timeout)

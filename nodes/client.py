@@ -166,10 +166,13 @@ class Client:
                 return [*self._cut_short(why, now), node.Close(LS)]
             case node.Closed(_, why):
                 why = self._trouble or f"no connection to LS at {self._where}: {why}"
-                effects = self._cut_short(why, now) if self._owed else []
-                return [*effects, node.Stop(0 if self._life.state is Task.DONE else 1)]
+                return [
+                    *self._cut_short(why, now),
+                    node.Stop(0 if self._life.state is Task.DONE else 1),
+                ]
             case node.DrainAsked():
-                return [*self._cut_short("interrupted", now), node.Abort(LS)]
+                effects = self._cut_short("interrupted", now)
+                return [*effects, node.Abort(LS)] if effects else []
             case node.Woken():
                 return self._woken(now)
         raise AssertionError(event)
@@ -291,8 +294,9 @@ class Client:
 
     def _cut_short(self, why: str, now: float) -> list[node.Effect]:
         """No more replies will come: say so of every name that has none."""
-        if self._life.fire(Step.CUT_SHORT) is Task.DONE:
-            return []
+        before = self._life.state
+        if self._life.fire(Step.CUT_SHORT) is before:
+            return []  # it is over already
         self._heard_at = None
         for place, line in enumerate(self._lines):
             if line is None:

@@ -22,6 +22,7 @@ class Bounds:
     dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
     redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
     redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
+    away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
     mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
     write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
     linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting

@@ -70,6 +70,14 @@ class Relieved:
 
 
 @dataclass(slots=True)
+class Resolved:
+    """After Resolve: the addresses, none when the lookup failed."""
+
+    conn: str
+    addresses: tuple[Address, ...]
+
+
+@dataclass(slots=True)
 class DrainAsked:
     """A signal asked for a clean end. The backlog is accepted, each session was read once more."""
 
@@ -79,7 +87,7 @@ class Woken:
     """The deadline has come."""
 
 
-Event = Opened | Lines | Ended | Closed | Backlogged | Relieved | DrainAsked | Woken
+Event = Opened | Lines | Ended | Closed | Backlogged | Relieved | Resolved | DrainAsked | Woken
 
 # -- effects: what to do -------------------------------------------------------------------------
 
@@ -98,6 +106,15 @@ class Dial:
 
     conn: str
     addresses: tuple[Address, ...]
+
+
+@dataclass(slots=True)
+class Resolve:
+    """Look up where a dialled connection has to go, without waiting: Resolved. One at a time."""
+
+    conn: str
+    host: str
+    port: int
 
 
 @dataclass(slots=True)
@@ -161,7 +178,10 @@ class Stop:
     exit_code: int
 
 
-Effect = Send | Dial | Close | Abort | Pause | Resume | Unlisten | Write | Report | Progress | Stop
+Effect = (
+    Send | Dial | Resolve | Close | Abort | Pause | Resume
+    | Unlisten | Write | Report | Progress | Stop
+)  # fmt: skip
 
 
 class Brain(Protocol):

@@ -31,6 +31,7 @@ from core.conn import Connection, Stream
 from core.limits import Limit
 from core.listener import Listener, everybody
 from core.log import Log
+from core.lookup import Lookup
 from core.machine import Watch
 from core.sink import Sink
 from core.system import Socket, System, reason
@@ -83,10 +84,11 @@ class Reactor:
         self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
         self._dials: dict[Connection, deque[node.Address]] = {}  # addresses not yet tried
+        self._lookups: dict[int, tuple[str, Lookup]] = {}
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[int, Connection] = {}  # waiting to be writable
-        self._doomed: list[Socket] = []  # sockets to close at the end of the turn
+        self._doomed: list[Socket | Lookup] = []  # to close at the end of the turn
         self._read_fds: list[int] = []
         self._read_fds_stale = True
 
@@ -176,6 +178,8 @@ class Reactor:
             self._doomed.append(self._signals)
             self._signals = None
         self._doomed += self._sockets.values()
+        self._doomed += (lookup for _, lookup in self._lookups.values())
+        self._lookups.clear()
         self._sockets.clear()
         self._reap()
 
@@ -202,6 +206,7 @@ class Reactor:
         ]
         if self._listener is not None and self._listener.again_at is None:
             fds.append(self._listener.fileno())
+        fds += self._lookups
         if self._signals is not None:
             fds.append(self._signals.fileno())
         self._read_fds = fds
@@ -267,6 +272,9 @@ class Reactor:
                 count = self._read_one(connection)
                 if count == self._bounds.read_bytes and not connection.accepted:
                     link_was_full = True
+                self._deliver()
+            elif fd in self._lookups:
+                self._looked_up(fd)
                 self._deliver()
         return link_was_full
 
@@ -406,6 +414,24 @@ class Reactor:
             self._read_fds_stale = True
             self._events.append(node.Opened(connection.name))
 
+    def _look_up(self, name: str, host: str, port: int) -> None:
+        try:
+            lookup = self._system.look_up(host, port)
+        except OSError:
+            self._events.append(node.Resolved(name, ()))
+            return
+        self._lookups[lookup.fileno()] = (name, lookup)
+        self._read_fds_stale = True
+
+    def _looked_up(self, fd: int) -> None:
+        name, lookup = self._lookups[fd]
+        addresses = lookup.read()
+        if addresses is not None:
+            del self._lookups[fd]
+            self._doomed.append(lookup)
+            self._read_fds_stale = True
+            self._events.append(node.Resolved(name, addresses))
+
     # -- time ------------------------------------------------------------------------------------
 
     def _expire(self, now: float) -> None:
@@ -521,6 +547,8 @@ class Reactor:
                 self._reads_again(connection)
             case node.Dial(name, addresses):
                 self._dial(name, addresses)
+            case node.Resolve(name, host, port):
+                self._look_up(name, host, port)
             case node.Write(data):
                 if self._output is not None:
                     self._output.append(data)

@@ -17,6 +17,7 @@ import socket
 import stat
 import time
 
+from core.lookup import Lookup
 from core.node import Address
 
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
@@ -45,6 +46,10 @@ class System:
         except UnicodeError as error:
             raise OSError(f"not a host name: {error}") from None
         return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+    def look_up(self, host: str, port: int) -> Lookup:
+        """The same in a child process. Raises OSError when there can be none."""
+        return Lookup(host, port)
 
     def listen(self, address: Address, backlog: int) -> Socket:
         """A listening socket at this address, and no other. Raises OSError."""

@@ -280,7 +280,12 @@ def run_ls(words: list[str]) -> int:
 
     def build(reactor: Reactor) -> Brain:
         return LoadBalancer(
-            servers, bounds, system.random, once=arguments.once, watch=reactor.watch
+            servers,
+            bounds,
+            system.random,
+            hosts=list(zip(hosts, numbers, strict=True)),
+            once=arguments.once,
+            watch=reactor.watch,
         )
 
     every = [address for addresses in servers for address in addresses]

@@ -36,7 +36,11 @@ from nodes.balancer.race import Race, Replies
 
 
 class LoadBalancer:
-    """The brain of LS. `servers` holds the addresses of each TS; they are called TS1, TS2, ..."""
+    """The brain of LS. `servers` holds the addresses of each TS; they are called TS1, TS2, ...
+
+    `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
+    has moved is not found again.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class LoadBalancer:
         bounds: Bounds,
         random: Callable[[], float],
         *,
+        hosts: Sequence[tuple[str, int]] = (),
         once: bool = False,
         watch: Watch | None = None,
     ) -> None:
@@ -54,6 +59,7 @@ class LoadBalancer:
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch)
             for number, addresses in enumerate(servers, 1)
         }
+        self._hosts = dict(zip(self._links, hosts, strict=False))
         self._links_due: float | None = 0.0  # the first `Link.due` of all
         self._held = False  # whether a link is HOLDING
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
@@ -142,6 +148,8 @@ class LoadBalancer:
             else:
                 link.life.fire(Pull.DIAL_DUE)
                 effects.append(node.Dial(link.conn, link.addresses))
+                if link.conn in self._hosts and link.is_long_away(now):
+                    effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
         return effects + self._server.woken(now)
 
     # -- answers -----------------------------------------------------------------------------------
@@ -215,6 +223,9 @@ class LoadBalancer:
             case node.Closed(_, why):
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
+            case node.Resolved(_, addresses):
+                link.addresses = addresses or link.addresses
+                return []
             case node.Ended():
                 return self._give_up(link, "it ended", node.Close(link.conn))
             case node.Backlogged():

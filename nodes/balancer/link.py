@@ -84,6 +84,7 @@ class Link:
         self.addresses = addresses
         self.life = Machine(LINK, Tie.DOWN, f"link {conn}", watch)
         self.dial_at = 0.0  # while DOWN
+        self.away_since: float | None = None  # since when it is away, or was last looked up
         self.held_since = 0.0  # while HOLDING
         self.asked_upto = 0  # while CATCHING_UP or STALLED: batches before this one were asked
         self.asked = 0  # lines, since it came up
@@ -120,6 +121,15 @@ class Link:
                 return self.held_since + self._bounds.held_s
         return None
 
+    def is_long_away(self, now: float) -> bool:
+        """Whether it may have moved meanwhile. Says so once in a while."""
+        if self.away_since is None:
+            self.away_since = now
+        if now - self.away_since < self._bounds.away_s:
+            return False
+        self.away_since = now
+        return True
+
     def lost(self, now: float) -> None:
         """No connection any more: dial again after a wait that doubles every time.
 
@@ -128,8 +138,10 @@ class Link:
         """
         self.life.fire(Pull.LOST)
         longest_s = self._bounds.redial_max_s
-        if self._up_since is not None and now - self._up_since > longest_s:
-            self._wait_s = self._bounds.redial_first_s
+        if self._up_since is not None:
+            self.away_since = now
+            if now - self._up_since > longest_s:
+                self._wait_s = self._bounds.redial_first_s
         self._up_since = None
         self.dial_at = now + self._wait_s * (1 + self._random() / 4)
         self._wait_s = min(2 * self._wait_s, longest_s)

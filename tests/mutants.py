@@ -1,0 +1,426 @@
+"""Planted bugs, one at a time, each to be found by a test: `make mutants`.
+
+A mutant is one small change of one file, as text that occurs there exactly once. The harness
+copies the sources, plants it, and runs the tests that need no processes until one fails; that
+test is its killer. A mutant that lives is a missing test. A mutant whose text is no longer in the
+source is a mistake of this file, and is said to be one: it follows the code.
+
+Run `python3 -m tests.mutants [NAME ...]`; exit code 1 when one lives.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_COPIED = (
+    "core",
+    "nodes",
+    "tests",
+    "examples",
+    "bench",
+    "proto.md",
+    "README.md",
+    "pyproject.toml",
+    "Makefile",
+)
+_TEST_S = 300  # one mutant's tests; a mutant that makes them hang is killed by the clock
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` becomes `new` in `file`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    # -- bytes and sockets
+    Mutant(
+        "ignore what send() took",
+        "core/reactor.py",
+        "relieved = connection.sent(taken)",
+        "relieved = connection.sent(len(connection.unsent()))",
+    ),
+    Mutant(
+        "drop the rest when send() would block",
+        "core/reactor.py",
+        "        except BlockingIOError:\n            taken = 0",
+        "        except BlockingIOError:\n            taken = len(connection.unsent())",
+    ),
+    Mutant(
+        "close() instead of a staged close",
+        "core/conn.py",
+        "H.FLUSHED: C.LINGERING",
+        "H.FLUSHED: C.CLOSED",
+    ),
+    Mutant(
+        "close descriptors inside the turn",
+        "core/reactor.py",
+        "        self._doomed.append(stream)\n        self._read_fds_stale = True",
+        "        stream.close()\n        self._read_fds_stale = True",
+    ),
+    Mutant(
+        "a broken send ends the reading, too",
+        "core/conn.py",
+        "H.SEND_FAILED: C.DEAF",
+        "H.SEND_FAILED: C.CLOSED",
+    ),
+    Mutant(
+        "no rest after running out of descriptors",
+        "core/listener.py",
+        "self.again_at = now + self._rest_s",
+        "self.again_at = None",
+    ),
+    Mutant(
+        "a connection gone before accept ends accepting",
+        "core/listener.py",
+        "if error.errno in _GONE:",
+        "if False:",
+    ),
+    Mutant(
+        "accept without a budget",
+        "core/reactor.py",
+        "self._accept(listener, self._bounds.accepts_per_turn)",
+        "self._accept(listener, math.inf)",
+    ),
+    Mutant(
+        "a dial that meets itself counts",
+        "core/reactor.py",
+        "own = error == 0 and stream.getsockname() == stream.getpeername()",
+        "own = False",
+    ),
+    Mutant(
+        "only the first address is dialled",
+        "core/reactor.py",
+        "self._dials[connection] = deque(addresses)",
+        "self._dials[connection] = deque(addresses[:1])",
+    ),
+    # -- time
+    Mutant(
+        "timers before input",
+        "core/reactor.py",
+        "        self._accept_maybe(readable)\n",
+        "        self._wake(self._system.now(), False)\n        self._accept_maybe(readable)\n",
+    ),
+    Mutant(
+        "due timeouts wait for a talkative TS for ever",
+        "core/reactor.py",
+        "if link_was_full and self._late_turns < self._bounds.late_turns:",
+        "if link_was_full:",
+    ),
+    Mutant(
+        "due timeouts do not wait for a TS that has more",
+        "core/reactor.py",
+        "if link_was_full and self._late_turns < self._bounds.late_turns:",
+        "if False:",
+    ),
+    Mutant(
+        "the time of day",
+        "core/system.py",
+        "now = staticmethod(time.monotonic)",
+        "now = staticmethod(time.time)",
+    ),
+    Mutant(
+        "a negative timeout",
+        "core/reactor.py",
+        "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
+        "min(due - self._system.now(), self._bounds.sleep_s)",
+    ),
+    Mutant(
+        "an endless timeout",
+        "core/reactor.py",
+        "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
+        "max(0.0, due - self._system.now())",
+    ),
+    Mutant(
+        "a line's clock is restarted by its bytes",
+        "core/reactor.py",
+        "                self._mid_line.start(connection, now)\n        else:",
+        "                self._mid_line.restart(connection, now)\n        else:",
+    ),
+    Mutant(
+        "no limit on a peer that takes nothing",
+        "core/reactor.py",
+        "                self._write_stall.start(connection, now)",
+        "                pass",
+    ),
+    Mutant(
+        "no limit on lingering",
+        "core/reactor.py",
+        "            self._lingering.start(connection, now)\n",
+        "            self._lingering.start(connection, math.inf)\n",
+    ),
+    # -- signals
+    Mutant(
+        "the wake-up byte is not read",
+        "core/reactor.py",
+        "            numbers = signals.recv(64)",
+        '            numbers = b"1"',
+    ),
+    Mutant(
+        "a drain does not read each session once more",
+        "core/reactor.py",
+        "            self._drain_next = True",
+        "            self._events.append(node.DrainAsked())\n            self._deliver()",
+    ),
+    Mutant(
+        "a drain forgets who waits to be accepted",
+        "core/reactor.py",
+        "                self._accept(self._listener, math.inf)\n",
+        "",
+    ),
+    # -- lines
+    Mutant(
+        "splitlines",
+        "core/wire.py",
+        '    lines = chunk.split(b"\\n")\n    lines.pop()\n',
+        "    lines = chunk.splitlines()\n",
+    ),
+    Mutant(
+        "compare names as text",
+        "core/wire.py",
+        'return spelling.removesuffix(b".").lower()',
+        'return spelling.removesuffix(b".").decode("utf-8", "replace").lower().encode()',
+    ),
+    Mutant(
+        "an endless line is kept",
+        "core/lines.py",
+        "held += data[: LINE_BYTES_MAX + 2 - len(held)]",
+        "held += data",
+    ),
+    Mutant(
+        "a cut name is asked",
+        "core/session.py",
+        "said = unfinished and self.life.state is Talk.OPEN",
+        "said = False",
+    ),
+    Mutant(
+        "the lines after an overlong one are dropped",
+        "core/lines.py",
+        'whole = whole[whole.index(b"\\n") + 1 :]',
+        'whole = b""',
+    ),
+    # -- sessions
+    Mutant(
+        "QUIT closes at once",
+        "core/session.py",
+        "if self.owed or state in (Talk.OPEN, Talk.DONE):",
+        "if state in (Talk.OPEN, Talk.DONE):",
+    ),
+    Mutant(
+        "the end of input drops what is open",
+        "nodes/ls.py",
+        "                return spoke + self._server.ended(conn, unfinished)",
+        "                self._race.forget(self._server.sessions[conn])\n"
+        "                return spoke + self._server.ended(conn, unfinished)",
+    ),
+    Mutant(
+        "no BYE",
+        "core/session.py",
+        "if state is Talk.LEAVING else [close]",
+        "if state is None else [close]",
+    ),
+    Mutant(
+        "errors in a row are not counted over",
+        "core/session.py",
+        "                    self._errors_in_a_row = 0\n",
+        "                    pass\n",
+    ),
+    # -- the race
+    Mutant(
+        "answers are credited by order",
+        "nodes/balancer/race.py",
+        "        owners = list(map(self._open.pop, names, repeat(None)))",
+        "        names = list(self._open)[: len(names)] or names\n"
+        "        owners = list(map(self._open.pop, names, repeat(None)))",
+    ),
+    Mutant(
+        "an answer counts that was not asked for on this connection",
+        "nodes/ls.py",
+        "        if not link.is_asked:\n            names, lines = self._only_asked",
+        "        if False:\n            names, lines = self._only_asked",
+    ),
+    Mutant(
+        "coalescing forgets the second who waits",
+        "nodes/balancer/race.py",
+        "            owner.waiters[batch] = owner.waiters.get(batch, 0) + 1",
+        "            owner.waiters.setdefault(batch, 1)",
+    ),
+    Mutant(
+        "who joins inherits the first deadline",
+        "nodes/balancer/race.py",
+        "now + self._timeout_s, count)",
+        "(self._batches[-1].due if self._batches else now + self._timeout_s), count)",
+    ),
+    Mutant(
+        "a question joins an asking of any age",
+        "nodes/balancer/race.py",
+        "if now - owner.asked_at < self._join_s:",
+        "if True:",
+    ),
+    Mutant(
+        "what a client asked stays open when it is gone",
+        "nodes/ls.py",
+        "                self._race.forget(self._server.sessions[conn])\n                return self._server.closed",
+        "                return self._server.closed",
+    ),
+    Mutant(
+        "a timeout before its time",
+        "nodes/balancer/race.py",
+        "batches[0].due <= now",
+        "batches[0].due <= now + 0.1",
+    ),
+    # -- links
+    Mutant(
+        "a link that comes back is not asked again",
+        "nodes/balancer/link.py",
+        "self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0",
+        "self.asked_upto = 1 << 60\n        self.asked = self.answered = self.errors_in_a_row = 0",
+    ),
+    Mutant(
+        "a malformed answer ends a question",
+        "nodes/ls.py",
+        "                self.malformed += 1\n",
+        '                self.malformed += 1\n                names.append(line.split(b" ")[0].lower())\n'
+        "                lines.append(line)\n",
+    ),
+    Mutant(
+        "a timeout of a TS ends a question",
+        "nodes/ls.py",
+        "                self.nothing_said += 1\n",
+        '                self.nothing_said += 1\n                names.append(line.split(b" ")[0].lower())\n'
+        "                lines.append(line)\n",
+    ),
+    Mutant(
+        "the wait before a redial does not grow",
+        "nodes/balancer/link.py",
+        "self._wait_s = min(2 * self._wait_s, longest_s)",
+        "pass",
+    ),
+    Mutant(
+        "the wait before a redial never starts over",
+        "nodes/balancer/link.py",
+        "                self._wait_s = self._bounds.redial_first_s\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a TS may answer what nobody asked",
+        "nodes/ls.py",
+        "if link.answered > link.asked + self._bounds.surplus_answers_max:",
+        "if False:",
+    ),
+    # -- backpressure
+    Mutant(
+        "one backpressure rule for every connection",
+        "core/conn.py",
+        "return not (self.accepted and self.weight.state is Weight.HEAVY)",
+        "return self.weight.state is not Weight.HEAVY",
+    ),
+    Mutant(
+        "no backpressure",
+        "core/conn.py",
+        "return not (self.accepted and self.weight.state is Weight.HEAVY)",
+        "return True",
+    ),
+    Mutant(
+        "a pause without an end",
+        "nodes/ls.py",
+        "effects.append(node.Resume(conn))",
+        "pass",
+    ),
+    Mutant(
+        "a link holds up the clients for ever",
+        "nodes/balancer/link.py",
+        "                return self.held_since + self._bounds.held_s",
+        "                return None",
+    ),
+    Mutant(
+        "a client may have any number of questions pending",
+        "nodes/ls.py",
+        "most = bounds.pending_few if full else bounds.pending_per_client_max + 1",
+        "most = bounds.pending_few if full else 1 << 60",
+    ),
+)
+
+
+def plant(mutant: Mutant, tree: Path) -> None:
+    """Change the copy. Raises ValueError when the text is not there exactly once."""
+    path = tree / mutant.file
+    source = path.read_text()
+    if source.count(mutant.old) != 1:
+        times = source.count(mutant.old)
+        raise ValueError(f"{mutant.name}: the text occurs {times} times in {mutant.file}")
+    path.write_text(source.replace(mutant.old, mutant.new))
+
+
+def killer(mutant: Mutant | None) -> str:
+    """The first test that fails on a tree with this mutant (None: with none); "" when it lives."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        tree = Path(directory)
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, tree / name)
+        if mutant is not None:
+            plant(mutant, tree)
+        words = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not process"]
+        # What reads the sources as text is no judge of what they do.
+        words += ["-p", "no:cacheprovider", "--deselect", "tests/test_tidy.py", "--tb=no"]
+        words += ["--ignore", "tests/test_mutants.py"]
+        try:
+            run = subprocess.run(
+                words,
+                cwd=tree,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True,
+                text=True,
+                timeout=_TEST_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"the clock: not done after {_TEST_S} s"
+    if run.returncode == 0:
+        return ""
+    found = _FAILED.search(run.stdout)
+    return found[1] if found else run.stdout[-300:] + run.stderr[-300:]
+
+
+def main() -> int:
+    """Plant them all, or those named; print who killed which."""
+    parser = argparse.ArgumentParser(description="Plants bugs and sees which tests find them.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="only mutants whose names hold this"
+    )
+    arguments = parser.parse_args()
+    chosen = [
+        m for m in MUTANTS if not arguments.names or any(n in m.name for n in arguments.names)
+    ]
+    before = killer(None)
+    if before:
+        print(f"without any mutant a test fails already: {before}")
+        return 1
+    living = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for mutant, by in zip(chosen, pool.map(killer, chosen), strict=True):
+            living += not by
+            print(f"{'killed' if by else 'LIVES ':6}  {mutant.name:55}  {by}", flush=True)
+    print(f"{len(chosen) - living} of {len(chosen)} mutants killed")
+    return 1 if living else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
+    """All bounds of one program. Times in s, the rest are counts of what the name says."""
+
     # -- time ---------------------------------------------------------------------------------
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
     join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew

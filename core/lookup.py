@@ -38,6 +38,7 @@ class Lookup:
         self._text = b""
 
     def fileno(self) -> int:
+        """The pipe from the child."""
         assert self._child.stdout is not None
         return self._child.stdout.fileno()
 

@@ -18,6 +18,8 @@ Event = TypeVar("Event", bound=Enum)
 
 
 class Stay(Enum):
+    """The one value of a cell that is no state."""
+
     STAY = "the event may come here, and changes nothing"
 
 

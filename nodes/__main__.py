@@ -216,6 +216,7 @@ def _serve(
 
 
 def run_ts(words: list[str]) -> int:
+    """Be a table server until it stops; return the exit code. Raises Failure."""
     parser = _parser(
         "ts",
         "A table server: answers the names that its table has, and is silent about others.\n"
@@ -247,6 +248,7 @@ def run_ts(words: list[str]) -> int:
 
 
 def run_ls(words: list[str]) -> int:
+    """Be the load balancer until it stops; return the exit code. Raises Failure."""
     parser = _parser(
         "ls",
         "The load balancer: asks every table server at once and relays the first answer; when\n"
@@ -293,6 +295,7 @@ def run_ls(words: list[str]) -> int:
 
 
 def run_client(words: list[str]) -> int:
+    """Be a client until every name has its line; return the exit code. Raises Failure."""
     parser = _parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"

@@ -273,7 +273,8 @@ MUTANTS = (
     Mutant(
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
-        "                self._race.forget(self._server.sessions[conn])\n                return self._server.closed",
+        "                self._race.forget(self._server.sessions[conn])\n"
+        "                return self._server.closed",
         "                return self._server.closed",
     ),
     Mutant(
@@ -293,14 +294,16 @@ MUTANTS = (
         "a malformed answer ends a question",
         "nodes/ls.py",
         "                self.malformed += 1\n",
-        '                self.malformed += 1\n                names.append(line.split(b" ")[0].lower())\n'
+        "                self.malformed += 1\n"
+        '                names.append(line.split(b" ")[0].lower())\n'
         "                lines.append(line)\n",
     ),
     Mutant(
         "a timeout of a TS ends a question",
         "nodes/ls.py",
         "                self.nothing_said += 1\n",
-        '                self.nothing_said += 1\n                names.append(line.split(b" ")[0].lower())\n'
+        "                self.nothing_said += 1\n"
+        '                names.append(line.split(b" ")[0].lower())\n'
         "                lines.append(line)\n",
     ),
     Mutant(

@@ -1,0 +1,25 @@
+"""Two hypothesis profiles, chosen by HYPOTHESIS_PROFILE: `ci` (the default) and `fuzz`.
+
+`ci` is derandomized: the same inputs every time, so a red run is a change of ours. `fuzz` is
+random and long, and keeps what it finds. No deadline in either: no test depends on speed.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "fuzz",
+    max_examples=5_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

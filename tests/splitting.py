@@ -1,0 +1,42 @@
+"""Strategies for bytes and for the ways in which a network may cut them."""
+
+from itertools import pairwise
+
+from hypothesis import strategies as st
+
+# Bytes that a parser of lines could stumble over, more often than chance would have them.
+AWKWARD = [b"\n", b"\r\n", b"\r", b"\0", b" ", b".", b"-", b"\v", b"\f", b"\x1c", b"\x85", b"\xff"]
+PIECES = [*AWKWARD, b"QUIT", b"PING", b"a", b"Www", b"rutgers.edu", "\u2028".encode()]
+
+streams = st.lists(
+    st.one_of(
+        st.sampled_from(PIECES),
+        st.binary(max_size=8),
+        st.integers(500, 520).map(lambda count: b"x" * count),
+    ),
+    max_size=25,
+).map(b"".join)
+
+
+def cuts(data: bytes) -> st.SearchStrategy[list[bytes]]:
+    """The same bytes in pieces, none of them empty."""
+    places = st.lists(st.integers(1, max(1, len(data) - 1)), max_size=12, unique=True)
+    return places.map(lambda at: pieces(data, sorted(at)))
+
+
+def pieces(data: bytes, places: list[int]) -> list[bytes]:
+    """Cut at these places, in order."""
+    bounds = [0, *places, len(data)]
+    return [data[a:b] for a, b in pairwise(bounds) if data[a:b]]
+
+
+cut_streams = streams.flatmap(lambda data: st.tuples(st.just(data), cuts(data)))
+
+labels = st.text("abcXYZ019-_", min_size=1, max_size=8)
+names = (
+    st.lists(labels, min_size=1, max_size=4)
+    .map(".".join)
+    .filter(lambda name: name.strip("-") != "" and name not in ("QUIT", "PING", "STATS"))
+    .map(str.encode)
+)
+addresses = st.ip_addresses(v=4).map(lambda address: str(address).encode())

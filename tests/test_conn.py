@@ -1,0 +1,152 @@
+"""Connection: bytes go out once and in order, marks are crossed once, a close is staged."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.conn import Connection, Stream, Weight
+
+SMALL = Bounds(owed_bytes_high=10, owed_bytes_low=4, waiting_bytes_high=30, waiting_bytes_low=8)
+
+
+def accepted() -> Connection:
+    return Connection("client-1", accepted=True, bounds=SMALL)
+
+
+def dialled() -> Connection:
+    connection = Connection("TS1", accepted=False, bounds=SMALL)
+    connection.connected()
+    return connection
+
+
+def take(connection: Connection, most: int = 1 << 30) -> bytes:
+    """Let the socket take some of what waits."""
+    data = bytes(connection.unsent()[:most])
+    connection.sent(len(data))
+    return data
+
+
+@given(st.lists(st.one_of(st.binary(min_size=1, max_size=9), st.integers(0, 12)), max_size=40))
+def test_every_byte_goes_out_once_and_in_order(steps: list[bytes | int]) -> None:
+    connection, appended, out = accepted(), b"", b""
+    for step in steps:
+        if isinstance(step, bytes):
+            connection.send(step)
+            appended += step
+        else:
+            out += take(connection, step)
+        assert connection.waiting == len(appended) - len(out)
+        assert connection.is_reading or connection.waiting >= SMALL.owed_bytes_low
+    while connection.waiting:
+        out += take(connection, 5)
+    assert out == appended
+    assert connection.is_reading
+
+
+@pytest.mark.parametrize(("make", "high", "low"), [(accepted, 10, 4), (dialled, 30, 8)])
+def test_a_mark_is_told_once_when_it_is_crossed(make: type, high: int, low: int) -> None:
+    connection: Connection = make()
+    assert not connection.send(b"x" * high)
+    assert connection.send(b"x")
+    assert not connection.send(b"x" * 100)
+    told = 0
+    while connection.waiting:
+        heavy = connection.weight.state is Weight.HEAVY
+        relieved = connection.sent(len(connection.unsent()[:1]))
+        told += relieved
+        assert relieved is (heavy and connection.waiting == low - 1)
+    assert told == 1
+
+
+def test_only_an_accepted_connection_that_is_owed_too_much_is_not_read() -> None:
+    for make, reads in ((accepted, False), (dialled, True)):
+        connection = make()
+        connection.send(b"x" * 100)
+        assert connection.weight.state is Weight.HEAVY
+        assert connection.is_reading is reads
+
+
+def test_what_is_left_of_a_send_is_not_copied_again() -> None:
+    connection = accepted()
+    connection.send(b"x" * 1000)
+    first = connection.unsent()
+    connection.sent(1)
+    connection.send(b"y" * 1000)
+    assert connection.unsent().obj is first.obj
+    assert bytes(connection.unsent()) == b"x" * 999
+
+
+def test_a_close_sends_what_is_owed_then_ends_and_drops_what_comes_until_the_peer_ends() -> None:
+    connection = accepted()
+    connection.send(b"owed")
+    connection.close()
+    assert connection.life.state is Stream.FLUSHING
+    assert connection.receive(b"more\n") == b"" and connection.is_reading
+    assert take(connection) == b"owed"
+    assert connection.life.state is Stream.LINGERING
+    assert connection.receive(b"more\n") == b"" and connection.is_reading
+    connection.receive_eof()
+    assert connection.is_closed
+
+
+@pytest.mark.parametrize("order", ["end close flush", "close end flush", "end flush close"])
+def test_a_close_after_the_peers_end_is_done_when_all_is_sent(order: str) -> None:
+    connection = accepted()
+    connection.send(b"owed")
+    out = b""
+    for step in order.split():
+        assert not connection.is_closed
+        if step == "end":
+            connection.receive_eof()
+            assert not connection.is_reading
+        elif step == "close":
+            connection.close()
+        else:
+            out += take(connection)
+    assert connection.is_closed and out == b"owed"
+
+
+def test_a_close_with_nothing_owed_ends_at_once() -> None:
+    connection = dialled()
+    connection.close()
+    assert connection.life.state is Stream.LINGERING
+
+
+def test_a_deaf_peer_is_still_heard_and_what_is_for_it_is_dropped() -> None:
+    connection = dialled()
+    connection.send(b"x" * 100)
+    connection.send_failed()
+    assert connection.life.state is Stream.DEAF and connection.waiting == 0
+    assert not connection.send(b"y") and connection.waiting == 0
+    assert connection.receive(b"answer\n") == b"answer\n"
+    connection.receive_eof()
+    assert connection.is_closed
+
+
+def test_a_broken_send_with_nothing_left_to_hear_is_the_end() -> None:
+    for spoil in (Connection.receive_eof, Connection.close):
+        connection = accepted()
+        connection.send(b"x")
+        spoil(connection)
+        connection.send_failed()
+        assert connection.is_closed
+
+
+def test_sending_after_the_close_is_our_mistake() -> None:
+    connection = accepted()
+    connection.close()
+    with pytest.raises(AssertionError):
+        connection.send(b"too late")
+
+
+def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
+    connection = accepted()
+    connection.receive(b"a\nb")
+    assert connection.is_mid_line
+    assert connection.receive_eof()
+    closing = accepted()
+    closing.receive(b"a\nb")
+    closing.close()
+    assert not closing.is_mid_line
+    assert not closing.receive_eof()

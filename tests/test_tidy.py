@@ -1,0 +1,175 @@
+"""The rules of the house, read from the sources: who imports what, and what stands where.
+
+Each rule is a function from a source text to what is wrong with it, so that it is tested twice:
+on a small text that breaks it, and on the project.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("core", "nodes")
+    for path in (ROOT / folder).rglob("*.py")
+)
+# Inside core: what each file may import. Everybody may read node, wire and bounds.
+EVERYBODY = {"core.node", "core.wire", "core.bounds", "core.machine"}
+CORE = {
+    "core/bounds.py": set(),
+    "core/machine.py": set(),
+    "core/node.py": set(),
+    "core/wire.py": set(),
+    "core/lines.py": set(),
+    "core/limits.py": set(),
+    "core/sink.py": set(),
+    "core/log.py": set(),
+    "core/lookup.py": set(),
+    "core/conn.py": {"core.lines"},
+    "core/session.py": set(),
+    "core/server.py": {"core.session"},
+    "core/system.py": {"core.lookup"},
+    "core/listener.py": {"core.system"},
+    "core/reactor.py": {
+        "core.conn", "core.limits", "core.listener", "core.log", "core.lookup", "core.sink",
+        "core.system",
+    },
+}  # fmt: skip
+# The seam to the operating system: nobody else may wait, connect, know the time or draw lots.
+OUTSIDE = {"select", "socket", "time", "random", "signal", "resource", "subprocess", "secrets"}
+SEAM = {"core/system.py", "core/lookup.py"}
+FORBIDDEN = {"selectors", "asyncio", "threading", "socketserver", "multiprocessing", "concurrent"}
+OWNERS = {
+    "nodes.balancer": {"nodes/ls.py", "nodes/balancer/"},
+    "nodes.tables": {"nodes/__main__.py", "nodes/tables/"},
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Dotted names of all modules that a source imports, at any depth of it."""
+    for found in ast.walk(ast.parse(source)):
+        if isinstance(found, ast.Import):
+            yield from (alias.name for alias in found.names)
+        elif isinstance(found, ast.ImportFrom):
+            assert found.module is not None and found.level == 0
+            if found.module in ("core", "nodes"):
+                yield from (f"{found.module}.{alias.name}" for alias in found.names)
+            else:
+                yield found.module
+
+
+def wrong_imports(path: str, source: str) -> list[str]:
+    """Imports that the house does not allow."""
+    wrong = []
+    for module in imported(source):
+        top = module.split(".")[0]
+        if top == "core":
+            if path.startswith("core/") and module not in EVERYBODY | CORE[path]:
+                wrong.append(module)
+        elif top == "nodes":
+            package = ".".join(module.split(".")[:2])
+            owners = OWNERS.get(package, {"nodes/__main__.py"})
+            if not any(path.startswith(owner) for owner in owners):
+                wrong.append(module)
+        elif top in FORBIDDEN or top not in sys.stdlib_module_names - (
+            OUTSIDE if path not in SEAM else set()
+        ):
+            wrong.append(module)
+    return wrong
+
+
+def states_assigned(path: str, source: str) -> list[str]:
+    """Assignments to an attribute `state`, which only a machine makes."""
+    if path == "core/machine.py":
+        return []
+    targets: list[ast.expr] = []
+    for found in ast.walk(ast.parse(source)):
+        if isinstance(found, ast.Assign):
+            targets += found.targets
+        elif isinstance(found, ast.AugAssign | ast.AnnAssign):
+            targets.append(found.target)
+    return [ast.unparse(t) for t in targets if isinstance(t, ast.Attribute) and t.attr == "state"]
+
+
+def header_missing(path: str, source: str) -> list[str]:
+    """A header of 3 to 25 lines, in every file that has any code."""
+    if not source:
+        return []
+    header = ast.get_docstring(ast.parse(source)) or ""
+    count = len(header.splitlines())
+    return [] if 3 <= count <= 25 else [f"{count} lines of header"]
+
+
+def contracts_missing(path: str, source: str) -> list[str]:
+    """Public classes, functions and methods that do not say what they promise."""
+    wrong = []
+    for found in ast.walk(ast.parse(source)):
+        if isinstance(found, ast.ClassDef | ast.FunctionDef) and not ast.get_docstring(found):
+            plain = isinstance(found, ast.FunctionDef) and len(found.body) == 1  # says it itself
+            if not found.name.startswith("_") and not plain and found.name not in INNER:
+                wrong.append(found.name)
+    return wrong
+
+
+INNER = {"admit", "build", "say", "error"}  # functions inside functions, and an override
+
+
+def words_forbidden(path: str, source: str) -> list[str]:
+    """What must not be in a source: work left open, paths of a machine, the wrong split."""
+    pattern = r"TODO|FIXME|XXX|NotImplementedError|/work/|/root/|/home/|splitlines\("
+    return re.findall(pattern, source)
+
+
+Rule = Callable[[str, str], list[str]]
+RULES: list[tuple[Rule, str, str]] = [  # each with a text that breaks it
+    (wrong_imports, "core/conn.py", "import nodes.ls"),
+    (wrong_imports, "core/lines.py", "from core.conn import Connection"),
+    (wrong_imports, "core/conn.py", "from core import reactor"),
+    (wrong_imports, "nodes/ts.py", "from nodes.ls import LoadBalancer"),
+    (wrong_imports, "nodes/client.py", "from nodes.balancer.race import Race"),
+    (wrong_imports, "nodes/ls.py", "def f():\n    import time"),
+    (wrong_imports, "core/reactor.py", "import select"),
+    (wrong_imports, "core/system.py", "import selectors"),
+    (wrong_imports, "nodes/__main__.py", "from asyncio import run"),
+    (wrong_imports, "core/wire.py", "import hypothesis"),
+    (states_assigned, "nodes/ls.py", "link.life.state = 1"),
+    (header_missing, "core/conn.py", '"""Too short."""\nx = 1'),
+    (contracts_missing, "core/conn.py", "def f():\n    x = 1\n    return x"),
+    (words_forbidden, "core/conn.py", "# TODO: later"),
+    (words_forbidden, "core/conn.py", "data.splitlines()"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), RULES)
+def test_the_rule_can_say_no(rule: Rule, path: str, source: str) -> None:
+    assert rule(path, source)
+
+
+@pytest.mark.parametrize("rule", dict.fromkeys(rule for rule, _, _ in RULES))
+@pytest.mark.parametrize("path", SOURCES)
+def test_the_house_keeps_the_rule(path: str, rule: Rule) -> None:
+    assert rule(path, (ROOT / path).read_text()) == []
+
+
+def test_every_file_of_core_has_its_place_in_the_rules() -> None:
+    assert {path for path in SOURCES if path.startswith("core/")} - {"core/__init__.py"} == set(
+        CORE
+    )
+
+
+def test_there_is_no_code_in_an_init() -> None:
+    for path in SOURCES:
+        if path.endswith("__init__.py"):
+            assert (ROOT / path).read_text() == ""
+
+
+def test_readme_lists_every_source_with_its_count_of_lines() -> None:
+    listed = dict(re.findall(r"\| (\d+) \| \[(.*?)\]", (ROOT / "README.md").read_text()))
+    listed = {path: int(count) for count, path in listed.items()}
+    counts = {path: len((ROOT / path).read_text().split("\n")) - 1 for path in SOURCES}
+    assert listed == {path: count for path, count in counts.items() if count}

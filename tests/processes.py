@@ -1,0 +1,205 @@
+"""The real programs as processes on loopback, and conversations with them.
+
+Servers take free ports and say so in their ready line; nothing here waits for a time to pass,
+only for something to happen, with a deadline that is far beyond what it takes. Whatever is
+started inside `programs()` is gone when it ends, also when the test fails.
+"""
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 30.0  # what should happen and has not by then is a failure
+TRACEBACK = "Traceback (most recent call last)"
+
+
+def wait_for(happened: Callable[[], object], what: str) -> None:
+    """Wait until something is so. Raises AssertionError when it never is."""
+    end = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end, f"it never happened: {what}"
+        time.sleep(0.005)
+
+
+class Program:
+    """One process. Its log is in a file, so that it never waits for us."""
+
+    def __init__(
+        self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nodes", *words],
+            cwd=ROOT,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=self._log,
+            text=True,
+        )
+
+    @property
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def port(self) -> int:
+        """The port in the ready line, once it is there."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert " ready on " in line, self.log
+        return int(line.rsplit(":", 1)[1])
+
+    def logs(self, text: str, times: int = 1) -> None:
+        """Wait for a text in the log."""
+        wait_for(lambda: self.log.count(text) >= times, f"{text!r} in the log:\n{self.log}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def exits(self) -> int:
+        """Wait for the end; return the exit code. A traceback is a failure whatever it is."""
+        code = self.process.wait(PATIENCE_S)
+        assert TRACEBACK not in self.log, self.log
+        return code
+
+    def output(self) -> str:
+        """Wait for the end, return standard output."""
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
+        assert TRACEBACK not in self.log, self.log
+        return out
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._log.close()
+
+
+class Programs:
+    """What one test has started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[Program] = []
+
+    def start(self, *words: object, **streams: int) -> Program:
+        program = Program(*map(str, words), **streams)
+        self.started.append(program)
+        return program
+
+    def table(self, name: str, *rows: str) -> Path:
+        path = self.folder / f"{name}.txt"
+        path.write_text("".join(f"{row} A\n" for row in rows))
+        return path
+
+    def ts(self, table: Path, port: int = 0, *words: object) -> tuple[Program, int]:
+        program = self.start("ts", port, "--table", table, *words)
+        return program, program.port()
+
+    def ls(self, ts_ports: list[int], *words: object, linked: bool = True) -> tuple[Program, int]:
+        """LS, and, unless told otherwise, its links up."""
+        servers = [word for port in ts_ports for word in ("127.0.0.1", port)]
+        program = self.start("ls", 0, *servers, *words)
+        port = program.port()
+        if linked:
+            program.logs(" is up", len(ts_ports))
+        return program, port
+
+    def run(self, *words: object) -> tuple[int, str, str]:
+        """A program that ends by itself: exit code, output, log."""
+        program = self.start(*words)
+        out = program.output()
+        return program.process.returncode, out, program.log
+
+
+@contextmanager
+def programs(folder: Path) -> Iterator[Programs]:
+    """Everything that is started inside is ended with it."""
+    some = Programs(folder)
+    try:
+        yield some
+    finally:
+        for program in some.started:
+            program.end()
+
+
+class Talk:
+    """A conversation over one socket, as a person with `nc` would have it."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout=PATIENCE_S)
+        self.heard = b""
+
+    def say(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def hear(self, count: int) -> list[bytes]:
+        """The next lines; fails when the stream ends before."""
+        while self.heard.count(b"\n") < count:
+            data = self.socket.recv(1 << 16)
+            assert data, f"ended after {self.heard!r}"
+            self.heard += data
+        *lines, self.heard = self.heard.split(b"\n", count)
+        return lines
+
+    def is_silent(self) -> bool:
+        """Whether nothing more has come by now."""
+        return not self.heard and not select.select([self.socket], [], [], 0)[0]
+
+    def end(self) -> None:
+        """Half-close: nothing more will be said."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def rest(self) -> bytes:
+        """Everything up to the end of the stream. A reset raises ConnectionResetError."""
+        while data := self.socket.recv(1 << 16):
+            self.heard += data
+        heard, self.heard = self.heard, b""
+        return heard
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def exchange(port: int, clients: list[bytes]) -> list[bytes]:
+    """Clients that send all they have and read all the while; what each got, up to its end.
+
+    Raises AssertionError when nothing moves any more.
+    """
+    unsent: dict[socket.socket, memoryview] = {}
+    got: dict[socket.socket, list[bytes]] = {}
+    order = []
+    for data in clients:
+        talk = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        talk.setblocking(False)
+        unsent[talk], got[talk] = memoryview(data), []
+        order.append(talk)
+    reading = set(order)
+    while reading:
+        readable, writable, _ = select.select(
+            reading, [talk for talk in reading if unsent[talk]], [], PATIENCE_S
+        )
+        assert readable or writable, "nothing moves any more"
+        for talk in writable:
+            unsent[talk] = unsent[talk][talk.send(unsent[talk][: 1 << 18]) :]
+        for talk in readable:
+            data = talk.recv(1 << 18)
+            if data:
+                got[talk].append(data)
+            else:
+                reading.remove(talk)
+                talk.close()
+    return [b"".join(got[talk]) for talk in order]

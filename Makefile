@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local test fuzz lint format check ci bench clean
+.PHONY: help run-local test fuzz sim mutants lint format check ci bench clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,12 @@ test: $(TOOLS) ## run all tests (under two minutes)
 
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"
+
+sim: ## run SEEDS simulated clusters more (1,000; they add up)
+	@$(PYTHON) -m tests.simulate --seeds $(or $(SEEDS),1000)
+
+mutants: $(TOOLS) ## plant bugs one by one and see which test finds each
+	$(RUN) -m tests.mutants
 
 lint: $(TOOLS) ## check style and types
 	$(RUN) -m ruff check .

@@ -146,10 +146,8 @@ class Reactor:
     def turn(self) -> None:
         """One iteration: wait for something to happen, and handle all of it."""
         self.turns += 1
-        if self._read_fds_stale:
-            self._list_read_fds()
-        write_fds = [*self._blocked, *(sink.fd for sink in self._sinks if sink.waiting)]
-        readable, writable, _ = self._system.select(self._read_fds, write_fds, [], self._timeout())
+        read_fds, write_fds, timeout_s = self.wants()
+        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
         self._accept_maybe(readable)
         link_was_full = self._read(readable)
         self._drain_maybe(readable)
@@ -161,6 +159,13 @@ class Reactor:
         self._wake(now, link_was_full)
         self._send(now)
         self._reap()
+
+    def wants(self) -> tuple[list[int], list[int], float]:
+        """What the next turn waits for: descriptors to read, to write, and how long, in s."""
+        if self._read_fds_stale:
+            self._list_read_fds()
+        write_fds = [*self._blocked, *(sink.fd for sink in self._sinks if sink.waiting)]
+        return self._read_fds, write_fds, self._timeout()
 
     def _writable(self, fd: int) -> None:
         connection = self._by_fd.get(fd)

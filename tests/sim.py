@@ -1,0 +1,664 @@
+"""A simulated network and clock under the real reactor: many programs in one process, from a seed.
+
+`World` holds virtual time, a heap of things to come, and hosts. A host that runs a node has the
+real `Reactor`, brain and connections on a `SimSystem`, which stands behind the same seam as
+`core/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
+nobody can do anything, time jumps to what comes next. Nothing in core/ or nodes/ is patched.
+
+What the network does to bytes: they arrive in order, after a latency, cut anywhere; `send` takes
+some of them or none, `recv` returns some of them; readiness may be a lie; a host may be paused,
+die with or without a word, come back; two hosts may be cut apart, one way or both ways, and what
+was under way arrives when that heals. A close with unread input, and bytes for one who is gone,
+make a reset, and what was under way against it is lost. Descriptors are the lowest that are free.
+
+Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the
+order of a set or on the real clock: the same seed gives the same `trace`.
+
+Not here: what is asked and what goes wrong when (`tests/stories.py`), and what must be true all
+the while (`tests/invariants.py`).
+"""
+
+import errno
+import os
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import Enum
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from core.bounds import Bounds
+from core.node import Address, Brain
+from core.reactor import Reactor
+from core.sink import Sink
+
+PORT = 53
+OUTPUT_FD, LOG_FD = 1, 2
+_FDS_FIRST = 3  # after the standard streams
+_SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
+_GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
+
+
+def error(number: int) -> OSError:
+    """What the kernel raises."""
+    return OSError(number, os.strerror(number))
+
+
+class Network:
+    """How this world's network behaves; drawn per seed."""
+
+    def __init__(self, chance: Random) -> None:
+        self.latency_s = chance.choice([0.0001, 0.001, 0.02, 0.1])
+        self.short = chance.choice([0.0, 0.0, 0.25, 0.8])  # how often an I/O is cut short
+        self.refused = chance.choice([0.0, 0.0, 0.1])  # how often an I/O would block
+        self.spurious = chance.choice([0.0, 0.0, 0.05])  # how often readiness is a lie
+        self.room = chance.choice([64, 500, 4_000, 100_000, 1_000_000])  # bytes between two hosts
+
+
+class Pipe:
+    """Bytes from one end of a connection to the other."""
+
+    def __init__(self, world: "World", source: "SimSocket", sink: "SimSocket") -> None:
+        self.world = world
+        self.source, self.sink = source, sink
+        self.under_way: deque[bytes | None] = deque()  # None is the end of the stream
+        self.arrived = bytearray()
+        self.ended = False  # the end of the stream has arrived
+        self.size = 0  # bytes in both
+        self._last_at = 0.0
+
+    @property
+    def room(self) -> int:
+        """How many bytes the sender's kernel still takes."""
+        return self.world.network.room - self.size
+
+    def put(self, data: bytes | None) -> None:
+        """Send bytes, or the end, on their way; they stay in order."""
+        self.under_way.append(data)
+        self.size += len(data or b"")
+        self._last_at = max(self._last_at, self.world.t + self.world.latency())
+        self.world.at(self._last_at, self.deliver)
+
+    def deliver(self) -> None:
+        """The next piece arrives, or waits for the network to heal."""
+        world = self.world
+        if not self.under_way or self.sink.is_reset:
+            return
+        healed_at = world.cut_until(self.source.host, self.sink.host)
+        if healed_at > world.t:
+            world.saw("bytes wait for the network to heal")
+            world.at(healed_at, self.deliver)
+            return
+        data = self.under_way.popleft()
+        if data is None:
+            self.ended = True
+        elif self.sink.is_closed:  # nobody takes it: the reset loses what comes the other way
+            world.saw("bytes for one who is gone")
+            self.sink.pipe_out.under_way.clear()
+            self.source.reset(errno.ECONNRESET)
+            return
+        else:
+            self.arrived += data
+        self.sink.host.touched()
+
+
+class SimSocket:
+    """A stream, dialled or accepted, or a listener. Only what the reactor calls is here."""
+
+    def __init__(self, host: "Host", has_fd: bool = True) -> None:
+        self.host = host
+        self.fd = host.take_fd(self) if has_fd else -1  # one that is not accepted yet has none
+        self.is_closed = False
+        self.is_reset = False
+        self.error = 0  # of the connection, not told yet
+        self.is_listening = False
+        self.backlog: deque[SimSocket] = deque()
+        self.is_connecting = False
+        self.is_own_peer = False
+        self.sent_end = False
+        self.peer: SimSocket | None = None
+        self.pipe_in: Pipe
+        self.pipe_out: Pipe
+
+    # -- what the reactor calls --------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        return -1 if self.is_closed else self.fd
+
+    def getsockname(self) -> tuple[str, int]:
+        return (self.host.name, self.fd)
+
+    def getpeername(self) -> tuple[str, int]:
+        if self.is_own_peer:
+            return self.getsockname()
+        if self.peer is None or self.is_reset:
+            raise error(errno.ENOTCONN)
+        return (self.peer.host.name, self.peer.fd)
+
+    def accept(self) -> tuple["SimSocket", tuple[str, int]]:
+        host, world = self.host, self.host.world
+        if self.backlog and world.chance.random() < world.aborts:
+            world.saw("gone before accept")
+            host.progress += 1
+            raise error(errno.ECONNABORTED)
+        if not self.backlog:
+            raise BlockingIOError
+        if not host.has_fd():
+            world.saw("accept runs out of descriptors")
+            raise error(errno.EMFILE)
+        stream = self.backlog.popleft()
+        stream.fd = host.take_fd(stream)
+        host.progress += 1
+        assert stream.peer is not None
+        return stream, (stream.peer.host.name, 1)
+
+    def recv(self, count: int) -> bytes:
+        host, world = self.host, self.host.world
+        if self.is_own_peer:
+            raise BlockingIOError
+        pipe = self.pipe_in
+        if pipe.arrived and not world.blocked():
+            size = world.cut_short(min(count, len(pipe.arrived)))
+            data = bytes(pipe.arrived[:size])
+            del pipe.arrived[:size]
+            pipe.size -= size
+            pipe.source.host.touched()
+            host.progress += 1
+            return data
+        if not pipe.arrived and (self.error or self.is_reset):
+            number, self.error = self.error or errno.ECONNRESET, 0
+            host.progress += 1
+            raise error(number)
+        if not pipe.arrived and pipe.ended:
+            host.progress += 1
+            return b""
+        world.saw("recv would block")
+        raise BlockingIOError
+
+    def send(self, data: bytes | memoryview) -> int:
+        host, world = self.host, self.host.world
+        if self.error or self.is_reset:
+            number, self.error = self.error or errno.EPIPE, 0
+            host.progress += 1
+            raise error(number)
+        assert not self.sent_end, "sent after our end of stream"
+        room = self.pipe_out.room
+        if room <= 0 or world.blocked():
+            world.saw("send would block")
+            raise BlockingIOError
+        size = world.cut_short(min(room, len(data)))
+        if size < len(data):
+            world.saw("send takes a part")
+        self.pipe_out.put(bytes(data[:size]))
+        host.progress += 1
+        return size
+
+    def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.host.free_fd(self)
+        if self.is_listening:
+            for stream in self.backlog:
+                stream.abort()
+            self.backlog.clear()
+        elif self.peer is not None and not self.is_reset:
+            if self.pipe_in.arrived:
+                self.host.world.saw("a close with unread input")
+                self.abort()
+            elif not self.sent_end:
+                self.end()
+
+    # -- what happens to it ------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Our end of the stream."""
+        if self.is_reset:
+            raise error(errno.ENOTCONN)
+        self.sent_end = True
+        self.pipe_out.put(None)
+
+    def abort(self) -> None:
+        """A close that is no end: what is under way is lost, and the peer is reset."""
+        self.is_closed = True
+        self.host.free_fd(self)
+        if self.peer is not None:
+            self.pipe_out.under_way.clear()
+            self.peer.reset(errno.ECONNRESET)
+
+    def reset(self, number: int) -> None:
+        """A reset comes from the peer, at once: the worst of times. What arrived stays readable."""
+        if not self.is_reset and not self.is_closed:
+            self.is_reset = True
+            self.error = number
+            self.host.world.saw("a reset")
+            self.host.touched()
+
+    def can_read(self) -> bool:
+        if self.is_listening:
+            return bool(self.backlog)
+        if self.is_connecting or self.is_own_peer:
+            return False
+        if self.peer is None:
+            return self.error != 0
+        return bool(self.pipe_in.arrived) or self.pipe_in.ended or self.is_reset
+
+    def can_write(self) -> bool:
+        if self.is_connecting:
+            return False
+        return self.is_own_peer or self.is_reset or self.error != 0 or self.pipe_out.room > 0
+
+
+class Signals:
+    """The wake-up end from which the reactor reads signal numbers."""
+
+    def __init__(self, host: "Host") -> None:
+        self.host = host
+        self.fd = host.take_fd(self)
+        self._numbers = b""
+
+    def ring(self, number: int) -> None:
+        """A signal comes."""
+        self._numbers += bytes([number])
+        self.host.touched()
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def recv(self, count: int) -> bytes:
+        if not self._numbers:
+            raise BlockingIOError
+        numbers, self._numbers = self._numbers[:count], self._numbers[count:]
+        self.host.progress += 1
+        return numbers
+
+    def can_read(self) -> bool:
+        return bool(self._numbers)
+
+    def can_write(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.host.free_fd(self)
+
+
+class SimSystem:
+    """The operating system of one host: what a reactor calls of `core.system.System`."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+        self._world = host.world
+
+    def now(self) -> float:
+        return self._host.clock()
+
+    wall = now
+
+    def select(
+        self, read_fds: list[int], write_fds: list[int], broken_fds: list[int], timeout_s: float
+    ) -> tuple[list[int], list[int], list[int]]:
+        """What is ready now. Nobody waits here: the world knows when to call a turn."""
+        assert 0.0 <= timeout_s < 1e6, f"select raises on {timeout_s}"
+        assert len(set(read_fds)) == len(read_fds)
+        held, lie = self._host.open, self._world.lie
+        readable = [fd for fd in read_fds if held[fd].can_read() or lie(held[fd])]
+        writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]
+        return readable, writable, []
+
+    def listen(self, address: Address, backlog: int) -> SimSocket:
+        listener = SimSocket(self._host)
+        listener.is_listening = True
+        self._host.listener = listener
+        return listener
+
+    def connect(self, address: Address) -> SimSocket:
+        if not self._host.has_fd():
+            self._world.saw("a dial runs out of descriptors")
+            raise error(errno.EMFILE)
+        dialled = SimSocket(self._host)
+        self._world.dial(dialled, self._world.hosts[address[1][0]])
+        return dialled
+
+    def connect_error(self, dialled: SimSocket) -> int:
+        number, dialled.error = dialled.error, 0
+        return number
+
+    def tune(self, stream: SimSocket) -> None:
+        if stream.is_reset:
+            self._world.saw("reset before it was tuned")
+            raise error(errno.EINVAL)
+
+    def end_sending(self, stream: SimSocket) -> None:
+        stream.end()
+
+    def write(self, fd: int, data: memoryview) -> int:
+        size = self._world.cut_short(len(data))
+        if fd == OUTPUT_FD:
+            self._host.output += data[:size]
+        self._host.progress += 1
+        return size
+
+    def catch_signals(self) -> Signals:
+        self._host.signals = Signals(self._host)
+        return self._host.signals
+
+
+class Host:
+    """A machine with one program, or with none: then a story speaks for it through its sockets."""
+
+    def __init__(self, world: "World", name: str, fds_max: int = 1024) -> None:
+        self.world = world
+        self.name = name
+        self.fds_max = fds_max
+        self.open: dict[int, Any] = {}  # what holds each descriptor
+        self.is_up = True
+        self.paused_until = 0.0
+        self.rate = 1.0  # of its clock
+        self.progress = 0  # I/O that did something
+        self.idle_turns = 0  # in a row, at about one time, that did nothing
+        self.output = bytearray()
+        self.listener: SimSocket | None = None
+        self.signals: Signals | None = None
+        self.reactor: Reactor | None = None
+        self.observer: Observer
+        self.exit_code: int | None = None
+        self.on_touch: Callable[[], None] | None = None  # for a host without a program
+        self._is_told = False
+        self._is_ready: bool | None = None  # None: look again
+        self._wake_at = 0.0
+        self._last_turn_at = 0.0
+
+    def run(
+        self, bounds: Bounds, observer: "Observer", build: Callable[[Reactor], Brain], listens: bool
+    ) -> None:
+        """Start a node. `observer` is its wire log, and so sees all that it does."""
+        system: Any = SimSystem(self)
+        log: Any = observer
+        self.observer = observer
+        observer.host = self
+        self.is_up = True
+        log_sink, output = Sink(LOG_FD, bytes_max=0), Sink(OUTPUT_FD)
+        self.reactor = Reactor(system, bounds, log, log_sink, wire_log=True, output=output)
+        if listens:
+            self.reactor.listen((2, (self.name, PORT)))
+        self.reactor.start(build(self.reactor))
+        self.touched()
+
+    # -- descriptors -------------------------------------------------------------------------------
+
+    def has_fd(self) -> bool:
+        return len(self.open) + _FDS_FIRST < self.fds_max
+
+    def take_fd(self, holder: object) -> int:
+        """The lowest that is free, as the kernel gives them."""
+        fd = _FDS_FIRST
+        while fd in self.open:
+            fd += 1
+        self.open[fd] = holder
+        return fd
+
+    def free_fd(self, holder: "SimSocket | Signals") -> None:
+        if self.open.get(holder.fd) is holder:
+            del self.open[holder.fd]
+
+    # -- turns -------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        return 1000.0 + self.world.t * self.rate
+
+    def touched(self) -> None:
+        """Something has changed for one of its sockets."""
+        self._is_ready = None
+        if self.on_touch is not None and not self._is_told:
+            self._is_told = True
+            self.world.at(self.world.t, self._tell)
+
+    def _tell(self) -> None:
+        self._is_told = False
+        if self.on_touch is not None and self.is_up:
+            self.on_touch()
+
+    def may_run(self) -> bool:
+        """Whether a turn would find something to do."""
+        if self.reactor is None or self.paused_until > self.world.t:
+            return False
+        if self._is_ready is None:
+            read_fds, write_fds, timeout_s = self.reactor.wants()
+            self._wake_at = self.world.t + timeout_s / self.rate
+            self._is_ready = any(self.open[fd].can_read() for fd in read_fds) or any(
+                fd <= LOG_FD or self.open[fd].can_write() for fd in write_fds
+            )
+        return self._is_ready or self._wake_at <= self.world.t
+
+    def wakes_at(self) -> float | None:
+        """When it wants to run at the latest, unless something happens."""
+        return None if self.reactor is None else max(self._wake_at, self.paused_until)
+
+    def turn(self) -> None:
+        """One turn of its reactor. Whatever that raises is a bug of ours."""
+        assert self.reactor is not None
+        before = self.progress + self.observer.count
+        if self.world.t - self._last_turn_at > 1.0:
+            self.idle_turns = 0  # it slept
+        self._last_turn_at = self.world.t
+        self.reactor.turn()
+        self._is_ready = None
+        idle = self.progress + self.observer.count == before
+        self.idle_turns = self.idle_turns + 1 if idle else 0
+        if self.reactor.exit_code is not None:
+            self._exit(self.reactor)
+
+    def _exit(self, reactor: Reactor) -> None:
+        output = reactor._output
+        while output is not None and output.waiting:
+            reactor._write_out(0.0)
+        self.exit_code = reactor.exit_code
+        reactor.close()
+        for holder in list(self.open.values()):
+            holder.close()
+        self._be_down()
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def _be_down(self) -> None:
+        self.is_up = False
+        self.reactor = self.listener = self.signals = None
+
+    def die(self, silently: bool) -> None:
+        """The program is killed, or the machine vanishes and nobody is told for a while."""
+        if self.listener is not None:
+            for stream in self.listener.backlog:
+                stream.abort()
+        self._be_down()
+        for holder in list(self.open.values()):
+            if not isinstance(holder, SimSocket) or holder.is_listening:
+                continue
+            peer = holder.peer
+            holder.is_closed = True
+            if peer is None:
+                continue
+            holder.pipe_out.under_way.clear()
+            if silently:
+                self.world.at(
+                    self.world.t + _GIVE_UP_S, lambda peer=peer: peer.reset(errno.ETIMEDOUT)
+                )
+            else:
+                peer.reset(errno.ECONNRESET)
+        self.open.clear()
+
+
+class World:
+    """Hosts, a network, and time."""
+
+    def __init__(self, seed: str) -> None:
+        self.chance = Random(f"{seed}:network")
+        self.turns = Random(f"{seed}:turns")
+        self.network = Network(Random(f"{seed}:kind"))
+        self.t = 0.0
+        self.hosts: dict[str, Host] = {}
+        self.probes: Counter[str] = Counter()
+        self.trace = 0  # a running checksum of everything that is seen
+        self.aborts = 0.0  # how often a connection is gone before it is accepted
+        self.own_dials = 0.0  # how often a dial to nobody meets itself
+        self.backlog_max = 100
+        self.steps = 0
+        self.checks: list[Callable[[], None]] = []  # called after each step
+        self._cuts: dict[tuple[str, str], float] = {}
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def host(self, name: str, fds_max: int = 1024) -> Host:
+        """A new machine."""
+        host = Host(self, name, fds_max)
+        self.hosts[name] = host
+        return host
+
+    def saw(self, what: str) -> None:
+        """A probe: something that is to happen sometimes has happened."""
+        self.probes[what] += 1
+
+    def note(self, text: str) -> None:
+        """One more thing in the trace."""
+        self.trace = zlib.crc32(f"{self.t:.9f} {text}".encode(), self.trace)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def at(self, t: float, do: Callable[[], None]) -> None:
+        """Do it then; at one time, in the order of asking."""
+        self._count += 1
+        heappush(self._heap, (t, self._count, do))
+
+    def run_until(self, until: float) -> None:
+        """Let everybody run up to a time."""
+        while self.step(until):
+            pass
+
+    def step(self, until: float) -> bool:
+        """One turn of one host, or a jump of time; return whether it is not `until` yet."""
+        heap = self._heap
+        while heap and heap[0][0] <= self.t:
+            heappop(heap)[2]()
+        runnable = [host for host in self.hosts.values() if host.may_run()]
+        if runnable:
+            host = runnable[0] if len(runnable) == 1 else self.turns.choice(runnable)
+            self.note(host.name)
+            host.turn()
+            self.t += self.turns.uniform(10e-6, 200e-6)
+        else:
+            coming = [at for host in self.hosts.values() if (at := host.wakes_at()) is not None]
+            if heap:
+                coming.append(heap[0][0])
+            self.t = min((at for at in (*coming, until) if at > self.t), default=until)
+        self.steps += 1
+        for check in self.checks:
+            check()
+        return self.t < until
+
+    # -- the network -------------------------------------------------------------------------------
+
+    def latency(self) -> float:
+        return self.network.latency_s * self.chance.uniform(0.1, 1.0)
+
+    def blocked(self) -> bool:
+        refused = self.network.refused
+        return refused > 0 and self.chance.random() < refused
+
+    def cut_short(self, size: int) -> int:
+        short = self.network.short
+        if short and size > 1 and self.chance.random() < short:
+            return self.chance.randint(1, size)
+        return size
+
+    def lie(self, holder: object) -> bool:
+        """Whether select calls a stream ready that is not."""
+        spurious = self.network.spurious
+        is_stream = isinstance(holder, SimSocket) and holder.peer is not None
+        if spurious > 0 and is_stream and self.chance.random() < spurious:
+            self.saw("readiness is a lie")
+            return True
+        return False
+
+    def cut(self, source: Host, sink: Host, until: float) -> None:
+        """Nothing goes from one to the other for a while."""
+        self._cuts[source.name, sink.name] = until
+
+    def cut_until(self, source: Host, sink: Host) -> float:
+        return self._cuts.get((source.name, sink.name), 0.0)
+
+    def heal(self) -> None:
+        """The network and all machines are well from now on."""
+        self._cuts.clear()
+        self.aborts = self.own_dials = 0.0
+        self.network.refused = self.network.spurious = 0.0
+        for host in self.hosts.values():
+            host.paused_until = 0.0
+            host.touched()
+
+    def dial(self, dialled: SimSocket, target: Host) -> None:
+        """A SYN is on its way."""
+        dialled.is_connecting = True
+        self.at(self.t + self.latency(), lambda: self._syn(dialled, target))
+
+    def _syn(self, dialled: SimSocket, target: Host) -> None:
+        """It arrives: there is somebody, or nobody, or no room, or no way."""
+        if dialled.is_closed or not dialled.is_connecting:
+            return
+        listener = target.listener
+        ways = self.cut_until(dialled.host, target), self.cut_until(target, dialled.host)
+        if max(ways) > self.t:
+            self.saw("a dial hangs")
+        elif listener is None:
+            dialled.is_connecting = False
+            if self.chance.random() < self.own_dials:
+                self.saw("a dial meets itself")
+                dialled.is_own_peer = True
+            else:
+                self.saw("a dial is refused")
+                dialled.error = errno.ECONNREFUSED
+            dialled.host.touched()
+            return
+        elif len(listener.backlog) >= self.backlog_max:
+            self.saw("the backlog is full")
+        else:
+            self._join(dialled, target, listener)
+            return
+        self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target))
+
+    def _join(self, dialled: SimSocket, target: Host, listener: SimSocket) -> None:
+        """The connection is there, and waits to be accepted."""
+        accepted = SimSocket(target, has_fd=False)
+        dialled.is_connecting = False
+        dialled.peer, accepted.peer = accepted, dialled
+        dialled.pipe_out = accepted.pipe_in = Pipe(self, dialled, accepted)
+        accepted.pipe_out = dialled.pipe_in = Pipe(self, accepted, dialled)
+        listener.backlog.append(accepted)
+        target.touched()
+        dialled.host.touched()
+
+
+class Observer:
+    """A log that counts and traces: the base of whoever watches a node."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.count = 0
+        self.host: Host
+
+    def received(self, conn: str, data: bytes) -> None:
+        self._note(f"{self.name} > {conn} {data!r}")
+
+    def sent(self, conn: str, data: bytes) -> None:
+        self._note(f"{self.name} < {conn} {data!r}")
+
+    def changed(self, machine: str, old: Enum, new: Enum) -> None:
+        self._note(f"{self.name} = {machine} {old.name} {new.name}")
+        self.world.saw(f"{type(new).__name__} {new.name}")
+
+    def report(self, text: str) -> None:
+        self._note(f"{self.name} {text}")
+
+    def _note(self, text: str) -> None:
+        self.count += 1
+        self.world.note(text)

@@ -1,0 +1,555 @@
+"""Stories for the simulator: who asks what, who answers how, and what goes wrong when.
+
+A `Cluster` is one world with one LS, its TSs and its clients, drawn from a seed. A plan is a list
+of at most 50 `Fault`s; hypothesis draws and shrinks it, the volume runner draws it from the seed.
+`tell` runs the whole story: the plan's seconds with everything going wrong, then everything
+heals and progress is demanded: who still talks gets its replies, a new client gets its answer,
+LS and TSs drain and leave nothing.
+"""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from core.bounds import Bounds
+from core.reactor import Reactor
+from nodes.client import Client
+from nodes.ls import LoadBalancer
+from nodes.ts import TableServer
+from tests.invariants import LoadBalancerWatch, check_wire, hold
+from tests.sim import PORT, Host, Observer, SimSocket, World
+
+NAMES = [b"n%d.example" % n for n in range(10)]
+UNKNOWN = [b"unknown%d.org" % n for n in range(4)]
+FAULTS = (
+    "pause LS", "pause TS", "kill TS", "vanish TS", "start TS", "cut LS-TS", "cut TS-LS",
+    "cut both", "cut client", "pause client", "silence", "aborts", "own dials", "drain LS",
+    "two signals", "calm",
+)  # fmt: skip
+PLAN_S = 8.0
+_HOURS_S = 1_000.0  # far more than any story takes
+WINDOW_S = 6.0  # how long a fault may last
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something goes wrong at a time, with one of those who can be meant, for a while."""
+
+    at: float
+    kind: str
+    target: int
+    lasts: float
+
+
+def draw_plan(seed: int) -> list[Fault]:
+    """The plan of a seed, for the volume runner: most are short, some are calm."""
+    chance = Random(f"{seed}:plan")
+    return [
+        Fault(
+            round(chance.uniform(0, PLAN_S), 3),
+            chance.choice(FAULTS),
+            chance.randrange(4),
+            round(chance.uniform(0.01, WINDOW_S), 3),
+        )
+        for _ in range(chance.choice([0, 1, 2, 4, 8]))
+    ]
+
+
+def draw_bounds(chance: Random) -> Bounds:
+    """Bounds so small that a few bytes and clients reach them."""
+    high = chance.choice([60, 300, 65_536])
+    waiting = chance.choice([80, 400, 1_048_576])
+    pending = chance.choice([5, 40, 65_536])
+    return replace(
+        Bounds(),
+        read_bytes=chance.choice([16, 100, 1_000, 65_536]),
+        accepts_per_turn=chance.choice([1, 2, 16]),
+        owed_bytes_high=high,
+        owed_bytes_low=high // 4,
+        waiting_bytes_high=waiting,
+        waiting_bytes_low=waiting // 4,
+        pending_per_client_max=pending,
+        pending_max=chance.choice([3 * pending, 1_048_576]),
+        pending_few=max(1, pending // 10),
+        clients_max=chance.choice([2, 4, 992]),
+        late_turns=chance.choice([2, 16]),
+        idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
+    )
+
+
+# -- those who are no nodes of ours ----------------------------------------------------------------
+
+
+class Asker:
+    """A raw client: a script of things to say, cut anywhere, and habits of its own."""
+
+    def __init__(self, cluster: "Cluster", number: int, chance: Random) -> None:
+        self.world = cluster.world
+        self.cluster = cluster
+        self.host = self.world.host(f"asker{number}")
+        self.host.on_touch = self.poll
+        self.chance = chance
+        self.unsaid = bytearray()
+        self.heard = bytearray()
+        self.has_ended = False  # its stream from LS
+        self.was_reset = False
+        self.left = False
+        self.reads = True
+        self.ever_slow = False
+        self.ends_input = False
+        self.socket: SimSocket | None = None
+
+    def live(self) -> None:
+        """Write its script: when it comes, what it asks, and how it leaves."""
+        chance = self.chance
+        start = chance.uniform(0, 4.0)
+        start_at = start + chance.choice([0.0001, 0.001, 0.02])
+        self.world.at(start, self.connect)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            start += chance.expovariate(1.5)
+            self.world.at(start, self.ask)
+        if chance.random() < 0.1:
+            self.world.at(start_at, self.vanish)
+        habit = chance.choice(["stay", "stay", "quit", "quit", "half-close", "vanish", "deaf"])
+        if habit != "stay":
+            self.world.at(
+                start + chance.choice([0.0, 0.5, 3.0]), getattr(self, habit.replace("-", "_"))
+            )
+
+    # -- habits ------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        self.socket = SimSocket(self.host)
+        self.socket.is_connecting = True
+        self.world.dial(self.socket, self.cluster.ls)
+
+    def ask(self) -> None:
+        chance = self.chance
+        kind = chance.choice(["names", "names", "names", "same", "many", "junk", "long", "half"])
+        known = [*NAMES, *(name.upper() + b"." for name in NAMES[:3]), b"quit", b"PING."]
+        names = [chance.choice([*known, *UNKNOWN]) for _ in range(chance.choice([1, 3, 12]))]
+        if kind == "same":
+            names = names[:1] * 10
+        elif kind == "many":
+            names = [b"m%d.%b" % (n, names[0]) for n in range(chance.choice([30, 100]))]
+        elif kind == "junk":
+            names = [
+                chance.choice([b"two words", b"\xff", b"", b"PING"]) for _ in range(20)
+            ] + names
+        elif kind == "long":
+            names.insert(0, b"x" * chance.choice([512, 513, 5_000]))
+        end = b"\r\n" if chance.random() < 0.2 else b"\n"
+        data = b"".join(name + end for name in names)
+        self.say(data[: -chance.randint(1, 3)] if kind == "half" else data)
+
+    def say(self, data: bytes) -> None:
+        if not self.ends_input:
+            self.unsaid += data
+            self.poll()
+
+    def quit(self) -> None:
+        self.say(b"\nQUIT\n")
+
+    def half_close(self) -> None:
+        self.ends_input = True
+        self.poll()
+
+    def vanish(self) -> None:
+        """Gone: by a reset, or by a close, which with unread input is one."""
+        self.left = True
+        if self.socket is not None:
+            if self.chance.random() < 0.5:
+                self.socket.abort()
+            self.socket.close()
+
+    def deaf(self) -> None:
+        """Reads nothing from now on, and keeps asking."""
+        self.reads = False
+        self.ever_slow = True
+        self.say(b"".join(NAMES[n % 10] + b"\n" for n in range(300)))
+
+    def heal(self) -> None:
+        """At the end everybody reads and says good-bye."""
+        self.reads = True
+        if not self.left:
+            self.quit()
+
+    # -- its socket --------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Do what can be done now."""
+        stream = self.socket
+        if (
+            stream is None
+            or stream.is_connecting
+            or self.left
+            or self.host.paused_until > self.world.t
+        ):
+            return
+        if stream.peer is None:  # the dial has failed
+            self.left = True
+            stream.close()
+            return
+        try:
+            while self.reads and stream.can_read():
+                data = stream.recv(1 << 16)
+                if not data:
+                    self.has_ended = True
+                    break
+                self.heard += data
+            while self.unsaid and stream.can_write():
+                size = self.chance.randint(1, len(self.unsaid))
+                del self.unsaid[: stream.send(bytes(self.unsaid[:size]))]
+            if self.ends_input and not self.unsaid and not stream.sent_end:
+                stream.end()
+        except BlockingIOError:
+            self.world.at(self.world.t + 0.001, self.poll)
+        except OSError as problem:
+            self.was_reset = problem.errno in (
+                errno.ECONNRESET,
+                errno.EPIPE,
+                errno.ETIMEDOUT,
+                errno.ENOTCONN,
+            )
+            self.leave()
+        if self.has_ended:
+            self.leave()
+
+    def leave(self) -> None:
+        self.left = True
+        if self.socket is not None:
+            self.socket.close()
+
+
+class Rogue:
+    """A table server that does not keep to the rules, or is merely slow."""
+
+    def __init__(self, cluster: "Cluster", host: Host, chance: Random) -> None:
+        self.world, self.host, self.chance = cluster.world, host, chance
+        host.on_touch = self.poll
+        self.streams: dict[SimSocket, bytearray] = {}
+        self.start()
+
+    def start(self) -> None:
+        self.host.is_up = True
+        self.host.listener = SimSocket(self.host)
+        self.host.listener.is_listening = True
+
+    def poll(self) -> None:
+        listener = self.host.listener
+        while listener is not None and listener.backlog:
+            stream = listener.backlog.popleft()
+            stream.fd = self.host.take_fd(stream)
+            self.streams[stream] = bytearray()
+            if self.chance.random() < 0.1:
+                self.world.saw("a TS that accepts and closes")
+                stream.close()
+        for stream, held in list(self.streams.items()):
+            if stream.is_closed or stream.is_reset:
+                stream.close()
+                del self.streams[stream]
+                continue
+            try:
+                while stream.can_read():
+                    data = stream.recv(1 << 16)
+                    if not data:
+                        stream.close()
+                        break
+                    held += data
+            except OSError:
+                continue
+            *names, rest = bytes(held).split(b"\n")
+            held[:] = rest
+            for name in names:
+                if name != b"QUIT":
+                    self.world.at(self.world.t + self.delay(), self.say(stream, name))
+
+    def delay(self) -> float:
+        return self.chance.choice([0.0, 0.01, 0.5, 4.9, 4.99, 5.0, 5.2])
+
+    def say(self, stream: SimSocket, name: bytes) -> Callable[[], None]:
+        """One reply, right or wrong in some way; written without regard to room."""
+        right = b"%b 10.9.9.9 A IN\n" % name.upper()
+        wrong = [
+            right * 2, right.replace(b"9.9 A", b"9.999 A"), b"- ERROR BADNAME\n", right[:-3],
+            b"%b - TIMED OUT\n" % name, b"BYE\n", b"other.example 10.9.9.9 A IN\n" * 3, b"\xff\0\n",
+            b"z" * 600, b"?\n" * 20, b"junk.example 10.9.9.9 A IN\n" * 110, b"",
+        ]  # fmt: skip
+        data = self.chance.choice([right, right, right, *wrong])
+
+        def reply() -> None:
+            if not (stream.is_closed or stream.is_reset or stream.sent_end) and data:
+                stream.pipe_out.put(data)
+
+        return reply
+
+
+# -- a cluster -------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """One LS, some TSs, some clients; `faults` happen to them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.world = World(str(seed))
+        chance = self.chance = Random(f"{seed}:cluster")
+        self.bounds = draw_bounds(chance)
+        self.rows: dict[bytes, set[bytes]] = {}
+        self.tables: list[dict[bytes, bytes]] = []
+        self.servers: list[Host] = []
+        self.rogues: dict[Host, Rogue] = {}
+        self.clients: list[tuple[Host, list[bytes]]] = []
+        self.watches: list[LoadBalancerWatch] = []
+        self.is_drained = False
+        self.faults_until = 0.0  # what was done to the network lasts no longer
+        self.ls = self.world.host("LS", fds_max=chance.choice([9, 12, 1024, 1024]))
+        self.ls.rate = chance.choice([0.9, 1.0, 1.0, 1.1])
+        self.world.backlog_max = chance.choice([1, 3, 100])
+        for number in range(chance.choice([1, 2, 2, 3])):
+            self.add_server(number)
+        self.start_ls()
+        self.askers = [
+            Asker(self, number, Random(f"{seed}:asker{number}"))
+            for number in range(chance.choice([0, 1, 2, 3, 5]))
+        ]
+        for asker in self.askers:
+            asker.live()
+        for number in range(chance.choice([0, 1, 1])):
+            self.world.at(chance.uniform(0, 3), lambda number=number: self.start_client(number))
+
+    # -- its hosts ---------------------------------------------------------------------------------
+
+    def add_server(self, number: int) -> None:
+        chance = self.chance
+        host = self.world.host(f"TS{number + 1}")
+        self.servers.append(host)
+        table = {
+            name: b"%b 10.0.%d.%d A IN\n" % (chance.choice([name, name.upper()]), number, row)
+            for row, name in enumerate(NAMES)
+            if chance.random() < 0.6
+        }
+        self.tables.append(table)
+        if chance.random() < 0.25:
+            self.rogues[host] = Rogue(self, host, Random(f"{self.seed}:rogue{number}"))
+        else:
+            for name, line in table.items():
+                self.rows.setdefault(name, set()).add(line.split(b" ")[1])
+            if chance.random() < 0.85:
+                self.start_server(host)
+
+    def start_server(self, host: Host) -> None:
+        """Start a TS, or start it again."""
+        if host in self.rogues:
+            if host.listener is None:
+                self.rogues[host].start()
+            return
+        if host.reactor is not None:
+            return
+        host.is_up = True
+        host.paused_until = 0.0
+        rows = self.tables[self.servers.index(host)]
+        observer = Observer(self.world, host.name)
+        bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
+
+        def build(reactor: Reactor) -> TableServer:
+            return TableServer(rows, bounds, watch=reactor.watch)
+
+        host.run(bounds, observer, build, listens=True)
+
+    def start_ls(self) -> None:
+        watch = LoadBalancerWatch(self.world, self.bounds, self.rows)
+        self.watches.append(watch)
+        for number, (host, table) in enumerate(zip(self.servers, self.tables, strict=True), 1):
+            if host in self.rogues:
+                watch.anything.add(b"10.9.9.9")
+            else:
+                watch.holders[f"TS{number}"] = set(table)
+
+        def build(reactor: Reactor) -> LoadBalancer:
+            addresses = [((2, (host.name, PORT)),) for host in self.servers]
+            chance = Random(f"{self.seed}:jitter")
+            watch.brain = LoadBalancer(addresses, self.bounds, chance.random, watch=reactor.watch)
+            return watch.brain
+
+        self.ls.run(self.bounds, watch, build, listens=True)
+        self.world.checks.append(watch.check)
+
+    def start_client(self, number: int) -> None:
+        """A real client with a list of names."""
+        chance = Random(f"{self.seed}:client{number}")
+        names = [
+            chance.choice([*NAMES, *UNKNOWN, b"bad name"]) for _ in range(chance.choice([1, 5, 60]))
+        ]
+        host = self.world.host(f"client{number}")
+        self.clients.append((host, names))
+        bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
+
+        def build(reactor: Reactor) -> Client:
+            return Client(names, ((2, ("LS", PORT)),), "LS", bounds, watch=reactor.watch)
+
+        host.run(bounds, Observer(self.world, host.name), build, listens=False)
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def suffer(self, fault: Fault) -> None:
+        """Let it happen now."""
+        world, until = self.world, self.world.t + fault.lasts
+        server = self.servers[fault.target % len(self.servers)]
+        self.faults_until = max(self.faults_until, until)
+        kind = fault.kind
+        if kind == "pause LS":
+            self.ls.paused_until = until
+        elif kind == "pause TS":
+            server.paused_until = until
+        elif kind in ("kill TS", "vanish TS"):
+            self.faults_until = float("inf")  # until everything heals
+            server.die(silently=kind == "vanish TS")
+            if server in self.rogues:
+                self.rogues[server].streams.clear()
+        elif kind == "start TS":
+            self.start_server(server)
+        elif kind in ("cut LS-TS", "cut both"):
+            world.cut(self.ls, server, until)
+        elif kind == "silence":
+            for host in self.servers:
+                world.cut(host, self.ls, until)
+        elif kind in ("cut client", "pause client") and self.askers:
+            asker = self.askers[fault.target % len(self.askers)]
+            asker.ever_slow = True
+            if kind == "pause client":
+                asker.host.paused_until = until
+                world.at(until, asker.poll)
+            else:
+                world.cut(asker.host, self.ls, until)
+                world.cut(self.ls, asker.host, until)
+        elif kind == "aborts":
+            world.aborts = 0.5
+        elif kind == "own dials":
+            world.own_dials = 0.5
+        elif kind in ("drain LS", "two signals"):
+            self.signal(2 if kind == "two signals" else 1)
+        if kind in ("cut TS-LS", "cut both"):
+            world.cut(server, self.ls, until)
+
+    def signal(self, times: int) -> None:
+        if self.ls.signals is not None and self.ls.reactor is not None:
+            self.is_drained = True
+            if times == 1 and self.watches[-1].drain_since is None:
+                self.watches[-1].drain_since = self.ls.clock()
+            for _ in range(times):
+                self.ls.signals.ring(15)
+
+    def disturb(self) -> None:
+        """What happened before the end of the last fault does not count for some promises."""
+        until = max(self.faults_until, self.world.t)
+        self.watches[-1].undisturbed_since = 1000.0 + until * self.ls.rate
+
+    # -- the story ---------------------------------------------------------------------------------
+
+    def tell(self, plan: list[Fault]) -> None:
+        """The whole of it. Raises Violated, or whatever LS raised."""
+        for fault in sorted(plan, key=lambda fault: fault.at):
+            self.world.run_until(fault.at)
+            self.suffer(fault)
+            self.disturb()
+        self.world.run_until(PLAN_S)
+        self.make_whole()
+
+    def make_whole(self) -> None:
+        """Everything heals, and then there must be progress to the very end."""
+        world = self.world
+        world.heal()
+        self.faults_until = world.t
+        self.disturb()
+        for host in self.servers:
+            self.start_server(host)
+        for asker in self.askers:
+            asker.heal()
+        give_up_at = world.t + _HOURS_S
+        while not self.is_quiet() and world.t < give_up_at:
+            world.run_until(world.t + 5.0)
+        world.run_until(world.t + 4.0)  # for links to come up again
+        if self.ls.reactor is None:
+            hold(self.is_drained, "I12", "LS has stopped, and nobody asked it to")
+            world.saw("LS drained in mid-story")
+        else:
+            self.check_liveness()
+        self.check_clients()
+        self.leave()
+
+    def is_quiet(self) -> bool:
+        """Whether everybody has its last words, or has been cut for taking nothing."""
+        ls = self.ls.reactor
+        return (
+            all(asker.left for asker in self.askers)
+            and all(host.exit_code is not None for host, _ in self.clients)
+            and (ls is None or not ls._accepted)
+        )
+
+    def check_liveness(self) -> None:
+        """LS has forgotten everybody, is linked again, and answers."""
+        watch = self.watches[-1]
+        watch.check_end()
+        known = [name for host, table in zip(self.servers, self.tables, strict=True)
+                 if host not in self.rogues for name in table]  # fmt: skip
+        if known:
+            asker = Asker(self, len(self.askers), Random(f"{self.seed}:last"))
+            asker.connect()
+            asker.say(known[0] + b"\nQUIT\n")
+            self.world.run_until(self.world.t + 12.0)
+            first = bytes(asker.heard).split(b" ")[1:2]
+            hold(
+                first and first[0] in self.rows[known[0]] | watch.anything,
+                "I5",
+                f"the last asker heard {asker.heard!r}",
+            )
+
+    def check_clients(self) -> None:
+        """What each client has in its hands."""
+        for asker in self.askers:
+            if asker.has_ended and not asker.ever_slow:
+                for watch in self.watches:
+                    check_wire(watch, asker.host, bytes(asker.heard), asker.was_reset)
+        for host, names in self.clients:
+            hold(host.exit_code is not None, "I8", f"{host.name} does not end")
+            lines = bytes(host.output).split(b"\n")[:-1]
+            hold(len(lines) == len(names), "I1", f"{len(lines)} lines for {len(names)} names")
+            lost = 0
+            for name, line in zip(names, lines, strict=True):
+                _, _, what = line.partition(b" - ")
+                hold(line.lower().startswith(name), "I2", f"{line!r} for {name!r}")
+                lost += what == b"LOST"
+                legal = (b"TIMED OUT", b"LOST", b"ERROR BADNAME")
+                answer = line.split(b" ")[1:2] if not what else []
+                hold(
+                    what in legal
+                    or (
+                        answer
+                        and answer[0] in self.rows.get(name, set()) | self.watches[0].anything
+                    ),
+                    "I3",
+                    f"{line!r} for {name!r}",
+                )
+            hold((host.exit_code != 0) == bool(lost) or not lost, "I1", "lost, and exit code 0")
+            if lost:
+                self.world.saw("a client loses names")
+
+    def leave(self) -> None:
+        """Everything drains and nothing is left."""
+        self.signal(1)
+        for host in self.servers:
+            if host.reactor is not None and host.signals is not None:
+                host.signals.ring(15)
+        self.world.run_until(self.world.t + 15.0)
+        for host in (self.ls, *self.servers):
+            if host not in self.rogues:
+                hold(host.reactor is None and not host.open, "I8", f"{host.name} holds {host.open}")
+
+
+def run_seed(seed: int, plan: list[Fault] | None = None) -> World:
+    """One whole story; return its world. Raises what went wrong."""
+    cluster = Cluster(seed)
+    cluster.tell(draw_plan(seed) if plan is None else plan)
+    return cluster.world

@@ -1,101 +1,56 @@
-"""Sessions and servers, seen through the table server, which adds nothing to them."""
+"""Server: --once, the drain and its end, seen through the table server, which adds nothing.
+
+A table server never owes anything, so what waits for an asker here waits in the connection; what
+a drain does about questions without replies is LS's part (`tests/test_ls.py`).
+
+Not here: one session by itself (`tests/test_session.py`).
+"""
 
 import pytest
-from hypothesis import given
 
 from core.bounds import Bounds
-from core.wire import split_lines
+from core.server import Life, Server
 from nodes.ts import TableServer
-from tests.splitting import cut_streams
 from tests.stage import Stage
 
-ROWS = {b"rutgers.edu": b"Rutgers.EDU 172.34.4.6 A IN\n", b"quit": b"quit 10.0.0.1 A IN\n"}
+ROW = b"Rutgers.EDU 172.34.4.6 A IN\n"
+ROWS = {b"rutgers.edu": ROW}
 
 
-def serving(once: bool = False) -> Stage:
+def serving(*conns: str, once: bool = False) -> Stage:
     stage = Stage(TableServer(ROWS, Bounds(), once=once), Bounds())
     stage.begin()
+    for conn in conns:
+        stage.accept(conn)
     return stage
 
 
-def talking() -> Stage:
-    stage = serving()
-    stage.accept("a")
-    return stage
+# -- the drain -------------------------------------------------------------------------------------
 
 
-def test_an_answer_comes_in_the_tables_spelling_and_unknown_names_in_silence() -> None:
-    stage = talking()
-    stage.hear("a", b"RUTGERS.edu.\nnothinghere.com\nQUIT.\n")
-    assert stage.take("a") == b"Rutgers.EDU 172.34.4.6 A IN\nquit 10.0.0.1 A IN\n"
-
-
-@given(cut_streams)
-def test_any_bytes_in_any_split_get_the_same_replies_and_break_nothing(
-    case: tuple[bytes, list[bytes]],
-) -> None:
-    data, chunks = case
-    said = []
-    for way in ([data] if data else [], chunks):
-        stage = talking()
-        stage.hear("a", *way)
-        if "a" in stage.connections:
-            stage.end("a")
-        said.append(stage.take("a"))
-    assert said[0] == said[1]
-
-
-def test_empty_lines_are_no_errors_and_no_questions() -> None:
-    """B18"""
-    stage = talking()
-    stage.hear("a", b"\n\r\n\nrutgers.edu\n\n")
-    assert stage.take("a") == ROWS[b"rutgers.edu"]
-
-
-def test_what_follows_quit_is_dropped() -> None:
-    """B2"""
-    stage = talking()
-    stage.hear("a", b"rutgers.edu\nQUIT\nrutgers.edu\ntwo words\n", b"rutgers.edu\n")
-    assert stage.take("a") == ROWS[b"rutgers.edu"] + b"BYE\n"
-    assert stage.has_ended("a")
-
-
-def test_the_end_of_input_gets_no_bye_and_a_cut_name_is_not_asked() -> None:
-    """B4, B21"""
-    stage = talking()
-    stage.hear("a", b"rutgers.edu\nrutgers.edu")
-    stage.end("a")
-    assert stage.take("a") == ROWS[b"rutgers.edu"] + b"- ERROR UNFINISHED\n"
-    assert "a" not in stage.connections
-
-
-@pytest.mark.parametrize(
-    "hello", [b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20, b"\x16\x03\n" * 40]
-)
-def test_another_protocol_is_told_sixteen_times_and_then_the_session_ends(hello: bytes) -> None:
-    """B19"""
-    stage = talking()
-    stage.hear("a", hello)
-    assert split_lines(stage.take("a")) == [b"- ERROR BADNAME"] * 16 + [b"BYE"]
-    assert stage.has_ended("a")
-
-
-def test_a_command_that_is_not_built_is_unknown() -> None:
-    stage = talking()
-    stage.hear("a", b"PING\nSTATS\n")
-    assert stage.take("a") == b"- ERROR UNKNOWN\n" * 2
-
-
-def test_a_drain_says_bye_to_all_and_stops_when_they_are_gone() -> None:
-    stage = talking()
-    stage.accept("b")
+def test_c1_a_drain_says_bye_to_all_and_stops_when_they_are_gone() -> None:
+    stage = serving("a", "b")
+    stage.hear("a", b"rutgers.edu\n")
     stage.drain()
     assert not stage.listening
-    for conn in ("a", "b"):
-        assert stage.take(conn) == b"BYE\n"
-        assert stage.exit_code is None
-        stage.end(conn)
+    assert stage.take("a") == ROW + b"BYE\n"
+    assert stage.take("b") == b"BYE\n"
+    assert stage.has_ended("a") and stage.has_ended("b")
+    stage.end("a")
+    assert stage.exit_code is None
+    stage.end("b")
     assert stage.exit_code == 0
+
+
+def test_a_drain_takes_no_more_questions_not_even_the_rest_of_a_line() -> None:
+    stage = serving("a")
+    stage.held.add("a")
+    stage.hear("a", b"rutgers")
+    stage.drain()
+    stage.hear("a", b".edu\nrutgers.edu\n")
+    stage.held.clear()
+    stage.settle()
+    assert stage.take("a") == b"BYE\n"
 
 
 def test_a_drain_without_anyone_stops_at_once() -> None:
@@ -104,45 +59,144 @@ def test_a_drain_without_anyone_stops_at_once() -> None:
     assert stage.exit_code == 0
 
 
+def test_a_drain_leaves_one_who_is_leaving_already_as_it_is() -> None:
+    stage = serving("a", "b")
+    stage.hear("a", b"QUIT\n")
+    stage.end("b")
+    stage.drain()
+    assert stage.take("a") == b"BYE\n" and stage.take("b") == b""
+    stage.reset("a")
+    assert stage.exit_code == 0
+
+
 def test_one_who_is_accepted_while_the_server_drains_is_told_bye() -> None:
-    stage = talking()
-    stage.held.add("a")
+    stage = serving("a")
     stage.drain()
     stage.accept("late")
+    stage.hear("late", b"rutgers.edu\n")
     assert stage.take("late") == b"BYE\n"
+    stage.end("a")
+    assert stage.exit_code is None
+    stage.end("late")
+    assert stage.exit_code == 0
 
 
-def test_a_drain_that_takes_too_long_ends_all_the_same() -> None:
-    stage = talking()
+def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code_0() -> None:
+    stage = serving("a", "b", "c")
     stage.drain()
+    stage.end("b")
     stage.wait(5.99)
     assert stage.exit_code is None
     stage.wait(0.01)
     assert stage.exit_code == 0
-    assert stage.reports == ["the drain took too long: 1 clients cut off"]
+    assert stage.reports == ["the drain took too long: 2 clients cut off"]
 
 
-def test_once_a_connection_that_says_nothing_is_not_the_session() -> None:
-    stage = serving(once=True)
-    stage.accept("probe")
-    stage.end("probe")
-    stage.accept("a")
-    assert stage.listening and stage.exit_code is None
-    stage.hear("a", b"rutgers.edu\n")
-    assert not stage.listening
+def test_a_second_request_to_drain_changes_nothing_and_gives_no_new_time() -> None:
+    stage = serving("a")
+    stage.drain()
+    stage.wait(3.0)
+    stage.drain()
+    assert stage.take("a") == b"BYE\n"
+    stage.wait(3.0)
+    assert stage.exit_code == 0
+
+
+def test_there_is_nothing_to_wait_for_but_the_end_of_a_drain() -> None:
+    stage = serving("a")
+    assert stage.brain.deadline() is None
+    stage.drain()
+    assert stage.brain.deadline() == stage.now + 6.0
+    stage.end("a")
+    assert stage.exit_code == 0 and stage.brain.deadline() is None
+
+
+def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
+    stage = serving("a")
     stage.hear("a", b"QUIT\n")
     stage.end("a")
+    assert stage.exit_code is None and stage.listening
+    stage.accept("b")
+    stage.hear("b", b"rutgers.edu\n")
+    assert stage.take("b") == ROW
+
+
+def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
+    server = Server(Bounds(), 6.0, once=False, watch=None)
+    server.drain(0.0)
+    assert server.all_closed() != []
+    assert server.life.state is Life.STOPPED
+    assert server.drain(1.0) == server.all_closed() == server.woken(100.0) == []
+
+
+# -- --once ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_once_connections_that_say_nothing_are_not_the_session(how: str) -> None:
+    stage = serving("probe", "another", once=True)
+    getattr(stage, how)("probe")
+    assert stage.listening and stage.exit_code is None
+    stage.accept("a")
+    stage.hear("a", b"rutgers.edu\n")
+    getattr(stage, how)("another")
+    assert stage.exit_code is None
+    stage.hear("a", b"QUIT\n")
+    assert stage.exit_code is None
+    stage.end("a")
     assert stage.exit_code == 0
 
 
-def test_once_half_a_line_makes_the_session_and_its_end_ends_the_server() -> None:
-    stage = serving(once=True)
-    stage.accept("a")
-    stage.accept("b")
+def test_once_the_listener_closes_with_the_first_line_of_the_session() -> None:
+    stage = serving("a", once=True)
     stage.hear("a", b"rutg")
-    stage.hear("b", b"rutgers.edu\n")
     assert stage.listening
+    stage.hear("a", b"ers.edu\n")
+    assert not stage.listening
+
+
+@pytest.mark.parametrize("line", [b"\n", b"?\n", b"QUIT\n"])
+def test_once_any_line_is_a_first_line(line: bytes) -> None:
+    stage = serving("a", once=True)
+    stage.hear("a", line)
+    assert not stage.listening
+
+
+def test_once_who_has_sent_a_byte_first_is_the_session_though_another_ends_a_line_first() -> None:
+    stage = serving("a", "b", once=True)
+    stage.hear("a", b"rutg")
+    stage.hear("b", b"rutgers.edu\nQUIT\n")
+    stage.end("b")
+    assert stage.listening and stage.exit_code is None
+    assert stage.take("b") == ROW + b"BYE\n"
+    stage.hear("a", b"ers.edu\n")
+    assert not stage.listening
     stage.end("a")
-    assert stage.take("b") == ROWS[b"rutgers.edu"] + b"BYE\n"
+    assert stage.exit_code == 0
+
+
+def test_once_half_a_line_makes_the_session_and_its_end_drains_the_server() -> None:
+    stage = serving("a", "b", once=True)
+    stage.hear("a", b"rutg")
+    stage.end("a")
+    assert stage.take("a") == b"- ERROR UNFINISHED\n"
+    assert not stage.listening
+    assert stage.take("b") == b"BYE\n"
+    assert stage.exit_code is None
     stage.end("b")
     assert stage.exit_code == 0
+
+
+def test_once_when_the_session_is_lost_the_drain_has_its_time_and_no_more() -> None:
+    stage = serving("a", "b", once=True)
+    stage.hear("a", b"rutgers.edu\n")
+    stage.reset("a")
+    stage.wait(6.0)
+    assert stage.exit_code == 0
+
+
+def test_without_once_nobody_is_the_session() -> None:
+    stage = serving("a")
+    stage.hear("a", b"rutgers.edu\n")
+    stage.reset("a")
+    assert stage.listening and stage.exit_code is None

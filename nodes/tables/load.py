@@ -33,8 +33,10 @@ from core.wire import (
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
+# At most 62 blanks in a row: with the longest name and address that stays within a line.
+_BLANKS = rb"[ \t]{1,62}+"
 _ORDINARY_ROWS = re.compile(
-    rb"(?:" + NAME_FITS + rb"(?!-++[ \t])" + NAME + rb"[ \t]++" + IPV4 + rb"[ \t]++A[ \t]*+\n)++"
+    rb"(?:%b(?!-++[ \t])%b%b%b%bA(?:%b)?+\n)++" % (NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, _BLANKS)
 )
 _ADDRESS = re.compile(IPV4)
 _FIELD = re.compile(rb"[^ \t]+")

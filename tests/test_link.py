@@ -1,0 +1,150 @@
+"""Link: when a table server is dialled, what counts as standing, and what each state means.
+
+Times are multiples of 1/16 s where a moment has to be hit exactly. `chance` stands for the
+jitter: 0.0 gives none, just under 1.0 the most.
+
+Not here: what LS does about any of it (`tests/test_ls.py`), and the table of states as such
+(`tests/test_machine.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from core.bounds import Bounds
+from nodes.balancer.link import Link, Pull, Tie
+
+BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
+ADDRESSES = ((2, ("127.0.0.1", 1)),)
+# How to bring a link that is DOWN into each state.
+WAYS = {
+    Tie.DOWN: (),
+    Tie.DIALING: (Pull.DIAL_DUE,),
+    Tie.CATCHING_UP: (Pull.DIAL_DUE, Pull.CONNECTED),
+    Tie.UP: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP),
+    Tie.HOLDING: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.BACKLOGGED),
+    Tie.STALLED: (
+        Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.BACKLOGGED, Pull.HELD_TOO_LONG,
+    ),
+    Tie.CLOSING: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.GIVEN_UP),
+}  # fmt: skip
+
+
+def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
+    return Link("TS1", ADDRESSES, BOUNDS, chance, None)
+
+
+def brought_to(state: Tie) -> Link:
+    one = link()
+    for event in WAYS[state]:
+        one.life.fire(event)
+    assert one.life.state is state
+    return one
+
+
+def connected(one: Link, now: float) -> None:
+    one.life.fire(Pull.DIAL_DUE)
+    one.connected(now)
+
+
+def refused(one: Link, now: float) -> None:
+    one.life.fire(Pull.DIAL_DUE)
+    one.lost(now)
+
+
+@pytest.mark.parametrize("state", Tie)
+def test_only_a_link_that_has_been_asked_everything_is_asked_at_once(state: Tie) -> None:
+    assert brought_to(state).is_asked is (state in (Tie.UP, Tie.HOLDING))
+
+
+@pytest.mark.parametrize("state", Tie)
+def test_what_comes_counts_while_there_is_a_connection_that_we_do_not_end(state: Tie) -> None:
+    silent = (Tie.DOWN, Tie.DIALING, Tie.CLOSING)
+    assert brought_to(state).is_answering is (state not in silent)
+
+
+@pytest.mark.parametrize("state", Tie)
+def test_something_is_due_only_to_dial_or_to_let_the_clients_go(state: Tie) -> None:
+    one = brought_to(state)
+    one.dial_at, one.held_since = 7.0, 9.0
+    dues = {Tie.DOWN: 7.0, Tie.HOLDING: 9.0 + BOUNDS.held_s}
+    assert one.due() == dues.get(state)
+
+
+def test_the_first_dial_is_due_from_the_beginning() -> None:
+    assert link().due() == 0.0
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+def test_a19_the_wait_doubles_from_the_first_to_the_longest_plus_a_quarter_at_most(
+    chance: float,
+) -> None:
+    one, now, waits = link(lambda: chance), 100.0, []
+    for _ in range(8):
+        refused(one, now)
+        waits.append(one.dial_at - now)
+        now = one.dial_at
+    plain = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 2.0, 2.0]
+    assert waits == pytest.approx([wait * (1 + chance / 4) for wait in plain])
+    assert all(1.0 <= w / p < 1.25 for w, p in zip(waits, plain, strict=True))
+
+
+def test_each_wait_has_a_jitter_of_its_own() -> None:
+    drawn = iter([0.0, 1.0, 0.0])
+    one = link(lambda: next(drawn))
+    waits = []
+    for _ in range(3):
+        refused(one, 0.0)
+        waits.append(one.dial_at)
+    assert waits == [1 / 16, 1 / 8 * 1.25, 1 / 4]
+
+
+@pytest.mark.parametrize(("stood_s", "wait_s"), [(0.0, 2.0), (2.0, 2.0), (2.0625, 1 / 16)])
+def test_a19_only_a_connection_that_stood_longer_than_the_longest_wait_starts_over(
+    stood_s: float, wait_s: float
+) -> None:
+    one = link()
+    for _ in range(9):
+        refused(one, 100.0)
+    connected(one, 200.0)
+    one.lost(200.0 + stood_s)
+    assert one.dial_at - (200.0 + stood_s) == wait_s
+
+
+def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> None:
+    one = link()
+    connected(one, 0.0)
+    one.lost(100.0)
+    waits = []
+    for now in (200.0, 300.0, 400.0):
+        refused(one, now)
+        waits.append(one.dial_at - now)
+    assert waits == [1 / 8, 1 / 4, 1 / 2]
+
+
+def test_a_new_connection_has_been_asked_nothing_and_has_said_nothing() -> None:
+    one = brought_to(Tie.UP)
+    one.asked, one.answered, one.errors_in_a_row, one.asked_upto = 9, 8, 7, 6
+    one.lost(10.0)
+    connected(one, 11.0)
+    assert (one.asked, one.answered, one.errors_in_a_row, one.asked_upto) == (0, 0, 0, 0)
+    assert one.life.state is Tie.CATCHING_UP
+
+
+def test_one_that_stays_away_may_have_moved_and_again_after_as_long() -> None:
+    one = link()
+    asked = [one.is_long_away(now) for now in (100.0, 129.9, 130.0, 131.0, 159.9, 160.0)]
+    assert asked == [False, False, True, False, False, True]
+
+
+def test_only_a_connection_counts_as_having_been_there() -> None:
+    """A dial that fails says nothing new of where a TS is; one that held until now does."""
+    one = link()
+    assert not one.is_long_away(100.0)
+    refused(one, 120.0)
+    assert one.is_long_away(130.0)
+    connected(one, 140.0)
+    one.lost(1000.0)
+    assert not one.is_long_away(1029.9)
+    assert one.is_long_away(1030.0)

@@ -1,0 +1,227 @@
+"""Session: what a chunk of requests comes to, and how a conversation ends.
+
+The reference reads line by line and knows the grammar in its own words: split at dots, count,
+look at each byte. It holds both ways of the session, the pattern for a whole chunk and the loop.
+
+Not here: bytes that are not yet lines (`tests/test_lines.py`), the server around the sessions
+(`tests/test_server.py`), and what an answer is (`tests/test_ts.py`, `tests/test_ls.py`).
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.node import Close, Send
+from core.session import Asked, Session, Talk, Turn
+
+ERRORS_MAX = 16
+LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def session(errors_max: int = ERRORS_MAX) -> Session:
+    return Session("a", errors_max)
+
+
+@dataclass
+class Reference:
+    """What an asker's lines come to, one after the other."""
+
+    errors_max: int = ERRORS_MAX
+    spellings: list[bytes] = field(default_factory=list)
+    refusals: list[bytes] = field(default_factory=list)
+    errors_in_a_row: int = 0
+    open: bool = True
+
+    def take(self, line: bytes) -> None:
+        if not self.open or not line:
+            return
+        name = line.removesuffix(b".")
+        if line == b"QUIT":
+            self.open = False
+        elif len(line) > 512:
+            self.refuse(b"TOOLONG")
+        elif line in (b"PING", b"STATS"):
+            self.refuse(b"UNKNOWN")
+        elif (
+            len(name) <= 253
+            and set(name) <= LETTERS | set(b".")
+            and all(1 <= len(label) <= 63 for label in name.split(b"."))
+            and set(name) != set(b"-")
+        ):
+            self.spellings.append(name)
+            self.errors_in_a_row = 0
+        else:
+            self.refuse(b"BADNAME")
+
+    def refuse(self, code: bytes) -> None:
+        self.refusals.append(b"- ERROR " + code + b"\n")
+        self.errors_in_a_row += 1
+        self.open = self.errors_in_a_row < self.errors_max
+
+
+GOOD = [
+    b"rutgers.edu",
+    b"GOOGLE.com",
+    b"x.",
+    b"quit",
+    b"QUIT.",
+    b"Ping",
+    b"STATS.",
+    b"QUITE",
+    b"-.a",
+]
+BAD = [
+    b"PING", b"STATS", b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
+    b"\0", b"a\rb", b"\r", b"\xff", b"a\x1b[2J", b"\xe2\x84\xaa", b"x" * 64, b"x - TIMED OUT",
+]  # fmt: skip
+EDGES = [
+    b"a" * 63, b".".join([b"a" * 63] * 3 + [b"a" * 61]), b".".join([b"a" * 63] * 3 + [b"a" * 62]),
+    b".".join([b"a" * 63] * 3 + [b"a" * 61]) + b".", b"a" * 512, b"a" * 513, b"a" * 9000,
+]  # fmt: skip
+requests = st.one_of(
+    st.sampled_from(GOOD),
+    st.sampled_from(BAD),
+    st.sampled_from([b"", b"QUIT", *EDGES]),
+    st.binary(max_size=4).map(lambda text: text.replace(b"\n", b"")),
+)
+few_or_plain = st.one_of(
+    st.lists(requests, max_size=30), st.lists(st.sampled_from(GOOD), min_size=1, max_size=9)
+)
+
+
+@given(few_or_plain, st.lists(st.integers(0, 30), max_size=5), st.integers(1, 4))
+def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
+    lines: list[bytes], cut: list[int], errors_max: int
+) -> None:
+    asker, reference = session(errors_max), Reference(errors_max)
+    spellings: list[bytes] = []
+    refusals, errors = b"", 0
+    borders = [0, *sorted(cut), len(lines)]
+    for begin, end in pairwise(borders):
+        chunk = lines[begin:end]
+        asked = asker.receive(b"".join(line + b"\n" for line in chunk))
+        assert asked.names == [spelling.lower() for spelling in asked.spellings]
+        assert asked.lines == b"".join(name + b"\n" for name in asked.names)
+        spellings += asked.spellings
+        refusals += asked.refusals
+        errors += asked.errors
+        for line in chunk:
+            reference.take(line)
+        assert (asker.life.state is Talk.OPEN) is reference.open
+    assert spellings == reference.spellings
+    assert refusals == b"".join(reference.refusals)
+    assert errors == len(reference.refusals)
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
+    asked = session().receive(line + b"\n")
+    name = line.removesuffix(b".")
+    assert asked == Asked([name.lower()], [name], name.lower() + b"\n", b"", 0)
+
+
+@pytest.mark.parametrize("command", [b"PING", b"STATS"])
+def test_a_command_that_is_not_built_is_unknown_and_the_session_goes_on(command: bytes) -> None:
+    asker = session()
+    assert asker.receive(command + b"\n") == Asked([], [], b"", b"- ERROR UNKNOWN\n", 1)
+    assert asker.receive(b"a\n").names == [b"a"]
+
+
+def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:
+    asker = session()
+    assert asker.receive(b"\n\n\n") == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"?\n" * 15 + b"\n").errors == 15
+    assert asker.receive(b"\n").errors == 0
+    assert asker.life.state is Talk.OPEN
+    assert asker.receive(b"\n?\n").errors == 1
+    assert asker.life.state is Talk.LEAVING
+
+
+def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
+    asker = session()
+    asked = asker.receive(b"?\n" * 15 + b"PING\nrutgers.edu\n?\n")
+    assert asked == Asked([], [], b"", b"- ERROR BADNAME\n" * 15 + b"- ERROR UNKNOWN\n", 16)
+    assert asker.receive(b"rutgers.edu\n") == Asked([], [], b"", b"", 0)
+    assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
+
+
+@pytest.mark.parametrize("good", [b"rutgers.edu\n", b"rutgers.edu\n?\n"])
+def test_a_legal_question_starts_the_count_over_in_a_chunk_of_any_kind(good: bytes) -> None:
+    asker = session()
+    asker.receive(b"?\n" * 15)
+    asker.receive(good)
+    assert asker.receive(b"?\n" * (15 - good.count(b"?"))).errors == 15 - good.count(b"?")
+    assert asker.life.state is Talk.OPEN
+    asker.receive(b"?\n")
+    assert asker.life.state is Talk.LEAVING
+
+
+def test_b2_what_follows_quit_is_ignored_in_the_same_chunk_and_later() -> None:
+    asker = session()
+    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n") == Asked([b"a"], [b"a"], b"a\n", b"", 0)
+    assert asker.receive(b"c\n?\nPING\nQUIT\n") == Asked([], [], b"", b"", 0)
+    assert asker.receive_end(unfinished=True) == b""
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_b21_a_cut_last_line_is_said_to_be_unfinished(unfinished: bool) -> None:
+    asker = session()
+    said = b"- ERROR UNFINISHED\n" if unfinished else b""
+    assert asker.receive_end(unfinished) == said
+    assert asker.last_words() == [Close("a")]
+
+
+ENDS = {
+    "QUIT": lambda asker: asker.receive(b"QUIT\n"),
+    "too many errors": lambda asker: asker.receive(b"?\n" * 16),
+    "drain": lambda asker: asker.life.fire(Turn.DRAIN),
+    "end of input": lambda asker: asker.receive_end(unfinished=False),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_last_words_wait_for_what_is_owed_and_are_said_once(how: str) -> None:
+    """Only one who ended its input gets no BYE: it has said that it knows."""
+    asker = session()
+    assert asker.last_words() == []
+    asker.owed = 2
+    ENDS[how](asker)
+    for owed in (2, 1):
+        asker.owed = owed
+        assert asker.last_words() == []
+    asker.owed = 0
+    bye = [] if how == "end of input" else [Send("a", b"BYE\n")]
+    assert asker.last_words() == [*bye, Close("a")]
+    assert asker.last_words() == []
+    assert asker.life.state is Talk.DONE
+
+
+@pytest.mark.parametrize("first", ["QUIT", "too many errors", "drain"])
+def test_one_who_was_to_get_a_bye_gets_it_also_when_its_input_ends_before(first: str) -> None:
+    asker = session()
+    asker.owed = 1
+    ENDS[first](asker)
+    assert asker.receive_end(unfinished=True) == b""
+    asker.owed = 0
+    assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
+
+
+def test_a_drain_changes_nothing_for_one_who_has_ended_its_input() -> None:
+    asker = session()
+    asker.owed = 1
+    asker.receive_end(unfinished=False)
+    asker.life.fire(Turn.DRAIN)
+    asker.owed = 0
+    assert asker.last_words() == [Close("a")]
+
+
+@pytest.mark.parametrize("owed", [0, 3])
+def test_one_who_is_gone_gets_no_last_words(owed: int) -> None:
+    asker = session()
+    asker.owed = owed
+    asker.life.fire(Turn.LOST)
+    asker.owed = 0
+    assert asker.last_words() == []

@@ -1,0 +1,164 @@
+"""The table server's brain: it says what its table has, and nothing about the rest.
+
+Bytes come through real connections (`tests/stage.py`), cut in any way.
+
+Not here: the file of a table (`tests/test_load.py`), what is wrong with a line
+(`tests/test_session.py`), and how a server ends (`tests/test_server.py`).
+"""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.node import Close, Ended, Lines, Opened, Relieved, Send
+from core.wire import split_lines
+from nodes.ts import TableServer
+from tests.splitting import cut_streams, pieces
+from tests.stage import Stage
+
+ROWS = {
+    b"rutgers.edu": b"Rutgers.EDU 172.34.4.6 A IN\n",
+    b"google.com": b"GOOGLE.com 46.1.3.7 A IN\n",
+    b"quit": b"quit 10.0.0.1 A IN\n",
+    b"stats": b"STATS 10.0.0.2 A IN\n",
+}
+
+
+def talking() -> Stage:
+    stage = Stage(TableServer(ROWS, Bounds()), Bounds())
+    stage.begin()
+    stage.accept("a")
+    return stage
+
+
+def said(*lines: bytes) -> bytes:
+    """What is said to one who sends these."""
+    stage = talking()
+    stage.hear("a", b"".join(line + b"\n" for line in lines))
+    return stage.take("a")
+
+
+@pytest.mark.parametrize("name", [b"rutgers.edu", b"RUTGERS.edu", b"Rutgers.EDU", b"rutgers.EDU."])
+def test_a14_an_answer_is_in_the_tables_spelling_however_it_was_asked(name: bytes) -> None:
+    assert said(name) == b"Rutgers.EDU 172.34.4.6 A IN\n"
+
+
+@pytest.mark.parametrize(
+    "name", [b"nothinghere.com", b"www.rutgers.edu", b"edu", b"rutgers", b"rutgers.edu.x", b"ping"]
+)
+def test_a_name_that_the_table_does_not_have_gets_silence(name: bytes) -> None:
+    assert said(name) == b""
+    assert said(name, b"google.com", name) == ROWS[b"google.com"]
+
+
+def test_d10_names_that_look_like_commands_are_looked_up() -> None:
+    assert said(b"QUIT.", b"quit", b"STATS.", b"Stats") == (ROWS[b"quit"] * 2 + ROWS[b"stats"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"two words", b"BADNAME"), (b"-", b"BADNAME"), (b"a" * 513, b"TOOLONG"),
+        (b"PING", b"UNKNOWN"), (b"STATS", b"UNKNOWN"),
+    ],
+)  # fmt: skip
+def test_what_is_no_question_is_refused_and_the_next_one_is_answered(
+    line: bytes, code: bytes
+) -> None:
+    assert said(line) == b"- ERROR " + code + b"\n"
+    assert said(line, b"google.com") == b"- ERROR " + code + b"\n" + ROWS[b"google.com"]
+
+
+def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
+    brain = TableServer(ROWS, Bounds())
+    brain.step(Opened("a"), 0.0)
+    asked = b"google.com\nnobody\nRUTGERS.edu\ngoogle.com\n"
+    answers = ROWS[b"google.com"] + ROWS[b"rutgers.edu"] + ROWS[b"google.com"]
+    assert brain.step(Lines("a", asked), 0.0) == [Send("a", answers)]
+    assert brain.step(Lines("a", b"nobody\n"), 0.0) == []
+    assert brain.step(Lines("a", b""), 0.0) == []
+
+
+def test_b1_with_quit_comes_the_last_answer_then_bye_then_the_end() -> None:
+    brain = TableServer(ROWS, Bounds())
+    brain.step(Opened("a"), 0.0)
+    *sends, end = brain.step(Lines("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
+    assert b"".join(send.data for send in sends) == ROWS[b"google.com"] + b"BYE\n"
+    assert end == Close("a")
+
+
+def test_one_asker_hears_nothing_of_another() -> None:
+    stage = talking()
+    stage.accept("b")
+    stage.hear("a", b"rutg")
+    stage.hear("b", b"google.com\n")
+    stage.hear("a", b"ers.edu\n")
+    assert stage.take("a") == ROWS[b"rutgers.edu"]
+    assert stage.take("b") == ROWS[b"google.com"]
+
+
+def upper(name: bytes) -> bytes:
+    return name.upper() + b"."
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*ROWS, b"nobody", b"rutgers.ed"]),
+            st.sampled_from([bytes, bytes.title, upper]),
+        ),
+        max_size=12,
+    ),
+    st.lists(st.integers(1, 200), max_size=8, unique=True),
+)
+def test_b3_any_names_in_any_split_get_the_rows_in_the_order_of_asking(
+    asked: list[tuple[bytes, Callable[[bytes], bytes]]], cut: list[int]
+) -> None:
+    stage = talking()
+    data = b"".join(spell(name) + b"\r\n" for name, spell in asked)
+    stage.hear("a", *pieces(data, sorted(at for at in cut if at < len(data))))
+    assert split_lines(stage.take("a") + b"\n")[:-1] == [
+        ROWS[name].removesuffix(b"\n") for name, _ in asked if name in ROWS
+    ]
+
+
+@given(cut_streams)
+def test_any_bytes_in_any_split_get_the_same_replies_and_break_nothing(
+    case: tuple[bytes, list[bytes]],
+) -> None:
+    data, chunks = case
+    heard = []
+    for way in ([data] if data else [], chunks):
+        stage = talking()
+        stage.hear("a", *way)
+        stage.end("a")
+        assert stage.connections == {}
+        heard.append(stage.take("a"))
+    assert sorted(split_lines(heard[0])) == sorted(split_lines(heard[1]))
+
+
+def test_b4_the_end_of_input_is_answered_with_everything_and_the_end() -> None:
+    stage = talking()
+    stage.hear("a", b"rutgers.edu\ngoogle.com")
+    stage.end("a")
+    assert stage.take("a") == ROWS[b"rutgers.edu"] + b"- ERROR UNFINISHED\n"
+    assert "a" not in stage.connections
+
+
+def test_the_account_at_the_end_says_how_much_was_asked_and_what_became_of_it() -> None:
+    stage = talking()
+    stage.hear("a", b"google.com\nnobody\n?\n\nnobody\nPING\nhal")
+    stage.end("a")
+    stage.drain()
+    assert stage.reports == ["asked 3, answered 1, unknown 2, refused 3"]
+
+
+def test_an_event_that_no_server_of_tables_can_get_is_our_mistake() -> None:
+    brain = TableServer(ROWS, Bounds())
+    with pytest.raises(AssertionError):
+        brain.step(Relieved("a"), 0.0)
+    with pytest.raises(KeyError):
+        brain.step(Ended("nobody", unfinished=False), 0.0)

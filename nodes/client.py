@@ -121,7 +121,8 @@ class Client:
         if QUESTIONS.fullmatch(whole):
             names = split_lines(whole.lower())
             self._waiting = dict(zip(names, range(len(names)), strict=True))
-            if len(self._waiting) == len(names):
+            # Fewer: a name comes twice. More names than were given: one has an LF in it.
+            if len(self._waiting) == len(names) == len(self._names):
                 self._owed = len(names)
                 return whole
         self._waiting = {}
@@ -163,7 +164,8 @@ class Client:
                 return self._ask_more()
             case node.Ended():
                 why = self._trouble or "LS ended the connection"
-                return [*self._cut_short(why, now), node.Close(LS)]
+                # Nothing more can come: what LS has not taken is not worth waiting for.
+                return [*self._cut_short(why, now), node.Abort(LS)]
             case node.Closed(_, why):
                 why = self._trouble or f"no connection to LS at {self._where}: {why}"
                 return [

@@ -256,6 +256,7 @@ class Signals:
     def __init__(self, host: "Host") -> None:
         self.host = host
         self.fd = host.take_fd(self)
+        self.has_ended = False  # the end that writes is gone
         self._numbers = b""
 
     def ring(self, number: int) -> None:
@@ -267,14 +268,14 @@ class Signals:
         return self.fd
 
     def recv(self, count: int) -> bytes:
-        if not self._numbers:
+        if not self._numbers and not self.has_ended:
             raise BlockingIOError
         numbers, self._numbers = self._numbers[:count], self._numbers[count:]
         self.host.progress += 1
         return numbers
 
     def can_read(self) -> bool:
-        return bool(self._numbers)
+        return bool(self._numbers) or self.has_ended
 
     def can_write(self) -> bool:
         return False
@@ -293,7 +294,8 @@ class SimSystem:
     def now(self) -> float:
         return self._host.clock()
 
-    wall = now
+    def wall(self) -> float:
+        return self._host.clock() + self._host.wall_offset_s
 
     def select(
         self, read_fds: list[int], write_fds: list[int], broken_fds: list[int], timeout_s: float
@@ -301,6 +303,7 @@ class SimSystem:
         """What is ready now. Nobody waits here: the world knows when to call a turn."""
         assert 0.0 <= timeout_s < 1e6, f"select raises on {timeout_s}"
         assert len(set(read_fds)) == len(read_fds)
+        self._host.named = frozenset((*read_fds, *write_fds))
         held, lie = self._host.open, self._world.lie
         readable = [fd for fd in read_fds if held[fd].can_read() or lie(held[fd])]
         writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]
@@ -352,9 +355,11 @@ class Host:
         self.name = name
         self.fds_max = fds_max
         self.open: dict[int, Any] = {}  # what holds each descriptor
+        self.named: frozenset[int] = frozenset()  # what select was asked about in this turn
         self.is_up = True
         self.paused_until = 0.0
         self.rate = 1.0  # of its clock
+        self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
         self.idle_turns = 0  # in a row, at about one time, that did nothing
         self.output = bytearray()
@@ -395,6 +400,7 @@ class Host:
         fd = _FDS_FIRST
         while fd in self.open:
             fd += 1
+        assert fd not in self.named, f"descriptor {fd} is used twice in one turn"
         self.open[fd] = holder
         return fd
 
@@ -433,7 +439,9 @@ class Host:
 
     def wakes_at(self) -> float | None:
         """When it wants to run at the latest, unless something happens."""
-        return None if self.reactor is None else max(self._wake_at, self.paused_until)
+        if self.reactor is None:
+            return None
+        return self.paused_until if self.paused_until > self.world.t else self._wake_at
 
     def turn(self) -> None:
         """One turn of its reactor. Whatever that raises is a bug of ours."""
@@ -443,6 +451,7 @@ class Host:
             self.idle_turns = 0  # it slept
         self._last_turn_at = self.world.t
         self.reactor.turn()
+        self.named = frozenset()
         self._is_ready = None
         idle = self.progress + self.observer.count == before
         self.idle_turns = self.idle_turns + 1 if idle else 0

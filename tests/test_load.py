@@ -219,7 +219,8 @@ good_rows = st.tuples(
 ).map(lambda row: row[2] % row[:2])
 odd_rows = st.sampled_from(
     [
-        b"", b" ", b"\r", b"# odd", b"#" * 700, b" " * 700, b"bad row", b"x" * 700, b"zz. 10.9.9.9 A",
+        b"", b" ", b"\r", b"# odd", b"#" * 700, b" " * 700, b"bad row", b"x" * 700,
+        b"zz. 10.9.9.9 A",
         b"  indented 10.9.9.9 A", b"a.x 10.9.9.9 A", b"\rlone 10.9.9.9 A", b"\xff 10.9.9.9 A",
         b"n 10.9.9.9 A" + b" " * 500, b"n 10.9.9.9 A" + b" " * 500 + b"\r", b"\r\r",
     ]

@@ -1,0 +1,207 @@
+"""Scenes for the simulator: a calm world in which a test says what happens, and nothing else does.
+
+The network has no chance in it: a small latency, room for everything. LS is the real one, with
+its watch, so every invariant is checked at every step of every scene. A TS is the real one with a
+table, or a `Puppet` that says what the test says. An `Asker` is a raw client.
+
+Not here: chance (`tests/stories.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from core.bounds import Bounds
+from core.reactor import Reactor
+from nodes.ls import LoadBalancer
+from nodes.ts import TableServer
+from tests.invariants import LoadBalancerWatch
+from tests.sim import PORT, Host, Observer, SimSocket, World
+
+
+class Speaker:
+    """A host without a program: it reads what comes, and says what it is told to."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.host = world.host(name)
+        self.host.on_touch = self.poll
+        self.stream: SimSocket | None = None
+        self.heard = bytearray()
+        self.has_ended = False
+        self.was_reset = False
+        self.reads = True
+        self.most = 1 << 30  # bytes to read at a time
+        self._unsaid = bytearray()
+        self._ends = False
+
+    def say(self, data: bytes) -> None:
+        """Send it as the network takes it."""
+        self._unsaid += data
+        self.poll()
+
+    def end(self) -> None:
+        """Half-close, when all is said."""
+        self._ends = True
+        self.poll()
+
+    def close(self) -> None:
+        """Close, with whatever is unread."""
+        assert self.stream is not None
+        self.stream.close()
+
+    def reset(self) -> None:
+        """Vanish with a reset."""
+        assert self.stream is not None
+        self.stream.abort()
+
+    def take(self) -> bytes:
+        """What was heard since the last time."""
+        heard = bytes(self.heard)
+        self.heard.clear()
+        return heard
+
+    def poll(self) -> None:
+        stream = self.stream
+        if stream is None or stream.is_connecting or stream.is_closed or stream.peer is None:
+            return
+        try:
+            while self.reads and not self.has_ended and stream.can_read():
+                data = stream.recv(self.most)
+                self.heard += data
+                self.has_ended = not data
+            while self._unsaid and stream.can_write():
+                del self._unsaid[: stream.send(bytes(self._unsaid))]
+            if self._ends and not self._unsaid and not stream.sent_end:
+                stream.end()
+        except OSError:
+            self.was_reset = True
+
+
+class Asker(Speaker):
+    """A raw client."""
+
+    def dial(self, host: Host) -> None:
+        self.stream = SimSocket(self.host)
+        self.world.dial(self.stream, host)
+
+
+class Puppet(Speaker):
+    """A TS that says what the test says, on the connection that it has now."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.accepted = 0
+        self.listens()
+
+    def listens(self) -> None:
+        listener = SimSocket(self.host)
+        listener.is_listening = True
+        self.host.listener = listener
+
+    def is_gone(self) -> None:
+        """It listens no more, and its connection is reset."""
+        if self.stream is not None and not self.stream.is_closed:
+            self.stream.abort()
+        self.host.listener = None
+
+    def poll(self) -> None:
+        listener = self.host.listener
+        while listener is not None and listener.backlog:
+            self.stream = listener.backlog.popleft()
+            self.stream.fd = self.host.take_fd(self.stream)
+            self.accepted += 1
+            self.has_ended = self._ends = False
+            self._unsaid.clear()
+        super().poll()
+
+
+class Scene:
+    """One LS and its TSs: a name is a `Puppet`, a table (of name: address) is a real TS."""
+
+    def __init__(
+        self,
+        *servers: dict[str, str] | str,
+        bounds: Bounds | None = None,
+        linked: bool = True,
+        fds_max: int = 1024,
+    ) -> None:
+        self.bounds = bounds or Bounds()
+        self.world = World("scene")
+        network = self.world.network
+        network.latency_s = 0.001
+        network.short = network.refused = network.spurious = 0.0
+        network.room = 1 << 20
+        self.ls = self.world.host("LS", fds_max)
+        self.puppets: list[Puppet] = []
+        self.tables: list[Host] = []
+        self.rows: dict[bytes, set[bytes]] = {}
+        names = []
+        for number, server in enumerate(servers, 1):
+            names.append(f"TS{number}")
+            if isinstance(server, str):
+                self.puppets.append(Puppet(self.world, f"TS{number}"))
+            else:
+                host = self.world.host(f"TS{number}")
+                self.tables.append(host)
+                self.start_table(host, server)
+        self.watch = LoadBalancerWatch(self.world, self.bounds, self.rows)
+        self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
+
+        def build(reactor: Reactor) -> LoadBalancer:
+            addresses = [((2, (name, PORT)),) for name in names]
+            chance = Random("jitter")
+            self.watch.brain = LoadBalancer(
+                addresses, self.bounds, chance.random, watch=reactor.watch
+            )
+            return self.watch.brain
+
+        self.ls.run(self.bounds, self.watch, build, listens=True)
+        self.world.checks.append(self.watch.check)
+        if linked:
+            self.wait(0.1)
+            assert len(self.watch.up_since) == len(names)
+
+    def start_table(self, host: Host, table: dict[str, str]) -> None:
+        """Start a real TS, or start it again."""
+        rows = {
+            name.lower().encode(): f"{name} {address} A IN\n".encode()
+            for name, address in table.items()
+        }
+        for name, address in table.items():
+            self.rows.setdefault(name.lower().encode(), set()).add(address.encode())
+
+        def build(reactor: Reactor) -> TableServer:
+            return TableServer(rows, Bounds(), watch=reactor.watch)
+
+        host.run(replace(Bounds()), Observer(self.world, host.name), build, listens=True)
+
+    def asker(self, data: bytes = b"") -> Asker:
+        """A new client that is connected and has said this."""
+        asker = Asker(self.world, f"asker{len(self.world.hosts)}")
+        asker.dial(self.ls)
+        self.wait(0.01)
+        asker.say(data)
+        self.wait(0.01)
+        return asker
+
+    def wait(self, seconds: float) -> None:
+        self.world.run_until(self.world.t + seconds)
+
+    def wait_for(self, happened: Callable[[], object], within_s: float = 60.0) -> float:
+        """Run until it is so; return how long that took. Raises AssertionError."""
+        began = self.world.t
+        while not happened():
+            assert self.world.t < began + within_s, "it never happened"
+            self.wait(0.01)
+        return self.world.t - began
+
+    def signal(self) -> None:
+        assert self.ls.signals is not None
+        self.watch.drain_since = self.ls.clock()
+        self.ls.signals.ring(15)
+
+    def leaves_nothing(self) -> None:
+        """Every client has gone: LS is as it was (I8)."""
+        self.wait(6.0)
+        self.watch.check_end()

@@ -1,0 +1,160 @@
+"""What one turn of the reactor promises: its order, its budgets, and who is dialled.
+
+On the simulated network, where a turn can be looked at from outside; what needs the kernel is in
+`tests/test_promises.py` and `tests/test_system.py`.
+"""
+
+import errno
+import socket
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from core import node
+from core.bounds import Bounds
+from core.listener import Listener
+from core.system import System
+from nodes.ls import LoadBalancer
+from tests.scenes import Puppet, Scene
+from tests.sim import PORT, Observer
+
+X = b"x 10.0.0.1 A IN\n"
+FILLER = b"y - TIMED OUT\n"  # legal from a TS, and answers nothing
+
+
+@pytest.mark.parametrize(("reads", "reply"), [(5, X), (40, b"x - TIMED OUT\n")])
+def test_a_due_timeout_waits_while_a_ts_has_more_to_read_but_not_for_ever(
+    reads: int, reply: bytes
+) -> None:
+    """The answer stands behind so many full reads; sixteen turns are what a timeout waits."""
+    bounds = replace(Bounds(), read_bytes=len(FILLER))
+    scene = Scene("", bounds=bounds)
+    asker = scene.asker(b"x\n")
+    scene.ls.paused_until = scene.world.t + 6.0
+    scene.watch.undisturbed_since = scene.ls.clock() + 7.0
+    scene.puppets[0].say(FILLER * reads + X)
+    scene.wait(8.0)
+    assert asker.take() == reply
+
+
+def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
+    scene = Scene("", bounds=replace(Bounds(), accepts_per_turn=3))
+    reactor = scene.ls.reactor
+    assert reactor is not None
+    scene.ls.paused_until = scene.world.t + 1.0
+    for _ in range(20):
+        scene.asker()
+    growths = set()
+    before = len(reactor._accepted)
+    until = scene.world.t + 2.0
+    while scene.world.step(until):
+        growths.add(len(reactor._accepted) - before)
+        before = len(reactor._accepted)
+    assert before == 20 and max(growths) == 3
+
+
+def test_a_host_is_tried_address_by_address_and_then_from_the_first_again() -> None:
+    scene = Scene("")
+    world = scene.world
+    dead, second = world.host("dead"), Puppet(world, "second")
+    bounds = Bounds()
+    host = world.host("LS2")
+    addresses = tuple((2, (name, PORT)) for name in ("dead", "second"))
+
+    def build(reactor: Any) -> LoadBalancer:  # noqa: ANN401
+        return LoadBalancer([addresses], bounds, Random("jitter").random)
+
+    host.run(bounds, Observer(world, "LS2"), build, listens=True)
+    scene.wait(0.5)
+    assert second.accepted == 1
+    world.cut(host, dead, world.t + 100)  # now the first one does not even refuse
+    second.is_gone()
+    second.listens()
+    scene.wait(2.9)
+    assert second.accepted == 1
+    scene.wait(1.0)  # 3 s for the first address, then the second
+    assert second.accepted == 2
+
+
+class Closing:
+    """A brain that dials when a client is gone, so that a number could be used again."""
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        if isinstance(event, node.Closed) and event.conn.startswith("client"):
+            return [node.Dial("TS1", ((2, ("TS1", PORT)),))]
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+def test_a_descriptor_that_select_named_is_not_used_again_in_that_turn() -> None:
+    """The simulated kernel raises when it is; with the lowest number free it would be, at once."""
+    scene = Scene("")
+    host = scene.world.host("server")
+    host.run(Bounds(), Observer(scene.world, "server"), lambda reactor: Closing(), listens=True)
+    asker = scene.asker()
+    asker.dial(host)
+    scene.wait(0.1)
+    asker.reset()
+    scene.wait(0.1)
+    assert scene.puppets[0].accepted == 2
+
+
+class Queue:
+    """A listening socket: what accept gives or raises, in order, and then nobody."""
+
+    def __init__(self, *waiting: int | str) -> None:
+        self.waiting = list(waiting)
+        self.closed: list[str] = []
+
+    def accept(self) -> tuple[Any, tuple[str, int]]:
+        if not self.waiting:
+            raise BlockingIOError
+        first = self.waiting.pop(0)
+        if isinstance(first, int):
+            raise OSError(first, "as told")
+        return socket.socket(), (first, 1)
+
+
+def listener(queue: Queue, *refused: str) -> Listener:
+    stream: Any = queue
+    return Listener(System(), stream, lambda host: host not in refused, rest_s=0.1)
+
+
+def hosts(some: Listener, most: float = 16) -> list[str]:
+    accepted = []
+    for stream, host in some.accept(most, now=5.0):
+        stream.close()
+        accepted.append(host)
+    return accepted
+
+
+@pytest.mark.parametrize(
+    "number",
+    [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EPERM],
+)
+def test_c14_a_connection_gone_before_accept_is_passed_over(number: int) -> None:
+    some = listener(Queue("a", number, "b"))
+    assert hosts(some) == ["a", "b"] and some.again_at is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_b12_running_out_of_something_is_a_reason_to_rest(number: int) -> None:
+    some = listener(Queue("a", number, "b"))
+    assert hosts(some) == ["a"] and some.again_at == 5.1
+    assert not some.rested(5.05) and some.rested(5.1) and some.again_at is None
+    assert hosts(some) == ["b"]
+
+
+def test_attempts_are_counted_whatever_comes_of_them() -> None:
+    some = listener(Queue(*[errno.ECONNABORTED] * 5, "a"))
+    assert hosts(some, most=5) == []
+    assert hosts(some, most=5) == ["a"]
+
+
+def test_one_who_may_not_come_in_is_closed_without_a_word() -> None:
+    some = listener(Queue("a", "b", "c"), "b")
+    assert hosts(some) == ["a", "c"] and some.not_admitted == 1

@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local test fuzz sim mutants lint format check ci bench clean
+.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 
 sim: ## run SEEDS simulated clusters more (1,000; they add up)
 	@$(PYTHON) -m tests.simulate --seeds $(or $(SEEDS),1000)
+
+soak: ## run the long experiments with real processes, and print their figures (3 min)
+	@$(PYTHON) -m tests.soak
 
 mutants: $(TOOLS) ## plant bugs one by one and see which test finds each
 	$(RUN) -m tests.mutants

@@ -5,6 +5,7 @@ only for something to happen, with a deadline that is far beyond what it takes. 
 started inside `programs()` is gone when it ends, also when the test fails.
 """
 
+import resource
 import select
 import signal
 import socket
@@ -29,11 +30,19 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+def _limit(descriptors: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
 class Program:
     """One process. Its log is in a file, so that it never waits for us."""
 
     def __init__(
-        self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+        self,
+        *words: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        descriptors: int | None = None,
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self.process = subprocess.Popen(
@@ -43,6 +52,7 @@ class Program:
             stdout=stdout,
             stderr=self._log,
             text=True,
+            preexec_fn=None if descriptors is None else lambda: _limit(descriptors),
         )
 
     @property

@@ -1,0 +1,284 @@
+"""Long and large experiments with the real programs; `make soak` runs all and prints the figures.
+
+Each experiment is a function that returns one line of figures, and raises when what it is to show
+does not hold. Bounds on time are those of the promise (a lockstep client's p99 under 50 ms, say);
+that is why this is no test: it may depend on the machine's speed, and says so by failing.
+
+Run `python3 -m tests.soak [NAME ...]`.
+"""
+
+import argparse
+import random
+import select
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.processes import Programs, Talk, exchange, programs, wait_for
+
+RESET = struct.pack("ii", 1, 0)
+ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]
+ANSWERS = {row.split()[0].encode(): f"{row} A IN".encode() for row in ROWS}
+NAMES = list(ANSWERS)
+
+
+def proc(pid: int, file: str, key: str) -> int:
+    """A number out of /proc."""
+    text = Path(f"/proc/{pid}/{file}").read_text()
+    return int(text.split(f"{key}:")[1].split()[0])
+
+
+def halves(run: Programs, *words: object) -> tuple[int, int]:
+    """A system with the rows split between two TSs: LS's port and pid."""
+    _, one = run.ts(run.table("even", *ROWS[::2]))
+    _, two = run.ts(run.table("odd", *ROWS[1::2]))
+    ls, port = run.ls([one, two], *words)
+    return port, ls.process.pid
+
+
+def closes(run: Programs) -> str:
+    """Ten thousand sessions that end in every way; each reply counts."""
+    port, _ = halves(run, "--timeout", 0.2)
+    chance = random.Random(1)
+    resets = lost = 0
+    count = 10_000
+    for _ in range(count):
+        names = [chance.choice(NAMES) for _ in range(chance.choice([0, 1, 3, 30, 300]))]
+        quits = chance.random() < 0.7
+        data = b"".join(name + b"\n" for name in names) + (b"QUIT\n" if quits else b"")
+        talk = Talk(port)
+        cut = chance.randint(0, len(data))
+        talk.say(data[:cut])
+        with suppress(BrokenPipeError):
+            talk.say(data[cut:])
+            if quits and chance.random() < 0.5:
+                talk.say(chance.choice([b"x", b"junk\n" * 2_000, b"QUIT\n"]))
+            elif not quits or chance.random() < 0.5:
+                talk.end()
+        if chance.random() < 0.05:
+            time.sleep(0.01)  # a reader that is a little late
+        try:
+            got = talk.rest()
+        except ConnectionResetError:
+            resets += 1
+            continue
+        finally:
+            talk.close()
+        expected = Counter(ANSWERS[name] for name in names)
+        if quits:
+            expected[b"BYE"] += 1
+        lost += (expected - Counter(got.split(b"\n"))).total()
+    assert (resets, lost) == (0, 0), f"{resets} resets, {lost} replies lost"
+    return f"{count:,} closes: {resets} resets, {lost} replies lost"
+
+
+def crowd(run: Programs) -> str:
+    """1,100 clients at once, and places that are free again."""
+    port, _ = halves(run, "--timeout", 5)
+    talks = []
+    for _ in range(1_100):
+        talks.append(Talk(port))
+    served = busy = reset = 0
+    for talk in talks:
+        try:
+            talk.say(NAMES[0] + b"\n")
+            (line,) = talk.hear(1)
+        except (ConnectionResetError, BrokenPipeError):
+            reset += 1
+            continue
+        served += line == ANSWERS[NAMES[0]]
+        busy += line == b"- ERROR BUSY"
+    assert served == 992 and served + busy + reset == 1_100, (served, busy, reset)
+    for talk in talks:
+        talk.close()
+
+    def free_again() -> bool:
+        talk = Talk(port)
+        try:
+            talk.say(NAMES[1] + b"\n")
+            return talk.hear(1) == [ANSWERS[NAMES[1]]]
+        except (OSError, AssertionError):
+            return False
+        finally:
+            talk.close()
+
+    wait_for(free_again, "a place is free again")
+    return f"1,100 clients: {served} served, {busy} told BUSY, {reset} reset; places free again"
+
+
+def lockstep(run: Programs) -> str:
+    """One pipelines 100,000 names, another asks one by one: its p99."""
+    port, _ = halves(run, "--timeout", 5)
+    pipe = socket.create_connection(("127.0.0.1", port))
+    pipe.setblocking(False)
+    unsent = memoryview(b"".join(NAMES[n % 2_000] + b"\n" for n in range(100_000)) * 3)
+    replies = 0
+    one = Talk(port)
+    one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    times: list[float] = []
+    asked_at = time.perf_counter()
+    one.say(NAMES[0] + b"\n")
+    while replies < 300_000:
+        readable, writable, _ = select.select([pipe, one.socket], [pipe] if unsent else [], [], 10)
+        assert readable or writable, "nothing moves any more"
+        if one.socket in readable:
+            assert one.hear(1) == [ANSWERS[NAMES[len(times) % 2_000]]]
+            times.append(time.perf_counter() - asked_at)
+            asked_at = time.perf_counter()
+            one.say(NAMES[len(times) % 2_000] + b"\n")
+        if pipe in readable:
+            replies += pipe.recv(1 << 18).count(b"\n")
+        if pipe in writable:
+            unsent = unsent[pipe.send(unsent[: 1 << 16]) :]
+    times.sort()
+    p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
+    assert p99 < 0.05, f"p99 {p99 * 1000:.1f} ms"
+    return (
+        f"300,000 pipelined beside {len(times):,} in lockstep: "
+        f"p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"
+    )
+
+
+def hostile(run: Programs) -> str:
+    """Clients that do their worst at once: what LS grows by, and whether others are served."""
+    port, pid = halves(run, "--timeout", 5)
+    served = Talk(port)
+    served.say(NAMES[0] + b"\n")
+    served.hear(1)
+    before = proc(pid, "status", "VmRSS")
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", port))
+    deaf.setblocking(False)
+    asking = (NAMES[1] + b"\n") * 5_000
+    since = time.monotonic()
+    while time.monotonic() - since < 0.5:
+        try:
+            deaf.send(asking)
+            since = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.005)
+    after_deaf = proc(pid, "status", "VmRSS") - before
+    trickle = Talk(port)
+    trickle.say(b"x")
+    endless = Talk(port)
+    endless.say(b"z" * 10_000_000)
+    after_endless = proc(pid, "status", "VmRSS") - before
+    unknown = Talk(port)
+    unknown.say(b"".join(b"unknown%d.example\n" % n for n in range(60_000)))
+    times = []
+    for n in range(300):
+        asked_at = time.perf_counter()
+        served.say(NAMES[n] + b"\n")
+        assert served.hear(1) == [ANSWERS[NAMES[n]]]
+        times.append(time.perf_counter() - asked_at)
+    grown = proc(pid, "status", "VmRSS") - before
+    assert after_deaf < 4 * 1024, f"{after_deaf} KiB for one who never reads"
+    assert after_endless - after_deaf < 1024, "an endless line is kept"
+    assert grown < 48 * 1024, f"{grown} KiB"
+    return (
+        f"LS grows by {after_deaf} KiB for one who never reads, {after_endless - after_deaf} for "
+        f"10 MB without LF, {grown - after_endless} for 60,000 open names; "
+        f"another's slowest of 300: {max(times) * 1000:.1f} ms"
+    )
+
+
+def kills(run: Programs) -> str:
+    """A TS killed and restarted a hundred times under load."""
+    even = run.table("even", *ROWS[::2])
+    _, two = run.ts(run.table("odd", *ROWS[1::2]))
+    victim, one = run.ts(even)
+    _, port = run.ls([one, two], "--timeout", 5)
+    chance = random.Random(2)
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setblocking(False)
+    open_since: dict[bytes, float] = {}
+    held, answered, timed_out, longest = b"", 0, 0, 0.0
+    restarts, next_kill = 0, time.monotonic() + 0.2
+    unused = list(NAMES)
+    chance.shuffle(unused)
+    while restarts < 100 or open_since:
+        now = time.monotonic()
+        if restarts < 100 and now >= next_kill:
+            victim.kill()
+            victim, _ = run.ts(even, one)
+            restarts += 1
+            next_kill = time.monotonic() + chance.uniform(0.0, 0.3)
+        if restarts < 100 and len(open_since) < 500:
+            batch = [unused.pop() for _ in range(min(20, len(unused)))]
+            with suppress(BlockingIOError):
+                client.sendall(b"".join(name + b"\n" for name in batch))
+            open_since.update(dict.fromkeys(batch, time.monotonic()))
+        if not select.select([client], [], [], 0.02)[0]:
+            assert not open_since or now - min(open_since.values()) < 6.0, "unanswered"
+            continue
+        *lines, held = (held + client.recv(1 << 18)).split(b"\n")
+        for line in lines:
+            name = line.split(b" ")[0]
+            took = time.monotonic() - open_since.pop(name)  # KeyError: answered twice
+            longest = max(longest, took)
+            if line == name + b" - TIMED OUT":
+                timed_out += 1
+            else:
+                assert line == ANSWERS[name], line
+                answered += 1
+            unused.insert(chance.randint(0, len(unused)), name)
+    assert longest < 5.5, f"{longest:.2f} s"
+    return (
+        f"{restarts} kills: {answered:,} answered, {timed_out} timed out, none twice or wrong; "
+        f"the longest took {longest:.2f} s"
+    )
+
+
+def rest(run: Programs) -> str:
+    """What LS does when there is nothing to do."""
+    _, pid = halves(run)
+    time.sleep(0.5)
+    before = proc(pid, "status", "voluntary_ctxt_switches")
+    time.sleep(10.0)
+    turns = proc(pid, "status", "voluntary_ctxt_switches") - before
+    assert turns <= 10, f"{turns} turns in 10 s"
+    return f"at rest: {turns} wake-ups in 10 s"
+
+
+def flood(run: Programs) -> str:
+    """Sixteen clients send a million names between them, as fast as they can."""
+    port, _ = halves(run, "--timeout", 60)
+    each = b"".join(NAMES[n % 2_000] + b"\n" for n in range(62_500)) + b"QUIT\n"
+    began = time.perf_counter()
+    got = exchange(port, [each] * 16)
+    took = time.perf_counter() - began
+    assert all(data.count(b"\n") == 62_501 and data.endswith(b"\nBYE\n") for data in got)
+    return f"1,000,000 names of sixteen clients: every reply, {took:.1f} s"
+
+
+EXPERIMENTS: dict[str, Callable[[Programs], str]] = {
+    function.__name__: function
+    for function in (closes, crowd, lockstep, hostile, kills, rest, flood)
+}
+
+
+def main() -> int:
+    """Run them; return 0 when each showed what it is to show."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.soak", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []], metavar="NAME")
+    arguments = parser.parse_args()
+    failed = 0
+    for name in arguments.names or EXPERIMENTS:
+        with tempfile.TemporaryDirectory() as folder, programs(Path(folder)) as run:
+            try:
+                print(f"{name:9} {EXPERIMENTS[name](run)}", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"{name:9} FAILED: {error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

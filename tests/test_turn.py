@@ -6,6 +6,7 @@ On the simulated network, where a turn can be looked at from outside; what needs
 
 import errno
 import socket
+import time
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -101,6 +102,10 @@ def test_a_descriptor_that_select_named_is_not_used_again_in_that_turn() -> None
     asker.reset()
     scene.wait(0.1)
     assert scene.puppets[0].accepted == 2
+
+
+def test_c8_the_clock_is_not_the_time_of_day() -> None:
+    assert abs(System.now() - time.monotonic()) < 3600 < abs(System.now() - time.time())
 
 
 class Queue:

@@ -73,6 +73,7 @@ class LoadBalancerWatch(Observer):
         self.up_since: dict[str, float] = {}
         self.counts = {"asked": 0, "answered": 0, "timed_out": 0, "dropped": 0}
         self.drain_since: float | None = None
+        self.is_cutting = False  # its drain took too long, and it ended all the same
         self.undisturbed_since = 0.0  # nothing has been done to LS or the network since
         self.asked_of: dict[str, set[bytes]] = {}  # link: names, since it came up
         self.slices: defaultdict[str, int] = defaultdict(int)  # link: while it catches up
@@ -218,6 +219,8 @@ class LoadBalancerWatch(Observer):
 
     def report(self, text: str) -> None:
         super().report(text)
+        if "the drain took too long" in text:
+            self.is_cutting = True
         for words, probe in _REPORTED.items():
             if words in text:
                 self.world.saw(probe)

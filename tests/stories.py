@@ -509,7 +509,9 @@ class Cluster:
     def check_clients(self) -> None:
         """What each client has in its hands."""
         for asker in self.askers:
-            if asker.has_ended and not asker.ever_slow:
+            # One whom a second signal or the end of a drain cut off was promised nothing.
+            cut_off = self.ls.exit_code == 1 or self.watches[-1].is_cutting
+            if asker.has_ended and not asker.ever_slow and not cut_off:
                 for watch in self.watches:
                     check_wire(watch, asker.host, bytes(asker.heard), asker.was_reset)
         for host, names in self.clients:

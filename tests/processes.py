@@ -30,6 +30,13 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+def need_descriptors(count: int) -> None:
+    """Let this process hold so many. Raises ValueError where the machine forbids it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
 def _limit(descriptors: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 

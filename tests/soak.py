@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.processes import Programs, Talk, exchange, programs, wait_for
+from tests.processes import Programs, Talk, exchange, need_descriptors, programs, wait_for
 
 RESET = struct.pack("ii", 1, 0)
 ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]
@@ -80,6 +80,7 @@ def closes(run: Programs) -> str:
 
 def crowd(run: Programs) -> str:
     """1,100 clients at once, and places that are free again."""
+    need_descriptors(2_000)
     port, _ = halves(run, "--timeout", 5)
     talks = []
     for _ in range(1_100):

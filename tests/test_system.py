@@ -18,7 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.processes import Program, Programs, Talk, exchange, programs, wait_for
+from tests.processes import (
+    Program,
+    Programs,
+    Talk,
+    exchange,
+    need_descriptors,
+    programs,
+    wait_for,
+)
 from tests.splitting import pieces
 
 pytestmark = pytest.mark.process
@@ -470,8 +478,9 @@ def test_a_million_rows_load(run: Programs) -> None:
 
 
 def test_b11_above_the_bound_clients_are_told_busy_and_places_are_free_again(run: Programs) -> None:
+    need_descriptors(2_000)
     _, port = run.ts(run.table("ts1", *ROWS_1))
-    talks = [Talk(port) for _ in range(1_000)]
+    talks = [Talk(port) for _ in range(1_100)]
     for talk in talks[:992]:
         talk.say(b"rutgers.edu\n")
     assert all(talk.hear(1) == [ANSWER] for talk in talks[:992])

@@ -35,7 +35,7 @@ class Listener:
     ) -> None:
         self.stream = stream
         self.again_at: float | None = None  # resting until then
-        self.trouble = ""  # why it rests
+        self.trouble = ""  # why it could not accept, since it last could
         self.not_admitted = 0
         self._system = system
         self._admit = admit
@@ -75,4 +75,5 @@ class Listener:
             except OSError:  # reset before we had a look
                 stream.close()
                 continue
+            self.trouble = ""
             yield stream, address[0]

@@ -241,6 +241,7 @@ class Reactor:
 
     def _accept(self, listener: Listener, most: float) -> None:
         """Accept until nobody waits, or `most` are in."""
+        known = listener.trouble
         for stream, host in listener.accept(most, self._system.now()):
             if len(self._accepted) < self._bounds.clients(len(self._dialled) + 1):
                 self._welcome(stream, host)
@@ -252,7 +253,8 @@ class Reactor:
                 stream.close()
         if listener.again_at is not None:
             self._read_fds_stale = True
-            self._log.report(f"cannot accept: {listener.trouble}; trying again")
+            if listener.trouble != known:  # once, not ten times a second
+                self._log.report(f"cannot accept: {listener.trouble}; trying again")
 
     def _welcome(self, stream: Socket, host: str) -> None:
         self._accepted_ever += 1

@@ -447,7 +447,7 @@ class Host:
         """One turn of its reactor. Whatever that raises is a bug of ours."""
         assert self.reactor is not None
         before = self.progress + self.observer.count
-        if self.world.t - self._last_turn_at > 1.0:
+        if self.world.t - self._last_turn_at > 0.05:
             self.idle_turns = 0  # it slept
         self._last_turn_at = self.world.t
         self.reactor.turn()

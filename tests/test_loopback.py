@@ -334,6 +334,7 @@ def test_b12_out_of_descriptors_is_a_rest_and_no_spin(run: Programs) -> None:
     used = sum(map(int, stat.read_text().split()[13:15]))
     time.sleep(1.0)  # what is measured is this second's work
     assert sum(map(int, stat.read_text().split()[13:15])) - used < 20  # of a second's 100 ticks
+    assert ts.log.count("cannot accept") == 1
     for talk in talks[:150]:
         talk.close()
     talks[199].say(b"x.example\n")

@@ -299,7 +299,8 @@ class LoadBalancerWatch(Observer):
         hold(not any(batch.names for batch in race._batches), "I8", "names are left")
         hold(not self.brain._paused, "I8", "somebody is paused")
         dialled = sum(1 for c in reactor._dialled.values() if not c.is_closed)
-        hold(len(self.host.open) == dialled + 2, "I8", f"descriptors: {self.host.open}")
+        own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)
+        hold(len(self.host.open) == dialled + own, "I8", f"descriptors: {self.host.open}")
 
 
 def check_wire(watch: LoadBalancerWatch, host: Host, heard: bytes, was_reset: bool) -> None:

@@ -5,6 +5,7 @@ only for something to happen, with a deadline that is far beyond what it takes. 
 started inside `programs()` is gone when it ends, also when the test fails.
 """
 
+import os
 import resource
 import select
 import signal
@@ -64,8 +65,9 @@ class Program:
 
     @property
     def log(self) -> str:
-        self._log.seek(0)
-        return self._log.read()
+        # Not by seek and read: the process writes at the same offset of the same open file.
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode()
 
     def port(self) -> int:
         """The port in the ready line, once it is there."""

@@ -92,7 +92,8 @@ server_lines = st.lists(
     max_size=6,
 )
 places = st.integers(0, 1)
-byte_counts = st.one_of(st.integers(1, 30), st.just(10_000))
+byte_counts = st.one_of(st.just(0), st.integers(1, 40), st.just(512), st.just(513))
+lefts = st.one_of(st.just(0), st.just(0), st.integers(1, 20))  # bytes that are still on their way
 
 
 @dataclass(eq=False)
@@ -165,101 +166,44 @@ class ClusterMachine(RuleBasedStateMachine):
 
     # what happens
 
-    @rule(who=places, lines=client_lines)
-    def client_types(self, who: int, lines: list[bytes]) -> None:
-        if (asker := self.asker(who)) and not asker.has_ended:
+    @rule(who=places, lines=client_lines, cut=byte_counts, left=lefts)
+    def client_sends(self, who: int, lines: list[bytes], cut: int, left: int) -> None:
+        """In two reads; the end may stay on its way until the next time."""
+        if all(asker.has_ended or not asker.may_ask for asker in self.askers):
+            self.come()
+        if asker := self.asker(who):
             asker.typed += b"".join(line + b"\n" for line in lines)
+            self.client_is_read(asker, cut)
+            self.client_is_read(asker, max(0, len(asker.typed) - left))
 
-    @rule(who=places, count=byte_counts)
-    def client_is_read(self, who: int, count: int) -> None:
-        """One read. One that is paused is not read, and one that was told to go is not heard."""
+    @rule(who=places, how=st.sampled_from(["quits", "ends", "ends in mid-line", "vanishes"]))
+    def client_leaves(self, who: int, how: str) -> None:
         asker = self.asker(who)
-        if asker is None or asker.conn in self.stage.paused or not asker.typed:
+        if asker is None:
             return
-        data, asker.typed = asker.typed[:count], asker.typed[count:]
-        self.stage.hear(asker.conn, data)
-        if asker.is_dropping:
-            _, end, data = data.partition(b"\n")
-            asker.is_dropping = not end
-        *lines, asker.half = (asker.half + data).split(b"\n")
-        if len(asker.half) > 512:  # refused at once, and the rest of it is dropped
-            lines.append(asker.half)
-            asker.half, asker.is_dropping = b"", True
-        self.read(asker, lines)
-        self.settle()
-
-    @rule(who=places)
-    def client_ends(self, who: int) -> None:
-        """A half-close, after everything that is on its way."""
-        asker = self.asker(who)
-        if asker is None or asker.has_ended or asker.conn in self.stage.paused:
-            return
-        while asker.typed and asker.conn not in self.stage.paused:
-            self.client_is_read(who, 10_000)
-        if asker.conn in self.stage.paused:
-            return
-        self.stage.end(asker.conn)
-        asker.has_ended = True
-        if asker.may_ask:
-            asker.expected += b"- ERROR UNFINISHED\n" if asker.half else b""
-            asker.may_ask = asker.wants_bye = False
-        self.settle()
-
-    @rule(who=places, count=st.integers(1, 20))
-    def client_ends_in_mid_line(self, who: int, count: int) -> None:
-        asker = self.asker(who)
-        if asker is not None and not asker.has_ended:
-            asker.typed = asker.typed[:count]
-            self.client_ends(who)
-
-    @rule(who=places)
-    def client_vanishes(self, who: int) -> None:
-        asker = self.asker(who)
-        if asker is not None and asker.conn in self.stage.connections:
+        if how == "vanishes":
             self.compare()
             self.stage.reset(asker.conn)
-            self.forget(asker)
-
-    @rule()
-    def come(self) -> None:
-        if self.stage.listening and len(self.askers) < 2:
-            self.came += 1
-            asker = Asker(f"client-{self.came}")
-            self.askers.append(asker)
-            self.stage.accept(asker.conn)
+            self.askers.remove(asker)
+            self.open = [question for question in self.open if question.asker is not asker]
             self.settle()
+        elif how == "quits":
+            asker.typed += b"QUIT\n"
+            self.client_is_read(asker, len(asker.typed))
+        else:
+            if how == "ends in mid-line":
+                asker.typed += b"a"
+            self.client_ends(asker)
 
-    @rule(who=places, lines=server_lines)
-    def server_types(self, who: int, lines: list[bytes]) -> None:
+    @rule(who=places, lines=server_lines, cut=byte_counts, left=lefts)
+    def server_sends(self, who: int, lines: list[bytes], cut: int, left: int) -> None:
         server = self.servers[who]
+        if server.conn in self.stage.dialled:
+            self.connect(server)
         if server.is_up and not server.has_quit:
             server.typed += b"".join(line + b"\n" for line in lines)
-
-    @rule(who=places, count=byte_counts)
-    def server_is_read(self, who: int, count: int) -> None:
-        server = self.servers[who]
-        if not server.is_up or server.has_quit or not server.typed:
-            return
-        data, server.typed = server.typed[:count], server.typed[count:]
-        self.stage.hear(server.conn, data)
-        *lines, server.half = (server.half + data).split(b"\n")
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if not line:
-                continue
-            server.answered += 1
-            if line in MALFORMED:
-                server.errors_in_a_row += 1
-                if server.errors_in_a_row == self.BOUNDS.errors_in_a_row_max:
-                    self.lose(server)
-                    break
-                continue
-            server.errors_in_a_row = 0
-            if line in ANSWERS:
-                self.credit(server, line)
-        if server.answered > server.asked + self.BOUNDS.surplus_answers_max:
-            self.lose(server)
-        self.settle()
+            self.server_is_read(server, cut)
+            self.server_is_read(server, max(0, len(server.typed) - left))
 
     @rule(who=places, how=st.sampled_from(["end", "reset"]))
     def server_goes(self, who: int, how: str) -> None:
@@ -272,6 +216,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule(who=places)
     def server_is_reached(self, who: int) -> None:
+        self.time_passes(32)
         if self.servers[who].conn in self.stage.dialled:
             self.connect(self.servers[who])
 
@@ -305,8 +250,69 @@ class ClusterMachine(RuleBasedStateMachine):
 
     # what the model makes of it
 
+    def come(self) -> None:
+        if self.stage.listening:
+            self.came += 1
+            asker = Asker(f"client-{self.came}")
+            self.askers.append(asker)
+            self.stage.accept(asker.conn)
+
     def asker(self, who: int) -> Asker | None:
-        return self.askers[who] if who < len(self.askers) else None
+        """One of those whose input has not ended."""
+        some = [asker for asker in self.askers if not asker.has_ended]
+        return some[who % len(some)] if some else None
+
+    def client_is_read(self, asker: Asker, count: int) -> None:
+        """One that is paused is not read."""
+        if asker.conn in self.stage.paused or not asker.typed or not count:
+            return
+        data, asker.typed = asker.typed[:count], asker.typed[count:]
+        self.stage.hear(asker.conn, data)
+        if asker.is_dropping:
+            _, end, data = data.partition(b"\n")
+            asker.is_dropping = not end
+        *lines, asker.half = (asker.half + data).split(b"\n")
+        if len(asker.half) > 512:  # refused at once, and the rest of it is dropped
+            lines.append(asker.half)
+            asker.half, asker.is_dropping = b"", True
+        self.read(asker, lines)
+        self.settle()
+
+    def client_ends(self, asker: Asker) -> None:
+        """A half-close, after everything that is on its way, if that can be read."""
+        self.client_is_read(asker, len(asker.typed))
+        if asker.typed or asker.conn in self.stage.paused:
+            return
+        self.stage.end(asker.conn)
+        asker.has_ended = True
+        if asker.may_ask:
+            asker.expected += b"- ERROR UNFINISHED\n" if asker.half else b""
+            asker.may_ask = asker.wants_bye = False
+        self.settle()
+
+    def server_is_read(self, server: Server, count: int) -> None:
+        if not server.is_up or not server.typed or not count:
+            return
+        data, server.typed = server.typed[:count], server.typed[count:]
+        self.stage.hear(server.conn, data)
+        *lines, server.half = (server.half + data).split(b"\n")
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if not line:
+                continue
+            server.answered += 1
+            if line in MALFORMED:
+                server.errors_in_a_row += 1
+                if server.errors_in_a_row == self.BOUNDS.errors_in_a_row_max:
+                    self.lose(server)
+                    break
+                continue
+            server.errors_in_a_row = 0
+            if line in ANSWERS:
+                self.credit(server, line)
+        if server.answered > server.asked + self.BOUNDS.surplus_answers_max:
+            self.lose(server)
+        self.settle()
 
     def read(self, asker: Asker, lines: list[bytes]) -> None:
         """The whole lines of one read: refusals first, and one line per TS for all questions."""
@@ -359,11 +365,6 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def lose(self, server: Server) -> None:
         server.is_up = False
-
-    def forget(self, asker: Asker) -> None:
-        self.askers.remove(asker)
-        self.open = [question for question in self.open if question.asker is not asker]
-        self.settle()
 
     def settle(self) -> None:
         """Who will ask nothing more and is owed nothing hears so; without anyone, LS parts."""
@@ -443,11 +444,9 @@ class ClusterMachine(RuleBasedStateMachine):
         """Whatever has happened, 5.0 s later nobody is owed anything, and everybody can go."""
         self.time_passes(80)
         assert not self.open
-        for who in (1, 0):
-            while (asker := self.asker(who)) and asker.typed:
-                self.client_is_read(who, 10_000)
-                self.time_passes(80)
-            self.client_ends(who)
+        while asker := self.asker(0):
+            self.client_ends(asker)
+            self.time_passes(80)
         assert not self.askers and not self.open
         self.compare()
 

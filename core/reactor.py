@@ -538,12 +538,14 @@ class Reactor:
                     self._unsent[connection] = None
             case node.Close(name):
                 connection = self._named(name)
+                self._hush(name)
                 self._paused.discard(connection)
                 self._mid_line.stop(connection)
                 connection.close()
                 self._read_fds_stale = True
                 self._after_flush(connection, self._system.now())
             case node.Abort(name):
+                self._hush(name)
                 self._lose(self._named(name), "given up")
             case node.Pause(name):
                 self._paused.add(self._named(name))
@@ -567,7 +569,16 @@ class Reactor:
             case node.Unlisten():
                 self._unlisten()
             case node.Stop(exit_code):
-                self.exit_code = exit_code
+                if self.exit_code is None:  # else a second signal, or a broken output, came first
+                    self.exit_code = exit_code
+
+    def _hush(self, name: str) -> None:
+        """The brain hears nothing more of a connection that it closes, but that it is gone."""
+        self._events = deque(
+            event
+            for event in self._events
+            if not (isinstance(event, node.Backlogged) and event.conn == name)
+        )
 
     def _named(self, name: str) -> Connection:
         """The living connection of this name. KeyError: the brain named one that is gone."""

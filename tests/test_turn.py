@@ -108,6 +108,31 @@ def test_c8_the_clock_is_not_the_time_of_day() -> None:
     assert abs(System.now() - time.monotonic()) < 3600 < abs(System.now() - time.time())
 
 
+def test_a_brain_hears_nothing_of_a_link_that_it_closes_but_that_it_is_gone() -> None:
+    """Here the QUIT of a drain takes what waits over the high mark: no Backlogged after Close."""
+    scene = Scene("", bounds=replace(Bounds(), waiting_bytes_high=3, waiting_bytes_low=1))
+    scene.signal()
+    scene.wait(1.0)
+    assert scene.puppets[0].take() == b"QUIT\n"
+    scene.puppets[0].end()
+    scene.wait(1.0)
+    assert scene.ls.exit_code == 0
+
+
+def test_c2_a_second_signal_counts_also_in_the_turn_in_which_the_drain_ends() -> None:
+    scene = Scene("")
+    scene.asker(b"x\n").reads = False
+    scene.signal()
+    scene.wait(1.0)
+    scene.ls.paused_until = scene.world.t + 10.0
+    scene.watch.drain_since = None
+    scene.watch.undisturbed_since = scene.ls.clock() + 10.0
+    assert scene.ls.signals is not None
+    scene.ls.signals.ring(15)
+    scene.wait(11.0)
+    assert scene.ls.exit_code == 1
+
+
 class Queue:
     """A listening socket: what accept gives or raises, in order, and then nobody."""
 

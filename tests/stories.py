@@ -481,11 +481,12 @@ class Cluster:
 
     def is_quiet(self) -> bool:
         """Whether everybody has its last words, or has been cut for taking nothing."""
-        ls = self.ls.reactor
+        ls, listener = self.ls.reactor, self.ls.listener
         return (
             all(asker.left for asker in self.askers)
             and all(host.exit_code is not None for host, _ in self.clients)
             and (ls is None or not (ls._accepted or self.is_drained))
+            and (listener is None or not listener.backlog)
         )
 
     def check_liveness(self) -> None:

@@ -7,15 +7,25 @@ field with its default, and `tests/test_proto.py` compares the two.
 
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
 below the second, so that a value that trembles round one mark does not flap.
+
+`Hits` counts how often a bound took hold, by the name of its field: whoever keeps a bound counts
+it, and a server says so when it stops.
 """
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, fields
+
+Hits = Counter[str]
+FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """All bounds of one program. Times in s, the rest are counts of what the name says."""
+    """All bounds of one program. Times in s, the rest are counts of what the name says.
+
+    Raises ValueError when they contradict each other, or what `select` can do.
+    """
 
     # -- time ---------------------------------------------------------------------------------
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
@@ -43,7 +53,7 @@ class Bounds:
     waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
-    descriptors_max: int = 1024  # FD_SETSIZE: select() can hold no descriptor from here on
+    descriptors_max: int = FD_SETSIZE  # or less, to leave some to others
     descriptors_spare: int = 16  # standard streams, the wake-up pair, files, the resolver
     clients_max: int = 992  # less where many TSs are configured: see `clients`
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
@@ -52,6 +62,21 @@ class Bounds:
     pending_few: int = 1024  # what counts as few
     errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
     surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"{field.name} has to be more than 0")
+        for low, high in (
+            ("owed_bytes_low", "owed_bytes_high"),
+            ("waiting_bytes_low", "waiting_bytes_high"),
+            ("redial_first_s", "redial_max_s"),
+            ("pending_few", "pending_per_client_max"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} cannot be more than {high}")
+        if self.descriptors_max > FD_SETSIZE:
+            raise ValueError(f"descriptors_max cannot be more than {FD_SETSIZE}")
 
     def clients(self, configured: int) -> int:
         """How many accepted connections fit beside `configured` links and listeners."""

@@ -14,13 +14,14 @@ Holder = TypeVar("Holder")
 class Limit(Generic[Holder]):
     """Who has to be done by when. `span_s` may be infinite: then nobody is ever due.
 
-    `why` is what is said of one who was not.
+    `bound` is the name of the span; `why` is what is said of one who was not done.
     """
 
-    __slots__ = ("_due", "span_s", "why")
+    __slots__ = ("_due", "bound", "span_s", "why")
 
-    def __init__(self, span_s: float, why: str) -> None:
+    def __init__(self, span_s: float, bound: str, why: str) -> None:
         self.span_s = span_s
+        self.bound = bound
         self.why = why
         self._due: dict[Holder, float] = {}
 

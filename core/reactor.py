@@ -22,11 +22,11 @@ Not here: sockets and clocks (`core/system.py`), and what any line means.
 import contextlib
 import math
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from core import node
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.conn import Connection, Stream
 from core.limits import Limit
 from core.listener import Listener, everybody
@@ -69,8 +69,7 @@ class Reactor:
         self._events: deque[node.Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
-        self.refused = 0  # BUSY
-        self.cut: Counter[str] = Counter()  # connections ended by a limit, by its `why`
+        self.hits = Hits()
 
         self._listener: Listener | None = None
         self._accepted_ever = 0
@@ -92,11 +91,17 @@ class Reactor:
         self._read_fds: list[int] = []
         self._read_fds_stale = True
 
-        self._dialling: Limit[Connection] = Limit(bounds.dial_s, "no answer")
-        self._mid_line: Limit[Connection] = Limit(bounds.mid_line_s, "a line took too long")
-        self._write_stall: Limit[Connection] = Limit(bounds.write_stall_s, "took nothing for long")
-        self._lingering: Limit[Connection] = Limit(bounds.linger_s, "did not end after us")
-        self._idle: Limit[Connection] = Limit(bounds.idle_s, "silent for long")
+        self._dialling: Limit[Connection] = Limit(bounds.dial_s, "dial_s", "no answer")
+        self._mid_line: Limit[Connection] = Limit(
+            bounds.mid_line_s, "mid_line_s", "a line took too long"
+        )
+        self._write_stall: Limit[Connection] = Limit(
+            bounds.write_stall_s, "write_stall_s", "took nothing for long"
+        )
+        self._lingering: Limit[Connection] = Limit(
+            bounds.linger_s, "linger_s", "did not end after us"
+        )
+        self._idle: Limit[Connection] = Limit(bounds.idle_s, "idle_s", "silent for long")
         self._limits = (
             self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle
         )  # fmt: skip
@@ -242,16 +247,21 @@ class Reactor:
     def _accept(self, listener: Listener, most: float) -> None:
         """Accept until nobody waits, or `most` are in."""
         known = listener.trouble
+        count = 0
         for stream, host in listener.accept(most, self._system.now()):
+            count += 1
             if len(self._accepted) < self._bounds.clients(len(self._dialled) + 1):
                 self._welcome(stream, host)
                 self._deliver()
             else:
-                self.refused += 1
+                self.hits["clients_max"] += 1
                 with contextlib.suppress(OSError):
                     stream.send(refusal(Error.BUSY))
                 stream.close()
+        if count == most:
+            self.hits["accepts_per_turn"] += 1
         if listener.again_at is not None:
+            self.hits["accept_rest_s"] += 1
             self._read_fds_stale = True
             if listener.trouble != known:  # once, not ten times a second
                 self._log.report(f"cannot accept: {listener.trouble}; trying again")
@@ -277,8 +287,9 @@ class Reactor:
             connection = self._by_fd.get(fd)
             if connection is not None and connection not in self._paused:
                 count = self._read_one(connection)
-                if count == self._bounds.read_bytes and not connection.accepted:
-                    link_was_full = True
+                if count == self._bounds.read_bytes:
+                    self.hits["read_bytes"] += 1
+                    link_was_full = link_was_full or not connection.accepted
                 self._deliver()
             elif fd in self._lookups:
                 self._looked_up(fd)
@@ -447,10 +458,11 @@ class Reactor:
             for connection in limit.expire(now):
                 if limit is self._dialling:
                     self._dial_next(connection, limit.why)
+                    self.hits[limit.bound] += 1
                 elif limit is self._mid_line and not self._is_read(connection):
                     limit.start(connection, now)
                 else:
-                    self.cut[limit.why] += 1
+                    self.hits[limit.bound] += 1
                     self._lose(connection, limit.why)
                 self._deliver()
 
@@ -462,6 +474,8 @@ class Reactor:
         if link_was_full and self._late_turns < self._bounds.late_turns:
             self._late_turns += 1
             return
+        if link_was_full:
+            self.hits["late_turns"] += 1
         self._late_turns = 0
         self._events.append(node.Woken())
         self._deliver()
@@ -531,8 +545,10 @@ class Reactor:
                     self._wire.sent(name, data)
                 if connection.send(data):
                     if connection.accepted:
+                        self.hits["owed_bytes_high"] += 1
                         self._read_fds_stale = True
                     else:
+                        self.hits["waiting_bytes_high"] += 1
                         self._events.append(node.Backlogged(name))
                 if connection.waiting and self._sockets[connection].fileno() not in self._blocked:
                     self._unsent[connection] = None

@@ -10,10 +10,11 @@ first line on.
 Not here: what a question means. The node owns its server and asks it, never the other way.
 """
 
+from collections.abc import Callable
 from enum import Enum
 
 from core import node
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.machine import STAY, Machine, Table, Watch
 from core.session import Session, Turn
 
@@ -42,13 +43,22 @@ SERVER: Table[Life, Fate] = {
 
 
 class Server:
-    """The sessions of one server. `drain_s` is how long its drain may take."""
+    """The sessions of one server. `account` says in a line what became of all questions."""
 
-    def __init__(self, bounds: Bounds, drain_s: float, once: bool, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        once: bool,
+        account: Callable[[], str],
+        hits: Hits,
+        watch: Watch | None,
+    ) -> None:
         self.sessions: dict[str, Session] = {}
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
-        self._drain_s = drain_s
+        self._account = account
+        self._hits = hits
+        self._drain_s = bounds.timeout_s + bounds.drain_grace_s
         self._drain_due: float | None = None
         self._errors_in_a_row_max = bounds.errors_in_a_row_max
         self._once = once
@@ -67,7 +77,7 @@ class Server:
 
     def opened(self, conn: str) -> list[node.Effect]:
         """A client has connected."""
-        session = Session(conn, self._errors_in_a_row_max, self._watch)
+        session = Session(conn, self._errors_in_a_row_max, self._hits, self._watch)
         self.sessions[conn] = session
         if self.life.state is not Life.SERVING:
             session.life.fire(Turn.DRAIN)
@@ -112,17 +122,22 @@ class Server:
         """The node has found that no connection is left: stop, if that was to be."""
         if self.life.state is not Life.DRAINING:
             return []
-        self.life.fire(Fate.ALL_CLOSED)
-        self._drain_due = None
-        return [node.Stop(0)]
+        return self._stop(Fate.ALL_CLOSED)
 
     def woken(self, now: float) -> list[node.Effect]:
         """Stop when the drain has taken too long."""
         if self._drain_due is None or now < self._drain_due:
             return []
-        self.life.fire(Fate.TIME_UP)
+        self._hits["drain_grace_s"] += 1
+        cut_off = node.Report(f"the drain took too long: {len(self.sessions)} clients cut off")
+        return [cut_off, *self._stop(Fate.TIME_UP)]
+
+    def _stop(self, fate: Fate) -> list[node.Effect]:
+        """Stop, and say what there was."""
+        self.life.fire(fate)
         self._drain_due = None
-        return [
-            node.Report(f"the drain took too long: {len(self.sessions)} clients cut off"),
-            node.Stop(0),
-        ]
+        effects: list[node.Effect] = [node.Report(self._account())]
+        if self._hits:
+            said = ", ".join(f"{bound} {count}" for bound, count in sorted(self._hits.items()))
+            effects.append(node.Report(f"bounds that took hold: {said}"))
+        return [*effects, node.Stop(0)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from core import node
+from core.bounds import Hits
 from core.machine import STAY, Machine, Table, Watch
 from core.wire import (
     BYE,
@@ -77,14 +78,17 @@ class Asked:
 class Session:
     """One asker. `owed` is kept by whoever admits its questions and replies to them."""
 
-    __slots__ = ("_errors_in_a_row", "_errors_in_a_row_max", "conn", "life", "owed")
+    __slots__ = ("_errors_in_a_row", "_errors_in_a_row_max", "_hits", "conn", "life", "owed")
 
-    def __init__(self, conn: str, errors_in_a_row_max: int, watch: Watch | None = None) -> None:
+    def __init__(
+        self, conn: str, errors_in_a_row_max: int, hits: Hits, watch: Watch | None = None
+    ) -> None:
         self.conn = conn
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
         self.owed = 0  # questions without a reply
         self._errors_in_a_row = 0
         self._errors_in_a_row_max = errors_in_a_row_max
+        self._hits = hits
 
     def receive(self, data: bytes) -> Asked:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
@@ -135,6 +139,7 @@ class Session:
                 self._errors_in_a_row += 1
                 if self._errors_in_a_row == self._errors_in_a_row_max:
                     self.life.fire(Turn.TOO_MANY_ERRORS)
+                    self._hits["errors_in_a_row_max"] += 1
                     break
         names = [fold(spelling) for spelling in spellings]
         lines = b"".join(name + b"\n" for name in names)

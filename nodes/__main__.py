@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -93,6 +93,34 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _bound(text: str) -> tuple[str, float]:
+    """One field of Bounds and its value."""
+    name, _, value = text.partition("=")
+    kinds = {field.name: type(getattr(DEFAULTS, field.name)) for field in fields(Bounds)}
+    if name not in kinds:
+        raise argparse.ArgumentTypeError(
+            f"there is no bound '{name}'; there are {', '.join(kinds)}"
+        )
+    try:
+        return name, kinds[name](value)
+    except ValueError:
+        kind = "a number" if kinds[name] is float else "a whole number"
+        raise argparse.ArgumentTypeError(f"{name} is {kind}, not '{value}'") from None
+
+
+def _bound_in_seconds(name: str) -> Callable[[str], tuple[str, float]]:
+    """For a flag that sets one bound."""
+    return lambda text: (name, _seconds(text))
+
+
+def _bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
+    """The bounds that the flags ask for; of several for one, the last."""
+    try:
+        return replace(DEFAULTS, **dict(arguments.bounds))
+    except ValueError as error:
+        parser.error(str(error))
+
+
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text)
@@ -116,10 +144,19 @@ def _server_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--idle",
-        type=_seconds,
-        default=math.inf,
+        dest="bounds",
+        action="append",
+        type=_bound_in_seconds("idle_s"),
         metavar="S",
         help="close a connection on which nothing has come or gone for so long (default: never)",
+    )
+    parser.add_argument(
+        "--bound",
+        dest="bounds",
+        action="append",
+        type=_bound,
+        metavar="NAME=VALUE",
+        help="another bound than the default (may be repeated); proto.md lists them, with reasons",
     )
     parser.add_argument(
         "--once",
@@ -134,12 +171,14 @@ def _server_arguments(parser: Parser) -> None:
 
 
 def _parser(program: str, about: str) -> Parser:
-    return Parser(
+    parser = Parser(
         prog=f"python3 -m nodes {program}",
         description=about,
         epilog="Exit codes: 0 clean, 1 an operating error, 2 bad usage, 70 a bug.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(bounds=[])
+    return parser
 
 
 # -- what all programs need ------------------------------------------------------------------------
@@ -197,7 +236,6 @@ def _serve(
         raise Failure(f"{_shown(addresses[0][1])} is to be a table server and LS itself", USAGE)
     sink = Sink(STDERR, _LOG_BYTES_MAX)
     log = Log(name.upper(), sink.append, system.wall)
-    bounds = replace(bounds, idle_s=arguments.idle)
     system.limit_descriptors(bounds.descriptors_max)
     reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log)
     try:
@@ -226,6 +264,7 @@ def run_ts(words: list[str]) -> int:
     parser.add_argument("--table", required=True, metavar="FILE", help="the rows to serve")
     parser.add_argument("--strict", action="store_true", help="refuse a table with a bad row")
     arguments = parser.parse_intermixed_args(words)
+    bounds = _bounds(arguments, parser)
     system = System()
 
     def say(text: str) -> None:
@@ -239,10 +278,11 @@ def run_ts(words: list[str]) -> int:
     if table.bad_rows and arguments.strict:
         raise Failure(f"{arguments.table} has {table.bad_rows} bad rows, and --strict wants none")
     say(f"{arguments.table}: {len(table.rows)} rows in {system.now() - began:.1f} s")
-    bounds = DEFAULTS
 
     def build(reactor: Reactor) -> Brain:
-        return TableServer(table.rows, bounds, once=arguments.once, watch=reactor.watch)
+        return TableServer(
+            table.rows, bounds, once=arguments.once, hits=reactor.hits, watch=reactor.watch
+        )
 
     return _serve("ts", arguments, bounds, system, build)
 
@@ -261,8 +301,9 @@ def run_ls(words: list[str]) -> int:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
-        default=DEFAULTS.timeout_s,
+        dest="bounds",
+        action="append",
+        type=_bound_in_seconds("timeout_s"),
         metavar="S",
         help="how long a question may wait for its answer (default 5.0)",
     )
@@ -274,11 +315,11 @@ def run_ls(words: list[str]) -> int:
         numbers = [_port(port) for port in ports]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    if arguments.idle <= arguments.timeout:
+    bounds = _bounds(arguments, parser)
+    if bounds.idle_s <= bounds.timeout_s:
         parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
     system = System()
     servers = [_resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
-    bounds = replace(DEFAULTS, timeout_s=arguments.timeout)
 
     def build(reactor: Reactor) -> Brain:
         return LoadBalancer(
@@ -287,6 +328,7 @@ def run_ls(words: list[str]) -> int:
             system.random,
             hosts=list(zip(hosts, numbers, strict=True)),
             once=arguments.once,
+            hits=reactor.hits,
             watch=reactor.watch,
         )
 
@@ -310,8 +352,9 @@ def run_client(words: list[str]) -> int:
     parser.add_argument("--out", metavar="FILE", help="write to FILE, not to standard output")
     parser.add_argument(
         "--patience",
-        type=_seconds,
-        default=DEFAULTS.patience_s,
+        dest="bounds",
+        action="append",
+        type=_bound_in_seconds("patience_s"),
         metavar="S",
         help="give up when LS says nothing for so long (default 30)",
     )
@@ -324,7 +367,7 @@ def run_client(words: list[str]) -> int:
     names = _read_names(arguments)
     addresses = _resolve(system, arguments.host, arguments.port)
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.
-    bounds = replace(DEFAULTS, patience_s=arguments.patience, write_stall_s=math.inf)
+    bounds = replace(_bounds(arguments, parser), write_stall_s=math.inf)
     on_terminal = sys.stderr.isatty()
     with ExitStack() as stack:
         output_fd = STDOUT

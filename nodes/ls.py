@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 
 from core import node
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.machine import Watch
 from core.server import Server
 from core.session import Session, Talk
@@ -50,10 +50,12 @@ class LoadBalancer:
         *,
         hosts: Sequence[tuple[str, int]] = (),
         once: bool = False,
+        hits: Hits | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._bounds = bounds
-        self._server = Server(bounds, bounds.timeout_s + bounds.drain_grace_s, once, watch)
+        self._hits = Hits() if hits is None else hits
+        self._server = Server(bounds, once, self._account, self._hits, watch)
         self._race = Race(bounds.timeout_s, bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch)
@@ -141,6 +143,7 @@ class LoadBalancer:
                 continue
             if link.life.state is Tie.HOLDING:
                 link.life.fire(Pull.HELD_TOO_LONG)
+                self._hits["held_s"] += 1
                 link.asked_upto = self._race.next_number
                 effects.append(
                     node.Report(f"{link.conn} is stalled: it does not take its questions")
@@ -149,6 +152,7 @@ class LoadBalancer:
                 link.life.fire(Pull.DIAL_DUE)
                 effects.append(node.Dial(link.conn, link.addresses))
                 if link.conn in self._hosts and link.is_long_away(now):
+                    self._hits["away_s"] += 1
                     effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
         return effects + self._server.woken(now)
 
@@ -166,8 +170,9 @@ class LoadBalancer:
         if not link.is_asked:
             names, lines = self._only_asked(link, names, lines)
         effects = self._reply(self._race.answer(names, lines)) if names else []
-        if link.answered > link.asked + self._bounds.surplus_answers_max:
-            why = why or "it answers what nobody asked"
+        if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
+            self._hits["surplus_answers_max"] += 1
+            why = "it answers what nobody asked"
         if why:
             effects += self._give_up(link, why, node.Abort(link.conn))
             self._look_at_links()
@@ -193,6 +198,7 @@ class LoadBalancer:
                 if error.code is Error.TOOLONG:
                     return names, _lines(lines), "it sent a line that is too long"
                 if link.errors_in_a_row == self._bounds.errors_in_a_row_max:
+                    self._hits["errors_in_a_row_max"] += 1
                     return names, _lines(lines), "it does not speak this protocol"
                 continue
             link.errors_in_a_row = 0
@@ -294,6 +300,8 @@ class LoadBalancer:
                     del self._paused[conn]
                     effects.append(node.Resume(conn))
                 else:
+                    if not held:
+                        self._hits["pending_max" if full else "pending_per_client_max"] += 1
                     self._paused[conn] = None
                     effects.append(node.Pause(conn))
         return effects
@@ -317,7 +325,7 @@ class LoadBalancer:
                 effects.append(node.Send(link.conn, Command.QUIT.value + b"\n"))
                 effects += self._give_up(link, "", node.Close(link.conn))
         if all(link.life.state is Tie.DOWN for link in self._links.values()):
-            effects += [node.Report(self._account()), *self._server.all_closed()]
+            effects += self._server.all_closed()
         return effects
 
     def _account(self) -> str:

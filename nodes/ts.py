@@ -10,7 +10,7 @@ Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
 from itertools import repeat
 
 from core import node
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.machine import Watch
 from core.server import Server
 
@@ -24,10 +24,12 @@ class TableServer:
         bounds: Bounds,
         *,
         once: bool = False,
+        hits: Hits | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._rows = rows
-        self._server = Server(bounds, bounds.timeout_s + bounds.drain_grace_s, once, watch)
+        hits = Hits() if hits is None else hits
+        self._server = Server(bounds, once, self._account, hits, watch)
         self.asked = 0
         self.answered = 0
 
@@ -69,10 +71,7 @@ class TableServer:
         return effects + session.last_words()
 
     def _stop_maybe(self) -> list[node.Effect]:
-        if self._server.sessions:
-            return []
-        stop = self._server.all_closed()
-        return [node.Report(self._account()), *stop] if stop else []
+        return [] if self._server.sessions else self._server.all_closed()
 
     def _account(self) -> str:
         silent = self.asked - self.answered

@@ -33,6 +33,7 @@ from nodes.balancer.link import Tie
 from nodes.ls import LoadBalancer
 from tests.sim import Host, Observer, World
 
+_LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
 _SLACK_S = 0.25  # turns, in virtual time, between what is due and its being done
 
 
@@ -257,8 +258,8 @@ class LoadBalancerWatch(Observer):
             (brain.nothing_said, "a TS says what is no answer"),
             (brain._paused, "a client is paused"),
             (reactor._late_turns, "a due timeout waits"),
-            (reactor.refused, "too many clients"),
-            (reactor.cut, "a limit ends a connection"),
+            (reactor.hits["clients_max"], "too many clients"),
+            (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):
             if happened:
                 self.world.probes[probe] = 1

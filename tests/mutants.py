@@ -197,8 +197,8 @@ MUTANTS = (
     Mutant(
         "an endless line is kept",
         "core/lines.py",
-        "held += data[: LINE_BYTES_MAX + 2 - len(held)]",
-        "held += data",
+        "        if len(held) <= LINE_BYTES_MAX or (\n",
+        "        if True or (\n",
     ),
     Mutant(
         "a cut name is asked",

@@ -76,6 +76,12 @@ def test_d7_nothing_else_separates_lines(separator: bytes) -> None:
     assert received([b"a" + separator + b"b\n"]) == ([b"a" + separator + b"b"], False)
 
 
+def test_d8_a_character_of_several_bytes_may_be_split_between_reads() -> None:
+    data = "caf\u00e9.fr\n\u2028\n\u212a\n".encode()
+    for at in range(len(data)):
+        assert received([data[:at], data[at:]]) == received([data])
+
+
 def test_d6_exactly_one_cr_is_dropped_before_lf() -> None:
     assert received([b"a\r\r\nb\r", b"\nc\rd\n\r\n"])[0] == [b"a\r", b"b", b"c\rd", b""]
 

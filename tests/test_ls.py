@@ -918,7 +918,8 @@ def test_b5_a_client_that_vanishes_leaves_nothing_behind() -> None:
 
 def test_b9_c16_too_many_questions_of_one_client_pause_it_until_some_are_replied() -> None:
     stage = asking(
-        *(b"n%d" % n for n in range(10)), bounds=replace(Bounds(), pending_per_client_max=10)
+        *(b"n%d" % n for n in range(10)),
+        bounds=replace(Bounds(), pending_per_client_max=10, pending_few=10),
     )
     assert stage.paused == set()
     stage.hear("a", b"n10\n")

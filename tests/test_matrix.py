@@ -414,6 +414,31 @@ def test_b9_one_who_never_reads_and_keeps_asking_is_paused_and_then_cut() -> Non
     scene.leaves_nothing()
 
 
+def test_b9_one_who_takes_not_one_byte_is_cut_too() -> None:
+    """Nothing is ever taken, so nothing but the first attempt can start the clock."""
+    scene = Scene("")
+    asker, other = scene.asker(), scene.asker()
+    asker.say(b"?\n")
+    scene.world.network.room = 0
+    scene.wait(9.9)
+    assert not asker.has_ended
+    scene.wait(0.2)
+    assert asker.has_ended and not other.has_ended
+    assert scene.ls.reactor.hits["write_stall_s"] == 1  # type: ignore[union-attr]
+
+
+def test_b2_one_who_never_ends_after_bye_is_waited_for_and_then_closed() -> None:
+    scene = Scene("")
+    asker = scene.asker(b"QUIT\n")
+    assert asker.take() == b"BYE\n" and asker.has_ended
+    reactor = scene.ls.reactor
+    assert reactor is not None
+    scene.wait(4.9)
+    assert len(reactor._accepted) == 1
+    scene.wait(0.2)
+    assert len(reactor._accepted) == 0 and reactor.hits["linger_s"] == 1
+
+
 def test_b10_one_who_reads_a_little_now_and_then_lives() -> None:
     scene = Scene(TABLE)
     scene.world.network.room = 100
@@ -597,7 +622,7 @@ def test_c15_short_and_refused_input_and_output_and_lies_change_nothing() -> Non
 
 
 def test_c16_too_many_unknown_names_pause_the_reading() -> None:
-    bounds = replace(Bounds(), pending_per_client_max=100, read_bytes=100)
+    bounds = replace(Bounds(), pending_per_client_max=100, pending_few=100, read_bytes=100)
     scene = Scene(TABLE, bounds=bounds)
     asker = scene.asker(b"".join(b"unknown%d\n" % n for n in range(400)) + b"QUIT\n")
     scene.wait(1.0)

@@ -48,16 +48,26 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_limits_of_the_grammar_are_the_constants() -> None:
-    said = {name: int(value) for name, value, _ in rows("Limits") if name.isupper()}
+    said = {row[0]: int(row[1]) for row in rows("Limits") if row[0].isupper()}
     assert said == {name: getattr(wire, name) for name in dir(wire) if name.endswith("_MAX")}
 
 
 def test_the_bounds_are_the_defaults() -> None:
-    said = {name: value for name, value, _ in rows("Limits") if name.islower()}
+    said = {row[0]: row[1] for row in rows("Limits") if row[0].islower()}
     bounds = {field.name: getattr(Bounds(), field.name) for field in fields(Bounds)}
     assert list(said) and set(said) == set(bounds)
     for name, value in bounds.items():
         assert said[name] == ("none" if value == float("inf") else str(value)), name
+
+
+def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
+    said = {row[0] for row in rows("Limits") if row[0].islower() and row[3]}
+    sources = "".join(
+        path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")
+    )
+    pattern = r'hits\[\s*"(\w+)"(?: if full else "(\w+)")?|_s, "(\w+_s)", "'
+    counted = re.findall(pattern, sources)
+    assert said == {name for names in counted for name in names if name}
 
 
 def test_the_errors_are_the_enum() -> None:

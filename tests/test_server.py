@@ -8,7 +8,7 @@ Not here: one session by itself (`tests/test_session.py`).
 
 import pytest
 
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.server import Life, Server
 from nodes.ts import TableServer
 from tests.stage import Stage
@@ -89,7 +89,11 @@ def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code
     assert stage.exit_code is None
     stage.wait(0.01)
     assert stage.exit_code == 0
-    assert stage.reports == ["the drain took too long: 2 clients cut off"]
+    assert stage.reports == [
+        "the drain took too long: 2 clients cut off",
+        "asked 0, answered 0, unknown 0, refused 0",
+        "bounds that took hold: drain_grace_s 1",
+    ]
 
 
 def test_a_second_request_to_drain_changes_nothing_and_gives_no_new_time() -> None:
@@ -122,7 +126,7 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
 
 
 def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
-    server = Server(Bounds(), 6.0, once=False, watch=None)
+    server = Server(Bounds(), False, str, Hits(), None)
     server.drain(0.0)
     assert server.all_closed() != []
     assert server.life.state is Life.STOPPED

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.bounds import Hits
 from core.node import Close, Send
 from core.session import Asked, Session, Talk, Turn
 
@@ -22,7 +23,7 @@ LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 
 def session(errors_max: int = ERRORS_MAX) -> Session:
-    return Session("a", errors_max)
+    return Session("a", errors_max, Hits())
 
 
 @dataclass

@@ -172,7 +172,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("server", [0, 1], ids=["LS", "TS"])
-def test_bad_input_of_every_kind_is_refused_and_the_next_line_is_answered(
+def test_d1_d2_d3_d4_d5_d6_d7_d8_d9_d10_d11_d12_d13_bad_input_is_refused_and_the_next_line_is_answered(
     standing: tuple[int, int, Program], server: int
 ) -> None:
     talk = Talk(standing[server])
@@ -215,8 +215,7 @@ def test_any_split_of_the_writes_gives_the_same_replies(
 # -- servers that come and go ----------------------------------------------------------------------
 
 
-def test_ls_starts_before_its_servers_and_asks_them_when_they_come(run: Programs) -> None:
-    """A24, A5"""
+def test_a24_ls_starts_before_its_servers_and_asks_them_when_they_come(run: Programs) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port_1 = free.getsockname()[1]
     ls, port = run.ls([port_1], "--timeout", 20, linked=False)
@@ -431,6 +430,28 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (("ls", 0, "127.0.0.1", 1, "--timeout", "nan"), 2, "'nan' is not a number"),
             (("ls", 0, "127.0.0.1", 1, "--timeout", "0"), 2, "'0' is not a number"),
             (("ls", 0, "127.0.0.1", 1, "--idle", "4"), 2, "--idle has to be longer"),
+            (
+                ("ls", 0, "127.0.0.1", 1, "--bound", "x=1"),
+                2,
+                "there is no bound 'x'; there are timeout_s,",
+            ),
+            (
+                ("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes"),
+                2,
+                "read_bytes is a whole number, not ''",
+            ),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=a"), 2, "join_s is a number, not 'a'"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=0"), 2, "read_bytes has to be more"),
+            (
+                ("ts", 0, "--table", table, "--bound", "pending_few=70000"),
+                2,
+                "pending_few cannot be more",
+            ),
+            (
+                ("ts", 0, "--table", table, "--bound", "descriptors_max=1025"),
+                2,
+                "cannot be more than 1024",
+            ),
             (("ts", 0), 2, "required: --table"),
             (("ts", 0, "--table", run.folder / "none"), 1, "no such file"),
             (("ts", 0, "--table", run.folder), 1, "is a directory"),
@@ -464,7 +485,7 @@ def test_bad_rows_are_reported_and_strict_refuses_them(run: Programs) -> None:
     assert code == 1 and "has 1 bad rows" in log
 
 
-def test_a_million_rows_load(run: Programs) -> None:
+def test_e4_a_million_rows_load(run: Programs) -> None:
     table = run.folder / "million"
     with table.open("w") as file:
         file.writelines(
@@ -475,6 +496,19 @@ def test_a_million_rows_load(run: Programs) -> None:
     talk.say(b"HOST0.example\nhost999999.example\nQUIT\n")
     assert talk.rest() == b"host0.example 10.0.0.0 A IN\nhost999999.example 10.15.66.63 A IN\nBYE\n"
     assert "1000000 rows" in ts.log
+
+
+def test_a_bound_can_be_another_and_is_counted_when_it_takes_hold(run: Programs) -> None:
+    _, ts_port = run.ts(run.table("ts1", *ROWS_1))
+    ls, port = run.ls([ts_port], "--bound", "clients_max=1", "--bound", "errors_in_a_row_max=2")
+    one, two = Talk(port), Talk(port)
+    assert two.rest() == b"- ERROR BUSY\n"
+    one.say(b"?\n?\n")
+    assert one.rest() == b"- ERROR BADNAME\n- ERROR BADNAME\nBYE\n"
+    one.close()
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+    assert "bounds that took hold: clients_max 1, errors_in_a_row_max 1" in ls.log
 
 
 def test_b11_above_the_bound_clients_are_told_busy_and_places_are_free_again(run: Programs) -> None:

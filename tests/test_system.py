@@ -172,7 +172,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("server", [0, 1], ids=["LS", "TS"])
-def test_d1_d2_d3_d4_d5_d6_d7_d8_d9_d10_d11_d12_d13_bad_input_is_refused_and_the_next_line_is_answered(
+def test_d1_d2_d3_d4_d5_d6_d7_d8_d9_d10_d11_d12_d13_bad_input_is_refused(
     standing: tuple[int, int, Program], server: int
 ) -> None:
     talk = Talk(standing[server])

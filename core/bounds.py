@@ -18,6 +18,10 @@ from dataclasses import dataclass, fields
 
 Hits = Counter[str]
 FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
+_TICK_S = 0.001  # no span is shorter: a turn takes about as long
+_INT_MAX = 2**31 - 1  # what listen() takes
+_READ_BYTES_MAX = 16 * 1024 * 1024  # recv() takes the memory before it knows what is there
+_SLEEP_MAX_S = 86_400.0  # select() refuses what does not fit into its clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,10 @@ class Bounds:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"{field.name} has to be more than 0")
+            value = getattr(self, field.name)
+            least, most = (_TICK_S, math.inf) if field.name.endswith("_s") else (1, _INT_MAX)
+            if not least <= value <= most:
+                raise ValueError(f"{field.name} has to be from {least} to {most}, not {value}")
         for low, high in (
             ("owed_bytes_low", "owed_bytes_high"),
             ("waiting_bytes_low", "waiting_bytes_high"),
@@ -75,8 +81,13 @@ class Bounds:
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} cannot be more than {high}")
-        if self.descriptors_max > FD_SETSIZE:
-            raise ValueError(f"descriptors_max cannot be more than {FD_SETSIZE}")
+        for name, most in (
+            ("descriptors_max", FD_SETSIZE),
+            ("read_bytes", _READ_BYTES_MAX),
+            ("sleep_s", _SLEEP_MAX_S),
+        ):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} cannot be more than {most}")
 
     def clients(self, configured: int) -> int:
         """How many accepted connections fit beside `configured` links and listeners."""

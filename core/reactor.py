@@ -2,13 +2,15 @@
 
 One turn, always in this order:
 
-    select -> signals -> accept -> read (dialled first, in their order; one recv each) -> dials
-    -> limits -> the brain's deadline -> one send per connection that has bytes -> reap
+    select -> accept -> read (dialled first, in their order; one recv each) -> signals -> dials
+    -> the brain's deadline -> one send per connection that has bytes -> limits -> reap
 
 Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
 are read first: answers before new questions, and the lowest link wins a tie. Output is sent once
-per connection and turn, so that a batch is one packet. Sockets are closed at the end of the turn
-only, so that a descriptor number that `select` named cannot have become another connection.
+per connection and turn, so that a batch is one packet. Limits come last: after a long pause of
+the whole process nobody is cut off for not having done what it has done by now. Sockets are
+closed at the end of the turn only, so that a descriptor number that `select` named cannot have
+become another connection.
 
 The brain's effects are performed after its step, and what they cause waits in a queue: nothing
 re-enters. The queue is emptied before the next socket is touched, so a brain never names a
@@ -160,9 +162,9 @@ class Reactor:
             self._writable(fd)
             self._deliver()
         now = self._system.now()
-        self._expire(now)
         self._wake(now, link_was_full)
         self._send(now)
+        self._expire(now)
         self._reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
@@ -470,6 +472,7 @@ class Reactor:
         """The brain's deadline. It waits, for a while, when answers may still lie unread."""
         due = self._brain.deadline()
         if due is None or due > now:
+            self._late_turns = 0
             return
         if link_was_full and self._late_turns < self._bounds.late_turns:
             self._late_turns += 1
@@ -562,7 +565,9 @@ class Reactor:
                 self._after_flush(connection, self._system.now())
             case node.Abort(name):
                 self._hush(name)
-                self._lose(self._named(name), "given up")
+                connection = self._accepted.get(name) or self._dialled[name]
+                if not connection.is_closed:  # else its dial failed in this step: Closed will come
+                    self._lose(connection, "given up")
             case node.Pause(name):
                 self._paused.add(self._named(name))
                 self._read_fds_stale = True

@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +32,7 @@ from nodes.tables.load import load
 from nodes.ts import TableServer
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = 0, 1, 2
 DEFAULTS = Bounds()
 _LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
 _ABOUT = """\
@@ -184,6 +184,12 @@ def _parser(program: str, about: str) -> Parser:
 # -- what all programs need ------------------------------------------------------------------------
 
 
+def _say(text: str) -> None:
+    """One line on standard error, as far as that takes it. Not `print`: there may be no stderr."""
+    with suppress(OSError):
+        os.write(STDERR, f"{text}\n".encode(errors="backslashreplace"))
+
+
 def _resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
     try:
         return system.resolve(host, port)
@@ -238,15 +244,18 @@ def _serve(
     log = Log(name.upper(), sink.append, system.wall)
     system.limit_descriptors(bounds.descriptors_max)
     reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log)
-    try:
-        listening = reactor.listen(addresses[0], _gate(arguments.allow))
-    except OSError as error:
-        where = _shown(addresses[0][1])
-        raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
     with ExitStack() as stack:
         stack.callback(reactor.close)
-        reactor.start(build(reactor))
-        print(f"{name} ready on {_shown(listening)}", flush=True)
+        try:
+            listening = reactor.listen(addresses[0], _gate(arguments.allow))
+        except OSError as error:
+            where = _shown(addresses[0][1])
+            raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
+        try:
+            reactor.start(build(reactor))
+            os.write(STDOUT, f"{name} ready on {_shown(listening)}\n".encode())
+        except OSError as error:
+            raise Failure(f"cannot start: {reason(error)}") from None
         return reactor.run()
 
 
@@ -267,17 +276,14 @@ def run_ts(words: list[str]) -> int:
     bounds = _bounds(arguments, parser)
     system = System()
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr)
-
     began = system.now()
     try:
-        table = load(arguments.table, say)
+        table = load(arguments.table, _say)
     except OSError as error:
         raise Failure(f"cannot read the table {arguments.table}: {reason(error)}") from None
     if table.bad_rows and arguments.strict:
         raise Failure(f"{arguments.table} has {table.bad_rows} bad rows, and --strict wants none")
-    say(f"{arguments.table}: {len(table.rows)} rows in {system.now() - began:.1f} s")
+    _say(f"{arguments.table}: {len(table.rows)} rows in {system.now() - began:.1f} s")
 
     def build(reactor: Reactor) -> Brain:
         return TableServer(
@@ -361,14 +367,15 @@ def run_client(words: list[str]) -> int:
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
         parser.error("give names or --names FILE, not both")
-    if not arguments.names and not arguments.file and sys.stdin.isatty():
+    if not arguments.names and not arguments.file and os.isatty(STDIN):
         parser.error("no names: give some, or --names FILE, or pipe them in")
     system = System()
     names = _read_names(arguments)
     addresses = _resolve(system, arguments.host, arguments.port)
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.
     bounds = replace(_bounds(arguments, parser), write_stall_s=math.inf)
-    on_terminal = sys.stderr.isatty()
+    system.limit_descriptors(bounds.descriptors_max)
+    on_terminal = os.isatty(STDERR)
     with ExitStack() as stack:
         output_fd = STDOUT
         if arguments.out:
@@ -393,7 +400,8 @@ def _read_names(arguments: argparse.Namespace) -> list[bytes]:
         return [os.fsencode(name) for name in arguments.names if name]
     try:
         if arguments.file in (None, "-"):
-            data = sys.stdin.buffer.read()
+            with open(STDIN, "rb", closefd=False) as file:
+                data = file.read()
         else:
             data = Path(arguments.file).read_bytes()
     except OSError as error:
@@ -426,10 +434,10 @@ def main(words: list[str]) -> int:
             raise Failure(f"{said}: ts, ls or client (see python3 -m nodes --help)", USAGE)
         return PROGRAMS[words[0]](words[1:])
     except Failure as failure:
-        print(f"photofinish: {failure}", file=sys.stderr)
+        _say(f"photofinish: {failure}")
         return failure.exit_code
     except KeyboardInterrupt:
-        print("photofinish: interrupted", file=sys.stderr)
+        _say("photofinish: interrupted")
         return FAILED
     except Exception:
         traceback.print_exc()

@@ -114,6 +114,7 @@ class Client:
         self._heard_at: float | None = None  # the last byte of LS, or its answering the dial
         self._progress_at: float | None = 0.0 if progress else None
         self._trouble = ""  # what LS said, or did, that explains the end
+        self._errors_in_a_row = 0  # lines that are no replies
 
     def _prepare(self) -> bytes:
         """Write down what is wrong with bad names, and return what to ask for the others."""
@@ -185,6 +186,7 @@ class Client:
         if self._life.state is Task.IDLE:
             return self._start(now)
         if self._heard_at is not None and now >= self._heard_at + self._bounds.patience_s:
+            self._heard_at = None
             silent_s = f"{self._bounds.patience_s:g} s"
             why = f"LS at {self._where} has been silent for {silent_s} (see --patience)"
             return [*self._cut_short(why, now), node.Abort(LS)]
@@ -227,14 +229,17 @@ class Client:
         """Credit each reply to its name, and write what is complete."""
         self._heard_at = now
         if ANSWERS.fullmatch(data):
+            self._errors_in_a_row = 0
             self._credit(answered_names(data), split_lines(data))
         else:
             self._heard_by_line(data)
         effects = self._write()
         if not self._owed and self._life.state is Task.LEAVING:
             self._life.fire(Step.ALL_REPLIED)
-            self._heard_at = None
+            self._progress_at = None
             effects += [*self._sum_up(now), node.Close(LS)]
+        elif self._errors_in_a_row >= self._bounds.errors_in_a_row_max:
+            effects += [*self._cut_short(self._trouble, now), node.Abort(LS)]
         return effects
 
     def _credit(self, names: list[bytes], lines: list[bytes]) -> None:
@@ -254,7 +259,9 @@ class Client:
                 reply = parse_reply(line)
             except ProtocolError:
                 self._trouble = f"what answers at {self._where} does not speak this protocol"
+                self._errors_in_a_row += 1
                 continue
+            self._errors_in_a_row = 0
             match reply:
                 case Answer(spelling):
                     self._credit([fold(spelling)], [line])

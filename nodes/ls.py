@@ -83,7 +83,10 @@ class LoadBalancer:
             return self._answer(link, event.data)
         effects = self._step_rarely(event, now)
         self._look_at_links()
-        return effects + self._regulate()
+        newcomer = None
+        if isinstance(event, node.Opened):
+            newcomer = self._server.sessions.get(event.conn)
+        return effects + self._regulate(newcomer)
 
     def _step_rarely(self, event: node.Event, now: float) -> list[node.Effect]:
         """Everything but lines."""
@@ -187,9 +190,9 @@ class LoadBalancer:
         names: list[bytes] = []
         lines: list[bytes] = []
         for line in split_lines(data):
+            link.answered += 1
             if not line:
                 continue
-            link.answered += 1
             try:
                 reply = parse_reply(line)
             except ProtocolError as error:

@@ -133,6 +133,24 @@ MUTANTS = (
         "now = staticmethod(time.time)",
     ),
     Mutant(
+        "limits are judged before the turn has sent",
+        "core/reactor.py",
+        "        self._wake(now, link_was_full)\n",
+        "        self._expire(now)\n        self._wake(now, link_was_full)\n",
+    ),
+    Mutant(
+        "who comes while a link holds the clients up is read",
+        "nodes/ls.py",
+        "            newcomer = self._server.sessions.get(event.conn)",
+        "            pass",
+    ),
+    Mutant(
+        "a peer of the client may talk nonsense for ever",
+        "nodes/client.py",
+        "        elif self._errors_in_a_row >= self._bounds.errors_in_a_row_max:",
+        "        elif False:",
+    ),
+    Mutant(
         "a negative timeout",
         "core/reactor.py",
         "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.processes import (
+    ROOT,
     Program,
     Programs,
     Talk,
@@ -375,6 +377,22 @@ def test_c13_an_output_that_is_full_or_closed_or_slow(run: Programs) -> None:
     assert slow.output() == "rutgers.edu 172.34.4.6 A IN\n" * 20_000
 
 
+def test_c13_standard_streams_may_be_closed_or_full(run: Programs) -> None:
+    table = run.table("ts1", *ROWS_1)
+    nodes = f"{sys.executable} -m nodes"
+    for command, code, said in (
+        (f"{nodes} client 127.0.0.1 1 <&-", 0, "0 names"),
+        (f"{nodes} client 127.0.0.1 1 a 2>&-", 1, ""),
+        (f"{nodes} ts 0 --table {table} >/dev/full", 1, "cannot start: no space left on device"),
+        (f"{nodes} ts 0 --table nowhere 2>/dev/full", 1, ""),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert (done.returncode, done.stdout) == (code, "" if code == 0 else done.stdout), command
+        assert said in done.stderr and "Traceback" not in done.stderr, command
+
+
 # -- who may connect, and how it is started --------------------------------------------------------
 
 
@@ -441,7 +459,11 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
                 "read_bytes is a whole number, not ''",
             ),
             (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=a"), 2, "join_s is a number, not 'a'"),
-            (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=0"), 2, "read_bytes has to be more"),
+            (
+                ("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=0"),
+                2,
+                "read_bytes has to be from 1 to",
+            ),
             (
                 ("ts", 0, "--table", table, "--bound", "pending_few=70000"),
                 2,
@@ -452,6 +474,12 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
                 2,
                 "cannot be more than 1024",
             ),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=1e-9"), 2, "join_s has to be from 0.001"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=nan"), 2, "join_s has to be from 0.001"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "sleep_s=inf"), 2, "sleep_s cannot be more"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", f"backlog_max={1 << 31}"), 2, "backlog_max has"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=99999999"), 2, "read_bytes cannot"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "descriptors_max=4"), 1, "too many open files"),
             (("ts", 0), 2, "required: --table"),
             (("ts", 0, "--table", run.folder / "none"), 1, "no such file"),
             (("ts", 0, "--table", run.folder), 1, "is a directory"),

@@ -119,6 +119,47 @@ def test_a_brain_hears_nothing_of_a_link_that_it_closes_but_that_it_is_gone() ->
     assert scene.ls.exit_code == 0
 
 
+class Impatient:
+    """A brain that dials what cannot be dialled, and gives it up in the same step."""
+
+    def __init__(self) -> None:
+        self.heard: list[node.Event] = []
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        self.heard.append(event)
+        woken = isinstance(event, node.Woken)
+        return [node.Dial("TS1", ()), node.Abort("TS1")] if woken else []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+def test_a_dial_that_has_failed_already_may_be_given_up() -> None:
+    scene = Scene("")
+    brain = Impatient()
+    host = scene.world.host("server")
+    host.run(Bounds(), Observer(scene.world, "server"), lambda reactor: brain, listens=True)
+    scene.wait(0.1)
+    assert brain.heard == [node.Woken(), node.Closed("TS1", "no address")]
+
+
+def test_c7_after_a_stop_nobody_is_cut_off_for_what_could_not_be_sent_meanwhile() -> None:
+    """It has room again when the process goes on: what waits is sent before it is judged."""
+    scene = Scene("", bounds=replace(Bounds(), idle_s=8.0))
+    scene.world.network.room = 3_000
+    slow, idle = scene.asker(), scene.asker(b"nobody\n")
+    slow.reads = False
+    slow.say(b"?\nx\n" * 500)
+    scene.wait(1.0)
+    scene.ls.paused_until = scene.world.t + 15.0
+    scene.watch.undisturbed_since = scene.ls.clock() + 16.0
+    slow.reads = True
+    slow.poll()
+    scene.wait(16.0)
+    assert idle.take() == b"nobody - TIMED OUT\n" and not idle.has_ended
+    assert not slow.has_ended and scene.ls.reactor.hits["write_stall_s"] == 0  # type: ignore[union-attr]
+
+
 def test_c2_a_second_signal_counts_also_in_the_turn_in_which_the_drain_ends() -> None:
     scene = Scene("")
     scene.asker(b"x\n").reads = False

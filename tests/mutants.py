@@ -339,7 +339,7 @@ MUTANTS = (
     Mutant(
         "a TS may answer what nobody asked",
         "nodes/ls.py",
-        "if link.answered > link.asked + self._bounds.surplus_answers_max:",
+        "if link.answered > link.asked + self._bounds.surplus_answers_max and not why:",
         "if False:",
     ),
     # -- backpressure

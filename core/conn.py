@@ -13,14 +13,12 @@ A peer that takes nothing more may still have sent something that we have not re
 Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
 """
 
-from enum import Enum
-
 from core.bounds import Bounds
 from core.lines import LineBuffer
-from core.machine import STAY, Machine, Table, Watch
+from core.machine import STAY, Machine, Sign, Table, Watch
 
 
-class Stream(Enum):
+class Stream(Sign):
     """The life of a connection."""
 
     CONNECTING = "we dial, and nobody has answered yet"
@@ -33,7 +31,7 @@ class Stream(Enum):
     CLOSED = "the stream is gone"
 
 
-class Happening(Enum):
+class Happening(Sign):
     """What happens to a connection."""
 
     CONNECTED = "the dial was answered"
@@ -71,14 +69,14 @@ STREAM: Table[Stream, Happening] = {
 }
 
 
-class Weight(Enum):
+class Weight(Sign):
     """How much waits to be sent."""
 
     LIGHT = "less waits than the high mark"
     HEAVY = "more waited than the high mark, and not yet less than the low one"
 
 
-class Tide(Enum):
+class Tide(Sign):
     """A mark was crossed."""
 
     OVER_HIGH = "more waits than the high mark"
@@ -152,8 +150,8 @@ class Connection:
 
     @property
     def is_mid_line(self) -> bool:
-        """Whether the peer has begun a line and owes us the rest."""
-        return self._lines.is_mid_line and self.is_heard
+        """Whether the peer, as long as it is heard, has begun a line and owes us the rest."""
+        return self._lines.is_mid_line
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -201,11 +199,12 @@ class Connection:
         """The socket took `count` bytes; return whether that brought us under the low mark."""
         self._left = self._left[count:]
         self.waiting -= count
-        relieved = self.weight.state is Weight.HEAVY and self.waiting < self._low
-        if relieved:
-            self.weight.fire(Tide.UNDER_LOW)
-        self._flushed_maybe()
-        return relieved
+        if not self.waiting:
+            self._flushed_maybe()
+        if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
+            return False
+        self.weight.fire(Tide.UNDER_LOW)
+        return True
 
     def send_failed(self) -> None:
         """The socket refused for good: nothing more will be taken."""

@@ -5,6 +5,7 @@ a dictionary keeps it, start and stop cost one operation each, and nothing is ev
 holds at most one entry per connection, so the search for the first one is short, too.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -14,42 +15,45 @@ Holder = TypeVar("Holder")
 class Limit(Generic[Holder]):
     """Who has to be done by when. `span_s` may be infinite: then nobody is ever due.
 
-    `bound` is the name of the span; `why` is what is said of one who was not done.
+    `bound` is the name of the span; `why` is what is said of one who was not done. `due` is when
+    the first one is due, infinite for never.
     """
 
-    __slots__ = ("_due", "bound", "span_s", "why")
+    __slots__ = ("_dues", "bound", "due", "span_s", "why")
 
     def __init__(self, span_s: float, bound: str, why: str) -> None:
         self.span_s = span_s
         self.bound = bound
         self.why = why
-        self._due: dict[Holder, float] = {}
+        self.due = math.inf
+        self._dues: dict[Holder, float] = {}
 
     def __contains__(self, holder: Holder) -> bool:
-        return holder in self._due
+        return holder in self._dues
 
     def restart(self, holder: Holder, now: float) -> None:
         """The span begins now, also for one that was waiting."""
-        self._due.pop(holder, None)
-        self._due[holder] = now + self.span_s
+        self._dues.pop(holder, None)
+        self._dues[holder] = now + self.span_s
+        self._look()
 
     def start(self, holder: Holder, now: float) -> None:
         """The span begins now, unless it runs already."""
-        self._due.setdefault(holder, now + self.span_s)
+        self._dues.setdefault(holder, now + self.span_s)
+        self._look()
 
     def stop(self, holder: Holder) -> None:
         """The holder did it, or is gone."""
-        self._due.pop(holder, None)
-
-    def next_due(self) -> float | None:
-        """When the first one is due, None for never."""
-        return next(iter(self._due.values()), None)
+        if self._dues.pop(holder, None) is not None:
+            self._look()
 
     def expire(self, now: float) -> Iterator[Holder]:
         """Each holder whose span is over; it is taken out."""
-        while self._due:
-            holder, due = next(iter(self._due.items()))
-            if due > now:
-                return
-            del self._due[holder]
+        while self.due <= now:
+            holder = next(iter(self._dues))
+            del self._dues[holder]
+            self._look()
             yield holder
+
+    def _look(self) -> None:
+        self.due = next(iter(self._dues.values()), math.inf)

@@ -15,8 +15,8 @@ Not here: the descriptor (`core/sink.py`) and the clock, which is handed in.
 """
 
 from collections.abc import Callable
-from enum import Enum
 
+from core.machine import Sign
 from core.wire import printable, split_lines
 
 _DAY_S = 86_400
@@ -44,7 +44,7 @@ class Log:
         """These whole lines wait to go out."""
         self._each("<", conn, data)
 
-    def changed(self, machine: str, old: Enum, new: Enum) -> None:
+    def changed(self, machine: str, old: Sign, new: Sign) -> None:
         """A state machine moved."""
         self._record(f"= {machine} {old.name} -> {new.name}")
 

@@ -13,8 +13,15 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Generic, TypeVar
 
-State = TypeVar("State", bound=Enum)
-Event = TypeVar("Event", bound=Enum)
+
+class Sign(Enum):
+    """A state or an event. Hashed by identity, in C; Enum's own hash is a call in Python."""
+
+    __hash__ = object.__hash__
+
+
+State = TypeVar("State", bound=Sign)
+Event = TypeVar("Event", bound=Sign)
 
 
 class Stay(Enum):
@@ -26,7 +33,7 @@ class Stay(Enum):
 STAY = Stay.STAY
 
 Table = Mapping[State, Mapping[Event, State | Stay]]
-Watch = Callable[[str, Enum, Enum], None]
+Watch = Callable[[str, Sign, Sign], None]
 
 
 class IllegalTransition(AssertionError):

@@ -2,8 +2,9 @@
 
 One turn, always in this order:
 
-    select -> accept -> read (dialled first, in their order; one recv each) -> signals -> dials
-    -> the brain's deadline -> one send per connection that has bytes -> limits -> reap
+    select -> accept -> read (dialled first, in their order; one recv each) -> signals
+    -> what became writable -> the brain's deadline -> one send per connection that has bytes
+    -> limits -> reap
 
 Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
 are read first: answers before new questions, and the lowest link wins a tie. Output is sent once
@@ -26,6 +27,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
@@ -68,6 +70,8 @@ class Reactor:
         self._sinks = [log_sink] if output is None else [log_sink, output]
         self._on_terminal = on_terminal
         self._brain: node.Brain
+        self._brain_due: float | None = None  # as it was when last asked
+        self._brain_stepped = True  # since then
         self._events: deque[node.Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
@@ -88,9 +92,9 @@ class Reactor:
         self._lookups: dict[int, tuple[str, Lookup]] = {}
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
-        self._blocked: dict[int, Connection] = {}  # waiting to be writable
+        self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
         self._doomed: list[Socket | Lookup] = []  # to close at the end of the turn
-        self._read_fds: list[int] = []
+        self._read_fds: list[int] = []  # in the order of reading
         self._read_fds_stale = True
 
         self._dialling: Limit[Connection] = Limit(bounds.dial_s, "dial_s", "no answer")
@@ -107,7 +111,22 @@ class Reactor:
         self._limits = (
             self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle
         )  # fmt: skip
+        self._limits_due = math.inf  # of the first of all, as this turn began
         self._late_turns = 0
+        self._performers: dict[type, Callable[[Any], None]] = {
+            node.Send: self._do_send,
+            node.Dial: self._do_dial,
+            node.Resolve: self._do_resolve,
+            node.Close: self._do_close,
+            node.Abort: self._do_abort,
+            node.Pause: self._do_pause,
+            node.Resume: self._do_resume,
+            node.Unlisten: self._do_unlisten,
+            node.Write: self._do_write,
+            node.Report: self._do_report,
+            node.Progress: self._do_progress,
+            node.Stop: self._do_stop,
+        }
 
     # -- before the first turn -------------------------------------------------------------------
 
@@ -155,23 +174,29 @@ class Reactor:
         self.turns += 1
         read_fds, write_fds, timeout_s = self.wants()
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
-        self._accept_maybe(readable)
+        drains = self._drain_next
         link_was_full = self._read(readable)
-        self._drain_maybe(readable)
+        if drains:
+            self._ask_to_drain()
         for fd in writable:
             self._writable(fd)
             self._deliver()
         now = self._system.now()
         self._wake(now, link_was_full)
         self._send(now)
-        self._expire(now)
-        self._reap()
+        if now >= self._limits_due:
+            self._expire(now)
+        if self._doomed:
+            self._reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
         """What the next turn waits for: descriptors to read, to write, and how long, in s."""
         if self._read_fds_stale:
             self._list_read_fds()
-        write_fds = [*self._blocked, *(sink.fd for sink in self._sinks if sink.waiting)]
+        write_fds = list(self._blocked.values())
+        for sink in self._sinks:
+            if sink.waiting:
+                write_fds.append(sink.fd)
         return self._read_fds, write_fds, self._timeout()
 
     def _writable(self, fd: int) -> None:
@@ -197,28 +222,40 @@ class Reactor:
 
     def _timeout(self) -> float:
         """How long select may wait, in s. Never negative, never infinite: it raises on both."""
+        due = math.inf
+        for limit in self._limits:
+            if limit.due < due:
+                due = limit.due
+        if self._listener is not None and self._listener.again_at is not None:
+            due = min(due, self._listener.again_at)
+        self._limits_due = due
         if self._unsent or self._doomed or self._drain_next:
             return 0.0
-        dues = [limit.next_due() for limit in self._limits]
-        dues.append(self._brain.deadline())
-        if self._listener is not None:
-            dues.append(self._listener.again_at)
-        due = min((due for due in dues if due is not None), default=None)
-        if due is None:
+        brain_due = self._deadline()
+        if brain_due is not None and brain_due < due:
+            due = brain_due
+        if due == math.inf:
             return self._bounds.sleep_s
         return min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
 
+    def _deadline(self) -> float | None:
+        """The brain's, which only a step can change."""
+        if self._brain_stepped:
+            self._brain_stepped = False
+            self._brain_due = self._brain.deadline()
+        return self._brain_due
+
     def _list_read_fds(self) -> None:
-        """The descriptors to read, dialled first. Kept from turn to turn while nothing changes."""
-        fds = [
+        """The descriptors to read, in order. Kept from turn to turn while nothing changes."""
+        fds = list(self._lookups)
+        if self._listener is not None and self._listener.again_at is None:
+            fds.append(self._listener.fileno())
+        fds += [
             self._sockets[connection].fileno()
             for connections in (self._dialled, self._accepted)
             for connection in connections.values()
             if self._is_read(connection)
         ]
-        if self._listener is not None and self._listener.again_at is None:
-            fds.append(self._listener.fileno())
-        fds += self._lookups
         if self._signals is not None:
             fds.append(self._signals.fileno())
         self._read_fds = fds
@@ -231,20 +268,11 @@ class Reactor:
         """Step the brain through what happened and what that caused, until nothing is left."""
         while self._events:
             event = self._events.popleft()
+            self._brain_stepped = True
             for effect in self._brain.step(event, self._system.now()):
-                self._perform(effect)
+                self._performers[type(effect)](effect)
 
     # -- accepting -------------------------------------------------------------------------------
-
-    def _accept_maybe(self, readable: list[int]) -> None:
-        listener = self._listener
-        if listener is None:
-            return
-        if listener.again_at is not None:
-            if listener.rested(self._system.now()):
-                self._read_fds_stale = True
-        elif listener.fileno() in readable:
-            self._accept(listener, self._bounds.accepts_per_turn)
 
     def _accept(self, listener: Listener, most: float) -> None:
         """Accept until nobody waits, or `most` are in."""
@@ -287,16 +315,24 @@ class Reactor:
         link_was_full = False
         for fd in readable:
             connection = self._by_fd.get(fd)
-            if connection is not None and connection not in self._paused:
+            if connection is None:
+                self._read_other(fd)
+            elif connection not in self._paused:
                 count = self._read_one(connection)
                 if count == self._bounds.read_bytes:
                     self.hits["read_bytes"] += 1
                     link_was_full = link_was_full or not connection.accepted
-                self._deliver()
-            elif fd in self._lookups:
-                self._looked_up(fd)
-                self._deliver()
+            self._deliver()
         return link_was_full
+
+    def _read_other(self, fd: int) -> None:
+        """What is no connection."""
+        if fd in self._lookups:
+            self._looked_up(fd)
+        elif self._listener is not None and fd == self._listener.fileno():
+            self._accept(self._listener, self._bounds.accepts_per_turn)
+        elif self._signals is not None and fd == self._signals.fileno():
+            self._read_signals(self._signals)
 
     def _read_one(self, connection: Connection) -> int:
         """One recv, and the event that it makes; return the count of bytes."""
@@ -312,7 +348,10 @@ class Reactor:
             self._read_end(connection, now)
         elif connection.is_heard:
             lines = connection.receive(data)
-            self._watch_line(connection, bool(lines), now)
+            if connection.is_mid_line or self._mid_line.due < math.inf:
+                self._watch_line(connection, bool(lines), now)
+            if self._idle.due < math.inf and connection in self._idle:
+                self._idle.restart(connection, now)
             if self._wire is not None:
                 self._wire.received(connection.name, lines)
             self._events.append(node.Lines(connection.name, lines))
@@ -332,7 +371,7 @@ class Reactor:
             self._after_flush(connection, now)
 
     def _watch_line(self, connection: Connection, completed: bool, now: float) -> None:
-        """Keep the limits on lines and silence. A line's clock is not restarted by its bytes."""
+        """Keep the limit on lines. A line's clock is not restarted by its bytes."""
         if connection.is_mid_line:
             if completed:
                 self._mid_line.restart(connection, now)
@@ -340,8 +379,6 @@ class Reactor:
                 self._mid_line.start(connection, now)
         else:
             self._mid_line.stop(connection)
-        if connection in self._idle:
-            self._idle.restart(connection, now)
 
     def _reads_again(self, connection: Connection) -> None:
         """What is not read cannot finish its line: the clock begins anew."""
@@ -351,36 +388,31 @@ class Reactor:
 
     # -- signals ---------------------------------------------------------------------------------
 
-    def _drain_maybe(self, readable: list[int]) -> None:
-        """The first signal: take in who waits, read each once more, then tell the brain."""
-        if self._drain_next:
-            self._drain_next = False
-            self._events.append(node.DrainAsked())
-            self._deliver()
-        if self._signals is None or self._signals.fileno() not in readable:
-            return
-        first = self._signals_seen == 0
-        self._read_signals(self._signals)
-        if self._signals_seen > 1:
-            self._log.report("second signal: stopping at once")
-            self.exit_code = 1
-        elif first and self._signals_seen:
-            if self._listener is not None:
-                self._accept(self._listener, math.inf)
-                self._unlisten()
-            self._drain_next = True
-
     def _read_signals(self, signals: Socket) -> None:
-        """Count the signals that came."""
+        """The first signal: take in who waits; each is read once more before the brain is told."""
         try:
             numbers = signals.recv(64)
         except BlockingIOError:
             return
+        first = self._signals_seen == 0
         self._signals_seen += len(numbers)
         if not numbers:  # the other end is gone: never spin on it
             self._doomed.append(signals)
             self._signals = None
             self._read_fds_stale = True
+        elif self._signals_seen > 1:
+            self._log.report("second signal: stopping at once")
+            self.exit_code = 1
+        elif first:
+            if self._listener is not None:
+                self._accept(self._listener, math.inf)
+                self._unlisten()
+            self._drain_next = True
+
+    def _ask_to_drain(self) -> None:
+        self._drain_next = False
+        self._events.append(node.DrainAsked())
+        self._deliver()
 
     def _unlisten(self) -> None:
         if self._listener is not None:
@@ -407,7 +439,7 @@ class Reactor:
                 why = reason(error)
                 continue
             self._register(connection, stream)
-            self._blocked[stream.fileno()] = connection
+            self._blocked[connection] = stream.fileno()
             self._dialling.restart(connection, self._system.now())
             return
         self._lose(connection, why)
@@ -429,7 +461,7 @@ class Reactor:
         else:
             del self._dials[connection]
             self._dialling.stop(connection)
-            self._blocked.pop(stream.fileno(), None)
+            self._blocked.pop(connection, None)
             connection.connected()
             self._read_fds_stale = True
             self._events.append(node.Opened(connection.name))
@@ -455,7 +487,9 @@ class Reactor:
     # -- time ------------------------------------------------------------------------------------
 
     def _expire(self, now: float) -> None:
-        """End what has taken longer than its limit."""
+        """End what has taken longer than its limit, and the listener's rest."""
+        if self._listener is not None and self._listener.rested(now):
+            self._read_fds_stale = True
         for limit in self._limits:
             for connection in limit.expire(now):
                 if limit is self._dialling:
@@ -470,7 +504,7 @@ class Reactor:
 
     def _wake(self, now: float, link_was_full: bool) -> None:
         """The brain's deadline. It waits, for a while, when answers may still lie unread."""
-        due = self._brain.deadline()
+        due = self._deadline()
         if due is None or due > now:
             self._late_turns = 0
             return
@@ -491,17 +525,17 @@ class Reactor:
         for connection in unsent:
             if connection.waiting:  # else it was lost in this turn
                 self._send_one(connection, now)
-                self._deliver()
+                if self._events:
+                    self._deliver()
 
     def _send_one(self, connection: Connection, now: float) -> None:
         stream = self._sockets[connection]
-        was_reading = connection.is_reading
         try:
             taken = stream.send(connection.unsent())
         except BlockingIOError:
             taken = 0
         except OSError as error:
-            self._blocked.pop(stream.fileno(), None)
+            self._blocked.pop(connection, None)
             self._write_stall.stop(connection)
             connection.send_failed()
             self._read_fds_stale = True
@@ -509,20 +543,22 @@ class Reactor:
                 self._gone(connection, reason(error))
             return
         relieved = connection.sent(taken)
-        if taken and connection in self._idle:
+        if taken and self._idle.due < math.inf and connection in self._idle:
             self._idle.restart(connection, now)
         if connection.waiting:
-            self._blocked[stream.fileno()] = connection
+            self._blocked[connection] = stream.fileno()
             if taken:
                 self._write_stall.restart(connection, now)
             else:
                 self._write_stall.start(connection, now)
-        elif self._blocked.pop(stream.fileno(), None) is not None:
+        elif connection in self._blocked:
+            del self._blocked[connection]
             self._write_stall.stop(connection)
-        if connection.is_reading is not was_reading:
+        if relieved and connection.accepted:
             self._reads_again(connection)
-        self._after_flush(connection, now)
-        if relieved and not connection.accepted and connection.life.state is Stream.OPEN:
+        if connection.life.state is not Stream.OPEN:
+            self._after_flush(connection, now)
+        elif relieved and not connection.accepted:
             self._events.append(node.Relieved(connection.name))
 
     def _after_flush(self, connection: Connection, now: float) -> None:
@@ -540,58 +576,67 @@ class Reactor:
 
     # -- effects ---------------------------------------------------------------------------------
 
-    def _perform(self, effect: node.Effect) -> None:
-        match effect:
-            case node.Send(name, data):
-                connection = self._named(name)
-                if self._wire is not None:
-                    self._wire.sent(name, data)
-                if connection.send(data):
-                    if connection.accepted:
-                        self.hits["owed_bytes_high"] += 1
-                        self._read_fds_stale = True
-                    else:
-                        self.hits["waiting_bytes_high"] += 1
-                        self._events.append(node.Backlogged(name))
-                if connection.waiting and self._sockets[connection].fileno() not in self._blocked:
-                    self._unsent[connection] = None
-            case node.Close(name):
-                connection = self._named(name)
-                self._hush(name)
-                self._paused.discard(connection)
-                self._mid_line.stop(connection)
-                connection.close()
+    def _do_send(self, effect: node.Send) -> None:
+        connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
+        if self._wire is not None:
+            self._wire.sent(effect.conn, effect.data)
+        if connection.send(effect.data):
+            if connection.accepted:
+                self.hits["owed_bytes_high"] += 1
                 self._read_fds_stale = True
-                self._after_flush(connection, self._system.now())
-            case node.Abort(name):
-                self._hush(name)
-                connection = self._accepted.get(name) or self._dialled[name]
-                if not connection.is_closed:  # else its dial failed in this step: Closed will come
-                    self._lose(connection, "given up")
-            case node.Pause(name):
-                self._paused.add(self._named(name))
-                self._read_fds_stale = True
-            case node.Resume(name):
-                connection = self._named(name)
-                self._paused.discard(connection)
-                self._reads_again(connection)
-            case node.Dial(name, addresses):
-                self._dial(name, addresses)
-            case node.Resolve(name, host, port):
-                self._look_up(name, host, port)
-            case node.Write(data):
-                if self._output is not None:
-                    self._output.append(data)
-            case node.Report(text):
-                self._log.report(text)
-            case node.Progress(text):
-                if self._on_terminal:
-                    self._log_sink.append(b"\r\x1b[K" + text.encode())
-            case node.Unlisten():
-                self._unlisten()
-            case node.Stop(exit_code):
-                if self.exit_code is None:  # else a second signal, or a broken output, came first
-                    self.exit_code = exit_code
+            else:
+                self.hits["waiting_bytes_high"] += 1
+                self._events.append(node.Backlogged(effect.conn))
+        if connection not in self._blocked:
+            self._unsent[connection] = None
+
+    def _do_close(self, effect: node.Close) -> None:
+        connection = self._named(effect.conn)
+        self._hush(effect.conn)
+        self._paused.discard(connection)
+        self._mid_line.stop(connection)
+        connection.close()
+        self._read_fds_stale = True
+        self._after_flush(connection, self._system.now())
+
+    def _do_abort(self, effect: node.Abort) -> None:
+        self._hush(effect.conn)
+        connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
+        if not connection.is_closed:  # else its dial failed in this step: Closed will come
+            self._lose(connection, "given up")
+
+    def _do_pause(self, effect: node.Pause) -> None:
+        self._paused.add(self._named(effect.conn))
+        self._read_fds_stale = True
+
+    def _do_resume(self, effect: node.Resume) -> None:
+        connection = self._named(effect.conn)
+        self._paused.discard(connection)
+        self._reads_again(connection)
+
+    def _do_dial(self, effect: node.Dial) -> None:
+        self._dial(effect.conn, effect.addresses)
+
+    def _do_resolve(self, effect: node.Resolve) -> None:
+        self._look_up(effect.conn, effect.host, effect.port)
+
+    def _do_write(self, effect: node.Write) -> None:
+        if self._output is not None:
+            self._output.append(effect.data)
+
+    def _do_report(self, effect: node.Report) -> None:
+        self._log.report(effect.text)
+
+    def _do_progress(self, effect: node.Progress) -> None:
+        if self._on_terminal:
+            self._log_sink.append(b"\r\x1b[K" + effect.text.encode())
+
+    def _do_unlisten(self, effect: node.Unlisten) -> None:
+        self._unlisten()
+
+    def _do_stop(self, effect: node.Stop) -> None:
+        if self.exit_code is None:  # else a second signal, or a broken output, came first
+            self.exit_code = effect.exit_code
 
     def _hush(self, name: str) -> None:
         """The brain hears nothing more of a connection that it closes, but that it is gone."""
@@ -621,7 +666,7 @@ class Reactor:
         if stream is None:
             return
         del self._by_fd[stream.fileno()]
-        self._blocked.pop(stream.fileno(), None)
+        self._blocked.pop(connection, None)
         self._unsent.pop(connection, None)
         self._paused.discard(connection)
         for limit in self._limits:

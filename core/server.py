@@ -10,16 +10,16 @@ first line on.
 Not here: what a question means. The node owns its server and asks it, never the other way.
 """
 
+import math
 from collections.abc import Callable
-from enum import Enum
 
 from core import node
 from core.bounds import Bounds, Hits
-from core.machine import STAY, Machine, Table, Watch
+from core.machine import STAY, Machine, Sign, Table, Watch
 from core.session import Session, Turn
 
 
-class Life(Enum):
+class Life(Sign):
     """The life of a server."""
 
     SERVING = "sessions are accepted and may ask"
@@ -27,7 +27,7 @@ class Life(Enum):
     STOPPED = "every connection is gone, or the drain took too long"
 
 
-class Fate(Enum):
+class Fate(Sign):
     """What happens to a server."""
 
     DRAIN = "a signal came, or the one session of --once has ended"
@@ -59,7 +59,7 @@ class Server:
         self._account = account
         self._hits = hits
         self._drain_s = bounds.timeout_s + bounds.drain_grace_s
-        self._drain_due: float | None = None
+        self.drain_due = math.inf  # when the drain has taken too long
         self._errors_in_a_row_max = bounds.errors_in_a_row_max
         self._once = once
         self._the_session: str | None = None  # of --once
@@ -68,10 +68,6 @@ class Server:
     @property
     def is_draining(self) -> bool:
         return self.life.state is Life.DRAINING
-
-    def deadline(self) -> float | None:
-        """Only a drain has one."""
-        return self._drain_due
 
     # -- one session -------------------------------------------------------------------------------
 
@@ -111,7 +107,7 @@ class Server:
             self.life.fire(Fate.DRAIN)
             return []
         self.life.fire(Fate.DRAIN)
-        self._drain_due = now + self._drain_s
+        self.drain_due = now + self._drain_s
         effects: list[node.Effect] = [node.Unlisten()]
         for session in self.sessions.values():
             session.life.fire(Turn.DRAIN)
@@ -126,7 +122,7 @@ class Server:
 
     def woken(self, now: float) -> list[node.Effect]:
         """Stop when the drain has taken too long."""
-        if self._drain_due is None or now < self._drain_due:
+        if now < self.drain_due:
             return []
         self._hits["drain_grace_s"] += 1
         cut_off = node.Report(f"the drain took too long: {len(self.sessions)} clients cut off")
@@ -135,7 +131,7 @@ class Server:
     def _stop(self, fate: Fate) -> list[node.Effect]:
         """Stop, and say what there was."""
         self.life.fire(fate)
-        self._drain_due = None
+        self.drain_due = math.inf
         effects: list[node.Effect] = [node.Report(self._account())]
         if self._hits:
             said = ", ".join(f"{bound} {count}" for bound, count in sorted(self._hits.items()))

@@ -10,18 +10,17 @@ Both servers use it. Not here: who answers a question (`nodes/`), and all the se
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 from core import node
 from core.bounds import Hits
-from core.machine import STAY, Machine, Table, Watch
+from core.machine import STAY, Machine, Sign, Table, Watch
 from core.wire import (
     BYE,
-    QUESTIONS,
     Command,
     Error,
     ProtocolError,
     Question,
+    asked_names,
     fold,
     parse_request,
     refusal,
@@ -29,7 +28,7 @@ from core.wire import (
 )
 
 
-class Talk(Enum):
+class Talk(Sign):
     """The life of a session."""
 
     OPEN = "the asker may ask"
@@ -38,7 +37,7 @@ class Talk(Enum):
     DONE = "all is replied, or nobody is there to be replied to"
 
 
-class Turn(Enum):
+class Turn(Sign):
     """What happens in a session."""
 
     QUIT = "the asker will ask nothing more and waits for BYE"
@@ -94,12 +93,12 @@ class Session:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
         if self.life.state is not Talk.OPEN:
             return Asked([], [], b"", b"", 0)
-        if not QUESTIONS.fullmatch(data):
+        spellings = asked_names(data)
+        if spellings is None:
             return self._receive_by_line(data)
         self._errors_in_a_row = 0
         folded = data.lower()
-        names = split_lines(folded)
-        spellings = names if folded == data else split_lines(data)
+        names = spellings if folded == data else split_lines(folded)
         return Asked(names, spellings, folded, b"", 0)
 
     def receive_end(self, unfinished: bool) -> bytes:

@@ -3,8 +3,8 @@
 Two kinds of lines travel: *requests* (towards a table server: a name, or a command) and
 *replies* (towards the asker). Each kind is read in two ways that must agree:
 
-- a whole chunk of ordinary lines at once, by one pattern (`QUESTIONS`, `ANSWERS`). The patterns
-  use possessive quantifiers, so a match costs one pass however the bytes lie;
+- a whole chunk of ordinary lines at once, by one pattern (`asked_names`, `answered_names`). The
+  patterns use possessive quantifiers, so a match costs one pass however the bytes lie;
 - line by line (`parse_request`, `parse_reply`), where something in the chunk is not ordinary.
 
 Everything is bytes. Names are compared by `bytes.lower()`, which knows ASCII only:
@@ -94,18 +94,17 @@ Reply = Answer | NoAnswer | Refusal | Bye
 
 BYE = b"BYE\n"
 
-# Pieces of patterns, for whoever builds one from them.
+# Pieces of patterns, for whoever builds one from them. An octet goes by its first digit: no
+# alternative is tried twice.
 _LABEL = rb"[A-Za-z0-9_-]{1,63}+"
 NAME = _LABEL + rb"(?:\." + _LABEL + rb")*+"
-NAME_FITS = rb"(?![^ \t\n]{254})"
 _NOT_RESERVED = rb"(?:(?=[^QPS-])|(?!(?:QUIT|PING|STATS|-++)\n))"
-_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-IPV4 = rb"(?:" + _OCTET + rb"\.){3}" + _OCTET
+_OCTET = rb"(?:[3-9][0-9]?+|1[0-9]{0,2}+|2(?:[0-4][0-9]?+|5[0-5]?+|[6-9])?+|0)"
+IPV4 = rb"\.".join([_OCTET] * 4)
 
-# Lines of a chunk that are all ordinary: legal names without a trailing dot, no command.
-QUESTIONS = re.compile(rb"(?:" + NAME_FITS + _NOT_RESERVED + NAME + rb"\n)++")
-# Lines of a chunk that are all answers.
-ANSWERS = re.compile(rb"(?:" + NAME_FITS + rb"(?!-++ )" + NAME + rb" " + IPV4 + rb" A IN\n)++")
+# Lines of a chunk that are all ordinary, but for the length of their names.
+_QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"\n)++")
+_ANSWERS = re.compile(rb"(?:(?!-++ )" + NAME + rb" " + IPV4 + rb" A IN\n)++")
 
 _LEGAL_NAME = re.compile(NAME)
 _ONE_ANSWER = re.compile(rb"([^ ]++) (" + IPV4 + rb") A IN")
@@ -187,9 +186,23 @@ def split_lines(chunk: bytes) -> list[bytes]:
     return lines
 
 
-def answered_names(answers: bytes) -> list[bytes]:
-    """The folded names of a chunk that ANSWERS matched, in order."""
-    return answers.lower().split()[::4]
+def asked_names(chunk: bytes) -> list[bytes] | None:
+    """The names of a chunk in which every line is a question; None when one line is not.
+
+    A question with a trailing dot is not seen as one here: it has to be read by itself.
+    """
+    if not _QUESTIONS.fullmatch(chunk):
+        return None
+    names = split_lines(chunk)
+    return names if max(map(len, names)) <= NAME_BYTES_MAX else None
+
+
+def answered_names(chunk: bytes) -> list[bytes] | None:
+    """The folded names of a chunk in which every line is an answer; None when one line is not."""
+    if not _ANSWERS.fullmatch(chunk):
+        return None
+    names = chunk.lower().split()[::4]
+    return names if max(map(len, names)) <= NAME_BYTES_MAX else None
 
 
 def timed_out(spellings: list[bytes]) -> bytes:

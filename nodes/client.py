@@ -10,15 +10,12 @@ Not here: files and arguments (`nodes/__main__.py`).
 
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum
 from itertools import repeat
 
 from core import node
 from core.bounds import Bounds
-from core.machine import STAY, Machine, Table, Watch
+from core.machine import STAY, Machine, Sign, Table, Watch
 from core.wire import (
-    ANSWERS,
-    QUESTIONS,
     Answer,
     Bye,
     Command,
@@ -26,6 +23,7 @@ from core.wire import (
     ProtocolError,
     Refusal,
     answered_names,
+    asked_names,
     fold,
     is_name,
     parse_reply,
@@ -38,7 +36,7 @@ _PROGRESS_EVERY_S = 0.2
 _RESERVED = frozenset(command.value for command in Command)
 
 
-class Task(Enum):
+class Task(Sign):
     """The life of a client."""
 
     IDLE = "nothing has been done yet"
@@ -49,7 +47,7 @@ class Task(Enum):
     FAILED = "the connection could not be made, ended too early, or fell silent"
 
 
-class Step(Enum):
+class Step(Sign):
     """What happens to a client."""
 
     START = "the loop runs"
@@ -119,7 +117,7 @@ class Client:
     def _prepare(self) -> bytes:
         """Write down what is wrong with bad names, and return what to ask for the others."""
         whole = b"\n".join(self._names) + b"\n"
-        if QUESTIONS.fullmatch(whole):
+        if asked_names(whole) is not None:
             names = split_lines(whole.lower())
             self._waiting = dict(zip(names, range(len(names)), strict=True))
             # Fewer: a name comes twice. More names than were given: one has an LF in it.
@@ -228,11 +226,12 @@ class Client:
     def _heard(self, data: bytes, now: float) -> list[node.Effect]:
         """Credit each reply to its name, and write what is complete."""
         self._heard_at = now
-        if ANSWERS.fullmatch(data):
-            self._errors_in_a_row = 0
-            self._credit(answered_names(data), split_lines(data))
-        else:
+        names = answered_names(data)
+        if names is None:
             self._heard_by_line(data)
+        else:
+            self._errors_in_a_row = 0
+            self._credit(names, split_lines(data))
         effects = self._write()
         if not self._owed and self._life.state is Task.LEAVING:
             self._life.fire(Step.ALL_REPLIED)

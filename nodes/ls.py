@@ -12,6 +12,7 @@ Not here: which question waits for what (`nodes/balancer/race.py`), how a link s
 (`nodes/balancer/link.py`), sessions and draining (`core/session.py`, `core/server.py`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 
@@ -21,7 +22,6 @@ from core.machine import Watch
 from core.server import Server
 from core.session import Session, Talk
 from core.wire import (
-    ANSWERS,
     Answer,
     Command,
     Error,
@@ -62,8 +62,10 @@ class LoadBalancer:
             for number, addresses in enumerate(servers, 1)
         }
         self._hosts = dict(zip(self._links, hosts, strict=False))
-        self._links_due: float | None = 0.0  # the first `Link.due` of all
-        self._held = False  # whether a link is HOLDING
+        # What every step wants to know of all links: see `_look_at_links`.
+        self._links_due = 0.0  # the first `Link.due` of all
+        self._asked: list[Link] = []  # those that get every new question at once
+        self._held = False  # whether one is HOLDING
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
         self.nothing_said = 0  # legal lines of a TS that answer no question
@@ -71,8 +73,8 @@ class LoadBalancer:
 
     def deadline(self) -> float | None:
         """The first of: a batch times out, something is due on a link, the drain ends."""
-        dues = (self._race.next_due(), self._links_due, self._server.deadline())
-        return min((due for due in dues if due is not None), default=None)
+        due = min(self._race.next_due(), self._links_due, self._server.drain_due)
+        return None if due == math.inf else due
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""
@@ -123,8 +125,8 @@ class LoadBalancer:
         if asked.names:
             names = self._race.ask(session, asked.names, asked.spellings, now)
             lines = asked.lines if names is asked.names else _lines(names)
-            for link in self._links.values():
-                if names and link.is_asked:
+            if names:
+                for link in self._asked:
                     link.asked += len(names)
                     effects.append(node.Send(link.conn, lines))
         effects += session.last_words()
@@ -141,8 +143,7 @@ class LoadBalancer:
     def _woken(self, now: float) -> list[node.Effect]:
         effects = self._reply(self._race.expire(now))
         for link in self._links.values():
-            due = link.due()
-            if due is None or due > now or self._is_parting:
+            if link.due() > now or self._is_parting:
                 continue
             if link.life.state is Tie.HOLDING:
                 link.life.fire(Pull.HELD_TOO_LONG)
@@ -164,12 +165,13 @@ class LoadBalancer:
     def _answer(self, link: Link, data: bytes) -> list[node.Effect]:
         """Credit what a TS said to whoever waits for it."""
         why = ""
-        if ANSWERS.fullmatch(data):
-            link.errors_in_a_row = 0
-            names, lines = answered_names(data), data
-            link.answered += len(names)
-        else:
+        lines = data
+        names = answered_names(data)
+        if names is None:
             names, lines, why = self._read_by_line(link, data)
+        else:
+            link.errors_in_a_row = 0
+            link.answered += len(names)
         if not link.is_asked:
             names, lines = self._only_asked(link, names, lines)
         effects = self._reply(self._race.answer(names, lines)) if names else []
@@ -268,11 +270,11 @@ class LoadBalancer:
         return [node.Report(f"{link.conn} is down ({why}); dialling it again")]
 
     def _look_at_links(self) -> None:
-        """What every step wants to know of all links; looked up when one of them has moved."""
-        dues = (link.due() for link in self._links.values())
-        first = min((due for due in dues if due is not None), default=None)
-        self._links_due = None if self._is_parting else first
-        self._held = any(link.life.state is Tie.HOLDING for link in self._links.values())
+        """One of them may have moved."""
+        links = self._links.values()
+        self._links_due = math.inf if self._is_parting else min(link.due() for link in links)
+        self._asked = [link for link in links if link.is_asked]
+        self._held = any(link.life.state is Tie.HOLDING for link in links)
 
     # -- backpressure ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
 (`core/session.py`, `core/server.py`).
 """
 
+import math
 from itertools import repeat
 
 from core import node
@@ -35,7 +36,8 @@ class TableServer:
 
     def deadline(self) -> float | None:
         """Only a drain has one."""
-        return self._server.deadline()
+        due = self._server.drain_due
+        return None if due == math.inf else due
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""

@@ -92,8 +92,8 @@ MUTANTS = (
     Mutant(
         "accept without a budget",
         "core/reactor.py",
-        "self._accept(listener, self._bounds.accepts_per_turn)",
-        "self._accept(listener, math.inf)",
+        "self._accept(self._listener, self._bounds.accepts_per_turn)",
+        "self._accept(self._listener, math.inf)",
     ),
     Mutant(
         "a dial that meets itself counts",
@@ -111,8 +111,9 @@ MUTANTS = (
     Mutant(
         "timers before input",
         "core/reactor.py",
-        "        self._accept_maybe(readable)\n",
-        "        self._wake(self._system.now(), False)\n        self._accept_maybe(readable)\n",
+        "        link_was_full = self._read(readable)\n",
+        "        self._wake(self._system.now(), False)\n"
+        "        link_was_full = self._read(readable)\n",
     ),
     Mutant(
         "due timeouts wait for a talkative TS for ever",

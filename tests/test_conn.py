@@ -148,5 +148,4 @@ def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
     closing = accepted()
     closing.receive(b"a\nb")
     closing.close()
-    assert not closing.is_mid_line
     assert not closing.receive_eof()

@@ -10,15 +10,15 @@ reads, and after a while it holds up nobody (STALLED): the other servers are the
 Not here: what is done about any of it (`nodes/ls.py`).
 """
 
+import math
 from collections.abc import Callable
-from enum import Enum
 
 from core.bounds import Bounds
-from core.machine import STAY, Machine, Table, Watch
+from core.machine import STAY, Machine, Sign, Table, Watch
 from core.node import Address
 
 
-class Tie(Enum):
+class Tie(Sign):
     """How a link stands."""
 
     DOWN = "there is no connection; it is dialled again when its time comes"
@@ -30,7 +30,7 @@ class Tie(Enum):
     CLOSING = "we end it, and what still comes from it does not count"
 
 
-class Pull(Enum):
+class Pull(Sign):
     """What happens to a link."""
 
     DIAL_DUE = "it is time to dial"
@@ -112,14 +112,15 @@ class Link:
         self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
         self._up_since = now
 
-    def due(self) -> float | None:
-        """When something has to be done about it: dial, or stop holding up the clients."""
+    def due(self) -> float:
+        """When something has to be done about it: dial, or stop holding up the clients. Infinite
+        for never."""
         match self.life.state:
             case Tie.DOWN:
                 return self.dial_at
             case Tie.HOLDING:
                 return self.held_since + self._bounds.held_s
-        return None
+        return math.inf
 
     def is_long_away(self, now: float) -> bool:
         """Whether it may have moved meanwhile. Says so once in a while."""

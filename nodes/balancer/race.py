@@ -16,6 +16,7 @@ The conservation law: asked = answered + timed out + dropped + pending, at every
 Not here: connections, links and the clock. Pure, and it owns `Session.owed`.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,12 +75,12 @@ class Race:
         """The number of the next batch: what has been asked has a smaller one."""
         return self._next_number
 
-    def next_due(self) -> float | None:
-        """When the oldest open batch times out."""
+    def next_due(self) -> float:
+        """When the oldest open batch times out; infinite for never."""
         batches = self._batches
         while batches and not batches[0].owed:
             batches.popleft()
-        return batches[0].due if batches else None
+        return batches[0].due if batches else math.inf
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -126,7 +127,7 @@ class Race:
         """Credit answers, parallel to `names` and each ended by LF, to whoever waits for them."""
         owners = list(map(self._open.pop, names, repeat(None)))
         first = owners[0]
-        if isinstance(first, Batch) and len(set(owners)) == 1:
+        if isinstance(first, Batch) and owners.count(first) == len(owners):
             self._settle(first, len(owners))
             self.answered += len(owners)
             return {first.session: [lines]}

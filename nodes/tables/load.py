@@ -23,7 +23,6 @@ from core.wire import (
     IPV4,
     LINE_BYTES_MAX,
     NAME,
-    NAME_FITS,
     Answer,
     fold,
     format_message,
@@ -33,10 +32,12 @@ from core.wire import (
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
+_NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
 _ORDINARY_ROWS = re.compile(
-    rb"(?:%b(?!-++[ \t])%b%b%b%bA(?:%b)?+\n)++" % (NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, _BLANKS)
+    rb"(?:%b(?!-++[ \t])%b%b%b%bA(?:%b)?+\n)++"
+    % (_NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, _BLANKS)
 )
 _ADDRESS = re.compile(IPV4)
 _FIELD = re.compile(rb"[^ \t]+")

@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
+BENCH_TOOLS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local test fuzz sim soak mutants lint format check ci bench clean
@@ -45,8 +46,8 @@ ci: ## what continuous integration runs: check, then the whole system once
 	$(MAKE) check
 	$(MAKE) run-local
 
-bench: ## measure throughput and latency
-	@echo "The bench comes with the throughput work; there is nothing to measure with yet."
+bench: $(BENCH_TOOLS) ## measure throughput and latency beside others; write bench/RESULTS.md (15 min)
+	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache
@@ -55,4 +56,8 @@ clean: ## remove everything that was made
 $(TOOLS): tests/requirements.txt tests/lint-requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r tests/lint-requirements.txt
+	@touch $@
+
+$(BENCH_TOOLS): $(TOOLS) bench/requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@touch $@

@@ -1,0 +1,171 @@
+"""The load: one process that asks in a closed loop, checks every reply, and takes the time.
+
+Each connection keeps `window` questions in flight: as many as were answered are asked anew. The
+names of the connections differ, so that nobody profits from asking for equal names once. Every
+reply is looked up among those owed on its connection: one that is wrong, or comes twice, raises
+WrongReply; at the end all that is owed is waited for, and after QUIT come BYE and the end, and
+nothing else.
+
+The cost here is per batch, too: a third to half a microsecond for each lookup, the same for
+every system that is measured.
+
+Not here: the programs (`bench/systems.py`), and what is made of the figures.
+"""
+
+import contextlib
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_READ_BYTES = 1 << 18
+_PATIENCE_S = 30.0
+
+
+class WrongReply(Exception):
+    """A reply that nobody asked for, a wrong address, a second reply, or none at all."""
+
+
+@dataclass(slots=True)
+class Period:
+    """What was seen while the load ran."""
+
+    seconds: float = 0.0
+    lookups: int = 0
+    latencies_us: Counter[int] = field(default_factory=Counter)  # how many took how long
+
+    def quantile_us(self, share: float) -> int:
+        """The latency that this share of the lookups did not exceed."""
+        left = share * self.latencies_us.total()
+        for latency, count in sorted(self.latencies_us.items()):
+            left -= count
+            if left <= 0:
+                return latency
+        return 0
+
+
+class _Asker:
+    """One connection. `in_flight` maps the reply that is owed to the time of asking."""
+
+    def __init__(self, port: int, names: Sequence[bytes], answers: Sequence[bytes]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.in_flight: dict[bytes, float] = {}
+        self.unsent = memoryview(b"")
+        self._names = [*names, *names]  # twice: a slice never has to go round the end
+        self._answers = [*answers, *answers]
+        self._period = len(names)
+        self._next = 0
+        self._rest = b""
+
+    def ask(self, count: int, now: float) -> None:
+        start = self._next
+        answers = self._answers[start : start + count]
+        if not self.in_flight.keys().isdisjoint(answers):
+            raise WrongReply(f"a name is asked again and still open: of {answers[:3]}...")
+        self.in_flight.update(dict.fromkeys(answers, now))
+        lines = b"\n".join(self._names[start : start + count]) + b"\n"
+        self.unsent = memoryview(bytes(self.unsent) + lines)
+        self._next = (start + count) % self._period
+        self.send()
+
+    def send(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
+
+    def receive(self) -> Counter[float]:
+        """How many replies there were to questions of which time."""
+        data = self.socket.recv(_READ_BYTES)
+        if not data:
+            raise WrongReply(f"the connection ended with {len(self.in_flight)} replies owed")
+        *replies, self._rest = (self._rest + data).split(b"\n")
+        try:
+            return Counter(map(self.in_flight.pop, replies))
+        except KeyError as error:
+            raise WrongReply(f"not owed: {error.args[0]!r}") from None
+
+    def leave(self) -> None:
+        """QUIT, and see that nothing comes but BYE and the end."""
+        self.socket.settimeout(_PATIENCE_S)
+        self.socket.sendall(b"QUIT\n")
+        rest = self._rest
+        while data := self.socket.recv(_READ_BYTES):
+            rest += data
+        self.socket.close()
+        if rest != b"BYE\n":
+            raise WrongReply(f"after QUIT there came {rest[:99]!r}")
+
+
+class Load:
+    """Askers on a server's port; also `idle` connections that say nothing."""
+
+    def __init__(
+        self,
+        port: int,
+        names: Sequence[bytes],
+        answers: Sequence[bytes],
+        *,
+        connections: int,
+        window: int,
+        idle: int = 0,
+    ) -> None:
+        self.window = window
+        share = len(names) // connections
+        if share < window:
+            raise ValueError(f"{len(names)} names are too few for {connections} times {window}")
+        self._idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(idle)]
+        self._askers = [
+            _Asker(port, names[at : at + share], answers[at : at + share])
+            for at in range(0, connections * share, share)
+        ]
+        self._by_fd = {asker.socket.fileno(): asker for asker in self._askers}
+
+    def run(self, seconds: float) -> Period:
+        """Keep the windows full for so long."""
+        period = Period()
+        began = time.perf_counter()
+        for asker in self._askers:
+            if missing := self.window - len(asker.in_flight):
+                asker.ask(missing, began)
+        while time.perf_counter() < began + seconds:
+            for asker, count in self._turn(period):
+                asker.ask(count, time.perf_counter())
+        period.seconds = time.perf_counter() - began
+        return period
+
+    def finish(self) -> None:
+        """Wait for what is owed, and leave. Raises WrongReply."""
+        while any(asker.in_flight for asker in self._askers):
+            self._turn(Period())
+        for asker in self._askers:
+            asker.leave()
+        for stream in self._idle:
+            stream.setblocking(False)
+            try:
+                raise WrongReply(f"an idle connection heard {stream.recv(99)!r}")
+            except BlockingIOError:
+                stream.close()
+
+    def _turn(self, period: Period) -> list[tuple[_Asker, int]]:
+        """Read what there is; return who got how many replies."""
+        blocked = [fd for fd, asker in self._by_fd.items() if asker.unsent]
+        readable, writable, _ = select.select(self._by_fd, blocked, [], _PATIENCE_S)
+        if not readable and not writable:
+            raise WrongReply(f"nothing came for {_PATIENCE_S:g} s")
+        for fd in writable:
+            self._by_fd[fd].send()
+        done = []
+        for fd in readable:
+            asker = self._by_fd[fd]
+            times = asker.receive()
+            now = time.perf_counter()
+            for asked_at, count in times.items():
+                period.latencies_us[int((now - asked_at) * 1e6)] += count
+            count = times.total()
+            period.lookups += count
+            if count:
+                done.append((asker, count))
+        return done

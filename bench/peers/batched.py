@@ -1,0 +1,158 @@
+"""Peer: the load balancer with asyncio protocols and batches written by hand.
+
+What a good engineer gets out of asyncio, or of uvloop, by taking all lines of one read together:
+`batched.py [--uvloop] PORT TS_HOST TS_PORT ...`, the same protocol as ours.
+It keeps: the first answer wins, one reply per question, one asking for equal names, 5.0 s for
+each batch of questions, QUIT and BYE, a table server that is not there.
+It leaves out: checking of names and answers, every bound (a reader that is slow costs memory
+without end), redialling, draining, counters, logs.
+"""
+
+import asyncio
+import sys
+from collections import deque
+
+TIMEOUT_S = 5.0
+
+
+class Balancer:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.servers: list[asyncio.WriteTransport] = []
+        self.pending: dict[bytes, Asker | list[Asker]] = {}
+        self.batches: deque[tuple[float, Asker, list[bytes]]] = deque()
+
+    def ask(self, asker: "Asker", spellings: list[bytes]) -> None:
+        names = [spelling.lower() for spelling in spellings]
+        pending = self.pending
+        if pending.keys().isdisjoint(names) and len(set(names)) == len(names):
+            pending.update(dict.fromkeys(names, asker))
+            to_ask = names
+        else:
+            to_ask = []
+            for name in names:
+                waiting = pending.get(name)
+                if waiting is None:
+                    pending[name] = asker
+                    to_ask.append(name)
+                elif isinstance(waiting, list):
+                    waiting.append(asker)
+                else:
+                    pending[name] = [waiting, asker]
+        asker.owed += len(names)
+        if not self.batches:
+            self.loop.call_later(TIMEOUT_S, self.expire)
+        self.batches.append((self.loop.time() + TIMEOUT_S, asker, spellings))
+        if to_ask:
+            lines = b"\n".join(to_ask) + b"\n"
+            for server in self.servers:
+                server.write(lines)
+
+    def answer(self, lines: list[bytes]) -> None:
+        replies: dict[Asker, list[bytes]] = {}
+        pop = self.pending.pop
+        for line in lines:
+            waiting = pop(line.split(b" ", 1)[0].lower(), None)
+            if waiting is None:
+                continue
+            for asker in waiting if isinstance(waiting, list) else (waiting,):
+                if asker in replies:
+                    replies[asker].append(line)
+                else:
+                    replies[asker] = [line]
+        for asker, mine in replies.items():
+            asker.reply(mine)
+
+    def expire(self) -> None:
+        now = self.loop.time()
+        while self.batches and self.batches[0][0] <= now:
+            _, asker, spellings = self.batches.popleft()
+            lines = []
+            for spelling in spellings:
+                waiting = self.pending.get(spelling.lower())
+                if waiting is asker:
+                    del self.pending[spelling.lower()]
+                    lines.append(spelling + b" - TIMED OUT")
+                elif isinstance(waiting, list) and asker in waiting:
+                    waiting.remove(asker)
+                    lines.append(spelling + b" - TIMED OUT")
+            if lines:
+                asker.reply(lines)
+        if self.batches:
+            self.loop.call_at(self.batches[0][0], self.expire)
+
+
+class Lines(asyncio.Protocol):
+    """Whole lines out of reads."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self.balancer = balancer
+        self.rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        if lines:
+            self.lines(lines)
+
+    def lines(self, lines: list[bytes]) -> None:
+        raise NotImplementedError
+
+
+class Link(Lines):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.balancer.servers.append(transport)  # type: ignore[arg-type]
+
+    def lines(self, lines: list[bytes]) -> None:
+        self.balancer.answer(lines)
+
+
+class Asker(Lines):
+    owed = 0
+    leaving = False
+    transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def lines(self, lines: list[bytes]) -> None:
+        if b"QUIT" in lines:
+            del lines[lines.index(b"QUIT") :]
+            self.leaving = True
+        if lines:
+            self.balancer.ask(self, lines)
+        self.leave_maybe()
+
+    def reply(self, lines: list[bytes]) -> None:
+        self.transport.write(b"\n".join(lines) + b"\n")
+        self.owed -= len(lines)
+        self.leave_maybe()
+
+    def leave_maybe(self) -> None:
+        if self.leaving and not self.owed:
+            self.transport.write(b"BYE\n")
+            self.transport.close()
+
+
+async def main(port: str, *servers: str) -> None:
+    loop = asyncio.get_running_loop()
+    balancer = Balancer(loop)
+    for host, server_port in zip(servers[::2], servers[1::2], strict=True):
+        try:
+            await loop.create_connection(lambda: Link(balancer), host, int(server_port))
+        except OSError:
+            continue
+    server = await loop.create_server(lambda: Asker(balancer), "127.0.0.1", int(port), backlog=1024)
+    host, listening = server.sockets[0].getsockname()
+    print(f"ready on {host}:{listening}", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if "--uvloop" in words:
+        words.remove("--uvloop")
+        import uvloop
+
+        uvloop.run(main(*words))
+    else:
+        asyncio.run(main(*words))

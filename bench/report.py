@@ -1,0 +1,229 @@
+"""What is made of the figures: the table, JSON, the picture, and RESULTS.md.
+
+Not here: how they are measured.
+"""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from load import Period
+from workloads import Round
+
+_HEAD = (
+    "workload", "system", "lookups/s", "from", "to", "x ours", "p50 ms", "p99 ms", "p99.9 ms",
+    "CPU s/M", "peak MB",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system under one workload: the median of its rounds."""
+
+    workload: str
+    system: str
+    lookups_per_s: float
+    least: float
+    most: float
+    ratio: float  # to ours
+    cpu_s_per_million: float
+    peak_mb: float
+    period: Period  # the latencies of all rounds
+
+    @staticmethod
+    def of(workload: str, system: str, rounds: list[Round], ours: float) -> "Cell":
+        rates = [round_.lookups_per_s for round_ in rounds]
+        latencies: Counter[int] = Counter()
+        for round_ in rounds:
+            latencies.update(round_.period.latencies_us)
+        median = statistics.median(rates)
+        return Cell(
+            workload,
+            system,
+            median,
+            min(rates),
+            max(rates),
+            median / ours,
+            statistics.median(round_.cpu_s_per_million for round_ in rounds),
+            max(round_.peak_mb for round_ in rounds),
+            Period(0.0, latencies.total(), latencies),
+        )
+
+    def texts(self) -> tuple[str, ...]:
+        """The cells of its line in a table, parallel to the head."""
+        quantiles = (self.period.quantile_us(share) / 1000 for share in (0.5, 0.99, 0.999))
+        return (
+            self.workload,
+            self.system,
+            f"{self.lookups_per_s:,.0f}",
+            f"{self.least:,.0f}",
+            f"{self.most:,.0f}",
+            f"{self.ratio:.3f}",
+            *(f"{quantile:.2f}" for quantile in quantiles),
+            f"{self.cpu_s_per_million:.2f}",
+            f"{self.peak_mb:.0f}",
+        )
+
+
+def as_text(cells: Sequence[Cell], first: bool) -> str:
+    """The lines of a table for a terminal, with its head if it is the first."""
+    rows = [cell.texts() for cell in cells]
+    if first:
+        rows.insert(0, _HEAD)
+    widths = (20, 9, 10, 10, 10, 7, 8, 8, 8, 8, 7)
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if at < 2 else text.rjust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def as_markdown(cells: Sequence[Cell]) -> str:
+    lines = ["| " + " | ".join(_HEAD) + " |", "|---|---" + "|---:" * (len(_HEAD) - 2) + "|"]
+    lines += ["| " + " | ".join(cell.texts()) + " |" for cell in cells]
+    return "\n".join(lines)
+
+
+def as_json(
+    cells: Sequence[Cell],
+    single: dict[str, dict[str, float]],
+    curves: dict[str, list[tuple[int, float]]],
+) -> str:
+    return json.dumps(
+        {
+            "machine": machine(),
+            "cells": [
+                {
+                    "workload": cell.workload,
+                    "system": cell.system,
+                    "lookups_per_s": cell.lookups_per_s,
+                    "least": cell.least,
+                    "most": cell.most,
+                    "ratio_to_ours": cell.ratio,
+                    "cpu_s_per_million": cell.cpu_s_per_million,
+                    "peak_mb": cell.peak_mb,
+                    "latency_us": {
+                        str(share): cell.period.quantile_us(share)
+                        for share in (0.5, 0.9, 0.99, 0.999, 1.0)
+                    },
+                }
+                for cell in cells
+            ],
+            "single": single,
+            "cpu_us_per_lookup": curves,
+        },
+        indent=1,
+    )
+
+
+def machine() -> str:
+    """What this was measured on."""
+    model = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return (
+        f"{os.cpu_count()} cores{f' ({model})' if model else ''}, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
+    """For each workload, the share of lookups that took longer than so long; both axes log."""
+    try:
+        import matplotlib
+    except ImportError:
+        print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
+        return False
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "photofinish"  # the same figures give the same bytes
+    from matplotlib import pyplot
+
+    workloads = list(dict.fromkeys(cell.workload for cell in cells))
+    if not workloads:
+        return False
+    columns = min(4, len(workloads))
+    lines = -(-len(workloads) // columns)
+    figure, axes = pyplot.subplots(
+        lines, columns, figsize=(4 * columns, 3 * lines), squeeze=False, sharey=True
+    )
+    colours: dict[str, str] = {}
+    for at, workload in enumerate(workloads):
+        axis = axes[at // columns][at % columns]
+        for cell in cells:
+            if cell.workload != workload:
+                continue
+            colour = colours.setdefault(cell.system, f"C{len(colours)}")
+            total = left = cell.period.latencies_us.total()
+            xs, ys = [], []
+            for latency, count in sorted(cell.period.latencies_us.items()):
+                xs.append(max(latency, 1) / 1000)
+                ys.append(left / total)
+                left -= count
+            width = 2.2 if cell.system == "ours" else 1
+            axis.loglog(xs, ys, color=colour, linewidth=width, label=cell.system)
+        axis.set_title(workload, fontsize=10)
+        axis.set_xlabel("ms")
+        axis.set_ylim(1e-5, 1.2)
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("share that took longer")
+    for spare in range(len(workloads), lines * columns):
+        axes[spare // columns][spare % columns].axis("off")
+    handles = {
+        text: handle
+        for axis in axes.flat
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return True
+
+
+def write_results(
+    path: Path,
+    cells: Sequence[Cell],
+    single: dict[str, dict[str, float]],
+    curves: dict[str, list[tuple[int, float]]],
+) -> None:
+    """RESULTS.md: the tables, the pictures, the machine, the command and the date."""
+    parts = [
+        "# Results",
+        f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",
+        f"    python3 {' '.join(sys.argv)}",
+        "The load, the load balancer and two table servers share this machine. `x ours` is the "
+        "ratio of a system's median to ours in the same rounds; `from` and `to` are its slowest "
+        "and fastest round. CPU and memory are those of the load balancer alone.",
+        as_markdown(cells),
+        "![Latencies](latency.svg)",
+    ]
+    if single:
+        parts.append("## Large inputs, ours")
+        lines = ["| what | figure | value |", "|---|---|---:|"]
+        lines += [
+            f"| {name} | {key} | {value:.1f} |"
+            for name, figures in single.items()
+            for key, value in figures.items()
+        ]
+        parts.append("\n".join(lines))
+    if curves:
+        parts += ["## Cost against size, ours", "CPU microseconds a lookup."]
+        for about, points in curves.items():
+            lines = [f"| {about} | CPU µs a lookup |", "|---:|---:|"]
+            lines += [f"| {size:,} | {cost:.2f} |" for size, cost in points]
+            parts.append("\n".join(lines))
+        parts.append("![Cost against size](sizes.svg)")
+    path.write_text("\n\n".join(parts) + "\n")

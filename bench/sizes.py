@@ -1,0 +1,107 @@
+"""Cost against size: CPU microseconds that a lookup costs when there is more of something.
+
+What must not be seen is a curve that rises with its size: a buffer that is copied as it grows, a
+list that is gone through. Measured are the load balancer, and for the rows of a table the table
+server.
+
+Not here: the comparison with others.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from load import Load
+from systems import Process, node, running
+from workloads import MILLION, names_and_answers, write_table
+
+_SECONDS = 1.5
+Points = list[tuple[int, float]]
+
+
+def _cost_us(process: Process, port: int, rows: int, connections: int, window: int) -> float:
+    """CPU of this process for each lookup of a load on that port."""
+    names, answers = names_and_answers(rows)
+    load = Load(port, names, answers, connections=connections, window=window)
+    load.run(_SECONDS / 3)
+    before = process.cpu_s()
+    lookups = load.run(_SECONDS).lookups
+    cost = (process.cpu_s() - before) / lookups * 1e6
+    load.finish()
+    return cost
+
+
+def _balancer(folder: Path, rows: int, connections: int, window: int, servers: int = 2) -> float:
+    with contextlib.ExitStack() as stack:
+        words: list[object] = []
+        for number in range(servers):
+            table = write_table(folder / f"sizes{number}", range(number, rows, servers))
+            server = stack.enter_context(running(node("ts", 0, "--table", table)))
+            words += ["127.0.0.1", server.port]
+        balancer = stack.enter_context(running(node("ls", 0, *words)))
+        return _cost_us(balancer, balancer.port, rows, connections, window)
+
+
+def in_flight(folder: Path, size: int) -> float:
+    connections = 1 if size < 100_000 else 16
+    return _balancer(folder, max(2 * size, 1_000), connections, size // connections)
+
+
+def connections(folder: Path, size: int) -> float:
+    return _balancer(folder, max(20 * size, 1_000), size, 10)
+
+
+def servers(folder: Path, size: int) -> float:
+    return _balancer(folder, 20_000, 10, 100, size)
+
+
+def table_rows(folder: Path, size: int) -> float:
+    table = write_table(folder / "rows", range(size))
+    with running(node("ts", 0, "--table", table)) as server:
+        return _cost_us(server, server.port, size, 1, min(size, 1_000))
+
+
+CURVES: dict[str, tuple[Callable[[Path, int], float], Sequence[int]]] = {
+    "names in flight": (in_flight, (1, 10, 100, 1_000, 10_000, 100_000, MILLION)),
+    "connections, 10 names in flight each": (connections, (1, 10, 100, 900)),
+    "table servers": (servers, (1, 2, 4, 8, 16, 32)),
+    "rows of a table (CPU of the TS)": (table_rows, (10, 1_000, 100_000, MILLION)),
+}
+
+
+def measure_curves(folder: Path, say: Callable[[str], None]) -> dict[str, Points]:
+    """Every curve."""
+    curves: dict[str, Points] = {}
+    for about, (function, sizes) in CURVES.items():
+        curves[about] = []
+        for size in sizes:
+            say(f"{about}: {size:,}")
+            curves[about].append((size, function(folder, size)))
+    return curves
+
+
+def draw_curves(curves: dict[str, Points], path: Path) -> bool:
+    """Both axes log: a cost in proportion to the size is a level line."""
+    try:
+        import matplotlib
+    except ImportError:
+        print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
+        return False
+    if not curves:
+        return False
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "photofinish"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), squeeze=False)
+    for axis, (about, points) in zip(axes[0], curves.items(), strict=True):
+        axis.loglog(*zip(*points, strict=True), marker="o")
+        axis.set_title(about, fontsize=9)
+        axis.set_ylim(bottom=min(0.3, *(cost for _, cost in points)))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("CPU µs a lookup")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return True

@@ -1,0 +1,129 @@
+"""The systems that are measured: how each load balancer is started, and what it has used.
+
+All of them stand in front of the same table servers, ours, and are asked by the same load. What
+is compared is the load balancer alone.
+
+Not here: what they are asked (`bench/load.py`).
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PEERS = HERE / "peers"
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Unavailable(Exception):
+    """This system cannot be measured here; the text says why, and what to do."""
+
+
+class Process:
+    """One program that said where it listens."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._popen = subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
+        if " on " not in line:
+            _, errors = self._popen.communicate()
+            raise RuntimeError(f"{' '.join(words)} did not start: {errors.strip()}")
+        self.port = int(line.rsplit(":", 1)[1])
+        self.pid = self._popen.pid
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far, user and system (man 5 proc, fields 14 and 15 of stat)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+    def peak_mb(self) -> float:
+        """The largest resident size so far, in MB."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) / 1024
+
+    def stop(self) -> None:
+        self._popen.kill()
+        self._popen.communicate()
+
+
+@contextlib.contextmanager
+def running(words: list[str]) -> Iterator[Process]:
+    """A program, killed at the end."""
+    process = Process(words)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def node(*words: object) -> list[str]:
+    """The command of one of our own programs."""
+    return [sys.executable, "-m", "nodes", *map(str, words)]
+
+
+@dataclass(frozen=True)
+class System:
+    """A load balancer. `one_client`: it serves one connection at a time."""
+
+    name: str
+    about: str
+    words: tuple[str, ...]
+    one_client: bool = False
+    needs: str = ""  # a Python package
+
+    def command(self, servers: list[int], folder: Path) -> list[str]:
+        """How to start it in front of these ports. Raises Unavailable."""
+        if self.needs:
+            probe = subprocess.run(
+                [sys.executable, "-c", f"import {self.needs}"], check=False, capture_output=True
+            )
+            if probe.returncode:
+                raise Unavailable(f"no {self.needs} here: pip install -r bench/requirements.txt")
+        words = list(self.words)
+        if words[0].endswith(".c"):
+            words[0] = str(_compile(PEERS / words[0], folder))
+        elif words[0].endswith(".py"):
+            words = [sys.executable, str(PEERS / words[0]), *words[1:]]
+        else:
+            words = node(*words)
+        for port in servers:
+            words += ["127.0.0.1", str(port)]
+        return words
+
+
+def _compile(source: Path, folder: Path) -> Path:
+    program = folder / source.stem
+    if not program.exists():
+        compiler = shutil.which("cc")
+        if compiler is None:
+            raise Unavailable("no C compiler (cc) here")
+        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+    return program
+
+
+SYSTEMS = (
+    System("ours", "photofinish: python3 -m nodes ls", ("ls", "0")),
+    System("streams", "asyncio streams, a task for each question", ("streams.py", "0")),
+    System("uvloop", "the same on uvloop", ("streams.py", "--uvloop", "0"), needs="uvloop"),
+    System("batched", "asyncio protocols, batched by hand", ("batched.py", "0")),
+    System("uvbatched", "the same on uvloop", ("batched.py", "--uvloop", "0"), needs="uvloop"),
+    System("relay", "the limit: a relay in C", ("relay.c", "0")),
+    System("lockstep", "the original way, one at a time", ("lockstep.py", "0"), one_client=True),
+)
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,157 @@
+"""Throughput and latency of photofinish and of what one would use instead, side by side.
+
+    python3 bench/throughput.py                    every system, every workload
+    python3 bench/throughput.py --workloads 1,1x100 --peers relay,streams --seconds 1
+
+Each round starts every system anew and drives each with the same load in turn, so that what
+disturbs the machine disturbs them alike; figures are medians of the rounds. The figures to look
+at are the ratios: what a machine does in a second is its own affair.
+
+Every reply is checked; a wrong one ends the run with exit code 1.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from load import WrongReply
+from report import Cell, as_json, as_text, draw_latencies, write_results
+from sizes import CURVES, draw_curves, measure_curves
+from systems import SYSTEMS, Unavailable
+from workloads import WORKLOADS, cold_start, large_file, measure, table_servers
+
+LARGE = {"cold": cold_start, "file": large_file}
+
+
+class Progress:
+    """One line on a terminal, about how far it has come."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        if self._shown:
+            passed = time.monotonic() - self._began
+            print(f"\r\x1b[K{passed:4.0f} s  {text}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def chosen(text: str | None, names: list[str], what: str) -> list[str]:
+    """The names that a comma-separated flag asks for. Raises SystemExit(2)."""
+    if text is None:
+        return names
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    for word in wanted:
+        if word not in names:
+            print(f"there is no {what} {word!r}; there are: {', '.join(names)}", file=sys.stderr)
+            raise SystemExit(2)
+    return wanted
+
+
+def main() -> int:
+    """Measure, print the table; return the exit code."""
+    large = list(LARGE)
+    workload_names = [workload.name for workload in WORKLOADS]
+    system_names = [system.name for system in SYSTEMS]
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"systems: {', '.join(system_names)}. workloads: {'; '.join(workload_names)}; "
+        "cold (a TS with a million rows starts); file (a million names through the client)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=2.0, metavar="S", help="of each measurement (default 2)")
+    add("--rounds", type=int, default=5, metavar="N", help="of every measurement (default 5)")
+    add("--workloads", metavar="A,B", help="only these, separated by commas")
+    add("--peers", metavar="A,B", help="ours and only these; - for ours alone")
+    add("--sizes", action="store_true", help="also measure cost against size, for ours")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", type=Path, metavar="FILE.svg", help="draw the latencies (needs matplotlib)")
+    add("--results", type=Path, metavar="FILE.md", help="write tables, pictures and the machine")
+    arguments = parser.parse_args()
+    names = chosen(arguments.workloads, [*workload_names, *large], "workload")
+    peers = chosen(None if arguments.peers != "-" else "", system_names[1:], "system")
+    if arguments.peers not in (None, "-"):
+        peers = chosen(arguments.peers, system_names[1:], "system")
+    try:
+        return run(arguments, names, ["ours", *peers])
+    except WrongReply as wrong:
+        print(f"\nwrong: {wrong}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+
+
+def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str]) -> int:
+    """All rounds of everything that was chosen."""
+    progress = Progress()
+    cells: list[Cell] = []
+    single: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        ready = []
+        for system in SYSTEMS:
+            if system.name in systems:
+                try:
+                    system.command([], folder)
+                    ready.append(system)
+                except Unavailable as why:
+                    print(f"without {system.name}: {why}", file=sys.stderr)
+        with table_servers(folder) as servers:
+            for workload in (w for w in WORKLOADS if w.name in workloads):
+                taking_part = [
+                    s
+                    for s in ready
+                    if not s.one_client or workload.connections + workload.idle == 1
+                ]
+                rounds = {system.name: [] for system in taking_part}
+                for number in range(arguments.rounds):
+                    turn = number % len(taking_part)  # nobody is always the first
+                    for system in taking_part[turn:] + taking_part[:turn]:
+                        progress.say(f"{workload.name}: round {number + 1}, {system.name}")
+                        rounds[system.name].append(
+                            measure(
+                                system,
+                                workload,
+                                servers[workload.servers],
+                                folder,
+                                arguments.seconds,
+                            )
+                        )
+                ours = statistics.median(r.lookups_per_s for r in rounds["ours"])
+                new = [Cell.of(workload.name, name, rounds[name], ours) for name in rounds]
+                cells += new
+                progress.end()
+                print(as_text(new, first=len(cells) == len(new)), flush=True)
+        for name in (name for name in LARGE if name in workloads):
+            progress.say(name)
+            single[name] = LARGE[name](folder)
+            progress.end()
+            figures = ", ".join(f"{key} {value:.1f}" for key, value in single[name].items())
+            print(f"{name}: {figures}", flush=True)
+        curves = measure_curves(folder, progress.say) if arguments.sizes else {}
+        progress.end()
+    for about in CURVES:
+        if about in curves:
+            points = ", ".join(f"{size:,}: {cost:.2f}" for size, cost in curves[about])
+            print(f"CPU µs a lookup against {about}: {points}")
+    if arguments.json:
+        arguments.json.write_text(as_json(cells, single, curves))
+    if arguments.plot:
+        draw_latencies(cells, arguments.plot)
+    if arguments.results:
+        draw_latencies(cells, arguments.results.with_name("latency.svg"))
+        draw_curves(curves, arguments.results.with_name("sizes.svg"))
+        write_results(arguments.results, cells, single, curves)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The bench runs and checks its replies. Never for time: what it measures here is thrown away."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.process
+
+
+def bench(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "bench/throughput.py", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_two_seconds_of_the_bench(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = bench(
+        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", figures,
+        "--peers", "streams,batched,relay,lockstep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cells = {(c["workload"], c["system"]) for c in json.loads(figures.read_text())["cells"]}
+    assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
+    assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
+    assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
+
+
+def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
+    """An answer with another address, and one that comes twice."""
+    script = tmp_path / "wrong.py"
+    script.write_text(
+        "import socket, sys\n"
+        f"sys.path.insert(0, {str(ROOT / 'bench')!r})\n"
+        "from load import Load, WrongReply\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "for said in (b'a 10.0.0.9 A IN\\n', b'a 10.0.0.1 A IN\\n' * 2):\n"
+        "    load = Load(listener.getsockname()[1], [b'a', b'b'], [b'a 10.0.0.1 A IN', b'b 10.0.0.2"
+        " A IN'], connections=1, window=1)\n"
+        "    server, _ = listener.accept()\n"
+        "    server.sendall(said)\n"
+        "    try:\n"
+        "        load.run(5.0)\n"
+        "    except WrongReply as wrong:\n"
+        "        print('wrong', wrong)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.count("wrong not owed") == 2, done.stderr
+
+
+def test_a_name_that_is_none_is_said_in_one_line() -> None:
+    done = bench("--workloads", "2x2")
+    assert done.returncode == 2 and done.stderr.startswith("there is no workload '2x2'; there are")

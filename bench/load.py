@@ -16,11 +16,12 @@ import contextlib
 import select
 import socket
 import time
-from collections import Counter
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16  # more would be mapped and unmapped for each read
 _PATIENCE_S = 30.0
 
 
@@ -34,11 +35,11 @@ class Period:
 
     seconds: float = 0.0
     lookups: int = 0
-    latencies_us: Counter[int] = field(default_factory=Counter)  # how many took how long
+    latencies_us: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def quantile_us(self, share: float) -> int:
         """The latency that this share of the lookups did not exceed."""
-        left = share * self.latencies_us.total()
+        left = share * sum(self.latencies_us.values())
         for latency, count in sorted(self.latencies_us.items()):
             left -= count
             if left <= 0:
@@ -53,8 +54,9 @@ class _Asker:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
+        self.fd = self.socket.fileno()
         self.in_flight: dict[bytes, float] = {}
-        self.unsent = memoryview(b"")
+        self.unsent: deque[memoryview] = deque()
         self._names = [*names, *names]  # twice: a slice never has to go round the end
         self._answers = [*answers, *answers]
         self._period = len(names)
@@ -68,22 +70,27 @@ class _Asker:
             raise WrongReply(f"a name is asked again and still open: of {answers[:3]}...")
         self.in_flight.update(dict.fromkeys(answers, now))
         lines = b"\n".join(self._names[start : start + count]) + b"\n"
-        self.unsent = memoryview(bytes(self.unsent) + lines)
         self._next = (start + count) % self._period
+        self.unsent.append(memoryview(lines))
         self.send()
 
     def send(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self.unsent = self.unsent[self.socket.send(self.unsent) :]
+            while self.unsent:
+                taken = self.socket.send(self.unsent[0])
+                if taken < len(self.unsent[0]):
+                    self.unsent[0] = self.unsent[0][taken:]
+                    return
+                self.unsent.popleft()
 
-    def receive(self) -> Counter[float]:
-        """How many replies there were to questions of which time."""
+    def receive(self) -> list[float]:
+        """When that was asked to which replies came."""
         data = self.socket.recv(_READ_BYTES)
         if not data:
             raise WrongReply(f"the connection ended with {len(self.in_flight)} replies owed")
         *replies, self._rest = (self._rest + data).split(b"\n")
         try:
-            return Counter(map(self.in_flight.pop, replies))
+            return list(map(self.in_flight.pop, replies))
         except KeyError as error:
             raise WrongReply(f"not owed: {error.args[0]!r}") from None
 
@@ -121,7 +128,8 @@ class Load:
             _Asker(port, names[at : at + share], answers[at : at + share])
             for at in range(0, connections * share, share)
         ]
-        self._by_fd = {asker.socket.fileno(): asker for asker in self._askers}
+        self._by_fd = {asker.fd: asker for asker in self._askers}
+        self._fds = list(self._by_fd)
 
     def run(self, seconds: float) -> Period:
         """Keep the windows full for so long."""
@@ -151,8 +159,8 @@ class Load:
 
     def _turn(self, period: Period) -> list[tuple[_Asker, int]]:
         """Read what there is; return who got how many replies."""
-        blocked = [fd for fd, asker in self._by_fd.items() if asker.unsent]
-        readable, writable, _ = select.select(self._by_fd, blocked, [], _PATIENCE_S)
+        blocked = [asker.fd for asker in self._askers if asker.unsent]
+        readable, writable, _ = select.select(self._fds, blocked, [], _PATIENCE_S)
         if not readable and not writable:
             raise WrongReply(f"nothing came for {_PATIENCE_S:g} s")
         for fd in writable:
@@ -162,10 +170,9 @@ class Load:
             asker = self._by_fd[fd]
             times = asker.receive()
             now = time.perf_counter()
-            for asked_at, count in times.items():
-                period.latencies_us[int((now - asked_at) * 1e6)] += count
-            count = times.total()
-            period.lookups += count
-            if count:
-                done.append((asker, count))
+            for asked_at, run in groupby(times):
+                period.latencies_us[int((now - asked_at) * 1e6)] += len(list(run))
+            period.lookups += len(times)
+            if times:
+                done.append((asker, len(times)))
         return done

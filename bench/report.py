@@ -9,7 +9,6 @@ import platform
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +39,11 @@ class Cell:
     @staticmethod
     def of(workload: str, system: str, rounds: list[Round], ours: float) -> "Cell":
         rates = [round_.lookups_per_s for round_ in rounds]
-        latencies: Counter[int] = Counter()
+        whole = Period()
         for round_ in rounds:
-            latencies.update(round_.period.latencies_us)
+            whole.lookups += round_.period.lookups
+            for latency, count in round_.period.latencies_us.items():
+                whole.latencies_us[latency] += count
         median = statistics.median(rates)
         return Cell(
             workload,
@@ -53,7 +54,7 @@ class Cell:
             median / ours,
             statistics.median(round_.cpu_s_per_million for round_ in rounds),
             max(round_.peak_mb for round_ in rounds),
-            Period(0.0, latencies.total(), latencies),
+            whole,
         )
 
     def texts(self) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
             if cell.workload != workload:
                 continue
             colour = colours.setdefault(cell.system, f"C{len(colours)}")
-            total = left = cell.period.latencies_us.total()
+            total = left = cell.period.lookups
             xs, ys = [], []
             for latency, count in sorted(cell.period.latencies_us.items()):
                 xs.append(max(latency, 1) / 1000)

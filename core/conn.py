@@ -161,7 +161,7 @@ class Connection:
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes (not empty); return the lines that it completed."""
-        return self._lines.receive(data) if self.is_heard else b""
+        return self._lines.receive(data) if self.life.state in _HEARD else b""
 
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a line."""
@@ -199,7 +199,7 @@ class Connection:
         """The socket took `count` bytes; return whether that brought us under the low mark."""
         self._left = self._left[count:]
         self.waiting -= count
-        if not self.waiting:
+        if self.life.state is not Stream.OPEN:
             self._flushed_maybe()
         if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
             return False

@@ -111,7 +111,7 @@ class Reactor:
         self._limits = (
             self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle
         )  # fmt: skip
-        self._limits_due = math.inf  # of the first of all, as this turn began
+        self._limits_due = math.inf  # when the first of all is due, as it was when the turn began
         self._late_turns = 0
         self._performers: dict[type, Callable[[Any], None]] = {
             node.Send: self._do_send,
@@ -504,9 +504,12 @@ class Reactor:
 
     def _wake(self, now: float, link_was_full: bool) -> None:
         """The brain's deadline. It waits, for a while, when answers may still lie unread."""
+        # What a step has made due since the turn began is left to the next one.
+        if self._brain_due is None or self._brain_due > now:
+            self._late_turns = 0
+            return
         due = self._deadline()
         if due is None or due > now:
-            self._late_turns = 0
             return
         if link_was_full and self._late_turns < self._bounds.late_turns:
             self._late_turns += 1

@@ -61,7 +61,7 @@ class Server:
         self._drain_s = bounds.timeout_s + bounds.drain_grace_s
         self.drain_due = math.inf  # when the drain has taken too long
         self._errors_in_a_row_max = bounds.errors_in_a_row_max
-        self._once = once
+        self.once = once
         self._the_session: str | None = None  # of --once
         self._watch = watch
 
@@ -80,8 +80,8 @@ class Server:
         return session.last_words()
 
     def spoke(self, conn: str, data: bytes) -> list[node.Effect]:
-        """A client has sent bytes, and these whole lines in them. Only --once wants to know."""
-        if not self._once:
+        """A client has sent bytes, and these whole lines in them. Only `once` wants to know."""
+        if not self.once:
             return []
         if self._the_session is None:
             self._the_session = conn

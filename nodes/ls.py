@@ -116,7 +116,7 @@ class LoadBalancer:
 
     def _ask(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
         """Admit a client's questions and pass on those that are not being asked already."""
-        effects = self._server.spoke(conn, data)
+        effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data)
         if asked.refusals:
@@ -129,15 +129,18 @@ class LoadBalancer:
                 for link in self._asked:
                     link.asked += len(names)
                     effects.append(node.Send(link.conn, lines))
-        effects += session.last_words()
-        return effects + self._regulate(session)
+        if session.life.state is not Talk.OPEN:
+            effects += session.last_words()
+        effects += self._regulate(session)
+        return effects
 
     def _reply(self, replies: Replies) -> list[node.Effect]:
         """Send what became of questions, and let those go who were waiting for it."""
         effects: list[node.Effect] = []
         for session, chunks in replies.items():
             effects.append(node.Send(session.conn, b"".join(chunks)))
-            effects += session.last_words()
+            if session.life.state is not Talk.OPEN:
+                effects += session.last_words()
         return effects
 
     def _woken(self, now: float) -> list[node.Effect]:
@@ -181,7 +184,8 @@ class LoadBalancer:
         if why:
             effects += self._give_up(link, why, node.Abort(link.conn))
             self._look_at_links()
-        return effects + self._regulate()
+        effects += self._regulate()
+        return effects
 
     def _read_by_line(self, link: Link, data: bytes) -> tuple[list[bytes], bytes, str]:
         """The slow way, where a line is no ordinary answer.

@@ -14,6 +14,7 @@ from core import node
 from core.bounds import Bounds, Hits
 from core.machine import Watch
 from core.server import Server
+from core.session import Talk
 
 
 class TableServer:
@@ -60,7 +61,7 @@ class TableServer:
 
     def _answer(self, conn: str, data: bytes) -> list[node.Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
-        effects = self._server.spoke(conn, data)
+        effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data)
         answers = list(map(self._rows.get, asked.names, repeat(b"")))
@@ -70,7 +71,9 @@ class TableServer:
         said = asked.refusals + b"".join(answers)
         if said:
             effects.append(node.Send(conn, said))
-        return effects + session.last_words()
+        if session.life.state is not Talk.OPEN:
+            effects += session.last_words()
+        return effects
 
     def _stop_maybe(self) -> list[node.Effect]:
         return [] if self._server.sessions else self._server.all_closed()

@@ -62,13 +62,9 @@ class Race:
         self.answered = 0
         self.timed_out = 0
         self.dropped = 0  # the asker left first
+        self.pending = 0  # no reply yet; counted by itself, so that the law can be checked
         self.joined = 0  # questions that cost no line to a TS
         self.late = 0  # answers that nobody waited for
-
-    @property
-    def pending(self) -> int:
-        """Questions without a reply."""
-        return self.asked - self.answered - self.timed_out - self.dropped
 
     @property
     def next_number(self) -> int:
@@ -95,6 +91,7 @@ class Race:
         self._of_session.setdefault(session, {})[batch] = None
         session.owed += count
         self.asked += count
+        self.pending += count
         mine = dict.fromkeys(names, batch)
         if len(mine) == count and self._open.keys().isdisjoint(names):
             self._open.update(mine)
@@ -170,6 +167,7 @@ class Race:
             for name in batch.names:
                 self._leave(batch, name)
             self.dropped += batch.owed
+            self.pending -= batch.owed
             session.owed -= batch.owed
             batch.owed = 0
             batch.names = batch.spellings = ()
@@ -181,6 +179,7 @@ class Race:
 
     def _settle(self, batch: Batch, count: int) -> None:
         """`count` questions of this batch have got their replies."""
+        self.pending -= count
         batch.session.owed -= count
         batch.owed -= count
         if not batch.owed:

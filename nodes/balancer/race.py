@@ -124,7 +124,8 @@ class Race:
         """Credit answers, parallel to `names` and each ended by LF, to whoever waits for them."""
         owners = list(map(self._open.pop, names, repeat(None)))
         first = owners[0]
-        if isinstance(first, Batch) and owners.count(first) == len(owners):
+        alone = first is owners[-1] and owners.count(first) == len(owners)
+        if alone and isinstance(first, Batch):
             self._settle(first, len(owners))
             self.answered += len(owners)
             return {first.session: [lines]}

@@ -64,7 +64,7 @@ def table_rows(folder: Path, size: int) -> float:
 
 CURVES: dict[str, tuple[Callable[[Path, int], float], Sequence[int]]] = {
     "names in flight": (in_flight, (1, 10, 100, 1_000, 10_000, 100_000, MILLION)),
-    "connections, 10 names in flight each": (connections, (1, 10, 100, 900)),
+    "connections, 10 names in flight each": (connections, (1, 10, 100, 992)),
     "table servers": (servers, (1, 2, 4, 8, 16, 32)),
     "rows of a table, 10 names in flight (CPU of the TS)": (
         table_rows,

@@ -89,7 +89,7 @@ WEIGHT: Table[Weight, Tide] = {
 }
 
 _READ = frozenset({C.OPEN, C.DEAF, C.FLUSHING, C.LINGERING})
-_HEARD = frozenset({C.OPEN, C.DEAF})
+HEARD = frozenset({C.OPEN, C.DEAF})  # what comes in is of interest, not read and dropped
 _SENT_TO = frozenset({C.OPEN, C.HALF_CLOSED})
 
 
@@ -104,10 +104,10 @@ class Connection:
         "_fresh",
         "_high",
         "_left",
-        "_lines",
         "_low",
         "accepted",
         "life",
+        "lines",
         "waiting",
         "weight",
     )
@@ -123,7 +123,7 @@ class Connection:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
-        self._lines = LineBuffer()
+        self.lines = LineBuffer()
         self._left = memoryview(b"")  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
@@ -137,21 +137,11 @@ class Connection:
         return self.life.state is Stream.CLOSED
 
     @property
-    def is_heard(self) -> bool:
-        """Whether what comes in is still of interest, rather than read and dropped."""
-        return self.life.state in _HEARD
-
-    @property
     def is_reading(self) -> bool:
         """Whether to read from the socket, as far as this connection is concerned."""
         if self.life.state is Stream.OPEN:
             return not (self.accepted and self.weight.state is Weight.HEAVY)
         return self.life.state in _READ
-
-    @property
-    def is_mid_line(self) -> bool:
-        """Whether the peer, as long as it is heard, has begun a line and owes us the rest."""
-        return self._lines.is_mid_line
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -161,11 +151,11 @@ class Connection:
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes (not empty); return the lines that it completed."""
-        return self._lines.receive(data) if self.life.state in _HEARD else b""
+        return self.lines.receive(data) if self.life.state in HEARD else b""
 
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a line."""
-        unfinished = self.is_heard and self._lines.receive_eof()
+        unfinished = self.life.state in HEARD and self.lines.receive_eof()
         self.life.fire(Happening.PEER_ENDED)
         self._flushed_maybe()
         return unfinished

@@ -18,20 +18,17 @@ from core.wire import LINE_BYTES_MAX
 class LineBuffer:
     """The bytes of one connection that are not yet a whole line."""
 
-    __slots__ = ("_dropping", "_held")
+    __slots__ = ("_dropping", "_held", "is_mid_line")
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._dropping = False  # inside the rest of a line that has been handed over cut
-
-    @property
-    def is_mid_line(self) -> bool:
-        """Whether bytes of an unfinished line are being waited for."""
-        return bool(self._held) or self._dropping
+        self.is_mid_line = False  # whether bytes of an unfinished line are being waited for
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes; return the lines that it completed, each ended by LF."""
         end = data.rfind(b"\n") + 1
+        self.is_mid_line = end < len(data)
         if not end:
             return self._hold(data)
         whole, rest = data[:end], data[end:]
@@ -52,7 +49,7 @@ class LineBuffer:
         """
         unfinished = bool(self._held)
         self._held.clear()
-        self._dropping = False
+        self._dropping = self.is_mid_line = False
         return unfinished
 
     def _hold(self, data: bytes) -> bytes:

@@ -31,7 +31,7 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
-from core.conn import Connection, Stream
+from core.conn import HEARD, Connection, Stream
 from core.limits import Limit
 from core.listener import Listener, everybody
 from core.log import Log
@@ -70,8 +70,8 @@ class Reactor:
         self._sinks = [log_sink] if output is None else [log_sink, output]
         self._on_terminal = on_terminal
         self._brain: node.Brain
-        self._brain_due: float | None = None  # as it was when last asked
-        self._brain_stepped = True  # since then
+        self._brain_due: float | None = None  # its deadline, as it was when the turn began
+        self._brain_stepped = True  # since then; nothing else can change it
         self._events: deque[node.Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
@@ -182,7 +182,10 @@ class Reactor:
             self._writable(fd)
             self._deliver()
         now = self._system.now()
-        self._wake(now, link_was_full)
+        if self._brain_due is None or self._brain_due > now:
+            self._late_turns = 0
+        else:
+            self._wake(now, link_was_full)
         self._send(now)
         if now >= self._limits_due:
             self._expire(now)
@@ -190,14 +193,35 @@ class Reactor:
             self._reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
-        """What the next turn waits for: descriptors to read, to write, and how long, in s."""
+        """What the next turn waits for: descriptors to read, to write, and how long, in s.
+
+        Never a negative time nor an infinite one: select raises on both.
+        """
         if self._read_fds_stale:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         for sink in self._sinks:
             if sink.waiting:
                 write_fds.append(sink.fd)
-        return self._read_fds, write_fds, self._timeout()
+        due = math.inf
+        for limit in self._limits:
+            if limit.due < due:
+                due = limit.due
+        if self._listener is not None and self._listener.again_at is not None:
+            due = min(due, self._listener.again_at)
+        self._limits_due = due
+        if self._brain_stepped:
+            self._brain_stepped = False
+            self._brain_due = self._brain.deadline()
+        if self._brain_due is not None and self._brain_due < due:
+            due = self._brain_due
+        if self._unsent or self._doomed or self._drain_next:
+            timeout_s = 0.0
+        elif due == math.inf:
+            timeout_s = self._bounds.sleep_s
+        else:
+            timeout_s = min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
+        return self._read_fds, write_fds, timeout_s
 
     def _writable(self, fd: int) -> None:
         connection = self._by_fd.get(fd)
@@ -219,31 +243,6 @@ class Reactor:
         self._lookups.clear()
         self._sockets.clear()
         self._reap()
-
-    def _timeout(self) -> float:
-        """How long select may wait, in s. Never negative, never infinite: it raises on both."""
-        due = math.inf
-        for limit in self._limits:
-            if limit.due < due:
-                due = limit.due
-        if self._listener is not None and self._listener.again_at is not None:
-            due = min(due, self._listener.again_at)
-        self._limits_due = due
-        if self._unsent or self._doomed or self._drain_next:
-            return 0.0
-        brain_due = self._deadline()
-        if brain_due is not None and brain_due < due:
-            due = brain_due
-        if due == math.inf:
-            return self._bounds.sleep_s
-        return min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
-
-    def _deadline(self) -> float | None:
-        """The brain's, which only a step can change."""
-        if self._brain_stepped:
-            self._brain_stepped = False
-            self._brain_due = self._brain.deadline()
-        return self._brain_due
 
     def _list_read_fds(self) -> None:
         """The descriptors to read, in order. Kept from turn to turn while nothing changes."""
@@ -343,22 +342,21 @@ class Reactor:
         except OSError as error:
             self._lose(connection, reason(error))
             return 0
-        now = self._system.now()
         if not data:
-            self._read_end(connection, now)
-        elif connection.is_heard:
+            self._read_end(connection, self._system.now())
+        elif connection.life.state in HEARD:
             lines = connection.receive(data)
-            if connection.is_mid_line or self._mid_line.due < math.inf:
-                self._watch_line(connection, bool(lines), now)
+            if connection.lines.is_mid_line or self._mid_line.due < math.inf:
+                self._watch_line(connection, bool(lines), self._system.now())
             if self._idle.due < math.inf and connection in self._idle:
-                self._idle.restart(connection, now)
+                self._idle.restart(connection, self._system.now())
             if self._wire is not None:
                 self._wire.received(connection.name, lines)
             self._events.append(node.Lines(connection.name, lines))
         return len(data)
 
     def _read_end(self, connection: Connection, now: float) -> None:
-        heard = connection.is_heard
+        heard = connection.life.state in HEARD
         unfinished = connection.receive_eof()
         self._read_fds_stale = True
         self._mid_line.stop(connection)
@@ -372,7 +370,7 @@ class Reactor:
 
     def _watch_line(self, connection: Connection, completed: bool, now: float) -> None:
         """Keep the limit on lines. A line's clock is not restarted by its bytes."""
-        if connection.is_mid_line:
+        if connection.lines.is_mid_line:
             if completed:
                 self._mid_line.restart(connection, now)
             else:
@@ -503,12 +501,9 @@ class Reactor:
                 self._deliver()
 
     def _wake(self, now: float, link_was_full: bool) -> None:
-        """The brain's deadline. It waits, for a while, when answers may still lie unread."""
-        # What a step has made due since the turn began is left to the next one.
-        if self._brain_due is None or self._brain_due > now:
-            self._late_turns = 0
-            return
-        due = self._deadline()
+        """The brain's deadline has come, unless a step of this turn has put it off. It waits, for a
+        while, when answers may still lie unread."""
+        due = self._brain.deadline()
         if due is None or due > now:
             return
         if link_was_full and self._late_turns < self._bounds.late_turns:
@@ -526,43 +521,46 @@ class Reactor:
         """One send per connection that has bytes and is not known to be blocked."""
         unsent, self._unsent = self._unsent, {}
         for connection in unsent:
-            if connection.waiting:  # else it was lost in this turn
-                self._send_one(connection, now)
-                if self._events:
-                    self._deliver()
+            if not connection.waiting:  # it was lost in this turn
+                continue
+            stream = self._sockets[connection]
+            try:
+                taken = stream.send(connection.unsent())
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                self._send_failed(connection, reason(error))
+                continue
+            relieved = connection.sent(taken)
+            if taken and self._idle.due < math.inf and connection in self._idle:
+                self._idle.restart(connection, now)
+            if connection.waiting:
+                self._blocked[connection] = stream.fileno()
+                if taken:
+                    self._write_stall.restart(connection, now)
+                else:
+                    self._write_stall.start(connection, now)
+            elif connection in self._blocked:
+                del self._blocked[connection]
+                self._write_stall.stop(connection)
+            if relieved and connection.accepted:
+                self._reads_again(connection)
+            if connection.life.state is not Stream.OPEN:
+                self._after_flush(connection, now)
+            elif relieved and not connection.accepted:
+                self._events.append(node.Relieved(connection.name))
+            if self._events:
+                self._deliver()
 
-    def _send_one(self, connection: Connection, now: float) -> None:
-        stream = self._sockets[connection]
-        try:
-            taken = stream.send(connection.unsent())
-        except BlockingIOError:
-            taken = 0
-        except OSError as error:
-            self._blocked.pop(connection, None)
-            self._write_stall.stop(connection)
-            connection.send_failed()
-            self._read_fds_stale = True
-            if connection.is_closed:
-                self._gone(connection, reason(error))
-            return
-        relieved = connection.sent(taken)
-        if taken and self._idle.due < math.inf and connection in self._idle:
-            self._idle.restart(connection, now)
-        if connection.waiting:
-            self._blocked[connection] = stream.fileno()
-            if taken:
-                self._write_stall.restart(connection, now)
-            else:
-                self._write_stall.start(connection, now)
-        elif connection in self._blocked:
-            del self._blocked[connection]
-            self._write_stall.stop(connection)
-        if relieved and connection.accepted:
-            self._reads_again(connection)
-        if connection.life.state is not Stream.OPEN:
-            self._after_flush(connection, now)
-        elif relieved and not connection.accepted:
-            self._events.append(node.Relieved(connection.name))
+    def _send_failed(self, connection: Connection, why: str) -> None:
+        """It takes nothing more; what it sent before may still be read."""
+        self._blocked.pop(connection, None)
+        self._write_stall.stop(connection)
+        connection.send_failed()
+        self._read_fds_stale = True
+        if connection.is_closed:
+            self._gone(connection, why)
+            self._deliver()
 
     def _after_flush(self, connection: Connection, now: float) -> None:
         """If that was the last of a staged close: end our side, or be done."""

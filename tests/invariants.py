@@ -283,7 +283,7 @@ class LoadBalancerWatch(Observer):
         hold(clients <= bounds.clients_max, "I7", f"{clients} clients")
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
         for connection in (*reactor._accepted.values(), *reactor._dialled.values()):
-            held = len(connection._lines._held)
+            held = len(connection.lines._held)
             hold(held <= LINE_BYTES_MAX + 2, "I7", f"{held} bytes of a line")
             if connection.accepted:
                 most = bounds.owed_bytes_high + asked_over * 50

@@ -56,8 +56,8 @@ MUTANTS = (
     Mutant(
         "drop the rest when send() would block",
         "core/reactor.py",
-        "        except BlockingIOError:\n            taken = 0",
-        "        except BlockingIOError:\n            taken = len(connection.unsent())",
+        "            except BlockingIOError:\n                taken = 0",
+        "            except BlockingIOError:\n                taken = len(connection.unsent())",
     ),
     Mutant(
         "close() instead of a staged close",

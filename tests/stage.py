@@ -9,7 +9,7 @@ Not here: sockets and the reactor. `tests/transcript.py` plays the document on t
 
 from core import node
 from core.bounds import Bounds
-from core.conn import Connection, Stream
+from core.conn import HEARD, Connection, Stream
 
 
 class Stage:
@@ -63,13 +63,13 @@ class Stage:
         """Bytes come, a read per chunk. A paused connection is not read: that is the test's."""
         for chunk in chunks:
             connection = self.connections.get(conn)
-            if connection is not None and connection.is_heard:
+            if connection is not None and connection.life.state in HEARD:
                 self.step(node.Lines(conn, connection.receive(chunk)))
 
     def end(self, conn: str) -> None:
         """The peer's end of stream."""
         connection = self.connections[conn]
-        heard = connection.is_heard
+        heard = connection.life.state in HEARD
         unfinished = connection.receive_eof()
         if heard:
             self._events.append(node.Ended(conn, unfinished))

@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,9 +136,12 @@ def machine() -> str:
                 model = line.partition(":")[2].strip()
     except OSError:
         pass
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    build = "built with" if optimized else "built without"
+    build += " --enable-optimizations"
     return (
         f"{os.cpu_count()} cores{f' ({model})' if model else ''}, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}"
+        f"{platform.release()}, Python {platform.python_version()} ({build})"
     )
 
 
@@ -199,6 +203,7 @@ def write_results(
     cells: Sequence[Cell],
     single: dict[str, dict[str, float]],
     curves: dict[str, list[tuple[int, float]]],
+    pictures: Sequence[Path],
 ) -> None:
     """RESULTS.md: the tables, the pictures, the machine, the command and the date."""
     parts = [
@@ -209,7 +214,6 @@ def write_results(
         "ratio of a system's median to ours in the same rounds; `from` and `to` are its slowest "
         "and fastest round. CPU and memory are those of the load balancer alone.",
         as_markdown(cells),
-        "![Latencies](latency.svg)",
     ]
     if single:
         parts.append("## Large inputs, ours")
@@ -226,5 +230,5 @@ def write_results(
             lines = [f"| {about} | CPU µs a lookup |", "|---:|---:|"]
             lines += [f"| {size:,} | {cost:.2f} |" for size, cost in points]
             parts.append("\n".join(lines))
-        parts.append("![Cost against size](sizes.svg)")
+    parts += [f"![{picture.stem}]({picture.name})" for picture in pictures]
     path.write_text("\n\n".join(parts) + "\n")

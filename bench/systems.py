@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +31,17 @@ class Process:
     """One program that said where it listens."""
 
     def __init__(self, words: list[str]) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `stop`)
         self._popen = subprocess.Popen(
-            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         assert self._popen.stdout is not None
         line = self._popen.stdout.readline()
         if " on " not in line:
-            _, errors = self._popen.communicate()
-            raise RuntimeError(f"{' '.join(words)} did not start: {errors.strip()}")
+            self._popen.wait()
+            self._errors.seek(0)
+            errors = self._errors.read().strip()
+            raise RuntimeError(f"{' '.join(words)} did not start: {errors}")
         self.port = int(line.rsplit(":", 1)[1])
         self.pid = self._popen.pid
 
@@ -54,6 +58,7 @@ class Process:
     def stop(self) -> None:
         self._popen.kill()
         self._popen.communicate()
+        self._errors.close()
 
 
 @contextlib.contextmanager
@@ -107,7 +112,8 @@ def _compile(source: Path, folder: Path) -> Path:
         compiler = shutil.which("cc")
         if compiler is None:
             raise Unavailable("no C compiler (cc) here")
-        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+        if subprocess.run([compiler, "-O2", "-o", program, source], check=False).returncode:
+            raise Unavailable(f"{compiler} cannot build {source.name}")
     return program
 
 

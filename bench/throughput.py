@@ -11,6 +11,7 @@ Every reply is checked; a wrong one ends the run with exit code 1.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -76,6 +77,10 @@ def main() -> int:
     add("--plot", type=Path, metavar="FILE.svg", help="draw the latencies (needs matplotlib)")
     add("--results", type=Path, metavar="FILE.md", help="write tables, pictures and the machine")
     arguments = parser.parse_args()
+    if arguments.seconds <= 0 or arguments.rounds < 1:
+        print("--seconds and --rounds have to be more than 0", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     names = chosen(arguments.workloads, [*workload_names, *large], "workload")
     peers = chosen(None if arguments.peers != "-" else "", system_names[1:], "system")
     if arguments.peers not in (None, "-"):
@@ -147,9 +152,12 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
     if arguments.plot:
         draw_latencies(cells, arguments.plot)
     if arguments.results:
-        draw_latencies(cells, arguments.results.with_name("latency.svg"))
-        draw_curves(curves, arguments.results.with_name("sizes.svg"))
-        write_results(arguments.results, cells, single, curves)
+        latency, sizes = (arguments.results.with_name(f"{n}.svg") for n in ("latency", "sizes"))
+        pictures = [
+            *([latency] if draw_latencies(cells, latency) else []),
+            *([sizes] if draw_curves(curves, sizes) else []),
+        ]
+        write_results(arguments.results, cells, single, curves, pictures)
     return 0
 
 

@@ -398,7 +398,7 @@ class Reactor:
             self._doomed.append(signals)
             self._signals = None
             self._read_fds_stale = True
-        elif self._signals_seen > 1:
+        elif self._signals_seen > 1 and self.exit_code is None:
             self._log.report("second signal: stopping at once")
             self.exit_code = 1
         elif first:
@@ -505,6 +505,7 @@ class Reactor:
         while, when answers may still lie unread."""
         due = self._brain.deadline()
         if due is None or due > now:
+            self._late_turns = 0
             return
         if link_was_full and self._late_turns < self._bounds.late_turns:
             self._late_turns += 1

@@ -40,6 +40,56 @@ def test_a_due_timeout_waits_while_a_ts_has_more_to_read_but_not_for_ever(
     assert asker.take() == reply
 
 
+class Due:
+    """A brain that counts how often it was woken."""
+
+    def __init__(self) -> None:
+        self.due = 1.0
+        self.woken = 0
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        self.woken += isinstance(event, node.Woken)
+        return []
+
+    def deadline(self) -> float | None:
+        return self.due
+
+
+def test_each_deadline_may_wait_its_own_sixteen_turns() -> None:
+    scene = Scene("")
+    reactor, brain = scene.ls.reactor, Due()
+    assert reactor is not None
+    reactor._brain = brain
+    for _ in range(10):
+        reactor._wake(2.0, link_was_full=True)
+    brain.due = 3.0  # a step has put it off: what it waited for has come
+    reactor._wake(2.0, link_was_full=True)
+    brain.due = 1.0
+    for _ in range(16):
+        reactor._wake(2.0, link_was_full=True)
+    assert brain.woken == 0
+    reactor._wake(2.0, link_was_full=True)
+    assert brain.woken == 1 and reactor.hits["late_turns"] == 1
+
+
+def test_a_signal_after_the_end_of_the_drain_changes_nothing() -> None:
+    scene = Scene("")
+    reactor = scene.ls.reactor
+    assert reactor is not None
+    scene.signal()
+    scene.wait(1.0)
+    scene.puppets[0].end()
+    scene.wait(1.0)
+    assert reactor.exit_code == 0
+
+    class Signals:
+        def recv(self, count: int) -> bytes:
+            return b"\x0f"
+
+    reactor._read_signals(Signals())  # type: ignore[arg-type]
+    assert reactor.exit_code == 0
+
+
 def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
     scene = Scene("", bounds=replace(Bounds(), accepts_per_turn=3))
     reactor = scene.ls.reactor

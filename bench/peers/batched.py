@@ -15,34 +15,47 @@ from collections import deque
 TIMEOUT_S = 5.0
 
 
+class Batch:
+    """Questions of one read; `owed` of them have no reply yet."""
+
+    __slots__ = ("asker", "due", "owed", "spellings")
+
+    def __init__(self, asker: "Asker", due: float, spellings: list[bytes]) -> None:
+        self.asker = asker
+        self.due = due
+        self.spellings = spellings
+        self.owed = len(spellings)
+
+
 class Balancer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.servers: list[asyncio.WriteTransport] = []
-        self.pending: dict[bytes, Asker | list[Asker]] = {}
-        self.batches: deque[tuple[float, Asker, list[bytes]]] = deque()
+        self.pending: dict[bytes, Batch | list[Batch]] = {}
+        self.batches: deque[Batch] = deque()
 
     def ask(self, asker: "Asker", spellings: list[bytes]) -> None:
         names = [spelling.lower() for spelling in spellings]
+        batch = Batch(asker, self.loop.time() + TIMEOUT_S, spellings)
         pending = self.pending
         if pending.keys().isdisjoint(names) and len(set(names)) == len(names):
-            pending.update(dict.fromkeys(names, asker))
+            pending.update(dict.fromkeys(names, batch))
             to_ask = names
         else:
             to_ask = []
             for name in names:
                 waiting = pending.get(name)
                 if waiting is None:
-                    pending[name] = asker
+                    pending[name] = batch
                     to_ask.append(name)
                 elif isinstance(waiting, list):
-                    waiting.append(asker)
+                    waiting.append(batch)
                 else:
-                    pending[name] = [waiting, asker]
+                    pending[name] = [waiting, batch]
         asker.owed += len(names)
         if not self.batches:
             self.loop.call_later(TIMEOUT_S, self.expire)
-        self.batches.append((self.loop.time() + TIMEOUT_S, asker, spellings))
+        self.batches.append(batch)
         if to_ask:
             lines = b"\n".join(to_ask) + b"\n"
             for server in self.servers:
@@ -55,31 +68,36 @@ class Balancer:
             waiting = pop(line.split(b" ", 1)[0].lower(), None)
             if waiting is None:
                 continue
-            for asker in waiting if isinstance(waiting, list) else (waiting,):
-                if asker in replies:
-                    replies[asker].append(line)
+            for batch in waiting if isinstance(waiting, list) else (waiting,):
+                batch.owed -= 1
+                if batch.asker in replies:
+                    replies[batch.asker].append(line)
                 else:
-                    replies[asker] = [line]
+                    replies[batch.asker] = [line]
         for asker, mine in replies.items():
             asker.reply(mine)
+        while len(self.batches) > 1 and not self.batches[0].owed:  # the last one keeps the timer
+            self.batches.popleft()
 
     def expire(self) -> None:
         now = self.loop.time()
-        while self.batches and self.batches[0][0] <= now:
-            _, asker, spellings = self.batches.popleft()
+        while self.batches and (not self.batches[0].owed or self.batches[0].due <= now):
+            batch = self.batches.popleft()
             lines = []
-            for spelling in spellings:
-                waiting = self.pending.get(spelling.lower())
-                if waiting is asker:
-                    del self.pending[spelling.lower()]
-                    lines.append(spelling + b" - TIMED OUT")
-                elif isinstance(waiting, list) and asker in waiting:
-                    waiting.remove(asker)
-                    lines.append(spelling + b" - TIMED OUT")
+            for spelling in batch.spellings if batch.owed else ():
+                name = spelling.lower()
+                waiting = self.pending.get(name)
+                if waiting is batch or waiting == [batch]:
+                    del self.pending[name]
+                elif isinstance(waiting, list) and batch in waiting:
+                    waiting.remove(batch)
+                else:
+                    continue
+                lines.append(spelling + b" - TIMED OUT")
             if lines:
-                asker.reply(lines)
+                batch.asker.reply(lines)
         if self.batches:
-            self.loop.call_at(self.batches[0][0], self.expire)
+            self.loop.call_at(self.batches[0].due, self.expire)
 
 
 class Lines(asyncio.Protocol):

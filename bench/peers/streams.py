@@ -17,6 +17,7 @@ class Balancer:
         self.servers: list[asyncio.StreamWriter] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.pending: dict[bytes, asyncio.Future[bytes]] = {}
+        self.waiters: dict[bytes, int] = {}
 
     async def link(self, host: str, port: int) -> None:
         """Dial a table server and credit its answers, by name."""
@@ -35,6 +36,7 @@ class Balancer:
 
     async def reply(self, spelling: bytes, writer: asyncio.StreamWriter) -> None:
         name = spelling.lower()
+        self.waiters[name] = self.waiters.get(name, 0) + 1
         waiting = self.pending.get(name)
         if waiting is None:
             waiting = asyncio.get_running_loop().create_future()
@@ -44,8 +46,12 @@ class Balancer:
         try:
             line = await asyncio.wait_for(asyncio.shield(waiting), TIMEOUT_S)
         except TimeoutError:
-            self.pending.pop(name, None)
             line = spelling + b" - TIMED OUT\n"
+        self.waiters[name] -= 1
+        if not self.waiters[name]:
+            del self.waiters[name]
+            if self.pending.get(name) is waiting:
+                del self.pending[name]
         writer.write(line)
         await writer.drain()
 

@@ -34,6 +34,7 @@ class Bounds:
     # -- time ---------------------------------------------------------------------------------
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
     join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew
+    no_data_s: float = 0.01  # NO DATA waits so long for another's answer: not felt by a person
     held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer
     dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
     redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
@@ -46,6 +47,11 @@ class Bounds:
     accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
     drain_grace_s: float = 1.0  # past the timeout of the last question, for its reply to be taken
     patience_s: float = 30.0  # a client that waits longer for a byte has lost its LS
+    # -- hedging ------------------------------------------------------------------------------
+    hedge_delay_min_s: float = 0.001  # the next TS is asked no sooner: a turn or two of ours
+    hedge_delay_max_s: float = 0.05  # nor later: a bad TS must not talk the delay up
+    hedge_tokens_max: int = 100  # speculative questions saved up: one bad moment, not a bad hour
+    explore_every: int = 100  # one question in so many asks another TS first
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
@@ -77,6 +83,7 @@ class Bounds:
             ("owed_bytes_low", "owed_bytes_high"),
             ("waiting_bytes_low", "waiting_bytes_high"),
             ("redial_first_s", "redial_max_s"),
+            ("hedge_delay_min_s", "hedge_delay_max_s"),
             ("pending_few", "pending_per_client_max"),
         ):
             if getattr(self, low) > getattr(self, high):

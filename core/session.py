@@ -20,8 +20,10 @@ from core.wire import (
     Error,
     ProtocolError,
     Question,
-    asked_names,
+    asked_in,
     fold,
+    fold_lines,
+    format_message,
     parse_request,
     refusal,
     split_lines,
@@ -67,9 +69,9 @@ SESSION: Table[Talk, Turn] = {
 class Asked:
     """What one chunk of requests came to. The three of questions are parallel, in order."""
 
-    names: list[bytes]  # folded
-    spellings: list[bytes]  # as sent; the same list as `names` where nothing differs
-    lines: bytes  # the folded names again, each ended by LF: what travels to a table server
+    questions: list[bytes]  # folded
+    spellings: list[bytes]  # as sent; the same list as `questions` where nothing differs
+    lines: bytes  # the folded ones again, each ended by LF: what travels to a table server
     refusals: bytes  # replies to what was wrong, in order
     errors: int  # how many of those
 
@@ -93,13 +95,13 @@ class Session:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
         if self.life.state is not Talk.OPEN:
             return Asked([], [], b"", b"", 0)
-        spellings = asked_names(data)
+        spellings = asked_in(data)
         if spellings is None:
             return self._receive_by_line(data)
         self._errors_in_a_row = 0
-        folded = data.lower()
-        names = spellings if folded == data else split_lines(folded)
-        return Asked(names, spellings, folded, b"", 0)
+        folded = fold_lines(data)
+        questions = spellings if folded == data else split_lines(folded)
+        return Asked(questions, spellings, folded, b"", 0)
 
     def receive_end(self, unfinished: bool) -> bytes:
         """The asker's input has ended; return what there is to say about it."""
@@ -117,7 +119,8 @@ class Session:
         return [node.Send(self.conn, BYE), close] if state is Talk.LEAVING else [close]
 
     def _receive_by_line(self, data: bytes) -> Asked:
-        """The slow way, where something in the chunk is not an ordinary name."""
+        """The slow way, where something in the chunk is not an ordinary question."""
+        questions: list[bytes] = []
         spellings: list[bytes] = []
         refusals: list[bytes] = []
         for line in split_lines(data):
@@ -127,7 +130,8 @@ class Session:
                 request = parse_request(line)
                 if isinstance(request, Question):
                     self._errors_in_a_row = 0
-                    spellings.append(request.spelling)
+                    questions.append(fold(request.spelling, request.type))
+                    spellings.append(format_message(request))
                     continue
                 if request is Command.QUIT:
                     self.life.fire(Turn.QUIT)
@@ -140,6 +144,5 @@ class Session:
                     self.life.fire(Turn.TOO_MANY_ERRORS)
                     self._hits["errors_in_a_row_max"] += 1
                     break
-        names = [fold(spelling) for spelling in spellings]
-        lines = b"".join(name + b"\n" for name in names)
-        return Asked(names, spellings, lines, b"".join(refusals), len(refusals))
+        lines = b"".join(question + b"\n" for question in questions)
+        return Asked(questions, spellings, lines, b"".join(refusals), len(refusals))

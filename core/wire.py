@@ -1,14 +1,18 @@
 """The grammar: limits, names, messages, parse and format. Pure; `proto.md` is its specification.
 
-Two kinds of lines travel: *requests* (towards a table server: a name, or a command) and
+Two kinds of lines travel: *requests* (towards a table server: a question, or a command) and
 *replies* (towards the asker). Each kind is read in two ways that must agree:
 
-- a whole chunk of ordinary lines at once, by one pattern (`asked_names`, `answered_names`). The
-  patterns use possessive quantifiers, so a match costs one pass however the bytes lie;
+- a whole chunk of ordinary lines at once, by one pattern (`asked_in`, `answered_in`,
+  `replied_in`); they use possessive quantifiers, so a match costs one pass however bytes lie;
 - line by line (`parse_request`, `parse_reply`), where something in the chunk is not ordinary.
 
-Everything is bytes. Names are compared by `bytes.lower()`, which knows ASCII only:
-`str.lower` would let U+212A KELVIN SIGN match `k` (RFC 4343 folds ASCII, nothing else).
+A question is a name and a type of address, and is written as the name alone (type A) or as
+`name AAAA`. *Folded* it is what questions are compared by, what they travel as to a table
+server, and the key of every dictionary: the name in lower case, without its trailing dot.
+
+Everything is bytes. Names are folded by `bytes.lower()`, which knows ASCII only: `str.lower`
+would let U+212A KELVIN SIGN match `k` (RFC 4343 folds ASCII, nothing else).
 
 Not here: bytes that are not yet lines (`core/lines.py`), and who owes whom a reply.
 """
@@ -25,7 +29,7 @@ LABEL_BYTES_MAX = 63  # RFC 1035 section 2.3.4
 class Error(Enum):
     """What can be wrong with a line that somebody sent us. The value is for people."""
 
-    BADNAME = "the line is neither a legal name nor a command"
+    BADNAME = "the line is neither a legal question nor a command"
     TOOLONG = "the line has more than 512 bytes; the rest of it was dropped"
     UNKNOWN = "the command is reserved, and this server does not know it"
     UNFINISHED = "the input ended in the middle of a line; a cut name is not asked"
@@ -48,32 +52,43 @@ class Command(Enum):
     STATS = b"STATS"
 
 
+class Type(Enum):
+    """What kind of address is asked for (RFC 1035 section 3.4.1, RFC 3596)."""
+
+    A = b"A"
+    AAAA = b"AAAA"
+
+
 class Negative(Enum):
     """Replies that name a question and give no address."""
 
     TIMED_OUT = b"TIMED OUT"
+    NOT_FOUND = b"NOT FOUND"
+    NO_DATA = b"NO DATA"
 
 
 @dataclass(slots=True)
 class Question:
-    """A request for a name's address. `spelling` is as sent, without a trailing dot."""
+    """A request for a name's addresses. `spelling` is the name as sent, without trailing dot."""
 
     spelling: bytes
+    type: Type = Type.A
 
 
 @dataclass(slots=True)
 class Answer:
-    """A reply with an address, in the spelling of the table that it comes from."""
+    """A reply with addresses, separated by commas, in the spelling and order of the table."""
 
     spelling: bytes
-    address: bytes
+    addresses: bytes
+    type: Type = Type.A
 
 
 @dataclass(slots=True)
 class NoAnswer:
-    """A reply that names its question and says why there is no address."""
+    """A reply that repeats its question and says why there is no address."""
 
-    spelling: bytes
+    question: Question
     why: Negative
 
 
@@ -98,17 +113,40 @@ BYE = b"BYE\n"
 # alternative is tried twice.
 _LABEL = rb"[A-Za-z0-9_-]{1,63}+"
 NAME = _LABEL + rb"(?:\." + _LABEL + rb")*+"
-_NOT_RESERVED = rb"(?:(?=[^QPS-])|(?!(?:QUIT|PING|STATS|-++)\n))"
+_TYPED = rb"(?: AAAA)?+"
+_NOT_RESERVED = rb"(?:(?=[^QPS-])|(?!(?:QUIT|PING|STATS|-++(?: AAAA)?+)\n))"
 _OCTET = rb"(?:[3-9][0-9]?+|1[0-9]{0,2}+|2(?:[0-4][0-9]?+|5[0-5]?+|[6-9])?+|0)"
 IPV4 = rb"\.".join([_OCTET] * 4)
 
+
+def _ipv6() -> bytes:
+    """The pattern of RFC 3986 section 3.2.2: what may stand before, and after, a `::`."""
+    group = rb"[0-9A-Fa-f]{1,4}+"
+    last_two = rb"(?:%b:%b|%b)" % (group, group, IPV4)
+    ways = [rb"(?:%b:){6}%b" % (group, last_two)]
+    for after in (5, 4, 3, 2, 1, 0):
+        before = rb"(?:(?:%b:){0,%d}%b)?" % (group, 4 - after, group) if after < 5 else b""
+        ways.append(rb"%b::(?:%b:){%d}%b" % (before, group, after, last_two))
+    ways.append(rb"(?:(?:%b:){0,5}%b)?::%b" % (group, group, group))
+    ways.append(rb"(?:(?:%b:){0,6}%b)?::" % (group, group))
+    return rb"(?:" + b"|".join(ways) + rb")"
+
+
+IPV6 = _ipv6()
+_ADDRESSES = rb"(?:%b(?:,%b)*+ A|%b(?:,%b)*+ AAAA)" % (IPV4, IPV4, IPV6, IPV6)
+_ANSWER = rb"(?!-++ )" + NAME + rb" " + _ADDRESSES + rb" IN\n"
+_NEGATIVE = rb"(?!-++ )" + NAME + _TYPED + rb" - NO(?:T FOUND| DATA)\n"
+
 # Lines of a chunk that are all ordinary, but for the length of their names.
-_QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"\n)++")
-_ANSWERS = re.compile(rb"(?:(?!-++ )" + NAME + rb" " + IPV4 + rb" A IN\n)++")
+_QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + _TYPED + rb"\n)++")
+_ANSWERS = re.compile(rb"(?:" + _ANSWER + rb")++")
+_REPLIES = re.compile(rb"(?:" + _ANSWER + rb"|" + _NEGATIVE + rb")++")
 
 _LEGAL_NAME = re.compile(NAME)
-_ONE_ANSWER = re.compile(rb"([^ ]++) (" + IPV4 + rb") A IN")
-_ONE_NEGATIVE = re.compile(rb"([^ ]++) - (TIMED OUT)")
+_ONE_ANSWER = re.compile(rb"([^ ]++) (?=" + _ADDRESSES + rb" IN\Z)([^ ]++) (A|AAAA) IN")
+_ONE_NEGATIVE = re.compile(
+    rb"([^ ]++)( AAAA)?+ - (" + b"|".join(negative.value for negative in Negative) + rb")"
+)
 _ONE_REFUSAL = re.compile(rb"- ERROR (" + b"|".join(e.name.encode() for e in Error) + rb")")
 _COMMANDS = {command.value: command for command in Command}
 _UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
@@ -123,9 +161,16 @@ def is_name(spelling: bytes) -> bool:
     )
 
 
-def fold(spelling: bytes) -> bytes:
-    """The form in which names are compared and in which they travel to a table server."""
-    return spelling.removesuffix(b".").lower()
+def fold(spelling: bytes, kind: Type = Type.A) -> bytes:
+    """A question folded, from its name and type."""
+    name = spelling.removesuffix(b".").lower()
+    return name if kind is Type.A else name + b" AAAA"
+
+
+def fold_lines(questions: bytes) -> bytes:
+    """A chunk of questions without trailing dots, each ended by LF: all of them folded."""
+    folded = questions.lower()
+    return folded.replace(b" aaaa\n", b" AAAA\n") if b" " in folded else folded
 
 
 def parse_request(line: bytes) -> Request:
@@ -135,10 +180,11 @@ def parse_request(line: bytes) -> Request:
     command = _COMMANDS.get(line)
     if command is not None:
         return command
-    spelling = line.removesuffix(b".")
+    name = line.removesuffix(b" AAAA")
+    spelling = name.removesuffix(b".")
     if not is_name(spelling):
         raise ProtocolError(Error.BADNAME)
-    return Question(spelling)
+    return Question(spelling, Type.A if name == line else Type.AAAA)
 
 
 def parse_reply(line: bytes) -> Reply:
@@ -153,8 +199,9 @@ def parse_reply(line: bytes) -> Reply:
     if found is None or not is_name(found[1].removesuffix(b".")):
         raise ProtocolError(Error.BADNAME)
     if found.re is _ONE_ANSWER:
-        return Answer(found[1], found[2])
-    return NoAnswer(found[1], Negative(found[2]))
+        return Answer(found[1], found[2], Type(found[3]))
+    kind = Type.AAAA if found[2] else Type.A
+    return NoAnswer(Question(found[1], kind), Negative(found[3]))
 
 
 def format_message(message: Request | Reply) -> bytes:
@@ -162,12 +209,12 @@ def format_message(message: Request | Reply) -> bytes:
     match message:
         case Command():
             return message.value
-        case Question(spelling):
-            return spelling
-        case Answer(spelling, address):
-            return b"%b %b A IN" % (spelling, address)
-        case NoAnswer(spelling, why):
-            return b"%b - %b" % (spelling, why.value)
+        case Question(spelling, kind):
+            return spelling if kind is Type.A else spelling + b" AAAA"
+        case Answer(spelling, addresses, kind):
+            return b"%b %b %b IN" % (spelling, addresses, kind.value)
+        case NoAnswer(question, why):
+            return b"%b - %b" % (format_message(question), why.value)
         case Refusal(code):
             return b"- ERROR %b" % code.name.encode()
         case Bye():
@@ -186,28 +233,68 @@ def split_lines(chunk: bytes) -> list[bytes]:
     return lines
 
 
-def asked_names(chunk: bytes) -> list[bytes] | None:
-    """The names of a chunk in which every line is a question; None when one line is not.
+def asked_in(chunk: bytes) -> list[bytes] | None:
+    """The questions of a chunk in which every line is one; None when one line is not.
 
-    A question with a trailing dot is not seen as one here: it has to be read by itself.
+    One with a trailing dot, or with a type behind a very long name, has to be read by itself.
     """
     if not _QUESTIONS.fullmatch(chunk):
         return None
-    names = split_lines(chunk)
-    return names if max(map(len, names)) <= NAME_BYTES_MAX else None
+    questions = split_lines(chunk)
+    return questions if max(map(len, questions)) <= NAME_BYTES_MAX else None
 
 
-def answered_names(chunk: bytes) -> list[bytes] | None:
-    """The folded names of a chunk in which every line is an answer; None when one line is not."""
+def answered_in(chunk: bytes) -> list[bytes] | None:
+    """The folded questions that a chunk answers; None when one of its lines is no answer."""
     if not _ANSWERS.fullmatch(chunk):
         return None
-    names = chunk.lower().split()[::4]
-    return names if max(map(len, names)) <= NAME_BYTES_MAX else None
+    fields = chunk.lower().split()
+    names = fields[::4]
+    if max(map(len, names)) > NAME_BYTES_MAX:
+        return None
+    if b":" not in chunk:  # no IPv6 address is without one, and nothing else has one
+        return names
+    return [
+        name if kind == b"a" else name + b" AAAA"
+        for name, kind in zip(names, fields[2::4], strict=True)
+    ]
 
 
-def timed_out(spellings: list[bytes]) -> bytes:
-    """The lines that say of each of these (at least one) that nothing came in time."""
-    return b" - TIMED OUT\n".join(spellings) + b" - TIMED OUT\n"
+@dataclass(slots=True)
+class Replied:
+    """What a chunk of answers and negatives says. `questions` and `lines` of answers: parallel."""
+
+    questions: list[bytes]  # folded, as are all here
+    lines: bytes  # that answer them, each ended by LF
+    not_found: list[bytes]
+    no_data: list[bytes]
+
+
+def replied_in(chunk: bytes) -> Replied | None:
+    """Sort a chunk in which every line is an answer, NOT FOUND or NO DATA; else None."""
+    if not _REPLIES.fullmatch(chunk):
+        return None
+    lines = split_lines(chunk)
+    answers = [line + b"\n" for line in lines if line.endswith(b" IN")]
+    whole = b"".join(answers)
+    questions = answered_in(whole) if answers else []
+    not_found = _repeated(lines, b" - NOT FOUND")
+    no_data = _repeated(lines, b" - NO DATA")
+    if questions is None or max(map(len, not_found + no_data), default=0) > NAME_BYTES_MAX:
+        return None
+    return Replied(questions, whole, not_found, no_data)
+
+
+def _repeated(lines: list[bytes], end: bytes) -> list[bytes]:
+    """The questions, folded, of the lines that end so."""
+    said = [line.removesuffix(end) for line in lines if line.endswith(end)]
+    return split_lines(fold_lines(b"\n".join(said) + b"\n")) if said else []
+
+
+def negatives(questions: list[bytes], why: Negative) -> bytes:
+    """The lines that say so of each of these questions (at least one), in this spelling."""
+    end = b" - %b\n" % why.value
+    return end.join(questions) + end
 
 
 def printable(text: bytes) -> bytes:

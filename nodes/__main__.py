@@ -35,6 +35,7 @@ CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
 DEFAULTS = Bounds()
 _LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+_EXTRA_LOAD = 0.05  # hardly felt by the servers, and most of the tail is gone
 _ABOUT = """\
 photofinish: ask every server, keep the first answer.
 
@@ -90,6 +91,16 @@ def _seconds(text: str) -> float:
         value = math.nan
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share, 0 to 1 (0.05 is 5 %)")
     return value
 
 
@@ -267,11 +278,17 @@ def run_ts(words: list[str]) -> int:
     parser = _parser(
         "ts",
         "A table server: answers the names that its table has, and is silent about others.\n"
-        "A table has rows `name address A`, fields apart by spaces or tabs; `#` comments.",
+        "A table has rows `name address type`, fields apart by spaces or tabs, where the type is\n"
+        "A or AAAA; several rows for one name and type are one set; `#` comments.",
     )
     _server_arguments(parser)
     parser.add_argument("--table", required=True, metavar="FILE", help="the rows to serve")
     parser.add_argument("--strict", action="store_true", help="refuse a table with a bad row")
+    parser.add_argument(
+        "--answer-unknown",
+        action="store_true",
+        help="say NOT FOUND of a name that the table does not have (default: say nothing)",
+    )
     arguments = parser.parse_intermixed_args(words)
     bounds = _bounds(arguments, parser)
     system = System()
@@ -287,7 +304,12 @@ def run_ts(words: list[str]) -> int:
 
     def build(reactor: Reactor) -> Brain:
         return TableServer(
-            table.rows, bounds, once=arguments.once, hits=reactor.hits, watch=reactor.watch
+            table.rows,
+            bounds,
+            answer_unknown=arguments.answer_unknown,
+            once=arguments.once,
+            hits=reactor.hits,
+            watch=reactor.watch,
         )
 
     return _serve("ts", arguments, bounds, system, build)
@@ -297,8 +319,8 @@ def run_ls(words: list[str]) -> int:
     """Be the load balancer until it stops; return the exit code. Raises Failure."""
     parser = _parser(
         "ls",
-        "The load balancer: asks every table server at once and relays the first answer; when\n"
-        "none came in time it says `name - TIMED OUT`. A table server that is not there yet, or\n"
+        "The load balancer: asks every table server and relays the first answer; when none came\n"
+        "in time it says `name - TIMED OUT`. A table server that is not there yet, or\n"
         "goes away, is dialled until it comes.",
     )
     _server_arguments(parser)
@@ -313,7 +335,28 @@ def run_ls(words: list[str]) -> int:
         metavar="S",
         help="how long a question may wait for its answer (default 5.0)",
     )
+    parser.add_argument(
+        "--policy",
+        choices=("race", "hedge"),
+        default="race",
+        help="race: ask every table server at once (the default; right for different tables). "
+        "hedge: ask the fastest, and the next one only when that takes long (right for equal "
+        "tables that are served with --answer-unknown)",
+    )
+    parser.add_argument(
+        "--max-extra-load",
+        type=_share,
+        metavar="SHARE",
+        help="of --policy hedge: how many more questions it may ask for speed, as a share of all "
+        f"(default {_EXTRA_LOAD:g})",
+    )
     arguments = parser.parse_intermixed_args(words)
+    if arguments.max_extra_load is not None and arguments.policy != "hedge":
+        parser.error("--max-extra-load is for --policy hedge; race asks everyone in any case")
+    extra_load = None
+    if arguments.policy == "hedge":
+        given = arguments.max_extra_load
+        extra_load = _EXTRA_LOAD if given is None else given
     hosts, ports = arguments.servers[::2], arguments.servers[1::2]
     if len(hosts) != len(ports):
         parser.error(f"a table server is a host and a port; {hosts[-1]!r} has no port")
@@ -333,6 +376,7 @@ def run_ls(words: list[str]) -> int:
             bounds,
             system.random,
             hosts=list(zip(hosts, numbers, strict=True)),
+            extra_load=extra_load,
             once=arguments.once,
             hits=reactor.hits,
             watch=reactor.watch,
@@ -347,7 +391,8 @@ def run_client(words: list[str]) -> int:
     parser = _parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
-        "from the command line, from --names, or else from standard input, one a line.",
+        "from the command line, from --names, or else from standard input, one a line. A name\n"
+        "alone asks for IPv4 addresses, and `name AAAA` (one word of the shell) for IPv6.",
     )
     parser.add_argument("host", metavar="LS_HOST", help="where LS is")
     parser.add_argument("port", metavar="LS_PORT", type=_port)

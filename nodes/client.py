@@ -19,14 +19,17 @@ from core.wire import (
     Answer,
     Bye,
     Command,
+    Negative,
     NoAnswer,
     ProtocolError,
+    Question,
     Refusal,
-    answered_names,
-    asked_names,
+    answered_in,
+    asked_in,
     fold,
-    is_name,
+    fold_lines,
     parse_reply,
+    parse_request,
     printable,
     split_lines,
 )
@@ -75,6 +78,8 @@ class Tally:
 
     answered: int = 0
     timed_out: int = 0
+    not_found: int = 0
+    no_data: int = 0
     bad: int = 0
     lost: int = 0
 
@@ -82,8 +87,8 @@ class Tally:
 class Client:
     """The brain of a client.
 
-    `names` are the input's lines, none of them empty; `where` names LS for people; `progress`:
-    somebody watches a terminal.
+    `names` are the input's lines, none of them empty: names, each alone or followed by ` AAAA`.
+    `where` names LS for people; `progress`: somebody watches a terminal.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class Client:
         self._life = Machine(CLIENT, Task.IDLE, "client", watch)
         self._lines: list[bytes | None] = [None] * len(names)  # what is written for each name
         self._written = 0  # of `_lines`
-        self._waiting: dict[bytes, int | deque[int]] = {}  # places in `_names`, by folded name
+        self._waiting: dict[bytes, int | deque[int]] = {}  # places in `_names`, by what is asked
         self._owed = 0
         self._questions = self._prepare()  # each ended by LF
         self._asked = 0  # bytes of `_questions`
@@ -117,29 +122,32 @@ class Client:
     def _prepare(self) -> bytes:
         """Write down what is wrong with bad names, and return what to ask for the others."""
         whole = b"\n".join(self._names) + b"\n"
-        if asked_names(whole) is not None:
-            names = split_lines(whole.lower())
-            self._waiting = dict(zip(names, range(len(names)), strict=True))
-            # Fewer: a name comes twice. More names than were given: one has an LF in it.
-            if len(self._waiting) == len(names) == len(self._names):
-                self._owed = len(names)
+        spelled = asked_in(whole)
+        if spelled is not None:
+            lines = fold_lines(whole)
+            folded = spelled if lines == whole else split_lines(lines)
+            self._waiting = dict(zip(folded, range(len(folded)), strict=True))
+            # Fewer: one comes twice. More than were given: one has an LF in it.
+            if len(self._waiting) == len(folded) == len(self._names):
+                self._owed = len(folded)
                 return whole
         self._waiting = {}
-        questions = []
+        to_ask = []
         for place, spelling in enumerate(self._names):
-            if not is_name(spelling.removesuffix(b".")):
+            question = _read_question(spelling)
+            if question is None:
                 self._lines[place] = printable(spelling) + b" - ERROR BADNAME"
                 self.tally.bad += 1
                 continue
-            name = fold(spelling)
-            places = self._waiting.setdefault(name, place)
+            key = fold(question.spelling, question.type)
+            places = self._waiting.setdefault(key, place)
             if isinstance(places, deque):
                 places.append(place)
             elif places != place:
-                self._waiting[name] = deque((places, place))
+                self._waiting[key] = deque((places, place))
             self._owed += 1
-            questions.append(name if spelling in _RESERVED else spelling)
-        return b"".join(question + b"\n" for question in questions)
+            to_ask.append(key if spelling in _RESERVED else spelling)
+        return b"".join(line + b"\n" for line in to_ask)
 
     def deadline(self) -> float | None:
         """The first of: LS has been silent for too long, somebody wants to see progress."""
@@ -226,12 +234,12 @@ class Client:
     def _heard(self, data: bytes, now: float) -> list[node.Effect]:
         """Credit each reply to its name, and write what is complete."""
         self._heard_at = now
-        names = answered_names(data)
-        if names is None:
+        questions = answered_in(data)
+        if questions is None:
             self._heard_by_line(data)
         else:
             self._errors_in_a_row = 0
-            self._credit(names, split_lines(data))
+            self._credit(questions, split_lines(data))
         effects = self._write()
         if not self._owed and self._life.state is Task.LEAVING:
             self._life.fire(Step.ALL_REPLIED)
@@ -241,13 +249,18 @@ class Client:
             effects += [*self._cut_short(self._trouble, now), node.Abort(LS)]
         return effects
 
-    def _credit(self, names: list[bytes], lines: list[bytes]) -> None:
+    def _credit(self, questions: list[bytes], lines: list[bytes]) -> None:
         """These answers, as they came."""
-        for name, line in zip(names, lines, strict=True):
-            place = self._place_of(name)
+        places = map(self._waiting.pop, questions, repeat(None))
+        credited = 0
+        for question, place, line in zip(questions, places, lines, strict=True):
+            if isinstance(place, deque):
+                place = self._first_of(question, place)
             if place is not None:
                 self._lines[place] = line
-                self.tally.answered += 1
+                credited += 1
+        self._owed -= credited
+        self.tally.answered += credited
 
     def _heard_by_line(self, data: bytes) -> None:
         """The slow way, where a line is no ordinary answer."""
@@ -262,27 +275,40 @@ class Client:
                 continue
             self._errors_in_a_row = 0
             match reply:
-                case Answer(spelling):
-                    self._credit([fold(spelling)], [line])
-                case NoAnswer(spelling, why):
-                    place = self._place_of(fold(spelling))
+                case Answer(spelling, _, kind):
+                    self._credit([fold(spelling, kind)], [line])
+                case NoAnswer(Question(spelling, kind), why):
+                    place = self._place_of(fold(spelling, kind))
                     if place is not None:
                         self._lines[place] = b"%b - %b" % (self._names[place], why.value)
-                        self.tally.timed_out += 1
+                        self._count(why)
                 case Refusal(code):
                     self._trouble = f"LS at {self._where} says {code.name}: {code.value}"
                 case Bye():
                     self._trouble = f"LS at {self._where} is going away; ask again later"
 
-    def _place_of(self, name: bytes) -> int | None:
-        """The first place that waits for this name; it waits no longer."""
-        place = self._waiting.pop(name, None)
+    def _count(self, why: Negative) -> None:
+        match why:
+            case Negative.TIMED_OUT:
+                self.tally.timed_out += 1
+            case Negative.NOT_FOUND:
+                self.tally.not_found += 1
+            case Negative.NO_DATA:
+                self.tally.no_data += 1
+
+    def _place_of(self, question: bytes) -> int | None:
+        """The first place that waits for this; it waits no longer."""
+        place = self._waiting.pop(question, None)
         if isinstance(place, deque):
-            if len(place) > 1:
-                self._waiting[name] = place
-            place = place.popleft()
+            place = self._first_of(question, place)
         self._owed -= place is not None
         return place
+
+    def _first_of(self, question: bytes, places: deque[int]) -> int:
+        """The first of several places; the others go on waiting."""
+        if len(places) > 1:
+            self._waiting[question] = places
+        return places.popleft()
 
     def _write(self) -> list[node.Effect]:
         """What has become complete from the beginning on. `index` searches at C speed."""
@@ -315,8 +341,26 @@ class Client:
 
     def _sum_up(self, now: float) -> list[node.Effect]:
         tally = self.tally
+        known_unknown = "".join(
+            f"{count} {what}, "
+            for count, what in ((tally.not_found, "not found"), (tally.no_data, "no data"))
+            if count
+        )
         text = (
-            f"{len(self._names)} names: {tally.answered} answered, {tally.timed_out} timed out, "
-            f"{tally.bad} bad, {tally.lost} lost, {now - self._started_at:.1f} s"
+            f"{len(self._names)} names: {tally.answered} answered, {known_unknown}"
+            f"{tally.timed_out} timed out, {tally.bad} bad, {tally.lost} lost, "
+            f"{now - self._started_at:.1f} s"
         )
         return [node.Progress(""), node.Report(text)]
+
+
+def _read_question(spelling: bytes) -> Question | None:
+    """What a line of the input asks for; None when it is not legal.
+
+    A word that is a command on the wire is a name here.
+    """
+    try:
+        request = parse_request(spelling)
+    except ProtocolError:
+        return None
+    return request if isinstance(request, Question) else Question(spelling)

@@ -1,15 +1,16 @@
-"""The load balancer (LS): asks every table server at once and relays the first answer.
+"""The load balancer (LS): asks table servers and relays the first answer.
 
-It stores no names. A question goes to every link that is UP, joined with the other questions of
-the same read; the first answer for a name goes to everyone who waits for it, as it came; when
-none came in time, each asker hears so in its own spelling.
+It stores no names. Whom a question goes to is its policy's to say: everyone at once, unless it
+is told to hedge. The first answer goes to everyone who waits for it, as it came; when there is
+none, each asker hears so in its own spelling.
 
 Backpressure, so that no circle can close: LS reads its links always. It stops reading clients
 while a link is HOLDING, a client that has too many questions pending, and, when all clients
 together have too many, all but those with few.
 
-Not here: which question waits for what (`nodes/balancer/race.py`), how a link stands
-(`nodes/balancer/link.py`), sessions and draining (`core/session.py`, `core/server.py`).
+Not here: which question waits for what (`nodes/balancer/race.py`), whom it is asked of
+(`nodes/balancer/policy.py`, `hedge.py`), what TSs say that is no answer (`verdicts.py`), how a
+link stands (`link.py`), sessions and draining (`core/session.py`, `core/server.py`).
 """
 
 import math
@@ -25,21 +26,32 @@ from core.wire import (
     Answer,
     Command,
     Error,
+    Negative,
+    NoAnswer,
     ProtocolError,
-    answered_names,
+    Question,
+    Replied,
+    answered_in,
     fold,
     parse_reply,
+    replied_in,
     split_lines,
 )
+from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie
-from nodes.balancer.race import Race, Replies
+from nodes.balancer.policy import Everyone, Policy
+from nodes.balancer.race import Course, Finding, Race, Replies
+from nodes.balancer.verdicts import Verdicts
+
+_JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 
 
 class LoadBalancer:
     """The brain of LS. `servers` holds the addresses of each TS; they are called TS1, TS2, ...
 
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
-    has moved is not found again.
+    has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
+    it, race.
     """
 
     def __init__(
@@ -49,6 +61,7 @@ class LoadBalancer:
         random: Callable[[], float],
         *,
         hosts: Sequence[tuple[str, int]] = (),
+        extra_load: float | None = None,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
@@ -58,13 +71,19 @@ class LoadBalancer:
         self._server = Server(bounds, once, self._account, self._hits, watch)
         self._race = Race(bounds.timeout_s, bounds.join_s)
         self._links = {
-            f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch)
+            f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
             for number, addresses in enumerate(servers, 1)
         }
+        links = list(self._links.values())
+        self._verdicts = Verdicts(sum(link.bit for link in links), bounds.no_data_s)
+        self._hedge = None if extra_load is None else Hedge(links, bounds, extra_load)
+        self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
+        self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
         self._hosts = dict(zip(self._links, hosts, strict=False))
         # What every step wants to know of all links: see `_look_at_links`.
         self._links_due = 0.0  # the first `Link.due` of all
-        self._asked: list[Link] = []  # those that get every new question at once
+        self._there = 0  # the bits of those that have a connection
+        self._live = 0  # the bits of those that a reply is waited for from
         self._held = False  # whether one is HOLDING
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
@@ -72,8 +91,13 @@ class LoadBalancer:
         self.malformed = 0  # lines of a TS that are no reply at all
 
     def deadline(self) -> float | None:
-        """The first of: a batch times out, something is due on a link, the drain ends."""
+        """The first of: a batch times out, the policy or a link has something due, what is held
+        is to be released, the drain ends."""
         due = min(self._race.next_due(), self._links_due, self._server.drain_due)
+        if self._hedge is not None:
+            due = min(due, self._hedge.due())
+        if self._verdicts.spoken:
+            due = min(due, self._verdicts.due())
         return None if due == math.inf else due
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
@@ -82,9 +106,9 @@ class LoadBalancer:
             link = self._links.get(event.conn)
             if link is None:
                 return self._ask(event.conn, event.data, now)
-            return self._answer(link, event.data)
+            return self._hear(link, event.data, now)
         effects = self._step_rarely(event, now)
-        self._look_at_links()
+        effects += self._look_at_links(now)
         newcomer = None
         if isinstance(event, node.Opened):
             newcomer = self._server.sessions.get(event.conn)
@@ -109,6 +133,7 @@ class LoadBalancer:
             case node.Closed(conn):
                 self._paused.pop(conn, None)
                 self._race.forget(self._server.sessions[conn])
+                self._close()
                 return self._server.closed(conn, now) + self._part_maybe()
         raise AssertionError(event)
 
@@ -122,13 +147,18 @@ class LoadBalancer:
         if asked.refusals:
             self._server.errors += asked.errors
             effects.append(node.Send(conn, asked.refusals))
-        if asked.names:
-            names = self._race.ask(session, asked.names, asked.spellings, now)
-            lines = asked.lines if names is asked.names else _lines(names)
-            if names:
-                for link in self._asked:
-                    link.asked += len(names)
+        if asked.questions:
+            questions = self._race.ask(session, asked.questions, asked.spellings, now)
+            if questions:
+                whole = asked.lines if questions is asked.questions else _lines(questions)
+                if self._verdicts.spoken:
+                    self._verdicts.asked_again(questions)
+                for link, part in self._policy.ask(questions, now):
+                    link.asked += len(part)
+                    lines = whole if part is questions else _lines(part)
                     effects.append(node.Send(link.conn, lines))
+                if self._policy.waiting:
+                    effects += self._pass_on(now)
         if session.life.state is not Talk.OPEN:
             effects += session.last_words()
         effects += self._regulate(session)
@@ -144,7 +174,15 @@ class LoadBalancer:
         return effects
 
     def _woken(self, now: float) -> list[node.Effect]:
-        effects = self._reply(self._race.expire(now))
+        is_time_up = self._race.next_due() <= now
+        effects = self._release(self._verdicts.held_until(math.inf if is_time_up else now))
+        if is_time_up:
+            effects += self._reply(self._race.expire(now))
+            self._close()
+            effects += self._judge_silence()
+        if self._hedge is not None and self._hedge.due() <= now:
+            self._hedge.woken(now)
+            effects += self._pass_on(now)
         for link in self._links.values():
             if link.due() > now or self._is_parting:
                 continue
@@ -163,38 +201,106 @@ class LoadBalancer:
                     effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
         return effects + self._server.woken(now)
 
+    def _pass_on(self, now: float) -> list[node.Effect]:
+        """Ask the links for what the policy wants them to be asked besides new questions."""
+        effects: list[node.Effect] = []
+        for link in list(self._policy.waiting):
+            if link.life.state is Tie.UP:  # else it is asked as soon as it is relieved
+                effects += self._ask_slice(link, now)
+        return effects
+
     # -- answers -----------------------------------------------------------------------------------
 
-    def _answer(self, link: Link, data: bytes) -> list[node.Effect]:
+    def _hear(self, link: Link, data: bytes, now: float) -> list[node.Effect]:
         """Credit what a TS said to whoever waits for it."""
         why = ""
-        lines = data
-        names = answered_names(data)
-        if names is None:
-            names, lines, why = self._read_by_line(link, data)
-        else:
+        questions = answered_in(data)
+        if questions is not None:
             link.errors_in_a_row = 0
-            link.answered += len(names)
-        if not link.is_asked:
-            names, lines = self._only_asked(link, names, lines)
-        effects = self._reply(self._race.answer(names, lines)) if names else []
+            link.answered += len(questions)
+            effects = self._answer(link, questions, data, now)
+        else:
+            said, why = self._read_replies(link, data)
+            effects = self._answer(link, said.questions, said.lines, now)
+            if said.not_found or said.no_data:
+                effects += self._deny(link, said.not_found, said.no_data, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
         if why:
             effects += self._give_up(link, why, node.Abort(link.conn))
-            self._look_at_links()
+            effects += self._look_at_links(now)
         effects += self._regulate()
         return effects
 
-    def _read_by_line(self, link: Link, data: bytes) -> tuple[list[bytes], bytes, str]:
-        """The slow way, where a line is no ordinary answer.
+    def _answer(
+        self, link: Link, questions: list[bytes], lines: bytes, now: float
+    ) -> list[node.Effect]:
+        """Relay answers, parallel to `questions`, for what this link was asked."""
+        admitted = self._policy.admits(link, questions)
+        if admitted is not None:
+            self._race.late += admitted.count(False)
+            lines = _lines(compress(split_lines(lines), admitted))
+            questions = list(compress(questions, admitted))
+        if not questions:
+            return []
+        effects: list[node.Effect] = []
+        if self._verdicts.spoken:
+            if not self._unfit_said and self._verdicts.are_spoken_of(questions):
+                effects += self._say_unfit(f"{link.conn} answers what another TS has not")
+            self._verdicts.forget(questions)
+        self._policy.answered(link, questions, now)
+        return effects + self._reply(self._race.answer(questions, lines))
 
-        Returns the names that were answered, the lines that answer them, and why the link has to
-        be given up, if it has. A malformed line never ends a question: another TS may answer it.
+    def _deny(
+        self, link: Link, not_found: list[bytes], no_data: list[bytes], now: float
+    ) -> list[node.Effect]:
+        """A TS has nothing about these; end what that decides, and ask others for the rest."""
+        not_found = self._race.are_open(self._only_asked(link, not_found))
+        no_data = self._race.are_open(self._only_asked(link, no_data))
+        unknown, enough = self._verdicts.hear(link.bit, self._live, not_found, no_data, now)
+        self._policy.denied(link, list(dict.fromkeys(not_found + no_data)), now)
+        effects = self._release(enough)
+        if unknown:
+            ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
+            effects += self._reply(ended)
+            self._close()
+        return effects + self._pass_on(now)
+
+    def _release(self, questions: list[bytes]) -> list[node.Effect]:
+        """Say NO DATA of what has been held enough."""
+        if not questions:
+            return []
+        replies = self._race.end(questions, Course.HELD, Finding.HELD_ENOUGH)
+        self._close()
+        return self._reply(replies)
+
+    def _close(self) -> None:
+        """Some questions are open no more: let those know who keep something about them."""
+        closed = self._race.take_closed()
+        self._verdicts.forget(closed)
+        self._policy.closed(closed)
+
+    def _only_asked(self, link: Link, questions: list[bytes]) -> list[bytes]:
+        """Leave out what this link was not asked for on this connection."""
+        admitted = self._policy.admits(link, questions)
+        if admitted is None:
+            return questions
+        self._race.late += admitted.count(False)
+        return list(compress(questions, admitted))
+
+    def _read_replies(self, link: Link, data: bytes) -> tuple[Replied, str]:
+        """Sort a chunk in which not every line is an answer; also return why the link has to be
+        given up, if it has. A malformed line never ends a question: another TS may answer it.
         """
-        names: list[bytes] = []
+        said = replied_in(data)
+        if said is not None:
+            link.errors_in_a_row = 0
+            link.answered += data.count(b"\n")
+            return said, ""
+        said = Replied([], b"", [], [])
         lines: list[bytes] = []
+        why = ""
         for line in split_lines(data):
             link.answered += 1
             if not line:
@@ -205,27 +311,42 @@ class LoadBalancer:
                 self.malformed += 1
                 link.errors_in_a_row += 1
                 if error.code is Error.TOOLONG:
-                    return names, _lines(lines), "it sent a line that is too long"
+                    why = "it sent a line that is too long"
+                    break
                 if link.errors_in_a_row == self._bounds.errors_in_a_row_max:
                     self._hits["errors_in_a_row_max"] += 1
-                    return names, _lines(lines), "it does not speak this protocol"
+                    why = "it does not speak this protocol"
+                    break
                 continue
             link.errors_in_a_row = 0
-            if isinstance(reply, Answer):
-                names.append(fold(reply.spelling))
-                lines.append(line)
-            else:
-                self.nothing_said += 1
-        return names, _lines(lines), ""
+            match reply:
+                case Answer(spelling, _, kind):
+                    said.questions.append(fold(spelling, kind))
+                    lines.append(line)
+                case NoAnswer(Question(spelling, kind), Negative.NOT_FOUND):
+                    said.not_found.append(fold(spelling, kind))
+                case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
+                    said.no_data.append(fold(spelling, kind))
+                case _:
+                    self.nothing_said += 1
+        said.lines = _lines(lines)
+        return said, why
 
-    def _only_asked(
-        self, link: Link, names: list[bytes], lines: bytes
-    ) -> tuple[list[bytes], bytes]:
-        """Leave out answers that this link has not been asked for on this connection."""
-        asked = self._race.asked_before(link.asked_upto, names)
-        self._race.late += asked.count(False)
-        kept = compress(split_lines(lines), asked)
-        return list(compress(names, asked)), _lines(kept)
+    # -- whether hedging fits ----------------------------------------------------------------------
+
+    def _judge_silence(self) -> list[node.Effect]:
+        """Hedging is for TSs that say what they do not know."""
+        race = self._race
+        silent = race.denied[Negative.TIMED_OUT]
+        ended = race.answered + sum(race.denied.values())
+        if self._unfit_said or ended < _JUDGED_LEAST or 2 * silent <= ended:
+            return []
+        return self._say_unfit("more than half of the questions get no reply from any TS")
+
+    def _say_unfit(self, why: str) -> list[node.Effect]:
+        self._unfit_said = True
+        advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
+        return [node.Report(f"{why}: {advice}")]
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -234,7 +355,9 @@ class LoadBalancer:
             case node.Opened():
                 link.connected(now)
                 link.down_said = False
-                return [node.Report(f"{link.conn} is up"), *self._catch_up(link)]
+                meeting = self._look_at_links(now)
+                up = node.Report(f"{link.conn} is up")
+                return [up, *meeting, *self._ask_slice(link, now)]
             case node.Closed(_, why):
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
@@ -248,19 +371,21 @@ class LoadBalancer:
                     link.held_since = now
                 return []
             case node.Relieved():
-                caught_up = link.life.fire(Pull.RELIEVED) is not Tie.CATCHING_UP
-                return [] if caught_up else self._catch_up(link)
+                if link.life.fire(Pull.RELIEVED) is Tie.CATCHING_UP:
+                    return [*self._look_at_links(now), *self._ask_slice(link, now)]
+                return self._pass_on(now)
         raise AssertionError(event)
 
-    def _catch_up(self, link: Link) -> list[node.Effect]:
-        """Send the next slice of what is open. If more is left, it goes over the high mark, so
-        that Relieved will call for the next one."""
-        over = self._bounds.waiting_bytes_high
-        names, link.asked_upto = self._race.slice_from(link.asked_upto, over)
-        link.asked += len(names)
-        if link.asked_upto == self._race.next_number:
+    def _ask_slice(self, link: Link, now: float) -> list[node.Effect]:
+        """Ask a link for the next slice of what the policy has for it. If more is left, it goes
+        over the high mark, so that Relieved will call for the next one."""
+        questions, is_last = self._policy.next_slice(link, now)
+        link.asked += len(questions)
+        if link.life.state is Tie.CATCHING_UP and is_last:
             link.life.fire(Pull.CAUGHT_UP)
-        return [node.Send(link.conn, _lines(names))] if names else []
+        elif link.life.state is Tie.UP and not is_last:
+            link.life.fire(Pull.FELL_BEHIND)
+        return [node.Send(link.conn, _lines(questions))] if questions else []
 
     def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
         """Part from a link in the way that `end` says."""
@@ -273,12 +398,21 @@ class LoadBalancer:
         link.down_said = True
         return [node.Report(f"{link.conn} is down ({why}); dialling it again")]
 
-    def _look_at_links(self) -> None:
+    def _look_at_links(self, now: float) -> list[node.Effect]:
         """One of them may have moved."""
         links = self._links.values()
         self._links_due = math.inf if self._is_parting else min(link.due() for link in links)
-        self._asked = [link for link in links if link.is_asked]
         self._held = any(link.life.state is Tie.HOLDING for link in links)
+        there = sum(link.bit for link in links if link.is_answering)
+        live = sum(link.bit for link in links if link.is_live)
+        gone, lame = self._there & ~there, self._live & ~live
+        self._there, self._live = there, live
+        effects: list[node.Effect] = []
+        if self._verdicts.spoken and (gone or lame):
+            self._verdicts.take_back(gone)
+            effects = self._release(self._verdicts.held_in_vain(live))
+        self._policy.links_moved(now)
+        return effects + self._pass_on(now)
 
     # -- backpressure ------------------------------------------------------------------------------
 
@@ -339,10 +473,14 @@ class LoadBalancer:
 
     def _account(self) -> str:
         race = self._race
+        denied = race.denied
+        hedged = "" if self._hedge is None else f", hedged {self._hedge.hedged}"
         return (
-            f"asked {race.asked}, answered {race.answered}, timed out {race.timed_out}, "
+            f"asked {race.asked}, answered {race.answered}, "
+            f"not found {denied[Negative.NOT_FOUND]}, no data {denied[Negative.NO_DATA]}, "
+            f"timed out {denied[Negative.TIMED_OUT]}, "
             f"dropped {race.dropped}, pending {race.pending}, refused {self._server.errors}; "
-            f"joined {race.joined}, late {race.late}"
+            f"joined {race.joined}, late {race.late}{hedged}"
         )
 
 

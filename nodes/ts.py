@@ -1,7 +1,9 @@
 """The table server (TS): answers the names that its table has, and is silent about the rest.
 
 Silence is the protocol: several servers are asked at once, and only one that knows has anything
-to say. So nothing is ever owed here: what can be said is said in the step that asked.
+to say. One that is the same as others may say NOT FOUND instead; of a name that it has, but not
+with the type that is asked for, any says NO DATA. So nothing is ever owed here: what can be said
+is said in the step that asked.
 
 Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
 (`core/session.py`, `core/server.py`).
@@ -15,25 +17,34 @@ from core.bounds import Bounds, Hits
 from core.machine import Watch
 from core.server import Server
 from core.session import Talk
+from core.wire import Negative, negatives
 
 
 class TableServer:
-    """The brain of a TS. `rows` is a table by folded name: whole answer lines, with LF."""
+    """The brain of a TS. `rows` is a table by folded question: whole answer lines, with LF.
+
+    `answer_unknown`: it says NOT FOUND of a name that the table does not have.
+    """
 
     def __init__(
         self,
         rows: dict[bytes, bytes],
         bounds: Bounds,
         *,
+        answer_unknown: bool = False,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._rows = rows
+        self._answer_unknown = answer_unknown
+        # Whether a question without a type may be one of a name that has addresses of another.
+        self._is_mixed = any(b" " in question for question in rows)
         hits = Hits() if hits is None else hits
         self._server = Server(bounds, once, self._account, hits, watch)
         self.asked = 0
         self.answered = 0
+        self.no_data = 0
 
     def deadline(self) -> float | None:
         """Only a drain has one."""
@@ -64,10 +75,13 @@ class TableServer:
         effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data)
-        answers = list(map(self._rows.get, asked.names, repeat(b"")))
+        answers = list(map(self._rows.get, asked.questions, repeat(b"")))
+        missing = answers.count(b"")
         self.asked += len(answers)
-        self.answered += len(answers) - answers.count(b"")
+        self.answered += len(answers) - missing
         self._server.errors += asked.errors
+        if missing and (self._answer_unknown or self._is_mixed or b" " in asked.lines):
+            answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
         said = asked.refusals + b"".join(answers)
         if said:
             effects.append(node.Send(conn, said))
@@ -75,12 +89,23 @@ class TableServer:
             effects += session.last_words()
         return effects
 
+    def _or_negative(self, answer: bytes, question: bytes, spelling: bytes) -> bytes:
+        """The answer, if there is one, or what there is to say about there being none."""
+        if answer:
+            return answer
+        name = question.removesuffix(b" AAAA")
+        other = name if name != question else question + b" AAAA"
+        if other in self._rows:
+            self.no_data += 1
+            return negatives([spelling], Negative.NO_DATA)
+        return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""
+
     def _stop_maybe(self) -> list[node.Effect]:
         return [] if self._server.sessions else self._server.all_closed()
 
     def _account(self) -> str:
-        silent = self.asked - self.answered
+        unknown = self.asked - self.answered - self.no_data
         return (
-            f"asked {self.asked}, answered {self.answered}, unknown {silent}, "
-            f"refused {self._server.errors}"
+            f"asked {self.asked}, answered {self.answered}, no data {self.no_data}, "
+            f"unknown {unknown}, refused {self._server.errors}"
         )

@@ -2,16 +2,23 @@
 
 `LoadBalancerWatch` is LS's wire log, so it sees each line that LS read and each that it sent, at
 the moment of the step, and each move of a machine. From the lines alone it keeps its own account
-of who is owed what, and raises `Violated` when LS's doings differ:
+of who is owed what and why, and raises `Violated` when LS's doings differ:
 
     I1  one reply per question, no more         I2  every reply was owed to that client
     I3  an answer is a row of some table        I4  timeouts at their time, answers not after it
-    I5  no timeout while a TS that holds the name was linked and nothing was wrong
+    I5  no timeout while a TS that has something to say was linked and nothing was wrong
     I6  QUIT or the end: all replies, BYE after QUIT, and nothing after
     I7  bounds                                  I8  nothing is left when everybody has gone
     I9  what can be read is read                I10 no turn without effect, again and again
     I11 the conservation law                    I12 no exception (it would leave the world)
     I13 the same seed, the same trace (tests/test_sim.py)   I14 a drain ends in its time
+
+and what proto.md promises of who may end a question, and of hedging, by its tags:
+
+    P10 an answer counts once, for all who wait, and only from a TS that was asked
+    P21 NOT FOUND in the step in which the last TS says so, and not before
+    P22 NO DATA held for those who have not spoken, and not for longer than it may be
+    P23 speculative questions within their share        P24 what is old was sent to everyone
 """
 
 from collections import defaultdict, deque
@@ -22,10 +29,18 @@ from core.conn import Stream
 from core.session import Talk
 from core.wire import (
     LINE_BYTES_MAX,
+    Answer,
+    Bye,
     Command,
+    Error,
+    Negative,
+    NoAnswer,
     ProtocolError,
     Question,
+    Refusal,
     fold,
+    format_message,
+    parse_reply,
     parse_request,
     split_lines,
 )
@@ -35,13 +50,21 @@ from tests.sim import Host, Observer, World
 
 _LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
 _SLACK_S = 0.25  # turns, in virtual time, between what is due and its being done
-
-
+_EDGE_S = 1e-9  # sums of times that differ by less are equal
+_REPLY_BYTES = 150  # none of the stories' is longer
+_LOOKS = 8  # at one asking, before LS sleeps for a while: at 1, 2, 4 ... ms
+_LIVE = (Tie.CATCHING_UP, Tie.UP, Tie.HOLDING)  # links whose TS may be waited for
+_COUNTED = {
+    Negative.TIMED_OUT: "timed_out",
+    Negative.NOT_FOUND: "not_found",
+    Negative.NO_DATA: "no_data",
+}
 _REPORTED = {  # probes by what LS reports
     "second signal": "a second signal",
     "it answers what nobody asked": "a TS answers what nobody asked",
     "it does not speak this protocol": "a TS does not speak the protocol",
     "it sent a line that is too long": "a TS sends a line that is too long",
+    "hedging is for equal tables": "LS says that hedging does not fit",
 }
 
 
@@ -54,16 +77,85 @@ def hold(condition: object, invariant: str, text: str) -> None:
         raise Violated(f"{invariant}: {text}")
 
 
-class LoadBalancerWatch(Observer):
-    """Sees all that one LS does. `rows`: what any TS may answer, by folded name."""
+def other_type(question: bytes) -> bytes:
+    """The question, folded, for the same name and the other type."""
+    name = question.removesuffix(b" AAAA")
+    return name if name != question else question + b" AAAA"
 
-    def __init__(self, world: World, bounds: Bounds, rows: dict[bytes, set[bytes]]) -> None:
+
+class Life:
+    """One question for all who wait for it, from the first who asks until nobody waits.
+
+    What is kept by link is of its present connection.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.waiting = 0  # replies that are owed
+        self.born_at = now
+        self.anew_at = now  # when it was asked last, and did not join
+        self.anew = 1  # how often
+        self.lines: dict[str, int] = {}  # link: how often it was asked
+        self.sent_at: dict[str, float] = {}  # link: when first
+        self.last_at = now  # when any was asked last
+        self.lately: set[str] = set()  # links that were asked since it was asked anew
+        self.denied: set[str] = set()  # links that have nothing, since it was asked anew
+        self.said: dict[str, set[Negative]] = {}  # the same, and what; kept while it is held
+        self.no_data_at: float | None = None  # when the first TS said NO DATA
+        self.is_deserted = False  # a link that was asked is gone
+        self.has_lost = False  # some have left, or timed out, and others wait
+
+    def ask_anew(self, now: float) -> None:
+        self.anew_at = now
+        self.anew += 1
+        self.lately.clear()
+        self.denied.clear()
+        if self.no_data_at is None:
+            self.said.clear()
+
+    def ask_of(self, link: str, now: float) -> None:
+        """What this link has said before is not its answer to this."""
+        self.lines[link] = self.lines.get(link, 0) + 1
+        self.sent_at.setdefault(link, now)
+        self.last_at = now
+        self.lately.add(link)
+        if self.no_data_at is None:
+            self.said.pop(link, None)
+
+    def hear(self, link: str, why: Negative, now: float) -> None:
+        self.denied.add(link)
+        self.said.setdefault(link, set()).add(why)
+        if why is Negative.NO_DATA and self.no_data_at is None:
+            self.no_data_at = now
+
+    def part(self, link: str) -> bool:
+        """A connection is gone; return whether something was said there."""
+        self.is_deserted = self.is_deserted or link in self.lately
+        self.lines.pop(link, None)
+        self.sent_at.pop(link, None)
+        self.lately.discard(link)
+        self.denied.discard(link)
+        return self.said.pop(link, None) is not None
+
+
+class LoadBalancerWatch(Observer):
+    """Sees all that one LS does. `rows`: what any TS may answer, by folded question; `share`: of
+    speculative questions, where LS hedges."""
+
+    def __init__(
+        self,
+        world: World,
+        bounds: Bounds,
+        rows: dict[bytes, set[bytes]],
+        share: float | None = None,
+    ) -> None:
         super().__init__(world, "LS")
         self.bounds = bounds
         self.rows = rows
+        self.share = share
         self.anything: set[bytes] = set()  # addresses that a rogue TS may give for any name
         self.brain: LoadBalancer
-        self.holders: dict[str, set[bytes]] = {}  # link: names that its honest TS holds
+        self.holders: dict[str, set[bytes]] = {}  # link: questions that its honest TS answers
+        self.frank: set[str] = set()  # links whose honest TS says NOT FOUND
         self.owed: dict[str, dict[bytes, deque[tuple[bytes, float]]]] = {}
         self.errors: defaultdict[str, int] = defaultdict(int)  # refusals that are owed
         self.in_a_row: defaultdict[str, int] = defaultdict(int)
@@ -72,18 +164,39 @@ class LoadBalancerWatch(Observer):
         self.clean: set[str] = set()  # clients that got all they were owed and their end
         self.talking: set[str] = set()  # sessions that may ask
         self.up_since: dict[str, float] = {}
-        self.counts = {"asked": 0, "answered": 0, "timed_out": 0, "dropped": 0}
+        self.ties: dict[str, Tie] = {}  # how links stand
+        counted = ("asked", "answered", *_COUNTED.values(), "dropped")
+        self.counts = dict.fromkeys(counted, 0)
         self.drain_since: float | None = None
         self.is_cutting = False  # its drain took too long, and it ended all the same
         self.undisturbed_since = 0.0  # nothing has been done to LS or the network since
-        self.asked_of: dict[str, set[bytes]] = {}  # link: names, since it came up
         self.slices: defaultdict[str, int] = defaultdict(int)  # link: while it catches up
+        self.lives: dict[bytes, Life] = {}  # of questions that somebody waits for
+        self.held: dict[bytes, Life] = {}  # those of them of which a TS has said NO DATA
+        self.bad_in_a_row: defaultdict[str, int] = defaultdict(int)  # lines of a link
+        # Of the TS that speaks in this step: its answers that count, what is unknown by its word,
+        # and whom LS therefore owes nothing any more when the step is over.
+        self.answers: dict[bytes, bytes] = {}
+        self.unknown: set[bytes] = set()
+        self.must_end: list[Life] = []
+        self.moved: set[bytes] = set()  # questions that something has happened to in this turn
+        self.time_up_at = 0.0  # when a question was last replied to that was due
+        # The budget: questions that did not join, lines that were speculative for certain, lines
+        # to further TSs that were not since the asking was old; whether all of it is certain.
+        self.first = 0
+        self.speculative = 0
+        self.aged = 0
+        self.is_plain = True
+        self._turns_seen = 0
 
     # -- what LS reads -----------------------------------------------------------------------------
 
     def received(self, conn: str, data: bytes) -> None:
         super().received(conn, data)
-        if not conn.startswith("client-") or conn not in self.talking:
+        self._end_step()
+        if not conn.startswith("client-"):
+            self._told(conn, data)
+        if conn not in self.talking:
             return
         now = self.host.clock()
         for line in split_lines(data):
@@ -94,10 +207,12 @@ class LoadBalancerWatch(Observer):
             except ProtocolError:
                 request = None
             if isinstance(request, Question):
-                spelling = request.spelling
-                self.owed[conn].setdefault(fold(spelling), deque()).append((spelling, now))
+                question = fold(request.spelling, request.type)
+                spelling = format_message(request)
+                self.owed[conn].setdefault(question, deque()).append((spelling, now))
                 self.counts["asked"] += 1
                 self.in_a_row[conn] = 0
+                self._begin(question, now)
             elif request is Command.QUIT:
                 return
             else:
@@ -106,6 +221,118 @@ class LoadBalancerWatch(Observer):
                 if self.in_a_row[conn] == self.bounds.errors_in_a_row_max:
                     self.world.saw("errors end a session")
                     return
+
+    def _begin(self, question: bytes, now: float) -> None:
+        """It is asked: for the first time, anew, or with others."""
+        life = self.lives.get(question)
+        if life is None:
+            life = self.lives[question] = Life(now)
+            self.first += 1
+        elif now - life.anew_at >= self.bounds.join_s - _EDGE_S:
+            life.ask_anew(now)
+            self.first += 1
+            if life.no_data_at is not None:
+                self.world.saw("a held question is asked anew")
+        life.waiting += 1
+        self.moved.add(question)
+
+    def _told(self, link: str, data: bytes) -> None:
+        """A TS speaks: what counts of it."""
+        denials: list[tuple[bytes, Negative]] = []
+        for line in split_lines(data):
+            if not line:
+                continue
+            try:
+                reply = parse_reply(line)
+            except ProtocolError as problem:
+                self.bad_in_a_row[link] += 1
+                bad = self.bad_in_a_row[link] == self.bounds.errors_in_a_row_max
+                if bad or problem.code is Error.TOOLONG:
+                    break
+                continue
+            self.bad_in_a_row[link] = 0
+            match reply:
+                case Answer(spelling, _, kind):
+                    question = fold(spelling, kind)
+                    if self._was_asked(link, question):
+                        self.answers.setdefault(question, line)
+                case NoAnswer(Question(spelling, kind), why) if why is not Negative.TIMED_OUT:
+                    denials.append((fold(spelling, kind), why))
+        self.must_end += [self.lives[question] for question in self.answers]
+        for question, why in denials:
+            if question not in self.answers and self._was_asked(link, question):
+                life = self.lives[question]
+                life.hear(link, why, self.host.clock())
+                self.moved.add(question)
+                if life.no_data_at is not None:
+                    self.held[question] = life
+        for question in dict.fromkeys(question for question, _ in denials):
+            life = self.lives.get(question)
+            if life is None or question in self.answers or life.no_data_at is not None:
+                continue
+            if all(Negative.NOT_FOUND in life.said.get(each, ()) for each in self.brain._links):
+                self.unknown.add(question)
+                self.must_end.append(life)
+
+    def _was_asked(self, link: str, question: bytes) -> bool:
+        life = self.lives.get(question)
+        if life is None or link not in life.lines:
+            return False
+        if self.share is None and life.has_lost and self.ties[link] not in (Tie.UP, Tie.HOLDING):
+            # A race knows what it has asked a link that catches up by who was the first to wait
+            # then; when that one has gone, it may take it for not asked, and ask it once more.
+            admitted = self.brain._policy.admits(self.brain._links[link], [question])
+            return admitted is None or admitted[0]
+        return True
+
+    def _end_step(self) -> None:
+        """What a TS said has had its effect, or will have none."""
+        for life in self.must_end:
+            hold(not life.waiting, "P9", f"{life.waiting} still wait for what a TS has decided")
+        self.answers.clear()
+        self.unknown.clear()
+        self.must_end.clear()
+
+    # -- what LS asks ------------------------------------------------------------------------------
+
+    def _asked(self, link: str, data: bytes) -> None:
+        """LS asks a TS."""
+        now = self.host.clock()
+        for question in split_lines(data):
+            if question == Command.QUIT.value:
+                continue
+            life = self.lives.get(question)
+            hold(life, "I2", f"{link} is asked for {question!r}, and nobody waits for it")
+            assert life is not None
+            if self.share is not None:
+                self._count(link, life, now)
+            elif link in life.lines:
+                self.world.saw("a name is asked anew")
+            life.ask_of(link, now)
+        self.slices[link] += 1
+        if self.slices[link] == 2:
+            self.world.saw("catching up takes slices")
+
+    def _count(self, link: str, life: Life, now: float) -> None:
+        """Why LS, which hedges, asks this TS now: for the first time, freely, or speculating.
+
+        Only where the link has been UP since before the asking does it get a line in the step
+        that decides so; else that may have been earlier, when things stood otherwise.
+        """
+        asked = life.lines.get(link, 0)
+        hold(asked < life.anew, "P23", f"{link} is asked more often than anybody asks")
+        others = life.lately - {link}
+        hopeful = [other for other in others if self.is_live(other) and other not in life.denied]
+        if not hopeful:
+            if others or life.is_deserted:
+                denied = others <= life.denied and not life.is_deserted
+                self.world.saw(f"a {'denied' if denied else 'deserted'} question moves on")
+        elif now - life.born_at >= self.bounds.join_s - _EDGE_S:
+            self.aged += 1
+            self.world.saw("an old asking goes to everyone")
+        elif self.up_since.get(link, now) < life.anew_at:
+            self.speculative += 1
+            self.world.saw("a question is hedged")
 
     # -- what LS says ------------------------------------------------------------------------------
 
@@ -118,80 +345,171 @@ class LoadBalancerWatch(Observer):
         now = self.host.clock()
         hold(conn in self.owed, "I6", f"{conn} is sent to after its end")
         for line in split_lines(data):
-            if line == b"BYE":
-                hold(not self.owed_to(conn), "I6", f"BYE to {conn}, which is owed something")
-                hold(conn not in self.talking, "I6", f"BYE to {conn} before it has ended")
-            elif line.startswith(b"- ERROR "):
-                if line == b"- ERROR UNFINISHED":
+            match parse_reply(line):
+                case Bye():
+                    hold(not self.owed_to(conn), "I6", f"BYE to {conn}, which is owed something")
+                    hold(conn not in self.talking, "I6", f"BYE to {conn} before it has ended")
+                case Refusal(Error.UNFINISHED):
                     self.world.saw("unfinished line")
-                    continue
-                self.errors[conn] -= 1
-                hold(self.errors[conn] >= 0, "I1", f"a refusal for nothing to {conn}")
-            elif line.endswith(b" - TIMED OUT"):
-                self._timed_out(conn, line.removesuffix(b" - TIMED OUT"), now)
-            else:
-                self._answered(conn, line, now)
-
-    def _asked(self, link: str, data: bytes) -> None:
-        """LS asks a TS. Only probes look at it: what must be true shows in the replies."""
-        asked = self.asked_of.setdefault(link, set())
-        names = split_lines(data)
-        if not asked.isdisjoint(names):
-            self.world.saw("a name is asked anew")
-        asked.update(names)
-        self.slices[link] += 1
-        if self.slices[link] == 2:
-            self.world.saw("catching up takes slices")
+                case Refusal():
+                    self.errors[conn] -= 1
+                    hold(self.errors[conn] >= 0, "I1", f"a refusal for nothing to {conn}")
+                case NoAnswer(Question(spelling, kind) as asked, why):
+                    question = fold(spelling, kind)
+                    life, when = self._pop(conn, question, format_message(asked))
+                    self.counts[_COUNTED[why]] += 1
+                    if why is Negative.TIMED_OUT:
+                        self._timed_out(question, life, when, now)
+                    elif why is Negative.NOT_FOUND:
+                        self._not_found(question, life)
+                    else:
+                        self._no_data(question, life, when, now)
+                case Answer() as answer:
+                    self._answered(conn, answer, line, now)
 
     def owed_to(self, conn: str) -> int:
         return sum(map(len, self.owed[conn].values()))
 
-    def _pop(self, conn: str, name: bytes, spelling: bytes | None) -> float:
-        """One question of this client is replied to; return when it was asked."""
-        waiting = self.owed[conn].get(name)
-        hold(waiting, "I2", f"{conn} is not owed a reply for {name!r}")
+    def _pop(self, conn: str, question: bytes, spelling: bytes | None) -> tuple[Life, float]:
+        """One question of this client is replied to; return its life, and when it was asked."""
+        waiting = self.owed[conn].get(question)
+        hold(waiting, "I2", f"{conn} is not owed a reply for {question!r}")
         assert waiting is not None
         for at, (asked, when) in enumerate(waiting):
             if spelling is None or asked == spelling:
                 del waiting[at]
                 if not waiting:
-                    del self.owed[conn][name]
-                return when
+                    del self.owed[conn][question]
+                if self.host.clock() - when >= self.bounds.timeout_s - _EDGE_S:
+                    self.time_up_at = self.host.clock()
+                if self.share is not None:
+                    self._check_asked(question)
+                return self._leave(question, 1), when
         raise Violated(f"I2: {conn} did not spell it {spelling!r}")
 
-    def _answered(self, conn: str, line: bytes, now: float) -> None:
-        spelling, address, *rest = line.split(b" ")
-        hold(rest == [b"A", b"IN"], "I3", f"no answer: {line!r}")
-        known = self.rows.get(fold(spelling), set()) | self.anything
-        hold(address in known, "I3", f"in no table: {line!r}")
-        age = now - self._pop(conn, fold(spelling), None)
-        if self.undisturbed_since <= now - age:
+    def _leave(self, question: bytes, count: int) -> Life:
+        """So many do not wait for it any more."""
+        life = self.lives[question]
+        life.waiting -= count
+        life.has_lost = True
+        if not life.waiting:
+            del self.lives[question]
+            self.held.pop(question, None)
+        return life
+
+    def _answered(self, conn: str, answer: Answer, line: bytes, now: float) -> None:
+        question = fold(answer.spelling, answer.type)
+        known = self.rows.get(question, set()) | self.anything
+        hold(answer.addresses in known, "I3", f"in no table: {line!r}")
+        life, when = self._pop(conn, question, None)
+        said = self.answers.get(question)
+        hold(said == line, "P10", f"{line!r} is relayed, and {said!r} was said by one who may")
+        age = now - when
+        if self.undisturbed_since <= when:
             hold(age <= self.bounds.timeout_s + _SLACK_S, "I4", f"answer after {age:.3f} s")
         if age > self.bounds.timeout_s - 0.1:
             self.world.saw("an answer just in time")
+        if life.no_data_at is not None:
+            self.world.saw("NO DATA is held and an answer beats it")
+        if answer.type.value == b"AAAA":
+            self.world.saw("an answer of IPv6")
         self.counts["answered"] += 1
 
-    def _timed_out(self, conn: str, spelling: bytes, now: float) -> None:
-        asked_at = self._pop(conn, fold(spelling), spelling)
+    def _not_found(self, question: bytes, life: Life) -> None:
+        hold(question in self.unknown, "P21", f"{question!r} is NOT FOUND, by {life.said} only")
+        for link, questions in self.holders.items():
+            has = question in questions or other_type(question) in questions
+            hold(not has, "P21", f"{question!r} is NOT FOUND though {link} has it")
+        self.world.saw("NOT FOUND is relayed")
+
+    def _no_data(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
+        """It is for a reason, and no TS would have answered that had the time to."""
+        bounds = self.bounds
+        hold(life.no_data_at is not None, "P22", f"{question!r}: no TS has said NO DATA")
+        assert life.no_data_at is not None
+        if self.have_spoken(life):
+            self.world.saw("NO DATA is relayed when all have spoken")
+        elif now >= life.no_data_at + bounds.no_data_s - _EDGE_S:
+            self.world.saw("NO DATA is released by the hold")
+        else:
+            due = now - bounds.timeout_s + _EDGE_S
+            asked = (when for of in self.owed.values() for each in of.values() for _, when in each)
+            is_time = self.time_up_at == now or any(when <= due for when in asked)
+            hold(is_time, "P22", f"{question!r}: NO DATA after {now - life.no_data_at:.4f} s")
+            self.world.saw("NO DATA is released by a timeout")
+        if self.undisturbed_since > asked_at:
+            return
         age = now - asked_at
-        hold(age >= self.bounds.timeout_s - 1e-9, "I4", f"timeout after {age:.3f} s")
-        if self.undisturbed_since <= asked_at:
-            hold(age <= self.bounds.timeout_s + _SLACK_S, "I4", f"timeout after {age:.3f} s")
-            for link, names in self.holders.items():
-                well = self.up_since.get(link, now) <= asked_at and self.is_roomy
-                hold(
-                    not (well and fold(spelling) in names),
-                    "I5",
-                    f"{spelling!r} timed out though {link} holds it",
-                )
-        self.counts["timed_out"] += 1
+        hold(age <= bounds.timeout_s + _SLACK_S, "I4", f"NO DATA after {age:.3f} s")
+        longest_s = self.longest_s + _SLACK_S
+        for link in self.well_since(asked_at):
+            asked_for = now - life.sent_at.get(link, now)
+            hold(
+                question not in self.holders.get(link, ()) or asked_for <= longest_s,
+                "I5",
+                f"NO DATA of {question!r} though {link} has it and was asked {asked_for:.3f} s ago",
+            )
+
+    def _timed_out(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
+        age = now - asked_at
+        hold(age >= self.bounds.timeout_s - _EDGE_S, "I4", f"timeout after {age:.3f} s")
+        hold(life.no_data_at is None, "P22", f"{question!r} timed out, and a TS has said NO DATA")
         self.world.saw("a question times out")
+        if self.undisturbed_since > asked_at:
+            return
+        hold(age <= self.bounds.timeout_s + _SLACK_S, "I4", f"timeout after {age:.3f} s")
+        well = self.well_since(asked_at)
+        for link in well:
+            mine = self.holders.get(link, ())
+            says = question in mine or other_type(question) in mine
+            hold(not says, "I5", f"{question!r} timed out though {link} has it")
+        is_known_unknown = self.frank.issuperset(self.brain._links) and len(well) == len(self.frank)
+        hold(not is_known_unknown, "I5", f"{question!r} timed out though every TS says NOT FOUND")
+
+    def _check_asked(self, question: bytes) -> None:
+        """Under hedging: it has been waiting to go to another TS for no longer than it may."""
+        life, bounds, hedge = self.lives[question], self.bounds, self.brain._hedge
+        assert hedge is not None
+        links = [link for link, since in self.up_since.items() if since < life.anew_at]
+        unasked = sorted(set(links) - life.lately - life.denied)
+        if not unasked or self.undisturbed_since > life.anew_at:
+            return
+        now = self.host.clock()
+        age = now - life.anew_at
+        text = f"{question!r}, {age:.3f} s old, was not sent to {unasked}"
+        hold(age <= bounds.join_s + _SLACK_S, "P24", text)
+        is_late = now - life.last_at > bounds.hedge_delay_max_s + _SLACK_S
+        may = is_late and hedge._budget.tokens >= 1 and self.are_all_up
+        hold(not may, "P23", f"{text}, and there is a budget")
+
+    @property
+    def are_all_up(self) -> bool:
+        """Whether nothing waits for a link that is live."""
+        return all(tie is Tie.UP for tie in self.ties.values() if tie in _LIVE)
+
+    def is_live(self, link: str) -> bool:
+        return self.ties.get(link) in _LIVE
+
+    def have_spoken(self, life: Life) -> bool:
+        """Whether everyone who may has said that it has nothing."""
+        return all(link in life.said for link in self.ties if self.is_live(link))
+
+    def well_since(self, asked_at: float) -> list[str]:
+        """Links that were UP all the while; none where the network is not roomy."""
+        if not self.is_roomy:
+            return []
+        return [link for link, since in self.up_since.items() if since <= asked_at]
 
     @property
     def is_roomy(self) -> bool:
         """Whether the network carries enough for every answer to be in time."""
-        network = self.world.network
-        return network.room / network.latency_s > 100_000
+        return self.world.network.room / self.longest_s > 50_000
+
+    @property
+    def longest_s(self) -> float:
+        """How long bytes are on their way to a TS and back, on the clock of LS."""
+        lag_s = max(host.lag_s for host in self.world.hosts.values())
+        return (2 * self.world.network.latency_s + lag_s) * self.host.rate
 
     # -- how LS moves ------------------------------------------------------------------------------
 
@@ -203,9 +521,16 @@ class LoadBalancerWatch(Observer):
             if new is Talk.DONE and name in self.owed:  # else its connection went first
                 self.clean.add(name)
         elif kind == "link":
-            if new is Tie.CATCHING_UP:
-                self.asked_of[name] = set()
+            assert isinstance(new, Tie)
+            self.ties[name] = new
             self.slices[name] = 0 if new is Tie.CATCHING_UP else 3
+            self.is_plain = self.is_plain and not self.counts["asked"]
+            if old is Tie.UP and new is Tie.CATCHING_UP:
+                self.world.saw("a link falls behind")
+            if new in (Tie.CLOSING, Tie.DOWN):
+                self._part(name)
+            if new in (Tie.CLOSING, Tie.DOWN, Tie.STALLED, Tie.UP):
+                self.moved.update(self.lives)
             if new is Tie.UP:
                 self.up_since[name] = self.host.clock()
             elif old is Tie.UP:
@@ -214,9 +539,18 @@ class LoadBalancerWatch(Observer):
             self.counts["dropped"] += self.owed_to(name)
             if self.owed_to(name):
                 self.world.saw("a client leaves with questions open")
+            for question, waiting in self.owed[name].items():
+                self._leave(question, len(waiting))
             del self.owed[name]
         elif new is Stream.CLOSED and old in (Stream.FLUSHING, Stream.PARTING):
             self.clean.discard(name)  # cut before it had everything, perhaps
+
+    def _part(self, link: str) -> None:
+        """A link's connection is gone, and what was asked and said there."""
+        self.bad_in_a_row[link] = 0
+        for life in self.lives.values():
+            if life.part(link):
+                self.world.saw("what a TS has said goes with its connection")
 
     def report(self, text: str) -> None:
         super().report(text)
@@ -238,11 +572,18 @@ class LoadBalancerWatch(Observer):
         host = self.host
         if host.reactor is None:
             return
+        self._end_step()
         self._check_account()
+        self._check_held()
+        self._check_moved()
+        self._check_budget()
         self._check_bounds()
         calm = not (self.world.network.refused or self.world.network.spurious)
-        if calm:
-            hold(host.idle_turns <= 3, "I10", f"{host.idle_turns} turns without effect")
+        if calm and host.idle_turns > 3:
+            # Where LS hedges, it looks at a living asking now and then, ever more rarely.
+            hedge = self.brain._hedge
+            looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
+            hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
             longest = self.bounds.timeout_s + self.bounds.drain_grace_s + _SLACK_S
             hold(host.clock() - self.drain_since <= longest, "I14", "the drain does not end")
@@ -263,17 +604,59 @@ class LoadBalancerWatch(Observer):
         ):
             if happened:
                 self.world.probes[probe] = 1
+        if reactor.turns != self._turns_seen and brain._hedge is not None:
+            self._turns_seen = reactor.turns
+            for asking in dict.fromkeys(brain._hedge._askings.values()):
+                self.world.probes[f"Way {asking.way.state.name}"] = 1
+                if asking.explores:
+                    self.world.probes["a question explores another TS"] = 1
+
+    def _check_held(self) -> None:
+        """NO DATA is not held without need."""
+        bounds, now = self.bounds, self.host.clock()
+        for question, life in self.held.items():
+            assert life.no_data_at is not None
+            hold(not self.have_spoken(life), "P22", f"{question!r} is held, and all have spoken")
+            if self.undisturbed_since <= life.no_data_at:
+                age = now - life.no_data_at
+                hold(age <= bounds.no_data_s + _SLACK_S, "P22", f"{question!r} held {age:.3f} s")
+
+    def _check_moved(self) -> None:
+        """Whom it is to be asked at once, it has been asked: in a race everyone who is up; under
+        hedging the next one, when nobody else may answer."""
+        for question in sorted(self.moved & self.lives.keys()):
+            life = self.lives[question]
+            if self.share is None:
+                up = [link for link, tie in self.ties.items() if tie in (Tie.UP, Tie.HOLDING)]
+                hold(life.lines.keys() >= set(up), "P13", f"{question!r} is asked of {life.lines}")
+            elif self.are_all_up and not any(map(self.is_live, life.lately - life.denied)):
+                left = [each for each in self.ties if self.is_live(each)]
+                left = [each for each in left if each not in life.lately | life.denied]
+                hold(not left, "P24", f"{question!r} has nowhere to go, and was not sent to {left}")
+        self.moved.clear()
+
+    def _check_budget(self) -> None:
+        """Speculation costs no more than its share, by what LS counts and by its lines."""
+        hedge = self.brain._hedge
+        if hedge is None or self.share is None:
+            return
+        most = self.share * self.first + _EDGE_S
+        hold(hedge.hedged <= most, "P23", f"{hedge.hedged} hedged of {self.first}")
+        counted = f"{hedge.hedged} hedged, and {self.speculative} to {self.aged} more are seen"
+        hold(self.speculative <= hedge.hedged, "P23", counted)
+        hold(not self.is_plain or hedge.hedged <= self.speculative + self.aged, "P23", counted)
 
     def _check_account(self) -> None:
         race = self.brain._race
         hold(
-            race.asked == race.answered + race.timed_out + race.dropped + race.pending,
+            race.asked == race.answered + sum(race.denied.values()) + race.dropped + race.pending,
             "I11",
             "the account does not add up",
         )
         pending = sum(map(self.owed_to, self.owed))
         seen = {**self.counts, "pending": pending}
-        kept = {name: getattr(race, name) for name in seen}
+        denied = {name: race.denied[why] for why, name in _COUNTED.items()}
+        kept = {name: denied[name] if name in denied else getattr(race, name) for name in seen}
         hold(seen == kept, "I11", f"seen {seen}, kept {kept}")
 
     def _check_bounds(self) -> None:
@@ -286,7 +669,7 @@ class LoadBalancerWatch(Observer):
             held = len(connection.lines._held)
             hold(held <= LINE_BYTES_MAX + 2, "I7", f"{held} bytes of a line")
             if connection.accepted:
-                most = bounds.owed_bytes_high + asked_over * 50
+                most = bounds.owed_bytes_high + asked_over * _REPLY_BYTES
             else:
                 most = 2 * bounds.waiting_bytes_high + (clients + 1) * bounds.read_bytes + 600
             hold(connection.waiting <= most, "I7", f"{connection.waiting} bytes wait, over {most}")
@@ -297,7 +680,13 @@ class LoadBalancerWatch(Observer):
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
-        hold(not any(batch.names for batch in race._batches), "I8", "names are left")
+        hold(not any(batch.questions for batch in race._batches), "I8", "names are left")
+        verdicts, hedge = self.brain._verdicts, self.brain._hedge
+        hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
+        if hedge is not None:
+            hold(not hedge._askings and not hedge._queues, "I8", "askings are left")
+            late = [asking for asking, _ in hedge._late if asking.left]
+            hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain._paused, "I8", "somebody is paused")
         dialled = sum(1 for c in reactor._dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)

@@ -210,8 +210,8 @@ MUTANTS = (
     Mutant(
         "compare names as text",
         "core/wire.py",
-        'return spelling.removesuffix(b".").lower()',
-        'return spelling.removesuffix(b".").decode("utf-8", "replace").lower().encode()',
+        'name = spelling.removesuffix(b".").lower()',
+        'name = spelling.removesuffix(b".").decode("utf-8", "replace").lower().encode()',
     ),
     Mutant(
         "an endless line is kept",
@@ -261,15 +261,15 @@ MUTANTS = (
     Mutant(
         "answers are credited by order",
         "nodes/balancer/race.py",
-        "        owners = list(map(self._open.pop, names, repeat(None)))",
-        "        names = list(self._open)[: len(names)] or names\n"
-        "        owners = list(map(self._open.pop, names, repeat(None)))",
+        "        owners = list(map(self._open.pop, questions, repeat(None)))\n        first =",
+        "        questions = list(self._open)[: len(questions)] or questions\n"
+        "        owners = list(map(self._open.pop, questions, repeat(None)))\n        first =",
     ),
     Mutant(
         "an answer counts that was not asked for on this connection",
-        "nodes/ls.py",
-        "        if not link.is_asked:\n            names, lines = self._only_asked",
-        "        if False:\n            names, lines = self._only_asked",
+        "nodes/balancer/policy.py",
+        "        if link.is_asked:\n            return None",
+        "        if True:\n            return None",
     ),
     Mutant(
         "coalescing forgets the second who waits",
@@ -280,8 +280,8 @@ MUTANTS = (
     Mutant(
         "who joins inherits the first deadline",
         "nodes/balancer/race.py",
-        "now + self._timeout_s, count)",
-        "(self._batches[-1].due if self._batches else now + self._timeout_s), count)",
+        "due = now + self._timeout_s",
+        "due = self._batches[-1].due if self._batches else now + self._timeout_s",
     ),
     Mutant(
         "a question joins an asking of any age",
@@ -293,8 +293,8 @@ MUTANTS = (
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
         "                self._race.forget(self._server.sessions[conn])\n"
-        "                return self._server.closed",
-        "                return self._server.closed",
+        "                self._close()\n",
+        "",
     ),
     Mutant(
         "a timeout before its time",
@@ -314,16 +314,16 @@ MUTANTS = (
         "nodes/ls.py",
         "                self.malformed += 1\n",
         "                self.malformed += 1\n"
-        '                names.append(line.split(b" ")[0].lower())\n'
+        '                said.questions.append(line.split(b" ")[0].lower())\n'
         "                lines.append(line)\n",
     ),
     Mutant(
         "a timeout of a TS ends a question",
         "nodes/ls.py",
-        "                self.nothing_said += 1\n",
-        "                self.nothing_said += 1\n"
-        '                names.append(line.split(b" ")[0].lower())\n'
-        "                lines.append(line)\n",
+        "                    self.nothing_said += 1\n",
+        "                    self.nothing_said += 1\n"
+        '                    said.questions.append(line.split(b" ")[0].lower())\n'
+        "                    lines.append(line)\n",
     ),
     Mutant(
         "the wait before a redial does not grow",

@@ -13,6 +13,7 @@ from random import Random
 
 from core.bounds import Bounds
 from core.reactor import Reactor
+from core.wire import Type, fold
 from nodes.ls import LoadBalancer
 from nodes.ts import TableServer
 from tests.invariants import LoadBalancerWatch
@@ -117,7 +118,10 @@ class Puppet(Speaker):
 
 
 class Scene:
-    """One LS and its TSs: a name is a `Puppet`, a table (of name: address) is a real TS."""
+    """One LS and its TSs: a name is a `Puppet`, a table (of question: addresses) is a real TS.
+
+    `share`: LS hedges, for so many extra questions. `answer_unknown`: real TSs say NOT FOUND.
+    """
 
     def __init__(
         self,
@@ -125,8 +129,11 @@ class Scene:
         bounds: Bounds | None = None,
         linked: bool = True,
         fds_max: int = 1024,
+        share: float | None = None,
+        answer_unknown: bool = False,
     ) -> None:
         self.bounds = bounds or Bounds()
+        self.answer_unknown = answer_unknown
         self.world = World("scene")
         network = self.world.network
         network.latency_s = 0.001
@@ -145,14 +152,15 @@ class Scene:
                 host = self.world.host(f"TS{number}")
                 self.tables.append(host)
                 self.start_table(host, server)
-        self.watch = LoadBalancerWatch(self.world, self.bounds, self.rows)
+        self.watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
         self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
+        self.watch.anything |= {b"2001:db8::%d" % n for n in range(10)}
 
         def build(reactor: Reactor) -> LoadBalancer:
             addresses = [((2, (name, PORT)),) for name in names]
             chance = Random("jitter")
             self.watch.brain = LoadBalancer(
-                addresses, self.bounds, chance.random, watch=reactor.watch
+                addresses, self.bounds, chance.random, extra_load=share, watch=reactor.watch
             )
             return self.watch.brain
 
@@ -164,15 +172,16 @@ class Scene:
 
     def start_table(self, host: Host, table: dict[str, str]) -> None:
         """Start a real TS, or start it again."""
-        rows = {
-            name.lower().encode(): f"{name} {address} A IN\n".encode()
-            for name, address in table.items()
-        }
-        for name, address in table.items():
-            self.rows.setdefault(name.lower().encode(), set()).add(address.encode())
+        rows: dict[bytes, bytes] = {}
+        for question, addresses in table.items():
+            name, _, kind = question.partition(" ")
+            folded = fold(name.encode(), Type(kind.encode() or b"A"))
+            rows[folded] = f"{name} {addresses} {kind or 'A'} IN\n".encode()
+            self.rows.setdefault(folded, set()).add(addresses.encode())
+        is_frank = self.answer_unknown
 
         def build(reactor: Reactor) -> TableServer:
-            return TableServer(rows, Bounds(), watch=reactor.watch)
+            return TableServer(rows, Bounds(), answer_unknown=is_frank, watch=reactor.watch)
 
         host.run(replace(Bounds()), Observer(self.world, host.name), build, listens=True)
 

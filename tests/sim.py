@@ -77,7 +77,8 @@ class Pipe:
         """Send bytes, or the end, on their way; they stay in order."""
         self.under_way.append(data)
         self.size += len(data or b"")
-        self._last_at = max(self._last_at, self.world.t + self.world.latency())
+        takes_s = self.world.latency() + self.source.host.lag_s
+        self._last_at = max(self._last_at, self.world.t + takes_s)
         self.world.at(self._last_at, self.deliver)
 
     def deliver(self) -> None:
@@ -359,6 +360,7 @@ class Host:
         self.is_up = True
         self.paused_until = 0.0
         self.rate = 1.0  # of its clock
+        self.lag_s = 0.0  # how much longer what it sends takes than the network needs
         self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
         self.idle_turns = 0  # in a row, at about one time, that did nothing

@@ -40,3 +40,4 @@ names = (
     .map(str.encode)
 )
 addresses = st.ip_addresses(v=4).map(lambda address: str(address).encode())
+addresses_v6 = st.ip_addresses(v=6).map(lambda address: str(address).encode())

@@ -5,6 +5,9 @@ of at most 50 `Fault`s; hypothesis draws and shrinks it, the volume runner draws
 `tell` runs the whole story: the plan's seconds with everything going wrong, then everything
 heals and progress is demanded: who still talks gets its replies, a new client gets its answer,
 LS and TSs drain and leave nothing.
+
+About half of the clusters are old-fashioned: LS races, tables have one IPv4 address a name, and
+honest TSs are silent about what they do not know. How the others differ is in their `Manner`.
 """
 
 import errno
@@ -14,6 +17,7 @@ from random import Random
 
 from core.bounds import Bounds
 from core.reactor import Reactor
+from core.wire import ProtocolError, Question, fold, parse_request
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.ts import TableServer
@@ -78,6 +82,66 @@ def draw_bounds(chance: Random) -> Bounds:
     )
 
 
+class Manner:
+    """What LS and its TSs are like in a cluster, drawn from its seed."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.is_old = chance.random() < 0.5
+        self.share: float | None = None  # of speculative questions; None: LS races
+        self.equal = False  # all honest tables are
+        self.frank = 0.0  # how many TSs say NOT FOUND
+        self.typed = 0.0  # how many names have IPv6 addresses, and how many have several
+        self.lags = [0.0]  # how much slower than the network a TS may be
+        self.is_tight = False  # TSs sleep, and little can wait for them meanwhile
+        if not self.is_old:
+            self.share = chance.choice([None, 0.0, 0.05, 0.3, 1.0, 1.0])
+            self.equal = chance.random() < (0.3 if self.share is None else 0.7)
+            self.frank = chance.choice([0.0, 0.5, 1.0, 1.0])
+            self.typed = chance.choice([0.0, 0.3, 0.7])
+            self.lags = chance.choice([[0.0], [0.0, 0.004, 0.03], [0.0, 0.1, 0.4]])
+            self.is_tight = chance.random() < 0.25
+
+    def bounds(self, bounds: Bounds) -> Bounds:
+        """Some that hedging reaches within a few questions."""
+        if self.is_old:
+            return bounds
+        if self.is_tight:
+            bounds = replace(bounds, waiting_bytes_high=80, waiting_bytes_low=20, held_s=0.2)
+        return replace(
+            bounds,
+            explore_every=self.chance.choice([1, 3, 100]),
+            hedge_tokens_max=self.chance.choice([1, 3, 100]),
+            hedge_delay_max_s=self.chance.choice([0.002, 0.05, 0.05]),
+            no_data_s=self.chance.choice([0.01, 0.01, 0.1]),
+        )
+
+    def extend(self, table: dict[bytes, bytes], number: int) -> None:
+        """Some names get more addresses, and some get IPv6 addresses, maybe them only."""
+        chance = self.chance
+        for row, (name, line) in enumerate(list(table.items())):
+            if chance.random() < self.typed:
+                address = line.split(b" ")[1]
+                table[name] = line.replace(address, b"%b,10.1.%d.%d" % (address, number, row))
+            if chance.random() < self.typed:
+                addresses = [b"2001:db8::%x:%x" % (number, row), b"2001:DB8::%x" % row]
+                addresses = addresses[: chance.choice([1, 2])]
+                spelling = line.split(b" ")[0]
+                table[name + b" AAAA"] = b"%b %b AAAA IN\n" % (spelling, b",".join(addresses))
+                if chance.random() < 0.3:
+                    del table[name]
+
+    def ask_typed(self, chance: Random, names: list[bytes]) -> list[bytes]:
+        """Some of these ask for IPv6 addresses, and some try to in a wrong way."""
+        if not self.typed and (self.is_old or chance.random() < 0.7):
+            return names
+        ways = [b"", b"", b" AAAA", b" AAAA"]
+        typed = [name + chance.choice(ways) for name in names]
+        if chance.random() < 0.1:
+            typed.append(names[0] + chance.choice([b" aaaa", b" A", b"  AAAA", b" AAAA "]))
+        return typed
+
+
 # -- those who are no nodes of ours ----------------------------------------------------------------
 
 
@@ -139,6 +203,8 @@ class Asker:
             ] + names
         elif kind == "long":
             names.insert(0, b"x" * chance.choice([512, 513, 5_000]))
+        if kind != "junk":
+            names = self.cluster.manner.ask_typed(chance, names)
         end = b"\r\n" if chance.random() < 0.2 else b"\n"
         data = b"".join(name + end for name in names)
         self.say(data[: -chance.randint(1, 3)] if kind == "half" else data)
@@ -229,6 +295,8 @@ class Rogue:
         self.world, self.host, self.chance = cluster.world, host, chance
         host.on_touch = self.poll
         self.streams: dict[SimSocket, bytearray] = {}
+        self.is_old = cluster.manner.is_old
+        self.denies = 0.0 if self.is_old else chance.choice([0.1, 0.5, 0.9])
         self.start()
 
     def start(self) -> None:
@@ -266,6 +334,8 @@ class Rogue:
                     self.world.at(self.world.t + self.delay(), self.say(stream, name))
 
     def delay(self) -> float:
+        if self.denies and self.chance.random() < self.denies:
+            return self.chance.choice([0.0, 0.0, 0.004, 0.02, 0.1])
         return self.chance.choice([0.0, 0.01, 0.5, 4.9, 4.99, 5.0, 5.2])
 
     def say(self, stream: SimSocket, name: bytes) -> Callable[[], None]:
@@ -277,12 +347,29 @@ class Rogue:
             b"z" * 600, b"?\n" * 20, b"junk.example 10.9.9.9 A IN\n" * 110, b"",
         ]  # fmt: skip
         data = self.chance.choice([right, right, right, *wrong])
+        if self.denies and self.chance.random() < self.denies:
+            data = self.denial(name)
+        elif self.denies and data == right and name.endswith(b" AAAA"):
+            data = b"%b 2001:db8::9,2001:db8::99 AAAA IN\n" % name.removesuffix(b" AAAA")
 
         def reply() -> None:
             if not (stream.is_closed or stream.is_reset or stream.sent_end) and data:
                 stream.pipe_out.put(data)
 
         return reply
+
+    def denial(self, name: bytes) -> bytes:
+        """It has nothing, or says so, or says so and something else."""
+        not_found, no_data = b"%b - NOT FOUND\n" % name, b"%b - NO DATA\n" % name
+        answer = b"%b 10.9.9.9 A IN\n" % name.removesuffix(b" AAAA")
+        return self.chance.choice(
+            [
+                *[not_found] * 5, *[no_data] * 3, not_found.upper(), not_found * 3,
+                no_data + not_found, not_found + answer, answer + no_data, no_data[:-2],
+                b"other.example - NOT FOUND\n", b"- NOT FOUND\n", not_found + b"?\n" * 16,
+                no_data + b"z" * 600,
+            ]
+        )  # fmt: skip
 
 
 # -- a cluster -------------------------------------------------------------------------------------
@@ -295,8 +382,10 @@ class Cluster:
         self.seed = seed
         self.world = World(str(seed))
         chance = self.chance = Random(f"{seed}:cluster")
-        self.bounds = draw_bounds(chance)
-        self.rows: dict[bytes, set[bytes]] = {}
+        self.manner = Manner(Random(f"{seed}:manner"))
+        self.bounds = self.manner.bounds(draw_bounds(chance))
+        self.rows: dict[bytes, set[bytes]] = {}  # addresses by folded question
+        self.frank: set[Host] = set()  # honest TSs that say NOT FOUND
         self.tables: list[dict[bytes, bytes]] = []
         self.servers: list[Host] = []
         self.rogues: dict[Host, Rogue] = {}
@@ -316,6 +405,11 @@ class Cluster:
         ]
         for asker in self.askers:
             asker.live()
+        if self.manner.is_tight:
+            self.world.network.room = 64
+            for target in range(4):
+                sleep = Fault(self.manner.chance.uniform(0, 5), "pause TS", target, 1.5)
+                self.world.at(sleep.at, lambda sleep=sleep: self.suffer(sleep))
         for number in range(chance.choice([0, 1, 1])):
             self.world.at(chance.uniform(0, 3), lambda number=number: self.start_client(number))
 
@@ -330,12 +424,17 @@ class Cluster:
             for row, name in enumerate(NAMES)
             if chance.random() < 0.6
         }
-        self.tables.append(table)
+        manner = self.manner
+        manner.extend(table, number)
+        host.lag_s = manner.chance.choice(manner.lags)
+        self.tables.append(self.tables[0] if manner.equal and self.tables else table)
         if chance.random() < 0.25:
             self.rogues[host] = Rogue(self, host, Random(f"{self.seed}:rogue{number}"))
         else:
-            for name, line in table.items():
-                self.rows.setdefault(name, set()).add(line.split(b" ")[1])
+            if manner.chance.random() < manner.frank:
+                self.frank.add(host)
+            for question, line in self.tables[-1].items():
+                self.rows.setdefault(question, set()).add(line.split(b" ")[1])
             if chance.random() < 0.85:
                 self.start_server(host)
 
@@ -354,23 +453,29 @@ class Cluster:
         bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
 
         def build(reactor: Reactor) -> TableServer:
-            return TableServer(rows, bounds, watch=reactor.watch)
+            is_frank = host in self.frank
+            return TableServer(rows, bounds, answer_unknown=is_frank, watch=reactor.watch)
 
         host.run(bounds, observer, build, listens=True)
 
     def start_ls(self) -> None:
-        watch = LoadBalancerWatch(self.world, self.bounds, self.rows)
+        share = self.manner.share
+        watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
         self.watches.append(watch)
         for number, (host, table) in enumerate(zip(self.servers, self.tables, strict=True), 1):
             if host in self.rogues:
-                watch.anything.add(b"10.9.9.9")
+                watch.anything |= {b"10.9.9.9", b"2001:db8::9,2001:db8::99"}
             else:
                 watch.holders[f"TS{number}"] = set(table)
+            if host in self.frank:
+                watch.frank.add(f"TS{number}")
 
         def build(reactor: Reactor) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
-            watch.brain = LoadBalancer(addresses, self.bounds, chance.random, watch=reactor.watch)
+            watch.brain = LoadBalancer(
+                addresses, self.bounds, chance.random, extra_load=share, watch=reactor.watch
+            )
             return watch.brain
 
         self.ls.run(self.bounds, watch, build, listens=True)
@@ -382,6 +487,7 @@ class Cluster:
         names = [
             chance.choice([*NAMES, *UNKNOWN, b"bad name"]) for _ in range(chance.choice([1, 5, 60]))
         ]
+        names = self.manner.ask_typed(chance, names)
         host = self.world.host(f"client{number}")
         self.clients.append((host, names))
         bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
@@ -399,6 +505,7 @@ class Cluster:
         server = self.servers[fault.target % len(self.servers)]
         self.faults_until = max(self.faults_until, until)
         kind = fault.kind
+        self.disturb()
         if kind == "pause LS":
             self.ls.paused_until = until
         elif kind == "pause TS":
@@ -501,8 +608,10 @@ class Cluster:
             asker.say(known[0] + b"\nQUIT\n")
             self.world.run_until(self.world.t + 12.0)
             first = bytes(asker.heard).split(b" ")[1:2]
+            # A slower TS has it, maybe, and a faster one has it with another type.
+            is_denied = not self.manner.is_old and asker.heard.endswith(b" - NO DATA\nBYE\n")
             hold(
-                first and first[0] in self.rows[known[0]] | watch.anything,
+                (first and first[0] in self.rows[known[0]] | watch.anything) or is_denied,
                 "I5",
                 f"the last asker heard {asker.heard!r}",
             )
@@ -521,23 +630,28 @@ class Cluster:
             hold(len(lines) == len(names), "I1", f"{len(lines)} lines for {len(names)} names")
             lost = 0
             for name, line in zip(names, lines, strict=True):
-                _, _, what = line.partition(b" - ")
-                hold(line.lower().startswith(name), "I2", f"{line!r} for {name!r}")
-                lost += what == b"LOST"
-                legal = (b"TIMED OUT", b"LOST", b"ERROR BADNAME")
-                answer = line.split(b" ")[1:2] if not what else []
-                hold(
-                    what in legal
-                    or (
-                        answer
-                        and answer[0] in self.rows.get(name, set()) | self.watches[0].anything
-                    ),
-                    "I3",
-                    f"{line!r} for {name!r}",
-                )
+                lost += line == name + b" - LOST"
+                hold(self.is_reply(name, line), "I3", f"{line!r} for {name!r}")
             hold((host.exit_code != 0) == bool(lost) or not lost, "I1", "lost, and exit code 0")
             if lost:
                 self.world.saw("a client loses names")
+
+    def is_reply(self, name: bytes, line: bytes) -> bool:
+        """Whether a client may have written this line for a line of its input."""
+        if line == name + b" - LOST":
+            return True
+        try:
+            request = parse_request(name)
+        except ProtocolError:
+            return line == name + b" - ERROR BADNAME"
+        if line in (name + b" - " + why for why in (b"TIMED OUT", b"NOT FOUND", b"NO DATA")):
+            return True
+        assert isinstance(request, Question)
+        spelling, addresses, *rest = line.split(b" ")
+        question = fold(request.spelling, request.type)
+        known = self.rows.get(question, set()) | self.watches[0].anything
+        of_type = [request.type.value, b"IN"]
+        return fold(spelling) == fold(request.spelling) and addresses in known and rest == of_type
 
     def leave(self) -> None:
         """Everything drains and nothing is left."""

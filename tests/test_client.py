@@ -42,8 +42,23 @@ BAD = {
     b"two words": b"two words", b"\xff": b"\\xff", b".": b".", b"-": b"-", b"a..b": b"a..b",
     b"\x1b[2J": b"\\x1b[2J", b"x - TIMED OUT": b"x - TIMED OUT", b"a\rb": b"a\\x0db",
     b"K\xe2\x84\xaa": b"K\\xe2\\x84\\xaa", b"\0": b"\\x00", b"x" * 64: b"x" * 64,
+    b"a aaaa": b"a aaaa", b"a A": b"a A", b"AAAA AAAA AAAA": b"AAAA AAAA AAAA",
 }  # fmt: skip
-GOOD = [b"a", b"A", b"b.x", b"B.x.", b"QUIT", b"QUIT.", b"quit", b"PING", b"c", b"d-e.", b"D-E"]
+GOOD = [
+    b"a",
+    b"A",
+    b"a AAAA",
+    b"A. AAAA",
+    b"b.x",
+    b"B.x.",
+    b"QUIT",
+    b"QUIT.",
+    b"quit",
+    b"PING",
+    b"c",
+    b"d-e.",
+    b"D-E",
+]
 RESERVED = (b"QUIT", b"PING", b"STATS")
 
 
@@ -52,7 +67,7 @@ def asked_as(name: bytes) -> bytes:
 
 
 def key(name: bytes) -> bytes:
-    return name.lower().removesuffix(b".")
+    return name.lower().replace(b". ", b" ").removesuffix(b".")
 
 
 @dataclass
@@ -66,11 +81,13 @@ class Model:
         self.lines = [BAD[n] + b" - ERROR BADNAME" if n in BAD else None for n in self.names]
 
     def hear(self, reply: bytes) -> None:
-        name = key(reply.split(b" ")[0])
+        question, dash, why = reply.partition(b" - ")
+        if not dash:
+            fields = reply.split(b" ")
+            question = fields[0] + b" AAAA" * (fields[2] == b"AAAA")
         for place, asked in enumerate(self.names):
-            if self.lines[place] is None and key(asked) == name:
-                timed_out = reply.endswith(b" - TIMED OUT")
-                self.lines[place] = asked + b" - TIMED OUT" if timed_out else reply
+            if self.lines[place] is None and key(asked) == key(question):
+                self.lines[place] = asked + dash + why if dash else reply
                 return
 
     def lose(self) -> None:
@@ -93,12 +110,18 @@ class Model:
 
 def replies_to(names: list[bytes], chance: Random) -> list[bytes]:
     """One per name that can be asked, in any order, each with something that tells it apart."""
-    forms = (b"%b 10.0.0.%d A IN", b"%b - TIMED OUT")
+    negatives = (b"%b - TIMED OUT", b"%b - NOT FOUND", b"%b - NO DATA")
     spell = (bytes.upper, bytes.lower, lambda name: name.removesuffix(b".") + b".")
     replies = []
-    for number, name in enumerate(n for n in names if n not in BAD):
-        form, spelling = chance.choice(forms), chance.choice(spell)(name)
-        replies.append(form % ((spelling, number) if b"%d" in form else spelling))
+    for number, question in enumerate(n for n in names if n not in BAD):
+        name, space, kind = question.partition(b" ")
+        spelling = chance.choice(spell)(name)
+        if chance.random() < 0.5:
+            replies.append(chance.choice(negatives) % (spelling + space + kind))
+        elif kind:
+            replies.append(b"%b 2001:db8::%d,::1 AAAA IN" % (spelling, number))
+        else:
+            replies.append(b"%b 10.0.0.%d A IN" % (spelling, number))
     chance.shuffle(replies)
     return replies
 
@@ -156,12 +179,15 @@ def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_t
         stage.end(LS)
     assert bytes(stage.written) == model.written
     assert stage.exit_code == lost
-    counts = [sum(end in line for line in model.lines if line) for end in (b" A IN", b" OUT")]
+    ends = (b" IN", b" NOT FOUND", b" NO DATA", b" TIMED OUT")
+    counts = [sum(line.endswith(end) for line in model.lines if line) for end in ends]
     bad = sum(name in BAD for name in names)
-    counts[1] -= sum(name == b"x - TIMED OUT" for name in names)
     rest = len(names) - sum(counts) - bad
+    not_found = f"{counts[1]} not found, " if counts[1] else ""
+    no_data = f"{counts[2]} no data, " if counts[2] else ""
     assert stage.reports[-1].startswith(
-        f"{len(names)} names: {counts[0]} answered, {counts[1]} timed out, {bad} bad, {rest} lost, "
+        f"{len(names)} names: {counts[0]} answered, {not_found}{no_data}{counts[3]} timed out, "
+        f"{bad} bad, {rest} lost, "
     )
 
 
@@ -169,8 +195,8 @@ def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_t
 
 
 def test_a_reserved_name_is_asked_in_lower_case_and_written_as_it_was() -> None:
-    stage = asking(b"QUIT", b"STATS", b"PING.", b"Quit")
-    assert stage.take(LS) == b"quit\nstats\nPING.\nQuit\nQUIT\n"
+    stage = asking(b"QUIT", b"STATS", b"PING.", b"Quit", b"QUIT AAAA")
+    assert stage.take(LS) == b"quit\nstats\nPING.\nQuit\nQUIT AAAA\nQUIT\n"
     stage.hear(LS, b"quit - TIMED OUT\nstats - TIMED OUT\n")
     assert stage.written == b"QUIT - TIMED OUT\nSTATS - TIMED OUT\n"
 

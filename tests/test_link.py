@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
+from core.machine import IllegalTransition
 from nodes.balancer.link import Link, Pull, Tie
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
@@ -30,6 +31,7 @@ WAYS = {
     ),
     Tie.CLOSING: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.GIVEN_UP),
 }  # fmt: skip
+ASKED_AGAIN = (*WAYS[Tie.UP], Pull.FELL_BEHIND)  # from UP back to CATCHING_UP
 
 
 def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
@@ -57,6 +59,52 @@ def refused(one: Link, now: float) -> None:
 @pytest.mark.parametrize("state", Tie)
 def test_only_a_link_that_has_been_asked_everything_is_asked_at_once(state: Tie) -> None:
     assert brought_to(state).is_asked is (state in (Tie.UP, Tie.HOLDING))
+
+
+@pytest.mark.parametrize("state", Tie)
+def test_an_answer_can_be_hoped_for_from_one_that_is_asked_at_once_or_in_slices(
+    state: Tie,
+) -> None:
+    assert brought_to(state).is_live is (state in (Tie.CATCHING_UP, Tie.UP, Tie.HOLDING))
+
+
+@pytest.mark.parametrize("state", Tie)
+def test_only_a_link_that_is_up_can_fall_behind(state: Tie) -> None:
+    one = brought_to(state)
+    if state is Tie.UP:
+        assert one.life.fire(Pull.FELL_BEHIND) is Tie.CATCHING_UP
+    else:
+        with pytest.raises(IllegalTransition):
+            one.life.fire(Pull.FELL_BEHIND)
+
+
+def test_one_that_fell_behind_holds_up_nobody_and_is_up_again_with_its_last_slice() -> None:
+    one = link()
+    for event in ASKED_AGAIN:
+        one.life.fire(event)
+    assert one.is_live and not one.is_asked and one.is_answering
+    for event in (Pull.BACKLOGGED, Pull.RELIEVED, Pull.BACKLOGGED, Pull.RELIEVED):
+        assert one.life.fire(event) is Tie.CATCHING_UP
+        assert one.due() == math.inf
+    assert one.life.fire(Pull.CAUGHT_UP) is Tie.UP
+
+
+@pytest.mark.parametrize("event", [Pull.LOST, Pull.GIVEN_UP])
+def test_one_that_fell_behind_may_go(event: Pull) -> None:
+    one = link()
+    for before in ASKED_AGAIN:
+        one.life.fire(before)
+    one.life.fire(event)
+    assert not one.is_live and not one.is_answering
+
+
+def test_each_link_has_a_bit_of_its_own_that_its_connections_share() -> None:
+    links = [Link(f"TS{n}", ADDRESSES, BOUNDS, lambda: 0.0, None, 1 << n) for n in range(5)]
+    assert sum(one.bit for one in links) == 0b11111
+    connected(links[3], 0.0)
+    links[3].lost(1.0)
+    connected(links[3], 2.0)
+    assert links[3].bit == 0b1000
 
 
 @pytest.mark.parametrize("state", Tie)

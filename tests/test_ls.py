@@ -3,16 +3,19 @@
 `ClusterMachine` knows a question as one record and predicts every byte that LS sends to anyone,
 whatever clients and TSs say, however it is cut, and whoever comes, leaves, returns or drains.
 `CloggedMachine` adds TSs that do not take what they are sent; there it predicts what is promised
-(who is held up, what a TS has been asked for when it is well again), not the slices.
+(who is held up, what a TS has been asked for when it is well again), not the slices, and not for
+how long NO DATA is held.
 
 The rows of the fault matrix that need neither sockets nor a simulated network are below, with
 their numbers in the names of the tests.
 
-Not here: batches and joining in detail (`tests/test_race.py`), waits before a dial as such
+Not here: batches and joining in detail (`tests/test_race.py`), who has said what in detail
+(`tests/test_verdicts.py`), LS that hedges (`tests/test_hedge.py`), waits before a dial as such
 (`tests/test_link.py`), and what is wrong with a line (`tests/test_session.py`).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -22,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from core import node
 from core.bounds import Bounds
 from core.conn import Weight
-from core.wire import fold, split_lines
+from core.wire import Negative, fold_lines, split_lines
 from nodes.ls import LoadBalancer
 from tests.stage import Stage
 
@@ -56,19 +59,31 @@ def asking(*lines: bytes, bounds: Bounds | None = None) -> Stage:
 SMALL = replace(
     Bounds(),
     redial_first_s=1 / 16,
+    no_data_s=1 / 16,
     errors_in_a_row_max=4,
     surplus_answers_max=6,
     pending_per_client_max=7,
     pending_max=12,
     pending_few=3,
 )
-QUESTIONS = [b"a", b"A", b"B.x", b"b.x.", b"c", b"QUIT.", b"quit", b"Nobody", b"d\r"]
+QUESTIONS = [
+    b"a", b"A", b"B.x", b"b.x.", b"c", b"QUIT.", b"quit", b"Nobody", b"d\r",
+    b"a AAAA", b"A. AAAA", b"QUIT AAAA", b"c AAAA\r",
+]  # fmt: skip
 REFUSED = {
-    b"PING": b"UNKNOWN", b"two words": b"BADNAME", b"\xff": b"BADNAME", b"x" * 513: b"TOOLONG",
+    b"PING": b"UNKNOWN", b"two words": b"BADNAME", b"\xff": b"BADNAME", b"a aaaa": b"BADNAME",
+    b"a  AAAA": b"BADNAME", b" AAAA": b"BADNAME", b"x" * 513: b"TOOLONG",
 }  # fmt: skip
-STRANGER = b"stranger 10.0.0.7 A IN"  # nobody asks for it
-SILENT = [b"a - TIMED OUT", b"- ERROR BADNAME", b"BYE", b"c - TIMED OUT"]
-MALFORMED = [b"a", b"a 10.0.0.256 A IN", b"c 10.0.0.1 A", b"\0", b"a 10.0.0.1 A IN "]
+STRANGERS = [  # nobody asks for these
+    b"stranger 10.0.0.7 A IN", b"stranger ::7 AAAA IN",
+    b"stranger - NOT FOUND", b"stranger AAAA - NO DATA",
+]  # fmt: skip
+SILENT = [b"a - TIMED OUT", b"- ERROR BADNAME", b"BYE", b"c AAAA - TIMED OUT"]
+MALFORMED = [
+    b"a", b"a 10.0.0.256 A IN", b"c 10.0.0.1 A", b"\0", b"a 10.0.0.1 A IN ", b"a AAAA",
+    b"a ::1 A IN", b"a 10.0.0.1 AAAA IN", b"a 10.0.0.1, A IN", b"a 10.0.0.1,::1 A IN",
+    b"a aaaa - NOT FOUND", b"a - not found", b"a - NOT FOUND ", b"- - NO DATA", b"a A - NO DATA",
+]  # fmt: skip
 
 client_lines = st.lists(
     st.one_of(
@@ -80,19 +95,48 @@ client_lines = st.lists(
     min_size=1,
     max_size=6,
 )
-# A number stands for an answer to that one of the open names, in some spelling.
+# A number stands for a reply to that one of the open questions, with its name in some spelling:
+# so many addresses, or that there is none.
 spellers = st.sampled_from([bytes.upper, bytes.lower, b"%b.".__mod__])
+NOT_FOUND, NO_DATA = Negative.NOT_FOUND.value, Negative.NO_DATA.value
+replying = st.tuples(
+    st.integers(0, 5), spellers, st.sampled_from([1, 2, NOT_FOUND, NOT_FOUND, NO_DATA])
+)
 server_lines = st.lists(
     st.one_of(
-        st.tuples(st.integers(0, 5), spellers),
-        st.tuples(st.integers(0, 5), spellers),
-        st.tuples(st.integers(0, 5), spellers),
-        st.sampled_from([b"", b"\r", STRANGER, *SILENT, *MALFORMED]),
+        replying,
+        replying,
+        replying,
+        st.sampled_from([b"", b"\r", *STRANGERS, *SILENT, *MALFORMED]),
     ),
     min_size=1,
     max_size=5,
 )
-Answering = tuple[int, Callable[[bytes], bytes]]
+Replying = tuple[int, Callable[[bytes], bytes], int | bytes]
+
+
+def split_type(question: bytes) -> tuple[bytes, bytes]:
+    """Its name, and what stands behind it."""
+    name = question.removesuffix(b" AAAA")
+    return name, question[len(name) :]
+
+
+def without_dot(question: bytes) -> bytes:
+    name, rest = split_type(question)
+    return name.removesuffix(b".") + rest
+
+
+def fold(question: bytes) -> bytes:
+    return fold_lines(without_dot(question) + b"\n").removesuffix(b"\n")
+
+
+def question_of(reply: bytes) -> bytes:
+    """What a reply replies to, folded."""
+    if b" - " in reply:
+        return fold(reply.rpartition(b" - ")[0])
+    name, _, kind, _ = reply.split(b" ")
+    return fold(name + b" AAAA" if kind == b"AAAA" else name)
+
 
 places = st.integers(0, 1)
 byte_counts = st.one_of(st.just(0), st.integers(1, 40), st.just(512), st.just(513))
@@ -140,7 +184,8 @@ class Question:
 
     @property
     def name(self) -> bytes:
-        return self.spelling.lower()
+        """The question folded: a name, and maybe its type."""
+        return fold(self.spelling)
 
 
 class ClusterMachine(RuleBasedStateMachine):
@@ -156,6 +201,8 @@ class ClusterMachine(RuleBasedStateMachine):
         self.servers = [self.SERVER(T1), self.SERVER(T2)]
         self.open: list[Question] = []
         self.sent_at: dict[bytes, float] = {}  # when a name that is open was last asked for
+        self.spoken: dict[bytes, set[str]] = {}  # who has nothing about one that is open
+        self.held: dict[bytes, float] = {}  # one of which NO DATA was said: until when
         self.came = 0
         self.said = 0
         self.is_draining = False
@@ -195,25 +242,35 @@ class ClusterMachine(RuleBasedStateMachine):
             self.stage.reset(asker.conn)
             self.askers.remove(asker)
             self.open = [question for question in self.open if question.asker is not asker]
+            self.forget_closed()
             self.settle()
         elif how == "quits":
             asker.typed += b"QUIT\n"
             self.client_is_read(asker, len(asker.typed))
         else:
-            if how == "ends in mid-line":
+            if how == "ends in mid-line" and asker.conn not in self.stage.paused:
                 asker.typed += b"a"
             self.client_ends(asker)
 
     @rule(who=places, said=server_lines, cut=byte_counts, left=lefts)
-    def server_sends(self, who: int, said: list[bytes | Answering], cut: int, left: int) -> None:
+    def server_sends(self, who: int, said: list[bytes | Replying], cut: int, left: int) -> None:
         server = self.servers[who]
         if server.conn in self.stage.dialled:
             self.connect(server)
         if server.is_up and not server.has_quit:
-            lines = [line if isinstance(line, bytes) else self.answer(*line) for line in said]
+            lines = [line if isinstance(line, bytes) else self.reply(*line) for line in said]
             server.typed += b"".join(line + b"\n" for line in lines)
             self.server_is_read(server, cut)
             self.server_is_read(server, max(0, len(server.typed) - left))
+
+    @rule(
+        who=places,
+        numbers=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+        what=st.sampled_from([NOT_FOUND, NO_DATA]),
+    )
+    def server_has_nothing(self, who: int, numbers: list[int], what: bytes) -> None:
+        """The same without anything odd, so that something comes of it."""
+        self.server_sends(who, [(number, bytes.lower, what) for number in numbers], 0, 0)
 
     @rule(who=places, how=st.sampled_from(["end", "reset"]))
     def server_goes(self, who: int, how: str) -> None:
@@ -223,6 +280,7 @@ class ClusterMachine(RuleBasedStateMachine):
             self.stage.held.discard(server.conn)
             getattr(self.stage, how)(server.conn)
             self.lose(server)
+            self.settle()
 
     @rule(who=places)
     def server_is_reached(self, who: int) -> None:
@@ -238,12 +296,24 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule(sixteenths=st.sampled_from([1, 2, 4, 8, 15, 16, 17, 32, 63, 80]))
     def time_passes(self, sixteenths: int) -> None:
-        """Everything that was asked 5.0 s ago times out, and nothing else does."""
+        """Everything that was asked 5.0 s ago times out, and nothing else does.
+
+        What is held is held for its time, and not past the time of any question.
+        """
+        now, until = self.stage.now, self.stage.now + sixteenths / 16
         self.stage.wait(sixteenths / 16)
-        for question in list(self.open):
-            if question.asked_at + self.BOUNDS.timeout_s <= self.stage.now:
+        timeout_s = self.BOUNDS.timeout_s
+        while True:
+            dues = [question.asked_at + timeout_s for question in self.open]
+            now = max(now, min([*dues, *self.held.values()], default=math.inf))
+            if now > until:
+                break
+            over = [question for question in self.open if question.asked_at + timeout_s <= now]
+            self.end([name for name, due in self.held.items() if over or due <= now], NO_DATA)
+            for question in [question for question in over if question in self.open]:
                 self.open.remove(question)
                 question.asker.expected += question.spelling + b" - TIMED OUT\n"
+            self.forget_closed()
         self.settle()
         if self.stage.exit_code is not None:
             self.be_gone()
@@ -301,13 +371,17 @@ class ClusterMachine(RuleBasedStateMachine):
             asker.may_ask = asker.wants_bye = False
         self.settle()
 
-    def answer(self, number: int, spell: Callable[[bytes], bytes]) -> bytes:
-        """An answer that no other is equal to."""
-        names = list(dict.fromkeys(question.name for question in self.open)) or [b"a", b"b.x"]
+    def reply(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
+        """A reply to one of the open questions; no answer is equal to another."""
+        open_names = list(dict.fromkeys(question.name for question in self.open))
+        open_names = open_names or [b"a", b"b.x", b"a AAAA"]
+        name, rest = split_type(open_names[number % len(open_names)])
+        if isinstance(what, bytes):
+            return b"%b%b - %b" % (spell(name), rest, what)
         self.said += 1
-        return b"%b 10.0.%d.%d A IN" % (
-            spell(names[number % len(names)]), self.said // 250, self.said % 250
-        )  # fmt: skip
+        one = b"2001:db8::%x" % self.said if rest else b"10.0.%d.%d" % divmod(self.said, 250)
+        addresses = b",".join([one] * what)
+        return b"%b %b %b IN" % (spell(name), addresses, rest.strip() or b"A")
 
     def server_is_read(self, server: Server, count: int) -> None:
         if not server.is_up or not server.typed or not count:
@@ -315,6 +389,9 @@ class ClusterMachine(RuleBasedStateMachine):
         data, server.typed = server.typed[:count], server.typed[count:]
         self.stage.hear(server.conn, data)
         *lines, server.half = (server.half + data).split(b"\n")
+        answers: list[bytes] = []
+        denials: dict[bytes, list[bytes]] = {NO_DATA: [], NOT_FOUND: []}
+        is_lost = False
         for line in lines:
             line = line.removesuffix(b"\r")
             server.answered += 1
@@ -322,14 +399,19 @@ class ClusterMachine(RuleBasedStateMachine):
                 continue
             if line in MALFORMED:
                 server.errors_in_a_row += 1
-                if server.errors_in_a_row == self.BOUNDS.errors_in_a_row_max:
-                    self.lose(server)
+                is_lost = server.errors_in_a_row == self.BOUNDS.errors_in_a_row_max
+                if is_lost:
                     break
                 continue
             server.errors_in_a_row = 0
-            if line.endswith(b" A IN"):
-                self.credit(server, line)
-        if server.answered > server.asked + self.BOUNDS.surplus_answers_max:
+            if line.endswith(b" IN"):
+                answers.append(line)
+            elif line.endswith((NOT_FOUND, NO_DATA)):
+                denials[line.rpartition(b" - ")[2]].append(question_of(line))
+        for line in answers:  # of one read, they go first
+            self.credit(server, line)
+        self.deny(server, denials[NO_DATA], denials[NOT_FOUND])
+        if is_lost or server.answered > server.asked + self.BOUNDS.surplus_answers_max:
             self.lose(server)
         self.settle()
 
@@ -348,18 +430,20 @@ class ClusterMachine(RuleBasedStateMachine):
                 asker.may_ask = asker.errors_in_a_row < self.BOUNDS.errors_in_a_row_max
             else:
                 asker.errors_in_a_row = 0
-                to_send += self.ask(asker, line.removesuffix(b"."))
+                to_send += self.ask(asker, without_dot(line))
         for server in self.servers:
             if server.is_up:
                 self.send(server, to_send)
 
     def ask(self, asker: Asker, spelling: bytes) -> list[bytes]:
-        now, name = self.stage.now, spelling.lower()
+        now, name = self.stage.now, fold(spelling)
         is_open = any(question.name == name for question in self.open)
         self.open.append(Question(asker, spelling, now))
         if is_open and now - self.sent_at[name] < self.BOUNDS.join_s:
             return []
         self.sent_at[name] = now
+        if name not in self.held:  # whoever is asked anew speaks anew
+            self.spoken.pop(name, None)
         return [name]
 
     def send(self, server: Server, names: list[bytes]) -> None:
@@ -376,14 +460,50 @@ class ClusterMachine(RuleBasedStateMachine):
         self.settle()
 
     def credit(self, server: Server, line: bytes) -> None:
-        """Everyone who waits for that name gets the line as it came, once for each question."""
-        name = fold(line.split(b" ")[0])
+        """Everyone who waits for that question gets the line as it came, once for each."""
+        name = question_of(line)
         for question in [question for question in self.open if question.name == name]:
             self.open.remove(question)
             question.asker.expected += line + b"\n"
+        self.forget_closed()
+
+    def deny(self, server: Server, no_data: list[bytes], not_found: list[bytes]) -> None:
+        """It has nothing about these. NO DATA is held until every TS that is up has spoken."""
+        is_open = {question.name for question in self.open}
+        for name in no_data:
+            if name in is_open:
+                self.held.setdefault(name, self.stage.now + self.BOUNDS.no_data_s)
+        names = [name for name in dict.fromkeys([*no_data, *not_found]) if name in is_open]
+        for name in names:
+            self.spoken.setdefault(name, set()).add(server.conn)
+        self.end(self.held_in_vain(names), NO_DATA)
+        everyone = {server.conn for server in self.servers}
+        self.end([name for name in names if self.spoken.get(name) == everyone], NOT_FOUND)
+
+    def held_in_vain(self, names: Iterable[bytes]) -> list[bytes]:
+        """Those that are held, and nobody who is up has still to speak of them."""
+        up = {server.conn for server in self.servers if server.is_up}
+        return [name for name in names if name in self.held and self.spoken[name] >= up]
+
+    def end(self, names: list[bytes], why: bytes) -> None:
+        """Everyone who waits for one of these hears so, in its own spelling."""
+        for name in names:
+            for question in [question for question in self.open if question.name == name]:
+                self.open.remove(question)
+                question.asker.expected += question.spelling + b" - " + why + b"\n"
+        self.forget_closed()
+
+    def forget_closed(self) -> None:
+        is_open = {question.name for question in self.open}
+        self.spoken = {name: by for name, by in self.spoken.items() if name in is_open}
+        self.held = {name: due for name, due in self.held.items() if name in is_open}
 
     def lose(self, server: Server) -> None:
+        """What it has said is forgotten; what is held stays held, and not for it."""
         server.is_up = False
+        for by in self.spoken.values():
+            by.discard(server.conn)
+        self.end(self.held_in_vain(self.held), NO_DATA)
 
     def settle(self) -> None:
         """Who will ask nothing more and is owed nothing hears so; without anyone, LS parts."""
@@ -507,6 +627,10 @@ class CloggedMachine(ClusterMachine):
     )
     SERVER = CloggedServer
 
+    def __init__(self) -> None:
+        self.may_have_spoken: dict[bytes, set[str]] = {}  # as `spoken`, and some are not certain
+        super().__init__()
+
     def new_stage(self) -> CloggedStage:
         return CloggedStage(LoadBalancer(SERVERS, self.BOUNDS, lambda: 0.0), self.BOUNDS)
 
@@ -531,6 +655,9 @@ class CloggedMachine(ClusterMachine):
             self.stage.step(node.Relieved(server.conn))
         self.settle()
 
+    def reply(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
+        return super().reply(number, spell, NOT_FOUND if what == NO_DATA else what)
+
     def drain(self) -> None:
         """Not here: how LS parts from a link that takes nothing is a matter of limits."""
 
@@ -549,17 +676,52 @@ class CloggedMachine(ClusterMachine):
         It must count when the oldest who waits is the one it was asked for, or when nothing is
         left to ask for; when that one has gone and others have joined, it may be asked for again.
         """
-        name = fold(line.split(b" ")[0])
+        name = question_of(line)
         oldest = self.oldest().get(name)
         if oldest is None or name not in server.sent:
             return
         certain = server.sent[name] is oldest or server.heavy_since is None
-        said = self.stage.said.get(oldest.asker.conn, b"")
-        if certain or said.startswith(oldest.asker.expected + line + b"\n"):
+        if certain or self.hears_next(oldest, line):
             super().credit(server, line)
+
+    def hears_next(self, question: Question, line: bytes) -> bool:
+        said = self.stage.said.get(question.asker.conn, b"")
+        return said.startswith(question.asker.expected + line + b"\n")
+
+    def deny(self, server: CloggedServer, no_data: list[bytes], not_found: list[bytes]) -> None:
+        """The same of what it says that it has nothing about.
+
+        Here NO DATA is NOT FOUND: how long it is held depends on who has stalled, and when.
+        """
+        oldest = self.oldest()
+        everyone = {other.conn for other in self.servers}
+        for name in dict.fromkeys(not_found):
+            if name not in oldest or name not in server.sent:
+                continue
+            if server.sent[name] is oldest[name] or server.heavy_since is None:
+                self.spoken.setdefault(name, set()).add(server.conn)
+            self.may_have_spoken.setdefault(name, set()).add(server.conn)
+            said = oldest[name].spelling + b" - " + NOT_FOUND
+            if self.spoken.get(name) == everyone or (
+                self.may_have_spoken[name] == everyone and self.hears_next(oldest[name], said)
+            ):
+                self.end([name], NOT_FOUND)
+
+    def ask(self, asker: Asker, spelling: bytes) -> list[bytes]:
+        to_send = super().ask(asker, spelling)
+        for name in to_send:
+            self.may_have_spoken.pop(name, None)
+        return to_send
+
+    def forget_closed(self) -> None:
+        super().forget_closed()
+        is_open = self.oldest()
+        self.may_have_spoken = {n: by for n, by in self.may_have_spoken.items() if n in is_open}
 
     def lose(self, server: CloggedServer) -> None:
         super().lose(server)
+        for by in self.may_have_spoken.values():
+            by.discard(server.conn)
         server.heavy_since = server.holds_since = None
 
     def oldest(self) -> dict[bytes, Question]:
@@ -874,6 +1036,203 @@ def test_a28_a_ts_that_ends_is_dialled_again() -> None:
     assert stage.take(T1) == b"x\n"
 
 
+# -- what TSs do not have --------------------------------------------------------------------------
+
+
+def test_not_found_is_said_when_every_configured_ts_has_said_so_and_not_before() -> None:
+    """[P21]"""
+    stage = asking(b"X.y.")
+    stage.hear(T1, b"x.Y - NOT FOUND\n" * 3)
+    assert stage.take("a") == b""
+    stage.hear(T2, b"x.y. - NOT FOUND\n")
+    assert stage.take("a") == b"X.y - NOT FOUND\n"
+    assert stage.brain.deadline() is None
+
+
+def test_one_that_is_down_may_have_the_name() -> None:
+    """[P21]"""
+    stage = asking(b"x")
+    stage.reset(T2)
+    stage.hear(T1, b"x - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.wait(0.05)
+    stage.connect(T2)
+    assert stage.take(T2) == b"x\n"
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_what_a_ts_has_said_goes_with_its_connection() -> None:
+    """[P21]"""
+    stage = asking(b"x")
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.reset(T1)
+    stage.wait(0.05)
+    stage.connect(T1)
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.hear(T1, b"x - NOT FOUND\n")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_what_a_ts_has_said_goes_with_its_connection_also_when_it_had_stalled() -> None:
+    """[P21]: by then it is not waited for any more, which is something else."""
+    stage = asking(b"x", bounds=TIGHT)
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.held.add(T1)
+    stage.hear("a", b"n" * 40 + b"\n")
+    stage.wait(1.0)
+    assert stage.reports[-1].startswith("TS1 is stalled")
+    stage.held.clear()
+    stage.reset(T1)
+    stage.wait(0.05)
+    stage.connect(T1)
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.hear(T1, b"x - NOT FOUND\n")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_one_that_has_stalled_may_have_the_name_and_what_it_has_said_counts() -> None:
+    """[P21]"""
+    stage = asking(b"x", b"y", bounds=TIGHT)
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.held.add(T1)
+    stage.hear("a", b"n" * 40 + b"\n")
+    stage.wait(0.5)
+    stage.wait(0.5)
+    stage.hear(T2, b"x - NOT FOUND\ny - NOT FOUND\n")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+    stage.hear(T1, b"y - NOT FOUND\n")
+    assert stage.take("a") == b"y - NOT FOUND\n"
+
+
+def test_a_link_that_has_not_been_asked_yet_cannot_deny() -> None:
+    """[P10]"""
+    stage = started(TIGHT, linked=False)
+    stage.accept("a")
+    names = [b"n%02d" % n for n in range(30)]
+    for name in names:
+        stage.hear("a", name + b"\n")
+    stage.connect(T2)
+    stage.hear(T2, b"n29 - NOT FOUND\n")
+    stage.held.add(T1)
+    stage.connect(T1)
+    stage.hear(T1, b"n29 - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.held.clear()
+    stage.settle()
+    stage.hear(T1, b"n29 - NOT FOUND\n")
+    assert stage.take("a") == b"n29 - NOT FOUND\n"
+
+
+@pytest.mark.parametrize(("age_s", "is_asked_again"), [(0.9, False), (1.0, True)])
+def test_what_is_asked_again_has_to_be_denied_again(age_s: float, is_asked_again: bool) -> None:
+    """[P21]"""
+    stage = asking(b"x")
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.wait(age_s)
+    stage.hear("a", b"x\n")
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("a") == (b"" if is_asked_again else b"x - NOT FOUND\n" * 2)
+    stage.hear(T1, b"x - NOT FOUND\n")
+    assert stage.take("a") == (b"x - NOT FOUND\n" * 2 if is_asked_again else b"")
+
+
+def test_no_data_is_held_for_an_answer_and_not_for_long() -> None:
+    """[P22]"""
+    stage = asking(b"x AAAA", b"y AAAA")
+    stage.hear(T1, b"x AAAA - NO DATA\ny AAAA - NO DATA\n")
+    stage.wait(0.009)
+    stage.hear(T2, b"x ::1 AAAA IN\n")
+    assert stage.take("a") == b"x ::1 AAAA IN\n"
+    stage.wait(0.001)
+    assert stage.take("a") == b"y AAAA - NO DATA\n"
+    assert stage.brain.deadline() is None
+
+
+@pytest.mark.parametrize("second", [b"x AAAA - NOT FOUND\n", b"x AAAA - NO DATA\n"])
+def test_no_data_is_said_as_soon_as_every_live_ts_has_spoken(second: bytes) -> None:
+    """[P22]"""
+    stage = asking(b"x AAAA")
+    stage.hear(T1, b"x AAAA - NO DATA\n")
+    stage.hear(T2, second)
+    assert stage.take("a") == b"x AAAA - NO DATA\n"
+
+
+@pytest.mark.parametrize("speaker", [T1, T2])
+def test_no_data_does_not_wait_for_one_that_is_gone(speaker: str) -> None:
+    """[P22]: whoever of the two said so."""
+    stage = asking(b"x AAAA")
+    stage.hear(speaker, b"x AAAA - NO DATA\n")
+    stage.reset(T1)
+    if speaker == T1:
+        assert stage.take("a") == b""
+        stage.wait(0.01)
+    assert stage.take("a") == b"x AAAA - NO DATA\n"
+
+
+def test_no_data_does_not_wait_for_one_that_has_stalled() -> None:
+    """[P22]"""
+    stage = asking(b"x", bounds=replace(TIGHT, no_data_s=4.0))
+    stage.held.add(T1)
+    stage.hear("a", b"n" * 40 + b"\n")
+    stage.hear(T2, b"x - NO DATA\n")
+    stage.wait(0.99)
+    assert stage.take("a") == b""
+    stage.wait(0.01)
+    assert stage.take("a") == b"x - NO DATA\n"
+
+
+def test_no_data_is_not_held_past_the_time_of_its_question() -> None:
+    """[P22]"""
+    stage = asking(b"x", b"y")
+    stage.wait(4.995)
+    stage.hear(T1, b"x - NO DATA\n")
+    stage.wait(0.005)
+    assert stage.take("a") == b"x - NO DATA\ny - TIMED OUT\n"
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_an_answer_wins_over_no_data_of_the_same_ts(cut: int) -> None:
+    """[P22]"""
+    stage = asking(b"x")
+    said = b"x - NO DATA\nx 10.0.0.1 A IN\n"
+    stage.hear(T1, said[:cut], said[cut:])
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+
+
+def test_the_two_types_of_a_name_have_nothing_to_do_with_each_other() -> None:
+    stage = asking(b"x", b"x AAAA")
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.hear(T2, b"x AAAA - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.hear(T1, b"x ::1 AAAA IN\n")
+    assert stage.take("a") == b"x ::1 AAAA IN\n"
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_who_has_gone_leaves_nothing_of_what_was_said_about_its_questions() -> None:
+    stage = asking(b"x", b"y")
+    stage.hear(T1, b"x - NOT FOUND\ny - NO DATA\n")
+    stage.reset("a")
+    assert stage.brain.deadline() is None
+    stage.accept("b")
+    stage.hear("b", b"x\n")
+    stage.hear(T2, b"x - NOT FOUND\n")
+    assert stage.take("b") == b""
+
+
+def test_a_race_says_nothing_about_tables_that_differ() -> None:
+    stage = asking(*(b"n%d" % n for n in range(200)))
+    stage.hear(T1, b"n0 - NOT FOUND\n")
+    stage.hear(T2, b"n0 10.0.0.1 A IN\n")
+    stage.wait(5.0)
+    assert stage.take("a").count(b" - TIMED OUT\n") == 199
+    assert stage.reports == ["TS1 is up", "TS2 is up"]
+
+
 # -- part B ----------------------------------------------------------------------------------------
 
 
@@ -1115,7 +1474,8 @@ def test_the_account_at_the_end_adds_up() -> None:
         stage.end(conn)
     assert stage.exit_code == 0
     assert stage.reports[-1] == (
-        "asked 7, answered 4, timed out 2, dropped 1, pending 0, refused 1; joined 2, late 2"
+        "asked 7, answered 4, not found 0, no data 0, timed out 2, dropped 1, pending 0, "
+        "refused 1; joined 2, late 2"
     )
 
 

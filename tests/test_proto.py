@@ -6,7 +6,7 @@ compared is compared here, in both directions, so neither side can have what the
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from core.conn import STREAM
 from core.machine import Stay
 from core.server import SERVER
 from core.session import SESSION
+from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
+from nodes.balancer.race import RACE
 from nodes.client import CLIENT
 from nodes.tables.load import load
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
@@ -30,6 +32,8 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A connection": STREAM,
     "A session": SESSION,
     "A server": SERVER,
+    "A question": RACE,
+    "An asking": ASKING,
     "A link": LINK,
     "The client": CLIENT,
 }  # type: ignore[dict-item]
@@ -84,9 +88,10 @@ def test_each_example_of_a_request_is_one(row: list[str]) -> None:
 
 
 def test_each_example_of_a_reply_is_one_and_each_kind_has_one() -> None:
+    negatives = {negative.value.decode().lower() for negative in wire.Negative}
     kinds: dict[str, type] = {
         "answer": wire.Answer,
-        "timed out": wire.NoAnswer,
+        **dict.fromkeys(negatives, wire.NoAnswer),
         "error": wire.Refusal,
         "bye": wire.Bye,
     }
@@ -201,7 +206,7 @@ def test_a_session_that_was_changed_fails(transcript: Transcript, program: str) 
     at = own_lines(transcript, program)[-1]
     without = transcript.steps[:at] + transcript.steps[at + 1 :]
     with pytest.raises(AssertionError):
-        play(Transcript(0, (program,), without), program, TABLES, whole)
+        play(replace(transcript, steps=without), program, TABLES, whole)
 
 
 # -- tags ------------------------------------------------------------------------------------------

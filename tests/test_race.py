@@ -12,17 +12,33 @@ Not here: who is told what in which connection (`tests/test_ls.py`).
 import math
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import Hits
+from core.machine import IllegalTransition, Stay
 from core.session import Session
-from core.wire import answered_names, fold, split_lines
-from nodes.balancer.race import Race, Replies
+from core.wire import Negative, answered_in, fold_lines, split_lines
+from nodes.balancer.race import RACE, Course, Finding, Race, Replies
 
 TIMEOUT_S, JOIN_S = 5.0, 1.0
-NAMES = [b"a", b"b.x", b"c", b"d.y", b"e"]
-spellings = st.sampled_from([*NAMES, b"A", b"B.X", b"b.X", b"C"])
+QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c", b"d.y", b"e"]
+ANSWERS = {
+    question: b"%b 10.0.0.%%d A IN\n" % question.upper()
+    if b" " not in question
+    else b"%b 2001:db8::%%d AAAA IN\n" % question.removesuffix(b" AAAA")
+    for question in [*QUESTIONS, b"never-asked"]
+}
+spellings = st.sampled_from([*QUESTIONS, b"A", b"A AAAA", b"B.X", b"b.X", b"C"])
+ENDINGS = {  # the ways to end a question for everyone, and what is said then
+    (Course.OPEN, Finding.ALL_NOT_FOUND): Negative.NOT_FOUND,
+    (Course.HELD, Finding.HELD_ENOUGH): Negative.NO_DATA,
+}
+
+
+def fold(spelling: bytes) -> bytes:
+    return fold_lines(spelling + b"\n").removesuffix(b"\n")
 
 
 @dataclass(eq=False)
@@ -35,7 +51,7 @@ class Open:
     batch: int
 
     @property
-    def name(self) -> bytes:
+    def folded(self) -> bytes:
         return fold(self.spelling)
 
 
@@ -49,8 +65,10 @@ class RaceMachine(RuleBasedStateMachine):
         self.sessions = [self.session() for _ in range(3)]
         self.now = 50.0
         self.open: list[Open] = []
-        self.sent_at: dict[bytes, float] = {}  # when a name that is open was last sent to a TS
-        self.asked = self.answered = self.timed_out = self.dropped = self.joined = self.late = 0
+        self.sent_at: dict[bytes, float] = {}  # when one that is open was last sent to a TS
+        self.asked = self.answered = self.dropped = self.joined = self.late = 0
+        self.denied = dict.fromkeys(Negative, 0)
+        self.closed: set[bytes] = set()
 
     def session(self) -> Session:
         self.born += 1
@@ -59,6 +77,10 @@ class RaceMachine(RuleBasedStateMachine):
     def settle(self, questions: list[Open]) -> None:
         self.open = [question for question in self.open if question not in questions]
 
+    def close_all_but_open(self, settled: list[Open]) -> None:
+        still = {question.folded for question in self.open}
+        self.closed |= {question.folded for question in settled} - still
+
     def expect(self, replies: Replies, model: dict[Session, list[bytes]]) -> None:
         """The same lines to the same sessions, each session's in the same order."""
         said = {s: split_lines(b"".join(chunks)) for s, chunks in replies.items()}
@@ -66,34 +88,60 @@ class RaceMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), asked=st.lists(spellings, min_size=1, max_size=6))
     def ask(self, number: int, asked: list[bytes]) -> None:
-        """What a question costs: a line, unless its name was sent less than a second ago."""
+        """What a question costs: a line, unless the same was sent less than a second ago."""
         session, batch = self.sessions[number], self.race.next_number
-        names = [fold(spelling) for spelling in asked]
+        folded = [fold(spelling) for spelling in asked]
         to_send = []
-        for spelling, name in zip(asked, names, strict=True):
-            is_open = any(question.name == name for question in self.open)
-            if is_open and self.now - self.sent_at[name] < JOIN_S:
+        for spelling, question in zip(asked, folded, strict=True):
+            is_open = any(other.folded == question for other in self.open)
+            if is_open and self.now - self.sent_at[question] < JOIN_S:
                 self.joined += 1
             else:
-                to_send.append(name)
-                self.sent_at[name] = self.now
+                to_send.append(question)
+                self.sent_at[question] = self.now
             self.open.append(Open(session, spelling, self.now, batch))
         self.asked += len(asked)
-        assert list(self.race.ask(session, names, asked, self.now)) == to_send
+        if folded == asked:
+            asked = folded  # as a session hands them over: one list, where nothing differs
+        assert list(self.race.ask(session, folded, asked, self.now)) == to_send
 
-    @rule(answered=st.lists(st.sampled_from([*NAMES, b"never-asked"]), min_size=1, max_size=6))
+    @rule(answered=st.lists(st.sampled_from(list(ANSWERS)), min_size=1, max_size=6))
     def answer(self, answered: list[bytes]) -> None:
-        """Everyone who waits for a name gets the line as it came, once per question."""
-        lines = b"".join(b"%b 10.0.0.%d A IN\n" % (n.upper(), i) for i, n in enumerate(answered))
+        """Everyone who waits gets the line as it came, once per question."""
+        lines = b"".join(ANSWERS[question] % at for at, question in enumerate(answered))
         model: dict[Session, list[bytes]] = {}
         for name, line in zip(answered, split_lines(lines), strict=True):
-            served = [question for question in self.open if question.name == name]
+            served = [question for question in self.open if question.folded == name]
             self.late += not served
             self.answered += len(served)
             for question in served:
                 model.setdefault(question.session, []).append(line)
             self.settle(served)
-        self.expect(self.race.answer(answered_names(lines) or [], lines), model)
+        self.expect(self.race.answer(answered_in(lines) or [], lines), model)
+
+    @rule(
+        ended=st.lists(st.sampled_from(QUESTIONS), unique=True, max_size=6),
+        way=st.sampled_from(list(ENDINGS)),
+    )
+    def end(self, ended: list[bytes], way: tuple[Course, Finding]) -> None:
+        """Everyone who waits hears it in its own spelling, once per question."""
+        late = [q for q in ended if all(other.folded != q for other in self.open)]
+        ended = self.race.are_open(ended)
+        self.late += len(late)
+        model: dict[Session, list[bytes]] = {}
+        for question in ended:
+            served = [other for other in self.open if other.folded == question]
+            assert served
+            for other in served:
+                line = b"%b - %b" % (other.spelling, ENDINGS[way].value)
+                model.setdefault(other.session, []).append(line)
+            self.denied[ENDINGS[way]] += len(served)
+            self.settle(served)
+        self.closed |= set(ended)
+        replies = self.race.end(ended, *way)
+        assert {s: sorted(split_lines(b"".join(chunks))) for s, chunks in replies.items()} == {
+            session: sorted(lines) for session, lines in model.items()
+        }
 
     @rule(eighths=st.sampled_from([1, 7, 8, 9, 20, 39, 40]))
     def pass_time(self, eighths: int) -> None:
@@ -107,8 +155,9 @@ class RaceMachine(RuleBasedStateMachine):
             model: dict[Session, list[bytes]] = {}
             for question in due:
                 model.setdefault(question.session, []).append(question.spelling + b" - TIMED OUT")
-            self.timed_out += len(due)
+            self.denied[Negative.TIMED_OUT] += len(due)
             self.settle(due)
+            self.close_all_but_open(due)
             self.expect(self.race.expire(self.now), model)
         self.now = until
         assert self.race.expire(self.now) == {}
@@ -121,6 +170,7 @@ class RaceMachine(RuleBasedStateMachine):
         assert gone.owed == 0
         self.dropped += len(mine)
         self.settle(mine)
+        self.close_all_but_open(mine)
         self.sessions[number] = self.session()
 
     @rule(over=st.integers(0, 12), data=st.data())
@@ -132,7 +182,7 @@ class RaceMachine(RuleBasedStateMachine):
         first = data.draw(st.integers(0, self.race.next_number), "number")
         oldest: dict[bytes, int] = {}
         for question in self.open:
-            oldest.setdefault(question.name, question.batch)
+            oldest.setdefault(question.folded, question.batch)
         found: list[bytes] = []
         number = first
         while number != self.race.next_number:
@@ -151,16 +201,24 @@ class RaceMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def what_was_asked_before_a_batch_is_known(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(0, self.race.next_number), "number")
-        before = {question.name for question in self.open if question.batch < number}
-        assert self.race.asked_before(number, NAMES) == [name in before for name in NAMES]
+        before = {question.folded for question in self.open if question.batch < number}
+        asked = self.race.asked_before(number, QUESTIONS)
+        assert asked == [question in before for question in QUESTIONS]
+
+    @rule()
+    def those_who_keep_something_about_a_question_hear_that_it_is_closed(self) -> None:
+        """Also of one that is open again by now: it was asked anew then."""
+        assert set(self.race.take_closed()) == self.closed
+        self.closed = set()
 
     @invariant()
     def every_question_is_accounted_for(self) -> None:
         race = self.race
         assert race.pending == len(self.open)
-        assert race.asked == race.answered + race.timed_out + race.dropped + race.pending
-        said = (race.asked, race.answered, race.timed_out, race.dropped, race.joined, race.late)
-        model = (self.asked, self.answered, self.timed_out, self.dropped, self.joined, self.late)
+        denied = sum(race.denied.values())
+        assert race.asked == race.answered + denied + race.dropped + race.pending
+        said = (race.asked, race.answered, race.denied, race.dropped, race.joined, race.late)
+        model = (self.asked, self.answered, self.denied, self.dropped, self.joined, self.late)
         assert said == model
         for session in self.sessions:
             assert session.owed == sum(question.session is session for question in self.open)
@@ -168,8 +226,8 @@ class RaceMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_kept_of_what_is_settled(self) -> None:
         race = self.race
-        assert set(race._open) == {question.name for question in self.open}
-        kept = [batch for batch in race._batches if batch.names]
+        assert set(race._open) == {question.folded for question in self.open}
+        kept = [batch for batch in race._batches if batch.questions]
         assert {batch.number: batch.owed for batch in kept} == {
             batch: sum(q.batch == batch for q in self.open)
             for batch in {q.batch for q in self.open}
@@ -230,6 +288,43 @@ def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     assert relayed is chunk
 
 
+def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
+    """Looked for one by one in their batch, they would be five thousand million steps."""
+    race = Race(5.0, 1.0)
+    first, second = Session("client-1", 16, Hits()), Session("client-2", 16, Hits())
+    folded = [b"n%d" % number for number in range(100_000)]
+    spelled = [question.upper() for question in folded]
+    race.ask(first, folded, spelled, 0.0)
+    race.ask(second, folded, folded, 0.0)
+    replies: dict[Session, list[bytes]] = {first: [], second: []}
+    for at in range(0, len(folded), 1_000):
+        some = race.end(folded[at : at + 1_000], Course.OPEN, Finding.ALL_NOT_FOUND)
+        for session, chunks in some.items():
+            replies[session] += chunks
+    assert b"".join(replies[first]) == b"".join(s + b" - NOT FOUND\n" for s in spelled)
+    assert b"".join(replies[second]) == b"".join(q + b" - NOT FOUND\n" for q in folded)
+
+
+def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
+    """So a chunk of answers is credited without a look at the state of each."""
+    for state, row in RACE.items():
+        assert (row.get(Finding.ANSWER) is Course.ANSWERED) is (state in (Course.OPEN, Course.HELD))
+        assert bool(row) is (Finding.ANSWER in row)
+
+
+def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
+    race = Race(5.0, 1.0)
+    for state, row in RACE.items():
+        for event in Finding:
+            following = row.get(event)
+            said = following.name if following and not isinstance(following, Stay) else ""
+            if said in Negative.__members__:
+                assert race.end([], state, event) == {}
+                continue
+            with pytest.raises(IllegalTransition):
+                race.end([], state, event)
+
+
 def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
     race = Race(5.0, 1.0)
@@ -239,6 +334,6 @@ def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open(
         name = b"n%d" % number
         race.ask(session, [name], [name], 0.0)
         race.answer([name], name + b" 10.0.0.1 A IN\n")
-    assert [batch.names for batch in race._batches if batch.names] == [[b"nobody"]]
+    assert [batch.questions for batch in race._batches if batch.questions] == [[b"nobody"]]
     race.expire(5.0)
     assert race.next_due() == math.inf and not race._batches and not race._open

@@ -91,7 +91,7 @@ def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code
     assert stage.exit_code == 0
     assert stage.reports == [
         "the drain took too long: 2 clients cut off",
-        "asked 0, answered 0, unknown 0, refused 0",
+        "asked 0, answered 0, no data 0, unknown 0, refused 0",
         "bounds that took hold: drain_grace_s 1",
     ]
 

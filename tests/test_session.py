@@ -26,6 +26,11 @@ def session(errors_max: int = ERRORS_MAX) -> Session:
     return Session("a", errors_max, Hits())
 
 
+def folded(spelling: bytes) -> bytes:
+    name = spelling.removesuffix(b" AAAA")
+    return name.lower() + spelling[len(name) :]
+
+
 @dataclass
 class Reference:
     """What an asker's lines come to, one after the other."""
@@ -39,7 +44,8 @@ class Reference:
     def take(self, line: bytes) -> None:
         if not self.open or not line:
             return
-        name = line.removesuffix(b".")
+        kind = b" AAAA" if line.endswith(b" AAAA") else b""
+        name = line.removesuffix(kind).removesuffix(b".")
         if line == b"QUIT":
             self.open = False
         elif len(line) > 512:
@@ -52,7 +58,7 @@ class Reference:
             and all(1 <= len(label) <= 63 for label in name.split(b"."))
             and set(name) != set(b"-")
         ):
-            self.spellings.append(name)
+            self.spellings.append(name + kind)
             self.errors_in_a_row = 0
         else:
             self.refuse(b"BADNAME")
@@ -73,10 +79,14 @@ GOOD = [
     b"STATS.",
     b"QUITE",
     b"-.a",
+    b"Google.com AAAA",
+    b"x. AAAA",
+    b"QUIT AAAA",
 ]
 BAD = [
     b"PING", b"STATS", b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
     b"\0", b"a\rb", b"\r", b"\xff", b"a\x1b[2J", b"\xe2\x84\xaa", b"x" * 64, b"x - TIMED OUT",
+    b"x aaaa", b"x A", b"- AAAA", b"x AAAA ",
 ]  # fmt: skip
 EDGES = [
     b"a" * 63, b".".join([b"a" * 63] * 3 + [b"a" * 61]), b".".join([b"a" * 63] * 3 + [b"a" * 62]),
@@ -104,8 +114,8 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
     for begin, end in pairwise(borders):
         chunk = lines[begin:end]
         asked = asker.receive(b"".join(line + b"\n" for line in chunk))
-        assert asked.names == [spelling.lower() for spelling in asked.spellings]
-        assert asked.lines == b"".join(name + b"\n" for name in asked.names)
+        assert asked.questions == [folded(spelling) for spelling in asked.spellings]
+        assert asked.lines == b"".join(question + b"\n" for question in asked.questions)
         spellings += asked.spellings
         refusals += asked.refusals
         errors += asked.errors
@@ -120,15 +130,16 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
 @pytest.mark.parametrize("line", GOOD)
 def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
     asked = session().receive(line + b"\n")
-    name = line.removesuffix(b".")
-    assert asked == Asked([name.lower()], [name], name.lower() + b"\n", b"", 0)
+    spelling = line.replace(b". ", b" ").removesuffix(b".")
+    question = folded(spelling)
+    assert asked == Asked([question], [spelling], question + b"\n", b"", 0)
 
 
 @pytest.mark.parametrize("command", [b"PING", b"STATS"])
 def test_a_command_that_is_not_built_is_unknown_and_the_session_goes_on(command: bytes) -> None:
     asker = session()
     assert asker.receive(command + b"\n") == Asked([], [], b"", b"- ERROR UNKNOWN\n", 1)
-    assert asker.receive(b"a\n").names == [b"a"]
+    assert asker.receive(b"a\n").questions == [b"a"]
 
 
 def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:

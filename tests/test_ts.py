@@ -153,7 +153,64 @@ def test_the_account_at_the_end_says_how_much_was_asked_and_what_became_of_it() 
     stage.hear("a", b"google.com\nnobody\n?\n\nnobody\nPING\nhal")
     stage.end("a")
     stage.drain()
-    assert stage.reports == ["asked 3, answered 1, unknown 2, refused 3"]
+    assert stage.reports == ["asked 3, answered 1, no data 0, unknown 2, refused 3"]
+
+
+MIXED = {
+    b"both": b"Both 10.0.0.1,10.0.0.2 A IN\n",
+    b"both AAAA": b"Both 2001:db8::1 AAAA IN\n",
+    b"four": b"four 10.0.0.4 A IN\n",
+    b"six AAAA": b"six 2001:db8::6 AAAA IN\n",
+}
+
+
+def replies(answer_unknown: bool, *lines: bytes) -> list[bytes]:
+    stage = Stage(TableServer(MIXED, Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage.begin()
+    stage.accept("a")
+    stage.hear("a", b"".join(line + b"\n" for line in lines))
+    return split_lines(stage.take("a"))
+
+
+@pytest.mark.parametrize("answer_unknown", [False, True])
+def test_a_name_without_this_type_is_no_data_in_the_askers_spelling(answer_unknown: bool) -> None:
+    """[P20]"""
+    said = replies(answer_unknown, b"Four. AAAA", b"SIX", b"six AAAA", b"BOTH AAAA", b"both")
+    assert said == [
+        b"Four AAAA - NO DATA", b"SIX - NO DATA", b"six 2001:db8::6 AAAA IN",
+        b"Both 2001:db8::1 AAAA IN", b"Both 10.0.0.1,10.0.0.2 A IN",
+    ]  # fmt: skip
+
+
+def test_a_name_in_no_row_is_not_found_where_that_is_to_be_said_and_else_gets_silence() -> None:
+    """[P8]"""
+    asked = b"Nobody", b"four", b"nobody. AAAA", b"QUIT."
+    answer = b"four 10.0.0.4 A IN"
+    assert replies(False, *asked) == [answer]
+    assert replies(True, *asked) == [
+        b"Nobody - NOT FOUND", answer, b"nobody AAAA - NOT FOUND", b"QUIT - NOT FOUND"
+    ]  # fmt: skip
+
+
+def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> None:
+    """A batch of names that it does not have costs one look each."""
+
+    class Counted(dict[bytes, bytes]):
+        looks = 0
+
+        def get(self, key: bytes, default: bytes = b"") -> bytes:
+            self.looks += 1
+            return super().get(key, default)
+
+        def __contains__(self, key: object) -> bool:
+            self.looks += 1
+            return super().__contains__(key)
+
+    rows = Counted({b"four": MIXED[b"four"]})
+    brain = TableServer(rows, Bounds())
+    brain.step(Opened("a"), 0.0)
+    brain.step(Lines("a", b"nobody\nfour\nnobody.x\n"), 0.0)
+    assert rows.looks == 3
 
 
 def test_an_event_that_no_server_of_tables_can_get_is_our_mistake() -> None:

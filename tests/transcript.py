@@ -60,11 +60,18 @@ Step = Said | Passed
 
 @dataclass(frozen=True)
 class Transcript:
-    """One session of the document: the programs to play it against, and its steps."""
+    """One session of the document: the programs to play it against, their flags, its steps."""
 
     line: int
     programs: tuple[str, ...]
     steps: tuple[Step, ...]
+    flags: tuple[str, ...] = ()
+
+    @property
+    def extra_load(self) -> float | None:
+        """The share for which LS hedges, if it does."""
+        flag = "--max-extra-load"
+        return float(self.flags[self.flags.index(flag) + 1]) if flag in self.flags else None
 
 
 def fenced(document: str, kind: str) -> Iterator[tuple[int, str, list[str]]]:
@@ -83,10 +90,12 @@ def fenced(document: str, kind: str) -> Iterator[tuple[int, str, list[str]]]:
 
 def transcripts(document: str) -> list[Transcript]:
     """All sessions of a document. Raises ValueError for a line that is no step."""
-    return [
-        Transcript(number, tuple(rest.split()), tuple(map(_step, body)))
-        for number, rest, body in fenced(document, "session")
-    ]
+    found = []
+    for number, rest, body in fenced(document, "session"):
+        programs, dashes, rest = rest.partition("--")
+        flags = tuple((dashes + rest).split())
+        found.append(Transcript(number, tuple(programs.split()), tuple(map(_step, body)), flags))
+    return found
 
 
 def _step(line: str) -> Step:
@@ -133,13 +142,15 @@ def play(
 
 def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, bytes]]) -> Brain:
     if program == "LS":
-        return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0)
+        extra_load = transcript.extra_load
+        return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0, extra_load=extra_load)
     if program == "client":
         said = [step for step in transcript.steps if isinstance(step, Said)]
         asked = [s.data for s in said if (s.speaker, s.hearer) == ("client", "LS") and s.data]
         names = [line.removesuffix(b"\n") for line in asked if line != b"QUIT\n"]
         return Client(names, _SERVERS[0], "LS", Bounds())
-    return TableServer(tables[program], Bounds())
+    answer_unknown = "--answer-unknown" in transcript.flags
+    return TableServer(tables[program], Bounds(), answer_unknown=answer_unknown)
 
 
 def _happen(stage: Stage, step: Said) -> None:

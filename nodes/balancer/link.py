@@ -1,8 +1,10 @@
 """Link: one table server as the load balancer sees it, through every connection it has had.
 
-A link that comes up is asked for everything that is open, in slices, before it gets what is new
-(CATCHING_UP): `asked_upto` says how far that has come, in batch numbers. A link that is UP or
-HOLDING has been asked for every open question, so it needs no such figure.
+A link that comes up is asked for what is open, in slices, before it gets what is new
+(CATCHING_UP). Where everyone is asked, `asked_upto` says how far that has come, in batch
+numbers; a link that is UP or HOLDING then has been asked for every open question, so it needs no
+such figure. Where not everyone is asked, a link that is UP may be given more at once than a slice
+and fall behind.
 
 A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
 reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
@@ -24,7 +26,7 @@ class Tie(Sign):
     DOWN = "there is no connection; it is dialled again when its time comes"
     DIALING = "a connection is being made"
     CATCHING_UP = "it is being asked, slice by slice, for what is still open"
-    UP = "it has been asked for everything open and gets every new question"
+    UP = "it has been asked for all that it is to be asked, and may get what is new"
     HOLDING = "as UP, and too much waits for it: no client is read meanwhile"
     STALLED = "it has held the clients up for too long: it gets nothing new, and holds up nobody"
     CLOSING = "we end it, and what still comes from it does not count"
@@ -37,6 +39,7 @@ class Pull(Sign):
     CONNECTED = "the dial was answered"
     CAUGHT_UP = "the last slice is on its way"
     BACKLOGGED = "more waits for it than the high mark"
+    FELL_BEHIND = "it is to be asked more than one slice"
     RELIEVED = "less waits for it than the low mark"
     HELD_TOO_LONG = "the clients have been held up for as long as they may be"
     LOST = "the dial failed or the connection is gone"
@@ -54,7 +57,12 @@ LINK: Table[Tie, Pull] = {
         P.LOST: L.DOWN,
         P.GIVEN_UP: L.CLOSING,
     },
-    L.UP: {P.BACKLOGGED: L.HOLDING, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
+    L.UP: {
+        P.BACKLOGGED: L.HOLDING,
+        P.FELL_BEHIND: L.CATCHING_UP,
+        P.LOST: L.DOWN,
+        P.GIVEN_UP: L.CLOSING,
+    },
     L.HOLDING: {
         P.RELIEVED: L.UP,
         P.HELD_TOO_LONG: L.STALLED,
@@ -66,11 +74,13 @@ LINK: Table[Tie, Pull] = {
 }
 
 _ASKED = frozenset({L.UP, L.HOLDING})
-_ANSWERS = frozenset({L.CATCHING_UP, L.UP, L.HOLDING, L.STALLED})
+_LIVE = frozenset({L.CATCHING_UP, L.UP, L.HOLDING})
+_ANSWERS = _LIVE | {L.STALLED}
 
 
 class Link:
-    """One table server. `conn` is what it is called here and in the log: TS1, TS2, ..."""
+    """One table server. `conn` is what it is called here and in the log: TS1, TS2, ... `bit`
+    stands for it in numbers that mean several."""
 
     def __init__(
         self,
@@ -79,14 +89,16 @@ class Link:
         bounds: Bounds,
         random: Callable[[], float],
         watch: Watch | None,
+        bit: int = 1,
     ) -> None:
         self.conn = conn
+        self.bit = bit
         self.addresses = addresses
         self.life = Machine(LINK, Tie.DOWN, f"link {conn}", watch)
         self.dial_at = 0.0  # while DOWN
         self.away_since: float | None = None  # since when it is away, or was last looked up
         self.held_since = 0.0  # while HOLDING
-        self.asked_upto = 0  # while CATCHING_UP or STALLED: batches before this one were asked
+        self.asked_upto = 0  # where everyone is asked: see above
         self.asked = 0  # lines, since it came up
         self.answered = 0  # lines, since it came up
         self.errors_in_a_row = 0
@@ -100,6 +112,11 @@ class Link:
     def is_asked(self) -> bool:
         """Whether a new question is sent to it at once."""
         return self.life.state in _ASKED
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is asked for things, at once or in slices, and an answer can be hoped for."""
+        return self.life.state in _LIVE
 
     @property
     def is_answering(self) -> bool:

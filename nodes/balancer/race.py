@@ -1,19 +1,23 @@
 """Race: which questions are open, who waits for each, and what becomes of them.
 
-The unit is the batch: the questions that one session asked in one read. A batch has one
-deadline; a question in it costs dictionary operations, not objects. Usually one batch alone
-waits for a name, and `_open` maps the name straight to it. Where several wait, or one waits
-twice, a `Shared` stands between: one answer serves everyone who waits for that name.
+The unit is the batch: what one session asked in one read. A batch has one deadline; a question
+in it costs dictionary operations, not objects. Usually one batch alone waits for a question, and
+`_open` maps it straight to that batch. Where several wait, or one waits twice, a `Shared` stands
+between: one answer serves everyone who waits for it.
 
-Rules. An answer is credited by name, never by order. Each batch keeps its own deadline, also
-for a name that it shares. A question joins an asking of the same name that is young enough;
-otherwise the name is asked once more, since the asking may have been lost. The batch at the
-head of a name's waiters is its *speaker*: catching up with the askings (`slice_from`) goes by
-speakers, so that every open name is found once.
+Rules. An answer is credited by what it answers, never by order. Each batch keeps its own
+deadline, also for a question that it shares. A question joins an asking of the same that is
+young enough; otherwise it is asked once more, since the asking may have been lost. The batch at
+the head of a question's waiters is its *speaker*: catching up with the askings (`slice_from`)
+goes by speakers, so that every open question is found once.
 
-The conservation law: asked = answered + timed out + dropped + pending, at every moment.
+How a question ends is a table, RACE; which state it is in, its caller knows of many at once: it
+is HELD while `nodes/balancer/verdicts.py` holds it, else OPEN. An answer ends both alike.
 
-Not here: connections, links and the clock. Pure, and it owns `Session.owed`.
+The conservation law: asked = answered + not found + no data + timed out + dropped + pending, at
+every moment.
+
+Not here: whom to ask, connections and the clock. Pure, and it owns `Session.owed`.
 """
 
 import math
@@ -22,27 +26,93 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
 
+from core.machine import STAY, IllegalTransition, Sign, Table
 from core.session import Session
-from core.wire import split_lines, timed_out
+from core.wire import Negative, negatives, split_lines
 
 Replies = dict[Session, list[bytes]]  # chunks of whole lines by whom they are for
 
 
+class Course(Sign):
+    """How far the race for a question is."""
+
+    OPEN = "it is asked, and nothing that has been said ends it"
+    HELD = "a TS says NO DATA, and another may still answer"
+    ANSWERED = "a TS has answered"
+    NO_DATA = "its name is known, and has no address of this type"
+    NOT_FOUND = "no table has its name"
+    TIMED_OUT = "nothing came in time"
+    DROPPED = "nobody is there to be replied to"
+
+
+class Finding(Sign):
+    """What happens to a question."""
+
+    ANSWER = "a TS answers it"
+    NO_DATA_SAID = "a TS says NO DATA"
+    ALL_NOT_FOUND = "every configured TS says NOT FOUND"
+    HELD_ENOUGH = "every TS that is asked has spoken, or the hold is over"
+    TIME_UP = "the asker has waited as long as it may"
+    LOST = "the asker is gone"
+
+
+C, F = Course, Finding
+RACE: Table[Course, Finding] = {
+    C.OPEN: {
+        F.ANSWER: C.ANSWERED,
+        F.NO_DATA_SAID: C.HELD,
+        F.ALL_NOT_FOUND: C.NOT_FOUND,
+        F.TIME_UP: C.TIMED_OUT,
+        F.LOST: C.DROPPED,
+    },
+    C.HELD: {
+        F.ANSWER: C.ANSWERED,
+        F.NO_DATA_SAID: STAY,
+        F.HELD_ENOUGH: C.NO_DATA,
+        F.LOST: C.DROPPED,
+    },
+    C.ANSWERED: {},
+    C.NO_DATA: {},
+    C.NOT_FOUND: {},
+    C.TIMED_OUT: {},
+    C.DROPPED: {},
+}
+_SAID = {
+    C.NO_DATA: Negative.NO_DATA,
+    C.NOT_FOUND: Negative.NOT_FOUND,
+    C.TIMED_OUT: Negative.TIMED_OUT,
+}
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Questions that one session asked in one read. `names` and `spellings` are parallel."""
+    """What one session asked in one read. `questions` (folded) and `spellings` are parallel."""
 
     number: int  # batches are numbered as they come
     session: Session
-    names: Sequence[bytes]
-    spellings: Sequence[bytes]
+    questions: Sequence[bytes]
+    spellings: Sequence[bytes]  # the same list where nothing differs
     due: float
-    owed: int  # how many have no reply yet; at 0 the names are let go
+    owed: int  # how many have no reply yet; at 0 the questions are let go
+    spelled: dict[bytes, list[bytes]] | None = None  # see `spellings_of`
+
+    def spellings_of(self, question: bytes) -> list[bytes]:
+        """How this batch spells a question, as often as it asks it."""
+        if self.spelled is None:
+            self.spelled = {}
+            for folded, spelling in zip(self.questions, self.spellings, strict=True):
+                self.spelled.setdefault(folded, []).append(spelling)
+        return self.spelled[question]
+
+    def let_go(self) -> None:
+        """Nothing is owed: keep nothing of what was asked."""
+        self.questions = self.spellings = ()
+        self.spelled = None
 
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """A name for which several questions wait: how many of each batch, the oldest first."""
+    """A question that several askers wait for: how often each batch does, the oldest first."""
 
     asked_at: float
     waiters: dict[Batch, int] = field(default_factory=dict)
@@ -58,9 +128,10 @@ class Race:
         self._batches: deque[Batch] = deque()  # by number, which is by deadline, too
         self._of_session: dict[Session, dict[Batch, None]] = {}
         self._next_number = 0
+        self.closed: list[bytes] = []  # since `take_closed`: open no more, without an answer
         self.asked = 0
         self.answered = 0
-        self.timed_out = 0
+        self.denied = dict.fromkeys(Negative, 0)  # replies without an address, by what they say
         self.dropped = 0  # the asker left first
         self.pending = 0  # no reply yet; counted by itself, so that the law can be checked
         self.joined = 0  # questions that cost no line to a TS
@@ -78,51 +149,64 @@ class Race:
             batches.popleft()
         return batches[0].due if batches else math.inf
 
+    def are_open(self, questions: list[bytes]) -> list[bytes]:
+        """Those of them that somebody waits for; the others are counted as late."""
+        is_open = self._open
+        found = [question for question in questions if question in is_open]
+        self.late += len(questions) - len(found)
+        return found
+
+    def take_closed(self) -> list[bytes]:
+        """The questions that nobody waits for any more, other than those that were answered."""
+        closed, self.closed = self.closed, []
+        return closed
+
     # -- asking ------------------------------------------------------------------------------------
 
     def ask(
-        self, session: Session, names: list[bytes], spellings: list[bytes], now: float
+        self, session: Session, questions: list[bytes], spellings: list[bytes], now: float
     ) -> list[bytes]:
-        """Admit questions (at least one); return the names to ask the TSs for, maybe all."""
-        count = len(names)
-        batch = Batch(self._next_number, session, names, spellings, now + self._timeout_s, count)
+        """Admit questions (at least one); return those to ask the TSs, maybe all."""
+        count = len(questions)
+        due = now + self._timeout_s
+        batch = Batch(self._next_number, session, questions, spellings, due, count)
         self._next_number += 1
         self._batches.append(batch)
         self._of_session.setdefault(session, {})[batch] = None
         session.owed += count
         self.asked += count
         self.pending += count
-        mine = dict.fromkeys(names, batch)
-        if len(mine) == count and self._open.keys().isdisjoint(names):
+        mine = dict.fromkeys(questions, batch)
+        if len(mine) == count and self._open.keys().isdisjoint(questions):
             self._open.update(mine)
-            return names
+            return questions
         return self._join(batch, now)
 
     def _join(self, batch: Batch, now: float) -> list[bytes]:
-        """The slow way, where a name is open already or comes twice."""
+        """The slow way, where a question is open already or comes twice."""
         to_ask: list[bytes] = []
-        for name in batch.names:
-            owner = self._open.get(name)
+        for question in batch.questions:
+            owner = self._open.get(question)
             if owner is None:
-                self._open[name] = batch
-                to_ask.append(name)
+                self._open[question] = batch
+                to_ask.append(question)
                 continue
             if isinstance(owner, Batch):
                 owner = Shared(owner.due - self._timeout_s, {owner: 1})
-                self._open[name] = owner
+                self._open[question] = owner
             owner.waiters[batch] = owner.waiters.get(batch, 0) + 1
             if now - owner.asked_at < self._join_s:
                 self.joined += 1
             else:
                 owner.asked_at = now
-                to_ask.append(name)
+                to_ask.append(question)
         return to_ask
 
     # -- what becomes of a question ----------------------------------------------------------------
 
-    def answer(self, names: list[bytes], lines: bytes) -> Replies:
-        """Credit answers, parallel to `names` and each ended by LF, to whoever waits for them."""
-        owners = list(map(self._open.pop, names, repeat(None)))
+    def answer(self, questions: list[bytes], lines: bytes) -> Replies:
+        """Credit answers, parallel to `questions` and each ended by LF, to whoever waits."""
+        owners = list(map(self._open.pop, questions, repeat(None)))
         first = owners[0]
         alone = first is owners[-1] and owners.count(first) == len(owners)
         if alone and isinstance(first, Batch):
@@ -137,15 +221,42 @@ class Race:
             if owner is None:
                 self.late += stop - start
             elif isinstance(owner, Batch):
-                self._reply(replies, owner, b"\n".join(each[start:stop]) + b"\n", stop - start)
+                said = b"\n".join(each[start:stop]) + b"\n"
+                self.answered += self._reply(replies, owner, said, stop - start)
             else:
                 for batch, times in owner.waiters.items():
-                    self._reply(replies, batch, (each[start] + b"\n") * times, times)
+                    said = (each[start] + b"\n") * times
+                    self.answered += self._reply(replies, batch, said, times)
+            start = stop
+        return replies
+
+    def end(self, questions: list[bytes], was: Course, found: Finding) -> Replies:
+        """End open questions, all of them in the state `was`, with a negative.
+
+        Everyone who waits hears it in its own spelling. Raises IllegalTransition.
+        """
+        why = _said(was, found)
+        owners = list(map(self._open.pop, questions, repeat(None)))
+        self.closed += questions
+        replies: Replies = {}
+        start = 0
+        for owner, run in groupby(owners):
+            stop = start + len(list(run))
+            if isinstance(owner, Batch):
+                same = owner.spellings is owner.questions
+                spelled = questions[start:stop]
+                if not same:
+                    spelled = [s for q in spelled for s in owner.spellings_of(q)]
+                self._deny(replies, owner, spelled, why)
+            elif owner is not None:
+                for batch in owner.waiters:
+                    self._deny(replies, batch, batch.spellings_of(questions[start]), why)
             start = stop
         return replies
 
     def expire(self, now: float) -> Replies:
-        """Time out the batches that are due."""
+        """Time out the batches that are due. Nothing may be HELD in them."""
+        why = _said(Course.OPEN, Finding.TIME_UP)
         replies: Replies = {}
         batches = self._batches
         while batches and (not batches[0].owed or batches[0].due <= now):
@@ -154,29 +265,32 @@ class Race:
                 continue
             spellings = [
                 spelling
-                for name, spelling in zip(batch.names, batch.spellings, strict=True)
-                if self._leave(batch, name)
+                for question, spelling in zip(batch.questions, batch.spellings, strict=True)
+                if self._leave(batch, question)
             ]
-            replies.setdefault(batch.session, []).append(timed_out(spellings))
-            self.timed_out += len(spellings)
-            self._settle(batch, len(spellings))
+            self._deny(replies, batch, spellings, why)
         return replies
 
     def forget(self, session: Session) -> None:
         """The session is gone: nobody waits for what it asked."""
         for batch in self._of_session.pop(session, {}):
-            for name in batch.names:
-                self._leave(batch, name)
+            for question in batch.questions:
+                self._leave(batch, question)
             self.dropped += batch.owed
             self.pending -= batch.owed
             session.owed -= batch.owed
             batch.owed = 0
-            batch.names = batch.spellings = ()
+            batch.let_go()
 
-    def _reply(self, replies: Replies, batch: Batch, lines: bytes, count: int) -> None:
+    def _deny(self, replies: Replies, batch: Batch, spellings: list[bytes], why: Negative) -> None:
+        count = len(spellings)
+        self.denied[why] += self._reply(replies, batch, negatives(spellings, why), count)
+
+    def _reply(self, replies: Replies, batch: Batch, lines: bytes, count: int) -> int:
+        """Let the asker have these lines; return their count."""
         replies.setdefault(batch.session, []).append(lines)
-        self.answered += count
         self._settle(batch, count)
+        return count
 
     def _settle(self, batch: Batch, count: int) -> None:
         """`count` questions of this batch have got their replies."""
@@ -184,49 +298,60 @@ class Race:
         batch.session.owed -= count
         batch.owed -= count
         if not batch.owed:
-            batch.names = batch.spellings = ()
+            batch.let_go()
             del self._of_session[batch.session][batch]
 
-    def _leave(self, batch: Batch, name: bytes) -> bool:
+    def _leave(self, batch: Batch, question: bytes) -> bool:
         """One question of the batch stops waiting; return whether it did wait."""
-        owner = self._open.get(name)
-        if owner is batch:
-            del self._open[name]
-            return True
-        if not isinstance(owner, Shared) or batch not in owner.waiters:
-            return False
-        owner.waiters[batch] -= 1
-        if not owner.waiters[batch]:
+        owner = self._open.get(question)
+        if owner is not batch:
+            if not isinstance(owner, Shared) or batch not in owner.waiters:
+                return False
+            owner.waiters[batch] -= 1
+            if owner.waiters[batch]:
+                return True
             del owner.waiters[batch]
-            if not owner.waiters:
-                del self._open[name]
+            if owner.waiters:
+                return True
+        del self._open[question]
+        self.closed.append(question)
         return True
 
     # -- catching up -------------------------------------------------------------------------------
 
     def slice_from(self, number: int, bytes_over: int) -> tuple[list[bytes], int]:
-        """Names still open, of the batches from `number` on, in the order of asking.
+        """Questions still open, of the batches from `number` on, in the order of asking.
 
-        Whole batches, until their lines come to more than `bytes_over` bytes. Returns the names
-        and the number to go on from: `next_number` when that is all.
+        Whole batches, until their lines come to more than `bytes_over` bytes. Returns them and
+        the number to go on from: `next_number` when that is all.
         """
-        names: list[bytes] = []
+        questions: list[bytes] = []
         size = 0
         for batch in self._batches:
             if batch.number < number or not batch.owed:
                 continue
             if size > bytes_over:
-                return names, batch.number
-            spoken = [name for name in dict.fromkeys(batch.names) if self._speaker(name) is batch]
-            names += spoken
+                return questions, batch.number
+            own = dict.fromkeys(batch.questions)
+            spoken = [question for question in own if self._speaker(question) is batch]
+            questions += spoken
             size += sum(map(len, spoken)) + len(spoken)
-        return names, self._next_number
+        return questions, self._next_number
 
-    def asked_before(self, number: int, names: list[bytes]) -> list[bool]:
-        """For each name, whether it is open and was asked by a batch before `number`."""
-        speakers = map(self._speaker, names)
+    def asked_before(self, number: int, questions: list[bytes]) -> list[bool]:
+        """For each question, whether it is open and was asked by a batch before `number`."""
+        speakers = map(self._speaker, questions)
         return [speaker is not None and speaker.number < number for speaker in speakers]
 
-    def _speaker(self, name: bytes) -> Batch | None:
-        owner = self._open.get(name)
+    def _speaker(self, question: bytes) -> Batch | None:
+        owner = self._open.get(question)
         return next(iter(owner.waiters)) if isinstance(owner, Shared) else owner
+
+
+def _said(was: Course, found: Finding) -> Negative:
+    """What is said of a question that ends so. Raises IllegalTransition."""
+    ending = RACE[was].get(found)
+    why = _SAID.get(ending) if isinstance(ending, Course) else None
+    if why is None:
+        raise IllegalTransition(f"a question: {found.name} in {was.name}")
+    return why

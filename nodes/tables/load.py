@@ -1,18 +1,20 @@
-"""A table file: rows `name address A`, read into what a table server answers with.
+"""A table file: rows `name address type`, read into what a table server answers with.
 
 Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
 blank lines and lines that begin with `#` say nothing; a byte-order mark is dropped. A bad row is
-reported with its place and skipped. Of rows with the same name, in any case of letters, the
-first holds.
+reported with its place and skipped. Rows with the same name, in any case of letters, and the
+same type are one set: it is spelled as the first of them, keeps their order, and has each
+address once. An address that would make the answer too long for a line is reported and left out.
 
 A block of ordinary rows is checked by one pattern and split at C speed; only a block with
-something else in it is read row by row. IPv4 addresses are checked by the pattern of
-`core/wire.py`, which gives `ipaddress`'s verdicts (a test holds them together) at a third of
-its price: it matters for a million rows.
+something else in it, a set for example, is read row by row. Addresses are checked by the
+patterns of `core/wire.py`, which give `ipaddress`'s verdicts (a test holds them together) at a
+third of its price: it matters for a million rows.
 
 Not here: files that change while they are served.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +23,11 @@ from typing import BinaryIO
 from core.lines import LineBuffer
 from core.wire import (
     IPV4,
+    IPV6,
     LINE_BYTES_MAX,
     NAME,
     Answer,
+    Type,
     fold,
     format_message,
     is_name,
@@ -36,10 +40,11 @@ _NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
 _ORDINARY_ROWS = re.compile(
-    rb"(?:%b(?!-++[ \t])%b%b%b%bA(?:%b)?+\n)++"
-    % (_NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, _BLANKS)
+    rb"(?:%b(?!-++[ \t])%b%b(?:%b%bA|%b%bAAAA)(?:%b)?+\n)++"
+    % (_NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, IPV6, _BLANKS, _BLANKS)
 )
-_ADDRESS = re.compile(IPV4)
+_ADDRESS = {Type.A: re.compile(IPV4), Type.AAAA: re.compile(IPV6)}
+_KIND = {Type.A: "an IPv4 address", Type.AAAA: "an IPv6 address"}
 _FIELD = re.compile(rb"[^ \t]+")
 
 
@@ -48,12 +53,13 @@ class RowError(ValueError):
 
 
 class Table:
-    """Rows by folded name; the value is the whole answer line, with its LF."""
+    """Answers by folded question; the value is the whole line, with its LF."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
         self.bad_rows = 0
-        self.duplicate_rows = 0
+        self.duplicate_rows = 0  # the same address again
+        self.left_out_rows = 0  # a set that does not fit
 
 
 def load(path: str, report: Callable[[str], None]) -> Table:
@@ -75,16 +81,18 @@ def parse_row(row: bytes) -> Answer:
         raise RowError(f"the row has more than {LINE_BYTES_MAX} bytes")
     fields = _FIELD.findall(row)
     if len(fields) != 3:
-        raise RowError(f"a row has 3 fields, `name address A`; this one has {len(fields)}")
-    name, address, kind = fields
+        raise RowError(f"a row has 3 fields, `name address type`; this one has {len(fields)}")
+    name, address, word = fields
     spelling = name.removesuffix(b".")
     if not is_name(spelling):
         raise RowError("the name is not legal")
-    if kind != b"A":
-        raise RowError("the type is not A")
-    if not _ADDRESS.fullmatch(address):
-        raise RowError("the address is not an IPv4 address")
-    return Answer(spelling, address)
+    try:
+        kind = Type(word)
+    except ValueError:
+        raise RowError("the type is neither A nor AAAA") from None
+    if not _ADDRESS[kind].fullmatch(address):
+        raise RowError(f"the address is not {_KIND[kind]}")
+    return Answer(spelling, address, kind)
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -104,11 +112,14 @@ def _take_ordinary(table: Table, block: bytes) -> bool:
     if not _ORDINARY_ROWS.fullmatch(block):
         return False
     fields = block.split()
-    spellings, addresses = fields[::3], fields[1::3]
-    names = list(map(bytes.lower, spellings))
-    answers = map(b"%b %b A IN\n".__mod__, zip(spellings, addresses, strict=True))
-    rows = dict(zip(names, answers, strict=True))
-    if len(rows) != len(names) or not table.rows.keys().isdisjoint(rows):
+    spellings, addresses, kinds = fields[::3], fields[1::3], fields[2::3]
+    if b":" in block:  # an IPv6 address
+        questions = list(map(fold, spellings, map(Type, kinds)))
+    else:
+        questions = list(map(bytes.lower, spellings))
+    answers = map(b"%b %b %b IN\n".__mod__, zip(spellings, addresses, kinds, strict=True))
+    rows = dict(zip(questions, answers, strict=True))
+    if len(rows) != len(questions) or not table.rows.keys().isdisjoint(rows):
         return False
     table.rows.update(rows)
     return True
@@ -127,14 +138,31 @@ def _take_rows(
             report(f"{place}{number}: {bad}; skipped")
             continue
         line = format_message(answer) + b"\n"
-        held = table.rows.setdefault(fold(answer.spelling), line)
-        if held is not line:
+        question = fold(answer.spelling, answer.type)
+        held = table.rows.setdefault(question, line)
+        if held is line:
+            continue
+        spelling, addresses, _, _ = held.split(b" ")
+        if _is_among(answer.addresses, addresses.split(b",")):
             table.duplicate_rows += 1
-            if _address(held) != answer.address:
-                said = answer.spelling.decode("ascii")
-                first = _address(held).decode("ascii")
-                report(f"{place}{number}: {said} again, with another address; {first} holds")
+            continue
+        line = format_message(Answer(spelling, addresses + b"," + answer.addresses, answer.type))
+        if len(line) <= LINE_BYTES_MAX:
+            table.rows[question] = line + b"\n"
+        else:
+            table.left_out_rows += 1
+            report(
+                f"{place}{number}: the addresses of {spelling.decode('ascii')} do not fit into a "
+                f"line of {LINE_BYTES_MAX} bytes; {answer.addresses.decode('ascii')} is left out"
+            )
 
 
-def _address(answer: bytes) -> bytes:
-    return answer.split(b" ")[1]
+def _is_among(address: bytes, addresses: list[bytes]) -> bool:
+    """Whether it is one of these, perhaps written in another way."""
+    if b":" not in address:
+        return address in addresses
+    return _address(address) in map(_address, addresses)
+
+
+def _address(text: bytes) -> ipaddress.IPv6Address:
+    return ipaddress.IPv6Address(text.decode("ascii"))

@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench clean
+.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench bench-tail clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ ci: ## what continuous integration runs: check, then the whole system once
 
 bench: $(BENCH_TOOLS) ## measure throughput and latency beside others; write bench/RESULTS.md (15 min)
 	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md
+
+bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/TAIL.md (7 min)
+	$(RUN) bench/tail.py --results bench/TAIL.md
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -4,7 +4,7 @@ Each connection keeps `window` questions in flight: as many as were answered are
 names of the connections differ, so that nobody profits from asking for equal names once. Every
 reply is looked up among those owed on its connection: one that is wrong, or comes twice, raises
 WrongReply; at the end all that is owed is waited for, and after QUIT come BYE and the end, and
-nothing else.
+nothing else. Where a question may time out, TIMED OUT is a reply, too, and counted.
 
 The cost here is per batch, too: a third to half a microsecond for each lookup, the same for
 every system that is measured.
@@ -13,6 +13,7 @@ Not here: the programs (`bench/systems.py`), and what is made of the figures.
 """
 
 import contextlib
+import math
 import select
 import socket
 import time
@@ -23,6 +24,7 @@ from itertools import groupby
 
 _READ_BYTES = 1 << 16  # more would be mapped and unmapped for each read
 _PATIENCE_S = 30.0
+TIMED_OUT = b" - TIMED OUT"
 
 
 class WrongReply(Exception):
@@ -46,16 +48,42 @@ class Period:
                 return latency
         return 0
 
+    def share_over(self, latency_us: int) -> float:
+        """The share of the lookups that took longer."""
+        longer = sum(count for took, count in self.latencies_us.items() if took > latency_us)
+        return longer / max(1, sum(self.latencies_us.values()))
+
+    def survival(self) -> tuple[list[float], list[float]]:
+        """Latencies in ms, rising, and the share of the lookups that took as long or longer."""
+        total = left = sum(self.latencies_us.values())
+        milliseconds, shares = [], []
+        for latency, count in sorted(self.latencies_us.items()):
+            milliseconds.append(max(latency, 1) / 1000)
+            shares.append(left / total)
+            left -= count
+        return milliseconds, shares
+
+    def add(self, other: "Period") -> None:
+        """Count what another period saw as seen here."""
+        self.seconds += other.seconds
+        self.lookups += other.lookups
+        for latency, count in other.latencies_us.items():
+            self.latencies_us[latency] += count
+
 
 class _Asker:
     """One connection. `in_flight` maps the reply that is owed to the time of asking."""
 
-    def __init__(self, port: int, names: Sequence[bytes], answers: Sequence[bytes]) -> None:
+    def __init__(
+        self, port: int, names: Sequence[bytes], answers: Sequence[bytes], may_time_out: bool
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.fd = self.socket.fileno()
         self.in_flight: dict[bytes, float] = {}
+        self.timed_out = 0
+        self._answer_of = dict(zip(names, answers, strict=True)) if may_time_out else {}
         self.unsent: deque[memoryview] = deque()
         self._names = [*names, *names]  # twice: a slice never has to go round the end
         self._answers = [*answers, *answers]
@@ -89,10 +117,19 @@ class _Asker:
         if not data:
             raise WrongReply(f"the connection ended with {len(self.in_flight)} replies owed")
         *replies, self._rest = (self._rest + data).split(b"\n")
+        if self._answer_of and any(reply.endswith(TIMED_OUT) for reply in replies):
+            replies = [self._meant(reply) for reply in replies]
         try:
             return list(map(self.in_flight.pop, replies))
         except KeyError as error:
             raise WrongReply(f"not owed: {error.args[0]!r}") from None
+
+    def _meant(self, reply: bytes) -> bytes:
+        """The answer that is owed no more once this reply has come; most often itself."""
+        if not reply.endswith(TIMED_OUT):
+            return reply
+        self.timed_out += 1
+        return self._answer_of.get(reply.removesuffix(TIMED_OUT), reply)
 
     def leave(self) -> None:
         """QUIT, and see that nothing comes but BYE and the end."""
@@ -107,7 +144,10 @@ class _Asker:
 
 
 class Load:
-    """Askers on a server's port; also `idle` connections that say nothing."""
+    """Askers on a server's port; also `idle` connections that say nothing.
+
+    `may_time_out`: TIMED OUT is a reply, too.
+    """
 
     def __init__(
         self,
@@ -118,6 +158,7 @@ class Load:
         connections: int,
         window: int,
         idle: int = 0,
+        may_time_out: bool = False,
     ) -> None:
         self.window = window
         share = len(names) // connections
@@ -125,29 +166,41 @@ class Load:
             raise ValueError(f"{len(names)} names are too few for {connections} times {window}")
         self._idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(idle)]
         self._askers = [
-            _Asker(port, names[at : at + share], answers[at : at + share])
+            _Asker(port, names[at : at + share], answers[at : at + share], may_time_out)
             for at in range(0, connections * share, share)
         ]
         self._by_fd = {asker.fd: asker for asker in self._askers}
         self._fds = list(self._by_fd)
 
-    def run(self, seconds: float) -> Period:
-        """Keep the windows full for so long."""
+    @property
+    def in_flight(self) -> int:
+        return sum(len(asker.in_flight) for asker in self._askers)
+
+    @property
+    def timed_out(self) -> int:
+        """How often TIMED OUT came so far."""
+        return sum(asker.timed_out for asker in self._askers)
+
+    def run(self, seconds: float, lookups: float = math.inf) -> Period:
+        """Keep the windows full for so long, or until so many replies have come."""
         period = Period()
         began = time.perf_counter()
         for asker in self._askers:
             if missing := self.window - len(asker.in_flight):
                 asker.ask(missing, began)
-        while time.perf_counter() < began + seconds:
+        while time.perf_counter() < began + seconds and period.lookups < lookups:
             for asker, count in self._turn(period):
                 asker.ask(count, time.perf_counter())
         period.seconds = time.perf_counter() - began
         return period
 
-    def finish(self) -> None:
-        """Wait for what is owed, and leave. Raises WrongReply."""
-        while any(asker.in_flight for asker in self._askers):
-            self._turn(Period())
+    def finish(self) -> Period:
+        """Wait for what is owed, and leave; return what was seen meanwhile. Raises WrongReply."""
+        period = Period()
+        began = time.perf_counter()
+        while self.in_flight:
+            self._turn(period)
+        period.seconds = time.perf_counter() - began
         for asker in self._askers:
             asker.leave()
         for stream in self._idle:
@@ -156,6 +209,7 @@ class Load:
                 raise WrongReply(f"an idle connection heard {stream.recv(99)!r}")
             except BlockingIOError:
                 stream.close()
+        return period
 
     def _turn(self, period: Period) -> list[tuple[_Asker, int]]:
         """Read what there is; return who got how many replies."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from load import Period
 from workloads import Round
@@ -42,9 +43,7 @@ class Cell:
         rates = [round_.lookups_per_s for round_ in rounds]
         whole = Period()
         for round_ in rounds:
-            whole.lookups += round_.period.lookups
-            for latency, count in round_.period.latencies_us.items():
-                whole.latencies_us[latency] += count
+            whole.add(round_.period)
         median = statistics.median(rates)
         return Cell(
             workload,
@@ -79,7 +78,11 @@ def as_text(cells: Sequence[Cell], first: bool) -> str:
     rows = [cell.texts() for cell in cells]
     if first:
         rows.insert(0, _HEAD)
-    widths = (20, 9, 10, 10, 10, 7, 8, 8, 8, 8, 7)
+    return aligned(rows, (20, 9, 10, 10, 10, 7, 8, 8, 8, 8, 7))
+
+
+def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
+    """Lines for a terminal: two columns of names, then figures."""
     return "\n".join(
         "  ".join(
             text.ljust(width) if at < 2 else text.rjust(width)
@@ -89,9 +92,10 @@ def as_text(cells: Sequence[Cell], first: bool) -> str:
     )
 
 
-def as_markdown(cells: Sequence[Cell]) -> str:
-    lines = ["| " + " | ".join(_HEAD) + " |", "|---|---" + "|---:" * (len(_HEAD) - 2) + "|"]
-    lines += ["| " + " | ".join(cell.texts()) + " |" for cell in cells]
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table: two columns of names, then figures."""
+    lines = ["| " + " | ".join(head) + " |", "|---|---" + "|---:" * (len(head) - 2) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -145,19 +149,25 @@ def machine() -> str:
     )
 
 
-def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
-    """For each workload, the share of lookups that took longer than so long; both axes log."""
+def plotter(path: Path) -> ModuleType | None:
+    """The module to draw this picture with; None, after a line that says why, if there is none."""
     try:
         import matplotlib
     except ImportError:
         print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
-        return False
+        return None
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "photofinish"  # the same figures give the same bytes
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
+    """For each workload, the share of lookups that took longer than so long; both axes log."""
     workloads = list(dict.fromkeys(cell.workload for cell in cells))
-    if not workloads:
+    pyplot = plotter(path)
+    if pyplot is None or not workloads:
         return False
     columns = min(4, len(workloads))
     lines = -(-len(workloads) // columns)
@@ -171,14 +181,8 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
             if cell.workload != workload:
                 continue
             colour = colours.setdefault(cell.system, f"C{len(colours)}")
-            total = left = cell.period.lookups
-            xs, ys = [], []
-            for latency, count in sorted(cell.period.latencies_us.items()):
-                xs.append(max(latency, 1) / 1000)
-                ys.append(left / total)
-                left -= count
             width = 2.2 if cell.system == "ours" else 1
-            axis.loglog(xs, ys, color=colour, linewidth=width, label=cell.system)
+            axis.loglog(*cell.period.survival(), color=colour, linewidth=width, label=cell.system)
         axis.set_title(workload, fontsize=10)
         axis.set_xlabel("ms")
         axis.set_ylim(1e-5, 1.2)
@@ -213,7 +217,7 @@ def write_results(
         "The load, the load balancer and two table servers share this machine. `x ours` is the "
         "ratio of a system's median to ours in the same rounds; `from` and `to` are its slowest "
         "and fastest round. CPU and memory are those of the load balancer alone.",
-        as_markdown(cells),
+        markdown(_HEAD, [cell.texts() for cell in cells]),
     ]
     if single:
         parts.append("## Large inputs, ours")

@@ -8,11 +8,11 @@ Not here: the comparison with others.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from load import Load
+from report import plotter
 from systems import Process, node, running
 from workloads import MILLION, names_and_answers, write_table
 
@@ -86,17 +86,9 @@ def measure_curves(folder: Path, say: Callable[[str], None]) -> dict[str, Points
 
 def draw_curves(curves: dict[str, Points], path: Path) -> bool:
     """Both axes log: a cost in proportion to the size is a level line."""
-    try:
-        import matplotlib
-    except ImportError:
-        print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
+    pyplot = plotter(path)
+    if pyplot is None or not curves:
         return False
-    if not curves:
-        return False
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "photofinish"
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), squeeze=False)
     for axis, (about, points) in zip(axes[0], curves.items(), strict=True):
         axis.loglog(*zip(*points, strict=True), marker="o")

@@ -36,7 +36,11 @@ class Process:
             words, cwd=ROOT, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         assert self._popen.stdout is not None
-        line = self._popen.stdout.readline()
+        try:
+            line = self._popen.stdout.readline()
+        except BaseException:  # a signal, while it was starting: nobody else knows of it yet
+            self.stop()
+            raise
         if " on " not in line:
             self._popen.wait()
             self._errors.seek(0)

@@ -15,45 +15,16 @@ import signal
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from load import WrongReply
 from report import Cell, as_json, as_text, draw_latencies, write_results
 from sizes import CURVES, draw_curves, measure_curves
 from systems import SYSTEMS, Unavailable
+from terminal import Progress, chosen
 from workloads import WORKLOADS, cold_start, large_file, measure, table_servers
 
 LARGE = {"cold": cold_start, "file": large_file}
-
-
-class Progress:
-    """One line on a terminal, about how far it has come."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._began = time.monotonic()
-
-    def say(self, text: str) -> None:
-        if self._shown:
-            passed = time.monotonic() - self._began
-            print(f"\r\x1b[K{passed:4.0f} s  {text}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def chosen(text: str | None, names: list[str], what: str) -> list[str]:
-    """The names that a comma-separated flag asks for. Raises SystemExit(2)."""
-    if text is None:
-        return names
-    wanted = [word.strip() for word in text.split(",") if word.strip()]
-    for word in wanted:
-        if word not in names:
-            print(f"there is no {what} {word!r}; there are: {', '.join(names)}", file=sys.stderr)
-            raise SystemExit(2)
-    return wanted
 
 
 def main() -> int:

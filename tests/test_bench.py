@@ -13,9 +13,9 @@ from tests.processes import ROOT
 pytestmark = pytest.mark.process
 
 
-def bench(*words: object) -> subprocess.CompletedProcess[str]:
+def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "bench/throughput.py", *map(str, words)],
+        [sys.executable, script, *map(str, words)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -35,6 +35,17 @@ def test_two_seconds_of_the_bench(tmp_path: Path) -> None:
     assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
     assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
     assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
+
+
+def test_a_little_of_the_tail(tmp_path: Path) -> None:
+    """Every reply is checked; the figures are of questions, not of times."""
+    figures = tmp_path / "figures.json"
+    done = bench(
+        "--only", "deterministic", "--lookups", 800, "--json", figures, script="bench/tail.py"
+    )
+    assert done.returncode == 0, done.stderr
+    extra = {row["policy"]: row["extra"] for row in json.loads(figures.read_text())["rows"]}
+    assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] <= 0.05
 
 
 def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""A slow table server, for measuring what duplication buys: our own, but its answers come late.
+
+    python3 bench/slow.py PORT --table FILE --law LAW [--mode delay|service] [--seed N] ...
+
+It wraps the brain of the real one. What that has to say is held back, line by line, until it is
+due. In mode `delay` each answer is late by a draw of its own, whatever else goes on; in mode
+`service` one server takes the questions in their order, a draw each, so that they queue. The
+answers that fall due within one step of a grid leave together, because a turn of the reactor
+costs tens of microseconds and everything that is measured shares the cores.
+
+`asked.slow.bench`, sent alone, is answered at once with the count of all questions so far,
+written as an address, and is not counted. So who measures can ask at any moment.
+
+Not here: the laws (`bench/laws.py`), and a clean end: a signal stops it at once, and whoever says
+QUIT gets no more of what is held back.
+"""
+
+import argparse
+import heapq
+import math
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from laws import LAWS
+
+from core import node
+from core.bounds import Bounds
+from core.log import Log
+from core.reactor import Reactor
+from core.sink import Sink
+from core.system import System
+from nodes.tables.load import load
+from nodes.ts import TableServer
+
+GRID_S = 0.00025
+_COUNT_QUESTION = b"asked.slow.bench\n"
+_STDOUT, _STDERR = 1, 2
+
+
+class SlowTableServer:
+    """The brain. `draw` is called for each answer: how late in s, or how long to serve it.
+
+    `queues`: mode `service`. `is_silent` is called for each answer, too: True drops it.
+    From `slow_after_s` after the first question on, each draw is `slow_by_s` longer.
+    """
+
+    def __init__(
+        self,
+        server: TableServer,
+        draw: Callable[[], float],
+        *,
+        queues: bool = False,
+        is_silent: Callable[[], bool] = lambda: False,
+        slow_by_s: float = 0.0,
+        slow_after_s: float = 0.0,
+    ) -> None:
+        self._server = server
+        self._draw = draw
+        self._queues = queues
+        self._is_silent = is_silent
+        self._slow_by_s = slow_by_s
+        self._slow_after_s = slow_after_s
+        self._slow_from: float | None = None  # known from the first question on
+        self._free_at = 0.0  # when the server of mode `service` has served all so far
+        self._held: dict[int, dict[str, list[bytes]]] = {}  # by step of the grid and connection
+        self._steps: list[int] = []  # a heap of those
+
+    def deadline(self) -> float | None:
+        """When the first answer is due; the real server has no deadline while it serves."""
+        return self._steps[0] * GRID_S if self._steps else None
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        """Take one event; see `core/node.py`."""
+        match event:
+            case node.Woken():
+                return self._release(now)
+            case node.DrainAsked():
+                return [node.Report(f"asked {self._server.asked}"), node.Stop(0)]
+            case node.Lines(conn, data) if data == _COUNT_QUESTION:
+                return [node.Send(conn, _count_answer(self._server.asked))]
+            case node.Closed(conn):
+                self._forget(conn)
+        effects = self._server.step(event, now)
+        for effect in effects:
+            if isinstance(effect, node.Close):  # nothing may be sent after it
+                self._forget(effect.conn)
+                return effects
+        for effect in effects:
+            if isinstance(effect, node.Send):
+                self._hold(effect.conn, effect.data, now)
+        return [effect for effect in effects if not isinstance(effect, node.Send)]
+
+    def _hold(self, conn: str, answers: bytes, now: float) -> None:
+        """Keep each line until its own time."""
+        if self._slow_from is None:
+            self._slow_from = now + self._slow_after_s
+        slow_by_s = self._slow_by_s if now >= self._slow_from else 0.0
+        for line in answers.split(b"\n")[:-1]:
+            if self._is_silent():
+                continue
+            begins = max(now, self._free_at) if self._queues else now
+            due = self._free_at = begins + self._draw() + slow_by_s
+            step = math.ceil(due / GRID_S)
+            if step not in self._held:
+                self._held[step] = {}
+                heapq.heappush(self._steps, step)
+            self._held[step].setdefault(conn, []).append(line)
+
+    def _release(self, now: float) -> list[node.Effect]:
+        """What is due, one Send for each connection."""
+        due: dict[str, list[bytes]] = {}
+        while self._steps and self._steps[0] * GRID_S <= now:
+            for conn, lines in self._held.pop(heapq.heappop(self._steps)).items():
+                due.setdefault(conn, []).extend(lines)
+        return [node.Send(conn, b"\n".join(lines) + b"\n") for conn, lines in due.items()]
+
+    def _forget(self, conn: str) -> None:
+        """Drop what is held back for a connection that ends."""
+        for lines in self._held.values():
+            lines.pop(conn, None)
+
+
+# -- the count of questions ------------------------------------------------------------------------
+
+
+def _count_answer(count: int) -> bytes:
+    address = ".".join(map(str, count.to_bytes(4, "big")))
+    return b"%s %s A IN\n" % (_COUNT_QUESTION.strip(), address.encode())
+
+
+class Counter:
+    """A connection to a slow table server that asks how many questions it has been asked."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._stream = self._socket.makefile("rb")
+
+    def asked(self) -> int:
+        self._socket.sendall(_COUNT_QUESTION)
+        _, address, *_ = self._stream.readline().split()
+        return int.from_bytes(map(int, address.split(b".")), "big")
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
+
+
+# -- the program -----------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Be a slow table server until a signal comes; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("port", metavar="PORT", type=int, help="to listen on, at 127.0.0.1; 0: a free one")
+    add("--table", required=True, metavar="FILE", help="the rows to serve")
+    add("--law", required=True, choices=LAWS, help="of the draws")
+    add("--mean", type=float, default=0.005, metavar="S", help="of the law (default %(default)s)")
+    add("--mode", choices=("delay", "service"), default="delay", help="(default %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
+    add("--silent", type=float, default=0.0, metavar="SHARE", help="of answers never to give")
+    add("--slow-by", type=float, default=0.0, metavar="S", help="added to each draw")
+    add("--slow-after", type=float, default=0.0, metavar="S", help="from then on (default 0)")
+    arguments = parser.parse_args()
+    if arguments.mean <= 0 or min(arguments.silent, arguments.slow_by, arguments.slow_after) < 0:
+        parser.error("--mean has to be more than 0, and nothing less than 0")
+    chance = random.Random(arguments.seed)
+    law, mean_s = LAWS[arguments.law], arguments.mean
+    bounds = Bounds()
+    sink = Sink(_STDERR)
+    system = System()
+    reactor = Reactor(system, bounds, Log("SLOW", sink.append, system.wall), sink)
+    try:
+        table = load(arguments.table, lambda text: print(text, file=sys.stderr))
+        host, port = reactor.listen((socket.AF_INET, ("127.0.0.1", arguments.port)))
+    except OSError as error:
+        print(f"slow: cannot start: {error}", file=sys.stderr)
+        return 1
+    reactor.start(
+        SlowTableServer(
+            TableServer(table.rows, bounds, hits=reactor.hits),
+            lambda: law(chance, mean_s),
+            queues=arguments.mode == "service",
+            is_silent=lambda: chance.random() < arguments.silent,
+            slow_by_s=arguments.slow_by,
+            slow_after_s=arguments.slow_after,
+        )
+    )
+    os.write(_STDOUT, f"slow ready on {host}:{port}\n".encode())
+    return reactor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""What is made of the figures of the tail: tables, verdicts, JSON, the picture, the results.
+
+Not here: how they are measured.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from replicas import RECOVERED_S, SLOWER_BY_S, Row, Turning
+from report import aligned, machine, markdown, plotter
+from sweep import Curve, Sweep, crossing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_HEAD = (
+    "experiment", "policy", "lookups", "p50 ms", "p99 ms", "p99.9 ms", "over 500 ms %", "extra %",
+    "timed out %",
+)  # fmt: skip
+_TURNING_HEAD = (
+    "turns slow", "policy", "p99 before", "at worst", "recovered", "back after s", "relapses",
+    "extra % at the end", "at most",
+)  # fmt: skip
+_SWEEP_HEAD = ("service", "policy")
+_SLOW_US = 500_000
+_DRAWN = "three-point"  # whose latencies are in the picture
+_HIGHEST = 30  # of the load sweep's picture, in service times
+
+
+@dataclass
+class Figures:
+    """Everything that was measured."""
+
+    rows: list[Row] = field(default_factory=list)
+    turnings: list[Turning] = field(default_factory=list)
+    sweep: Sweep = field(default_factory=dict)
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def row_texts(row: Row) -> tuple[str, ...]:
+    """The cells of its line in a table, parallel to the head."""
+    period = row.period
+    return (
+        row.experiment,
+        row.policy,
+        f"{period.lookups:,}",
+        *(f"{period.quantile_us(share) / 1000:.1f}" for share in (0.5, 0.99, 0.999)),
+        f"{period.share_over(_SLOW_US):.3%}".rstrip("%"),
+        f"{row.extra:.2%}".rstrip("%"),
+        f"{row.timed_out / period.lookups:.3%}".rstrip("%"),
+    )
+
+
+def turning_texts(turning: Turning) -> tuple[str, ...]:
+    """The same for a server that turned slow."""
+    back = turning.recovered_s
+    return (
+        f"by {SLOWER_BY_S:g} s",
+        turning.policy,
+        *(f"{ms:.1f}" for ms in (turning.before_ms, turning.worst_ms, turning.after_ms)),
+        "never" if back is None else f"{back:.2f}",
+        str(turning.relapses),
+        f"{turning.slices[-1].extra:.2%}".rstrip("%"),
+        f"{turning.most_extra:.2%}".rstrip("%"),
+    )
+
+
+def sweep_table(sweep: Sweep) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows: means in service times, a column for each load."""
+    rows = [
+        (law, policy, *(f"{mean:.2f}" for _, mean in curve))
+        for law, curves in sweep.items()
+        for policy, curve in curves.items()
+    ]
+    loads = next(iter(next(iter(sweep.values())).values()))
+    return (*_SWEEP_HEAD, *(f"{load:.2f}" for load, _ in loads)), rows
+
+
+def as_text(row: Row, first: bool) -> str:
+    """A line for a terminal, after the head if it is the first."""
+    rows = [row_texts(row)]
+    if first:
+        rows.insert(0, _HEAD)
+    return aligned(rows, (13, 7, 9, 8, 8, 8, 13, 8, 11))
+
+
+def turning_as_text(turning: Turning, first: bool) -> str:
+    """The same for a server that turned slow."""
+    rows = [turning_texts(turning)]
+    if first:
+        rows.insert(0, _TURNING_HEAD)
+    return aligned(rows, (13, 7, 11, 9, 9, 12, 9, 18, 8))
+
+
+def sweep_as_text(sweep: Sweep) -> str:
+    """The whole of it for a terminal."""
+    head, rows = sweep_table(sweep)
+    return aligned([head, *rows], (13, 7, *(6 for _ in head[2:])))
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+
+def verdicts(figures: Figures) -> list[str]:
+    """A sentence for each question that the experiments were to answer."""
+    said = []
+    for experiment in dict.fromkeys(row.experiment for row in figures.rows):
+        rows = {row.policy: row for row in figures.rows if row.experiment == experiment}
+        if len(rows) == 3 and (sentence := _gain(rows["single"], rows["race"], rows["hedge"])):
+            said.append(f"{experiment}: {sentence}")
+    for turning in figures.turnings:
+        back = turning.recovered_s
+        when = "not in this run" if back is None else f"{back:.2f} s after the turn"
+        said.append(
+            f"turns-slow, {turning.policy}: p99 is {turning.before_ms:.1f} ms before, "
+            f"{turning.worst_ms:.1f} ms at worst, below {1000 * RECOVERED_S:g} ms again {when}, "
+            f"{turning.after_ms:.1f} ms then (with {turning.relapses} relapses of a quarter "
+            f"second); extra questions never above {turning.most_extra:.2%}"
+        )
+    for law, curves in figures.sweep.items():
+        at = crossing(curves["single"], curves["race"])
+        said.append(
+            f"load, {law} service: asking both "
+            + ("never pays" if at is None else f"pays up to a load of {at:.2f}")
+        )
+    return said
+
+
+def _gain(single: Row, race: Row, hedge: Row) -> str | None:
+    """How much of race's gain hedge keeps; None where race gains too little to compare."""
+    alone, both, hedged = (row.period.quantile_us(0.999) / 1000 for row in (single, race, hedge))
+    if both > 0.9 * alone:
+        return None
+    return (
+        f"hedge keeps {(alone - hedged) / (alone - both):.1%} of what race gains at p99.9 over "
+        f"single ({alone:.1f}, {both:.1f}, {hedged:.1f} ms) for {hedge.extra:.2%} extra questions"
+    )
+
+
+def as_json(figures: Figures) -> str:
+    shares = (0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
+    return json.dumps(
+        {
+            "machine": machine(),
+            "rows": [
+                {
+                    "experiment": row.experiment,
+                    "policy": row.policy,
+                    "lookups": row.period.lookups,
+                    "seconds": row.period.seconds,
+                    "latency_us": {str(share): row.period.quantile_us(share) for share in shares},
+                    "share_over_500_ms": row.period.share_over(_SLOW_US),
+                    "extra": row.extra,
+                    "timed_out": row.timed_out,
+                }
+                for row in figures.rows
+            ],
+            "turns_slow": [asdict(turning) for turning in figures.turnings],
+            "load": figures.sweep,
+            "verdicts": verdicts(figures),
+        },
+        indent=1,
+    )
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+
+def draw(figures: Figures, path: Path) -> bool:
+    """Latencies, the load sweep, and the server that turned slow, side by side."""
+    panels = [
+        panel
+        for panel, there in (
+            (_draw_latencies, any(row.experiment == _DRAWN for row in figures.rows)),
+            (_draw_sweep, figures.sweep),
+            (_draw_turnings, figures.turnings),
+        )
+        if there
+    ]
+    pyplot = plotter(path)
+    if pyplot is None or not panels:
+        return False
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    for panel, axis in zip(panels, axes[0], strict=True):
+        panel(figures, axis)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return True
+
+
+def _draw_latencies(figures: Figures, axis: "Axes") -> None:
+    for row in figures.rows:
+        if row.experiment == _DRAWN:
+            axis.loglog(*row.period.survival(), label=row.policy)
+    axis.set_title("two servers, the law of three points", fontsize=10)
+    axis.set_xlabel("ms")
+    axis.set_ylabel("share that took longer")
+    axis.set_xlim(left=1)
+
+
+def _draw_sweep(figures: Figures, axis: "Axes") -> None:
+    colours: dict[str, str] = {}
+    for law, curves in figures.sweep.items():
+        colour = colours.setdefault(law, f"C{len(colours)}")
+        for policy, curve in curves.items():
+            line = "-o" if policy == "race" else "--"
+            shown: Curve = [(load, mean) for load, mean in curve if mean < _HIGHEST]
+            axis.plot(*zip(*shown, strict=True), line, color=colour, ms=3, label=f"{policy}, {law}")
+        at = crossing(curves["single"], curves["race"])
+        if at is not None:
+            axis.axvline(at, color=colour, linewidth=0.8, linestyle=":")
+    axis.set_yscale("log")
+    axis.set_title("asked once or twice: mean latency against load", fontsize=10)
+    axis.set_xlabel("load of a server, when each question is asked once")
+    axis.set_ylabel("service times")
+
+
+def _draw_turnings(figures: Figures, axis: "Axes") -> None:
+    for turning in figures.turnings:
+        points = [(part.ends_s, part.p99_ms) for part in turning.slices]
+        axis.plot(*zip(*points, strict=True), label=turning.policy)
+    axis.set_yscale("log")
+    axis.axvline(0, color="grey", linewidth=0.8, linestyle=":")
+    axis.set_title(f"one server turns slow by {1000 * SLOWER_BY_S:g} ms", fontsize=10)
+    axis.set_xlabel("s")
+    axis.set_ylabel("p99 in ms")
+
+
+# -- the results -----------------------------------------------------------------------------------
+
+
+def write_results(path: Path, figures: Figures) -> None:
+    """Verdicts, tables, the picture beside it, the machine, the command and the date."""
+    parts = [
+        "# The tail",
+        f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",
+        f"    python3 {' '.join(sys.argv)}",
+        "Real sockets, slow table servers; `python3 bench/tail.py --help` says what each "
+        "experiment is. `single` is LS with the first server only. Everything shares this machine, "
+        "which adds half a millisecond to two.",
+        "\n".join(f"- {verdict}" for verdict in verdicts(figures)),
+    ]
+    picture = path.with_name("tail.svg")
+    if draw(figures, picture):
+        parts.append(f"![latencies, load, and a server that turns slow]({picture.name})")
+    if figures.rows:
+        parts.append(markdown(_HEAD, [row_texts(row) for row in figures.rows]))
+    if figures.turnings:
+        parts.append(markdown(_TURNING_HEAD, [turning_texts(t) for t in figures.turnings]))
+    if figures.sweep:
+        parts.append("Mean latency in service times, against the load of a server under `single`:")
+        parts.append(markdown(*sweep_table(figures.sweep)))
+    path.write_text("\n\n".join(part for part in parts if part) + "\n")

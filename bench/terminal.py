@@ -1,0 +1,36 @@
+"""What the command lines here have in common: a line of progress, and flags that choose by name.
+
+Not here: what is run, and what is printed of it.
+"""
+
+import sys
+import time
+
+
+class Progress:
+    """One line on a terminal, about how far it has come."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        if self._shown:
+            passed = time.monotonic() - self._began
+            print(f"\r\x1b[K{passed:4.0f} s  {text}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def chosen(text: str | None, names: list[str], what: str) -> list[str]:
+    """The names that a comma-separated flag asks for. Raises SystemExit(2)."""
+    if text is None:
+        return names
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    for word in wanted:
+        if word not in names:
+            print(f"there is no {what} {word!r}; there are: {', '.join(names)}", file=sys.stderr)
+            raise SystemExit(2)
+    return wanted

@@ -70,6 +70,9 @@ class Bounds:
     pending_per_client_max: int = 65_536  # then that client is not read
     pending_max: int = 1_048_576  # then only clients with few questions pending are read
     pending_few: int = 1024  # what counts as few
+    samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
+    stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes
+    watchers_max: int = 16  # connections to the status page at once: each lives for one request
     errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
     surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS
 

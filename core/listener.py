@@ -4,7 +4,10 @@ A queue of connections that cannot be accepted, for want of descriptors, keeps t
 readable: a loop that tried again at once would spin. So the listener rests for a while, and
 `again_at` says until when; it is not to be waited for meanwhile.
 
-Not here: how many connections there may be, and what becomes of them (the reactor).
+What a listener accepts is called after it: `client-1`, `client-2`, ... It knows how many of its
+connections there are at a time, and what is said to one that is too many.
+
+Not here: what becomes of a connection (the reactor).
 """
 
 import errno
@@ -28,12 +31,27 @@ def everybody(host: str) -> bool:
 
 
 class Listener:
-    """`admit(host)` judges who may come in, by the numeric address that accept returned."""
+    """`admit(host)` judges who may come in, by the numeric address that accept returned.
+
+    `most()` is how many connections there may be at once, `farewell` what one more is told.
+    """
 
     def __init__(
-        self, system: System, stream: Socket, admit: Callable[[str], bool], rest_s: float
+        self,
+        system: System,
+        stream: Socket,
+        name: str,
+        admit: Callable[[str], bool],
+        most: Callable[[], int],
+        farewell: bytes,
+        rest_s: float,
     ) -> None:
         self.stream = stream
+        self.name = name
+        self.most = most
+        self.farewell = farewell
+        self.count = 0  # of its connections, now
+        self._ever = 0
         self.again_at: float | None = None  # resting until then
         self.trouble = ""  # why it could not accept, since it last could
         self.not_admitted = 0
@@ -43,6 +61,11 @@ class Listener:
 
     def fileno(self) -> int:
         return self.stream.fileno()
+
+    def next_name(self) -> str:
+        """What the next connection is called."""
+        self._ever += 1
+        return f"{self.name}-{self._ever}"
 
     def rested(self, now: float) -> bool:
         """Whether a rest is over; then it is."""

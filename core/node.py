@@ -9,17 +9,29 @@ nothing comes from it afterwards; no effect may name it then. After its own `Clo
 the brain hears nothing of a connection but that `Closed`. One event carries every whole line of
 one read; answer it with one `Send` per connection.
 
-Names of connections: the reactor names what it accepts `client-1`, `client-2`, ...; a brain
-names what it dials, and the reactor reads dialled connections first, in the order in which
-their names were first dialled.
+Names of connections: the reactor names what it accepts after the listener that it came to,
+`client-1`, `client-2`, ..., or `watcher-1`; a brain names what it dials, and the reactor reads
+dialled connections first, in the order in which their names were first dialled.
 
 Not here: any behaviour.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Protocol
 
 Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
+CLIENT, WATCHER = "client", "watcher"  # what a listener, and what comes to it, is called
+
+
+class Level(IntEnum):
+    """How much an operator wants to hear of something."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
 
 # -- events: what happened -----------------------------------------------------------------------
 
@@ -147,7 +159,7 @@ class Resume:
 
 @dataclass(slots=True)
 class Unlisten:
-    """Accept nothing more."""
+    """Accept no clients any more."""
 
 
 @dataclass(slots=True)
@@ -159,9 +171,21 @@ class Write:
 
 @dataclass(slots=True)
 class Report:
-    """One line for the operator: what happened, and what to do about it."""
+    """One line for the operator: what happened, and what to do about it.
+
+    `kind` is what it has in common with others of which a few are enough; the text, if empty.
+    """
 
     text: str
+    level: Level = Level.INFO
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class Record:
+    """Whole lines for the file of records, if there is one; they may be dropped."""
+
+    data: bytes
 
 
 @dataclass(slots=True)
@@ -180,7 +204,7 @@ class Stop:
 
 Effect = (
     Send | Dial | Resolve | Close | Abort | Pause | Resume
-    | Unlisten | Write | Report | Progress | Stop
+    | Unlisten | Write | Report | Record | Progress | Stop
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from typing import Any
 from core import node
 from core.bounds import Bounds, Hits
 from core.conn import HEARD, Connection, Stream
+from core.figures import Figure, Value
 from core.limits import Limit
 from core.listener import Listener, everybody
 from core.log import Log
@@ -41,13 +42,17 @@ from core.sink import Sink
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
+TURNS = Figure("turns", "Iterations of the loop")
+LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
+RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
+
 
 class Reactor:
     """Runs a brain over sockets until it says Stop, or a second signal comes.
 
     Before `run` or `turn`: `listen` (servers only), then `start(brain)`.
-    `log_sink` takes what `log` formats. `output` takes the brain's Write effects. `on_terminal`:
-    somebody watches, and Progress is shown.
+    `log_sink` takes what `log` formats, `output` the brain's Write effects, `records` its Record
+    effects. `on_terminal`: somebody watches, and Progress is shown.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Reactor:
         *,
         wire_log: bool = False,
         output: Sink | None = None,
+        records: Sink | None = None,
         on_terminal: bool = False,
     ) -> None:
         self._system = system
@@ -67,7 +73,8 @@ class Reactor:
         self._wire = log if wire_log else None
         self._log_sink = log_sink
         self._output = output
-        self._sinks = [log_sink] if output is None else [log_sink, output]
+        self._records = records
+        self._sinks = [sink for sink in (log_sink, output, records) if sink is not None]
         self._on_terminal = on_terminal
         self._brain: node.Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
@@ -77,8 +84,8 @@ class Reactor:
         self.turns = 0
         self.hits = Hits()
 
-        self._listener: Listener | None = None
-        self._accepted_ever = 0
+        self._listeners: dict[int, Listener] = {}  # by descriptor
+        self._came_to: dict[Connection, Listener] = {}
         self._signals: Socket | None = None
         self._signals_seen = 0
         self._drain_next = False  # the signal is handled; each session is being read once more
@@ -124,6 +131,7 @@ class Reactor:
             node.Unlisten: self._do_unlisten,
             node.Write: self._do_write,
             node.Report: self._do_report,
+            node.Record: self._do_record,
             node.Progress: self._do_progress,
             node.Stop: self._do_stop,
         }
@@ -136,16 +144,40 @@ class Reactor:
         return None if self._wire is None else self._wire.changed
 
     def listen(
-        self, address: node.Address, admit: Callable[[str], bool] = everybody
+        self,
+        address: node.Address,
+        admit: Callable[[str], bool] = everybody,
+        name: str = node.CLIENT,
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
-        `admit(host)` judges each connection by the numeric host that accept returned.
+        `admit(host)` judges each connection by the numeric host that accept returned. What comes
+        is called after `name`.
         """
-        stream = self._system.listen(address, self._bounds.backlog_max)
-        self._listener = Listener(self._system, stream, admit, self._bounds.accept_rest_s)
+        bounds = self._bounds
+        stream = self._system.listen(address, bounds.backlog_max)
+        if name == node.CLIENT:
+            most, farewell = self._clients_max, refusal(Error.BUSY)
+        else:
+            most, farewell = lambda: bounds.watchers_max, b""
+        listener = Listener(self._system, stream, name, admit, most, farewell, bounds.accept_rest_s)
+        self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
+
+    def _clients_max(self) -> int:
+        """How many clients fit beside links, listeners and watchers."""
+        configured = len(self._dialled) + len(self._listeners)
+        if any(listener.name != node.CLIENT for listener in self._listeners.values()):
+            configured += self._bounds.watchers_max
+        return self._bounds.clients(configured)
+
+    def figures(self) -> list[Value]:
+        """What the loop counts: turns, and how often each bound took hold."""
+        values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
+        if self._records is not None:
+            values.append(Value(RECORDS_DROPPED, self._records.dropped))
+        return values
 
     def start(self, brain: node.Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
@@ -207,8 +239,9 @@ class Reactor:
         for limit in self._limits:
             if limit.due < due:
                 due = limit.due
-        if self._listener is not None and self._listener.again_at is not None:
-            due = min(due, self._listener.again_at)
+        for listener in self._listeners.values():
+            if listener.again_at is not None:
+                due = min(due, listener.again_at)
         self._limits_due = due
         if self._brain_stepped:
             self._brain_stepped = False
@@ -234,7 +267,8 @@ class Reactor:
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
-        self._unlisten()
+        self._doomed += (listener.stream for listener in self._listeners.values())
+        self._listeners.clear()
         if self._signals is not None:
             self._doomed.append(self._signals)
             self._signals = None
@@ -247,8 +281,7 @@ class Reactor:
     def _list_read_fds(self) -> None:
         """The descriptors to read, in order. Kept from turn to turn while nothing changes."""
         fds = list(self._lookups)
-        if self._listener is not None and self._listener.again_at is None:
-            fds.append(self._listener.fileno())
+        fds += [fd for fd, listener in self._listeners.items() if listener.again_at is None]
         fds += [
             self._sockets[connection].fileno()
             for connections in (self._dialled, self._accepted)
@@ -279,13 +312,13 @@ class Reactor:
         count = 0
         for stream, host in listener.accept(most, self._system.now()):
             count += 1
-            if len(self._accepted) < self._bounds.clients(len(self._dialled) + 1):
-                self._welcome(stream, host)
+            if listener.count < listener.most():
+                self._welcome(listener, stream, host)
                 self._deliver()
             else:
-                self.hits["clients_max"] += 1
+                self.hits["clients_max" if listener.name == node.CLIENT else "watchers_max"] += 1
                 with contextlib.suppress(OSError):
-                    stream.send(refusal(Error.BUSY))
+                    stream.send(listener.farewell)
                 stream.close()
         if count == most:
             self.hits["accepts_per_turn"] += 1
@@ -293,13 +326,15 @@ class Reactor:
             self.hits["accept_rest_s"] += 1
             self._read_fds_stale = True
             if listener.trouble != known:  # once, not ten times a second
-                self._log.report(f"cannot accept: {listener.trouble}; trying again")
+                text = f"cannot accept: {listener.trouble}; trying again"
+                self._log.report(text, node.Level.WARNING)
 
-    def _welcome(self, stream: Socket, host: str) -> None:
-        self._accepted_ever += 1
-        name = f"client-{self._accepted_ever}"
+    def _welcome(self, listener: Listener, stream: Socket, host: str) -> None:
+        name = listener.next_name()
+        listener.count += 1
         connection = Connection(name, accepted=True, bounds=self._bounds, watch=self.watch)
         self._accepted[name] = connection
+        self._came_to[connection] = listener
         self._register(connection, stream)
         if self._wire is not None:
             self._wire.report(f"{name} is {host}")
@@ -328,8 +363,8 @@ class Reactor:
         """What is no connection."""
         if fd in self._lookups:
             self._looked_up(fd)
-        elif self._listener is not None and fd == self._listener.fileno():
-            self._accept(self._listener, self._bounds.accepts_per_turn)
+        elif fd in self._listeners:
+            self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
         elif self._signals is not None and fd == self._signals.fileno():
             self._read_signals(self._signals)
 
@@ -399,12 +434,12 @@ class Reactor:
             self._signals = None
             self._read_fds_stale = True
         elif self._signals_seen > 1 and self.exit_code is None:
-            self._log.report("second signal: stopping at once")
+            self._log.report("second signal: stopping at once", node.Level.WARNING)
             self.exit_code = 1
         elif first:
-            if self._listener is not None:
-                self._accept(self._listener, math.inf)
-                self._unlisten()
+            for listener in self._for_clients():
+                self._accept(listener, math.inf)
+            self._unlisten()
             self._drain_next = True
 
     def _ask_to_drain(self) -> None:
@@ -412,10 +447,13 @@ class Reactor:
         self._events.append(node.DrainAsked())
         self._deliver()
 
+    def _for_clients(self) -> list[Listener]:
+        return [one for one in self._listeners.values() if one.name == node.CLIENT]
+
     def _unlisten(self) -> None:
-        if self._listener is not None:
-            self._doomed.append(self._listener.stream)
-            self._listener = None
+        for listener in self._for_clients():
+            del self._listeners[listener.fileno()]
+            self._doomed.append(listener.stream)
             self._read_fds_stale = True
 
     # -- dialling --------------------------------------------------------------------------------
@@ -486,8 +524,9 @@ class Reactor:
 
     def _expire(self, now: float) -> None:
         """End what has taken longer than its limit, and the listener's rest."""
-        if self._listener is not None and self._listener.rested(now):
-            self._read_fds_stale = True
+        for listener in self._listeners.values():
+            if listener.rested(now):
+                self._read_fds_stale = True
         for limit in self._limits:
             for connection in limit.expire(now):
                 if limit is self._dialling:
@@ -627,7 +666,11 @@ class Reactor:
             self._output.append(effect.data)
 
     def _do_report(self, effect: node.Report) -> None:
-        self._log.report(effect.text)
+        self._log.report(effect.text, effect.level, effect.kind)
+
+    def _do_record(self, effect: node.Record) -> None:
+        if self._records is not None:
+            self._records.append(effect.data)
 
     def _do_progress(self, effect: node.Progress) -> None:
         if self._on_terminal:
@@ -685,6 +728,8 @@ class Reactor:
         self._unregister(connection)
         self._dials.pop(connection, None)
         self._accepted.pop(connection.name, None)
+        if listener := self._came_to.pop(connection, None):
+            listener.count -= 1
         self._events.append(node.Closed(connection.name, why))
 
     def _reap(self) -> None:
@@ -703,9 +748,15 @@ class Reactor:
             except BlockingIOError:
                 return
             except OSError as error:
+                if sink is self._records:  # a disk may have room again
+                    if sink.drop():
+                        text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
+                        self._log.report(text, node.Level.WARNING)
+                    continue
                 sink.fail()
                 if sink is self._output:
-                    self._log.report(f"cannot write the output: {reason(error)}")
+                    text = f"cannot write the output: {reason(error)}"
+                    self._log.report(text, node.Level.ERROR)
                     self.exit_code = 1
 
     def _write_out(self, timeout_s: float) -> bool:

@@ -11,10 +11,11 @@ Not here: what a question means. The node owns its server and asks it, never the
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.figures import Figure, Value, stats
 from core.machine import STAY, Machine, Sign, Table, Watch
 from core.session import Session, Turn
 
@@ -42,14 +43,21 @@ SERVER: Table[Life, Fate] = {
 }
 
 
+CLIENTS = Figure("clients", "Clients that are connected", is_level=True)
+ERRORS = Figure("errors", "Lines of clients that were refused")
+
+
 class Server:
-    """The sessions of one server. `account` says in a line what became of all questions."""
+    """The sessions of one server. `account` says in a line what became of all questions;
+    `figures` are all that the server counts, these here among them.
+    """
 
     def __init__(
         self,
         bounds: Bounds,
         once: bool,
         account: Callable[[], str],
+        figures: Callable[[], Iterable[Value]],
         hits: Hits,
         watch: Watch | None,
     ) -> None:
@@ -57,10 +65,11 @@ class Server:
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
         self._account = account
+        self._figures = figures
         self._hits = hits
         self._drain_s = bounds.timeout_s + bounds.drain_grace_s
         self.drain_due = math.inf  # when the drain has taken too long
-        self._errors_in_a_row_max = bounds.errors_in_a_row_max
+        self._bounds = bounds
         self.once = once
         self._the_session: str | None = None  # of --once
         self._watch = watch
@@ -69,11 +78,18 @@ class Server:
     def is_draining(self) -> bool:
         return self.life.state is Life.DRAINING
 
+    def figures(self) -> list[Value]:
+        """What this file knows."""
+        return [Value(CLIENTS, len(self.sessions)), Value(ERRORS, self.errors)]
+
+    def _stats(self) -> bytes:
+        return stats(self._figures())
+
     # -- one session -------------------------------------------------------------------------------
 
     def opened(self, conn: str) -> list[node.Effect]:
         """A client has connected."""
-        session = Session(conn, self._errors_in_a_row_max, self._hits, self._watch)
+        session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
         self.sessions[conn] = session
         if self.life.state is not Life.SERVING:
             session.life.fire(Turn.DRAIN)

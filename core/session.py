@@ -5,17 +5,22 @@ has come. How a session ends: after QUIT, after the asker's end of input, becaus
 drains, or because the asker errs too often, everything owed is sent first, and then BYE, except
 to one who only ended its input.
 
+PING and STATS are answered here, too. STATS costs the server more than the asker, so of one read
+only so many are answered.
+
 Both servers use it. Not here: who answers a question (`nodes/`), and all the sessions together
 (`core/server.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core import node
-from core.bounds import Hits
+from core.bounds import Bounds, Hits
 from core.machine import STAY, Machine, Sign, Table, Watch
 from core.wire import (
     BYE,
+    PONG,
     Command,
     Error,
     ProtocolError,
@@ -72,24 +77,33 @@ class Asked:
     questions: list[bytes]  # folded
     spellings: list[bytes]  # as sent; the same list as `questions` where nothing differs
     lines: bytes  # the folded ones again, each ended by LF: what travels to a table server
-    refusals: bytes  # replies to what was wrong, in order
-    errors: int  # how many of those
+    said: bytes  # replies to what was no question, in order
+    errors: int  # how many of those are refusals
 
 
 class Session:
-    """One asker. `owed` is kept by whoever admits its questions and replies to them."""
+    """One asker. `owed` is kept by whoever admits its questions and replies to them.
 
-    __slots__ = ("_errors_in_a_row", "_errors_in_a_row_max", "_hits", "conn", "life", "owed")
+    `stats()` is the whole reply to STATS.
+    """
+
+    __slots__ = ("_bounds", "_errors_in_a_row", "_hits", "_stats", "conn", "life", "owed")
 
     def __init__(
-        self, conn: str, errors_in_a_row_max: int, hits: Hits, watch: Watch | None = None
+        self,
+        conn: str,
+        bounds: Bounds,
+        hits: Hits,
+        stats: Callable[[], bytes],
+        watch: Watch | None = None,
     ) -> None:
         self.conn = conn
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
         self.owed = 0  # questions without a reply
         self._errors_in_a_row = 0
-        self._errors_in_a_row_max = errors_in_a_row_max
+        self._bounds = bounds
         self._hits = hits
+        self._stats = stats
 
     def receive(self, data: bytes) -> Asked:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
@@ -122,7 +136,8 @@ class Session:
         """The slow way, where something in the chunk is not an ordinary question."""
         questions: list[bytes] = []
         spellings: list[bytes] = []
-        refusals: list[bytes] = []
+        said: list[bytes] = []
+        errors = stats = 0
         for line in split_lines(data):
             if not line:
                 continue
@@ -136,13 +151,19 @@ class Session:
                 if request is Command.QUIT:
                     self.life.fire(Turn.QUIT)
                     break
-                raise ProtocolError(Error.UNKNOWN)
+                if request is Command.STATS:
+                    stats += 1
+                    if stats > self._bounds.stats_per_read:
+                        raise ProtocolError(Error.TOOMANY)
+                self._errors_in_a_row = 0
+                said.append(PONG if request is Command.PING else self._stats())
             except ProtocolError as error:
-                refusals.append(refusal(error.code))
+                said.append(refusal(error.code))
+                errors += 1
                 self._errors_in_a_row += 1
-                if self._errors_in_a_row == self._errors_in_a_row_max:
+                if self._errors_in_a_row == self._bounds.errors_in_a_row_max:
                     self.life.fire(Turn.TOO_MANY_ERRORS)
                     self._hits["errors_in_a_row_max"] += 1
                     break
         lines = b"".join(question + b"\n" for question in questions)
-        return Asked(questions, spellings, lines, b"".join(refusals), len(refusals))
+        return Asked(questions, spellings, lines, b"".join(said), errors)

@@ -13,12 +13,17 @@ from collections import deque
 
 
 class Sink:
-    """What waits for one descriptor, in records that are kept or dropped whole."""
+    """What waits for one descriptor, in records that are kept or dropped whole.
 
-    __slots__ = ("_records", "bytes_max", "dropped", "fd", "waiting")
+    `name` says what it is, for the one complaint about it.
+    """
 
-    def __init__(self, fd: int, bytes_max: float = math.inf) -> None:
+    __slots__ = ("_records", "bytes_max", "dropped", "fd", "has_failed", "name", "waiting")
+
+    def __init__(self, fd: int, bytes_max: float = math.inf, name: str = "") -> None:
         self.fd = fd
+        self.name = name
+        self.has_failed = False  # once is enough to be told
         self.bytes_max = bytes_max
         self.waiting = 0  # bytes
         self.dropped = 0  # records
@@ -47,9 +52,15 @@ class Sink:
         else:
             self._records.popleft()
 
-    def fail(self) -> None:
-        """The descriptor takes nothing more, ever: drop what waits and what will come."""
+    def drop(self) -> bool:
+        """The descriptor took nothing: drop what waits. Returns whether that is news."""
         self.dropped += len(self._records)
         self._records.clear()
         self.waiting = 0
+        is_news, self.has_failed = not self.has_failed, True
+        return is_news
+
+    def fail(self) -> None:
+        """The descriptor takes nothing more, ever: drop what waits and what will come."""
+        self.drop()
         self.bytes_max = 0

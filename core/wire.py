@@ -31,7 +31,7 @@ class Error(Enum):
 
     BADNAME = "the line is neither a legal question nor a command"
     TOOLONG = "the line has more than 512 bytes; the rest of it was dropped"
-    UNKNOWN = "the command is reserved, and this server does not know it"
+    TOOMANY = "STATS was asked for too often in one read; ask again later"
     UNFINISHED = "the input ended in the middle of a line; a cut name is not asked"
     BUSY = "the server has as many clients as it can take; this one is closed"
 
@@ -104,10 +104,29 @@ class Bye:
     """The last reply on a connection."""
 
 
+@dataclass(slots=True)
+class Pong:
+    """The reply to PING."""
+
+
+@dataclass(slots=True)
+class Stat:
+    """One line of the reply to STATS: what is counted, and how much."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(slots=True)
+class End:
+    """The last line of the reply to STATS."""
+
+
 Request = Question | Command
-Reply = Answer | NoAnswer | Refusal | Bye
+Reply = Answer | NoAnswer | Refusal | Bye | Pong | Stat | End
 
 BYE = b"BYE\n"
+PONG = b"PONG\n"
 
 # Pieces of patterns, for whoever builds one from them. An octet goes by its first digit: no
 # alternative is tried twice.
@@ -148,6 +167,8 @@ _ONE_NEGATIVE = re.compile(
     rb"([^ ]++)( AAAA)?+ - (" + b"|".join(negative.value for negative in Negative) + rb")"
 )
 _ONE_REFUSAL = re.compile(rb"- ERROR (" + b"|".join(e.name.encode() for e in Error) + rb")")
+_ONE_STAT = re.compile(rb"STAT ([A-Za-z0-9_.]++) ([A-Za-z0-9_.+-]++)")
+_WORDS: dict[bytes, type[Bye | Pong | End]] = {b"BYE": Bye, b"PONG": Pong, b"END": End}
 _COMMANDS = {command.value: command for command in Command}
 _UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 
@@ -191,10 +212,12 @@ def parse_reply(line: bytes) -> Reply:
     """Read one line of an answerer (no LF, not empty). Raises ProtocolError."""
     if len(line) > LINE_BYTES_MAX:
         raise ProtocolError(Error.TOOLONG)
-    if line == b"BYE":
-        return Bye()
+    if line in _WORDS:
+        return _WORDS[line]()
     if found := _ONE_REFUSAL.fullmatch(line):
         return Refusal(Error[found[1].decode()])
+    if found := _ONE_STAT.fullmatch(line):
+        return Stat(found[1], found[2])
     found = _ONE_ANSWER.fullmatch(line) or _ONE_NEGATIVE.fullmatch(line)
     if found is None or not is_name(found[1].removesuffix(b".")):
         raise ProtocolError(Error.BADNAME)
@@ -217,8 +240,10 @@ def format_message(message: Request | Reply) -> bytes:
             return b"%b - %b" % (format_message(question), why.value)
         case Refusal(code):
             return b"- ERROR %b" % code.name.encode()
-        case Bye():
-            return b"BYE"
+        case Stat(key, value):
+            return b"STAT %b %b" % (key, value)
+        case Bye() | Pong() | End():
+            return next(word for word, kind in _WORDS.items() if isinstance(message, kind))
 
 
 def refusal(code: Error) -> bytes:

@@ -19,15 +19,30 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
+from core import node
 from core.bounds import Bounds
 from core.listener import everybody
 from core.log import Log
-from core.node import Address, Brain
+from core.node import Address, Brain, Level
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
 from nodes.client import Client
 from nodes.ls import LoadBalancer
+from nodes.replay import (
+    HEAD,
+    Outcome,
+    Race,
+    RecordError,
+    as_recorded,
+    parse,
+    replay,
+    servers_of,
+    shown,
+)
+from nodes.status.http import WebServer
+from nodes.status.pages import pages
+from nodes.status.watched import Watched
 from nodes.tables.load import load
 from nodes.ts import TableServer
 
@@ -42,6 +57,7 @@ photofinish: ask every server, keep the first answer.
   python3 -m nodes ts     PORT --table FILE          a table server
   python3 -m nodes ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
   python3 -m nodes client LS_HOST LS_PORT [NAME ...] asks the load balancer
+  python3 -m nodes replay RACES.jsonl                recorded races under other policies
 
 Each has --help. For example, in four terminals:
 
@@ -175,6 +191,15 @@ def _server_arguments(parser: Parser) -> None:
         help="serve one session, the first connection that sends a byte, and exit when it ends",
     )
     parser.add_argument(
+        "--log-level",
+        choices=[level.name.lower() for level in Level],
+        default=Level.INFO.name.lower(),
+        help="log what is at least so important (default %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="(default %(default)s)"
+    )
+    parser.add_argument(
         "--wire-log",
         action="store_true",
         help="log every line received (>) and sent (<) and every change of state (=)",
@@ -227,6 +252,17 @@ def _gate(allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Cal
     return admit
 
 
+def _check_open(host: str, address: Address, arguments: argparse.Namespace, flag: str) -> None:
+    """Nobody opens a server to other machines by mistake. Raises Failure."""
+    loopback = ipaddress.ip_address(address[1][0].partition("%")[0]).is_loopback
+    if not arguments.allow and not loopback:
+        raise Failure(
+            f"{flag} {host} is open to other machines: say with --allow CIDR who may connect "
+            "(everyone: --allow 0.0.0.0/0 --allow ::/0)",
+            USAGE,
+        )
+
+
 def _serve(
     name: str,
     arguments: argparse.Namespace,
@@ -234,40 +270,53 @@ def _serve(
     system: System,
     build: Callable[[Reactor], Brain],
     avoid: Sequence[Address] = (),
+    watchers: Address | None = None,
+    records: Sink | None = None,
 ) -> int:
     """Listen, say so, and run the server's brain to its end.
 
     `avoid` are addresses of others: a server that is its own table server would ask itself.
+    `watchers`: where its status page is to be.
     """
     addresses = _resolve(system, arguments.host, arguments.port)
-    if (
-        not arguments.allow
-        and not ipaddress.ip_address(addresses[0][1][0].partition("%")[0]).is_loopback
-    ):
-        raise Failure(
-            f"--host {arguments.host} is open to other machines: say with --allow CIDR who may "
-            "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
-            USAGE,
-        )
+    _check_open(arguments.host, addresses[0], arguments, "--host")
     if addresses[0] in avoid:
         raise Failure(f"{_shown(addresses[0][1])} is to be a table server and LS itself", USAGE)
     sink = Sink(STDERR, _LOG_BYTES_MAX)
-    log = Log(name.upper(), sink.append, system.wall)
+    log = Log(
+        name.upper(),
+        sink.append,
+        system.wall,
+        system.now,
+        least=Level[arguments.log_level.upper()],
+        as_json=arguments.log_format == "json",
+    )
     system.limit_descriptors(bounds.descriptors_max)
-    reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log)
+    reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log, records=records)
     with ExitStack() as stack:
         stack.callback(reactor.close)
-        try:
-            listening = reactor.listen(addresses[0], _gate(arguments.allow))
-        except OSError as error:
-            where = _shown(addresses[0][1])
-            raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
+        listening = _listen(reactor, addresses[0], arguments)
+        ready = [f"{name} ready on {_shown(listening)}\n"]
+        if watchers is not None:
+            watched = _listen(reactor, watchers, arguments, node.WATCHER)
+            ready.insert(0, f"status page on http://{_shown(watched)}/\n")
         try:
             reactor.start(build(reactor))
-            os.write(STDOUT, f"{name} ready on {_shown(listening)}\n".encode())
+            os.write(STDERR, "".join(ready[:-1]).encode())
+            os.write(STDOUT, ready[-1].encode())
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         return reactor.run()
+
+
+def _listen(
+    reactor: Reactor, address: Address, arguments: argparse.Namespace, name: str = node.CLIENT
+) -> Sequence[object]:
+    try:
+        return reactor.listen(address, _gate(arguments.allow), name)
+    except OSError as error:
+        where = _shown(address[1])
+        raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
 
 
 # -- the programs ----------------------------------------------------------------------------------
@@ -307,6 +356,7 @@ def run_ts(words: list[str]) -> int:
             table.rows,
             bounds,
             answer_unknown=arguments.answer_unknown,
+            loop=reactor.figures,
             once=arguments.once,
             hits=reactor.hits,
             watch=reactor.watch,
@@ -350,6 +400,29 @@ def run_ls(words: list[str]) -> int:
         help="of --policy hedge: how many more questions it may ask for speed, as a share of all "
         f"(default {_EXTRA_LOAD:g})",
     )
+    parser.add_argument(
+        "--race-sample",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="watch so many of the races to their end, losers included, for the figures of each "
+        "table server and to see whether they agree; 0.01 costs little (default 0)",
+    )
+    parser.add_argument(
+        "--race-log", metavar="FILE", help="append each sampled race to FILE, a line of JSON each"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=_own_port,
+        metavar="PORT",
+        help="serve /metrics (Prometheus), /healthz and a status page at / here",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDR",
+        help="where (default %(default)s); who may come is --allow's to say",
+    )
     arguments = parser.parse_intermixed_args(words)
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks everyone in any case")
@@ -370,20 +443,51 @@ def run_ls(words: list[str]) -> int:
     system = System()
     servers = [_resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
 
+    watchers = None
+    if arguments.metrics is not None:
+        watchers = _resolve(system, arguments.metrics_host, arguments.metrics)[0]
+        _check_open(arguments.metrics_host, watchers, arguments, "--metrics-host")
+    if arguments.race_log and not arguments.race_sample:
+        parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
+
     def build(reactor: Reactor) -> Brain:
-        return LoadBalancer(
+        balancer = LoadBalancer(
             servers,
             bounds,
             system.random,
             hosts=list(zip(hosts, numbers, strict=True)),
             extra_load=extra_load,
+            sample=arguments.race_sample,
+            loop=reactor.figures,
             once=arguments.once,
             hits=reactor.hits,
             watch=reactor.watch,
         )
+        if watchers is None:
+            return balancer
+        return Watched(balancer, WebServer(pages(balancer)))
 
     every = [address for addresses in servers for address in addresses]
-    return _serve("ls", arguments, bounds, system, build, avoid=every)
+    with ExitStack() as stack:
+        records = None
+        if arguments.race_log:
+            records = Sink(
+                _open_records(arguments.race_log, stack), _LOG_BYTES_MAX, arguments.race_log
+            )
+        return _serve(
+            "ls", arguments, bounds, system, build, avoid=every, watchers=watchers, records=records
+        )
+
+
+def _open_records(path: str, stack: ExitStack) -> int:
+    """Open a file to append to. A pipe without a reader is one, too: it may get one."""
+    flags = os.O_RDWR if Path(path).is_fifo() else os.O_WRONLY
+    try:
+        fd = os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {reason(error)}") from None
+    stack.callback(os.close, fd)
+    return fd
 
 
 def run_client(words: list[str]) -> int:
@@ -455,7 +559,76 @@ def _read_names(arguments: argparse.Namespace) -> list[bytes]:
     return [line for line in data.split(b"\n") if line]
 
 
-PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client}
+def run_replay(words: list[str]) -> int:
+    """Replay recorded races; return the exit code. Raises Failure."""
+    parser = _parser(
+        "replay",
+        "Runs the races of a record (ls --race-sample SHARE --race-log FILE) again under other\n"
+        "policies, and prints what each would have made of them. Nobody is asked anything.",
+    )
+    parser.add_argument("file", metavar="RACES.jsonl", help="the record; - is standard input")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        choices=("race", "single", "hedge"),
+        help="to play (may be repeated; default: all). single: one table server alone, each",
+    )
+    parser.add_argument(
+        "--max-extra-load",
+        type=_share,
+        default=_EXTRA_LOAD,
+        metavar="SHARE",
+        help="of hedge (default %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        dest="bounds",
+        action="append",
+        type=_bound_in_seconds("timeout_s"),
+        metavar="S",
+        help="how long a question may wait for its answer (default 5.0)",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    bounds = _bounds(arguments, parser)
+    races = _read_races(arguments.file)
+    servers = servers_of(races)
+
+    def play(names: Sequence[str], extra_load: float | None) -> Outcome:
+        nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
+        balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
+        return replay(races, names, balancer)
+
+    print(HEAD)
+    print(shown("as recorded", as_recorded(races)))
+    for policy in arguments.policy or ["race", "single", "hedge"]:
+        if policy == "single":
+            for name in servers:
+                print(shown(f"single {name}", play([name], None)), flush=True)
+        else:
+            extra_load = arguments.max_extra_load if policy == "hedge" else None
+            print(shown(policy, play(servers, extra_load)), flush=True)
+    return CLEAN
+
+
+def _read_races(path: str) -> list[Race]:
+    """The records of a file that ended, in the order of their beginning."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {reason(error)}") from None
+    races = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            if line:
+                races.append(parse(line))
+        except RecordError as bad:
+            raise Failure(f"{path}:{number}: {bad}") from None
+    if not races:
+        raise Failure(f"there is no race in {path}")
+    return sorted(races, key=lambda race: race.at)
+
+
+PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client, "replay": run_replay}
 
 
 def _open_standard_streams() -> None:
@@ -476,7 +649,7 @@ def main(words: list[str]) -> int:
     try:
         if not words or words[0] not in PROGRAMS:
             said = f"there is no program {words[0]!r}" if words else "say which program to run"
-            raise Failure(f"{said}: ts, ls or client (see python3 -m nodes --help)", USAGE)
+            raise Failure(f"{said}: ts, ls, client or replay (see python3 -m nodes --help)", USAGE)
         return PROGRAMS[words[0]](words[1:])
     except Failure as failure:
         _say(f"photofinish: {failure}")

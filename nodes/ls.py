@@ -19,28 +19,22 @@ from itertools import compress
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
 from core.machine import Watch
-from core.server import Server
+from core.server import Life, Server
 from core.session import Session, Talk
 from core.wire import (
-    Answer,
     Command,
-    Error,
     Negative,
-    NoAnswer,
-    ProtocolError,
-    Question,
-    Replied,
     answered_in,
-    fold,
-    parse_reply,
-    replied_in,
     split_lines,
 )
+from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie
 from nodes.balancer.policy import Everyone, Policy
 from nodes.balancer.race import Course, Finding, Race, Replies
+from nodes.balancer.sample import Samples
 from nodes.balancer.verdicts import Verdicts
 
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
@@ -51,7 +45,8 @@ class LoadBalancer:
 
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
     has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
-    it, race.
+    it, race. `sample`: the share of races that are watched to their end. `loop`: the figures of the
+    loop that runs it.
     """
 
     def __init__(
@@ -62,13 +57,16 @@ class LoadBalancer:
         *,
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
+        sample: float = 0.0,
+        loop: Callable[[], list[Value]] = list,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._bounds = bounds
         self._hits = Hits() if hits is None else hits
-        self._server = Server(bounds, once, self._account, self._hits, watch)
+        self._loop = loop
+        self._server = Server(bounds, once, self._account, self.figures, self._hits, watch)
         self._race = Race(bounds.timeout_s, bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
@@ -79,6 +77,12 @@ class LoadBalancer:
         self._hedge = None if extra_load is None else Hedge(links, bounds, extra_load)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
+        self._samples: Samples | None = None
+        if sample:
+            policy = "race" if self._hedge is None else "hedge"
+            self._samples = Samples(
+                list(self._links), sample, bounds.timeout_s, bounds.samples_max, policy
+            )
         self._hosts = dict(zip(self._links, hosts, strict=False))
         # What every step wants to know of all links: see `_look_at_links`.
         self._links_due = 0.0  # the first `Link.due` of all
@@ -87,8 +91,6 @@ class LoadBalancer:
         self._held = False  # whether one is HOLDING
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
-        self.nothing_said = 0  # legal lines of a TS that answer no question
-        self.malformed = 0  # lines of a TS that are no reply at all
 
     def deadline(self) -> float | None:
         """The first of: a batch times out, the policy or a link has something due, what is held
@@ -98,6 +100,8 @@ class LoadBalancer:
             due = min(due, self._hedge.due())
         if self._verdicts.spoken:
             due = min(due, self._verdicts.due())
+        if self._samples is not None:
+            due = min(due, self._samples.due())
         return None if due == math.inf else due
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
@@ -133,7 +137,7 @@ class LoadBalancer:
             case node.Closed(conn):
                 self._paused.pop(conn, None)
                 self._race.forget(self._server.sessions[conn])
-                self._close()
+                self._close(Course.DROPPED, now)
                 return self._server.closed(conn, now) + self._part_maybe()
         raise AssertionError(event)
 
@@ -144,17 +148,21 @@ class LoadBalancer:
         effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data)
-        if asked.refusals:
+        if asked.said:
             self._server.errors += asked.errors
-            effects.append(node.Send(conn, asked.refusals))
+            effects.append(node.Send(conn, asked.said))
         if asked.questions:
             questions = self._race.ask(session, asked.questions, asked.spellings, now)
             if questions:
                 whole = asked.lines if questions is asked.questions else _lines(questions)
                 if self._verdicts.spoken:
                     self._verdicts.asked_again(questions)
+                if self._samples is not None:
+                    self._samples.begin(questions, now)
                 for link, part in self._policy.ask(questions, now):
                     link.asked += len(part)
+                    if self._samples is not None:
+                        self._samples.asked(link.conn, part, now)
                     lines = whole if part is questions else _lines(part)
                     effects.append(node.Send(link.conn, lines))
                 if self._policy.waiting:
@@ -175,11 +183,15 @@ class LoadBalancer:
 
     def _woken(self, now: float) -> list[node.Effect]:
         is_time_up = self._race.next_due() <= now
-        effects = self._release(self._verdicts.held_until(math.inf if is_time_up else now))
+        held = self._verdicts.held_until(math.inf if is_time_up else now)
+        effects = self._release(held, now)
         if is_time_up:
             effects += self._reply(self._race.expire(now))
-            self._close()
+            self._close(Course.TIMED_OUT, now)
             effects += self._judge_silence()
+        if self._samples is not None and self._samples.due() <= now:
+            self._samples.woken(now)
+            effects += self._samples.take_effects()
         if self._hedge is not None and self._hedge.due() <= now:
             self._hedge.woken(now)
             effects += self._pass_on(now)
@@ -190,11 +202,11 @@ class LoadBalancer:
                 link.life.fire(Pull.HELD_TOO_LONG)
                 self._hits["held_s"] += 1
                 link.asked_upto = self._race.next_number
-                effects.append(
-                    node.Report(f"{link.conn} is stalled: it does not take its questions")
-                )
+                text = f"{link.conn} is stalled: it does not take its questions"
+                effects.append(node.Report(text, node.Level.WARNING))
             else:
                 link.life.fire(Pull.DIAL_DUE)
+                link.dials += 1
                 effects.append(node.Dial(link.conn, link.addresses))
                 if link.conn in self._hosts and link.is_long_away(now):
                     self._hits["away_s"] += 1
@@ -220,7 +232,7 @@ class LoadBalancer:
             link.answered += len(questions)
             effects = self._answer(link, questions, data, now)
         else:
-            said, why = self._read_replies(link, data)
+            said, why = sort_lines(link, data, self._bounds, self._hits)
             effects = self._answer(link, said.questions, said.lines, now)
             if said.not_found or said.no_data:
                 effects += self._deny(link, said.not_found, said.no_data, now)
@@ -237,49 +249,67 @@ class LoadBalancer:
         self, link: Link, questions: list[bytes], lines: bytes, now: float
     ) -> list[node.Effect]:
         """Relay answers, parallel to `questions`, for what this link was asked."""
+        effects: list[node.Effect] = []
+        if self._samples is not None and questions:
+            self._samples.answered(link.conn, questions, lines, now)
+            effects += self._samples.take_effects()
+        late_before = self._race.late
         admitted = self._policy.admits(link, questions)
         if admitted is not None:
             self._race.late += admitted.count(False)
             lines = _lines(compress(split_lines(lines), admitted))
             questions = list(compress(questions, admitted))
         if not questions:
-            return []
-        effects: list[node.Effect] = []
+            link.late += self._race.late - late_before
+            return effects
         if self._verdicts.spoken:
             if not self._unfit_said and self._verdicts.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
             self._verdicts.forget(questions)
         self._policy.answered(link, questions, now)
-        return effects + self._reply(self._race.answer(questions, lines))
+        late_admitted = self._race.late
+        effects += self._reply(self._race.answer(questions, lines))
+        link.won += len(questions) - (self._race.late - late_admitted)
+        link.late += self._race.late - late_before
+        return effects
 
     def _deny(
         self, link: Link, not_found: list[bytes], no_data: list[bytes], now: float
     ) -> list[node.Effect]:
         """A TS has nothing about these; end what that decides, and ask others for the rest."""
+        if self._samples is not None:
+            for denied, what in ((not_found, Negative.NOT_FOUND), (no_data, Negative.NO_DATA)):
+                self._samples.denied(link.conn, denied, what.value.decode("ascii"), now)
+        late_before = self._race.late
         not_found = self._race.are_open(self._only_asked(link, not_found))
         no_data = self._race.are_open(self._only_asked(link, no_data))
+        link.late += self._race.late - late_before
         unknown, enough = self._verdicts.hear(link.bit, self._live, not_found, no_data, now)
         self._policy.denied(link, list(dict.fromkeys(not_found + no_data)), now)
-        effects = self._release(enough)
+        effects = self._release(enough, now)
         if unknown:
             ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
             effects += self._reply(ended)
-            self._close()
+            self._close(Course.NOT_FOUND, now)
+        if self._samples is not None:
+            effects += self._samples.take_effects()
         return effects + self._pass_on(now)
 
-    def _release(self, questions: list[bytes]) -> list[node.Effect]:
+    def _release(self, questions: list[bytes], now: float) -> list[node.Effect]:
         """Say NO DATA of what has been held enough."""
         if not questions:
             return []
         replies = self._race.end(questions, Course.HELD, Finding.HELD_ENOUGH)
-        self._close()
+        self._close(Course.NO_DATA, now)
         return self._reply(replies)
 
-    def _close(self) -> None:
+    def _close(self, end: Course, now: float) -> None:
         """Some questions are open no more: let those know who keep something about them."""
         closed = self._race.take_closed()
         self._verdicts.forget(closed)
         self._policy.closed(closed)
+        if self._samples is not None:
+            self._samples.ended(closed, end, now)
 
     def _only_asked(self, link: Link, questions: list[bytes]) -> list[bytes]:
         """Leave out what this link was not asked for on this connection."""
@@ -288,49 +318,6 @@ class LoadBalancer:
             return questions
         self._race.late += admitted.count(False)
         return list(compress(questions, admitted))
-
-    def _read_replies(self, link: Link, data: bytes) -> tuple[Replied, str]:
-        """Sort a chunk in which not every line is an answer; also return why the link has to be
-        given up, if it has. A malformed line never ends a question: another TS may answer it.
-        """
-        said = replied_in(data)
-        if said is not None:
-            link.errors_in_a_row = 0
-            link.answered += data.count(b"\n")
-            return said, ""
-        said = Replied([], b"", [], [])
-        lines: list[bytes] = []
-        why = ""
-        for line in split_lines(data):
-            link.answered += 1
-            if not line:
-                continue
-            try:
-                reply = parse_reply(line)
-            except ProtocolError as error:
-                self.malformed += 1
-                link.errors_in_a_row += 1
-                if error.code is Error.TOOLONG:
-                    why = "it sent a line that is too long"
-                    break
-                if link.errors_in_a_row == self._bounds.errors_in_a_row_max:
-                    self._hits["errors_in_a_row_max"] += 1
-                    why = "it does not speak this protocol"
-                    break
-                continue
-            link.errors_in_a_row = 0
-            match reply:
-                case Answer(spelling, _, kind):
-                    said.questions.append(fold(spelling, kind))
-                    lines.append(line)
-                case NoAnswer(Question(spelling, kind), Negative.NOT_FOUND):
-                    said.not_found.append(fold(spelling, kind))
-                case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
-                    said.no_data.append(fold(spelling, kind))
-                case _:
-                    self.nothing_said += 1
-        said.lines = _lines(lines)
-        return said, why
 
     # -- whether hedging fits ----------------------------------------------------------------------
 
@@ -346,7 +333,7 @@ class LoadBalancer:
     def _say_unfit(self, why: str) -> list[node.Effect]:
         self._unfit_said = True
         advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
-        return [node.Report(f"{why}: {advice}")]
+        return [node.Report(f"{why}: {advice}", node.Level.WARNING)]
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -381,6 +368,8 @@ class LoadBalancer:
         over the high mark, so that Relieved will call for the next one."""
         questions, is_last = self._policy.next_slice(link, now)
         link.asked += len(questions)
+        if self._samples is not None:
+            self._samples.asked(link.conn, questions, now)
         if link.life.state is Tie.CATCHING_UP and is_last:
             link.life.fire(Pull.CAUGHT_UP)
         elif link.life.state is Tie.UP and not is_last:
@@ -396,7 +385,8 @@ class LoadBalancer:
         if link.down_said or self._server.is_draining:
             return []
         link.down_said = True
-        return [node.Report(f"{link.conn} is down ({why}); dialling it again")]
+        text = f"{link.conn} is down ({why}); dialling it again"
+        return [node.Report(text, node.Level.WARNING)]
 
     def _look_at_links(self, now: float) -> list[node.Effect]:
         """One of them may have moved."""
@@ -410,7 +400,7 @@ class LoadBalancer:
         effects: list[node.Effect] = []
         if self._verdicts.spoken and (gone or lame):
             self._verdicts.take_back(gone)
-            effects = self._release(self._verdicts.held_in_vain(live))
+            effects = self._release(self._verdicts.held_in_vain(live), now)
         self._policy.links_moved(now)
         return effects + self._pass_on(now)
 
@@ -448,6 +438,60 @@ class LoadBalancer:
                     self._paused[conn] = None
                     effects.append(node.Pause(conn))
         return effects
+
+    # -- what it shows of itself -------------------------------------------------------------------
+
+    def figures(self) -> list[Value]:
+        """All that it counts, for STATS and for monitoring."""
+        values = [
+            *self._race.figures(),
+            *([] if self._hedge is None else self._hedge.figures()),
+            *self._server.figures(),
+            *self._loop(),
+            *hits_taken(self._hits),
+        ]
+        for link in self._links.values():
+            values += link.figures()
+        return values if self._samples is None else values + self._samples.figures()
+
+    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+        """Distributions of times, and of which TS; none without samples."""
+        return [] if self._samples is None else self._samples.histograms()
+
+    def unhealthy(self) -> str:
+        """Why nobody should be sent here; empty when all is well."""
+        if self._server.life.state is not Life.SERVING:
+            return "draining"
+        return "" if self._live else "no table server is up"
+
+    def status(self, now: float) -> dict[str, object]:
+        """What the status page shows."""
+        samples = self._samples
+        servers = []
+        for name, link in self._links.items():
+            server: dict[str, object] = {"name": name, "where": self._where(name)}
+            server |= {value.figure.name: value.value for value in link.figures()}
+            if samples is not None:
+                server |= {
+                    "silent": samples.silent[name],
+                    "answer_seconds": samples.answer_s[name].counts,
+                }
+            servers.append(server)
+        policy = "race" if self._hedge is None else "hedge"
+        return {
+            "at": round(now, 3),
+            "policy": policy,
+            "sampling": "no race is sampled" if samples is None else samples.about,
+            "unhealthy": self.unhealthy(),
+            "figures": {value.figure.name: value.value for value in self.figures() if not value.of},
+            "servers": servers,
+            "spans": SPANS_S,
+            "told": [] if samples is None else list(samples.told)[::-1],
+        }
+
+    def _where(self, name: str) -> str:
+        host, port = self._hosts.get(name, ("", 0))
+        return f"{host}:{port}" if host else ""
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -10,20 +10,29 @@ Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
 """
 
 import math
+from collections.abc import Callable
 from itertools import repeat
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.figures import Figure, Value, hits_taken
 from core.machine import Watch
 from core.server import Server
 from core.session import Talk
 from core.wire import Negative, negatives
 
+ASKED = Figure("asked", "Questions that clients asked")
+ANSWERED = Figure("answered", "Questions that were answered with addresses")
+NO_DATA = Figure("no_data", "Questions whose name has no address of their type")
+UNKNOWN = Figure("unknown", "Questions whose name is in no row")
+ROWS = Figure("rows", "Sets of addresses in the table", is_level=True)
+
 
 class TableServer:
     """The brain of a TS. `rows` is a table by folded question: whole answer lines, with LF.
 
-    `answer_unknown`: it says NOT FOUND of a name that the table does not have.
+    `answer_unknown`: it says NOT FOUND of a name that the table does not have. `loop`: the figures
+    of the loop that runs it.
     """
 
     def __init__(
@@ -32,6 +41,7 @@ class TableServer:
         bounds: Bounds,
         *,
         answer_unknown: bool = False,
+        loop: Callable[[], list[Value]] = list,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
@@ -41,7 +51,9 @@ class TableServer:
         # Whether a question without a type may be one of a name that has addresses of another.
         self._is_mixed = any(b" " in question for question in rows)
         hits = Hits() if hits is None else hits
-        self._server = Server(bounds, once, self._account, hits, watch)
+        self._server = Server(bounds, once, self._account, self.figures, hits, watch)
+        self._hits = hits
+        self._loop = loop
         self.asked = 0
         self.answered = 0
         self.no_data = 0
@@ -82,12 +94,25 @@ class TableServer:
         self._server.errors += asked.errors
         if missing and (self._answer_unknown or self._is_mixed or b" " in asked.lines):
             answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
-        said = asked.refusals + b"".join(answers)
+        said = asked.said + b"".join(answers)
         if said:
             effects.append(node.Send(conn, said))
         if session.life.state is not Talk.OPEN:
             effects += session.last_words()
         return effects
+
+    def figures(self) -> list[Value]:
+        """All that it counts, for STATS."""
+        return [
+            Value(ASKED, self.asked),
+            Value(ANSWERED, self.answered),
+            Value(NO_DATA, self.no_data),
+            Value(UNKNOWN, self.asked - self.answered - self.no_data),
+            Value(ROWS, len(self._rows)),
+            *self._server.figures(),
+            *self._loop(),
+            *hits_taken(self._hits),
+        ]
 
     def _or_negative(self, answer: bytes, question: bytes, spelling: bytes) -> bytes:
         """The answer, if there is one, or what there is to say about there being none."""

@@ -35,6 +35,7 @@ from core.wire import (
     Error,
     Negative,
     NoAnswer,
+    Pong,
     ProtocolError,
     Question,
     Refusal,
@@ -44,6 +45,7 @@ from core.wire import (
     parse_request,
     split_lines,
 )
+from nodes.balancer.hedge import Way
 from nodes.balancer.link import Tie
 from nodes.ls import LoadBalancer
 from tests.sim import Host, Observer, World
@@ -99,7 +101,9 @@ class Life:
         self.last_at = now  # when any was asked last
         self.lately: set[str] = set()  # links that were asked since it was asked anew
         self.denied: set[str] = set()  # links that have nothing, since it was asked anew
-        self.said: dict[str, set[Negative]] = {}  # the same, and what; kept while it is held
+        # The same, and what; kept while it is held. One that denies an asking after it was asked
+        # anew has spoken, even if the new line is still on its way to it (or in its queue).
+        self.said: dict[str, set[Negative]] = {}
         self.no_data_at: float | None = None  # when the first TS said NO DATA
         self.is_deserted = False  # a link that was asked is gone
         self.has_lost = False  # some have left, or timed out, and others wait
@@ -113,13 +117,10 @@ class Life:
             self.said.clear()
 
     def ask_of(self, link: str, now: float) -> None:
-        """What this link has said before is not its answer to this."""
         self.lines[link] = self.lines.get(link, 0) + 1
         self.sent_at.setdefault(link, now)
         self.last_at = now
         self.lately.add(link)
-        if self.no_data_at is None:
-            self.said.pop(link, None)
 
     def hear(self, link: str, why: Negative, now: float) -> None:
         self.denied.add(link)
@@ -158,6 +159,7 @@ class LoadBalancerWatch(Observer):
         self.frank: set[str] = set()  # links whose honest TS says NOT FOUND
         self.owed: dict[str, dict[bytes, deque[tuple[bytes, float]]]] = {}
         self.errors: defaultdict[str, int] = defaultdict(int)  # refusals that are owed
+        self.pongs: defaultdict[str, int] = defaultdict(int)  # that are owed
         self.in_a_row: defaultdict[str, int] = defaultdict(int)
         self.sent_to: defaultdict[str, bytearray] = defaultdict(bytearray)
         self.host_of: dict[str, str] = {}  # a client's host, by what LS calls it
@@ -215,6 +217,9 @@ class LoadBalancerWatch(Observer):
                 self._begin(question, now)
             elif request is Command.QUIT:
                 return
+            elif request is Command.PING:
+                self.pongs[conn] += 1
+                self.in_a_row[conn] = 0
             else:
                 self.errors[conn] += 1
                 self.in_a_row[conn] += 1
@@ -258,6 +263,8 @@ class LoadBalancerWatch(Observer):
                         self.answers.setdefault(question, line)
                 case NoAnswer(Question(spelling, kind), why) if why is not Negative.TIMED_OUT:
                     denials.append((fold(spelling, kind), why))
+                case _:
+                    self.world.saw("a TS says what is no answer")
         self.must_end += [self.lives[question] for question in self.answers]
         for question, why in denials:
             if question not in self.answers and self._was_asked(link, question):
@@ -349,6 +356,9 @@ class LoadBalancerWatch(Observer):
                 case Bye():
                     hold(not self.owed_to(conn), "I6", f"BYE to {conn}, which is owed something")
                     hold(conn not in self.talking, "I6", f"BYE to {conn} before it has ended")
+                case Pong():
+                    self.pongs[conn] -= 1
+                    hold(self.pongs[conn] >= 0, "I1", f"a PONG for nothing to {conn}")
                 case Refusal(Error.UNFINISHED):
                     self.world.saw("unfinished line")
                 case Refusal():
@@ -470,12 +480,12 @@ class LoadBalancerWatch(Observer):
         """Under hedging: it has been waiting to go to another TS for no longer than it may."""
         life, bounds, hedge = self.lives[question], self.bounds, self.brain._hedge
         assert hedge is not None
-        links = [link for link, since in self.up_since.items() if since < life.anew_at]
-        unasked = sorted(set(links) - life.lately - life.denied)
-        if not unasked or self.undisturbed_since > life.anew_at:
+        links = [link for link, since in self.up_since.items() if since < life.born_at]
+        unasked = sorted(set(links) - life.lines.keys())
+        if not unasked or self.undisturbed_since > life.born_at:
             return
         now = self.host.clock()
-        age = now - life.anew_at
+        age = now - life.born_at
         text = f"{question!r}, {age:.3f} s old, was not sent to {unasked}"
         hold(age <= bounds.join_s + _SLACK_S, "P24", text)
         is_late = now - life.last_at > bounds.hedge_delay_max_s + _SLACK_S
@@ -552,7 +562,7 @@ class LoadBalancerWatch(Observer):
             if life.part(link):
                 self.world.saw("what a TS has said goes with its connection")
 
-    def report(self, text: str) -> None:
+    def report(self, text: str, *_: object) -> None:
         super().report(text)
         if "the drain took too long" in text:
             self.is_cutting = True
@@ -596,7 +606,6 @@ class LoadBalancerWatch(Observer):
         for happened, probe in (
             (brain._race.joined, "a question joins"),
             (brain._race.late, "an answer is late"),
-            (brain.nothing_said, "a TS says what is no answer"),
             (brain._paused, "a client is paused"),
             (reactor._late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
@@ -610,6 +619,8 @@ class LoadBalancerWatch(Observer):
                 self.world.probes[f"Way {asking.way.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
+                if asking.way.state is Way.LATE and asking.left:
+                    self.world.probes["a question waits for the budget"] = 1
 
     def _check_held(self) -> None:
         """NO DATA is not held without need."""

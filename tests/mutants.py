@@ -92,8 +92,8 @@ MUTANTS = (
     Mutant(
         "accept without a budget",
         "core/reactor.py",
-        "self._accept(self._listener, self._bounds.accepts_per_turn)",
-        "self._accept(self._listener, math.inf)",
+        "self._accept(self._listeners[fd], self._bounds.accepts_per_turn)",
+        "self._accept(self._listeners[fd], math.inf)",
     ),
     Mutant(
         "a dial that meets itself counts",
@@ -197,8 +197,8 @@ MUTANTS = (
     Mutant(
         "a drain forgets who waits to be accepted",
         "core/reactor.py",
-        "                self._accept(self._listener, math.inf)\n",
-        "",
+        "                self._accept(listener, math.inf)\n            self._unlisten()",
+        "                pass\n            self._unlisten()",
     ),
     # -- lines
     Mutant(
@@ -293,7 +293,7 @@ MUTANTS = (
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
         "                self._race.forget(self._server.sessions[conn])\n"
-        "                self._close()\n",
+        "                self._close(Course.DROPPED, now)\n",
         "",
     ),
     Mutant(
@@ -311,19 +311,19 @@ MUTANTS = (
     ),
     Mutant(
         "a malformed answer ends a question",
-        "nodes/ls.py",
-        "                self.malformed += 1\n",
-        "                self.malformed += 1\n"
-        '                said.questions.append(line.split(b" ")[0].lower())\n'
-        "                lines.append(line)\n",
+        "nodes/balancer/hearing.py",
+        "            link.malformed += 1\n",
+        "            link.malformed += 1\n"
+        '            said.questions.append(line.split(b" ")[0].lower())\n'
+        '            lines.append(line + b"\\n")\n',
     ),
     Mutant(
         "a timeout of a TS ends a question",
-        "nodes/ls.py",
-        "                    self.nothing_said += 1\n",
-        "                    self.nothing_said += 1\n"
-        '                    said.questions.append(line.split(b" ")[0].lower())\n'
-        "                    lines.append(line)\n",
+        "nodes/balancer/hearing.py",
+        "                link.nothing_said += 1\n",
+        "                link.nothing_said += 1\n"
+        '                said.questions.append(line.split(b" ")[0].lower())\n'
+        '                lines.append(line + b"\\n")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",
@@ -341,6 +341,91 @@ MUTANTS = (
         "a TS may answer what nobody asked",
         "nodes/ls.py",
         "if link.answered > link.asked + self._bounds.surplus_answers_max and not why:",
+        "if False:",
+    ),
+    # -- known unknowns, and hedging
+    Mutant(
+        "NOT FOUND is said when every live TS has said so",
+        "nodes/balancer/verdicts.py",
+        "elif by == self._everyone:",
+        "elif by & live == live:",
+    ),
+    Mutant(
+        "each NO DATA begins the hold anew",
+        "nodes/balancer/verdicts.py",
+        "held.setdefault(question, now + self._hold_s)",
+        "held[question] = now + self._hold_s",
+    ),
+    Mutant(
+        "what a TS has said outlives its connection",
+        "nodes/balancer/verdicts.py",
+        "self.spoken[question] = by & ~bits",
+        "self.spoken[question] = by",
+    ),
+    Mutant(
+        "NO DATA is held past a timeout",
+        "nodes/ls.py",
+        "held_until(math.inf if is_time_up else now)",
+        "held_until(now)",
+    ),
+    Mutant(
+        "a TS that has stalled keeps its word when it goes",
+        "nodes/ls.py",
+        "self._verdicts.spoken and (gone or lame)",
+        "self._verdicts.spoken and lame",
+    ),
+    Mutant(
+        "a TS may deny what it was not asked",
+        "nodes/ls.py",
+        "self._race.are_open(self._only_asked(link, not_found))",
+        "self._race.are_open(not_found)",
+    ),
+    Mutant(
+        "a race is told that hedging does not fit",
+        "nodes/ls.py",
+        "self._unfit_said = self._hedge is None",
+        "self._unfit_said = False",
+    ),
+    Mutant(
+        "a link that was given more than a slice looks up",
+        "nodes/ls.py",
+        "elif link.life.state is Tie.UP and not is_last:",
+        "elif False:",
+    ),
+    Mutant(
+        "the silence of a TS says nothing of its pace",
+        "nodes/balancer/hedge.py",
+        "self._paces[link].add(now - sent_at, asking.left, now)",
+        "pass",
+    ),
+    Mutant(
+        "there are tokens at the start",
+        "nodes/balancer/hedge.py",
+        "self.tokens = 0.0",
+        "self.tokens = 1.0",
+    ),
+    Mutant(
+        "a speculative question takes no token",
+        "nodes/balancer/hedge.py",
+        "self._budget.tokens -= len(few)",
+        "pass",
+    ),
+    Mutant(
+        "a slice of any size",
+        "nodes/balancer/hedge.py",
+        "while queue and size <= self._bounds.waiting_bytes_high:",
+        "while queue:",
+    ),
+    Mutant(
+        "an answer counts from whoever was not asked",
+        "nodes/balancer/hedge.py",
+        "asking is not None and bool(asking.admits & link.bit) for asking",
+        "asking is not None for asking",
+    ),
+    Mutant(
+        "an old question is not sent to everyone",
+        "nodes/balancer/hedge.py",
+        "if now >= lost_at:",
         "if False:",
     ),
     # -- backpressure

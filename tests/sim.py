@@ -667,7 +667,7 @@ class Observer:
         self._note(f"{self.name} = {machine} {old.name} {new.name}")
         self.world.saw(f"{type(new).__name__} {new.name}")
 
-    def report(self, text: str) -> None:
+    def report(self, text: str, *_: object) -> None:
         self._note(f"{self.name} {text}")
 
     def _note(self, text: str) -> None:

@@ -46,6 +46,16 @@ PROBES = (
     "catching up takes slices", "a client is paused", "a due timeout waits",
     "a TS answers what nobody asked", "a TS does not speak the protocol",
     "a TS sends a line that is too long", "a TS says what is no answer",
+    # verdicts
+    "NOT FOUND is relayed", "NO DATA is held and an answer beats it",
+    "NO DATA is relayed when all have spoken", "NO DATA is released by the hold",
+    "NO DATA is released by a timeout", "what a TS has said goes with its connection",
+    "an answer of IPv6",
+    # hedging
+    "Way NOWHERE", "Way ASKED", "Way LATE", "Way EVERYWHERE", "a question is hedged",
+    "a question waits for the budget", "a question explores another TS",
+    "a denied question moves on", "a deserted question moves on",
+    "an old asking goes to everyone", "a link falls behind", "LS says that hedging does not fit",
     # clients
     "Task DONE", "Task FAILED", "a client loses names",
 )  # fmt: skip

@@ -198,9 +198,8 @@ class Asker:
         elif kind == "many":
             names = [b"m%d.%b" % (n, names[0]) for n in range(chance.choice([30, 100]))]
         elif kind == "junk":
-            names = [
-                chance.choice([b"two words", b"\xff", b"", b"PING"]) for _ in range(20)
-            ] + names
+            junk = [chance.choice([b"two words", b"\xff", b"", b"-"]) for _ in range(20)]
+            names = [*junk, b"PING", *names]
         elif kind == "long":
             names.insert(0, b"x" * chance.choice([512, 513, 5_000]))
         if kind != "junk":
@@ -295,8 +294,7 @@ class Rogue:
         self.world, self.host, self.chance = cluster.world, host, chance
         host.on_touch = self.poll
         self.streams: dict[SimSocket, bytearray] = {}
-        self.is_old = cluster.manner.is_old
-        self.denies = 0.0 if self.is_old else chance.choice([0.1, 0.5, 0.9])
+        self.denies = 0.0 if cluster.manner.is_old else chance.choice([0.1, 0.5, 0.9])
         self.start()
 
     def start(self) -> None:
@@ -340,6 +338,8 @@ class Rogue:
 
     def say(self, stream: SimSocket, name: bytes) -> Callable[[], None]:
         """One reply, right or wrong in some way; written without regard to room."""
+        if self.denies and self.chance.random() < 0.1:
+            name = self.chance.choice(NAMES)  # asked or not
         right = b"%b 10.9.9.9 A IN\n" % name.upper()
         wrong = [
             right * 2, right.replace(b"9.9 A", b"9.999 A"), b"- ERROR BADNAME\n", right[:-3],

@@ -11,6 +11,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.wire import split_lines
+from nodes.balancer.link import Tie
 from tests.scenes import Scene
 
 X = b"x 10.0.0.1 A IN\n"
@@ -306,6 +307,113 @@ def test_a31_all_links_are_cut_and_heal_in_another_order() -> None:
     assert sorted(split_lines(asker.take())) == sorted(
         [*(b"n%d 10.0.1.%d A IN" % (n, n) for n in range(10)), b"BYE"]
     )
+
+
+# -- A again, where LS hedges, and where TSs say what they do not know -----------------------------
+
+
+def hedging(share: float, **bounds: int | float) -> Scene:
+    """LS with two puppets; it asks the first of them first, while nothing is known."""
+    return Scene("", "", share=share, bounds=replace(Bounds(), explore_every=1000, **bounds))  # type: ignore[arg-type]
+
+
+def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() -> None:
+    """[P24]: without a budget, and only for what the dead one still owed."""
+    scene = hedging(0.0)
+    first, second = scene.puppets
+    asker = scene.asker(names(100))
+    assert first.take() == names(100) and second.take() == b""
+    first.say(replies(40))
+    scene.wait(0.01)
+    first.is_gone()
+    scene.wait(0.01)
+    assert split_lines(second.take()) == split_lines(names(100))[40:]
+    second.say(replies(100)[len(replies(40)) :])
+    scene.wait(0.01)
+    assert asker.take() == replies(100)
+    assert scene.watch.brain._hedge.hedged == 0  # type: ignore[union-attr]
+
+
+def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -> None:
+    """[P13] [P24]"""
+    scene = hedging(0.05)
+    asker = scene.asker(names(100))
+    for puppet in scene.puppets:
+        puppet.is_gone()
+        puppet.take()
+    scene.wait(1.0)
+    scene.puppets[1].listens()
+    scene.wait(2.6)
+    assert scene.puppets[1].take() == names(100)
+    scene.puppets[1].say(replies(100))
+    scene.wait(0.01)
+    assert asker.take() == replies(100)
+
+
+def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked() -> None:
+    """[P24]: from then on nobody waits for the stalled one, and an answer of it still counts."""
+    scene = hedging(0.0, waiting_bytes_high=200, waiting_bytes_low=50, held_s=0.3)
+    first, second = scene.puppets
+    first.reads = False
+    first.stream.pipe_in.size = 1 << 20  # type: ignore[union-attr]  # there is no room on the way
+    asker = scene.asker(names(100))
+    assert second.take() == b""
+    scene.wait(0.35)
+    assert scene.watch.ties["TS1"] is Tie.STALLED
+    assert second.take() == names(100)
+    first.say(replies(1))
+    second.say(replies(100)[len(replies(1)) :])
+    scene.wait(0.01)
+    assert sorted(split_lines(asker.take())) == sorted(split_lines(replies(100)))
+
+
+def test_a31_not_found_of_one_is_no_word_of_one_that_is_down() -> None:
+    """[P21]: it may have the name, and so the question stays open until 5.0 s."""
+    for share in (None, 0.0, 1.0):
+        scene = Scene({"z": "10.0.0.1"}, {"x": "10.0.0.1"}, share=share, answer_unknown=True)
+        scene.tables[1].die(silently=False)
+        scene.wait(0.01)
+        asker = scene.asker(b"X\ny\n")
+        took_s = scene.wait_for(lambda asker=asker: asker.heard)  # type: ignore[misc]
+        assert 4.9 < took_s < 5.1
+        assert asker.take() == b"X - TIMED OUT\ny - TIMED OUT\n"
+        scene.start_table(scene.tables[1], {"x": "10.0.0.1"})
+        scene.wait(2.6)
+        asker.say(b"X\ny\nX AAAA\n")
+        scene.wait(0.1)
+        said = [X, b"y - NOT FOUND\n", b"X AAAA - NO DATA\n"]
+        assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said)))
+
+
+def test_a31_what_one_said_before_it_went_is_no_word_of_it_when_it_is_back() -> None:
+    """[P21] [P22]"""
+    scene = two()
+    first, second = scene.puppets
+    asker = scene.asker(b"x\ny\n")
+    first.say(b"x - NOT FOUND\n")
+    scene.wait(0.01)
+    first.is_gone()
+    first.listens()
+    second.say(b"x - NOT FOUND\n")
+    scene.wait(1.0)
+    assert asker.take() == b"" and first.accepted == 2
+    second.say(b"y - NO DATA\n")
+    first.say(b"x 10.0.0.1 A IN\ny 10.0.0.2 A IN\n")
+    scene.wait(0.01)
+    assert asker.take() == b"x 10.0.0.1 A IN\ny 10.0.0.2 A IN\n"
+
+
+def test_hedging_costs_no_more_than_its_share_of_many_questions() -> None:
+    """[P23]: a slow TS is hedged, one question in twenty."""
+    scene = hedging(0.05)
+    asker = scene.asker()
+    for at in range(0, 1000, 100):
+        asker.say(b"".join(b"n%d\n" % n for n in range(at, at + 100)))
+        scene.wait(0.06)
+    first, second = (split_lines(puppet.take()) for puppet in scene.puppets)
+    twice = set(first) & set(second)
+    assert len(set(first) | set(second)) == 1000
+    assert len(first) + len(second) == 1000 + len(twice) and len(twice) == 50
 
 
 # -- B. clients ------------------------------------------------------------------------------------

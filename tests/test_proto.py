@@ -13,16 +13,22 @@ from pathlib import Path
 import pytest
 
 from core import wire
-from core.bounds import Bounds
+from core.bounds import Bounds, Hits
 from core.conn import STREAM
+from core.log import Log
 from core.machine import Stay
+from core.reactor import Reactor
 from core.server import SERVER
 from core.session import SESSION
+from core.sink import Sink
+from core.system import System
 from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
 from nodes.balancer.race import RACE
 from nodes.client import CLIENT
+from nodes.ls import LoadBalancer
 from nodes.tables.load import load
+from nodes.ts import TableServer
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +75,7 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     sources = "".join(
         path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")
     )
-    pattern = r'hits\[\s*"(\w+)"(?: if full else "(\w+)")?|_s, "(\w+_s)", "'
+    pattern = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?|_s, "(\w+_s)", "'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 
@@ -94,6 +100,9 @@ def test_each_example_of_a_reply_is_one_and_each_kind_has_one() -> None:
         **dict.fromkeys(negatives, wire.NoAnswer),
         "error": wire.Refusal,
         "bye": wire.Bye,
+        "pong": wire.Pong,
+        "stat": wire.Stat,
+        "end": wire.End,
     }
     assert {row[0] for row in rows("Replies")} == set(kinds)
     for kind, example, *_ in rows("Replies"):
@@ -106,6 +115,38 @@ def test_the_reserved_words_are_the_commands() -> None:
     said = re.search(r"^(.*), in exactly this spelling, are commands", DOCUMENT, re.M)
     assert said is not None
     assert set(re.findall(r"`(\w+)`", said[1])) == {c.name for c in wire.Command}
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def generic(key: str) -> str:
+    """`TS1.won` stands for every TS's, `NAME.hits` for every bound's."""
+    of, dot, name = key.rpartition(".")
+    return f"{'TS1' if of.startswith('TS') else 'NAME'}.{name}" if dot else key
+
+
+def test_the_figures_are_those_that_the_servers_count() -> None:
+    """With everything on, so that everything is there."""
+    system, sink = System(), Sink(2)
+    reactor = Reactor(system, Bounds(), Log("x", print, None), sink, records=Sink(2))
+    hits = Hits({"clients_max": 1})
+    servers = {
+        "LS": LoadBalancer(
+            [(), ()], Bounds(), float, extra_load=0.05, sample=1, loop=reactor.figures, hits=hits
+        ),
+        "TS": TableServer({}, Bounds(), loop=reactor.figures, hits=hits),
+    }
+    counted: dict[str, set[tuple[str, str]]] = {
+        kind: {(generic(value.key), value.figure.about) for value in brain.figures()}
+        for kind, brain in servers.items()
+    }
+    counted["TS"] = {(key, about) for key, about in counted["TS"] if key != "records_dropped"}
+    said = {
+        kind: {(row[0], row[2]) for row in rows("Figures") if kind in row[1].split(", ")}
+        for kind in servers
+    }
+    assert said == counted
 
 
 # -- state machines --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.bounds import Hits
+from core.bounds import Bounds, Hits
 from core.machine import IllegalTransition, Stay
 from core.session import Session
 from core.wire import Negative, answered_in, fold_lines, split_lines
@@ -72,7 +72,7 @@ class RaceMachine(RuleBasedStateMachine):
 
     def session(self) -> Session:
         self.born += 1
-        return Session(f"client-{self.born}", errors_in_a_row_max=16, hits=Hits())
+        return Session(f"client-{self.born}", Bounds(), Hits(), bytes)
 
     def settle(self, questions: list[Open]) -> None:
         self.open = [question for question in self.open if question not in questions]
@@ -243,7 +243,7 @@ TestRace = RaceMachine.TestCase
 
 def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
     race = Race(5.0, 100.0)
-    first, second = Session("client-1", 16, Hits()), Session("client-2", 16, Hits())
+    first, second = (Session(f"client-{n}", Bounds(), Hits(), bytes) for n in (1, 2))
     race.ask(first, [b"x"], [b"x"], 0.0)
     assert list(race.ask(second, [b"x"], [b"X"], 4.9)) == []
     assert race.expire(5.0) == {first: [b"x - TIMED OUT\n"]}
@@ -254,7 +254,7 @@ def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
 def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
     for age_s, sent in ((0.875, []), (1.0, [b"x"])):
         race = Race(5.0, 1.0)
-        session = Session("client-1", 16, Hits())
+        session = Session("client-1", Bounds(), Hits(), bytes)
         race.ask(session, [b"x"], [b"x"], 0.0)
         assert list(race.ask(session, [b"x"], [b"x"], age_s)) == sent
         assert race.joined == (not sent)
@@ -262,7 +262,7 @@ def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
 
 def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_each() -> None:
     race = Race(5.0, 1.0)
-    sessions = [Session(f"client-{n}", 16, Hits()) for n in range(1000)]
+    sessions = [Session(f"client-{n}", Bounds(), Hits(), bytes) for n in range(1000)]
     sent = [list(race.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0)) for session in sessions]
     assert sent == [[b"x"]] + [[]] * 999
     assert race.joined == 2999
@@ -273,7 +273,7 @@ def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_eac
 def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -> None:
     """A walk over the waiters per question would be ten thousand million steps."""
     race = Race(5.0, 1.0)
-    session = Session("client-1", 16, Hits())
+    session = Session("client-1", Bounds(), Hits(), bytes)
     names = [b"x"] * 100_000
     race.ask(session, names, names, 0.0)
     assert race.expire(5.0) == {session: [b"x - TIMED OUT\n" * 100_000]}
@@ -281,7 +281,7 @@ def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -
 
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     race = Race(5.0, 1.0)
-    session = Session("client-1", 16, Hits())
+    session = Session("client-1", Bounds(), Hits(), bytes)
     race.ask(session, [b"a", b"b"], [b"A", b"b"], 0.0)
     chunk = b"A 10.0.0.1 A IN\nB 10.0.0.2 A IN\n"
     (relayed,) = race.answer([b"a", b"b"], chunk)[session]
@@ -291,7 +291,7 @@ def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
 def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
     """Looked for one by one in their batch, they would be five thousand million steps."""
     race = Race(5.0, 1.0)
-    first, second = Session("client-1", 16, Hits()), Session("client-2", 16, Hits())
+    first, second = (Session(f"client-{n}", Bounds(), Hits(), bytes) for n in (1, 2))
     folded = [b"n%d" % number for number in range(100_000)]
     spelled = [question.upper() for question in folded]
     race.ask(first, folded, spelled, 0.0)
@@ -328,7 +328,7 @@ def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
 def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
     race = Race(5.0, 1.0)
-    session = Session("client-1", 16, Hits())
+    session = Session("client-1", Bounds(), Hits(), bytes)
     race.ask(session, [b"nobody"], [b"nobody"], 0.0)
     for number in range(100):
         name = b"n%d" % number

@@ -126,7 +126,7 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
 
 
 def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
-    server = Server(Bounds(), False, str, Hits(), None)
+    server = Server(Bounds(), False, str, list, Hits(), None)
     server.drain(0.0)
     assert server.all_closed() != []
     assert server.life.state is Life.STOPPED

@@ -7,23 +7,25 @@ Not here: bytes that are not yet lines (`tests/test_lines.py`), the server aroun
 (`tests/test_server.py`), and what an answer is (`tests/test_ts.py`, `tests/test_ls.py`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import Hits
+from core.bounds import Bounds, Hits
 from core.node import Close, Send
 from core.session import Asked, Session, Talk, Turn
 
 ERRORS_MAX = 16
+FIGURES = b"STAT asked 1\nEND\n"
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def session(errors_max: int = ERRORS_MAX) -> Session:
-    return Session("a", errors_max, Hits())
+    bounds = replace(Bounds(), errors_in_a_row_max=errors_max)
+    return Session("a", bounds, Hits(), lambda: FIGURES)
 
 
 def folded(spelling: bytes) -> bytes:
@@ -37,7 +39,9 @@ class Reference:
 
     errors_max: int = ERRORS_MAX
     spellings: list[bytes] = field(default_factory=list)
-    refusals: list[bytes] = field(default_factory=list)
+    said: list[bytes] = field(default_factory=list)  # what is no answer
+    errors: int = 0
+    stats: int = 0  # in this read
     errors_in_a_row: int = 0
     open: bool = True
 
@@ -50,8 +54,12 @@ class Reference:
             self.open = False
         elif len(line) > 512:
             self.refuse(b"TOOLONG")
+        elif line == b"STATS" and self.stats == 16:
+            self.refuse(b"TOOMANY")
         elif line in (b"PING", b"STATS"):
-            self.refuse(b"UNKNOWN")
+            self.stats += line == b"STATS"
+            self.said.append(b"PONG\n" if line == b"PING" else FIGURES)
+            self.errors_in_a_row = 0
         elif (
             len(name) <= 253
             and set(name) <= LETTERS | set(b".")
@@ -64,7 +72,8 @@ class Reference:
             self.refuse(b"BADNAME")
 
     def refuse(self, code: bytes) -> None:
-        self.refusals.append(b"- ERROR " + code + b"\n")
+        self.said.append(b"- ERROR " + code + b"\n")
+        self.errors += 1
         self.errors_in_a_row += 1
         self.open = self.errors_in_a_row < self.errors_max
 
@@ -84,7 +93,7 @@ GOOD = [
     b"QUIT AAAA",
 ]
 BAD = [
-    b"PING", b"STATS", b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
+    b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
     b"\0", b"a\rb", b"\r", b"\xff", b"a\x1b[2J", b"\xe2\x84\xaa", b"x" * 64, b"x - TIMED OUT",
     b"x aaaa", b"x A", b"- AAAA", b"x AAAA ",
 ]  # fmt: skip
@@ -95,7 +104,7 @@ EDGES = [
 requests = st.one_of(
     st.sampled_from(GOOD),
     st.sampled_from(BAD),
-    st.sampled_from([b"", b"QUIT", *EDGES]),
+    st.sampled_from([b"", b"QUIT", b"PING", b"STATS", *EDGES]),
     st.binary(max_size=4).map(lambda text: text.replace(b"\n", b"")),
 )
 few_or_plain = st.one_of(
@@ -109,7 +118,7 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
 ) -> None:
     asker, reference = session(errors_max), Reference(errors_max)
     spellings: list[bytes] = []
-    refusals, errors = b"", 0
+    said, errors = b"", 0
     borders = [0, *sorted(cut), len(lines)]
     for begin, end in pairwise(borders):
         chunk = lines[begin:end]
@@ -117,14 +126,15 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
         assert asked.questions == [folded(spelling) for spelling in asked.spellings]
         assert asked.lines == b"".join(question + b"\n" for question in asked.questions)
         spellings += asked.spellings
-        refusals += asked.refusals
+        said += asked.said
         errors += asked.errors
+        reference.stats = 0
         for line in chunk:
             reference.take(line)
         assert (asker.life.state is Talk.OPEN) is reference.open
     assert spellings == reference.spellings
-    assert refusals == b"".join(reference.refusals)
-    assert errors == len(reference.refusals)
+    assert said == b"".join(reference.said)
+    assert errors == reference.errors
 
 
 @pytest.mark.parametrize("line", GOOD)
@@ -135,11 +145,20 @@ def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
     assert asked == Asked([question], [spelling], question + b"\n", b"", 0)
 
 
-@pytest.mark.parametrize("command", [b"PING", b"STATS"])
-def test_a_command_that_is_not_built_is_unknown_and_the_session_goes_on(command: bytes) -> None:
+@pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", FIGURES)])
+def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: bytes) -> None:
     asker = session()
-    assert asker.receive(command + b"\n") == Asked([], [], b"", b"- ERROR UNKNOWN\n", 1)
+    assert asker.receive(command + b"\n") == Asked([], [], b"", reply, 0)
     assert asker.receive(b"a\n").questions == [b"a"]
+
+
+def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -> None:
+    """Each is some 2 KB for 6 bytes: a read of 64 KiB would cost 20 MB."""
+    asker = session()
+    assert asker.receive(b"STATS\n" * 17).said == FIGURES * 16 + b"- ERROR TOOMANY\n"
+    assert asker.receive(b"STATS\n").said == FIGURES
+    assert asker.receive(b"STATS\n" * 40).said == FIGURES * 16 + b"- ERROR TOOMANY\n" * 16
+    assert asker.life.state is Talk.LEAVING
 
 
 def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:
@@ -154,8 +173,8 @@ def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_wil
 
 def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
     asker = session()
-    asked = asker.receive(b"?\n" * 15 + b"PING\nrutgers.edu\n?\n")
-    assert asked == Asked([], [], b"", b"- ERROR BADNAME\n" * 15 + b"- ERROR UNKNOWN\n", 16)
+    asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n")
+    assert asked == Asked([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
     assert asker.receive(b"rutgers.edu\n") == Asked([], [], b"", b"", 0)
     assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
 

@@ -8,6 +8,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from nodes.balancer.hedge import Budget
+from nodes.ls import LoadBalancer
+from tests.invariants import Violated
+from tests.scenes import Scene
 from tests.sim import SimSocket, World
 from tests.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan, run_seed
 
@@ -297,6 +302,83 @@ def test_a_pause_and_a_clock_of_its_own() -> None:
 # -- the checks can fail ---------------------------------------------------------------------------
 
 
+def everyone_is_one(brain: LoadBalancer) -> None:
+    brain._verdicts._everyone = 1
+
+
+def words_outlive_connections(brain: LoadBalancer) -> None:
+    brain._verdicts.take_back = lambda bits: None  # type: ignore[method-assign]
+
+
+def nothing_is_held(brain: LoadBalancer) -> None:
+    brain._verdicts._hold_s = 0.0
+
+
+def all_is_held_for_long(brain: LoadBalancer) -> None:
+    brain._verdicts._hold_s = 1.0
+
+
+def tokens_are_not_taken(brain: LoadBalancer) -> None:
+    brain._hedge._budget = Free(1.0, 100)  # type: ignore[union-attr]
+
+
+class Free(Budget):
+    """A budget that is full whenever anybody looks."""
+
+    tokens = property(lambda self: 100.0, lambda self, tokens: None)  # type: ignore[assignment]
+
+
+def nobody_else_is_asked(brain: LoadBalancer) -> None:
+    brain._hedge._ask_everyone = lambda asking, now: None  # type: ignore[method-assign,union-attr]
+
+
+def everything_is_admitted(brain: LoadBalancer) -> None:
+    brain._policy.admits = lambda link, questions: None  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "tag", "share"),
+    [
+        (everyone_is_one, "P21", None),
+        (words_outlive_connections, "P21", None),
+        (nothing_is_held, "P22", None),
+        (all_is_held_for_long, "P22", None),
+        (tokens_are_not_taken, "P23", 0.1),
+        (nobody_else_is_asked, "P24", 0.0),
+        (everything_is_admitted, "P10", 0.0),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    spoil: Callable[[LoadBalancer], None], tag: str, share: float | None
+) -> None:
+    """[P10] [P21] [P22] [P23] [P24]: what the watch holds LS to. Without the bug all is well."""
+    go_wrong(share, lambda brain: None)
+    with pytest.raises(Violated, match=f"^{tag}: "):
+        go_wrong(share, spoil)
+
+
+def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None:
+    """One story in which every one of those bugs would show."""
+    scene = Scene("", "", share=share)
+    first, second = scene.puppets
+    spoil(scene.watch.brain)
+    asker = scene.asker(b"w\nx\ny\nz\n")
+    first.say(b"w - NOT FOUND\ny - NO DATA\n")
+    scene.wait(0.5)
+    second.say(b"z 10.0.0.2 A IN\n")
+    scene.wait(0.6)
+    first.is_gone()
+    scene.wait(0.1)
+    second.say(b"w - NOT FOUND\n")
+    first.listens()
+    scene.wait(5.0)
+    asker.say(b"v\n")
+    scene.wait(5.2)
+    asker.say(b"QUIT\n")
+    asker.close()
+    scene.wait(1.0)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -308,8 +390,6 @@ def test_a_pause_and_a_clock_of_its_own() -> None:
     ],
 )
 def test_a_watch_that_sees_something_wrong_says_so(spoil: object) -> None:
-    from tests.invariants import Violated
-
     cluster = next(c for c in map(Cluster, range(50)) if c.askers and not draw_plan(c.seed))
     while not cluster.watches[0].talking:
         cluster.world.run_until(cluster.world.t + 0.1)

@@ -167,7 +167,7 @@ BAD_INPUT = {
     "D9": (b"a..b\n", b"BADNAME"),
     "D9b": (b".\n", b"BADNAME"),
     "D10": (b"QUIT \n", b"BADNAME"),
-    "D10b": (b"PING\n", b"UNKNOWN"),
+    "D10b": (b"PING \n", b"BADNAME"),
     "D11": ("\u212a.com\n".encode(), b"BADNAME"),
     "D12": (b"x - TIMED OUT\n", b"BADNAME"),
     "D13": (b"\x1b[2J\n", b"BADNAME"),

@@ -62,7 +62,7 @@ def test_d10_names_that_look_like_commands_are_looked_up() -> None:
     ("line", "code"),
     [
         (b"two words", b"BADNAME"), (b"-", b"BADNAME"), (b"a" * 513, b"TOOLONG"),
-        (b"PING", b"UNKNOWN"), (b"STATS", b"UNKNOWN"),
+        (b"PING ", b"BADNAME"), (b"STATS x", b"BADNAME"),
     ],
 )  # fmt: skip
 def test_what_is_no_question_is_refused_and_the_next_one_is_answered(
@@ -150,7 +150,7 @@ def test_b4_the_end_of_input_is_answered_with_everything_and_the_end() -> None:
 
 def test_the_account_at_the_end_says_how_much_was_asked_and_what_became_of_it() -> None:
     stage = talking()
-    stage.hear("a", b"google.com\nnobody\n?\n\nnobody\nPING\nhal")
+    stage.hear("a", b"google.com\nnobody\n?\n\nnobody\nPING \nhal")
     stage.end("a")
     stage.drain()
     assert stage.reports == ["asked 3, answered 1, no data 0, unknown 2, refused 3"]

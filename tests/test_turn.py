@@ -242,7 +242,9 @@ class Queue:
 
 def listener(queue: Queue, *refused: str) -> Listener:
     stream: Any = queue
-    return Listener(System(), stream, lambda host: host not in refused, rest_s=0.1)
+    return Listener(
+        System(), stream, "client", lambda host: host not in refused, lambda: 9, b"", rest_s=0.1
+    )
 
 
 def hosts(some: Listener, most: float = 16) -> list[str]:

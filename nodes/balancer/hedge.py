@@ -26,6 +26,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count, groupby, islice, repeat
 
 from core.bounds import Bounds
+from core.figures import Figure, Value
 from core.machine import STAY, Machine, Sign, Table
 from nodes.balancer.link import Link, Tie
 from nodes.balancer.pace import Pace, Quantile
@@ -99,6 +100,9 @@ class Asking:
         return any(link.is_live and not link.bit & self.denied for link in self.sent)
 
 
+HEDGED = Figure("hedged", "Questions that were asked of one more table server for speed")
+
+
 class Budget:
     """Tokens for speculative questions: `share` of one comes with each question."""
 
@@ -130,6 +134,10 @@ class Hedge:
         self._unexplored = 0.0
         self._by_exploring = list(links)  # the one explored longest ago first
         self.hedged = 0  # speculative questions
+
+    def figures(self) -> list[Value]:
+        """What is counted here."""
+        return [Value(HEDGED, self.hedged)]
 
     # -- new questions -----------------------------------------------------------------------------
 

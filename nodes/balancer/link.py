@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 
 from core.bounds import Bounds
+from core.figures import Figure, Value
 from core.machine import STAY, Machine, Sign, Table, Watch
 from core.node import Address
 
@@ -78,6 +79,15 @@ _LIVE = frozenset({L.CATCHING_UP, L.UP, L.HOLDING})
 _ANSWERS = _LIVE | {L.STALLED}
 
 
+STATE = Figure("state", "How the link to it stands", is_level=True, per="ts")
+ASKED = Figure("asked", "Questions that it was sent", per="ts")
+WON = Figure("won", "Races that it won", per="ts")
+LATE = Figure("late", "Replies of it that nobody waited for", per="ts")
+NOTHING_SAID = Figure("nothing_said", "Legal lines of it that end no question", per="ts")
+MALFORMED = Figure("malformed", "Lines of it that are no replies", per="ts")
+REDIALS = Figure("redials", "Times that it was dialled again", per="ts")
+
+
 class Link:
     """One table server. `conn` is what it is called here and in the log: TS1, TS2, ... `bit`
     stands for it in numbers that mean several."""
@@ -100,6 +110,12 @@ class Link:
         self.held_since = 0.0  # while HOLDING
         self.asked_upto = 0  # where everyone is asked: see above
         self.asked = 0  # lines, since it came up
+        self.asked_before = 0  # lines, on earlier connections
+        self.won = 0  # races
+        self.late = 0  # replies that nobody waited for
+        self.dials = 0
+        self.nothing_said = 0  # legal lines that end no question
+        self.malformed = 0  # lines that are no replies
         self.answered = 0  # lines, since it came up
         self.errors_in_a_row = 0
         self.down_said = False  # the log says once that it is down
@@ -107,6 +123,18 @@ class Link:
         self._random = random
         self._up_since: float | None = None
         self._wait_s = bounds.redial_first_s  # before the next dial
+
+    def figures(self) -> list[Value]:
+        """What is counted about it."""
+        return [
+            Value(STATE, self.life.state.name, self.conn),
+            Value(ASKED, self.asked_before + self.asked, self.conn),
+            Value(WON, self.won, self.conn),
+            Value(LATE, self.late, self.conn),
+            Value(REDIALS, max(0, self.dials - 1), self.conn),
+            Value(NOTHING_SAID, self.nothing_said, self.conn),
+            Value(MALFORMED, self.malformed, self.conn),
+        ]
 
     @property
     def is_asked(self) -> bool:
@@ -126,6 +154,7 @@ class Link:
     def connected(self, now: float) -> None:
         """A new connection, which has been asked for nothing."""
         self.life.fire(Pull.CONNECTED)
+        self.asked_before += self.asked
         self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
         self._up_since = now
 

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
 
+from core.figures import Figure, Value
 from core.machine import STAY, IllegalTransition, Sign, Table
 from core.session import Session
 from core.wire import Negative, negatives, split_lines
@@ -82,6 +83,19 @@ _SAID = {
     C.NOT_FOUND: Negative.NOT_FOUND,
     C.TIMED_OUT: Negative.TIMED_OUT,
 }
+
+
+ASKED = Figure("asked", "Questions that clients asked")
+ANSWERED = Figure("answered", "Questions that were answered with addresses")
+DENIED = {
+    Negative.TIMED_OUT: Figure("timed_out", "Questions that nothing came for in time"),
+    Negative.NOT_FOUND: Figure("not_found", "Questions whose name no table has"),
+    Negative.NO_DATA: Figure("no_data", "Questions whose name has no address of their type"),
+}
+DROPPED = Figure("dropped", "Questions whose asker left before the reply")
+PENDING = Figure("pending", "Questions without a reply", is_level=True)
+JOINED = Figure("joined", "Questions that joined an asking of the same")
+LATE = Figure("late", "Replies of table servers that nobody waited for")
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +155,18 @@ class Race:
     def next_number(self) -> int:
         """The number of the next batch: what has been asked has a smaller one."""
         return self._next_number
+
+    def figures(self) -> list[Value]:
+        """What is counted here. The law holds among them."""
+        return [
+            Value(ASKED, self.asked),
+            Value(ANSWERED, self.answered),
+            *(Value(DENIED[why], number) for why, number in self.denied.items()),
+            Value(DROPPED, self.dropped),
+            Value(PENDING, self.pending),
+            Value(JOINED, self.joined),
+            Value(LATE, self.late),
+        ]
 
     def next_due(self) -> float:
         """When the oldest open batch times out; infinite for never."""

@@ -1,0 +1,143 @@
+"""A web server for a few pages, as a pure part of a brain: lines in, effects out (RFC 9112).
+
+One request a connection: GET or HEAD of a path that is known; anything else gets the status that
+says what is wrong. Whoever has not asked within a few seconds, or sends too long a head, is let
+go. A page is made at most once a second, however many ask for it, so that watching costs next to
+nothing.
+
+The head of a request is lines, so it comes through the same buffers as the protocol's: a field
+that is too long for them arrives cut, and no field is looked at.
+
+Not here: what the pages say (`nodes/status/pages.py`).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from core import node
+from core.wire import split_lines
+
+_HEAD_S = 5.0  # a browser sends its head at once
+_HEAD_LINES_MAX = 200
+_FRESH_S = 1.0
+_METHODS = frozenset({b"GET", b"HEAD"})
+_UNDERSTOOD = frozenset(
+    {*_METHODS, b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"}
+)
+_HEAD = """\
+HTTP/1.1 {status.value} {status.phrase}\r
+Content-Type: {kind}\r
+Content-Length: {length}\r
+Cache-Control: no-store\r
+Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; \
+form-action 'none'; frame-ancestors 'none'\r
+X-Content-Type-Options: nosniff\r
+Connection: close\r
+{more}\r
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a path leads to."""
+
+    kind: str  # its media type
+    body: bytes
+    status: HTTPStatus = HTTPStatus.OK
+
+
+@dataclass(slots=True)
+class _Request:
+    """As far as it has come."""
+
+    due: float
+    first: bytes = b""  # the request line
+    lines: int = 0
+
+
+class WebServer:
+    """`pages` make what each path leads to, at the time that they are given."""
+
+    def __init__(self, pages: Mapping[str, Callable[[float], Page]]) -> None:
+        self._pages = pages
+        self._made: dict[str, tuple[float, Page]] = {}
+        self._requests: dict[str, _Request] = {}  # of those who have no response, the oldest first
+        self.requests = 0
+
+    def due(self) -> float:
+        """When the oldest who has not asked yet is let go; infinite for never."""
+        for request in self._requests.values():
+            return request.due
+        return math.inf
+
+    def woken(self, now: float) -> list[node.Effect]:
+        """Let those go who take too long."""
+        effects: list[node.Effect] = []
+        while self.due() <= now:
+            conn = next(iter(self._requests))
+            effects += self._respond(conn, _plain(HTTPStatus.REQUEST_TIMEOUT))
+        return effects
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        """Take one event of a watcher's connection."""
+        match event:
+            case node.Opened(conn):
+                self._requests[conn] = _Request(now + _HEAD_S)
+            case node.Lines(conn, data):
+                return self._read(conn, data, now)
+            case node.Ended(conn) if conn in self._requests:
+                return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST))
+            case node.Closed(conn):
+                self._requests.pop(conn, None)
+        return []
+
+    def _read(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
+        request = self._requests.get(conn)
+        if request is None:  # it has its response, and says more
+            return []
+        for line in split_lines(data):
+            if not request.first:
+                request.first = line  # an empty line before it is ignored (RFC 9112, 2.2)
+                continue
+            if not line:
+                return self._answer(conn, request.first, now)
+            request.lines += 1
+            if request.lines > _HEAD_LINES_MAX:
+                return self._respond(conn, _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        return []
+
+    def _answer(self, conn: str, first: bytes, now: float) -> list[node.Effect]:
+        method, _, rest = first.partition(b" ")
+        target, _, version = rest.rpartition(b" ")
+        if not version.startswith(b"HTTP/1.") or not target.startswith(b"/"):
+            return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST))
+        if method not in _METHODS:
+            known = method in _UNDERSTOOD
+            status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_IMPLEMENTED
+            return self._respond(conn, _plain(status), more="Allow: GET, HEAD\r\n")
+        path = target.partition(b"?")[0].decode("latin-1")
+        if path not in self._pages:
+            return self._respond(conn, _plain(HTTPStatus.NOT_FOUND))
+        made_at, page = self._made.get(path, (-math.inf, None))
+        if page is None or now - made_at >= _FRESH_S:
+            page = self._pages[path](now)
+            self._made[path] = now, page
+        return self._respond(conn, page, with_body=method == b"GET")
+
+    def _respond(
+        self, conn: str, page: Page, *, more: str = "", with_body: bool = True
+    ) -> list[node.Effect]:
+        """The whole response, and the end."""
+        self.requests += 1
+        del self._requests[conn]
+        head = _HEAD.format(
+            status=page.status, kind=page.kind, length=len(page.body), more=more
+        ).encode("ascii")
+        return [node.Send(conn, head + page.body if with_body else head), node.Close(conn)]
+
+
+def _plain(status: HTTPStatus) -> Page:
+    return Page("text/plain; charset=utf-8", f"{status.phrase}\n".encode("ascii"), status)

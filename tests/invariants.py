@@ -106,7 +106,6 @@ class Life:
         self.said: dict[str, set[Negative]] = {}
         self.no_data_at: float | None = None  # when the first TS said NO DATA
         self.is_deserted = False  # a link that was asked is gone
-        self.has_lost = False  # some have left, or timed out, and others wait
 
     def ask_anew(self, now: float) -> None:
         self.anew_at = now
@@ -283,14 +282,7 @@ class LoadBalancerWatch(Observer):
 
     def _was_asked(self, link: str, question: bytes) -> bool:
         life = self.lives.get(question)
-        if life is None or link not in life.lines:
-            return False
-        if self.share is None and life.has_lost and self.ties[link] not in (Tie.UP, Tie.HOLDING):
-            # A race knows what it has asked a link that catches up by who was the first to wait
-            # then; when that one has gone, it may take it for not asked, and ask it once more.
-            admitted = self.brain._policy.admits(self.brain._links[link], [question])
-            return admitted is None or admitted[0]
-        return True
+        return life is not None and link in life.lines
 
     def _end_step(self) -> None:
         """What a TS said has had its effect, or will have none."""
@@ -401,7 +393,6 @@ class LoadBalancerWatch(Observer):
         """So many do not wait for it any more."""
         life = self.lives[question]
         life.waiting -= count
-        life.has_lost = True
         if not life.waiting:
             del self.lives[question]
             self.held.pop(question, None)

@@ -269,7 +269,7 @@ MUTANTS = (
         "an answer counts that was not asked for on this connection",
         "nodes/balancer/policy.py",
         "        if link.is_asked:\n            return None",
-        "        if True:\n            return None",
+        "        if link.is_answering:\n            return None",
     ),
     Mutant(
         "coalescing forgets the second who waits",

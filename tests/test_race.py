@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.bounds import Bounds, Hits
 from core.machine import IllegalTransition, Stay
@@ -196,14 +196,6 @@ class RaceMachine(RuleBasedStateMachine):
             number = following
         assert found == [name for name, batch in oldest.items() if batch >= first]
         assert self.race.slice_from(self.race.next_number, over) == ([], self.race.next_number)
-
-    @precondition(lambda self: self.open)
-    @rule(data=st.data())
-    def what_was_asked_before_a_batch_is_known(self, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, self.race.next_number), "number")
-        before = {question.folded for question in self.open if question.batch < number}
-        asked = self.race.asked_before(number, QUESTIONS)
-        assert asked == [question in before for question in QUESTIONS]
 
     @rule()
     def those_who_keep_something_about_a_question_hear_that_it_is_closed(self) -> None:

@@ -206,11 +206,15 @@ class Hedge:
         return None
 
     def _best(self, now: float, asking: Asking | None = None) -> Link | None:
-        """The live link to ask next, one that this asking has not been sent to; of equals, the
-        first."""
-        sent = () if asking is None else asking.sent
+        """The live link to ask next, one that this asking has not been sent to and that has not
+        denied it; of equals, the first."""
+        sent, denied = ((), 0) if asking is None else (asking.sent, asking.denied)
         return min(
-            (link for link in self._links if link.is_live and link not in sent),
+            (
+                link
+                for link in self._links
+                if link.is_live and link not in sent and not link.bit & denied
+            ),
             key=lambda link: (_PREFERRED[link.life.state], self._paces[link].mean_s(now)),
             default=None,
         )
@@ -389,7 +393,7 @@ class Hedge:
             root, some = queue.popleft()
             for question in some:
                 asking = of.get(question)
-                if asking is not None and asking.root is root:
+                if asking is not None and asking.root is root and not asking.denied & link.bit:
                     asking.admits |= link.bit
                     questions.append(question)
                     size += len(question) + 1

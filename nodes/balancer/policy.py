@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import repeat
 from typing import Protocol
 
-from nodes.balancer.link import Link
+from nodes.balancer.link import Link, Tie
 from nodes.balancer.race import Race
 
 Shares = Iterable[tuple[Link, list[bytes]]]  # who is to be asked what
@@ -59,13 +59,18 @@ class Policy(Protocol):
 
 
 class Everyone:
-    """Ask every link that is up for everything; one that comes up, for all that is open."""
+    """Ask every link that is up for everything; one that comes up, for all that is open.
+
+    A link that is up has been asked for whatever is open, so nothing is kept about it. Of one that
+    catches up, or is stalled, is kept which open questions it was sent.
+    """
 
     def __init__(self, links: Sequence[Link], race: Race, slice_bytes: int) -> None:
         self._links = links
         self._race = race
         self._slice_bytes = slice_bytes
         self._asked: list[Link] = []
+        self._sent: dict[Link, set[bytes]] = {}
         self.waiting = ()  # what a link has missed it is asked for when it comes up, not later
 
     def ask(self, questions: list[bytes], now: float) -> Shares:
@@ -74,22 +79,31 @@ class Everyone:
     def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:
         """See Policy. Whole batches of what is open, in the order of asking."""
         questions, link.asked_upto = self._race.slice_from(link.asked_upto, self._slice_bytes)
+        self._sent.setdefault(link, set()).update(questions)
         return questions, link.asked_upto == self._race.next_number
 
     def admits(self, link: Link, questions: list[bytes]) -> list[bool] | None:
-        """See Policy. One that is up has been asked for all that is open."""
+        """See Policy."""
         if link.is_asked:
             return None
-        return self._race.asked_before(link.asked_upto, questions)
+        sent = self._sent.get(link, ())
+        return [question in sent for question in questions]
 
     def answered(self, link: Link, questions: list[bytes], now: float) -> None:
-        pass
+        self.closed(questions)
 
     def denied(self, link: Link, questions: list[bytes], now: float) -> None:
         pass
 
     def closed(self, questions: Iterable[bytes]) -> None:
-        pass
+        for sent in self._sent.values():
+            sent.difference_update(questions)
 
     def links_moved(self, now: float) -> None:
+        """See Policy."""
         self._asked = [link for link in self._links if link.is_asked]
+        for link in self._links:
+            if link.is_asked or not link.is_answering:
+                self._sent.pop(link, None)
+            elif link.life.state is Tie.STALLED and link not in self._sent:
+                self._sent[link] = set(self._race.open_questions())

@@ -22,7 +22,7 @@ Not here: whom to ask, connections and the clock. Pure, and it owns `Session.owe
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
 
@@ -181,6 +181,10 @@ class Race:
         found = [question for question in questions if question in is_open]
         self.late += len(questions) - len(found)
         return found
+
+    def open_questions(self) -> Iterable[bytes]:
+        """All that somebody waits for."""
+        return self._open.keys()
 
     def take_closed(self) -> list[bytes]:
         """The questions that nobody waits for any more, other than those that were answered."""
@@ -363,11 +367,6 @@ class Race:
             questions += spoken
             size += sum(map(len, spoken)) + len(spoken)
         return questions, self._next_number
-
-    def asked_before(self, number: int, questions: list[bytes]) -> list[bool]:
-        """For each question, whether it is open and was asked by a batch before `number`."""
-        speakers = map(self._speaker, questions)
-        return [speaker is not None and speaker.number < number for speaker in speakers]
 
     def _speaker(self, question: bytes) -> Batch | None:
         owner = self._open.get(question)

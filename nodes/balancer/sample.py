@@ -14,7 +14,7 @@ Not here: what is done with the lines, and the figures of all races.
 import ipaddress
 import json
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -76,7 +76,8 @@ class Samples:
         self._open_max = open_max
         self._policy = policy
         self._began: float | None = None  # the first sample of all
-        self._open: dict[bytes, Sample] = {}  # in the order of beginning
+        # In the order of beginning. In a dict the first would be looked for among the gone.
+        self._open: OrderedDict[bytes, Sample] = OrderedDict()
         self._effects: list[node.Effect] = []
         self.sampled = 0
         self.disagreements = 0

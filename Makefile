@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench bench-tail clean
+.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching chromium clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,15 @@ bench: $(BENCH_TOOLS) ## measure throughput and latency beside others; write ben
 
 bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/TAIL.md (7 min)
 	$(RUN) bench/tail.py --results bench/TAIL.md
+
+bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
+	$(RUN) bench/watching.py --rounds 9 --workloads 1x100
+
+chromium: ## install the browser that the page is tested in, where it is missing (Debian, as root)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+	echo "no Chromium: its tests are skipped (Debian, as root: apt-get install chromium)"
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -126,5 +126,5 @@ class Log:
             stamp = f"{int(hours):02}:{int(minutes):02}:{seconds:09.6f}"
             loud = f"{level.name} " if level > Level.INFO else ""
             record = f"{stamp} {self._node} {loud}{text}"
-        line = record.encode("ascii", "backslashreplace").replace(b"\n", b"\\n")
+        line = printable(record.encode("ascii", "backslashreplace"))
         self._write(line[: _RECORD_BYTES_MAX - 1] + b"\n")

@@ -10,6 +10,9 @@ One without a bound keeps everything: output must not be lost without a word.
 
 import math
 from collections import deque
+from itertools import islice
+
+_TOGETHER_BYTES = 4_096  # what a pipe takes whole (POSIX, PIPE_BUF)
 
 
 class Sink:
@@ -18,7 +21,9 @@ class Sink:
     `name` says what it is, for the one complaint about it.
     """
 
-    __slots__ = ("_records", "bytes_max", "dropped", "fd", "has_failed", "name", "waiting")
+    __slots__ = (
+        "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "name", "waiting",
+    )  # fmt: skip
 
     def __init__(self, fd: int, bytes_max: float = math.inf, name: str = "") -> None:
         self.fd = fd
@@ -28,6 +33,7 @@ class Sink:
         self.waiting = 0  # bytes
         self.dropped = 0  # records
         self._records: deque[memoryview] = deque()
+        self._is_torn = False  # the first record has been written in part
 
     def append(self, record: bytes) -> None:
         """Let a record wait, or drop it."""
@@ -40,27 +46,44 @@ class Sink:
         self.waiting += len(record)
 
     def unwritten(self) -> memoryview:
-        """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`."""
-        return self._records[0]
+        """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`.
+
+        As many whole records as a pipe takes at once, or one that is longer.
+        """
+        size = 0
+        for count, record in enumerate(self._records):
+            size += len(record)
+            if size > _TOGETHER_BYTES:
+                return memoryview(b"".join(islice(self._records, max(1, count))))
+        return memoryview(b"".join(self._records))
 
     def written(self, count: int) -> None:
         """The descriptor took `count` bytes."""
         self.waiting -= count
-        left = self._records[0][count:]
-        if left:
-            self._records[0] = left
-        else:
+        while count:
+            record = self._records[0]
+            self._is_torn = count < len(record)
+            if self._is_torn:
+                self._records[0] = record[count:]
+                return
             self._records.popleft()
+            count -= len(record)
 
     def drop(self) -> bool:
         """The descriptor took nothing: drop what waits. Returns whether that is news."""
         self.dropped += len(self._records)
         self._records.clear()
         self.waiting = 0
+        if self._is_torn:  # what comes next is a line of its own
+            self._is_torn = False
+            self._records.append(memoryview(b"\n"))
+            self.waiting = 1
         is_news, self.has_failed = not self.has_failed, True
         return is_news
 
     def fail(self) -> None:
         """The descriptor takes nothing more, ever: drop what waits and what will come."""
         self.drop()
+        self._records.clear()
+        self.waiting = 0
         self.bytes_max = 0

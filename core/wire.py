@@ -271,7 +271,7 @@ def asked_in(chunk: bytes) -> list[bytes] | None:
 
 def answered_in(chunk: bytes) -> list[bytes] | None:
     """The folded questions that a chunk answers; None when one of its lines is no answer."""
-    if not _ANSWERS.fullmatch(chunk):
+    if not _ANSWERS.fullmatch(chunk) or not _fit(chunk):
         return None
     fields = chunk.lower().split()
     names = fields[::4]
@@ -283,6 +283,11 @@ def answered_in(chunk: bytes) -> list[bytes] | None:
         name if kind == b"a" else name + b" AAAA"
         for name, kind in zip(names, fields[2::4], strict=True)
     ]
+
+
+def _fit(replies: bytes) -> bool:
+    """Whether no reply is too long a line: only one with a set of addresses can be."""
+    return b"," not in replies or max(map(len, split_lines(replies))) <= LINE_BYTES_MAX
 
 
 @dataclass(slots=True)
@@ -297,7 +302,7 @@ class Replied:
 
 def replied_in(chunk: bytes) -> Replied | None:
     """Sort a chunk in which every line is an answer, NOT FOUND or NO DATA; else None."""
-    if not _REPLIES.fullmatch(chunk):
+    if not _REPLIES.fullmatch(chunk) or not _fit(chunk):
         return None
     lines = split_lines(chunk)
     answers = [line + b"\n" for line in lines if line.endswith(b" IN")]

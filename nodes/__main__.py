@@ -30,6 +30,7 @@ from core.system import System, reason
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.replay import (
+    DROPPED,
     HEAD,
     Outcome,
     Race,
@@ -296,14 +297,12 @@ def _serve(
     with ExitStack() as stack:
         stack.callback(reactor.close)
         listening = _listen(reactor, addresses[0], arguments)
-        ready = [f"{name} ready on {_shown(listening)}\n"]
         if watchers is not None:
             watched = _listen(reactor, watchers, arguments, node.WATCHER)
-            ready.insert(0, f"status page on http://{_shown(watched)}/\n")
+            _say(f"status page on http://{_shown(watched)}/")
         try:
             reactor.start(build(reactor))
-            os.write(STDERR, "".join(ready[:-1]).encode())
-            os.write(STDOUT, ready[-1].encode())
+            os.write(STDOUT, f"{name} ready on {_shown(listening)}\n".encode())
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         return reactor.run()
@@ -465,7 +464,7 @@ def run_ls(words: list[str]) -> int:
         )
         if watchers is None:
             return balancer
-        return Watched(balancer, WebServer(pages(balancer)))
+        return Watched(balancer, WebServer(pages(balancer), bounds.watchers_max))
 
     every = [address for addresses in servers for address in addresses]
     with ExitStack() as stack:
@@ -592,6 +591,8 @@ def run_replay(words: list[str]) -> int:
     bounds = _bounds(arguments, parser)
     races = _read_races(arguments.file)
     servers = servers_of(races)
+    if not servers:
+        raise Failure(f"in none of the races of {arguments.file} was a table server there")
 
     def play(names: Sequence[str], extra_load: float | None) -> Outcome:
         nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
@@ -611,16 +612,18 @@ def run_replay(words: list[str]) -> int:
 
 
 def _read_races(path: str) -> list[Race]:
-    """The records of a file that ended, in the order of their beginning."""
+    """The races of a file, in the order of their beginning. Those whose asker left before the reply
+    are left out: how long it would have waited is not known."""
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise Failure(f"cannot read {path}: {reason(error)}") from None
     races = []
-    for number, line in enumerate(data.split(b"\n"), 1):
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
         try:
-            if line:
-                races.append(parse(line))
+            race = parse(line) if line else None
+            if race is not None and race.said != DROPPED:
+                races.append(race)
         except RecordError as bad:
             raise Failure(f"{path}:{number}: {bad}") from None
     if not races:
@@ -656,6 +659,9 @@ def main(words: list[str]) -> int:
         return failure.exit_code
     except KeyboardInterrupt:
         _say("photofinish: interrupted")
+        return FAILED
+    except BrokenPipeError:  # who reads our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return FAILED
     except Exception:
         traceback.print_exc()

@@ -109,14 +109,19 @@ class LoadBalancer:
         if isinstance(event, node.Lines):
             link = self._links.get(event.conn)
             if link is None:
-                return self._ask(event.conn, event.data, now)
-            return self._hear(link, event.data, now)
-        effects = self._step_rarely(event, now)
-        effects += self._look_at_links(now)
-        newcomer = None
-        if isinstance(event, node.Opened):
-            newcomer = self._server.sessions.get(event.conn)
-        return effects + self._regulate(newcomer)
+                effects = self._ask(event.conn, event.data, now)
+            else:
+                effects = self._hear(link, event.data, now)
+        else:
+            effects = self._step_rarely(event, now)
+            effects += self._look_at_links(now)
+            newcomer = None
+            if isinstance(event, node.Opened):
+                newcomer = self._server.sessions.get(event.conn)
+            effects += self._regulate(newcomer)
+        if self._samples is not None and self._samples.effects:
+            effects += self._samples.take_effects()
+        return effects
 
     def _step_rarely(self, event: node.Event, now: float) -> list[node.Effect]:
         """Everything but lines."""
@@ -191,7 +196,6 @@ class LoadBalancer:
             effects += self._judge_silence()
         if self._samples is not None and self._samples.due() <= now:
             self._samples.woken(now)
-            effects += self._samples.take_effects()
         if self._hedge is not None and self._hedge.due() <= now:
             self._hedge.woken(now)
             effects += self._pass_on(now)
@@ -250,11 +254,10 @@ class LoadBalancer:
     ) -> list[node.Effect]:
         """Relay answers, parallel to `questions`, for what this link was asked."""
         effects: list[node.Effect] = []
-        if self._samples is not None and questions:
-            self._samples.answered(link.conn, questions, lines, now)
-            effects += self._samples.take_effects()
         late_before = self._race.late
         admitted = self._policy.admits(link, questions)
+        if self._samples is not None:
+            self._samples.answered(link.conn, questions, lines, now, admitted)
         if admitted is not None:
             self._race.late += admitted.count(False)
             lines = _lines(compress(split_lines(lines), admitted))
@@ -291,8 +294,6 @@ class LoadBalancer:
             ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
             effects += self._reply(ended)
             self._close(Course.NOT_FOUND, now)
-        if self._samples is not None:
-            effects += self._samples.take_effects()
         return effects + self._pass_on(now)
 
     def _release(self, questions: list[bytes], now: float) -> list[node.Effect]:

@@ -14,6 +14,8 @@ Not here: the load balancer, which is handed in, and files.
 
 import heapq
 import json
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,8 +23,14 @@ from itertools import count
 from core import node
 from core.wire import split_lines
 
+DROPPED = "DROPPED"
+_ANSWERED = "ANSWERED"
+_ENDS = frozenset({_ANSWERED, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED})
 _CLIENT = "client-1"
 _SHOWN = (0.5, 0.99, 0.999)
+
+
+_REPLY = re.compile(r"[0-9A-Fa-f:.,]+|NOT FOUND|NO DATA")
 
 
 class RecordError(ValueError):
@@ -67,25 +75,41 @@ def parse(line: bytes) -> Race:
                 f"it was recorded under {record['policy']}, where not every TS is asked: record "
                 "under --policy race to compare"
             )
-        asked = {str(server): float(lag) for server, lag in record["asked"].items()}
+        asked = {str(server): _seconds(lag) for server, lag in record["asked"].items()}
         replies = {
-            str(server): (float(at) - asked[server], str(what))
+            str(server): (_seconds(at - asked[server]), _reply(what))
             for server, (at, what) in record["replies"].items()
         }
-        end, winner = str(record["end"]), record["winner"]
+        end, winner = record["end"], record["winner"]
+        if end not in _ENDS or (end == _ANSWERED) is (winner is None):
+            raise ValueError(end)
         said = end.replace("_", " ") if winner is None else replies[winner][1]
         return Race(
-            float(record["at"]) * float(record["share"]),
+            _seconds(record["at"]) * _seconds(record["share"]),
             str(record["question"]).endswith(" AAAA"),
-            float(record["took"]),
+            _seconds(record["took"]),
             said,
             asked,
             replies,
         )
     except RecordError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise RecordError("it is no record of a race") from None
+
+
+def _seconds(value: float) -> float:
+    """A number that is a span, or a share. Raises ValueError, OverflowError."""
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(value)
+    return float(value)
+
+
+def _reply(text: str) -> str:
+    """What a TS can have said. Raises ValueError."""
+    if not _REPLY.fullmatch(text):
+        raise ValueError(text)
+    return text
 
 
 def servers_of(races: Iterable[Race]) -> list[str]:
@@ -141,6 +165,7 @@ class _Stage:
         heapq.heappush(self._coming, (when, next(self._number), event))
 
     def _step(self, event: node.Event) -> None:
+        sent: list[str] = []
         for effect in self._brain.step(event, self._now):
             match effect:
                 case node.Dial(conn):
@@ -149,6 +174,10 @@ class _Stage:
                     self._replied(split_lines(data))
                 case node.Send(conn, data):
                     self._asked(conn, split_lines(data))
+                    sent.append(conn)
+        for conn in sent:  # whatever it is, it is taken at once
+            self._step(node.Backlogged(conn))
+            self._step(node.Relieved(conn))
 
     def _asked(self, conn: str, lines: list[bytes]) -> None:
         """A TS is asked, and will say what it said then."""
@@ -177,7 +206,8 @@ class _Stage:
                 what = b" ".join(rest).removeprefix(b"- ").decode()
             self._outcome.took_s.append(self._now - race.at)
             self._outcome.timed_out += what == "TIMED OUT"
-            self._outcome.changed += set(what.split(",")) != set(race.said.split(","))
+            if race.said != DROPPED:  # else nobody waited to see
+                self._outcome.changed += set(what.split(",")) != set(race.said.split(","))
 
 
 def shown(name: str, outcome: Outcome) -> str:

@@ -428,6 +428,125 @@ MUTANTS = (
         "if now >= lost_at:",
         "if False:",
     ),
+    # -- figures, samples, replay, the status page, the log
+    Mutant(
+        "buckets are not cumulative",
+        "core/figures.py",
+        "        total += count\n        yield",
+        "        total = count\n        yield",
+    ),
+    Mutant(
+        "what was late is won, too",
+        "nodes/ls.py",
+        "link.won += len(questions) - (self._race.late - late_admitted)",
+        "link.won += len(questions)",
+    ),
+    Mutant(
+        "a link that comes back is counted anew",
+        "nodes/balancer/link.py",
+        "        self.asked_before += self.asked\n",
+        "",
+    ),
+    Mutant(
+        "any number of STATS in a read",
+        "core/session.py",
+        "if stats > self._bounds.stats_per_read:",
+        "if False:",
+    ),
+    Mutant(
+        "a page is made for each who asks",
+        "nodes/status/http.py",
+        "now - made_at >= _FRESH_S",
+        "True",
+    ),
+    Mutant(
+        "a head of any length",
+        "nodes/status/http.py",
+        "if request.lines > _HEAD_LINES_MAX:",
+        "if False:",
+    ),
+    Mutant(
+        "watchers reach LS",
+        "nodes/status/watched.py",
+        "self._web if conn.startswith(node.WATCHER) else self._brain",
+        "self._brain",
+    ),
+    Mutant(
+        "survivors only",
+        "nodes/balancer/sample.py",
+        "                self.answer_s[server].add_beyond(self._timeout_s - asked_s)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "losers are not waited for",
+        "nodes/balancer/sample.py",
+        "if sample.end is not None and sample.replies.keys() == sample.asked.keys():",
+        "if sample.end is not None:",
+    ),
+    Mutant(
+        "each batch begins its count anew",
+        "nodes/balancer/sample.py",
+        "        self._ahead = at - count\n",
+        "        self._ahead = self._every\n",
+    ),
+    Mutant(
+        "the last reply of a TS counts",
+        "nodes/balancer/sample.py",
+        "if server not in sample.asked or server in sample.replies:",
+        "if server not in sample.asked:",
+    ),
+    Mutant(
+        "any number of samples",
+        "nodes/balancer/sample.py",
+        "question not in self._open and len(self._open) < self._open_max",
+        "question not in self._open",
+    ),
+    Mutant(
+        "addresses are compared as text",
+        "nodes/balancer/sample.py",
+        'frozenset(map(ipaddress.ip_address, addresses.split(",")))',
+        'frozenset(addresses.split(","))',
+    ),
+    Mutant(
+        "what is asked in slices is not watched",
+        "nodes/ls.py",
+        "            self._samples.asked(link.conn, questions, now)\n        if link.life",
+        "            pass\n        if link.life",
+    ),
+    Mutant(
+        "hedged records are taken", "nodes/replay.py", 'if record["policy"] != "race":', "if False:"
+    ),
+    Mutant(
+        "nobody waits for one that comes up",
+        "nodes/replay.py",
+        "self._at(max(self._now, there) + wait_s",
+        "self._at(self._now + wait_s",
+    ),
+    Mutant(
+        "JSON is cut like text",
+        "core/log.py",
+        "while len(json.dumps(text)) - 2 > room:",
+        "while False:",
+    ),
+    Mutant("repeats are shown", "core/log.py", "if alike.shown == _ALIKE_MAX:", "if False:"),
+    Mutant(
+        "a full disk is news each time",
+        "core/sink.py",
+        "is_news, self.has_failed = not self.has_failed, True",
+        "is_news = True",
+    ),
+    Mutant(
+        "a full disk ends the records",
+        "core/reactor.py",
+        "if sink is self._records:  # a disk may have room again",
+        "if False:",
+    ),
+    Mutant(
+        "a drain closes the door of watchers, too",
+        "core/reactor.py",
+        "return [one for one in self._listeners.values() if one.name == node.CLIENT]",
+        "return list(self._listeners.values())",
+    ),
     # -- backpressure
     Mutant(
         "one backpressure rule for every connection",

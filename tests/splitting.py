@@ -40,4 +40,39 @@ names = (
     .map(str.encode)
 )
 addresses = st.ip_addresses(v=4).map(lambda address: str(address).encode())
-addresses_v6 = st.ip_addresses(v=6).map(lambda address: str(address).encode())
+
+
+def name_of(length: int) -> bytes:
+    """A name of so many bytes, legal up to 253."""
+    text = (b"a" * 49 + b".") * (length // 50 + 1)
+    return text[: length - 1] + b"b"
+
+
+long_names = st.integers(244, 253).map(name_of)
+
+
+def _written(groups: list[int], group: str, dotted: bool, zeros: int) -> str:
+    """An IPv6 address: its groups in this format, the last two perhaps as IPv4.
+
+    The zeros from one place on, if there are any, are left out, for `::`.
+    """
+    texts = [group.format(number) for number in groups]
+    if dotted:
+        texts[6:] = [".".join(str(byte) for number in groups[6:] for byte in divmod(number, 256))]
+    end = zeros
+    while end < len(texts) and not groups[end] and "." not in texts[end]:
+        end += 1
+    if end == zeros:
+        return ":".join(texts)
+    return ":".join(texts[:zeros]) + "::" + ":".join(texts[end:])
+
+
+# Every way to write one, of few addresses, so that one address comes in several.
+ipv6_texts = st.builds(
+    _written,
+    st.lists(st.sampled_from([0, 0, 0, 1, 0xABC, 0xFFFF]), min_size=8, max_size=8),
+    st.sampled_from(["{:x}", "{:04x}", "{:X}"]),
+    st.booleans(),
+    st.integers(0, 8),
+)
+addresses_v6 = st.one_of(st.ip_addresses(v=6).map(str), ipv6_texts).map(str.encode)

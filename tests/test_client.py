@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.wire import split_lines
 from nodes.client import LS, Client
-from tests.splitting import pieces
+from tests.splitting import name_of, pieces
 from tests.stage import Stage
 
 ADDRESSES = ((2, ("127.0.0.1", 1)),)
@@ -43,6 +43,8 @@ BAD = {
     b"\x1b[2J": b"\\x1b[2J", b"x - TIMED OUT": b"x - TIMED OUT", b"a\rb": b"a\\x0db",
     b"K\xe2\x84\xaa": b"K\\xe2\\x84\\xaa", b"\0": b"\\x00", b"x" * 64: b"x" * 64,
     b"a aaaa": b"a aaaa", b"a A": b"a A", b"AAAA AAAA AAAA": b"AAAA AAAA AAAA",
+    b"a  AAAA": b"a  AAAA", b"a AAAA ": b"a AAAA ", b"-. AAAA": b"-. AAAA", b"QUIT ": b"QUIT ",
+    b"a\tAAAA": b"a\\x09AAAA", b"a AAAA.": b"a AAAA.", name_of(254): name_of(254),
 }  # fmt: skip
 GOOD = [
     b"a",
@@ -54,7 +56,14 @@ GOOD = [
     b"QUIT",
     b"QUIT.",
     b"quit",
+    b"QUIT AAAA",
+    b"quit. AAAA",
     b"PING",
+    b"PING.",
+    b"STATS",
+    b"AAAA",
+    b"AAAA AAAA",
+    name_of(253) + b". AAAA",
     b"c",
     b"d-e.",
     b"D-E",
@@ -159,6 +168,7 @@ def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_t
         stage.connect(LS)
         asked = [asked_as(name) for name in names if name not in BAD]
         assert split_lines(stage.take(LS)) == [*asked, b"QUIT"]
+        assert not set(asked).intersection(RESERVED)
     replies = b"".join(reply + b"\n" for reply in replies_to(names, chance))[:heard]
     delivered = b""
     for piece in pieces(replies, sorted(at for at in cut if at < len(replies))):
@@ -199,6 +209,20 @@ def test_a_reserved_name_is_asked_in_lower_case_and_written_as_it_was() -> None:
     assert stage.take(LS) == b"quit\nstats\nPING.\nQuit\nQUIT AAAA\nQUIT\n"
     stage.hear(LS, b"quit - TIMED OUT\nstats - TIMED OUT\n")
     assert stage.written == b"QUIT - TIMED OUT\nSTATS - TIMED OUT\n"
+
+
+@pytest.mark.parametrize("word", RESERVED)
+def test_no_spelling_of_a_reserved_word_travels_as_a_command(word: bytes) -> None:
+    names = [word, word + b".", word + b" AAAA", word + b". AAAA", word.lower(), word.title()]
+    for given_names in (names, [*names, b"bad name"], *([name] for name in names)):
+        stage = asking(*given_names)
+        *asked, last = split_lines(stage.take(LS))
+        assert last == b"QUIT" and not set(asked).intersection(RESERVED)
+        legal = [name for name in given_names if name != b"bad name"]
+        assert list(map(key, asked)) == list(map(key, legal))
+        stage.hear(LS, b"".join(line + b" - NOT FOUND\n" for line in asked))
+        said = split_lines(bytes(stage.written))
+        assert said[: len(legal)] == [name + b" - NOT FOUND" for name in legal]
 
 
 @pytest.mark.parametrize("names", [[b"a\nb"], [b"a\nb", b"c"], [b"c", b"QUIT\nx", b"a\n"]])
@@ -269,6 +293,44 @@ def test_an_answer_for_a_name_that_was_not_asked_is_not_written() -> None:
     stage.hear(LS, b"b 10.0.0.2 A IN\na 10.0.0.1 A IN\na 10.0.0.9 A IN\nb - TIMED OUT\n")
     assert stage.written == b"a 10.0.0.1 A IN\n"
     assert not stage.has_ended(LS)
+
+
+def test_a_name_with_a_type_and_alone_are_two_questions_and_neither_gets_the_others_reply() -> None:
+    stage = asking(b"a", b"a AAAA", b"B AAAA")
+    assert stage.take(LS) == b"a\na AAAA\nB AAAA\nQUIT\n"
+    stage.hear(LS, b"a ::1,::2 AAAA IN\nb 10.0.0.2 A IN\nb - NO DATA\nb - TIMED OUT\n")
+    assert stage.written == b""
+    stage.hear(LS, b"A - NO DATA\na ::3 AAAA IN\n")
+    assert stage.written == b"a - NO DATA\na ::1,::2 AAAA IN\n"
+    stage.hear(LS, b"b. AAAA - NOT FOUND\n")
+    assert stage.written.endswith(b"\nB AAAA - NOT FOUND\n")
+    assert stage.reports == [
+        "3 names: 1 answered, 1 not found, 1 no data, 0 timed out, 0 bad, 0 lost, 0.0 s"
+    ]
+
+
+@pytest.mark.parametrize("why", [b"TIMED OUT", b"NOT FOUND", b"NO DATA"])
+def test_a_negative_is_written_in_the_inputs_spelling_and_place(why: bytes) -> None:
+    names = [b"A.", b"a", b"B AAAA", b"b. AAAA", b"QUIT", b"a AAAA"]
+    stage = asking(*names)
+    replied = [b"quit", b"b AAAA", b"a", b"A AAAA", b"B. AAAA", b"A"]
+    stage.hear(LS, b"".join(b"%b - %b\n" % (name, why) for name in replied))
+    assert split_lines(bytes(stage.written)) == [b"%b - %b" % (name, why) for name in names]
+    text = f"{why.decode().lower()}, "
+    zero = "" if why == b"TIMED OUT" else "0 timed out, "
+    assert stage.reports == [f"6 names: 0 answered, 6 {text}{zero}0 bad, 0 lost, 0.0 s"]
+
+
+def test_what_has_no_reply_at_the_end_is_lost_with_its_type() -> None:
+    stage = asking(b"a AAAA", b"A. AAAA", b"a", b"b. AAAA")
+    stage.hear(LS, b"a ::1 AAAA IN\na - NOT FOUND\n")
+    stage.end(LS)
+    assert split_lines(bytes(stage.written)) == [
+        b"a ::1 AAAA IN", b"A. AAAA - LOST", b"a - NOT FOUND", b"b. AAAA - LOST"
+    ]  # fmt: skip
+    assert stage.reports[1].startswith(
+        "4 names: 1 answered, 1 not found, 0 timed out, 0 bad, 2 lost"
+    )
 
 
 @pytest.mark.parametrize("line", [b"a", b"a 10.0.0.256 A IN", b"\xff", b"a - LOST", b"z" * 600])

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.wire import Answer, fold, parse_reply
 from nodes.tables import load as module
 from nodes.tables.load import RowError, Table, load, parse_row
-from tests.splitting import addresses, addresses_v6, names
+from tests.splitting import addresses, addresses_v6, name_of, names
 
 PLAIN = b"a.x 10.0.0.1 A\nB.x 10.0.0.2 A\n"
 BLOCK_BYTES = module._BLOCK_BYTES
@@ -131,6 +132,26 @@ def test_a_set_that_is_too_long_for_a_line_is_told_and_what_fits_is_served(tmp_p
     assert table.rows[b"b.x"] == b"b.x 10.0.0.2 A IN\n"
 
 
+def test_an_address_that_fits_is_served_after_some_that_did_not(tmp_path: Path) -> None:
+    """Six long ones leave 11 bytes of the line. One that was left out is so each time it comes."""
+    first, name = name_of(253).title(), name_of(253)
+    long = [b"fe80:%04x:1111:2222:3333:4444:5555:6666" % n for n in range(7)]
+    more = [long[6], b"::1", b"0::1", long[6], b"::2", b"::3", b"::", b"::4"]
+    rows = [b"%b 10.0.0.1 A" % name]
+    rows += [b"%b %b AAAA" % (first if n == 0 else name, a) for n, a in enumerate(long[:6] + more)]
+    table, said = loaded(tmp_path, b"\n".join(rows))
+    served = [*long[:6], b"::1", b"::2", b"::"]
+    line = b"%b %b AAAA IN\n" % (first, b",".join(served))
+    assert len(line) == 513
+    assert table.rows == {name: name + b" 10.0.0.1 A IN\n", name + b" AAAA": line}
+    assert said == [
+        f":{row}: the addresses of {first.decode()} do not fit into a line of 512 bytes; "
+        f"{address.decode()} is left out"
+        for row, address in ((8, long[6]), (11, long[6]), (13, b"::3"), (15, b"::4"))
+    ]
+    assert (table.left_out_rows, table.duplicate_rows, table.bad_rows) == (4, 1, 0)
+
+
 def test_e3_also_when_the_first_one_stands_in_an_earlier_block(tmp_path: Path) -> None:
     many = b"".join(b"host%06d.example 10.0.0.1 A\n" % n for n in range(50_000))
     assert len(many) > BLOCK_BYTES
@@ -207,6 +228,8 @@ class Reference:
 
     sets: dict[tuple[bytes, bytes], tuple[bytes, list[bytes]]] = field(default_factory=dict)
     bad: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+    duplicates: int = 0
 
     @property
     def rows(self) -> dict[bytes, bytes]:
@@ -243,9 +266,13 @@ class Reference:
         ):
             self.bad.append(number)
             return
-        _, held = self.sets.setdefault((name.lower(), fields[2]), (name, []))
+        spelling, held = self.sets.setdefault((name.lower(), fields[2]), (name, []))
         there = [ipaddress.ip_address(address.decode()) for address in held]
-        if ipaddress.ip_address(fields[1].decode()) not in there:
+        if ipaddress.ip_address(fields[1].decode()) in there:
+            self.duplicates += 1
+        elif len(b" ".join([spelling, b",".join([*held, fields[1]]), fields[2], b"IN"])) > 512:
+            self.left_out.append(number)
+        else:
             held.append(fields[1])
 
 
@@ -262,6 +289,17 @@ good_rows = st.one_of(
         st.sampled_from([b"%b %b AAAA", b"%b\t%b  AAAA ", b"%b %b AAAA\r"]),
     ),
 ).map(lambda row: row[2] % row[:2])
+# Few addresses of such a name fit into a line.
+wide_rows = st.one_of(
+    st.builds(
+        lambda name, address: b"%b %b AAAA" % (name, address),
+        st.sampled_from([name_of(253), name_of(253).upper() + b".", name_of(200)]),
+        st.ip_addresses(v=6).map(lambda address: address.exploded.encode()),
+    ),
+    st.builds(
+        lambda number: b"%b 255.255.255.%d A" % (name_of(253), number), st.integers(100, 140)
+    ),
+)
 odd_rows = st.sampled_from(
     [
         b"", b" ", b"\r", b"# odd", b"#" * 700, b" " * 700, b"bad row", b"x" * 700,
@@ -274,7 +312,9 @@ files = st.builds(
     lambda mark, rows, end: mark + b"\n".join(rows) + end,
     st.sampled_from([b"", b"", b"\xef\xbb\xbf"]),
     st.one_of(
-        st.lists(good_rows, max_size=12), st.lists(st.one_of(good_rows, odd_rows), max_size=12)
+        st.lists(good_rows, max_size=12),
+        st.lists(st.one_of(good_rows, odd_rows), max_size=12),
+        st.lists(st.one_of(wide_rows, wide_rows, wide_rows, good_rows), max_size=40),
     ),
     st.sampled_from([b"", b"\n", b"\n\n"]),
 )
@@ -296,8 +336,27 @@ def test_any_file_in_blocks_of_any_size_gives_what_it_gives_row_by_row(
     table, said = loaded_in_blocks(tmp_path_factory, data, block_bytes)
     assert table.rows == reference.rows
     assert table.bad_rows == len(reference.bad)
-    assert [int(text.split(":")[1]) for text in said if "skip" in text] == reference.bad
-    assert len(said) == len(reference.bad)
+    assert table.duplicate_rows == reference.duplicates
+    assert table.left_out_rows == len(reference.left_out)
+    places = [(int(text.split(":")[1]), text.endswith(" left out")) for text in said]
+    assert places == sorted(
+        [*((n, False) for n in reference.bad), *((n, True) for n in reference.left_out)]
+    )
+    for question, line in table.rows.items():
+        answer = parse_reply(line.removesuffix(b"\n"))
+        assert isinstance(answer, Answer) and fold(answer.spelling, answer.type) == question
+
+
+def test_the_pattern_of_rows_does_not_slow_down_on_what_almost_matches() -> None:
+    """Blanks, addresses and whole rows again and again: quadratic would not end."""
+    blanks = b" " * 62
+    row = b"x" + blanks + b"1:1:1:1:1:1:1::" + blanks + b"AAAA" + blanks + b"\n"
+    for almost in (
+        row * 20_000 + b"x 1:1:1:1:1:1:1:1:1 AAAA\n", row * 20_000 + b"x 1.2.3.4 AAAA\n",
+        b"x" + b" \t" * 1_000_000 + b"::1 AAAA\n", b"x " + b"1:" * 1_000_000 + b" AAAA\n",
+        b"x " + b"::" * 1_000_000, b"x." * 1_000_000, b"-" * 2_000_000 + b" ::1 AAAA\n",
+    ):  # fmt: skip
+        assert module._ORDINARY_ROWS.fullmatch(almost) is None
 
 
 @given(st.lists(st.tuples(names, addresses), max_size=12), odd_rows, st.integers(0, 12))
@@ -331,6 +390,34 @@ def test_a_row_of_more_than_512_bytes_is_bad_whatever_stands_around_it(
     table, said = loaded(tmp_path, odd + fits + over)
     assert set(table.rows) == {b"fits"}
     assert said == [f":{2 + odd.count(b'#')}: the row has more than 512 bytes; skipped"]
+
+
+@pytest.mark.parametrize("odd", [b"", b"# one odd line\n"])
+@pytest.mark.parametrize("blanks", [(1, 1, 0), (62, 62, 62), (63, 1, 0), (1, 63, 0), (1, 1, 63)])
+@pytest.mark.parametrize("length", [252, 253, 254, 255])
+def test_the_longest_name_and_address_among_many_blanks_are_within_a_row_or_bad(
+    tmp_path: Path, length: int, blanks: tuple[int, int, int], odd: bytes
+) -> None:
+    """Of what is taken at one stroke only the name and the blanks are counted."""
+    address = b"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"
+    fields = name_of(length), address, b"AAAA"
+    row = b"".join(text + b" " * count for text, count in zip(fields, blanks, strict=True))
+    table, said = loaded(tmp_path, odd + row + b"\n")
+    assert len(table.rows) == (length <= 253)
+    assert len(said) == table.bad_rows == (length > 253)
+
+
+@pytest.mark.parametrize("odd", [b"", b"# one odd line\n"])
+@pytest.mark.parametrize("length", [512, 513, 514])
+def test_blanks_in_all_places_of_a_row_count_together(
+    tmp_path: Path, length: int, odd: bytes
+) -> None:
+    row = name_of(253) + b" " * 69 + b"ffff:" * 7 + b"ffff" + b"\t" * 69 + b"AAAA" + b" " * 78
+    row = row[:-4] + b" " * (length - len(row) + 4)
+    assert len(row) == length
+    table, said = loaded(tmp_path, odd + row + b"\n")
+    assert len(table.rows) == (length <= 512)
+    assert len(said) == table.bad_rows == (length > 512)
 
 
 def test_places_are_right_in_a_file_of_many_blocks(tmp_path: Path) -> None:

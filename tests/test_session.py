@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds, Hits
 from core.node import Close, Send
 from core.session import Asked, Session, Talk, Turn
+from tests.splitting import name_of
 
 ERRORS_MAX = 16
 FIGURES = b"STAT asked 1\nEND\n"
@@ -91,15 +92,23 @@ GOOD = [
     b"Google.com AAAA",
     b"x. AAAA",
     b"QUIT AAAA",
+    b"QUIT. AAAA",
+    b"PING AAAA",
+    b"stats AAAA",
+    b"AAAA",
+    b"AAAA AAAA",
 ]
 BAD = [
     b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
     b"\0", b"a\rb", b"\r", b"\xff", b"a\x1b[2J", b"\xe2\x84\xaa", b"x" * 64, b"x - TIMED OUT",
-    b"x aaaa", b"x A", b"- AAAA", b"x AAAA ",
+    b"x aaaa", b"X AaAA", b"x A", b"- AAAA", b"-. AAAA", b". AAAA", b" AAAA", b"x AAAA ",
+    b"x  AAAA", b"x\tAAAA", b"x AAAA.", b"x.. AAAA", b"x AAAA AAAA", b"QUIT A", b"x AAAA\r\r",
 ]  # fmt: skip
 EDGES = [
     b"a" * 63, b".".join([b"a" * 63] * 3 + [b"a" * 61]), b".".join([b"a" * 63] * 3 + [b"a" * 62]),
     b".".join([b"a" * 63] * 3 + [b"a" * 61]) + b".", b"a" * 512, b"a" * 513, b"a" * 9000,
+    name_of(248) + b" AAAA", name_of(249) + b" AAAA", name_of(253) + b" AAAA",
+    name_of(253) + b". AAAA", name_of(254) + b" AAAA", b"a" * 509 + b" AAAA",
 ]  # fmt: skip
 requests = st.one_of(
     st.sampled_from(GOOD),
@@ -125,6 +134,7 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
         asked = asker.receive(b"".join(line + b"\n" for line in chunk))
         assert asked.questions == [folded(spelling) for spelling in asked.spellings]
         assert asked.lines == b"".join(question + b"\n" for question in asked.questions)
+        assert not {b"QUIT", b"PING", b"STATS"}.intersection(asked.questions)
         spellings += asked.spellings
         said += asked.said
         errors += asked.errors
@@ -143,6 +153,26 @@ def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
     spelling = line.replace(b". ", b" ").removesuffix(b".")
     question = folded(spelling)
     assert asked == Asked([question], [spelling], question + b"\n", b"", 0)
+
+
+@pytest.mark.parametrize("more", [b"", b"?\n"])
+def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(more: bytes) -> None:
+    """Also where a command's word gets a type: it ends nothing."""
+    asked = session().receive(b"x\nX AAAA\nX\nQUIT AAAA\n" + more + b"x AAAA\n")
+    assert asked.questions == [b"x", b"x AAAA", b"x", b"quit AAAA", b"x AAAA"]
+    assert asked.spellings == [b"x", b"X AAAA", b"X", b"QUIT AAAA", b"x AAAA"]
+    assert asked.lines == b"x\nx AAAA\nx\nquit AAAA\nx AAAA\n"
+    assert asked.errors == len(more) // 2
+
+
+def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> None:
+    asker = session()
+    assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n").questions == [b"quit AAAA"] * 2
+    assert asker.life.state is Talk.OPEN
+    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n") == Asked(
+        [b"x AAAA"], [b"x AAAA"], b"x AAAA\n", b"", 0
+    )
+    assert asker.life.state is Talk.LEAVING
 
 
 @pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", FIGURES)])

@@ -164,8 +164,8 @@ MIXED = {
 }
 
 
-def replies(answer_unknown: bool, *lines: bytes) -> list[bytes]:
-    stage = Stage(TableServer(MIXED, Bounds(), answer_unknown=answer_unknown), Bounds())
+def replies(answer_unknown: bool, *lines: bytes, rows: dict[bytes, bytes] = MIXED) -> list[bytes]:
+    stage = Stage(TableServer(rows, Bounds(), answer_unknown=answer_unknown), Bounds())
     stage.begin()
     stage.accept("a")
     stage.hear("a", b"".join(line + b"\n" for line in lines))
@@ -182,6 +182,21 @@ def test_a_name_without_this_type_is_no_data_in_the_askers_spelling(answer_unkno
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("answer_unknown", [False, True])
+@pytest.mark.parametrize(
+    ("question", "asked"), [(b"four", b"Four. AAAA"), (b"six AAAA", b"SIX."), (b"six AAAA", b"six")]
+)
+def test_a_table_of_one_type_says_no_data_of_the_other(
+    question: bytes, asked: bytes, answer_unknown: bool
+) -> None:
+    """Also when nothing else is asked with it, and no name that it lacks gets a word for that."""
+    rows = {question: MIXED[question]}
+    no_data = asked.replace(b".", b"") + b" - NO DATA"
+    assert replies(answer_unknown, asked, rows=rows) == [no_data]
+    unknown = [b"nobody AAAA - NOT FOUND", b"x - NOT FOUND"] * answer_unknown
+    assert replies(answer_unknown, b"nobody AAAA", b"x", asked, rows=rows) == [*unknown, no_data]
+
+
 def test_a_name_in_no_row_is_not_found_where_that_is_to_be_said_and_else_gets_silence() -> None:
     """[P8]"""
     asked = b"Nobody", b"four", b"nobody. AAAA", b"QUIT."
@@ -190,6 +205,71 @@ def test_a_name_in_no_row_is_not_found_where_that_is_to_be_said_and_else_gets_si
     assert replies(True, *asked) == [
         b"Nobody - NOT FOUND", answer, b"nobody AAAA - NOT FOUND", b"QUIT - NOT FOUND"
     ]  # fmt: skip
+
+
+def test_with_quit_comes_the_last_negative_before_bye() -> None:
+    asked = b"SIX.", b"QUIT AAAA", b"four AAAA", b"QUIT", b"four"
+    last = [b"four AAAA - NO DATA", b"BYE"]
+    assert replies(False, *asked) == [b"SIX - NO DATA", *last]
+    assert replies(True, *asked) == [b"SIX - NO DATA", b"QUIT AAAA - NOT FOUND", *last]
+
+
+ADDRESS = {b"": b"10.0.0.1,10.0.0.2 A", b" AAAA": b"2001:db8::1,::2 AAAA"}
+SPELLERS = (bytes, bytes.title, bytes.upper)
+
+
+@given(
+    st.sets(
+        st.tuples(st.sampled_from([b"a", b"b.x", b"quit", b"aaaa"]), st.sampled_from([*ADDRESS]))
+    ),
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"a", b"b.x", b"quit", b"aaaa", b"nobody"]),
+            st.sampled_from(SPELLERS),
+            st.sampled_from([b"", b"."]),
+            st.sampled_from([*ADDRESS]),
+        ),
+        max_size=10,
+    ),
+    st.booleans(),
+    st.lists(st.integers(1, 150), max_size=4, unique=True),
+)
+def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
+    table: set[tuple[bytes, bytes]],
+    asked: list[tuple[bytes, Callable[[bytes], bytes], bytes, bytes]],
+    answer_unknown: bool,
+    cut: list[int],
+) -> None:
+    """NO DATA both ways, NOT FOUND only where it is to be said, and both as they were asked."""
+    rows = {name + kind: b"%b %b IN\n" % (name.swapcase(), ADDRESS[kind]) for name, kind in table}
+    expected = []
+    counts = dict.fromkeys(("answered", "no data", "unknown"), 0)
+    for name, spell, _, kind in asked:
+        spelled = spell(name)
+        if (name, kind) in table:
+            counts["answered"] += 1
+            expected.append(rows[name + kind].removesuffix(b"\n"))
+        elif any(name == other for other, _ in table):
+            counts["no data"] += 1
+            expected.append(spelled + kind + b" - NO DATA")
+        else:
+            counts["unknown"] += 1
+            expected += [spelled + kind + b" - NOT FOUND"] * answer_unknown
+    stage = Stage(TableServer(rows, Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage.begin()
+    stage.accept("a")
+    # QUIT alone is a command; it is asked with its dot.
+    lines = [
+        spell(name) + (b"." if spell(name) == b"QUIT" and not kind else dot) + kind + b"\n"
+        for name, spell, dot, kind in asked
+    ]
+    data = b"".join(lines)
+    stage.hear("a", *pieces(data, sorted(at for at in cut if at < len(data))))
+    assert split_lines(stage.take("a")) == expected
+    stage.end("a")
+    stage.drain()
+    account = ", ".join(f"{what} {count}" for what, count in counts.items())
+    assert stage.reports == [f"asked {len(asked)}, {account}, refused 0"]
 
 
 def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> None:

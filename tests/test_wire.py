@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,15 @@ from core.wire import (
     Answer,
     Bye,
     Command,
+    End,
     Error,
     Negative,
     NoAnswer,
+    Pong,
     ProtocolError,
     Question,
     Refusal,
+    Stat,
     Type,
     answered_in,
     asked_in,
@@ -31,26 +35,55 @@ from core.wire import (
     printable,
     replied_in,
 )
-from tests.splitting import PIECES, addresses, addresses_v6, names
+from tests.splitting import (
+    PIECES,
+    addresses,
+    addresses_v6,
+    ipv6_texts,
+    long_names,
+    name_of,
+    names,
+)
+
+RESERVED = [command.value for command in Command]
 
 
 def a_set(address: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return st.lists(address, min_size=1, max_size=4).map(b",".join)
 
 
-questions = st.builds(Question, names, st.sampled_from(Type))
+any_names = st.one_of(names, names, long_names, st.sampled_from(RESERVED))
+any_questions = st.builds(Question, any_names, st.sampled_from(Type))
+# A reserved word alone is a command.
+questions = any_questions.filter(lambda question: format_message(question) not in RESERVED)
 requests = st.one_of(questions, st.sampled_from(Command))
 answers = st.one_of(
-    st.builds(Answer, names, a_set(addresses)),
-    st.builds(Answer, names, a_set(addresses_v6), st.just(Type.AAAA)),
+    st.builds(Answer, any_names, a_set(addresses)),
+    st.builds(Answer, any_names, a_set(addresses_v6), st.just(Type.AAAA)),
 )
-negative_replies = st.builds(NoAnswer, questions, st.sampled_from(Negative))
+negative_replies = st.builds(NoAnswer, any_questions, st.sampled_from(Negative))
+figures = st.from_regex(rb"[A-Za-z0-9_.]{1,9}", fullmatch=True)
 replies = st.one_of(
     answers,
     negative_replies,
     st.builds(Refusal, st.sampled_from(Error)),
-    st.just(Bye()),
+    st.builds(Stat, figures, figures),
+    st.sampled_from([Bye(), Pong(), End()]),
 )
+
+
+def changed(line: bytes, at: int, put: bytes, cut: int) -> bytes:
+    """The line with something else somewhere in it."""
+    at %= len(line) + 1
+    return line[:at] + put + line[at + cut :]
+
+
+def almost(messages: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Lines that one change makes of these; some are still legal."""
+    put = st.sampled_from([b"", b"", b" ", b",", b".", b"-", b":", b"::", b"1", b"a", b" AAAA"])
+    return st.builds(changed, messages, st.integers(0, 400), put, st.integers(0, 2))
+
+
 lines = st.one_of(
     names,
     st.lists(
@@ -74,6 +107,26 @@ lines = st.one_of(
     .map(lambda line: line.replace(b"\n", b"")),
     st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")),
     replies.map(format_message),
+    long_names.map(lambda name: name + b" AAAA"),
+    almost(requests.map(format_message)),
+    almost(replies.map(format_message)),
+)
+request_lines = st.one_of(
+    st.lists(lines, min_size=1, max_size=6),
+    st.lists(questions.map(format_message), min_size=1, max_size=6),
+)
+reply_lines = st.one_of(
+    st.lists(lines, min_size=1, max_size=6),
+    st.lists(
+        st.one_of(
+            answers.map(format_message),
+            negative_replies.map(format_message),
+            almost(answers.map(format_message)),
+            almost(negative_replies.map(format_message)),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
 )
 
 
@@ -81,6 +134,14 @@ def judged(line: bytes) -> object:
     """What a request line is: a message, or the code of what is wrong with it."""
     try:
         return parse_request(line)
+    except ProtocolError as error:
+        return error.code
+
+
+def replied(line: bytes) -> object:
+    """What a reply line is: a message, or the code of what is wrong with it."""
+    try:
+        return parse_reply(line)
     except ProtocolError as error:
         return error.code
 
@@ -112,13 +173,14 @@ def test_any_line_is_a_message_that_formats_back_or_a_protocol_error(line: bytes
 # -- a chunk at once, and line by line -------------------------------------------------------------
 
 
-@given(st.lists(lines, min_size=1, max_size=6))
+@given(request_lines)
 def test_a_chunk_that_questions_matches_is_all_plain_questions_and_no_other_is(
     chunk: list[bytes],
 ) -> None:
     def is_plain(line: bytes) -> bool:
         name = line.removesuffix(b" AAAA")
-        return judged(line) == Question(name, Type.A if name == line else Type.AAAA)
+        asked = Question(name, Type.A if name == line else Type.AAAA)
+        return judged(line) == asked and len(line) <= 253
 
     plain = all(map(is_plain, chunk))
     data = b"".join(line + b"\n" for line in chunk)
@@ -131,20 +193,19 @@ def test_a_chunk_that_questions_matches_is_all_plain_questions_and_no_other_is(
         assert fold_lines(data) == b"".join(line + b"\n" for line in folded)
 
 
-@given(st.lists(lines, min_size=1, max_size=6))
-def test_a_chunk_that_answers_matches_is_all_answers_and_gives_their_names(
+@given(reply_lines)
+def test_a_chunk_that_answers_matches_is_all_plain_answers_and_no_other_is(
     chunk: list[bytes],
 ) -> None:
+    said = [replied(line) for line in chunk]
+    plain = [
+        message
+        for message in said
+        if isinstance(message, Answer) and not message.spelling.endswith(b".")
+    ]
+    folded = [fold(message.spelling, message.type) for message in plain]
     data = b"".join(line + b"\n" for line in chunk)
-    folded = answered_in(data)
-    if folded is not None:
-        messages = [parse_reply(line) for line in chunk]
-        assert folded == [
-            fold(message.spelling, message.type)
-            for message in messages
-            if isinstance(message, Answer)
-        ]
-        assert len(folded) == len(chunk)
+    assert answered_in(data) == (folded if len(plain) == len(chunk) else None)
 
 
 @given(st.lists(answers, min_size=1, max_size=6))
@@ -160,7 +221,10 @@ def test_a_chunk_of_answers_and_negatives_is_sorted(chunk: list[Answer | NoAnswe
     """TIMED OUT from a TS is rare: a chunk with one is read line by line."""
     said = replied_in(b"".join(format_message(reply) + b"\n" for reply in chunk))
     negative = [reply for reply in chunk if isinstance(reply, NoAnswer)]
-    if any(reply.why is Negative.TIMED_OUT for reply in negative):
+    if any(
+        reply.why is Negative.TIMED_OUT or len(format_message(reply.question)) > 253
+        for reply in negative
+    ):
         assert said is None
         return
     answered = [reply for reply in chunk if isinstance(reply, Answer)]
@@ -175,12 +239,26 @@ def test_a_chunk_of_answers_and_negatives_is_sorted(chunk: list[Answer | NoAnswe
         ]
 
 
-@given(st.lists(lines, min_size=1, max_size=6))
-def test_what_is_sorted_at_once_is_all_answers_and_negatives(chunk: list[bytes]) -> None:
+@given(reply_lines)
+def test_what_is_sorted_at_once_is_all_plain_answers_and_negatives_and_nothing_else_is(
+    chunk: list[bytes],
+) -> None:
+    """A negative with a type behind a very long name is read by itself, as its question is."""
+
+    def is_plain(message: object) -> bool:
+        match message:
+            case Answer(spelling):
+                return not spelling.endswith(b".")
+            case NoAnswer(question, why):
+                short = len(format_message(question)) <= 253
+                return short and not question.spelling.endswith(b".") and why.value[:2] == b"NO"
+        return False
+
+    messages = [replied(line) for line in chunk]
     said = replied_in(b"".join(line + b"\n" for line in chunk))
+    assert (said is not None) is all(map(is_plain, messages))
     if said is not None:
-        kinds = [type(parse_reply(line)) for line in chunk]
-        assert set(kinds) <= {Answer, NoAnswer}
+        kinds = [type(message) for message in messages]
         counts = len(said.questions), len(said.not_found) + len(said.no_data)
         assert counts == (kinds.count(Answer), kinds.count(NoAnswer))
 
@@ -196,14 +274,53 @@ def test_negatives_repeat_their_questions(asked: list[Question], why: Negative) 
 @pytest.mark.parametrize("kind", [b"", b" AAAA"])
 @pytest.mark.parametrize("length", [252, 253, 254, 258])
 def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: bytes) -> None:
-    name = (b"a" * 49 + b".") * 5
-    name += b"b" * (length - len(name))
+    name = name_of(length)
     line = name + kind
     assert (judged(line) is Error.BADNAME) is (length > 253)
     if length > 253:
         assert asked_in(line + b"\n") is None
         assert answered_in(name + b" 1.2.3.4 A IN\n") is None
         assert replied_in(line + b" - NOT FOUND\n") is None
+
+
+@pytest.mark.parametrize("length", range(246, 256))
+def test_round_253_bytes_both_ways_of_reading_agree_wherever_the_line_stands(length: int) -> None:
+    """What is not taken at once is read by itself, and then taken after all."""
+    name = name_of(length)
+    for kind in (b"", b" AAAA"):
+        asked, legal = name + kind, length <= 253
+        for dot in (b"", b"."):
+            expected = Question(name, Type.AAAA if kind else Type.A) if legal else Error.BADNAME
+            assert judged(name + dot + kind) == expected
+        negative = NoAnswer(Question(name, Type.AAAA if kind else Type.A), Negative.NO_DATA)
+        assert replied(asked + b" - NO DATA") == (negative if legal else Error.BADNAME)
+        answer = name + (b" ::1 AAAA IN" if kind else b" 1.2.3.4 A IN")
+        assert isinstance(replied(answer), Answer) is legal
+        for before, after in ((b"", b""), (b"x\n", b""), (b"", b"y AAAA\n"), (b"x\n", b"y\n")):
+            whole = before + asked + b"\n" + after
+            assert (asked_in(whole) is not None) is (len(asked) <= 253)
+            deny = whole.replace(b"\n", b" - NO DATA\n")
+            assert (replied_in(deny) is not None) is (len(asked) <= 253)
+        for row in (b"", b"x 1.2.3.4 A IN\n", b"x ::1 AAAA IN\n"):
+            for whole in (row + answer + b"\n", answer + b"\n" + row):
+                assert (answered_in(whole) is not None) is legal
+                assert (replied_in(whole) is not None) is legal
+
+
+@pytest.mark.parametrize("word", [*RESERVED, b"-", b"--", b"-" * 63, b"-" * 64])
+def test_a_reserved_word_or_hyphens_in_a_chunk_are_what_they_are_by_themselves(word: bytes) -> None:
+    """A command with a type is a name with a type; hyphens alone are no name of any type."""
+    legal = word in RESERVED
+    assert judged(word + b" AAAA") == (Question(word, Type.AAAA) if legal else Error.BADNAME)
+    for before, after in ((b"", b""), (b"a\n", b""), (b"", b"b AAAA\n"), (b"a AAAA\n", b"b\n")):
+        assert asked_in(before + word + b"\n" + after) is None
+        assert (asked_in(before + word + b" AAAA\n" + after) is not None) is legal
+    for before, after in ((b"", b""), (b"x 1.2.3.4 A IN\n", b""), (b"", b"x ::1 AAAA IN\n")):
+        for end in (b" 1.2.3.4 A IN\n", b" ::1 AAAA IN\n"):
+            whole = before + word + end + after
+            assert (answered_in(whole) is not None) is (replied_in(whole) is not None) is legal
+        for end in (b" - NO DATA\n", b" AAAA - NOT FOUND\n"):
+            assert (replied_in(before + word + end + after) is not None) is legal
 
 
 @pytest.mark.parametrize(
@@ -213,7 +330,12 @@ def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: by
         (b"QUIT AAAA", Question(b"QUIT", Type.AAAA)), (b"x aaaa", Error.BADNAME),
         (b"x A", Error.BADNAME), (b"x  AAAA", Error.BADNAME), (b"x AAAA ", Error.BADNAME),
         (b" AAAA", Error.BADNAME), (b"- AAAA", Error.BADNAME), (b"AAAA", Question(b"AAAA")),
-        (b"x AAAA.", Error.BADNAME), (b"x MX", Error.BADNAME),
+        (b"x AAAA.", Error.BADNAME), (b"x MX", Error.BADNAME), (b"x.. AAAA", Error.BADNAME),
+        (b"QUIT. AAAA", Question(b"QUIT", Type.AAAA)), (b"QUIT  AAAA", Error.BADNAME),
+        (b"QUIT A", Error.BADNAME), (b"-. AAAA", Error.BADNAME), (b". AAAA", Error.BADNAME),
+        (b"AAAA AAAA", Question(b"AAAA", Type.AAAA)), (b"x AAAA AAAA", Error.BADNAME),
+        (b"x\tAAAA", Error.BADNAME), (b"x AAAA\r", Error.BADNAME), (b"x aAAA", Error.BADNAME),
+        (b"xAAAA", Question(b"xAAAA")), (b"x.AAAA", Question(b"x.AAAA")),
     ],
 )  # fmt: skip
 def test_a_type_is_one_word_in_one_spelling(line: bytes, message: object) -> None:
@@ -234,12 +356,58 @@ def test_a_set_has_addresses_of_its_type_only(line: bytes) -> None:
         parse_reply(line)
 
 
+def answer_of(length: int, address: bytes, kind: bytes) -> bytes:
+    """A line of so many bytes, of this address again and again."""
+    count = (length - 40) // len(address + b",")
+    rest = b" %b %b IN" % (b",".join([address] * count), kind)
+    return b"a" * (length - len(rest)) + rest
+
+
+ADDRESS_AND_TYPE = [(b"10.0.0.1", b"A"), (b"::1", b"AAAA")]
+
+
+@pytest.mark.parametrize(("address", "kind"), ADDRESS_AND_TYPE)
+def test_d2_an_answer_of_512_bytes_is_one_in_both_ways_of_reading(
+    address: bytes, kind: bytes
+) -> None:
+    line = answer_of(512, address, kind)
+    assert isinstance(replied(line), Answer)
+    assert answered_in(line + b"\n") is not None and replied_in(line + b"\n") is not None
+
+
+@pytest.mark.parametrize("length", [513, 514, 2_000])
+@pytest.mark.parametrize(("address", "kind"), ADDRESS_AND_TYPE)
+def test_d2_an_answer_of_more_than_512_bytes_is_none_in_both_ways_of_reading(
+    address: bytes, kind: bytes, length: int
+) -> None:
+    """Else what becomes of it would depend on where the network cuts it."""
+    line = answer_of(length, address, kind)
+    assert replied(line) is Error.TOOLONG
+    for before in (b"", b"x 1.2.3.4 A IN\n"):
+        assert answered_in(before + line + b"\n") is None
+        assert replied_in(before + line + b"\nx AAAA - NO DATA\n") is None
+
+
 def test_the_patterns_do_not_slow_down_on_what_almost_matches() -> None:
     """A match is one pass: possessive quantifiers give nothing back. Quadratic would not end."""
     for almost in (b"a" * 2_000_000, b"a." * 1_000_000, b"a\n" * 1_000_000 + b"!"):
         assert asked_in(almost) is answered_in(almost) is replied_in(almost) is None
     for almost in (b"x " + b"1:" * 1_000_000, b"x 1::1" + b",1::1" * 400_000, b"x ::" * 500_000):
         assert answered_in(almost) is replied_in(almost) is None
+    for begin, again, end in (
+        (b"x 1.2.3.4", b",1.2.3.4", b",::1 A IN\n"),
+        (b"x ::1.2.3.4", b",::1.2.3.4", b",::1.2.3.256 AAAA IN\n"),
+        (b"x 1::", b",1:1:1:1:1:1:1::", b",1:1:1:1:1:1:1:1:1 AAAA IN\n"),
+        (b"", b"x 1:1:1:1:1:1:1:: AAAA IN\n", b"x 1:1:1:1:1:1:1:1:1 AAAA IN\n"),
+        (b"", b"x AAAA - NO DATA\n", b"x AAAA - NO DATE\n"),
+        (b"", b"x AAAA\n", b"x AAAA AAAA\n"),
+        (b"x", b".x", b" - NOT FOUN\n"),
+        (b"-", b"-", b"\n"),
+        (b"", b"-.-\n", b"- AAAA\n"),
+        (b"", b"QUITS\n", b"QUIT\n"),
+    ):
+        almost = begin + again * 100_000 + end
+        assert asked_in(almost) is answered_in(almost) is replied_in(almost) is None
 
 
 # -- part D of the fault matrix --------------------------------------------------------------------
@@ -342,6 +510,7 @@ near_v6 = st.builds(
         st.ip_addresses(v=6).map(str),
         st.ip_addresses(v=6).map(lambda address: address.exploded),
         st.ip_addresses(v=4).map(lambda address: f"::ffff:{address}"),
+        ipv6_texts,
         st.lists(st.sampled_from(["", "1", "ab", "ffff", "00000"]), max_size=9).map(":".join),
     ),
     st.integers(0, 40),
@@ -350,13 +519,47 @@ near_v6 = st.builds(
 )
 
 
+def is_ipv6(text: str) -> bool:
+    """What `ipaddress` says; but for scopes, which mean something on one machine only."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
 @given(near_v6)
 @settings(max_examples=500)
 def test_the_pattern_of_ipv6_addresses_gives_the_verdicts_of_ipaddress(text: str) -> None:
-    """But for scopes, which mean something on one machine only."""
-    try:
-        ipaddress.IPv6Address(text)
-        legal = "%" not in text
-    except ValueError:
-        legal = False
-    assert (re.fullmatch(wire.IPV6, text.encode()) is not None) is legal
+    assert (re.fullmatch(wire.IPV6, text.encode()) is not None) is is_ipv6(text)
+
+
+@given(ipv6_texts)
+def test_any_way_to_write_an_ipv6_address_is_one(text: str) -> None:
+    assert is_ipv6(text) and re.fullmatch(wire.IPV6, text.encode())
+
+
+# Up to nine groups, each written, left out, or an IPv4 address: with `::` and with a dotted part
+# in every place and any number of times.
+SHAPES = [
+    ":".join(groups)
+    for count in range(1, 10)
+    for groups in product(("", "a", "1.2.3.4"), repeat=count)
+]
+
+
+def test_every_shape_of_an_ipv6_address_gets_the_verdict_of_ipaddress() -> None:
+    pattern = re.compile(wire.IPV6)
+    taken = [text for text in SHAPES if pattern.fullmatch(text.encode())]
+    assert taken == list(filter(is_ipv6, SHAPES))
+
+
+def test_every_shape_of_an_ipv6_address_may_stand_anywhere_in_a_set() -> None:
+    """A set is matched without going back: no shape may be taken for a shorter one in it."""
+    for text in map(str.encode, filter(is_ipv6, SHAPES)):
+        for in_set in (text, b"::1," + text, text + b",::1", text + b",::," + text):
+            line = b"x %b AAAA IN" % in_set
+            assert replied(line) == Answer(b"x", in_set, Type.AAAA)
+            assert answered_in(line + b"\n") == [b"x AAAA"]
+            said = replied_in(line + b"\nx - NO DATA\n")
+            assert said is not None and said.questions == [b"x AAAA"]

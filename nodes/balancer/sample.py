@@ -17,6 +17,8 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
 
 from core import node
 from core.figures import Figure, Histogram, Value
@@ -78,7 +80,7 @@ class Samples:
         self._began: float | None = None  # the first sample of all
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, Sample] = OrderedDict()
-        self._effects: list[node.Effect] = []
+        self.effects: list[node.Effect] = []
         self.sampled = 0
         self.disagreements = 0
         self.lost = dict.fromkeys(servers, 0)
@@ -86,7 +88,7 @@ class Samples:
         self.disagreed = dict.fromkeys(servers, 0)
         self.answer_s = {server: Histogram() for server in servers}
         self.margin_s = Histogram()
-        self.told: deque[dict[str, object]] = deque(maxlen=_TOLD_MAX)
+        self.told: deque[dict[str, Any]] = deque(maxlen=_TOLD_MAX)
 
     def figures(self) -> list[Value]:
         """What this file knows."""
@@ -110,6 +112,8 @@ class Samples:
 
     def begin(self, questions: list[bytes], now: float) -> None:
         """These are asked now: sample some."""
+        if self._began is None:
+            self._began = now
         count = len(questions)
         if count <= self._ahead:
             self._ahead -= count
@@ -124,35 +128,40 @@ class Samples:
 
     def asked(self, server: str, questions: Collection[bytes], now: float) -> None:
         """A TS is asked these."""
-        for question in self._open.keys() & questions:
-            sample = self._open[question]
+        for sample in self._of(questions):
             sample.asked.setdefault(server, now - sample.began)
 
-    def answered(self, server: str, questions: list[bytes], lines: bytes, now: float) -> None:
-        """A TS answers these with lines that are parallel to them."""
-        seen = self._open.keys() & questions
-        if not seen:
+    def answered(
+        self,
+        server: str,
+        questions: list[bytes],
+        lines: bytes,
+        now: float,
+        admitted: list[bool] | None = None,
+    ) -> None:
+        """A TS answers these with lines that are parallel to them. What is not `admitted` (None:
+        all is) does not count for the askers, but as a loser's where the race is over."""
+        if self._open.keys().isdisjoint(questions):
             return
-        each = split_lines(lines)
-        for question in seen:
-            sample = self._open[question]
-            addresses = each[questions.index(question)].split(b" ")[1].decode("ascii")
-            if self._reply(sample, server, addresses, now):
+        each = zip(questions, split_lines(lines), admitted or repeat(True), strict=False)
+        for question, line, counts in each:
+            sample = self._open.get(question)
+            if sample is None or (sample.end is None and not counts):
+                continue
+            if self._reply(sample, server, line.split(b" ")[1].decode("ascii"), now):
                 sample.answers.append(server)
                 sample.finish(Course.ANSWERED, now)
             self._close_maybe(sample)
 
     def denied(self, server: str, questions: list[bytes], what: str, now: float) -> None:
         """A TS says NOT FOUND or NO DATA of these."""
-        for question in self._open.keys() & questions:
-            sample = self._open[question]
+        for sample in self._of(questions):
             self._reply(sample, server, what, now)
             self._close_maybe(sample)
 
     def ended(self, questions: Collection[bytes], end: Course, now: float) -> None:
         """These are over for their askers, without an answer."""
-        for question in self._open.keys() & questions:
-            sample = self._open[question]
+        for sample in self._of(questions):
             sample.finish(end, now)
             self._close_maybe(sample)
 
@@ -166,11 +175,19 @@ class Samples:
         """Close those for which nobody can wait any more. One whose question is asked again and
         again is closed, too: it has been watched for long enough."""
         while self.due() <= now:
-            self._close(next(iter(self._open.values())))
+            sample = next(iter(self._open.values()))
+            sample.finish(Course.TIMED_OUT, now)  # for who began it, though others wait
+            self._close(sample)
+
+    def _of(self, questions: Collection[bytes]) -> list[Sample]:
+        """Those of these questions, in their order, each once."""
+        if self._open.keys().isdisjoint(questions):
+            return []
+        return [self._open[each] for each in dict.fromkeys(questions) if each in self._open]
 
     def take_effects(self) -> list[node.Effect]:
         """What is to be recorded and reported of the races that were closed."""
-        effects, self._effects = self._effects, []
+        effects, self.effects = self.effects, []
         return effects
 
     # -- the end of one ----------------------------------------------------------------------------
@@ -205,9 +222,7 @@ class Samples:
                 self.margin_s.add(margin_s)
         if winner is not None and len(sample.answers) > 1:
             self._compare(sample, winner)
-        if self._began is None:
-            self._began = sample.began
-        self._effects.append(node.Record(self._line(sample)))
+        self.effects.append(node.Record(self._line(sample)))
 
     def _compare(self, sample: Sample, winner: str) -> None:
         """Whether every TS that answered gave the same set of addresses."""
@@ -220,9 +235,15 @@ class Samples:
         for server in others:
             self.disagreed[server] += 1
         question = sample.question.decode("ascii")
-        self.told.append({"question": question, "answers": said})
+        times = 1
+        for before in self.told:  # one line for each name: one that is asked often tells no more
+            if before["question"] == question:
+                times += before["times"]
+                self.told.remove(before)
+                break
+        self.told.append({"question": question, "answers": said, "times": times})
         shown = ", ".join(f"{server} {addresses}" for server, addresses in said.items())
-        self._effects.append(
+        self.effects.append(
             node.Report(
                 f"TSs disagree about {question}: {shown}", node.Level.WARNING, "disagreement"
             )

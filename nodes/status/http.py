@@ -12,12 +12,13 @@ Not here: what the pages say (`nodes/status/pages.py`).
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from core import node
-from core.wire import split_lines
+from core.wire import LINE_BYTES_MAX, split_lines
 
 _HEAD_S = 5.0  # a browser sends its head at once
 _HEAD_LINES_MAX = 200
@@ -26,6 +27,8 @@ _METHODS = frozenset({b"GET", b"HEAD"})
 _UNDERSTOOD = frozenset(
     {*_METHODS, b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"}
 )
+_REQUEST_LINE = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.[0-9]")
+_ORIGIN = re.compile(rb"^http://[^/?]*", re.IGNORECASE)
 _HEAD = """\
 HTTP/1.1 {status.value} {status.phrase}\r
 Content-Type: {kind}\r
@@ -61,8 +64,12 @@ class _Request:
 class WebServer:
     """`pages` make what each path leads to, at the time that they are given."""
 
-    def __init__(self, pages: Mapping[str, Callable[[float], Page]]) -> None:
+    def __init__(
+        self, pages: Mapping[str, Callable[[float], Page]], watchers_max: float = math.inf
+    ) -> None:
         self._pages = pages
+        self._watchers_max = watchers_max
+        self._parting: dict[str, None] = {}  # who have their response, until they are gone
         self._made: dict[str, tuple[float, Page]] = {}
         self._requests: dict[str, _Request] = {}  # of those who have no response, the oldest first
         self.requests = 0
@@ -86,13 +93,21 @@ class WebServer:
         match event:
             case node.Opened(conn):
                 self._requests[conn] = _Request(now + _HEAD_S)
+                return self._make_room()
             case node.Lines(conn, data):
                 return self._read(conn, data, now)
             case node.Ended(conn) if conn in self._requests:
                 return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST))
             case node.Closed(conn):
                 self._requests.pop(conn, None)
+                self._parting.pop(conn, None)
         return []
+
+    def _make_room(self) -> list[node.Effect]:
+        """One more can always come in: who has its response goes first, then who does not ask."""
+        if len(self._parting) + len(self._requests) < self._watchers_max:
+            return []
+        return [node.Abort(next(iter(self._parting or self._requests)))]
 
     def _read(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
         request = self._requests.get(conn)
@@ -110,22 +125,32 @@ class WebServer:
         return []
 
     def _answer(self, conn: str, first: bytes, now: float) -> list[node.Effect]:
-        method, _, rest = first.partition(b" ")
-        target, _, version = rest.rpartition(b" ")
-        if not version.startswith(b"HTTP/1.") or not target.startswith(b"/"):
+        if len(first) > LINE_BYTES_MAX:
+            return self._respond(conn, _plain(HTTPStatus.REQUEST_URI_TOO_LONG))
+        found = _REQUEST_LINE.fullmatch(first)
+        if found is None:
             return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST))
+        method, target, version = found.groups()
+        with_body = method != b"HEAD"
+        if version != b"1":
+            return self._respond(
+                conn, _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED), with_body=with_body
+            )
         if method not in _METHODS:
             known = method in _UNDERSTOOD
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_IMPLEMENTED
             return self._respond(conn, _plain(status), more="Allow: GET, HEAD\r\n")
-        path = target.partition(b"?")[0].decode("latin-1")
+        # In absolute form, as for a proxy, a host stands before the path (RFC 9112, 3.2.2).
+        path = _ORIGIN.sub(b"", target).partition(b"?")[0].decode("latin-1")
+        if not path.startswith("/"):
+            return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST), with_body=with_body)
         if path not in self._pages:
-            return self._respond(conn, _plain(HTTPStatus.NOT_FOUND))
+            return self._respond(conn, _plain(HTTPStatus.NOT_FOUND), with_body=with_body)
         made_at, page = self._made.get(path, (-math.inf, None))
         if page is None or now - made_at >= _FRESH_S:
             page = self._pages[path](now)
             self._made[path] = now, page
-        return self._respond(conn, page, with_body=method == b"GET")
+        return self._respond(conn, page, with_body=with_body)
 
     def _respond(
         self, conn: str, page: Page, *, more: str = "", with_body: bool = True
@@ -133,6 +158,7 @@ class WebServer:
         """The whole response, and the end."""
         self.requests += 1
         del self._requests[conn]
+        self._parting[conn] = None
         head = _HEAD.format(
             status=page.status, kind=page.kind, length=len(page.body), more=more
         ).encode("ascii")

@@ -54,6 +54,6 @@ def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
         ),
         "/healthz": health,
         "/status.json": lambda now: Page(
-            "application/json", json.dumps(server.status(now)).encode()
+            "application/json", json.dumps(server.status(now)).encode() + b"\n"
         ),
     }

@@ -1,0 +1,220 @@
+"""Two listeners under one loop: clients and watchers have names, limits and ends of their own.
+
+And the records that the loop writes: what a full disk costs, and what it does not.
+
+Everything is real but the signals, which come from a socket of the test, and what `write` makes of
+a descriptor. Not here: what accept may raise (`tests/test_turn.py`).
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core import node
+from core.bounds import Bounds
+from core.log import Log
+from core.reactor import Reactor
+from core.sink import Sink
+from core.system import System
+
+LOG_FD, RECORDS_FD = 1_001, 1_002  # nobody has these
+
+
+class Desk(System):
+    """The real system, but for signals and for descriptors that are no sockets.
+
+    `errors` are raised by the next writes of records, in order; 0 is none.
+    """
+
+    def __init__(self) -> None:
+        self.signals, self.waker = socket.socketpair()
+        self.signals.setblocking(False)
+        self.written: dict[int, bytearray] = {LOG_FD: bytearray(), RECORDS_FD: bytearray()}
+        self.errors: list[int] = []
+        self.at_once = 1 << 20  # bytes that a write takes
+
+    def catch_signals(self) -> Any:  # noqa: ANN401
+        return self.signals
+
+    def select(self, read: list[int], write: list[int], *rest: Any) -> Any:  # noqa: ANN401
+        """What is no socket can always be written."""
+        ours = [fd for fd in write if fd in self.written]
+        others = [fd for fd in write if fd not in self.written]
+        timeout_s = 0.0 if ours else min(rest[-1], 0.01)
+        readable, writable, _ = System.select(read, others, [], timeout_s)
+        return readable, writable + ours, []
+
+    def write(self, fd: int, data: memoryview) -> int:
+        if fd == RECORDS_FD and self.errors and (number := self.errors.pop(0)):
+            raise OSError(number, os.strerror(number))
+        data = data[: self.at_once]
+        self.written[fd] += data
+        return len(data)
+
+
+class Echo:
+    """Says what it hears, and records it."""
+
+    def __init__(self) -> None:
+        self.events: list[node.Event] = []
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        self.events.append(event)
+        match event:
+            case node.Lines(conn, data):
+                return [node.Send(conn, data), node.Record(data)]
+            case node.Ended(conn):
+                return [node.Close(conn)]
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def opened(self) -> list[str]:
+        return [event.conn for event in self.events if isinstance(event, node.Opened)]
+
+
+class House:
+    """A loop with both listeners."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.desk, self.brain = Desk(), Echo()
+        sink = Sink(LOG_FD)
+        self.records = Sink(RECORDS_FD, 10_000, "races.jsonl")
+        log = Log("X", sink.append, None)
+        self.reactor = Reactor(self.desk, bounds, log, sink, records=self.records)
+        here = (socket.AF_INET, ("127.0.0.1", 0))
+        self.doors: dict[str, Any] = {
+            name: self.reactor.listen(here, name=name) for name in (node.CLIENT, node.WATCHER)
+        }
+        self.reactor.start(self.brain)
+        self.guests: list[socket.socket] = []
+
+    def knock(self, name: str) -> socket.socket:
+        """Somebody connects."""
+        guest = socket.create_connection(self.doors[name][:2], timeout=5)
+        self.guests.append(guest)
+        self.turn()
+        return guest
+
+    def turn(self, times: int = 2) -> None:
+        for _ in range(times):
+            self.reactor.turn()
+
+    def log(self) -> str:
+        return self.desk.written[LOG_FD].decode()
+
+    def close(self) -> None:
+        self.reactor.close()
+        for some in (*self.guests, self.desk.waker):
+            some.close()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    some = House(replace(Bounds(), watchers_max=2, clients_max=3))
+    yield some
+    some.close()
+
+
+def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
+    for name in (node.WATCHER, node.CLIENT, node.CLIENT, node.WATCHER):
+        house.knock(name)
+    assert house.brain.opened() == ["watcher-1", "client-1", "client-2", "watcher-2"]
+
+
+def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -> None:
+    """A client that is too many is told; a watcher is closed without a word."""
+    watchers = [house.knock(node.WATCHER) for _ in range(3)]
+    clients = [house.knock(node.CLIENT) for _ in range(4)]
+    assert watchers[2].recv(100) == b""
+    assert clients[3].recv(100) == b"- ERROR BUSY\n"
+    assert len(house.brain.opened()) == 5
+    assert house.reactor.hits == {"watchers_max": 1, "clients_max": 1}
+    clients[0].sendall(b"x\n")
+    watchers[0].sendall(b"y\n")
+    house.turn(3)
+    assert (clients[0].recv(100), watchers[0].recv(100)) == (b"x\n", b"y\n")
+
+
+def test_who_has_gone_makes_room_for_another(house: House) -> None:
+    for number in range(1, 8):
+        guest = house.knock(node.WATCHER)
+        assert house.brain.opened()[-1] == f"watcher-{number}"
+        guest.close()
+        house.turn(3)
+    assert not house.reactor.hits
+
+
+def test_the_places_of_watchers_are_kept_free_of_clients() -> None:
+    some = House(replace(Bounds(), watchers_max=5, descriptors_max=30, descriptors_spare=16))
+    try:
+        for _ in range(10):
+            some.knock(node.CLIENT)
+        assert len(some.brain.opened()) == 30 - 16 - 2 - 5  # two listeners
+    finally:
+        some.close()
+
+
+def test_a_signal_closes_the_door_of_clients_only(house: House) -> None:
+    house.desk.waker.send(b"\x0f")
+    house.turn(3)
+    assert any(isinstance(event, node.DrainAsked) for event in house.brain.events)
+    house.knock(node.WATCHER)
+    assert house.brain.opened() == ["watcher-1"]
+    with pytest.raises(ConnectionRefusedError):
+        house.knock(node.CLIENT)
+
+
+# -- records ---------------------------------------------------------------------------------------
+
+
+def spoken(house: House, guest: socket.socket, *lines: bytes) -> None:
+    """Lines are recorded, and answered whatever becomes of the records."""
+    for line in lines:
+        guest.sendall(line)
+        house.turn(3)
+        assert guest.recv(100) == line
+
+
+def test_records_are_written_as_they_are_however_little_is_taken_at_a_time(house: House) -> None:
+    house.desk.at_once = 3
+    guest = house.knock(node.CLIENT)
+    spoken(house, guest, *(b"line %d\n" % number for number in range(10)))
+    house.turn(40)
+    expected = b"".join(b"line %d\n" % number for number in range(10))
+    assert house.desk.written[RECORDS_FD] == expected and house.records.dropped == 0
+
+
+def test_a_full_disk_costs_records_and_one_warning_and_may_have_room_again(house: House) -> None:
+    guest = house.knock(node.CLIENT)
+    house.desk.errors = [errno.ENOSPC, 0, errno.ENOSPC, errno.EDQUOT]
+    spoken(house, guest, b"a\n", b"b\n", b"c\n", b"d\n", b"e\n")
+    house.turn(3)
+    assert house.desk.written[RECORDS_FD] == b"b\ne\n" and house.records.dropped == 3
+    assert house.log().count("\n") == 1
+    assert "cannot write races.jsonl: no space left" in house.log().lower()
+    figures = {value.key: value.value for value in house.reactor.figures()}
+    assert figures["records_dropped"] == 3 and figures["log_dropped"] == 0
+    assert figures["turns"] == house.reactor.turns
+    assert house.reactor.exit_code is None
+
+
+def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
+    guest = house.knock(node.CLIENT)
+    house.records.bytes_max = 0
+    spoken(house, guest, b"a\n", b"b\n")
+    assert (house.records.dropped, house.desk.written[RECORDS_FD]) == (2, b"")
+
+
+def test_more_than_one_record_is_written_in_a_turn(house: House) -> None:
+    """Else a disk that is idle costs records as soon as more than one a turn are made."""
+    for number in range(200):
+        house.records.append(b"record %d\n" % number)
+    house.turn(10)
+    assert house.desk.written[RECORDS_FD].count(b"\n") == 200

@@ -1,0 +1,293 @@
+"""The log and the sink that it goes to: one line a record whatever is said, and never too many.
+
+Not here: the loop that writes a sink when its descriptor takes something, and real pipes.
+"""
+
+import json
+import re
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from core.conn import Stream
+from core.log import Log
+from core.node import Level
+from core.sink import Sink
+
+RECORD_MAX, SHOWN, WHILE_S = 4_096, 5, 10.0  # as an operator may rely on them
+NOON = 1_700_000_000.0  # some time of day
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def logging(**words: Any) -> tuple[Log, list[bytes], Clock]:  # noqa: ANN401
+    """A log, what it has written, and its clock."""
+    written: list[bytes] = []
+    clock = Clock()
+    return Log("LS", written.append, lambda: NOON, clock, **words), written, clock
+
+
+texts = st.one_of(
+    st.text(),
+    st.text('\x00\x07\x1b\r\n\v\f\x7f\x85\u2028"\\é漢𝄞\ud800', max_size=200),
+    st.tuples(st.text(min_size=1, max_size=5), st.integers(1, 5_000)).map(lambda t: t[0] * t[1]),
+    st.integers(4_000, 4_200).map(lambda count: "x" * count),
+    st.integers(600, 800).map(lambda count: "漢" * count),
+)
+levels = st.sampled_from(list(Level))
+
+
+# -- records ---------------------------------------------------------------------------------------
+
+
+@given(texts, levels)
+def test_any_text_is_one_line_of_text_that_a_pipe_takes_whole(text: str, level: Level) -> None:
+    log, written, _ = logging(least=Level.DEBUG)
+    log.report(text, level)
+    (record,) = written
+    assert record.endswith(b"\n") and record.count(b"\n") == 1 and len(record) <= RECORD_MAX
+    loud = level.name.encode() + b" " if level > Level.INFO else b""
+    assert re.match(rb"\d\d:\d\d:\d\d\.\d{6} LS " + loud, record)
+    if len(text) < 3_000 and text.isascii() and text.isprintable():
+        assert record.endswith(b" LS " + loud + text.encode() + b"\n")
+
+
+@given(texts, levels)
+def test_any_text_is_one_object_of_json_that_a_pipe_takes_whole(text: str, level: Level) -> None:
+    log, written, _ = logging(least=Level.DEBUG, as_json=True)
+    log.report(text, level)
+    (record,) = written
+    assert record.endswith(b"\n") and record.count(b"\n") == 1 and len(record) <= RECORD_MAX
+    assert all(0x20 <= byte < 0x7F for byte in record[:-1])
+    found = json.loads(record)
+    assert list(found) == ["time", "node", "level", "text"]
+    assert (found["time"], found["node"], found["level"]) == (NOON, "LS", level.name)
+    assert text.startswith(found["text"])
+    if len(json.dumps(text)) < 4_000:
+        assert found["text"] == text
+    else:
+        assert len(record) > RECORD_MAX / 2  # not more is cut off than has to be
+
+
+@given(st.binary(max_size=300).map(lambda data: data.replace(b"\n", b"") + b"\n"), st.booleans())
+def test_a_line_of_the_wire_moves_no_cursor(data: bytes, as_json: bool) -> None:
+    log, written, _ = logging(as_json=as_json)
+    log.received("client-1", data * 2)
+    log.sent("TS1", data)
+    assert len(written) == 3 and all(record[:-1].isascii() for record in written)
+    assert all(0x20 <= byte < 0x7F for record in written for byte in record[:-1])
+    marks = ["> client-1 ", "> client-1 ", "< TS1 "]
+    if as_json:
+        said = [json.loads(record)["text"] for record in written]
+    else:
+        said = [record.decode()[len("06:40:00.000000 LS ") : -1] for record in written]
+    assert all(text.startswith(mark) for text, mark in zip(said, marks, strict=True))
+
+
+def test_the_wire_is_logged_whatever_the_level_and_never_limited() -> None:
+    log, written, _ = logging(least=Level.ERROR)
+    log.received("a", b"x\n" * 100)
+    for _ in range(100):
+        log.changed("TS1", Stream.OPEN, Stream.CLOSED)
+    assert len(written) == 200
+    assert written[-1].endswith(b"= TS1 OPEN -> CLOSED\n")
+
+
+def test_the_time_is_that_of_the_day_in_utc() -> None:
+    written: list[bytes] = []
+    for wall in (0.0, 86_399.999999, 86_400.0 * 365 + 3_661.5):
+        Log("LS", written.append, lambda wall=wall: wall).report("x")
+    assert [record[:15] for record in written] == [
+        b"00:00:00.000000", b"23:59:59.999999", b"01:01:01.500000"
+    ]  # fmt: skip
+
+
+def test_without_a_time_a_record_is_its_text() -> None:
+    written: list[bytes] = []
+    Log("LS", written.append, None).report("x", Level.ERROR)
+    assert written == [b"x\n"]
+
+
+@pytest.mark.parametrize("least", list(Level))
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_less_than_the_least_level_is_left_out(least: Level, as_json: bool) -> None:
+    log, written, _ = logging(least=least, as_json=as_json)
+    for level in Level:
+        log.report(f"at {level.name}", level)
+    assert len(written) == sum(level >= least for level in Level)
+
+
+# -- what is said again and again ------------------------------------------------------------------
+
+
+class RepeatsMachine(RuleBasedStateMachine):
+    """Reports of some kinds as time passes, against a model: all times at which each was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log, self.written, self.clock = logging()
+        self.began: dict[str, float] = {}
+        self.shown: dict[str, int] = {}
+        self.hidden: dict[str, int] = {}
+        self.number = 0
+
+    @rule(kind=st.sampled_from(["a", "b", "", "same"]), times=st.integers(1, 8))
+    def report(self, kind: str, times: int) -> None:
+        """Those without a kind are alike when their texts are; kinds do not count for others."""
+        for _ in range(times):
+            self.number += 1
+            text = "same" if kind == "same" else f"text {self.number}"
+            self.log.report(text, kind="" if kind == "same" else kind)
+            key, now = kind or text, self.clock.now
+            suffix = ""
+            if key not in self.began or now - self.began[key] >= WHILE_S:
+                if hidden := self.hidden.get(key):
+                    suffix = f" (and {hidden} more like this)"
+                self.began[key], self.shown[key], self.hidden[key] = now, 0, 0
+            if self.shown[key] == SHOWN:
+                self.hidden[key] += 1
+                assert not self.written
+            else:
+                self.shown[key] += 1
+                assert self.written.pop().decode().split(" LS ")[1] == f"{text}{suffix}\n"
+            assert not self.written
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 5.0, 9.5, 10.0, 100.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule(level=st.sampled_from([Level.DEBUG]))
+    def say_what_is_left_out(self, level: Level) -> None:
+        """It counts for nothing."""
+        self.log.report("same", level)
+        self.log.report("x", level, "a")
+        assert not self.written
+
+
+TestRepeats = RepeatsMachine.TestCase
+
+
+def test_of_ever_new_kinds_not_all_are_remembered() -> None:
+    log, written, _ = logging()
+    for number in range(20_000):
+        log.report("x", kind=f"kind {number}")
+    assert len(written) == 20_000 and len(log._kinds) <= 1_001
+
+
+def test_a_storm_of_one_kind_is_five_records_and_a_count() -> None:
+    log, written, clock = logging()
+    for number in range(100_000):
+        log.report(f"TSs disagree about n{number}", Level.WARNING, "disagreement")
+    assert len(written) == SHOWN
+    clock.now += WHILE_S
+    log.report("TSs disagree about y", Level.WARNING, "disagreement")
+    assert written[-1].endswith(b"WARNING TSs disagree about y (and 99995 more like this)\n")
+
+
+# -- the sink --------------------------------------------------------------------------------------
+
+records = st.binary(max_size=12).map(
+    lambda data: data.replace(b"\n", b".") + b"\n" if data else b""
+)
+
+
+class SinkMachine(RuleBasedStateMachine):
+    """Records wait, are dropped or written, in pieces; the model is a queue of bytes."""
+
+    MOST = 30
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sink = Sink(2, self.MOST, "the log")
+        self.waiting: deque[bytes] = deque()
+        self.dropped = 0
+        self.failed = False
+
+    @rule(record=records)
+    def append(self, record: bytes) -> None:
+        self.sink.append(record)
+        if self.failed or sum(map(len, self.waiting)) + len(record) > self.MOST:
+            self.dropped += bool(record)
+        elif record:
+            self.waiting.append(record)
+
+    @precondition(lambda self: self.waiting)
+    @rule(count=st.integers(0, 12))
+    def write(self, count: int) -> None:
+        """A descriptor takes some; the rest of a record comes before all others."""
+        data = bytes(self.sink.unwritten())
+        assert data == self.waiting[0]
+        count = min(count, len(data))
+        self.sink.written(count)
+        self.waiting[0] = data[count:]
+        if not self.waiting[0]:
+            self.waiting.popleft()
+
+    @rule()
+    def fail(self) -> None:
+        self.sink.fail()
+        self.dropped += len(self.waiting)
+        self.waiting.clear()
+        self.failed = True
+
+    @invariant()
+    def what_waits_and_what_was_dropped_is_known(self) -> None:
+        assert self.sink.waiting == sum(map(len, self.waiting)) <= self.MOST
+        assert self.sink.dropped == self.dropped
+
+
+TestSink = SinkMachine.TestCase
+
+
+def test_that_records_are_dropped_is_news_once() -> None:
+    sink = Sink(3, 100, "races.jsonl")
+    assert sink.drop()
+    sink.append(b"a\n")
+    assert not sink.drop()
+    assert (sink.waiting, sink.dropped) == (0, 1)
+    sink.append(b"b\n")  # there may be room again
+    assert bytes(sink.unwritten()) == b"b\n"
+
+
+def test_a_sink_without_a_bound_keeps_everything() -> None:
+    sink = Sink(1)
+    for _ in range(10_000):
+        sink.append(b"x" * 1_000)
+    assert (sink.waiting, sink.dropped) == (10_000_000, 0)
+
+
+# -- what is not as it should be -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("control", ["\r", "\x1b[2J", "\x07", "\x7f"])
+def test_a_report_moves_no_cursor_either(control: str) -> None:
+    """As for a file name with something in it that is not printable."""
+    log, written, _ = logging()
+    log.report(f"cannot write {control}races.jsonl")
+    assert all(0x20 <= byte < 0x7F for byte in written[0][:-1])
+
+
+def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
+    """A disk was full in the middle of one, and has room again: replay reads it line by line."""
+    sink = Sink(3, 1_000, "races.jsonl")
+    taken = b""
+    sink.append(b'{"at":1}\n')
+    taken += bytes(sink.unwritten()[:4])
+    sink.written(4)
+    sink.drop()
+    sink.append(b'{"at":2}\n')
+    while sink.waiting:
+        data = bytes(sink.unwritten())
+        taken += data
+        sink.written(len(data))
+    assert b'{"at":2}' in taken.split(b"\n")

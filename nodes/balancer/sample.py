@@ -17,7 +17,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress
 from typing import Any
 
 from core import node
@@ -143,12 +143,13 @@ class Samples:
         all is) does not count for the askers, but as a loser's where the race is over."""
         if self._open.keys().isdisjoint(questions):
             return
-        each = zip(questions, split_lines(lines), admitted or repeat(True), strict=False)
-        for question, line, counts in each:
-            sample = self._open.get(question)
-            if sample is None or (sample.end is None and not counts):
+        each = split_lines(lines)
+        watched = map(self._open.__contains__, questions)
+        for at in list(compress(range(len(questions)), watched)):
+            sample = self._open.get(questions[at])
+            if sample is None or (sample.end is None and admitted and not admitted[at]):
                 continue
-            if self._reply(sample, server, line.split(b" ")[1].decode("ascii"), now):
+            if self._reply(sample, server, each[at].split(b" ")[1].decode("ascii"), now):
                 sample.answers.append(server)
                 sample.finish(Course.ANSWERED, now)
             self._close_maybe(sample)
@@ -183,7 +184,8 @@ class Samples:
         """Those of these questions, in their order, each once."""
         if self._open.keys().isdisjoint(questions):
             return []
-        return [self._open[each] for each in dict.fromkeys(questions) if each in self._open]
+        watched = compress(questions, map(self._open.__contains__, questions))
+        return [self._open[question] for question in dict.fromkeys(watched)]
 
     def take_effects(self) -> list[node.Effect]:
         """What is to be recorded and reported of the races that were closed."""

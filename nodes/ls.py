@@ -9,8 +9,9 @@ while a link is HOLDING, a client that has too many questions pending, and, when
 together have too many, all but those with few.
 
 Not here: which question waits for what (`nodes/balancer/race.py`), whom it is asked of
-(`nodes/balancer/policy.py`, `hedge.py`), what TSs say that is no answer (`verdicts.py`), how a
-link stands (`link.py`), sessions and draining (`core/session.py`, `core/server.py`).
+(`nodes/balancer/policy.py`, `hedge.py`), what TSs say that is no answer (`hearing.py`,
+`verdicts.py`), what the losers say (`sample.py`), how a link stands (`link.py`), sessions and
+draining (`core/session.py`, `core/server.py`).
 """
 
 import math
@@ -23,12 +24,7 @@ from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
 from core.machine import Watch
 from core.server import Life, Server
 from core.session import Session, Talk
-from core.wire import (
-    Command,
-    Negative,
-    answered_in,
-    split_lines,
-)
+from core.wire import Command, Negative, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie

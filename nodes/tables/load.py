@@ -17,6 +17,7 @@ Not here: files that change while they are served.
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -164,5 +165,6 @@ def _is_among(address: bytes, addresses: list[bytes]) -> bool:
     return _address(address) in map(_address, addresses)
 
 
+@lru_cache(maxsize=256)  # a set of rows that stand together is compared pair by pair
 def _address(text: bytes) -> ipaddress.IPv6Address:
     return ipaddress.IPv6Address(text.decode("ascii"))

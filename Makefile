@@ -16,7 +16,7 @@ help: ## say what there is
 run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 	@$(PYTHON) examples/run_local.py --expect examples/expected.txt
 
-test: $(TOOLS) ## run all tests (under two minutes)
+test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
 
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs

@@ -207,6 +207,17 @@ def _server_arguments(parser: Parser) -> None:
     )
 
 
+def _timeout_argument(parser: Parser) -> None:
+    parser.add_argument(
+        "--timeout",
+        dest="bounds",
+        action="append",
+        type=_bound_in_seconds("timeout_s"),
+        metavar="S",
+        help="how long a question may wait for its answer (default 5.0)",
+    )
+
+
 def _parser(program: str, about: str) -> Parser:
     parser = Parser(
         prog=f"python3 -m nodes {program}",
@@ -376,14 +387,7 @@ def run_ls(words: list[str]) -> int:
     parser.add_argument(
         "servers", nargs="+", metavar="TS_HOST TS_PORT", help="one or more table servers, in pairs"
     )
-    parser.add_argument(
-        "--timeout",
-        dest="bounds",
-        action="append",
-        type=_bound_in_seconds("timeout_s"),
-        metavar="S",
-        help="how long a question may wait for its answer (default 5.0)",
-    )
+    _timeout_argument(parser)
     parser.add_argument(
         "--policy",
         choices=("race", "hedge"),
@@ -579,14 +583,7 @@ def run_replay(words: list[str]) -> int:
         metavar="SHARE",
         help="of hedge (default %(default)s)",
     )
-    parser.add_argument(
-        "--timeout",
-        dest="bounds",
-        action="append",
-        type=_bound_in_seconds("timeout_s"),
-        metavar="S",
-        help="how long a question may wait for its answer (default 5.0)",
-    )
+    _timeout_argument(parser)
     arguments = parser.parse_intermixed_args(words)
     bounds = _bounds(arguments, parser)
     races = _read_races(arguments.file)

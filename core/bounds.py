@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 
 Hits = Counter[str]
 FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
+PIPE_BYTES = 4_096  # what a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
 _TICK_S = 0.001  # no span is shorter: a turn takes about as long
 _INT_MAX = 2**31 - 1  # what listen() takes
 _READ_BYTES_MAX = 16 * 1024 * 1024  # recv() takes the memory before it knows what is there

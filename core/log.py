@@ -22,12 +22,12 @@ Not here: the descriptor (`core/sink.py`) and the clocks, which are handed in.
 import json
 from collections.abc import Callable
 
+from core.bounds import PIPE_BYTES
 from core.machine import Sign
 from core.node import Level
 from core.wire import printable, split_lines
 
 _DAY_S = 86_400
-_RECORD_BYTES_MAX = 4_096  # what POSIX lets a pipe take whole is at least 512, on Linux this
 _ALIKE_MAX = 5  # reports of a kind
 _ALIKE_S = 10.0  # in so long a time
 
@@ -115,7 +115,7 @@ class Log:
         elif self._as_json:
             fields = {"time": round(self._wall(), 6), "node": self._node, "level": level.name}
             shortest = len(json.dumps({**fields, "text": ""}))
-            room = _RECORD_BYTES_MAX - shortest - 1
+            room = PIPE_BYTES - shortest - 1
             while len(json.dumps(text)) - 2 > room:
                 text = text[: len(text) * 3 // 4]
             record = json.dumps({**fields, "text": text})
@@ -127,4 +127,4 @@ class Log:
             loud = f"{level.name} " if level > Level.INFO else ""
             record = f"{stamp} {self._node} {loud}{text}"
         line = printable(record.encode("ascii", "backslashreplace"))
-        self._write(line[: _RECORD_BYTES_MAX - 1] + b"\n")
+        self._write(line[: PIPE_BYTES - 1] + b"\n")

@@ -173,7 +173,7 @@ class Reactor:
         return self._bounds.clients(configured)
 
     def figures(self) -> list[Value]:
-        """What the loop counts: turns, and how often each bound took hold."""
+        """What the loop counts, but for `hits`, which the brain has as well."""
         values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
         if self._records is not None:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))

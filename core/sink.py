@@ -12,7 +12,7 @@ import math
 from collections import deque
 from itertools import islice
 
-_TOGETHER_BYTES = 4_096  # what a pipe takes whole (POSIX, PIPE_BUF)
+from core.bounds import PIPE_BYTES
 
 
 class Sink:
@@ -53,7 +53,7 @@ class Sink:
         size = 0
         for count, record in enumerate(self._records):
             size += len(record)
-            if size > _TOGETHER_BYTES:
+            if size > PIPE_BYTES:
                 return memoryview(b"".join(islice(self._records, max(1, count))))
         return memoryview(b"".join(self._records))
 

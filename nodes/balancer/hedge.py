@@ -285,14 +285,15 @@ class Hedge:
     # -- the next TS -------------------------------------------------------------------------------
 
     def due(self) -> float:
-        """See Policy. What is settled, or is looked at another time, is not waited for."""
+        """When it wants to be woken; infinite for never. What is settled, or is looked at another
+        time, is not waited for."""
         looks = self._looks
         while looks and (not looks[0][2].left or looks[0][0] != looks[0][2].due):
             heapq.heappop(looks)
         return looks[0][0] if looks else math.inf
 
     def woken(self, now: float) -> None:
-        """See Policy."""
+        """It is so late: look at what is due, and spend what there is."""
         while self.due() <= now:
             self._look(heapq.heappop(self._looks)[2], now)
         self._spend(now)

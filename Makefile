@@ -8,13 +8,16 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching chromium clean
+.PHONY: help run-local dist test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching chromium clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 	@$(PYTHON) examples/run_local.py --expect examples/expected.txt
+
+dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
+	@$(PYTHON) .ci/dist.py
 
 test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
@@ -62,7 +65,7 @@ chromium: ## install the browser that the page is tested in, where it is missing
 	echo "no Chromium: its tests are skipped (Debian, as root: apt-get install chromium)"
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(TOOLS): tests/requirements.txt tests/lint-requirements.txt

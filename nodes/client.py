@@ -5,7 +5,7 @@ questions for one name are equal, and get their replies in the order of asking. 
 not legal is not sent; its line says so. What has no reply when the connection is gone, or silent
 for too long, is LOST: everything that arrived is written all the same.
 
-Not here: files and arguments (`nodes/__main__.py`).
+Not here: files and arguments (`nodes/command/client.py`).
 """
 
 from collections import deque

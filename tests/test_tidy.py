@@ -47,8 +47,9 @@ SEAM = {"core/system.py", "core/lookup.py"}
 FORBIDDEN = {"selectors", "asyncio", "threading", "socketserver", "multiprocessing", "concurrent"}
 OWNERS = {
     "nodes.balancer": {"nodes/ls.py", "nodes/balancer/"},
-    "nodes.status": {"nodes/__main__.py", "nodes/status/"},
-    "nodes.tables": {"nodes/__main__.py", "nodes/tables/"},
+    "nodes.command": {"nodes/__main__.py", "nodes/command/"},
+    "nodes.status": {"nodes/command/", "nodes/status/"},
+    "nodes.tables": {"nodes/command/", "nodes/tables/"},
 }
 
 
@@ -75,7 +76,7 @@ def wrong_imports(path: str, source: str) -> list[str]:
                 wrong.append(module)
         elif top == "nodes":
             package = ".".join(module.split(".")[:2])
-            owners = OWNERS.get(package, {"nodes/__main__.py"})
+            owners = OWNERS.get(package, {"nodes/command/"})
             if not any(path.startswith(owner) for owner in owners):
                 wrong.append(module)
         elif top in FORBIDDEN or top not in sys.stdlib_module_names - (

@@ -1,0 +1,150 @@
+"""The command line of the load balancer.
+
+Resolves the names of its table servers before the loop runs, since that blocks.
+
+Not here: what it does (`nodes/ls.py`).
+"""
+
+import argparse
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from core.node import Brain
+from core.reactor import Reactor
+from core.sink import Sink
+from core.system import System, reason
+from nodes.command.arguments import (
+    EXTRA_LOAD,
+    Failure,
+    bounds_of,
+    own_port,
+    port_number,
+    program_parser,
+    resolve,
+    share,
+    timeout_argument,
+)
+from nodes.command.serving import LOG_BYTES_MAX, check_open, serve, server_arguments
+from nodes.ls import LoadBalancer
+from nodes.status.http import WebServer
+from nodes.status.pages import pages
+from nodes.status.watched import Watched
+
+
+def run_ls(words: list[str]) -> int:
+    """Be the load balancer until it stops; return the exit code. Raises Failure."""
+    parser = program_parser(
+        "ls",
+        "The load balancer: asks every table server and relays the first answer; when none came\n"
+        "in time it says `name - TIMED OUT`. A table server that is not there yet, or\n"
+        "goes away, is dialled until it comes.",
+    )
+    server_arguments(parser)
+    parser.add_argument(
+        "servers", nargs="+", metavar="TS_HOST TS_PORT", help="one or more table servers, in pairs"
+    )
+    timeout_argument(parser)
+    parser.add_argument(
+        "--policy",
+        choices=("race", "hedge"),
+        default="race",
+        help="race: ask every table server at once (the default; right for different tables). "
+        "hedge: ask the fastest, and the next one only when that takes long (right for equal "
+        "tables that are served with --answer-unknown)",
+    )
+    parser.add_argument(
+        "--max-extra-load",
+        type=share,
+        metavar="SHARE",
+        help="of --policy hedge: how many more questions it may ask for speed, as a share of all "
+        f"(default {EXTRA_LOAD:g})",
+    )
+    parser.add_argument(
+        "--race-sample",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="watch so many of the races to their end, losers included, for the figures of each "
+        "table server and to see whether they agree; 0.01 costs little (default 0)",
+    )
+    parser.add_argument(
+        "--race-log", metavar="FILE", help="append each sampled race to FILE, a line of JSON each"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=own_port,
+        metavar="PORT",
+        help="serve /metrics (Prometheus), /healthz and a status page at / here",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDR",
+        help="where (default %(default)s); who may come is --allow's to say",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.max_extra_load is not None and arguments.policy != "hedge":
+        parser.error("--max-extra-load is for --policy hedge; race asks everyone in any case")
+    extra_load = None
+    if arguments.policy == "hedge":
+        given = arguments.max_extra_load
+        extra_load = EXTRA_LOAD if given is None else given
+    hosts, ports = arguments.servers[::2], arguments.servers[1::2]
+    if len(hosts) != len(ports):
+        parser.error(f"a table server is a host and a port; {hosts[-1]!r} has no port")
+    try:
+        numbers = [port_number(port) for port in ports]
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    bounds = bounds_of(arguments, parser)
+    if bounds.idle_s <= bounds.timeout_s:
+        parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
+    system = System()
+    servers = [resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
+
+    watchers = None
+    if arguments.metrics is not None:
+        watchers = resolve(system, arguments.metrics_host, arguments.metrics)[0]
+        check_open(arguments.metrics_host, watchers, arguments, "--metrics-host")
+    if arguments.race_log and not arguments.race_sample:
+        parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
+
+    def build(reactor: Reactor) -> Brain:
+        balancer = LoadBalancer(
+            servers,
+            bounds,
+            system.random,
+            hosts=list(zip(hosts, numbers, strict=True)),
+            extra_load=extra_load,
+            sample=arguments.race_sample,
+            loop=reactor.figures,
+            once=arguments.once,
+            hits=reactor.hits,
+            watch=reactor.watch,
+        )
+        if watchers is None:
+            return balancer
+        return Watched(balancer, WebServer(pages(balancer), bounds.watchers_max))
+
+    every = [address for addresses in servers for address in addresses]
+    with ExitStack() as stack:
+        records = None
+        if arguments.race_log:
+            records = Sink(
+                _open_records(arguments.race_log, stack), LOG_BYTES_MAX, arguments.race_log
+            )
+        return serve(
+            "ls", arguments, bounds, system, build, avoid=every, watchers=watchers, records=records
+        )
+
+
+def _open_records(path: str, stack: ExitStack) -> int:
+    """Open a file to append to. A pipe without a reader is one, too: it may get one."""
+    flags = os.O_RDWR if Path(path).is_fifo() else os.O_WRONLY
+    try:
+        fd = os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {reason(error)}") from None
+    stack.callback(os.close, fd)
+    return fd

@@ -1,0 +1,172 @@
+"""Running a server: the arguments of both servers, who may connect, listening, and the loop.
+
+Not here: what a server is made of (`nodes/command/ts.py`, `ls.py`).
+"""
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from core import node
+from core.bounds import Bounds
+from core.listener import everybody
+from core.log import Log
+from core.node import Address, Brain, Level
+from core.reactor import Reactor
+from core.sink import Sink
+from core.system import System, reason
+from nodes.command.arguments import (
+    STDERR,
+    STDOUT,
+    USAGE,
+    Failure,
+    Parser,
+    address_text,
+    bound_and_value,
+    bound_in_seconds,
+    own_port,
+    resolve,
+    say,
+)
+
+LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
+
+
+def server_arguments(parser: Parser) -> None:
+    """Add what both servers have."""
+    parser.add_argument("port", metavar="PORT", type=own_port, help="to listen on; 0: a free one")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDR", help="to listen at (default %(default)s)"
+    )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="CIDR",
+        help="let these addresses connect, and no others (may be repeated); needed when --host "
+        "is not a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
+    )
+    parser.add_argument(
+        "--idle",
+        dest="bounds",
+        action="append",
+        type=bound_in_seconds("idle_s"),
+        metavar="S",
+        help="close a connection on which nothing has come or gone for so long (default: never)",
+    )
+    parser.add_argument(
+        "--bound",
+        dest="bounds",
+        action="append",
+        type=bound_and_value,
+        metavar="NAME=VALUE",
+        help="another bound than the default (may be repeated); proto.md lists them, with reasons",
+    )
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="serve one session, the first connection that sends a byte, and exit when it ends",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=[level.name.lower() for level in Level],
+        default=Level.INFO.name.lower(),
+        help="log what is at least so important (default %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="(default %(default)s)"
+    )
+    parser.add_argument(
+        "--wire-log",
+        action="store_true",
+        help="log every line received (>) and sent (<) and every change of state (=)",
+    )
+
+
+def gate(allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Callable[[str], bool]:
+    """Who may connect, by the address that accept returned."""
+    if not allow:
+        return everybody
+
+    def admit(host: str) -> bool:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address in network for network in allow)
+
+    return admit
+
+
+def check_open(host: str, address: Address, arguments: argparse.Namespace, flag: str) -> None:
+    """Nobody opens a server to other machines by mistake. Raises Failure."""
+    loopback = ipaddress.ip_address(address[1][0].partition("%")[0]).is_loopback
+    if not arguments.allow and not loopback:
+        raise Failure(
+            f"{flag} {host} is open to other machines: say with --allow CIDR who may connect "
+            "(everyone: --allow 0.0.0.0/0 --allow ::/0)",
+            USAGE,
+        )
+
+
+def serve(
+    name: str,
+    arguments: argparse.Namespace,
+    bounds: Bounds,
+    system: System,
+    build: Callable[[Reactor], Brain],
+    avoid: Sequence[Address] = (),
+    watchers: Address | None = None,
+    records: Sink | None = None,
+) -> int:
+    """Listen, say so, and run the server's brain to its end.
+
+    `avoid` are addresses of others: a server that is its own table server would ask itself.
+    `watchers`: where its status page is to be.
+    """
+    addresses = resolve(system, arguments.host, arguments.port)
+    check_open(arguments.host, addresses[0], arguments, "--host")
+    if addresses[0] in avoid:
+        raise Failure(
+            f"{address_text(addresses[0][1])} is to be a table server and LS itself", USAGE
+        )
+    sink = Sink(STDERR, LOG_BYTES_MAX)
+    log = Log(
+        name.upper(),
+        sink.append,
+        system.wall,
+        system.now,
+        least=Level[arguments.log_level.upper()],
+        as_json=arguments.log_format == "json",
+    )
+    system.limit_descriptors(bounds.descriptors_max)
+    reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log, records=records)
+    with ExitStack() as stack:
+        stack.callback(reactor.close)
+        listening = listen(reactor, addresses[0], arguments)
+        if watchers is not None:
+            watched = listen(reactor, watchers, arguments, node.WATCHER)
+            say(f"status page on http://{address_text(watched)}/")
+        try:
+            reactor.start(build(reactor))
+            os.write(STDOUT, f"{name} ready on {address_text(listening)}\n".encode())
+        except OSError as error:
+            raise Failure(f"cannot start: {reason(error)}") from None
+        return reactor.run()
+
+
+def listen(
+    reactor: Reactor, address: Address, arguments: argparse.Namespace, name: str = node.CLIENT
+) -> Sequence[object]:
+    try:
+        return reactor.listen(address, gate(arguments.allow), name)
+    except OSError as error:
+        where = address_text(address[1])
+        raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None

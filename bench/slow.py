@@ -186,7 +186,7 @@ def main() -> int:
         return 1
     reactor.start(
         SlowTableServer(
-            TableServer(table.rows, bounds, hits=reactor.hits),
+            TableServer(table, bounds, hits=reactor.hits),
             lambda: law(chance, mean_s),
             queues=arguments.mode == "service",
             is_silent=lambda: chance.random() < arguments.silent,

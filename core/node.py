@@ -17,7 +17,7 @@ Not here: any behaviour.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
@@ -31,6 +31,14 @@ class Level(IntEnum):
     INFO = 20
     WARNING = 30
     ERROR = 40
+
+
+class Standing(Enum):
+    """What a service manager wants to know of a server."""
+
+    READY = "it serves, with what it has read"
+    RELOADING = "it serves, and reads anew what it read before it began to"
+    STOPPING = "it drains"
 
 
 # -- events: what happened -----------------------------------------------------------------------
@@ -95,11 +103,19 @@ class DrainAsked:
 
 
 @dataclass(slots=True)
+class ReloadAsked:
+    """A signal asked to read anew what was read at the start."""
+
+
+@dataclass(slots=True)
 class Woken:
     """The deadline has come."""
 
 
-Event = Opened | Lines | Ended | Closed | Backlogged | Relieved | Resolved | DrainAsked | Woken
+Event = (
+    Opened | Lines | Ended | Closed | Backlogged | Relieved | Resolved
+    | DrainAsked | ReloadAsked | Woken
+)  # fmt: skip
 
 # -- effects: what to do -------------------------------------------------------------------------
 
@@ -122,7 +138,7 @@ class Dial:
 
 @dataclass(slots=True)
 class Resolve:
-    """Look up where a dialled connection has to go, without waiting: Resolved. One at a time."""
+    """Look up where a dialled connection has to go, without waiting: Resolved."""
 
     conn: str
     host: str
@@ -196,6 +212,13 @@ class Progress:
 
 
 @dataclass(slots=True)
+class Notify:
+    """Tell the service manager, if there is one."""
+
+    standing: Standing
+
+
+@dataclass(slots=True)
 class Stop:
     """Leave the loop once the output is written; close what is still open."""
 
@@ -204,7 +227,7 @@ class Stop:
 
 Effect = (
     Send | Dial | Resolve | Close | Abort | Pause | Resume
-    | Unlisten | Write | Report | Record | Progress | Stop
+    | Unlisten | Write | Report | Record | Progress | Notify | Stop
 )  # fmt: skip
 
 

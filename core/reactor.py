@@ -133,6 +133,7 @@ class Reactor:
             node.Report: self._do_report,
             node.Record: self._do_record,
             node.Progress: self._do_progress,
+            node.Notify: self._do_notify,
             node.Stop: self._do_stop,
         }
 
@@ -422,13 +423,18 @@ class Reactor:
     # -- signals ---------------------------------------------------------------------------------
 
     def _read_signals(self, signals: Socket) -> None:
-        """The first signal: take in who waits; each is read once more before the brain is told."""
+        """The first signal to end: take in who waits; each is read once more before the brain is
+        told."""
         try:
             numbers = signals.recv(64)
         except BlockingIOError:
             return
-        first = self._signals_seen == 0
-        self._signals_seen += len(numbers)
+        hangups = numbers.count(self._system.hangup)
+        if hangups:
+            self._events.append(node.ReloadAsked())
+        ends = len(numbers) - hangups
+        first = ends > 0 and self._signals_seen == 0
+        self._signals_seen += ends
         if not numbers:  # the other end is gone: never spin on it
             self._doomed.append(signals)
             self._signals = None
@@ -675,6 +681,9 @@ class Reactor:
     def _do_progress(self, effect: node.Progress) -> None:
         if self._on_terminal:
             self._log_sink.append(b"\r\x1b[K" + effect.text.encode())
+
+    def _do_notify(self, effect: node.Notify) -> None:
+        self._system.notify(effect.standing)
 
     def _do_unlisten(self, effect: node.Unlisten) -> None:
         self._unlisten()

@@ -124,7 +124,7 @@ class Server:
             return []
         self.life.fire(Fate.DRAIN)
         self.drain_due = now + self._drain_s
-        effects: list[node.Effect] = [node.Unlisten()]
+        effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
         for session in self.sessions.values():
             session.life.fire(Turn.DRAIN)
             effects += session.last_words()

@@ -7,7 +7,6 @@ reactor. So each method is as thin as it can be, and none decides anything.
 Not here: when to do any of it (`core/reactor.py`).
 """
 
-import contextlib
 import os
 import random
 import resource
@@ -16,9 +15,10 @@ import signal
 import socket
 import stat
 import time
+from contextlib import suppress
 
 from core.lookup import Lookup
-from core.node import Address
+from core.node import Address, Standing
 
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
 
@@ -35,6 +35,7 @@ class System:
     wall = staticmethod(time.time)  # time of day: for log lines, never for a decision
     random = staticmethod(random.random)
     select = staticmethod(select.select)
+    hangup = int(signal.SIGHUP)
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         """The addresses of a host, in the resolver's order. Blocks. Raises OSError.
@@ -73,7 +74,7 @@ class System:
         dialled = socket.socket(family, socket.SOCK_STREAM)
         try:
             dialled.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
+            with suppress(BlockingIOError):
                 dialled.connect(socket_address)
             self.tune(dialled)
         except OSError:
@@ -112,7 +113,7 @@ class System:
         return os.write(fd, data)
 
     def catch_signals(self) -> Socket:
-        """A socket from which the number of each SIGTERM and SIGINT can be read, a byte each.
+        """A socket from which the number of each SIGTERM, SIGINT and SIGHUP can be read, in a byte.
 
         The handler does nothing: it only keeps the default action away. The byte wakes `select`,
         also when the signal came just before it began to wait.
@@ -122,9 +123,20 @@ class System:
         waker.setblocking(False)
         self._waker = waker  # kept: it closes when it is collected
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         return woken
+
+    def notify(self, standing: Standing) -> None:
+        """Tell the service manager that started us, if one did (man 3 sd_notify)."""
+        where = os.environ.get("NOTIFY_SOCKET", "")
+        if not where:
+            return
+        text = f"{standing.name}=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\n"
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+            teller.setblocking(False)
+            # "@" stands for the NUL byte of an address that is in no file system (man 7 unix).
+            teller.sendto(text.encode(), f"\0{where[1:]}" if where[0] == "@" else where)
 
     def limit_descriptors(self, limit: int) -> None:
         """Have the kernel never hand out a descriptor that select() cannot hold."""

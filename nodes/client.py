@@ -179,7 +179,7 @@ class Client:
                     *self._cut_short(why, now),
                     node.Stop(0 if self._life.state is Task.DONE else 1),
                 ]
-            case node.DrainAsked():
+            case node.DrainAsked() | node.ReloadAsked():  # SIGHUP: the terminal is gone
                 effects = self._cut_short("interrupted", now)
                 return [*effects, node.Abort(LS)] if effects else []
             case node.Woken():

@@ -87,6 +87,7 @@ class LoadBalancer:
         self._held = False  # whether one is HOLDING
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
+        self._sought: dict[str, None] = {}  # links whose hosts are looked up because of a reload
 
     def deadline(self) -> float | None:
         """The first of: a batch times out, the policy or a link has something due, what is held
@@ -126,6 +127,8 @@ class LoadBalancer:
                 return self._woken(now)
             case node.DrainAsked():
                 return self._server.drain(now) + self._part_maybe()
+            case node.ReloadAsked():
+                return self._look_up_all()
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)
@@ -346,8 +349,7 @@ class LoadBalancer:
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
             case node.Resolved(_, addresses):
-                link.addresses = addresses or link.addresses
-                return []
+                return self._looked_up(link, addresses)
             case node.Ended():
                 return self._give_up(link, "it ended", node.Close(link.conn))
             case node.Backlogged():
@@ -359,6 +361,34 @@ class LoadBalancer:
                     return [*self._look_at_links(now), *self._ask_slice(link, now)]
                 return self._pass_on(now)
         raise AssertionError(event)
+
+    def _look_up_all(self) -> list[node.Effect]:
+        """Where are the TSs now? Nothing waits for the answers."""
+        if self._server.is_draining or not self._hosts:
+            return []
+        self._sought = dict.fromkeys(self._hosts)
+        effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
+        return effects + [node.Resolve(conn, *host) for conn, host in self._hosts.items()]
+
+    def _looked_up(self, link: Link, addresses: tuple[node.Address, ...]) -> list[node.Effect]:
+        """A lookup is done. A TS that has moved is parted from, and dialled where it is now."""
+        effects: list[node.Effect] = []
+        has_moved = bool(addresses) and set(addresses) != set(link.addresses)
+        if has_moved:
+            link.addresses = addresses
+            if not self._is_parting and (link.is_answering or link.life.state is Tie.DIALING):
+                effects += self._give_up(link, "it has moved", node.Abort(link.conn))
+        if link.conn in self._sought:
+            del self._sought[link.conn]
+            host = self._hosts[link.conn][0]
+            if not addresses:
+                text = f"{link.conn}: cannot look up {host}; it is taken to be where it was"
+                effects.append(node.Report(text, node.Level.WARNING))
+            elif not has_moved:
+                effects.append(node.Report(f"{link.conn} is where it was"))
+            if not self._sought:
+                effects.append(node.Notify(node.Standing.READY))
+        return effects
 
     def _ask_slice(self, link: Link, now: float) -> list[node.Effect]:
         """Ask a link for the next slice of what the policy has for it. If more is left, it goes

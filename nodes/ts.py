@@ -5,7 +5,7 @@ to say. One that is the same as others may say NOT FOUND instead; of a name that
 with the type that is asked for, any says NO DATA. So nothing is ever owed here: what can be said
 is said in the step that asked.
 
-Not here: the file (`nodes/tables/load.py`), and sessions, --once and draining
+Not here: the file (`nodes/tables/load.py`, `reload.py`), and sessions, --once and draining
 (`core/session.py`, `core/server.py`).
 """
 
@@ -20,6 +20,8 @@ from core.machine import Watch
 from core.server import Server
 from core.session import Talk
 from core.wire import Negative, negatives
+from nodes.tables.load import Table
+from nodes.tables.reload import Reload
 
 ASKED = Figure("asked", "Questions that clients asked")
 ANSWERED = Figure("answered", "Questions that were answered with addresses")
@@ -29,7 +31,7 @@ ROWS = Figure("rows", "Sets of addresses in the table", is_level=True)
 
 
 class TableServer:
-    """The brain of a TS. `rows` is a table by folded question: whole answer lines, with LF.
+    """The brain of a TS. `reload` reads its table anew when that is asked for.
 
     `answer_unknown`: it says NOT FOUND of a name that the table does not have. `loop`: the figures
     of the loop that runs it.
@@ -37,19 +39,19 @@ class TableServer:
 
     def __init__(
         self,
-        rows: dict[bytes, bytes],
+        table: Table,
         bounds: Bounds,
         *,
+        reload: Reload | None = None,
         answer_unknown: bool = False,
         loop: Callable[[], list[Value]] = list,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
     ) -> None:
-        self._rows = rows
+        self._table = table
+        self._reload = reload
         self._answer_unknown = answer_unknown
-        # Whether a question without a type may be one of a name that has addresses of another.
-        self._is_mixed = any(b" " in question for question in rows)
         hits = Hits() if hits is None else hits
         self._server = Server(bounds, once, self._account, self.figures, hits, watch)
         self._hits = hits
@@ -59,7 +61,9 @@ class TableServer:
         self.no_data = 0
 
     def deadline(self) -> float | None:
-        """Only a drain has one."""
+        """A reload wants every turn; else only a drain has one."""
+        if self._reload is not None and self._reload.is_busy:
+            return -math.inf
         due = self._server.drain_due
         return None if due == math.inf else due
 
@@ -78,21 +82,29 @@ class TableServer:
                 return server.closed(conn, now) + self._stop_maybe()
             case node.DrainAsked():
                 return server.drain(now) + self._stop_maybe()
+            case node.ReloadAsked():
+                return [] if self._reload is None else self._reload.ask(now)
             case node.Woken():
-                return server.woken(now)
+                return self._read_anew(now) + server.woken(now)
         raise AssertionError(event)
+
+    def _read_anew(self, now: float) -> list[node.Effect]:
+        if self._reload is None or not self._reload.is_busy:
+            return []
+        self._table, effects = self._reload.turn(self._table, now)
+        return [*effects]
 
     def _answer(self, conn: str, data: bytes) -> list[node.Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
         effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data)
-        answers = list(map(self._rows.get, asked.questions, repeat(b"")))
+        answers = list(map(self._table.rows.get, asked.questions, repeat(b"")))
         missing = answers.count(b"")
         self.asked += len(answers)
         self.answered += len(answers) - missing
         self._server.errors += asked.errors
-        if missing and (self._answer_unknown or self._is_mixed or b" " in asked.lines):
+        if missing and (self._answer_unknown or self._table.is_mixed or b" " in asked.lines):
             answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
         said = asked.said + b"".join(answers)
         if said:
@@ -108,7 +120,8 @@ class TableServer:
             Value(ANSWERED, self.answered),
             Value(NO_DATA, self.no_data),
             Value(UNKNOWN, self.asked - self.answered - self.no_data),
-            Value(ROWS, len(self._rows)),
+            Value(ROWS, len(self._table.rows)),
+            *([] if self._reload is None else self._reload.figures()),
             *self._server.figures(),
             *self._loop(),
             *hits_taken(self._hits),
@@ -120,7 +133,7 @@ class TableServer:
             return answer
         name = question.removesuffix(b" AAAA")
         other = name if name != question else question + b" AAAA"
-        if other in self._rows:
+        if other in self._table.rows:
             self.no_data += 1
             return negatives([spelling], Negative.NO_DATA)
         return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""

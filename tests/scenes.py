@@ -15,6 +15,7 @@ from core.bounds import Bounds
 from core.reactor import Reactor
 from core.wire import Type, fold
 from nodes.ls import LoadBalancer
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.invariants import LoadBalancerWatch
 from tests.sim import PORT, Host, Observer, SimSocket, World
@@ -181,7 +182,7 @@ class Scene:
         is_frank = self.answer_unknown
 
         def build(reactor: Reactor) -> TableServer:
-            return TableServer(rows, Bounds(), answer_unknown=is_frank, watch=reactor.watch)
+            return TableServer(Table(rows), Bounds(), answer_unknown=is_frank, watch=reactor.watch)
 
         host.run(replace(Bounds()), Observer(self.world, host.name), build, listens=True)
 

@@ -29,7 +29,7 @@ from random import Random
 from typing import Any
 
 from core.bounds import Bounds
-from core.node import Address, Brain
+from core.node import Address, Brain, Standing
 from core.reactor import Reactor
 from core.sink import Sink
 
@@ -288,6 +288,8 @@ class Signals:
 class SimSystem:
     """The operating system of one host: what a reactor calls of `core.system.System`."""
 
+    hangup = 1
+
     def __init__(self, host: "Host") -> None:
         self._host = host
         self._world = host.world
@@ -343,6 +345,9 @@ class SimSystem:
         self._host.progress += 1
         return size
 
+    def notify(self, standing: Standing) -> None:
+        self._host.standings.append(standing)
+
     def catch_signals(self) -> Signals:
         self._host.signals = Signals(self._host)
         return self._host.signals
@@ -367,6 +372,7 @@ class Host:
         self.output = bytearray()
         self.listener: SimSocket | None = None
         self.signals: Signals | None = None
+        self.standings: list[Standing] = []  # what a service manager was told
         self.reactor: Reactor | None = None
         self.observer: Observer
         self.exit_code: int | None = None

@@ -28,6 +28,7 @@ class Stage:
         self.written = bytearray()
         self.reports: list[str] = []
         self.progress: list[str] = []
+        self.standings: list[node.Standing] = []
         self.listening = True
         self.exit_code: int | None = None
         self.held: set[str] = set()  # connections whose peer takes nothing
@@ -162,6 +163,8 @@ class Stage:
                 self.reports.append(text)
             case node.Progress(text):
                 self.progress.append(text)
+            case node.Notify(standing):
+                self.standings.append(standing)
             case node.Stop(exit_code):
                 assert self.exit_code is None
                 self.exit_code = exit_code

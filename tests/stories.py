@@ -20,6 +20,7 @@ from core.reactor import Reactor
 from core.wire import ProtocolError, Question, fold, parse_request
 from nodes.client import Client
 from nodes.ls import LoadBalancer
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.invariants import LoadBalancerWatch, check_wire, hold
 from tests.sim import PORT, Host, Observer, SimSocket, World
@@ -454,7 +455,7 @@ class Cluster:
 
         def build(reactor: Reactor) -> TableServer:
             is_frank = host in self.frank
-            return TableServer(rows, bounds, answer_unknown=is_frank, watch=reactor.watch)
+            return TableServer(Table(rows), bounds, answer_unknown=is_frank, watch=reactor.watch)
 
         host.run(bounds, observer, build, listens=True)
 

@@ -27,6 +27,7 @@ from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken, metrics,
 from core.session import Session
 from core.wire import End, Stat, parse_reply, split_lines
 from nodes.ls import LoadBalancer
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.stage import Stage
 
@@ -291,7 +292,7 @@ def test_no_figure_of_ls_has_the_name_of_another(words: dict[str, float]) -> Non
 
 
 def test_no_figure_of_ts_has_the_name_of_another() -> None:
-    brain = TableServer({b"x": b"X 10.0.0.1 A IN\n"}, Bounds(), loop=lambda: LOOP)
+    brain = TableServer(Table({b"x": b"X 10.0.0.1 A IN\n"}), Bounds(), loop=lambda: LOOP)
     stage = Stage(brain, Bounds())
     stage.accept("a")
     stage.hear("a", b"X\nx\ny\nx AAAA\n\xff\n")
@@ -308,7 +309,9 @@ def test_a_ts_counts_by_chunk_what_it_would_count_one_by_one(questions: list[byt
     for answer_unknown in (False, True):
         counts = []
         for cut in (len(questions), 1):
-            stage = Stage(TableServer(rows, Bounds(), answer_unknown=answer_unknown), Bounds())
+            stage = Stage(
+                TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds()
+            )
             stage.accept("a")
             for at in range(0, len(questions), max(1, cut)):
                 stage.hear("a", b"".join(q + b"\n" for q in questions[at : at + cut]))

@@ -1544,9 +1544,8 @@ def test_a_ts_that_stays_away_is_looked_up_again() -> None:
     stage.refuse(T1)
     stage.wait(2.0)
     assert stage.lookups == [(T1, "ts1", 1)]
-    stage.resolve(T1, ((2, ("elsewhere", 1)),))
-    stage.refuse(T1)
-    stage.wait(2.0)
+    stage.resolve(T1, ((2, ("elsewhere", 1)),))  # the dial to where it was is given up
+    stage.wait(3.0)
     assert stage.dialled == [T1] and stage.addresses[T1] == ((2, ("elsewhere", 1)),)
     stage.resolve(T1, ())
     stage.refuse(T1)

@@ -10,7 +10,9 @@ from core.machine import STAY, IllegalTransition, Machine, Stay
 from core.server import SERVER, Fate, Life
 from core.session import SESSION, Talk, Turn
 from nodes.balancer.link import LINK, Pull, Tie
-from nodes.client import CLIENT, Step, Task
+from nodes.client import CLIENT, Task
+from nodes.client import Step as ClientStep
+from nodes.tables.reload import RELOAD, Reading, Step
 
 # table, its events, where it starts, where it may end, and what a peer can cause at any time
 MACHINES = {
@@ -19,7 +21,8 @@ MACHINES = {
     "session": (SESSION, Turn, {Talk.OPEN}, {Talk.DONE}),
     "server": (SERVER, Fate, {Life.SERVING}, {Life.STOPPED}),
     "link": (LINK, Pull, {Tie.DOWN}, set()),
-    "client": (CLIENT, Step, {Task.IDLE}, {Task.DONE, Task.FAILED}),
+    "reload": (RELOAD, Step, {Reading.STEADY}, set()),
+    "client": (CLIENT, ClientStep, {Task.IDLE}, {Task.DONE, Task.FAILED}),
 }
 # In which states the world outside can make an event happen.
 PEER_CAUSED = [
@@ -35,7 +38,8 @@ PEER_CAUSED = [
     (LINK, Pull.LOST, set(Tie) - {Tie.DOWN}),
     (LINK, Pull.BACKLOGGED, {Tie.CATCHING_UP, Tie.UP}),
     (LINK, Pull.RELIEVED, {Tie.CATCHING_UP, Tie.HOLDING, Tie.STALLED}),
-    (CLIENT, Step.CUT_SHORT, set(Task)),
+    (RELOAD, Step.ASKED, set(Reading)),
+    (CLIENT, ClientStep.CUT_SHORT, set(Task)),
 ]  # fmt: skip
 
 Table = Mapping[Enum, Mapping[Enum, Enum]]

@@ -27,7 +27,8 @@ from nodes.balancer.link import LINK
 from nodes.balancer.race import RACE
 from nodes.client import CLIENT
 from nodes.ls import LoadBalancer
-from nodes.tables.load import load
+from nodes.tables.load import Table, load
+from nodes.tables.reload import RELOAD, Reload
 from nodes.ts import TableServer
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
@@ -41,6 +42,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A question": RACE,
     "An asking": ASKING,
     "A link": LINK,
+    "A reload": RELOAD,
     "The client": CLIENT,
 }  # type: ignore[dict-item]
 
@@ -135,7 +137,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
         "LS": LoadBalancer(
             [(), ()], Bounds(), float, extra_load=0.05, sample=1, loop=reactor.figures, hits=hits
         ),
-        "TS": TableServer({}, Bounds(), loop=reactor.figures, hits=hits),
+        "TS": TableServer(Table(), Bounds(), reload=Reload(""), loop=reactor.figures, hits=hits),
     }
     counted: dict[str, set[tuple[str, str]]] = {
         kind: {(generic(value.key), value.figure.about) for value in brain.figures()}

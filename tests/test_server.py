@@ -10,6 +10,7 @@ import pytest
 
 from core.bounds import Bounds, Hits
 from core.server import Life, Server
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.stage import Stage
 
@@ -18,7 +19,7 @@ ROWS = {b"rutgers.edu": ROW}
 
 
 def serving(*conns: str, once: bool = False) -> Stage:
-    stage = Stage(TableServer(ROWS, Bounds(), once=once), Bounds())
+    stage = Stage(TableServer(Table(ROWS), Bounds(), once=once), Bounds())
     stage.begin()
     for conn in conns:
         stage.accept(conn)

@@ -49,7 +49,7 @@ OWNERS = {
     "nodes.balancer": {"nodes/ls.py", "nodes/balancer/"},
     "nodes.command": {"nodes/__main__.py", "nodes/command/"},
     "nodes.status": {"nodes/command/", "nodes/status/"},
-    "nodes.tables": {"nodes/command/", "nodes/tables/"},
+    "nodes.tables": {"nodes/ts.py", "nodes/command/", "nodes/tables/"},
 }
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.node import Close, Ended, Lines, Opened, Relieved, Send
 from core.wire import split_lines
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.splitting import cut_streams, pieces
 from tests.stage import Stage
@@ -28,7 +29,7 @@ ROWS = {
 
 
 def talking() -> Stage:
-    stage = Stage(TableServer(ROWS, Bounds()), Bounds())
+    stage = Stage(TableServer(Table(ROWS), Bounds()), Bounds())
     stage.begin()
     stage.accept("a")
     return stage
@@ -73,7 +74,7 @@ def test_what_is_no_question_is_refused_and_the_next_one_is_answered(
 
 
 def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
-    brain = TableServer(ROWS, Bounds())
+    brain = TableServer(Table(ROWS), Bounds())
     brain.step(Opened("a"), 0.0)
     asked = b"google.com\nnobody\nRUTGERS.edu\ngoogle.com\n"
     answers = ROWS[b"google.com"] + ROWS[b"rutgers.edu"] + ROWS[b"google.com"]
@@ -83,7 +84,7 @@ def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
 
 
 def test_b1_with_quit_comes_the_last_answer_then_bye_then_the_end() -> None:
-    brain = TableServer(ROWS, Bounds())
+    brain = TableServer(Table(ROWS), Bounds())
     brain.step(Opened("a"), 0.0)
     *sends, end = brain.step(Lines("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
     assert b"".join(send.data for send in sends) == ROWS[b"google.com"] + b"BYE\n"
@@ -165,7 +166,7 @@ MIXED = {
 
 
 def replies(answer_unknown: bool, *lines: bytes, rows: dict[bytes, bytes] = MIXED) -> list[bytes]:
-    stage = Stage(TableServer(rows, Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage = Stage(TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds())
     stage.begin()
     stage.accept("a")
     stage.hear("a", b"".join(line + b"\n" for line in lines))
@@ -255,7 +256,7 @@ def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
         else:
             counts["unknown"] += 1
             expected += [spelled + kind + b" - NOT FOUND"] * answer_unknown
-    stage = Stage(TableServer(rows, Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage = Stage(TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds())
     stage.begin()
     stage.accept("a")
     # QUIT alone is a command; it is asked with its dot.
@@ -287,14 +288,14 @@ def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> Non
             return super().__contains__(key)
 
     rows = Counted({b"four": MIXED[b"four"]})
-    brain = TableServer(rows, Bounds())
+    brain = TableServer(Table(rows), Bounds())
     brain.step(Opened("a"), 0.0)
     brain.step(Lines("a", b"nobody\nfour\nnobody.x\n"), 0.0)
     assert rows.looks == 3
 
 
 def test_an_event_that_no_server_of_tables_can_get_is_our_mistake() -> None:
-    brain = TableServer(ROWS, Bounds())
+    brain = TableServer(Table(ROWS), Bounds())
     with pytest.raises(AssertionError):
         brain.step(Relieved("a"), 0.0)
     with pytest.raises(KeyError):

@@ -18,6 +18,7 @@ from core.bounds import Bounds
 from core.node import Brain
 from nodes.client import Client
 from nodes.ls import LoadBalancer
+from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.stage import Stage
 
@@ -150,7 +151,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
         names = [line.removesuffix(b"\n") for line in asked if line != b"QUIT\n"]
         return Client(names, _SERVERS[0], "LS", Bounds())
     answer_unknown = "--answer-unknown" in transcript.flags
-    return TableServer(tables[program], Bounds(), answer_unknown=answer_unknown)
+    return TableServer(Table(tables[program]), Bounds(), answer_unknown=answer_unknown)
 
 
 def _happen(stage: Stage, step: Said) -> None:

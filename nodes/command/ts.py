@@ -11,6 +11,7 @@ from core.system import System, reason
 from nodes.command.arguments import Failure, bounds_of, program_parser, say
 from nodes.command.serving import serve, server_arguments
 from nodes.tables.load import load
+from nodes.tables.reload import Reload
 from nodes.ts import TableServer
 
 
@@ -45,8 +46,9 @@ def run_ts(words: list[str]) -> int:
 
     def build(reactor: Reactor) -> Brain:
         return TableServer(
-            table.rows,
+            table,
             bounds,
+            reload=Reload(arguments.table, strict=arguments.strict, watch=reactor.watch),
             answer_unknown=arguments.answer_unknown,
             loop=reactor.figures,
             once=arguments.once,

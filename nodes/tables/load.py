@@ -11,15 +11,14 @@ something else in it, a set for example, is read row by row. Addresses are check
 patterns of `core/wire.py`, which give `ipaddress`'s verdicts (a test holds them together) at a
 third of its price: it matters for a million rows.
 
-Not here: files that change while they are served.
+Not here: a file that is read anew while its table is served (`nodes/tables/reload.py`).
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 from core.lines import LineBuffer
 from core.wire import (
@@ -56,8 +55,10 @@ class RowError(ValueError):
 class Table:
     """Answers by folded question; the value is the whole line, with its LF."""
 
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes] = {}
+    def __init__(self, rows: dict[bytes, bytes] | None = None) -> None:
+        self.rows = {} if rows is None else rows
+        # Whether a question without a type may be one of a name that has addresses of another.
+        self.is_mixed = any(b" " in question for question in self.rows)
         self.bad_rows = 0
         self.duplicate_rows = 0  # the same address again
         self.left_out_rows = 0  # a set that does not fit
@@ -65,15 +66,43 @@ class Table:
 
 def load(path: str, report: Callable[[str], None]) -> Table:
     """Read a table file. `report` gets a line `file:line: what` per bad row. Raises OSError."""
-    table = Table()
-    number = 0
+    loading = Loading(path, report)
     with Path(path).open("rb") as file:
-        for block in _blocks(file):
-            count = block.count(b"\n")
-            if not _take_ordinary(table, block):
-                _take_rows(table, block, f"{path}:", number, report)
-            number += count
-    return table
+        while data := file.read(_BLOCK_BYTES):
+            loading.take(data)
+    return loading.end()
+
+
+class Loading:
+    """A table in the making, of a file that is read in chunks. `report` as for `load`."""
+
+    def __init__(self, path: str, report: Callable[[str], None]) -> None:
+        self.table = Table()
+        self._path = path
+        self._report = report
+        self._buffer = LineBuffer()
+        self._rows = 0  # so far, good or not
+        self._has_begun = False
+
+    def take(self, data: bytes) -> None:
+        """The next chunk, cut anywhere."""
+        if not self._has_begun:
+            self._has_begun = True
+            data = data.removeprefix(_MARK)
+        self._take(self._buffer.receive(data))
+
+    def end(self) -> Table:
+        """There is no more; the last row needs no LF."""
+        self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        return self.table
+
+    def _take(self, block: bytes) -> None:
+        """Whole lines, without CRs."""
+        if not block:
+            return
+        if not _take_ordinary(self.table, block):
+            _take_rows(self.table, block, f"{self._path}:", self._rows, self._report)
+        self._rows += block.count(b"\n")
 
 
 def parse_row(row: bytes) -> Answer:
@@ -96,18 +125,6 @@ def parse_row(row: bytes) -> Answer:
     return Answer(spelling, address, kind)
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The file in chunks of whole lines, without mark and CRs; the last line needs no end."""
-    buffer = LineBuffer()
-    data = file.read(_BLOCK_BYTES).removeprefix(_MARK)
-    while data:
-        if block := buffer.receive(data):
-            yield block
-        data = file.read(_BLOCK_BYTES)
-    if block := buffer.receive(b"\n").removeprefix(b"\n"):
-        yield block
-
-
 def _take_ordinary(table: Table, block: bytes) -> bool:
     """Take a block in which every row is ordinary and new; else take nothing."""
     if not _ORDINARY_ROWS.fullmatch(block):
@@ -115,6 +132,7 @@ def _take_ordinary(table: Table, block: bytes) -> bool:
     fields = block.split()
     spellings, addresses, kinds = fields[::3], fields[1::3], fields[2::3]
     if b":" in block:  # an IPv6 address
+        table.is_mixed = True
         questions = list(map(fold, spellings, map(Type, kinds)))
     else:
         questions = list(map(bytes.lower, spellings))
@@ -138,6 +156,7 @@ def _take_rows(
             table.bad_rows += 1
             report(f"{place}{number}: {bad}; skipped")
             continue
+        table.is_mixed = table.is_mixed or answer.type is Type.AAAA
         line = format_message(answer) + b"\n"
         question = fold(answer.spelling, answer.type)
         held = table.rows.setdefault(question, line)

@@ -1,0 +1,174 @@
+"""Reload: a table file is read anew, in slices, while the table that was read before is served.
+
+One slice a turn of the loop, so that nobody waits for more than that. When the whole file has
+been read it is judged, and then its table is served, all of it at once, or not at all. What is
+not served any more is let go in slices, too: to free a million rows takes longer than a turn may.
+
+A file is refused, with one line that says why, when it cannot be read, is not a regular file
+(only that can be read without waiting), changes while it is read, has no good row, or, for
+--strict, a bad one. Who asks again while a file is being read gets it read once more afterwards.
+
+Not here: what a row is (`nodes/tables/load.py`), and who asks (`nodes/ts.py`).
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Generator, Iterable
+
+from core import node
+from core.figures import Figure, Value
+from core.machine import STAY, Machine, Sign, Watch
+from core.machine import Table as Transitions
+from nodes.tables.load import Loading, Table
+
+SLICE_BYTES = (
+    16 * 1024
+)  # hundreds of rows: 0.4 ms, or 2 to 5 ms where they have to be read row by row
+_SLICE_ROWS = 20_000  # to let go, 2 ms
+
+
+class Reading(Sign):
+    """How far a reload has come."""
+
+    STEADY = "nothing is being read"
+    READING = "a new table is being read, slice by slice"
+    OUTDATED = "as READING, and the file may be newer by now: it is read once more afterwards"
+    RETIRING = "what is not served, the old table or a refused one, is let go, slice by slice"
+    RESTARTING = "as RETIRING, and then the file is read"
+
+
+class Step(Sign):
+    """What happens to a reload."""
+
+    ASKED = "a signal came"
+    TAKEN = "the whole file has been read, and its table is served from now on"
+    REFUSED = "it cannot be read, or is not to be served"
+    LET_GO = "nothing is left of what is not served"
+
+
+S, T = Reading, Step
+RELOAD: Transitions[Reading, Step] = {
+    S.STEADY: {T.ASKED: S.READING},
+    S.READING: {T.ASKED: S.OUTDATED, T.TAKEN: S.RETIRING, T.REFUSED: S.RETIRING},
+    S.OUTDATED: {T.ASKED: STAY, T.TAKEN: S.RESTARTING, T.REFUSED: S.RESTARTING},
+    S.RETIRING: {T.ASKED: S.RESTARTING, T.LET_GO: S.STEADY},
+    S.RESTARTING: {T.ASKED: STAY, T.LET_GO: S.READING},
+}
+
+RELOADS = Figure("reloads", "Tables that were read anew, and served")
+RELOADS_REFUSED = Figure("reloads_refused", "Tables that were read anew, and refused")
+
+Slices = Callable[[str], Generator[bytes, None, None]]
+
+
+def slices(path: str) -> Generator[bytes, None, None]:
+    """The file in slices. Raises OSError: it cannot be read, or not without waiting, or changed."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        while data := file.read(SLICE_BYTES):
+            yield data
+        after = os.fstat(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise OSError(
+                errno.EAGAIN, "it changed while it was read; rename a whole one into place"
+            )
+
+
+class Reload:
+    """The reloading of one file. `read` makes slices of it."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        strict: bool = False,
+        read: Slices = slices,
+        watch: Watch | None = None,
+    ) -> None:
+        self.life = Machine(RELOAD, Reading.STEADY, "reload", watch)
+        self._path = path
+        self._strict = strict
+        self._read = read
+        self._began = 0.0
+        self._slices: Generator[bytes, None, None]
+        self._loading: Loading
+        self._bad: list[str] = []  # rows of this slice
+        self._retired: dict[bytes, bytes] = {}
+        self._taken = 0
+        self._refused = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it wants a turn."""
+        return self.life.state is not Reading.STEADY
+
+    def figures(self) -> list[Value]:
+        """What became of reloads."""
+        return [Value(RELOADS, self._taken), Value(RELOADS_REFUSED, self._refused)]
+
+    def ask(self, now: float) -> list[node.Effect]:
+        """Have the file read, from its beginning."""
+        if self.life.state is Reading.STEADY:
+            self._begin(now)
+        self.life.fire(Step.ASKED)
+        return [node.Notify(node.Standing.RELOADING)]
+
+    def turn(self, served: Table, now: float) -> tuple[Table, Iterable[node.Effect]]:
+        """Do a slice of what is to be done; return the table to serve from now on."""
+        if self.life.state in (Reading.READING, Reading.OUTDATED):
+            return self._read_slice(served, now)
+        for _ in range(min(_SLICE_ROWS, len(self._retired))):
+            self._retired.popitem()
+        if not self._retired and self.life.fire(Step.LET_GO) is Reading.READING:
+            self._begin(now)
+        return served, []
+
+    def _begin(self, now: float) -> None:
+        self._began = now
+        self._slices = self._read(self._path)
+        self._bad = []
+        self._loading = Loading(self._path, self._bad.append)
+
+    def _read_slice(self, served: Table, now: float) -> tuple[Table, list[node.Effect]]:
+        try:
+            data = next(self._slices, b"")
+        except OSError as error:
+            return served, self._refuse((error.strerror or str(error)).lower())
+        if data:
+            self._loading.take(data)
+        else:
+            self._loading.end()
+        table = self._loading.table
+        if self._strict and table.bad_rows:
+            return served, self._refuse(f"{self._bad[0]}, and --strict wants no bad row")
+        effects: list[node.Effect] = [
+            node.Report(text, node.Level.WARNING, "a bad row") for text in self._bad
+        ]
+        self._bad.clear()
+        if data:
+            return served, effects
+        if not table.rows:
+            return served, [*effects, *self._refuse("it has no good row")]
+        self._taken += 1
+        self._retired = served.rows
+        bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
+        text = (
+            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{bad}"
+        )
+        return table, [*effects, node.Report(text), *self._decided(Step.TAKEN)]
+
+    def _refuse(self, why: str) -> list[node.Effect]:
+        self._refused += 1
+        self._slices.close()
+        self._retired = self._loading.table.rows
+        text = f"{self._path} is not taken: {why}; the old table is served on"
+        return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
+
+    def _decided(self, step: Step) -> list[node.Effect]:
+        if self.life.fire(step) is Reading.RESTARTING:
+            return []
+        return [node.Notify(node.Standing.READY)]

@@ -43,6 +43,9 @@ class Bounds:
     away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
     mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
     write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
+    restart_first_s: float = 0.05  # a worker that dies is missed by its clients: be quick, once
+    restart_max_s: float = 5.0  # one that dies again and again must not cost a processor
+    news_s: float = 1.0  # workers tell of their figures so often: as fresh as a page has to be
     linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting
     idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
     accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
@@ -87,6 +90,7 @@ class Bounds:
             ("owed_bytes_low", "owed_bytes_high"),
             ("waiting_bytes_low", "waiting_bytes_high"),
             ("redial_first_s", "redial_max_s"),
+            ("restart_first_s", "restart_max_s"),
             ("hedge_delay_min_s", "hedge_delay_max_s"),
             ("pending_few", "pending_per_client_max"),
         ):

@@ -18,10 +18,13 @@ SPANS_S = (
 )  # fmt: skip
 
 
+_PLAIN = ("", "bound")  # no word of it stands in the name of a metric
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """What is counted. `is_level`: it goes up and down; else it only rises. `per`: what there is
-    one of it for, a table server (`ts`) or a `bound`; empty for one of the whole server.
+    one of it for: a table server (`ts`), a `worker`, a `bound`; empty for one of the whole server.
     """
 
     name: str
@@ -32,7 +35,7 @@ class Figure:
     @property
     def metric(self) -> str:
         """What it is called in Prometheus text."""
-        return f"photofinish_{'ts_' if self.per == 'ts' else ''}{self.name}"
+        return f"photofinish_{'' if self.per in _PLAIN else f'{self.per}_'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,13 @@ class Dial:
 
 
 @dataclass(slots=True)
+class Spawn:
+    """Start a process of our own kind, and be connected with it: Opened; Closed when it is gone."""
+
+    conn: str
+
+
+@dataclass(slots=True)
 class Resolve:
     """Look up where a dialled connection has to go, without waiting: Resolved."""
 
@@ -219,6 +226,11 @@ class Notify:
 
 
 @dataclass(slots=True)
+class Drain:
+    """Do as if a signal had asked for a clean end: DrainAsked."""
+
+
+@dataclass(slots=True)
 class Stop:
     """Leave the loop once the output is written; close what is still open."""
 
@@ -226,8 +238,9 @@ class Stop:
 
 
 Effect = (
-    Send | Dial | Resolve | Close | Abort | Pause | Resume
-    | Unlisten | Write | Report | Record | Progress | Notify | Stop
+    Send | Dial | Spawn | Resolve | Close | Abort | Pause | Resume
+    | Unlisten | Write | Report | Record | Progress | Notify
+    | Drain | Stop
 )  # fmt: skip
 
 

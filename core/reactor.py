@@ -86,6 +86,7 @@ class Reactor:
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
         self._came_to: dict[Connection, Listener] = {}
+        self._claim: Socket | None = None
         self._signals: Socket | None = None
         self._signals_seen = 0
         self._drain_next = False  # the signal is handled; each session is being read once more
@@ -123,6 +124,7 @@ class Reactor:
         self._performers: dict[type, Callable[[Any], None]] = {
             node.Send: self._do_send,
             node.Dial: self._do_dial,
+            node.Spawn: self._do_spawn,
             node.Resolve: self._do_resolve,
             node.Close: self._do_close,
             node.Abort: self._do_abort,
@@ -134,6 +136,7 @@ class Reactor:
             node.Record: self._do_record,
             node.Progress: self._do_progress,
             node.Notify: self._do_notify,
+            node.Drain: self._do_drain,
             node.Stop: self._do_stop,
         }
 
@@ -149,14 +152,17 @@ class Reactor:
         address: node.Address,
         admit: Callable[[str], bool] = everybody,
         name: str = node.CLIENT,
+        *,
+        shared: bool = False,
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned. What comes
-        is called after `name`.
+        is called after `name`. `shared`: others listen there, too, each
+        with a socket of its own.
         """
         bounds = self._bounds
-        stream = self._system.listen(address, bounds.backlog_max)
+        stream = self._system.listen(address, bounds.backlog_max, shared=shared)
         if name == node.CLIENT:
             most, farewell = self._clients_max, refusal(Error.BUSY)
         else:
@@ -165,6 +171,18 @@ class Reactor:
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
+
+    def hold(self, claim: Socket) -> None:
+        """Keep an address for children who share it, as long as clients are to come there."""
+        self._claim = claim
+
+    def adopt(self, name: str, stream: Socket) -> None:
+        """Take a stream that is there already as a connection of this name: Opened."""
+        stream.setblocking(False)
+        connection = Connection(name, accepted=True, bounds=self._bounds, watch=self.watch)
+        self._accepted[name] = connection
+        self._register(connection, stream)
+        self._events.append(node.Opened(name))
 
     def _clients_max(self) -> int:
         """How many clients fit beside links, listeners and watchers."""
@@ -268,6 +286,7 @@ class Reactor:
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
+        self._unlisten()
         self._doomed += (listener.stream for listener in self._listeners.values())
         self._listeners.clear()
         if self._signals is not None:
@@ -443,10 +462,13 @@ class Reactor:
             self._log.report("second signal: stopping at once", node.Level.WARNING)
             self.exit_code = 1
         elif first:
-            for listener in self._for_clients():
-                self._accept(listener, math.inf)
-            self._unlisten()
-            self._drain_next = True
+            self._begin_to_drain()
+
+    def _begin_to_drain(self) -> None:
+        for listener in self._for_clients():
+            self._accept(listener, math.inf)
+        self._unlisten()
+        self._drain_next = True
 
     def _ask_to_drain(self) -> None:
         self._drain_next = False
@@ -457,6 +479,9 @@ class Reactor:
         return [one for one in self._listeners.values() if one.name == node.CLIENT]
 
     def _unlisten(self) -> None:
+        if self._claim is not None:
+            self._doomed.append(self._claim)
+            self._claim = None
         for listener in self._for_clients():
             del self._listeners[listener.fileno()]
             self._doomed.append(listener.stream)
@@ -507,6 +532,18 @@ class Reactor:
             connection.connected()
             self._read_fds_stale = True
             self._events.append(node.Opened(connection.name))
+
+    def _spawn(self, name: str) -> None:
+        connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
+        self._dialled[name] = connection
+        try:
+            stream = self._system.spawn(name)
+        except OSError as error:
+            self._lose(connection, reason(error))
+            return
+        self._register(connection, stream)
+        connection.connected()
+        self._events.append(node.Opened(name))
 
     def _look_up(self, name: str, host: str, port: int) -> None:
         try:
@@ -664,6 +701,9 @@ class Reactor:
     def _do_dial(self, effect: node.Dial) -> None:
         self._dial(effect.conn, effect.addresses)
 
+    def _do_spawn(self, effect: node.Spawn) -> None:
+        self._spawn(effect.conn)
+
     def _do_resolve(self, effect: node.Resolve) -> None:
         self._look_up(effect.conn, effect.host, effect.port)
 
@@ -687,6 +727,9 @@ class Reactor:
 
     def _do_unlisten(self, effect: node.Unlisten) -> None:
         self._unlisten()
+
+    def _do_drain(self, effect: node.Drain) -> None:
+        self._begin_to_drain()
 
     def _do_stop(self, effect: node.Stop) -> None:
         if self.exit_code is None:  # else a second signal, or a broken output, came first

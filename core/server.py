@@ -44,6 +44,7 @@ SERVER: Table[Life, Fate] = {
 
 
 CLIENTS = Figure("clients", "Clients that are connected", is_level=True)
+SESSIONS = Figure("sessions", "Clients that have come")
 ERRORS = Figure("errors", "Lines of clients that were refused")
 
 
@@ -64,6 +65,7 @@ class Server:
         self.sessions: dict[str, Session] = {}
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
+        self._came = 0
         self._account = account
         self._figures = figures
         self._hits = hits
@@ -80,7 +82,11 @@ class Server:
 
     def figures(self) -> list[Value]:
         """What this file knows."""
-        return [Value(CLIENTS, len(self.sessions)), Value(ERRORS, self.errors)]
+        return [
+            Value(CLIENTS, len(self.sessions)),
+            Value(SESSIONS, self._came),
+            Value(ERRORS, self.errors),
+        ]
 
     def _stats(self) -> bytes:
         return stats(self._figures())
@@ -89,6 +95,7 @@ class Server:
 
     def opened(self, conn: str) -> list[node.Effect]:
         """A client has connected."""
+        self._came += 1
         session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
         self.sessions[conn] = session
         if self.life.state is not Life.SERVING:

@@ -17,6 +17,7 @@ import stat
 import time
 from contextlib import suppress
 
+from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
 
@@ -52,21 +53,48 @@ class System:
         """The same in a child process. Raises OSError when there can be none."""
         return Lookup(host, port)
 
-    def listen(self, address: Address, backlog: int) -> Socket:
-        """A listening socket at this address, and no other. Raises OSError."""
-        family, socket_address = address
-        listener = socket.socket(family, socket.SOCK_STREAM)
+    def spawn(self, name: str) -> Socket:
+        """A stream to a new child. Raises OSError when there can be none; Born in the child."""
+        return Child(name)
+
+    def claim(self, address: Address) -> Socket:
+        """A socket that holds an address for those who share it, and takes no connection itself.
+
+        It is bound before it says that it shares, so that it cannot be had while anybody else,
+        another family of sharers too, listens there. Raises OSError.
+        """
+        claim = self._bound(address, shared=False)
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return claim
+
+    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Socket:
+        """A listening socket at this address, and no other. Raises OSError.
+
+        `shared`: one of several, among which the kernel spreads connections (SO_REUSEPORT).
+        """
+        listener = self._bound(address, shared)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(socket_address)
             listener.listen(backlog)
             listener.setblocking(False)
         except OSError:
             listener.close()
             raise
         return listener
+
+    def _bound(self, address: Address, shared: bool) -> Socket:
+        family, socket_address = address
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(socket_address)
+        except OSError:
+            bound.close()
+            raise
+        return bound
 
     def connect(self, address: Address) -> Socket:
         """A socket that is connecting: writable once that is decided. Raises OSError."""
@@ -123,8 +151,9 @@ class System:
         waker.setblocking(False)
         self._waker = waker  # kept: it closes when it is collected
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked in a child (`core/child.py`)
         return woken
 
     def notify(self, standing: Standing) -> None:

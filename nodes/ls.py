@@ -42,7 +42,7 @@ class LoadBalancer:
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
     has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
     it, race. `sample`: the share of races that are watched to their end. `loop`: the figures of the
-    loop that runs it.
+    loop that runs it. `shown` makes of its figures what STATS tells.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class LoadBalancer:
         extra_load: float | None = None,
         sample: float = 0.0,
         loop: Callable[[], list[Value]] = list,
+        shown: Callable[[list[Value]], list[Value]] = list,
         once: bool = False,
         hits: Hits | None = None,
         watch: Watch | None = None,
@@ -62,7 +63,9 @@ class LoadBalancer:
         self._bounds = bounds
         self._hits = Hits() if hits is None else hits
         self._loop = loop
-        self._server = Server(bounds, once, self._account, self.figures, self._hits, watch)
+        self._server = Server(
+            bounds, once, self._account, lambda: shown(self.figures()), self._hits, watch
+        )
         self._race = Race(bounds.timeout_s, bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)

@@ -191,14 +191,14 @@ MUTANTS = (
     Mutant(
         "a drain does not read each session once more",
         "core/reactor.py",
-        "            self._drain_next = True",
-        "            self._events.append(node.DrainAsked())\n            self._deliver()",
+        "        self._drain_next = True",
+        "        self._events.append(node.DrainAsked())\n        self._deliver()",
     ),
     Mutant(
         "a drain forgets who waits to be accepted",
         "core/reactor.py",
-        "                self._accept(listener, math.inf)\n            self._unlisten()",
-        "                pass\n            self._unlisten()",
+        "            self._accept(listener, math.inf)\n        self._unlisten()",
+        "            pass\n        self._unlisten()",
     ),
     # -- lines
     Mutant(

@@ -312,7 +312,7 @@ class SimSystem:
         writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]
         return readable, writable, []
 
-    def listen(self, address: Address, backlog: int) -> SimSocket:
+    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> SimSocket:
         listener = SimSocket(self._host)
         listener.is_listening = True
         self._host.listener = listener

@@ -298,7 +298,7 @@ def test_no_figure_of_ts_has_the_name_of_another() -> None:
     stage.hear("a", b"X\nx\ny\nx AAAA\n\xff\n")
     assert told(stage, "a") == {
         "asked": "4", "answered": "2", "no_data": "1", "unknown": "1", "rows": "1",
-        "clients": "1", "errors": "1", "turns": "7",
+        "clients": "1", "sessions": "1", "errors": "1", "turns": "7",
     }  # fmt: skip
 
 

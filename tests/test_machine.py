@@ -13,6 +13,7 @@ from nodes.balancer.link import LINK, Pull, Tie
 from nodes.client import CLIENT, Task
 from nodes.client import Step as ClientStep
 from nodes.tables.reload import RELOAD, Reading, Step
+from nodes.workers.supervisor import WORKER, Duty, Post
 
 # table, its events, where it starts, where it may end, and what a peer can cause at any time
 MACHINES = {
@@ -21,6 +22,7 @@ MACHINES = {
     "session": (SESSION, Turn, {Talk.OPEN}, {Talk.DONE}),
     "server": (SERVER, Fate, {Life.SERVING}, {Life.STOPPED}),
     "link": (LINK, Pull, {Tie.DOWN}, set()),
+    "worker": (WORKER, Duty, {Post.VACANT}, {Post.CLOSED}),
     "reload": (RELOAD, Step, {Reading.STEADY}, set()),
     "client": (CLIENT, ClientStep, {Task.IDLE}, {Task.DONE, Task.FAILED}),
 }
@@ -38,6 +40,8 @@ PEER_CAUSED = [
     (LINK, Pull.LOST, set(Tie) - {Tie.DOWN}),
     (LINK, Pull.BACKLOGGED, {Tie.CATCHING_UP, Tie.UP}),
     (LINK, Pull.RELIEVED, {Tie.CATCHING_UP, Tie.HOLDING, Tie.STALLED}),
+    (WORKER, Duty.LOST, {Post.STARTING, Post.UP, Post.DRAINING}),
+    (WORKER, Duty.DRAIN, {Post.VACANT, Post.STARTING, Post.UP}),
     (RELOAD, Step.ASKED, set(Reading)),
     (CLIENT, ClientStep.CUT_SHORT, set(Task)),
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from nodes.ls import LoadBalancer
 from nodes.tables.load import Table, load
 from nodes.tables.reload import RELOAD, Reload
 from nodes.ts import TableServer
+from nodes.workers.supervisor import WORKER, Supervisor
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A question": RACE,
     "An asking": ASKING,
     "A link": LINK,
+    "A worker": WORKER,
     "A reload": RELOAD,
     "The client": CLIENT,
 }  # type: ignore[dict-item]
@@ -123,9 +125,11 @@ def test_the_reserved_words_are_the_commands() -> None:
 
 
 def generic(key: str) -> str:
-    """`TS1.won` stands for every TS's, `NAME.hits` for every bound's."""
+    """`TS1.won` stands for every TS's, `W1.clients` for every worker's, `NAME.hits` for every
+    bound's."""
     of, dot, name = key.rpartition(".")
-    return f"{'TS1' if of.startswith('TS') else 'NAME'}.{name}" if dot else key
+    kind = next((kind for kind in ("TS", "W") if of.startswith(kind)), "")
+    return f"{kind + '1' if kind else 'NAME'}.{name}" if dot else key
 
 
 def test_the_figures_are_those_that_the_servers_count() -> None:
@@ -143,6 +147,8 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
         kind: {(generic(value.key), value.figure.about) for value in brain.figures()}
         for kind, brain in servers.items()
     }
+    supervisor = Supervisor(2, Bounds(), b"")
+    counted["LS"] |= {(generic(value.key), value.figure.about) for value in supervisor.figures()}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key != "records_dropped"}
     said = {
         kind: {(row[0], row[2]) for row in rows("Figures") if kind in row[1].split(", ")}

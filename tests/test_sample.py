@@ -435,7 +435,7 @@ def test_a_race_is_recorded_when_the_loser_has_answered_too() -> None:
     stage.hear(T1, b"X.Example 10.0.0.1 A IN\n")
     assert stage.records == [
         {
-            "at": 0.0, "question": "x.example", "policy": "race", "share": 1.0,
+            "at": 100.0, "question": "x.example", "policy": "race", "share": 1.0,
             "asked": {T1: 0.0, T2: 0.0},
             "replies": {T2: [0.0625, "10.0.0.1"], T1: [0.3125, "10.0.0.1"]},
             "winner": T2, "margin": 0.25, "end": "ANSWERED", "took": 0.0625,
@@ -544,7 +544,7 @@ def test_a_name_that_is_asked_again_while_its_race_is_watched_is_not_sampled_twi
     stage.hear("a", b"x\n")
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     stage.hear(T2, b"x 10.0.0.1 A IN\n")
-    assert [record["at"] for record in stage.records] == [0.0, 5.0]
+    assert [record["at"] for record in stage.records] == [100.0, 105.0]
 
 
 def test_with_no_share_there_are_no_samples_and_no_records() -> None:
@@ -725,7 +725,7 @@ def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over
     for conn in (T1, T2):
         stage.hear(conn, b"x 10.0.0.1 A IN\n")
     stage.wait(5.0)
-    assert [(r["question"], r["at"]) for r in stage.records] == [("x", 1.0), ("slow", 0.0)]
+    assert [(r["question"], r["at"]) for r in stage.records] == [("x", 101.0), ("slow", 100.0)]
 
 
 def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:

@@ -77,7 +77,6 @@ class Samples:
         self._timeout_s = timeout_s
         self._open_max = open_max
         self._policy = policy
-        self._began = math.inf  # when the first question of all came
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, Sample] = OrderedDict()
         self.effects: list[node.Effect] = []
@@ -112,7 +111,6 @@ class Samples:
 
     def begin(self, questions: list[bytes], now: float) -> None:
         """These are asked now: sample some."""
-        self._began = min(self._began, now)
         count = len(questions)
         if count <= self._ahead:
             self._ahead -= count
@@ -253,7 +251,7 @@ class Samples:
     def _line(self, sample: Sample) -> bytes:
         margin_s = sample.margin_s
         record = {
-            "at": round(sample.began - self._began, 6),
+            "at": round(sample.began, 6),
             "question": sample.question.decode("ascii"),
             "policy": self._policy,
             "share": self._share,

@@ -26,10 +26,20 @@ from nodes.command.arguments import (
     timeout_argument,
 )
 from nodes.command.serving import LOG_BYTES_MAX, check_open, serve, server_arguments
+from nodes.command.workers import serve_with_workers
 from nodes.ls import LoadBalancer
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
 from nodes.status.watched import Watched
+from nodes.workers.worker import Shown
+
+_WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _WORKERS_MAX):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {_WORKERS_MAX}")
+    return int(text)
 
 
 def run_ls(words: list[str]) -> int:
@@ -83,7 +93,16 @@ def run_ls(words: list[str]) -> int:
         metavar="ADDR",
         help="where (default %(default)s); who may come is --allow's to say",
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="serve with N processes that share the port, for more processors and clients; one "
+        "that dies is started again (default: this process alone)",
+    )
     arguments = parser.parse_intermixed_args(words)
+    if arguments.workers and arguments.once:
+        parser.error("--once is one session in one process; leave --workers out")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks everyone in any case")
     extra_load = None
@@ -110,8 +129,8 @@ def run_ls(words: list[str]) -> int:
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
 
-    def build(reactor: Reactor) -> Brain:
-        balancer = LoadBalancer(
+    def balancer(reactor: Reactor, shown: Shown = list) -> LoadBalancer:
+        return LoadBalancer(
             servers,
             bounds,
             system.random,
@@ -119,23 +138,44 @@ def run_ls(words: list[str]) -> int:
             extra_load=extra_load,
             sample=arguments.race_sample,
             loop=reactor.figures,
+            shown=shown,
             once=arguments.once,
             hits=reactor.hits,
             watch=reactor.watch,
         )
+
+    def build(reactor: Reactor) -> Brain:
+        alone = balancer(reactor)
         if watchers is None:
-            return balancer
-        return Watched(balancer, WebServer(pages(balancer), bounds.watchers_max))
+            return alone
+        return Watched(alone, WebServer(pages(alone), bounds.watchers_max))
 
     every = [address for addresses in servers for address in addresses]
     with ExitStack() as stack:
-        records = None
-        if arguments.race_log:
-            records = Sink(
-                _open_records(arguments.race_log, stack), LOG_BYTES_MAX, arguments.race_log
+
+        def open_records() -> Sink | None:
+            path = arguments.race_log
+            return Sink(_open_records(path, stack), LOG_BYTES_MAX, path) if path else None
+
+        if arguments.workers:
+            return serve_with_workers(
+                arguments,
+                bounds,
+                system,
+                balancer,
+                avoid=every,
+                watchers=watchers,
+                open_records=open_records,
             )
         return serve(
-            "ls", arguments, bounds, system, build, avoid=every, watchers=watchers, records=records
+            "ls",
+            arguments,
+            bounds,
+            system,
+            build,
+            avoid=every,
+            watchers=watchers,
+            records=open_records(),
         )
 
 

@@ -7,6 +7,7 @@ Not here: what a replay is (`nodes/replay.py`).
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from core.node import Address
@@ -98,4 +99,6 @@ def _read_races(path: str) -> list[Race]:
             raise Failure(f"{path}:{number}: {bad}") from None
     if not races:
         raise Failure(f"there is no race in {path}")
+    first = min(race.at for race in races)
+    races = [replace(race, at=race.at - first) for race in races]
     return sorted(races, key=lambda race: race.at)

@@ -7,7 +7,7 @@ import argparse
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 
 from core import node
 from core.bounds import Bounds
@@ -116,30 +116,31 @@ def check_open(host: str, address: Address, arguments: argparse.Namespace, flag:
         )
 
 
-def serve(
+def own_address(
+    system: System, arguments: argparse.Namespace, avoid: Sequence[Address] = ()
+) -> Address:
+    """Where the server is to listen. `avoid` are addresses of others: a server that is its own
+    table server would ask itself. Raises Failure."""
+    address = resolve(system, arguments.host, arguments.port)[0]
+    check_open(arguments.host, address, arguments, "--host")
+    if address in avoid:
+        raise Failure(f"{address_text(address[1])} is to be a table server and LS itself", USAGE)
+    return address
+
+
+def reactor_of(
     name: str,
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
-    build: Callable[[Reactor], Brain],
-    avoid: Sequence[Address] = (),
-    watchers: Address | None = None,
+    *,
     records: Sink | None = None,
-) -> int:
-    """Listen, say so, and run the server's brain to its end.
-
-    `avoid` are addresses of others: a server that is its own table server would ask itself.
-    `watchers`: where its status page is to be.
-    """
-    addresses = resolve(system, arguments.host, arguments.port)
-    check_open(arguments.host, addresses[0], arguments, "--host")
-    if addresses[0] in avoid:
-        raise Failure(
-            f"{address_text(addresses[0][1])} is to be a table server and LS itself", USAGE
-        )
+    output: Sink | None = None,
+) -> Reactor:
+    """The loop of a server that is called so in the log."""
     sink = Sink(STDERR, LOG_BYTES_MAX)
     log = Log(
-        name.upper(),
+        name,
         sink.append,
         system.wall,
         system.now,
@@ -147,26 +148,70 @@ def serve(
         as_json=arguments.log_format == "json",
     )
     system.limit_descriptors(bounds.descriptors_max)
-    reactor = Reactor(system, bounds, log, sink, wire_log=arguments.wire_log, records=records)
-    with ExitStack() as stack:
-        stack.callback(reactor.close)
-        listening = listen(reactor, addresses[0], arguments)
-        if watchers is not None:
-            watched = listen(reactor, watchers, arguments, node.WATCHER)
-            say(f"status page on http://{address_text(watched)}/")
-        try:
-            reactor.start(build(reactor))
-            os.write(STDOUT, f"{name} ready on {address_text(listening)}\n".encode())
-        except OSError as error:
-            raise Failure(f"cannot start: {reason(error)}") from None
-        return reactor.run()
+    return Reactor(
+        system, bounds, log, sink, wire_log=arguments.wire_log, records=records, output=output
+    )
 
 
 def listen(
-    reactor: Reactor, address: Address, arguments: argparse.Namespace, name: str = node.CLIENT
+    reactor: Reactor,
+    address: Address,
+    arguments: argparse.Namespace,
+    name: str = node.CLIENT,
+    *,
+    shared: bool = False,
 ) -> Sequence[object]:
+    """Have a reactor listen; see there. Raises Failure."""
     try:
-        return reactor.listen(address, gate(arguments.allow), name)
+        return reactor.listen(address, gate(arguments.allow), name, shared=shared)
     except OSError as error:
-        where = address_text(address[1])
-        raise Failure(f"cannot listen on {where}: {reason(error)}; try another port") from None
+        raise cannot_listen(address, error) from None
+
+
+def cannot_listen(address: Address, error: OSError) -> Failure:
+    """What to say about it."""
+    where = address_text(address[1])
+    return Failure(f"cannot listen on {where}: {reason(error)}; try another port")
+
+
+def listen_for_watchers(
+    reactor: Reactor, address: Address | None, arguments: argparse.Namespace
+) -> None:
+    """Have a status page there, if it is to be anywhere. Raises Failure."""
+    if address is not None:
+        watched = listen(reactor, address, arguments, node.WATCHER)
+        say(f"status page on http://{address_text(watched)}/")
+
+
+def ready_line(name: str, there: Sequence[object]) -> bytes:
+    """What a server writes on standard output once it can be connected to."""
+    return f"{name} ready on {address_text(there)}\n".encode()
+
+
+def serve(
+    name: str,
+    arguments: argparse.Namespace,
+    bounds: Bounds,
+    system: System,
+    build: Callable[[Reactor], Brain],
+    *,
+    avoid: Sequence[Address] = (),
+    watchers: Address | None = None,
+    records: Sink | None = None,
+) -> int:
+    """Listen, say so, and run the server's brain to its end.
+
+    `avoid`: see `own_address`. `watchers`: where its status page is to be.
+    """
+    address = own_address(system, arguments, avoid)
+    reactor = reactor_of(name.upper(), arguments, bounds, system, records=records)
+    with closing(reactor):
+        there = listen(reactor, address, arguments)
+        listen_for_watchers(reactor, watchers, arguments)
+        try:
+            reactor.start(build(reactor))
+            os.write(STDOUT, ready_line(name, there))
+        except OSError as error:
+            raise Failure(f"cannot start: {reason(error)}") from None
+        system.notify(node.Standing.READY)
+        return reactor.run()

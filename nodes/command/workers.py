@@ -1,0 +1,89 @@
+"""Running LS as several processes: a parent that holds the port, and workers that it forks.
+
+Everything that blocks or may fail for a person's mistake happens in the parent before it forks:
+arguments, lookups, the claim to the port. A worker returns from here as a server that runs alone
+would, with its own exit code.
+
+Not here: what the parent does (`nodes/workers/supervisor.py`), and how it forks
+(`core/child.py`).
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from core.bounds import Bounds
+from core.child import Born
+from core.node import Address
+from core.reactor import Reactor
+from core.sink import Sink
+from core.system import Socket, System, reason
+from nodes.command.arguments import STDOUT, Failure
+from nodes.command.serving import (
+    cannot_listen,
+    listen,
+    listen_for_watchers,
+    own_address,
+    reactor_of,
+    ready_line,
+)
+from nodes.status.http import WebServer
+from nodes.status.pages import pages
+from nodes.status.watched import Watched
+from nodes.workers.supervisor import Supervisor
+from nodes.workers.worker import PARENT, Balancer, Shown, Worker
+
+
+def serve_with_workers(
+    arguments: argparse.Namespace,
+    bounds: Bounds,
+    system: System,
+    build: Callable[[Reactor, Shown], Balancer],
+    *,
+    avoid: Sequence[Address],
+    watchers: Address | None,
+    open_records: Callable[[], Sink | None],
+) -> int:
+    """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
+    `open_records` opens its file, in each."""
+    address = own_address(system, arguments, avoid)
+    try:
+        claim = system.claim(address)
+    except OSError as error:
+        raise cannot_listen(address, error) from None
+    address = address[0], claim.getsockname()
+    try:
+        return _be_parent(arguments, bounds, system, claim, address, watchers)
+    except Born as born:
+        name, stream = born.name, born.stream
+    # Who started the parent is not told of its workers.
+    os.environ.pop("NOTIFY_SOCKET", None)
+    reactor = reactor_of(f"LS.{name}", arguments, bounds, system, records=open_records())
+    with closing(reactor):
+        listen(reactor, address, arguments, shared=True)
+        reactor.adopt(PARENT, stream)
+        reactor.start(Worker(lambda shown: build(reactor, shown), os.getpid()))
+        return reactor.run()
+
+
+def _be_parent(
+    arguments: argparse.Namespace,
+    bounds: Bounds,
+    system: System,
+    claim: Socket,
+    address: Address,
+    watchers: Address | None,
+) -> int:
+    reactor = reactor_of("LS", arguments, bounds, system, output=Sink(STDOUT))
+    with closing(reactor):
+        reactor.hold(claim)
+        listen_for_watchers(reactor, watchers, arguments)
+        ready = ready_line("ls", address[1])
+        supervisor = Supervisor(arguments.workers, bounds, ready, watch=reactor.watch)
+        web = WebServer(pages(supervisor), bounds.watchers_max)
+        try:
+            reactor.start(Watched(supervisor, web))
+        except OSError as error:
+            raise Failure(f"cannot start: {reason(error)}") from None
+        return reactor.run()

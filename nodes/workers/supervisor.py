@@ -1,0 +1,328 @@
+"""Supervisor: the parent of several workers that share one port, each a whole LS.
+
+It serves nobody itself. It starts the workers, starts again the ones that die (after a wait that
+doubles), passes on what signals and the service manager want, and adds up what they count.
+The kernel spreads connections over the workers (SO_REUSEPORT); nothing else is shared, so joining,
+caps and budgets are each worker's own.
+
+Not here: a worker's end of it (`nodes/workers/worker.py`), and forking (`core/child.py`).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from core import node
+from core.bounds import Bounds
+from core.figures import Figure, Histogram, Value
+from core.machine import STAY, Machine, Sign, Table, Watch
+from core.server import SERVER, Fate, Life
+from nodes.workers.news import (
+    News,
+    Unpacker,
+    pack,
+    packed_values,
+    risen,
+    summed,
+    summed_histograms,
+    summed_servers,
+)
+
+
+class Post(Sign):
+    """How it stands with one worker's place."""
+
+    VACANT = "there is no process; one is started when its time comes"
+    STARTING = "there is a process, and it has not told of itself yet"
+    UP = "it serves clients"
+    DRAINING = "it takes no more questions, and will end"
+    CLOSED = "there is no process, and none is wanted"
+
+
+class Duty(Sign):
+    """What happens to it."""
+
+    START_DUE = "it is time to start a process"
+    TOLD = "it tells of itself"
+    LOST = "the process is gone, or could not be started"
+    DRAIN = "the server drains"
+
+
+P, D = Post, Duty
+WORKER: Table[Post, Duty] = {
+    P.VACANT: {D.START_DUE: P.STARTING, D.DRAIN: P.CLOSED},
+    P.STARTING: {D.TOLD: P.UP, D.LOST: P.VACANT, D.DRAIN: P.DRAINING},
+    P.UP: {D.TOLD: STAY, D.LOST: P.VACANT, D.DRAIN: P.DRAINING},
+    P.DRAINING: {D.TOLD: STAY, D.LOST: P.CLOSED},
+    P.CLOSED: {},
+}
+
+STATE = Figure("state", "How it stands with this worker", is_level=True, per="worker")
+CLIENTS = Figure("clients", "Clients that are connected to it", is_level=True, per="worker")
+SESSIONS = Figure("sessions", "Clients that came to it since it began", is_level=True, per="worker")
+RESTARTS = Figure("restarts", "Times that it was started again", per="worker")
+
+
+class _Worker:
+    """One place. `conn` is what it is called here and in the log: W1, W2, ..."""
+
+    def __init__(self, conn: str, bounds: Bounds, watch: Watch | None) -> None:
+        self.conn = conn
+        self.life = Machine(WORKER, Post.VACANT, f"worker {conn}", watch)
+        self.start_at = 0.0  # while VACANT
+        self.starts = 0
+        self.news = News()
+        self.is_asked = False  # for news, and has not told yet
+        self.is_reloading = False
+        self.unpacker = Unpacker()
+        self._bounds = bounds
+        self._began = 0.0
+        self._wait_s = bounds.restart_first_s
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a process that may be told things."""
+        return self.life.state in (Post.STARTING, Post.UP, Post.DRAINING)
+
+    def started(self, now: float) -> None:
+        """A process is to be there from now on."""
+        self.life.fire(Duty.START_DUE)
+        self.starts += 1
+        self._began = now
+        self.unpacker = Unpacker()
+
+    def lost(self, now: float) -> None:
+        """It is gone. Only one that lasted starts the waits over."""
+        self.life.fire(Duty.LOST)
+        self.news = News()
+        self.is_asked = self.is_reloading = False
+        if now - self._began > self._bounds.restart_max_s:
+            self._wait_s = self._bounds.restart_first_s
+        self.start_at = now + self._wait_s
+        self._wait_s = min(2 * self._wait_s, self._bounds.restart_max_s)
+
+    def figures(self) -> list[Value]:
+        """What is counted about it."""
+        said = {value.figure.name: value.value for value in self.news.values if not value.of}
+        return [
+            Value(STATE, self.life.state.name, self.conn),
+            Value(CLIENTS, said.get("clients", 0), self.conn),
+            Value(SESSIONS, said.get("sessions", 0), self.conn),
+            Value(RESTARTS, max(0, self.starts - 1), self.conn),
+        ]
+
+
+class Supervisor:
+    """The brain of the parent. `ready` is what it writes once every worker serves."""
+
+    def __init__(
+        self,
+        count: int,
+        bounds: Bounds,
+        ready: bytes,
+        *,
+        watch: Watch | None = None,
+    ) -> None:
+        self.life = Machine(SERVER, Life.SERVING, "server", watch)
+        self._workers = {f"W{n}": _Worker(f"W{n}", bounds, watch) for n in range(1, count + 1)}
+        self._bounds = bounds
+        self._ready = ready
+        self._exit_code = 0
+        self._ask_at = math.inf  # when news are due
+        self._drain_due = math.inf
+        self._gone: Sequence[Value] = ()  # what those counted that are gone
+        self._gone_histograms: list[tuple[Figure, Histogram, str]] = []
+
+    def deadline(self) -> float | None:
+        """The first of: a worker is to be started, news are due, the drain has taken too long."""
+        due = min(self._ask_at, self._drain_due)
+        for worker in self._workers.values():
+            if worker.life.state is Post.VACANT:
+                due = min(due, worker.start_at)
+        return None if due == math.inf else due
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        """Take one event; see `core/node.py`."""
+        match event:
+            case node.Woken():
+                return self._woken(now)
+            case node.Opened():  # it tells of itself as soon as it serves
+                return []
+            case node.Lines(conn, data):
+                return self._hear(self._workers[conn], data, now)
+            case node.Closed(conn, why):
+                return self._closed(self._workers[conn], why, now)
+            case node.DrainAsked():
+                return self._drain(now)
+            case node.ReloadAsked():
+                return self._reload()
+        raise AssertionError(event)
+
+    def _woken(self, now: float) -> list[node.Effect]:
+        effects: list[node.Effect] = []
+        for worker in self._workers.values():
+            if worker.life.state is Post.VACANT and worker.start_at <= now:
+                worker.started(now)
+                effects.append(node.Spawn(worker.conn))
+        if self._ask_at <= now:
+            self._ask_at = now + self._bounds.news_s
+            for worker in self._up():
+                worker.is_asked = True
+                effects.append(_say(worker, {"do": "tell"}))
+        if self._drain_due <= now:
+            self._drain_due = math.inf
+            self.life.fire(Fate.TIME_UP)
+            left = [worker.conn for worker in self._workers.values() if worker.is_there]
+            text = f"the drain took too long: {', '.join(left)} ended by force"
+            effects += [node.Report(text, node.Level.WARNING), node.Stop(self._exit_code)]
+        return effects
+
+    # -- workers -----------------------------------------------------------------------------------
+
+    def _up(self) -> list[_Worker]:
+        return [worker for worker in self._workers.values() if worker.life.state is Post.UP]
+
+    def _hear(self, worker: _Worker, data: bytes, now: float) -> list[node.Effect]:
+        effects: list[node.Effect] = []
+        for message in worker.unpacker.take(data):
+            if "standing" in message:
+                effects += self._stands(worker, message["standing"])
+                continue
+            worker.news = News.unpacked(message)
+            worker.is_asked = False
+            if worker.life.state is Post.STARTING:
+                text = f"{worker.conn} is up: process {message['process']}"
+                effects.append(node.Report(text))
+            worker.life.fire(Duty.TOLD)
+            if self._ready and len(self._up()) == len(self._workers):
+                effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
+                self._ready = b""
+                self._ask_at = now + self._bounds.news_s
+            if not any(other.is_asked for other in self._workers.values()):
+                effects += self._spread()
+        return effects
+
+    def _spread(self) -> list[node.Effect]:
+        """All have told: let each know of the others."""
+        here = [self._gone, *(worker.figures() for worker in self._workers.values())]
+        return [
+            _say(worker, {"do": "hear", "values": packed_values(summed([*others, *here]))})
+            for worker in self._up()
+            for others in [[other.news.values for other in self._up() if other is not worker]]
+        ]
+
+    def _closed(self, worker: _Worker, why: str, now: float) -> list[node.Effect]:
+        was = worker.life.state
+        self._gone = summed([self._gone, risen(worker.news.values)])
+        self._gone_histograms = summed_histograms([self._gone_histograms, worker.news.histograms])
+        was_reloading = worker.is_reloading
+        worker.lost(now)
+        if self.life.state is Life.DRAINING:
+            return self._stop_maybe()
+        effects: list[node.Effect] = []
+        if was is Post.STARTING and self._ready:  # it will not get better
+            self._exit_code = 1
+            text = f"{worker.conn} could not be started: {why}"
+            return [node.Report(text, node.Level.ERROR), *self._drain(now)]
+        text = f"{worker.conn} is gone: {why}; starting it again"
+        effects.append(node.Report(text, node.Level.WARNING, f"{worker.conn} is gone"))
+        return effects + (self._reloaded() if was_reloading else [])
+
+    # -- reloading ---------------------------------------------------------------------------------
+
+    def _reload(self) -> list[node.Effect]:
+        up = self._up()
+        if self.life.state is not Life.SERVING or not up:
+            return []
+        effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
+        for worker in up:
+            worker.is_reloading = True
+            effects.append(_say(worker, {"do": "reload"}))
+        return effects
+
+    def _stands(self, worker: _Worker, standing: str) -> list[node.Effect]:
+        if standing != node.Standing.READY.name or not worker.is_reloading:
+            return []
+        worker.is_reloading = False
+        return self._reloaded()
+
+    def _reloaded(self) -> list[node.Effect]:
+        if any(worker.is_reloading for worker in self._workers.values()):
+            return []
+        return [node.Notify(node.Standing.READY)]
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> list[node.Effect]:
+        is_first = self.life.state is Life.SERVING
+        self.life.fire(Fate.DRAIN)
+        if not is_first:
+            return []
+        # A worker's own drain ends before this.
+        self._drain_due = now + self._bounds.timeout_s + 2 * self._bounds.drain_grace_s
+        self._ask_at = math.inf
+        effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
+        for worker in self._workers.values():
+            if worker.is_there:
+                effects.append(_say(worker, {"do": "drain"}))
+            if worker.life.state is not Post.CLOSED:
+                worker.life.fire(Duty.DRAIN)
+        return effects + self._stop_maybe()
+
+    def _stop_maybe(self) -> list[node.Effect]:
+        if any(worker.is_there for worker in self._workers.values()):
+            return []
+        self._drain_due = math.inf
+        self.life.fire(Fate.ALL_CLOSED)
+        account = [f"{v.figure.name} {v.value}" for v in self._gone if not v.figure.per]
+        return [node.Report(f"all workers: {', '.join(account)}"), node.Stop(self._exit_code)]
+
+    # -- what it shows -----------------------------------------------------------------------------
+
+    def figures(self) -> list[Value]:
+        """All that the workers count, together, and what is counted about each."""
+        workers = self._workers.values()
+        return summed(
+            [
+                *(worker.news.values for worker in workers),
+                self._gone,
+                *(worker.figures() for worker in workers),
+            ]
+        )
+
+    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+        """Those of all workers together."""
+        told = [worker.news.histograms for worker in self._workers.values()]
+        return summed_histograms([self._gone_histograms, *told])
+
+    def unhealthy(self) -> str:
+        """Why nobody should be sent here; empty when all is well."""
+        if self.life.state is not Life.SERVING:
+            return "draining"
+        up = self._up()
+        if not up:
+            return "no worker is up"
+        troubles = [str(worker.news.status["unhealthy"]) for worker in up]
+        return troubles[0] if all(troubles) else ""
+
+    def status(self, now: float) -> dict[str, object]:
+        """What the status page shows."""
+        statuses: list[dict[str, Any]] = [worker.news.status for worker in self._up()]
+        figures = self.figures()
+        first = statuses[0] if statuses else {"policy": "", "sampling": "", "spans": []}
+        return {
+            **first,
+            "at": round(now, 3),
+            "unhealthy": self.unhealthy(),
+            "figures": {value.figure.name: value.value for value in figures if not value.of},
+            "servers": summed_servers(statuses) if statuses else [],
+            "told": [told for status in statuses for told in status["told"]],
+            "workers": [
+                {"name": worker.conn, **{v.figure.name: v.value for v in worker.figures()}}
+                for worker in self._workers.values()
+            ],
+        }
+
+
+def _say(worker: _Worker, message: dict[str, Any]) -> node.Effect:
+    return node.Send(worker.conn, pack(message))

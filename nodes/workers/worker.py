@@ -1,0 +1,108 @@
+"""Worker: a brain that runs in one of several processes, and its stream to their parent.
+
+The parent is to it what signals and the service manager are to a server that runs alone: it says
+when to drain and when to reload, and is told how that stands. It also asks for news, and brings
+those of the others, so that STATS tells of all of them whichever is asked. When the parent is
+gone, the worker drains: nobody would start it again, nor stop it.
+
+Not here: the parent (`nodes/workers/supervisor.py`).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from core import node
+from core.figures import Figure, Histogram, Value
+from nodes.workers.news import News, Unpacker, pack, summed, unpacked_values
+
+PARENT = "parent"  # what the stream is called
+Shown = Callable[[list[Value]], list[Value]]  # of one worker's figures, those that STATS tells
+
+
+class Balancer(Protocol):
+    """What a worker runs."""
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        """See `core/node.py`."""
+        ...
+
+    def deadline(self) -> float | None:
+        """See `core/node.py`."""
+        ...
+
+    def figures(self) -> list[Value]:
+        """All that it counts."""
+        ...
+
+    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+        """Distributions of times."""
+        ...
+
+    def status(self, now: float) -> dict[str, object]:
+        """What the status page shows."""
+        ...
+
+
+class Worker:
+    """A brain around a brain. `build(shown)` makes the inner one; to `shown` it gives what it
+    counts whenever somebody asks for STATS, and tells what comes back. `process`: its number."""
+
+    def __init__(self, build: Callable[[Shown], Balancer], process: int = 0) -> None:
+        self._process = process
+        self._others: list[Value] = []
+        self._unpacker = Unpacker()
+        self._has_parent = False
+        self._brain = build(lambda own: summed([own, self._others]))
+
+    def deadline(self) -> float | None:
+        """The parent is heard in any case."""
+        return self._brain.deadline()
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        """Take one event; see `core/node.py`."""
+        conn: str = getattr(event, "conn", "")
+        if conn == PARENT:
+            effects = self._step_parent(event, now)
+        elif isinstance(event, node.Lines):
+            return self._brain.step(event, now)  # nothing in it is for the parent
+        else:
+            effects = self._brain.step(event, now)
+        if any(isinstance(effect, node.Stop) for effect in effects) and self._has_parent:
+            effects.insert(0, self._news(now))  # what has been counted since the last time
+        return [self._to_parent(effect) for effect in effects]
+
+    def _step_parent(self, event: node.Event, now: float) -> list[node.Effect]:
+        effects: list[node.Effect] = []
+        match event:
+            case node.Opened():
+                self._has_parent = True
+                effects.append(self._news(now))
+            case node.Lines(_, data):
+                for message in self._unpacker.take(data):
+                    match message["do"]:
+                        case "tell":
+                            effects.append(self._news(now))
+                        case "hear":
+                            self._others = unpacked_values(message["values"])
+                        case "reload":
+                            effects += self._brain.step(node.ReloadAsked(), now)
+                        case "drain":
+                            effects.append(node.Drain())
+            case node.Ended():
+                effects.append(node.Abort(PARENT))
+            case node.Closed():
+                self._has_parent = False
+                text = "the parent is gone: draining"
+                effects += [node.Report(text, node.Level.WARNING), node.Drain()]
+        return effects
+
+    def _news(self, now: float) -> node.Effect:
+        brain = self._brain
+        news = News(brain.figures(), brain.histograms(), brain.status(now))
+        return node.Send(PARENT, pack({"process": self._process, **news.packed()}))
+
+    def _to_parent(self, effect: node.Effect) -> node.Effect:
+        """Who is told how this server stands is the parent."""
+        if isinstance(effect, node.Notify) and self._has_parent:
+            return node.Send(PARENT, pack({"standing": effect.standing.name}))
+        return effect

@@ -6,9 +6,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
+PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd # program:package
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching chromium clean
+.PHONY: help run-local dist test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,11 +59,14 @@ bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100
 
-chromium: ## install the browser that the page is tested in, where it is missing (Debian, as root)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
-	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
-		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
-	echo "no Chromium: its tests are skipped (Debian, as root: apt-get install chromium)"
+parts: ## install the programs of others that some tests need, where they are missing (Debian, as root)
+	@missing=""; \
+	for part in $(PARTS); do \
+		command -v "$${part%%:*}" >/dev/null || missing="$$missing $${part##*:}"; \
+	done; \
+	test -z "$$missing" || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+		apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; } || \
+	echo "missing:$$missing; their tests are skipped (Debian, as root: apt-get install$$missing)"
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) dist .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -280,8 +280,9 @@ MUTANTS = (
     Mutant(
         "who joins inherits the first deadline",
         "nodes/balancer/race.py",
-        "due = now + self._timeout_s",
-        "due = self._batches[-1].due if self._batches else now + self._timeout_s",
+        "due = now + asker.timeout_s",
+        "due = max((lane[-1].due for lane in self._lanes.values() if lane), "
+        "default=now + asker.timeout_s)",
     ),
     Mutant(
         "a question joins an asking of any age",
@@ -299,8 +300,8 @@ MUTANTS = (
     Mutant(
         "a timeout before its time",
         "nodes/balancer/race.py",
-        "batches[0].due <= now",
-        "batches[0].due <= now + 0.1",
+        "lane[0].due <= now",
+        "lane[0].due <= now + 0.1",
     ),
     # -- links
     Mutant(
@@ -544,7 +545,7 @@ MUTANTS = (
     Mutant(
         "a drain closes the door of watchers, too",
         "core/reactor.py",
-        "return [one for one in self._listeners.values() if one.name == node.CLIENT]",
+        "return [one for one in self._listeners.values() if one.name != node.WATCHER]",
         "return list(self._listeners.values())",
     ),
     # -- backpressure

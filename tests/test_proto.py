@@ -26,6 +26,7 @@ from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
 from nodes.balancer.race import RACE
 from nodes.client import CLIENT
+from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table, load
 from nodes.tables.reload import RELOAD, Reload
@@ -79,7 +80,8 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     sources = "".join(
         path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")
     )
-    pattern = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?|_s, "(\w+_s)", "'
+    in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
+    pattern = in_words + r'|_s\)?, "(\w+_s)", "|node\.\w+: "(\w+)"'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 
@@ -139,7 +141,14 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     hits = Hits({"clients_max": 1})
     servers = {
         "LS": LoadBalancer(
-            [(), ()], Bounds(), float, extra_load=0.05, sample=1, loop=reactor.figures, hits=hits
+            [(), ()],
+            Bounds(),
+            float,
+            extra_load=0.05,
+            sample=1,
+            dns=Face(Bounds(), 60, hits),
+            loop=reactor.figures,
+            hits=hits,
         ),
         "TS": TableServer(Table(), Bounds(), reload=Reload(""), loop=reactor.figures, hits=hits),
     }

@@ -389,7 +389,7 @@ def test_d2_an_answer_of_more_than_512_bytes_is_none_in_both_ways_of_reading(
 
 
 def test_the_patterns_do_not_slow_down_on_what_almost_matches() -> None:
-    """A match is one pass: possessive quantifiers give nothing back. Quadratic would not end."""
+    """A match is one pass, and giving back is another one. Quadratic would not end."""
     for almost in (b"a" * 2_000_000, b"a." * 1_000_000, b"a\n" * 1_000_000 + b"!"):
         assert asked_in(almost) is answered_in(almost) is replied_in(almost) is None
     for almost in (b"x " + b"1:" * 1_000_000, b"x 1::1" + b",1::1" * 400_000, b"x ::" * 500_000):

@@ -52,6 +52,9 @@ _MOST = {
     node.WATCHER: "watchers_max",
 }
 LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
+DATAGRAMS_DROPPED = Figure(
+    "datagrams_dropped", "Replies by UDP that the network did not take, or not in time"
+)
 RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
 
 
@@ -228,6 +231,8 @@ class Reactor:
     def figures(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
+        for one in self._datagrams.values():
+            values.append(Value(DATAGRAMS_DROPPED, one.dropped))
         if self._records is not None:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values

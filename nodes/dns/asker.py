@@ -32,6 +32,7 @@ REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and
 IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
 LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
 _REMEMBERED_MAX = 65_536
+_REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
 _SECOND_S = 1.0
 
 Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
@@ -72,9 +73,11 @@ class Face:
         try:
             return self._read[after_id]
         except KeyError:
-            if len(self._read) == _REMEMBERED_MAX:
-                self._read.clear()
-            found = self._read[after_id] = read(after_id)
+            found = read(after_id)
+            if len(after_id) <= _REMEMBERED_BYTES:
+                if len(self._read) == _REMEMBERED_MAX:
+                    self._read.clear()
+                self._read[after_id] = found
             return found
 
     def records(self, addresses: bytes, kind: bytes) -> RecordSet:

@@ -65,17 +65,19 @@ Slices = Callable[[str], Generator[bytes, None, None]]
 def slices(path: str) -> Generator[bytes, None, None]:
     """The file in slices. Raises OSError: it cannot be read, or not without waiting, or changed."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        while data := file.read(SLICE_BYTES):
+        while data := os.read(fd, SLICE_BYTES):
             yield data
         after = os.fstat(fd)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise OSError(
                 errno.EAGAIN, "it changed while it was read; rename a whole one into place"
             )
+    finally:
+        os.close(fd)
 
 
 class Reload:

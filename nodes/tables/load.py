@@ -82,18 +82,22 @@ class Loading:
         self._report = report
         self._buffer = LineBuffer()
         self._rows = 0  # so far, good or not
-        self._has_begun = False
+        self._start: bytes | None = b""  # of the file, as long as it may be a part of a mark
 
     def take(self, data: bytes) -> None:
         """The next chunk, cut anywhere."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self._start is not None:
+            data = self._start + data
+            self._start = data if len(data) < len(_MARK) else None
+            if self._start is not None:
+                return
             data = data.removeprefix(_MARK)
         self._take(self._buffer.receive(data))
 
     def end(self) -> Table:
         """There is no more; the last row needs no LF."""
-        self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        rest = (self._start or b"") + b"\n"
+        self._take(self._buffer.receive(rest).removeprefix(b"\n"))
         return self.table
 
     def _take(self, block: bytes) -> None:

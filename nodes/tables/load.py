@@ -36,6 +36,7 @@ from core.wire import (
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
+SKIPPED = "; skipped"  # ends what is said of a bad row
 _NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
@@ -158,7 +159,7 @@ def _take_rows(
             answer = parse_row(row)
         except RowError as bad:
             table.bad_rows += 1
-            report(f"{place}{number}: {bad}; skipped")
+            report(f"{place}{number}: {bad}{SKIPPED}")
             continue
         table.is_mixed = table.is_mixed or answer.type is Type.AAAA
         line = format_message(answer) + b"\n"

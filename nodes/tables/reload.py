@@ -20,7 +20,7 @@ from core import node
 from core.figures import Figure, Value
 from core.machine import STAY, Machine, Sign, Watch
 from core.machine import Table as Transitions
-from nodes.tables.load import Loading, Table
+from nodes.tables.load import SKIPPED, Loading, Table
 
 SLICE_BYTES = (
     16 * 1024
@@ -98,7 +98,7 @@ class Reload:
         self._began = 0.0
         self._slices: Generator[bytes, None, None]
         self._loading: Loading
-        self._bad: list[str] = []  # rows of this slice
+        self._bad: list[str] = []  # what there is to say about rows of this slice
         self._retired: dict[bytes, bytes] = {}
         self._taken = 0
         self._refused = 0
@@ -146,7 +146,8 @@ class Reload:
             self._loading.end()
         table = self._loading.table
         if self._strict and table.bad_rows:
-            return served, self._refuse(f"{self._bad[0]}, and --strict wants no bad row")
+            bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
+            return served, self._refuse(f"{bad}, and --strict wants no bad row")
         effects: list[node.Effect] = [
             node.Report(text, node.Level.WARNING, "a bad row") for text in self._bad
         ]
@@ -157,9 +158,9 @@ class Reload:
             return served, [*effects, *self._refuse("it has no good row")]
         self._taken += 1
         self._retired = served.rows
-        bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
+        left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         text = (
-            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{bad}"
+            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
         )
         return table, [*effects, node.Report(text), *self._decided(Step.TAKEN)]
 

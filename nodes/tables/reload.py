@@ -125,8 +125,10 @@ class Reload:
             return self._read_slice(served, now)
         for _ in range(min(_SLICE_ROWS, len(self._retired))):
             self._retired.popitem()
-        if not self._retired and self.life.fire(Step.LET_GO) is Reading.READING:
-            self._begin(now)
+        if not self._retired:
+            self._retired = {}  # the one that is empty now holds the room that it needed
+            if self.life.fire(Step.LET_GO) is Reading.READING:
+                self._begin(now)
         return served, []
 
     def _begin(self, now: float) -> None:
@@ -167,7 +169,7 @@ class Reload:
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1
         self._slices.close()
-        self._retired = self._loading.table.rows
+        self._retired, self._loading.table.rows = self._loading.table.rows, {}
         text = f"{self._path} is not taken: {why}; the old table is served on"
         return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
 

@@ -64,7 +64,6 @@ class StoryMachine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(FAULTS), whom=st.integers(0, 3), lasts=st.sampled_from([0.1, 3.0]))
     def suffer(self, kind: str, whom: int, lasts: float) -> None:
         self.cluster.suffer(Fault(self.cluster.world.t, kind, whom, lasts))
-        self.cluster.disturb()
 
     def teardown(self) -> None:
         if hasattr(self, "cluster"):

@@ -94,6 +94,7 @@ class LoadBalancer:
         self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
         self._sought: dict[str, None] = {}  # links whose hosts are looked up because of a reload
+        self._seek_again = False  # another reload was asked for meanwhile
 
     def deadline(self) -> float | None:
         """The first of: a batch times out, the policy or a link has something due, what is held
@@ -369,11 +370,15 @@ class LoadBalancer:
         raise AssertionError(event)
 
     def _look_up_all(self) -> list[node.Effect]:
-        """Where are the TSs now? Nothing waits for the answers."""
+        """Where are the TSs now? Nothing waits for the answers. Who asks again before they are all
+        there gets one more round afterwards: there are no more children at a time than TSs."""
         if self._server.is_draining or not self._hosts:
             return []
-        self._sought = dict.fromkeys(self._hosts)
         effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
+        self._seek_again = bool(self._sought)
+        if self._seek_again:
+            return effects
+        self._sought = dict.fromkeys(self._hosts)
         return effects + [node.Resolve(conn, *host) for conn, host in self._hosts.items()]
 
     def _looked_up(self, link: Link, addresses: tuple[node.Address, ...]) -> list[node.Effect]:
@@ -392,7 +397,9 @@ class LoadBalancer:
                 effects.append(node.Report(text, node.Level.WARNING))
             elif not has_moved:
                 effects.append(node.Report(f"{link.conn} is where it was"))
-            if not self._sought:
+            if not self._sought and self._seek_again:
+                effects += self._look_up_all()
+            elif not self._sought:
                 effects.append(node.Notify(node.Standing.READY))
         return effects
 

@@ -83,7 +83,9 @@ class TableServer:
             case node.DrainAsked():
                 return server.drain(now) + self._stop_maybe()
             case node.ReloadAsked():
-                return [] if self._reload is None else self._reload.ask(now)
+                if self._reload is None or server.is_draining:
+                    return []
+                return self._reload.ask(now)
             case node.Woken():
                 return self._read_anew(now) + server.woken(now)
         raise AssertionError(event)

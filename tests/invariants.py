@@ -48,7 +48,8 @@ from core.wire import (
 from nodes.balancer.hedge import Way
 from nodes.balancer.link import Tie
 from nodes.ls import LoadBalancer
-from tests.sim import Host, Observer, World
+from nodes.tables.reload import Reading
+from tests.sim import Host, Observer, TableFile, World
 
 _LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
 _SLACK_S = 0.25  # turns, in virtual time, between what is due and its being done
@@ -77,6 +78,66 @@ class Violated(AssertionError):
 def hold(condition: object, invariant: str, text: str) -> None:
     if not condition:
         raise Violated(f"{invariant}: {text}")
+
+
+class TableWatch(Observer):
+    """Sees all that an honest TS says, and every table that it has served.
+
+    P25 what it says is of the table that it serves, all of it, from one turn to the next
+    P26 what is to be refused is never served
+    """
+
+    def __init__(self, world: World, name: str, file: TableFile) -> None:
+        super().__init__(world, name)
+        self.file = file
+        self.is_frank = False
+        self.tables: list[dict[bytes, bytes]] = []
+        self.since: list[float] = []  # when each was first served
+
+    def serve(self, rows: dict[bytes, bytes] | None) -> None:
+        """From now on it serves this."""
+        hold(rows is not None, "P26", f"{self.name} serves what is to be refused")
+        assert rows is not None
+        self.tables.append(rows)
+        self.since.append(self.world.t)
+
+    def which(self, question: bytes, line: bytes, since: float, first: int) -> int | None:
+        """The first table from number `first` on, served since then, that has this answer."""
+        for number in range(first, len(self.tables)):
+            is_over = number + 1 < len(self.tables) and self.since[number + 1] < since
+            if not is_over and self.tables[number].get(question) == line + b"\n":
+                return number
+        return None
+
+    def sent(self, conn: str, data: bytes) -> None:
+        super().sent(conn, data)
+        rows = self.tables[-1]
+        for line in split_lines(data):
+            match parse_reply(line):
+                case Answer(spelling, _, kind):
+                    right = rows.get(fold(spelling, kind)) == line + b"\n"
+                case NoAnswer(Question(spelling, kind), why):
+                    question = fold(spelling, kind)
+                    is_known = other_type(question) in rows
+                    right = question not in rows and is_known is (why is Negative.NO_DATA)
+                    right = right and (is_known or self.is_frank)
+                case _:
+                    continue
+            hold(right, "P25", f"{self.name} says {line!r}, and serves {rows}")
+
+    def report(self, text: str, *_: object) -> None:
+        super().report(text)
+        if " is read anew: " in text:
+            self.serve(self.file.judged)
+            self.world.saw("a reload is taken")
+        elif " is not taken: " in text:
+            hold(self.file.judged is None, "P26", f"{self.name}: {text}")
+            self.world.saw("a reload is refused")
+
+    def changed(self, machine: str, old: Enum, new: Enum) -> None:
+        super().changed(machine, old, new)
+        if new is Reading.OUTDATED:
+            self.world.saw("a reload is asked for again while it reads")
 
 
 def other_type(question: bytes) -> bytes:
@@ -156,6 +217,11 @@ class LoadBalancerWatch(Observer):
         self.brain: LoadBalancer
         self.holders: dict[str, set[bytes]] = {}  # link: questions that its honest TS answers
         self.frank: set[str] = set()  # links whose honest TS says NOT FOUND
+        self.tables: dict[str, TableWatch] = {}  # link: its honest TS
+        # Of a link's present connection: when each question was sent first, by the world's time,
+        # and the number of the table that it spoke of last.
+        self.first_sent: defaultdict[str, dict[bytes, float]] = defaultdict(dict)
+        self.spoke_of: defaultdict[str, int] = defaultdict(int)
         self.owed: dict[str, dict[bytes, deque[tuple[bytes, float]]]] = {}
         self.errors: defaultdict[str, int] = defaultdict(int)  # refusals that are owed
         self.pongs: defaultdict[str, int] = defaultdict(int)  # that are owed
@@ -258,6 +324,7 @@ class LoadBalancerWatch(Observer):
             match reply:
                 case Answer(spelling, _, kind):
                     question = fold(spelling, kind)
+                    self._is_of_a_table(link, question, line)
                     if self._was_asked(link, question):
                         self.answers.setdefault(question, line)
                 case NoAnswer(Question(spelling, kind), why) if why is not Negative.TIMED_OUT:
@@ -279,6 +346,22 @@ class LoadBalancerWatch(Observer):
             if all(Negative.NOT_FOUND in life.said.get(each, ()) for each in self.brain._links):
                 self.unknown.add(question)
                 self.must_end.append(life)
+
+    def _is_of_a_table(self, link: str, question: bytes, line: bytes) -> None:
+        """An honest TS answers from a table that it has served since it was asked, and from none
+        that is older than the last of which it spoke on this connection."""
+        table = self.tables.get(link)
+        if table is None:
+            return
+        since = self.first_sent[link].get(question)
+        hold(since is not None, "I3", f"{link} answers {line!r}, and was not asked")
+        assert since is not None
+        number = table.which(question, line, since, self.spoke_of[link])
+        hold(number is not None, "I3", f"{link} says {line!r} of no table of its, or an older one")
+        assert number is not None
+        self.spoke_of[link] = number
+        if number < len(table.tables) - 1 and table.tables[-1].get(question) != line + b"\n":
+            self.world.saw("an answer is late after a reload")
 
     def _was_asked(self, link: str, question: bytes) -> bool:
         life = self.lives.get(question)
@@ -308,6 +391,7 @@ class LoadBalancerWatch(Observer):
             elif link in life.lines:
                 self.world.saw("a name is asked anew")
             life.ask_of(link, now)
+            self.first_sent[link].setdefault(question, self.world.t)
         self.slices[link] += 1
         if self.slices[link] == 2:
             self.world.saw("catching up takes slices")
@@ -549,6 +633,8 @@ class LoadBalancerWatch(Observer):
     def _part(self, link: str) -> None:
         """A link's connection is gone, and what was asked and said there."""
         self.bad_in_a_row[link] = 0
+        self.first_sent.pop(link, None)
+        self.spoke_of.pop(link, None)
         for life in self.lives.values():
             if life.part(link):
                 self.world.saw("what a TS has said goes with its connection")

@@ -548,6 +548,148 @@ MUTANTS = (
         "return [one for one in self._listeners.values() if one.name != node.WATCHER]",
         "return list(self._listeners.values())",
     ),
+    # -- reloading
+    Mutant(
+        "a reload is half applied",
+        "nodes/tables/reload.py",
+        "        if data:\n            return served, effects\n",
+        "        if data:\n"
+        "            served.rows.update(table.rows)\n"
+        "            return served, effects\n",
+    ),
+    Mutant(
+        "the old table is dropped before the new one is judged",
+        "nodes/tables/reload.py",
+        "        if not table.rows:\n",
+        "        served.rows.clear()\n        if not table.rows:\n",
+    ),
+    Mutant(
+        "a table without a good row is taken",
+        "nodes/tables/reload.py",
+        "        if not table.rows:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a reload is not strict",
+        "nodes/tables/reload.py",
+        "if self._strict and table.bad_rows:",
+        "if False:",
+    ),
+    Mutant(
+        "a swap lets nothing go",
+        "nodes/tables/reload.py",
+        "        self._retired = served.rows\n",
+        "        self._retired = {}\n",
+    ),
+    Mutant(
+        "a table is let go in one turn",
+        "nodes/tables/reload.py",
+        "range(min(_SLICE_ROWS, len(self._retired)))",
+        "range(len(self._retired))",
+    ),
+    Mutant(
+        "a table that is let go keeps its room",
+        "nodes/tables/reload.py",
+        "            self._retired = {}  # the one",
+        "            # the one",
+    ),
+    Mutant(
+        "a table is read in one turn",
+        "nodes/tables/reload.py",
+        "os.read(fd, SLICE_BYTES)",
+        "os.read(fd, 1 << 30)",
+    ),
+    Mutant(
+        "who asks again is forgotten",
+        "nodes/tables/reload.py",
+        "S.READING: {T.ASKED: S.OUTDATED",
+        "S.READING: {T.ASKED: STAY",
+    ),
+    Mutant(
+        "who asked again gets nothing read",
+        "nodes/tables/reload.py",
+        "            if self.life.fire(Step.LET_GO) is Reading.READING:\n",
+        "            self.life.fire(Step.LET_GO)\n            if False:\n",
+    ),
+    Mutant(
+        "a reload is over before the last asking",
+        "nodes/tables/reload.py",
+        "        if self.life.fire(step) is Reading.RESTARTING:\n",
+        "        self.life.fire(step)\n        if False:\n",
+    ),
+    Mutant(
+        "opening a table may wait",
+        "nodes/tables/reload.py",
+        "os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC",
+        "os.O_RDONLY | os.O_CLOEXEC",
+    ),
+    Mutant(
+        "whatever can be opened is read",
+        "nodes/tables/reload.py",
+        "if not stat.S_ISREG(before.st_mode):",
+        "if False:",
+    ),
+    Mutant(
+        "a table may change while it is read",
+        "nodes/tables/reload.py",
+        "if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):",
+        "if False:",
+    ),
+    Mutant(
+        "a table that was read stays open",
+        "nodes/tables/reload.py",
+        "        os.close(fd)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a swap keeps what was known of the old table",
+        "nodes/ts.py",
+        "        self._table, effects = self._reload.turn(self._table, now)\n",
+        "        table, effects = self._reload.turn(self._table, now)\n"
+        "        self._table.rows = table.rows\n",
+    ),
+    Mutant(
+        "a reload goes on when somebody asks",
+        "nodes/ts.py",
+        "if self._reload is not None and self._reload.is_busy:",
+        "if False:",
+    ),
+    Mutant(
+        "a TS that drains begins a reload",
+        "nodes/ts.py",
+        "if self._reload is None or server.is_draining:",
+        "if self._reload is None:",
+    ),
+    Mutant(
+        "a mark is dropped from a whole chunk only",
+        "nodes/tables/load.py",
+        "self._start = data if len(data) < len(_MARK) else None",
+        "self._start = None",
+    ),
+    Mutant(
+        "a hangup is a signal to end",
+        "core/reactor.py",
+        "ends = len(numbers) - hangups",
+        "ends = len(numbers)",
+    ),
+    Mutant(
+        "LS stays with a TS that has moved",
+        "nodes/ls.py",
+        "if not self._is_parting and (link.is_answering or link.life.state is Tie.DIALING):",
+        "if False:",
+    ),
+    Mutant(
+        "every hangup starts lookups",
+        "nodes/ls.py",
+        "        if self._seek_again:\n            return effects\n",
+        "",
+    ),
+    Mutant(
+        "a hangup during lookups is forgotten",
+        "nodes/ls.py",
+        "if not self._sought and self._seek_again:",
+        "if False:",
+    ),
     # -- backpressure
     Mutant(
         "one backpressure rule for every connection",

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0  # what should happen and has not by then is a failure
@@ -43,7 +44,10 @@ def _limit(descriptors: int) -> None:
 
 
 class Program:
-    """One process. Its log is in a file, so that it never waits for us."""
+    """One process. Its log is in a file, so that it never waits for us.
+
+    `environment`: what it has besides ours. `python`: how the programs are called.
+    """
 
     def __init__(
         self,
@@ -51,11 +55,14 @@ class Program:
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         descriptors: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        python: Sequence[str] = ("-m", "nodes"),
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nodes", *words],
+            [sys.executable, *python, *words],
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
             stdin=stdin,
             stdout=stdout,
             stderr=self._log,
@@ -114,8 +121,8 @@ class Programs:
         self.folder = folder
         self.started: list[Program] = []
 
-    def start(self, *words: object, **streams: int) -> Program:
-        program = Program(*map(str, words), **streams)
+    def start(self, *words: object, **how: Any) -> Program:  # noqa: ANN401
+        program = Program(*map(str, words), **how)
         self.started.append(program)
         return program
 
@@ -123,6 +130,10 @@ class Programs:
         path = self.folder / f"{name}.txt"
         path.write_text("".join(f"{row} A\n" for row in rows))
         return path
+
+    def replace(self, table: Path, *rows: str) -> None:
+        """A table file becomes another, whole, as an operator should do it."""
+        self.table("next", *rows).rename(table)
 
     def ts(self, table: Path, port: int = 0, *words: object) -> tuple[Program, int]:
         program = self.start("ts", port, "--table", table, *words)

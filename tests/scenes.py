@@ -16,9 +16,10 @@ from core.reactor import Reactor
 from core.wire import Type, fold
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
+from nodes.tables.reload import Reload
 from nodes.ts import TableServer
-from tests.invariants import LoadBalancerWatch
-from tests.sim import PORT, Host, Observer, SimSocket, World
+from tests.invariants import LoadBalancerWatch, TableWatch
+from tests.sim import PORT, Host, SimSocket, SimSystem, TableFile, World
 
 
 class Speaker:
@@ -143,6 +144,7 @@ class Scene:
         self.ls = self.world.host("LS", fds_max)
         self.puppets: list[Puppet] = []
         self.tables: list[Host] = []
+        self.table_watches: dict[str, TableWatch] = {}
         self.rows: dict[bytes, set[bytes]] = {}
         names = []
         for number, server in enumerate(servers, 1):
@@ -154,6 +156,7 @@ class Scene:
                 self.tables.append(host)
                 self.start_table(host, server)
         self.watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
+        self.watch.tables = self.table_watches
         self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
         self.watch.anything |= {b"2001:db8::%d" % n for n in range(10)}
 
@@ -173,18 +176,46 @@ class Scene:
 
     def start_table(self, host: Host, table: dict[str, str]) -> None:
         """Start a real TS, or start it again."""
+        rows = self.lines(table)
+        watch = self.table_watches.get(host.name)
+        if watch is None:
+            watch = TableWatch(self.world, host.name, TableFile(rows, slice_bytes=8))
+            watch.is_frank = self.answer_unknown
+            self.table_watches[host.name] = watch
+        watch.file.write(rows)
+        watch.serve(dict(rows))
+        read, is_frank = watch.file.read, self.answer_unknown
+
+        def build(reactor: Reactor) -> TableServer:
+            return TableServer(
+                Table(rows),
+                Bounds(),
+                reload=Reload("table", read=read, watch=reactor.watch),
+                answer_unknown=is_frank,
+                watch=reactor.watch,
+            )
+
+        host.run(replace(Bounds()), watch, build, listens=True)
+
+    def lines(self, table: dict[str, str]) -> dict[bytes, bytes]:
+        """What a TS with this table says; from now on, one may."""
         rows: dict[bytes, bytes] = {}
         for question, addresses in table.items():
             name, _, kind = question.partition(" ")
             folded = fold(name.encode(), Type(kind.encode() or b"A"))
             rows[folded] = f"{name} {addresses} {kind or 'A'} IN\n".encode()
             self.rows.setdefault(folded, set()).add(addresses.encode())
-        is_frank = self.answer_unknown
+        return rows
 
-        def build(reactor: Reactor) -> TableServer:
-            return TableServer(Table(rows), Bounds(), answer_unknown=is_frank, watch=reactor.watch)
-
-        host.run(replace(Bounds()), Observer(self.world, host.name), build, listens=True)
+    def reload(self, host: Host, table: dict[str, str] | OSError) -> None:
+        """A TS's file becomes another, or unreadable, and it is told to read it."""
+        file = self.table_watches[host.name].file
+        if isinstance(table, OSError):
+            file.spoil(b"", table)
+        else:
+            file.write(self.lines(table))
+        assert host.signals is not None
+        host.signals.ring(SimSystem.hangup)
 
     def asker(self, data: bytes = b"") -> Asker:
         """A new client that is connected and has said this."""

@@ -22,7 +22,7 @@ import errno
 import os
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from enum import Enum
 from heapq import heappop, heappush
 from random import Random
@@ -283,6 +283,43 @@ class Signals:
 
     def close(self) -> None:
         self.host.free_fd(self)
+
+
+class TableFile:
+    """The file of a TS's table: what a reload reads is what it was when it was opened.
+
+    `rows` are what the content stands for; None where it is to be refused. `read` is for a
+    `nodes.tables.reload.Reload`.
+    """
+
+    def __init__(self, rows: dict[bytes, bytes], slice_bytes: int) -> None:
+        self.slice_bytes = slice_bytes
+        self.judged: dict[bytes, bytes] | None = None  # the rows of what was opened last
+        self.write(rows)
+
+    def write(self, rows: dict[bytes, bytes]) -> None:
+        """A whole one is renamed into place."""
+        self.rows: dict[bytes, bytes] | None = dict(rows)
+        self._content = b"".join(map(_as_rows, rows.values()))
+        self._error: OSError | None = None
+
+    def spoil(self, content: bytes, problem: OSError | None) -> None:
+        """It is nothing to serve: it has no good row, or there is a problem at its end."""
+        self.rows, self._content, self._error = None, content, problem
+
+    def read(self, path: str) -> Generator[bytes, None, None]:
+        content, problem = self._content, self._error
+        self.judged = self.rows
+        for at in range(0, len(content), self.slice_bytes):
+            yield content[at : at + self.slice_bytes]
+        if problem is not None:
+            raise problem
+
+
+def _as_rows(line: bytes) -> bytes:
+    """The rows of a file that make this line of a table."""
+    spelling, addresses, kind, _ = line.split(b" ")
+    return b"".join(b"%b %b %b\n" % (spelling, each, kind) for each in addresses.split(b","))
 
 
 class SimSystem:

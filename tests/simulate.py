@@ -51,6 +51,10 @@ PROBES = (
     "NO DATA is relayed when all have spoken", "NO DATA is released by the hold",
     "NO DATA is released by a timeout", "what a TS has said goes with its connection",
     "an answer of IPv6",
+    # reloads of TSs' tables
+    "Reading READING", "Reading OUTDATED", "Reading RETIRING", "Reading RESTARTING",
+    "a reload is taken", "a reload is refused", "a reload is asked for again while it reads",
+    "an answer is late after a reload",
     # hedging
     "Way NOWHERE", "Way ASKED", "Way LATE", "Way EVERYWHERE", "a question is hedged",
     "a question waits for the budget", "a question explores another TS",

@@ -10,6 +10,7 @@ Run `python3 -m tests.soak [NAME ...]`.
 import argparse
 import random
 import select
+import signal
 import socket
 import struct
 import sys
@@ -261,9 +262,106 @@ def flood(run: Programs) -> str:
     return f"1,000,000 names of sixteen clients: every reply, {took:.1f} s"
 
 
+def reload(run: Programs) -> str:
+    """A TS reads a million rows anew while one loads it and another asks one by one: its p99.
+
+    All in one loop, so that no other process of ours competes with the TS. The rows of the two
+    tables differ in every address, so each answer tells which of them it is from.
+    """
+    count = 1_000_000
+    table = run.folder / "million.txt"
+    write_million(table, 10)
+    ts, port = run.ts(table)
+    before_kib = proc(ts.process.pid, "status", "VmRSS")
+    write_million(run.folder / "next", 11)
+    (run.folder / "next").rename(table)
+    names = [b"host%d.example" % (n * 7919 % count) for n in range(100_000)]
+    load, one = Talk(port), Talk(port)
+    load.socket.setblocking(False)
+    one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    batches = [
+        b"".join(name + b"\n" for name in names[at : at + 100]) for at in range(0, 100_000, 100)
+    ]
+    times: dict[str, list[float]] = {"before": [], "during": [], "after": []}
+    seen: Counter[str] = Counter()
+    versions: dict[Talk, list[int]] = {load: [], one: []}
+    phase, asked, batch, owed, over_at = "before", 0, 0, 0, 0
+    reload_began = reload_took = 0.0
+
+    def hear(talk: Talk, line: bytes) -> None:
+        """An answer of one table or the other, and none of the old one after a new one."""
+        name, address, *rest = line.split(b" ")
+        n = int(name[4:-8])
+        version, *place = map(int, address.split(b"."))
+        good = place == [n >> 16, n >> 8 & 255, n & 255] and rest == [b"A", b"IN"]
+        seen[{10: "old", 11: "new"}.get(version, "other") if good else "other"] += 1
+        if versions[talk] and versions[talk][-1] > version:
+            seen["old after new"] += 1
+        versions[talk] = [version]
+
+    one.say(names[0] + b"\n")
+    asked_at = time.perf_counter()
+    while len(times["after"]) < 2_000:
+        wanting = [load.socket] if owed < 500 else []
+        readable, writable, _ = select.select([one.socket, load.socket], wanting, [], 10)
+        assert readable or writable, "nothing moves any more"
+        if one.socket in readable:
+            (line,) = one.hear(1)
+            times[phase].append(time.perf_counter() - asked_at)
+            assert line.startswith(names[asked % 100_000] + b" ")
+            hear(one, line)
+            if phase == "before" and len(times["before"]) == 2_000:
+                ts.signal(signal.SIGHUP)
+                phase, reload_began = "during", time.perf_counter()
+            elif phase == "during" and not reload_took:
+                if len(times["during"]) % 20 == 0 and "is read anew" in ts.log:
+                    reload_took = time.perf_counter() - reload_began
+                    over_at = len(times["during"]) + 100  # turns or more: it is let go of, too
+            elif phase == "during" and len(times["during"]) == over_at:
+                phase = "after"
+            asked += 1
+            one.say(names[asked % 100_000] + b"\n")
+            asked_at = time.perf_counter()
+        if load.socket in readable:
+            data = load.heard + load.socket.recv(1 << 18)
+            *lines, load.heard = data.split(b"\n")
+            for line in lines:
+                hear(load, line)
+            owed -= len(lines)
+        if writable:
+            load.socket.setblocking(True)
+            load.say(batches[batch % 1_000])
+            load.socket.setblocking(False)
+            batch, owed = batch + 1, owed + 100
+    shown = []
+    for name in ("before", "during", "after"):
+        sample = sorted(times[name])
+        places = (len(sample) // 2, len(sample) * 99 // 100, -1)
+        shown.append(f"{name} {'/'.join(f'{sample[at] * 1000:.1f}' for at in places)}")
+    grown = proc(ts.process.pid, "status", "VmRSS") - before_kib
+    assert seen["other"] == seen["old after new"] == 0 < min(seen["old"], seen["new"]), seen
+    during = sorted(times["during"])
+    p99 = during[len(during) * 99 // 100]
+    text = (
+        f"{count:,} rows anew in {reload_took:.1f} s beside {seen.total():,} answers "
+        f"({seen['old']:,} old, {seen['new']:,} new, 0 other); in lockstep, p50/p99/longest ms: "
+        f"{', '.join(shown)}; afterwards {grown // 1024} MiB more"
+    )
+    assert p99 < 0.02, text
+    return text
+
+
+def write_million(path: Path, first: int) -> None:
+    with path.open("w") as file:
+        file.writelines(
+            f"host{n}.example {first}.{n >> 16}.{n >> 8 & 255}.{n & 255} A\n"
+            for n in range(1_000_000)
+        )
+
+
 EXPERIMENTS: dict[str, Callable[[Programs], str]] = {
     function.__name__: function
-    for function in (closes, crowd, lockstep, hostile, kills, rest, flood)
+    for function in (closes, crowd, lockstep, hostile, kills, rest, flood, reload)
 }
 
 

@@ -85,6 +85,10 @@ class Stage:
         """A signal comes."""
         self.step(node.DrainAsked())
 
+    def reload(self) -> None:
+        """A signal comes that asks for that. What a reload does in turns is done in `wait`."""
+        self.step(node.ReloadAsked())
+
     def wait(self, seconds: float) -> None:
         """Time passes; the brain is woken whenever it wanted to be."""
         until = self.now + seconds

@@ -21,16 +21,17 @@ from core.wire import ProtocolError, Question, fold, parse_request
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
+from nodes.tables.reload import Reload
 from nodes.ts import TableServer
-from tests.invariants import LoadBalancerWatch, check_wire, hold
-from tests.sim import PORT, Host, Observer, SimSocket, World
+from tests.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
+from tests.sim import PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 
 NAMES = [b"n%d.example" % n for n in range(10)]
 UNKNOWN = [b"unknown%d.org" % n for n in range(4)]
 FAULTS = (
     "pause LS", "pause TS", "kill TS", "vanish TS", "start TS", "cut LS-TS", "cut TS-LS",
     "cut both", "cut client", "pause client", "silence", "aborts", "own dials", "drain LS",
-    "two signals", "calm",
+    "two signals", "reload TS", "calm",
 )  # fmt: skip
 PLAN_S = 8.0
 _HOURS_S = 1_000.0  # far more than any story takes
@@ -50,7 +51,11 @@ class Fault:
 def draw_plan(seed: int) -> list[Fault]:
     """The plan of a seed, for the volume runner: most are short, some are calm."""
     chance = Random(f"{seed}:plan")
-    return [
+    reloads = [
+        Fault(round(chance.uniform(0, PLAN_S / 2), 3), "reload TS", chance.randrange(4), 0.0)
+        for _ in range(chance.choice([0, 0, 0, 1, 4]))
+    ]
+    return reloads + [
         Fault(
             round(chance.uniform(0, PLAN_S), 3),
             chance.choice(FAULTS),
@@ -81,6 +86,18 @@ def draw_bounds(chance: Random) -> Bounds:
         late_turns=chance.choice([2, 16]),
         idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
     )
+
+
+def anew(table: dict[bytes, bytes], version: int) -> dict[bytes, bytes]:
+    """The same names with other addresses, as many of them."""
+    rows = {}
+    for row, (question, line) in enumerate(table.items()):
+        spelling, addresses, kind, end = line.split(b" ")
+        form = b"2001:db8:%x:%x::%x" if kind == b"AAAA" else b"10.%d.%d.%d"
+        count = len(addresses.split(b","))
+        others = b",".join(form % (100 + version, row, each) for each in range(count))
+        rows[question] = b" ".join([spelling, others, kind, end])
+    return rows
 
 
 class Manner:
@@ -390,6 +407,8 @@ class Cluster:
         self.tables: list[dict[bytes, bytes]] = []
         self.servers: list[Host] = []
         self.rogues: dict[Host, Rogue] = {}
+        self.table_watches: dict[Host, TableWatch] = {}  # of honest TSs
+        self.reloads = 0
         self.clients: list[tuple[Host, list[bytes]]] = []
         self.watches: list[LoadBalancerWatch] = []
         self.is_drained = False
@@ -434,6 +453,9 @@ class Cluster:
         else:
             if manner.chance.random() < manner.frank:
                 self.frank.add(host)
+            file = TableFile(self.tables[-1], slice_bytes=30)
+            watch = self.table_watches[host] = TableWatch(self.world, host.name, file)
+            watch.is_frank = host in self.frank
             for question, line in self.tables[-1].items():
                 self.rows.setdefault(question, set()).add(line.split(b" ")[1])
             if chance.random() < 0.85:
@@ -449,15 +471,21 @@ class Cluster:
             return
         host.is_up = True
         host.paused_until = 0.0
-        rows = self.tables[self.servers.index(host)]
-        observer = Observer(self.world, host.name)
+        rows = dict(self.tables[self.servers.index(host)])  # a reload empties it
+        watch = self.table_watches[host]
+        watch.serve(dict(rows))
         bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
 
         def build(reactor: Reactor) -> TableServer:
-            is_frank = host in self.frank
-            return TableServer(Table(rows), bounds, answer_unknown=is_frank, watch=reactor.watch)
+            return TableServer(
+                Table(rows),
+                bounds,
+                reload=Reload("table", read=watch.file.read, watch=reactor.watch),
+                answer_unknown=host in self.frank,
+                watch=reactor.watch,
+            )
 
-        host.run(bounds, observer, build, listens=True)
+        host.run(bounds, watch, build, listens=True)
 
     def start_ls(self) -> None:
         share = self.manner.share
@@ -468,6 +496,7 @@ class Cluster:
                 watch.anything |= {b"10.9.9.9", b"2001:db8::9,2001:db8::99"}
             else:
                 watch.holders[f"TS{number}"] = set(table)
+                watch.tables[f"TS{number}"] = self.table_watches[host]
             if host in self.frank:
                 watch.frank.add(f"TS{number}")
 
@@ -504,9 +533,12 @@ class Cluster:
         """Let it happen now."""
         world, until = self.world, self.world.t + fault.lasts
         server = self.servers[fault.target % len(self.servers)]
-        self.faults_until = max(self.faults_until, until)
         kind = fault.kind
-        self.disturb()
+        if kind == "reload TS":
+            if server in self.table_watches:
+                self.reload(server)
+            return  # nobody is to notice: it disturbs nothing
+        self.faults_until = max(self.faults_until, until)
         if kind == "pause LS":
             self.ls.paused_until = until
         elif kind == "pause TS":
@@ -540,6 +572,32 @@ class Cluster:
             self.signal(2 if kind == "two signals" else 1)
         if kind in ("cut TS-LS", "cut both"):
             world.cut(server, self.ls, until)
+        self.disturb()
+
+    def reload(self, server: Host) -> None:
+        """A TS's file becomes another, or one to refuse, and it is told so; maybe soon again."""
+        self.reloads += 1
+        chance = Random(f"{self.seed}:reload{self.reloads}")
+        number, file = self.servers.index(server), self.table_watches[server].file
+        rows = anew(self.tables[number], self.reloads)
+        if chance.random() < 0.3:
+            half = b"n1.example 10.9.9.8 A\n" * 3
+            torn = OSError(errno.EAGAIN, "it changed while it was read")
+            missing = OSError(errno.ENOENT, "No such file or directory")
+            file.spoil(
+                *chance.choice([(b"", None), (b"junk\n" * 40, None), (half, torn), (b"", missing)])
+            )
+        else:
+            self.tables[number] = rows
+            file.write(rows)
+            for question, line in rows.items():
+                self.rows.setdefault(question, set()).add(line.split(b" ")[1])
+        if server.signals is not None:
+            server.signals.ring(SimSystem.hangup)
+        if chance.random() < 0.5:
+            self.world.at(
+                self.world.t + chance.choice([0.0002, 0.002, 0.3]), lambda: self.reload(server)
+            )
 
     def signal(self, times: int) -> None:
         if self.ls.signals is not None and self.ls.reactor is not None:
@@ -561,7 +619,6 @@ class Cluster:
         for fault in sorted(plan, key=lambda fault: fault.at):
             self.world.run_until(fault.at)
             self.suffer(fault)
-            self.disturb()
         self.world.run_until(PLAN_S)
         self.make_whole()
 

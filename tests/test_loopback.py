@@ -1,4 +1,4 @@
-"""The fault matrix over real processes: each row of A, B and C that is marked L, by its number.
+"""The fault matrix over real processes: each row of A, B, C and E that is marked L, by its number.
 
 The TSs that misbehave are sockets of the test (`Impostor`); LS, the other TSs and the clients are
 the real programs. Rows that `tests/test_system.py` shows already stand there, with their numbers.
@@ -411,3 +411,146 @@ def test_c17_a_host_with_two_kinds_of_addresses_is_reached_by_the_one_that_serve
     ls.logs("TS1 is up")
     code, out, _ = run.run("client", "localhost", port, "x.example")
     assert (code, out) == (0, X.decode() + "\n")
+
+
+# -- E. tables -------------------------------------------------------------------------------------
+
+
+def version(number: int, count: int) -> list[str]:
+    return [f"n{n}.example {number}.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(count)]
+
+
+def told(lines: list[bytes]) -> list[int]:
+    """Of which version each answer is. Raises ValueError for what is no answer of any."""
+    versions = []
+    for line in lines:
+        name, address, *rest = line.split(b" ")
+        n = int(name.removeprefix(b"n").removesuffix(b".example"))
+        number, *place = map(int, address.split(b"."))
+        if place != [n >> 16, n >> 8 & 255, n & 255] or rest != [b"A", b"IN"]:
+            raise ValueError(line)
+        versions.append(number)
+    return versions
+
+
+@pytest.mark.parametrize("way", ["renamed", "written in place"])
+def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs, way: str) -> None:
+    """[P25]: each answer is wholly of one table, and none is of the old one after a new one."""
+    count = 100_000
+    table = run.table("large", *version(1, count))
+    ts, port = run.ts(table)
+    talk = Talk(port)
+    if way == "renamed":
+        run.replace(table, *version(2, count))
+    else:
+        run.table("large", *version(2, count))
+    ts.signal(signal.SIGHUP)
+    versions: list[int] = []
+    while "is read anew" not in ts.log:
+        n = len(versions) * 7919 % count
+        talk.say(b"n%d.example\n" % n)
+        (line,) = talk.hear(1)
+        assert line.startswith(b"n%d.example " % n)
+        versions += told([line])
+    assert versions == sorted(versions) and set(versions) <= {1, 2}
+    talk.say(b"".join(b"n%d.example\n" % n for n in range(0, count, 100)))
+    assert set(told(talk.hear(count // 100))) == {2}
+    assert f"{table} is read anew: {count} rows in " in ts.log
+    talk.say(b"STATS\n")
+    assert b"STAT reloads 1" in iter(lambda: talk.hear(1)[0], b"END")
+
+
+def test_e5_tables_that_change_under_load_give_old_answers_or_new_ones(run: Programs) -> None:
+    """[P25]: through LS, several clients at once; nobody loses an answer, and the links stay."""
+    count = 2_000
+    table = run.table("some", *version(0, count))
+    ts, ts_port = run.ts(table)
+    ls, port = run.ls([ts_port], "--timeout", 60)
+    talks = [Talk(port) for _ in range(4)]
+    heard: list[list[int]] = [[] for _ in talks]
+    for number in range(1, 5):  # of lines that are alike the log shows five
+        run.replace(table, *version(number, count))
+        ts.signal(signal.SIGHUP)
+        while ts.log.count("is read anew") < number:
+            for talk in talks:
+                talk.say(b"".join(b"n%d.example\n" % n for n in range(0, count, 20)))
+            for talk, versions in zip(talks, heard, strict=True):
+                versions += told(talk.hear(count // 20))
+    for talk, versions in zip(talks, heard, strict=True):
+        assert versions == sorted(versions) and set(versions) <= set(range(5))
+        talk.say(b"n7.example\nQUIT\n")
+        assert talk.rest() == b"n7.example 4.0.0.7 A IN\nBYE\n"
+    assert "is down" not in ls.log and "WARNING" not in ts.log
+
+
+def test_e5_thousands_of_hangups_end_with_the_last_table(run: Programs) -> None:
+    table = run.table("some", *version(0, 200))
+    ts, port = run.ts(table)
+    talk = Talk(port)
+    for number in range(1, 201):
+        run.replace(table, *version(number, 200))
+        for _ in range(10):
+            ts.signal(signal.SIGHUP)
+        if number % 20 == 0:
+            talk.say(b"n7.example\n")
+            assert 0 <= told(talk.hear(1))[0] <= number
+
+    def is_last() -> bool:
+        talk.say(b"n7.example\n")
+        return told(talk.hear(1)) == [200]
+
+    wait_for(is_last, "the last table is served")
+
+
+def test_e6_a_file_that_is_to_be_refused_changes_nothing_and_says_why(
+    run: Programs,
+) -> None:
+    """[P26]"""
+    table = run.table("x", "x.example 10.0.0.1")
+    ts, port = run.ts(table, 0, "--strict")
+    talk = ask(port, b"x.example")
+    assert talk.hear(1) == [X]
+    fds = Path(f"/proc/{ts.process.pid}/fd")
+    before = len(list(fds.iterdir()))
+
+    def refuses(why: str) -> None:
+        ts.signal(signal.SIGHUP)
+        ts.logs(f"ERROR {table} is not taken: {why}; the old table is served on")
+        talk.say(b"x.example\ny.example\n")
+        assert talk.hear(1) == [X]
+
+    table.unlink()
+    refuses("no such file or directory")
+    table.mkdir()
+    refuses("it is not a regular file")
+    table.rmdir()
+    table.write_bytes(b"\x7fELF\0\1\2\n" * 100_000)
+    refuses(f"{table}:1: a row has 3 fields, `name address type`; this one has 1, and --strict "
+            "wants no bad row")  # fmt: skip
+    table.write_bytes(b"")
+    refuses("it has no good row")
+    run.table("x", "y.example 10.0.0.1", "x.example 10.0.0")
+    refuses(f"{table}:2: the address is not an IPv4 address, and --strict wants no bad row")
+    talk.say(b"STATS\n")
+    stats = list(iter(lambda: talk.hear(1)[0], b"END"))
+    assert b"STAT reloads 0" in stats and b"STAT reloads_refused 5" in stats
+    assert len(list(fds.iterdir())) == before
+    run.replace(table, "x.example 10.0.0.2")
+    ts.signal(signal.SIGHUP)
+    ts.logs("is read anew")
+    talk.say(b"x.example\n")
+    assert talk.hear(1) == [b"x.example 10.0.0.2 A IN"]
+
+
+def test_e6_a_pipe_that_nobody_writes_to_keeps_nobody_waiting(run: Programs) -> None:
+    """[P26]"""
+    table = run.table("x", "x.example 10.0.0.1")
+    ts, port = run.ts(table)
+    table.unlink()
+    os.mkfifo(table)
+    ts.signal(signal.SIGHUP)
+    talk = ask(port, b"x.example")
+    assert talk.hear(1) == [X]
+    ts.logs(f"ERROR {table} is not taken: it is not a regular file")
+    ts.signal(signal.SIGTERM)
+    assert talk.rest() == b"BYE\n"

@@ -1551,3 +1551,136 @@ def test_a_ts_that_stays_away_is_looked_up_again() -> None:
     stage.refuse(T1)
     stage.wait(2.0)
     assert stage.addresses[T1] == ((2, ("elsewhere", 1)),)
+
+
+# -- reloading -------------------------------------------------------------------------------------
+
+HOSTS = ("ts1", 1), ("ts2", 2)
+ELSEWHERE = ((2, ("elsewhere", 1)),)
+LOOKUPS = [(T1, "ts1", 1), (T2, "ts2", 2)]
+RELOADING, READY = node.Standing.RELOADING, node.Standing.READY
+
+
+def named(linked: bool = True) -> Stage:
+    """LS that knows its TSs by name."""
+    stage = Stage(LoadBalancer(SERVERS, Bounds(), lambda: 0.0, hosts=HOSTS), Bounds())
+    stage.begin()
+    if linked:
+        stage.connect(T1)
+        stage.connect(T2)
+    stage.accept("a")
+    stage.reports.clear()
+    return stage
+
+
+def test_a_reload_looks_up_every_ts_and_waits_for_none() -> None:
+    stage = named()
+    stage.reload()
+    assert stage.lookups == LOOKUPS and stage.standings == [RELOADING]
+    stage.hear("a", b"x\n")
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+    stage.resolve(T2, SERVERS[1])
+    assert stage.reports == ["TS2 is where it was"] and stage.standings == [RELOADING]
+    stage.resolve(T1, ())
+    assert stage.reports[1:] == ["TS1: cannot look up ts1; it is taken to be where it was"]
+    assert stage.standings == [RELOADING, READY]
+    assert stage.dialled == [] and set(stage.connections) == {T1, T2, "a"}
+
+
+def test_a_ts_that_has_moved_is_dialled_there_and_asked_for_what_is_open() -> None:
+    """[P13]: and what still comes from where it was does not count."""
+    stage = named()
+    stage.hear("a", b"x\ny\n")
+    stage.hear(T1, b"y 10.0.0.1 A IN\n")
+    stage.take(T1)
+    stage.take(T2)
+    stage.reload()
+    stage.resolve(T2, SERVERS[1])
+    stage.resolve(T1, ELSEWHERE)
+    assert stage.standings == [RELOADING, READY]
+    assert stage.reports[1:] == ["TS1 is down (it has moved); dialling it again"]
+    stage.hear(T1, b"x 10.0.0.9 A IN\n")
+    stage.wait(0.2)
+    assert stage.dialled == [T1] and stage.addresses[T1] == ELSEWHERE
+    stage.connect(T1)
+    assert stage.take(T1) == b"x\n" and stage.take(T2) == b""
+    stage.take("a")
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+
+
+@pytest.mark.parametrize("way", ["dialling", "away", "stalled"])
+def test_a_ts_that_has_moved_is_dialled_there_however_it_stood(way: str) -> None:
+    stage = named(linked=way == "stalled")
+    if way == "away":
+        stage.refuse(T1)
+    elif way == "stalled":
+        stage.held.add(T1)
+        label = b"z" * 60
+        for n in range(0, 6_000, 1_000):
+            names = b"".join(
+                b"%d.%b.%b.%b\n" % (k, label, label, label) for k in range(n, n + 1000)
+            )
+            stage.hear("a", names)
+        stage.wait(1.1)
+        assert "TS1 is stalled: it does not take its questions" in stage.reports
+    stage.reload()
+    stage.resolve(T1, ELSEWHERE)
+    stage.wait(0.3)
+    assert T1 in stage.dialled and stage.addresses[T1] == ELSEWHERE
+    stage.held.clear()
+    stage.connect(T1)
+
+
+def test_a_ts_whose_addresses_come_in_another_order_has_not_moved() -> None:
+    both = (*SERVERS[0], *ELSEWHERE)
+    servers = (both, SERVERS[1])
+    stage = Stage(LoadBalancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS), Bounds())
+    stage.begin()
+    stage.connect(T1)
+    stage.reload()
+    stage.resolve(T1, both[::-1])
+    assert T1 in stage.connections and stage.reports[-1] == "TS1 is where it was"
+
+
+def test_who_asks_again_gets_one_more_round_and_ready_after_that() -> None:
+    """There are never more lookups for this at a time than TSs."""
+    stage = named()
+    for _ in range(100):
+        stage.reload()
+    assert stage.lookups == LOOKUPS
+    stage.resolve(T1, SERVERS[0])
+    stage.reload()
+    assert stage.lookups == LOOKUPS
+    stage.resolve(T2, SERVERS[1])
+    assert stage.lookups == LOOKUPS * 2 and READY not in stage.standings
+    stage.resolve(T2, ELSEWHERE)
+    stage.resolve(T1, SERVERS[0])
+    assert stage.lookups == LOOKUPS * 2 and stage.standings.count(READY) == 1
+    assert stage.standings[-1] is READY
+    stage.reload()
+    assert stage.lookups == LOOKUPS * 3
+
+
+def test_a_drain_looks_nothing_up_and_is_not_kept_by_what_is_looked_up() -> None:
+    stage = named()
+    stage.reload()
+    stage.reload()
+    stage.drain()
+    stage.reload()
+    stage.resolve(T1, ELSEWHERE)
+    stage.resolve(T2, SERVERS[1])
+    assert stage.lookups == LOOKUPS
+    stage.end("a")
+    assert stage.dialled == []
+    for conn in (T1, T2):
+        if conn in stage.connections:
+            stage.end(conn)
+    assert stage.exit_code == 0
+
+
+def test_ls_whose_tss_have_no_names_has_nothing_to_reload() -> None:
+    stage = started()
+    stage.reload()
+    assert stage.lookups == [] and stage.standings == []

@@ -2,9 +2,11 @@
 
 Where a row and DESIGN.md differ, what proto.md says is expected here. The same rows over real
 processes are in `tests/test_system.py` and `tests/test_loopback.py`, part D in `tests/test_wire.py`
-and part E in `tests/test_load.py`.
+and most of part E in `tests/test_load.py` and `tests/test_reload.py`.
 """
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
@@ -755,3 +757,121 @@ def test_emfile_on_accept_rests_and_then_goes_on() -> None:
         asker.close()
     scene.wait(1.0)
     assert all(asker.heard for asker in askers)
+
+
+def test_c2_a_hangup_is_no_signal_to_end_also_together_with_one() -> None:
+    """Neither before one that ends, nor after it, nor in one read with it."""
+    for numbers in ((1, 1, 1, 15), (1, 15, 1), (15, 1, 1), (15, 1)):
+        scene = two()
+        asker = scene.asker(b"x\n")
+        assert scene.ls.signals is not None
+        for number in numbers:
+            scene.ls.signals.ring(number)
+        scene.wait(0.1)
+        scene.ls.signals.ring(1)
+        scene.wait(0.1)
+        assert scene.ls.reactor is not None
+        scene.puppets[0].say(X)
+        scene.wait(0.1)
+        assert asker.take() == X + b"BYE\n"
+        asker.close()
+        scene.wait(6.0)
+        assert scene.ls.exit_code == 0
+
+
+# -- E. tables -------------------------------------------------------------------------------------
+
+
+def version(number: int) -> dict[str, str]:
+    return {f"n{n}": f"10.0.{number}.1" for n in range(40)}
+
+
+def said_by(number: int) -> list[bytes]:
+    return [b"n%d 10.0.%d.1 A IN\n" % (n, number) for n in range(40)]
+
+
+@pytest.mark.parametrize("latency_s", [0.0001, 0.02])
+def test_e5_a_reload_in_mid_traffic(latency_s: float) -> None:
+    """[P25]: each answer is wholly old or new, none is old after a new one, and nobody waits for
+    it. The watches see to the rest at every step (I3)."""
+    scene = Scene(version(0))
+    scene.world.network.latency_s = latency_s
+    askers = [scene.asker() for _ in range(3)]
+    lines: list[list[bytes]] = [[] for _ in askers]
+    scene.world.at(scene.world.t + 0.05, lambda: scene.reload(scene.tables[0], version(1)))
+    for number in range(400):
+        asker = askers[number % 3]
+        asker.say(b"n%d\n" % (number % 40))
+        scene.wait(0.0005)
+    scene.wait(0.2)
+    versions = set()
+    for asker, heard in zip(askers, lines, strict=True):
+        heard += split_lines(asker.take())
+        told = [int(line.split(b".")[2]) for line in heard]
+        assert told == sorted(told), "old after new"
+        versions |= set(told)
+    assert sum(map(len, lines)) == 400 and versions == {0, 1}
+    assert all(line + b"\n" in (*said_by(0), *said_by(1)) for heard in lines for line in heard)
+    assert scene.watch.counts["timed_out"] == 0
+    assert [standing.name for standing in scene.tables[0].standings] == ["RELOADING", "READY"]
+
+
+def test_e5_what_was_asked_before_is_answered_and_a_batch_is_of_one_table() -> None:
+    """[P25]: also one that is read in parts while the table is."""
+    scene = Scene(version(0))
+    asker = scene.asker()
+    scene.world.network.short = 0.9
+    for number in range(1, 6):
+        scene.reload(scene.tables[0], version(number))
+        asker.say(names(40))
+        scene.wait(0.3)
+        lines = split_lines(asker.take())
+        told = [int(line.split(b".")[2]) for line in lines]
+        assert told == sorted(told) and set(told) <= {number - 1, number}
+        assert sorted(line.split(b" ")[0] for line in lines) == sorted(split_lines(names(40)))
+    asker.say(names(40))
+    scene.wait(0.3)
+    assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said_by(5))))
+
+
+def test_e5_an_answer_of_the_old_table_that_is_on_its_way_counts_when_it_arrives() -> None:
+    """What was asked was answered then: an answer may come from the table of its asking."""
+    scene = Scene(version(0))
+    asker = scene.asker()
+    (ts,) = scene.tables
+    scene.world.cut(ts, scene.ls, scene.world.t + 2.0)
+    scene.watch.undisturbed_since = scene.ls.clock() + 3.0
+    asker.say(b"n1\n")
+    scene.wait(0.1)
+    scene.reload(ts, version(1))
+    scene.wait(0.1)
+    assert len(scene.table_watches["TS1"].tables) == 2
+    asker.say(b"n2\n")
+    scene.wait(2.5)
+    assert asker.take() == b"n1 10.0.0.1 A IN\nn2 10.0.1.1 A IN\n"
+    assert scene.world.probes["an answer is late after a reload"] == 1
+
+
+def test_e5_a_name_that_a_new_table_has_is_answered_when_it_is_asked_again() -> None:
+    scene = Scene(version(0))
+    asker = scene.asker(b"z\n")
+    scene.reload(scene.tables[0], {"z": "10.0.0.7"})
+    scene.wait(1.5)
+    assert asker.take() == b""
+    asker.say(b"z\nn1\n")
+    scene.wait(0.1)
+    assert asker.take() == b"z 10.0.0.7 A IN\n" * 2
+    scene.wait(5.5)
+    assert asker.take() == b"n1 - TIMED OUT\n"
+
+
+def test_e6_a_file_that_cannot_be_read_leaves_everything_as_it_was() -> None:
+    """[P26]"""
+    scene = Scene(version(0))
+    asker = scene.asker()
+    for number, error in enumerate((errno.ENOENT, errno.EAGAIN, errno.EIO), 1):
+        scene.reload(scene.tables[0], OSError(error, os.strerror(error)))
+        asker.say(names(40))
+        scene.wait(0.1)
+        assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said_by(0))))
+        assert scene.world.probes["a reload is refused"] == number

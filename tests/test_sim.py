@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from nodes.balancer.hedge import Budget
 from nodes.ls import LoadBalancer
+from nodes.ts import TableServer
 from tests.invariants import Violated
 from tests.scenes import Scene
 from tests.sim import SimSocket, World
@@ -64,7 +65,6 @@ class StoryMachine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(FAULTS), whom=st.integers(0, 3), lasts=st.sampled_from([0.1, 3.0]))
     def suffer(self, kind: str, whom: int, lasts: float) -> None:
         self.cluster.suffer(Fault(self.cluster.world.t, kind, whom, lasts))
-        self.cluster.disturb()
 
     def teardown(self) -> None:
         if hasattr(self, "cluster"):
@@ -377,6 +377,39 @@ def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None
     asker.say(b"QUIT\n")
     asker.close()
     scene.wait(1.0)
+
+
+def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
+    """[P25] [P26]: half of a table, the old one again, one that is to be refused; and an answer of
+    a table before (I3), were it to come to LS."""
+    old, new = {"x": "10.0.0.1", "y": "10.0.0.1"}, {"x": "10.0.0.2", "y": "10.0.0.2"}
+    for tag in ("", "P25", "P26", "I3"):
+        scene = Scene(old, "")
+        watch = scene.table_watches["TS1"]
+        brain = scene.tables[0].reactor._brain  # type: ignore[union-attr]
+        assert isinstance(brain, TableServer)
+        asker = scene.asker(b"x\n")
+        scene.reload(scene.tables[0], new)
+        if tag == "P26":
+            watch.file.rows = None
+            with pytest.raises(Violated, match=r"^P26: "):
+                scene.wait(0.1)
+            continue
+        scene.wait(0.1)
+        if tag == "P25":
+            brain._table.rows.update(scene.lines({"y": "10.0.0.1"}))
+        elif tag == "I3":
+            scene.table_watches["TS1"].sent = lambda conn, data: None  # type: ignore[method-assign]
+            brain._table.rows.update(scene.lines(old))
+        asker.say(b"x\n")
+        scene.wait(0.5)
+        asker.say(b"y\n")
+        if not tag:
+            scene.wait(0.1)
+            assert asker.take() == b"x 10.0.0.1 A IN\nx 10.0.0.2 A IN\ny 10.0.0.2 A IN\n"
+        else:
+            with pytest.raises(Violated, match=f"^{tag}: "):
+                scene.wait(0.1)
 
 
 @pytest.mark.parametrize(

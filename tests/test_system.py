@@ -5,6 +5,7 @@ they are the promise, and then with the promise's own slack.
 """
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -306,6 +307,163 @@ def test_a_table_server_drains_too(run: Programs) -> None:
     assert talk.rest() == b"BYE\n"
     talk.close()
     assert ts.exits() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_client_with_what_arrived(run: Programs, number: signal.Signals) -> None:
+    """SIGHUP too: its terminal is gone."""
+    _, port, _ = system(run, 60.0)
+    out = run.folder / "out"
+    client = run.start("client", "127.0.0.1", port, "rutgers.edu", "nowhere.com", "--out", out)
+    wait_for(lambda: out.exists() and out.read_text(), "the first answer")
+    client.signal(number)
+    assert client.exits() == 1
+    assert out.read_text() == f"{ANSWER.decode()}\nnowhere.com - LOST\n"
+
+
+def children(program: Program) -> list[str]:
+    """The processes that one has started and not waited for."""
+    pid = program.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_a_hangup_has_ls_look_up_its_servers_and_keeps_nobody_waiting(run: Programs) -> None:
+    _, port_1 = run.ts(run.table("ts1", *ROWS_1))
+    ls = run.start("ls", 0, "localhost", port_1, "127.0.0.1", port_1, "--timeout", 20)
+    talk = Talk(ls.port())
+    ls.logs(" is up", 2)
+    talk.say(b"rutgers.edu\n")
+    assert talk.hear(1) == [ANSWER]
+    fds = Path(f"/proc/{ls.process.pid}/fd")
+    before = len(list(fds.iterdir()))
+    for times in range(1, 3):
+        ls.signal(signal.SIGHUP)
+        talk.say(b"rutgers.edu\n")
+        assert talk.hear(1) == [ANSWER]
+        ls.logs("TS1 is where it was", times)
+        ls.logs("TS2 is where it was", times)
+    wait_for(lambda: not children(ls), "the processes that looked up are gone")
+    wait_for(lambda: len(list(fds.iterdir())) == before, "descriptors as before")
+    most = 0
+    for _ in range(200):
+        ls.signal(signal.SIGHUP)
+        most = max(most, len(children(ls)))
+    wait_for(lambda: not children(ls), "the last lookup")
+    assert most <= 2 + 2, "two that are done may not be reaped yet"
+    talk.say(b"rutgers.edu\nQUIT\n")
+    assert talk.rest() == ANSWER + b"\nBYE\n"
+    assert "is down" not in ls.log
+
+
+ELSEWHERE = """
+import sys
+from core.system import System
+from nodes.__main__ import main
+looked_up = System.look_up
+port = int(sys.argv.pop(1))
+System.look_up = lambda self, host, _: looked_up(self, host, port)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_hangup_has_ls_find_a_server_that_has_moved(run: Programs) -> None:
+    """[P13]: LS as it is, but for what a name says when it is looked up again: another port, for
+    want of another machine."""
+    ts, port = run.ts(run.table("old", "rutgers.edu 10.0.0.1", "amazon.com 10.0.0.1"))
+    _, port_elsewhere = run.ts(run.table("new", *ROWS_1, "late.com 10.0.0.2"))
+    ls = run.start(
+        port_elsewhere, "ls", 0, "localhost", port, "--timeout", 60, python=("-c", ELSEWHERE)
+    )
+    talk = Talk(ls.port())
+    ls.logs("TS1 is up")
+    talk.say(b"late.com\nrutgers.edu\n")
+    assert talk.hear(1) == [b"rutgers.edu 10.0.0.1 A IN"]
+    ls.signal(signal.SIGHUP)
+    assert talk.hear(1) == [b"late.com 10.0.0.2 A IN"]
+    assert "TS1 is down (it has moved); dialling it again" in ls.log
+    talk.say(b"rutgers.edu\nQUIT\n")
+    assert talk.rest() == ANSWER + b"\nBYE\n"
+    ts.kill()
+    assert ls.log.count("is down") == 1
+
+
+# -- a service manager -----------------------------------------------------------------------------
+
+
+class Manager:
+    """What a service manager hears on its socket (man 3 sd_notify)."""
+
+    def __init__(self, name: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(30)
+        self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
+
+    def hears(self, standing: str) -> int:
+        """The next thing that it is told is this; return when it was, by the monotonic clock."""
+        lines = self.socket.recv(4096).decode().splitlines()
+        assert lines[0] == f"{standing}=1", lines
+        told = dict(line.split("=", 1) for line in lines)
+        return int(told["MONOTONIC_USEC"])
+
+
+def server(run: Programs, kind: str, **how: object) -> Program:
+    """A TS, or an LS that has one."""
+    table = run.table("ts1", *ROWS_1)
+    if kind == "ts":
+        return run.start("ts", 0, "--table", table, **how)
+    _, port = run.ts(table)
+    return run.start("ls", 0, "localhost", port, **how)
+
+
+@pytest.mark.parametrize("kind", ["ts", "ls"])
+@pytest.mark.parametrize("place", ["in a folder", "abstract"])
+def test_a_service_manager_is_told_how_a_server_stands(
+    run: Programs, kind: str, place: str
+) -> None:
+    name = f"@photofinish-{os.getpid()}-{kind}"
+    if place == "in a folder":
+        name = str(run.folder / "notify")
+    manager = Manager(name)
+    with manager.socket:
+        began = time.monotonic_ns() // 1000
+        program = server(run, kind, environment={"NOTIFY_SOCKET": name})
+        times = [began, manager.hears("READY")]
+        Talk(program.port()).close()
+        for _ in range(2):
+            times.append(time.monotonic_ns() // 1000)
+            program.signal(signal.SIGHUP)
+            times += [manager.hears("RELOADING"), manager.hears("READY")]
+        times.append(time.monotonic_ns() // 1000)
+        program.signal(signal.SIGTERM)
+        times += [manager.hears("STOPPING"), time.monotonic_ns() // 1000]
+        assert program.exits() == 0
+        assert times == sorted(times)
+        assert not select.select([manager.socket], [], [], 0)[0], "nothing more"
+
+
+@pytest.mark.parametrize("kind", ["ts", "ls"])
+def test_a_service_manager_that_is_not_there_changes_nothing(run: Programs, kind: str) -> None:
+    never_read = Manager(str(run.folder / "never read"))
+    taken = run.folder / "taken"
+    taken.write_text("no socket")
+    for name in (
+        "", "@", "@nobody", str(run.folder / "none"), str(taken), "relative", "/" + "x" * 200,
+        "vsock:2:1", "\udcff", str(run.folder / "never read"),
+    ):  # fmt: skip
+        program = server(run, kind, environment={"NOTIFY_SOCKET": name})
+        talk = Talk(program.port())
+        if kind == "ls":
+            program.logs("TS1 is up")
+        for _ in range(20 if "never" in name else 1):
+            program.signal(signal.SIGHUP)
+            talk.say(b"rutgers.edu\n")
+            assert talk.hear(1) == [ANSWER], name
+        program.logs("is read anew" if kind == "ts" else "is where it was")
+        program.signal(signal.SIGTERM)
+        assert talk.rest() == b"BYE\n"
+        talk.close()
+        assert program.exits() == 0
+    never_read.socket.close()
 
 
 # -- the client ------------------------------------------------------------------------------------

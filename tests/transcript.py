@@ -10,7 +10,7 @@ Not here: sockets (`tests/test_system.py`), and faults of the network (`tests/si
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,6 +19,7 @@ from core.node import Brain
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
+from nodes.tables.reload import Reload
 from nodes.ts import TableServer
 from tests.stage import Stage
 
@@ -28,6 +29,8 @@ _STEP = re.compile(r"(\w+) -> (\w+): (.*)")
 _PAUSE = re.compile(r"\.\.\. ([0-9.]+) s")
 _RUN = re.compile(r"\((\d+) x (.)\)")
 _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)  # addresses that nobody dials
+_MOVED = re.compile(r"\((TS\d+) has moved\)")
+_HOSTS = ("ts1", 1), ("ts2", 1)  # what they were looked up from
 _SIGNALS = frozenset(f"({name.name})" for name in signal.Signals)
 
 
@@ -144,14 +147,25 @@ def play(
 def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, bytes]]) -> Brain:
     if program == "LS":
         extra_load = transcript.extra_load
-        return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0, extra_load=extra_load)
+        return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0, hosts=_HOSTS, extra_load=extra_load)
     if program == "client":
         said = [step for step in transcript.steps if isinstance(step, Said)]
         asked = [s.data for s in said if (s.speaker, s.hearer) == ("client", "LS") and s.data]
         names = [line.removesuffix(b"\n") for line in asked if line != b"QUIT\n"]
         return Client(names, _SERVERS[0], "LS", Bounds())
     answer_unknown = "--answer-unknown" in transcript.flags
-    return TableServer(Table(tables[program]), Bounds(), answer_unknown=answer_unknown)
+
+    def read(path: str) -> Generator[bytes, None, None]:
+        """A slice for each row of the new table. (They have one address each.)"""
+        for line in tables[path].values():
+            yield line.replace(b" IN\n", b"\n")
+
+    return TableServer(
+        Table(dict(tables[program])),
+        Bounds(),
+        reload=Reload(f"{program} anew", read=read),
+        answer_unknown=answer_unknown,
+    )
 
 
 def _happen(stage: Stage, step: Said) -> None:
@@ -162,8 +176,12 @@ def _happen(stage: Stage, step: Said) -> None:
         stage.end(step.speaker)
     elif step.text == "(reset)":
         stage.reset(step.speaker)
+    elif step.text == "(SIGHUP)":
+        stage.reload()
     elif step.text in _SIGNALS:
         stage.drain()
+    elif found := _MOVED.fullmatch(step.text):
+        stage.resolve(found[1], ((2, ("elsewhere", 1)),))
     else:
         raise ValueError(f"nothing that can happen: {step.text}")
 

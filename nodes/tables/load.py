@@ -36,6 +36,7 @@ from core.wire import (
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
+SKIPPED = "; skipped"  # ends what is said of a bad row
 _NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
@@ -82,18 +83,22 @@ class Loading:
         self._report = report
         self._buffer = LineBuffer()
         self._rows = 0  # so far, good or not
-        self._has_begun = False
+        self._start: bytes | None = b""  # of the file, as long as it may be a part of a mark
 
     def take(self, data: bytes) -> None:
         """The next chunk, cut anywhere."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self._start is not None:
+            data = self._start + data
+            self._start = data if len(data) < len(_MARK) else None
+            if self._start is not None:
+                return
             data = data.removeprefix(_MARK)
         self._take(self._buffer.receive(data))
 
     def end(self) -> Table:
         """There is no more; the last row needs no LF."""
-        self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        rest = (self._start or b"") + b"\n"
+        self._take(self._buffer.receive(rest).removeprefix(b"\n"))
         return self.table
 
     def _take(self, block: bytes) -> None:
@@ -154,7 +159,7 @@ def _take_rows(
             answer = parse_row(row)
         except RowError as bad:
             table.bad_rows += 1
-            report(f"{place}{number}: {bad}; skipped")
+            report(f"{place}{number}: {bad}{SKIPPED}")
             continue
         table.is_mixed = table.is_mixed or answer.type is Type.AAAA
         line = format_message(answer) + b"\n"

@@ -20,11 +20,10 @@ from core import node
 from core.figures import Figure, Value
 from core.machine import STAY, Machine, Sign, Watch
 from core.machine import Table as Transitions
-from nodes.tables.load import Loading, Table
+from nodes.tables.load import SKIPPED, Loading, Table
 
-SLICE_BYTES = (
-    16 * 1024
-)  # hundreds of rows: 0.4 ms, or 2 to 5 ms where they have to be read row by row
+# Hundreds of rows: 0.4 ms, or 2 to 5 ms where they have to be read row by row.
+SLICE_BYTES = 16 * 1024
 _SLICE_ROWS = 20_000  # to let go, 2 ms
 
 
@@ -65,17 +64,19 @@ Slices = Callable[[str], Generator[bytes, None, None]]
 def slices(path: str) -> Generator[bytes, None, None]:
     """The file in slices. Raises OSError: it cannot be read, or not without waiting, or changed."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb", buffering=0) as file:
+    try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        while data := file.read(SLICE_BYTES):
+        while data := os.read(fd, SLICE_BYTES):
             yield data
         after = os.fstat(fd)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise OSError(
                 errno.EAGAIN, "it changed while it was read; rename a whole one into place"
             )
+    finally:
+        os.close(fd)
 
 
 class Reload:
@@ -96,7 +97,7 @@ class Reload:
         self._began = 0.0
         self._slices: Generator[bytes, None, None]
         self._loading: Loading
-        self._bad: list[str] = []  # rows of this slice
+        self._bad: list[str] = []  # what there is to say about rows of this slice
         self._retired: dict[bytes, bytes] = {}
         self._taken = 0
         self._refused = 0
@@ -123,8 +124,10 @@ class Reload:
             return self._read_slice(served, now)
         for _ in range(min(_SLICE_ROWS, len(self._retired))):
             self._retired.popitem()
-        if not self._retired and self.life.fire(Step.LET_GO) is Reading.READING:
-            self._begin(now)
+        if not self._retired:
+            self._retired = {}  # the one that is empty now holds the room that it needed
+            if self.life.fire(Step.LET_GO) is Reading.READING:
+                self._begin(now)
         return served, []
 
     def _begin(self, now: float) -> None:
@@ -144,7 +147,8 @@ class Reload:
             self._loading.end()
         table = self._loading.table
         if self._strict and table.bad_rows:
-            return served, self._refuse(f"{self._bad[0]}, and --strict wants no bad row")
+            bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
+            return served, self._refuse(f"{bad}, and --strict wants no bad row")
         effects: list[node.Effect] = [
             node.Report(text, node.Level.WARNING, "a bad row") for text in self._bad
         ]
@@ -155,16 +159,16 @@ class Reload:
             return served, [*effects, *self._refuse("it has no good row")]
         self._taken += 1
         self._retired = served.rows
-        bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
+        left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         text = (
-            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{bad}"
+            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
         )
         return table, [*effects, node.Report(text), *self._decided(Step.TAKEN)]
 
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1
         self._slices.close()
-        self._retired = self._loading.table.rows
+        self._retired, self._loading.table.rows = self._loading.table.rows, {}
         text = f"{self._path} is not taken: {why}; the old table is served on"
         return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
 

@@ -6,10 +6,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
-PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd # program:package
+# program:package
+DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools
+PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test fuzz sim soak mutants lint format check ci bench bench-tail bench-watching parts clean
+.PHONY: help run-local dist test test-dns fuzz sim soak mutants lint format check ci bench bench-tail bench-watching parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +24,13 @@ dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any mac
 
 test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
+
+test-dns: $(TOOLS) ## run the tests of the DNS face with dig, kdig, drill, dnsperf, glibc and musl
+	@for part in $(DNS_PARTS); do \
+		command -v "$${part%%:*}" >/dev/null || \
+		echo "no $${part%%:*}: its tests are skipped (Debian, as root: apt-get install $${part##*:})"; \
+	done
+	$(RUN) -m pytest -m dns -rs
 
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"

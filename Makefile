@@ -11,7 +11,8 @@ DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnspe
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-dns fuzz sim soak mutants lint format check ci bench bench-tail bench-watching parts clean
+.PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
+	bench bench-tail bench-workers bench-watching bench-dns parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -64,6 +65,9 @@ bench: $(BENCH_TOOLS) ## measure throughput and latency beside others; write ben
 
 bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/TAIL.md (7 min)
 	$(RUN) bench/tail.py --results bench/TAIL.md
+
+bench-workers: $(TOOLS) ## measure what several processes cost and buy; write bench/WORKERS.md (1 min)
+	$(RUN) bench/workers.py --results bench/WORKERS.md
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100

@@ -5,7 +5,7 @@ the moment of the step, and each move of a machine. From the lines alone it keep
 of who is owed what and why, and raises `Violated` when LS's doings differ:
 
     I1  one reply per question, no more         I2  every reply was owed to that client
-    I3  an answer is a row of some table        I4  timeouts at their time, answers not after it
+    I3  a TS answers from what it has served    I4  timeouts at their time, answers not after it
     I5  no timeout while a TS that has something to say was linked and nothing was wrong
     I6  QUIT or the end: all replies, BYE after QUIT, and nothing after
     I7  bounds                                  I8  nothing is left when everybody has gone
@@ -19,6 +19,8 @@ and what proto.md promises of who may end a question, and of hedging, by its tag
     P21 NOT FOUND in the step in which the last TS says so, and not before
     P22 NO DATA held for those who have not spoken, and not for longer than it may be
     P23 speculative questions within their share        P24 what is old was sent to everyone
+
+`TableWatch` is an honest TS's: what it says is of the table that it serves in that turn.
 """
 
 from collections import defaultdict, deque

@@ -721,6 +721,80 @@ MUTANTS = (
         "most = bounds.pending_few if full else bounds.pending_per_client_max + 1",
         "most = bounds.pending_few if full else 1 << 60",
     ),
+    # -- workers
+    Mutant(
+        "what a worker counted dies with it",
+        "nodes/workers/supervisor.py",
+        "        self._gone = summed([self._gone, risen(worker.news.values)])\n",
+        "",
+    ),
+    Mutant(
+        "what a worker's level was outlives it",
+        "nodes/workers/news.py",
+        "return [value for value in values if not value.figure.is_level]",
+        "return list(values)",
+    ),
+    Mutant(
+        "a worker that dies is started again at once, for ever",
+        "nodes/workers/supervisor.py",
+        "        self._wait_s = min(2 * self._wait_s, self._bounds.restart_max_s)\n",
+        "",
+    ),
+    Mutant(
+        "a worker's wait never starts over",
+        "nodes/workers/supervisor.py",
+        "            self._wait_s = self._bounds.restart_first_s\n        self.start_at",
+        "            pass\n        self.start_at",
+    ),
+    Mutant(
+        "it is ready when the first worker is",
+        "nodes/workers/supervisor.py",
+        "if self._ready and len(self._up()) == len(self._workers):",
+        "if self._ready:",
+    ),
+    Mutant(
+        "a worker that cannot start is tried for ever",
+        "nodes/workers/supervisor.py",
+        "if was is Post.STARTING and self._ready:",
+        "if False:",
+    ),
+    Mutant(
+        "a reload is over when the first worker is",
+        "nodes/workers/supervisor.py",
+        "        if any(worker.is_reloading for worker in self._workers.values()):\n"
+        "            return []\n",
+        "",
+    ),
+    Mutant(
+        "a worker outlives its parent",
+        "nodes/workers/worker.py",
+        "effects += [node.Report(text, node.Level.WARNING), node.Drain()]",
+        "effects += [node.Report(text, node.Level.WARNING)]",
+    ),
+    Mutant(
+        "a worker's last counts are not told",
+        "nodes/workers/worker.py",
+        "            effects.insert(0, self._news(now))",
+        "            pass",
+    ),
+    Mutant(
+        "STATS tells of one worker only",
+        "nodes/workers/worker.py",
+        "lambda own: summed([own, self._others])",
+        "lambda own: own",
+    ),
+    Mutant(
+        "a later child ends an earlier one",
+        "core/child.py",
+        "if self._pid and os.getpid() == self._parent:",
+        "if self._pid:",
+    ),
+    Mutant(
+        "a child hears its signals before it can",
+        "core/child.py",
+        "        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)\n",
+        "",
+    ),
 )
 
 

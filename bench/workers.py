@@ -1,0 +1,236 @@
+"""What workers cost and what they buy: `ls --workers N` beside one process.
+
+    python3 bench/workers.py --results bench/WORKERS.md
+
+Each round starts every kind anew and drives each with the same load in turn; figures are medians
+of the rounds. What is compared is the CPU of LS for a lookup, its parent and all its workers
+together: where cores are left over, throughput is what that allows. On a machine whose cores are
+all busy with the load, LS and the TSs, more workers cannot serve more, and the table says so.
+
+Not here: what must be true of workers (`tests/test_workers.py`).
+"""
+
+import argparse
+import os
+import signal
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from load import Load, WrongReply
+from report import machine
+from systems import Process, node, running
+from terminal import Progress
+from workloads import NAMES, WORKLOADS, Workload, names_and_answers, table_servers
+
+KINDS = {"one process": (), "--workers 1": ("--workers", 1), "--workers 2": ("--workers", 2)}
+ASKED = ("50x100", "10x20")
+SESSIONS = 400
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One measurement. CPU in µs a lookup."""
+
+    lookups_per_s: float
+    ls_us: float
+    ts_us: float
+    load_us: float
+    p99_ms: float
+
+
+def children(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_s(*pids: int) -> float:
+    """Of these processes and their children (man 5 proc, fields 14 and 15 of stat)."""
+    total = 0
+    for pid in pids:
+        for number in (pid, *children(pid)):
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total * TICK_S
+
+
+def started(servers: list[int], words: tuple[object, ...]) -> list[str]:
+    """The command of an LS before these TSs."""
+    pairs = [word for port in servers for word in ("127.0.0.1", port)]
+    return node("ls", 0, *pairs, *words)
+
+
+def measure(
+    words: tuple[object, ...],
+    workload: Workload,
+    servers: list[int],
+    ts_pids: list[int],
+    seconds: float,
+) -> Round:
+    """Start one kind, warm it up, measure, see that everything was replied to."""
+    names, answers = names_and_answers(NAMES)
+    with running(started(servers, words)) as balancer:
+        load = Load(
+            balancer.port,
+            names,
+            answers,
+            connections=workload.connections,
+            window=workload.window,
+        )
+        load.run(seconds / 4)
+        before = cpu_s(balancer.pid), cpu_s(*ts_pids), time.process_time()
+        period = load.run(seconds)
+        after = cpu_s(balancer.pid), cpu_s(*ts_pids), time.process_time()
+        load.finish()
+        each = [(b - a) / period.lookups * 1e6 for a, b in zip(before, after, strict=True)]
+        return Round(period.lookups / period.seconds, *each, p99_ms=period.quantile_us(0.99) / 1000)
+
+
+def stats(port: int) -> dict[str, str]:
+    """What STATS tells."""
+    with socket.create_connection(("127.0.0.1", port)) as talk:
+        talk.sendall(b"STATS\nQUIT\n")
+        said = b""
+        while data := talk.recv(1 << 16):
+            said += data
+    lines = said.decode().split("\n")
+    return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
+
+
+def until(port: int, happened: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+    """The first figures of which it is true. Raises WrongReply when there are none in 10 s."""
+    end = time.monotonic() + 10
+    while not happened(told := stats(port)):
+        if time.monotonic() > end:
+            raise WrongReply(f"it never happened; figures: {told}")
+        time.sleep(0.02)
+    return told
+
+
+def spread(balancer: Process) -> list[int]:
+    """How many of SESSIONS each worker got."""
+    talks = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(SESSIONS)]
+    told = until(balancer.port, lambda told: int(told["clients"]) >= SESSIONS)
+    for talk in talks:
+        talk.close()
+    return [int(told[f"W{n}.clients"]) for n in (1, 2)]
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen at a port of this machine (man 5 proc, /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def comes_back(balancer: Process) -> float:
+    """Seconds from a worker's death until another listens in its place and all are answered."""
+    names, answers = names_and_answers(1)
+    began = time.monotonic()
+    os.kill(children(balancer.pid)[0], signal.SIGKILL)
+    while listeners(balancer.port) == 2:
+        pass
+    while listeners(balancer.port) < 2:
+        if time.monotonic() > began + 10:
+            raise WrongReply("the worker did not come back")
+    for _ in range(20):  # the kernel spreads them over both
+        with socket.create_connection(("127.0.0.1", balancer.port)) as talk:
+            talk.sendall(names[0] + b"\nQUIT\n")
+            said = b""
+            while data := talk.recv(1 << 16):
+                said += data
+        if said != answers[0] + b"\nBYE\n":
+            raise WrongReply(f"{said!r} instead of {answers[0]!r}")
+    return time.monotonic() - began
+
+
+def main() -> int:
+    """Measure, print, write; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each (2)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each (5)")
+    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        text = run(arguments.rounds, arguments.seconds)
+    except WrongReply as wrong:
+        print(f"\nwrong: {wrong}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    print(text)
+    if arguments.results:
+        arguments.results.write_text(text)
+    return 0
+
+
+def run(rounds: int, seconds: float) -> str:
+    """All of it; what there is to say about it."""
+    progress = Progress()
+    lines = [
+        "# What workers cost and buy",
+        "",
+        "`make bench-workers` writes this page. CPU is of LS (parent and workers together), of the",
+        "TSs, and of the load, in µs a lookup; medians of the rounds.",
+        "",
+        machine(),
+        "",
+        "| in flight | LS | lookups/s | CPU of LS | to one process | of TSs | of load | p99 ms |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    arithmetic = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        with table_servers(Path(name)) as ports:
+            servers = ports["split"]
+            ts_pids = children(os.getpid())  # so far there is nobody else
+            for workload in (w for w in WORKLOADS if w.name in ASKED):
+                seen: dict[str, list[Round]] = {kind: [] for kind in KINDS}
+                for number in range(rounds):
+                    kinds = list(KINDS)
+                    turn = number % len(kinds)
+                    for kind in kinds[turn:] + kinds[:turn]:
+                        progress.say(f"{workload.name}: round {number + 1}, {kind}")
+                        seen[kind].append(measure(KINDS[kind], workload, servers, ts_pids, seconds))
+                progress.end()
+
+                def middle(kind: str, figure: str, seen: dict[str, list[Round]] = seen) -> float:
+                    return statistics.median(getattr(one, figure) for one in seen[kind])
+
+                alone = middle("one process", "ls_us")
+                for kind in KINDS:
+                    ls_us = middle(kind, "ls_us")
+                    lines.append(
+                        f"| {workload.name} | {kind} | {middle(kind, 'lookups_per_s'):,.0f} "
+                        f"| {ls_us:.2f} | {ls_us / alone:.2f} | {middle(kind, 'ts_us'):.2f} "
+                        f"| {middle(kind, 'load_us'):.2f} | {middle(kind, 'p99_ms'):.1f} |"
+                    )
+                two = middle("--workers 2", "ls_us")
+                arithmetic.append(
+                    f"- {workload.name}: one process has {1e6 / alone:,.0f} lookups a second in a "
+                    f"core; each of two workers {1e6 / two:,.0f}, both {2e6 / two:,.0f}, if they "
+                    f"have a core each: {2 * alone / two:.2f} times one process."
+                )
+            progress.say("spread, death, clients")
+            with running(started(servers, ("--workers", 2))) as balancer:
+                shares = spread(balancer)
+                back_s = comes_back(balancer)
+            progress.end()
+    lines += ["", "What that is where cores are left over:", "", *arithmetic, ""]
+    most = max(shares) / sum(shares)
+    lines += [
+        f"{SESSIONS} sessions: {shares[0]} and {shares[1]}, at most {100 * most:.0f} % with one.",
+        f"{back_s:.2f} s after a worker had been killed another one served in its place.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,710 @@
+"""LS as several processes: the parent's brain, a worker's brain, forking, and all of it for real.
+
+The parent is tested on the stage, where a worker is what the test says it is; the worker around a
+real LS; `Child` by real forks; and the whole as processes on loopback: who serves whom, what is
+summed, and how all of it ends.
+
+Not here: how fast it is (`bench/workers.py`).
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import node
+from core.bounds import Bounds
+from core.child import Born, Child
+from core.figures import Figure, Histogram, Value
+from core.server import CLIENTS, SESSIONS
+from core.wire import split_lines
+from nodes.balancer import race
+from nodes.ls import LoadBalancer
+from nodes.workers.news import News, Unpacker, pack, packed_values, summed
+from nodes.workers.supervisor import Supervisor
+from nodes.workers.worker import PARENT, Worker
+from tests.processes import (
+    PATIENCE_S,
+    Programs,
+    Talk,
+    exchange,
+    need_descriptors,
+    programs,
+    wait_for,
+)
+from tests.stage import Stage
+
+ASKED = Figure("asked", "Questions")
+STATE = Figure("state", "How it stands", is_level=True, per="ts")
+READY = b"ls ready on 127.0.0.1:5000\n"
+process = pytest.mark.process
+
+
+# -- news ------------------------------------------------------------------------------------------
+
+figures = st.sampled_from([ASKED, STATE, CLIENTS, Figure("hits", "Often", per="bound")])
+values = st.builds(Value, figures, st.integers(0, 2**40) | st.sampled_from(["UP", "DOWN"]))
+
+
+@given(st.lists(values, max_size=40), st.text(max_size=2000), st.data())
+def test_news_arrive_as_they_were_told_however_they_are_cut(
+    told: list[Value], word: str, data: st.DataObject
+) -> None:
+    histogram = Histogram()
+    histogram.add(0.003)
+    times = Figure("answer_seconds", "Times", per="ts")
+    news = News(told, [(times, histogram, "TS1")], {"a": word})
+    sent = pack(news.packed()) + pack({"do": "tell"})
+    assert all(len(line) <= 512 for line in split_lines(sent))
+    places = [n + 1 for n, byte in enumerate(sent) if byte == 10]
+    chosen = data.draw(st.lists(st.sampled_from(places), max_size=5, unique=True).map(sorted))
+    unpacker = Unpacker()
+    got = []
+    for start, end in zip([0, *chosen], [*chosen, len(sent)], strict=True):
+        got += unpacker.take(sent[start:end]) if sent[start:end] else []
+    assert got[1] == {"do": "tell"} and len(got) == 2
+    back = News.unpacked(got[0])
+    assert (back.values, back.status) == (told, {"a": word})
+    assert back.histograms[0][1].counts == histogram.counts
+
+
+def test_numbers_add_up_and_words_that_differ_stand_side_by_side() -> None:
+    one = [Value(ASKED, 3), Value(STATE, "UP", "TS1"), Value(STATE, "UP", "TS2")]
+    two = [Value(ASKED, 4), Value(STATE, "UP", "TS1"), Value(STATE, "DOWN", "TS2")]
+    assert summed([one, two, two]) == [
+        Value(ASKED, 11),
+        Value(STATE, "UP", "TS1"),
+        Value(STATE, "UP/DOWN", "TS2"),
+    ]
+
+
+# -- the parent ------------------------------------------------------------------------------------
+
+
+class Nursery(Stage):
+    """The parent's brain; a worker that is spawned waits for the test."""
+
+    def __init__(self, count: int = 2, bounds: Bounds | None = None) -> None:
+        bounds = bounds or Bounds()
+        self.spawned: list[str] = []
+        super().__init__(Supervisor(count, bounds, READY), bounds)
+        self.begin()
+
+    def perform(self, effect: node.Effect) -> None:
+        if isinstance(effect, node.Spawn):
+            self.spawned.append(effect.conn)
+            self.dialled.append(effect.conn)
+        else:
+            super().perform(effect)
+
+    def tell(self, conn: str, asked: int = 0, clients: int = 0, unhealthy: str = "") -> None:
+        """A worker tells of itself; it is there from its first word on."""
+        if conn in self.dialled:
+            self.connect(conn)
+        values = [Value(ASKED, asked), Value(CLIENTS, clients), Value(SESSIONS, clients)]
+        status = {"unhealthy": unhealthy, "servers": [], "told": [], "spans": []}
+        news = News(values, [], status)
+        self.hear(conn, pack({"process": 7, **news.packed()}))
+
+    def die(self, conn: str, why: str = "it was ended by signal 9") -> None:
+        if conn in self.dialled:
+            self.dialled.remove(conn)
+        self.connections.pop(conn, None)
+        self.step(node.Closed(conn, why))
+
+    def told(self, conn: str) -> list[dict[str, Any]]:
+        return Unpacker().take(self.take(conn))
+
+    def figures(self) -> dict[str, Any]:
+        values: list[Value] = self.brain.figures()  # type: ignore[attr-defined]
+        return {value.key: value.value for value in values}
+
+
+def nursery(**more: Any) -> Nursery:  # noqa: ANN401
+    """One whose workers are up."""
+    stage = Nursery(**more)
+    for conn in list(stage.spawned):
+        stage.tell(conn)
+    return stage
+
+
+def test_it_is_ready_once_every_worker_serves() -> None:
+    stage = Nursery()
+    assert stage.spawned == ["W1", "W2"]
+    stage.tell("W1")
+    assert stage.written == b"" and stage.standings == []
+    stage.tell("W2")
+    assert stage.written == READY and stage.standings == [node.Standing.READY]
+    assert stage.reports == ["W1 is up: process 7", "W2 is up: process 7"]
+
+
+def test_one_that_cannot_even_start_ends_the_whole() -> None:
+    stage = Nursery()
+    stage.tell("W1")
+    stage.die("W2", "it ended with exit code 1")
+    assert "W2 could not be started: it ended with exit code 1" in stage.reports
+    assert stage.told("W1")[-1] == {"do": "drain"} and stage.exit_code is None
+    stage.die("W1")
+    assert stage.exit_code == 1 and stage.written == b""
+
+
+def test_one_that_dies_is_started_again_after_a_wait_that_doubles() -> None:
+    stage = nursery()
+    waits = []
+    for _ in range(9):
+        died = stage.now
+        stage.die("W1")
+        while "W1" not in stage.dialled:
+            stage.wait(1 / 128)
+        waits.append(stage.now - died)
+        stage.connect("W1")
+    assert [round(wait, 1) for wait in waits] == [0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    stage.wait(5.1)
+    stage.die("W1")
+    stage.wait(0.1)
+    assert stage.dialled == ["W1"]  # it had lasted
+
+
+def test_a_counter_never_falls_when_a_worker_dies_and_a_level_does() -> None:
+    stage = nursery()
+    stage.tell("W1", asked=10, clients=3)
+    stage.tell("W2", asked=5, clients=1)
+    told = stage.figures()
+    assert (told["asked"], told["clients"], told["W1.clients"], told["sessions"]) == (15, 4, 3, 4)
+    stage.die("W1")
+    told = stage.figures()
+    assert (told["asked"], told["clients"], told["W1.state"]) == (15, 1, "VACANT")
+    stage.wait(0.1)
+    stage.tell("W1", asked=2, clients=2)
+    told = stage.figures()
+    assert (told["asked"], told["clients"], told["W1.restarts"]) == (17, 3, 1)
+    stage.die("W1")
+    assert stage.figures()["asked"] == 17
+
+
+def test_each_hears_what_the_others_count() -> None:
+    """[P28]"""
+    stage = nursery(count=3)
+    for conn in stage.spawned:
+        stage.take(conn)
+    stage.wait(1.0)
+    assert [stage.told(conn) for conn in stage.spawned] == [[{"do": "tell"}]] * 3
+    for number, conn in enumerate(stage.spawned):
+        assert stage.take(conn) == b""
+        stage.tell(conn, asked=10**number)
+    for conn, others in zip(stage.spawned, (110, 101, 11), strict=True):
+        (message,) = stage.told(conn)
+        assert message["do"] == "hear"
+        heard = {(figure[0], of): value for figure, value, of in message["values"]}
+        assert heard[("asked", "")] == others and heard[("state", "W2")] == "UP"
+
+
+def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
+    stage = nursery(count=3)
+    stage.die("W3")
+    stage.drain()
+    assert not stage.listening and stage.standings[-1] is node.Standing.STOPPING
+    assert [stage.told(conn)[-1] for conn in ("W1", "W2")] == [{"do": "drain"}] * 2
+    stage.tell("W1", asked=4)
+    stage.die("W1", "it ended with exit code 0")
+    assert stage.exit_code is None
+    stage.die("W2", "it ended with exit code 0")
+    assert stage.exit_code == 0 and stage.spawned == ["W1", "W2", "W3"]
+    assert stage.reports[-1].startswith("all workers: asked 4, ")
+
+
+def test_a_drain_that_takes_too_long_says_who_does() -> None:
+    stage = nursery()
+    stage.drain()
+    stage.die("W1")
+    stage.wait(6.9)
+    assert stage.exit_code is None
+    stage.wait(0.2)
+    assert stage.exit_code == 0
+    assert stage.reports[-1] == "the drain took too long: W2 ended by force"
+
+
+@pytest.mark.parametrize("ends", ["done", "dead"])
+def test_a_reload_is_over_when_it_is_over_for_all(ends: str) -> None:
+    stage = nursery()
+    stage.step(node.ReloadAsked())
+    assert stage.standings[-1] is node.Standing.RELOADING
+    assert [stage.told(conn)[-1] for conn in ("W1", "W2")] == [{"do": "reload"}] * 2
+    stage.hear("W1", pack({"standing": "RELOADING"}) + pack({"standing": "READY"}))
+    assert stage.standings[-1] is node.Standing.RELOADING
+    if ends == "done":
+        stage.hear("W2", pack({"standing": "READY"}))
+    else:
+        stage.die("W2")
+    assert stage.standings[-1] is node.Standing.READY
+
+
+def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
+    stage = nursery()
+    brain: Any = stage.brain
+    stage.tell("W1", unhealthy="no table server is up")
+    assert brain.unhealthy() == ""
+    stage.die("W2")
+    assert brain.unhealthy() == "no table server is up"
+    stage.die("W1")
+    assert brain.unhealthy() == "no worker is up"
+    assert brain.status(5.0)["workers"][0] == {
+        "name": "W1", "state": "VACANT", "clients": 0, "sessions": 0, "restarts": 0
+    }  # fmt: skip
+    stage.drain()
+    assert brain.unhealthy() == "draining"
+
+
+# -- a worker --------------------------------------------------------------------------------------
+
+
+def worker() -> Stage:
+    """A worker with a real LS, whose parent is there."""
+    bounds = Bounds()
+    servers = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
+    hosts = [("ts1", 1), ("ts2", 1)]
+
+    def build(shown: Callable[[list[Value]], list[Value]]) -> LoadBalancer:
+        return LoadBalancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown)
+
+    class Nest(Stage):
+        def perform(self, effect: node.Effect) -> None:
+            if isinstance(effect, node.Drain):
+                self.drain()
+            else:
+                super().perform(effect)
+
+    stage = Nest(Worker(build, 7), bounds)
+    stage.begin()
+    stage.accept(PARENT)
+    stage.connect("TS1")
+    stage.connect("TS2")
+    return stage
+
+
+def messages(stage: Stage) -> list[dict[str, Any]]:
+    return Unpacker().take(stage.take(PARENT))
+
+
+def test_it_tells_of_itself_at_once_and_whenever_it_is_asked() -> None:
+    stage = worker()
+    (first,) = messages(stage)
+    assert first["process"] == 7
+    stage.accept("client-1")
+    stage.hear("client-1", b"x\n")
+    stage.hear(PARENT, pack({"do": "tell"}))
+    (second,) = messages(stage)
+    said = {value.key: value.value for value in News.unpacked(second).values}
+    assert (said["asked"], said["clients"], said["TS1.state"]) == (1, 1, "UP")
+    assert second["status"]["servers"][0]["state"] == "UP"
+
+
+def test_stats_tells_the_sum_over_all() -> None:
+    """[P28]"""
+    stage = worker()
+    others = packed_values([Value(race.ASKED, 41)])
+    stage.hear(PARENT, pack({"do": "hear", "values": others}))
+    stage.accept("client-1")
+    stage.hear("client-1", b"x\n", b"STATS\n")
+    assert b"STAT asked 42\n" in stage.take("client-1")
+    stage.take(PARENT)
+    stage.hear(PARENT, pack({"do": "tell"}))
+    (told,) = messages(stage)
+    assert {v.key: v.value for v in News.unpacked(told).values}["asked"] == 1  # its own only
+
+
+@pytest.mark.parametrize("how", ["told", "orphaned", "cut off"])
+def test_it_drains_when_it_is_told_to_or_has_no_parent(how: str) -> None:
+    stage = worker()
+    stage.accept("client-1")
+    stage.hear("client-1", b"x\n")
+    stage.take(PARENT)
+    if how == "told":
+        stage.hear(PARENT, pack({"do": "drain"}))
+    elif how == "orphaned":
+        stage.end(PARENT)
+    else:
+        stage.reset(PARENT)
+    stage.hear("TS1", b"x 10.0.0.1 A IN\n")
+    assert stage.take("client-1") == b"x 10.0.0.1 A IN\nBYE\n"
+    stage.end("client-1")
+    stage.end("TS1")
+    stage.end("TS2")
+    assert stage.exit_code == 0
+    last = [message for message in messages(stage) if "values" in message]
+    if how == "told":
+        assert {v.key: v.value for v in News.unpacked(last[-1]).values}["answered"] == 1
+    else:
+        assert "the parent is gone: draining" in stage.reports
+
+
+def test_its_service_manager_is_its_parent() -> None:
+    stage = worker()
+    stage.take(PARENT)
+    stage.hear(PARENT, pack({"do": "reload"}))
+    assert messages(stage) == [{"standing": "RELOADING"}]
+    assert [conn for conn, *_ in stage.lookups] == ["TS1", "TS2"]
+    stage.resolve("TS1", ((2, ("TS1", 1)),))
+    stage.resolve("TS2", ())
+    assert messages(stage) == [{"standing": "READY"}] and stage.standings == []
+
+
+# -- forking ---------------------------------------------------------------------------------------
+
+
+def forked(name: str, be: Callable[[socket.socket], int]) -> Child:
+    """A child that does this, and ends with the exit code that it returns."""
+    try:
+        return Child(name)
+    except Born as born:
+        code = 99
+        try:
+            assert born.name == name
+            code = be(born.stream)
+        finally:
+            os._exit(code)
+
+
+def last_word(child: Child) -> str:
+    """What the end of its stream says."""
+    child.setblocking(True)
+    try:
+        while True:
+            child.recv(100)
+    except OSError as end:
+        return str(end.strerror)
+
+
+def test_a_read_at_the_end_says_how_a_child_ended() -> None:
+    child = forked("W1", lambda stream: 7)
+    assert last_word(child) == "it ended with exit code 7"
+    child.close()
+    child = forked("W2", lambda stream: os.kill(os.getpid(), signal.SIGKILL) or 0)
+    assert last_word(child) == "it was ended by signal 9"
+    child.close()
+
+
+def test_a_child_is_ended_when_its_stream_is_closed() -> None:
+    child = forked("W1", lambda stream: time.sleep(PATIENCE_S) or 0)
+    child.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child._pid or 2**22 - 1, 0)
+
+
+def test_a_later_child_lets_go_of_an_earlier_one_and_does_not_end_it() -> None:
+    first = forked("W1", lambda stream: len(stream.recv(1)))
+
+    def be_second(stream: socket.socket) -> int:
+        first.close()
+        return 0
+
+    second = forked("W2", be_second)
+    assert last_word(second) == "it ended with exit code 0"
+    first.send(b"!")
+    assert last_word(first) == "it ended with exit code 1"
+    first.close()
+    second.close()
+
+
+def test_a_signal_to_a_child_that_cannot_take_it_yet_waits_and_is_not_its_parents() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ours.setblocking(False)
+    before = signal.set_wakeup_fd(theirs.fileno())
+    try:
+
+        def be(stream: socket.socket) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 5 if signal.SIGTERM in signal.sigpending() else 6
+
+        child = forked("W1", be)
+        assert last_word(child) == "it ended with exit code 5"
+        child.close()
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+    finally:
+        signal.set_wakeup_fd(before)
+        ours.close()
+        theirs.close()
+
+
+# -- the real thing --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Programs]:
+    with programs(tmp_path) as some:
+        yield some
+
+
+class Crew:
+    """A real `ls --workers` before two TSs."""
+
+    def __init__(self, run: Programs, count: int, *words: object) -> None:
+        self.table = run.table("t", *(f"n{n}.example 10.0.0.{n}" for n in range(200)))
+        self.ts_ports = [run.ts(self.table)[1] for _ in range(2)]
+        self.parent, self.port = run.ls(self.ts_ports, "--workers", count, *words, linked=False)
+        self.parent.logs(" is up", 3 * count)
+
+    def stats(self) -> dict[str, str]:
+        return stats(self.port)
+
+    def processes(self) -> dict[str, int]:
+        """The number of each worker's process, as the log has it last."""
+        found = re.findall(r"LS (W\d+) is up: process (\d+)", self.parent.log)
+        return {name: int(number) for name, number in found}
+
+
+def stats(port: int) -> dict[str, str]:
+    talk = Talk(port)  # not `exchange`: this process may hold more than select() can
+    talk.say(b"STATS\nQUIT\n")
+    lines = talk.rest().decode().split("\n")
+    talk.close()
+    return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
+
+
+def is_gone(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{number}/stat").read_text().split(") ")[1][0] == "Z"
+
+
+@process
+def test_sessions_are_spread_and_their_sum_is_told(run: Programs) -> None:
+    """[P28]"""
+    crew = Crew(run, 2)
+    said = exchange(crew.port, [b"n%d.example\nn1.example\nQUIT\n" % (n % 200) for n in range(400)])
+    assert all(reply.endswith(b"BYE\n") and reply.count(b" A IN\n") == 2 for reply in said)
+    wait_for(lambda: int(crew.stats()["asked"]) == 800, "all questions are summed")
+    told = crew.stats()
+    shares = [int(told[f"W{n}.sessions"]) for n in (1, 2)]
+    assert sum(shares) >= 400 and max(shares) <= 0.65 * sum(shares), shares
+    assert told["answered"] == "800" and told["pending"] == "0"
+    wins = sum(int(told[f"TS{n}.won"]) for n in (1, 2))
+    assert wins + int(told["joined"]) == 800
+
+
+@process
+def test_eighteen_hundred_clients_are_served_at_once(run: Programs) -> None:
+    need_descriptors(4000)
+    crew = Crew(run, 2)
+    with ExitStack() as stack:
+        talks = []
+        for _ in range(1800):
+            talks.append(Talk(crew.port))
+            stack.callback(talks[-1].close)
+        for number, talk in enumerate(talks):
+            talk.say(b"n%d.example\n" % (number % 200))
+        for number, talk in enumerate(talks):
+            n = number % 200
+            assert talk.hear(1) == [b"n%d.example 10.0.0.%d A IN" % (n, n)]
+        wait_for(lambda: int(crew.stats()["clients"]) >= 1800, "all are there at once")
+
+
+@process
+def test_a_worker_that_is_killed_takes_its_own_sessions_with_it_and_comes_back(
+    run: Programs,
+) -> None:
+    """[P27]"""
+    crew = Crew(run, 2)
+    talks = [Talk(crew.port) for _ in range(40)]
+    for talk in talks:
+        talk.say(b"n1.example\n")
+        assert talk.hear(1) == [b"n1.example 10.0.0.1 A IN"]
+    wait_for(lambda: int(crew.stats()["clients"]) >= 40, "news of all have come round")
+    lost = int(crew.stats()["W1.clients"])
+    os.kill(crew.processes()["W1"], signal.SIGKILL)
+    crew.parent.logs("W1 is gone: it was ended by signal 9")
+    crew.parent.logs("W1 is up", 2)
+    ends: Counter[bool] = Counter()
+    for talk in talks:
+        try:
+            talk.say(b"n2.example\n")
+            ends[talk.hear(1) == [b"n2.example 10.0.0.2 A IN"]] += 1
+        except (AssertionError, ConnectionError):
+            ends[False] += 1
+        talk.close()
+    assert 0 < ends[False] <= lost and ends[True] == 40 - ends[False]
+    exchange(crew.port, [b"n3.example\nQUIT\n"] * 60)
+    wait_for(lambda: int(crew.stats()["W1.sessions"]) > 0, "the new one serves")
+    assert int(crew.stats()["asked"]) >= 80 and crew.stats()["W1.restarts"] == "1"
+
+
+@process
+def test_sigterm_drains_all_and_nothing_is_left(run: Programs) -> None:
+    crew = Crew(run, 2, "--timeout", 0.5)
+    talks = [Talk(crew.port) for _ in range(20)]
+    for talk in talks:
+        talk.say(b"n1.example\nnowhere.example\n")
+    for talk in talks:
+        assert talk.hear(1) == [b"n1.example 10.0.0.1 A IN"]
+    numbers = crew.processes().values()
+    crew.parent.signal(signal.SIGTERM)
+    for talk in talks:
+        assert talk.rest() == b"nowhere.example - TIMED OUT\nBYE\n"
+        talk.close()
+    assert crew.parent.exits() == 0
+    assert all(map(is_gone, numbers))
+    assert "all workers: asked 40, answered 20, timed_out 20" in crew.parent.log
+
+
+@process
+def test_a_worker_that_is_asked_to_drains_and_another_takes_its_place(run: Programs) -> None:
+    crew = Crew(run, 2)
+    os.kill(crew.processes()["W2"], signal.SIGTERM)
+    crew.parent.logs("W2 is gone: it ended with exit code 0")
+    crew.parent.logs("W2 is up", 2)
+    assert exchange(crew.port, [b"n1.example\nQUIT\n"]) == [b"n1.example 10.0.0.1 A IN\nBYE\n"]
+
+
+@process
+def test_workers_whose_parent_dies_drain(run: Programs) -> None:
+    crew = Crew(run, 2)
+    talk = Talk(crew.port)
+    talk.say(b"PING\n")
+    assert talk.hear(1) == [b"PONG"]
+    numbers = crew.processes().values()
+    crew.parent.kill()
+    assert talk.rest() == b"BYE\n"
+    talk.close()
+    wait_for(lambda: all(map(is_gone, numbers)), "the workers are gone")
+    assert crew.parent.log.count("the parent is gone: draining") == 2
+
+
+@process
+def test_a_second_signal_ends_all_at_once(run: Programs) -> None:
+    crew = Crew(run, 2)
+    talk = Talk(crew.port)
+    talk.say(b"nowhere.example\n")
+    wait_for(lambda: int(crew.stats()["pending"]), "it is asked")
+    crew.parent.signal(signal.SIGTERM)
+    crew.parent.logs("asked", 1)  # the first has come: the worker without clients is gone
+    crew.parent.signal(signal.SIGTERM)
+    assert crew.parent.exits() == 1
+    assert all(map(is_gone, crew.processes().values()))
+
+
+@process
+def test_an_interrupt_of_the_whole_group_ends_cleanly(run: Programs) -> None:
+    """As a terminal's Ctrl-C comes to all of them."""
+    crew = Crew(run, 2)
+    for number in (crew.parent.process.pid, *crew.processes().values()):
+        os.kill(number, signal.SIGINT)
+    assert crew.parent.exits() == 0
+    assert all(map(is_gone, crew.processes().values()))
+
+
+@process
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_port_that_workers_hold_is_in_use_for_all_others(run: Programs, words: list[str]) -> None:
+    crew = Crew(run, 2)
+    code, out, log = run.run("ls", crew.port, "127.0.0.1", crew.ts_ports[0], *words)
+    assert (code, out) == (1, "")
+    assert f"cannot listen on 127.0.0.1:{crew.port}: address already in use" in log
+
+
+@process
+def test_workers_cannot_take_a_port_that_somebody_holds(run: Programs) -> None:
+    _, ts_port = run.ts(run.table("t", "x 10.0.0.1"))
+    _, port = run.ls([ts_port])
+    code, out, log = run.run("ls", port, "127.0.0.1", ts_port, "--workers", 2)
+    assert (code, out) == (1, "") and log.count("\n") == 1, log
+
+
+@process
+def test_another_may_begin_while_the_old_one_drains(run: Programs) -> None:
+    crew = Crew(run, 2)
+    talk = Talk(crew.port)
+    talk.say(b"nowhere.example\nPING\n")
+    assert talk.hear(1) == [b"PONG"]
+    crew.parent.signal(signal.SIGTERM)
+    crew.parent.logs("asked", 1)  # the worker without clients has said its account
+    servers = [word for port in crew.ts_ports for word in ("127.0.0.1", port)]
+    other = run.start("ls", crew.port, *servers, "--workers", 2)
+    assert other.port() == crew.port
+    other.logs(" is up", 6)
+    assert exchange(crew.port, [b"n1.example\nQUIT\n"]) == [b"n1.example 10.0.0.1 A IN\nBYE\n"]
+    assert talk.rest() == b"nowhere.example - TIMED OUT\nBYE\n"
+    assert crew.parent.exits() == 0
+
+
+@process
+def test_who_started_it_is_told_once(run: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(PATIENCE_S)
+        with monkeypatch.context() as patched:
+            patched.setenv("NOTIFY_SOCKET", str(path))
+            parent, _ = run.ls([1], "--workers", 2, linked=False)
+        heard = [manager.recv(100).split(b"\n")[0]]
+        parent.signal(signal.SIGHUP)
+        heard += [manager.recv(100).split(b"\n")[0] for _ in range(2)]
+        parent.signal(signal.SIGTERM)
+        heard.append(manager.recv(100).split(b"\n")[0])
+        assert parent.exits() == 0
+        assert heard == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+
+@process
+def test_records_of_several_workers_are_whole_lines_of_one_file(run: Programs) -> None:
+    path = run.folder / "races.jsonl"
+    crew = Crew(run, 2, "--race-sample", 1, "--race-log", path)
+    exchange(crew.port, [b"n1.example\nn%d.example\nQUIT\n" % n for n in range(2, 102)])
+    wait_for(lambda: int(crew.stats()["sampled"]) >= 101, "all are sampled")
+    crew.parent.signal(signal.SIGTERM)
+    assert crew.parent.exits() == 0
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {record["question"] for record in records} == {f"n{n}.example" for n in range(1, 102)}
+    code, out, _ = run.run("replay", path)
+    assert code == 0 and "race" in out
+
+
+@process
+def test_the_parents_pages_show_all_of_them(run: Programs) -> None:
+    crew = Crew(run, 2, "--metrics", 0)
+    found = re.search(r"status page on (http://[^/]+)/", crew.parent.log)
+    assert found is not None
+    exchange(crew.port, [b"n1.example\nQUIT\n"] * 10)
+    wait_for(lambda: int(crew.stats()["asked"]) == 10, "news have come round")
+
+    def page(path: str) -> str:
+        with urlopen(found[1] + path, timeout=PATIENCE_S) as response:
+            text: str = response.read().decode()
+        return text
+
+    wait_for(lambda: "photofinish_asked_total 10\n" in page("/metrics"), "the page has the sum")
+    assert 'photofinish_worker_state{worker="W2",is="UP"} 1\n' in page("/metrics")
+    assert page("/healthz") == "ok\n"
+    assert '"workers": [{"name": "W1"' in page("/status.json")
+
+
+@process
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workers", "0"], "'0' is not a number from 1 to 256"),
+        (["--workers", "two"], "'two' is not a number from 1 to 256"),
+        (["--workers", "2", "--once"], "--once is one session in one process"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(run: Programs, words: list[str], said: str) -> None:
+    code, _, log = run.run("ls", 0, "127.0.0.1", 1, *words)
+    assert code == 2 and said in log and log.count("\n") == 1

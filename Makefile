@@ -36,6 +36,9 @@ test-dns: $(TOOLS) ## run the tests of the DNS face with dig, kdig, drill, dnspe
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"
 
+fuzz-dns: ## send PACKETS mutated DNS packets through LS (1,000,000; 1 min)
+	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000)
+
 sim: ## run SEEDS simulated clusters more (1,000; they add up)
 	@$(PYTHON) -m tests.simulate --seeds $(or $(SEEDS),1000)
 

@@ -23,6 +23,7 @@ from core.frames import frame, split_frames
 from nodes.dns import asker as module
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
+from tests.fuzz_dns import Fuzz
 from tests.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
@@ -441,3 +442,10 @@ class FaceMachine(RuleBasedStateMachine):
 
 
 TestFace = FaceMachine.TestCase
+
+
+def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:
+    """More of them: `make fuzz-dns`."""
+    outcome = Fuzz("ci").run(100_000)
+    assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
+    assert outcome.silent > 1_000 and outcome.asked > 10_000

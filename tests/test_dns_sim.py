@@ -1,0 +1,73 @@
+"""The DNS face in the simulator: stories hold, say the same each time, and can say no.
+
+More of them: `python3 -m tests.dns_story --seeds 1000`.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from core import node
+from core.wire import Type
+from nodes.dns import asker as module
+from nodes.dns.asker import DnsAsker, Face
+from nodes.dns.message import Query, RecordSet
+from tests.dns_story import Story, Violated
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_stories_hold(first: int) -> None:
+    """[P29] [P31]"""
+    codes: Counter[int] = Counter()
+    for seed in range(first, first + 10):
+        story = Story(seed)
+        story.tell()
+        codes += story.codes
+    assert codes.keys() == {0, 2, 3}
+
+
+def test_a_seed_tells_one_story() -> None:
+    assert Story(3).tell().trace == Story(3).tell().trace
+
+
+def test_bad_things_do_happen() -> None:
+    probes: Counter[str] = Counter()
+    for seed in range(20):
+        probes.update(Story(seed).tell().probes)
+    assert min(probes["a datagram is lost"], probes["a datagram arrives twice"]) > 10
+
+
+def in_vain(self: DnsAsker, lines: bytes) -> list[node.Effect]:
+    return self.last_words()
+
+
+def impatient(conn: str, face: Face) -> DnsAsker:
+    asker = DnsAsker(conn, face)
+    asker.timeout_s = 0.2
+    return asker
+
+
+BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "NXDOMAIN when time is up": lambda patch: patch.setitem(
+        module._NEGATIVE, b"TIMED OUT", Query.no_such_name
+    ),
+    "SERVFAIL when there is no data": lambda patch: patch.setitem(
+        module._NEGATIVE, b"NO DATA", Query.failure
+    ),
+    "no reply at all": lambda patch: patch.setattr(DnsAsker, "reply", in_vain),
+    "time is up too soon": lambda patch: patch.setattr(
+        Face, "asker", lambda self, conn: impatient(conn, self)
+    ),
+    "addresses of the wrong question": lambda patch: patch.setattr(
+        Face, "records", lambda *_: RecordSet(b"10.0.0.0,10.0.1.1", Type.A, 60)
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS[bug](monkeypatch)
+    with pytest.raises(Violated):
+        for seed in range(20):
+            Story(seed).tell()

@@ -215,11 +215,21 @@ def test_hedging_serves_both_kinds() -> None:
     assert [reply.addresses for reply, _ in replies(stage)] == [["10.0.0.1"]]
 
 
+def test_races_are_sampled_and_disagreements_seen_whoever_asks() -> None:
+    stage = started(sample=1.0)
+    ask(stage, (query(1, b"x"), HERE))
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x 10.0.0.2 A IN\n")
+    told = figures(stage)
+    assert (told["sampled"], told["disagreements"], told["TS2.lost"]) == (1, 1, 1)
+    assert "TSs disagree about x: TS1 10.0.0.1, TS2 10.0.0.2" in stage.reports
+
+
 # -- streams ---------------------------------------------------------------------------------------
 
 
-def test_a_stream_gets_its_replies_as_they_are_ready() -> None:
-    """F8: not in order (RFC 7766, section 6.2.1.1)."""
+def test_f8_a_stream_gets_its_replies_as_they_are_ready() -> None:
+    """Not in order (RFC 7766, section 6.2.1.1)."""
     stage = started()
     stage.accept(TCP)
     sent = b"".join(frame(query(n, b"n%d" % n)) for n in range(100))

@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from core import node
+from core.bounds import Bounds
 from core.wire import Type
 from nodes.dns import asker as module
 from nodes.dns.asker import DnsAsker, Face
 from nodes.dns.message import Query, RecordSet
 from tests.dns_story import Story, Violated
+from tests.sim import Observer, World
 
 
 @pytest.mark.parametrize("first", range(0, 60, 10))
@@ -71,3 +73,38 @@ def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(Violated):
         for seed in range(20):
             Story(seed).tell()
+
+
+class Full:
+    """A brain that has had enough after the first datagrams, until a time."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.due: float | None = None
+
+    def deadline(self) -> float | None:
+        return self.due
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        if isinstance(event, node.Datagrams):
+            self.heard.append(len(event.datagrams))
+            self.due = now + 1.0
+            return [node.Pause(event.conn)]
+        if isinstance(event, node.Woken) and self.due is not None:
+            self.due = None
+            return [node.Resume("resolver-0")]
+        return []
+
+
+def test_datagrams_are_not_read_while_the_brain_has_enough() -> None:
+    world, brain = World("full"), Full()
+    ls, resolver = world.host("LS"), world.host("resolver")
+    bounds = Bounds(datagrams_per_turn=5)
+    ls.run(bounds, Observer(world, "LS"), lambda _: brain, listens=False, with_dns=True)
+    assert ls.datagrams is not None
+    for _ in range(12):
+        world.fly(b"x", resolver, ls)
+    world.run_until(0.9)
+    assert sum(brain.heard) <= 5 and len(ls.datagrams.arrived) == 12 - sum(brain.heard)
+    world.run_until(20.0)
+    assert sum(brain.heard) == 12 and max(brain.heard) <= 5

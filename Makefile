@@ -6,10 +6,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
-PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd # program:package
+# program:package
+DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools
+PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test fuzz sim soak mutants lint format check ci bench bench-tail bench-workers bench-watching parts clean
+.PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
+	bench bench-tail bench-workers bench-watching bench-dns parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,8 +26,18 @@ dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any mac
 test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
 
+test-dns: $(TOOLS) ## run the tests of the DNS face with dig, kdig, drill, dnsperf, glibc and musl
+	@for part in $(DNS_PARTS); do \
+		command -v "$${part%%:*}" >/dev/null || \
+		echo "no $${part%%:*}: its tests are skipped (Debian, as root: apt-get install $${part##*:})"; \
+	done
+	$(RUN) -m pytest -m dns -rs
+
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"
+
+fuzz-dns: ## send PACKETS mutated DNS packets through LS (1,000,000; 1 min)
+	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000)
 
 sim: ## run SEEDS simulated clusters more (1,000; they add up)
 	@$(PYTHON) -m tests.simulate --seeds $(or $(SEEDS),1000)
@@ -58,6 +71,9 @@ bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/
 
 bench-workers: $(TOOLS) ## measure what several processes cost and buy; write bench/WORKERS.md (1 min)
 	$(RUN) bench/workers.py --results bench/WORKERS.md
+
+bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; write bench/DNS.md (2 min)
+	$(RUN) bench/dns.py --results bench/DNS.md
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100

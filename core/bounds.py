@@ -34,6 +34,7 @@ class Bounds:
 
     # -- time ---------------------------------------------------------------------------------
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
+    dns_timeout_s: float = 1.8  # the same, asked by DNS: less than a stub's own patience
     join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew
     no_data_s: float = 0.01  # NO DATA waits so long for another's answer: not felt by a person
     held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer
@@ -47,6 +48,7 @@ class Bounds:
     restart_max_s: float = 5.0  # one that dies again and again must not cost a processor
     news_s: float = 1.0  # workers tell of their figures so often: as fresh as a page has to be
     linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting
+    dns_idle_s: float = 10.0  # a stream of DNS on which nothing comes or goes (RFC 7766, 6.2.3)
     idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
     accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
     drain_grace_s: float = 1.0  # past the timeout of the last question, for its reply to be taken
@@ -59,6 +61,7 @@ class Bounds:
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
+    datagrams_per_turn: int = 512  # of one socket: large enough to batch, small enough to share
     late_turns: int = 16  # turns a due deadline waits while a TS still has answers to read
     sleep_s: float = 60.0  # the longest select: no timer is ever further away in effect
     # -- bytes waiting for a peer -------------------------------------------------------------
@@ -76,6 +79,8 @@ class Bounds:
     pending_few: int = 1024  # what counts as few
     samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
     stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes
+    dns_per_second: int = 1_000  # datagrams of one address that are heard; loopback is exempt
+    resolvers_max: int = 64  # streams that carry DNS at once; most of it goes by datagrams
     watchers_max: int = 16  # connections to the status page at once: each lives for one request
     errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
     surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS

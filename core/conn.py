@@ -14,6 +14,7 @@ Not here: sockets, the clock (the reactor keeps every limit), and what a line me
 """
 
 from core.bounds import Bounds
+from core.frames import FrameBuffer
 from core.lines import LineBuffer
 from core.machine import STAY, Machine, Sign, Table, Watch
 
@@ -113,7 +114,12 @@ class Connection:
     )
 
     def __init__(
-        self, name: str, accepted: bool, bounds: Bounds, watch: Watch | None = None
+        self,
+        name: str,
+        accepted: bool,
+        bounds: Bounds,
+        watch: Watch | None = None,
+        buffer: LineBuffer | FrameBuffer | None = None,
     ) -> None:
         self.accepted = accepted
         start = Stream.OPEN if accepted else Stream.CONNECTING
@@ -123,7 +129,7 @@ class Connection:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
-        self.lines = LineBuffer()
+        self.lines = LineBuffer() if buffer is None else buffer
         self._left = memoryview(b"")  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both

@@ -21,7 +21,9 @@ from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
-CLIENT, WATCHER = "client", "watcher"  # what a listener, and what comes to it, is called
+Datagram = tuple[bytes, Any]  # what came, and whence; what goes, and whither
+# What a listener, and what comes to it, is called. RESOLVER asks with DNS, over TCP or UDP.
+CLIENT, WATCHER, RESOLVER = "client", "watcher", "resolver"
 
 
 class Level(IntEnum):
@@ -53,10 +55,21 @@ class Opened:
 
 @dataclass(slots=True)
 class Lines:
-    """One read: the lines that it completed (maybe none), each ended by LF. Never after Ended."""
+    """One read: the lines that it completed (maybe none), each ended by LF. Never after Ended.
+
+    Of a stream that carries DNS: messages, each after its length in two bytes.
+    """
 
     conn: str
     data: bytes
+
+
+@dataclass(slots=True)
+class Datagrams:
+    """What one turn brought to a socket of datagrams."""
+
+    conn: str
+    datagrams: list[Datagram]
 
 
 @dataclass(slots=True)
@@ -113,7 +126,7 @@ class Woken:
 
 
 Event = (
-    Opened | Lines | Ended | Closed | Backlogged | Relieved | Resolved
+    Opened | Lines | Datagrams | Ended | Closed | Backlogged | Relieved | Resolved
     | DrainAsked | ReloadAsked | Woken
 )  # fmt: skip
 
@@ -126,6 +139,14 @@ class Send:
 
     conn: str
     data: bytes
+
+
+@dataclass(slots=True)
+class SendTo:
+    """Send these through a socket of datagrams, as far as the network takes them."""
+
+    conn: str
+    datagrams: list[Datagram]
 
 
 @dataclass(slots=True)
@@ -238,7 +259,7 @@ class Stop:
 
 
 Effect = (
-    Send | Dial | Spawn | Resolve | Close | Abort | Pause | Resume
+    Send | SendTo | Dial | Spawn | Resolve | Close | Abort | Pause | Resume
     | Unlisten | Write | Report | Record | Progress | Notify
     | Drain | Stop
 )  # fmt: skip

@@ -32,7 +32,9 @@ from typing import Any
 from core import node
 from core.bounds import Bounds, Hits
 from core.conn import HEARD, Connection, Stream
+from core.datagrams import DatagramSocket
 from core.figures import Figure, Value
+from core.frames import FrameBuffer
 from core.limits import Limit
 from core.listener import Listener, everybody
 from core.log import Log
@@ -43,7 +45,16 @@ from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
 TURNS = Figure("turns", "Iterations of the loop")
+# Of what comes to a listener, how much there may be at once.
+_MOST = {
+    node.CLIENT: "clients_max",
+    node.RESOLVER: "resolvers_max",
+    node.WATCHER: "watchers_max",
+}
 LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
+DATAGRAMS_DROPPED = Figure(
+    "datagrams_dropped", "Replies by UDP that the network did not take, or not in time"
+)
 RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
 
 
@@ -86,7 +97,9 @@ class Reactor:
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
         self._came_to: dict[Connection, Listener] = {}
-        self._claim: Socket | None = None
+        self._claims: list[Socket] = []
+        self._datagrams: dict[str, DatagramSocket] = {}
+        self._datagrams_by_fd: dict[int, DatagramSocket] = {}
         self._signals: Socket | None = None
         self._signals_seen = 0
         self._drain_next = False  # the signal is handled; each session is being read once more
@@ -116,13 +129,19 @@ class Reactor:
             bounds.linger_s, "linger_s", "did not end after us"
         )
         self._idle: Limit[Connection] = Limit(bounds.idle_s, "idle_s", "silent for long")
+        self._dns_idle: Limit[Connection] = Limit(
+            min(bounds.dns_idle_s, bounds.idle_s), "dns_idle_s", "silent for long"
+        )
+        self._idle_of: dict[Connection, Limit[Connection]] = {}  # which of the two, if any
         self._limits = (
-            self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle
+            self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle,
+            self._dns_idle,
         )  # fmt: skip
         self._limits_due = math.inf  # when the first of all is due, as it was when the turn began
         self._late_turns = 0
         self._performers: dict[type, Callable[[Any], None]] = {
             node.Send: self._do_send,
+            node.SendTo: self._do_send_to,
             node.Dial: self._do_dial,
             node.Spawn: self._do_spawn,
             node.Resolve: self._do_resolve,
@@ -166,15 +185,32 @@ class Reactor:
         if name == node.CLIENT:
             most, farewell = self._clients_max, refusal(Error.BUSY)
         else:
-            most, farewell = lambda: bounds.watchers_max, b""
+            most, farewell = lambda: int(getattr(bounds, _MOST[name])), b""
         listener = Listener(self._system, stream, name, admit, most, farewell, bounds.accept_rest_s)
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
 
-    def hold(self, claim: Socket) -> None:
-        """Keep an address for children who share it, as long as clients are to come there."""
-        self._claim = claim
+    def listen_for_datagrams(
+        self,
+        address: node.Address,
+        admit: Callable[[str], bool] = everybody,
+        *,
+        shared: bool = False,
+    ) -> Sequence[object]:
+        """Take datagrams at one address: Opened. Else as `listen`."""
+        stream = self._system.take_datagrams(address, shared=shared)
+        name = f"{node.RESOLVER}-0"
+        one = DatagramSocket(stream, name, None if admit is everybody else admit)
+        self._datagrams[name] = one
+        self._datagrams_by_fd[stream.fileno()] = one
+        self._events.append(node.Opened(name))
+        there: Sequence[object] = stream.getsockname()
+        return there
+
+    def hold(self, *claims: Socket) -> None:
+        """Keep addresses for children who share them, as long as anybody is to come there."""
+        self._claims += claims
 
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""
@@ -186,14 +222,17 @@ class Reactor:
 
     def _clients_max(self) -> int:
         """How many clients fit beside links, listeners and watchers."""
-        configured = len(self._dialled) + len(self._listeners)
-        if any(listener.name != node.CLIENT for listener in self._listeners.values()):
-            configured += self._bounds.watchers_max
+        configured = len(self._dialled) + len(self._listeners) + len(self._datagrams)
+        names = {listener.name for listener in self._listeners.values()}
+        configured += self._bounds.watchers_max * (node.WATCHER in names)
+        configured += self._bounds.resolvers_max * (node.RESOLVER in names)
         return self._bounds.clients(configured)
 
     def figures(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
+        for one in self._datagrams.values():
+            values.append(Value(DATAGRAMS_DROPPED, one.dropped))
         if self._records is not None:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values
@@ -251,6 +290,8 @@ class Reactor:
         if self._read_fds_stale:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
+        if self._datagrams:
+            write_fds += [one.fileno() for one in self._datagrams.values() if one.has_waiting]
         for sink in self._sinks:
             if sink.waiting:
                 write_fds.append(sink.fd)
@@ -278,7 +319,8 @@ class Reactor:
     def _writable(self, fd: int) -> None:
         connection = self._by_fd.get(fd)
         if connection is None:
-            self._write_sink(fd)
+            if fd not in self._datagrams_by_fd:  # those are sent to in any case
+                self._write_sink(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
         else:
@@ -293,6 +335,8 @@ class Reactor:
             self._doomed.append(self._signals)
             self._signals = None
         self._doomed += self._sockets.values()
+        self._doomed += (one.stream for one in self._datagrams.values())
+        self._datagrams.clear()
         self._doomed += (lookup for _, lookup in self._lookups.values())
         self._lookups.clear()
         self._sockets.clear()
@@ -308,6 +352,7 @@ class Reactor:
             for connection in connections.values()
             if self._is_read(connection)
         ]
+        fds += [one.fileno() for one in self._datagrams.values() if one.is_read]
         if self._signals is not None:
             fds.append(self._signals.fileno())
         self._read_fds = fds
@@ -336,7 +381,7 @@ class Reactor:
                 self._welcome(listener, stream, host)
                 self._deliver()
             else:
-                self.hits["clients_max" if listener.name == node.CLIENT else "watchers_max"] += 1
+                self.hits[_MOST[listener.name]] += 1
                 with contextlib.suppress(OSError):
                     stream.send(listener.farewell)
                 stream.close()
@@ -352,14 +397,19 @@ class Reactor:
     def _welcome(self, listener: Listener, stream: Socket, host: str) -> None:
         name = listener.next_name()
         listener.count += 1
-        connection = Connection(name, accepted=True, bounds=self._bounds, watch=self.watch)
+        buffer = FrameBuffer() if listener.name == node.RESOLVER else None
+        connection = Connection(
+            name, accepted=True, bounds=self._bounds, watch=self.watch, buffer=buffer
+        )
         self._accepted[name] = connection
         self._came_to[connection] = listener
         self._register(connection, stream)
         if self._wire is not None:
             self._wire.report(f"{name} is {host}")
-        if self._bounds.idle_s < math.inf:
-            self._idle.start(connection, self._system.now())
+        idle = self._dns_idle if listener.name == node.RESOLVER else self._idle
+        if idle.span_s < math.inf:
+            self._idle_of[connection] = idle
+            idle.start(connection, self._system.now())
         self._events.append(node.Opened(name))
 
     # -- reading ---------------------------------------------------------------------------------
@@ -381,7 +431,9 @@ class Reactor:
 
     def _read_other(self, fd: int) -> None:
         """What is no connection."""
-        if fd in self._lookups:
+        if fd in self._datagrams_by_fd:
+            self._read_datagrams(self._datagrams_by_fd[fd])
+        elif fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
             self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
@@ -403,12 +455,22 @@ class Reactor:
             lines = connection.receive(data)
             if connection.lines.is_mid_line or self._mid_line.due < math.inf:
                 self._watch_line(connection, bool(lines), self._system.now())
-            if self._idle.due < math.inf and connection in self._idle:
-                self._idle.restart(connection, self._system.now())
-            if self._wire is not None:
+            if self._idle_of and connection in self._idle_of:
+                self._idle_of[connection].restart(connection, self._system.now())
+            if self._wire is not None and not connection.name.startswith(node.RESOLVER):
                 self._wire.received(connection.name, lines)
             self._events.append(node.Lines(connection.name, lines))
         return len(data)
+
+    def _read_datagrams(self, one: DatagramSocket) -> None:
+        if not one.is_read:
+            return
+        most = self._bounds.datagrams_per_turn
+        datagrams = one.receive(most)
+        if len(datagrams) == most:
+            self.hits["datagrams_per_turn"] += 1
+        if datagrams:
+            self._events.append(node.Datagrams(one.name, datagrams))
 
     def _read_end(self, connection: Connection, now: float) -> None:
         heard = connection.life.state in HEARD
@@ -465,9 +527,12 @@ class Reactor:
             self._begin_to_drain()
 
     def _begin_to_drain(self) -> None:
-        for listener in self._for_clients():
+        for listener in self._for_askers():
             self._accept(listener, math.inf)
         self._unlisten()
+        for one in self._datagrams.values():
+            self._read_datagrams(one)
+            one.is_read = False
         self._drain_next = True
 
     def _ask_to_drain(self) -> None:
@@ -475,14 +540,13 @@ class Reactor:
         self._events.append(node.DrainAsked())
         self._deliver()
 
-    def _for_clients(self) -> list[Listener]:
-        return [one for one in self._listeners.values() if one.name == node.CLIENT]
+    def _for_askers(self) -> list[Listener]:
+        return [one for one in self._listeners.values() if one.name != node.WATCHER]
 
     def _unlisten(self) -> None:
-        if self._claim is not None:
-            self._doomed.append(self._claim)
-            self._claim = None
-        for listener in self._for_clients():
+        self._doomed += self._claims
+        self._claims.clear()
+        for listener in self._for_askers():
             del self._listeners[listener.fileno()]
             self._doomed.append(listener.stream)
             self._read_fds_stale = True
@@ -615,8 +679,8 @@ class Reactor:
                 self._send_failed(connection, reason(error))
                 continue
             relieved = connection.sent(taken)
-            if taken and self._idle.due < math.inf and connection in self._idle:
-                self._idle.restart(connection, now)
+            if taken and self._idle_of and connection in self._idle_of:
+                self._idle_of[connection].restart(connection, now)
             if connection.waiting:
                 self._blocked[connection] = stream.fileno()
                 if taken:
@@ -634,6 +698,18 @@ class Reactor:
                 self._events.append(node.Relieved(connection.name))
             if self._events:
                 self._deliver()
+        for one in list(self._datagrams.values()):
+            one.send()
+            if one.is_ending and not one.has_waiting:
+                self._forget_datagrams(one)
+
+    def _forget_datagrams(self, one: DatagramSocket) -> None:
+        del self._datagrams[one.name]
+        del self._datagrams_by_fd[one.fileno()]
+        self._doomed.append(one.stream)
+        self._read_fds_stale = True
+        self._events.append(node.Closed(one.name, ""))
+        self._deliver()
 
     def _send_failed(self, connection: Connection, why: str) -> None:
         """It takes nothing more; what it sent before may still be read."""
@@ -662,7 +738,7 @@ class Reactor:
 
     def _do_send(self, effect: node.Send) -> None:
         connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
-        if self._wire is not None:
+        if self._wire is not None and not effect.conn.startswith(node.RESOLVER):
             self._wire.sent(effect.conn, effect.data)
         if connection.send(effect.data):
             if connection.accepted:
@@ -674,7 +750,13 @@ class Reactor:
         if connection not in self._blocked:
             self._unsent[connection] = None
 
+    def _do_send_to(self, effect: node.SendTo) -> None:
+        self._datagrams[effect.conn].append(effect.datagrams)
+
     def _do_close(self, effect: node.Close) -> None:
+        if effect.conn in self._datagrams:
+            self._datagrams[effect.conn].is_ending = True
+            return
         connection = self._named(effect.conn)
         self._hush(effect.conn)
         self._paused.discard(connection)
@@ -690,10 +772,18 @@ class Reactor:
             self._lose(connection, "given up")
 
     def _do_pause(self, effect: node.Pause) -> None:
+        self._read_fds_stale = True
+        if effect.conn in self._datagrams:
+            self._datagrams[effect.conn].is_read = False
+            return
         self._paused.add(self._named(effect.conn))
         self._read_fds_stale = True
 
     def _do_resume(self, effect: node.Resume) -> None:
+        self._read_fds_stale = True
+        if effect.conn in self._datagrams:
+            self._datagrams[effect.conn].is_read = True
+            return
         connection = self._named(effect.conn)
         self._paused.discard(connection)
         self._reads_again(connection)
@@ -766,6 +856,7 @@ class Reactor:
         self._blocked.pop(connection, None)
         self._unsent.pop(connection, None)
         self._paused.discard(connection)
+        self._idle_of.pop(connection, None)
         for limit in self._limits:
             limit.stop(connection)
         self._doomed.append(stream)

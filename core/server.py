@@ -12,12 +12,13 @@ Not here: what a question means. The node owns its server and asks it, never the
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from core import node
 from core.bounds import Bounds, Hits
 from core.figures import Figure, Value, stats
 from core.machine import STAY, Machine, Sign, Table, Watch
-from core.session import Session, Turn
+from core.session import Asker, Session, Turn
 
 
 class Life(Sign):
@@ -48,9 +49,22 @@ SESSIONS = Figure("sessions", "Clients that have come")
 ERRORS = Figure("errors", "Lines of clients that were refused")
 
 
+class Others(Protocol):
+    """Who makes askers that do not speak lines."""
+
+    def asker(self, conn: str) -> Asker:
+        """One for this connection."""
+        ...
+
+    def figures(self) -> list[Value]:
+        """What is counted about them."""
+        ...
+
+
 class Server:
     """The sessions of one server. `account` says in a line what became of all questions;
-    `figures` are all that the server counts, these here among them.
+    `figures` are all that the server counts, these here among them. `others` makes askers of
+    connections that are called after `node.RESOLVER`.
     """
 
     def __init__(
@@ -61,8 +75,10 @@ class Server:
         figures: Callable[[], Iterable[Value]],
         hits: Hits,
         watch: Watch | None,
+        others: Others | None = None,
     ) -> None:
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, Asker] = {}
+        self._others = others
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
         self._came = 0
@@ -83,9 +99,10 @@ class Server:
     def figures(self) -> list[Value]:
         """What this file knows."""
         return [
-            Value(CLIENTS, len(self.sessions)),
+            Value(CLIENTS, sum(isinstance(one, Session) for one in self.sessions.values())),
             Value(SESSIONS, self._came),
             Value(ERRORS, self.errors),
+            *([] if self._others is None else self._others.figures()),
         ]
 
     def _stats(self) -> bytes:
@@ -94,9 +111,13 @@ class Server:
     # -- one session -------------------------------------------------------------------------------
 
     def opened(self, conn: str) -> list[node.Effect]:
-        """A client has connected."""
-        self._came += 1
-        session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
+        """Somebody may ask from now on."""
+        session: Asker
+        if self._others is not None and conn.startswith(node.RESOLVER):
+            session = self._others.asker(conn)
+        else:
+            session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
+            self._came += 1
         self.sessions[conn] = session
         if self.life.state is not Life.SERVING:
             session.life.fire(Turn.DRAIN)
@@ -115,7 +136,7 @@ class Server:
         session = self.sessions[conn]
         refusal = session.receive_end(unfinished)
         self.errors += bool(refusal)
-        return [*([node.Send(conn, refusal)] if refusal else []), *session.last_words()]
+        return [*([session.say(refusal)] if refusal else []), *session.last_words()]
 
     def closed(self, conn: str, now: float) -> list[node.Effect]:
         """A client's connection is gone."""

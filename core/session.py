@@ -1,5 +1,7 @@
 """Session: one asker as a server sees it, from its first line to its last reply.
 
+What a server wants of any asker is `Asker`; a session is one that speaks the protocol's lines.
+
 It reads chunks of requests, answers what is wrong with them, and knows how far the conversation
 has come. How a session ends: after QUIT, after the asker's end of input, because the server
 drains, or because the asker errs too often, everything owed is sent first, and then BYE, except
@@ -14,6 +16,7 @@ Both servers use it. Not here: who answers a question (`nodes/`), and all the se
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from core import node
 from core.bounds import Bounds, Hits
@@ -77,17 +80,56 @@ class Asked:
     questions: list[bytes]  # folded
     spellings: list[bytes]  # as sent; the same list as `questions` where nothing differs
     lines: bytes  # the folded ones again, each ended by LF: what travels to a table server
-    said: bytes  # replies to what was no question, in order
+    said: Any  # replies to what was no question, in order, as the asker's `say` takes them
     errors: int  # how many of those are refusals
 
 
-class Session:
-    """One asker. `owed` is kept by whoever admits its questions and replies to them.
+class Asker(Protocol):
+    """Whoever asks a server: it reads requests, and knows how far the conversation has come.
 
-    `stats()` is the whole reply to STATS.
+    `owed` is kept by whoever admits its questions and replies to them; `timeout_s` is how long it
+    waits for a reply.
     """
 
-    __slots__ = ("_bounds", "_errors_in_a_row", "_hits", "_stats", "conn", "life", "owed")
+    conn: str
+    life: Machine[Talk, Turn]
+    owed: int
+    timeout_s: float
+
+    def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401 (as the event brought it)
+        """Read what one event brought."""
+        ...
+
+    def receive_end(self, unfinished: bool) -> Any:  # noqa: ANN401
+        """The asker's input has ended; return what there is to say about it."""
+        ...
+
+    def say(self, said: Any) -> node.Effect:  # noqa: ANN401
+        """Send replies."""
+        ...
+
+    def reply(self, lines: bytes) -> list[node.Effect]:
+        """Send what became of its questions: whole lines of the protocol."""
+        ...
+
+    def last_words(self) -> list[node.Effect]:
+        """What ends the session, if it is to end and nothing is owed."""
+        ...
+
+
+class Session:
+    """An asker that speaks lines. `stats()` is the whole reply to STATS."""
+
+    __slots__ = (
+        "_bounds",
+        "_errors_in_a_row",
+        "_hits",
+        "_stats",
+        "conn",
+        "life",
+        "owed",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -100,12 +142,13 @@ class Session:
         self.conn = conn
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
         self.owed = 0  # questions without a reply
+        self.timeout_s = bounds.timeout_s
         self._errors_in_a_row = 0
         self._bounds = bounds
         self._hits = hits
         self._stats = stats
 
-    def receive(self, data: bytes) -> Asked:
+    def receive(self, data: bytes, now: float) -> Asked:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
         if self.life.state is not Talk.OPEN:
             return Asked([], [], b"", b"", 0)
@@ -122,6 +165,17 @@ class Session:
         said = unfinished and self.life.state is Talk.OPEN
         self.life.fire(Turn.ENDED)
         return refusal(Error.UNFINISHED) if said else b""
+
+    def say(self, said: bytes) -> node.Effect:
+        """Send lines."""
+        return node.Send(self.conn, said)
+
+    def reply(self, lines: bytes) -> list[node.Effect]:
+        """Send what became of its questions, and let it go if it waited for that."""
+        effects: list[node.Effect] = [node.Send(self.conn, lines)]
+        if self.life.state is not Talk.OPEN:
+            effects += self.last_words()
+        return effects
 
     def last_words(self) -> list[node.Effect]:
         """What ends the session, if it is to end and nothing is owed."""

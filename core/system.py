@@ -21,6 +21,8 @@ from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
 
+_DATAGRAM_ROOM = 4 * 1024 * 1024
+
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
 
 
@@ -63,7 +65,7 @@ class System:
         It is bound before it says that it shares, so that it cannot be had while anybody else,
         another family of sharers too, listens there. Raises OSError.
         """
-        claim = self._bound(address, shared=False)
+        claim = self._bound(address, socket.SOCK_STREAM, shared=False)
         claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         return claim
 
@@ -72,7 +74,7 @@ class System:
 
         `shared`: one of several, among which the kernel spreads connections (SO_REUSEPORT).
         """
-        listener = self._bound(address, shared)
+        listener = self._bound(address, socket.SOCK_STREAM, shared)
         try:
             listener.listen(backlog)
             listener.setblocking(False)
@@ -81,11 +83,23 @@ class System:
             raise
         return listener
 
-    def _bound(self, address: Address, shared: bool) -> Socket:
+    def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
+        """A socket for datagrams at this address. Raises OSError.
+
+        With room for what comes while a turn lasts, as far as the kernel grants it.
+        """
+        stream = self._bound(address, socket.SOCK_DGRAM, shared)
+        stream.setblocking(False)
+        for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            stream.setsockopt(socket.SOL_SOCKET, room, _DATAGRAM_ROOM)
+        return stream
+
+    def _bound(self, address: Address, kind: int, shared: bool) -> Socket:
         family, socket_address = address
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound = socket.socket(family, kind)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:  # with datagrams it would let another one bind, too
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:

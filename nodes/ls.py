@@ -17,13 +17,14 @@ draining (`core/session.py`, `core/server.py`).
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
 from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
 from core.machine import Watch
-from core.server import Life, Server
-from core.session import Session, Talk
+from core.server import Life, Others, Server
+from core.session import Asker, Talk
 from core.wire import Command, Negative, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
@@ -41,8 +42,9 @@ class LoadBalancer:
 
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
     has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
-    it, race. `sample`: the share of races that are watched to their end. `loop`: the figures of the
-    loop that runs it. `shown` makes of its figures what STATS tells.
+    it, race. `dns` makes the askers that speak DNS, if there are any. `sample`: the share of
+    races that are watched to their end. `loop`: the figures of the loop that runs it. `shown`
+    makes of its figures what STATS tells.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LoadBalancer:
         *,
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
+        dns: Others | None = None,
         sample: float = 0.0,
         loop: Callable[[], list[Value]] = list,
         shown: Callable[[list[Value]], list[Value]] = list,
@@ -64,9 +67,9 @@ class LoadBalancer:
         self._hits = Hits() if hits is None else hits
         self._loop = loop
         self._server = Server(
-            bounds, once, self._account, lambda: shown(self.figures()), self._hits, watch
+            bounds, once, self._account, lambda: shown(self.figures()), self._hits, watch, dns
         )
-        self._race = Race(bounds.timeout_s, bounds.join_s)
+        self._race = Race(bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
             for number, addresses in enumerate(servers, 1)
@@ -113,6 +116,8 @@ class LoadBalancer:
                 effects = self._ask(event.conn, event.data, now)
             else:
                 effects = self._hear(link, event.data, now)
+        elif isinstance(event, node.Datagrams):
+            effects = self._ask(event.conn, event.datagrams, now)
         else:
             effects = self._step_rarely(event, now)
             effects += self._look_at_links(now)
@@ -151,14 +156,14 @@ class LoadBalancer:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def _ask(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
-        """Admit a client's questions and pass on those that are not being asked already."""
+    def _ask(self, conn: str, data: Any, now: float) -> list[node.Effect]:  # noqa: ANN401
+        """Admit an asker's questions and pass on those that are not being asked already."""
         effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
-        asked = session.receive(data)
+        asked = session.receive(data, now)
         if asked.said:
             self._server.errors += asked.errors
-            effects.append(node.Send(conn, asked.said))
+            effects.append(session.say(asked.said))
         if asked.questions:
             questions = self._race.ask(session, asked.questions, asked.spellings, now)
             if questions:
@@ -184,9 +189,7 @@ class LoadBalancer:
         """Send what became of questions, and let those go who were waiting for it."""
         effects: list[node.Effect] = []
         for session, chunks in replies.items():
-            effects.append(node.Send(session.conn, b"".join(chunks)))
-            if session.life.state is not Talk.OPEN:
-                effects += session.last_words()
+            effects += session.reply(b"".join(chunks))
         return effects
 
     def _woken(self, now: float) -> list[node.Effect]:
@@ -443,12 +446,12 @@ class LoadBalancer:
 
     # -- backpressure ------------------------------------------------------------------------------
 
-    def _regulate(self, asker: Session | None = None) -> list[node.Effect]:
+    def _regulate(self, asker: Asker | None = None) -> list[node.Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
         bounds = self._bounds
         held = self._held
         full = self._race.pending > bounds.pending_max
-        sessions: Iterable[Session]
+        sessions: Iterable[Asker]
         if (held, full) != self._straits:
             self._straits = (held, full)
             sessions = self._server.sessions.values()

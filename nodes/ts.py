@@ -72,7 +72,7 @@ class TableServer:
         server = self._server
         match event:
             case node.Lines(conn, data):
-                return self._answer(conn, data)
+                return self._answer(conn, data, now)
             case node.Opened(conn):
                 return server.opened(conn)
             case node.Ended(conn, unfinished):
@@ -96,11 +96,11 @@ class TableServer:
         self._table, effects = self._reload.turn(self._table, now)
         return [*effects]
 
-    def _answer(self, conn: str, data: bytes) -> list[node.Effect]:
+    def _answer(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
         effects = self._server.spoke(conn, data) if self._server.once else []
         session = self._server.sessions[conn]
-        asked = session.receive(data)
+        asked = session.receive(data, now)
         answers = list(map(self._table.rows.get, asked.questions, repeat(b"")))
         missing = answers.count(b"")
         self.asked += len(answers)

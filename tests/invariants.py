@@ -770,7 +770,7 @@ class LoadBalancerWatch(Observer):
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
-        hold(not any(batch.questions for batch in race._batches), "I8", "names are left")
+        hold(not any(batch.questions for batch in race._in_order()), "I8", "names are left")
         verdicts, hedge = self.brain._verdicts, self.brain._hedge
         hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
         if hedge is not None:

@@ -280,8 +280,9 @@ MUTANTS = (
     Mutant(
         "who joins inherits the first deadline",
         "nodes/balancer/race.py",
-        "due = now + self._timeout_s",
-        "due = self._batches[-1].due if self._batches else now + self._timeout_s",
+        "due = now + asker.timeout_s",
+        "due = max((lane[-1].due for lane in self._lanes.values() if lane), "
+        "default=now + asker.timeout_s)",
     ),
     Mutant(
         "a question joins an asking of any age",
@@ -299,8 +300,8 @@ MUTANTS = (
     Mutant(
         "a timeout before its time",
         "nodes/balancer/race.py",
-        "batches[0].due <= now",
-        "batches[0].due <= now + 0.1",
+        "lane[0].due <= now",
+        "lane[0].due <= now + 0.1",
     ),
     # -- links
     Mutant(
@@ -544,7 +545,7 @@ MUTANTS = (
     Mutant(
         "a drain closes the door of watchers, too",
         "core/reactor.py",
-        "return [one for one in self._listeners.values() if one.name == node.CLIENT]",
+        "return [one for one in self._listeners.values() if one.name != node.WATCHER]",
         "return list(self._listeners.values())",
     ),
     # -- reloading
@@ -793,6 +794,85 @@ MUTANTS = (
         "core/child.py",
         "        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)\n",
         "",
+    ),
+    # -- DNS
+    Mutant(
+        "a reply goes to who asked last",
+        "nodes/dns/asker.py",
+        "number, whence, query = held.pop(0)",
+        "number, whence, query = held.pop()",
+    ),
+    Mutant(
+        "a DNS reply is answered",
+        "nodes/dns/message.py",
+        "    if flags & _QR:\n        return None\n",
+        "",
+    ),
+    Mutant(
+        "a datagram as long as it likes",
+        "nodes/dns/message.py",
+        "if is_datagram and size > self._size_max:",
+        "if False:",
+    ),
+    Mutant(
+        "nobody asks too much",
+        "nodes/dns/asker.py",
+        "if count <= most or",
+        "if True or",
+    ),
+    Mutant(
+        "the question comes back in another spelling",
+        "nodes/dns/message.py",
+        "flags, data[_HEADER_BYTES:end], opt)",
+        "flags, data[_HEADER_BYTES:end].lower(), opt)",
+    ),
+    Mutant(
+        "what is remembered of queries grows for ever",
+        "nodes/dns/asker.py",
+        "if len(self._read) == _REMEMBERED_MAX:",
+        "if False:",
+    ),
+    Mutant(
+        "long queries are remembered",
+        "nodes/dns/asker.py",
+        "if len(after_id) <= _REMEMBERED_BYTES:",
+        "if True:",
+    ),
+    Mutant(
+        "DNS waits as long as lines do",
+        "nodes/dns/asker.py",
+        "self.timeout_s = face.bounds.dns_timeout_s",
+        "self.timeout_s = face.bounds.timeout_s",
+    ),
+    Mutant(
+        "bytes behind a query are passed over",
+        "nodes/dns/message.py",
+        "    if at != len(data):\n",
+        "    if at > len(data):\n",
+    ),
+    Mutant(
+        "addresses are always in the same order",
+        "nodes/dns/message.py",
+        "self._next = turn + 1 if turn + 1 < len(self._turns) else 0",
+        "self._next = 0",
+    ),
+    Mutant(
+        "a message whose length was cut in two is lost",
+        "core/frames.py",
+        "            return _LENGTH_BYTES - len(held)\n",
+        "            return _LENGTH_BYTES\n",
+    ),
+    Mutant(
+        "datagrams are read while LS is held up",
+        "core/reactor.py",
+        "            self._datagrams[effect.conn].is_read = False\n            return\n",
+        "            return\n",
+    ),
+    Mutant(
+        "what DNS asked in time is thought to be lines'",
+        "nodes/balancer/race.py",
+        "self._lanes.setdefault(asker.timeout_s, deque())",
+        "self._lanes.setdefault(0.0, deque())",
     ),
 )
 

@@ -28,12 +28,13 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from core import node
 from core.bounds import Bounds
 from core.node import Address, Brain, Standing
 from core.reactor import Reactor
 from core.sink import Sink
 
-PORT = 53
+PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
 _FDS_FIRST = 3  # after the standard streams
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
@@ -251,6 +252,50 @@ class SimSocket:
         return self.is_own_peer or self.is_reset or self.error != 0 or self.pipe_out.room > 0
 
 
+class SimDatagrams:
+    """A socket of datagrams. What it sends may be lost, overtaken, or arrive twice."""
+
+    def __init__(self, host: "Host") -> None:
+        self.host = host
+        self.fd = host.take_fd(self)
+        self.arrived: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self.on_arrival: Callable[[bytes, str], None] | None = None
+        self.on_sent: Callable[[bytes, str], None] | None = None
+        host.datagrams = self
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def getsockname(self) -> tuple[str, int]:
+        return (self.host.name, DNS_PORT)
+
+    def recvfrom(self, count: int) -> tuple[bytes, tuple[str, int]]:
+        if not self.arrived or self.host.world.blocked():
+            raise BlockingIOError
+        data, whence = self.arrived.popleft()
+        self.host.progress += 1
+        return data[:count], whence
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> int:
+        if self.host.world.blocked():
+            raise BlockingIOError
+        self.host.progress += 1
+        if self.on_sent is not None:
+            self.on_sent(data, address[0])
+        self.host.world.fly(data, self.host, self.host.world.hosts[address[0]])
+        return len(data)
+
+    def can_read(self) -> bool:
+        return bool(self.arrived)
+
+    def can_write(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.host.free_fd(self)
+        self.host.datagrams = None
+
+
 class Signals:
     """The wake-up end from which the reactor reads signal numbers."""
 
@@ -352,8 +397,14 @@ class SimSystem:
     def listen(self, address: Address, backlog: int, *, shared: bool = False) -> SimSocket:
         listener = SimSocket(self._host)
         listener.is_listening = True
-        self._host.listener = listener
+        if address[1][1] == DNS_PORT:
+            self._host.dns_listener = listener
+        else:
+            self._host.listener = listener
         return listener
+
+    def take_datagrams(self, address: Address, *, shared: bool = False) -> SimDatagrams:
+        return SimDatagrams(self._host)
 
     def connect(self, address: Address) -> SimSocket:
         if not self._host.has_fd():
@@ -408,6 +459,8 @@ class Host:
         self.idle_turns = 0  # in a row, at about one time, that did nothing
         self.output = bytearray()
         self.listener: SimSocket | None = None
+        self.dns_listener: SimSocket | None = None
+        self.datagrams: SimDatagrams | None = None
         self.signals: Signals | None = None
         self.standings: list[Standing] = []  # what a service manager was told
         self.reactor: Reactor | None = None
@@ -420,7 +473,12 @@ class Host:
         self._last_turn_at = 0.0
 
     def run(
-        self, bounds: Bounds, observer: "Observer", build: Callable[[Reactor], Brain], listens: bool
+        self,
+        bounds: Bounds,
+        observer: "Observer",
+        build: Callable[[Reactor], Brain],
+        listens: bool,
+        with_dns: bool = False,
     ) -> None:
         """Start a node. `observer` is its wire log, and so sees all that it does."""
         system: Any = SimSystem(self)
@@ -432,6 +490,9 @@ class Host:
         self.reactor = Reactor(system, bounds, log, log_sink, wire_log=True, output=output)
         if listens:
             self.reactor.listen((2, (self.name, PORT)))
+        if with_dns:
+            self.reactor.listen((2, (self.name, DNS_PORT)), name=node.RESOLVER)
+            self.reactor.listen_for_datagrams((2, (self.name, DNS_PORT)))
         self.reactor.start(build(self.reactor))
         self.touched()
 
@@ -449,7 +510,7 @@ class Host:
         self.open[fd] = holder
         return fd
 
-    def free_fd(self, holder: "SimSocket | Signals") -> None:
+    def free_fd(self, holder: "SimSocket | SimDatagrams | Signals") -> None:
         if self.open.get(holder.fd) is holder:
             del self.open[holder.fd]
 
@@ -517,7 +578,7 @@ class Host:
 
     def _be_down(self) -> None:
         self.is_up = False
-        self.reactor = self.listener = self.signals = None
+        self.reactor = self.listener = self.dns_listener = self.signals = None
 
     def die(self, silently: bool) -> None:
         """The program is killed, or the machine vanishes and nobody is told for a while."""
@@ -554,6 +615,8 @@ class World:
         self.probes: Counter[str] = Counter()
         self.trace = 0  # a running checksum of everything that is seen
         self.aborts = 0.0  # how often a connection is gone before it is accepted
+        self.lost = 0.0  # how often a datagram is
+        self.twice = 0.0  # how often one arrives so
         self.own_dials = 0.0  # how often a dial to nobody meets itself
         self.backlog_max = 100
         self.steps = 0
@@ -649,16 +712,37 @@ class World:
             host.paused_until = 0.0
             host.touched()
 
-    def dial(self, dialled: SimSocket, target: Host) -> None:
+    def fly(self, data: bytes, source: Host, sink: Host) -> None:
+        """A datagram is on its way; each copy of it takes its own time."""
+        if self.lost and self.chance.random() < self.lost:
+            self.saw("a datagram is lost")
+            return
+        copies = 1
+        if self.twice and self.chance.random() < self.twice:
+            self.saw("a datagram arrives twice")
+            copies = 2
+        for _ in range(copies):
+            takes_s = self.latency() * self.chance.choice([1, 1, 1, 30])
+            self.at(self.t + takes_s, lambda: self._land(data, source, sink))
+
+    def _land(self, data: bytes, source: Host, sink: Host) -> None:
+        if sink.datagrams is None or self.cut_until(source, sink) > self.t:
+            return
+        if sink.datagrams.on_arrival is not None:
+            sink.datagrams.on_arrival(data, source.name)
+        sink.datagrams.arrived.append((data, (source.name, DNS_PORT)))
+        sink.touched()
+
+    def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:
         """A SYN is on its way."""
         dialled.is_connecting = True
-        self.at(self.t + self.latency(), lambda: self._syn(dialled, target))
+        self.at(self.t + self.latency(), lambda: self._syn(dialled, target, by_dns))
 
-    def _syn(self, dialled: SimSocket, target: Host) -> None:
+    def _syn(self, dialled: SimSocket, target: Host, by_dns: bool) -> None:
         """It arrives: there is somebody, or nobody, or no room, or no way."""
         if dialled.is_closed or not dialled.is_connecting:
             return
-        listener = target.listener
+        listener = target.dns_listener if by_dns else target.listener
         ways = self.cut_until(dialled.host, target), self.cut_until(target, dialled.host)
         if max(ways) > self.t:
             self.saw("a dial hangs")
@@ -677,7 +761,7 @@ class World:
         else:
             self._join(dialled, target, listener)
             return
-        self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target))
+        self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target, by_dns))
 
     def _join(self, dialled: SimSocket, target: Host, listener: SimSocket) -> None:
         """The connection is there, and waits to be accepted."""

@@ -10,6 +10,7 @@ Not here: sockets and the reactor. `tests/transcript.py` plays the document on t
 from core import node
 from core.bounds import Bounds
 from core.conn import HEARD, Connection, Stream
+from core.frames import FrameBuffer
 
 
 class Stage:
@@ -31,6 +32,7 @@ class Stage:
         self.standings: list[node.Standing] = []
         self.listening = True
         self.exit_code: int | None = None
+        self.replies: dict[str, list[node.Datagram]] = {}  # by socket of datagrams
         self.held: set[str] = set()  # connections whose peer takes nothing
         self._events: list[node.Event] = []
 
@@ -40,7 +42,13 @@ class Stage:
         self.step(node.Woken())
 
     def accept(self, conn: str) -> None:
-        self.connections[conn] = Connection(conn, accepted=True, bounds=self.bounds)
+        buffer = FrameBuffer() if conn.startswith(node.RESOLVER) else None
+        self.connections[conn] = Connection(conn, accepted=True, bounds=self.bounds, buffer=buffer)
+        self.step(node.Opened(conn))
+
+    def take_datagrams(self, conn: str) -> None:
+        """A socket of datagrams is there."""
+        self.replies[conn] = []
         self.step(node.Opened(conn))
 
     def connect(self, conn: str) -> None:
@@ -136,10 +144,17 @@ class Stage:
     def perform(self, effect: node.Effect) -> None:
         match effect:
             case node.Send(conn, data):
-                assert data.endswith(b"\n")
+                assert data.endswith(b"\n") or conn.startswith(node.RESOLVER)
                 connection = self.connections[conn]
                 if connection.send(data) and not connection.accepted:
                     self._events.append(node.Backlogged(conn))
+            case node.SendTo(conn, datagrams):
+                assert datagrams
+                self.replies[conn] += datagrams
+            case node.Close(conn) if conn in self.replies:
+                self._events.append(node.Closed(conn, ""))
+            case node.Pause(conn) if conn in self.replies:
+                self.paused.add(conn)
             case node.Dial(conn, addresses):
                 assert addresses and conn not in self.connections and conn not in self.dialled
                 self.dialled.append(conn)

@@ -357,7 +357,7 @@ def test_stats_are_made_only_for_those_who_get_them() -> None:
         return b"END\n"
 
     session = Session("a", Bounds(stats_per_read=2), Hits(), make)
-    said = session.receive(b"x\nSTATS\n" * 5).said
+    said = session.receive(b"x\nSTATS\n" * 5, 0.0).said
     assert len(made) == 2 and said == b"END\n" * 2 + b"- ERROR TOOMANY\n" * 3
 
 

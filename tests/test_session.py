@@ -131,7 +131,7 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
     borders = [0, *sorted(cut), len(lines)]
     for begin, end in pairwise(borders):
         chunk = lines[begin:end]
-        asked = asker.receive(b"".join(line + b"\n" for line in chunk))
+        asked = asker.receive(b"".join(line + b"\n" for line in chunk), 0.0)
         assert asked.questions == [folded(spelling) for spelling in asked.spellings]
         assert asked.lines == b"".join(question + b"\n" for question in asked.questions)
         assert not {b"QUIT", b"PING", b"STATS"}.intersection(asked.questions)
@@ -149,7 +149,7 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
 
 @pytest.mark.parametrize("line", GOOD)
 def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
-    asked = session().receive(line + b"\n")
+    asked = session().receive(line + b"\n", 0.0)
     spelling = line.replace(b". ", b" ").removesuffix(b".")
     question = folded(spelling)
     assert asked == Asked([question], [spelling], question + b"\n", b"", 0)
@@ -158,7 +158,7 @@ def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
 @pytest.mark.parametrize("more", [b"", b"?\n"])
 def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(more: bytes) -> None:
     """Also where a command's word gets a type: it ends nothing."""
-    asked = session().receive(b"x\nX AAAA\nX\nQUIT AAAA\n" + more + b"x AAAA\n")
+    asked = session().receive(b"x\nX AAAA\nX\nQUIT AAAA\n" + more + b"x AAAA\n", 0.0)
     assert asked.questions == [b"x", b"x AAAA", b"x", b"quit AAAA", b"x AAAA"]
     assert asked.spellings == [b"x", b"X AAAA", b"X", b"QUIT AAAA", b"x AAAA"]
     assert asked.lines == b"x\nx AAAA\nx\nquit AAAA\nx AAAA\n"
@@ -167,9 +167,9 @@ def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(m
 
 def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> None:
     asker = session()
-    assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n").questions == [b"quit AAAA"] * 2
+    assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n", 0.0).questions == [b"quit AAAA"] * 2
     assert asker.life.state is Talk.OPEN
-    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n") == Asked(
+    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n", 0.0) == Asked(
         [b"x AAAA"], [b"x AAAA"], b"x AAAA\n", b"", 0
     )
     assert asker.life.state is Talk.LEAVING
@@ -178,52 +178,52 @@ def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> Non
 @pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", FIGURES)])
 def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: bytes) -> None:
     asker = session()
-    assert asker.receive(command + b"\n") == Asked([], [], b"", reply, 0)
-    assert asker.receive(b"a\n").questions == [b"a"]
+    assert asker.receive(command + b"\n", 0.0) == Asked([], [], b"", reply, 0)
+    assert asker.receive(b"a\n", 0.0).questions == [b"a"]
 
 
 def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -> None:
     """Each is some 2 KB for 6 bytes: a read of 64 KiB would cost 20 MB."""
     asker = session()
-    assert asker.receive(b"STATS\n" * 17).said == FIGURES * 16 + b"- ERROR TOOMANY\n"
-    assert asker.receive(b"STATS\n").said == FIGURES
-    assert asker.receive(b"STATS\n" * 40).said == FIGURES * 16 + b"- ERROR TOOMANY\n" * 16
+    assert asker.receive(b"STATS\n" * 17, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n"
+    assert asker.receive(b"STATS\n", 0.0).said == FIGURES
+    assert asker.receive(b"STATS\n" * 40, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n" * 16
     assert asker.life.state is Talk.LEAVING
 
 
 def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:
     asker = session()
-    assert asker.receive(b"\n\n\n") == Asked([], [], b"", b"", 0)
-    assert asker.receive(b"?\n" * 15 + b"\n").errors == 15
-    assert asker.receive(b"\n").errors == 0
+    assert asker.receive(b"\n\n\n", 0.0) == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"?\n" * 15 + b"\n", 0.0).errors == 15
+    assert asker.receive(b"\n", 0.0).errors == 0
     assert asker.life.state is Talk.OPEN
-    assert asker.receive(b"\n?\n").errors == 1
+    assert asker.receive(b"\n?\n", 0.0).errors == 1
     assert asker.life.state is Talk.LEAVING
 
 
 def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
     asker = session()
-    asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n")
+    asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n", 0.0)
     assert asked == Asked([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
-    assert asker.receive(b"rutgers.edu\n") == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"rutgers.edu\n", 0.0) == Asked([], [], b"", b"", 0)
     assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
 
 
 @pytest.mark.parametrize("good", [b"rutgers.edu\n", b"rutgers.edu\n?\n"])
 def test_a_legal_question_starts_the_count_over_in_a_chunk_of_any_kind(good: bytes) -> None:
     asker = session()
-    asker.receive(b"?\n" * 15)
-    asker.receive(good)
-    assert asker.receive(b"?\n" * (15 - good.count(b"?"))).errors == 15 - good.count(b"?")
+    asker.receive(b"?\n" * 15, 0.0)
+    asker.receive(good, 0.0)
+    assert asker.receive(b"?\n" * (15 - good.count(b"?")), 0.0).errors == 15 - good.count(b"?")
     assert asker.life.state is Talk.OPEN
-    asker.receive(b"?\n")
+    asker.receive(b"?\n", 0.0)
     assert asker.life.state is Talk.LEAVING
 
 
 def test_b2_what_follows_quit_is_ignored_in_the_same_chunk_and_later() -> None:
     asker = session()
-    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n") == Asked([b"a"], [b"a"], b"a\n", b"", 0)
-    assert asker.receive(b"c\n?\nPING\nQUIT\n") == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n", 0.0) == Asked([b"a"], [b"a"], b"a\n", b"", 0)
+    assert asker.receive(b"c\n?\nPING\nQUIT\n", 0.0) == Asked([], [], b"", b"", 0)
     assert asker.receive_end(unfinished=True) == b""
 
 
@@ -236,8 +236,8 @@ def test_b21_a_cut_last_line_is_said_to_be_unfinished(unfinished: bool) -> None:
 
 
 ENDS = {
-    "QUIT": lambda asker: asker.receive(b"QUIT\n"),
-    "too many errors": lambda asker: asker.receive(b"?\n" * 16),
+    "QUIT": lambda asker: asker.receive(b"QUIT\n", 0.0),
+    "too many errors": lambda asker: asker.receive(b"?\n" * 16, 0.0),
     "drain": lambda asker: asker.life.fire(Turn.DRAIN),
     "end of input": lambda asker: asker.receive_end(unfinished=False),
 }

@@ -1,9 +1,9 @@
 """Race: which questions are open, who waits for each, and what becomes of them.
 
-The unit is the batch: what one session asked in one read. A batch has one deadline; a question
-in it costs dictionary operations, not objects. Usually one batch alone waits for a question, and
-`_open` maps it straight to that batch. Where several wait, or one waits twice, a `Shared` stands
-between: one answer serves everyone who waits for it.
+The unit is the batch: what one asker asked in one read. A batch has one deadline, which is its
+asker's; a question in it costs dictionary operations, not objects. Usually one batch alone waits
+for a question, and `_open` maps it straight to that batch. Where several wait, or one waits twice,
+a `Shared` stands between: one answer serves everyone who waits for it.
 
 Rules. An answer is credited by what it answers, never by order. Each batch keeps its own
 deadline, also for a question that it shares. A question joins an asking of the same that is
@@ -24,14 +24,15 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import groupby, repeat
 
 from core.figures import Figure, Value
 from core.machine import STAY, IllegalTransition, Sign, Table
-from core.session import Session
+from core.session import Asker
 from core.wire import Negative, negatives, split_lines
 
-Replies = dict[Session, list[bytes]]  # chunks of whole lines by whom they are for
+Replies = dict[Asker, list[bytes]]  # chunks of whole lines by whom they are for
 
 
 class Course(Sign):
@@ -100,12 +101,13 @@ LATE = Figure("late", "Replies of table servers that nobody waited for")
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What one session asked in one read. `questions` (folded) and `spellings` are parallel."""
+    """What one asker asked in one read. `questions` (folded) and `spellings` are parallel."""
 
     number: int  # batches are numbered as they come
-    session: Session
+    asker: Asker
     questions: Sequence[bytes]
     spellings: Sequence[bytes]  # the same list where nothing differs
+    asked_at: float
     due: float
     owed: int  # how many have no reply yet; at 0 the questions are let go
     spelled: dict[bytes, list[bytes]] | None = None  # see `spellings_of`
@@ -135,12 +137,12 @@ class Shared:
 class Race:
     """All open questions of a load balancer."""
 
-    def __init__(self, timeout_s: float, join_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, join_s: float) -> None:
         self._join_s = join_s
         self._open: dict[bytes, Batch | Shared] = {}
-        self._batches: deque[Batch] = deque()  # by number, which is by deadline, too
-        self._of_session: dict[Session, dict[Batch, None]] = {}
+        # By how long the asker waits; in each, by number, which is by deadline, too.
+        self._lanes: dict[float, deque[Batch]] = {}
+        self._of_asker: dict[Asker, dict[Batch, None]] = {}
         self._next_number = 0
         self.closed: list[bytes] = []  # since `take_closed`: open no more, without an answer
         self.asked = 0
@@ -170,10 +172,13 @@ class Race:
 
     def next_due(self) -> float:
         """When the oldest open batch times out; infinite for never."""
-        batches = self._batches
-        while batches and not batches[0].owed:
-            batches.popleft()
-        return batches[0].due if batches else math.inf
+        due = math.inf
+        for lane in self._lanes.values():
+            while lane and not lane[0].owed:
+                lane.popleft()
+            if lane and lane[0].due < due:
+                due = lane[0].due
+        return due
 
     def are_open(self, questions: list[bytes]) -> list[bytes]:
         """Those of them that somebody waits for; the others are counted as late."""
@@ -194,16 +199,16 @@ class Race:
     # -- asking ------------------------------------------------------------------------------------
 
     def ask(
-        self, session: Session, questions: list[bytes], spellings: list[bytes], now: float
+        self, asker: Asker, questions: list[bytes], spellings: list[bytes], now: float
     ) -> list[bytes]:
         """Admit questions (at least one); return those to ask the TSs, maybe all."""
         count = len(questions)
-        due = now + self._timeout_s
-        batch = Batch(self._next_number, session, questions, spellings, due, count)
+        due = now + asker.timeout_s
+        batch = Batch(self._next_number, asker, questions, spellings, now, due, count)
         self._next_number += 1
-        self._batches.append(batch)
-        self._of_session.setdefault(session, {})[batch] = None
-        session.owed += count
+        self._lanes.setdefault(asker.timeout_s, deque()).append(batch)
+        self._of_asker.setdefault(asker, {})[batch] = None
+        asker.owed += count
         self.asked += count
         self.pending += count
         mine = dict.fromkeys(questions, batch)
@@ -222,7 +227,7 @@ class Race:
                 to_ask.append(question)
                 continue
             if isinstance(owner, Batch):
-                owner = Shared(owner.due - self._timeout_s, {owner: 1})
+                owner = Shared(owner.asked_at, {owner: 1})
                 self._open[question] = owner
             owner.waiters[batch] = owner.waiters.get(batch, 0) + 1
             if now - owner.asked_at < self._join_s:
@@ -242,7 +247,7 @@ class Race:
         if alone and isinstance(first, Batch):
             self._settle(first, len(owners))
             self.answered += len(owners)
-            return {first.session: [lines]}
+            return {first.asker: [lines]}
         replies: Replies = {}
         each = split_lines(lines)
         start = 0
@@ -288,27 +293,27 @@ class Race:
         """Time out the batches that are due. Nothing may be HELD in them."""
         why = _said(Course.OPEN, Finding.TIME_UP)
         replies: Replies = {}
-        batches = self._batches
-        while batches and (not batches[0].owed or batches[0].due <= now):
-            batch = batches.popleft()
-            if not batch.owed:
-                continue
-            spellings = [
-                spelling
-                for question, spelling in zip(batch.questions, batch.spellings, strict=True)
-                if self._leave(batch, question)
-            ]
-            self._deny(replies, batch, spellings, why)
+        for lane in self._lanes.values():
+            while lane and (not lane[0].owed or lane[0].due <= now):
+                batch = lane.popleft()
+                if not batch.owed:
+                    continue
+                spellings = [
+                    spelling
+                    for question, spelling in zip(batch.questions, batch.spellings, strict=True)
+                    if self._leave(batch, question)
+                ]
+                self._deny(replies, batch, spellings, why)
         return replies
 
-    def forget(self, session: Session) -> None:
-        """The session is gone: nobody waits for what it asked."""
-        for batch in self._of_session.pop(session, {}):
+    def forget(self, asker: Asker) -> None:
+        """The asker is gone: nobody waits for what it asked."""
+        for batch in self._of_asker.pop(asker, {}):
             for question in batch.questions:
                 self._leave(batch, question)
             self.dropped += batch.owed
             self.pending -= batch.owed
-            session.owed -= batch.owed
+            asker.owed -= batch.owed
             batch.owed = 0
             batch.let_go()
 
@@ -318,18 +323,18 @@ class Race:
 
     def _reply(self, replies: Replies, batch: Batch, lines: bytes, count: int) -> int:
         """Let the asker have these lines; return their count."""
-        replies.setdefault(batch.session, []).append(lines)
+        replies.setdefault(batch.asker, []).append(lines)
         self._settle(batch, count)
         return count
 
     def _settle(self, batch: Batch, count: int) -> None:
         """`count` questions of this batch have got their replies."""
         self.pending -= count
-        batch.session.owed -= count
+        batch.asker.owed -= count
         batch.owed -= count
         if not batch.owed:
             batch.let_go()
-            del self._of_session[batch.session][batch]
+            del self._of_asker[batch.asker][batch]
 
     def _leave(self, batch: Batch, question: bytes) -> bool:
         """One question of the batch stops waiting; return whether it did wait."""
@@ -357,7 +362,7 @@ class Race:
         """
         questions: list[bytes] = []
         size = 0
-        for batch in self._batches:
+        for batch in self._in_order():
             if batch.number < number or not batch.owed:
                 continue
             if size > bytes_over:
@@ -368,9 +373,17 @@ class Race:
             size += sum(map(len, spoken)) + len(spoken)
         return questions, self._next_number
 
+    def _in_order(self) -> Iterable[Batch]:
+        """The batches that may be owed anything, by number."""
+        return merge(*self._lanes.values(), key=_number)
+
     def _speaker(self, question: bytes) -> Batch | None:
         owner = self._open.get(question)
         return next(iter(owner.waiters)) if isinstance(owner, Shared) else owner
+
+
+def _number(batch: Batch) -> int:
+    return batch.number
 
 
 def _said(was: Course, found: Finding) -> Negative:

@@ -17,6 +17,7 @@ from core.system import System, reason
 from nodes.command.arguments import (
     EXTRA_LOAD,
     Failure,
+    bound_in_seconds,
     bounds_of,
     own_port,
     port_number,
@@ -27,13 +28,22 @@ from nodes.command.arguments import (
 )
 from nodes.command.serving import LOG_BYTES_MAX, check_open, serve, server_arguments
 from nodes.command.workers import serve_with_workers
+from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
 from nodes.status.watched import Watched
 from nodes.workers.worker import Shown
 
+_TTL_S = 60  # short enough to be sorry for, long enough to be worth remembering
+_TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
 _WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
+
+
+def _ttl(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _TTL_MAX_S):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of seconds")
+    return int(text)
 
 
 def _workers(text: str) -> int:
@@ -94,6 +104,27 @@ def run_ls(words: list[str]) -> int:
         help="where (default %(default)s); who may come is --allow's to say",
     )
     parser.add_argument(
+        "--dns",
+        type=own_port,
+        metavar="PORT",
+        help="be asked with DNS, too, over UDP and TCP, here at --host's address",
+    )
+    parser.add_argument(
+        "--dns-timeout",
+        dest="bounds",
+        action="append",
+        type=bound_in_seconds("dns_timeout_s"),
+        metavar="S",
+        help="after so long without an answer say SERVFAIL (default 1.8)",
+    )
+    parser.add_argument(
+        "--dns-ttl",
+        type=_ttl,
+        default=_TTL_S,
+        metavar="S",
+        help="how long resolvers may remember an answer (default %(default)s)",
+    )
+    parser.add_argument(
         "--workers",
         type=_workers,
         metavar="N",
@@ -103,6 +134,8 @@ def run_ls(words: list[str]) -> int:
     arguments = parser.parse_intermixed_args(words)
     if arguments.workers and arguments.once:
         parser.error("--once is one session in one process; leave --workers out")
+    if arguments.dns is not None and arguments.once:
+        parser.error("--once is one session of lines; leave --dns out")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks everyone in any case")
     extra_load = None
@@ -126,8 +159,15 @@ def run_ls(words: list[str]) -> int:
     if arguments.metrics is not None:
         watchers = resolve(system, arguments.metrics_host, arguments.metrics)[0]
         check_open(arguments.metrics_host, watchers, arguments, "--metrics-host")
+    servers_at = [address for addresses in servers for address in addresses]
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
+
+    resolvers = None
+    if arguments.dns is not None:
+        resolvers = resolve(system, arguments.host, arguments.dns)[0]
+        if resolvers in servers_at or arguments.dns == arguments.port != 0:
+            parser.error(f"--dns {arguments.dns} is another one's port; try 5053")
 
     def balancer(reactor: Reactor, shown: Shown = list) -> LoadBalancer:
         return LoadBalancer(
@@ -136,6 +176,7 @@ def run_ls(words: list[str]) -> int:
             system.random,
             hosts=list(zip(hosts, numbers, strict=True)),
             extra_load=extra_load,
+            dns=None if resolvers is None else Face(bounds, arguments.dns_ttl, reactor.hits),
             sample=arguments.race_sample,
             loop=reactor.figures,
             shown=shown,
@@ -150,7 +191,6 @@ def run_ls(words: list[str]) -> int:
             return alone
         return Watched(alone, WebServer(pages(alone), bounds.watchers_max))
 
-    every = [address for addresses in servers for address in addresses]
     with ExitStack() as stack:
 
         def open_records() -> Sink | None:
@@ -163,8 +203,9 @@ def run_ls(words: list[str]) -> int:
                 bounds,
                 system,
                 balancer,
-                avoid=every,
+                avoid=servers_at,
                 watchers=watchers,
+                resolvers=resolvers,
                 open_records=open_records,
             )
         return serve(
@@ -173,8 +214,9 @@ def run_ls(words: list[str]) -> int:
             bounds,
             system,
             build,
-            avoid=every,
+            avoid=servers_at,
             watchers=watchers,
+            resolvers=resolvers,
             records=open_records(),
         )
 

@@ -183,6 +183,18 @@ def listen_for_watchers(
         say(f"status page on http://{address_text(watched)}/")
 
 
+def listen_for_dns(
+    reactor: Reactor, address: Address, arguments: argparse.Namespace, *, shared: bool = False
+) -> Sequence[object]:
+    """Have a reactor take DNS over TCP and UDP, at the same port. Raises Failure."""
+    there = listen(reactor, address, arguments, node.RESOLVER, shared=shared)
+    try:
+        gatekeeper = gate(arguments.allow)
+        return reactor.listen_for_datagrams((address[0], there), gatekeeper, shared=shared)
+    except OSError as error:
+        raise cannot_listen((address[0], there), error) from None
+
+
 def ready_line(name: str, there: Sequence[object]) -> bytes:
     """What a server writes on standard output once it can be connected to."""
     return f"{name} ready on {address_text(there)}\n".encode()
@@ -197,17 +209,21 @@ def serve(
     *,
     avoid: Sequence[Address] = (),
     watchers: Address | None = None,
+    resolvers: Address | None = None,
     records: Sink | None = None,
 ) -> int:
     """Listen, say so, and run the server's brain to its end.
 
-    `avoid`: see `own_address`. `watchers`: where its status page is to be.
+    `avoid`: see `own_address`. `watchers`: where its status page is to be. `resolvers`: where it is
+    to be asked with DNS.
     """
     address = own_address(system, arguments, avoid)
     reactor = reactor_of(name.upper(), arguments, bounds, system, records=records)
     with closing(reactor):
         there = listen(reactor, address, arguments)
         listen_for_watchers(reactor, watchers, arguments)
+        if resolvers is not None:
+            say(f"DNS on {address_text(listen_for_dns(reactor, resolvers, arguments))}")
         try:
             reactor.start(build(reactor))
             os.write(STDOUT, ready_line(name, there))

@@ -19,10 +19,11 @@ from core.node import Address
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import Socket, System, reason
-from nodes.command.arguments import STDOUT, Failure
+from nodes.command.arguments import STDOUT, Failure, address_text, say
 from nodes.command.serving import (
     cannot_listen,
     listen,
+    listen_for_dns,
     listen_for_watchers,
     own_address,
     reactor_of,
@@ -43,18 +44,19 @@ def serve_with_workers(
     *,
     avoid: Sequence[Address],
     watchers: Address | None,
+    resolvers: Address | None,
     open_records: Callable[[], Sink | None],
 ) -> int:
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
     `open_records` opens its file, in each."""
-    address = own_address(system, arguments, avoid)
+    claims: list[Socket] = []
+    address = _claimed(system, own_address(system, arguments, avoid), claims)
+    if resolvers is not None:
+        resolvers = _claimed(system, resolvers, claims)
+        _check_datagrams(system, resolvers)
+        say(f"DNS on {address_text(resolvers[1])}")
     try:
-        claim = system.claim(address)
-    except OSError as error:
-        raise cannot_listen(address, error) from None
-    address = address[0], claim.getsockname()
-    try:
-        return _be_parent(arguments, bounds, system, claim, address, watchers)
+        return _be_parent(arguments, bounds, system, claims, address, watchers)
     except Born as born:
         name, stream = born.name, born.stream
     # Who started the parent is not told of its workers.
@@ -62,22 +64,42 @@ def serve_with_workers(
     reactor = reactor_of(f"LS.{name}", arguments, bounds, system, records=open_records())
     with closing(reactor):
         listen(reactor, address, arguments, shared=True)
+        if resolvers is not None:
+            listen_for_dns(reactor, resolvers, arguments, shared=True)
         reactor.adopt(PARENT, stream)
         reactor.start(Worker(lambda shown: build(reactor, shown), os.getpid()))
         return reactor.run()
+
+
+def _claimed(system: System, address: Address, claims: list[Socket]) -> Address:
+    """Claim this address; return what it became. Raises Failure."""
+    try:
+        claims.append(system.claim(address))
+    except OSError as error:
+        raise cannot_listen(address, error) from None
+    return address[0], claims[-1].getsockname()
+
+
+def _check_datagrams(system: System, address: Address) -> None:
+    """Nobody else takes datagrams there. They cannot be claimed: a socket that holds the address
+    gets some of them. Raises Failure."""
+    try:
+        system.take_datagrams(address).close()
+    except OSError as error:
+        raise cannot_listen(address, error) from None
 
 
 def _be_parent(
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
-    claim: Socket,
+    claims: list[Socket],
     address: Address,
     watchers: Address | None,
 ) -> int:
     reactor = reactor_of("LS", arguments, bounds, system, output=Sink(STDOUT))
     with closing(reactor):
-        reactor.hold(claim)
+        reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)
         ready = ready_line("ls", address[1])
         supervisor = Supervisor(arguments.workers, bounds, ready, watch=reactor.watch)

@@ -1,0 +1,215 @@
+"""Askers that speak DNS: all of UDP together is one, and each stream is one (RFC 1035, RFC 7766).
+
+To the race they are askers like any other. A query becomes a question of the protocol; what comes
+back are lines of the protocol, and each ends one question, so it becomes the reply to the oldest
+query that waits for it: an answer to all of them, a TIMED OUT to those whose time is over.
+
+A query is read once: what it came to is remembered by its bytes after the ID, within a bound. So
+are the records that a set of addresses becomes; several are turned round from reply to reply.
+
+Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
+much is not heard for the rest of the second. (One on this machine is: it cannot be forged.)
+
+Not here: the bytes of a message (`nodes/dns/message.py`), and who wins a race.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Any
+
+from core import node
+from core.bounds import Bounds, Hits
+from core.figures import Figure, Value
+from core.frames import frame, split_frames
+from core.machine import Machine, Watch
+from core.session import SESSION, Asked, Talk, Turn
+from core.wire import Negative, Type, split_lines
+from nodes.dns.message import Query, RecordSet, Refusal, read
+
+QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
+REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and were told so")
+IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
+LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
+_REMEMBERED_MAX = 65_536
+_REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
+_SECOND_S = 1.0
+
+Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
+
+
+class Face:
+    """What all askers of one LS that speak DNS share. `ttl_s`: how long a resolver may remember."""
+
+    def __init__(self, bounds: Bounds, ttl_s: int, hits: Hits, watch: Watch | None = None) -> None:
+        self.bounds = bounds
+        self.watch = watch
+        self.queries = 0
+        self.refused = 0
+        self.ignored = 0
+        self._ttl_s = ttl_s
+        self._hits = hits
+        self._read: dict[bytes, Query | Refusal | None] = {}
+        self._records: dict[bytes, RecordSet] = {}  # by `addresses type`
+        self._heard: dict[str, int] = {}  # datagrams of each client in this second
+        self._second = 0.0  # when it began
+        self._limited = 0
+
+    def asker(self, conn: str) -> "DnsAsker":
+        """One for this connection, or for this socket of datagrams."""
+        return DnsAsker(conn, self)
+
+    def figures(self) -> list[Value]:
+        """What is counted here."""
+        return [
+            Value(QUERIES, self.queries),
+            Value(REFUSED, self.refused),
+            Value(IGNORED, self.ignored),
+            Value(LIMITED, self._limited),
+        ]
+
+    def read(self, after_id: bytes) -> Query | Refusal | None:
+        """What a message says, by its bytes after the ID. None: nothing that may be replied to."""
+        try:
+            return self._read[after_id]
+        except KeyError:
+            found = read(after_id)
+            if len(after_id) <= _REMEMBERED_BYTES:
+                if len(self._read) == _REMEMBERED_MAX:
+                    self._read.clear()
+                self._read[after_id] = found
+            return found
+
+    def records(self, addresses: bytes, kind: bytes) -> RecordSet:
+        """The records of a set of addresses, as an answer has them."""
+        key = addresses + kind
+        records = self._records.get(key)
+        if records is None:
+            if len(self._records) == _REMEMBERED_MAX:
+                self._records.clear()
+            records = self._records[key] = RecordSet(addresses, Type(kind), self._ttl_s)
+        return records
+
+    def heard(self, datagrams: list[node.Datagram], now: float) -> list[node.Datagram]:
+        """Those of them whose clients have not asked too much."""
+        if now - self._second >= _SECOND_S:
+            self._second = now
+            self._heard.clear()
+        most, heard = self.bounds.dns_per_second, self._heard
+        within = []
+        for datagram in datagrams:
+            host = datagram[1][0]
+            client = host if ":" not in host else _network(host)
+            count = heard[client] = heard.get(client, 0) + 1
+            if count <= most or client.startswith("127.") or client == _LOOPBACK:
+                within.append(datagram)
+        if len(within) < len(datagrams):
+            self._limited += len(datagrams) - len(within)
+            self._hits["dns_per_second"] += len(datagrams) - len(within)
+        return within
+
+
+@lru_cache(maxsize=65_536)
+def _network(host: str) -> str:
+    """Who has one IPv6 address has 2**64 of them."""
+    return IPv6Address(host.partition("%")[0]).packed[:8].hex()
+
+
+_LOOPBACK = _network("::1")
+
+
+class DnsAsker:
+    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`."""
+
+    def __init__(self, conn: str, face: Face) -> None:
+        self.conn = conn
+        self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", face.watch)
+        self.owed = 0
+        self.timeout_s = face.bounds.dns_timeout_s
+        self._face = face
+        self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
+
+    def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401
+        """Read what came: whole frames of a stream, or datagrams."""
+        if self.life.state is not Talk.OPEN:
+            return Asked([], [], b"", b"", 0)
+        face = self._face
+        is_stream = isinstance(data, bytes)
+        if is_stream:
+            datagrams = [(message, None) for message in split_frames(data)]
+        else:
+            datagrams = face.heard(data, now)
+        waiting = self._waiting
+        questions: list[bytes] = []
+        said: list[node.Datagram] = []
+        for message, whence in datagrams:
+            query = face.read(message[2:])
+            if isinstance(query, Query):
+                question = query.question
+                questions.append(question)
+                held = waiting.get(question)
+                if held is None:
+                    waiting[question] = [(message[:2], whence, query)]
+                else:
+                    held.append((message[:2], whence, query))
+            elif query is not None:
+                face.refused += 1
+                said.append((message[:2] + query.reply, whence))
+            else:
+                face.ignored += 1
+        face.queries += len(questions)
+        lines = b"\n".join([*questions, b""])
+        return Asked(questions, questions, lines, said, 0)
+
+    def receive_end(self, unfinished: bool) -> bytes:
+        """The stream's input has ended; half a message is not replied to."""
+        self.life.fire(Turn.ENDED)
+        return b""
+
+    def say(self, said: list[node.Datagram]) -> node.Effect:
+        """Send replies."""
+        if said[0][1] is None:
+            return node.Send(self.conn, b"".join([frame(message) for message, _ in said]))
+        return node.SendTo(self.conn, said)
+
+    def reply(self, lines: bytes) -> list[node.Effect]:
+        """Send what became of its questions, and let it go if it waited for that."""
+        waiting, face = self._waiting, self._face
+        said: list[node.Datagram] = []
+        for line in split_lines(lines):
+            name, addresses, kind, *_, last = line.split(b" ")
+            if last == b"IN":
+                question = name.lower() if kind == b"A" else name.lower() + b" AAAA"
+            else:
+                question = line.partition(b" - ")[0]
+            held = waiting[question]
+            number, whence, query = held.pop(0)
+            if not held:
+                del waiting[question]
+            if last != b"IN":
+                message = number + _NEGATIVE[line.partition(b" - ")[2]](query)
+            elif query.wants is None:
+                message = number + query.empty()
+            else:
+                message = number + query.addresses(
+                    face.records(addresses, kind), whence is not None
+                )
+            said.append((message, whence))
+        effects = [self.say(said)]
+        if self.life.state is not Talk.OPEN:
+            effects += self.last_words()
+        return effects
+
+    def last_words(self) -> list[node.Effect]:
+        """What ends it, if it is to end and nothing is owed."""
+        if self.owed or self.life.state in (Talk.OPEN, Talk.DONE):
+            return []
+        self.life.fire(Turn.ALL_REPLIED)
+        return [node.Close(self.conn)]
+
+
+_NEGATIVE: dict[bytes, Callable[[Query], bytes]] = {
+    Negative.TIMED_OUT.value: Query.failure,
+    Negative.NOT_FOUND.value: Query.no_such_name,
+    Negative.NO_DATA.value: Query.empty,
+}

@@ -1,0 +1,246 @@
+"""DNS messages: queries are read, replies are made (RFC 1035, section 4; EDNS: RFC 6891). Pure.
+
+Only the header and the question of a query are looked at, and of what is behind them the OPT
+record. A `Query` holds the parts of every reply to it, ready made, so that a reply is a join.
+What is no question of ours comes with its reply (`Refusal`), or with none (None): whoever sends a
+reply, or less than a header, is never answered, or two servers could talk for ever.
+
+Everything here is "after the ID": the two bytes that differ from query to query stand before what
+is read, and before what is made.
+
+Not here: sockets, and what a question came to (`nodes/dns/asker.py`).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+
+from core.wire import Type, fold, is_name
+
+UDP_BYTES_MAX = 1_232  # fits into every path's packets: what DNS flag day 2020 agreed on
+_UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
+_NAME_BYTES_MAX = 255  # on the wire (RFC 1035, section 2.3.4)
+_LABEL_BYTES_MAX = 63
+
+_HEADER = Struct(">5H")  # flags, and the counts of the four sections
+_HEADER_BYTES = _HEADER.size
+_RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
+_TWO = Struct(">HH")
+_QR, _TC, _RD, _RA, _CD = 0x8000, 0x0200, 0x0100, 0x0080, 0x0010
+_OPCODE = 0x7800
+_IN = 1
+_OPT = 41
+_DO = 0x8000
+_EDE = b"\x00\x0f\x00\x02\x00\x16"  # option 15, two bytes: 22, no reachable authority (RFC 8914)
+_NAME_OF_QUESTION = b"\xc0\x0c"  # a pointer to it
+_TYPE = {Type.A: 1, Type.AAAA: 28}
+# What may be put into a reply, by the type that is asked for. ANY gets a part (RFC 8482, 4.1).
+_WANTED = {1: Type.A, 28: Type.AAAA, 255: Type.A}
+_TRANSFERS = frozenset({251, 252})  # of whole zones, which nobody here has
+
+
+class Rcode(IntEnum):
+    """What a reply says of its query (RFC 1035, section 4.1.1; RFC 6891, section 6.1.3)."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+    BADVERS = 16
+
+
+class _Malformed(ValueError):
+    """A message that says more, or less, than it can."""
+
+
+class RecordSet:
+    """The records of a set of addresses, turned round by one from reply to reply."""
+
+    __slots__ = ("_next", "_turns", "count")
+
+    def __init__(self, addresses: bytes, kind: Type, ttl_s: int) -> None:
+        """`addresses` is what stands in an answer: text, separated by commas."""
+        make = IPv4Address if kind is Type.A else IPv6Address
+        packed = [make(text).packed for text in addresses.decode("ascii").split(",")]
+        size = len(packed[0])
+        head = _NAME_OF_QUESTION + _RECORD.pack(_TYPE[kind], _IN, ttl_s, size)
+        records = [head + address for address in packed]
+        self._turns = [b"".join(records[n:] + records[:n]) for n in range(len(records))]
+        self._next = 0
+        self.count = len(records).to_bytes(2)
+
+    def turned(self) -> bytes:
+        """All of them, in the order whose turn it is."""
+        turn = self._next
+        self._next = turn + 1 if turn + 1 < len(self._turns) else 0
+        return self._turns[turn]
+
+
+@dataclass(slots=True)
+class Refusal:
+    """What is no question of ours, and what it is told."""
+
+    reply: bytes
+
+
+class Query:
+    """A question of ours. `question` is what it asks the race for, folded; `wants` the type of
+    the addresses that a reply may have: None for none, though its name be known."""
+
+    __slots__ = ("_echo", "_flags", "_opt", "_size_max", "question", "wants")
+
+    def __init__(
+        self,
+        question: bytes,
+        wants: Type | None,
+        flags: int,
+        echo: bytes,
+        opt: bytes,
+        size_max: int,
+    ) -> None:
+        self.question = question
+        self.wants = wants
+        self._flags = flags
+        self._echo = echo  # the question as it was sent, in every spelling
+        self._opt = opt
+        self._size_max = size_max
+
+    def addresses(self, records: RecordSet, is_datagram: bool) -> bytes:
+        """An answer; one that a datagram cannot hold says so, and has none of them (TC)."""
+        turned = records.turned()
+        size = 2 + _HEADER_BYTES + len(self._echo) + len(turned) + len(self._opt)
+        if is_datagram and size > self._size_max:
+            return self._reply(_TC)
+        ends = b"\x00\x00\x00\x01" if self._opt else b"\x00\x00\x00\x00"
+        head = _TWO.pack(self._flags, 1)
+        return b"".join((head, records.count, ends, self._echo, turned, self._opt))
+
+    def empty(self) -> bytes:
+        """The name is known, and there is no address of the type that is asked for."""
+        return self._reply(Rcode.NOERROR)
+
+    def no_such_name(self) -> bytes:
+        """The name is not known."""
+        return self._reply(Rcode.NXDOMAIN)
+
+    def failure(self) -> bytes:
+        """Nobody has said anything about it in time."""
+        opt = self._opt
+        if opt:
+            opt = opt[:-2] + len(_EDE).to_bytes(2) + _EDE
+        return _HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt)) + self._echo + opt
+
+    def _reply(self, more: int) -> bytes:
+        opt = self._opt
+        return _HEADER.pack(self._flags | more, 1, 0, 0, bool(opt)) + self._echo + opt
+
+
+def read(data: bytes) -> Query | Refusal | None:
+    """What a message says. Never raises."""
+    if len(data) < _HEADER_BYTES:
+        return None
+    flags, questions, answers, authorities, additionals = _HEADER.unpack_from(data)
+    if flags & _QR:
+        return None
+    flags = _QR | _RA | flags & (_OPCODE | _RD | _CD)
+    if flags & _OPCODE:
+        return _refusal(flags, Rcode.NOTIMP)
+    if questions != 1 or answers or authorities:
+        return _refusal(flags, Rcode.FORMERR)
+    try:
+        labels, at = _labels(data, _HEADER_BYTES)
+        end = at + _TWO.size
+        if end > len(data):
+            raise _Malformed
+        kind, group = _TWO.unpack_from(data, at)
+        opt = _find_opt(data, end, additionals)
+    except _Malformed:
+        return _refusal(flags, Rcode.FORMERR)
+    return _judge(labels, kind, group, flags, data[_HEADER_BYTES:end], opt)
+
+
+def _judge(
+    labels: list[bytes], kind: int, group: int, flags: int, echo: bytes, opt: tuple[int, int] | None
+) -> Query | Refusal:
+    """What to make of a well-formed query. `opt`: the class and the TTL of its OPT record."""
+    our_opt, size_max = b"", _UDP_BYTES_PLAIN
+    if opt is not None:
+        size, ttl = opt
+        size_max = min(max(size, _UDP_BYTES_PLAIN), UDP_BYTES_MAX)
+        is_new = ttl >> 16 & 0xFF
+        high = Rcode.BADVERS >> 4 << 24 if is_new else 0
+        our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & _DO, 0)
+        if is_new:
+            return _refusal(flags, Rcode.NOERROR, echo, our_opt)
+    if group != _IN or kind in _TRANSFERS:
+        return _refusal(flags, Rcode.REFUSED, echo, our_opt)
+    if not labels:  # the root exists, and has no addresses
+        return _refusal(flags, Rcode.NOERROR, echo, our_opt)
+    name = b".".join(labels)
+    if not is_name(name) or name.count(b".") != len(labels) - 1:  # no table can have it
+        return _refusal(flags, Rcode.NXDOMAIN, echo, our_opt)
+    wants = _WANTED.get(kind)
+    question = fold(name, Type.A if wants is None else wants)
+    return Query(question, wants, flags, echo, our_opt, size_max)
+
+
+def _labels(data: bytes, at: int) -> tuple[list[bytes], int]:
+    """The labels of a name that stands at `at`, and where it ends. No pointers: what they could
+    point to comes later. Raises _Malformed."""
+    labels: list[bytes] = []
+    last = min(len(data), at + _NAME_BYTES_MAX)
+    while at < last:
+        size = data[at]
+        at += 1
+        if not size:
+            return labels, at
+        if size > _LABEL_BYTES_MAX:
+            break
+        labels.append(data[at : at + size])
+        at += size
+    raise _Malformed
+
+
+def _find_opt(data: bytes, at: int, count: int) -> tuple[int, int] | None:
+    """Class and TTL of the OPT record, among `count` records that end the message. Others are
+    not looked at: signatures, say, of which we know nothing. Raises _Malformed."""
+    found = None
+    for _ in range(count):
+        is_root = data[at : at + 1] == b"\x00"
+        at = _skip_name(data, at)
+        if at + _RECORD.size > len(data):
+            raise _Malformed
+        kind, group, ttl, size = _RECORD.unpack_from(data, at)
+        at += _RECORD.size + size
+        if kind == _OPT:
+            if found is not None or not is_root:  # RFC 6891, section 6.1.1
+                raise _Malformed
+            found = group, ttl
+    if at != len(data):
+        raise _Malformed
+    return found
+
+
+def _skip_name(data: bytes, at: int) -> int:
+    """Where a name ends. A pointer ends it; where it points to is of no interest."""
+    if data[at : at + 1] >= b"\xc0":
+        return at + 2
+    last = min(len(data), at + _NAME_BYTES_MAX)
+    while at < last:
+        size = data[at]
+        at += 1
+        if not size:
+            return at
+        if size > _LABEL_BYTES_MAX:
+            if size >= 0xC0:
+                return at + 1
+            break
+        at += size
+    raise _Malformed
+
+
+def _refusal(flags: int, rcode: Rcode, echo: bytes = b"", opt: bytes = b"") -> Refusal:
+    return Refusal(_HEADER.pack(flags | rcode, bool(echo), 0, 0, bool(opt)) + echo + opt)

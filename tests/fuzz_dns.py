@@ -1,0 +1,187 @@
+"""Mutated DNS packets through the real face and the real LS: an answer, an error, or silence.
+
+    python3 -m tests.fuzz_dns --packets 1000000 --seed 1
+
+Every packet is a query with some of its bytes changed, cut off, put in or swapped. The brain of LS
+has it as it would from a socket; TSs answer half of what they are asked. Nothing may raise; every
+reply goes to whoever sent a packet with its ID, is a reply, and is no longer than a datagram may
+be; every packet gets at most one; and memory does not grow once all caches are warm.
+
+Exit code 1 when any of it is not so; the seed plays it again. Not here: sockets.
+"""
+
+import argparse
+import resource
+import struct
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from core import node
+from core.bounds import Bounds, Hits
+from core.wire import split_lines
+from nodes.dns.asker import Face
+from nodes.dns.message import UDP_BYTES_MAX
+from nodes.ls import LoadBalancer
+
+UDP = "resolver-0"
+_BATCH = 200
+_WARM_SHARE = 0.3  # then every cache has been full
+_GROWTH_KB_MAX = 16 * 1024
+_TYPES = (1, 28, 15, 255, 252, 65)
+_SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
+
+
+def template(chance: Random) -> bytearray:
+    """A query as a client would send it, most often."""
+    labels = [f"n{chance.randrange(2000)}", chance.choice(["example", "Example", "a" * 63])]
+    name = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0"
+    edns = b""
+    if chance.random() < 0.5:
+        options = chance.randbytes(chance.randrange(20))
+        size = chance.choice([0, 512, 1232, 4096, 65535])
+        edns = b"\0" + struct.pack(">HHIH", 41, size, chance.choice([0, 0x8000]), len(options))
+        edns += options
+    head = struct.pack(">HHHHHH", chance.randrange(65536), 0x0100, 1, 0, 0, bool(edns))
+    kind = chance.choice(_TYPES)
+    return bytearray(head + name + struct.pack(">HH", kind, 1) + edns)
+
+
+def mutated(chance: Random) -> bytes:
+    """The same with a few bytes changed."""
+    packet = template(chance)
+    for _ in range(chance.choice([0, 1, 1, 2, 3, 8])):
+        at = chance.randrange(2, len(packet) + 1)
+        what = chance.randrange(6)
+        if what == 0:
+            del packet[at:]
+        elif what == 1:
+            packet[at:at] = chance.randbytes(chance.choice([1, 2, 12, 300]))
+        elif what == 2:
+            packet[at : at + 2] = b"\xc0" + bytes([chance.randrange(len(packet) % 256 + 1)])
+        elif what == 3:
+            packet[2:12] = chance.randbytes(10)
+        elif at < len(packet):
+            packet[at] = chance.choice([0, 1, 63, 64, 191, 192, 255, chance.randrange(256)])
+    return bytes(packet)
+
+
+@dataclass
+class Outcome:
+    """What became of all packets."""
+
+    packets: int = 0
+    seconds: float = 0.0
+    codes: Counter[int] = field(default_factory=Counter)  # of replies
+    asked: int = 0  # questions that came to the TSs
+    grew_kb: int = 0
+
+    @property
+    def silent(self) -> int:
+        return self.packets - self.codes.total()
+
+
+def resident_kb() -> int:
+    """The memory of this process now (man 5 proc, field 2 of statm, in pages)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+class Fuzz:
+    """One LS, and its packets."""
+
+    def __init__(self, seed: str) -> None:
+        self.chance = Random(seed)
+        hits = Hits()
+        bounds = Bounds(dns_per_second=1_000_000)
+        face = Face(bounds, 60, hits)
+        self.brain = LoadBalancer(_SERVERS, bounds, lambda: 0.0, dns=face, hits=hits)
+        self.now = 100.0
+        self.owed: Counter[bytes] = Counter()  # packets by ID that may still get a reply
+        self.outcome = Outcome()
+        self.brain.step(node.Opened(UDP), self.now)
+        self.brain.step(node.Woken(), self.now)
+        for conn in ("TS1", "TS2"):
+            self.brain.step(node.Opened(conn), self.now)
+
+    def batch(self) -> None:
+        """A turn's packets, what the TSs say to it, and, now and then, time."""
+        chance = self.chance
+        packets = [mutated(chance) for _ in range(_BATCH)]
+        self.owed.update(packet[:2] for packet in packets)
+        self.outcome.packets += _BATCH
+        whence = ("127.0.0.1", 4000)
+        effects = self.brain.step(node.Datagrams(UDP, [(p, whence) for p in packets]), self.now)
+        asked = self.look(effects)
+        answers = b"".join(
+            b"%b 10.0.0.1,10.0.0.2 A IN\n" % name
+            if not name.endswith(b" AAAA")
+            else b"%b 2001:db8::1 AAAA IN\n" % name.removesuffix(b" AAAA")
+            for name in asked
+            if chance.random() < 0.5
+        )
+        if answers:
+            self.look(self.brain.step(node.Lines("TS1", answers), self.now))
+        if chance.random() < 0.1:
+            self.now += 2.0
+            while (due := self.brain.deadline()) is not None and due <= self.now:
+                self.look(self.brain.step(node.Woken(), self.now))
+            self.owed.clear()  # whoever is not replied to by now will not be
+
+    def look(self, effects: list[node.Effect]) -> list[bytes]:
+        """See that what is sent may be; return what TS1 is asked."""
+        asked: list[bytes] = []
+        for effect in effects:
+            if isinstance(effect, node.SendTo):
+                for data, _ in effect.datagrams:
+                    assert 12 <= len(data) <= UDP_BYTES_MAX and data[2] & 0x80, data
+                    self.owed[data[:2]] -= 1
+                    assert self.owed[data[:2]] >= 0, f"nobody is owed {data!r}"
+                    self.outcome.codes[data[3] & 15] += 1
+            elif isinstance(effect, node.Send) and effect.conn == "TS1":
+                asked += split_lines(effect.data)
+        self.outcome.asked += len(asked)
+        return asked
+
+    def run(self, packets: int, progress: bool = False) -> Outcome:
+        """So many packets, at least."""
+        outcome = self.outcome
+        began = time.perf_counter()
+        warm_kb = 0
+        while outcome.packets < packets:
+            self.batch()
+            if not warm_kb and outcome.packets >= _WARM_SHARE * packets:
+                warm_kb = resident_kb()
+            if progress and outcome.packets % (50 * _BATCH) == 0:
+                print(f"\r{outcome.packets:,} packets", end="", file=sys.stderr, flush=True)
+        if progress:
+            print("\r\x1b[K", end="", file=sys.stderr)
+        outcome.seconds = time.perf_counter() - began
+        outcome.grew_kb = resident_kb() - warm_kb
+        return outcome
+
+
+def main() -> int:
+    """Run, print, and say whether all was well."""
+    parser = argparse.ArgumentParser(description="Sends mutated DNS packets through LS's face.")
+    parser.add_argument("--packets", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--seed", default="1")
+    arguments = parser.parse_args()
+    outcome = Fuzz(arguments.seed).run(arguments.packets, progress=sys.stderr.isatty())
+    codes = ", ".join(f"rcode {code}: {count:,}" for code, count in sorted(outcome.codes.items()))
+    print(
+        f"{outcome.packets:,} packets in {outcome.seconds:.0f} s, seed {arguments.seed}: {codes}; "
+        f"silence: {outcome.silent:,}; {outcome.asked:,} questions to a TS; "
+        f"memory grew by {outcome.grew_kb:,} KB after the first {_WARM_SHARE:.0%}"
+    )
+    if outcome.grew_kb > _GROWTH_KB_MAX:
+        print(f"that is more than {_GROWTH_KB_MAX:,} KB")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

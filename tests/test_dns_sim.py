@@ -1,0 +1,110 @@
+"""The DNS face in the simulator: stories hold, say the same each time, and can say no.
+
+More of them: `python3 -m tests.dns_story --seeds 1000`.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from core import node
+from core.bounds import Bounds
+from core.wire import Type
+from nodes.dns import asker as module
+from nodes.dns.asker import DnsAsker, Face
+from nodes.dns.message import Query, RecordSet
+from tests.dns_story import Story, Violated
+from tests.sim import Observer, World
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_stories_hold(first: int) -> None:
+    """[P29] [P31]"""
+    codes: Counter[int] = Counter()
+    for seed in range(first, first + 10):
+        story = Story(seed)
+        story.tell()
+        codes += story.codes
+    assert codes.keys() == {0, 2, 3}
+
+
+def test_a_seed_tells_one_story() -> None:
+    assert Story(3).tell().trace == Story(3).tell().trace
+
+
+def test_bad_things_do_happen() -> None:
+    probes: Counter[str] = Counter()
+    for seed in range(20):
+        probes.update(Story(seed).tell().probes)
+    assert min(probes["a datagram is lost"], probes["a datagram arrives twice"]) > 10
+
+
+def in_vain(self: DnsAsker, lines: bytes) -> list[node.Effect]:
+    return self.last_words()
+
+
+def impatient(conn: str, face: Face) -> DnsAsker:
+    asker = DnsAsker(conn, face)
+    asker.timeout_s = 0.2
+    return asker
+
+
+BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "NXDOMAIN when time is up": lambda patch: patch.setitem(
+        module._NEGATIVE, b"TIMED OUT", Query.no_such_name
+    ),
+    "SERVFAIL when there is no data": lambda patch: patch.setitem(
+        module._NEGATIVE, b"NO DATA", Query.failure
+    ),
+    "no reply at all": lambda patch: patch.setattr(DnsAsker, "reply", in_vain),
+    "time is up too soon": lambda patch: patch.setattr(
+        Face, "asker", lambda self, conn: impatient(conn, self)
+    ),
+    "addresses of the wrong question": lambda patch: patch.setattr(
+        Face, "records", lambda *_: RecordSet(b"10.0.0.0,10.0.1.1", Type.A, 60)
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS[bug](monkeypatch)
+    with pytest.raises(Violated):
+        for seed in range(20):
+            Story(seed).tell()
+
+
+class Full:
+    """A brain that has had enough after the first datagrams, until a time."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.due: float | None = None
+
+    def deadline(self) -> float | None:
+        return self.due
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        if isinstance(event, node.Datagrams):
+            self.heard.append(len(event.datagrams))
+            self.due = now + 1.0
+            return [node.Pause(event.conn)]
+        if isinstance(event, node.Woken) and self.due is not None:
+            self.due = None
+            return [node.Resume("resolver-0")]
+        return []
+
+
+def test_datagrams_are_not_read_while_the_brain_has_enough() -> None:
+    world, brain = World("full"), Full()
+    ls, resolver = world.host("LS"), world.host("resolver")
+    bounds = Bounds(datagrams_per_turn=5)
+    ls.run(bounds, Observer(world, "LS"), lambda _: brain, listens=False, with_dns=True)
+    assert ls.datagrams is not None
+    for _ in range(12):
+        world.fly(b"x", resolver, ls)
+    world.run_until(0.9)
+    assert sum(brain.heard) <= 5 and len(ls.datagrams.arrived) == 12 - sum(brain.heard)
+    world.run_until(20.0)
+    assert sum(brain.heard) == 12 and max(brain.heard) <= 5

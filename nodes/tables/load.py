@@ -26,6 +26,7 @@ from core.wire import (
     IPV6,
     LINE_BYTES_MAX,
     NAME,
+    POSSESSIVE,
     Answer,
     Type,
     fold,
@@ -41,8 +42,8 @@ _NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
 _ORDINARY_ROWS = re.compile(
-    rb"(?:%b(?!-++[ \t])%b%b(?:%b%bA|%b%bAAAA)(?:%b)?\n)+"
-    % (_NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, IPV6, _BLANKS, _BLANKS)
+    rb"(?:%b(?!-++[ \t])%b%b(?:%b%bA|%b%bAAAA)(?:%b)?\n)+%b"
+    % (_NAME_FITS, NAME, _BLANKS, IPV4, _BLANKS, IPV6, _BLANKS, _BLANKS, POSSESSIVE)
 )
 _ADDRESS = {Type.A: re.compile(IPV4), Type.AAAA: re.compile(IPV6)}
 _KIND = {Type.A: "an IPv4 address", Type.AAAA: "an IPv6 address"}

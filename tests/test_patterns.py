@@ -106,6 +106,12 @@ def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
             assert (old.fullmatch(data) is None) is (pattern.fullmatch(data) is None), name
 
 
+OF_CHUNKS = [
+    *(f"core/wire.py {name}" for name in ("_QUESTIONS", "_ANSWERS", "_REPLIES")),
+    "nodes/tables/load.py _ORDINARY_ROWS",
+]
+
+
 def test_giving_back_takes_no_longer_than_taking() -> None:
     """What a greedy quantifier repeats matches in one way only: else this would not end."""
     for again, end in (
@@ -117,6 +123,5 @@ def test_giving_back_takes_no_longer_than_taking() -> None:
         (b"a.", b"a.."),
         (b"z 10.0.0.1 A\n", b"z"),
     ):
-        for name, pattern in OLD.items():
-            if isinstance(pattern.pattern, bytes):
-                assert pattern.fullmatch(again * 20_000 + end) is None, name
+        for name in OF_CHUNKS:
+            assert OLD[name].fullmatch(again * 20_000 + end) is None, name

@@ -698,6 +698,10 @@ class Reactor:
                 self._events.append(node.Relieved(connection.name))
             if self._events:
                 self._deliver()
+        if self._datagrams:
+            self._send_datagrams()
+
+    def _send_datagrams(self) -> None:
         for one in list(self._datagrams.values()):
             one.send()
             if one.is_ending and not one.has_waiting:

@@ -72,7 +72,7 @@ bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/
 bench-workers: $(TOOLS) ## measure what several processes cost and buy; write bench/WORKERS.md (1 min)
 	$(RUN) bench/workers.py --results bench/WORKERS.md
 
-bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; write bench/DNS.md (2 min)
+bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; write bench/DNS.md (3 min)
 	$(RUN) bench/dns.py --results bench/DNS.md
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,23 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     extra = {row["policy"]: row["extra"] for row in json.loads(figures.read_text())["rows"]}
     assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
+
+
+@pytest.mark.skipif(
+    shutil.which("dnsperf") is None, reason="no dnsperf here (Debian: apt-get install dnsperf)"
+)
+def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
+    """Whoever else is installed is asked, too, and said to be missing where it is not."""
+    page = tmp_path / "DNS.md"
+    done = bench(
+        "--seconds", 0.1, "--rounds", 1, "--in-flight", "5,20", "--results", page,
+        script="bench/dns.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    for name in ("ours", "dnsmasq --all-servers", "smartdns"):
+        rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", text)
+        assert len(rows) == 2 or (not rows and f"without {name.split()[0]} " in done.stdout)
 
 
 def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:

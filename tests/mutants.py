@@ -853,8 +853,14 @@ MUTANTS = (
     Mutant(
         "addresses are always in the same order",
         "nodes/dns/message.py",
-        "self._next = turn + 1 if turn + 1 < len(self._turns) else 0",
-        "self._next = 0",
+        "self._at = after if after < size else 0",
+        "self._at = 0",
+    ),
+    Mutant(
+        "an address that is written in two ways is two",
+        "nodes/dns/message.py",
+        "packed = list(dict.fromkeys([make(text).packed for text in texts]))",
+        "packed = [make(text).packed for text in texts]",
     ),
     Mutant(
         "a message whose length was cut in two is lost",

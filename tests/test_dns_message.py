@@ -145,6 +145,16 @@ def test_an_answer_has_all_addresses_turned_round_or_says_that_it_does_not_fit(
             assert message.flags & dns.flags.TC and not message.answer
 
 
+def test_a_set_holds_each_address_once_and_takes_the_room_of_two_replies() -> None:
+    """RFC 2181, section 5; and 65,536 sets are remembered."""
+    twice = RecordSet(b"2001:db8::1,2001:DB8:0::1,::2", Type.AAAA, TTL_S)
+    query = asked(made("a", AAAA))
+    (found,) = heard(query.addresses(twice, is_datagram=True)).answer
+    assert [item.address for item in found] == ["2001:db8::1", "::2"]
+    many = RecordSet(b",".join(b"::%x" % n for n in range(1, 100)), Type.AAAA, TTL_S)
+    assert len(many._twice) == 2 * 99 * 28
+
+
 # -- what is no question of ours -------------------------------------------------------------------
 
 

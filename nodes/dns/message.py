@@ -59,24 +59,31 @@ class _Malformed(ValueError):
 class RecordSet:
     """The records of a set of addresses, turned round by one from reply to reply."""
 
-    __slots__ = ("_next", "_turns", "count")
+    __slots__ = ("_at", "_record_bytes", "_size", "_twice", "count")
 
     def __init__(self, addresses: bytes, kind: Type, ttl_s: int) -> None:
-        """`addresses` is what stands in an answer: text, separated by commas."""
+        """`addresses` is what stands in an answer: text, separated by commas. One that is there
+        twice, however it is written, is one record (RFC 2181, section 5)."""
         make = IPv4Address if kind is Type.A else IPv6Address
-        packed = [make(text).packed for text in addresses.decode("ascii").split(",")]
+        texts = addresses.decode("ascii").split(",")
+        packed = list(dict.fromkeys([make(text).packed for text in texts]))
         size = len(packed[0])
         head = _NAME_OF_QUESTION + _RECORD.pack(_TYPE[kind], _IN, ttl_s, size)
-        records = [head + address for address in packed]
-        self._turns = [b"".join(records[n:] + records[:n]) for n in range(len(records))]
-        self._next = 0
-        self.count = len(records).to_bytes(2)
+        records = b"".join([head + address for address in packed])
+        self._record_bytes = len(head) + size
+        self._size = len(records)
+        # Every order is a piece of this. Each order by itself would be as many times the memory
+        # as there are addresses, for each of the sets that are remembered.
+        self._twice = records * 2 if len(packed) > 1 else records
+        self._at = 0
+        self.count = len(packed).to_bytes(2)
 
     def turned(self) -> bytes:
         """All of them, in the order whose turn it is."""
-        turn = self._next
-        self._next = turn + 1 if turn + 1 < len(self._turns) else 0
-        return self._turns[turn]
+        at, size = self._at, self._size
+        after = at + self._record_bytes
+        self._at = after if after < size else 0
+        return self._twice[at : at + size]
 
 
 @dataclass(slots=True)

@@ -823,8 +823,8 @@ MUTANTS = (
     Mutant(
         "the question comes back in another spelling",
         "nodes/dns/message.py",
-        "flags, data[_HEADER_BYTES:end], opt)",
-        "flags, data[_HEADER_BYTES:end].lower(), opt)",
+        "flags, data[_HEADER_BYTES:end], opt, is_whole)",
+        "flags, data[_HEADER_BYTES:end].lower(), opt, is_whole)",
     ),
     Mutant(
         "what is remembered of queries grows for ever",
@@ -847,8 +847,26 @@ MUTANTS = (
     Mutant(
         "bytes behind a query are passed over",
         "nodes/dns/message.py",
-        "    if at != len(data):\n",
-        "    if at > len(data):\n",
+        "return found, at == len(data)",
+        "return found, at <= len(data)",
+    ),
+    Mutant(
+        "a format error has no OPT record",
+        "nodes/dns/message.py",
+        "return _refusal(flags, Rcode.FORMERR, echo, our_opt)",
+        "return _refusal(flags, Rcode.FORMERR, echo)",
+    ),
+    Mutant(
+        "a pointer may point forward",
+        "nodes/dns/message.py",
+        "<= where < _ID_BYTES + start:",
+        "<= where:",
+    ),
+    Mutant(
+        "a format error says that EDNS is of a bad version, too",
+        "nodes/dns/message.py",
+        "if is_new and is_whole else 0",
+        "if is_new else 0",
     ),
     Mutant(
         "addresses are always in the same order",

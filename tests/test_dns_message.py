@@ -8,7 +8,9 @@ Not here: who asks, and how often (`tests/test_dns_asker.py`), and streams (`tes
 """
 
 import struct
+import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -211,6 +213,51 @@ def test_f4_bytes_that_belong_to_nothing_are_a_format_error(more: bytes) -> None
         assert refused(query + more).rcode() == dns.rcode.FORMERR
 
 
+def test_f4_a_format_error_behind_the_question_repeats_it_and_has_our_opt_record() -> None:
+    """RFC 6891, section 6.1.1; without it a client would take us for one without EDNS."""
+    query = made("A.exAmple", edns=(1232, True))
+    opt = query[-11:]
+    newer = query[:-6] + b"\0\1" + query[-4:]  # EDNS of version 1
+    assert refused(newer).rcode() == dns.rcode.BADVERS
+    for wrong in (query + b"\0", newer + b"\0", with_counts(query + opt, 1, 0, 0, 2)):
+        message = refused(wrong)
+        assert message.rcode() == dns.rcode.FORMERR
+        assert message.question[0].name.to_text() == "A.exAmple."
+        assert message.edns == 0 and message.ednsflags & dns.flags.DO
+    for wrong in (query[:-1], with_counts(query, 1, 1, 0, 1), with_counts(query, 1, 0, 0, 0)):
+        message = refused(wrong)
+        assert message.rcode() == dns.rcode.FORMERR and message.question and message.edns == -1
+
+
+HERE = 2 + len(made("a.example"))  # where what is behind the question begins, in the message
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [
+        (b"\0", True),
+        (b"\1b\0", True),
+        (b"\xc0\x0c", True),  # the name of the question
+        (b"\1b\xc0\x0e", True),  # the end of it
+        (b"\xc0" + bytes([HERE]), False),  # itself
+        (b"\1b\xc0" + bytes([HERE]), False),  # its own beginning: round and round
+        (b"\xc0" + bytes([HERE + 2]), False),  # forward
+        (b"\xff\xff", False),
+        (b"\xc0\x0b", False),  # into the header
+        (b"\xc0", False),
+        (b"\x40" + b"a" * 64 + b"\0", False),
+        ((b"\x3f" + b"a" * 63) * 4 + b"\0", False),
+    ],
+)
+def test_f3_a_pointer_behind_the_question_points_back(name: bytes, legal: bool) -> None:
+    record = name + struct.pack(">HHIH", 16, 1, 0, 0)
+    data = with_counts(made("a.example") + record, 1, 0, 0, 1)
+    if legal:
+        assert asked(data).question == b"a.example"
+    else:
+        assert refused(data).rcode() == dns.rcode.FORMERR
+
+
 @given(names, edns, st.data())
 def test_a_query_that_is_cut_anywhere_is_a_format_error(
     name: str, edns: tuple[int, bool] | None, data: st.DataObject
@@ -289,6 +336,43 @@ def test_many_records_that_lead_nowhere_are_read_once() -> None:
     assert refused(with_counts(query, 1, 0, 0, 65535)).rcode() == dns.rcode.FORMERR
 
 
+def lines_run(data: bytes) -> int:
+    """How many lines of Python it takes to read a message."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, value: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read(data)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 0, 0),  # each points to the question
+        (b"\1a" * 120) + b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 0, 0),
+        (b"\1a" * 127) + b"\0" + struct.pack(">HHIH", 1, 1, 0, 0),  # names as long as can be
+        b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0),
+    ],
+)
+def test_f3_no_message_takes_more_work_than_it_has_bytes(record: bytes) -> None:
+    """Built to make a reader that follows pointers go on for ever."""
+    few, many = (
+        lines_run(with_counts(made("a.example") + record * n, 1, 0, 0, n)) for n in (9, 90)
+    )
+    assert many <= 10 * few
+    assert many <= 100 + 8 * 90 * len(record)
+    assert lines_run(made("x")[:10] + b"\1a" * 32_000) < 1_000  # a name has 255 bytes, no more
+
+
 # -- nonsense --------------------------------------------------------------------------------------
 
 changes = st.lists(
@@ -322,8 +406,11 @@ def test_whatever_arrives_gets_a_legal_reply_or_none(
     if isinstance(found, Query):
         records = RecordSet(b",".join(b"10.0.0.%d" % n for n in range(25)), Type.A, TTL_S)
         replies = [found.empty(), found.failure(), found.addresses(records, is_datagram=True)]
+        said = dns.message.from_wire(ID + data, question_only=True).question[0]
+        assert found.question.removesuffix(b" AAAA").decode() == str(said.name).lower().rstrip(".")
     else:
         replies = [] if found is None else [found.reply]
+        assert all(len(reply) <= len(data) for reply in replies)  # no amplification
     assert (found is None) is (len(data) < 10 or data[0] >= 0x80)
     for reply in replies:
         assert len(ID + reply) <= max(512, UDP_BYTES_MAX)

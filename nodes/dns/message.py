@@ -23,6 +23,7 @@ _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
 _NAME_BYTES_MAX = 255  # on the wire (RFC 1035, section 2.3.4)
 _LABEL_BYTES_MAX = 63
 
+_ID_BYTES = 2
 _HEADER = Struct(">5H")  # flags, and the counts of the four sections
 _HEADER_BYTES = _HEADER.size
 _RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
@@ -118,7 +119,7 @@ class Query:
     def addresses(self, records: RecordSet, is_datagram: bool) -> bytes:
         """An answer; one that a datagram cannot hold says so, and has none of them (TC)."""
         turned = records.turned()
-        size = 2 + _HEADER_BYTES + len(self._echo) + len(turned) + len(self._opt)
+        size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(turned) + len(self._opt)
         if is_datagram and size > self._size_max:
             return self._reply(_TC)
         ends = b"\x00\x00\x00\x01" if self._opt else b"\x00\x00\x00\x00"
@@ -155,33 +156,47 @@ def read(data: bytes) -> Query | Refusal | None:
     flags = _QR | _RA | flags & (_OPCODE | _RD | _CD)
     if flags & _OPCODE:
         return _refusal(flags, Rcode.NOTIMP)
-    if questions != 1 or answers or authorities:
+    if questions != 1:
         return _refusal(flags, Rcode.FORMERR)
     try:
         labels, at = _labels(data, _HEADER_BYTES)
-        end = at + _TWO.size
-        if end > len(data):
-            raise _Malformed
-        kind, group = _TWO.unpack_from(data, at)
-        opt = _find_opt(data, end, additionals)
     except _Malformed:
         return _refusal(flags, Rcode.FORMERR)
-    return _judge(labels, kind, group, flags, data[_HEADER_BYTES:end], opt)
+    end = at + _TWO.size
+    if end > len(data):
+        return _refusal(flags, Rcode.FORMERR)
+    kind, group = _TWO.unpack_from(data, at)
+    if answers or authorities:
+        opt, is_whole = None, False
+    else:
+        opt, is_whole = _find_opt(data, end, additionals)
+    return _judge(labels, kind, group, flags, data[_HEADER_BYTES:end], opt, is_whole)
 
 
 def _judge(
-    labels: list[bytes], kind: int, group: int, flags: int, echo: bytes, opt: tuple[int, int] | None
+    labels: list[bytes],
+    kind: int,
+    group: int,
+    flags: int,
+    echo: bytes,
+    opt: tuple[int, int] | None,
+    is_whole: bool,
 ) -> Query | Refusal:
-    """What to make of a well-formed query. `opt`: the class and the TTL of its OPT record."""
+    """What to make of a well-formed question. `opt`: the class and the TTL of the OPT record;
+    whoever sends one gets one, whatever else there is to say (RFC 6891, section 6.1.1).
+    `is_whole`: whether what is behind the question is well formed, too."""
     our_opt, size_max = b"", _UDP_BYTES_PLAIN
+    is_new = 0
     if opt is not None:
         size, ttl = opt
         size_max = min(max(size, _UDP_BYTES_PLAIN), UDP_BYTES_MAX)
         is_new = ttl >> 16 & 0xFF
-        high = Rcode.BADVERS >> 4 << 24 if is_new else 0
+        high = Rcode.BADVERS >> 4 << 24 if is_new and is_whole else 0
         our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & _DO, 0)
-        if is_new:
-            return _refusal(flags, Rcode.NOERROR, echo, our_opt)
+    if not is_whole:
+        return _refusal(flags, Rcode.FORMERR, echo, our_opt)
+    if is_new:  # the other half of BADVERS is in the OPT record
+        return _refusal(flags, Rcode.NOERROR, echo, our_opt)
     if group != _IN or kind in _TRANSFERS:
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if not labels:  # the root exists, and has no addresses
@@ -211,30 +226,32 @@ def _labels(data: bytes, at: int) -> tuple[list[bytes], int]:
     raise _Malformed
 
 
-def _find_opt(data: bytes, at: int, count: int) -> tuple[int, int] | None:
-    """Class and TTL of the OPT record, among `count` records that end the message. Others are
-    not looked at: signatures, say, of which we know nothing. Raises _Malformed."""
+def _find_opt(data: bytes, at: int, count: int) -> tuple[tuple[int, int] | None, bool]:
+    """Class and TTL of the first OPT record, and whether all is well: `count` records end the
+    message, one OPT among them at most. Others are not looked at: signatures, say, of which we
+    know nothing."""
     found = None
     for _ in range(count):
         is_root = data[at : at + 1] == b"\x00"
-        at = _skip_name(data, at)
+        try:
+            at = _skip_name(data, at)
+        except _Malformed:
+            return found, False
         if at + _RECORD.size > len(data):
-            raise _Malformed
+            return found, False
         kind, group, ttl, size = _RECORD.unpack_from(data, at)
         at += _RECORD.size + size
         if kind == _OPT:
-            if found is not None or not is_root:  # RFC 6891, section 6.1.1
-                raise _Malformed
+            if found is not None or not is_root or at > len(data):  # RFC 6891, section 6.1.1
+                return found, False
             found = group, ttl
-    if at != len(data):
-        raise _Malformed
-    return found
+    return found, at == len(data)
 
 
 def _skip_name(data: bytes, at: int) -> int:
-    """Where a name ends. A pointer ends it; where it points to is of no interest."""
-    if data[at : at + 1] >= b"\xc0":
-        return at + 2
+    """Where a name ends. A pointer ends it, and is not followed; so that none can lead round, it
+    has to point to what stands before the name (RFC 1035, section 4.1.4). Raises _Malformed."""
+    start = at
     last = min(len(data), at + _NAME_BYTES_MAX)
     while at < last:
         size = data[at]
@@ -242,8 +259,10 @@ def _skip_name(data: bytes, at: int) -> int:
         if not size:
             return at
         if size > _LABEL_BYTES_MAX:
-            if size >= 0xC0:
-                return at + 1
+            if size >= 0xC0 and at < len(data):
+                where = (size & 0x3F) << 8 | data[at]
+                if _ID_BYTES + _HEADER_BYTES <= where < _ID_BYTES + start:
+                    return at + 1
             break
         at += size
     raise _Malformed

@@ -56,7 +56,7 @@ def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Whoever else is installed is asked, too, and said to be missing where it is not."""
     page = tmp_path / "DNS.md"
     done = bench(
-        "--seconds", 0.1, "--rounds", 1, "--in-flight", "5,20", "--results", page,
+        "--seconds", 0.1, "--rounds", 1, "--in-flight", "20,40", "--results", page,
         script="bench/dns.py",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

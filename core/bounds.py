@@ -58,6 +58,16 @@ class Bounds:
     hedge_delay_max_s: float = 0.05  # nor later: a bad TS must not talk the delay up
     hedge_tokens_max: int = 100  # speculative questions saved up: one bad moment, not a bad hour
     explore_every: int = 100  # one question in so many asks another TS first
+    # -- resolvers ----------------------------------------------------------------------------
+    grace_min_s: float = 0.01  # a worse answer waits so long in any case: not felt by a person
+    grace_max_s: float = 0.4  # nor longer: a page waits for several names, one after the other
+    grace_unknown_s: float = 0.1  # for one that has not shown how fast it is
+    silent_questions: int = 16  # whoever is silent so often in a row is not waited for
+    upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
+    upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
+    upstream_asked_max: int = 32_768  # by one socket: half of all IDs, so that a free one is found
+    unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
+    wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
@@ -97,6 +107,7 @@ class Bounds:
             ("redial_first_s", "redial_max_s"),
             ("restart_first_s", "restart_max_s"),
             ("hedge_delay_min_s", "hedge_delay_max_s"),
+            ("grace_min_s", "grace_max_s"),
             ("pending_few", "pending_per_client_max"),
         ):
             if getattr(self, low) > getattr(self, high):

@@ -139,6 +139,11 @@ class Connection:
         return self.life.name
 
     @property
+    def speaks_lines(self) -> bool:
+        """Whether what it carries can be shown as text."""
+        return isinstance(self.lines, LineBuffer)
+
+    @property
     def is_closed(self) -> bool:
         return self.life.state is Stream.CLOSED
 

@@ -1,15 +1,17 @@
-"""DatagramSocket: what comes by UDP is taken many at a time, and so is what goes out.
+"""Sockets of datagrams: what comes by UDP is taken many at a time, and so is what goes out.
 
-It is to datagrams what a `Connection` is to a stream, with its socket, and much less: there is no
-order, no end and no promise. What the network does not take at once waits for the next turn; when
-too much waits, what is new is dropped and counted. Who may not ask is not heard.
+A `DatagramSocket` is to datagrams what a `Connection` is to a stream, with its socket, and much
+less: there is no order, no end and no promise. What the network does not take at once waits for
+the next turn; when too much waits, what is new is dropped and counted. Who may not ask is not
+heard; one that was dialled hears its one peer only, which the kernel sees to.
 
-Not here: what a datagram says, and when the socket is read (the reactor).
+`DatagramSockets` are all of one loop.
+
+Not here: what a datagram says, and when a socket is read (the reactor).
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
 
 from core.node import Datagram
 from core.system import Socket
@@ -20,11 +22,20 @@ _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
 
 
 class DatagramSocket:
-    """One of them. `admit(host)` judges whose datagrams are heard; None admits everyone."""
+    """One of them. `admit(host)` judges whose datagrams are heard; None admits everyone.
+    `dialled`: it has one peer."""
 
-    def __init__(self, stream: Socket, name: str, admit: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self,
+        stream: Socket,
+        name: str,
+        admit: Callable[[str], bool] | None = None,
+        *,
+        dialled: bool = False,
+    ) -> None:
         self.stream = stream
         self.name = name
+        self.dialled = dialled
         self.is_read = True
         self.is_ending = False  # nothing more is said after what waits
         self.dropped = 0
@@ -41,11 +52,16 @@ class DatagramSocket:
 
     def receive(self, most: int) -> list[Datagram]:
         """What has come, as far as it is to be heard; `most` of all that at most."""
-        receive = self.stream.recvfrom
         came: list[Datagram] = []
         try:
-            while len(came) < most:
-                came.append(receive(_BYTES_MAX))
+            if self.dialled:
+                receive = self.stream.recv
+                while len(came) < most:
+                    came.append((receive(_BYTES_MAX), None))
+            else:
+                receive_from = self.stream.recvfrom
+                while len(came) < most:
+                    came.append(receive_from(_BYTES_MAX))
         except OSError:  # nothing more, or the network's word on what was sent before
             pass
         if self._admit is not None:
@@ -69,13 +85,74 @@ class DatagramSocket:
 
     def send(self) -> None:
         """Send what waits, as far as the network takes it."""
-        send: Callable[[bytes, Any], int] = self.stream.sendto
         waiting = self._waiting
+        stream = self.stream
+        was_refused = False
         while waiting:
+            data, whither = waiting[0]
             try:
-                send(*waiting[0])
+                if whither is None:
+                    stream.send(data)
+                else:
+                    stream.sendto(data, whither)
             except BlockingIOError:
                 return
+            except ConnectionRefusedError:
+                # Word of what was sent before, and this has not been sent (man 7 udp). A peer that
+                # is not there refuses again.
+                was_refused = not was_refused
+                if was_refused:
+                    continue
+                self.dropped += 1
             except OSError:  # it cannot be sent there
                 self.dropped += 1
             waiting.popleft()
+
+
+class DatagramSockets:
+    """All sockets of datagrams of one loop, by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, DatagramSocket] = {}
+        self._by_fd: dict[int, DatagramSocket] = {}
+        self._dropped = 0  # by those that are gone
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[DatagramSocket]:
+        return iter(self._by_name.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> DatagramSocket:
+        return self._by_name[name]
+
+    def at(self, fd: int) -> DatagramSocket | None:
+        """The one that has this descriptor."""
+        return self._by_fd.get(fd)
+
+    def add(self, one: DatagramSocket) -> None:
+        """One more."""
+        self._by_name[one.name] = one
+        self._by_fd[one.fileno()] = one
+
+    def remove(self, one: DatagramSocket) -> None:
+        """It is to be closed."""
+        del self._by_name[one.name]
+        del self._by_fd[one.fileno()]
+        self._dropped += one.dropped
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams the network did not take."""
+        return self._dropped + sum(one.dropped for one in self)
+
+    def to_read(self, *, dialled: bool) -> list[int]:
+        """The descriptors that are read, of those that were dialled or of the others."""
+        return [one.fileno() for one in self if one.is_read and one.dialled is dialled]
+
+    def to_write(self) -> list[int]:
+        """The descriptors of those for which something waits."""
+        return [one.fileno() for one in self if one.has_waiting]

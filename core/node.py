@@ -21,7 +21,7 @@ from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
-Datagram = tuple[bytes, Any]  # what came, and whence; what goes, and whither
+Datagram = tuple[bytes, Any]  # what came, and whence; what goes, and whither: None where dialled
 # What a listener, and what comes to it, is called. RESOLVER asks with DNS, over TCP or UDP.
 CLIENT, WATCHER, RESOLVER = "client", "watcher", "resolver"
 
@@ -151,10 +151,23 @@ class SendTo:
 
 @dataclass(slots=True)
 class Dial:
-    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed."""
+    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed.
+
+    `framed`: the stream carries DNS, not lines.
+    """
 
     conn: str
     addresses: tuple[Address, ...]
+    framed: bool = False
+
+
+@dataclass(slots=True)
+class DialDatagrams:
+    """Have a socket of datagrams that hears this address only, at a port that nobody can guess
+    (RFC 5452, section 4.5): Opened or Closed."""
+
+    conn: str
+    address: Address
 
 
 @dataclass(slots=True)
@@ -259,7 +272,7 @@ class Stop:
 
 
 Effect = (
-    Send | SendTo | Dial | Spawn | Resolve | Close | Abort | Pause | Resume
+    Send | SendTo | Dial | DialDatagrams | Spawn | Resolve | Close | Abort | Pause | Resume
     | Unlisten | Write | Report | Record | Progress | Notify
     | Drain | Stop
 )  # fmt: skip

@@ -32,7 +32,7 @@ from typing import Any
 from core import node
 from core.bounds import Bounds, Hits
 from core.conn import HEARD, Connection, Stream
-from core.datagrams import DatagramSocket
+from core.datagrams import DatagramSocket, DatagramSockets
 from core.figures import Figure, Value
 from core.frames import FrameBuffer
 from core.limits import Limit
@@ -53,7 +53,7 @@ _MOST = {
 }
 LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
 DATAGRAMS_DROPPED = Figure(
-    "datagrams_dropped", "Replies by UDP that the network did not take, or not in time"
+    "datagrams_dropped", "Datagrams that the network did not take, or not in time"
 )
 RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
 
@@ -98,8 +98,7 @@ class Reactor:
         self._listeners: dict[int, Listener] = {}  # by descriptor
         self._came_to: dict[Connection, Listener] = {}
         self._claims: list[Socket] = []
-        self._datagrams: dict[str, DatagramSocket] = {}
-        self._datagrams_by_fd: dict[int, DatagramSocket] = {}
+        self._datagrams = DatagramSockets()
         self._signals: Socket | None = None
         self._signals_seen = 0
         self._drain_next = False  # the signal is handled; each session is being read once more
@@ -143,6 +142,7 @@ class Reactor:
             node.Send: self._do_send,
             node.SendTo: self._do_send_to,
             node.Dial: self._do_dial,
+            node.DialDatagrams: self._do_dial_datagrams,
             node.Spawn: self._do_spawn,
             node.Resolve: self._do_resolve,
             node.Close: self._do_close,
@@ -201,9 +201,7 @@ class Reactor:
         """Take datagrams at one address: Opened. Else as `listen`."""
         stream = self._system.take_datagrams(address, shared=shared)
         name = f"{node.RESOLVER}-0"
-        one = DatagramSocket(stream, name, None if admit is everybody else admit)
-        self._datagrams[name] = one
-        self._datagrams_by_fd[stream.fileno()] = one
+        self._datagrams.add(DatagramSocket(stream, name, None if admit is everybody else admit))
         self._events.append(node.Opened(name))
         there: Sequence[object] = stream.getsockname()
         return there
@@ -231,8 +229,8 @@ class Reactor:
     def figures(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
-        for one in self._datagrams.values():
-            values.append(Value(DATAGRAMS_DROPPED, one.dropped))
+        if self._datagrams:
+            values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
         if self._records is not None:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values
@@ -291,7 +289,7 @@ class Reactor:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         if self._datagrams:
-            write_fds += [one.fileno() for one in self._datagrams.values() if one.has_waiting]
+            write_fds += self._datagrams.to_write()
         for sink in self._sinks:
             if sink.waiting:
                 write_fds.append(sink.fd)
@@ -319,7 +317,7 @@ class Reactor:
     def _writable(self, fd: int) -> None:
         connection = self._by_fd.get(fd)
         if connection is None:
-            if fd not in self._datagrams_by_fd:  # those are sent to in any case
+            if self._datagrams.at(fd) is None:  # those are sent to in any case
                 self._write_sink(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
@@ -335,8 +333,9 @@ class Reactor:
             self._doomed.append(self._signals)
             self._signals = None
         self._doomed += self._sockets.values()
-        self._doomed += (one.stream for one in self._datagrams.values())
-        self._datagrams.clear()
+        for one in list(self._datagrams):
+            self._datagrams.remove(one)
+            self._doomed.append(one.stream)
         self._doomed += (lookup for _, lookup in self._lookups.values())
         self._lookups.clear()
         self._sockets.clear()
@@ -346,13 +345,13 @@ class Reactor:
         """The descriptors to read, in order. Kept from turn to turn while nothing changes."""
         fds = list(self._lookups)
         fds += [fd for fd, listener in self._listeners.items() if listener.again_at is None]
-        fds += [
-            self._sockets[connection].fileno()
-            for connections in (self._dialled, self._accepted)
-            for connection in connections.values()
-            if self._is_read(connection)
-        ]
-        fds += [one.fileno() for one in self._datagrams.values() if one.is_read]
+        for connections, dialled in ((self._dialled, True), (self._accepted, False)):
+            fds += [
+                self._sockets[connection].fileno()
+                for connection in connections.values()
+                if self._is_read(connection)
+            ]
+            fds += self._datagrams.to_read(dialled=dialled)
         if self._signals is not None:
             fds.append(self._signals.fileno())
         self._read_fds = fds
@@ -420,7 +419,7 @@ class Reactor:
         for fd in readable:
             connection = self._by_fd.get(fd)
             if connection is None:
-                self._read_other(fd)
+                link_was_full = self._read_other(fd) or link_was_full
             elif connection not in self._paused:
                 count = self._read_one(connection)
                 if count == self._bounds.read_bytes:
@@ -429,16 +428,18 @@ class Reactor:
             self._deliver()
         return link_was_full
 
-    def _read_other(self, fd: int) -> None:
-        """What is no connection."""
-        if fd in self._datagrams_by_fd:
-            self._read_datagrams(self._datagrams_by_fd[fd])
-        elif fd in self._lookups:
+    def _read_other(self, fd: int) -> bool:
+        """What is no connection; return whether it was dialled and has more to read."""
+        one = self._datagrams.at(fd)
+        if one is not None:
+            return self._read_datagrams(one) and one.dialled
+        if fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
             self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
         elif self._signals is not None and fd == self._signals.fileno():
             self._read_signals(self._signals)
+        return False
 
     def _read_one(self, connection: Connection) -> int:
         """One recv, and the event that it makes; return the count of bytes."""
@@ -457,20 +458,22 @@ class Reactor:
                 self._watch_line(connection, bool(lines), self._system.now())
             if self._idle_of and connection in self._idle_of:
                 self._idle_of[connection].restart(connection, self._system.now())
-            if self._wire is not None and not connection.name.startswith(node.RESOLVER):
+            if self._wire is not None and connection.speaks_lines:
                 self._wire.received(connection.name, lines)
             self._events.append(node.Lines(connection.name, lines))
         return len(data)
 
-    def _read_datagrams(self, one: DatagramSocket) -> None:
+    def _read_datagrams(self, one: DatagramSocket) -> bool:
+        """Take what has come; return whether there may be more."""
         if not one.is_read:
-            return
+            return False
         most = self._bounds.datagrams_per_turn
         datagrams = one.receive(most)
         if len(datagrams) == most:
             self.hits["datagrams_per_turn"] += 1
         if datagrams:
             self._events.append(node.Datagrams(one.name, datagrams))
+        return len(datagrams) == most
 
     def _read_end(self, connection: Connection, now: float) -> None:
         heard = connection.life.state in HEARD
@@ -530,9 +533,10 @@ class Reactor:
         for listener in self._for_askers():
             self._accept(listener, math.inf)
         self._unlisten()
-        for one in self._datagrams.values():
-            self._read_datagrams(one)
-            one.is_read = False
+        for one in self._datagrams:
+            if not one.dialled:
+                self._read_datagrams(one)
+                one.is_read = False
         self._drain_next = True
 
     def _ask_to_drain(self) -> None:
@@ -553,8 +557,12 @@ class Reactor:
 
     # -- dialling --------------------------------------------------------------------------------
 
-    def _dial(self, name: str, addresses: tuple[node.Address, ...]) -> None:
-        connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
+    def _dial(
+        self, name: str, addresses: tuple[node.Address, ...], buffer: FrameBuffer | None
+    ) -> None:
+        connection = Connection(
+            name, accepted=False, bounds=self._bounds, watch=self.watch, buffer=buffer
+        )
         self._dialled[name] = connection
         self._dials[connection] = deque(addresses)
         self._dial_next(connection, "no address")
@@ -702,14 +710,13 @@ class Reactor:
             self._send_datagrams()
 
     def _send_datagrams(self) -> None:
-        for one in list(self._datagrams.values()):
+        for one in list(self._datagrams):
             one.send()
             if one.is_ending and not one.has_waiting:
                 self._forget_datagrams(one)
 
     def _forget_datagrams(self, one: DatagramSocket) -> None:
-        del self._datagrams[one.name]
-        del self._datagrams_by_fd[one.fileno()]
+        self._datagrams.remove(one)
         self._doomed.append(one.stream)
         self._read_fds_stale = True
         self._events.append(node.Closed(one.name, ""))
@@ -742,7 +749,7 @@ class Reactor:
 
     def _do_send(self, effect: node.Send) -> None:
         connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
-        if self._wire is not None and not effect.conn.startswith(node.RESOLVER):
+        if self._wire is not None and connection.speaks_lines:
             self._wire.sent(effect.conn, effect.data)
         if connection.send(effect.data):
             if connection.accepted:
@@ -793,7 +800,17 @@ class Reactor:
         self._reads_again(connection)
 
     def _do_dial(self, effect: node.Dial) -> None:
-        self._dial(effect.conn, effect.addresses)
+        self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else None)
+
+    def _do_dial_datagrams(self, effect: node.DialDatagrams) -> None:
+        try:
+            stream = self._system.dial_datagrams(effect.address)
+        except OSError as error:
+            self._events.append(node.Closed(effect.conn, reason(error)))
+            return
+        self._datagrams.add(DatagramSocket(stream, effect.conn, dialled=True))
+        self._read_fds_stale = True
+        self._events.append(node.Opened(effect.conn))
 
     def _do_spawn(self, effect: node.Spawn) -> None:
         self._spawn(effect.conn)

@@ -84,6 +84,17 @@ class Asked:
     errors: int  # how many of those are refusals
 
 
+class Message(Protocol):
+    """What somebody said of a question in another language than ours, to be passed on as it is."""
+
+    def line(self, question: bytes, spelling: bytes) -> bytes:
+        """The same in lines, to one who asked in this spelling."""
+        ...
+
+
+Relayed = tuple[bytes, bytes, Any]  # a question, how it was spelled, and the Message about it
+
+
 class Asker(Protocol):
     """Whoever asks a server: it reads requests, and knows how far the conversation has come.
 
@@ -110,6 +121,10 @@ class Asker(Protocol):
 
     def reply(self, lines: bytes) -> list[node.Effect]:
         """Send what became of its questions: whole lines of the protocol."""
+        ...
+
+    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+        """Send what became of its questions, as others said it."""
         ...
 
     def last_words(self) -> list[node.Effect]:
@@ -176,6 +191,12 @@ class Session:
         if self.life.state is not Talk.OPEN:
             effects += self.last_words()
         return effects
+
+    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+        """Send what became of its questions, as lines."""
+        return self.reply(
+            b"".join([message.line(question, spelling) for question, spelling, message in relayed])
+        )
 
     def last_words(self) -> list[node.Effect]:
         """What ends the session, if it is to end and nothing is owed."""

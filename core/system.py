@@ -7,9 +7,11 @@ reactor. So each method is as thin as it can be, and none decides anything.
 Not here: when to do any of it (`core/reactor.py`).
 """
 
+import errno
 import os
 import random
 import resource
+import secrets
 import select
 import signal
 import socket
@@ -22,6 +24,8 @@ from core.lookup import Lookup
 from core.node import Address, Standing
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
+_PORT_FIRST, _PORT_LAST = 1_024, 65_535  # what a program may take without asking
+_PORTS_TRIED = 8  # most are free
 
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
 
@@ -37,6 +41,7 @@ class System:
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)  # time of day: for log lines, never for a decision
     random = staticmethod(random.random)
+    secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
     select = staticmethod(select.select)
     hangup = int(signal.SIGHUP)
 
@@ -90,9 +95,36 @@ class System:
         """
         stream = self._bound(address, socket.SOCK_DGRAM, shared)
         stream.setblocking(False)
+        self._make_room(stream)
+        return stream
+
+    def dial_datagrams(self, address: Address) -> Socket:
+        """A socket for datagrams to and from this address only, at a port that nobody can guess.
+
+        The kernel's own choice is from half as many ports. Raises OSError.
+        """
+        family, socket_address = address
+        wildcard = "::" if family == socket.AF_INET6 else "0.0.0.0"
+        for left in reversed(range(_PORTS_TRIED)):
+            port = _PORT_FIRST + secrets.randbelow(_PORT_LAST - _PORT_FIRST + 1)
+            try:
+                dialled = self._bound((family, (wildcard, port)), socket.SOCK_DGRAM, shared=False)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not left:
+                    raise
+        try:
+            dialled.setblocking(False)
+            dialled.connect(socket_address)
+            self._make_room(dialled)
+        except OSError:
+            dialled.close()
+            raise
+        return dialled
+
+    def _make_room(self, stream: Socket) -> None:
         for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             stream.setsockopt(socket.SOL_SOCKET, room, _DATAGRAM_ROOM)
-        return stream
 
     def _bound(self, address: Address, kind: int, shared: bool) -> Socket:
         family, socket_address = address

@@ -67,6 +67,7 @@ class Negative(Enum):
     TIMED_OUT = b"TIMED OUT"
     NOT_FOUND = b"NOT FOUND"
     NO_DATA = b"NO DATA"
+    FAILED = b"FAILED"
 
 
 @dataclass(slots=True)

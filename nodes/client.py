@@ -80,6 +80,7 @@ class Tally:
     timed_out: int = 0
     not_found: int = 0
     no_data: int = 0
+    failed: int = 0
     bad: int = 0
     lost: int = 0
 
@@ -295,6 +296,8 @@ class Client:
                 self.tally.not_found += 1
             case Negative.NO_DATA:
                 self.tally.no_data += 1
+            case Negative.FAILED:
+                self.tally.failed += 1
 
     def _place_of(self, question: bytes) -> int | None:
         """The first place that waits for this; it waits no longer."""
@@ -343,7 +346,11 @@ class Client:
         tally = self.tally
         known_unknown = "".join(
             f"{count} {what}, "
-            for count, what in ((tally.not_found, "not found"), (tally.no_data, "no data"))
+            for count, what in (
+                (tally.not_found, "not found"),
+                (tally.no_data, "no data"),
+                (tally.failed, "failed"),
+            )
             if count
         )
         text = (

@@ -1,8 +1,11 @@
-"""The load balancer (LS): asks table servers and relays the first answer.
+"""The load balancer (LS): asks table servers and resolvers, and relays the first answer.
 
 It stores no names. Whom a question goes to is its policy's to say: everyone at once, unless it
 is told to hedge. The first answer goes to everyone who waits for it, as it came; when there is
 none, each asker hears so in its own spelling.
+
+A server is a link to it, whatever it speaks. What differs is in two places: how it is asked
+(`_tell`), and how what it says is read before it comes to `_answer` and `_deny`.
 
 Backpressure, so that no circle can close: LS reads its links always. It stops reading clients
 while a link is HOLDING, a client that has too many questions pending, and, when all clients
@@ -10,8 +13,8 @@ together have too many, all but those with few.
 
 Not here: which question waits for what (`nodes/balancer/race.py`), whom it is asked of
 (`nodes/balancer/policy.py`, `hedge.py`), what TSs say that is no answer (`hearing.py`,
-`verdicts.py`), what the losers say (`sample.py`), how a link stands (`link.py`), sessions and
-draining (`core/session.py`, `core/server.py`).
+`verdicts.py`), how resolvers are asked (`upstream.py`), what the losers say (`sample.py`), how a
+link stands (`link.py`), sessions and draining (`core/session.py`, `core/server.py`).
 """
 
 import math
@@ -21,18 +24,23 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
-from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
+from core.figures import Figure, Histogram, Value
 from core.machine import Watch
-from core.server import Life, Others, Server
+from core.server import Others, Server
 from core.session import Asker, Talk
 from core.wire import Command, Negative, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie
 from nodes.balancer.policy import Everyone, Policy
-from nodes.balancer.race import Course, Finding, Race, Replies
+from nodes.balancer.race import Course, Finding, Race, Relays, Replies, course_after
+from nodes.balancer.resolvers import Resolvers
 from nodes.balancer.sample import Samples
-from nodes.balancer.verdicts import Verdicts
+from nodes.balancer.shown import Shown
+from nodes.balancer.upstream import Heard, Upstream
+from nodes.balancer.verdicts import Denial, Held, Verdicts
+from nodes.dns.question import is_of_line
+from nodes.dns.reply import Reply
 
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 
@@ -42,9 +50,11 @@ class LoadBalancer:
 
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
     has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
-    it, race. `dns` makes the askers that speak DNS, if there are any. `sample`: the share of
-    races that are watched to their end. `loop`: the figures of the loop that runs it. `shown`
-    makes of its figures what STATS tells.
+    it, race. `dns` makes the askers that speak DNS, if there are any. `upstreams` are resolvers;
+    they are called DNS1, DNS2, ..., and asked with IDs made of what `secret` gives. `grace_s`: how
+    long a worse answer waits for a better one; without it, as long as those who are to speak
+    usually take. `sample`: the share of races that are watched to their end. `loop`: the figures of
+    the loop that runs it. `shown` makes of its figures what STATS tells.
     """
 
     def __init__(
@@ -56,6 +66,9 @@ class LoadBalancer:
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
         dns: Others | None = None,
+        upstreams: Sequence[node.Address] = (),
+        secret: Callable[[int], bytes] = bytes,
+        grace_s: float | None = None,
         sample: float = 0.0,
         loop: Callable[[], list[Value]] = list,
         shown: Callable[[list[Value]], list[Value]] = list,
@@ -65,17 +78,35 @@ class LoadBalancer:
     ) -> None:
         self._bounds = bounds
         self._hits = Hits() if hits is None else hits
-        self._loop = loop
         self._server = Server(
-            bounds, once, self._account, lambda: shown(self.figures()), self._hits, watch, dns
+            bounds,
+            once,
+            lambda: self._shown.account(),
+            lambda: shown(self.figures()),
+            self._hits,
+            watch,
+            dns,
         )
         self._race = Race(bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
             for number, addresses in enumerate(servers, 1)
         }
+        self._resolvers = Resolvers(
+            upstreams,
+            1 << len(servers),
+            bounds,
+            random,
+            secret,
+            self._is_wanted,
+            self._hits,
+            grace_s,
+            watch,
+        )
+        self._links |= self._resolvers.links
         links = list(self._links.values())
-        self._verdicts = Verdicts(sum(link.bit for link in links), bounds.no_data_s)
+        self._tables = (1 << len(servers)) - 1  # the bits of the TSs
+        self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
         self._hedge = None if extra_load is None else Hedge(links, bounds, extra_load)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
@@ -86,6 +117,18 @@ class LoadBalancer:
                 list(self._links), sample, bounds.timeout_s, bounds.samples_max, policy
             )
         self._hosts = dict(zip(self._links, hosts, strict=False))
+        where = {name: f"{host}:{port}" for name, (host, port) in self._hosts.items()}
+        self._shown = Shown(
+            self._race,
+            self._hedge,
+            self._server,
+            self._links,
+            self._resolvers,
+            self._samples,
+            loop,
+            self._hits,
+            where | self._resolvers.where,
+        )
         # What every step wants to know of all links: see `_look_at_links`.
         self._links_due = 0.0  # the first `Link.due` of all
         self._there = 0  # the bits of those that have a connection
@@ -106,18 +149,25 @@ class LoadBalancer:
             due = min(due, self._verdicts.due())
         if self._samples is not None:
             due = min(due, self._samples.due())
+        if self._resolvers:
+            due = min(due, self._resolvers.due())
         return None if due == math.inf else due
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
         """Take one event; see `core/node.py`."""
         if isinstance(event, node.Lines):
             link = self._links.get(event.conn)
-            if link is None:
-                effects = self._ask(event.conn, event.data, now)
-            else:
+            if link is not None:
                 effects = self._hear(link, event.data, now)
+            elif upstream := self._resolvers.get(event.conn):
+                effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+            else:
+                effects = self._ask(event.conn, event.data, now)
         elif isinstance(event, node.Datagrams):
-            effects = self._ask(event.conn, event.datagrams, now)
+            if upstream := self._resolvers.get(event.conn):
+                effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+            else:
+                effects = self._ask(event.conn, event.datagrams, now)
         else:
             effects = self._step_rarely(event, now)
             effects += self._look_at_links(now)
@@ -141,6 +191,9 @@ class LoadBalancer:
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)
+        upstream = self._resolvers.get(event.conn)
+        if upstream is not None:
+            return self._step_upstream(upstream, event, now)
         match event:
             case node.Opened(conn):
                 return self._server.opened(conn)
@@ -176,14 +229,25 @@ class LoadBalancer:
                     link.asked += len(part)
                     if self._samples is not None:
                         self._samples.asked(link.conn, part, now)
-                    lines = whole if part is questions else _lines(part)
-                    effects.append(node.Send(link.conn, lines))
+                    effects += self._tell(link, part, now, whole if part is questions else b"")
                 if self._policy.waiting:
                     effects += self._pass_on(now)
         if session.life.state is not Talk.OPEN:
             effects += session.last_words()
         effects += self._regulate(session)
         return effects
+
+    def _tell(
+        self, link: Link, questions: list[bytes], now: float, lines: bytes = b""
+    ) -> list[node.Effect]:
+        """Ask a server. `lines` are the questions as such, if they are there already."""
+        if not self._resolvers:
+            return [node.Send(link.conn, lines or _lines(questions))]
+        upstream = self._resolvers.get(link.conn)
+        if upstream is not None:
+            return upstream.ask(questions, now)
+        lines = _lines(filter(is_of_line, questions))
+        return [node.Send(link.conn, lines)] if lines else []
 
     def _reply(self, replies: Replies) -> list[node.Effect]:
         """Send what became of questions, and let those go who were waiting for it."""
@@ -192,10 +256,21 @@ class LoadBalancer:
             effects += session.reply(b"".join(chunks))
         return effects
 
+    def _relay(self, relays: Relays) -> list[node.Effect]:
+        """The same with what resolvers said."""
+        effects: list[node.Effect] = []
+        for asker, relayed in relays.items():
+            effects += asker.relay(relayed)
+        return effects
+
     def _woken(self, now: float) -> list[node.Effect]:
         is_time_up = self._race.next_due() <= now
-        held = self._verdicts.held_until(math.inf if is_time_up else now)
-        effects = self._release(held, now)
+        effects: list[node.Effect] = []
+        if self._verdicts.spoken:
+            late = self._race.due_questions(now) if is_time_up else ()
+            effects += self._release(self._verdicts.held_until(now, late), now)
+        if self._resolvers:
+            effects += self._resolvers.woken(now)
         if is_time_up:
             effects += self._reply(self._race.expire(now))
             self._close(Course.TIMED_OUT, now)
@@ -217,6 +292,9 @@ class LoadBalancer:
             else:
                 link.life.fire(Pull.DIAL_DUE)
                 link.dials += 1
+                if upstream := self._resolvers.get(link.conn):
+                    effects += upstream.dial()
+                    continue
                 effects.append(node.Dial(link.conn, link.addresses))
                 if link.conn in self._hosts and link.is_long_away(now):
                     self._hits["away_s"] += 1
@@ -245,7 +323,8 @@ class LoadBalancer:
             said, why = sort_lines(link, data, self._bounds, self._hits)
             effects = self._answer(link, said.questions, said.lines, now)
             if said.not_found or said.no_data:
-                effects += self._deny(link, said.not_found, said.no_data, now)
+                denials = [(question, Finding.NO_DATA_SAID, None) for question in said.no_data]
+                effects += self._deny(link, said.not_found, denials, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
@@ -255,46 +334,69 @@ class LoadBalancer:
         effects += self._regulate()
         return effects
 
+    def _hear_resolver(self, upstream: Upstream, heard: Heard, now: float) -> list[node.Effect]:
+        """What a resolver says counts as what a TS says."""
+        link, effects = upstream.link, heard.effects
+        link.late += heard.late
+        self._race.late += heard.late
+        if heard.questions:
+            effects += self._answer(link, heard.questions, heard.answers, now)
+        if heard.denials:
+            effects += self._deny(link, [], heard.denials, now)
+        return effects + self._regulate()
+
     def _answer(
-        self, link: Link, questions: list[bytes], lines: bytes, now: float
+        self, link: Link, questions: list[bytes], answers: bytes | list[Reply], now: float
     ) -> list[node.Effect]:
-        """Relay answers, parallel to `questions`, for what this link was asked."""
+        """Relay answers, parallel to `questions`, for what this link was asked: lines, or what a
+        resolver replied."""
         effects: list[node.Effect] = []
         late_before = self._race.late
         admitted = self._policy.admits(link, questions)
         if self._samples is not None:
-            self._samples.answered(link.conn, questions, lines, now, admitted)
+            self._samples.answered(link.conn, questions, _texts(answers), now, admitted)
         if admitted is not None:
             self._race.late += admitted.count(False)
-            lines = _lines(compress(split_lines(lines), admitted))
             questions = list(compress(questions, admitted))
+            if isinstance(answers, bytes):
+                answers = _lines(compress(split_lines(answers), admitted))
+            else:
+                answers = list(compress(answers, admitted))
         if not questions:
             link.late += self._race.late - late_before
             return effects
         if self._verdicts.spoken:
-            if not self._unfit_said and self._verdicts.are_spoken_of(questions):
+            is_table = link.bit & self._tables
+            if is_table and not self._unfit_said and self._verdicts.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
             self._verdicts.forget(questions)
         self._policy.answered(link, questions, now)
         late_admitted = self._race.late
-        effects += self._reply(self._race.answer(questions, lines))
+        if isinstance(answers, bytes):
+            effects += self._reply(self._race.answer(questions, answers))
+        else:
+            relays = self._race.relay(questions, answers, Course.OPEN, Finding.ANSWER)
+            effects += self._relay(relays)
         link.won += len(questions) - (self._race.late - late_admitted)
         link.late += self._race.late - late_before
         return effects
 
     def _deny(
-        self, link: Link, not_found: list[bytes], no_data: list[bytes], now: float
+        self, link: Link, not_found: list[bytes], denials: Sequence[Denial], now: float
     ) -> list[node.Effect]:
-        """A TS has nothing about these; end what that decides, and ask others for the rest."""
+        """A server has nothing about these; end what that decides, and ask others for the rest."""
+        denied = [*not_found, *[question for question, _, _ in denials]]
         if self._samples is not None:
-            for denied, what in ((not_found, Negative.NOT_FOUND), (no_data, Negative.NO_DATA)):
-                self._samples.denied(link.conn, denied, what.value.decode("ascii"), now)
+            self._samples.denied(link.conn, not_found, Finding.NOT_FOUND_SAID, now)
+            for question, finding, _ in denials:
+                self._samples.denied(link.conn, [question], finding, now)
         late_before = self._race.late
-        not_found = self._race.are_open(self._only_asked(link, not_found))
-        no_data = self._race.are_open(self._only_asked(link, no_data))
+        still = dict.fromkeys(self._race.are_open(self._only_asked(link, denied)))
         link.late += self._race.late - late_before
-        unknown, enough = self._verdicts.hear(link.bit, self._live, not_found, no_data, now)
-        self._policy.denied(link, list(dict.fromkeys(not_found + no_data)), now)
+        not_found = [question for question in not_found if question in still]
+        denials = [denial for denial in denials if denial[0] in still]
+        unknown, enough = self._verdicts.hear(link.bit, self._awaited, not_found, denials, now)
+        self._policy.denied(link, list(still), now)
         effects = self._release(enough, now)
         if unknown:
             ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
@@ -302,13 +404,19 @@ class LoadBalancer:
             self._close(Course.NOT_FOUND, now)
         return effects + self._pass_on(now)
 
-    def _release(self, questions: list[bytes], now: float) -> list[node.Effect]:
-        """Say NO DATA of what has been held enough."""
-        if not questions:
-            return []
-        replies = self._race.end(questions, Course.HELD, Finding.HELD_ENOUGH)
-        self._close(Course.NO_DATA, now)
-        return self._reply(replies)
+    def _release(self, enough: list[Held], now: float) -> list[node.Effect]:
+        """Say the best that was said of what has been held enough."""
+        effects: list[node.Effect] = []
+        for course in dict.fromkeys([held.course for held in enough]):
+            some = [held for held in enough if held.course is course]
+            plain = [held.question for held in some if held.message is None]
+            said = {held.question: held.message for held in some if held.message is not None}
+            effects += self._reply(self._race.end(plain, course, Finding.RELEASED))
+            effects += self._relay(
+                self._race.relay(list(said), list(said.values()), course, Finding.RELEASED)
+            )
+            self._close(course_after(course, Finding.RELEASED), now)
+        return effects
 
     def _close(self, end: Course, now: float) -> None:
         """Some questions are open no more: let those know who keep something about them."""
@@ -341,6 +449,39 @@ class LoadBalancer:
         self._unfit_said = True
         advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
         return [node.Report(f"{why}: {advice}", node.Level.WARNING)]
+
+    # -- resolvers ---------------------------------------------------------------------------------
+
+    def _is_wanted(self, question: bytes) -> bool:
+        """Whether a resolver's reply to this is of interest to anybody."""
+        if self._race.is_open(question):
+            return True
+        return self._samples is not None and self._samples.watches(question)
+
+    @property
+    def _awaited(self) -> int:
+        """The bits of those that a reply is waited for from."""
+        return self._live & ~self._resolvers.silent if self._resolvers else self._live
+
+    def _grace_s(self, bits: int, now: float) -> float:
+        """How long a worse answer waits for these to speak."""
+        no_data_s = self._bounds.no_data_s if bits & self._tables else 0.0
+        return max(no_data_s, self._resolvers.grace_s(bits, now))
+
+    def _step_upstream(
+        self, upstream: Upstream, event: node.Event, now: float
+    ) -> list[node.Effect]:
+        """What happens to one of its sockets."""
+        link = upstream.link
+        effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+        if isinstance(event, node.Opened) and link.life.state is Tie.DIALING:
+            link.connected(now)
+            link.down_said = False
+            effects += [*self._look_at_links(now), *self._ask_slice(link, now)]
+        elif isinstance(event, node.Closed) and not upstream.has_sockets:
+            link.lost(now)
+            effects += [*self._say_down(link, event.why), *self._part_maybe()]
+        return effects
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -414,7 +555,7 @@ class LoadBalancer:
             link.life.fire(Pull.CAUGHT_UP)
         elif link.life.state is Tie.UP and not is_last:
             link.life.fire(Pull.FELL_BEHIND)
-        return [node.Send(link.conn, _lines(questions))] if questions else []
+        return self._tell(link, questions, now) if questions else []
 
     def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
         """Part from a link in the way that `end` says."""
@@ -440,7 +581,7 @@ class LoadBalancer:
         effects: list[node.Effect] = []
         if self._verdicts.spoken and (gone or lame):
             self._verdicts.take_back(gone)
-            effects = self._release(self._verdicts.held_in_vain(live), now)
+            effects = self._release(self._verdicts.held_in_vain(self._awaited), now)
         self._policy.links_moved(now)
         return effects + self._pass_on(now)
 
@@ -479,59 +620,23 @@ class LoadBalancer:
                     effects.append(node.Pause(conn))
         return effects
 
-    # -- what it shows of itself -------------------------------------------------------------------
+    # -- what it shows of itself: see `nodes/balancer/shown.py` ------------------------------------
 
     def figures(self) -> list[Value]:
         """All that it counts, for STATS and for monitoring."""
-        values = [
-            *self._race.figures(),
-            *([] if self._hedge is None else self._hedge.figures()),
-            *self._server.figures(),
-            *self._loop(),
-            *hits_taken(self._hits),
-        ]
-        for link in self._links.values():
-            values += link.figures()
-        return values if self._samples is None else values + self._samples.figures()
+        return self._shown.figures()
 
     def histograms(self) -> list[tuple[Figure, Histogram, str]]:
-        """Distributions of times, and of which TS; none without samples."""
-        return [] if self._samples is None else self._samples.histograms()
+        """Distributions of times, and of which server; none without samples."""
+        return self._shown.histograms()
 
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well."""
-        if self._server.life.state is not Life.SERVING:
-            return "draining"
-        return "" if self._live else "no table server is up"
+        return self._shown.unhealthy()
 
     def status(self, now: float) -> dict[str, object]:
         """What the status page shows."""
-        samples = self._samples
-        servers = []
-        for name, link in self._links.items():
-            server: dict[str, object] = {"name": name, "where": self._where(name)}
-            server |= {value.figure.name: value.value for value in link.figures()}
-            if samples is not None:
-                server |= {
-                    "silent": samples.silent[name],
-                    "answer_seconds": samples.answer_s[name].counts,
-                }
-            servers.append(server)
-        policy = "race" if self._hedge is None else "hedge"
-        return {
-            "at": round(now, 3),
-            "policy": policy,
-            "sampling": "no race is sampled" if samples is None else samples.about,
-            "unhealthy": self.unhealthy(),
-            "figures": {value.figure.name: value.value for value in self.figures() if not value.of},
-            "servers": servers,
-            "spans": SPANS_S,
-            "told": [] if samples is None else list(samples.told)[::-1],
-        }
-
-    def _where(self, name: str) -> str:
-        host, port = self._hosts.get(name, ("", 0))
-        return f"{host}:{port}" if host else ""
+        return self._shown.status(now)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -546,7 +651,12 @@ class LoadBalancer:
             return []
         effects: list[node.Effect] = []
         for link in self._links.values():
-            if link.life.state is Tie.DIALING:
+            upstream = self._resolvers.get(link.conn)
+            if upstream is not None:
+                if link.life.state is not Tie.DOWN and link.life.state is not Tie.CLOSING:
+                    link.life.fire(Pull.GIVEN_UP)
+                    effects += upstream.part()
+            elif link.life.state is Tie.DIALING:
                 effects += self._give_up(link, "", node.Abort(link.conn))
             elif link.is_answering:
                 effects.append(node.Send(link.conn, Command.QUIT.value + b"\n"))
@@ -555,17 +665,12 @@ class LoadBalancer:
             effects += self._server.all_closed()
         return effects
 
-    def _account(self) -> str:
-        race = self._race
-        denied = race.denied
-        hedged = "" if self._hedge is None else f", hedged {self._hedge.hedged}"
-        return (
-            f"asked {race.asked}, answered {race.answered}, "
-            f"not found {denied[Negative.NOT_FOUND]}, no data {denied[Negative.NO_DATA]}, "
-            f"timed out {denied[Negative.TIMED_OUT]}, "
-            f"dropped {race.dropped}, pending {race.pending}, refused {self._server.errors}; "
-            f"joined {race.joined}, late {race.late}{hedged}"
-        )
+
+def _texts(answers: bytes | list[Reply]) -> Callable[[], list[bytes]]:
+    """The addresses in answers, once somebody wants them."""
+    if isinstance(answers, bytes):
+        return lambda: [line.split(b" ")[1] for line in split_lines(answers)]
+    return lambda: [reply.addresses or b"data" for reply in answers]
 
 
 def _lines(lines: Iterable[bytes]) -> bytes:

@@ -354,8 +354,8 @@ MUTANTS = (
     Mutant(
         "each NO DATA begins the hold anew",
         "nodes/balancer/verdicts.py",
-        "held.setdefault(question, now + self._hold_s)",
-        "held[question] = now + self._hold_s",
+        "if until < held.until:",
+        "if until != held.until:",
     ),
     Mutant(
         "what a TS has said outlives its connection",
@@ -366,7 +366,7 @@ MUTANTS = (
     Mutant(
         "NO DATA is held past a timeout",
         "nodes/ls.py",
-        "held_until(math.inf if is_time_up else now)",
+        "held_until(now, late)",
         "held_until(now)",
     ),
     Mutant(
@@ -378,8 +378,8 @@ MUTANTS = (
     Mutant(
         "a TS may deny what it was not asked",
         "nodes/ls.py",
-        "self._race.are_open(self._only_asked(link, not_found))",
-        "self._race.are_open(not_found)",
+        "self._race.are_open(self._only_asked(link, denied))",
+        "self._race.are_open(denied)",
     ),
     Mutant(
         "a race is told that hedging does not fit",
@@ -799,8 +799,8 @@ MUTANTS = (
     Mutant(
         "a reply goes to who asked last",
         "nodes/dns/asker.py",
-        "number, whence, query = held.pop(0)",
-        "number, whence, query = held.pop()",
+        "first = held.pop(0)",
+        "first = held.pop()",
     ),
     Mutant(
         "a DNS reply is answered",
@@ -811,8 +811,8 @@ MUTANTS = (
     Mutant(
         "a datagram as long as it likes",
         "nodes/dns/message.py",
-        "if is_datagram and size > self._size_max:",
-        "if False:",
+        "if is_datagram and size > self._size_max:\n            return self._reply(_TC)",
+        "if False:\n            return self._reply(_TC)",
     ),
     Mutant(
         "nobody asks too much",
@@ -823,8 +823,8 @@ MUTANTS = (
     Mutant(
         "the question comes back in another spelling",
         "nodes/dns/message.py",
-        "flags, data[_HEADER_BYTES:end], opt, is_whole)",
-        "flags, data[_HEADER_BYTES:end].lower(), opt, is_whole)",
+        "echo = data[_HEADER_BYTES:end]",
+        "echo = data[_HEADER_BYTES:end].lower()",
     ),
     Mutant(
         "what is remembered of queries grows for ever",

@@ -33,6 +33,9 @@ class Stage:
         self.listening = True
         self.exit_code: int | None = None
         self.replies: dict[str, list[node.Datagram]] = {}  # by socket of datagrams
+        self.framed: set[str] = set()  # dialled streams that carry DNS
+        self.refused: set[str] = set()  # sockets of datagrams that cannot be had
+        self.asked: dict[tuple[str, str], tuple[str, bytes]] = {}  # whose query came by what
         self.held: set[str] = set()  # connections whose peer takes nothing
         self._events: list[node.Event] = []
 
@@ -54,7 +57,8 @@ class Stage:
     def connect(self, conn: str) -> None:
         """The dial is answered."""
         self.dialled.remove(conn)
-        connection = Connection(conn, accepted=False, bounds=self.bounds)
+        buffer = FrameBuffer() if conn in self.framed else None
+        connection = Connection(conn, accepted=False, bounds=self.bounds, buffer=buffer)
         connection.connected()
         self.connections[conn] = connection
         self.step(node.Opened(conn))
@@ -144,18 +148,29 @@ class Stage:
     def perform(self, effect: node.Effect) -> None:
         match effect:
             case node.Send(conn, data):
-                assert data.endswith(b"\n") or conn.startswith(node.RESOLVER)
+                assert data.endswith(b"\n") or not self.connections[conn].speaks_lines
                 connection = self.connections[conn]
                 if connection.send(data) and not connection.accepted:
                     self._events.append(node.Backlogged(conn))
             case node.SendTo(conn, datagrams):
                 assert datagrams
                 self.replies[conn] += datagrams
+            case node.DialDatagrams(conn, _):
+                assert conn not in self.replies
+                if conn in self.refused:
+                    self._events.append(node.Closed(conn, "refused"))
+                else:
+                    self.replies[conn] = []
+                    self._events.append(node.Opened(conn))
             case node.Close(conn) if conn in self.replies:
+                if not conn.startswith(node.RESOLVER):
+                    del self.replies[conn]
                 self._events.append(node.Closed(conn, ""))
             case node.Pause(conn) if conn in self.replies:
                 self.paused.add(conn)
-            case node.Dial(conn, addresses):
+            case node.Dial(conn, addresses, framed):
+                if framed:
+                    self.framed.add(conn)
                 assert addresses and conn not in self.connections and conn not in self.dialled
                 self.dialled.append(conn)
                 self.addresses[conn] = addresses

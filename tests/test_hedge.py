@@ -1245,7 +1245,7 @@ def test_a_drain_goes_on_hedging_for_what_is_open() -> None:
     assert stage.exit_code == 0
     keeps_nothing(stage.brain)
     assert stage.reports[-1] == (
-        "asked 2, answered 1, not found 0, no data 0, timed out 1, dropped 0, pending 0, "
+        "asked 2, answered 1, not found 0, no data 0, failed 0, timed out 1, dropped 0, pending 0, "
         "refused 0; joined 0, late 0, hedged 2"
     )
 

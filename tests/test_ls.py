@@ -1474,7 +1474,7 @@ def test_the_account_at_the_end_adds_up() -> None:
         stage.end(conn)
     assert stage.exit_code == 0
     assert stage.reports[-1] == (
-        "asked 7, answered 4, not found 0, no data 0, timed out 2, dropped 1, pending 0, "
+        "asked 7, answered 4, not found 0, no data 0, failed 0, timed out 2, dropped 1, pending 0, "
         "refused 1; joined 2, late 2"
     )
 

@@ -26,6 +26,7 @@ from core.system import System
 from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
 from nodes.balancer.race import RACE
+from nodes.balancer.upstream import SOCKET
 from nodes.client import CLIENT
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
@@ -45,6 +46,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A question": RACE,
     "An asking": ASKING,
     "A link": LINK,
+    "A socket to a resolver": SOCKET,
     "A worker": WORKER,
     "A reload": RELOAD,
     "The client": CLIENT,
@@ -131,7 +133,7 @@ def generic(key: str) -> str:
     """`TS1.won` stands for every TS's, `W1.clients` for every worker's, `NAME.hits` for every
     bound's."""
     of, dot, name = key.rpartition(".")
-    kind = next((kind for kind in ("TS", "W") if of.startswith(kind)), "")
+    kind = next((kind for kind in ("TS", "DNS", "W") if of.startswith(kind)), "")
     return f"{kind + '1' if kind else 'NAME'}.{name}" if dot else key
 
 
@@ -149,6 +151,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
             extra_load=0.05,
             sample=1,
             dns=Face(Bounds(), 60, hits),
+            upstreams=[(AF_INET, ("127.0.0.1", 53))],
             loop=reactor.figures,
             hits=hits,
         ),
@@ -158,6 +161,10 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
         kind: {(generic(value.key), value.figure.about) for value in brain.figures()}
         for kind, brain in servers.items()
     }
+    # A resolver has all that a TS has; it stands there once.
+    as_dns = {(key.replace("TS1.", "DNS1."), about) for key, about in counted["LS"] if "TS1" in key}
+    assert as_dns - counted["LS"] == set()
+    counted["LS"] -= as_dns
     supervisor = Supervisor(2, Bounds(), b"")
     counted["LS"] |= {(generic(value.key), value.figure.about) for value in supervisor.figures()}
     reactor.close()

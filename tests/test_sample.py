@@ -11,6 +11,7 @@ Not here: how a race goes for its askers (`tests/test_race.py`, `tests/test_ls.p
 import ipaddress
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -24,7 +25,7 @@ from core import node
 from core.bounds import Bounds
 from core.figures import SPANS_S
 from core.wire import answered_in
-from nodes.balancer.race import Course
+from nodes.balancer.race import Course, Finding
 from nodes.balancer.sample import Samples
 from nodes.ls import LoadBalancer
 from tests.stage import Stage
@@ -35,6 +36,19 @@ TIMEOUT_S = 5.0
 FIELDS = [
     "at", "question", "policy", "share", "asked", "replies", "winner", "margin", "end", "took",
 ]  # fmt: skip
+
+
+DENIED = {
+    "NOT FOUND": Finding.NOT_FOUND_SAID,
+    "NO DATA": Finding.NO_DATA_SAID,
+    "REFUSED": Finding.REFUSAL_SAID,
+    "FAILED": Finding.FAILURE_SAID,
+}
+
+
+def texts(lines: bytes) -> Callable[[], list[bytes]]:
+    """The addresses in lines."""
+    return lambda: [line.split(b" ")[1] for line in lines.split(b"\n")[:-1]]
 
 
 def lines_of(effects: list[node.Effect]) -> list[dict[str, Any]]:
@@ -178,12 +192,12 @@ class SamplesMachine(RuleBasedStateMachine):
                 self.finish(one, "ANSWERED")
         questions = [question for question, _ in said]
         assert not said or answered_in(lines) == questions
-        self.samples.answered(server, questions, lines, self.now)
+        self.samples.answered(server, questions, texts(lines), self.now)
         self.close({question for question, _ in said})
 
-    @rule(server=servers, questions=some, what=st.sampled_from(["NOT FOUND", "NO DATA"]))
+    @rule(server=servers, questions=some, what=st.sampled_from(sorted(DENIED)))
     def deny(self, server: str, questions: list[bytes], what: str) -> None:
-        self.samples.denied(server, questions, what, self.now)
+        self.samples.denied(server, questions, DENIED[what], self.now)
         for question in questions:
             one = self.find(question)
             if one and server in one.asked and server not in one.replies:
@@ -249,9 +263,7 @@ class SamplesMachine(RuleBasedStateMachine):
             assert record["asked"] == one.asked
             assert {ts: tuple(reply) for ts, reply in record["replies"].items()} == one.replies
             assert (record["end"], record["took"]) == (one.end, one.took)
-            answers = {
-                ts: r for ts, r in one.replies.items() if r[1] not in ("NOT FOUND", "NO DATA")
-            }
+            answers = {ts: r for ts, r in one.replies.items() if r[1] not in DENIED}
             winner = next(iter(answers), None) if one.end == "ANSWERED" else None
             assert record["winner"] == winner
             first_two = sorted(at for at, _ in answers.values())[:2]
@@ -279,11 +291,11 @@ class SamplesMachine(RuleBasedStateMachine):
             answers, lost, disagreed = [], 0, 0
             for one in asked:
                 at, said = one.replies.get(server, (0, "NO DATA"))
-                if said.startswith("NO"):
+                if said in DENIED:
                     continue
                 answers.append(at - one.asked[server])
                 if one.end == "ANSWERED":
-                    first = next(s for _, s in one.replies.values() if not s.startswith("NO"))
+                    first = next(s for _, s in one.replies.values() if s not in DENIED)
                     lost += one.replies[server] is not self.winning(one)
                     disagreed += addresses_of(said) != addresses_of(first)
             assert samples.silent[server] == len(silent)
@@ -341,7 +353,7 @@ def raced(kind: bytes, first: str, second: str) -> Samples:
         line = b"x %b %b IN\n" % (said.encode(), kind)
         if len(line) <= 512:
             assert answered_in(line) == [question]
-        samples.answered(server, [question], line, 0.1)
+        samples.answered(server, [question], texts(line), 0.1)
     return samples
 
 
@@ -381,7 +393,7 @@ def test_of_disagreements_the_last_twenty_are_remembered() -> None:
             samples.asked(server, [question], 0.0)
         for server in (T1, T2):
             line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
-            samples.answered(server, [question], line, 0.1)
+            samples.answered(server, [question], texts(line), 0.1)
     assert samples.disagreements == 50
     assert [one["question"] for one in samples.told] == [f"n{n}" for n in range(30, 50)]
 
@@ -746,7 +758,7 @@ def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
     samples.begin(questions, 0.0)
     samples.asked(T1, questions, 0.0)
     lines = b"".join(question + b" 10.0.0.1 A IN\n" for question in questions)
-    samples.answered(T1, questions, lines, 0.1)
+    samples.answered(T1, questions, texts(lines), 0.1)
     assert samples.sampled == 200_000
 
 

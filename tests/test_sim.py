@@ -311,11 +311,11 @@ def words_outlive_connections(brain: LoadBalancer) -> None:
 
 
 def nothing_is_held(brain: LoadBalancer) -> None:
-    brain._verdicts._hold_s = 0.0
+    brain._verdicts._grace_s = lambda bits, now: 0.0
 
 
 def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain._verdicts._hold_s = 1.0
+    brain._verdicts._grace_s = lambda bits, now: 1.0
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:

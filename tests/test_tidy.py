@@ -51,7 +51,7 @@ FORBIDDEN = {"selectors", "asyncio", "threading", "socketserver", "multiprocessi
 OWNERS = {
     "nodes.balancer": {"nodes/ls.py", "nodes/balancer/"},
     "nodes.command": {"nodes/__main__.py", "nodes/command/"},
-    "nodes.dns": {"nodes/command/", "nodes/dns/"},
+    "nodes.dns": {"nodes/ls.py", "nodes/balancer/", "nodes/command/", "nodes/dns/"},
     "nodes.status": {"nodes/command/", "nodes/status/"},
     "nodes.workers": {"nodes/command/", "nodes/workers/"},
     "nodes.tables": {"nodes/ts.py", "nodes/command/", "nodes/tables/"},

@@ -1,38 +1,67 @@
-"""Verdicts against an obvious model: for each question, a set of who has spoken and when it began.
+"""Verdicts against an obvious model: for each question, a set of who has spoken, what is the best
+that was said, and until when it is held.
 
-The model knows nothing of bits or of what is due first: it walks over everything. Times are
-multiples of 1/16 s, so that a moment can be hit exactly.
+The model knows nothing of bits, of heaps or of RACE: what beats what is a list. Times are multiples
+of 1/16 s, so that a moment can be hit exactly.
 
-Not here: who is told what (`tests/test_ls.py`), and who is asked next (`tests/test_hedge.py`).
+Not here: who is told what (`tests/test_ls.py`, `tests/test_upstreams.py`), and who is asked next
+(`tests/test_hedge.py`).
 """
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nodes.balancer.verdicts import Verdicts
+from nodes.balancer.race import Course, Finding
+from nodes.balancer.verdicts import Denial, Held, Verdicts
+from nodes.dns.reply import Reply
 
-HOLD_S = 1 / 16
-BITS = [1, 2, 4]
+GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
+BITS = list(GRACES)
 EVERYONE = sum(BITS)
-QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c"]
+TABLES = 1  # cannot be asked what only DNS can ask
+QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15"]
+WORST_FIRST = [
+    (Finding.FAILURE_SAID, Course.FAILURE_HELD),
+    (Finding.REFUSAL_SAID, Course.REFUSAL_HELD),
+    (Finding.NO_DATA_SAID, Course.NO_DATA_HELD),
+    (Finding.NOT_FOUND_SAID, Course.NOT_FOUND_HELD),
+]
+RANK = {finding: rank for rank, (finding, _) in enumerate(WORST_FIRST)}
 
 some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
 bits = st.sampled_from(BITS)
+findings = st.sampled_from(list(RANK))
+messages = st.sampled_from([None, Reply(b"1", 0, is_cut=False), Reply(b"2", 0, is_cut=False)])
+denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), findings, messages), max_size=5)
+
+
+def grace_s(of: int, now: float) -> float:
+    return max(one for bit, one in GRACES.items() if bit & of)
+
+
+@dataclass
+class Best:
+    """What the model knows of what is held."""
+
+    rank: int
+    message: object
+    until: float
 
 
 class VerdictsMachine(RuleBasedStateMachine):
-    """TSs deny, go and stall; questions are asked again, answered and closed; time passes."""
+    """Servers deny, go and stall; questions are asked again, answered and closed; time passes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.verdicts = Verdicts(EVERYONE, HOLD_S)
+        self.verdicts = Verdicts(EVERYONE, TABLES, grace_s)
         self.now = 50.0
         self.live = set(BITS)
         self.spoken: dict[bytes, set[int]] = {}
-        self.held: dict[bytes, float] = {}
+        self.held: dict[bytes, Best] = {}
 
     def close(self, questions: list[bytes]) -> None:
         self.verdicts.forget(questions)
@@ -40,47 +69,63 @@ class VerdictsMachine(RuleBasedStateMachine):
             self.spoken.pop(question, None)
             self.held.pop(question, None)
 
-    def release(self, enough: list[bytes], model: set[bytes]) -> None:
-        """What has been held enough is told once, and then it is open no more."""
-        assert len(enough) == len(set(enough)) and set(enough) == model
-        self.close(enough)
+    def release(self, enough: list[Held], model: set[bytes]) -> None:
+        """What has been held enough is told once, the best of it, and then it is open no more."""
+        questions = [held.question for held in enough]
+        assert len(questions) == len(set(questions)) and set(questions) == model
+        for held in enough:
+            best = self.held[held.question]
+            assert held.course is WORST_FIRST[best.rank][1] and held.message is best.message
+        self.close(questions)
 
     def release_what_is_held_in_vain(self) -> None:
         model = {question for question in self.held if self.live <= self.spoken[question]}
         self.release(self.verdicts.held_in_vain(sum(self.live)), model)
 
-    @rule(bit=bits, not_found=some, no_data=some)
-    def hear(self, bit: int, not_found: list[bytes], no_data: list[bytes]) -> None:
-        """[P21] [P22]: everyone says so, or every live one and somebody NO DATA.
+    @rule(bit=bits, not_found=some, denials=denials)
+    def hear(self, bit: int, not_found: list[bytes], denials: list[Denial]) -> None:
+        """[P21] [P22] [P33]: all say that their tables have not; or the best of what is held, when
+        every live one has spoken or has had its time.
 
-        One that is stalled may speak, too; the same may be said twice.
+        One that is stalled may speak, too; the same may be said twice, and worse after better.
         """
-        for question in no_data:
-            self.held.setdefault(question, self.now + HOLD_S)
-        for question in [*not_found, *no_data]:
-            self.spoken.setdefault(question, set()).add(bit)
-        decided = set(not_found) | set(no_data)
-        said = self.verdicts.hear(bit, sum(self.live), not_found, no_data, self.now)
-        assert [len(questions) for questions in said] == [len(set(questions)) for questions in said]
+        for question, finding, message in denials:
+            self.speak(question, bit)
+            left = self.live - self.spoken[question]
+            until = self.now + max((GRACES[one] for one in left), default=0)
+            best = self.held.setdefault(question, Best(-1, None, math.inf))
+            best.until = min(best.until, until)
+            if RANK[finding] > best.rank:
+                best.rank, best.message = RANK[finding], message
+        for question in not_found:
+            self.speak(question, bit)
+        decided = set(not_found) | {question for question, _, _ in denials}
+        said = self.verdicts.hear(bit, sum(self.live), not_found, denials, self.now)
         unknown, enough = said
-        assert set(enough) == {q for q in decided & set(self.held) if self.live <= self.spoken[q]}
+        assert len(unknown) == len(set(unknown))
         assert set(unknown) == {
             q for q in decided - set(self.held) if self.spoken[q] == set(BITS)
         }  # fmt: skip
-        self.close(unknown + enough)
+        self.release(enough, {q for q in decided & set(self.held) if self.live <= self.spoken[q]})
+        self.close(unknown)
+
+    def speak(self, question: bytes, bit: int) -> None:
+        if not self.spoken.get(question) and question not in self.held:
+            self.spoken[question] = {TABLES} if b" TYPE" in question else set()
+        self.spoken[question].add(bit)
 
     @rule(bit=bits)
-    def a_ts_comes(self, bit: int) -> None:
+    def a_server_comes(self, bit: int) -> None:
         self.live.add(bit)
 
     @rule(bit=bits)
-    def a_ts_stalls(self, bit: int) -> None:
+    def a_server_stalls(self, bit: int) -> None:
         """What it has said still stands; nobody waits for what it has not."""
         self.live.discard(bit)
         self.release_what_is_held_in_vain()
 
     @rule(gone=st.sets(bits, max_size=2))
-    def some_tss_are_lost(self, gone: set[int]) -> None:
+    def some_servers_are_lost(self, gone: set[int]) -> None:
         """What they have said is forgotten; what is held stays held. They may have stalled."""
         self.live -= gone
         self.verdicts.take_back(sum(gone))
@@ -88,18 +133,18 @@ class VerdictsMachine(RuleBasedStateMachine):
             by -= gone
         self.release_what_is_held_in_vain()
 
-    @rule(sixteenths=st.sampled_from([0, 1, 2]))
-    def time_passes(self, sixteenths: int) -> None:
+    @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)
+    def time_passes(self, sixteenths: int, late: list[bytes]) -> None:
+        """Nothing is held past its time, nor what is `late`: its asker waits no longer."""
         self.now += sixteenths / 16
-        assert self.verdicts.due() == min(self.held.values(), default=math.inf)
-        model = {question for question, due in self.held.items() if due <= self.now}
-        self.release(self.verdicts.held_until(self.now), model)
-
-    @rule()
-    def a_question_times_out(self) -> None:
-        """Nothing is held past that."""
-        self.release(self.verdicts.held_until(math.inf), set(self.held))
-        assert not self.held
+        untils = [best.until for best in self.held.values()]
+        assert self.verdicts.due() == min(untils, default=math.inf)
+        model = {
+            question
+            for question, best in self.held.items()
+            if best.until <= self.now or question in late
+        }
+        self.release(self.verdicts.held_until(self.now, late), model)
 
     @rule(questions=some)
     def some_are_asked_again(self, questions: list[bytes]) -> None:
@@ -122,15 +167,25 @@ class VerdictsMachine(RuleBasedStateMachine):
             if by or question in self.held
         }  # fmt: skip
         assert self.verdicts.spoken == spoken
-        assert self.verdicts._held == self.held
+        assert self.verdicts._held.keys() == self.held.keys()
 
 
 TestVerdicts = VerdictsMachine.TestCase
 
+NO_DATA, FAILED = Finding.NO_DATA_SAID, Finding.FAILURE_SAID
 
-@pytest.mark.parametrize("count", [1, 2, 5])
+
+def no_data(*questions: bytes) -> list[Denial]:
+    return [(question, NO_DATA, None) for question in questions]
+
+
+def questions(enough: list[Held]) -> list[bytes]:
+    return [held.question for held in enough]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_not_found_takes_everyone_and_a_ts_that_repeats_itself_is_still_one(count: int) -> None:
-    verdicts = Verdicts((1 << count) - 1, HOLD_S)
+    verdicts = Verdicts((1 << count) - 1, (1 << count) - 1, grace_s)
     for number in range(count):
         for again in range(3):
             said = verdicts.hear(1 << number, (1 << count) - 1, [b"x", b"x"], [], 0.0)
@@ -138,35 +193,51 @@ def test_not_found_takes_everyone_and_a_ts_that_repeats_itself_is_still_one(coun
             assert said == (([b"x"] if is_last else []), []), again
 
 
-def test_no_data_is_better_than_not_found_whoever_says_it_first() -> None:
-    for first, second in (([], [b"x"]), ([b"x"], [])):
-        verdicts = Verdicts(3, HOLD_S)
-        assert verdicts.hear(1, 3, first, second, 0.0) == ([], [])
-        assert verdicts.hear(2, 3, second, first, 0.0) == ([], [b"x"])
+def test_no_data_is_better_than_not_found_of_a_table_whoever_says_it_first() -> None:
+    for first, second in ((([], no_data(b"x")), ([b"x"], [])), (([b"x"], []), ([], no_data(b"x")))):
+        verdicts = Verdicts(3, 3, grace_s)
+        assert verdicts.hear(1, 3, *first, 0.0) == ([], [])
+        unknown, enough = verdicts.hear(2, 3, *second, 0.0)
+        assert not unknown and questions(enough) == [b"x"]
 
 
-def test_no_data_is_held_from_the_first_who_says_so() -> None:
-    verdicts = Verdicts(7, HOLD_S)
-    verdicts.hear(1, 7, [], [b"x"], 0.0)
-    verdicts.hear(2, 7, [], [b"x"], HOLD_S / 2)
-    assert verdicts.due() == HOLD_S
-    assert verdicts.held_until(HOLD_S - 1e-6) == []
-    assert verdicts.held_until(HOLD_S) == [b"x"]
+def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_they_take() -> None:
+    verdicts = Verdicts(7, 0, grace_s)
+    verdicts.hear(1, 7, [], [(b"x", FAILED, None)], 0.0)  # 2 and 4 are to speak
+    assert verdicts.due() == GRACES[4]
+    verdicts.hear(4, 7, [], [(b"x", FAILED, None)], 0.0)  # only 2 is
+    assert verdicts.due() == GRACES[2]
+    verdicts.hear(
+        4, 7, [], [(b"x", FAILED, None)], GRACES[2] / 2
+    )  # that it is said again is no news
+    assert verdicts.due() == GRACES[2]
+    assert verdicts.held_until(GRACES[2] - 1e-6) == []
+    assert questions(verdicts.held_until(GRACES[2])) == [b"x"]
 
 
 def test_where_nobody_denies_nothing_is_kept() -> None:
-    verdicts = Verdicts(3, HOLD_S)
+    verdicts = Verdicts(3, 0, grace_s)
     verdicts.asked_again([b"x"])
     verdicts.forget([b"x"])
     verdicts.take_back(1)
     assert not verdicts.spoken and verdicts.due() == math.inf
-    assert verdicts.held_until(math.inf) == verdicts.held_in_vain(0) == []
+    assert verdicts.held_until(1e9, [b"x"]) == verdicts.held_in_vain(0) == []
 
 
 def test_with_nobody_left_to_wait_for_all_that_is_held_is_held_in_vain() -> None:
-    verdicts = Verdicts(3, HOLD_S)
-    verdicts.hear(1, 3, [b"y"], [b"x"], 0.0)
+    verdicts = Verdicts(3, 0, grace_s)
+    verdicts.hear(1, 3, [b"y"], no_data(b"x"), 0.0)
     verdicts.take_back(1)
     assert verdicts.held_in_vain(2) == []
-    assert verdicts.held_in_vain(0) == [b"x"]
+    assert questions(verdicts.held_in_vain(0)) == [b"x"]
     assert verdicts.spoken == {b"x": 0}
+
+
+def test_what_is_settled_leaves_nothing_to_wake_up_for() -> None:
+    """A heap keeps it for a while; it must not be looked at, nor held for good."""
+    verdicts = Verdicts(3, 0, grace_s)
+    for number in range(1_000):
+        question = b"n%d" % number
+        verdicts.hear(1, 3, [], [(question, FAILED, None)], number / 1e4)
+        verdicts.forget([question])
+    assert verdicts.due() == math.inf and not verdicts._dues

@@ -218,11 +218,12 @@ def test_a_chunk_of_answers_is_matched(answers: list[Answer]) -> None:
 
 @given(st.lists(st.one_of(answers, negative_replies), min_size=1, max_size=8))
 def test_a_chunk_of_answers_and_negatives_is_sorted(chunk: list[Answer | NoAnswer]) -> None:
-    """TIMED OUT from a TS is rare: a chunk with one is read line by line."""
+    """TIMED OUT and FAILED from a TS are rare: a chunk with one is read line by line."""
     said = replied_in(b"".join(format_message(reply) + b"\n" for reply in chunk))
     negative = [reply for reply in chunk if isinstance(reply, NoAnswer)]
     if any(
-        reply.why is Negative.TIMED_OUT or len(format_message(reply.question)) > 253
+        reply.why in (Negative.TIMED_OUT, Negative.FAILED)
+        or len(format_message(reply.question)) > 253
         for reply in negative
     ):
         assert said is None

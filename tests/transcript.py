@@ -12,15 +12,18 @@ import re
 import signal
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 
+from core import node
 from core.bounds import Bounds
+from core.frames import frame, split_frames
 from core.node import Brain
 from nodes.client import Client
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.tables.reload import Reload
 from nodes.ts import TableServer
+from tests.resolvers import question_of, said
 from tests.stage import Stage
 
 Cut = Callable[[bytes], list[bytes]]  # how one delivery is split into reads
@@ -29,6 +32,8 @@ _STEP = re.compile(r"(\w+) -> (\w+): (.*)")
 _PAUSE = re.compile(r"\.\.\. ([0-9.]+) s")
 _RUN = re.compile(r"\((\d+) x (.)\)")
 _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)  # addresses that nobody dials
+_RESOLVERS = ((2, ("DNS1", 53)), (2, ("DNS2", 53)))
+_WORDED = re.compile(r"(?:\((another ID|another question|malformed)\) )?(.*) (\S+)")
 _MOVED = re.compile(r"\((TS\d+) has moved\)")
 _HOSTS = ("ts1", 1), ("ts2", 1)  # what they were looked up from
 _SIGNALS = frozenset(f"({name.name})" for name in signal.Signals)
@@ -44,7 +49,9 @@ class Said:
 
     @property
     def data(self) -> bytes | None:
-        """The bytes, LF included; None for what is not bytes."""
+        """The bytes, LF included; None for what is not bytes, or is DNS."""
+        if self.speaker.startswith("DNS") or self.hearer.startswith("DNS"):
+            return None
         if run := _RUN.fullmatch(self.text):
             return run[2].encode() * int(run[1]) + b"\n"
         if self.text.startswith("(no LF) "):
@@ -142,11 +149,22 @@ def play(
         elif first.hearer == program:
             _happen(stage, first)
     assert not any(stage.said.values()) and not stage.written
+    assert not any(stage.replies.values())
 
 
 def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, bytes]]) -> Brain:
     if program == "LS":
         extra_load = transcript.extra_load
+        if "--dns-upstream" in transcript.flags:
+            numbers = count()
+            return LoadBalancer(
+                (),
+                Bounds(),
+                lambda: 0.0,
+                extra_load=extra_load,
+                upstreams=_RESOLVERS,
+                secret=lambda size: bytes(next(numbers) % 251 for _ in range(size)),
+            )
         return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0, hosts=_HOSTS, extra_load=extra_load)
     if program == "client":
         said = [step for step in transcript.steps if isinstance(step, Said)]
@@ -170,7 +188,9 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
 
 def _happen(stage: Stage, step: Said) -> None:
     """Something other than bytes comes from a peer."""
-    if step.text == "(connect)":
+    if step.speaker.startswith("DNS"):
+        _reply(stage, step)
+    elif step.text == "(connect)":
         stage.accept(step.speaker)
     elif step.text == "(end)":
         stage.end(step.speaker)
@@ -186,9 +206,53 @@ def _happen(stage: Stage, step: Said) -> None:
         raise ValueError(f"nothing that can happen: {step.text}")
 
 
+def _reply(stage: Stage, step: Said) -> None:
+    """A resolver replies to the newest query for this question."""
+    worded = _WORDED.fullmatch(step.text)
+    assert worded is not None
+    conn, query = stage.asked[step.speaker, worded[2]]
+    message = said(query, worded[3])
+    if worded[1] == "another ID":
+        message = bytes([message[0] ^ 1]) + message[1:]
+    elif worded[1] == "another question":
+        message = message.replace(b"example", b"exemple")
+    elif worded[1] == "malformed":
+        message += b"more"
+    if conn in stage.framed:
+        stage.hear(conn, frame(message))
+    elif conn in stage.replies:
+        stage.step(node.Datagrams(conn, [(message, None)]))
+
+
+def _expect_query(stage: Stage, step: Said) -> None:
+    """A resolver has to have been asked this, or to have been dialled."""
+    if step.text == "(connect)":
+        conn = next(conn for conn in stage.dialled if conn.startswith(f"{step.hearer}."))
+        stage.connect(conn)
+        return
+    for conn in [*stage.replies, *stage.framed]:
+        if not conn.startswith(f"{step.hearer}."):
+            continue
+        queries = [query for query, _ in stage.replies.get(conn, [])]
+        if conn in stage.framed:
+            queries = split_frames(bytes(stage.said.get(conn, b"")))
+        for at, query in enumerate(queries):
+            if question_of(query) == step.text:
+                del queries[at]
+                if conn in stage.framed:
+                    stage.said[conn] = bytearray(b"".join(map(frame, queries)))
+                else:
+                    del stage.replies[conn][at]
+                stage.asked[step.hearer, step.text] = conn, query
+                return
+    raise AssertionError(f"{step.hearer} is not asked {step.text}")
+
+
 def _expect(stage: Stage, step: Said) -> None:
     """The program has to have said or done this by now."""
-    if step.text == "(connect)":
+    if step.hearer.startswith("DNS"):
+        _expect_query(stage, step)
+    elif step.text == "(connect)":
         assert step.hearer in stage.dialled, f"no dial to {step.hearer}"
         stage.connect(step.hearer)
     elif step.text == "(end)":

@@ -84,7 +84,7 @@ ASKED = Figure("asked", "Questions that it was sent", per="ts")
 WON = Figure("won", "Races that it won", per="ts")
 LATE = Figure("late", "Replies of it that nobody waited for", per="ts")
 NOTHING_SAID = Figure("nothing_said", "Legal lines of it that end no question", per="ts")
-MALFORMED = Figure("malformed", "Lines of it that are no replies", per="ts")
+MALFORMED = Figure("malformed", "Lines or messages of it that are no replies", per="ts")
 REDIALS = Figure("redials", "Times that it was dialled again", per="ts")
 
 

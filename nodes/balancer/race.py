@@ -11,11 +11,13 @@ young enough; otherwise it is asked once more, since the asking may have been lo
 the head of a question's waiters is its *speaker*: catching up with the askings (`slice_from`)
 goes by speakers, so that every open question is found once.
 
-How a question ends is a table, RACE; which state it is in, its caller knows of many at once: it
-is HELD while `nodes/balancer/verdicts.py` holds it, else OPEN. An answer ends both alike.
+How a question ends is a table, RACE, and so is what beats what: what a server says that is no
+answer may be held for something better, and the state is the best that was said. Which state a
+question is in, its caller knows of many at once: `nodes/balancer/verdicts.py` holds what is not
+OPEN. An answer ends all of them alike.
 
-The conservation law: asked = answered + not found + no data + timed out + dropped + pending, at
-every moment.
+The conservation law: asked = answered + not found + no data + failed + timed out + dropped +
+pending, at every moment.
 
 Not here: whom to ask, connections and the clock. Pure, and it owns `Session.owed`.
 """
@@ -25,24 +27,29 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import groupby, repeat
+from itertools import groupby, repeat, takewhile
 
 from core.figures import Figure, Value
 from core.machine import STAY, IllegalTransition, Sign, Table
-from core.session import Asker
+from core.session import Asker, Message, Relayed
 from core.wire import Negative, negatives, split_lines
 
 Replies = dict[Asker, list[bytes]]  # chunks of whole lines by whom they are for
+Relays = dict[Asker, list[Relayed]]
 
 
 class Course(Sign):
     """How far the race for a question is."""
 
     OPEN = "it is asked, and nothing that has been said ends it"
-    HELD = "a TS says NO DATA, and another may still answer"
-    ANSWERED = "a TS has answered"
-    NO_DATA = "its name is known, and has no address of this type"
-    NOT_FOUND = "no table has its name"
+    FAILURE_HELD = "somebody cannot find it out, and another may say more"
+    REFUSAL_HELD = "somebody does not tell us, and another may"
+    NO_DATA_HELD = "somebody says NO DATA, and another may still answer"
+    NOT_FOUND_HELD = "a resolver says that there is no such name, and another may still answer"
+    ANSWERED = "a server has answered"
+    NOT_FOUND = "there is no such name"
+    NO_DATA = "its name is known, and has nothing of this type"
+    FAILED = "nobody who was waited for could say, or would"
     TIMED_OUT = "nothing came in time"
     DROPPED = "nobody is there to be replied to"
 
@@ -50,10 +57,13 @@ class Course(Sign):
 class Finding(Sign):
     """What happens to a question."""
 
-    ANSWER = "a TS answers it"
-    NO_DATA_SAID = "a TS says NO DATA"
-    ALL_NOT_FOUND = "every configured TS says NOT FOUND"
-    HELD_ENOUGH = "every TS that is asked has spoken, or the hold is over"
+    ANSWER = "a server answers it"
+    NOT_FOUND_SAID = "a resolver says NXDOMAIN"
+    NO_DATA_SAID = "a TS says NO DATA, or a resolver has nothing of this type"
+    REFUSAL_SAID = "a resolver says REFUSED"
+    FAILURE_SAID = "a resolver says SERVFAIL, or another error"
+    ALL_NOT_FOUND = "every configured server has spoken, and each says NOT FOUND"
+    RELEASED = "every server that is waited for has spoken, or the grace is over"
     TIME_UP = "the asker has waited as long as it may"
     LOST = "the asker is gone"
 
@@ -62,26 +72,61 @@ C, F = Course, Finding
 RACE: Table[Course, Finding] = {
     C.OPEN: {
         F.ANSWER: C.ANSWERED,
-        F.NO_DATA_SAID: C.HELD,
+        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NO_DATA_SAID: C.NO_DATA_HELD,
+        F.REFUSAL_SAID: C.REFUSAL_HELD,
+        F.FAILURE_SAID: C.FAILURE_HELD,
         F.ALL_NOT_FOUND: C.NOT_FOUND,
         F.TIME_UP: C.TIMED_OUT,
         F.LOST: C.DROPPED,
     },
-    C.HELD: {
+    C.FAILURE_HELD: {
         F.ANSWER: C.ANSWERED,
+        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NO_DATA_SAID: C.NO_DATA_HELD,
+        F.REFUSAL_SAID: C.REFUSAL_HELD,
+        F.FAILURE_SAID: STAY,
+        F.RELEASED: C.FAILED,
+        F.LOST: C.DROPPED,
+    },
+    C.REFUSAL_HELD: {
+        F.ANSWER: C.ANSWERED,
+        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NO_DATA_SAID: C.NO_DATA_HELD,
+        F.REFUSAL_SAID: STAY,
+        F.FAILURE_SAID: STAY,
+        F.RELEASED: C.FAILED,
+        F.LOST: C.DROPPED,
+    },
+    C.NO_DATA_HELD: {
+        F.ANSWER: C.ANSWERED,
+        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
         F.NO_DATA_SAID: STAY,
-        F.HELD_ENOUGH: C.NO_DATA,
+        F.REFUSAL_SAID: STAY,
+        F.FAILURE_SAID: STAY,
+        F.RELEASED: C.NO_DATA,
+        F.LOST: C.DROPPED,
+    },
+    C.NOT_FOUND_HELD: {
+        F.ANSWER: C.ANSWERED,
+        F.NOT_FOUND_SAID: STAY,
+        F.NO_DATA_SAID: STAY,
+        F.REFUSAL_SAID: STAY,
+        F.FAILURE_SAID: STAY,
+        F.RELEASED: C.NOT_FOUND,
         F.LOST: C.DROPPED,
     },
     C.ANSWERED: {},
-    C.NO_DATA: {},
     C.NOT_FOUND: {},
+    C.NO_DATA: {},
+    C.FAILED: {},
     C.TIMED_OUT: {},
     C.DROPPED: {},
 }
 _SAID = {
-    C.NO_DATA: Negative.NO_DATA,
     C.NOT_FOUND: Negative.NOT_FOUND,
+    C.NO_DATA: Negative.NO_DATA,
+    C.FAILED: Negative.FAILED,
     C.TIMED_OUT: Negative.TIMED_OUT,
 }
 
@@ -90,13 +135,14 @@ ASKED = Figure("asked", "Questions that clients asked")
 ANSWERED = Figure("answered", "Questions that were answered with addresses")
 DENIED = {
     Negative.TIMED_OUT: Figure("timed_out", "Questions that nothing came for in time"),
-    Negative.NOT_FOUND: Figure("not_found", "Questions whose name no table has"),
-    Negative.NO_DATA: Figure("no_data", "Questions whose name has no address of their type"),
+    Negative.NOT_FOUND: Figure("not_found", "Questions whose name nobody has"),
+    Negative.NO_DATA: Figure("no_data", "Questions whose name has nothing of their type"),
+    Negative.FAILED: Figure("failed", "Questions that nobody could, or would, find out"),
 }
 DROPPED = Figure("dropped", "Questions whose asker left before the reply")
 PENDING = Figure("pending", "Questions without a reply", is_level=True)
 JOINED = Figure("joined", "Questions that joined an asking of the same")
-LATE = Figure("late", "Replies of table servers that nobody waited for")
+LATE = Figure("late", "Replies of servers that nobody waited for")
 
 
 @dataclass(slots=True, eq=False)
@@ -180,6 +226,15 @@ class Race:
                 due = lane[0].due
         return due
 
+    def due_questions(self, now: float) -> list[bytes]:
+        """What is asked in the batches that are due; some of it may be settled."""
+        return [
+            question
+            for lane in self._lanes.values()
+            for batch in takewhile(lambda batch: batch.due <= now, lane)
+            for question in batch.questions
+        ]
+
     def are_open(self, questions: list[bytes]) -> list[bytes]:
         """Those of them that somebody waits for; the others are counted as late."""
         is_open = self._open
@@ -190,6 +245,10 @@ class Race:
     def open_questions(self) -> Iterable[bytes]:
         """All that somebody waits for."""
         return self._open.keys()
+
+    def is_open(self, question: bytes) -> bool:
+        """Whether somebody waits for it."""
+        return question in self._open
 
     def take_closed(self) -> list[bytes]:
         """The questions that nobody waits for any more, other than those that were answered."""
@@ -289,8 +348,38 @@ class Race:
             start = stop
         return replies
 
+    def relay(
+        self, questions: list[bytes], messages: Sequence[Message], was: Course, found: Finding
+    ) -> Relays:
+        """End questions with what was said of them in another language, parallel to them.
+
+        Everyone who waits gets it. Raises IllegalTransition.
+        """
+        answers = course_after(was, found) is Course.ANSWERED
+        why = None if answers else _said(was, found)
+        relays: Relays = {}
+        for question, message in zip(questions, messages, strict=True):
+            owner = self._open.pop(question, None)
+            if owner is None:
+                self.late += 1
+                continue
+            if why is not None:
+                self.closed.append(question)
+            for batch in [owner] if isinstance(owner, Batch) else owner.waiters:
+                same = isinstance(owner, Batch) and owner.spellings is owner.questions
+                spelled = [question] if same else batch.spellings_of(question)
+                relays.setdefault(batch.asker, []).extend(
+                    [(question, spelling, message) for spelling in spelled]
+                )
+                self._settle(batch, len(spelled))
+                if why is None:
+                    self.answered += len(spelled)
+                else:
+                    self.denied[why] += len(spelled)
+        return relays
+
     def expire(self, now: float) -> Replies:
-        """Time out the batches that are due. Nothing may be HELD in them."""
+        """Time out the batches that are due. Nothing may be held in them."""
         why = _said(Course.OPEN, Finding.TIME_UP)
         replies: Replies = {}
         for lane in self._lanes.values():
@@ -386,10 +475,17 @@ def _number(batch: Batch) -> int:
     return batch.number
 
 
+def course_after(was: Course, found: Finding) -> Course:
+    """What a question is after this. Raises IllegalTransition."""
+    course = RACE[was].get(found)
+    if course is None:
+        raise IllegalTransition(f"a question: {found.name} in {was.name}")
+    return course if isinstance(course, Course) else was
+
+
 def _said(was: Course, found: Finding) -> Negative:
     """What is said of a question that ends so. Raises IllegalTransition."""
-    ending = RACE[was].get(found)
-    why = _SAID.get(ending) if isinstance(ending, Course) else None
+    why = _SAID.get(course_after(was, found))
     if why is None:
-        raise IllegalTransition(f"a question: {found.name} in {was.name}")
+        raise IllegalTransition(f"a question: {found.name} in {was.name} ends nothing")
     return why

@@ -15,15 +15,14 @@ import ipaddress
 import json
 import math
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
 from core import node
 from core.figures import Figure, Histogram, Value
-from core.wire import split_lines
-from nodes.balancer.race import Course
+from nodes.balancer.race import Course, Finding
 
 SAMPLED = Figure("sampled", "Questions whose races were watched to their end")
 DISAGREEMENTS = Figure("disagreements", "Sampled races in which two TSs gave different addresses")
@@ -33,6 +32,12 @@ DISAGREED = Figure("disagreed", "Sampled races in which it gave other addresses"
 ANSWER_S = Figure("answer_seconds", "Sampled times to an answer, of winners and losers", per="ts")
 MARGIN_S = Figure("margin_seconds", "Sampled times from the first answer to the second")
 _TOLD_MAX = 20  # disagreements that are remembered to be shown
+_NEGATIVE = {
+    Finding.NOT_FOUND_SAID: "NOT FOUND",
+    Finding.NO_DATA_SAID: "NO DATA",
+    Finding.REFUSAL_SAID: "REFUSED",
+    Finding.FAILURE_SAID: "FAILED",
+}
 
 
 @dataclass(slots=True)
@@ -132,29 +137,30 @@ class Samples:
         self,
         server: str,
         questions: list[bytes],
-        lines: bytes,
+        texts: Callable[[], list[bytes]],
         now: float,
         admitted: list[bool] | None = None,
     ) -> None:
-        """A TS answers these with lines that are parallel to them. What is not `admitted` (None:
-        all is) does not count for the askers, but as a loser's where the race is over."""
+        """A server answers these; the addresses, `texts`, are parallel to them. What is not
+        `admitted` (None: all is) does not count for the askers, but as a loser's where the race is
+        over."""
         if self._open.keys().isdisjoint(questions):
             return
-        each = split_lines(lines)
+        each = texts()
         watched = map(self._open.__contains__, questions)
         for at in list(compress(range(len(questions)), watched)):
             sample = self._open.get(questions[at])
             if sample is None or (sample.end is None and admitted and not admitted[at]):
                 continue
-            if self._reply(sample, server, each[at].split(b" ")[1].decode("ascii"), now):
+            if self._reply(sample, server, each[at].decode("ascii"), now):
                 sample.answers.append(server)
                 sample.finish(Course.ANSWERED, now)
             self._close_maybe(sample)
 
-    def denied(self, server: str, questions: list[bytes], what: str, now: float) -> None:
-        """A TS says NOT FOUND or NO DATA of these."""
+    def denied(self, server: str, questions: list[bytes], what: Finding, now: float) -> None:
+        """A server says of these what is no answer."""
         for sample in self._of(questions):
-            self._reply(sample, server, what, now)
+            self._reply(sample, server, _NEGATIVE[what], now)
             self._close_maybe(sample)
 
     def ended(self, questions: Collection[bytes], end: Course, now: float) -> None:
@@ -162,6 +168,10 @@ class Samples:
         for sample in self._of(questions):
             sample.finish(end, now)
             self._close_maybe(sample)
+
+    def watches(self, question: bytes) -> bool:
+        """Whether there is a sample of this."""
+        return question in self._open
 
     def due(self) -> float:
         """When the oldest is to be closed; infinite for never."""

@@ -1,70 +1,128 @@
-"""Verdicts: what TSs have said of open questions that is no answer, and when that decides.
+"""Verdicts: what servers have said of open questions that is no answer, and when that decides.
 
-NOT FOUND decides when every configured TS has said so: one that is down, stalled or silent may
-have the name. NO DATA is better than NOT FOUND and worse than an answer: it is held, for a short
-while, until every live TS has spoken. What a TS has said on a connection goes with it.
+Two rules. What a TS says with NOT FOUND is only that its own table does not have the name: it
+decides when every configured server has spoken, since one that is down, stalled or silent may have
+it. Everything else that is no answer is *held*, for a grace, until every server that is waited for
+has spoken, and the best of it is then what was said; which is the best, RACE says
+(`nodes/balancer/race.py`). What a TS has said on a connection goes with it.
 
-A TS is one bit, so that who has spoken is one number; here is nothing of a question that nobody
-has denied, and so nothing at all where TSs are silent about what they do not know.
+A server is one bit, so that who has spoken is one number; here is nothing of a question that
+nobody has denied, and so nothing at all where TSs are silent about what they do not know.
 
-Not here: who is told (`nodes/balancer/race.py`), and whom to ask next (`nodes/balancer/hedge.py`).
+Not here: who is told, whom to ask next (`nodes/balancer/hedge.py`), and how long a grace is.
 """
 
+import heapq
 import math
-from collections import OrderedDict
-from collections.abc import Iterable
-from itertools import takewhile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+
+from core.session import Message
+from nodes.balancer.race import Course, Finding, course_after
+from nodes.dns.question import is_of_line
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """The best that was said of a question so far: in words of another language, if `message`."""
+
+    question: bytes
+    course: Course
+    message: Message | None
+    until: float
+
+
+Denial = tuple[bytes, Finding, Message | None]  # a question, what is said of it, and how
 
 
 class Verdicts:
-    """All open questions of which a TS has said that it has nothing.
+    """All open questions of which a server has said that it has nothing.
 
-    `everyone`: the bits of all configured TSs. `hold_s`: how long NO DATA waits for an answer.
+    `everyone`: the bits of all configured servers; `tables` are those of them that can only be
+    asked what a line can ask. `grace_s(bits, now)`: how long a held question waits for these to
+    speak.
     """
 
-    def __init__(self, everyone: int, hold_s: float) -> None:
+    def __init__(self, everyone: int, tables: int, grace_s: Callable[[int, float], float]) -> None:
         self._everyone = everyone
-        self._hold_s = hold_s
+        self._tables = tables
+        self._grace_s = grace_s
         self.spoken: dict[bytes, int] = {}  # the bits of those who have, by question
-        # Until when: the first is due first. In a dict it would be looked for among the gone.
-        self._held: OrderedDict[bytes, float] = OrderedDict()
+        self._held: dict[bytes, Held] = {}
+        self._dues: list[tuple[float, int, Held]] = []  # a heap; some are settled, or due sooner
+        self._number = count()
 
     def due(self) -> float:
         """When the first one has been held long enough; infinite for never."""
-        return next(iter(self._held.values()), math.inf)
+        dues = self._dues
+        while dues and not self._is_held(dues[0][2], dues[0][0]):
+            heapq.heappop(dues)
+        return dues[0][0] if dues else math.inf
+
+    def _is_held(self, held: Held, until: float) -> bool:
+        return held.until == until and self._held.get(held.question) is held
 
     def hear(
-        self, bit: int, live: int, not_found: list[bytes], no_data: list[bytes], now: float
-    ) -> tuple[list[bytes], list[bytes]]:
-        """A TS says so of open questions; `live` are those who may still speak, it included.
+        self, bit: int, awaited: int, not_found: list[bytes], denials: list[Denial], now: float
+    ) -> tuple[list[bytes], list[Held]]:
+        """A server says so of open questions: `not_found` of its table, `denials` of the world.
 
-        Returns what is NOT FOUND now, and what has been held enough.
+        `awaited` are those who are waited for. Returns what is NOT FOUND now, and what has been
+        held enough.
         """
         spoken, held = self.spoken, self._held
-        for question in no_data:
-            held.setdefault(question, now + self._hold_s)
-        unknown, enough = [], []
-        for question in dict.fromkeys([*no_data, *not_found]):
-            spoken[question] = by = spoken.get(question, 0) | bit
+        unknown: dict[bytes, None] = {}
+        enough: dict[bytes, Held] = {}
+        for question, finding, message in denials:
+            spoken[question] = by = self._spoken_of(question) | bit
+            left = awaited & ~by
+            grace_s = self._grace_s(left, now) if left else 0.0
+            self._hold(question, finding, message, now + grace_s)
+        for question in [*[question for question, _, _ in denials], *not_found]:
+            spoken[question] = by = self._spoken_of(question) | bit
             if question in held:
-                if by & live == live:
-                    enough.append(question)
+                if not awaited & ~by:
+                    enough[question] = held[question]
             elif by == self._everyone:
-                unknown.append(question)
-        return unknown, enough
+                unknown[question] = None
+        return list(unknown), list(enough.values())
 
-    def held_until(self, now: float) -> list[bytes]:
-        """What is not to be held for longer than that: infinite for all that is held."""
-        return [
-            question for question, _ in takewhile(lambda held: held[1] <= now, self._held.items())
-        ]
+    def _spoken_of(self, question: bytes) -> int:
+        """Who has; those who cannot be asked it need not."""
+        by = self.spoken.get(question)
+        if by is None:
+            by = self._tables if self._tables and not is_of_line(question) else 0
+        return by
 
-    def held_in_vain(self, live: int) -> list[bytes]:
+    def _hold(
+        self, question: bytes, finding: Finding, message: Message | None, until: float
+    ) -> None:
+        held = self._held.get(question)
+        if held is None:
+            held = Held(question, Course.OPEN, None, math.inf)
+            self._held[question] = held
+        best = course_after(held.course, finding)
+        if best is not held.course:
+            held.course, held.message = best, message
+        if until < held.until:  # those who are still to speak may be fewer, or faster
+            held.until = until
+            heapq.heappush(self._dues, (until, next(self._number), held))
+
+    def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[Held]:
+        """What is not to be held for longer than that, and, however long, what is `among` these."""
+        due = {question: self._held[question] for question in among if question in self._held}
+        while self.due() <= now:
+            held = heapq.heappop(self._dues)[2]
+            due[held.question] = held
+        return list(due.values())
+
+    def held_in_vain(self, awaited: int) -> list[Held]:
         """What need not be held any longer, now that only these may still speak."""
-        return [question for question in self._held if self.spoken[question] & live == live]
+        return [held for held in self._held.values() if not awaited & ~self.spoken[held.question]]
 
     def are_spoken_of(self, questions: list[bytes]) -> bool:
-        """Whether a TS has said of one of them that it has nothing."""
+        """Whether a server has said of one of them that it has nothing."""
         return not self.spoken.keys().isdisjoint(questions)
 
     def asked_again(self, questions: list[bytes]) -> None:

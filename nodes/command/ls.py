@@ -6,11 +6,12 @@ Not here: what it does (`nodes/ls.py`).
 """
 
 import argparse
+import ipaddress
 import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from core.node import Brain
+from core.node import Address, Brain
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
@@ -37,6 +38,8 @@ from nodes.workers.worker import Shown
 
 _TTL_S = 60  # short enough to be sorry for, long enough to be worth remembering
 _TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
+_DNS_PORT = 53
+_GRACE_MAX_S = 60  # nobody waits longer for a name
 _WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
 
 
@@ -52,17 +55,66 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _upstream(text: str) -> tuple[str, int]:
+    """An address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053."""
+    host, port = text, str(_DNS_PORT)
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not an address; write it like 127.0.0.1:5053 or [::1]:5053"
+        ) from None
+    return host, port_number(port)
+
+
+def _grace(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _GRACE_MAX_S:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a number of seconds up to {_GRACE_MAX_S}"
+        )
+    return value
+
+
 def run_ls(words: list[str]) -> int:
     """Be the load balancer until it stops; return the exit code. Raises Failure."""
     parser = program_parser(
         "ls",
-        "The load balancer: asks every table server and relays the first answer; when none came\n"
-        "in time it says `name - TIMED OUT`. A table server that is not there yet, or\n"
-        "goes away, is dialled until it comes.",
+        "The load balancer: asks every table server and resolver and relays the first answer;\n"
+        "when none came in time it says `name - TIMED OUT`. A table server that is not there yet,\n"
+        "or goes away, is dialled until it comes.",
     )
     server_arguments(parser)
     parser.add_argument(
-        "servers", nargs="+", metavar="TS_HOST TS_PORT", help="one or more table servers, in pairs"
+        "servers",
+        nargs="*",
+        metavar="TS_HOST TS_PORT",
+        help="table servers, in pairs; at least one, or a --dns-upstream",
+    )
+    parser.add_argument(
+        "--dns-upstream",
+        dest="upstreams",
+        action="append",
+        default=[],
+        type=_upstream,
+        metavar="ADDR[:PORT]",
+        help="ask this resolver, too, with DNS (may be repeated; port 53 by default). Its names "
+        "are answered to clients, and, with --dns, whatever it says of any type to resolvers",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_grace,
+        metavar="S",
+        help="hold a worse answer (NXDOMAIN, no data, REFUSED, SERVFAIL) for a better one of "
+        "another resolver so long (default: 3 times what its replies lately took, 0.01 to 0.4)",
     )
     timeout_argument(parser)
     parser.add_argument(
@@ -122,7 +174,7 @@ def run_ls(words: list[str]) -> int:
         type=_ttl,
         default=_TTL_S,
         metavar="S",
-        help="how long resolvers may remember an answer (default %(default)s)",
+        help="how long resolvers may remember an answer of a table (default %(default)s)",
     )
     parser.add_argument(
         "--workers",
@@ -145,6 +197,10 @@ def run_ls(words: list[str]) -> int:
     hosts, ports = arguments.servers[::2], arguments.servers[1::2]
     if len(hosts) != len(ports):
         parser.error(f"a table server is a host and a port; {hosts[-1]!r} has no port")
+    if not hosts and not arguments.upstreams:
+        parser.error("nobody to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
+    if arguments.grace is not None and not arguments.upstreams:
+        parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
     try:
         numbers = [port_number(port) for port in ports]
     except argparse.ArgumentTypeError as error:
@@ -153,6 +209,9 @@ def run_ls(words: list[str]) -> int:
     if bounds.idle_s <= bounds.timeout_s:
         parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
     system = System()
+    upstreams = [resolve(system, *upstream)[0] for upstream in arguments.upstreams]
+    if len(set(upstreams)) < len(upstreams):
+        parser.error("the same --dns-upstream is given twice; one is enough")
     servers = [resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
 
     watchers = None
@@ -168,6 +227,11 @@ def run_ls(words: list[str]) -> int:
         resolvers = resolve(system, arguments.host, arguments.dns)[0]
         if resolvers in servers_at or arguments.dns == arguments.port != 0:
             parser.error(f"--dns {arguments.dns} is another one's port; try 5053")
+        if any(_is_same(resolvers, upstream) for upstream in upstreams):
+            parser.error(f"--dns {arguments.dns} is a --dns-upstream: LS would ask itself")
+
+    def face(reactor: Reactor) -> Face:
+        return Face(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
 
     def balancer(reactor: Reactor, shown: Shown = list) -> LoadBalancer:
         return LoadBalancer(
@@ -176,7 +240,10 @@ def run_ls(words: list[str]) -> int:
             system.random,
             hosts=list(zip(hosts, numbers, strict=True)),
             extra_load=extra_load,
-            dns=None if resolvers is None else Face(bounds, arguments.dns_ttl, reactor.hits),
+            dns=None if resolvers is None else face(reactor),
+            upstreams=upstreams,
+            secret=system.secret,
+            grace_s=arguments.grace,
             sample=arguments.race_sample,
             loop=reactor.figures,
             shown=shown,
@@ -219,6 +286,15 @@ def run_ls(words: list[str]) -> int:
             resolvers=resolvers,
             records=open_records(),
         )
+
+
+def _is_same(own: Address, other: Address) -> bool:
+    """Whether what is sent to the other address comes to our own."""
+    host, port = own[1][:2]
+    other_host, other_port = other[1][:2]
+    is_here = ipaddress.ip_address(other_host).is_loopback
+    is_any = ipaddress.ip_address(host).is_unspecified
+    return port == other_port and (host == other_host or (is_any and is_here))
 
 
 def _open_records(path: str, stack: ExitStack) -> int:

@@ -1,8 +1,9 @@
 """Askers that speak DNS: all of UDP together is one, and each stream is one (RFC 1035, RFC 7766).
 
 To the race they are askers like any other. A query becomes a question of the protocol; what comes
-back are lines of the protocol, and each ends one question, so it becomes the reply to the oldest
-query that waits for it: an answer to all of them, a TIMED OUT to those whose time is over.
+back are lines of the protocol, or what a resolver replied; each ends one question, so it becomes
+the reply to the oldest query that waits for it: an answer to all of them, a TIMED OUT to those
+whose time is over.
 
 A query is read once: what it came to is remembered by its bytes after the ID, within a bound. So
 are the records that a set of addresses becomes; several are turned round from reply to reply.
@@ -23,7 +24,7 @@ from core.bounds import Bounds, Hits
 from core.figures import Figure, Value
 from core.frames import frame, split_frames
 from core.machine import Machine, Watch
-from core.session import SESSION, Asked, Talk, Turn
+from core.session import SESSION, Asked, Relayed, Talk, Turn
 from core.wire import Negative, Type, split_lines
 from nodes.dns.message import Query, RecordSet, Refusal, read
 
@@ -39,15 +40,25 @@ Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
 
 
 class Face:
-    """What all askers of one LS that speak DNS share. `ttl_s`: how long a resolver may remember."""
+    """What all askers of one LS that speak DNS share. `ttl_s`: how long a resolver may remember
+    what a table has. `forwards`: there are resolvers that are asked what a line cannot ask."""
 
-    def __init__(self, bounds: Bounds, ttl_s: int, hits: Hits, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        ttl_s: int,
+        hits: Hits,
+        watch: Watch | None = None,
+        *,
+        forwards: bool = False,
+    ) -> None:
         self.bounds = bounds
         self.watch = watch
         self.queries = 0
         self.refused = 0
         self.ignored = 0
         self._ttl_s = ttl_s
+        self._forwards = forwards
         self._hits = hits
         self._read: dict[bytes, Query | Refusal | None] = {}
         self._records: dict[bytes, RecordSet] = {}  # by `addresses type`
@@ -73,7 +84,7 @@ class Face:
         try:
             return self._read[after_id]
         except KeyError:
-            found = read(after_id)
+            found = read(after_id, forwards=self._forwards)
             if len(after_id) <= _REMEMBERED_BYTES:
                 if len(self._read) == _REMEMBERED_MAX:
                     self._read.clear()
@@ -172,9 +183,25 @@ class DnsAsker:
             return node.Send(self.conn, b"".join([frame(message) for message, _ in said]))
         return node.SendTo(self.conn, said)
 
+    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+        """Send on what resolvers replied, and let it go if it waited for that."""
+        said: list[node.Datagram] = []
+        for question, _, message in relayed:
+            number, whence, query = self._first_waiting(question)
+            said.append((number + query.relayed(message, whence is not None), whence))
+        return self._say_and_end(said)
+
+    def _first_waiting(self, question: bytes) -> Waiting:
+        """Whoever has waited longest for this, and waits no more."""
+        held = self._waiting[question]
+        first = held.pop(0)
+        if not held:
+            del self._waiting[question]
+        return first
+
     def reply(self, lines: bytes) -> list[node.Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
-        waiting, face = self._waiting, self._face
+        face = self._face
         said: list[node.Datagram] = []
         for line in split_lines(lines):
             name, addresses, kind, *_, last = line.split(b" ")
@@ -182,10 +209,7 @@ class DnsAsker:
                 question = name.lower() if kind == b"A" else name.lower() + b" AAAA"
             else:
                 question = line.partition(b" - ")[0]
-            held = waiting[question]
-            number, whence, query = held.pop(0)
-            if not held:
-                del waiting[question]
+            number, whence, query = self._first_waiting(question)
             if last != b"IN":
                 message = number + _NEGATIVE[line.partition(b" - ")[2]](query)
             elif query.wants is None:
@@ -195,6 +219,9 @@ class DnsAsker:
                     face.records(addresses, kind), whence is not None
                 )
             said.append((message, whence))
+        return self._say_and_end(said)
+
+    def _say_and_end(self, said: list[node.Datagram]) -> list[node.Effect]:
         effects = [self.say(said)]
         if self.life.state is not Talk.OPEN:
             effects += self.last_words()
@@ -212,4 +239,5 @@ _NEGATIVE: dict[bytes, Callable[[Query], bytes]] = {
     Negative.TIMED_OUT.value: Query.failure,
     Negative.NOT_FOUND.value: Query.no_such_name,
     Negative.NO_DATA.value: Query.empty,
+    Negative.FAILED.value: Query.failure,
 }

@@ -17,8 +17,10 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 
 from core.wire import Type, fold, is_name
+from nodes.dns.question import AD, CD, DO, RD, written
+from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
+from nodes.dns.reply import Reply
 
-UDP_BYTES_MAX = 1_232  # fits into every path's packets: what DNS flag day 2020 agreed on
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
 _NAME_BYTES_MAX = 255  # on the wire (RFC 1035, section 2.3.4)
 _LABEL_BYTES_MAX = 63
@@ -28,16 +30,16 @@ _HEADER = Struct(">5H")  # flags, and the counts of the four sections
 _HEADER_BYTES = _HEADER.size
 _RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
 _TWO = Struct(">HH")
-_QR, _TC, _RD, _RA, _CD = 0x8000, 0x0200, 0x0100, 0x0080, 0x0010
+_QR, _TC, _RA, _RCODE = 0x8000, 0x0200, 0x0080, 0x000F
 _OPCODE = 0x7800
 _IN = 1
 _OPT = 41
-_DO = 0x8000
 _EDE = b"\x00\x0f\x00\x02\x00\x16"  # option 15, two bytes: 22, no reachable authority (RFC 8914)
 _NAME_OF_QUESTION = b"\xc0\x0c"  # a pointer to it
 _TYPE = {Type.A: 1, Type.AAAA: 28}
+_TYPES = {number: kind for kind, number in _TYPE.items()}
 # What may be put into a reply, by the type that is asked for. ANY gets a part (RFC 8482, 4.1).
-_WANTED = {1: Type.A, 28: Type.AAAA, 255: Type.A}
+_WANTED = _TYPES | {255: Type.A}
 _TRANSFERS = frozenset({251, 252})  # of whole zones, which nobody here has
 
 
@@ -126,6 +128,22 @@ class Query:
         head = _TWO.pack(self._flags, 1)
         return b"".join((head, records.count, ends, self._echo, turned, self._opt))
 
+    def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
+        """What a resolver replied, as it came but for what is between it and us."""
+        answers, authorities, additionals = reply.counts
+        opt = self._opt
+        if opt and (reply.high or reply.options):
+            opt = b"%b%c%b%b%b" % (
+                opt[:5], reply.high, opt[6:-2], len(reply.options).to_bytes(2), reply.options
+            )  # fmt: skip
+        elif not opt and reply.high:  # what it says cannot be said without
+            return self.failure()
+        size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(reply.body) + len(opt)
+        if is_datagram and size > self._size_max:
+            return self._reply(_TC | reply.flags & _RCODE)
+        head = _HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
+        return b"".join((head, self._echo, reply.body, opt))
+
     def empty(self) -> bytes:
         """The name is known, and there is no address of the type that is asked for."""
         return self._reply(Rcode.NOERROR)
@@ -146,14 +164,16 @@ class Query:
         return _HEADER.pack(self._flags | more, 1, 0, 0, bool(opt)) + self._echo + opt
 
 
-def read(data: bytes) -> Query | Refusal | None:
-    """What a message says. Never raises."""
+def read(data: bytes, *, forwards: bool = False) -> Query | Refusal | None:
+    """What a message says. Never raises. `forwards`: there are resolvers to be asked, so that any
+    name and type may have an answer."""
     if len(data) < _HEADER_BYTES:
         return None
     flags, questions, answers, authorities, additionals = _HEADER.unpack_from(data)
     if flags & _QR:
         return None
-    flags = _QR | _RA | flags & (_OPCODE | _RD | _CD)
+    bits = flags & (RD | AD | CD)
+    flags = _QR | _RA | flags & (_OPCODE | RD | CD)
     if flags & _OPCODE:
         return _refusal(flags, Rcode.NOTIMP)
     if questions != 1:
@@ -170,7 +190,10 @@ def read(data: bytes) -> Query | Refusal | None:
         opt, is_whole = None, False
     else:
         opt, is_whole = _find_opt(data, end, additionals)
-    return _judge(labels, kind, group, flags, data[_HEADER_BYTES:end], opt, is_whole)
+    if opt is not None:
+        bits |= opt[1] & DO
+    echo = data[_HEADER_BYTES:end]
+    return _judge(labels, kind, group, flags, echo, opt, is_whole, bits if forwards else None)
 
 
 def _judge(
@@ -181,10 +204,12 @@ def _judge(
     echo: bytes,
     opt: tuple[int, int] | None,
     is_whole: bool,
+    bits: int | None,
 ) -> Query | Refusal:
     """What to make of a well-formed question. `opt`: the class and the TTL of the OPT record;
     whoever sends one gets one, whatever else there is to say (RFC 6891, section 6.1.1).
-    `is_whole`: whether what is behind the question is well formed, too."""
+    `is_whole`: whether what is behind the question is well formed, too. `bits`: what the query says
+    to a resolver; None where there is none to be asked."""
     our_opt, size_max = b"", _UDP_BYTES_PLAIN
     is_new = 0
     if opt is not None:
@@ -192,13 +217,16 @@ def _judge(
         size_max = min(max(size, _UDP_BYTES_PLAIN), UDP_BYTES_MAX)
         is_new = ttl >> 16 & 0xFF
         high = Rcode.BADVERS >> 4 << 24 if is_new and is_whole else 0
-        our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & _DO, 0)
+        our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & DO, 0)
     if not is_whole:
         return _refusal(flags, Rcode.FORMERR, echo, our_opt)
     if is_new:  # the other half of BADVERS is in the OPT record
         return _refusal(flags, Rcode.NOERROR, echo, our_opt)
     if group != _IN or kind in _TRANSFERS:
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
+    if bits is not None:
+        wants = _TYPES.get(kind)
+        return Query(written(labels, kind, bits), wants, flags, echo, our_opt, size_max)
     if not labels:  # the root exists, and has no addresses
         return _refusal(flags, Rcode.NOERROR, echo, our_opt)
     name = b".".join(labels)

@@ -1,0 +1,87 @@
+"""Resolvers: all that the load balancer asks with DNS, by what they are called: DNS1, DNS2, ...
+
+Not here: one of them (`nodes/balancer/upstream.py`), and what is done with what it says.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from core import node
+from core.bounds import Bounds, Hits
+from core.figures import Value
+from core.machine import Watch
+from nodes.balancer.link import Link
+from nodes.balancer.upstream import Upstream
+
+
+class Resolvers:
+    """All of them. `first_bit`: of the first one's link, those of the others follow. `secret(n)`: n
+    bytes that nobody can guess. `is_wanted(question)`: whether a reply would be of interest.
+    `grace_s`: how long a worse answer waits for any of them; without it, each as it is."""
+
+    def __init__(
+        self,
+        addresses: Sequence[node.Address],
+        first_bit: int,
+        bounds: Bounds,
+        random: Callable[[], float],
+        secret: Callable[[int], bytes],
+        is_wanted: Callable[[bytes], bool],
+        hits: Hits,
+        grace_s: float | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._all: dict[str, Upstream] = {}
+        for at, address in enumerate(addresses):
+            name = f"DNS{at + 1}"
+            link = Link(name, (address,), bounds, random, watch, first_bit << at)
+            self._all[name] = Upstream(link, bounds, secret, is_wanted, hits, grace_s, watch)
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """How each stands."""
+        return {name: upstream.link for name, upstream in self._all.items()}
+
+    @property
+    def where(self) -> dict[str, str]:
+        """The address of each, for people."""
+        return {
+            name: f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for name, link in self.links.items()
+            for host, port in [link.addresses[0][1][:2]]
+        }
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, name: str) -> Upstream | None:
+        """The one that is called so, or has a socket of this name."""
+        return self._all.get(name.partition(".")[0]) if self._all else None
+
+    def due(self) -> float:
+        """When one wants to be woken; infinite for never."""
+        return min([upstream.due() for upstream in self._all.values()], default=math.inf)
+
+    def woken(self, now: float) -> list[node.Effect]:
+        """It is so late."""
+        effects: list[node.Effect] = []
+        for upstream in self._all.values():
+            if upstream.due() <= now:
+                effects += upstream.woken(now)
+        return effects
+
+    @property
+    def silent(self) -> int:
+        """The bits of those that are not waited for."""
+        return sum(
+            upstream.link.bit for upstream in self._all.values() if upstream.patience.is_over
+        )
+
+    def grace_s(self, bits: int, now: float) -> float:
+        """How long a worse answer waits for these."""
+        awaited = [upstream for upstream in self._all.values() if upstream.link.bit & bits]
+        return max([upstream.patience.grace_s(now) for upstream in awaited], default=0.0)
+
+    def figures(self) -> list[Value]:
+        """What is counted about them, beside their links."""
+        return [value for upstream in self._all.values() for value in upstream.figures()]

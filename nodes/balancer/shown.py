@@ -1,0 +1,108 @@
+"""Shown: what the load balancer tells of itself, to operators and their machines.
+
+Everything is counted where it happens; here it is put together, and nothing is kept.
+
+Not here: how it travels (`core/figures.py`, `nodes/status/pages.py`).
+"""
+
+from collections.abc import Callable, Mapping
+
+from core.bounds import Hits
+from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
+from core.server import Life, Server
+from core.wire import Negative
+from nodes.balancer.hedge import Hedge
+from nodes.balancer.link import Link
+from nodes.balancer.race import Race
+from nodes.balancer.resolvers import Resolvers
+from nodes.balancer.sample import Samples
+
+
+class Shown:
+    """Of one load balancer, from its parts. `where`: the addresses of its servers, for people."""
+
+    def __init__(
+        self,
+        race: Race,
+        hedge: Hedge | None,
+        server: Server,
+        links: Mapping[str, Link],
+        resolvers: Resolvers,
+        samples: Samples | None,
+        loop: Callable[[], list[Value]],
+        hits: Hits,
+        where: Mapping[str, str],
+    ) -> None:
+        self._race = race
+        self._hedge = hedge
+        self._server = server
+        self._links = links
+        self._resolvers = resolvers
+        self._samples = samples
+        self._loop = loop
+        self._hits = hits
+        self._where = where
+
+    def figures(self) -> list[Value]:
+        """All that is counted."""
+        values = [
+            *self._race.figures(),
+            *([] if self._hedge is None else self._hedge.figures()),
+            *self._server.figures(),
+            *self._loop(),
+            *hits_taken(self._hits),
+        ]
+        for link in self._links.values():
+            values += link.figures()
+        values += self._resolvers.figures()
+        return values if self._samples is None else values + self._samples.figures()
+
+    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+        """Distributions of times, and of which server; none without samples."""
+        return [] if self._samples is None else self._samples.histograms()
+
+    def unhealthy(self) -> str:
+        """Why nobody should be sent here; empty when all is well.
+
+        A silent resolver is no reason: who is not sent here cannot find out that it is back."""
+        if self._server.life.state is not Life.SERVING:
+            return "draining"
+        if any(link.is_live for link in self._links.values()):
+            return ""
+        return "no server is up" if self._resolvers else "no table server is up"
+
+    def status(self, now: float) -> dict[str, object]:
+        """What the status page shows."""
+        samples = self._samples
+        servers = []
+        for name, link in self._links.items():
+            server: dict[str, object] = {"name": name, "where": self._where.get(name, "")}
+            server |= {value.figure.name: value.value for value in link.figures()}
+            if samples is not None:
+                server |= {
+                    "silent": samples.silent[name],
+                    "answer_seconds": samples.answer_s[name].counts,
+                }
+            servers.append(server)
+        return {
+            "at": round(now, 3),
+            "policy": "race" if self._hedge is None else "hedge",
+            "sampling": "no race is sampled" if samples is None else samples.about,
+            "unhealthy": self.unhealthy(),
+            "figures": {value.figure.name: value.value for value in self.figures() if not value.of},
+            "servers": servers,
+            "spans": SPANS_S,
+            "told": [] if samples is None else list(samples.told)[::-1],
+        }
+
+    def account(self) -> str:
+        """What became of all questions, in a line."""
+        race, denied = self._race, self._race.denied
+        hedged = "" if self._hedge is None else f", hedged {self._hedge.hedged}"
+        return (
+            f"asked {race.asked}, answered {race.answered}, "
+            f"not found {denied[Negative.NOT_FOUND]}, no data {denied[Negative.NO_DATA]}, "
+            f"failed {denied[Negative.FAILED]}, timed out {denied[Negative.TIMED_OUT]}, "
+            f"dropped {race.dropped}, pending {race.pending}, refused {self._server.errors}; "
+            f"joined {race.joined}, late {race.late}{hedged}"
+        )

@@ -1,0 +1,241 @@
+"""What a resolver replies, read (RFC 1035, section 4; EDNS: RFC 6891; the chain: RFC 1034, 3.6.2).
+
+A reply is read once and for all: what it says of its question, the addresses that its aliases lead
+to, and, ready made, the parts of which a reply to any asker is joined. Its question, in the asker's
+spelling, is as long as it was, so what points into it points right. What a resolver says to its own
+asker only (RFC 6891, section 6.1.1: a cookie of one server would break the next) is left out; and
+with it what stands behind it: records that are additional, and may be missed.
+
+A message that says more, or less, than it can is None. So is one that is no reply.
+
+Not here: whether anybody asked for it (`nodes/balancer/upstream.py`), and who takes it.
+"""
+
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+
+from core.wire import LINE_BYTES_MAX, Negative
+
+_ID_BYTES = 2  # a message is read without it, and pointers count it
+_HEADER = Struct(">5H")
+_RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
+_OPTION = Struct(">HH")
+_QR, _OPCODE, _TC, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
+_A, _CNAME, _AAAA, _OPT, _ANY, _IN = 1, 5, 28, 41, 255, 1
+_NAME_BYTES_MAX, _LABEL_BYTES_MAX = 255, 63
+_ALIASES_MAX = 16  # who goes on from there goes round
+_TO_QUESTION = b"\xc0\x0c"  # a pointer to the question's name
+# From hop to hop only: NSID (RFC 5001), a cookie (RFC 7873), how long a stream may idle (RFC 7828),
+# padding (RFC 7830).
+_OF_ONE_HOP = frozenset({3, 10, 11, 12})
+_SIZE = {_A: 4, _AAAA: 16}
+
+
+class Said(Enum):
+    """What a reply says of its question. The better one stands first."""
+
+    DATA = "there is what was asked for"
+    NOT_FOUND = "there is no such name"
+    NO_DATA = "there is nothing of this type"
+    REFUSED = "it is not told to us"
+    FAILED = "it could not be found out"
+
+
+_NEGATIVE = {
+    Said.NOT_FOUND: Negative.NOT_FOUND,
+    Said.NO_DATA: Negative.NO_DATA,
+    Said.REFUSED: Negative.FAILED,
+    Said.FAILED: Negative.FAILED,
+}
+_BY_RCODE = {3: Said.NOT_FOUND, 5: Said.REFUSED}
+
+
+class _Malformed(ValueError):
+    pass
+
+
+class Reply:
+    """One that is well formed. `asked`: the question section that it repeats, in lower case.
+
+    `is_cut`: it says that it is not whole; then nothing but `asked` and `is_cut` counts.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "asked",
+        "body",
+        "counts",
+        "flags",
+        "high",
+        "is_cut",
+        "options",
+        "said",
+    )
+
+    def __init__(self, asked: bytes, flags: int, *, is_cut: bool) -> None:
+        self.asked = asked
+        self.flags = flags
+        self.is_cut = is_cut
+        self.said = Said.FAILED
+        self.counts = (0, 0, 0)  # of records: answers, authorities, additionals without OPT
+        self.body = b""  # those records
+        self.high = 0  # the upper bits of an extended code
+        self.options = b""  # of its OPT record, that may be passed on
+        self._addresses: tuple[bytes, ...] = ()
+
+    @property
+    def addresses(self) -> bytes:
+        """As text, separated by commas: as many as a line can hold. None: empty."""
+        if not self._addresses:
+            return b""
+        make = IPv4Address if len(self._addresses[0]) == _SIZE[_A] else IPv6Address
+        return b",".join([str(make(packed)).encode() for packed in self._addresses])
+
+    def line(self, question: bytes, spelling: bytes) -> bytes:
+        """What a line says to who asked so."""
+        if self.said is not Said.DATA:
+            return b"%b - %b\n" % (spelling, _NEGATIVE[self.said].value)
+        name, _, kind = question.partition(b" ")
+        start, end = name + b" ", b" %b IN" % (kind or b"A")
+        addresses = self.addresses
+        if len(start) + len(addresses) + len(end) > LINE_BYTES_MAX:
+            room = LINE_BYTES_MAX - len(start) - len(end)
+            addresses = addresses[: addresses.rindex(b",", 0, room + 1)]
+        return start + addresses + end + b"\n"
+
+
+def read_reply(data: bytes) -> Reply | None:
+    """What a message says, by its bytes after the ID. None: it is no reply, or malformed."""
+    if len(data) < _HEADER.size:
+        return None
+    flags, questions, *counts = _HEADER.unpack_from(data)
+    if not flags & _QR or flags & _OPCODE or questions != 1:
+        return None
+    try:
+        name, at = _name(data, _HEADER.size)
+        end = at + _OPTION.size
+        if end > len(data) or end - _HEADER.size != len(name) + _OPTION.size:  # a pointer in it
+            return None
+        reply = Reply(name + data[at:end], flags, is_cut=bool(flags & _TC))
+        if not reply.is_cut:
+            _read_records(reply, data, end, counts, name)
+    except _Malformed:
+        return None
+    return reply
+
+
+def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name: bytes) -> None:
+    """Walk through all records once. Raises _Malformed."""
+    wanted = int.from_bytes(reply.asked[-4:-2])
+    answers, authorities, additionals = counts
+    aliases: dict[bytes, bytes] = {}
+    found: dict[bytes, list[bytes]] = {}
+    at, stop = start, None
+    for number in range(answers + authorities + additionals):
+        begin = at
+        if data[at : at + 2] == _TO_QUESTION:
+            owner, at = name, at + 2
+        elif number < answers:
+            owner, at = _name(data, at)
+        else:
+            owner, at = b"", _after_name(data, at)
+        if at + _RECORD.size > len(data):
+            raise _Malformed
+        kind, group, ttl, size = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        if at + size > len(data):
+            raise _Malformed
+        if number < answers:
+            if kind == _CNAME and wanted != _CNAME:
+                aliases.setdefault(owner, _name(data, at)[0])
+            if kind == wanted and group == _IN:
+                if size != _SIZE.get(kind, size):
+                    raise _Malformed
+                found.setdefault(owner, []).append(data[at : at + size])
+        elif kind == _OPT:
+            if stop is not None or number < answers + authorities or data[begin] != 0:
+                raise _Malformed
+            stop, additionals = begin, number - answers - authorities
+            reply.high = ttl >> 24
+            reply.options = _passed_on(data[at : at + size])
+        at += size
+    if at != len(data):
+        raise _Malformed
+    reply.counts = (answers, authorities, additionals)
+    reply.body = data[start:stop]
+    owner = name
+    for _ in range(_ALIASES_MAX):
+        if owner in found or owner not in aliases:
+            break
+        owner = aliases[owner]
+    there = found.get(owner, [])
+    if reply.high or reply.flags & _RCODE:
+        reply.said = Said.FAILED
+        if not reply.high:
+            reply.said = _BY_RCODE.get(reply.flags & _RCODE, Said.FAILED)
+    elif there or (wanted == _ANY and answers):
+        reply.said = Said.DATA
+        if wanted in _SIZE:
+            reply._addresses = tuple(dict.fromkeys(there))
+    else:
+        reply.said = Said.NO_DATA
+
+
+def _passed_on(options: bytes) -> bytes:
+    """Those options that are for more than one hop. Raises _Malformed."""
+    kept = b""
+    at = 0
+    while at < len(options):
+        if at + _OPTION.size > len(options):
+            raise _Malformed
+        code, size = _OPTION.unpack_from(options, at)
+        end = at + _OPTION.size + size
+        if end > len(options):
+            raise _Malformed
+        if code not in _OF_ONE_HOP:
+            kept += options[at:end]
+        at = end
+    return kept
+
+
+def _name(data: bytes, at: int) -> tuple[bytes, int]:
+    """A name as it travels, in lower case and without pointers, and where it ends. A pointer has to
+    point to what stands before the label that it follows (RFC 1035, section 4.1.4), so that none
+    can lead round. Raises _Malformed."""
+    name = b""
+    after = 0  # the first pointer
+    least = at
+    while True:
+        if at >= len(data):
+            raise _Malformed
+        size = data[at]
+        if size > _LABEL_BYTES_MAX:
+            if size < 0xC0 or at + 1 >= len(data):
+                raise _Malformed
+            after = after or at + 2
+            at = ((size & 0x3F) << 8 | data[at + 1]) - _ID_BYTES
+            if not _HEADER.size <= at < least:
+                raise _Malformed
+            least = at
+            continue
+        name += data[at : at + size + 1]
+        at += size + 1
+        if at > len(data) or len(name) > _NAME_BYTES_MAX:
+            raise _Malformed
+        if not size:
+            return name.lower(), after or at
+
+
+def _after_name(data: bytes, at: int) -> int:
+    """Where a name ends that nobody has to know. Raises _Malformed."""
+    while at < len(data):
+        size = data[at]
+        if not size:
+            return at + 1
+        if size > _LABEL_BYTES_MAX:
+            if size < 0xC0:
+                break
+            return at + 2
+        at += size + 1
+    raise _Malformed

@@ -25,7 +25,7 @@ from nodes.tables.reload import Reload
 
 ASKED = Figure("asked", "Questions that clients asked")
 ANSWERED = Figure("answered", "Questions that were answered with addresses")
-NO_DATA = Figure("no_data", "Questions whose name has no address of their type")
+NO_DATA = Figure("no_data", "Questions whose name has nothing of their type")
 UNKNOWN = Figure("unknown", "Questions whose name is in no row")
 ROWS = Figure("rows", "Sets of addresses in the table", is_level=True)
 

@@ -15,9 +15,7 @@ _NEWEST = 0.5  # the weight of the newest mean: three spans, and little of the o
 _BUCKETS_PER_DOUBLING = 16  # 4 % wide each
 _FIRST_S = 1e-4  # the first bucket ends here: the loop itself takes about as long
 _BUCKETS = 18 * _BUCKETS_PER_DOUBLING  # the last one begins at 26 s
-_HALF_LIFE_S = 1.0
 _FRESH_S = 0.01  # a quantile is worked out this often at most
-_SAMPLES_LEAST = 20  # fewer say nothing
 
 
 class Pace:
@@ -55,10 +53,13 @@ class Pace:
 
 
 class Quantile:
-    """The time that a given share of recent questions did not exceed."""
+    """The time that a given share of recent questions did not exceed. Fewer than `least` of them
+    say nothing; after each `half_life_s` one counts half as much."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, half_life_s: float = 1.0, least: float = 20) -> None:
         self._share = share
+        self._half_life_s = half_life_s
+        self._least = least
         self._counts = [0.0] * _BUCKETS
         self._total = 0.0
         self._faded_at: float = math.inf
@@ -78,13 +79,13 @@ class Quantile:
         if now - self._found_at >= _FRESH_S:
             self._found_at = now
             self._fade(now)
-            self._found_s = self._find() if self._total >= _SAMPLES_LEAST else math.inf
+            self._found_s = self._find() if self._total >= self._least else math.inf
         return self._found_s
 
     def _fade(self, now: float) -> None:
         self._faded_at = min(self._faded_at, now)
-        if now - self._faded_at >= _HALF_LIFE_S:
-            left = 0.5 ** ((now - self._faded_at) / _HALF_LIFE_S)
+        if now - self._faded_at >= self._half_life_s:
+            left = 0.5 ** ((now - self._faded_at) / self._half_life_s)
             self._faded_at = now
             self._counts = [count * left for count in self._counts]
             self._total = sum(self._counts)

@@ -17,6 +17,7 @@ from nodes.balancer.pace import Quantile
 
 _USUALLY = 0.95
 _TIMES = 3.0
+_HALF_LIFE_S = 30.0  # who is asked now and then is known by what was a minute ago
 
 
 class Patience:
@@ -25,7 +26,7 @@ class Patience:
     def __init__(self, bounds: Bounds, fixed_s: float | None) -> None:
         self._bounds = bounds
         self._fixed_s = fixed_s
-        self._times = Quantile(_USUALLY)
+        self._times = Quantile(_USUALLY, _HALF_LIFE_S, least=0.5)
         self._heard_at = -math.inf
         self._silences = 0  # questions in a row
 

@@ -312,6 +312,8 @@ class Upstream:
         if len(questions) > room:
             self._hits["upstream_asked_max"] += 1
             questions = questions[: max(0, room)]
+            if not questions:
+                return []
         random = self._secret(_ID_BYTES * len(questions))
         ids = [random[at : at + _ID_BYTES] for at in range(0, len(random), _ID_BYTES)]
         flight = Flight(one, ids, now, is_again)

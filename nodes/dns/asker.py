@@ -204,14 +204,14 @@ class DnsAsker:
         face = self._face
         said: list[node.Datagram] = []
         for line in split_lines(lines):
-            name, addresses, kind, *_, last = line.split(b" ")
-            if last == b"IN":
-                question = name.lower() if kind == b"A" else name.lower() + b" AAAA"
+            if line.endswith(b" IN"):
+                name, addresses, kind, _ = line.split(b" ")
+                question, why = name.lower() if kind == b"A" else name.lower() + b" AAAA", b""
             else:
-                question = line.partition(b" - ")[0]
+                question, _, why = line.partition(b" - ")
             number, whence, query = self._first_waiting(question)
-            if last != b"IN":
-                message = number + _NEGATIVE[line.partition(b" - ")[2]](query)
+            if why:
+                message = number + _NEGATIVE[why](query)
             elif query.wants is None:
                 message = number + query.empty()
             else:

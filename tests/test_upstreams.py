@@ -1,0 +1,872 @@
+"""LS before resolvers: which reply is good enough, what counts at all, and what is relayed.
+
+The real LS on a `tests/stage.py`; resolvers are played by hand, with `tests/resolvers.py`. DNS
+askers are two clients of one socket (`UDP`), a stream (`TCP`), and there are clients of lines.
+
+Not here: the rule of grace against a model (`tests/test_verdicts.py`), the bytes of replies
+(`tests/test_dns_reply.py`), a network with chance (`tests/test_resolver_sim.py`), and programs
+(`tests/test_resolver_tools.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from core import node
+from core.bounds import Bounds, Hits
+from core.frames import frame, split_frames
+from nodes.dns.asker import Face
+from nodes.ls import LoadBalancer
+from tests.resolvers import (
+    AD,
+    CD,
+    CODES,
+    DO,
+    RA,
+    RD,
+    TC,
+    TO_QUESTION,
+    address,
+    name,
+    opt,
+    option,
+    question_of,
+    record,
+    reply,
+    said,
+    section_of,
+)
+from tests.stage import Stage
+
+UDP, TCP, CLIENT = "resolver-0", "resolver-1", "client-1"
+HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
+D1, D2, D3 = "DNS1", "DNS2", "DNS3"
+UNKNOWN_S = Bounds().grace_unknown_s
+MX = record(TO_QUESTION, "MX", b"\0\x0a" + name("mail.example"))
+
+
+class Chance:
+    """Bytes that look like chance and come again."""
+
+    def __init__(self) -> None:
+        self.state = 1
+
+    def __call__(self, size: int) -> bytes:
+        drawn = bytearray()
+        for _ in range(size):
+            self.state = self.state * 1_103_515_245 + 12_345 & 0x7FFFFFFF
+            drawn.append(self.state >> 16 & 255)
+        return bytes(drawn)
+
+
+class Cast:
+    """LS, and everybody who talks to it."""
+
+    def __init__(
+        self,
+        count: int = 2,
+        *,
+        tables: int = 0,
+        bounds: Bounds | None = None,
+        refused: set[str] | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        self.bounds = bounds or Bounds()
+        hits = Hits()
+        self.brain = LoadBalancer(
+            [((2, (f"TS{n + 1}", 1)),) for n in range(tables)],
+            self.bounds,
+            lambda: 0.0,
+            dns=Face(self.bounds, 60, hits, forwards=True),
+            upstreams=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
+            secret=Chance(),
+            hits=hits,
+            **more,
+        )
+        self.hits = hits
+        self.stage = Stage(self.brain, self.bounds)
+        self.stage.refused |= refused or set()
+        self.stage.begin()
+        self.stage.take_datagrams(UDP)
+        for n in range(tables):
+            self.stage.connect(f"TS{n + 1}")
+        self.stage.accept(CLIENT)
+        self.number = 0
+
+    # askers
+
+    def ask(
+        self,
+        question: str,
+        *,
+        edns: bytes = b"",
+        flags: int = RD,
+        whence: Any = HERE,  # noqa: ANN401
+    ) -> bytes:
+        """A query by UDP; returned so that its reply can be compared."""
+        query = self.query(question, edns=edns, flags=flags)
+        self.stage.step(node.Datagrams(UDP, [(query, whence)]))
+        return query
+
+    def query(self, question: str, *, edns: bytes = b"", flags: int = RD) -> bytes:
+        self.number += 1
+        text, _, kind = question.partition(" ")
+        number = {"": 1, "AAAA": 28, "MX": 15, "ANY": 255, "SOA": 6, "TXT": 16}[kind]
+        head = (
+            self.number.to_bytes(2)
+            + flags.to_bytes(2)
+            + b"\0\1\0\0\0\0"
+            + b"\0"
+            + bytes([bool(edns)])
+        )
+        return head + name(text) + number.to_bytes(2) + b"\0\1" + edns
+
+    def told(self) -> list[tuple[bytes, Any]]:
+        """What was said by UDP since the last time."""
+        told, self.stage.replies[UDP] = self.stage.replies[UDP], []
+        return told
+
+    def codes(self) -> list[int]:
+        return [message[3] & 15 for message, _ in self.told()]
+
+    def lines(self) -> bytes:
+        return self.stage.take(CLIENT)
+
+    def say_lines(self, *lines: str) -> None:
+        self.stage.hear(CLIENT, "".join(f"{line}\n" for line in lines).encode())
+
+    # resolvers
+
+    def asked(self, resolver: str) -> list[tuple[str, bytes]]:
+        """What this one was asked since the last time: by which socket, and the query."""
+        found = []
+        for conn in list(self.stage.replies):
+            if conn.startswith(f"{resolver}."):
+                found += [(conn, query) for query, _ in self.stage.replies[conn]]
+                self.stage.replies[conn] = []
+        for conn in self.stage.framed:
+            if conn.startswith(f"{resolver}."):
+                found += [(conn, query) for query in split_frames(self.stage.take(conn))]
+        return found
+
+    def query_at(self, resolver: str) -> tuple[str, bytes]:
+        """The one thing that it was asked."""
+        (found,) = self.asked(resolver)
+        return found
+
+    def say(self, conn: str, *messages: bytes) -> None:
+        """It says this by one of its sockets."""
+        if conn in self.stage.framed:
+            self.stage.hear(conn, b"".join(map(frame, messages)))
+        elif conn in self.stage.replies:
+            self.stage.step(node.Datagrams(conn, [(message, None) for message in messages]))
+
+    def answer(self, resolver: str, *texts: str) -> None:
+        """It replies in these words to all that it was asked."""
+        for (conn, query), text in zip(self.asked(resolver), texts, strict=True):
+            self.say(conn, said(query, text))
+
+    def dialled(self, resolver: str) -> str:
+        """The stream to it that is being dialled."""
+        (conn,) = [conn for conn in self.stage.dialled if conn.startswith(f"{resolver}.")]
+        return conn
+
+    def sockets(self, resolver: str) -> list[str]:
+        return [conn for conn in self.stage.replies if conn.startswith(f"{resolver}.")]
+
+    def figure(self, key: str) -> Any:  # noqa: ANN401
+        return next(value.value for value in self.brain.figures() if value.key == key)
+
+    def wait(self, seconds: float) -> None:
+        self.stage.wait(seconds)
+
+
+# -- the first good answer -------------------------------------------------------------------------
+
+BEST_FIRST = ["10.0.0.9", "NXDOMAIN", "NOERROR", "REFUSED", "SERVFAIL"]
+SAYS = {"10.0.0.9": "x.example 10.0.0.9 A IN", "NXDOMAIN": "x.example - NOT FOUND",
+        "NOERROR": "x.example - NO DATA", "REFUSED": "x.example - FAILED",
+        "SERVFAIL": "x.example - FAILED", "FORMERR": "x.example - FAILED"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), permutations(BEST_FIRST, 2))
+def test_the_better_one_is_told_whoever_says_it_first(first: str, second: str) -> None:
+    """[P33]: to a resolver as it was said, to a client in lines."""
+    cast = Cast()
+    query = cast.ask("x.example")
+    cast.say_lines("x.example")
+    cast.answer(D1, first)
+    told = cast.told()
+    assert bool(told) is (first == BEST_FIRST[0])
+    cast.answer(D2, second)
+    told += cast.told()
+    best = min(first, second, key=BEST_FIRST.index)
+    (message, whence) = told[0]
+    assert len(told) == 1 and whence == HERE
+    assert message == said(query, best)[:11] + b"\0" + said(query, best)[12:-11]  # without OPT
+    assert cast.lines() == SAYS[best].encode() + b"\n"
+
+
+def test_any_other_code_is_a_failure() -> None:
+    cast = Cast(1)
+    cast.ask("x.example")
+    cast.answer(D1, "FORMERR")
+    assert cast.codes() == [CODES["FORMERR"]] and cast.figure("failed") == 1
+
+
+def test_of_equals_the_first_is_told() -> None:
+    cast = Cast()
+    cast.ask("x.example")
+    for resolver, ttl_s in ((D1, 1), (D2, 2)):
+        conn, query = cast.query_at(resolver)
+        soa = record(TO_QUESTION, "SOA", b"\0\0" + bytes(20), ttl_s)
+        cast.say(conn, reply(query, "NXDOMAIN", authorities=(soa,)))
+    ((message, _),) = cast.told()
+    assert message.endswith(record(TO_QUESTION, "SOA", b"\0\0" + bytes(20), 1))
+
+
+def test_a_worse_answer_waits_for_the_grace_and_no_longer() -> None:
+    """[P33]"""
+    cast = Cast()
+    cast.ask("x.example")
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(UNKNOWN_S - 0.001)
+    assert cast.codes() == []
+    cast.wait(0.001)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    cast.answer(D2, "10.0.0.2")
+    assert cast.codes() == [] and cast.figure("DNS2.late") == 1
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "grace_s"), [(0.001, 0.01), (0.02, 0.06), (0.1, 0.3), (0.3, 0.4)]
+)
+def test_the_grace_is_three_times_what_the_one_that_is_waited_for_usually_takes(
+    takes_s: float, grace_s: float
+) -> None:
+    """Between the floor and the ceiling; 4 % is what a bucket of times may be wide."""
+    cast = Cast()
+    for n in range(40):
+        cast.ask(f"n{n}.example")
+        cast.answer(D1, "NXDOMAIN")
+        cast.wait(takes_s)
+        cast.answer(D2, "10.0.0.2")
+    cast.told()
+    cast.ask("x.example")
+    cast.answer(D1, "SERVFAIL")
+    cast.wait(grace_s * 0.94)
+    assert cast.codes() == []
+    cast.wait(grace_s * 0.1)
+    assert cast.codes() == [CODES["SERVFAIL"]]
+
+
+def test_the_grace_can_be_told() -> None:
+    for grace_s in (0.0, 1.5):
+        cast = Cast(grace_s=grace_s)
+        cast.ask("x.example")
+        cast.answer(D1, "SERVFAIL")
+        if grace_s:
+            cast.wait(grace_s - 0.01)
+            assert cast.codes() == []
+        cast.wait(0.01)
+        assert cast.codes() == [CODES["SERVFAIL"]]
+
+
+def test_nothing_is_held_past_a_timeout_and_the_timeout_of_one_ends_no_other() -> None:
+    """[P33]: the one whose time is over hears the best that was said."""
+    cast = Cast(grace_s=60.0)
+    cast.ask("x.example")
+    cast.wait(1.0)
+    cast.ask("y.example")
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "NXDOMAIN"))
+    cast.wait(0.8)
+    ((message, _),) = cast.told()
+    assert section_of(message).startswith(name("x.example")) and message[3] & 15 == 3
+    cast.wait(1.0)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+def test_with_three_the_grace_is_that_of_those_who_are_left() -> None:
+    cast = Cast(3)
+    for n in range(40):  # DNS2 takes 20 ms; DNS3 has never said anything
+        cast.ask(f"n{n}.example")
+        cast.answer(D1, "NXDOMAIN")
+        cast.wait(0.02)
+        cast.answer(D2, "10.0.0.2")
+        cast.asked(D3)
+        if n == 10:
+            cast.wait(0.5)  # now it is silent
+    cast.told()
+    cast.ask("x.example")
+    cast.answer(D1, "SERVFAIL")
+    cast.answer(D2, "SERVFAIL")
+    assert cast.codes() == [CODES["SERVFAIL"]]
+
+
+# -- silence ---------------------------------------------------------------------------------------
+
+
+def test_one_that_is_silent_is_not_waited_for_until_it_speaks_again() -> None:
+    """[P34]"""
+    cast = Cast()
+    for n in range(16):
+        cast.ask(f"n{n}.example")
+        cast.answer(D1, "NXDOMAIN")
+        assert cast.codes() == [], n  # the other is waited for
+        cast.wait(UNKNOWN_S)
+        assert cast.codes() == [CODES["NXDOMAIN"]]
+    cast.wait(cast.bounds.grace_max_s)
+    assert "DNS2 is silent: nobody waits for it until it replies again" in cast.stage.reports
+    cast.asked(D2)
+    cast.ask("x.example")
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    cast.answer(D2, "NXDOMAIN")  # it was asked all the same
+    cast.ask("y.example")
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == []
+    cast.answer(D2, "10.0.0.2")
+    assert cast.codes() == [0]
+
+
+def test_many_in_flight_are_no_silence() -> None:
+    """Of a hundred that were asked at once none has been replied to a moment later."""
+    cast = Cast()
+    for n in range(100):
+        cast.ask(f"n{n}.example")
+    cast.wait(cast.bounds.grace_max_s - 0.01)
+    cast.answer(D2, *["10.0.0.2"] * 100)
+    cast.wait(0.1)
+    assert not any("DNS2 is silent" in report for report in cast.stage.reports)
+
+
+# -- what counts -----------------------------------------------------------------------------------
+
+
+def another_id(query: bytes) -> bytes:
+    return bytes([query[0] ^ 0x80]) + query[1:]
+
+
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "another ID": lambda query: said(another_id(query), "10.6.6.6"),
+    "another name": lambda query: said(query, "10.6.6.6").replace(b"\1x", b"\1y"),
+    "another type": lambda query: reply(query, section=section_of(query)[:-3] + b"\x1c\0\1"),
+    "another class": lambda query: reply(query, section=section_of(query)[:-1] + b"\3"),
+    "no reply": lambda query: query,
+    "no question": lambda query: query[:2] + b"\x81\x80" + bytes(8),
+    "cut short": lambda query: said(query, "10.6.6.6")[:-12],
+    "and more": lambda query: said(query, "10.6.6.6") + b"!",
+    "an operation": lambda query: query[:2] + b"\xa9" + said(query, "10.6.6.6")[3:],
+    "nothing": lambda query: b"",
+    "an ID": lambda query: query[:2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
+    """[P35]: and the good one still counts."""
+    cast = Cast(1)
+    query = cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, SPOILED[spoiled](asked))
+    assert cast.told() == []
+    cast.say(conn, said(asked, "10.0.0.1"))
+    ((message, _),) = cast.told()
+    assert message[:2] == query[:2] and message.endswith(address("10.0.0.1"))
+    counted = cast.figure("DNS1.unmatched"), cast.figure("DNS1.malformed")
+    is_matched = spoiled in (
+        "no reply",
+        "no question",
+        "cut short",
+        "and more",
+        "an operation",
+        "an ID",
+    )
+    assert counted == ((0, 1) if is_matched else (1, 0))
+
+
+def test_a_reply_counts_only_at_the_socket_that_asked() -> None:
+    """[P35]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    for other in cast.sockets(D1):
+        if other != conn:
+            cast.say(other, said(asked, "10.6.6.6"))
+    assert cast.told() == [] and cast.figure("DNS1.unmatched") == 3
+
+
+def test_a_reply_counts_once_and_only_from_one_who_was_asked_so() -> None:
+    """[P35]: IDs are drawn for each resolver, so one cannot answer what another was asked."""
+    cast = Cast()
+    cast.ask("x.example")
+    conn_1, asked_1 = cast.query_at(D1)
+    conn_2, asked_2 = cast.query_at(D2)
+    assert asked_1[:2] != asked_2[:2] and asked_1[2:] == asked_2[2:]
+    cast.say(conn_2, said(asked_1, "10.6.6.6"))
+    cast.say(conn_1, said(asked_1, "10.0.0.1"), said(asked_1, "10.6.6.6"))
+    ((message, _),) = cast.told()
+    assert message.endswith(address("10.0.0.1"))
+    assert (cast.figure("DNS1.unmatched"), cast.figure("DNS2.unmatched")) == (1, 1)
+
+
+def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
+    """Two of the same would let one reply end the other's question."""
+    drawn = iter([b"\0", b"\1\1\2\2\3\3", b"\0", b"\1\1", b"\2\2", b"\4\4"])
+    cast = Cast(1)
+    cast.brain._resolvers._all[D1]._secret = lambda size: next(drawn)
+    cast.stage.step(node.Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
+    assert [query[:2] for _, query in cast.asked(D1)] == [b"\1\1", b"\2\2", b"\3\3"]
+    cast.ask("x.example")
+    assert [query[:2] for _, query in cast.asked(D1)] == [b"\4\4"]
+
+
+def guesses(query: bytes, count: int) -> list[bytes]:
+    mine = int.from_bytes(query[:2])
+    return [
+        said((mine ^ n).to_bytes(2) + query[2:], "10.6.6.6") for n in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def test_who_guesses_finds_the_socket_gone_and_the_question_asked_over_tcp() -> None:
+    """[P36]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, *guesses(asked, 31))
+    assert conn in cast.sockets(D1) and not cast.stage.dialled
+    cast.say(conn, *guesses(asked, 1))
+    assert conn not in cast.sockets(D1) and cast.hits["unmatched_max"] == 1
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    ((by, again),) = cast.asked(D1)
+    assert by == stream and question_of(again) == "x.example"
+    cast.ask("y.example")  # new ones go there, too
+    ((by, other),) = cast.asked(D1)
+    assert by == stream and question_of(other) == "y.example"
+    cast.say(stream, said(again, "10.0.0.1"), said(other, "10.0.0.2"))
+    assert [message[-4:] for message, _ in cast.told()] == [
+        address("10.0.0.1"),
+        address("10.0.0.2"),
+    ]
+    cast.wait(cast.bounds.wary_s)
+    cast.ask("z.example")
+    ((by, _),) = cast.asked(D1)
+    assert by in cast.sockets(D1) and len(cast.sockets(D1)) == cast.bounds.upstream_sockets
+
+
+def test_without_tcp_it_is_udp_again_by_another_socket() -> None:
+    """[P36]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, *guesses(asked, 32))
+    cast.stage.refuse(cast.dialled(D1))
+    ((by, again),) = cast.asked(D1)
+    assert by in cast.sockets(D1) and by != conn
+    cast.say(by, said(again, "10.0.0.1"))
+    assert cast.codes() == [0]
+
+
+def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None:
+    cast = Cast(1)
+    first = cast.sockets(D1)
+    assert len(first) == cast.bounds.upstream_sockets
+    held: dict[str, bytes] = {}
+    for n in range(300):
+        cast.ask(f"n{n}.example")
+        for conn, query in cast.asked(D1):
+            if conn in held:
+                cast.say(conn, said(query, "10.0.0.1"))
+            else:
+                held[conn] = query  # not replied to at once
+        cast.wait(0.1)
+        assert len(cast.sockets(D1)) <= 3 * cast.bounds.upstream_sockets
+        for by, waiting in list(held.items()):
+            if n % 20 == 19:
+                cast.say(by, said(waiting, "10.0.0.1"))
+                del held[by]
+    assert not set(first) & set(cast.sockets(D1))
+    assert cast.figure("timed_out") + cast.figure("answered") == 300
+
+
+def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
+    cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1, upstream_asked_max=5))
+    for n in range(8):
+        cast.ask(f"n{n}.example")
+    assert len(cast.asked(D1)) == 5 and cast.hits["upstream_asked_max"] == 3
+    cast.wait(5.0)  # what is hopeless is forgotten
+    cast.ask("x.example")
+    assert [question_of(query) for _, query in cast.asked(D1)][-1] == "x.example"
+
+
+def test_what_is_lost_is_sent_once_more_and_then_forgotten() -> None:
+    cast = Cast(1)
+    cast.say_lines("x.example")
+    ((_, first),) = cast.asked(D1)
+    cast.wait(1.0)
+    ((conn, again),) = cast.asked(D1)
+    assert first[2:] == again[2:] and first[:2] != again[:2]
+    cast.wait(3.0)
+    assert cast.asked(D1) == []
+    cast.say(conn, said(again, "10.0.0.1"))
+    assert cast.lines() == b"x.example 10.0.0.1 A IN\n"
+    cast.wait(10.0)
+    upstream = cast.brain._resolvers._all[D1]
+    assert not any(one.asked for one in upstream._sockets.values())
+    assert not any(upstream._ages) and cast.brain.deadline() is None
+
+
+def test_a_silent_one_is_sent_nothing_once_more() -> None:
+    cast = Cast()
+    for n in range(20):
+        cast.ask(f"n{n}.example")
+    cast.answer(D1, *["10.0.0.1"] * 20)
+    cast.asked(D2)
+    cast.wait(0.5)
+    cast.ask("x.example")
+    assert len(cast.asked(D1)) == len(cast.asked(D2)) == 1
+    cast.wait(1.0)
+    assert (len(cast.asked(D1)), len(cast.asked(D2))) == (1, 0)
+
+
+# -- TCP -------------------------------------------------------------------------------------------
+
+
+def test_what_is_cut_is_asked_for_again_over_tcp_and_the_stream_is_kept() -> None:
+    cast = Cast(1)
+    query = cast.ask("x.example MX", edns=opt())
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    assert cast.told() == []
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    by, again = cast.query_at(D1)
+    assert by == stream and again[2:] == asked[2:]
+    cast.say(stream, reply(again, answers=(MX,)))
+    ((message, _),) = cast.told()
+    assert message == reply(query, answers=(MX,))
+    cast.ask("y.example MX")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    assert not cast.stage.dialled and cast.query_at(D1)[0] == stream
+
+
+def test_what_is_too_long_for_the_asker_is_cut_by_us() -> None:
+    """[P37]"""
+    cast = Cast(1)
+    long = tuple(record(TO_QUESTION, "TXT", bytes([200]) + bytes(200)) for _ in range(4))
+    for edns, fits in ((b"", False), (opt(size=4096), True)):
+        query = cast.ask("x.example TXT", edns=edns)
+        conn, asked = cast.query_at(D1)
+        cast.say(conn, reply(asked, answers=long))
+        ((message, _),) = cast.told()
+        flags = int.from_bytes(message[2:4])
+        assert bool(flags & TC) is not fits and message[:2] == query[:2]
+        assert len(message) <= (1232 if fits else 512)
+
+
+def test_tc_without_tcp_counts_as_a_failure() -> None:
+    cast = Cast()
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    cast.stage.refuse(cast.dialled(D1))
+    assert cast.codes() == []
+    cast.answer(D2, "REFUSED")
+    assert cast.codes() == [CODES["REFUSED"]]
+
+
+@pytest.mark.parametrize("has_spoken", [True, False])
+def test_a_stream_that_is_ended_is_dialled_again_if_it_ever_spoke(has_spoken: bool) -> None:
+    cast = Cast(1)
+    if has_spoken:
+        cast.ask("x.example")
+        conn, asked = cast.query_at(D1)
+        cast.say(conn, said(asked, "TC"))
+        cast.stage.connect(cast.dialled(D1))
+        cast.answer(D1, "10.0.0.1")
+        cast.told()
+    cast.ask("y.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    if not has_spoken:
+        cast.stage.connect(cast.dialled(D1))
+    stream, _ = cast.query_at(D1)
+    cast.stage.end(stream)
+    if has_spoken:
+        cast.stage.connect(cast.dialled(D1))
+        cast.answer(D1, "10.0.0.2")
+        assert cast.codes() == [0]
+    else:
+        assert cast.codes() == [CODES["SERVFAIL"]] and not cast.stage.dialled
+
+
+def test_tc_on_a_stream_is_no_reply() -> None:
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    _, asked = cast.query_at(D1)
+    cast.say(stream, said(asked, "TC"))
+    assert cast.told() == [] and cast.figure("DNS1.malformed") == 1
+    cast.say(stream, said(asked, "10.0.0.1"))
+    assert cast.codes() == [0]
+
+
+# -- what is relayed -------------------------------------------------------------------------------
+
+
+def test_a_reply_is_relayed_as_it_came_but_for_what_is_between_two_hops() -> None:
+    """[P37]: a cookie, padding and the like stay here, and what explains the reply goes on."""
+    cast = Cast(1)
+    cookie, padding, ede = option(10, bytes(24)), option(12, bytes(9)), option(15, b"\0\3stale")
+    glue = record(name("mail.example"), "A", address("10.0.0.7"))
+    for edns in (b"", opt(), opt(flags=DO), opt(option(10, bytes(8)))):
+        query = cast.ask("X.Example MX", edns=edns)
+        conn, asked = cast.query_at(D1)
+        has_do = bool(edns) and edns[7] & 0x80
+        assert question_of(asked) == "x.example TYPE15" + " +do" * bool(has_do)
+        flags = DO if has_do else 0
+        theirs = opt(cookie + ede + padding, size=4096, flags=flags)
+        cast.say(conn, reply(asked, answers=(MX,), additionals=(glue, theirs, glue)))
+        ((message, _),) = cast.told()
+        ours = (glue, opt(ede, flags=flags)) if edns else (glue,)
+        assert message == reply(query, answers=(MX,), additionals=ours)
+
+
+def test_bits_of_the_query_go_to_the_resolver_and_who_differs_does_not_join() -> None:
+    """[P37]"""
+    cast = Cast(1)
+    for flags, edns, text in (
+        (RD, b"", "x.example"),
+        (RD | AD, b"", "x.example TYPE1 +ad"),
+        (RD | CD, opt(flags=DO), "x.example TYPE1 +cd+do"),
+        (0, b"", "x.example TYPE1 -rd"),
+        (RD, opt(), None),
+    ):
+        cast.ask("x.example", flags=flags, edns=edns, whence=THERE)
+        assert [question_of(query) for _, query in cast.asked(D1)] == (
+            [] if text is None else [text]
+        )
+    assert cast.figure("joined") == 1
+
+
+def test_each_asker_has_its_own_id_and_spelling() -> None:
+    """[P37]"""
+    cast = Cast(1)
+    queries = [
+        cast.ask(text, whence=whence)
+        for text in ("x.example", "X.eXample")
+        for whence in (HERE, THERE)
+    ]
+    cast.answer(D1, "10.0.0.1")
+    assert [(message[:2], section_of(message), whence) for message, whence in cast.told()] == [
+        (query[:2], section_of(query), whence)
+        for query, whence in zip(queries, [HERE, THERE] * 2, strict=True)
+    ]
+
+
+def test_a_code_that_needs_edns_is_servfail_to_one_without() -> None:
+    cast = Cast(1)
+    for edns in (b"", opt()):
+        cast.ask("x.example", edns=edns)
+        conn, asked = cast.query_at(D1)
+        cast.say(conn, reply(asked, additionals=(opt(high=1),)))
+        ((message, _),) = cast.told()
+        assert message[3] & 15 == (0 if edns else CODES["SERVFAIL"])
+        assert not edns or message[-11:] == opt(high=1)
+
+
+def test_a_stream_of_dns_is_relayed_to_as_well() -> None:
+    cast = Cast(1)
+    cast.stage.accept(TCP)
+    query = cast.query("x.example TXT")
+    cast.stage.hear(TCP, frame(query))
+    conn, asked = cast.query_at(D1)
+    long = tuple(record(TO_QUESTION, "TXT", bytes([200]) + bytes(200)) for _ in range(4))
+    cast.say(conn, reply(asked, answers=long))
+    assert split_frames(cast.stage.take(TCP)) == [reply(query, answers=long, additionals=())]
+
+
+# -- lines -----------------------------------------------------------------------------------------
+
+
+def test_a_client_of_lines_gets_the_addresses_that_aliases_lead_to() -> None:
+    cast = Cast(1)
+    cast.say_lines("X.example", "y.example AAAA")
+    (conn, x), (_, y) = cast.asked(D1)
+    alias = record(TO_QUESTION, "CNAME", name("other.example"))
+    found = [record(name("OTHER.example"), "A", address(text)) for text in ("10.0.0.1", "10.0.0.2")]
+    stray = record(name("stray.example"), "A", address("10.6.6.6"))
+    cast.say(conn, reply(x, answers=(found[0], stray, alias, found[1])), said(y, "2001:db8::1"))
+    assert cast.lines() == b"x.example 10.0.0.1,10.0.0.2 A IN\ny.example 2001:db8::1 AAAA IN\n"
+
+
+def test_an_alias_that_leads_to_nothing_is_no_data() -> None:
+    cast = Cast(1)
+    cast.say_lines("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, reply(asked, answers=(record(TO_QUESTION, "CNAME", name("other.example")),)))
+    assert cast.lines() == b"x.example - NO DATA\n"
+
+
+def test_a_set_that_no_line_holds_is_cut_to_what_it_does() -> None:
+    cast = Cast(1)
+    cast.say_lines("x.example")
+    cast.answer(D1, ",".join(f"10.200.200.{n}" for n in range(100, 160)))
+    line = cast.lines()
+    assert 490 < len(line) <= 513 and line.endswith(b" A IN\n") and b",, " not in line
+
+
+def test_lines_and_queries_join() -> None:
+    cast = Cast(1)
+    cast.say_lines("X.example")
+    cast.ask("x.example")
+    assert len(cast.asked(D1)) == 1 and cast.figure("joined") == 1
+
+
+# -- beside table servers --------------------------------------------------------------------------
+
+
+def test_table_servers_are_asked_what_a_line_can_ask_and_are_waited_for() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("x.example")
+    cast.ask("x.example MX")
+    assert cast.stage.take("TS1") == b"x.example\n"
+    (conn, x), (_, mx) = cast.asked(D1)
+    cast.say(conn, said(x, "NXDOMAIN"), said(mx, "NXDOMAIN"))
+    assert cast.codes() == [CODES["NXDOMAIN"]]  # of MX: nobody else was asked
+    cast.stage.hear("TS1", b"x.example 10.0.0.1 A IN\n")
+    ((message, _),) = cast.told()
+    assert message.endswith(address("10.0.0.1"))
+
+
+def test_a_silent_table_server_holds_a_worse_answer_up_for_as_little_as_no_data() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("x.example")
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(cast.bounds.no_data_s)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+def test_not_found_of_all_tables_is_no_word_of_a_resolver() -> None:
+    cast = Cast(1, tables=1)
+    cast.say_lines("x.example")
+    cast.stage.hear("TS1", b"x.example - NOT FOUND\n")
+    assert cast.lines() == b""
+    cast.answer(D1, "10.0.0.1")
+    assert cast.lines() == b"x.example 10.0.0.1 A IN\n"
+    cast.say_lines("y.example")
+    cast.answer(D1, "SERVFAIL")
+    cast.stage.hear("TS1", b"y.example - NOT FOUND\n")
+    assert cast.lines() == b"y.example - FAILED\n"
+
+
+# -- policies, samples, the end --------------------------------------------------------------------
+
+
+def test_hedging_asks_one_and_the_next_when_the_first_has_nothing_good() -> None:
+    cast = Cast(extra_load=0.0)
+    cast.ask("x.example")
+    assert cast.asked(D2) == []
+    cast.answer(D1, "SERVFAIL")
+    assert cast.codes() == []
+    cast.answer(D2, "10.0.0.2")
+    assert cast.codes() == [0]
+
+
+def test_hedging_counts_the_answers_and_losses_of_resolvers() -> None:
+    cast = Cast(extra_load=1.0)
+    cast.ask("x.example")
+    cast.wait(0.05)
+    cast.answer(D2, "10.0.0.2")
+    cast.answer(D1, "10.0.0.1")
+    assert cast.codes() == [0]
+    assert (cast.figure("hedged"), cast.figure("DNS2.won"), cast.figure("DNS1.late")) == (1, 1, 1)
+
+
+def test_resolvers_that_differ_are_reported_and_recorded() -> None:
+    cast = Cast(3, sample=1.0)
+    cast.ask("x.example")
+    cast.answer(D1, "10.0.0.1")
+    cast.answer(D2, "10.0.0.2,10.0.0.1")
+    cast.answer(D3, "REFUSED")
+    assert cast.figure("disagreements") == 1
+    assert cast.stage.reports[-1] == (
+        "TSs disagree about x.example: DNS1 10.0.0.1, DNS2 10.0.0.2,10.0.0.1"
+    )
+    cast.ask("y.example MX")
+    for resolver in (D1, D2, D3):
+        conn, asked = cast.query_at(resolver)
+        cast.say(conn, reply(asked, answers=(MX,)))
+    assert cast.figure("disagreements") == 1 and cast.figure("sampled") == 2
+
+
+def test_a_question_that_comes_back_joins_and_costs_nothing_more() -> None:
+    """A loop: what LS asks its resolver is asked of LS again, by whoever that forwards to."""
+    cast = Cast(1)
+    cast.ask("x.example MX", edns=opt(flags=DO))
+    for _ in range(3):
+        for _, query in cast.asked(D1):
+            cast.stage.step(node.Datagrams(UDP, [(query, THERE)]))
+    assert cast.asked(D1) == [] and cast.figure("joined") == 1
+    cast.wait(1.8)
+    assert cast.codes() == [CODES["SERVFAIL"]] * 2
+
+
+def test_a_resolver_without_sockets_is_dialled_again() -> None:
+    cast = Cast(1, refused={f"DNS1.{n}" for n in range(1, 5)})
+    assert cast.figure("DNS1.state") == "DOWN"
+    cast.ask("x.example")
+    cast.wait(0.1)
+    assert cast.figure("DNS1.state") == "UP" and len(cast.asked(D1)) == 1
+
+
+def test_a_drain_closes_every_socket_and_ends() -> None:
+    cast = Cast(tables=1)
+    cast.ask("x.example")
+    cast.ask("y.example")
+    (conn, x), (other, y) = cast.asked(D1)
+    cast.say(other, said(y, "TC"))
+    cast.stage.end(CLIENT)
+    cast.stage.drain()
+    assert cast.stage.exit_code is None
+    cast.say(conn, said(x, "10.0.0.1"))
+    cast.stage.connect(cast.dialled(D1))
+    cast.answer(D1, "10.0.0.2")
+    cast.stage.end("TS1")
+    assert cast.stage.exit_code == 0 and not cast.sockets(D1) and not cast.sockets(D2)
+    assert [message[3] & 15 for message, _ in cast.told()] == [0, 0]
+
+
+def test_what_is_asked_in_text_can_be_logged_and_ends_its_own_asker_only() -> None:
+    """Names with any byte in them; one asks for another's text."""
+    cast = Cast(1)
+    odd = [b"\5a b.c\0", b"\3a\nb\0", b"\3a\\b\0", b"\7a - b.c\0", b"\0"]
+    for number, packed in enumerate(odd):
+        head = number.to_bytes(2) + RD.to_bytes(2) + b"\0\1\0\0\0\0\0\0"
+        cast.stage.step(node.Datagrams(UDP, [(head + packed + b"\0\x10\0\1", HERE)]))
+    assert sorted(section_of(query)[:-4] for _, query in cast.asked(D1)) == sorted(odd)
+    cast.wait(1.8)
+    assert [(message[:2], section_of(message)[:-4]) for message, _ in cast.told()] == [
+        (number.to_bytes(2), packed) for number, packed in enumerate(odd)
+    ]
+
+
+def test_flags_of_the_reply_are_the_resolvers() -> None:
+    cast = Cast(1)
+    cast.ask("x.example", flags=RD | AD)
+    conn, asked = cast.query_at(D1)
+    cast.say(
+        conn,
+        reply(asked, answers=(record(TO_QUESTION, "A", address("10.0.0.1")),), flags=RD | RA | AD),
+    )
+    ((message, _),) = cast.told()
+    assert int.from_bytes(message[2:4]) == 0x8000 | RD | RA | AD

@@ -12,7 +12,7 @@ PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns parts clean
+	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,9 @@ bench-workers: $(TOOLS) ## measure what several processes cost and buy; write be
 
 bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; write bench/DNS.md (3 min)
 	$(RUN) bench/dns.py --results bench/DNS.md
+
+bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers beside dnsmasq and smartdns; write bench/RESOLVERS.md (8 min)
+	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100

@@ -192,7 +192,7 @@ SAYS = {"10.0.0.9": "x.example 10.0.0.9 A IN", "NXDOMAIN": "x.example - NOT FOUN
         "SERVFAIL": "x.example - FAILED", "FORMERR": "x.example - FAILED"}  # fmt: skip
 
 
-@pytest.mark.parametrize(("first", "second"), permutations(BEST_FIRST, 2))
+@pytest.mark.parametrize(("first", "second"), list(permutations(BEST_FIRST, 2)))
 def test_the_better_one_is_told_whoever_says_it_first(first: str, second: str) -> None:
     """[P33]: to a resolver as it was said, to a client in lines."""
     cast = Cast()

@@ -439,8 +439,8 @@ def one_guesses(folder: Path, seconds: float, progress: Progress) -> list[str]:
         "## One guesses",
         "",
         "The resolver has the answer after 10 ms, and says nothing of every tenth name; an "
-        f"attacker sends 10,000 forged replies a second for such a name, for {seconds:g} s. `blind` guesses "
-        "port and ID, as one who is off the path must; `knowing` is told the ports by the kernel.",
+        f"attacker sends 10,000 forged replies a second for such a name, for {seconds:g} s. "
+        "`blind` guesses port and ID, as one who is off the path must; `knowing` is told the ports by the kernel.",
         "",
         "| attacker | forged | believed | p50 ms | p99 ms |",
         "|---|---:|---:|---:|---:|",

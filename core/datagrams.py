@@ -10,6 +10,7 @@ heard; one that was dialled hears its one peer only, which the kernel sees to.
 Not here: what a datagram says, and when a socket is read (the reactor).
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
@@ -18,12 +19,15 @@ from core.system import Socket
 
 _BYTES_MAX = 4_096  # a question is a tenth of it; what is longer arrives cut, and is not one
 _WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
+_ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
+_BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
 _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
 
 
 class DatagramSocket:
     """One of them. `admit(host)` judges whose datagrams are heard; None admits everyone.
-    `dialled`: it has one peer."""
+    `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
+    once to that; without it, each goes by itself."""
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class DatagramSocket:
         admit: Callable[[str], bool] | None = None,
         *,
         dialled: bool = False,
+        send_alike: Callable[[Socket, bytes, int], None] | None = None,
     ) -> None:
         self.stream = stream
         self.name = name
@@ -39,6 +44,7 @@ class DatagramSocket:
         self.is_read = True
         self.is_ending = False  # nothing more is said after what waits
         self.dropped = 0
+        self._send_alike = send_alike
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
         self._waiting: deque[Datagram] = deque()
@@ -86,6 +92,8 @@ class DatagramSocket:
     def send(self) -> None:
         """Send what waits, as far as the network takes it."""
         waiting = self._waiting
+        if self._send_alike is not None and len(waiting) > 1:
+            self._send_by_size(self._send_alike)
         stream = self.stream
         was_refused = False
         while waiting:
@@ -107,6 +115,25 @@ class DatagramSocket:
             except OSError:  # it cannot be sent there
                 self.dropped += 1
             waiting.popleft()
+
+    def _send_by_size(self, send_alike: Callable[[Socket, bytes, int], None]) -> None:
+        """Send what waits as far as several are of one size; the rest is still to be sent."""
+        by_size: dict[int, list[bytes]] = {}
+        for data, _ in self._waiting:
+            by_size.setdefault(len(data), []).append(data)
+        self._waiting.clear()
+        for size, alike in by_size.items():
+            most = min(_ALIKE_MAX, _BYTES_AT_ONCE // max(size, 1))
+            while len(alike) > 1 and most > 1 and self._send_alike is not None:
+                some, alike = alike[:most], alike[most:]
+                try:
+                    send_alike(self.stream, b"".join(some), size)
+                except OSError as error:
+                    alike += some
+                    if error.errno not in (errno.EAGAIN, errno.ECONNREFUSED):  # not here
+                        self._send_alike = None
+                    break
+            self._waiting.extend([(data, None) for data in alike])
 
 
 class DatagramSockets:

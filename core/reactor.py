@@ -808,7 +808,8 @@ class Reactor:
         except OSError as error:
             self._events.append(node.Closed(effect.conn, reason(error)))
             return
-        self._datagrams.add(DatagramSocket(stream, effect.conn, dialled=True))
+        one = DatagramSocket(stream, effect.conn, dialled=True, send_alike=self._system.send_alike)
+        self._datagrams.add(one)
         self._read_fds_stale = True
         self._events.append(node.Opened(effect.conn))
 

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import stat
+import struct
 import time
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ from core.lookup import Lookup
 from core.node import Address, Standing
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
+_UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
 _PORT_FIRST, _PORT_LAST = 1_024, 65_535  # what a program may take without asking
 _PORTS_TRIED = 8  # most are free
 
@@ -121,6 +123,11 @@ class System:
             dialled.close()
             raise
         return dialled
+
+    def send_alike(self, stream: Socket, datagrams: bytes, size: int) -> None:
+        """Send datagrams of this size each, one behind the other, to whom the socket was dialled:
+        up to 64 cost little more than one (UDP_SEGMENT, man 7 udp). Raises OSError."""
+        stream.sendmsg([datagrams], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", size))])
 
     def _make_room(self, stream: Socket) -> None:
         for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):

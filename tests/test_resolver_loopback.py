@@ -1,0 +1,286 @@
+"""LS before resolvers over real sockets: F5 of the fault matrix, dead ports, floods, the commands.
+
+The resolver is a socket of the test, which reads what LS asks and replies by hand, so that there is
+nothing to wait for but what must happen.
+
+Not here: every kind of bad reply (`tests/test_upstreams.py`), and resolvers of others
+(`tests/test_resolver_tools.py`).
+"""
+
+import json
+import re
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.frames import frame
+from tests.processes import PATIENCE_S, Program, Programs, exchange, programs, wait_for
+from tests.resolvers import QR, RD, name, question_of, said, section_of
+
+pytestmark = pytest.mark.process
+LOOPBACK = "127.0.0.1"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Programs]:
+    with programs(tmp_path) as some:
+        yield some
+
+
+class Resolver:
+    """One that says what the test says. `port`: over UDP, and over TCP once `listens`."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((LOOPBACK, port))
+        self.socket.settimeout(PATIENCE_S)
+        self.port: int = self.socket.getsockname()[1]
+
+    def __enter__(self) -> "Resolver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def asked(self) -> tuple[bytes, tuple[str, int]]:
+        query, whence = self.socket.recvfrom(4096)
+        return query, whence
+
+    def say(self, message: bytes, whither: tuple[str, int]) -> None:
+        self.socket.sendto(message, whither)
+
+    def answer(self, text: str) -> None:
+        query, whence = self.asked()
+        self.say(said(query, text), whence)
+
+    def listens(self) -> socket.socket:
+        listener = socket.create_server((LOOPBACK, self.port))
+        listener.settimeout(PATIENCE_S)
+        return listener
+
+
+class Site:
+    """LS with a DNS face before these resolvers."""
+
+    def __init__(self, run: Programs, ports: list[int], *words: object) -> None:
+        upstreams = [word for port in ports for word in ("--dns-upstream", f"{LOOPBACK}:{port}")]
+        self.ls, self.port = run.ls([], "--dns", 0, *upstreams, *words, linked=False)
+        found = re.search(r"DNS on .*:(\d+)", self.ls.log)
+        assert found is not None
+        self.dns = int(found[1])
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.settimeout(PATIENCE_S)
+        self.client.connect((LOOPBACK, self.dns))
+        self.number = 0
+
+    def __enter__(self) -> "Site":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def query(self, text: str) -> bytes:
+        self.number += 1
+        head = self.number.to_bytes(2) + RD.to_bytes(2) + b"\0\1\0\0\0\0\0\0"
+        return head + name(text) + b"\0\1\0\1"
+
+    def ask(self, text: str) -> bytes:
+        query = self.query(text)
+        self.client.send(query)
+        return query
+
+    def told(self) -> bytes:
+        message = self.client.recv(4096)
+        assert message[2] & QR >> 8
+        return message
+
+    def figure(self, key: str) -> int:
+        lines = exchange(self.port, [b"STATS\nQUIT\n"])[0].decode()
+        found = re.search(rf"(?m)^STAT {key} (\d+)$", lines)
+        assert found is not None, lines
+        return int(found[1])
+
+
+def test_f5_only_a_reply_to_what_was_asked_counts(run: Programs) -> None:
+    """[P35]: another ID, another question, from elsewhere, to another port; then the good one."""
+    with Resolver() as resolver, Resolver() as stranger, Site(run, [resolver.port]) as site:
+        asked = site.ask("x.example")
+        query, whence = resolver.asked()
+        forged = said(query, "10.6.6.6")
+        resolver.say(bytes([forged[0] ^ 1]) + forged[1:], whence)
+        resolver.say(forged.replace(b"\1x", b"\1y"), whence)
+        resolver.say(forged[:-3], whence)
+        stranger.say(forged, whence)
+        resolver.say(said(query, "10.0.0.1"), whence)
+        message = site.told()
+        assert message[:2] == asked[:2] and section_of(message) == section_of(asked)
+        assert message.endswith(bytes([10, 0, 0, 1]))
+        assert site.figure("DNS1.unmatched") == 2 and site.figure("DNS1.malformed") == 1
+
+
+def test_ids_and_ports_cannot_be_foretold(run: Programs) -> None:
+    """[P35]: 200 IDs are spread over the whole range and come in no order; four ports are used."""
+    with Resolver() as resolver, Site(run, [resolver.port]) as site:
+        seen = []
+        for n in range(200):
+            site.ask(f"n{n}.example")
+            query, whence = resolver.asked()
+            seen.append((whence[1], int.from_bytes(query[:2])))
+            resolver.say(said(query, "10.0.0.1"), whence)
+            site.told()
+        ids = [number for _, number in seen]
+        assert len({port for port, _ in seen}) == 4 and len(set(ids)) > 190
+        assert min(ids) < 6_000 and max(ids) > 59_000
+        steps = {after - before for before, after in pairwise(ids)}
+        assert len(steps) > 190
+
+
+def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
+    """[P36]"""
+    with Resolver() as resolver, resolver.listens() as listener, Site(run, [resolver.port]) as site:
+        site.ask("x.example")
+        query, whence = resolver.asked()
+        for n in range(1, 33):
+            number = int.from_bytes(query[:2]) ^ n
+            resolver.say(said(number.to_bytes(2) + query[2:], "10.6.6.6"), whence)
+        stream, _ = listener.accept()
+        with stream, stream.makefile("rb") as reader:
+            again = reader.read(int.from_bytes(reader.read(2)))
+            assert question_of(again) == "x.example"
+            stream.sendall(frame(said(again, "10.0.0.1")))
+            assert site.told().endswith(bytes([10, 0, 0, 1]))
+        site.ls.logs("as if guessed; it is asked over TCP for 10 s")
+
+
+def test_what_is_cut_is_asked_for_over_tcp(run: Programs) -> None:
+    with Resolver() as resolver, resolver.listens() as listener, Site(run, [resolver.port]) as site:
+        site.ask("x.example")
+        resolver.answer("TC")
+        stream, _ = listener.accept()
+        with stream, stream.makefile("rb") as reader:
+            again = reader.read(int.from_bytes(reader.read(2)))
+            stream.sendall(frame(said(again, ",".join(f"10.0.0.{n}" for n in range(1, 20)))))
+        assert site.told()[6:8] == b"\0\x13"
+
+
+def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(
+    run: Programs,
+) -> None:
+    with Resolver() as resolver, Resolver() as later:
+        port = later.port
+        later.socket.close()
+        with Site(run, [resolver.port, port]) as site:
+            for n in range(50):
+                site.ask(f"n{n}.example")
+                resolver.answer("10.0.0.1")
+                assert site.told().endswith(bytes([10, 0, 0, 1]))
+            with Resolver(port) as back:
+                site.ask("x.example")
+                while question_of(back.asked()[0]) != "x.example":
+                    pass
+                resolver.answer("10.0.0.1")
+                site.told()
+
+
+def test_clients_of_lines_are_answered_and_told_what_failed(run: Programs) -> None:
+    with Resolver() as resolver, Site(run, [resolver.port]) as site:
+        client = run.start("client", LOOPBACK, site.port, "x.example", "y.example", "z.example")
+        for _ in range(3):
+            query, whence = resolver.asked()
+            text = {"x.example": "10.0.0.1", "y.example": "SERVFAIL", "z.example": "NXDOMAIN"}
+            resolver.say(said(query, text[question_of(query)]), whence)
+        assert client.output() == (
+            "x.example 10.0.0.1 A IN\ny.example - FAILED\nz.example - NOT FOUND\n"
+        )
+        assert "1 answered, 1 not found, 1 failed, 0 timed out" in client.log
+
+
+def test_two_that_ask_each_other_stop(run: Programs) -> None:
+    """Each question is open at both once; it comes back, joins, and times out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind((LOOPBACK, 0))
+        port = free.getsockname()[1]
+    with Site(run, [port], "--dns-timeout", 0.3) as first:
+        words = ("--dns", port, "--dns-upstream", f"{LOOPBACK}:{first.dns}", "--dns-timeout", 0.3)
+        _, other = run.ls([], *words, linked=False)
+        first.ask("x.example")
+        assert first.told()[3] & 15 == 2
+        wait_for(lambda: b"STAT pending 0" in exchange(other, [b"STATS\nQUIT\n"])[0], "no loop")
+        assert first.figure("DNS1.asked") == 1 and first.figure("joined") <= 1
+
+
+def test_workers_have_sockets_of_their_own(run: Programs) -> None:
+    ports = set()
+    with Resolver() as resolver, Site(run, [resolver.port], "--workers", 2) as site:
+        for n in range(60):  # the kernel gives each client to one of them
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(PATIENCE_S)
+                client.connect((LOOPBACK, site.dns))
+                client.send(site.query(f"n{n}.example"))
+                query, whence = resolver.asked()
+                ports.add(whence[1])
+                resolver.say(said(query, "10.0.0.1"), whence)
+                assert client.recv(4096).endswith(bytes([10, 0, 0, 1]))
+    assert 4 < len(ports) <= 8
+
+
+def test_the_status_page_says_where_a_resolver_is(run: Programs) -> None:
+    with Resolver() as resolver, Site(run, [resolver.port], "--metrics", 0) as site:
+        found = re.search(r"status page on (http://\S+)", site.ls.log)
+        assert found is not None
+        with urllib.request.urlopen(f"{found[1]}status.json", timeout=PATIENCE_S) as page:
+            status: dict[str, Any] = json.load(page)
+        (server,) = status["servers"]
+        assert (server["name"], server["where"]) == ("DNS1", f"{LOOPBACK}:{resolver.port}")
+
+
+def test_a_drain_gives_what_is_owed_and_ends(run: Programs) -> None:
+    with Resolver() as resolver, Site(run, [resolver.port]) as site:
+        site.ask("x.example")
+        query, whence = resolver.asked()
+        site.ls.signal(signal.SIGTERM)
+        wait_for(lambda: refused(site.port), "the listener is closed")
+        resolver.say(said(query, "10.0.0.1"), whence)
+        assert site.told().endswith(bytes([10, 0, 0, 1]))
+        assert site.ls.exits() == 0 and "asked 1, answered 1" in site.ls.log
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) != 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nobody to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream"),
+        (["--dns-upstream", "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
+        (["--dns-upstream", "127.0.0.1:0"], "port"),
+        (["--dns-upstream", "127.0.0.1:99999"], "port"),
+        (["--dns-upstream", "[::1]x"], "port"),
+        (["--dns-upstream", "127.0.0.1", "--dns-upstream", "127.0.0.1:53"], "given twice"),
+        (["--dns", "5399", "--dns-upstream", "127.0.0.1:5399"], "LS would ask itself"),
+        (
+            "--dns 5399 --host 0.0.0.0 --allow ::/0 --dns-upstream 127.0.0.1:5399".split(),
+            "LS would ask itself",
+        ),
+        (["--dns-upstream", "127.0.0.1", "--grace", "-1"], "'-1' is not a number of seconds"),
+        (["--dns-upstream", "127.0.0.1", "--grace", "nan"], "'nan' is not a number of seconds"),
+        (["localhost", "5001", "--grace", "1"], "there is no --dns-upstream"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_command_is_one_line(run: Programs, words: list[str], said: str) -> None:
+    code, _, log = run.run("ls", 0, *words)
+    assert code == 2 and said in log and "Traceback" not in log
+
+
+def test_an_address_of_ipv6_is_taken_with_and_without_a_port(run: Programs) -> None:
+    for text in ("::1", "[::1]", "[::1]:5353"):
+        program: Program = run.start("ls", 0, "--dns-upstream", text)
+        program.port()

@@ -425,8 +425,9 @@ def one_is_dead(folder: Path, seconds: float, rounds: int, progress: Progress) -
     lines += [
         "",
         f"The p99 of data shall be within {DEAD_P99_MS:g} ms of the good one alone: "
-        f"{beyond:+.2f} ms, {said}. NXDOMAIN waits for the dead one until that has been silent for 16 questions, for "
-        f"a grace of 100 ms each; the slowest took {slowest:.1f} ms, and then nobody waits.",
+        f"{beyond:+.2f} ms, {said}. NXDOMAIN waits for the dead one until that has been silent for "
+        f"16 questions, for a grace of 100 ms each; the slowest took {slowest:.1f} ms, and then "
+        "nobody waits.",
     ]
     return lines
 
@@ -440,7 +441,8 @@ def one_guesses(folder: Path, seconds: float, progress: Progress) -> list[str]:
         "",
         "The resolver has the answer after 10 ms, and says nothing of every tenth name; an "
         f"attacker sends 10,000 forged replies a second for such a name, for {seconds:g} s. "
-        "`blind` guesses port and ID, as one who is off the path must; `knowing` is told the ports by the kernel.",
+        "`blind` guesses port and ID, as one who is off the path must; `knowing` is told the "
+        "ports by the kernel.",
         "",
         "| attacker | forged | believed | p50 ms | p99 ms |",
         "|---|---:|---:|---:|---:|",

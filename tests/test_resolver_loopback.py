@@ -267,7 +267,7 @@ def refused(port: int) -> bool:
         (["--dns-upstream", "127.0.0.1", "--dns-upstream", "127.0.0.1:53"], "given twice"),
         (["--dns", "5399", "--dns-upstream", "127.0.0.1:5399"], "LS would ask itself"),
         (
-            "--dns 5399 --host 0.0.0.0 --allow ::/0 --dns-upstream 127.0.0.1:5399".split(),
+            ["--dns=5399", "--host=0.0.0.0", "--allow=::/0", "--dns-upstream=127.0.0.1:5399"],
             "LS would ask itself",
         ),
         (["--dns-upstream", "127.0.0.1", "--grace", "-1"], "'-1' is not a number of seconds"),

@@ -30,7 +30,7 @@ _HEADER = Struct(">5H")  # flags, and the counts of the four sections
 _HEADER_BYTES = _HEADER.size
 _RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
 _TWO = Struct(">HH")
-_QR, _TC, _RA, _RCODE = 0x8000, 0x0200, 0x0080, 0x000F
+_QR, _TC, _RA = 0x8000, 0x0200, 0x0080
 _OPCODE = 0x7800
 _IN = 1
 _OPT = 41
@@ -140,7 +140,7 @@ class Query:
             return self.failure()
         size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(reply.body) + len(opt)
         if is_datagram and size > self._size_max:
-            return self._reply(_TC | reply.flags & _RCODE)
+            return _HEADER.pack(reply.flags | _TC, 1, 0, 0, bool(opt)) + self._echo + opt
         head = _HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
         return b"".join((head, self._echo, reply.body, opt))
 

@@ -22,7 +22,7 @@ from nodes.command.ls import run_ls
 from nodes.command.replay import run_replay
 from nodes.command.ts import run_ts
 
-VERSION = "0.8.0"
+VERSION = "0.9.0"
 _ABOUT = """\
 photofinish {version}: ask every server, keep the first answer.
 

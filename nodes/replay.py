@@ -28,6 +28,7 @@ _ANSWERED = "ANSWERED"
 _ENDS = frozenset({_ANSWERED, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED})
 _CLIENT = "client-1"
 _SHOWN = (0.5, 0.99, 0.999)
+_RESOLVER = "DNS"  # what their names begin with
 
 
 _REPLY = re.compile(r"[0-9A-Fa-f:.,]+|NOT FOUND|NO DATA")
@@ -76,6 +77,11 @@ def parse(line: bytes) -> Race:
                 "under --policy race to compare"
             )
         asked = {str(server): _seconds(lag) for server, lag in record["asked"].items()}
+        if any(server.startswith(_RESOLVER) for server in asked):
+            raise RecordError(
+                "it was run by resolvers, too, whose replies are held for better ones: only races "
+                "of table servers alone can be replayed"
+            )
         replies = {
             str(server): (_seconds(at - asked[server]), _reply(what))
             for server, (at, what) in record["replies"].items()

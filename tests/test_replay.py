@@ -80,6 +80,12 @@ def test_what_was_recorded_under_hedging_is_refused_with_the_reason() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_what_resolvers_ran_in_is_refused_with_the_reason() -> None:
+    with pytest.raises(RecordError, match=r"run by resolvers, too.*table servers alone") as caught:
+        parse(line(asked={"TS1": 0.0, "DNS1": 0.0}))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("missing", [key for key in RECORD if key != "margin"])
 def test_a_record_without_a_field_is_none(missing: str) -> None:
     with pytest.raises(RecordError, match="no record of a race"):

@@ -193,7 +193,7 @@ def test_readme_lists_every_source_with_its_count_of_lines() -> None:
 
 
 # Which kinds of test each row of the fault matrix has: S in the simulator, L over processes of
-# loopback, U of one part. C11 does not hold for this design; F5 is about upstreams.
+# loopback, U of one part. C11 does not hold for this design.
 MATRIX = """
 A1 SL A2 SL A3 S A4 S A5 SL A6 S A7 S A8 S A9 SL A10 SL A11 SL A12 S A13 SL A14 US A15 SU A16 SL
 A17 L A18 SL A19 SL A20 S A21 SL A22 LS A23 L A24 SL A25 S A26 S A27 UL A28 S A29 S A30 S A31 S
@@ -202,7 +202,7 @@ B17 L B18 U B19 UL B20 S B21 US
 C1 LS C2 L C3 L C4 L C5 S C6 L C7 LS C8 S C9 L C10 S C12 S C13 L C14 S C15 S C16 S C17 L
 D1 UL D2 UL D3 UL D4 UL D5 UL D6 UL D7 UL D8 U D9 UL D10 UL D11 UL D12 UL D13 UL
 E1 U E2 U E3 U E4 UL E5 USL E6 USL E7 U
-F1 UL F2 UL F3 UL F4 UL F6 U F7 UL F8 UL F9 UL F10 L F11 UL
+F1 UL F2 UL F3 UL F4 UL F5 UL F6 U F7 UL F8 UL F9 UL F10 L F11 UL
 """
 KIND = {
     "test_matrix": "S",
@@ -210,6 +210,7 @@ KIND = {
     "test_loopback": "L",
     "test_system": "L",
     "test_dns_loopback": "L",
+    "test_resolver_loopback": "L",
 }
 
 

@@ -367,7 +367,7 @@ SPOILED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("spoiled", SPOILED)
-def test_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
+def test_f5_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
     """[P35]: and the good one still counts."""
     cast = Cast(1)
     query = cast.ask("x.example")

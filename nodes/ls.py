@@ -37,9 +37,10 @@ from nodes.balancer.race import Course, Finding, Race, Relays, Replies, course_a
 from nodes.balancer.resolvers import Resolvers
 from nodes.balancer.sample import Samples
 from nodes.balancer.shown import Shown
+from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Heard, Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.question import is_of_line
+from nodes.dns.question import TableAnswer
 from nodes.dns.reply import Reply
 
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
@@ -104,6 +105,7 @@ class LoadBalancer:
             watch,
         )
         self._links |= self._resolvers.links
+        self._twins = Twins()
         links = list(self._links.values())
         self._tables = (1 << len(servers)) - 1  # the bits of the TSs
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
@@ -246,7 +248,7 @@ class LoadBalancer:
         upstream = self._resolvers.get(link.conn)
         if upstream is not None:
             return upstream.ask(questions, now)
-        lines = _lines(filter(is_of_line, questions))
+        lines = _lines(self._twins.as_lines(questions))
         return [node.Send(link.conn, lines)] if lines else []
 
     def _reply(self, replies: Replies) -> list[node.Effect]:
@@ -318,13 +320,15 @@ class LoadBalancer:
         if questions is not None:
             link.errors_in_a_row = 0
             link.answered += len(questions)
-            effects = self._answer(link, questions, data, now)
+            effects = self._answer_lines(link, questions, data, now)
         else:
             said, why = sort_lines(link, data, self._bounds, self._hits)
-            effects = self._answer(link, said.questions, said.lines, now)
+            effects = self._answer_lines(link, said.questions, said.lines, now)
             if said.not_found or said.no_data:
-                denials = [(question, Finding.NO_DATA_SAID, None) for question in said.no_data]
-                effects += self._deny(link, said.not_found, denials, now)
+                not_found = said.not_found + self._twins.of(said.not_found)
+                no_data = said.no_data + self._twins.of(said.no_data)
+                denials = [(question, Finding.NO_DATA_SAID, None) for question in no_data]
+                effects += self._deny(link, not_found, denials, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
@@ -333,6 +337,17 @@ class LoadBalancer:
             effects += self._look_at_links(now)
         effects += self._regulate()
         return effects
+
+    def _answer_lines(
+        self, link: Link, questions: list[bytes], lines: bytes, now: float
+    ) -> list[node.Effect]:
+        """Answers of a TS are answers to the twins of what it was asked, too."""
+        effects: list[node.Effect] = []
+        if self._twins:
+            twins, answers = self._twins.answered(questions, split_lines(lines))
+            if twins:
+                effects += self._answer(link, twins, answers, now)
+        return effects + self._answer(link, questions, lines, now)
 
     def _hear_resolver(self, upstream: Upstream, heard: Heard, now: float) -> list[node.Effect]:
         """What a resolver says counts as what a TS says."""
@@ -346,10 +361,14 @@ class LoadBalancer:
         return effects + self._regulate()
 
     def _answer(
-        self, link: Link, questions: list[bytes], answers: bytes | list[Reply], now: float
+        self,
+        link: Link,
+        questions: list[bytes],
+        answers: bytes | Sequence[Reply | TableAnswer],
+        now: float,
     ) -> list[node.Effect]:
-        """Relay answers, parallel to `questions`, for what this link was asked: lines, or what a
-        resolver replied."""
+        """Relay answers, parallel to `questions`, for what this link was asked: lines, or what is
+        to be relayed in another language."""
         effects: list[node.Effect] = []
         late_before = self._race.late
         admitted = self._policy.admits(link, questions)
@@ -370,6 +389,7 @@ class LoadBalancer:
             if is_table and not self._unfit_said and self._verdicts.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
             self._verdicts.forget(questions)
+        self._twins.forget(questions)
         self._policy.answered(link, questions, now)
         late_admitted = self._race.late
         if isinstance(answers, bytes):
@@ -422,6 +442,7 @@ class LoadBalancer:
         """Some questions are open no more: let those know who keep something about them."""
         closed = self._race.take_closed()
         self._verdicts.forget(closed)
+        self._twins.forget(closed)
         self._policy.closed(closed)
         if self._samples is not None:
             self._samples.ended(closed, end, now)
@@ -666,7 +687,7 @@ class LoadBalancer:
         return effects
 
 
-def _texts(answers: bytes | list[Reply]) -> Callable[[], list[bytes]]:
+def _texts(answers: bytes | Sequence[Reply | TableAnswer]) -> Callable[[], list[bytes]]:
     """The addresses in answers, once somebody wants them."""
     if isinstance(answers, bytes):
         return lambda: [line.split(b" ")[1] for line in split_lines(answers)]

@@ -748,11 +748,50 @@ def test_table_servers_are_asked_what_a_line_can_ask_and_are_waited_for() -> Non
     assert message.endswith(address("10.0.0.1"))
 
 
-def test_a_silent_table_server_holds_a_worse_answer_up_for_as_little_as_no_data() -> None:
+def test_a_query_that_says_more_than_a_line_is_asked_of_tables_as_the_line() -> None:
+    """dig sets AD, and a resolver DO: a name of a table is theirs as well as anybody's."""
     cast = Cast(1, tables=1)
-    cast.ask("x.example")
+    plain = cast.ask("x.example AAAA")
+    signed = cast.ask("X.Example AAAA", edns=opt(flags=DO))
+    asked = {question_of(query) for _, query in cast.asked(D1)}
+    assert asked == {"x.example AAAA", "x.example TYPE28 +do"}
+    assert cast.stage.take("TS1") == b"x.example AAAA\nx.example AAAA\n"
+    cast.stage.hear("TS1", b"x.EXAMPLE 2001:db8::1,2001:db8::2 AAAA IN\n")
+    told = {message[:2]: message for message, _ in cast.told()}
+    for query, edns in ((plain, b""), (signed, opt(flags=DO))):
+        message = told[query[:2]]
+        assert section_of(message) == section_of(query) and message[6:8] == b"\0\2"
+        assert address("2001:db8::1") in message and address("2001:db8::2") in message
+        assert message.endswith(edns)
+    assert not cast.brain._twins and cast.figure("TS1.won") == 2
+
+
+@pytest.mark.parametrize("flags", [RD | AD, RD | CD, 0])
+def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int) -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("x.example", flags=flags)
     cast.answer(D1, "NXDOMAIN")
-    cast.wait(cast.bounds.no_data_s)
+    assert cast.codes() == []
+    cast.stage.hear("TS1", b"x.example - NOT FOUND\n")
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    cast.ask("y.example", flags=flags)
+    cast.answer(D1, "SERVFAIL")
+    cast.stage.hear("TS1", b"y.example - NO DATA\n")
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == 0 and message[6:8] == b"\0\0"
+    cast.ask("z.example", flags=flags)
+    cast.wait(1.8)
+    assert not cast.brain._twins
+
+
+@pytest.mark.parametrize("flags", [RD, RD | AD])
+def test_a_silent_table_server_holds_a_worse_answer_up_for_as_little_as_no_data(flags: int) -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("x.example", flags=flags)
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(cast.bounds.no_data_s * 0.9)
+    assert cast.codes() == []
+    cast.wait(cast.bounds.no_data_s * 0.1)
     assert cast.codes() == [CODES["NXDOMAIN"]]
 
 

@@ -20,7 +20,7 @@ from itertools import count
 
 from core.session import Message
 from nodes.balancer.race import Course, Finding, course_after
-from nodes.dns.question import is_of_line
+from nodes.dns.question import is_of_line, line_of
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +92,9 @@ class Verdicts:
         """Who has; those who cannot be asked it need not."""
         by = self.spoken.get(question)
         if by is None:
-            by = self._tables if self._tables and not is_of_line(question) else 0
+            by = 0
+            if self._tables and not is_of_line(question) and line_of(question) is None:
+                by = self._tables
         return by
 
     def _hold(

@@ -27,6 +27,7 @@ from core.machine import Machine, Watch
 from core.session import SESSION, Asked, Relayed, Talk, Turn
 from core.wire import Negative, Type, split_lines
 from nodes.dns.message import Query, RecordSet, Refusal, read
+from nodes.dns.question import TableAnswer
 
 QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
 REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and were told so")
@@ -184,11 +185,16 @@ class DnsAsker:
         return node.SendTo(self.conn, said)
 
     def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
-        """Send on what resolvers replied, and let it go if it waited for that."""
+        """Send on what resolvers replied, or tables have, and let it go if it waited for that."""
         said: list[node.Datagram] = []
         for question, _, message in relayed:
             number, whence, query = self._first_waiting(question)
-            said.append((number + query.relayed(message, whence is not None), whence))
+            if isinstance(message, TableAnswer):
+                records = self._face.records(message.addresses, message.kind)
+                made = query.addresses(records, whence is not None)
+            else:
+                made = query.relayed(message, whence is not None)
+            said.append((number + made, whence))
         return self._say_and_end(said)
 
     def _first_waiting(self, question: bytes) -> Waiting:

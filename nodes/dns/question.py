@@ -15,6 +15,7 @@ Not here: who asks, IDs and sockets (`nodes/balancer/upstream.py`).
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
@@ -43,6 +44,27 @@ _MARKS = ((AD, b"ad"), (CD, b"cd"), (DO, b"do"))
 def is_of_line(question: bytes) -> bool:
     """Whether a line can ask it."""
     return _TYPED not in question
+
+
+def line_of(question: bytes) -> bytes | None:
+    """The line that asks for the same addresses as a question that is none. None: there is none."""
+    name, _, rest = question.partition(_TYPED)
+    number = rest.partition(b" ")[0]
+    if number not in (b"1", b"28") or not is_name(name):
+        return None
+    return name if number == b"1" else name + b" AAAA"
+
+
+@dataclass(slots=True)
+class TableAnswer:
+    """What a table has of a question that is no line: addresses, as they stand in its answer."""
+
+    addresses: bytes
+    kind: bytes
+
+    def line(self, question: bytes, spelling: bytes) -> bytes:
+        """Nobody who speaks lines asks so; it could be said like this."""
+        return b"%b %b %b IN\n" % (spelling.partition(b" ")[0], self.addresses, self.kind)
 
 
 def written(labels: list[bytes], kind: int, bits: int) -> bytes:

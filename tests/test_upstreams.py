@@ -334,12 +334,13 @@ def test_one_that_is_silent_is_not_waited_for_until_it_speaks_again() -> None:
 
 
 def test_many_in_flight_are_no_silence() -> None:
-    """Of a hundred that were asked at once none has been replied to a moment later."""
+    """Of a hundred that were asked at once forty are lost, and replies to the others have come."""
     cast = Cast()
     for n in range(100):
         cast.ask(f"n{n}.example")
     cast.wait(cast.bounds.grace_max_s - 0.01)
-    cast.answer(D2, *["10.0.0.2"] * 100)
+    for conn, query in cast.asked(D2)[:60]:
+        cast.say(conn, said(query, "10.0.0.2"))
     cast.wait(0.1)
     assert not any("DNS2 is silent" in report for report in cast.stage.reports)
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -92,12 +92,13 @@ def free_port() -> int:
 
 
 class Server:
-    """A program that resolves, at a port of its own."""
+    """A program that resolves, at a port of its own. `stack` ends it."""
 
-    def __init__(self, words: list[str], port: int, log: Path) -> None:
+    def __init__(self, stack: ExitStack, words: list[str], port: int, log: Path) -> None:
         self.words = words
         self.port = port
         self.log = log
+        stack.callback(self.end)
         self.start()
 
     def start(self) -> None:
@@ -121,16 +122,7 @@ class Server:
         self.process.wait()
 
 
-@contextmanager
-def server(words: list[str], port: int, log: Path) -> Iterator[Server]:
-    one = Server(words, port, log)
-    try:
-        yield one
-    finally:
-        one.end()
-
-
-def a_knot(folder: Path, number: int = 0) -> Server:
+def a_knot(stack: ExitStack, folder: Path, number: int = 0) -> Server:
     """Knot with the zone, signed."""
     home = folder / f"knot{number}"
     home.mkdir()
@@ -156,10 +148,10 @@ zone:
     dnssec-policy: default
 """
     )
-    return Server(["knotd", "-c", str(home / "knot.conf")], port, home / "log")
+    return Server(stack, ["knotd", "-c", str(home / "knot.conf")], port, home / "log")
 
 
-def an_unbound(folder: Path, behind: int) -> Server:
+def an_unbound(stack: ExitStack, folder: Path, behind: int) -> Server:
     """unbound that forwards to a server, does not validate, and remembers."""
     port = free_port()
     path = folder / "unbound.conf"
@@ -181,10 +173,10 @@ forward-zone:
     forward-addr: {LOOPBACK}@{behind}
 """
     )
-    return Server(["unbound", "-d", "-c", str(path)], port, folder / "unbound.log")
+    return Server(stack, ["unbound", "-d", "-c", str(path)], port, folder / "unbound.log")
 
 
-def a_dnsmasq(folder: Path, behind: int) -> Server:
+def a_dnsmasq(stack: ExitStack, folder: Path, behind: int) -> Server:
     """dnsmasq that forwards to a server."""
     port = free_port()
     words = [
@@ -192,7 +184,7 @@ def a_dnsmasq(folder: Path, behind: int) -> Server:
         "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--conf-file=/dev/null",
         "--user=root", "--log-facility=-", f"--server={LOOPBACK}#{behind}",
     ]  # fmt: skip
-    return Server(words, port, folder / "dnsmasq.log")
+    return Server(stack, words, port, folder / "dnsmasq.log")
 
 
 @pytest.fixture
@@ -271,8 +263,7 @@ def test_ten_thousand_replies_are_those_of_the_resolver(some: Programs, tmp_path
             query.use_edns(0, query.ednsflags, payload=1232)
         queries.append(query)
     with ExitStack() as stack:
-        one = a_knot(tmp_path)
-        stack.callback(one.end)
+        one = a_knot(stack, tmp_path)
         _, port = balancer(some, [one])
         directly, through = ask_all(one.port, queries), ask_all(int(port), queries)
         seen = set()
@@ -295,10 +286,8 @@ def test_resolvers_of_three_makes_say_the_same_to_clients_of_both_kinds(
     some: Programs, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        servers = [a_knot(tmp_path)]
-        servers += [make(tmp_path, servers[0].port) for make in (an_unbound, a_dnsmasq)]
-        for one in servers:
-            stack.callback(one.end)
+        servers = [a_knot(stack, tmp_path)]
+        servers += [make(stack, tmp_path, servers[0].port) for make in (an_unbound, a_dnsmasq)]
         for chosen in ([servers[1]], [servers[2]], servers):
             port, dns_port = balancer(some, chosen)
             for n in range(30):
@@ -344,9 +333,8 @@ def test_one_that_is_paused_killed_and_started_again_costs_no_answer(
     some: Programs, tmp_path: Path, first: bool
 ) -> None:
     with ExitStack() as stack:
-        servers = [a_knot(tmp_path, 0), a_knot(tmp_path, 1)]
-        servers[1] = an_unbound(tmp_path, servers[1].port)
-        stack.callback(lambda: [one.end() for one in servers])
+        knots = [a_knot(stack, tmp_path, number) for number in range(2)]
+        servers = [knots[0], an_unbound(stack, tmp_path, knots[1].port)]
         port, dns_port = balancer(some, servers)
         victim = servers[0 if first else 1]
         asking = Asking(dns_port)
@@ -367,8 +355,7 @@ def test_one_that_is_paused_killed_and_started_again_costs_no_answer(
 def test_one_that_is_slow_is_not_waited_for(some: Programs, tmp_path: Path) -> None:
     """A relay keeps every datagram back until two more have come: the other one answers all."""
     with ExitStack() as stack:
-        servers = [a_knot(tmp_path, 0), a_knot(tmp_path, 1)]
-        stack.callback(lambda: [one.end() for one in servers])
+        servers = [a_knot(stack, tmp_path, 0), a_knot(stack, tmp_path, 1)]
         slow = stack.enter_context(programs(tmp_path)).start(
             LOOPBACK, servers[1].port, python=("-c", SLOW)
         )
@@ -413,8 +400,7 @@ def test_one_that_refuses_does_not_win_and_dig_sees_no_difference(
 ) -> None:
     """Knot refuses what is not in its zone; the other's zone is another one."""
     with ExitStack() as stack:
-        good = a_knot(tmp_path, 0)
-        stack.callback(good.end)
+        good = a_knot(stack, tmp_path, 0)
         home = tmp_path / "other"
         home.mkdir()
         port = free_port()
@@ -422,8 +408,7 @@ def test_one_that_refuses_does_not_win_and_dig_sees_no_difference(
             f"server:\n    listen: {LOOPBACK}@{port}\n    rundir: {home}\n"
             f"database:\n    storage: {home}\n"
         )
-        bad = Server(["knotd", "-c", str(home / "knot.conf")], port, home / "log")
-        stack.callback(bad.end)
+        bad = Server(stack, ["knotd", "-c", str(home / "knot.conf")], port, home / "log")
         _, dns_port = balancer(some, [bad, good])
         for words in (["n1.example"], ["n1.example", "+dnssec"], ["example", "MX", "+tcp"]):
             said = with_dig(dns_port, *words)

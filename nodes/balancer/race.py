@@ -358,6 +358,7 @@ class Race:
         answers = course_after(was, found) is Course.ANSWERED
         why = None if answers else _said(was, found)
         relays: Relays = {}
+        pending_before = self.pending
         for question, message in zip(questions, messages, strict=True):
             owner = self._open.pop(question, None)
             if owner is None:
@@ -365,17 +366,20 @@ class Race:
                 continue
             if why is not None:
                 self.closed.append(question)
-            for batch in [owner] if isinstance(owner, Batch) else owner.waiters:
-                same = isinstance(owner, Batch) and owner.spellings is owner.questions
-                spelled = [question] if same else batch.spellings_of(question)
-                relays.setdefault(batch.asker, []).extend(
-                    [(question, spelling, message) for spelling in spelled]
-                )
+            for batch in (owner,) if isinstance(owner, Batch) else owner.waiters:
+                relayed = relays.setdefault(batch.asker, [])
+                if owner is batch and batch.spellings is batch.questions:
+                    relayed.append((question, question, message))
+                    self._settle(batch, 1)
+                    continue
+                spelled = batch.spellings_of(question)
+                relayed += [(question, spelling, message) for spelling in spelled]
                 self._settle(batch, len(spelled))
-                if why is None:
-                    self.answered += len(spelled)
-                else:
-                    self.denied[why] += len(spelled)
+        settled = pending_before - self.pending
+        if why is None:
+            self.answered += settled
+        else:
+            self.denied[why] += settled
         return relays
 
     def expire(self, now: float) -> Replies:

@@ -357,7 +357,8 @@ class Upstream:
         cut: list[bytes] = []
         flight, count = None, 0
         for message in messages:
-            found = asked.get(message[:_ID_BYTES])
+            number = message[:_ID_BYTES]
+            found = asked.get(number)
             if found is None:
                 one.unmatched += 1
                 self._unmatched += 1
@@ -385,7 +386,7 @@ class Upstream:
                     heard.denials.append((question, _FINDING[reply.said], reply))
             else:
                 heard.late += 1
-            del asked[message[:_ID_BYTES]]
+            del asked[number]
             its_flight.left -= 1
             if its_flight is not flight:
                 if flight is not None:

@@ -137,9 +137,10 @@ class DatagramSocket:
 
 
 class DatagramSockets:
-    """All sockets of datagrams of one loop, by name."""
+    """All sockets of datagrams of one loop, by name. A turn costs nothing for those at rest."""
 
     def __init__(self) -> None:
+        self._busy: dict[DatagramSocket, None] = {}  # something waits to be sent, or it ends
         self._by_name: dict[str, DatagramSocket] = {}
         self._by_fd: dict[int, DatagramSocket] = {}
         self._dropped = 0  # by those that are gone
@@ -169,6 +170,7 @@ class DatagramSockets:
         """It is to be closed."""
         del self._by_name[one.name]
         del self._by_fd[one.fileno()]
+        self._busy.pop(one, None)
         self._dropped += one.dropped
 
     @property
@@ -182,4 +184,27 @@ class DatagramSockets:
 
     def to_write(self) -> list[int]:
         """The descriptors of those for which something waits."""
-        return [one.fileno() for one in self if one.has_waiting]
+        return [one.fileno() for one in self._busy]
+
+    def append(self, name: str, datagrams: list[Datagram]) -> None:
+        """Let them wait to be sent by this one."""
+        one = self._by_name[name]
+        one.append(datagrams)
+        self._busy[one] = None
+
+    def end(self, name: str) -> None:
+        """This one is to be closed after what waits."""
+        one = self._by_name[name]
+        one.is_ending = True
+        self._busy[one] = None
+
+    def send(self) -> list[DatagramSocket]:
+        """Send what waits; return those that have ended."""
+        ended = []
+        for one in list(self._busy):
+            one.send()
+            if not one.has_waiting:
+                del self._busy[one]
+                if one.is_ending:
+                    ended.append(one)
+        return ended

@@ -288,8 +288,7 @@ class Reactor:
         if self._read_fds_stale:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
-        if self._datagrams:
-            write_fds += self._datagrams.to_write()
+        write_fds += self._datagrams.to_write()
         for sink in self._sinks:
             if sink.waiting:
                 write_fds.append(sink.fd)
@@ -706,21 +705,12 @@ class Reactor:
                 self._events.append(node.Relieved(connection.name))
             if self._events:
                 self._deliver()
-        if self._datagrams:
-            self._send_datagrams()
-
-    def _send_datagrams(self) -> None:
-        for one in list(self._datagrams):
-            one.send()
-            if one.is_ending and not one.has_waiting:
-                self._forget_datagrams(one)
-
-    def _forget_datagrams(self, one: DatagramSocket) -> None:
-        self._datagrams.remove(one)
-        self._doomed.append(one.stream)
-        self._read_fds_stale = True
-        self._events.append(node.Closed(one.name, ""))
-        self._deliver()
+        for one in self._datagrams.send():
+            self._datagrams.remove(one)
+            self._doomed.append(one.stream)
+            self._read_fds_stale = True
+            self._events.append(node.Closed(one.name, ""))
+            self._deliver()
 
     def _send_failed(self, connection: Connection, why: str) -> None:
         """It takes nothing more; what it sent before may still be read."""
@@ -762,11 +752,11 @@ class Reactor:
             self._unsent[connection] = None
 
     def _do_send_to(self, effect: node.SendTo) -> None:
-        self._datagrams[effect.conn].append(effect.datagrams)
+        self._datagrams.append(effect.conn, effect.datagrams)
 
     def _do_close(self, effect: node.Close) -> None:
         if effect.conn in self._datagrams:
-            self._datagrams[effect.conn].is_ending = True
+            self._datagrams.end(effect.conn)
             return
         connection = self._named(effect.conn)
         self._hush(effect.conn)

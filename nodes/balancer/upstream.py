@@ -152,6 +152,7 @@ class Upstream:
         self._stream: Socket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
         self._wary_until = -math.inf
+        self._no_stream_until = -math.inf  # one could not be had: no use in being wary
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
@@ -253,6 +254,7 @@ class Upstream:
             heard.effects += self._dial_stream() if waiting else []
             return
         self._wary_until = -math.inf
+        self._no_stream_until = now + self._bounds.away_s
         heard.denials += [
             (question, Finding.FAILURE_SAID, None)
             for question, is_only in waiting.items()
@@ -407,20 +409,24 @@ class Upstream:
     def _beware(self, one: Socket, now: float) -> list[node.Effect]:
         """Somebody guesses: ask by another way what was asked by this one."""
         self._hits["unmatched_max"] += 1
-        self._wary_until = now + self._bounds.wary_s
+        has_no_successor = one in self._open and one not in self._old
         asked = dict.fromkeys(
-            [question for question, _, _ in one.asked.values() if self._is_wanted(question)], False
+            question for question, _, _ in one.asked.values() if self._is_wanted(question)
         )
         self._forget(one)
+        way = "by another socket"
+        if now >= self._no_stream_until:
+            self._wary_until = now + self._bounds.wary_s
+            way = f"over TCP for {self._bounds.wary_s:g} s"
         text = (
             f"{self.link.conn}: {one.unmatched} replies that match nothing, as if guessed; "
-            f"it is asked over TCP for {self._bounds.wary_s:g} s"
+            f"it is asked {way}"
         )
         return [
             node.Report(text, node.Level.WARNING, "guesses"),
             *self._give_up(one),
-            self._dial_datagrams(),
-            *(self._ask_by_stream(asked, now) if asked else []),
+            *([self._dial_datagrams()] if has_no_successor else []),
+            *self.ask(list(asked), now),
         ]
 
     def _forget(self, one: Socket) -> None:
@@ -465,6 +471,8 @@ class Upstream:
                     del asked[number]
             flight.left = 0
             effects += self._close_settled(flight.way)
+            if flight.way.is_stream and flight.way.life.state is Way.OPEN:  # it is stuck
+                effects += self._give_up(flight.way)
         return effects
 
     def _come_of_age(self, at: int, now: float) -> Iterable[Flight]:

@@ -519,52 +519,6 @@ def test_a_stream_that_is_stuck_is_given_up() -> None:
     assert cast.dialled(D1) != stream
 
 
-def test_where_tcp_was_not_to_be_had_a_guess_costs_no_time() -> None:
-    """Else one who guesses could have a resolver wait for a dial again and again."""
-    cast = Cast(1)
-    cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, *guesses(asked, 32))
-    cast.stage.refuse(cast.dialled(D1))
-    for _ in range(5):
-        conn, asked = cast.query_at(D1)
-        cast.say(conn, *guesses(asked, 32))
-        assert not cast.stage.dialled and conn not in cast.sockets(D1)
-    assert len(cast.sockets(D1)) == cast.bounds.upstream_sockets
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "10.0.0.1"))
-    assert cast.codes() == [0]
-    assert cast.stage.reports[-1].endswith("as if guessed; it is asked by another socket")
-
-
-def test_guesses_at_a_socket_that_is_retired_cost_no_more_sockets() -> None:
-    cast = Cast(1, bounds=replace(Bounds(), upstream_socket_s=0.1))
-    for n in range(40):
-        cast.ask(f"n{n}.example")
-        cast.wait(0.05)
-    asked = cast.asked(D1)
-    for conn, query in asked:
-        cast.say(conn, *guesses(query, 32))
-    upstream = cast.brain._resolvers.get(D1)
-    assert upstream is not None and len(upstream._open) == cast.bounds.upstream_sockets
-
-
-def test_a_stream_that_is_stuck_is_given_up() -> None:
-    cast = Cast(1)
-    cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    stream = cast.dialled(D1)
-    cast.stage.connect(stream)
-    cast.wait(5.0)
-    assert stream not in cast.stage.connections
-    cast.asked(D1)
-    cast.ask("y.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    assert cast.dialled(D1) != stream
-
-
 def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None:
     cast = Cast(1)
     first = cast.sockets(D1)

@@ -38,7 +38,7 @@ from dns import Wrong, address, ask, dnsmasq, judge, serving, version
 from report import machine
 from resolver import CODES, FORGED
 from systems import HERE, free_port, node
-from terminal import Progress
+from terminal import Progress, chosen
 from workers import cpu_s
 
 NAMES = 10_000
@@ -51,6 +51,7 @@ GOOD_P99_MS = 60.0
 DEAD_P99_MS = 2.0  # beyond the good one alone
 SLOWED_MAX = 1.2
 IN_FLIGHT = "20,100"
+PARTS = ["throughput", "fails", "dead", "guesses"]
 _WAIT_S = 3.0  # for the last replies
 _NAME_OF = {code: name for name, code in CODES.items()}
 
@@ -493,6 +494,7 @@ def main() -> int:
     parser.add_argument(
         "--forge-seconds", type=float, default=60.0, metavar="S", help="of the attacks (60)"
     )
+    parser.add_argument("--only", metavar="PART,PART", help=f"of {', '.join(PARTS)} (all)")
     parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin"  # where Debian has servers, and not everybody looks
@@ -501,10 +503,12 @@ def main() -> int:
             print(f"without {name} (Debian, as root: apt-get install {PACKAGES[program]})")
             RACERS.pop(name, None)
             SINGLES.pop(name, None)
+    parts = chosen(arguments.only, PARTS, "part")
     missing = [program for program in ("knotd", "dnsperf") if shutil.which(program) is None]
-    if missing:
+    if missing and "throughput" in parts:
         packages = " ".join(PACKAGES[program] for program in missing)
         print(f"without throughput (Debian, as root: apt-get install {packages})")
+        parts.remove("throughput")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     progress = Progress()
     seconds, rounds = arguments.seconds, arguments.rounds
@@ -513,11 +517,14 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
-            if not missing:
+            if "throughput" in parts:
                 body += throughput(folder, seconds, rounds, loads, progress)
-            body += fails_fast(folder, seconds, rounds, progress)
-            body += one_is_dead(folder, seconds, rounds, progress)
-            body += one_guesses(folder, arguments.forge_seconds, progress)
+            if "fails" in parts:
+                body += fails_fast(folder, seconds, rounds, progress)
+            if "dead" in parts:
+                body += one_is_dead(folder, seconds, rounds, progress)
+            if "guesses" in parts:
+                body += one_guesses(folder, arguments.forge_seconds, progress)
         progress.end()
     except Wrong as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)

@@ -66,6 +66,22 @@ def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
         assert len(rows) == (0 if f"without {name} " in done.stdout else 2)
 
 
+def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
+    """Whatever it takes: ours tells no failure where there is an answer, and believes no forger."""
+    page = tmp_path / "RESOLVERS.md"
+    done = bench(
+        "--only", "fails,dead,guesses", "--seconds", 0.2, "--rounds", 1, "--forge-seconds", 0.2,
+        "--results", page, script="bench/resolvers.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
+    assert re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text) == [
+        "blind",
+        "knowing",
+    ]
+
+
 def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
     """An answer with another address, and one that comes twice."""
     script = tmp_path / "wrong.py"

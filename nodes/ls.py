@@ -567,8 +567,11 @@ class LoadBalancer:
 
     def _ask_slice(self, link: Link, now: float) -> list[node.Effect]:
         """Ask a link for the next slice of what the policy has for it. If more is left, it goes
-        over the high mark, so that Relieved will call for the next one."""
+        over the high mark, so that Relieved will call for the next one. Datagrams have no mark."""
         questions, is_last = self._policy.next_slice(link, now)
+        while not is_last and self._resolvers.get(link.conn):
+            more, is_last = self._policy.next_slice(link, now)
+            questions += more
         link.asked += len(questions)
         if self._samples is not None:
             self._samples.asked(link.conn, questions, now)

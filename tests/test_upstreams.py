@@ -915,6 +915,20 @@ def test_a_resolver_without_sockets_is_dialled_again() -> None:
     assert cast.figure("DNS1.state") == "UP" and len(cast.asked(D1)) == 1
 
 
+@pytest.mark.parametrize("extra_load", [None, 0.0])
+def test_a_resolver_that_comes_is_asked_for_all_that_is_open_however_much(
+    extra_load: float | None,
+) -> None:
+    """Nothing waits for a socket of datagrams, so nothing will be said to be less by and by."""
+    bounds = replace(Bounds(), waiting_bytes_high=30, waiting_bytes_low=10)
+    gone = {f"DNS1.{n}" for n in range(1, 5)}
+    cast = Cast(1, bounds=bounds, refused=gone, extra_load=extra_load)
+    for n in range(20):
+        cast.ask(f"n{n}.example")
+    cast.wait(0.1)
+    assert cast.figure("DNS1.state") == "UP" and len(cast.asked(D1)) == 20
+
+
 def test_a_drain_closes_every_socket_and_ends() -> None:
     cast = Cast(tables=1)
     cast.ask("x.example")

@@ -87,7 +87,7 @@ def test_five_names_take_one_timeout_and_with_once_everybody_leaves(run: Program
     assert [program.exits() for program in (ls, *servers)] == [0, 0, 0]
     assert " < TS1 rutgers.edu" in ls.log and " > TS1 rutgers.edu 172" in ls.log
     assert " = link TS1 CATCHING_UP -> UP" in ls.log
-    ended = "answered 3, not found 0, no data 0, timed out 2, dropped 0, pending 0"
+    ended = "answered 3, not found 0, no data 0, failed 0, timed out 2, dropped 0, pending 0"
     assert f"asked 5, {ended}" in ls.log
 
 
@@ -600,7 +600,7 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (("ls", 0, "a..b", 1), 2, "cannot resolve 'a..b'"),
             (("ls", 0, "x" * 64, 1), 2, "cannot resolve 'xxx"),
             (("ls", 0, "127.0.0.1"), 2, "'127.0.0.1' has no port"),
-            (("ls", 0), 2, "required: TS_HOST TS_PORT"),
+            (("ls", 0), 2, "name a table server (TS_HOST TS_PORT) or a --dns-upstream"),
             (("ls", 0, "127.0.0.1", "0"), 2, "'0' is not a port"),
             (("ls", "1_0", "127.0.0.1", "1"), 2, "'1_0' is not a port"),
             (("ls", "65536", "127.0.0.1", "1"), 2, "'65536' is not a port"),

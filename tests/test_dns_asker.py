@@ -266,6 +266,19 @@ def test_f7_a_message_of_no_length_is_not_replied_to() -> None:
     assert stage.take(T1) == b"x\n" and figures(stage)["dns_ignored"] == 2
 
 
+def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(1, b"x")) + b"\0\0" * 15 + frame(query(2, b"y")) + b"\0\0" * 15)
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert not stage.has_ended(TCP)
+    stage.hear(TCP, b"\0\0" * 30_000 + frame(query(3, b"z")))
+    assert figures(stage)["dns_ignored"] == 31 and stage.take(T1) == b"x\ny\n"
+    stage.hear(T1, b"y 10.0.0.2 A IN\n")
+    assert [Reply(message).number for message in split_frames(stage.take(TCP))] == [1, 2]
+    assert stage.has_ended(TCP)
+
+
 # -- who is not heard ------------------------------------------------------------------------------
 
 

@@ -275,6 +275,18 @@ def test_any_operation_but_a_query_is_not_implemented(opcode: int) -> None:
     assert found.reply[1] & 15 == dns.rcode.NOTIMP and found.reply[0] >> 3 & 15 == opcode
 
 
+def test_a_transfer_is_refused_whatever_record_it_comes_with() -> None:
+    """IXFR has the SOA that its asker knows (RFC 1995, section 3)."""
+    data = (
+        bytes.fromhex("0100 0001 0000 0001 0000")
+        + b"\1x\0\0\xfb\0\1"
+        + b"\xc0\x0c\0\6\0\1"
+        + bytes(6)
+    )
+    refusal = read(data)
+    assert isinstance(refusal, Refusal) and refusal.reply[1] & 15 == 5
+
+
 @pytest.mark.parametrize(("kind", "group"), [(16, 3), (A, 4), (A, 254), (AXFR, 1), (251, 1)])
 def test_another_class_and_transfers_are_refused(kind: int, group: int) -> None:
     message = refused(made("version.bind", kind, (1232, False), group=group))

@@ -60,7 +60,7 @@ class Face:
         self.ignored = 0
         self._ttl_s = ttl_s
         self._forwards = forwards
-        self._hits = hits
+        self.hits = hits
         self._read: dict[bytes, Query | Refusal | None] = {}
         self._records: dict[bytes, RecordSet] = {}  # by `addresses type`
         self._heard: dict[str, int] = {}  # datagrams of each client in this second
@@ -117,7 +117,7 @@ class Face:
                 within.append(datagram)
         if len(within) < len(datagrams):
             self._limited += len(datagrams) - len(within)
-            self._hits["dns_per_second"] += len(datagrams) - len(within)
+            self.hits["dns_per_second"] += len(datagrams) - len(within)
         return within
 
 
@@ -140,6 +140,7 @@ class DnsAsker:
         self.timeout_s = face.bounds.dns_timeout_s
         self._face = face
         self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
+        self._ignored_in_a_row = 0
 
     def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401
         """Read what came: whole frames of a stream, or datagrams."""
@@ -157,6 +158,7 @@ class DnsAsker:
         for message, whence in datagrams:
             query = face.read(message[2:])
             if isinstance(query, Query):
+                self._ignored_in_a_row = 0
                 question = query.question
                 questions.append(question)
                 held = waiting.get(question)
@@ -169,6 +171,11 @@ class DnsAsker:
                 said.append((message[:2] + query.reply, whence))
             else:
                 face.ignored += 1
+                self._ignored_in_a_row += 1
+                if is_stream and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
+                    self.life.fire(Turn.TOO_MANY_ERRORS)  # it carries something else
+                    face.hits["errors_in_a_row_max"] += 1
+                    break
         face.queries += len(questions)
         lines = b"\n".join([*questions, b""])
         return Asked(questions, questions, lines, said, 0)

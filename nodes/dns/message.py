@@ -218,11 +218,13 @@ def _judge(
         is_new = ttl >> 16 & 0xFF
         high = Rcode.BADVERS >> 4 << 24 if is_new and is_whole else 0
         our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & DO, 0)
+    if kind in _TRANSFERS:  # one of them has a record where a question has none (RFC 1995)
+        return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if not is_whole:
         return _refusal(flags, Rcode.FORMERR, echo, our_opt)
     if is_new:  # the other half of BADVERS is in the OPT record
         return _refusal(flags, Rcode.NOERROR, echo, our_opt)
-    if group != _IN or kind in _TRANSFERS:
+    if group != _IN:
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if bits is not None:
         wants = _TYPES.get(kind)

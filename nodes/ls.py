@@ -272,7 +272,7 @@ class LoadBalancer:
             late = self._race.due_questions(now) if is_time_up else ()
             effects += self._release(self._verdicts.held_until(now, late), now)
         if self._resolvers:
-            effects += self._resolvers.woken(now)
+            effects += self._resolvers.woken(now, self._policy.admits)
         if is_time_up:
             effects += self._reply(self._race.expire(now))
             self._close(Course.TIMED_OUT, now)

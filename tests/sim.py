@@ -282,7 +282,7 @@ class SimDatagrams:
         self.host.progress += 1
         if self.on_sent is not None:
             self.on_sent(data, address[0])
-        self.host.world.fly(data, self.host, self.host.world.hosts[address[0]])
+        self.host.world.fly(data, self.host, self.host.world.hosts[address[0]], to_port=address[1])
         return len(data)
 
     def can_read(self) -> bool:
@@ -294,6 +294,46 @@ class SimDatagrams:
     def close(self) -> None:
         self.host.free_fd(self)
         self.host.datagrams = None
+
+
+class SimDialled:
+    """A socket of datagrams that has one peer, the socket that a host takes them at."""
+
+    def __init__(self, host: "Host", peer: "Host") -> None:
+        self.host = host
+        self.peer = peer
+        self.fd = host.take_fd(self)
+        self.arrived: deque[bytes] = deque()
+        self.port = host.ports.randrange(1024, 65536)
+        host.dialled[self.port] = self
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def recv(self, count: int) -> bytes:
+        if not self.arrived or self.host.world.blocked():
+            raise BlockingIOError
+        self.host.progress += 1
+        return self.arrived.popleft()[:count]
+
+    def send(self, data: bytes) -> int:
+        if self.host.world.blocked():
+            raise BlockingIOError
+        self.host.progress += 1
+        if self.host.on_dialled_sent is not None:
+            self.host.on_dialled_sent(data, self.peer.name, self.port)
+        self.host.world.fly(data, self.host, self.peer, from_port=self.port)
+        return len(data)
+
+    def can_read(self) -> bool:
+        return bool(self.arrived)
+
+    def can_write(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.host.free_fd(self)
+        self.host.dialled.pop(self.port, None)
 
 
 class Signals:
@@ -406,12 +446,20 @@ class SimSystem:
     def take_datagrams(self, address: Address, *, shared: bool = False) -> SimDatagrams:
         return SimDatagrams(self._host)
 
+    def dial_datagrams(self, address: Address) -> SimDialled:
+        if not self._host.has_fd():
+            raise error(errno.EMFILE)
+        return SimDialled(self._host, self._world.hosts[address[1][0]])
+
+    send_alike = None
+
     def connect(self, address: Address) -> SimSocket:
         if not self._host.has_fd():
             self._world.saw("a dial runs out of descriptors")
             raise error(errno.EMFILE)
         dialled = SimSocket(self._host)
-        self._world.dial(dialled, self._world.hosts[address[1][0]])
+        by_dns = address[1][1] == DNS_PORT
+        self._world.dial(dialled, self._world.hosts[address[1][0]], by_dns)
         return dialled
 
     def connect_error(self, dialled: SimSocket) -> int:
@@ -461,12 +509,17 @@ class Host:
         self.listener: SimSocket | None = None
         self.dns_listener: SimSocket | None = None
         self.datagrams: SimDatagrams | None = None
+        self.dialled: dict[int, SimDialled] = {}  # by port
+        self.ports = Random(f"{name}:ports")
         self.signals: Signals | None = None
         self.standings: list[Standing] = []  # what a service manager was told
         self.reactor: Reactor | None = None
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
+        # What comes to a dialled socket of datagrams, from whom, to which port; and what goes.
+        self.on_landed: Callable[[bytes, str, int], None] | None = None
+        self.on_dialled_sent: Callable[[bytes, str, int], None] | None = None
         self._is_told = False
         self._is_ready: bool | None = None  # None: look again
         self._wake_at = 0.0
@@ -510,7 +563,7 @@ class Host:
         self.open[fd] = holder
         return fd
 
-    def free_fd(self, holder: "SimSocket | SimDatagrams | Signals") -> None:
+    def free_fd(self, holder: "SimSocket | SimDatagrams | SimDialled | Signals") -> None:
         if self.open.get(holder.fd) is holder:
             del self.open[holder.fd]
 
@@ -712,7 +765,14 @@ class World:
             host.paused_until = 0.0
             host.touched()
 
-    def fly(self, data: bytes, source: Host, sink: Host) -> None:
+    def fly(
+        self,
+        data: bytes,
+        source: Host,
+        sink: Host,
+        from_port: int = DNS_PORT,
+        to_port: int = DNS_PORT,
+    ) -> None:
         """A datagram is on its way; each copy of it takes its own time."""
         if self.lost and self.chance.random() < self.lost:
             self.saw("a datagram is lost")
@@ -723,14 +783,24 @@ class World:
             copies = 2
         for _ in range(copies):
             takes_s = self.latency() * self.chance.choice([1, 1, 1, 30])
-            self.at(self.t + takes_s, lambda: self._land(data, source, sink))
+            self.at(self.t + takes_s, lambda: self._land(data, source, sink, from_port, to_port))
 
-    def _land(self, data: bytes, source: Host, sink: Host) -> None:
-        if sink.datagrams is None or self.cut_until(source, sink) > self.t:
+    def _land(self, data: bytes, source: Host, sink: Host, from_port: int, to_port: int) -> None:
+        if self.cut_until(source, sink) > self.t:
+            return
+        dialled = sink.dialled.get(to_port)
+        if dialled is not None:
+            if dialled.peer is source and from_port == DNS_PORT:  # the kernel drops all else
+                if sink.on_landed is not None:
+                    sink.on_landed(data, source.name, to_port)
+                dialled.arrived.append(data)
+                sink.touched()
+            return
+        if sink.datagrams is None or to_port not in (0, DNS_PORT):
             return
         if sink.datagrams.on_arrival is not None:
             sink.datagrams.on_arrival(data, source.name)
-        sink.datagrams.arrived.append((data, (source.name, DNS_PORT)))
+        sink.datagrams.arrived.append((data, (source.name, from_port)))
         sink.touched()
 
     def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:

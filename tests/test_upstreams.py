@@ -367,6 +367,19 @@ SPOILED: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("spoiled", ["another name", "another type", "no question", "nothing"])
+def test_what_is_about_something_else_settles_nothing_that_is_closed_either(spoiled: str) -> None:
+    """A question that is asked again would miss the reply that is on its way."""
+    cast = Cast(2)
+    cast.ask("x.example")
+    cast.answer(D2, "10.0.0.2")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, SPOILED[spoiled](asked))
+    assert cast.figure("DNS1.unmatched") == 1 and cast.figure("DNS1.late") == 0
+    cast.say(conn, said(asked, "10.0.0.1").replace(b"example", b"eXAMPLE"))
+    assert cast.figure("DNS1.late") == 1
+
+
 @pytest.mark.parametrize("spoiled", SPOILED)
 def test_f5_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
     """[P35]: and the good one still counts."""

@@ -11,7 +11,7 @@ from core.bounds import Bounds, Hits
 from core.figures import Value
 from core.machine import Watch
 from nodes.balancer.link import Link
-from nodes.balancer.upstream import Upstream
+from nodes.balancer.upstream import Admits, Upstream
 
 
 class Resolvers:
@@ -62,12 +62,12 @@ class Resolvers:
         """When one wants to be woken; infinite for never."""
         return min([upstream.due() for upstream in self._all.values()], default=math.inf)
 
-    def woken(self, now: float) -> list[node.Effect]:
-        """It is so late."""
+    def woken(self, now: float, admits: Admits) -> list[node.Effect]:
+        """It is so late. `admits`: see Policy."""
         effects: list[node.Effect] = []
         for upstream in self._all.values():
             if upstream.due() <= now:
-                effects += upstream.woken(now)
+                effects += upstream.woken(now, admits)
         return effects
 
     @property

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress, repeat
 
 from core import node
 from core.bounds import Bounds, Hits
@@ -42,6 +43,7 @@ _FINDING = {
     Said.REFUSED: Finding.REFUSAL_SAID,
     Said.FAILED: Finding.FAILURE_SAID,
 }
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
 _REPLIES_KEPT = 16_384
 
 
@@ -77,6 +79,9 @@ SOCKET: Table[Way, Turn] = {
 UNMATCHED = Figure("unmatched", "Replies that match nothing that it was asked", per="ts")
 STREAMED = Figure("streamed", "Questions that it was asked over TCP", per="ts")
 RESENT = Figure("resent", "Questions that it was sent once more", per="ts")
+
+
+Admits = Callable[[Link, list[bytes]], list[bool] | None]
 
 
 class Flight:
@@ -362,8 +367,7 @@ class Upstream:
             number = message[:_ID_BYTES]
             found = asked.get(number)
             if found is None:
-                one.unmatched += 1
-                self._unmatched += 1
+                self._count_unmatched(one)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
@@ -373,8 +377,7 @@ class Upstream:
                     self.link.malformed += 1
                     continue
                 if reply.asked != repeated:
-                    one.unmatched += 1
-                    self._unmatched += 1
+                    self._count_unmatched(one)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
@@ -386,8 +389,11 @@ class Upstream:
                     heard.answers.append(reply)
                 else:
                     heard.denials.append((question, _FINDING[reply.said], reply))
-            else:
+            elif _repeats(message, repeated):  # the rest of it is not worth the while
                 heard.late += 1
+            else:
+                self._count_unmatched(one)
+                continue
             del asked[number]
             its_flight.left -= 1
             if its_flight is not flight:
@@ -405,6 +411,10 @@ class Upstream:
         if one.life.state is Way.RETIRED:
             heard.effects += self._close_settled(one)
         return heard
+
+    def _count_unmatched(self, one: Socket) -> None:
+        one.unmatched += 1
+        self._unmatched += 1
 
     def _beware(self, one: Socket, now: float) -> list[node.Effect]:
         """Somebody guesses: ask by another way what was asked by this one."""
@@ -446,8 +456,9 @@ class Upstream:
                 due = min(due, flights[0].sent_at + age_s)
         return due
 
-    def woken(self, now: float) -> list[node.Effect]:
-        """Look at flights that have come of an age."""
+    def woken(self, now: float, admits: Admits) -> list[node.Effect]:
+        """Look at flights that have come of an age. `admits`: see Policy; what another asking of
+        the same is about is not sent once more."""
         effects: list[node.Effect] = []
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
         was_over = self.patience.is_over
@@ -462,6 +473,7 @@ class Upstream:
             if not flight.is_again and not self.patience.is_over:
                 again += [question for question in self._of(flight) if self._is_wanted(question)]
             self._ages[2].append(flight)
+        again = list(compress(again, admits(self.link, again) or repeat(True)))
         self._resent += len(again)
         effects += self.ask(list(dict.fromkeys(again)), now, is_again=True)
         for flight in hopeless:
@@ -487,6 +499,13 @@ class Upstream:
             found = flight.way.asked.get(number)
             if found is not None and found[2] is flight:
                 yield found[0]
+
+
+def _repeats(message: bytes, asked: bytes) -> bool:
+    """Whether a message has this question, in whatever spelling."""
+    at, size = _HEADER_BYTES, len(asked) - _TYPE_AND_CLASS_BYTES
+    section = message[at : at + len(asked)]
+    return section == asked or section[:size].lower() + section[size:] == asked
 
 
 @lru_cache(maxsize=_REPLIES_KEPT)

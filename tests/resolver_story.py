@@ -1,0 +1,513 @@
+"""Stories of LS before resolvers, in the simulator: what is late, cut, forged, lost and doubled.
+
+    python3 -m tests.resolver_story --seeds 1000
+
+One LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a client of lines.
+Each resolver has a temper: how long it takes, and how often it fails, refuses, says nothing, says
+it twice, says it much too late, or says what is no reply to its question; on some a forger speaks,
+who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers fall silent, pause, and
+are cut off. Checked all the while, at LS's own sockets:
+
+- every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
+- nothing that was forged, malformed, or about something else is ever told (P35);
+- data is told as soon as it has come (P33), and nothing worse than the best that has come;
+- what is worse than data is told within the longest grace of its coming (P33);
+- nobody waits for longer than `dns_timeout_s`.
+
+At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
+and leaves nothing. Not here: which reply is malformed, one by one (`tests/test_upstreams.py`).
+"""
+
+import argparse
+import sys
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from core.bounds import Bounds
+from core.frames import frame, split_frames
+from core.reactor import Reactor
+from nodes.dns.asker import Face
+from nodes.ls import LoadBalancer
+from nodes.tables.load import Table
+from nodes.ts import TableServer
+from tests.dns_story import hold
+from tests.resolvers import (
+    TO_QUESTION,
+    address,
+    question_of,
+    record,
+    reply,
+    said,
+    section_of,
+)
+from tests.scenes import Asker
+from tests.sim import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, World
+from tests.test_dns_asker import AAAA, MX, A, Reply, query
+
+NAMES = [b"n%d.example" % n for n in range(8)]
+UNKNOWN = [b"u%d.org" % n for n in range(3)]
+FORGED = "10.6.6.6"
+RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
+_CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
+_PLAN_S = 8.0
+_SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
+_BAD = ("another ID", "another question", "malformed", "no reply")
+
+
+def truth(question: str) -> str:
+    """What a good resolver says: an address, or a code."""
+    name, _, kind = question.partition(" ")
+    if not name.endswith(".example"):
+        return "NXDOMAIN"
+    number = int(name[1 : name.index(".")])
+    if "TYPE15" in kind or ("AAAA" in kind or ("TYPE28" in kind and number % 2)):
+        return "NOERROR"
+    return f"2001:db8::{number + 1:x}" if "TYPE28" in kind else f"10.0.0.{number}"
+
+
+@dataclass
+class Said:
+    """A good reply that is on its way, by the port and the ID that it goes to."""
+
+    section: bytes
+    question: bytes
+
+
+class FakeResolver:
+    """A host that is asked, and has a temper."""
+
+    def __init__(self, story: "Story", number: int) -> None:
+        self.story = story
+        self.chance = chance = Random(f"{story.seed}:resolver{number}")
+        self.host = story.world.host(f"DNS{number + 1}")
+        self.host.on_touch = self.poll
+        self.socket = SimDatagrams(self.host)
+        listener = SimSocket(self.host)
+        listener.is_listening = True
+        self.host.dns_listener = listener if chance.random() < 0.8 else None
+        self.streams: list[SimSocket] = []
+        self.heard: dict[SimSocket, bytearray] = {}
+        self.takes_s = chance.choice([0.001, 0.01, 0.05, 0.3])
+        self.good = chance.choice([1.0, 0.9, 0.5])
+        self.evil = chance.choice([0.0, 0.2, 0.5])  # how often it says something else before
+        self.cuts = chance.choice([0.0, 0.0, 0.5])
+        self.favourite = chance.choice(["SERVFAIL", "REFUSED", "silence", "late", "any"])
+        self.is_dead = False
+        self.asked_ids: deque[tuple[int, bytes]] = deque(maxlen=200)
+        if chance.random() < 0.4:
+            story.world.at(chance.uniform(0.5, _PLAN_S), self.forge)
+
+    def draw(self, question: str) -> str:
+        """What it says of this."""
+        chance = self.chance
+        if chance.random() < self.good:
+            return truth(question)
+        if self.favourite == "any":
+            return chance.choice(["SERVFAIL", "REFUSED", "NXDOMAIN", "silence", "late", "twice"])
+        return self.favourite
+
+    def poll(self) -> None:
+        while self.socket.arrived:
+            data, (_, port) = self.socket.arrived.popleft()
+            self.take(data, port)
+        listener = self.host.dns_listener
+        while listener is not None and listener.backlog:
+            stream = listener.backlog.popleft()
+            stream.fd = self.host.take_fd(stream)
+            self.streams.append(stream)
+            self.heard[stream] = bytearray()
+        for stream in list(self.streams):
+            self.poll_stream(stream)
+
+    def poll_stream(self, stream: SimSocket) -> None:
+        try:
+            while stream.can_read():
+                data = stream.recv(1 << 16)
+                if not data:
+                    self.streams.remove(stream)
+                    stream.close()
+                    return
+                heard = self.heard[stream]
+                heard += data
+                while len(heard) >= 2 and len(heard) >= 2 + int.from_bytes(heard[:2]):
+                    size = 2 + int.from_bytes(heard[:2])
+                    (message,) = split_frames(bytes(heard[:size]))
+                    del heard[:size]
+                    self.take_framed(stream, message)
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, self.host.touched)
+        except OSError:
+            if stream in self.streams:
+                self.streams.remove(stream)
+
+    def take_framed(self, stream: SimSocket, message: bytes) -> None:
+        text = self.draw(question_of(message))
+        if text in ("silence", "late", "twice") or self.is_dead:
+            return
+        data = frame(said(message, text))
+
+        def send() -> None:
+            try:
+                if not stream.is_closed and stream.peer is not None:
+                    stream.send(data)
+            except OSError:
+                pass
+
+        self.story.world.at(self.story.world.t + self.takes_s, send)
+
+    def take(self, message: bytes, port: int) -> None:
+        chance, world = self.chance, self.story.world
+        self.asked_ids.append((port, message[:2]))
+        if self.is_dead:
+            return
+        question = question_of(message)
+        if chance.random() < self.evil:
+            bad = self.spoilt(message, chance.choice(_BAD))
+            world.at(world.t + self.takes_s * chance.random(), lambda: self.send(bad, port))
+        if chance.random() < self.cuts:
+            cut = said(message, "TC")
+            world.at(world.t + self.takes_s, lambda: self.send(cut, port))
+            return
+        text = self.draw(question)
+        wait_s = self.takes_s * chance.uniform(0.5, 1.5)
+        times = 1
+        if text == "silence":
+            return
+        if text == "late":
+            wait_s, text = chance.uniform(1.0, 7.0), truth(question)
+        if text == "twice":
+            times, text = 2, truth(question)
+        good = said(message, text)
+        self.story.promised[self.host.name, port, message[:2]] = Said(
+            section_of(message), question.encode()
+        )
+        for _ in range(times):
+            world.at(world.t + wait_s, lambda: self.send(good, port))
+
+    def spoilt(self, message: bytes, how: str) -> bytes:
+        evil = said(message, FORGED)
+        match how:
+            case "another ID":
+                return bytes([message[0], message[1] ^ 0x55]) + evil[2:]
+            case "another question":
+                other = section_of(message)
+                other = other[:1] + bytes([other[1] ^ 1]) + other[2:]
+                records = (record(TO_QUESTION, "A", address(FORGED)),)
+                return reply(message, answers=records, section=other)
+            case "malformed":
+                return evil + b"!"
+        return message
+
+    def send(self, data: bytes, port: int) -> None:
+        try:
+            self.socket.sendto(data, ("LS", port))
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, lambda: self.send(data, port))
+
+    def forge(self) -> None:
+        """Guesses at IDs, at a port of LS that is right."""
+        chance = self.chance
+        ports = [port for port, one in self.story.ls.dialled.items() if one.peer is self.host]
+        if not ports or not self.asked_ids:
+            return
+        port = chance.choice(ports)
+        message = query(0, chance.choice(NAMES)) + b"\0\0\x29\4\xd0\0\0\0\0\0\0"
+        message = message[:10] + b"\0\1" + message[12:]
+        for _ in range(chance.choice([3, 30, 100])):
+            number = chance.randbytes(2)
+            if (port, number) not in self.asked_ids:  # a right guess is right
+                self.send(number + said(message, FORGED)[2:], port)
+        self.story.world.saw("a forger guesses")
+        self.story.world.at(self.story.world.t + 0.5, self.forge)
+
+
+class UdpAsker:
+    """One that asks by UDP, and asks again the same when nothing comes."""
+
+    def __init__(self, story: "Story", number: int) -> None:
+        self.story = story
+        self.host = story.world.host(f"resolver{number}")
+        self.host.on_touch = self.poll
+        self.socket = SimDatagrams(self.host)
+        self.chance = Random(f"{story.seed}:asker{number}")
+        self.open: dict[int, bytes] = {}
+        self._next = 0
+
+    def live(self) -> None:
+        at = 0.2
+        for _ in range(self.chance.choice([3, 10, 40])):
+            at += self.chance.expovariate(5)
+            self.story.world.at(at, self.ask)
+
+    def ask(self) -> None:
+        chance = self.chance
+        for _ in range(chance.choice([1, 1, 5])):
+            self._next += 1
+            name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
+            spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
+            message = query(self._next, spelled, chance.choice([A, A, A, AAAA, MX]))
+            self.open[self._next] = message
+            self.send(self._next, 3)
+
+    def send(self, number: int, times: int) -> None:
+        message = self.open.get(number)
+        if message is None or not times:
+            return
+        try:
+            self.socket.sendto(message, ("LS", 0))
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.01, lambda: self.send(number, times))
+            return
+        wait_s = self.chance.choice([0.3, 2.0])
+        self.story.world.at(self.story.world.t + wait_s, lambda: self.send(number, times - 1))
+
+    def poll(self) -> None:
+        while self.socket.arrived:
+            data, _ = self.socket.arrived.popleft()
+            self.open.pop(Reply(data).number, None)
+
+
+class Story:
+    """One world, from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = f"resolvers{seed}"
+        self.world = World(self.seed)
+        chance = self.chance = Random(self.seed)
+        self.world.network.room = max(self.world.network.room, 4_000)
+        self.world.lost = chance.choice([0.0, 0.1, 0.3])
+        self.world.twice = chance.choice([0.0, 0.2])
+        self.bounds = Bounds(
+            datagrams_per_turn=chance.choice([7, 512]),
+            dns_per_second=1_000_000,
+            upstream_sockets=chance.choice([1, 4]),
+            upstream_socket_s=chance.choice([0.5, 10.0]),
+            wary_s=chance.choice([0.5, 10.0]),
+        )
+        self.was_disturbed = False  # LS, by a pause or a crowd
+        # Queries that arrived and were not replied to, by who asked, ID and question; with times.
+        self.owed: dict[tuple[str, int, bytes], list[float]] = {}
+        # Good replies that are on their way, and what has come of them: by question, when and what.
+        self.promised: dict[tuple[str, int, bytes], Said] = {}
+        self.sent_at: dict[tuple[str, int, bytes], float] = {}
+        self.settled: set[tuple[str, int, bytes]] = set()
+        self.came: dict[bytes, list[tuple[float, str]]] = {}
+        self.told: Counter[str] = Counter()
+        self.ls = self.world.host("LS")
+        self.resolvers = [FakeResolver(self, n) for n in range(chance.choice([1, 2, 2, 3]))]
+        self.has_table = chance.random() < 0.3
+        if self.has_table:
+            self.start_table()
+        self.start_ls()
+        self.askers = [UdpAsker(self, n) for n in range(chance.choice([1, 3]))]
+        self.client = Asker(self.world, "client")
+
+    def start_table(self) -> None:
+        rows = {
+            name: b"%b 10.0.0.%d A IN\n" % (name, number)
+            for number, name in enumerate(NAMES)
+            if self.chance.random() < 0.3
+        }
+        is_frank = self.chance.random() < 0.5
+        host = self.world.host("TS1")
+        host.run(
+            Bounds(),
+            Observer(self.world, "TS1"),
+            lambda reactor: TableServer(Table(rows), Bounds(), answer_unknown=is_frank),
+            listens=True,
+        )
+
+    def start_ls(self) -> None:
+        share = self.chance.choice([None, None, 0.0, 1.0])
+        grace_s = self.chance.choice([None, None, None, 0.05])
+
+        def build(reactor: Reactor) -> LoadBalancer:
+            self.brain = LoadBalancer(
+                [((2, ("TS1", PORT)),)] if self.has_table else [],
+                self.bounds,
+                Random(f"{self.seed}:jitter").random,
+                extra_load=share,
+                dns=Face(self.bounds, 60, reactor.hits, forwards=True),
+                upstreams=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
+                secret=Random(f"{self.seed}:secret").randbytes,
+                grace_s=grace_s,
+                sample=self.chance.choice([0.0, 0.5]),
+                hits=reactor.hits,
+                watch=reactor.watch,
+            )
+            return self.brain
+
+        self.ls.run(self.bounds, Observer(self.world, "LS"), build, listens=True, with_dns=True)
+        assert self.ls.datagrams is not None
+        self.ls.datagrams.on_arrival = self.arrived
+        self.ls.datagrams.on_sent = self.said
+        self.ls.on_landed = self.landed
+        self.ls.on_dialled_sent = self.sent
+
+    # -- what must be so ---------------------------------------------------------------------------
+
+    def arrived(self, data: bytes, who: str) -> None:
+        key = who, int.from_bytes(data[:2]), data[12:]
+        self.owed.setdefault(key, []).append(self.world.t)
+
+    def sent(self, data: bytes, who: str, port: int) -> None:
+        self.sent_at.setdefault((who, port, data[:2]), self.world.t)
+
+    def landed(self, data: bytes, who: str, port: int) -> None:
+        """Something came to a socket of LS's; what was promised counts once."""
+        key = who, port, data[:2]
+        if data[2] & 0x02 and data[2] & 0x80:
+            self.settled.add(key)  # whatever comes by UDP after it is not waited for
+        promised = self.promised.get(key)
+        if promised is not None and not self.brain._is_wanted(promised.question):
+            self.settled.add(key)  # nobody looks at it closely
+        if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
+            return
+        if section_of(data) != promised.section or not data[2] & 0x80:
+            return
+        self.settled.add(key)
+        link = self.brain._links[who]
+        if self.brain._policy.admits(link, [promised.question]) is not None:
+            return  # hedging, it was not asked for this asking
+        if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
+            what = "data" if data[7] else _CODES[data[3] & 15]
+            self.came.setdefault(promised.section.lower(), []).append((self.world.t, what))
+
+    def said(self, data: bytes, who: str) -> None:
+        answer = Reply(data)
+        end = data.index(b"\0", 12) + 5
+        waiting = self.owed.get((who, answer.number, data[12:end]))
+        hold(waiting, f"P29: {who} is owed nothing like {data!r}")
+        assert waiting is not None
+        asked_at = waiting.pop(0)
+        hold(FORGED not in answer.addresses, f"P35: what was forged is told: {data!r}")
+        now = self.world.t
+        hold(
+            now - asked_at <= self.bounds.dns_timeout_s + _SLACK_S or self.was_disturbed,
+            f"P29: a reply after {now - asked_at:.3f} s",
+        )
+        section = data[12:end].lower()
+        code = _CODES[answer.code]
+        what = "data" if answer.addresses else code
+        self.told[what] += 1
+        if not answer.addresses:
+            self.judge(section, RANKS[code], asked_at, now)
+        elif len(section) and section[-4:-2] == b"\0\1":
+            number = int(answer.name[1 : answer.name.index(b".")])
+            hold(answer.addresses == [f"10.0.0.{number}"], f"P35: {answer.addresses}")
+
+    def judge(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+        """Something worse than data was told."""
+        if self.was_disturbed:
+            return
+        read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
+        since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
+        for at, what in since:
+            came = RANKS[what]
+            seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
+            hold(at > now - _SLACK_S or came <= rank, f"P33: {seen}")
+            longest_s = self.bounds.grace_max_s + _SLACK_S
+            hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
+
+    # -- the story ---------------------------------------------------------------------------------
+
+    def suffer(self) -> None:
+        """Something goes wrong."""
+        world, chance = self.world, self.chance
+        one = chance.choice(self.resolvers)
+        until = world.t + chance.uniform(0.1, 4.0)
+        match chance.choice(["dead", "cut", "silence", "pause LS", "lose"]):
+            case "dead":
+                one.is_dead = True
+                world.at(until, lambda: setattr(one, "is_dead", False))
+            case "cut":
+                world.cut(self.ls, one.host, until)
+            case "silence":
+                world.cut(one.host, self.ls, until)
+            case "pause LS":
+                self.was_disturbed = True
+                self.ls.paused_until = until
+            case "lose":
+                world.lost = 0.9
+                world.at(until, lambda: setattr(world, "lost", 0.0))
+
+    def tell(self) -> World:
+        """The whole of it. Raises Violated, or whatever LS raised."""
+        world = self.world
+        for asker in self.askers:
+            asker.live()
+        names = [self.chance.choice([*NAMES, *UNKNOWN]) for _ in range(20)]
+        world.at(0.3, lambda: self.client.dial(self.ls))
+        world.at(0.5, lambda: self.client.say(b"".join(name + b"\n" for name in names)))
+        for _ in range(self.chance.choice([0, 1, 3])):
+            world.at(self.chance.uniform(0, _PLAN_S), self.suffer)
+        world.run_until(_PLAN_S)
+        world.heal()
+        world.lost = world.twice = 0.0
+        world.run_until(world.t + 20.0)
+        left = {key: times for key, times in self.owed.items() if times}
+        hold(not left, f"P29: no reply to {left}")
+        lines = bytes(self.client.heard).splitlines()
+        hold(len(lines) == len(names), f"P7: {len(lines)} replies to {len(names)} lines")
+        hold(FORGED.encode() not in self.client.heard, "P35: what was forged is told")
+        self.check_nothing_is_kept()
+        self.check_the_end()
+        return world
+
+    def check_nothing_is_kept(self) -> None:
+        brain = self.brain
+        hold(not brain._race._open and not brain._verdicts.spoken, "questions are kept")
+        hold(not brain._verdicts._held and brain._verdicts.due() > 1e9, "something is held")
+        hold(not brain._twins, "twins are kept")
+        for one in self.resolvers:
+            upstream = brain._resolvers.get(one.host.name)
+            assert upstream is not None
+            kept = {name: len(it.asked) for name, it in upstream._sockets.items() if it.asked}
+            hold(not kept and not upstream._waiting, f"it is kept what was asked: {kept}")
+            hold(upstream.due() > 1e9, "flights are kept")
+            datagrams = [it for it in upstream._sockets.values() if not it.is_stream]
+            most = self.bounds.upstream_sockets
+            hold(len(datagrams) == len(upstream._open) == most, f"{len(datagrams)} sockets")
+
+    def check_the_end(self) -> None:
+        """LS drains, and nothing is left."""
+        assert self.ls.signals is not None
+        self.client.end()
+        self.ls.signals.ring(15)
+        table = self.world.hosts.get("TS1")
+        if table is not None and table.signals is not None:
+            table.signals.ring(15)
+        self.world.run_until(self.world.t + 15.0)
+        hold(self.ls.reactor is None and not self.ls.open, f"LS holds {self.ls.open}")
+        hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
+
+
+FORGED_BYTES = address(FORGED)
+
+
+def main() -> int:
+    """Tell many; print what was seen."""
+    parser = argparse.ArgumentParser(description="Tells stories of LS before resolvers.")
+    parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    arguments = parser.parse_args()
+    told: Counter[str] = Counter()
+    probes: Counter[str] = Counter()
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        story = Story(seed)
+        try:
+            probes.update(story.tell().probes)
+        except Exception:
+            print(f"violated: python3 -m tests.resolver_story --first {seed} --seeds 1")
+            raise
+        told.update(story.told)
+    said_ = ", ".join(f"{what} {count:,}" for what, count in sorted(told.items()))
+    print(f"{arguments.seeds} stories, 0 violations; replies: {said_}")
+    wanted = ("datagram", "forger", "Way", "Course")
+    print(", ".join(f"{w}: {probes[w]}" for w in sorted(probes) if w.startswith(wanted)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -113,7 +113,7 @@ def read_reply(data: bytes) -> Reply | None:
     if not flags & _QR or flags & _OPCODE or questions != 1:
         return None
     try:
-        name, at = _name(data, _HEADER.size)
+        name, at = _name(data, _HEADER.size, {})
         end = at + _OPTION.size
         if end > len(data) or end - _HEADER.size != len(name) + _OPTION.size:  # a pointer in it
             return None
@@ -131,13 +131,14 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
     answers, authorities, additionals = counts
     aliases: dict[bytes, bytes] = {}
     found: dict[bytes, list[bytes]] = {}
+    known: dict[int, bytes] = {}  # names, by where they begin
     at, stop = start, None
     for number in range(answers + authorities + additionals):
         begin = at
         if data[at : at + 2] == _TO_QUESTION:
             owner, at = name, at + 2
         elif number < answers:
-            owner, at = _name(data, at)
+            owner, at = _name(data, at, known)
         else:
             owner, at = b"", _after_name(data, at)
         if at + _RECORD.size > len(data):
@@ -146,19 +147,19 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
         at += _RECORD.size
         if at + size > len(data):
             raise _Malformed
-        if number < answers:
-            if kind == _CNAME and wanted != _CNAME:
-                aliases.setdefault(owner, _name(data, at)[0])
-            if kind == wanted and group == _IN:
-                if size != _SIZE.get(kind, size):
-                    raise _Malformed
-                found.setdefault(owner, []).append(data[at : at + size])
-        elif kind == _OPT:
+        if kind == _OPT:
             if stop is not None or number < answers + authorities or data[begin] != 0:
                 raise _Malformed
             stop, additionals = begin, number - answers - authorities
             reply.high = ttl >> 24
             reply.options = _passed_on(data[at : at + size])
+        elif number < answers:
+            if kind == _CNAME and wanted != _CNAME:
+                aliases.setdefault(owner, _name(data, at, known)[0])
+            if kind == wanted and group == _IN:
+                if size != _SIZE.get(kind, size):
+                    raise _Malformed
+                found.setdefault(owner, []).append(data[at : at + size])
         at += size
     if at != len(data):
         raise _Malformed
@@ -199,12 +200,14 @@ def _passed_on(options: bytes) -> bytes:
     return kept
 
 
-def _name(data: bytes, at: int) -> tuple[bytes, int]:
+def _name(data: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
     """A name as it travels, in lower case and without pointers, and where it ends. A pointer has to
     point to what stands before the label that it follows (RFC 1035, section 4.1.4), so that none
-    can lead round. Raises _Malformed."""
-    name = b""
-    after = 0  # the first pointer
+    can lead round. What pointers have led to is `known`: else a name could be read as often as it
+    has been pointed to. Raises _Malformed."""
+    parts: list[bytes] = []
+    pointed_to: list[tuple[int, int]] = []  # where, and how many parts came before it
+    size_all = after = 0
     least = at
     while True:
         if at >= len(data):
@@ -218,13 +221,24 @@ def _name(data: bytes, at: int) -> tuple[bytes, int]:
             if not _HEADER.size <= at < least:
                 raise _Malformed
             least = at
-            continue
-        name += data[at : at + size + 1]
-        at += size + 1
-        if at > len(data) or len(name) > _NAME_BYTES_MAX:
+            rest = known.get(at)
+            if rest is None:
+                pointed_to.append((at, len(parts)))
+                continue
+        else:
+            rest = data[at : at + size + 1].lower()
+            at += size + 1
+            if at > len(data):
+                raise _Malformed
+        parts.append(rest)
+        size_all += len(rest)
+        if size_all > _NAME_BYTES_MAX:
             raise _Malformed
-        if not size:
-            return name.lower(), after or at
+        if not rest[-1] and (size > _LABEL_BYTES_MAX or not size):
+            break
+    for where, count in pointed_to:
+        known[where] = b"".join(parts[count:])
+    return b"".join(parts), after or at
 
 
 def _after_name(data: bytes, at: int) -> int:

@@ -1,0 +1,334 @@
+"""What resolvers reply, and what goes on of it to an asker; dnspython is the oracle.
+
+Any sections that dnspython can write are read as an obvious model says; what an asker gets of them
+is, section by section, what the resolver said. Whatever else arrives is no reply, and never an
+exception. Questions have a text that leads back to their message.
+
+Not here: who asked (`tests/test_upstreams.py`), and queries (`tests/test_dns_message.py`).
+"""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.wire import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
+from nodes.dns.message import Query, read
+from nodes.dns.question import AD, CD, DO, RD, is_of_line, line_of, wording, written
+from nodes.dns.reply import Reply, Said, read_reply
+from tests.resolvers import opt, option, record, section_of
+from tests.resolvers import reply as made
+
+pytest.importorskip("dns", reason="no dnspython here (pip install -r tests/requirements.txt)")
+import dns.edns
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+NAMES = ["q.example.", "A.example.", "b.example.", "c.d.example.", "elsewhere.test."]
+TYPES = ["A", "AAAA", "MX", "TXT", "CNAME"]
+RDATA = {
+    "A": ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
+    "AAAA": ["2001:db8::1", "2001:db8::2"],
+    "MX": ["10 b.example.", "20 mail.A.example."],
+    "TXT": ['"one"', '"two" "three"', '"' + "x" * 200 + '"'],
+    "CNAME": NAMES,
+    "SOA": ["ns.example. h.example. 1 2 3 4 5"],
+    "NS": ["ns.example.", "c.d.example."],
+}
+
+
+@st.composite
+def rrsets(draw: st.DrawFn, kinds: list[str], most: int) -> list[dns.rrset.RRset]:
+    """Sets of records, each of another name and type; of an alias there is one."""
+    sets = {}
+    for _ in range(draw(st.integers(0, most))):
+        owner, kind = draw(st.sampled_from(NAMES)), draw(st.sampled_from(kinds))
+        data = draw(st.lists(st.sampled_from(RDATA[kind]), min_size=1, max_size=3, unique=True))
+        if kind in ("CNAME", "SOA"):
+            data = data[:1]
+        sets[owner.lower(), kind] = dns.rrset.from_text(owner, 60, "IN", kind, *data)
+    return draw(st.permutations(list(sets.values())))
+
+
+OPTIONS = [
+    dns.edns.GenericOption(3, b"nsid"), dns.edns.GenericOption(10, bytes(24)),
+    dns.edns.GenericOption(12, bytes(7)), dns.edns.GenericOption(15, b"\0\3"),
+    dns.edns.GenericOption(65001, b"private"),
+]  # fmt: skip
+HOP_BY_HOP = {3, 10, 11, 12}
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> dns.message.Message:
+    """What a resolver may say to a question for a name of type A, AAAA, MX, TXT or CNAME."""
+    query = dns.message.make_query("q.example", draw(st.sampled_from([*TYPES, "ANY"])))
+    reply = dns.message.make_response(query, recursion_available=draw(st.booleans()))
+    reply.answer = draw(rrsets(TYPES, 5))
+    reply.authority = draw(rrsets(["SOA", "NS"], 2))
+    reply.additional = draw(rrsets(["A", "AAAA"], 2))
+    reply.set_rcode(draw(st.sampled_from([0, 0, 0, 2, 3, 5, 1, 4, 9])))
+    if draw(st.booleans()):
+        reply.use_edns(0, 0, 1232, options=draw(st.lists(st.sampled_from(OPTIONS), max_size=4)))
+    return reply
+
+
+def wire(message: dns.message.Message) -> bytes:
+    data: bytes = message.to_wire(max_size=65_535)
+    return data
+
+
+def model(message: dns.message.Message) -> tuple[Said, list[str]]:
+    """What it says, and the addresses in it, by going from name to name."""
+    if message.rcode() != 0:
+        by_code = {3: Said.NOT_FOUND, 5: Said.REFUSED}
+        return by_code.get(message.rcode(), Said.FAILED), []
+    wanted, owner = message.question[0].rdtype, message.question[0].name
+    if wanted == dns.rdatatype.ANY:
+        return (Said.DATA if message.answer else Said.NO_DATA), []
+    for _ in range(20):
+        found = {rrset.rdtype: rrset for rrset in message.answer if rrset.name == owner}
+        if wanted in found:
+            is_address = wanted in (dns.rdatatype.A, dns.rdatatype.AAAA)
+            return Said.DATA, [str(rdata) for rdata in found[wanted]] if is_address else []
+        if dns.rdatatype.CNAME not in found:
+            break
+        owner = found[dns.rdatatype.CNAME][0].target
+    return Said.NO_DATA, []
+
+
+@given(replies())
+def test_a_reply_says_what_the_model_says(message: dns.message.Message) -> None:
+    reply = read_reply(wire(message)[2:])
+    assert reply is not None and not reply.is_cut
+    said, addresses = model(message)
+    assert reply.said is said
+    if said is Said.DATA:
+        assert reply.addresses.decode().split(",") == (addresses or [""])
+
+
+def test_a_chain_is_followed_for_sixteen_aliases_and_no_further() -> None:
+    for count in (15, 16, 17):
+        query = dns.message.make_query("n0.example", "A")
+        reply = dns.message.make_response(query)
+        for n in range(count):
+            alias = dns.rrset.from_text(f"n{n}.example.", 1, "IN", "CNAME", f"n{n + 1}.example.")
+            reply.answer.insert(0, alias)
+        last = dns.rrset.from_text(f"n{count}.example.", 1, "IN", "A", "10.0.0.1")
+        reply.answer.insert(0, last)
+        read_one = read_reply(wire(reply)[2:])
+        assert read_one is not None
+        assert read_one.said is (Said.DATA if count <= 16 else Said.NO_DATA)
+
+
+def texts(section: list[dns.rrset.RRset]) -> list[str]:
+    return sorted(text for rrset in section for text in rrset.to_text().lower().splitlines())
+
+
+@given(
+    replies(), st.booleans(), st.none() | st.tuples(st.integers(0, 4096), st.booleans()), st.data()
+)
+def test_what_goes_on_is_what_was_said(
+    message: dns.message.Message,
+    is_datagram: bool,
+    edns: tuple[int, bool] | None,
+    data: st.DataObject,
+) -> None:
+    """[P37]"""
+    question = message.question[0]
+    spelled = "".join(data.draw(st.sampled_from([c.lower(), c.upper()])) for c in "q.example")
+    asked = dns.message.make_query(spelled, question.rdtype)
+    if edns is not None:
+        asked.use_edns(0, dns.flags.DO if edns[1] else 0, edns[0])
+    query = read(asked.to_wire()[2:], forwards=True)
+    reply = read_reply(wire(message)[2:])
+    assert isinstance(query, Query) and reply is not None
+    relayed = b"\1\2" + query.relayed(reply, is_datagram)
+    got = dns.message.from_wire(relayed, ignore_trailing=False)
+    most = 512 if edns is None else min(max(edns[0], 512), 1232)
+    assert got.question[0].name.to_text() == f"{spelled}." and got.rcode() == message.rcode()
+    assert (got.edns >= 0) is (edns is not None)
+    if edns is not None:
+        assert bool(got.ednsflags & dns.flags.DO) is edns[1]
+        kept = [one for one in message.options if one.otype not in HOP_BY_HOP]
+        assert [one.to_wire() for one in got.options] == [one.to_wire() for one in kept]
+    if got.flags & dns.flags.TC:
+        assert is_datagram and not got.answer and len(wire(message)) + 40 > most
+    else:
+        assert not is_datagram or len(relayed) <= most
+        assert got.flags == message.flags
+        for section in ("answer", "authority", "additional"):
+            assert texts(getattr(got, section)) == texts(getattr(message, section))
+
+
+# -- what is no reply ------------------------------------------------------------------------------
+
+
+@given(replies(), st.data())
+def test_what_is_changed_or_cut_is_no_exception(
+    message: dns.message.Message, data: st.DataObject
+) -> None:
+    whole = wire(message)[2:]
+    assert read_reply(whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
+    assert read_reply(whole + data.draw(st.binary(min_size=1, max_size=20))) is None
+    changed = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    reply = read_reply(bytes(changed))
+    if reply is not None and not reply.is_cut:
+        reply.line(b"q.example", b"q.example") if reply.said is not Said.DATA else reply.addresses
+
+
+@given(st.binary(max_size=100))
+def test_chance_is_no_exception(data: bytes) -> None:
+    read_reply(data)
+    read_reply(b"\x81\x80\0\1\0\1\0\0\0\1" + data)
+
+
+QUERY = b"\0\1\1\0\0\1\0\0\0\0\0\1\1q\7example\0\0\1\0\1" + opt()
+SPOILT: dict[str, Callable[[], bytes]] = {
+    "a pointer in the question": lambda: made(QUERY)[:12] + b"\xc0\x0c\0\1\0\1",
+    "a pointer forward": lambda: made(QUERY, answers=(record(b"\xc0\x40", "A", bytes(4)),)),
+    "a pointer to itself": lambda: made(QUERY, answers=(record(b"\xc0\x1b", "A", bytes(4)),)),
+    "a pointer into the header": lambda: made(QUERY, answers=(record(b"\xc0\x02", "A", bytes(4)),)),
+    "a label of another kind": lambda: made(QUERY, answers=(record(b"\x40a\0", "A", bytes(4)),)),
+    "a name that is too long": lambda: made(
+        QUERY, answers=(record(b"\x3f" + b"a" * 63 + b"\xc0\x0c", "CNAME", b"\0"),)
+    )[:12] + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1",
+    "an address of five bytes": lambda: made(QUERY, answers=(record(b"\xc0\x0c", "A", bytes(5)),)),
+    "two OPT records": lambda: made(QUERY, additionals=(opt(), opt())),
+    "OPT among the answers": lambda: made(QUERY, answers=(opt(),), additionals=()),
+    "OPT of a name": lambda: made(QUERY, additionals=(b"\1a" + opt(),)),
+    "an option that is cut": lambda: made(QUERY, additionals=(opt(option(15, b"ab")[:-1]),)),
+    "half an option": lambda: made(QUERY, additionals=(opt(b"\0\x0f\0"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_what_says_more_or_less_than_it_can_is_no_reply(how: str) -> None:
+    """[P35] (RFC 9267)"""
+    assert read_reply(made(QUERY)[2:]) is not None
+    assert read_reply(SPOILT[how]()[2:]) is None
+
+
+def lines_run(data: bytes) -> int:
+    """How many lines of Python it takes to read a reply."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, value: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read_reply(data)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_no_reply_takes_more_work_than_it_has_bytes() -> None:
+    """Names that lead from pointer to pointer, as many as a name may have, again and again."""
+    head = b"\x81\x80\0\1\xff\xff\0\0\0\0\1q\0\0\1\0\1"
+    rest = b"\0\5\0\1\0\0\0\0\0\2"
+    chain = b"\1a\0" + rest + b"\xc0\x0c"
+    last = 2 + len(head)  # where the newest name begins
+    for _ in range(100):
+        here = 2 + len(head) + len(chain)
+        chain += b"\1a" + (0xC000 | last).to_bytes(2) + rest + b"\xc0\x0c"
+        last = here
+    deep = (0xC000 | last).to_bytes(2)
+    for data in (
+        head + (b"\xc0\x0c" + rest + b"\xc0\x0c") * 4_000,
+        head + chain + (b"\1b" + deep + rest + deep) * 3_500,
+        b"\x81\x80\0\1\0\0\xff\xff\0\0\1q\0\0\1\0\1" + b"\0" * 60_000,
+    ):
+        assert lines_run(data) < 5 * len(data)
+
+
+# -- questions as text -----------------------------------------------------------------------------
+
+labels = st.lists(st.binary(min_size=1, max_size=12), max_size=6)
+bits = st.lists(st.sampled_from([RD, AD, CD, DO]), unique=True).map(sum)
+kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
+
+
+@given(labels, kinds, bits)
+def test_the_text_of_a_question_leads_to_the_message_that_asks_it(
+    labels: list[bytes], kind: int, bits: int
+) -> None:
+    question = written(labels, kind, bits)
+    assert b"\n" not in question and question.isascii() and b" - " not in question
+    words = wording(question)
+    message = dns.message.from_wire(b"\0\0" + words.message)
+    folded = tuple(label.lower() for label in labels)
+    assert message.question[0].name.labels == (*folded, b"")
+    assert message.question[0].rdtype == kind
+    assert message.flags == bits & ~DO and bool(message.ednsflags & DO) is bool(bits & DO)
+    assert message.payload == 1232 and section_of(b"\0\0" + words.message) == words.asked
+
+
+@given(st.lists(st.tuples(labels, kinds, bits), min_size=2, max_size=2))
+def test_two_questions_have_one_text_only_if_they_are_one(
+    two: list[tuple[list[bytes], int, int]],
+) -> None:
+    one, other = ([[label.lower() for label in labels], kind, bits] for labels, kind, bits in two)
+    assert (written(*two[0]) == written(*two[1])) is (one == other)
+
+
+@given(labels, kinds, bits)
+def test_a_line_asks_what_is_an_address_of_a_legal_name_and_nothing_else(
+    labels: list[bytes], kind: int, bits: int
+) -> None:
+    question = written(labels, kind, bits)
+    name = b".".join(labels)
+    is_legal = is_name(name) and name.count(b".") == len(labels) - 1 and kind in (1, 28)
+    assert is_of_line(question) is (is_legal and bits == RD)
+    if not is_of_line(question):
+        line = name.lower() + (b"" if kind == 1 else b" AAAA")
+        assert line_of(question) == (line if is_legal else None)
+
+
+@given(
+    st.lists(st.integers(0, 2**128 - 1), min_size=1, max_size=60, unique=True),
+    st.sampled_from([1, 28]),
+    st.integers(1, 250),
+)
+def test_a_line_is_legal_and_has_all_addresses_that_fit(
+    numbers: list[int], kind: int, size: int
+) -> None:
+    name = b".".join([b"a" * 60] * 5)[:size].rstrip(b".")
+    records = tuple(
+        record(b"\xc0\x0c", "A", number.to_bytes(16)[-4:])
+        if kind == 1
+        else record(b"\xc0\x0c", "AAAA", number.to_bytes(16))
+        for number in numbers
+    )
+    packed = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
+    query = b"\0\0\1\0\0\1\0\0\0\0\0\1" + packed + b"\0" + kind.to_bytes(2) + b"\0\1" + opt()
+    reply = read_reply(made(query, answers=records)[2:])
+    assert isinstance(reply, Reply)
+    question = name if kind == 1 else name + b" AAAA"
+    line = reply.line(question, question).removesuffix(b"\n")
+    parsed = parse_reply(line)
+    assert isinstance(parsed, Answer) and len(line) <= LINE_BYTES_MAX
+    told, every = parsed.addresses.split(b","), reply.addresses.split(b",")
+    assert told == every[: len(told)]
+    if len(told) < len(every):
+        assert len(line) + 1 + len(every[len(told)]) > LINE_BYTES_MAX
+
+
+@pytest.mark.parametrize("code", ["NXDOMAIN", "NOERROR", "REFUSED", "SERVFAIL", "NOTIMP"])
+def test_every_code_has_a_line(code: str) -> None:
+    reply = read_reply(made(QUERY, code)[2:])
+    assert reply is not None
+    parsed = parse_reply(reply.line(b"q.example", b"Q.example").removesuffix(b"\n"))
+    assert isinstance(parsed, NoAnswer) and parsed.question.spelling == b"Q.example"

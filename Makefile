@@ -37,8 +37,9 @@ test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl,
 fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 	HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -m "not process"
 
-fuzz-dns: ## send PACKETS mutated DNS packets through LS (1,000,000; 1 min)
+fuzz-dns: ## send PACKETS mutated DNS packets through LS, twice (1,000,000; 1 min)
 	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000)
+	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000) --resolvers
 
 sim: ## run SEEDS simulated clusters more (1,000; they add up)
 	@$(PYTHON) -m tests.simulate --seeds $(or $(SEEDS),1000)

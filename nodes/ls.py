@@ -147,8 +147,7 @@ class LoadBalancer:
         due = min(self._race.next_due(), self._links_due, self._server.drain_due)
         if self._hedge is not None:
             due = min(due, self._hedge.due())
-        if self._verdicts.spoken:
-            due = min(due, self._verdicts.due())
+        due = min(due, self._verdicts.due())
         if self._samples is not None:
             due = min(due, self._samples.due())
         if self._resolvers:

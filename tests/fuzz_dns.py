@@ -3,7 +3,8 @@
     python3 -m tests.fuzz_dns --packets 1000000 --seed 1
 
 Every packet is a query with some of its bytes changed, cut off, put in or swapped. The brain of LS
-has it as it would from a socket; TSs answer half of what they are asked. Nothing may raise; every
+has it as it would from a socket; TSs answer half of what they are asked. With `--resolvers` LS has
+no TSs but a resolver, whose replies are changed in the same way. Nothing may raise; every
 reply goes to whoever sent a packet with its ID, is a reply, and is no longer than a datagram may
 be; every packet gets at most one; and memory does not grow once all caches are warm.
 
@@ -29,7 +30,7 @@ from nodes.ls import LoadBalancer
 
 UDP = "resolver-0"
 _BATCH = 200
-_WARM_SHARE = 0.3  # then every cache has been full
+_WARM_SHARE = 0.5  # then every cache has been full
 _GROWTH_KB_MAX = 16 * 1024
 _TYPES = (1, 28, 15, 255, 252, 65)
 _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
@@ -50,9 +51,8 @@ def template(chance: Random) -> bytearray:
     return bytearray(head + name + struct.pack(">HH", kind, 1) + edns)
 
 
-def mutated(chance: Random) -> bytes:
-    """The same with a few bytes changed."""
-    packet = template(chance)
+def mutated(chance: Random, packet: bytearray) -> bytes:
+    """A packet with a few bytes changed."""
     for _ in range(chance.choice([0, 1, 1, 2, 3, 8])):
         at = chance.randrange(2, len(packet) + 1)
         what = chance.randrange(6)
@@ -69,6 +69,25 @@ def mutated(chance: Random) -> bytes:
     return bytes(packet)
 
 
+def reply_to(chance: Random, query: bytes) -> bytearray:
+    """What a resolver would say, most often: aliases, addresses, a code, an OPT record."""
+    flags = 0x8180 | chance.choice([0, 0, 0, 2, 3, 5, 0x200])
+    count = chance.choice([0, 1, 3, 40])
+    records = b""
+    owner = b"\xc0\x0c"
+    for _ in range(count):
+        kind, data = chance.choice(
+            [(1, chance.randbytes(4)), (28, chance.randbytes(16)), (5, owner)]
+        )
+        records += owner + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+        owner = chance.choice([owner, b"\1a\xc0\x0c"])
+    has_opt = chance.random() < 0.7
+    opt = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0) if has_opt else b""
+    head = query[:2] + struct.pack(">HHHHH", flags, 1, count, 0, has_opt)
+    section = query[12 : query.index(b"\0\0\x29", 12)]
+    return bytearray(head + section + records + opt)
+
+
 @dataclass
 class Outcome:
     """What became of all packets."""
@@ -76,7 +95,7 @@ class Outcome:
     packets: int = 0
     seconds: float = 0.0
     codes: Counter[int] = field(default_factory=Counter)  # of replies
-    asked: int = 0  # questions that came to the TSs
+    asked: int = 0  # questions that came to the TSs, or the resolver
     grew_kb: int = 0
 
     @property
@@ -93,24 +112,33 @@ def resident_kb() -> int:
 class Fuzz:
     """One LS, and its packets."""
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, *, resolvers: bool = False) -> None:
         self.chance = Random(seed)
         hits = Hits()
-        bounds = Bounds(dns_per_second=1_000_000)
-        face = Face(bounds, 60, hits)
-        self.brain = LoadBalancer(_SERVERS, bounds, lambda: 0.0, dns=face, hits=hits)
+        bounds = Bounds(dns_per_second=1_000_000, unmatched_max=1_000_000)
+        face = Face(bounds, 60, hits, forwards=resolvers)
+        self.brain = LoadBalancer(
+            () if resolvers else _SERVERS,
+            bounds,
+            lambda: 0.0,
+            dns=face,
+            upstreams=[(2, ("127.0.0.1", 53))] if resolvers else [],
+            secret=Random(f"{seed}:secret").randbytes,
+            hits=hits,
+        )
         self.now = 100.0
         self.owed: Counter[bytes] = Counter()  # packets by ID that may still get a reply
         self.outcome = Outcome()
+        self.queries: list[node.SendTo] = []  # to the resolver
         self.brain.step(node.Opened(UDP), self.now)
-        self.brain.step(node.Woken(), self.now)
-        for conn in ("TS1", "TS2"):
+        self.look(self.brain.step(node.Woken(), self.now))
+        for conn in () if resolvers else ("TS1", "TS2"):
             self.brain.step(node.Opened(conn), self.now)
 
     def batch(self) -> None:
         """A turn's packets, what the TSs say to it, and, now and then, time."""
         chance = self.chance
-        packets = [mutated(chance) for _ in range(_BATCH)]
+        packets = [mutated(chance, template(chance)) for _ in range(_BATCH)]
         self.owed.update(packet[:2] for packet in packets)
         self.outcome.packets += _BATCH
         whence = ("127.0.0.1", 4000)
@@ -125,6 +153,15 @@ class Fuzz:
         )
         if answers:
             self.look(self.brain.step(node.Lines("TS1", answers), self.now))
+        queries, self.queries = self.queries, []
+        for sent in queries:
+            replies: list[node.Datagram] = [
+                (mutated(chance, reply_to(chance, query)), None)
+                for query, _ in sent.datagrams
+                if chance.random() < 0.8
+            ]
+            self.outcome.asked += len(sent.datagrams)
+            self.look(self.brain.step(node.Datagrams(sent.conn, replies), self.now))
         if chance.random() < 0.1:
             self.now += 2.0
             while (due := self.brain.deadline()) is not None and due <= self.now:
@@ -135,7 +172,15 @@ class Fuzz:
         """See that what is sent may be; return what TS1 is asked."""
         asked: list[bytes] = []
         for effect in effects:
-            if isinstance(effect, node.SendTo):
+            if isinstance(effect, node.DialDatagrams):
+                asked += self.look(self.brain.step(node.Opened(effect.conn), self.now))
+            elif isinstance(effect, node.Dial) and effect.framed:  # there is no TCP
+                asked += self.look(self.brain.step(node.Closed(effect.conn, "no"), self.now))
+            elif isinstance(effect, node.Close):
+                asked += self.look(self.brain.step(node.Closed(effect.conn, ""), self.now))
+            elif isinstance(effect, node.SendTo) and effect.conn != UDP:
+                self.queries.append(effect)
+            elif isinstance(effect, node.SendTo):
                 for data, _ in effect.datagrams:
                     assert 12 <= len(data) <= UDP_BYTES_MAX and data[2] & 0x80, data
                     self.owed[data[:2]] -= 1
@@ -169,12 +214,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Sends mutated DNS packets through LS's face.")
     parser.add_argument("--packets", type=int, default=1_000_000, metavar="N")
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--resolvers", action="store_true", help="have a resolver behind LS")
     arguments = parser.parse_args()
-    outcome = Fuzz(arguments.seed).run(arguments.packets, progress=sys.stderr.isatty())
+    fuzz = Fuzz(arguments.seed, resolvers=arguments.resolvers)
+    outcome = fuzz.run(arguments.packets, progress=sys.stderr.isatty())
     codes = ", ".join(f"rcode {code}: {count:,}" for code, count in sorted(outcome.codes.items()))
     print(
         f"{outcome.packets:,} packets in {outcome.seconds:.0f} s, seed {arguments.seed}: {codes}; "
-        f"silence: {outcome.silent:,}; {outcome.asked:,} questions to a TS; "
+        f"silence: {outcome.silent:,}; {outcome.asked:,} questions passed on; "
         f"memory grew by {outcome.grew_kb:,} KB after the first {_WARM_SHARE:.0%}"
     )
     if outcome.grew_kb > _GROWTH_KB_MAX:

@@ -472,3 +472,12 @@ def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:
     outcome = Fuzz("ci").run(100_000)
     assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
     assert outcome.silent > 1_000 and outcome.asked > 10_000
+
+
+def test_mutated_packets_and_mutated_replies_of_a_resolver_are_no_exception() -> None:
+    fuzz = Fuzz("ci", resolvers=True)
+    outcome = fuzz.run(50_000)
+    assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
+    assert outcome.silent > 1_000 and outcome.asked > 10_000
+    fuzz.brain.deadline()
+    assert len(fuzz.brain._verdicts._dues) <= len(fuzz.brain._race._open)

@@ -233,6 +233,17 @@ def test_with_nobody_left_to_wait_for_all_that_is_held_is_held_in_vain() -> None
     assert verdicts.spoken == {b"x": 0}
 
 
+def test_what_is_not_held_leaves_nothing_behind() -> None:
+    """With one resolver nobody is waited for, and nobody asks when anything is due."""
+    verdicts = Verdicts(1, 0, grace_s)
+    for number in range(100):
+        question = b"n%d" % number
+        _, enough = verdicts.hear(1, 1, [], [(question, FAILED, None)], 1.0)
+        assert questions(enough) == [question]
+        verdicts.forget([question])
+    assert not verdicts._dues and not verdicts._held and not verdicts.spoken
+
+
 def test_what_is_settled_leaves_nothing_to_wake_up_for() -> None:
     """A heap keeps it for a while; it must not be looked at, nor held for good."""
     verdicts = Verdicts(3, 0, grace_s)

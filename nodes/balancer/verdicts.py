@@ -54,7 +54,8 @@ class Verdicts:
         self._number = count()
 
     def due(self) -> float:
-        """When the first one has been held long enough; infinite for never."""
+        """When the first one has been held long enough; infinite for never. Asked now and then, it
+        lets go of what is settled."""
         dues = self._dues
         while dues and not self._is_held(dues[0][2], dues[0][0]):
             heapq.heappop(dues)
@@ -71,19 +72,20 @@ class Verdicts:
         `awaited` are those who are waited for. Returns what is NOT FOUND now, and what has been
         held enough.
         """
-        spoken, held = self.spoken, self._held
+        spoken = self.spoken
         unknown: dict[bytes, None] = {}
         enough: dict[bytes, Held] = {}
         for question, finding, message in denials:
             spoken[question] = by = self._spoken_of(question) | bit
+            held = self._hold(question, finding, message)
             left = awaited & ~by
-            grace_s = self._grace_s(left, now) if left else 0.0
-            self._hold(question, finding, message, now + grace_s)
+            if left:  # else it has been held enough
+                self._hold_until(held, now + self._grace_s(left, now))
         for question in [*[question for question, _, _ in denials], *not_found]:
             spoken[question] = by = self._spoken_of(question) | bit
-            if question in held:
+            if question in self._held:
                 if not awaited & ~by:
-                    enough[question] = held[question]
+                    enough[question] = self._held[question]
             elif by == self._everyone:
                 unknown[question] = None
         return list(unknown), list(enough.values())
@@ -97,17 +99,19 @@ class Verdicts:
                 by = self._tables
         return by
 
-    def _hold(
-        self, question: bytes, finding: Finding, message: Message | None, until: float
-    ) -> None:
+    def _hold(self, question: bytes, finding: Finding, message: Message | None) -> Held:
+        """Keep this, if it is better than what is held."""
         held = self._held.get(question)
         if held is None:
-            held = Held(question, Course.OPEN, None, math.inf)
-            self._held[question] = held
+            held = self._held[question] = Held(question, Course.OPEN, None, math.inf)
         best = course_after(held.course, finding)
         if best is not held.course:
             held.course, held.message = best, message
-        if until < held.until:  # those who are still to speak may be fewer, or faster
+        return held
+
+    def _hold_until(self, held: Held, until: float) -> None:
+        """No longer than that: those who are still to speak may be fewer by now, or faster."""
+        if until < held.until:
             held.until = until
             heapq.heappush(self._dues, (until, next(self._number), held))
 

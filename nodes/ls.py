@@ -227,9 +227,6 @@ class LoadBalancer:
                 if self._samples is not None:
                     self._samples.begin(questions, now)
                 for link, part in self._policy.ask(questions, now):
-                    link.asked += len(part)
-                    if self._samples is not None:
-                        self._samples.asked(link.conn, part, now)
                     effects += self._tell(link, part, now, whole if part is questions else b"")
                 if self._policy.waiting:
                     effects += self._pass_on(now)
@@ -242,13 +239,18 @@ class LoadBalancer:
         self, link: Link, questions: list[bytes], now: float, lines: bytes = b""
     ) -> list[node.Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
-        if not self._resolvers:
-            return [node.Send(link.conn, lines or _lines(questions))]
         upstream = self._resolvers.get(link.conn)
+        if upstream is None and self._resolvers:
+            questions, asked = self._twins.as_lines(questions)
+            lines = _lines(asked)
+        if not questions:
+            return []
+        link.asked += len(questions)
+        if self._samples is not None:
+            self._samples.asked(link.conn, questions, now)
         if upstream is not None:
             return upstream.ask(questions, now)
-        lines = _lines(self._twins.as_lines(questions))
-        return [node.Send(link.conn, lines)] if lines else []
+        return [node.Send(link.conn, lines or _lines(questions))]
 
     def _reply(self, replies: Replies) -> list[node.Effect]:
         """Send what became of questions, and let those go who were waiting for it."""
@@ -571,14 +573,11 @@ class LoadBalancer:
         while not is_last and self._resolvers.get(link.conn):
             more, is_last = self._policy.next_slice(link, now)
             questions += more
-        link.asked += len(questions)
-        if self._samples is not None:
-            self._samples.asked(link.conn, questions, now)
         if link.life.state is Tie.CATCHING_UP and is_last:
             link.life.fire(Pull.CAUGHT_UP)
         elif link.life.state is Tie.UP and not is_last:
             link.life.fire(Pull.FELL_BEHIND)
-        return self._tell(link, questions, now) if questions else []
+        return self._tell(link, questions, now)
 
     def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
         """Part from a link in the way that `end` says."""

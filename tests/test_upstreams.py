@@ -504,6 +504,20 @@ def test_where_tcp_was_not_to_be_had_a_guess_costs_no_time() -> None:
     assert cast.stage.reports[-1].endswith("as if guessed; it is asked by another socket")
 
 
+def test_the_only_socket_that_is_given_up_loses_no_question() -> None:
+    cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1))
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, *guesses(asked, 32))
+    cast.stage.refuse(cast.dialled(D1))
+    for _ in range(3):
+        conn, asked = cast.query_at(D1)
+        cast.say(conn, *guesses(asked, 32))
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "10.0.0.1"))
+    assert cast.codes() == [0]
+
+
 def test_guesses_at_a_socket_that_is_retired_cost_no_more_sockets() -> None:
     cast = Cast(1, bounds=replace(Bounds(), upstream_socket_s=0.1))
     for n in range(40):
@@ -842,6 +856,15 @@ def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int
     cast.ask("z.example", flags=flags)
     cast.wait(1.8)
     assert not cast.brain._twins
+
+
+def test_a_table_server_is_not_silent_about_what_it_cannot_be_asked() -> None:
+    cast = Cast(1, tables=1, sample=1.0)
+    cast.ask("x.example MX")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, reply(asked, answers=(MX,)))
+    assert cast.figure("sampled") == 1 and cast.figure("TS1.asked") == 0
+    assert cast.figure("TS1.silent") == 0 and cast.figure("DNS1.won") == 1
 
 
 @pytest.mark.parametrize("flags", [RD, RD | AD])

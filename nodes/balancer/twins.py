@@ -21,19 +21,19 @@ class Twins:
     def __bool__(self) -> bool:
         return bool(self._of)
 
-    def as_lines(self, questions: Iterable[bytes]) -> list[bytes]:
-        """What a table server is to be asked instead, each once; it may be nothing."""
+    def as_lines(self, questions: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Which of these a table server can be asked at all, and the lines for it, each once."""
+        asked: list[bytes] = []
         lines: dict[bytes, None] = {}
         for question in questions:
-            line: bytes | None = question
-            if not is_of_line(question):
-                line = line_of(question)
-                if line is None:
-                    continue
+            line = question if is_of_line(question) else line_of(question)
+            if line is None:
+                continue
+            if line is not question:
                 self._of.setdefault(line, {})[question] = None
-            if line is not None:
-                lines[line] = None
-        return list(lines)
+            asked.append(question)
+            lines[line] = None
+        return asked, list(lines)
 
     def of(self, lines: Iterable[bytes]) -> list[bytes]:
         """The twins of all of these."""

@@ -155,6 +155,7 @@ class Upstream:
         self._old: deque[Socket] = deque()  # of these, those whose successors are on their way
         self._number = 0
         self._stream: Socket | None = None
+        self._unsent: dict[bytes, None] = {}  # questions that wait for a socket
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
         self._wary_until = -math.inf
         self._no_stream_until = -math.inf  # one could not be had: no use in being wary
@@ -178,7 +179,8 @@ class Upstream:
     # -- sockets -----------------------------------------------------------------------------------
 
     def dial(self) -> list[node.Effect]:
-        """Have sockets."""
+        """Have sockets. What is open then it will be asked anew."""
+        self._unsent.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
@@ -212,12 +214,14 @@ class Upstream:
         # They are not all to be replaced at once, nor at a time that can be foretold.
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
-        if not self._old:
-            return []
-        old = self._old.popleft()
-        self._open.remove(old)
-        old.life.fire(Turn.OLD)
-        return self._close_settled(old)
+        unsent, self._unsent = self._unsent, {}
+        effects = self.ask([question for question in unsent if self._is_wanted(question)], now)
+        if self._old:
+            old = self._old.popleft()
+            self._open.remove(old)
+            old.life.fire(Turn.OLD)
+            effects += self._close_settled(old)
+        return effects
 
     def _close_settled(self, one: Socket) -> list[node.Effect]:
         if one.asked or one.life.state is not Way.RETIRED:
@@ -272,6 +276,7 @@ class Upstream:
         """It is not needed any more: close everything."""
         effects: list[node.Effect] = []
         self._waiting.clear()
+        self._unsent.clear()
         for one in self._sockets.values():
             self._forget(one)
             if one.life.state is not Way.CLOSING:
@@ -294,7 +299,8 @@ class Upstream:
             return []
         if now < self._wary_until:
             return self._ask_by_stream(dict.fromkeys(questions, False), now)
-        if not self._open:
+        if not self._open:  # there will be one in a moment
+            self._unsent |= dict.fromkeys(questions)
             return []
         one = self._open[self._secret(1)[0] % len(self._open)]
         effects: list[node.Effect] = []

@@ -167,6 +167,24 @@ def test_what_goes_on_is_what_was_said(
             assert texts(getattr(got, section)) == texts(getattr(message, section))
 
 
+@pytest.mark.parametrize("code", [dns.rcode.BADVERS, dns.rcode.BADCOOKIE])
+@pytest.mark.parametrize("size", [0, 2_000])
+def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
+    code: dns.rcode.Rcode, size: int
+) -> None:
+    """Half of it is in the OPT record."""
+    asked = dns.message.make_query("q.example", "TXT", use_edns=0, payload=1232)
+    message = dns.message.make_response(asked)
+    message.use_edns(0, 0, 1232, options=[dns.edns.GenericOption(65001, bytes(size))])
+    message.set_rcode(code)
+    query, reply = read(asked.to_wire()[2:], forwards=True), read_reply(wire(message)[2:])
+    assert isinstance(query, Query) and reply is not None and reply.said is Said.FAILED
+    relayed = b"\0\0" + query.relayed(reply, True)
+    got = dns.message.from_wire(relayed)
+    assert len(relayed) <= 1232  # [P31]: options, too, may be what is too long
+    assert got.rcode() == code and bool(got.flags & dns.flags.TC) is bool(size)
+
+
 # -- what is no reply ------------------------------------------------------------------------------
 
 

@@ -644,6 +644,26 @@ def test_what_is_too_long_for_the_asker_is_cut_by_us() -> None:
         assert len(message) <= (1232 if fits else 512)
 
 
+@pytest.mark.parametrize("edns", [b"", opt()])
+def test_what_no_message_can_hold_beside_our_opt_record_is_cut(edns: bytes) -> None:
+    """A resolver without EDNS may fill a message to its last byte; that has ended LS."""
+    cast = Cast(1)
+    cast.stage.accept(TCP)
+    cast.stage.hear(TCP, frame(cast.query("x.example TXT", edns=edns)))
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    cast.stage.connect(cast.dialled(D1))
+    conn, asked = cast.query_at(D1)
+    room = 65_535 - len(reply(asked, additionals=())) - len(record(TO_QUESTION, "TXT", b""))
+    longest = reply(asked, answers=(record(TO_QUESTION, "TXT", bytes(room)),), additionals=())
+    cast.say(conn, longest)
+    (message,) = split_frames(cast.stage.take(TCP))
+    if edns:
+        assert message[2] & 2 and len(message) < 100 and message.endswith(opt())
+    else:
+        assert message[2:] == longest[2:]
+
+
 def test_tc_without_tcp_counts_as_a_failure() -> None:
     cast = Cast()
     cast.ask("x.example")

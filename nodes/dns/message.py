@@ -21,6 +21,7 @@ from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
 from nodes.dns.reply import Reply
 
+_MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
 _NAME_BYTES_MAX = 255  # on the wire (RFC 1035, section 2.3.4)
 _LABEL_BYTES_MAX = 63
@@ -129,18 +130,19 @@ class Query:
         return b"".join((head, records.count, ends, self._echo, turned, self._opt))
 
     def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
-        """What a resolver replied, as it came but for what is between it and us."""
+        """What a resolver replied, as it came but for what is between it and us; what is too long
+        for a datagram, or, with our OPT record, for any message, is said to be cut."""
         answers, authorities, additionals = reply.counts
-        opt = self._opt
-        if opt and (reply.high or reply.options):
-            opt = b"%b%c%b%b%b" % (
-                opt[:5], reply.high, opt[6:-2], len(reply.options).to_bytes(2), reply.options
-            )  # fmt: skip
-        elif not opt and reply.high:  # what it says cannot be said without
+        short = opt = self._opt
+        if opt and reply.high:
+            short = opt = b"%b%c%b" % (opt[:5], reply.high, opt[6:])
+        elif reply.high:  # what it says cannot be said without
             return self.failure()
+        if opt and reply.options:
+            opt = b"%b%b%b" % (opt[:-2], len(reply.options).to_bytes(2), reply.options)
         size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(reply.body) + len(opt)
-        if is_datagram and size > self._size_max:
-            return _HEADER.pack(reply.flags | _TC, 1, 0, 0, bool(opt)) + self._echo + opt
+        if size > (self._size_max if is_datagram else _MESSAGE_BYTES_MAX):
+            return _HEADER.pack(reply.flags | _TC, 1, 0, 0, bool(opt)) + self._echo + short
         head = _HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
         return b"".join((head, self._echo, reply.body, opt))
 

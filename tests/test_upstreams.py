@@ -568,6 +568,31 @@ def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None
     assert cast.figure("timed_out") + cast.figure("answered") == 300
 
 
+def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_on_its_way() -> None:
+    """The closing of one that has been replaced says nothing about who comes next."""
+    cast = Cast(1)
+    upstream = cast.brain._resolvers.get(D1)
+    assert upstream is not None
+    most = cast.bounds.upstream_sockets
+    first, second = upstream._open[:2]
+    first.old_at = second.old_at = cast.stage.now
+    upstream._secret = lambda size: bytes(size)  # the first of those that are open
+
+    def turn(event: node.Event) -> list[node.Effect]:
+        return cast.brain.step(event, cast.stage.now)
+
+    (dial, sent) = turn(node.Datagrams(UDP, [(cast.query("x.example"), HERE)]))
+    assert isinstance(dial, node.DialDatagrams) and isinstance(sent, node.SendTo)
+    turn(node.Opened(dial.conn))
+    ((query, _),) = sent.datagrams
+    turn(node.Datagrams(sent.conn, [(said(query, "10.0.0.1"), None)]))  # and it is closed
+    (dial, _) = turn(node.Datagrams(UDP, [(cast.query("y.example"), HERE)]))
+    assert isinstance(dial, node.DialDatagrams)
+    turn(node.Closed(sent.conn, ""))
+    turn(node.Opened(dial.conn))
+    assert len(upstream._open) == most and second not in upstream._open
+
+
 def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
     cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1, upstream_asked_max=5))
     for n in range(8):

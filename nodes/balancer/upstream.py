@@ -233,12 +233,13 @@ class Upstream:
         """A socket is gone, or could not be had."""
         heard = Heard()
         one = self._sockets.pop(conn)
+        was_to_come = one.life.state is Way.OPENING
         one.life.fire(Turn.LOST)
         self._put_away(one)
         if one is self._stream:
             self._stream = None
             self._stream_lost(one, heard, now)
-        elif self._old and not one.old_at < math.inf:  # the successor that was to come: later
+        elif self._old and was_to_come:  # whose place it was to take goes on for a while
             self._old.popleft().old_at = now + self._bounds.upstream_socket_s
         self._forget(one)
         return heard

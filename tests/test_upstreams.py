@@ -486,6 +486,30 @@ def test_without_tcp_it_is_udp_again_by_another_socket() -> None:
     assert cast.codes() == [0]
 
 
+@pytest.mark.parametrize("how", ["end", "too slow"])
+def test_where_tcp_is_taken_and_nothing_said_it_is_udp_again(how: str) -> None:
+    """[P36]: only what was cut has no other way."""
+    bounds = replace(Bounds(), waiting_bytes_high=60, waiting_bytes_low=10)
+    cast = Cast(1, bounds=Bounds() if how == "end" else bounds)
+    cast.ask("cut.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, said(asked, "TC"))
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, *guesses(asked, 32))
+    if how == "end":
+        cast.stage.connect(cast.dialled(D1))
+        assert {question_of(query) for _, query in cast.asked(D1)} == {"cut.example", "x.example"}
+        cast.stage.end(next(iter(cast.stage.framed)))
+    else:
+        cast.stage.held.add(cast.dialled(D1))
+        cast.stage.connect(cast.dialled(D1))
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == CODES["SERVFAIL"] and name("cut.example") in message
+    ((by, again),) = cast.asked(D1)
+    assert by in cast.sockets(D1) and question_of(again) == "x.example"
+
+
 def test_where_tcp_was_not_to_be_had_a_guess_costs_no_time() -> None:
     """Else one who guesses could have a resolver wait for a dial again and again."""
     cast = Cast(1)

@@ -19,7 +19,7 @@ there is a socket), and what a reply says (`nodes/dns/reply.py`).
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress, repeat
@@ -85,16 +85,25 @@ Admits = Callable[[Link, list[bytes]], list[bool] | None]
 
 
 class Flight:
-    """Questions that were sent together. `left`: how many have no reply."""
+    """Questions that were sent together. `left`: how many have no reply. `cut`: those of them for
+    which there is no other way."""
 
-    __slots__ = ("ids", "is_again", "left", "sent_at", "way")
+    __slots__ = ("cut", "ids", "is_again", "left", "sent_at", "way")
 
-    def __init__(self, way: "Socket", ids: list[bytes], sent_at: float, is_again: bool) -> None:
+    def __init__(
+        self,
+        way: "Socket",
+        ids: list[bytes],
+        sent_at: float,
+        is_again: bool,
+        cut: Container[bytes],
+    ) -> None:
         self.way = way
         self.ids = ids
         self.left = len(ids)
         self.sent_at = sent_at
         self.is_again = is_again
+        self.cut = cut
 
 
 Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, and when
@@ -210,7 +219,7 @@ class Upstream:
             return [node.Close(one.conn)]
         if one.is_stream:
             waiting, self._waiting = self._waiting, {}
-            return self._send(one, list(waiting), now) if waiting else []
+            return self._send_by_stream(one, waiting, now)
         # They are not all to be replaced at once, nor at a time that can be foretold.
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
@@ -252,8 +261,8 @@ class Upstream:
     def _stream_lost(self, one: Socket, heard: Heard, now: float) -> None:
         """What waits for it, and what it did not reply to, goes another way, if there is one. A
         stream that has spoken was only closed for being idle, perhaps: once more."""
-        for question, _, _ in one.asked.values():
-            self._waiting.setdefault(question, True)
+        for question, _, flight in one.asked.values():
+            self._waiting[question] = question in flight.cut or self._waiting.get(question, False)
         waiting = {
             question: is_only
             for question, is_only in self._waiting.items()
@@ -314,12 +323,24 @@ class Upstream:
     def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[node.Effect]:
         one = self._stream
         if one is not None and one.life.state is Way.OPEN:
-            return self._send(one, list(questions), now)
+            return self._send_by_stream(one, questions, now)
         self._waiting |= questions
         return self._dial_stream()
 
+    def _send_by_stream(
+        self, one: Socket, questions: dict[bytes, bool], now: float
+    ) -> list[node.Effect]:
+        cut = frozenset([question for question, is_only in questions.items() if is_only])
+        return self._send(one, list(questions), now, cut=cut) if questions else []
+
     def _send(
-        self, one: Socket, questions: list[bytes], now: float, *, is_again: bool = False
+        self,
+        one: Socket,
+        questions: list[bytes],
+        now: float,
+        *,
+        is_again: bool = False,
+        cut: Container[bytes] = (),
     ) -> list[node.Effect]:
         asked = one.asked
         room = self._bounds.upstream_asked_max - len(asked)
@@ -330,7 +351,7 @@ class Upstream:
                 return []
         random = self._secret(_ID_BYTES * len(questions))
         ids = [random[at : at + _ID_BYTES] for at in range(0, len(random), _ID_BYTES)]
-        flight = Flight(one, ids, now, is_again)
+        flight = Flight(one, ids, now, is_again, cut)
         self._ages[0].append(flight)
         messages = []
         for at, question in enumerate(questions):

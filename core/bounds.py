@@ -22,6 +22,7 @@ PIPE_BYTES = 4_096  # what a pipe takes whole or not at all: PIPE_BUF (POSIX: 51
 _TICK_S = 0.001  # no span is shorter: a turn takes about as long
 _INT_MAX = 2**31 - 1  # what listen() takes
 _READ_BYTES_MAX = 16 * 1024 * 1024  # recv() takes the memory before it knows what is there
+_ASKED_MAX = 32_768  # half of all IDs: a free one is looked for by chance
 _SLEEP_MAX_S = 86_400.0  # select() refuses what does not fit into its clock
 
 
@@ -65,7 +66,7 @@ class Bounds:
     silent_questions: int = 16  # whoever is silent so often in a row is not waited for
     upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
     upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
-    upstream_asked_max: int = 32_768  # by one socket: half of all IDs, so that a free one is found
+    upstream_asked_max: int = _ASKED_MAX  # by one socket
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
     wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------
@@ -116,6 +117,7 @@ class Bounds:
             ("descriptors_max", FD_SETSIZE),
             ("read_bytes", _READ_BYTES_MAX),
             ("sleep_s", _SLEEP_MAX_S),
+            ("upstream_asked_max", _ASKED_MAX),
         ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} cannot be more than {most}")

@@ -638,6 +638,11 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (("ls", 0, "127.0.0.1", 1, "--bound", "sleep_s=inf"), 2, "sleep_s cannot be more"),
             (("ls", 0, "127.0.0.1", 1, "--bound", f"backlog_max={1 << 31}"), 2, "backlog_max has"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=99999999"), 2, "read_bytes cannot"),
+            (
+                ("ls", 0, "127.0.0.1", 1, "--bound", "upstream_asked_max=65536"),
+                2,
+                "upstream_asked_max cannot be more than 32768",
+            ),
             (("ls", 0, "127.0.0.1", 1, "--bound", "descriptors_max=4"), 1, "too many open files"),
             (("ts", 0), 2, "required: --table"),
             (("ts", 0, "--table", run.folder / "none"), 1, "no such file"),

@@ -960,6 +960,17 @@ def test_not_found_of_all_tables_is_no_word_of_a_resolver() -> None:
     assert cast.lines() == b"y.example - FAILED\n"
 
 
+def test_a_table_server_that_comes_again_is_not_waited_for_about_what_it_cannot_be_asked() -> None:
+    cast = Cast(tables=1)
+    cast.ask("x.example MX")
+    cast.answer(D1, "SERVFAIL")
+    cast.stage.reset("TS1")
+    cast.wait(cast.bounds.redial_first_s)
+    cast.stage.connect("TS1")
+    cast.answer(D2, "NXDOMAIN")
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
 # -- policies, samples, the end --------------------------------------------------------------------
 
 

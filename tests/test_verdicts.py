@@ -126,11 +126,16 @@ class VerdictsMachine(RuleBasedStateMachine):
 
     @rule(gone=st.sets(bits, max_size=2))
     def some_servers_are_lost(self, gone: set[int]) -> None:
-        """What they have said is forgotten; what is held stays held. They may have stalled."""
+        """What they have said is forgotten; what is held stays held. They may have stalled. What
+        tables cannot be asked they need not say when they are back."""
         self.live -= gone
         self.verdicts.take_back(sum(gone))
-        for by in self.spoken.values():
+        for question, by in self.spoken.items():
+            takes_back = by & gone and b" TYPE" in question
             by -= gone
+            if takes_back:
+                by.discard(TABLES)
+                by |= {TABLES} if by or question in self.held else set()
         self.release_what_is_held_in_vain()
 
     @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)

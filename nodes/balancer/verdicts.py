@@ -20,7 +20,7 @@ from itertools import count
 
 from core.session import Message
 from nodes.balancer.race import Course, Finding, course_after
-from nodes.dns.question import is_of_line, line_of
+from nodes.dns.question import has_line
 
 
 @dataclass(slots=True, eq=False)
@@ -93,11 +93,10 @@ class Verdicts:
     def _spoken_of(self, question: bytes) -> int:
         """Who has; those who cannot be asked it need not."""
         by = self.spoken.get(question)
-        if by is None:
-            by = 0
-            if self._tables and not is_of_line(question) and line_of(question) is None:
-                by = self._tables
-        return by
+        return self._unable(question) if by is None else by
+
+    def _unable(self, question: bytes) -> int:
+        return self._tables if self._tables and not has_line(question) else 0
 
     def _hold(self, question: bytes, finding: Finding, message: Message | None) -> Held:
         """Keep this, if it is better than what is held."""
@@ -141,9 +140,11 @@ class Verdicts:
     def take_back(self, bits: int) -> None:
         """The connections of these TSs are gone, and so is what they said there."""
         for question, by in list(self.spoken.items()):
-            self.spoken[question] = by & ~bits
-            if not by & ~bits and question not in self._held:
-                del self.spoken[question]
+            if by & bits:
+                unable = self._unable(question)
+                self.spoken[question] = by & ~bits | unable
+                if not by & ~bits & ~unable and question not in self._held:
+                    del self.spoken[question]
 
     def forget(self, questions: Iterable[bytes]) -> None:
         """These are open no more."""

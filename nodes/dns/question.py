@@ -55,6 +55,11 @@ def line_of(question: bytes) -> bytes | None:
     return name if number == b"1" else name + b" AAAA"
 
 
+def has_line(question: bytes) -> bool:
+    """Whether a line asks for the same addresses: else table servers cannot be asked."""
+    return is_of_line(question) or line_of(question) is not None
+
+
 @dataclass(slots=True)
 class TableAnswer:
     """What a table has of a question that is no line: addresses, as they stand in its answer."""

@@ -40,7 +40,7 @@ from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Heard, Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.question import TableAnswer
+from nodes.dns.question import TableAnswer, has_line
 from nodes.dns.reply import Reply
 
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
@@ -109,7 +109,10 @@ class LoadBalancer:
         links = list(self._links.values())
         self._tables = (1 << len(servers)) - 1  # the bits of the TSs
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
-        self._hedge = None if extra_load is None else Hedge(links, bounds, extra_load)
+        self._hedge = None
+        if extra_load is not None:
+            unable = self._unable if servers and upstreams else None
+            self._hedge = Hedge(links, bounds, extra_load, unable)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
         self._samples: Samples | None = None
@@ -479,6 +482,10 @@ class LoadBalancer:
         if self._race.is_open(question):
             return True
         return self._samples is not None and self._samples.watches(question)
+
+    def _unable(self, question: bytes) -> int:
+        """The bits of those that cannot be asked it."""
+        return 0 if has_line(question) else self._tables
 
     @property
     def _awaited(self) -> int:

@@ -984,6 +984,40 @@ def test_hedging_asks_one_and_the_next_when_the_first_has_nothing_good() -> None
     assert cast.codes() == [0]
 
 
+@pytest.mark.parametrize("explore_every", [1, 1_000])
+def test_hedging_asks_nobody_what_it_cannot_be_asked(explore_every: int) -> None:
+    """A table server, however fast it is, has nothing to say to a query for MX, and is not thought
+    to be slow for it."""
+    cast = Cast(tables=1, extra_load=0.05, bounds=Bounds(explore_every=explore_every))
+    for n in range(30):
+        cast.say_lines(f"a{n}.example")
+        cast.stage.hear("TS1", f"a{n}.example 10.0.0.1 A IN\n".encode())
+        for conn, query in cast.asked(D1) + cast.asked(D2):
+            cast.say(conn, said(query, "10.0.0.1"))
+        cast.stage.take("TS1")
+        cast.ask(f"x{n}.example MX")
+        (conn, query) = (cast.asked(D1) + cast.asked(D2))[0]
+        cast.wait(0.02)
+        cast.say(conn, reply(query, answers=(MX,)))
+        assert cast.codes() == [0] and cast.stage.take("TS1") == b""
+    if explore_every > 1:
+        assert cast.figure("TS1.won") == 30
+
+
+def test_hedging_asks_a_table_server_that_comes_for_nothing_that_it_cannot_be_asked() -> None:
+    cast = Cast(1, tables=1, extra_load=0.0, refused={f"DNS1.{n}" for n in range(1, 5)})
+    cast.stage.reset("TS1")
+    cast.ask("x.example MX")
+    cast.ask("x.example")
+    cast.wait(0.06)
+    cast.asked(D1)
+    cast.stage.connect("TS1")
+    cast.wait(1.0)
+    assert cast.stage.take("TS1") == b"x.example\n"
+    cast.wait(0.8)
+    assert cast.codes() == [CODES["SERVFAIL"]] * 2
+
+
 def test_hedging_counts_the_answers_and_losses_of_resolvers() -> None:
     cast = Cast(extra_load=1.0)
     cast.ask("x.example")

@@ -22,7 +22,7 @@ Not here: what fast is (`nodes/balancer/pace.py`), and who waits (`nodes/balance
 import heapq
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import count, groupby, islice, repeat
 
 from core.bounds import Bounds
@@ -67,7 +67,8 @@ class Asking:
     """Questions that were asked together, and have gone the same way since."""
 
     __slots__ = (
-        "admits", "denied", "due", "explores", "left", "questions", "root", "sent", "since", "way",
+        "admits", "denied", "due", "explores", "left", "questions", "root", "sent", "since",
+        "unable", "way",
     )  # fmt: skip
 
     def __init__(self, questions: list[bytes], since: float, whole: "Asking | None" = None) -> None:
@@ -82,17 +83,18 @@ class Asking:
         self.admits = 0  # bits of those that were sent it, or an earlier asking of the same
         self.root: Asking = self if whole is None else whole.root  # what it was split off from
         self.denied = 0  # bits of those that have nothing
+        self.unable = 0  # bits of those among them that cannot be asked it
         self.explores = False
         if whole is not None:
             self.sent = dict(whole.sent)
-            self.admits, self.denied = whole.admits, whole.denied
+            self.admits, self.denied, self.unable = whole.admits, whole.denied, whole.unable
             self.explores = whole.explores
             whole.left -= len(questions)
 
     def part(self, link: Link) -> None:
         """The link's connection is gone, and all that went over it."""
         self.admits &= ~link.bit
-        self.denied &= ~link.bit
+        self.denied &= ~link.bit | self.unable
         self.sent.pop(link, None)
 
     def may_be_answered(self) -> bool:
@@ -116,10 +118,18 @@ class Budget:
 
 
 class Hedge:
-    """A policy; see `nodes/balancer/policy.py`. `extra_load`: the share, 0.05 for 5 %."""
+    """A policy; see `nodes/balancer/policy.py`. `extra_load`: the share, 0.05 for 5 %.
+    `unable(question)`: the bits of those that cannot be asked it; without it, everyone can."""
 
-    def __init__(self, links: Sequence[Link], bounds: Bounds, extra_load: float) -> None:
+    def __init__(
+        self,
+        links: Sequence[Link],
+        bounds: Bounds,
+        extra_load: float,
+        unable: Callable[[bytes], int] | None = None,
+    ) -> None:
         self._links = links
+        self._unable = unable
         self._bounds = bounds
         self._askings: dict[bytes, Asking] = {}  # of each open question
         self._paces = {link: Pace() for link in links}
@@ -161,15 +171,19 @@ class Hedge:
         return shares
 
     def _new_askings(self, questions: list[bytes], now: float) -> Iterable[Asking]:
-        """Usually one. What is asked again is as old as it was, and who was sent it may answer."""
-        if self._askings.keys().isdisjoint(questions):
+        """Usually one. What is asked again is as old as it was, and who was sent it may answer.
+        What some cannot be asked goes its own way."""
+        unable, of = self._unable, self._askings
+        if unable is None and of.keys().isdisjoint(questions):
             return [Asking(questions, now)] if questions else []
-        parted: dict[Asking | None, list[bytes]] = {}
+        parted: dict[tuple[Asking | None, int], list[bytes]] = {}
         for question in questions:
-            parted.setdefault(self._askings.get(question), []).append(question)
+            kind = of.get(question), 0 if unable is None else unable(question)
+            parted.setdefault(kind, []).append(question)
         askings = []
-        for before, some in parted.items():
+        for (before, bits), some in parted.items():
             asking = Asking(some, now)
+            asking.denied = asking.unable = bits
             if before is not None:
                 before.left -= len(some)
                 asking.since, asking.admits = before.since, before.admits
@@ -179,8 +193,10 @@ class Hedge:
     def _begin(
         self, asking: Asking, link: Link | None, now: float
     ) -> list[tuple[Link, list[bytes]]]:
-        """Ask a link, if there is one."""
+        """Ask a link, if there is one; another one, if it is unable."""
         questions = asking.questions
+        if link is not None and link.bit & asking.unable:
+            link = self._best(now, asking)
         self._askings.update(dict.fromkeys(questions, asking))
         if link is None:
             return []
@@ -264,7 +280,7 @@ class Hedge:
         for other, sent_at in asking.sent.items():
             if other is link or (other.is_live and not other.bit & asking.denied):
                 self._paces[other].add(now - sent_at, number, now)
-        if not asking.explores and not asking.denied:
+        if not asking.explores and asking.denied == asking.unable:
             self._times.add(now - next(iter(asking.sent.values())), number)
 
     def _open(self, asking: Asking) -> list[bytes]:
@@ -429,7 +445,7 @@ class Hedge:
     def _meet(self, link: Link, askings: Iterable[Asking], now: float) -> None:
         """A link has come: it is asked for what nobody is, and for what everybody has been."""
         for asking in askings:
-            if link in asking.sent:
+            if link in asking.sent or link.bit & asking.unable:
                 continue
             if asking.way.state in (Way.NOWHERE, Way.EVERYWHERE):
                 self._place(asking, link, now)

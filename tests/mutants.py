@@ -509,10 +509,10 @@ MUTANTS = (
         'frozenset(addresses.split(","))',
     ),
     Mutant(
-        "what is asked in slices is not watched",
+        "what is asked is not watched",
         "nodes/ls.py",
-        "            self._samples.asked(link.conn, questions, now)\n        if link.life",
-        "            pass\n        if link.life",
+        "            self._samples.asked(link.conn, questions, now)\n",
+        "            pass\n",
     ),
     Mutant(
         "hedged records are taken", "nodes/replay.py", 'if record["policy"] != "race":', "if False:"

@@ -34,19 +34,31 @@ def run(tmp_path: Path) -> Iterator[Programs]:
 
 
 class Resolver:
-    """One that says what the test says. `port`: over UDP, and over TCP once `listens`."""
+    """One that says what the test says. `listener`: at the same port over TCP, if `with_tcp`."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((LOOPBACK, port))
-        self.socket.settimeout(PATIENCE_S)
-        self.port: int = self.socket.getsockname()[1]
+    def __init__(self, port: int = 0, *, with_tcp: bool = False) -> None:
+        self.listener: socket.socket | None = None
+        while True:
+            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.socket.bind((LOOPBACK, port))
+            self.socket.settimeout(PATIENCE_S)
+            self.port: int = self.socket.getsockname()[1]
+            if not with_tcp:
+                return
+            try:
+                self.listener = socket.create_server((LOOPBACK, self.port))
+                self.listener.settimeout(PATIENCE_S)
+                return
+            except OSError:  # somebody else has it over TCP
+                self.socket.close()
 
     def __enter__(self) -> "Resolver":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
+        if self.listener is not None:
+            self.listener.close()
 
     def asked(self) -> tuple[bytes, tuple[str, int]]:
         query, whence = self.socket.recvfrom(4096)
@@ -59,10 +71,9 @@ class Resolver:
         query, whence = self.asked()
         self.say(said(query, text), whence)
 
-    def listens(self) -> socket.socket:
-        listener = socket.create_server((LOOPBACK, self.port))
-        listener.settimeout(PATIENCE_S)
-        return listener
+    def accept(self) -> socket.socket:
+        assert self.listener is not None
+        return self.listener.accept()[0]
 
 
 class Site:
@@ -143,14 +154,13 @@ def test_ids_and_ports_cannot_be_foretold(run: Programs) -> None:
 
 def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
     """[P36]"""
-    with Resolver() as resolver, resolver.listens() as listener, Site(run, [resolver.port]) as site:
+    with Resolver(with_tcp=True) as resolver, Site(run, [resolver.port]) as site:
         site.ask("x.example")
         query, whence = resolver.asked()
         for n in range(1, 33):
             number = int.from_bytes(query[:2]) ^ n
             resolver.say(said(number.to_bytes(2) + query[2:], "10.6.6.6"), whence)
-        stream, _ = listener.accept()
-        with stream, stream.makefile("rb") as reader:
+        with resolver.accept() as stream, stream.makefile("rb") as reader:
             again = reader.read(int.from_bytes(reader.read(2)))
             assert question_of(again) == "x.example"
             stream.sendall(frame(said(again, "10.0.0.1")))
@@ -159,11 +169,10 @@ def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
 
 
 def test_what_is_cut_is_asked_for_over_tcp(run: Programs) -> None:
-    with Resolver() as resolver, resolver.listens() as listener, Site(run, [resolver.port]) as site:
+    with Resolver(with_tcp=True) as resolver, Site(run, [resolver.port]) as site:
         site.ask("x.example")
         resolver.answer("TC")
-        stream, _ = listener.accept()
-        with stream, stream.makefile("rb") as reader:
+        with resolver.accept() as stream, stream.makefile("rb") as reader:
             again = reader.read(int.from_bytes(reader.read(2)))
             stream.sendall(frame(said(again, ",".join(f"10.0.0.{n}" for n in range(1, 20)))))
         assert site.told()[6:8] == b"\0\x13"

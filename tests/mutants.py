@@ -894,10 +894,10 @@ MUTANTS = (
         "                pass",
     ),
     Mutant(
-        "a question to a dead resolver waits for its table server",
+        "what no table server can be asked waits for them",
         "nodes/balancer/verdicts.py",
-        "                by = self._tables",
-        "                by = 0",
+        "return self._tables if self._tables and not has_line(question) else 0",
+        "return 0",
     ),
     Mutant(
         "word of an earlier datagram costs the next one",

@@ -88,6 +88,7 @@ class FakeResolver:
         self.host.dns_listener = listener if chance.random() < 0.8 else None
         self.streams: list[SimSocket] = []
         self.heard: dict[SimSocket, bytearray] = {}
+        self.unsent: dict[SimSocket, bytearray] = {}
         self.takes_s = chance.choice([0.001, 0.01, 0.05, 0.3])
         self.good = chance.choice([1.0, 0.9, 0.5])
         self.evil = chance.choice([0.0, 0.2, 0.5])  # how often it says something else before
@@ -146,15 +147,19 @@ class FakeResolver:
         if text in ("silence", "late", "twice") or self.is_dead:
             return
         data = frame(said(message, text))
+        self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
 
-        def send() -> None:
-            try:
-                if not stream.is_closed and stream.peer is not None:
-                    stream.send(data)
-            except OSError:
-                pass
-
-        self.story.world.at(self.story.world.t + self.takes_s, send)
+    def write(self, stream: SimSocket, data: bytes = b"") -> None:
+        """Send this after what waits, as the network takes it."""
+        unsent = self.unsent.setdefault(stream, bytearray())
+        unsent += data
+        try:
+            while unsent and not stream.is_closed and stream.peer is not None:
+                del unsent[: stream.send(bytes(unsent))]
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, lambda: self.write(stream))
+        except OSError:
+            unsent.clear()
 
     def take(self, message: bytes, port: int) -> None:
         chance, world = self.chance, self.story.world

@@ -155,7 +155,10 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
             reply.options = _passed_on(data[at : at + size])
         elif number < answers:
             if kind == _CNAME and wanted != _CNAME:
-                aliases.setdefault(owner, _name(data, at, known)[0])
+                alias, end = _name(data, at, known)
+                if end != at + size:
+                    raise _Malformed
+                aliases.setdefault(owner, alias)
             if kind == wanted and group == _IN:
                 if size != _SIZE.get(kind, size):
                     raise _Malformed
@@ -185,7 +188,7 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
 
 def _passed_on(options: bytes) -> bytes:
     """Those options that are for more than one hop. Raises _Malformed."""
-    kept = b""
+    kept: list[bytes] = []
     at = 0
     while at < len(options):
         if at + _OPTION.size > len(options):
@@ -195,9 +198,9 @@ def _passed_on(options: bytes) -> bytes:
         if end > len(options):
             raise _Malformed
         if code not in _OF_ONE_HOP:
-            kept += options[at:end]
+            kept.append(options[at:end])
         at = end
-    return kept
+    return b"".join(kept)
 
 
 def _name(data: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
@@ -242,13 +245,18 @@ def _name(data: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
 
 
 def _after_name(data: bytes, at: int) -> int:
-    """Where a name ends that nobody has to know. Raises _Malformed."""
+    """Where a name ends that nobody has to know. A pointer is not followed; it has to point to what
+    stands before the name, so that none leads round. Raises _Malformed."""
+    start = at
     while at < len(data):
         size = data[at]
         if not size:
             return at + 1
         if size > _LABEL_BYTES_MAX:
-            if size < 0xC0:
+            if size < 0xC0 or at + 1 >= len(data):
+                break
+            where = ((size & 0x3F) << 8 | data[at + 1]) - _ID_BYTES
+            if not _HEADER.size <= where < start:
                 break
             return at + 2
         at += size + 1

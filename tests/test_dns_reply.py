@@ -24,6 +24,7 @@ from tests.resolvers import reply as made
 
 pytest.importorskip("dns", reason="no dnspython here (pip install -r tests/requirements.txt)")
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -127,6 +128,44 @@ def test_a_chain_is_followed_for_sixteen_aliases_and_no_further() -> None:
         assert read_one.said is (Said.DATA if count <= 16 else Said.NO_DATA)
 
 
+CHAIN = [dns.name.from_text(f"{'x' * (n % 3)}n{n}.Example.") for n in range(19)]
+
+
+@given(
+    st.permutations(range(19)),
+    st.integers(0, 18),
+    st.integers(0, 18),
+    st.sampled_from(["A", "AAAA", "MX", "TYPE65280"]),
+    st.data(),
+)
+def test_aliases_lead_where_dnspython_goes(
+    order: list[int], length: int, back: int, kind: str, data: st.DataObject
+) -> None:
+    """From name to name in whatever order they are said; to a set, outside, or round and round."""
+    query = dns.message.make_query(CHAIN[order[0]], kind)
+    message = dns.message.make_response(query)
+    ends = {"A": "10.0.0.1", "AAAA": "::1", "MX": "1 n1.example.", "TYPE65280": "\\# 2 c00c"}
+    text = data.draw(st.sampled_from([ends[kind], "", "round"]))
+    edges = [(order[n], order[n + 1]) for n in range(length)]
+    last = order[length]
+    if text == "round":
+        edges.append((last, order[min(back, length)]))
+    elif text:
+        message.answer.append(dns.rrset.from_text(CHAIN[last], 60, "IN", kind, text))
+    for owner, target in data.draw(st.permutations(edges)):
+        at = data.draw(st.integers(0, len(message.answer)))
+        alias = dns.rrset.from_text(CHAIN[owner], 60, "IN", "CNAME", CHAIN[target].to_text())
+        message.answer.insert(at, alias)
+    reply = read_reply(wire(message)[2:])
+    assert reply is not None
+    try:
+        found = dns.message.from_wire(wire(message)).resolve_chaining().answer
+    except dns.message.ChainTooLong:
+        found = text if length == 16 and text != "round" else None  # here we go one further
+    assert reply.said is (Said.DATA if found else Said.NO_DATA)
+    assert reply.addresses.decode() == (text if found and kind in ("A", "AAAA") else "")
+
+
 def texts(section: list[dns.rrset.RRset]) -> list[str]:
     return sorted(text for rrset in section for text in rrset.to_text().lower().splitlines())
 
@@ -201,6 +240,59 @@ def test_what_is_changed_or_cut_is_no_exception(
     reply = read_reply(bytes(changed))
     if reply is not None and not reply.is_cut:
         reply.line(b"q.example", b"q.example") if reply.said is not Said.DATA else reply.addresses
+
+
+def long_reply(kind: str) -> bytes:
+    """With something in every section, compressed."""
+    message = dns.message.make_response(dns.message.make_query("q.example", kind))
+    made_of = dns.rrset.from_text
+    message.answer = [
+        made_of("b.example.", 60, "IN", kind, *RDATA[kind]),
+        made_of("q.example.", 60, "IN", "CNAME", "a.example."),
+        made_of("a.example.", 60, "IN", "CNAME", "b.example."),
+    ]
+    message.authority = [made_of("example.", 60, "IN", "NS", "ns.example.")]
+    message.additional = [made_of("ns.example.", 60, "IN", "AAAA", "2001:db8::1")]
+    message.use_edns(0, 0, 1232, options=OPTIONS)
+    return wire(message)
+
+
+@pytest.mark.parametrize("kind", ["A", "MX"])
+def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
+    """What dnspython can read we can, but for pointers into the header, and agree with it about;
+    and whatever we take can be passed on, and still be read by whoever could read it before."""
+    whole = long_reply(kind)
+    asked = dns.message.make_query("Q.exAmple", kind)
+    queries = [read(asked.to_wire()[2:], forwards=True)]
+    asked.use_edns(0, 0, 1232)
+    queries.append(read(asked.to_wire()[2:], forwards=True))
+    for at in range(2, len(whole)):
+        assert read_reply(whole[2:at]) is None
+        old = whole[at]
+        for new in {0, 1, 5, 12, 28, 41, 63, 64, 128, 191, 192, 193, 255, old ^ 1, old ^ 32} - {
+            old
+        }:
+            changed = whole[:at] + bytes([new]) + whole[at + 1 :]
+            reply = read_reply(changed[2:])
+            if reply is not None and not reply.is_cut:
+                relayed = [query.relayed(reply, True) for query in queries]  # type: ignore[union-attr]
+                assert all(len(one) + 2 <= 1232 for one in relayed)
+                reply.line(b"q.example", b"q.example") if kind == "A" else reply.addresses
+            try:
+                message = dns.message.from_wire(changed, one_rr_per_rrset=True)
+            except (dns.exception.DNSException, ValueError):  # of other records' data we know less
+                continue
+            if message.opcode() or not message.flags & dns.flags.QR:
+                assert reply is None
+            elif reply is None:
+                assert whole[at - 1] == 0xC0 and new < 12
+            elif not reply.is_cut:
+                for one in relayed:
+                    dns.message.from_wire(b"\0\0" + one)
+                aliases = [rrset.name for rrset in message.answer if rrset.rdtype == 5]
+                is_ours = all(rrset.rdclass == 1 for rrset in message.answer)
+                if is_ours and len(set(aliases)) == len(aliases):
+                    assert model(message)[0] is reply.said
 
 
 @given(st.binary(max_size=100))

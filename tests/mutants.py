@@ -818,7 +818,7 @@ MUTANTS = (
     Mutant(
         "who guesses may guess for ever",
         "nodes/balancer/upstream.py",
-        "if one.unmatched >= self._bounds.unmatched_max and not one.is_stream:",
+        "if self._guesses >= self._bounds.unmatched_max:",
         "if False:",
     ),
     Mutant(

@@ -6,8 +6,8 @@ from the resolver's address to that very socket, which the kernel sees to, with 
 the question; anything else is as if it had not come. One that says that it is cut (TC) is asked for
 again over TCP.
 
-Who guesses has to try many IDs, and that shows: after so many replies that match nothing, a socket
-is given up, and the resolver asked over TCP for a while, where there is nothing to be guessed.
+Who guesses has to try many IDs, and that shows: after so many replies that match nothing, all
+sockets are given up, and the resolver asked over TCP for a while, where nothing can be guessed.
 
 What is lost on the way is sent once more when it is as old as an asking may be. Questions that were
 sent together are a *flight*: one time, one socket, and one look at each age.
@@ -76,6 +76,7 @@ SOCKET: Table[Way, Turn] = {
     W.GONE: {},
 }
 
+_KNOWN = frozenset({Way.OPEN, Way.RETIRED})  # a guess may find it
 UNMATCHED = Figure("unmatched", "Replies that match nothing that it was asked", per="ts")
 STREAMED = Figure("streamed", "Questions that it was asked over TCP", per="ts")
 RESENT = Figure("resent", "Questions that it was sent once more", per="ts")
@@ -112,7 +113,7 @@ Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, a
 class Socket:
     """One of datagrams, or a stream. `asked` are its questions without a reply, by ID."""
 
-    __slots__ = ("asked", "conn", "has_spoken", "is_stream", "life", "old_at", "unmatched")
+    __slots__ = ("asked", "conn", "has_spoken", "is_stream", "life", "old_at")
 
     def __init__(self, conn: str, *, is_stream: bool, watch: Watch | None) -> None:
         self.conn = conn
@@ -120,7 +121,6 @@ class Socket:
         self.life = Machine(SOCKET, Way.OPENING, f"socket {conn}", watch)
         self.asked: dict[bytes, Asked] = {}
         self.old_at = math.inf
-        self.unmatched = 0
         self.has_spoken = False
 
 
@@ -173,6 +173,8 @@ class Upstream:
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
         self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.timeout_s)
         self._unmatched = 0
+        self._guesses = 0  # replies that match nothing, lately
+        self._guesses_since = -math.inf
         self._streamed = 0
         self._resent = 0
 
@@ -395,7 +397,7 @@ class Upstream:
             number = message[:_ID_BYTES]
             found = asked.get(number)
             if found is None:
-                self._count_unmatched(one)
+                self._count_unmatched(one, now)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
@@ -405,7 +407,7 @@ class Upstream:
                     self.link.malformed += 1
                     continue
                 if reply.asked != repeated:
-                    self._count_unmatched(one)
+                    self._count_unmatched(one, now)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
@@ -420,7 +422,7 @@ class Upstream:
             elif _repeats(message, repeated):  # the rest of it is not worth the while
                 heard.late += 1
             else:
-                self._count_unmatched(one)
+                self._count_unmatched(one, now)
                 continue
             del asked[number]
             its_flight.left -= 1
@@ -432,40 +434,47 @@ class Upstream:
         if flight is not None:
             self.patience.answered(now - flight.sent_at, count, now)
             one.has_spoken = True
-        if one.unmatched >= self._bounds.unmatched_max and not one.is_stream:
-            heard.effects += self._beware(one, now)
+        if self._guesses >= self._bounds.unmatched_max:
+            heard.effects += self._beware(now)
         if cut:
             heard.effects += self._ask_by_stream(dict.fromkeys(cut, True), now)
         if one.life.state is Way.RETIRED:
             heard.effects += self._close_settled(one)
         return heard
 
-    def _count_unmatched(self, one: Socket) -> None:
-        one.unmatched += 1
+    def _count_unmatched(self, one: Socket, now: float) -> None:
         self._unmatched += 1
+        if one.is_stream:  # who can put anything there need not guess
+            return
+        if now - self._guesses_since > self._bounds.upstream_socket_s:
+            self._guesses_since, self._guesses = now, 0
+        self._guesses += 1
 
-    def _beware(self, one: Socket, now: float) -> list[node.Effect]:
-        """Somebody guesses: ask by another way what was asked by this one."""
+    def _beware(self, now: float) -> list[node.Effect]:
+        """Somebody guesses: give up all sockets that he may know, and ask by another way what was
+        asked by them."""
         self._hits["unmatched_max"] += 1
-        has_no_successor = one in self._open and one not in self._old
-        asked = dict.fromkeys(
-            question for question, _, _ in one.asked.values() if self._is_wanted(question)
-        )
-        self._forget(one)
-        way = "by another socket"
+        way = "by other sockets"
         if now >= self._no_stream_until:
             self._wary_until = now + self._bounds.wary_s
             way = f"over TCP for {self._bounds.wary_s:g} s"
         text = (
-            f"{self.link.conn}: {one.unmatched} replies that match nothing, as if guessed; "
+            f"{self.link.conn}: {self._guesses} replies that match nothing, as if guessed; "
             f"it is asked {way}"
         )
-        return [
-            node.Report(text, node.Level.WARNING, "guesses"),
-            *self._give_up(one),
-            *([self._dial_datagrams()] if has_no_successor else []),
-            *self.ask(list(asked), now),
-        ]
+        self._guesses = 0
+        effects: list[node.Effect] = [node.Report(text, node.Level.WARNING, "guesses")]
+        asked: dict[bytes, None] = {}
+        missing = self._bounds.upstream_sockets
+        for one in list(self._sockets.values()):
+            if one.is_stream or one.life.state not in _KNOWN:
+                missing -= one.life.state is Way.OPENING and not one.is_stream
+                continue
+            asked |= dict.fromkeys(question for question, _, _ in one.asked.values())
+            self._forget(one)
+            effects += self._give_up(one)
+        effects += [self._dial_datagrams() for _ in range(missing)]
+        return effects + self.ask([one for one in asked if self._is_wanted(one)], now)
 
     def _forget(self, one: Socket) -> None:
         for _, _, flight in one.asked.values():

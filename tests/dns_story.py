@@ -20,6 +20,7 @@ import argparse
 import sys
 from collections import Counter
 from random import Random
+from typing import Protocol
 
 from core.bounds import Bounds
 from core.frames import frame, split_frames
@@ -48,10 +49,21 @@ def hold(condition: object, text: str) -> None:
         raise Violated(text)
 
 
+class Told(Protocol):
+    """What an asker wants to know of the story that it is in."""
+
+    world: World
+    seed: str
+
+    def draw_query(self, chance: Random, number: int) -> bytes:
+        """Its next one."""
+        ...
+
+
 class Resolver:
     """One that asks by UDP, and asks again the same when nothing comes."""
 
-    def __init__(self, story: "Story", number: int) -> None:
+    def __init__(self, story: Told, number: int) -> None:
         self.story = story
         self.host = story.world.host(f"resolver{number}")
         self.host.on_touch = self.poll

@@ -31,7 +31,7 @@ from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.ts import TableServer
-from tests.dns_story import hold
+from tests.dns_story import Resolver, hold
 from tests.resolvers import (
     TO_QUESTION,
     address,
@@ -227,52 +227,6 @@ class FakeResolver:
         self.story.world.at(self.story.world.t + 0.5, self.forge)
 
 
-class UdpAsker:
-    """One that asks by UDP, and asks again the same when nothing comes."""
-
-    def __init__(self, story: "Story", number: int) -> None:
-        self.story = story
-        self.host = story.world.host(f"resolver{number}")
-        self.host.on_touch = self.poll
-        self.socket = SimDatagrams(self.host)
-        self.chance = Random(f"{story.seed}:asker{number}")
-        self.open: dict[int, bytes] = {}
-        self._next = 0
-
-    def live(self) -> None:
-        at = 0.2
-        for _ in range(self.chance.choice([3, 10, 40])):
-            at += self.chance.expovariate(5)
-            self.story.world.at(at, self.ask)
-
-    def ask(self) -> None:
-        chance = self.chance
-        for _ in range(chance.choice([1, 1, 5])):
-            self._next += 1
-            name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
-            spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
-            message = query(self._next, spelled, chance.choice([A, A, A, AAAA, MX]))
-            self.open[self._next] = message
-            self.send(self._next, 3)
-
-    def send(self, number: int, times: int) -> None:
-        message = self.open.get(number)
-        if message is None or not times:
-            return
-        try:
-            self.socket.sendto(message, ("LS", 0))
-        except BlockingIOError:
-            self.story.world.at(self.story.world.t + 0.01, lambda: self.send(number, times))
-            return
-        wait_s = self.chance.choice([0.3, 2.0])
-        self.story.world.at(self.story.world.t + wait_s, lambda: self.send(number, times - 1))
-
-    def poll(self) -> None:
-        while self.socket.arrived:
-            data, _ = self.socket.arrived.popleft()
-            self.open.pop(Reply(data).number, None)
-
-
 class Story:
     """One world, from a seed."""
 
@@ -305,7 +259,7 @@ class Story:
         if self.has_table:
             self.start_table()
         self.start_ls()
-        self.askers = [UdpAsker(self, n) for n in range(chance.choice([1, 3]))]
+        self.askers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
         self.client = Asker(self.world, "client")
 
     def start_table(self) -> None:
@@ -349,6 +303,12 @@ class Story:
         self.ls.datagrams.on_sent = self.said
         self.ls.on_landed = self.landed
         self.ls.on_dialled_sent = self.sent
+
+    def draw_query(self, chance: Random, number: int) -> bytes:
+        """For an asker by UDP, which knows DNS stories only by this, the seed and the world."""
+        name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
+        spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
+        return query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
 
     # -- what must be so ---------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ Not here: who asks, and how often (`tests/test_dns_asker.py`), and streams (`tes
 """
 
 import struct
-import sys
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 from core.wire import Type, is_name
 from nodes.dns.message import UDP_BYTES_MAX, Query, RecordSet, Refusal, read
+from tests.counting import lines_run
 
 pytest.importorskip("dns", reason="no dnspython here (pip install dnspython)")
 import dns.edns
@@ -348,24 +348,6 @@ def test_many_records_that_lead_nowhere_are_read_once() -> None:
     assert refused(with_counts(query, 1, 0, 0, 65535)).rcode() == dns.rcode.FORMERR
 
 
-def lines_run(data: bytes) -> int:
-    """How many lines of Python it takes to read a message."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, value: object) -> object:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        read(data)
-    finally:
-        sys.settrace(before)
-    return count
-
-
 @pytest.mark.parametrize(
     "record",
     [
@@ -378,11 +360,13 @@ def lines_run(data: bytes) -> int:
 def test_f3_no_message_takes_more_work_than_it_has_bytes(record: bytes) -> None:
     """Built to make a reader that follows pointers go on for ever."""
     few, many = (
-        lines_run(with_counts(made("a.example") + record * n, 1, 0, 0, n)) for n in (9, 90)
+        lines_run(partial(read, with_counts(made("a.example") + record * n, 1, 0, 0, n)))
+        for n in (9, 90)
     )
     assert many <= 10 * few
     assert many <= 100 + 8 * 90 * len(record)
-    assert lines_run(made("x")[:10] + b"\1a" * 32_000) < 1_000  # a name has 255 bytes, no more
+    long = made("x")[:10] + b"\1a" * 32_000
+    assert lines_run(partial(read, long)) < 1_000  # a name has 255 bytes, no more
 
 
 # -- nonsense --------------------------------------------------------------------------------------

@@ -121,27 +121,27 @@ def ours(backends: "Backends") -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def all_servers(backends: "Backends") -> Iterator[tuple[int, int]]:
-    """dnsmasq that asks all its servers."""
+def all_servers(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+    """dnsmasq that asks all of these."""
     port = free_port()
-    servers = [f"--server=127.0.0.1#{server}" for server in backends.dns_ports]
+    servers = [f"--server=127.0.0.1#{server}" for server in ports]
     words = dnsmasq(port, "--all-servers", "--dns-forward-max=10000", *servers)
     with serving(words, port) as pid:
         yield port, pid
 
 
 @contextlib.contextmanager
-def smart(backends: "Backends") -> Iterator[tuple[int, int]]:
-    """smartdns that keeps the fastest response."""
+def smart(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+    """smartdns that asks these and keeps the fastest response."""
     port = free_port()
     lines = [
         f"bind 127.0.0.1:{port}", "cache-size 0", "speed-check-mode none",
         "response-mode fastest-response", "dualstack-ip-selection no", "log-level error",
-        f"log-file {backends.folder / 'smartdns.log'}",
+        f"log-file {folder / 'smartdns.log'}",
         "serve-expired no", "prefetch-domain no",
-        *(f"server 127.0.0.1:{server}" for server in backends.dns_ports),
+        *(f"server 127.0.0.1:{server}" for server in ports),
     ]  # fmt: skip
-    path = backends.folder / "smartdns.conf"
+    path = folder / "smartdns.conf"
     path.write_text("\n".join(lines) + "\n")
     words = ["smartdns", "-f", "-c", str(path), "-p", "-"]
     with serving(words, port) as pid:
@@ -150,8 +150,8 @@ def smart(backends: "Backends") -> Iterator[tuple[int, int]]:
 
 BALANCERS: dict[str, Callable[["Backends"], contextlib.AbstractContextManager[tuple[int, int]]]] = {
     "ours": ours,
-    "dnsmasq --all-servers": all_servers,
-    "smartdns": smart,
+    "dnsmasq --all-servers": lambda behind: all_servers(behind.dns_ports, behind.folder),
+    "smartdns": lambda behind: smart(behind.dns_ports, behind.folder),
 }
 
 

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dns import Wrong, address, ask, dnsmasq, judge, serving, version
+from dns import Wrong, address, all_servers, ask, judge, serving, smart, version
 from report import machine
 from resolver import CODES, FORGED
 from systems import HERE, free_port, node
@@ -65,31 +65,6 @@ def ours(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
     words = [word for upstream in upstreams for word in ("--dns-upstream", f"127.0.0.1:{upstream}")]
     with serving([*node("ls", 0, "--dns", port, *words)], port) as pid:
-        yield port, pid
-
-
-@contextlib.contextmanager
-def all_servers(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """dnsmasq that asks all its servers."""
-    port = free_port()
-    servers = [f"--server=127.0.0.1#{upstream}" for upstream in upstreams]
-    with serving(dnsmasq(port, "--all-servers", "--dns-forward-max=10000", *servers), port) as pid:
-        yield port, pid
-
-
-@contextlib.contextmanager
-def smart(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """smartdns that keeps the fastest response."""
-    port = free_port()
-    lines = [
-        f"bind 127.0.0.1:{port}", "cache-size 0", "speed-check-mode none",
-        "response-mode fastest-response", "dualstack-ip-selection no", "log-level error",
-        f"log-file {folder / 'smartdns.log'}", "serve-expired no", "prefetch-domain no",
-        *(f"server 127.0.0.1:{upstream}" for upstream in upstreams),
-    ]  # fmt: skip
-    path = folder / "smartdns.conf"
-    path.write_text("\n".join(lines) + "\n")
-    with serving(["smartdns", "-f", "-c", str(path), "-p", "-"], port) as pid:
         yield port, pid
 
 

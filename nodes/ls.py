@@ -38,7 +38,7 @@ from nodes.balancer.resolvers import Resolvers
 from nodes.balancer.sample import Samples
 from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
-from nodes.balancer.upstream import Heard, Upstream
+from nodes.balancer.upstream import Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
 from nodes.dns.question import TableAnswer, has_line
 from nodes.dns.reply import Reply
@@ -164,12 +164,12 @@ class LoadBalancer:
             if link is not None:
                 effects = self._hear(link, event.data, now)
             elif upstream := self._resolvers.get(event.conn):
-                effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+                effects = self._hear_resolver(upstream, event, now)
             else:
                 effects = self._ask(event.conn, event.data, now)
         elif isinstance(event, node.Datagrams):
             if upstream := self._resolvers.get(event.conn):
-                effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+                effects = self._hear_resolver(upstream, event, now)
             else:
                 effects = self._ask(event.conn, event.datagrams, now)
         else:
@@ -353,8 +353,11 @@ class LoadBalancer:
                 effects += self._answer(link, twins, answers, now)
         return effects + self._answer(link, questions, lines, now)
 
-    def _hear_resolver(self, upstream: Upstream, heard: Heard, now: float) -> list[node.Effect]:
+    def _hear_resolver(
+        self, upstream: Upstream, event: node.Event, now: float
+    ) -> list[node.Effect]:
         """What a resolver says counts as what a TS says."""
+        heard = upstream.hear(event, now)
         link, effects = upstream.link, heard.effects
         link.late += heard.late
         self._race.late += heard.late
@@ -502,7 +505,7 @@ class LoadBalancer:
     ) -> list[node.Effect]:
         """What happens to one of its sockets."""
         link = upstream.link
-        effects = self._hear_resolver(upstream, upstream.hear(event, now), now)
+        effects = self._hear_resolver(upstream, event, now)
         if isinstance(event, node.Opened) and link.life.state is Tie.DIALING:
             link.connected(now)
             link.down_said = False

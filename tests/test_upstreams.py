@@ -19,6 +19,7 @@ from core import node
 from core.bounds import Bounds, Hits
 from core.frames import frame, split_frames
 from nodes.dns.asker import Face
+from nodes.dns.reply import read_reply
 from nodes.ls import LoadBalancer
 from tests.resolvers import (
     AD,
@@ -889,6 +890,19 @@ def test_a_set_that_no_line_holds_is_cut_to_what_it_does() -> None:
     cast.answer(D1, ",".join(f"10.200.200.{n}" for n in range(100, 160)))
     line = cast.lines()
     assert 490 < len(line) <= 513 and line.endswith(b" A IN\n") and b",, " not in line
+
+
+def test_a_long_set_is_written_once_for_all_who_ask() -> None:
+    """One client that asked often for a name with thousands of addresses has stopped LS."""
+    cast = Cast(1)
+    cast.say_lines(*["x.example"] * 300)
+    conn, asked = cast.query_at(D1)
+    many = [record(TO_QUESTION, "A", number.to_bytes(4)) for number in range(3_000)]
+    answer = reply(asked, answers=tuple(many))
+    parsed = read_reply(answer[2:])
+    assert parsed is not None and parsed.addresses is parsed.addresses
+    cast.say(conn, answer)
+    assert len(cast.lines().splitlines()) == 300
 
 
 def test_lines_and_queries_join() -> None:

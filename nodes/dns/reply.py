@@ -63,6 +63,7 @@ class Reply:
 
     __slots__ = (
         "_addresses",
+        "_text",
         "asked",
         "body",
         "counts",
@@ -83,14 +84,15 @@ class Reply:
         self.high = 0  # the upper bits of an extended code
         self.options = b""  # of its OPT record, that may be passed on
         self._addresses: tuple[bytes, ...] = ()
+        self._text: bytes | None = b""  # of them; None: nobody has wanted it
 
     @property
     def addresses(self) -> bytes:
-        """As text, separated by commas: as many as a line can hold. None: empty."""
-        if not self._addresses:
-            return b""
-        make = IPv4Address if len(self._addresses[0]) == _SIZE[_A] else IPv6Address
-        return b",".join([str(make(packed)).encode() for packed in self._addresses])
+        """As text, separated by commas. None: empty."""
+        if self._text is None:  # many may ask, and there may be thousands
+            make = IPv4Address if len(self._addresses[0]) == _SIZE[_A] else IPv6Address
+            self._text = b",".join([str(make(packed)).encode() for packed in self._addresses])
+        return self._text
 
     def line(self, question: bytes, spelling: bytes) -> bytes:
         """What a line says to who asked so."""
@@ -182,6 +184,7 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
         reply.said = Said.DATA
         if wanted in _SIZE:
             reply._addresses = tuple(dict.fromkeys(there))
+            reply._text = None
     else:
         reply.said = Said.NO_DATA
 

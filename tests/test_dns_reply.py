@@ -111,7 +111,7 @@ def test_a_reply_says_what_the_model_says(message: dns.message.Message) -> None:
     said, addresses = model(message)
     assert reply.said is said
     if said is Said.DATA:
-        assert reply.addresses.decode().split(",") == (addresses or [""])
+        assert sorted(reply.addresses.decode().split(",")) == sorted(addresses or [""])
 
 
 def test_a_chain_is_followed_for_sixteen_aliases_and_no_further() -> None:
@@ -196,7 +196,8 @@ def test_what_goes_on_is_what_was_said(
     assert (got.edns >= 0) is (edns is not None)
     if edns is not None:
         assert bool(got.ednsflags & dns.flags.DO) is edns[1]
-        kept = [one for one in message.options if one.otype not in HOP_BY_HOP]
+        is_whole = not got.flags & dns.flags.TC
+        kept = [one for one in message.options if one.otype not in HOP_BY_HOP and is_whole]
         assert [one.to_wire() for one in got.options] == [one.to_wire() for one in kept]
     if got.flags & dns.flags.TC:
         assert is_datagram and not got.answer and len(wire(message)) + 40 > most

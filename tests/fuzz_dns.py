@@ -4,9 +4,10 @@
 
 Every packet is a query with some of its bytes changed, cut off, put in or swapped. The brain of LS
 has it as it would from a socket; TSs answer half of what they are asked. With `--resolvers` LS has
-no TSs but a resolver, whose replies are changed in the same way. Nothing may raise; every
-reply goes to whoever sent a packet with its ID, is a reply, and is no longer than a datagram may
-be; every packet gets at most one; and memory does not grow once all caches are warm.
+no TSs but a resolver, whose replies are changed in the same way; now and then it is there over TCP,
+too. Nothing may raise; every reply goes to whoever sent a packet with its ID, is a reply, and is no
+longer than a datagram may be; every packet gets at most one; and memory does not grow once all
+caches are warm.
 
 Exit code 1 when any of it is not so; the seed plays it again. Not here: sockets.
 """
@@ -23,6 +24,7 @@ from random import Random
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.frames import frame, split_frames
 from core.wire import split_lines
 from nodes.dns.asker import Face
 from nodes.dns.message import UDP_BYTES_MAX
@@ -129,7 +131,8 @@ class Fuzz:
         self.now = 100.0
         self.owed: Counter[bytes] = Counter()  # packets by ID that may still get a reply
         self.outcome = Outcome()
-        self.queries: list[node.SendTo] = []  # to the resolver
+        self.queries: list[tuple[str, list[bytes]]] = []  # to the resolver: by which socket, what
+        self.sockets: dict[str, bool] = {}  # those that are there; whether it is a stream
         self.brain.step(node.Opened(UDP), self.now)
         self.look(self.brain.step(node.Woken(), self.now))
         for conn in () if resolvers else ("TS1", "TS2"):
@@ -154,14 +157,22 @@ class Fuzz:
         if answers:
             self.look(self.brain.step(node.Lines("TS1", answers), self.now))
         queries, self.queries = self.queries, []
-        for sent in queries:
-            replies: list[node.Datagram] = [
-                (mutated(chance, reply_to(chance, query)), None)
-                for query, _ in sent.datagrams
+        for conn, asked_by_it in queries:
+            replies = [
+                mutated(chance, reply_to(chance, query))
+                for query in asked_by_it
                 if chance.random() < 0.8
             ]
-            self.outcome.asked += len(sent.datagrams)
-            self.look(self.brain.step(node.Datagrams(sent.conn, replies), self.now))
+            self.outcome.asked += len(asked_by_it)
+            if conn not in self.sockets:
+                continue
+            if not self.sockets[conn]:
+                said: list[node.Datagram] = [(reply, None) for reply in replies]
+                self.look(self.brain.step(node.Datagrams(conn, said), self.now))
+                continue
+            self.look(self.brain.step(node.Lines(conn, b"".join(map(frame, replies))), self.now))
+            if conn in self.sockets and chance.random() < 0.1:
+                self.look(self.brain.step(node.Ended(conn, False), self.now))
         if chance.random() < 0.1:
             self.now += 2.0
             while (due := self.brain.deadline()) is not None and due <= self.now:
@@ -173,13 +184,21 @@ class Fuzz:
         asked: list[bytes] = []
         for effect in effects:
             if isinstance(effect, node.DialDatagrams):
+                self.sockets[effect.conn] = False
                 asked += self.look(self.brain.step(node.Opened(effect.conn), self.now))
-            elif isinstance(effect, node.Dial) and effect.framed:  # there is no TCP
-                asked += self.look(self.brain.step(node.Closed(effect.conn, "no"), self.now))
-            elif isinstance(effect, node.Close):
+            elif isinstance(effect, node.Dial) and effect.framed:
+                event: node.Event = node.Closed(effect.conn, "no")
+                if self.chance.random() < 0.5:
+                    event = node.Opened(effect.conn)
+                    self.sockets[effect.conn] = True
+                asked += self.look(self.brain.step(event, self.now))
+            elif isinstance(effect, node.Close | node.Abort):
+                self.sockets.pop(effect.conn, None)
                 asked += self.look(self.brain.step(node.Closed(effect.conn, ""), self.now))
             elif isinstance(effect, node.SendTo) and effect.conn != UDP:
-                self.queries.append(effect)
+                self.queries.append((effect.conn, [query for query, _ in effect.datagrams]))
+            elif isinstance(effect, node.Send) and self.sockets.get(effect.conn):
+                self.queries.append((effect.conn, split_frames(effect.data)))
             elif isinstance(effect, node.SendTo):
                 for data, _ in effect.datagrams:
                     assert 12 <= len(data) <= UDP_BYTES_MAX and data[2] & 0x80, data

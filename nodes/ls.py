@@ -40,7 +40,7 @@ from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.question import TableAnswer, has_line
+from nodes.dns.question import TableAnswer
 from nodes.dns.reply import Reply
 
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
@@ -111,7 +111,7 @@ class LoadBalancer:
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
         self._hedge = None
         if extra_load is not None:
-            unable = self._unable if servers and upstreams else None
+            unable = self._verdicts.unable if servers and upstreams else None
             self._hedge = Hedge(links, bounds, extra_load, unable)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
@@ -414,9 +414,11 @@ class LoadBalancer:
         """A server has nothing about these; end what that decides, and ask others for the rest."""
         denied = [*not_found, *[question for question, _, _ in denials]]
         if self._samples is not None:
-            self._samples.denied(link.conn, not_found, Finding.NOT_FOUND_SAID, now)
+            findings = {Finding.NOT_FOUND_SAID: list(not_found)}
             for question, finding, _ in denials:
-                self._samples.denied(link.conn, [question], finding, now)
+                findings.setdefault(finding, []).append(question)
+            for finding, some in findings.items():
+                self._samples.denied(link.conn, some, finding, now)
         late_before = self._race.late
         still = dict.fromkeys(self._race.are_open(self._only_asked(link, denied)))
         link.late += self._race.late - late_before
@@ -485,10 +487,6 @@ class LoadBalancer:
         if self._race.is_open(question):
             return True
         return self._samples is not None and self._samples.watches(question)
-
-    def _unable(self, question: bytes) -> int:
-        """The bits of those that cannot be asked it."""
-        return 0 if has_line(question) else self._tables
 
     @property
     def _awaited(self) -> int:

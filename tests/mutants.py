@@ -896,7 +896,7 @@ MUTANTS = (
     Mutant(
         "what no table server can be asked waits for them",
         "nodes/balancer/verdicts.py",
-        "return self._tables if self._tables and not has_line(question) else 0",
+        "return self._tables if self._tables and line_of(question) is None else 0",
         "return 0",
     ),
     Mutant(
@@ -908,14 +908,14 @@ MUTANTS = (
     Mutant(
         "a DNS reply is answered",
         "nodes/dns/message.py",
-        "    if flags & _QR:\n        return None\n",
+        "    if flags & QR:\n        return None\n",
         "",
     ),
     Mutant(
         "a datagram as long as it likes",
         "nodes/dns/message.py",
-        "if is_datagram and size > self._size_max:\n            return self._reply(_TC)",
-        "if False:\n            return self._reply(_TC)",
+        "if is_datagram and size > self._size_max:\n            return self._reply(TC)",
+        "if False:\n            return self._reply(TC)",
     ),
     Mutant(
         "nobody asks too much",
@@ -926,8 +926,8 @@ MUTANTS = (
     Mutant(
         "the question comes back in another spelling",
         "nodes/dns/message.py",
-        "echo = data[_HEADER_BYTES:end]",
-        "echo = data[_HEADER_BYTES:end].lower()",
+        "echo = data[HEADER.size : end]",
+        "echo = data[HEADER.size : end].lower()",
     ),
     Mutant(
         "what is remembered of queries grows for ever",
@@ -961,8 +961,8 @@ MUTANTS = (
     ),
     Mutant(
         "a pointer may point forward",
-        "nodes/dns/message.py",
-        "<= where < _ID_BYTES + start:",
+        "nodes/dns/pieces.py",
+        "<= where < ID_BYTES + start:",
         "<= where:",
     ),
     Mutant(

@@ -9,7 +9,7 @@ Not here: how questions are written (`nodes/dns/question.py`), and who asks whom
 
 from collections.abc import Iterable, Sequence
 
-from nodes.dns.question import TableAnswer, is_of_line, line_of
+from nodes.dns.question import TableAnswer, line_of
 
 
 class Twins:
@@ -26,7 +26,7 @@ class Twins:
         asked: list[bytes] = []
         lines: dict[bytes, None] = {}
         for question in questions:
-            line = question if is_of_line(question) else line_of(question)
+            line = line_of(question)
             if line is None:
                 continue
             if line is not question:
@@ -56,8 +56,8 @@ class Twins:
         if not self._of:
             return
         for question in questions:
-            line = None if is_of_line(question) else line_of(question)
-            if line in self._of:
+            line = line_of(question)
+            if line is not question and line in self._of:
                 self._of[line].pop(question, None)
                 if not self._of[line]:
                     del self._of[line]

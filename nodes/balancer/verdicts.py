@@ -20,7 +20,7 @@ from itertools import count
 
 from core.session import Message
 from nodes.balancer.race import Course, Finding, course_after
-from nodes.dns.question import has_line
+from nodes.dns.question import line_of
 
 
 @dataclass(slots=True, eq=False)
@@ -93,10 +93,11 @@ class Verdicts:
     def _spoken_of(self, question: bytes) -> int:
         """Who has; those who cannot be asked it need not."""
         by = self.spoken.get(question)
-        return self._unable(question) if by is None else by
+        return self.unable(question) if by is None else by
 
-    def _unable(self, question: bytes) -> int:
-        return self._tables if self._tables and not has_line(question) else 0
+    def unable(self, question: bytes) -> int:
+        """The bits of those that cannot be asked it."""
+        return self._tables if self._tables and line_of(question) is None else 0
 
     def _hold(self, question: bytes, finding: Finding, message: Message | None) -> Held:
         """Keep this, if it is better than what is held."""
@@ -141,7 +142,7 @@ class Verdicts:
         """The connections of these TSs are gone, and so is what they said there."""
         for question, by in list(self.spoken.items()):
             if by & bits:
-                unable = self._unable(question)
+                unable = self.unable(question)
                 self.spoken[question] = by & ~bits | unable
                 if not by & ~bits & ~unable and question not in self._held:
                     del self.spoken[question]

@@ -14,33 +14,39 @@ Not here: sockets, and what a question came to (`nodes/dns/asker.py`).
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
 
 from core.wire import Type, fold, is_name
+from nodes.dns.pieces import (
+    AAAA,
+    ANY,
+    HEADER,
+    ID_BYTES,
+    IN,
+    LABEL_BYTES_MAX,
+    NAME_BYTES_MAX,
+    OPCODE,
+    OPT,
+    QR,
+    RECORD,
+    TC,
+    TO_QUESTION,
+    TWO,
+    A,
+    Malformed,
+    after_name,
+)
 from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
 from nodes.dns.reply import Reply
 
 _MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
-_NAME_BYTES_MAX = 255  # on the wire (RFC 1035, section 2.3.4)
-_LABEL_BYTES_MAX = 63
-
-_ID_BYTES = 2
-_HEADER = Struct(">5H")  # flags, and the counts of the four sections
-_HEADER_BYTES = _HEADER.size
-_RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
-_TWO = Struct(">HH")
-_QR, _TC, _RA = 0x8000, 0x0200, 0x0080
-_OPCODE = 0x7800
-_IN = 1
-_OPT = 41
+_RA = 0x0080
 _EDE = b"\x00\x0f\x00\x02\x00\x16"  # option 15, two bytes: 22, no reachable authority (RFC 8914)
-_NAME_OF_QUESTION = b"\xc0\x0c"  # a pointer to it
-_TYPE = {Type.A: 1, Type.AAAA: 28}
+_TYPE = {Type.A: A, Type.AAAA: AAAA}
 _TYPES = {number: kind for kind, number in _TYPE.items()}
 # What may be put into a reply, by the type that is asked for. ANY gets a part (RFC 8482, 4.1).
-_WANTED = _TYPES | {255: Type.A}
+_WANTED = _TYPES | {ANY: Type.A}
 _TRANSFERS = frozenset({251, 252})  # of whole zones, which nobody here has
 
 
@@ -56,10 +62,6 @@ class Rcode(IntEnum):
     BADVERS = 16
 
 
-class _Malformed(ValueError):
-    """A message that says more, or less, than it can."""
-
-
 class RecordSet:
     """The records of a set of addresses, turned round by one from reply to reply."""
 
@@ -72,7 +74,7 @@ class RecordSet:
         texts = addresses.decode("ascii").split(",")
         packed = list(dict.fromkeys([make(text).packed for text in texts]))
         size = len(packed[0])
-        head = _NAME_OF_QUESTION + _RECORD.pack(_TYPE[kind], _IN, ttl_s, size)
+        head = TO_QUESTION + RECORD.pack(_TYPE[kind], IN, ttl_s, size)
         records = b"".join([head + address for address in packed])
         self._record_bytes = len(head) + size
         self._size = len(records)
@@ -122,11 +124,11 @@ class Query:
     def addresses(self, records: RecordSet, is_datagram: bool) -> bytes:
         """An answer; one that a datagram cannot hold says so, and has none of them (TC)."""
         turned = records.turned()
-        size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(turned) + len(self._opt)
+        size = ID_BYTES + HEADER.size + len(self._echo) + len(turned) + len(self._opt)
         if is_datagram and size > self._size_max:
-            return self._reply(_TC)
+            return self._reply(TC)
         ends = b"\x00\x00\x00\x01" if self._opt else b"\x00\x00\x00\x00"
-        head = _TWO.pack(self._flags, 1)
+        head = TWO.pack(self._flags, 1)
         return b"".join((head, records.count, ends, self._echo, turned, self._opt))
 
     def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
@@ -140,10 +142,10 @@ class Query:
             return self.failure()
         if opt and reply.options:
             opt = b"%b%b%b" % (opt[:-2], len(reply.options).to_bytes(2), reply.options)
-        size = _ID_BYTES + _HEADER_BYTES + len(self._echo) + len(reply.body) + len(opt)
+        size = ID_BYTES + HEADER.size + len(self._echo) + len(reply.body) + len(opt)
         if size > (self._size_max if is_datagram else _MESSAGE_BYTES_MAX):
-            return _HEADER.pack(reply.flags | _TC, 1, 0, 0, bool(opt)) + self._echo + short
-        head = _HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
+            return HEADER.pack(reply.flags | TC, 1, 0, 0, bool(opt)) + self._echo + short
+        head = HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
         return b"".join((head, self._echo, reply.body, opt))
 
     def empty(self) -> bytes:
@@ -159,42 +161,42 @@ class Query:
         opt = self._opt
         if opt:
             opt = opt[:-2] + len(_EDE).to_bytes(2) + _EDE
-        return _HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt)) + self._echo + opt
+        return HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt)) + self._echo + opt
 
     def _reply(self, more: int) -> bytes:
         opt = self._opt
-        return _HEADER.pack(self._flags | more, 1, 0, 0, bool(opt)) + self._echo + opt
+        return HEADER.pack(self._flags | more, 1, 0, 0, bool(opt)) + self._echo + opt
 
 
 def read(data: bytes, *, forwards: bool = False) -> Query | Refusal | None:
     """What a message says. Never raises. `forwards`: there are resolvers to be asked, so that any
     name and type may have an answer."""
-    if len(data) < _HEADER_BYTES:
+    if len(data) < HEADER.size:
         return None
-    flags, questions, answers, authorities, additionals = _HEADER.unpack_from(data)
-    if flags & _QR:
+    flags, questions, answers, authorities, additionals = HEADER.unpack_from(data)
+    if flags & QR:
         return None
     bits = flags & (RD | AD | CD)
-    flags = _QR | _RA | flags & (_OPCODE | RD | CD)
-    if flags & _OPCODE:
+    flags = QR | _RA | flags & (OPCODE | RD | CD)
+    if flags & OPCODE:
         return _refusal(flags, Rcode.NOTIMP)
     if questions != 1:
         return _refusal(flags, Rcode.FORMERR)
     try:
-        labels, at = _labels(data, _HEADER_BYTES)
-    except _Malformed:
+        labels, at = _labels(data, HEADER.size)
+    except Malformed:
         return _refusal(flags, Rcode.FORMERR)
-    end = at + _TWO.size
+    end = at + TWO.size
     if end > len(data):
         return _refusal(flags, Rcode.FORMERR)
-    kind, group = _TWO.unpack_from(data, at)
+    kind, group = TWO.unpack_from(data, at)
     if answers or authorities:
         opt, is_whole = None, False
     else:
         opt, is_whole = _find_opt(data, end, additionals)
     if opt is not None:
         bits |= opt[1] & DO
-    echo = data[_HEADER_BYTES:end]
+    echo = data[HEADER.size : end]
     return _judge(labels, kind, group, flags, echo, opt, is_whole, bits if forwards else None)
 
 
@@ -219,14 +221,14 @@ def _judge(
         size_max = min(max(size, _UDP_BYTES_PLAIN), UDP_BYTES_MAX)
         is_new = ttl >> 16 & 0xFF
         high = Rcode.BADVERS >> 4 << 24 if is_new and is_whole else 0
-        our_opt = b"\x00" + _RECORD.pack(_OPT, UDP_BYTES_MAX, high | ttl & DO, 0)
+        our_opt = b"\x00" + RECORD.pack(OPT, UDP_BYTES_MAX, high | ttl & DO, 0)
     if kind in _TRANSFERS:  # one of them has a record where a question has none (RFC 1995)
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if not is_whole:
         return _refusal(flags, Rcode.FORMERR, echo, our_opt)
     if is_new:  # the other half of BADVERS is in the OPT record
         return _refusal(flags, Rcode.NOERROR, echo, our_opt)
-    if group != _IN:
+    if group != IN:
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if bits is not None:
         wants = _TYPES.get(kind)
@@ -243,19 +245,19 @@ def _judge(
 
 def _labels(data: bytes, at: int) -> tuple[list[bytes], int]:
     """The labels of a name that stands at `at`, and where it ends. No pointers: what they could
-    point to comes later. Raises _Malformed."""
+    point to comes later. Raises Malformed."""
     labels: list[bytes] = []
-    last = min(len(data), at + _NAME_BYTES_MAX)
+    last = min(len(data), at + NAME_BYTES_MAX)
     while at < last:
         size = data[at]
         at += 1
         if not size:
             return labels, at
-        if size > _LABEL_BYTES_MAX:
+        if size > LABEL_BYTES_MAX:
             break
         labels.append(data[at : at + size])
         at += size
-    raise _Malformed
+    raise Malformed
 
 
 def _find_opt(data: bytes, at: int, count: int) -> tuple[tuple[int, int] | None, bool]:
@@ -266,39 +268,19 @@ def _find_opt(data: bytes, at: int, count: int) -> tuple[tuple[int, int] | None,
     for _ in range(count):
         is_root = data[at : at + 1] == b"\x00"
         try:
-            at = _skip_name(data, at)
-        except _Malformed:
+            at = after_name(data, at)
+        except Malformed:
             return found, False
-        if at + _RECORD.size > len(data):
+        if at + RECORD.size > len(data):
             return found, False
-        kind, group, ttl, size = _RECORD.unpack_from(data, at)
-        at += _RECORD.size + size
-        if kind == _OPT:
+        kind, group, ttl, size = RECORD.unpack_from(data, at)
+        at += RECORD.size + size
+        if kind == OPT:
             if found is not None or not is_root or at > len(data):  # RFC 6891, section 6.1.1
                 return found, False
             found = group, ttl
     return found, at == len(data)
 
 
-def _skip_name(data: bytes, at: int) -> int:
-    """Where a name ends. A pointer ends it, and is not followed; so that none can lead round, it
-    has to point to what stands before the name (RFC 1035, section 4.1.4). Raises _Malformed."""
-    start = at
-    last = min(len(data), at + _NAME_BYTES_MAX)
-    while at < last:
-        size = data[at]
-        at += 1
-        if not size:
-            return at
-        if size > _LABEL_BYTES_MAX:
-            if size >= 0xC0 and at < len(data):
-                where = (size & 0x3F) << 8 | data[at]
-                if _ID_BYTES + _HEADER_BYTES <= where < _ID_BYTES + start:
-                    return at + 1
-            break
-        at += size
-    raise _Malformed
-
-
 def _refusal(flags: int, rcode: Rcode, echo: bytes = b"", opt: bytes = b"") -> Refusal:
-    return Refusal(_HEADER.pack(flags | rcode, bool(echo), 0, 0, bool(opt)) + echo + opt)
+    return Refusal(HEADER.pack(flags | rcode, bool(echo), 0, 0, bool(opt)) + echo + opt)

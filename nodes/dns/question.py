@@ -20,15 +20,14 @@ from functools import lru_cache
 from struct import Struct
 
 from core.wire import Type, is_name
+from nodes.dns.pieces import AAAA, HEADER, IN, OPT, TWO, A
 
 REPLY_BYTES_MAX = 1_232  # of one datagram: fits into every path's packets (DNS flag day 2020)
-_HEADER = Struct(">5H")  # flags, and the counts of the four sections
-_TWO = Struct(">HH")
-_OPT = Struct(">BHHIH")  # the root's name, type, size that we take, flags, length (RFC 6891, 6.1.2)
-_OPT_TYPE, _IN = 41, 1
+# The name of the root, type, the size that we take, flags, length (RFC 6891, section 6.1.2).
+_OPT_RECORD = Struct(">BHHIH")
 _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 _ESCAPED = re.compile(rb"\\(\d{3})")
-_OF_LINE = {1: Type.A, 28: Type.AAAA}
+_OF_LINE = {A: Type.A, AAAA: Type.AAAA}
 _TYPED = b" TYPE"
 _QUESTIONS_KEPT = 65_536
 
@@ -47,17 +46,15 @@ def is_of_line(question: bytes) -> bool:
 
 
 def line_of(question: bytes) -> bytes | None:
-    """The line that asks for the same addresses as a question that is none. None: there is none."""
+    """The line that asks for the same addresses: of a line, itself. None: there is none, and table
+    servers cannot be asked."""
+    if is_of_line(question):
+        return question
     name, _, rest = question.partition(_TYPED)
     number = rest.partition(b" ")[0]
     if number not in (b"1", b"28") or not is_name(name):
         return None
     return name if number == b"1" else name + b" AAAA"
-
-
-def has_line(question: bytes) -> bool:
-    """Whether a line asks for the same addresses: else table servers cannot be asked."""
-    return is_of_line(question) or line_of(question) is not None
 
 
 @dataclass(slots=True)
@@ -100,9 +97,9 @@ class Wording:
     __slots__ = ("asked", "message")
 
     def __init__(self, name: bytes, kind: int, bits: int) -> None:
-        self.asked = name + _TWO.pack(kind, _IN)
-        opt = _OPT.pack(0, _OPT_TYPE, REPLY_BYTES_MAX, bits & DO, 0)
-        self.message = _HEADER.pack(bits & ~DO, 1, 0, 0, 1) + self.asked + opt
+        self.asked = name + TWO.pack(kind, IN)
+        opt = _OPT_RECORD.pack(0, OPT, REPLY_BYTES_MAX, bits & DO, 0)
+        self.message = HEADER.pack(bits & ~DO, 1, 0, 0, 1) + self.asked + opt
 
 
 @lru_cache(maxsize=_QUESTIONS_KEPT)

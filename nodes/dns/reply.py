@@ -13,23 +13,36 @@ Not here: whether anybody asked for it (`nodes/balancer/upstream.py`), and who t
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
 
 from core.wire import LINE_BYTES_MAX, Negative
+from nodes.dns.pieces import (
+    AAAA,
+    ANY,
+    CNAME,
+    HEADER,
+    ID_BYTES,
+    IN,
+    LABEL_BYTES_MAX,
+    NAME_BYTES_MAX,
+    OPCODE,
+    OPT,
+    POINTER,
+    QR,
+    RECORD,
+    TC,
+    TO_QUESTION,
+    TWO,
+    A,
+    Malformed,
+    after_name,
+)
 
-_ID_BYTES = 2  # a message is read without it, and pointers count it
-_HEADER = Struct(">5H")
-_RECORD = Struct(">HHIH")  # type, class, TTL, length: after the name
-_OPTION = Struct(">HH")
-_QR, _OPCODE, _TC, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
-_A, _CNAME, _AAAA, _OPT, _ANY, _IN = 1, 5, 28, 41, 255, 1
-_NAME_BYTES_MAX, _LABEL_BYTES_MAX = 255, 63
+_RCODE = 0x000F
 _ALIASES_MAX = 16  # who goes on from there goes round
-_TO_QUESTION = b"\xc0\x0c"  # a pointer to the question's name
 # From hop to hop only: NSID (RFC 5001), a cookie (RFC 7873), how long a stream may idle (RFC 7828),
 # padding (RFC 7830).
 _OF_ONE_HOP = frozenset({3, 10, 11, 12})
-_SIZE = {_A: 4, _AAAA: 16}
+_SIZE = {A: 4, AAAA: 16}
 
 
 class Said(Enum):
@@ -49,10 +62,6 @@ _NEGATIVE = {
     Said.FAILED: Negative.FAILED,
 }
 _BY_RCODE = {3: Said.NOT_FOUND, 5: Said.REFUSED}
-
-
-class _Malformed(ValueError):
-    pass
 
 
 class Reply:
@@ -90,7 +99,7 @@ class Reply:
     def addresses(self) -> bytes:
         """As text, separated by commas. None: empty."""
         if self._text is None:  # many may ask, and there may be thousands
-            make = IPv4Address if len(self._addresses[0]) == _SIZE[_A] else IPv6Address
+            make = IPv4Address if len(self._addresses[0]) == _SIZE[A] else IPv6Address
             self._text = b",".join([str(make(packed)).encode() for packed in self._addresses])
         return self._text
 
@@ -109,26 +118,26 @@ class Reply:
 
 def read_reply(data: bytes) -> Reply | None:
     """What a message says, by its bytes after the ID. None: it is no reply, or malformed."""
-    if len(data) < _HEADER.size:
+    if len(data) < HEADER.size:
         return None
-    flags, questions, *counts = _HEADER.unpack_from(data)
-    if not flags & _QR or flags & _OPCODE or questions != 1:
+    flags, questions, *counts = HEADER.unpack_from(data)
+    if not flags & QR or flags & OPCODE or questions != 1:
         return None
     try:
-        name, at = _name(data, _HEADER.size, {})
-        end = at + _OPTION.size
-        if end > len(data) or end - _HEADER.size != len(name) + _OPTION.size:  # a pointer in it
+        name, at = _name(data, HEADER.size, {})
+        end = at + TWO.size
+        if end > len(data) or end - HEADER.size != len(name) + TWO.size:  # a pointer in it
             return None
-        reply = Reply(name + data[at:end], flags, is_cut=bool(flags & _TC))
+        reply = Reply(name + data[at:end], flags, is_cut=bool(flags & TC))
         if not reply.is_cut:
             _read_records(reply, data, end, counts, name)
-    except _Malformed:
+    except Malformed:
         return None
     return reply
 
 
 def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name: bytes) -> None:
-    """Walk through all records once. Raises _Malformed."""
+    """Walk through all records once. Raises Malformed."""
     wanted = int.from_bytes(reply.asked[-4:-2])
     answers, authorities, additionals = counts
     aliases: dict[bytes, bytes] = {}
@@ -137,37 +146,37 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
     at, stop = start, None
     for number in range(answers + authorities + additionals):
         begin = at
-        if data[at : at + 2] == _TO_QUESTION:
+        if data[at : at + 2] == TO_QUESTION:
             owner, at = name, at + 2
         elif number < answers:
             owner, at = _name(data, at, known)
         else:
-            owner, at = b"", _after_name(data, at)
-        if at + _RECORD.size > len(data):
-            raise _Malformed
-        kind, group, ttl, size = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
+            owner, at = b"", after_name(data, at)
+        if at + RECORD.size > len(data):
+            raise Malformed
+        kind, group, ttl, size = RECORD.unpack_from(data, at)
+        at += RECORD.size
         if at + size > len(data):
-            raise _Malformed
-        if kind == _OPT:
+            raise Malformed
+        if kind == OPT:
             if stop is not None or number < answers + authorities or data[begin] != 0:
-                raise _Malformed
+                raise Malformed
             stop, additionals = begin, number - answers - authorities
             reply.high = ttl >> 24
             reply.options = _passed_on(data[at : at + size])
         elif number < answers:
-            if kind == _CNAME and wanted != _CNAME:
+            if kind == CNAME and wanted != CNAME:
                 alias, end = _name(data, at, known)
                 if end != at + size:
-                    raise _Malformed
+                    raise Malformed
                 aliases.setdefault(owner, alias)
-            if kind == wanted and group == _IN:
+            if kind == wanted and group == IN:
                 if size != _SIZE.get(kind, size):
-                    raise _Malformed
+                    raise Malformed
                 found.setdefault(owner, []).append(data[at : at + size])
         at += size
     if at != len(data):
-        raise _Malformed
+        raise Malformed
     reply.counts = (answers, authorities, additionals)
     reply.body = data[start:stop]
     owner = name
@@ -180,7 +189,7 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
         reply.said = Said.FAILED
         if not reply.high:
             reply.said = _BY_RCODE.get(reply.flags & _RCODE, Said.FAILED)
-    elif there or (wanted == _ANY and answers):
+    elif there or (wanted == ANY and answers):
         reply.said = Said.DATA
         if wanted in _SIZE:
             reply._addresses = tuple(dict.fromkeys(there))
@@ -190,16 +199,16 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
 
 
 def _passed_on(options: bytes) -> bytes:
-    """Those options that are for more than one hop. Raises _Malformed."""
+    """Those options that are for more than one hop. Raises Malformed."""
     kept: list[bytes] = []
     at = 0
     while at < len(options):
-        if at + _OPTION.size > len(options):
-            raise _Malformed
-        code, size = _OPTION.unpack_from(options, at)
-        end = at + _OPTION.size + size
+        if at + TWO.size > len(options):
+            raise Malformed
+        code, size = TWO.unpack_from(options, at)
+        end = at + TWO.size + size
         if end > len(options):
-            raise _Malformed
+            raise Malformed
         if code not in _OF_ONE_HOP:
             kept.append(options[at:end])
         at = end
@@ -210,22 +219,22 @@ def _name(data: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
     """A name as it travels, in lower case and without pointers, and where it ends. A pointer has to
     point to what stands before the label that it follows (RFC 1035, section 4.1.4), so that none
     can lead round. What pointers have led to is `known`: else a name could be read as often as it
-    has been pointed to. Raises _Malformed."""
+    has been pointed to. Raises Malformed."""
     parts: list[bytes] = []
     pointed_to: list[tuple[int, int]] = []  # where, and how many parts came before it
     size_all = after = 0
     least = at
     while True:
         if at >= len(data):
-            raise _Malformed
+            raise Malformed
         size = data[at]
-        if size > _LABEL_BYTES_MAX:
-            if size < 0xC0 or at + 1 >= len(data):
-                raise _Malformed
+        if size > LABEL_BYTES_MAX:
+            if size < POINTER or at + 1 >= len(data):
+                raise Malformed
             after = after or at + 2
-            at = ((size & 0x3F) << 8 | data[at + 1]) - _ID_BYTES
-            if not _HEADER.size <= at < least:
-                raise _Malformed
+            at = ((size & 0x3F) << 8 | data[at + 1]) - ID_BYTES
+            if not HEADER.size <= at < least:
+                raise Malformed
             least = at
             rest = known.get(at)
             if rest is None:
@@ -235,32 +244,13 @@ def _name(data: bytes, at: int, known: dict[int, bytes]) -> tuple[bytes, int]:
             rest = data[at : at + size + 1].lower()
             at += size + 1
             if at > len(data):
-                raise _Malformed
+                raise Malformed
         parts.append(rest)
         size_all += len(rest)
-        if size_all > _NAME_BYTES_MAX:
-            raise _Malformed
-        if not rest[-1] and (size > _LABEL_BYTES_MAX or not size):
+        if size_all > NAME_BYTES_MAX:
+            raise Malformed
+        if not rest[-1] and (size > LABEL_BYTES_MAX or not size):
             break
     for where, count in pointed_to:
         known[where] = b"".join(parts[count:])
     return b"".join(parts), after or at
-
-
-def _after_name(data: bytes, at: int) -> int:
-    """Where a name ends that nobody has to know. A pointer is not followed; it has to point to what
-    stands before the name, so that none leads round. Raises _Malformed."""
-    start = at
-    while at < len(data):
-        size = data[at]
-        if not size:
-            return at + 1
-        if size > _LABEL_BYTES_MAX:
-            if size < 0xC0 or at + 1 >= len(data):
-                break
-            where = ((size & 0x3F) << 8 | data[at + 1]) - _ID_BYTES
-            if not _HEADER.size <= where < start:
-                break
-            return at + 2
-        at += size + 1
-    raise _Malformed

@@ -63,10 +63,20 @@ class Bounds:
     grace_min_s: float = 0.01  # a worse answer waits so long in any case: not felt by a person
     grace_max_s: float = 0.4  # nor longer: a page waits for several names, one after the other
     grace_unknown_s: float = 0.1  # for one that has not shown how fast it is
-    silent_questions: int = 16  # whoever is silent so often in a row is not waited for
+    grace_failed_s: float = 1.2  # REFUSED and SERVFAIL wait so long: for four resends and a reply
+    split_view_s: float = 600.0  # after a resolver had what another denied, NXDOMAIN, too
+    resend_min_s: float = (
+        0.03  # what is held is sent again no sooner: a busy resolver needs so long
+    )
+    resends_max: int = 4  # nor more often, each time after twice as long
+    silent_questions: int = 16  # no reply to so many in a row, and it is not waited for
+    silent_s: float = 1.0  # over so long at least: a burst of questions is no silence
+    probe_s: float = 0.1  # a silent one is asked one question in so long: it costs it nothing
+    upstream_window: int = 100  # in flight: two fifths of what a socket of the usual size holds
     upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
     upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
     upstream_asked_max: int = _ASKED_MAX  # by one socket
+    settled_max: int = 4_096  # of one socket: a copy of a reply to one of them is no guess
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
     wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------

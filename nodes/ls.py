@@ -38,7 +38,7 @@ from nodes.balancer.resolvers import Resolvers
 from nodes.balancer.sample import Samples
 from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
-from nodes.balancer.upstream import Upstream
+from nodes.balancer.upstream import Interest, Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
 from nodes.dns.question import TableAnswer
 from nodes.dns.reply import Reply
@@ -99,7 +99,11 @@ class LoadBalancer:
             bounds,
             random,
             secret,
-            self._is_wanted,
+            Interest(
+                self._is_wanted,
+                lambda question: self._verdicts.is_held(question),
+                lambda question: self._verdicts.was_denied(question),
+            ),
             self._hits,
             grace_s,
             watch,
@@ -276,7 +280,10 @@ class LoadBalancer:
             late = self._race.due_questions(now) if is_time_up else ()
             effects += self._release(self._verdicts.held_until(now, late), now)
         if self._resolvers:
+            silent_before = self._resolvers.silent
             effects += self._resolvers.woken(now, self._policy.admits)
+            if self._verdicts.spoken and self._resolvers.silent & ~silent_before:
+                effects += self._release(self._verdicts.held_in_vain(self._awaited), now)
         if is_time_up:
             effects += self._reply(self._race.expire(now))
             self._close(Course.TIMED_OUT, now)
@@ -365,6 +372,8 @@ class LoadBalancer:
             effects += self._answer(link, heard.questions, heard.answers, now)
         if heard.denials:
             effects += self._deny(link, [], heard.denials, now)
+        if heard.is_back:
+            effects += upstream.ask(self._open_with(link), now)
         return effects + self._regulate()
 
     def _answer(
@@ -395,6 +404,9 @@ class LoadBalancer:
             is_table = link.bit & self._tables
             if is_table and not self._unfit_said and self._verdicts.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
+            upstream = self._resolvers.get(link.conn)
+            if upstream is not None and any(map(self._verdicts.deny, questions)):
+                upstream.patience.differs(now)
             self._verdicts.forget(questions)
         self._twins.forget(questions)
         self._policy.answered(link, questions, now)
@@ -427,6 +439,8 @@ class LoadBalancer:
         unknown, enough = self._verdicts.hear(link.bit, self._awaited, not_found, denials, now)
         self._policy.denied(link, list(still), now)
         effects = self._release(enough, now)
+        if denials and self._resolvers:
+            effects += self._resolvers.held([question for question, _, _ in denials], now)
         if unknown:
             ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
             effects += self._reply(ended)
@@ -488,15 +502,22 @@ class LoadBalancer:
             return True
         return self._samples is not None and self._samples.watches(question)
 
+    def _open_with(self, link: Link) -> list[bytes]:
+        """All that is open and that this link was to be asked."""
+        questions = list(self._race.open_questions())
+        admitted = self._policy.admits(link, questions)
+        return questions if admitted is None else list(compress(questions, admitted))
+
     @property
     def _awaited(self) -> int:
         """The bits of those that a reply is waited for from."""
         return self._live & ~self._resolvers.silent if self._resolvers else self._live
 
-    def _grace_s(self, bits: int, now: float) -> float:
-        """How long a worse answer waits for these to speak."""
+    def _grace_s(self, course: Course, bits: int, now: float) -> float:
+        """How long a question that is held so waits for these to speak."""
         no_data_s = self._bounds.no_data_s if bits & self._tables else 0.0
-        return max(no_data_s, self._resolvers.grace_s(bits, now))
+        is_failure = course in (Course.FAILURE_HELD, Course.REFUSAL_HELD)
+        return max(no_data_s, self._resolvers.grace_s(bits, now, is_failure=is_failure))
 
     def _step_upstream(
         self, upstream: Upstream, event: node.Event, now: float

@@ -372,7 +372,7 @@ class Story:
             came = RANKS[what]
             seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
             hold(at > now - _SLACK_S or came <= rank, f"P33: {seen}")
-            longest_s = self.bounds.grace_max_s + _SLACK_S
+            longest_s = self.bounds.grace_failed_s + _SLACK_S
             hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
 
     # -- the story ---------------------------------------------------------------------------------

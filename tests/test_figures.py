@@ -204,7 +204,7 @@ def test_any_values_come_back_from_prometheus_text(
         if isinstance(value.value, str):
             model.setdefault(full, {})[full, (*labels, ("is", value.value))] = 1
         else:
-            model.setdefault(full, {})[full, labels] = value.value
+            model.setdefault(full, {})[full, labels] = float(value.value)  # what Prometheus keeps
         assert found[full].kind == ("gauge" if figure.is_level else "counter")
         assert found[full].about == figure.about + "."
     for _, name, each in given_times:

@@ -26,7 +26,7 @@ from core.system import System
 from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
 from nodes.balancer.race import RACE
-from nodes.balancer.upstream import SOCKET
+from nodes.balancer.sockets import SOCKET
 from nodes.client import CLIENT
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer

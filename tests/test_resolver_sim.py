@@ -88,7 +88,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", lambda message: read_reply(message.rstrip(b"!"))
     ),
     "a worse answer is held for ever": lambda patch: patch.setattr(
-        Patience, "grace_s", lambda self, now: 60.0
+        Patience, "grace_s", lambda self, now, is_failure: 60.0
     ),
     "the last to speak is right": lambda patch: patch.setattr(verdicts, "course_after", last_word),
     "what was asked is never forgotten": lambda patch: patch.setattr(Upstream, "woken", never),

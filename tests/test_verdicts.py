@@ -39,8 +39,13 @@ messages = st.sampled_from([None, Reply(b"1", 0, is_cut=False), Reply(b"2", 0, i
 denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), findings, messages), max_size=5)
 
 
-def grace_s(of: int, now: float) -> float:
-    return max(one for bit, one in GRACES.items() if bit & of)
+def grace_s(course: Course, of: int, now: float) -> float:
+    return factor(course) * max(one for bit, one in GRACES.items() if bit & of)
+
+
+def factor(course: Course) -> float:
+    """A failure is worth waiting longer for."""
+    return 3.0 if course in (Course.FAILURE_HELD, Course.REFUSAL_HELD) else 1.0
 
 
 @dataclass
@@ -92,11 +97,12 @@ class VerdictsMachine(RuleBasedStateMachine):
         for question, finding, message in denials:
             self.speak(question, bit)
             left = self.live - self.spoken[question]
-            until = self.now + max((GRACES[one] for one in left), default=0)
             best = self.held.setdefault(question, Best(-1, None, math.inf))
-            best.until = min(best.until, until)
             if RANK[finding] > best.rank:
                 best.rank, best.message = RANK[finding], message
+            longest = max((GRACES[one] for one in left), default=0)
+            until = self.now + longest * factor(WORST_FIRST[best.rank][1])
+            best.until = min(best.until, until)
         for question in not_found:
             self.speak(question, bit)
         decided = set(not_found) | {question for question, _, _ in denials}
@@ -209,15 +215,15 @@ def test_no_data_is_better_than_not_found_of_a_table_whoever_says_it_first() -> 
 def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_they_take() -> None:
     verdicts = Verdicts(7, 0, grace_s)
     verdicts.hear(1, 7, [], [(b"x", FAILED, None)], 0.0)  # 2 and 4 are to speak
-    assert verdicts.due() == GRACES[4]
+    assert verdicts.due() == 3 * GRACES[4]
     verdicts.hear(4, 7, [], [(b"x", FAILED, None)], 0.0)  # only 2 is
-    assert verdicts.due() == GRACES[2]
+    assert verdicts.due() == 3 * GRACES[2]
     verdicts.hear(
         4, 7, [], [(b"x", FAILED, None)], GRACES[2] / 2
     )  # that it is said again is no news
-    assert verdicts.due() == GRACES[2]
-    assert verdicts.held_until(GRACES[2] - 1e-6) == []
-    assert questions(verdicts.held_until(GRACES[2])) == [b"x"]
+    assert verdicts.due() == 3 * GRACES[2]
+    assert verdicts.held_until(3 * GRACES[2] - 1e-6) == []
+    assert questions(verdicts.held_until(3 * GRACES[2])) == [b"x"]
 
 
 def test_where_nobody_denies_nothing_is_kept() -> None:

@@ -11,13 +11,12 @@ from core.bounds import Bounds, Hits
 from core.figures import Value
 from core.machine import Watch
 from nodes.balancer.link import Link
-from nodes.balancer.upstream import Admits, Upstream
+from nodes.balancer.upstream import Admits, Interest, Upstream
 
 
 class Resolvers:
     """All of them. `first_bit`: of the first one's link, those of the others follow. `secret(n)`: n
-    bytes that nobody can guess. `is_wanted(question)`: whether a reply would be of interest.
-    `grace_s`: how long a worse answer waits for any of them; without it, each as it is."""
+    bytes that nobody can guess. `grace_s`: the longest that a worse answer waits for any."""
 
     def __init__(
         self,
@@ -26,7 +25,7 @@ class Resolvers:
         bounds: Bounds,
         random: Callable[[], float],
         secret: Callable[[int], bytes],
-        is_wanted: Callable[[bytes], bool],
+        interest: Interest,
         hits: Hits,
         grace_s: float | None = None,
         watch: Watch | None = None,
@@ -35,7 +34,7 @@ class Resolvers:
         for at, address in enumerate(addresses):
             name = f"DNS{at + 1}"
             link = Link(name, (address,), bounds, random, watch, first_bit << at)
-            self._all[name] = Upstream(link, bounds, secret, is_wanted, hits, grace_s, watch)
+            self._all[name] = Upstream(link, bounds, secret, interest, hits, grace_s, watch)
 
     @property
     def links(self) -> dict[str, Link]:
@@ -70,17 +69,30 @@ class Resolvers:
                 effects += upstream.woken(now, admits)
         return effects
 
+    def held(self, questions: Sequence[bytes], now: float) -> list[node.Effect]:
+        """Something worse than data is held of these: send them again where they may be lost."""
+        effects: list[node.Effect] = []
+        for upstream in self._all.values():
+            effects += upstream.held(questions, now)
+        return effects
+
     @property
     def silent(self) -> int:
         """The bits of those that are not waited for."""
         return sum(
-            upstream.link.bit for upstream in self._all.values() if upstream.patience.is_over
+            upstream.link.bit for upstream in self._all.values() if upstream.patience.is_silent
         )
 
-    def grace_s(self, bits: int, now: float) -> float:
-        """How long a worse answer waits for these."""
-        awaited = [upstream for upstream in self._all.values() if upstream.link.bit & bits]
-        return max([upstream.patience.grace_s(now) for upstream in awaited], default=0.0)
+    def grace_s(self, bits: int, now: float, *, is_failure: bool) -> float:
+        """How long a worse answer waits for these; `is_failure`: it is REFUSED or SERVFAIL."""
+        return max(
+            [
+                upstream.patience.grace_s(now, is_failure=is_failure)
+                for upstream in self._all.values()
+                if upstream.link.bit & bits
+            ],
+            default=0.0,
+        )
 
     def figures(self) -> list[Value]:
         """What is counted about them, beside their links."""

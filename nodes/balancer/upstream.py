@@ -6,33 +6,42 @@ from the resolver's address to that very socket, which the kernel sees to, with 
 the question; anything else is as if it had not come. One that says that it is cut (TC) is asked for
 again over TCP.
 
+No more is in flight than a window (`window.py`); what is beyond it waits here, in the order of
+asking, and is skipped when its turn comes and nobody wants it any more. A resolver that is silent
+gets no queue, but one question now and then; when it replies, its owner is told (`Heard.is_back`).
+
 Who guesses has to try many IDs, and that shows: after so many replies that match nothing, all
-sockets are given up, and the resolver asked over TCP for a while, where nothing can be guessed.
+sockets are given up, others are asked, and, once a stream is there, that one for a while: nothing
+can be guessed on it. A copy of a reply, and one that is late, match something (`sockets.py`).
 
-What is lost on the way is sent once more when it is as old as an asking may be. Questions that were
-sent together are a *flight*: one time, one socket, and one look at each age.
+What may be lost is sent again: what something worse is held of after a time that doubles
+(`patience.py`), anything else once, when it is as old as an asking may be.
 
-Not here: which reply is good enough (`nodes/balancer/verdicts.py`), how long it is waited for
-(`nodes/balancer/patience.py`), how it stands (`link.py`: for want of a connection it is UP when
-there is a socket), and what a reply says (`nodes/dns/reply.py`).
+Not here: which reply is good enough (`nodes/balancer/verdicts.py`), the stream and what waits for
+it (`stream.py`), how it stands (`link.py`: for want of a connection it is UP when there is a
+socket), and what a reply says (`nodes/dns/reply.py`).
 """
 
+import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import compress, count, islice, repeat
 
 from core import node
 from core.bounds import Bounds, Hits
 from core.figures import Figure, Value
 from core.frames import frame, split_frames
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.machine import Watch
 from nodes.balancer.link import Link
 from nodes.balancer.patience import Patience
 from nodes.balancer.race import Finding
+from nodes.balancer.sockets import KNOWN, Flight, Socket, Turn, Way
 from nodes.balancer.verdicts import Denial
+from nodes.balancer.window import Window
+from nodes.dns.pieces import Malformed, after_name
 from nodes.dns.question import REPLY_BYTES_MAX, wording
 from nodes.dns.reply import Reply, Said, read_reply
 
@@ -46,108 +55,50 @@ _FINDING = {
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
 _REPLIES_KEPT = 16_384
 
-
-class Way(Sign):
-    """The life of one socket to a resolver."""
-
-    OPENING = "there is no socket yet"
-    OPEN = "questions are sent by it"
-    RETIRED = "it is asked nothing new; replies to what it was asked still count"
-    CLOSING = "we close it, and nothing that comes by it counts"
-    GONE = "there is no socket any more"
-
-
-class Turn(Sign):
-    """What happens to a socket."""
-
-    OPENED = "it is there"
-    OLD = "another one takes its place"
-    SETTLED = "there is nothing more to come by it"
-    GIVEN_UP = "somebody guesses at it, its peer has ended, or it is not needed any more"
-    LOST = "it is gone, or could not be had"
-
-
-W, T = Way, Turn
-SOCKET: Table[Way, Turn] = {
-    W.OPENING: {T.OPENED: W.OPEN, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.OPEN: {T.OLD: W.RETIRED, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.RETIRED: {T.SETTLED: W.CLOSING, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.CLOSING: {T.OPENED: STAY, T.LOST: W.GONE},
-    W.GONE: {},
-}
-
-_KNOWN = frozenset({Way.OPEN, Way.RETIRED})  # a guess may find it
 UNMATCHED = Figure("unmatched", "Replies that match nothing that it was asked", per="ts")
 STREAMED = Figure("streamed", "Questions that it was asked over TCP", per="ts")
-RESENT = Figure("resent", "Questions that it was sent once more", per="ts")
+RESENT = Figure("resent", "Questions that it was sent again", per="ts")
+WAITING = Figure("waiting", "Questions that wait to be sent to it", is_level=True, per="ts")
 
 
 Admits = Callable[[Link, list[bytes]], list[bool] | None]
 
 
-class Flight:
-    """Questions that were sent together. `left`: how many have no reply. `cut`: those of them for
-    which there is no other way."""
+@dataclass(slots=True)
+class Interest:
+    """What a resolver wants to know of questions.
 
-    __slots__ = ("cut", "ids", "is_again", "left", "sent_at", "way")
+    `is_wanted`: whether a reply would be of interest; `is_held`: whether something worse than data
+    is held of it; `was_denied`: whether it was lately told that it has no data.
+    """
 
-    def __init__(
-        self,
-        way: "Socket",
-        ids: list[bytes],
-        sent_at: float,
-        is_again: bool,
-        cut: Container[bytes],
-    ) -> None:
-        self.way = way
-        self.ids = ids
-        self.left = len(ids)
-        self.sent_at = sent_at
-        self.is_again = is_again
-        self.cut = cut
-
-
-Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, and when
-
-
-class Socket:
-    """One of datagrams, or a stream. `asked` are its questions without a reply, by ID."""
-
-    __slots__ = ("asked", "conn", "has_spoken", "is_stream", "life", "old_at")
-
-    def __init__(self, conn: str, *, is_stream: bool, watch: Watch | None) -> None:
-        self.conn = conn
-        self.is_stream = is_stream
-        self.life = Machine(SOCKET, Way.OPENING, f"socket {conn}", watch)
-        self.asked: dict[bytes, Asked] = {}
-        self.old_at = math.inf
-        self.has_spoken = False
+    is_wanted: Callable[[bytes], bool]
+    is_held: Callable[[bytes], bool]
+    was_denied: Callable[[bytes], bool]
 
 
 @dataclass(slots=True)
 class Heard:
     """What a resolver has said, of questions that somebody wants to know about. `questions` and
-    `answers` are parallel."""
+    `answers` are parallel. `is_back`: it had been silent."""
 
     effects: list[node.Effect] = field(default_factory=list)
     questions: list[bytes] = field(default_factory=list)
     answers: list[Reply] = field(default_factory=list)
     denials: list[Denial] = field(default_factory=list)
     late: int = 0  # replies that nobody waited for
+    is_back: bool = False
 
 
 class Upstream:
-    """One of them; `link` is how it stands. `secret(n)`: n bytes that nobody can guess.
-
-    `is_wanted(question)`: whether a reply would be of interest.
-    """
+    """One of them; `link` is how it stands. `secret(n)`: n bytes that nobody can guess."""
 
     def __init__(
         self,
         link: Link,
         bounds: Bounds,
         secret: Callable[[int], bytes],
-        is_wanted: Callable[[bytes], bool],
+        interest: Interest,
         hits: Hits,
         grace_s: float | None = None,
         watch: Watch | None = None,
@@ -156,22 +107,40 @@ class Upstream:
         self.patience = Patience(bounds, grace_s)
         self._bounds = bounds
         self._secret = secret
-        self._is_wanted = is_wanted
+        self._interest = interest
+        self._is_wanted = interest.is_wanted
         self._hits = hits
         self._watch = watch
         self._sockets: dict[str, Socket] = {}  # all that are not GONE, by the connection's name
         self._open: list[Socket] = []  # of datagrams, to be asked by
         self._old: deque[Socket] = deque()  # of these, those whose successors are on their way
         self._number = 0
+
+        self._window = Window(bounds.upstream_window)
+        self._in_flight = 0  # by all sockets of datagrams
+        # Questions that wait for the window, or for a socket, with when they were asked.
+        self._queue: deque[tuple[float, deque[bytes]]] = deque()
+        self._probed_at = -math.inf  # when it was asked last, while silent
+
         self._stream: Socket | None = None
-        self._unsent: dict[bytes, None] = {}  # questions that wait for a socket
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
+        self._stream_most = math.inf  # how many questions a stream may have without a reply
         self._wary_until = -math.inf
+        self._is_wary_next = False  # once the stream is there
         self._no_stream_until = -math.inf  # one could not be had: no use in being wary
+
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
         self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.timeout_s)
+        # Flights by datagrams that are younger than `resend_s`, in the order of sending; those that
+        # were sent again have a time of their own, in a heap.
+        self._young: deque[Flight] = deque()
+        self._again: list[tuple[float, int, Flight]] = []
+        self._order = count()
+        # Questions without a reply for that long, and how often they have been sent again.
+        self._overdue: dict[bytes, int] = {}
+
         self._unmatched = 0
         self._guesses = 0  # replies that match nothing, lately
         self._guesses_since = -math.inf
@@ -185,28 +154,31 @@ class Upstream:
             Value(UNMATCHED, self._unmatched, name),
             Value(STREAMED, self._streamed, name),
             Value(RESENT, self._resent, name),
+            Value(WAITING, sum(len(questions) for _, questions in self._queue), name),
         ]
 
     # -- sockets -----------------------------------------------------------------------------------
 
     def dial(self) -> list[node.Effect]:
         """Have sockets. What is open then it will be asked anew."""
-        self._unsent.clear()
+        self._queue.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
-        self._number += 1
-        one = Socket(f"{self.link.conn}.{self._number}", is_stream=False, watch=self._watch)
-        self._sockets[one.conn] = one
+        one = self._new_socket(is_stream=False)
         return node.DialDatagrams(one.conn, self.link.addresses[0])
 
     def _dial_stream(self) -> list[node.Effect]:
         if self._stream is not None:
             return []
-        self._number += 1
-        self._stream = Socket(f"{self.link.conn}.{self._number}", is_stream=True, watch=self._watch)
-        self._sockets[self._stream.conn] = self._stream
+        self._stream = self._new_socket(is_stream=True)
         return [node.Dial(self._stream.conn, self.link.addresses, framed=True)]
+
+    def _new_socket(self, *, is_stream: bool) -> Socket:
+        self._number += 1
+        name, most = f"{self.link.conn}.{self._number}", self._bounds.settled_max
+        one = self._sockets[name] = Socket(name, most, is_stream=is_stream, watch=self._watch)
+        return one
 
     @property
     def has_sockets(self) -> bool:
@@ -220,19 +192,20 @@ class Upstream:
         if one.life.state is Way.CLOSING:
             return [node.Close(one.conn)]
         if one.is_stream:
-            waiting, self._waiting = self._waiting, {}
-            return self._send_by_stream(one, waiting, now)
+            if self._is_wary_next:
+                self._is_wary_next = False
+                self._wary_until = now + self._bounds.wary_s
+            return self._send_by_stream(one, now)
         # They are not all to be replaced at once, nor at a time that can be foretold.
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
-        unsent, self._unsent = self._unsent, {}
-        effects = self.ask([question for question in unsent if self._is_wanted(question)], now)
+        effects: list[node.Effect] = []
         if self._old:
             old = self._old.popleft()
             self._open.remove(old)
             old.life.fire(Turn.OLD)
             effects += self._close_settled(old)
-        return effects
+        return self._send_queued(now) + effects
 
     def _close_settled(self, one: Socket) -> list[node.Effect]:
         if one.asked or one.life.state is not Way.RETIRED:
@@ -260,35 +233,11 @@ class Upstream:
             if one in where:
                 where.remove(one)
 
-    def _stream_lost(self, one: Socket, heard: Heard, now: float) -> None:
-        """What waits for it, and what it did not reply to, goes another way, if there is one. A
-        stream that has spoken was only closed for being idle, perhaps: once more."""
-        for question, _, flight in one.asked.values():
-            self._waiting[question] = question in flight.cut or self._waiting.get(question, False)
-        waiting = {
-            question: is_only
-            for question, is_only in self._waiting.items()
-            if self._is_wanted(question)
-        }
-        self._waiting = waiting if one.has_spoken else {}
-        if one.has_spoken:
-            heard.effects += self._dial_stream() if waiting else []
-            return
-        self._wary_until = -math.inf
-        self._no_stream_until = now + self._bounds.away_s
-        heard.denials += [
-            (question, Finding.FAILURE_SAID, None)
-            for question, is_only in waiting.items()
-            if is_only
-        ]
-        others = [question for question, is_only in waiting.items() if not is_only]
-        heard.effects += self.ask(others, now)
-
     def part(self) -> list[node.Effect]:
         """It is not needed any more: close everything."""
         effects: list[node.Effect] = []
         self._waiting.clear()
-        self._unsent.clear()
+        self._queue.clear()
         for one in self._sockets.values():
             self._forget(one)
             if one.life.state is not Way.CLOSING:
@@ -301,18 +250,70 @@ class Upstream:
         one.life.fire(Turn.GIVEN_UP)
         return [node.Abort(one.conn) if one.is_stream else node.Close(one.conn)] if is_there else []
 
+    def _forget(self, one: Socket) -> None:
+        for _, _, flight in one.asked.values():
+            flight.left -= 1
+        one.asked.clear()
+        if not one.is_stream:
+            self._in_flight -= one.sent - one.passed
+            one.passed = one.sent
+
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(
-        self, questions: list[bytes], now: float, *, is_again: bool = False
-    ) -> list[node.Effect]:
-        """Send questions, all by one socket."""
+    def ask(self, questions: list[bytes], now: float) -> list[node.Effect]:
+        """Send questions, as many as may be in flight, all by one socket; the rest waits."""
         if not questions:
             return []
+        if self._overdue:
+            for question in questions:
+                self._overdue.pop(question, None)
         if now < self._wary_until:
-            return self._ask_by_stream(dict.fromkeys(questions, False), now)
+            stream = self._stream
+            if stream is not None and stream.life.state is Way.OPEN:
+                self._waiting |= dict.fromkeys(questions, False)
+                return self._send_by_stream(stream, now)
+            return self._dial_stream() + self._ask_by_datagrams(questions, now)
+        return self._ask_by_datagrams(questions, now)
+
+    def _ask_by_datagrams(self, questions: list[bytes], now: float) -> list[node.Effect]:
+        if self.patience.is_silent:
+            if now < self._probed_at + self._bounds.probe_s:
+                return []
+            self._probed_at = now
+            questions = questions[:1]
+        elif self._queue or len(questions) > self._room(now) or not self._open:
+            self._queue.append((now, deque(questions)))
+            return self._send_queued(now)
+        return self._send_by_datagrams([(now, questions)], now)
+
+    def _room(self, now: float) -> int:
+        return self._window.size(now) - self._in_flight
+
+    def _send_queued(self, now: float) -> list[node.Effect]:
+        """Send what waits and is still wanted, as far as the window lets it."""
+        queue, is_wanted = self._queue, self._is_wanted
+        room = self._room(now) if queue and self._open else 0
+        batches: list[tuple[float, list[bytes]]] = []
+        while queue and room > 0:
+            asked_at, waiting = queue[0]
+            sent: list[bytes] = []
+            while waiting and len(sent) < room:
+                question = waiting.popleft()
+                if is_wanted(question):
+                    sent.append(question)
+            if not waiting:
+                queue.popleft()
+            if sent:
+                room -= len(sent)
+                batches.append((asked_at, sent))
+        return self._send_by_datagrams(batches, now) if batches else []
+
+    def _send_by_datagrams(
+        self, batches: Sequence[tuple[float, list[bytes]]], now: float, tries: int = 0
+    ) -> list[node.Effect]:
+        """Send questions that were asked at these times, by one socket that is open."""
         if not self._open:  # there will be one in a moment
-            self._unsent |= dict.fromkeys(questions)
+            self._queue.extendleft((asked_at, deque(some)) for asked_at, some in reversed(batches))
             return []
         one = self._open[self._secret(1)[0] % len(self._open)]
         effects: list[node.Effect] = []
@@ -320,40 +321,45 @@ class Upstream:
             one.old_at = math.inf
             self._old.append(one)
             effects.append(self._dial_datagrams())
-        return effects + self._send(one, questions, now, is_again=is_again)
+        messages: list[bytes] = []
+        for asked_at, questions in batches:
+            flight, made = self._make(one, questions, now, asked_at=asked_at, tries=tries)
+            messages += made
+            if flight is None:
+                continue
+            one.sent += len(made)
+            self._in_flight += len(made)
+            if tries:
+                due = now + self.patience.resend_s(now) * 2**tries
+                heapq.heappush(self._again, (due, next(self._order), flight))
+            else:
+                self._young.append(flight)
+        if messages:
+            effects.append(node.SendTo(one.conn, [(message, None) for message in messages]))
+        return effects
 
-    def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[node.Effect]:
-        one = self._stream
-        if one is not None and one.life.state is Way.OPEN:
-            return self._send_by_stream(one, questions, now)
-        self._waiting |= questions
-        return self._dial_stream()
-
-    def _send_by_stream(
-        self, one: Socket, questions: dict[bytes, bool], now: float
-    ) -> list[node.Effect]:
-        cut = frozenset([question for question, is_only in questions.items() if is_only])
-        return self._send(one, list(questions), now, cut=cut) if questions else []
-
-    def _send(
+    def _make(
         self,
         one: Socket,
         questions: list[bytes],
         now: float,
         *,
-        is_again: bool = False,
+        asked_at: float,
+        tries: int = 0,
         cut: Container[bytes] = (),
-    ) -> list[node.Effect]:
+    ) -> tuple[Flight | None, list[bytes]]:
+        """The messages that ask these questions by this socket, and their flight."""
         asked = one.asked
         room = self._bounds.upstream_asked_max - len(asked)
         if len(questions) > room:
             self._hits["upstream_asked_max"] += 1
             questions = questions[: max(0, room)]
             if not questions:
-                return []
+                return None, []
         random = self._secret(_ID_BYTES * len(questions))
         ids = [random[at : at + _ID_BYTES] for at in range(0, len(random), _ID_BYTES)]
-        flight = Flight(one, ids, now, is_again, cut)
+        was_calm = self._window.is_calm(self._in_flight)
+        flight = Flight(one, ids, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut)
         self._ages[0].append(flight)
         messages = []
         for at, question in enumerate(questions):
@@ -363,10 +369,66 @@ class Upstream:
             words = wording(question)
             asked[number] = (question, words.asked, flight)
             messages.append(number + words.message)
-        if one.is_stream:
-            self._streamed += len(messages)
-            return [node.Send(one.conn, b"".join(map(frame, messages)))]
-        return [node.SendTo(one.conn, [(message, None) for message in messages])]
+        return flight, messages
+
+    # -- the stream --------------------------------------------------------------------------------
+
+    def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[node.Effect]:
+        self._waiting |= questions
+        one = self._stream
+        if one is not None and one.life.state is Way.OPEN:
+            return self._send_by_stream(one, now)
+        return self._dial_stream()
+
+    def _send_by_stream(self, one: Socket, now: float) -> list[node.Effect]:
+        """Send what waits for the stream, or, where one was closed, as much as it may have."""
+        if not self._waiting or (one.asked and self._stream_most < math.inf):
+            return []
+        if len(self._waiting) <= self._stream_most:
+            waiting, self._waiting = self._waiting, {}
+        else:
+            first = list(islice(self._waiting, int(self._stream_most)))
+            waiting = {question: self._waiting.pop(question) for question in first}
+        cut = frozenset([question for question, is_only in waiting.items() if is_only])
+        _, messages = self._make(one, list(waiting), now, asked_at=now, cut=cut)
+        self._streamed += len(messages)
+        return [node.Send(one.conn, b"".join(map(frame, messages)))] if messages else []
+
+    def _stream_lost(self, one: Socket, heard: Heard, now: float) -> None:
+        """What waits for it, and what it did not reply to, goes another way, if there is one.
+
+        One that replied to some and was closed is dialled again at once, and may then have twice as
+        many without a reply as this one replied to: a resolver may close after each reply
+        (RFC 7766, section 6.2.4). So may one that had several questions and replied to none, once,
+        with one question.
+        """
+        unanswered = {
+            question: question in flight.cut for question, _, flight in one.asked.values()
+        }
+        waiting = {
+            question: is_only
+            for question, is_only in (unanswered | self._waiting).items()
+            if self._is_wanted(question)
+        }
+        self._waiting = {}
+        if one.replies or len(unanswered) > 1:
+            if unanswered:
+                self._stream_most = max(1, 2 * one.replies)
+            if waiting:
+                self._waiting = waiting
+                heard.effects += self._dial_stream()
+            return
+        self._stream_most = math.inf
+        self._is_wary_next = False
+        self._wary_until = -math.inf
+        self._no_stream_until = now + self._bounds.away_s
+        heard.denials += [
+            (question, Finding.FAILURE_SAID, None)
+            for question, is_only in waiting.items()
+            if is_only
+        ]
+        others = [question for question, is_only in waiting.items() if not is_only]
+        heard.effects += self.ask(others, now)
 
     # -- hearing -----------------------------------------------------------------------------------
 
@@ -391,13 +453,15 @@ class Upstream:
         if one.life.state is Way.CLOSING:
             return heard
         asked, is_wanted = one.asked, self._is_wanted
+        before = len(asked)
         cut: list[bytes] = []
-        flight, count = None, 0
+        flight: Flight | None = None
+        replies = 0
         for message in messages:
             number = message[:_ID_BYTES]
             found = asked.get(number)
             if found is None:
-                self._count_unmatched(one, now)
+                self._judge_unmatched(one, message, heard, now)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
@@ -407,7 +471,7 @@ class Upstream:
                     self.link.malformed += 1
                     continue
                 if reply.asked != repeated:
-                    self._count_unmatched(one, now)
+                    self._judge_unmatched(one, message, heard, now)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
@@ -419,55 +483,94 @@ class Upstream:
                     heard.answers.append(reply)
                 else:
                     heard.denials.append((question, _FINDING[reply.said], reply))
-            elif _repeats(message, repeated):  # the rest of it is not worth the while
+            elif _repeats(message, repeated):
                 heard.late += 1
+                if self._interest.was_denied(question) and _has_data(message):
+                    self.patience.differs(now)
             else:
-                self._count_unmatched(one, now)
+                self._judge_unmatched(one, message, heard, now)
                 continue
             del asked[number]
+            if not one.is_stream:
+                one.settle(number, repeated)
             its_flight.left -= 1
             if its_flight is not flight:
                 if flight is not None:
-                    self.patience.answered(now - flight.sent_at, count, now)
-                flight, count = its_flight, 0
-            count += 1
+                    self._learn(flight, replies, now)
+                flight, replies = its_flight, 0
+            replies += 1
         if flight is not None:
-            self.patience.answered(now - flight.sent_at, count, now)
-            one.has_spoken = True
+            self._learn(flight, replies, now)
+            one.replies += before - len(asked)
+        if flight is not None or heard.late:
+            heard.is_back = self.patience.heard(now)
+        if self._overdue:
+            for question in [*heard.questions, *[question for question, _, _ in heard.denials]]:
+                self._overdue.pop(question, None)
         if self._guesses >= self._bounds.unmatched_max:
             heard.effects += self._beware(now)
         if cut:
             heard.effects += self._ask_by_stream(dict.fromkeys(cut, True), now)
+        if one.is_stream:
+            heard.effects += self._widen_stream(one, now)
+        if self._queue:
+            heard.effects += self._send_queued(now)
         if one.life.state is Way.RETIRED:
             heard.effects += self._close_settled(one)
         return heard
 
-    def _count_unmatched(self, one: Socket, now: float) -> None:
-        self._unmatched += 1
-        if one.is_stream:  # who can put anything there need not guess
+    def _learn(self, flight: Flight, replies: int, now: float) -> None:
+        """So many replies to questions of one flight have come."""
+        self.patience.replied(now - flight.asked_at, replies)
+        one = flight.way
+        if one.is_stream:
             return
+        self._in_flight -= one.pass_by(flight, len(flight.ids) - flight.left)
+        self._window.replied(replies, now - flight.sent_at, now, was_calm=flight.was_calm)
+
+    def _widen_stream(self, one: Socket, now: float) -> list[node.Effect]:
+        """One that has replied to all that it had, and is still there, may have twice as much."""
+        if not one.asked and self._stream_most < math.inf:
+            self._stream_most *= 2
+        return self._send_by_stream(one, now) if one.life.state is Way.OPEN else []
+
+    def _judge_unmatched(self, one: Socket, message: bytes, heard: Heard, now: float) -> None:
+        """It may be a copy of a reply, or late; else somebody guesses."""
+        if one.is_stream:  # who can put anything there need not guess
+            self._unmatched += 1
+            return
+        if one.was_settled(message[:_ID_BYTES], _question_section(message)):
+            heard.late += 1
+            return
+        self._unmatched += 1
         if now - self._guesses_since > self._bounds.upstream_socket_s:
             self._guesses_since, self._guesses = now, 0
         self._guesses += 1
 
     def _beware(self, now: float) -> list[node.Effect]:
-        """Somebody guesses: give up all sockets that he may know, and ask by another way what was
-        asked by them."""
+        """Somebody guesses, it seems: give up all sockets that he may know, ask by others what was
+        asked by them, and over TCP once there is a stream."""
         self._hits["unmatched_max"] += 1
         way = "by other sockets"
+        effects: list[node.Effect] = []
         if now >= self._no_stream_until:
-            self._wary_until = now + self._bounds.wary_s
             way = f"over TCP for {self._bounds.wary_s:g} s"
+            stream = self._stream
+            if stream is not None and stream.life.state is Way.OPEN:
+                self._wary_until = now + self._bounds.wary_s
+            else:
+                self._is_wary_next = True
+                effects += self._dial_stream()
         text = (
-            f"{self.link.conn}: {self._guesses} replies that match nothing, as if guessed; "
-            f"it is asked {way}"
+            f"{self.link.conn}: {self._guesses} replies that match nothing: late after a freeze, "
+            f"or forged; it is asked {way}"
         )
         self._guesses = 0
-        effects: list[node.Effect] = [node.Report(text, node.Level.WARNING, "guesses")]
+        effects.append(node.Report(text, node.Level.WARNING, "guesses"))
         asked: dict[bytes, None] = {}
         missing = self._bounds.upstream_sockets
         for one in list(self._sockets.values()):
-            if one.is_stream or one.life.state not in _KNOWN:
+            if one.is_stream or one.life.state not in KNOWN:
                 missing -= one.life.state is Way.OPENING and not one.is_stream
                 continue
             asked |= dict.fromkeys(question for question, _, _ in one.asked.values())
@@ -476,52 +579,54 @@ class Upstream:
         effects += [self._dial_datagrams() for _ in range(missing)]
         return effects + self.ask([one for one in asked if self._is_wanted(one)], now)
 
-    def _forget(self, one: Socket) -> None:
-        for _, _, flight in one.asked.values():
-            flight.left -= 1
-        one.asked.clear()
-
     # -- time --------------------------------------------------------------------------------------
 
     def due(self) -> float:
         """When it wants to be woken; infinite for never."""
-        due = math.inf
+        due = self.patience.due()
         for age_s, flights in zip(self._ages_s, self._ages, strict=True):
             while flights and not flights[0].left:
                 flights.popleft()
             if flights:
                 due = min(due, flights[0].sent_at + age_s)
+        young = self._young
+        while young and not young[0].left:
+            young.popleft()
+        if young:
+            due = min(due, young[0].sent_at + self._resend_s)
+        while self._again and not self._again[0][2].left:
+            heapq.heappop(self._again)
+        if self._again:
+            due = min(due, self._again[0][0])
         return due
+
+    @property
+    def _resend_s(self) -> float:
+        return self.patience.resend_s(self._young[0].sent_at)
 
     def woken(self, now: float, admits: Admits) -> list[node.Effect]:
         """Look at flights that have come of an age. `admits`: see Policy; what another asking of
         the same is about is not sent once more."""
-        effects: list[node.Effect] = []
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
-        was_over = self.patience.is_over
+        effects: list[node.Effect] = []
         for flight in silent:
             self.patience.waited(flight.sent_at, flight.left)
             self._ages[1].append(flight)
-        if self.patience.is_over and not was_over:
+        if self.patience.woken(now):
+            self._queue.clear()
             text = f"{self.link.conn} is silent: nobody waits for it until it replies again"
             effects.append(node.Report(text, node.Level.WARNING))
+        effects += self._resend_held(now)
         again: list[bytes] = []
         for flight in lost:
-            if not flight.is_again and not self.patience.is_over:
-                again += [question for question in self._of(flight) if self._is_wanted(question)]
+            again += self._lost(flight)
             self._ages[2].append(flight)
-        again = list(compress(again, admits(self.link, again) or repeat(True)))
-        self._resent += len(again)
-        effects += self.ask(list(dict.fromkeys(again)), now, is_again=True)
+        admitted = admits(self.link, again) or repeat(True)
+        effects += self._send_again(list(compress(again, admitted)), 1, now)
         for flight in hopeless:
-            asked = flight.way.asked
-            for number in flight.ids:
-                if number in asked and asked[number][2] is flight:
-                    del asked[number]
-            flight.left = 0
-            effects += self._close_settled(flight.way)
-            if flight.way.is_stream and flight.way.life.state is Way.OPEN:  # it is stuck
-                effects += self._give_up(flight.way)
+            effects += self._give_up_hope(flight)
+        if self._queue:
+            effects += self._send_queued(now)
         return effects
 
     def _come_of_age(self, at: int, now: float) -> Iterable[Flight]:
@@ -531,11 +636,94 @@ class Upstream:
             if flight.left:
                 yield flight
 
-    def _of(self, flight: Flight) -> Iterable[bytes]:
+    def _unanswered(self, flight: Flight) -> Iterable[bytes]:
+        """Those of its questions that have no reply, and want one."""
         for number in flight.ids:
             found = flight.way.asked.get(number)
-            if found is not None and found[2] is flight:
+            if found is not None and found[2] is flight and self._is_wanted(found[0]):
                 yield found[0]
+
+    def _lost(self, flight: Flight) -> list[bytes]:
+        """What of it is to be sent once more: what has not been, and has another way."""
+        if flight.tries:
+            return []
+        questions = self._unanswered(flight)
+        if flight.way.is_stream:
+            return [question for question in questions if question not in flight.cut]
+        return [question for question in questions if self._overdue.get(question) == 0]
+
+    def _give_up_hope(self, flight: Flight) -> list[node.Effect]:
+        """No reply will come to it any more."""
+        one = flight.way
+        for number in flight.ids:
+            found = one.asked.get(number)
+            if found is not None and found[2] is flight:
+                del one.asked[number]
+                self._overdue.pop(found[0], None)
+                if not one.is_stream:
+                    one.settle(number, found[1])
+        flight.left = 0
+        effects = self._close_settled(one)
+        if one.is_stream and one.life.state is Way.OPEN:  # it is stuck
+            effects += self._give_up(one)
+        return effects
+
+    # -- sending again -----------------------------------------------------------------------------
+
+    def _resend_held(self, now: float) -> list[node.Effect]:
+        """Flights may have been lost by now: they leave the window, and what is held goes again."""
+        overdue: list[Flight] = []
+        young = self._young
+        while young and (not young[0].left or young[0].sent_at + self._resend_s <= now):
+            flight = young.popleft()
+            if flight.left:
+                overdue.append(flight)
+        while self._again and self._again[0][0] <= now:
+            flight = heapq.heappop(self._again)[2]
+            if flight.left:
+                overdue.append(flight)
+        effects: list[node.Effect] = []
+        for flight in overdue:
+            if flight.way.life.state in KNOWN:
+                self._in_flight -= flight.way.pass_by(flight, len(flight.ids))
+            questions = list(self._unanswered(flight))
+            self._overdue |= dict.fromkeys(questions, flight.tries)
+            effects += self.held(questions, now)
+        return effects
+
+    def held(self, questions: Iterable[bytes], now: float) -> list[node.Effect]:
+        """Send again those of them of which something worse is held and that may be lost."""
+        overdue = self._overdue
+        if not overdue:
+            return []
+        by_tries: dict[int, list[bytes]] = {}
+        for question in questions:
+            tries = overdue.get(question, self._bounds.resends_max)
+            if tries < self._bounds.resends_max and self._interest.is_held(question):
+                by_tries.setdefault(tries + 1, []).append(question)
+        effects: list[node.Effect] = []
+        for tries, some in by_tries.items():
+            effects += self._send_again(some, tries, now)
+        return effects
+
+    def _send_again(self, questions: list[bytes], tries: int, now: float) -> list[node.Effect]:
+        """Send these at once, whatever is in flight: they are few, and somebody waits for them."""
+        if not questions or self.patience.is_silent or not self._open:
+            return []
+        questions = list(dict.fromkeys(questions))
+        for question in questions:
+            self._overdue.pop(question, None)
+        self._resent += len(questions)
+        return self._send_by_datagrams([(now, questions)], now, tries)
+
+
+def _question_section(message: bytes) -> bytes:
+    """The question section of a message, in lower case; empty where there is none."""
+    try:
+        end = after_name(message[_ID_BYTES:], _HEADER_BYTES - _ID_BYTES) + _ID_BYTES
+    except Malformed:
+        return b""
+    return message[_HEADER_BYTES:end].lower() + message[end : end + _TYPE_AND_CLASS_BYTES]
 
 
 def _repeats(message: bytes, asked: bytes) -> bool:
@@ -543,6 +731,11 @@ def _repeats(message: bytes, asked: bytes) -> bool:
     at, size = _HEADER_BYTES, len(asked) - _TYPE_AND_CLASS_BYTES
     section = message[at : at + len(asked)]
     return section == asked or section[:size].lower() + section[size:] == asked
+
+
+def _has_data(message: bytes) -> bool:
+    reply = read_reply(message[_ID_BYTES:])
+    return reply is not None and reply.said is Said.DATA
 
 
 @lru_cache(maxsize=_REPLIES_KEPT)

@@ -6,6 +6,9 @@ it. Everything else that is no answer is *held*, for a grace, until every server
 has spoken, and the best of it is then what was said; which is the best, RACE says
 (`nodes/balancer/race.py`). What a TS has said on a connection goes with it.
 
+What was told as NOT FOUND or NO DATA because its grace was over is remembered for a while: data
+that comes after all shows that servers differ.
+
 A server is one bit, so that who has spoken is one number; here is nothing of a question that
 nobody has denied, and so nothing at all where TSs are silent about what they do not know.
 
@@ -34,17 +37,21 @@ class Held:
 
 
 Denial = tuple[bytes, Finding, Message | None]  # a question, what is said of it, and how
+_DENIED = frozenset({Course.NOT_FOUND_HELD, Course.NO_DATA_HELD})
+_DENIED_KEPT = 1_024  # questions: what comes late comes soon
 
 
 class Verdicts:
     """All open questions of which a server has said that it has nothing.
 
     `everyone`: the bits of all configured servers; `tables` are those of them that can only be
-    asked what a line can ask. `grace_s(bits, now)`: how long a held question waits for these to
-    speak.
+    asked what a line can ask. `grace_s(course, bits, now)`: how long a question that is held so
+    waits for these to speak.
     """
 
-    def __init__(self, everyone: int, tables: int, grace_s: Callable[[int, float], float]) -> None:
+    def __init__(
+        self, everyone: int, tables: int, grace_s: Callable[[Course, int, float], float]
+    ) -> None:
         self._everyone = everyone
         self._tables = tables
         self._grace_s = grace_s
@@ -52,16 +59,17 @@ class Verdicts:
         self._held: dict[bytes, Held] = {}
         self._dues: list[tuple[float, int, Held]] = []  # a heap; some are settled, or due sooner
         self._number = count()
+        self._denied: dict[bytes, None] = {}  # lately told that there is no data, for want of time
 
     def due(self) -> float:
         """When the first one has been held long enough; infinite for never. Asked now and then, it
         lets go of what is settled."""
         dues = self._dues
-        while dues and not self._is_held(dues[0][2], dues[0][0]):
+        while dues and not self._is_due(dues[0][2], dues[0][0]):
             heapq.heappop(dues)
         return dues[0][0] if dues else math.inf
 
-    def _is_held(self, held: Held, until: float) -> bool:
+    def _is_due(self, held: Held, until: float) -> bool:
         return held.until == until and self._held.get(held.question) is held
 
     def hear(
@@ -80,7 +88,7 @@ class Verdicts:
             held = self._hold(question, finding, message)
             left = awaited & ~by
             if left:  # else it has been held enough
-                self._hold_until(held, now + self._grace_s(left, now))
+                self._hold_until(held, now + self._grace_s(held.course, left, now))
         for question in [*[question for question, _, _ in denials], *not_found]:
             spoken[question] = by = self._spoken_of(question) | bit
             if question in self._held:
@@ -121,11 +129,29 @@ class Verdicts:
         while self.due() <= now:
             held = heapq.heappop(self._dues)[2]
             due[held.question] = held
+        for question, held in due.items():
+            if held.course in _DENIED:
+                if len(self._denied) == _DENIED_KEPT:
+                    self._denied.clear()
+                self._denied[question] = None
         return list(due.values())
 
     def held_in_vain(self, awaited: int) -> list[Held]:
         """What need not be held any longer, now that only these may still speak."""
         return [held for held in self._held.values() if not awaited & ~self.spoken[held.question]]
+
+    def is_held(self, question: bytes) -> bool:
+        """Whether something worse than data is held of it."""
+        return question in self._held
+
+    def deny(self, question: bytes) -> bool:
+        """Whether NXDOMAIN or NO DATA is the best that is held of it."""
+        held = self._held.get(question)
+        return held is not None and held.course in _DENIED
+
+    def was_denied(self, question: bytes) -> bool:
+        """Whether it was lately told that there is no data, before everybody had spoken."""
+        return question in self._denied
 
     def are_spoken_of(self, questions: list[bytes]) -> bool:
         """Whether a server has said of one of them that it has nothing."""

@@ -1,6 +1,6 @@
 """How many questions a resolver may have in flight: `nodes/balancer/window.py`.
 
-Not here: what is in flight, and what waits (`tests/test_upstreams.py`, `tests/test_upstream_model.py`).
+Not here: what is in flight (`tests/test_upstreams.py`, `tests/test_upstream_model.py`).
 """
 
 import pytest

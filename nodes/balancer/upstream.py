@@ -137,6 +137,7 @@ class Upstream:
         # were sent again have a time of their own, in a heap.
         self._young: deque[Flight] = deque()
         self._again: list[tuple[float, int, Flight]] = []
+        self._resend_s = self.patience.resend_s(-math.inf)  # as it was when something last came
         self._order = count()
         # Questions without a reply for that long, and how often they have been sent again.
         self._overdue: dict[bytes, int] = {}
@@ -165,18 +166,19 @@ class Upstream:
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
-        one = self._new_socket(is_stream=False)
+        self._number += 1
+        one = self._new_socket(f"{self.link.conn}.{self._number}", is_stream=False)
         return node.DialDatagrams(one.conn, self.link.addresses[0])
 
     def _dial_stream(self) -> list[node.Effect]:
         if self._stream is not None:
             return []
-        self._stream = self._new_socket(is_stream=True)
+        # Always of this name: the loop keeps a place for each name that was ever dialled.
+        self._stream = self._new_socket(f"{self.link.conn}.0", is_stream=True)
         return [node.Dial(self._stream.conn, self.link.addresses, framed=True)]
 
-    def _new_socket(self, *, is_stream: bool) -> Socket:
-        self._number += 1
-        name, most = f"{self.link.conn}.{self._number}", self._bounds.settled_max
+    def _new_socket(self, name: str, *, is_stream: bool) -> Socket:
+        most = self._bounds.settled_max
         one = self._sockets[name] = Socket(name, most, is_stream=is_stream, watch=self._watch)
         return one
 
@@ -330,7 +332,7 @@ class Upstream:
             one.sent += len(made)
             self._in_flight += len(made)
             if tries:
-                due = now + self.patience.resend_s(now) * 2**tries
+                due = now + self._resend_s * 2**tries
                 heapq.heappush(self._again, (due, next(self._order), flight))
             else:
                 self._young.append(flight)
@@ -502,6 +504,7 @@ class Upstream:
         if flight is not None:
             self._learn(flight, replies, now)
             one.replies += before - len(asked)
+            self._resend_s = self.patience.resend_s(now)
         if flight is not None or heard.late:
             heard.is_back = self.patience.heard(now)
         if self._overdue:
@@ -599,10 +602,6 @@ class Upstream:
         if self._again:
             due = min(due, self._again[0][0])
         return due
-
-    @property
-    def _resend_s(self) -> float:
-        return self.patience.resend_s(self._young[0].sent_at)
 
     def woken(self, now: float, admits: Admits) -> list[node.Effect]:
         """Look at flights that have come of an age. `admits`: see Policy; what another asking of

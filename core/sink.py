@@ -2,7 +2,7 @@
 
 They may be pipes or terminals that nobody reads for a while: what they do not take waits here.
 It is written in pieces that a pipe takes whole, so that the records of several programs that
-share one do not mix; a byte is copied once at most for each piece that is offered.
+share one do not mix. Short records are joined to a piece, a long one is cut without a copy.
 
 A sink with a bound drops records that do not fit, and counts them: a log must not stop the loop.
 Before it drops any it asks to be written, so only a reader who is slow costs records, never a

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.process
 COUNT = 20_000
 ROWS = [f"host{n}.example 10.0.{n >> 8}.{n & 255}" for n in range(COUNT)]
 NAMES = b"".join(row.split()[0].encode() + b"\n" for row in ROWS)
+SLOW = ("--timeout", 60)  # no question is lost on a machine that is busy
 REPLIES = sorted(f"{row} A IN".encode() for row in ROWS)
 
 
@@ -50,7 +51,7 @@ def test_a_terminal_that_nobody_reads_costs_lines_only(run: Programs) -> None:
     """With the wire log on it, which is far more than it takes."""
     reader, terminal = pty.openpty()
     _, ts_port = run.ts(run.table("ts", *ROWS))
-    ls, port = run.ls([ts_port], "--wire-log", linked=False, stderr=terminal)
+    ls, port = run.ls([ts_port], *SLOW, "--wire-log", linked=False, stderr=terminal)
     os.close(terminal)
     assert is_answered(port)
     assert int(stats(port)["log_dropped"]) > 0
@@ -63,7 +64,7 @@ def test_files_get_every_line_of_log_and_records(run: Programs) -> None:
     """A turn makes more of them than may wait for a slow reader."""
     path = run.folder / "races.jsonl"
     _, ts_port = run.ts(run.table("ts", *ROWS))
-    ls, port = run.ls([ts_port], "--wire-log", "--race-sample", 1, "--race-log", path)
+    ls, port = run.ls([ts_port], *SLOW, "--wire-log", "--race-sample", 1, "--race-log", path)
     assert is_answered(port)
     told = stats(port)
     assert (told["log_dropped"], told["records_dropped"]) == ("0", "0")
@@ -78,7 +79,7 @@ def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs) -> None:
     """Until then the client waits: somebody may read it, and is to get all of it."""
     reader, terminal = pty.openpty()
     _, ts_port = run.ts(run.table("ts", *ROWS))
-    _, port = run.ls([ts_port])
+    _, port = run.ls([ts_port], *SLOW)
     (run.folder / "names").write_bytes(NAMES)
     client = run.start(
         "client", "127.0.0.1", port, "--names", run.folder / "names", stdout=terminal

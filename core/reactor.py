@@ -86,6 +86,8 @@ class Reactor:
         self._output = output
         self._records = records
         self._sinks = [sink for sink in (log_sink, output, records) if sink is not None]
+        for sink in self._sinks:
+            sink.make_room = self._write_sink
         self._on_terminal = on_terminal
         self._brain: node.Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
@@ -245,14 +247,20 @@ class Reactor:
     # -- the loop --------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Turn until the brain stops, write what is left of the output, return the exit code."""
+        """Turn until the brain stops, write what is left, return the exit code.
+
+        The reader of an output that has no bound is waited for, until a second signal; all else
+        gets what it takes now.
+        """
         try:
             while self.exit_code is None:
                 self.turn()
-            while self._output is not None and self._output.waiting and self._signals_seen < 2:
-                self._write_out(self._bounds.sleep_s)
-            while self._write_out(0.0):
-                pass
+            output = self._output
+            if output is not None and output.bytes_max == math.inf:
+                while output.waiting and self._signals_seen < 2:
+                    self._write_out(self._bounds.sleep_s)
+            for sink in reversed(self._sinks):  # the log last: it has to say what went wrong
+                self._write_sink(sink)
             return self.exit_code
         finally:
             self.close()
@@ -317,7 +325,7 @@ class Reactor:
         connection = self._by_fd.get(fd)
         if connection is None:
             if self._datagrams.at(fd) is None:  # those are sent to in any case
-                self._write_sink(fd)
+                self._write_sinks(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
         else:
@@ -894,33 +902,36 @@ class Reactor:
 
     # -- descriptors that are not sockets --------------------------------------------------------
 
-    def _write_sink(self, fd: int) -> None:
+    def _write_sinks(self, fd: int) -> None:
         for sink in self._sinks:
-            if sink.fd != fd or not sink.waiting:
-                continue
-            try:
-                sink.written(self._system.write(fd, sink.unwritten()))
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if sink is self._records:  # a disk may have room again
-                    if sink.drop():
-                        text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
-                        self._log.report(text, node.Level.WARNING)
-                    continue
-                sink.fail()
-                if sink is self._output:
-                    text = f"cannot write the output: {reason(error)}"
-                    self._log.report(text, node.Level.ERROR)
-                    self.exit_code = 1
+            if sink.fd == fd:
+                self._write_sink(sink)
 
-    def _write_out(self, timeout_s: float) -> bool:
-        """Write what waits and can be written now; return whether that was anything."""
+    def _write_sink(self, sink: Sink) -> None:
+        """Write what waits, as far as the descriptor takes it now."""
+        try:
+            while sink.waiting:
+                sink.written(self._system.write(sink.fd, sink.unwritten()))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if sink is self._records:  # a disk may have room again
+                if sink.drop():
+                    text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
+                    self._log.report(text, node.Level.WARNING)
+                return
+            sink.fail()
+            if sink is self._output:
+                text = f"cannot write the output: {reason(error)}"
+                self._log.report(text, node.Level.ERROR)
+                self.exit_code = 1
+
+    def _write_out(self, timeout_s: float) -> None:
+        """Wait for the readers of what waits, or for a signal, and write what they take."""
         write_fds = [sink.fd for sink in self._sinks if sink.waiting]
         read_fds = [] if self._signals is None else [self._signals.fileno()]
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
         if readable and self._signals is not None:
             self._read_signals(self._signals)
         for fd in writable:
-            self._write_sink(fd)
-        return bool(writable)
+            self._write_sinks(fd)

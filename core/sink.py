@@ -1,28 +1,38 @@
 """Sink: bytes that wait for a file descriptor that is not a socket: output, or the log.
 
-Standard output and standard error may be pipes that nobody reads for a while, and they are
-shared with other programs, so they stay blocking. Instead they are written to only when `select`
-says so, and `System.write` then takes no more than cannot block.
+They may be pipes or terminals that nobody reads for a while: what they do not take waits here.
+It is written in pieces that a pipe takes whole, so that the records of several programs that
+share one do not mix. Short records are joined to a piece, a long one is cut without a copy.
 
 A sink with a bound drops records that do not fit, and counts them: a log must not stop the loop.
-One without a bound keeps everything: output must not be lost without a word.
+Before it drops any it asks to be written, so only a reader who is slow costs records, never a
+turn that makes many. One without a bound keeps everything: output must not be lost without a word.
+
+Not here: how to write without blocking (`core/writer.py`), and when (`core/reactor.py`).
 """
 
 import math
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 from core.bounds import PIPE_BYTES
 
 
+def _make_none(sink: "Sink") -> None:
+    """There is no loop that could write it."""
+
+
 class Sink:
     """What waits for one descriptor, in records that are kept or dropped whole.
 
-    `name` says what it is, for the one complaint about it.
+    `name` says what it is, for the one complaint about it. `make_room(sink)` is to write what
+    waits, as far as the descriptor takes it now.
     """
 
     __slots__ = (
-        "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "name", "waiting",
+        "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "make_room", "name",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, fd: int, bytes_max: float = math.inf, name: str = "") -> None:
@@ -30,15 +40,20 @@ class Sink:
         self.name = name
         self.has_failed = False  # once is enough to be told
         self.bytes_max = bytes_max
+        self.make_room: Callable[[Sink], None] = _make_none
         self.waiting = 0  # bytes
         self.dropped = 0  # records
         self._records: deque[memoryview] = deque()
-        self._is_torn = False  # the first record has been written in part
+        self._is_torn = False  # the descriptor took the beginning of a record, and not its end
 
     def append(self, record: bytes) -> None:
         """Let a record wait, or drop it."""
         if not record:
             return
+        if self.waiting and self.waiting + len(record) > self.bytes_max:
+            self.make_room(self)
+        if self._is_torn and not self._records:  # the end was dropped: this is a line of its own
+            record = b"\n" + record
         if self.waiting + len(record) > self.bytes_max:
             self.dropped += 1
             return
@@ -48,13 +63,15 @@ class Sink:
     def unwritten(self) -> memoryview:
         """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`.
 
-        As many whole records as a pipe takes at once, or one that is longer.
+        As many whole records as a pipe takes at once, or so much of one that is longer.
         """
         size = 0
         for count, record in enumerate(self._records):
             size += len(record)
             if size > PIPE_BYTES:
-                return memoryview(b"".join(islice(self._records, max(1, count))))
+                if count == 0:
+                    return record[:PIPE_BYTES]
+                return memoryview(b"".join(islice(self._records, count)))
         return memoryview(b"".join(self._records))
 
     def written(self, count: int) -> None:
@@ -74,16 +91,10 @@ class Sink:
         self.dropped += len(self._records)
         self._records.clear()
         self.waiting = 0
-        if self._is_torn:  # what comes next is a line of its own
-            self._is_torn = False
-            self._records.append(memoryview(b"\n"))
-            self.waiting = 1
         is_news, self.has_failed = not self.has_failed, True
         return is_news
 
     def fail(self) -> None:
         """The descriptor takes nothing more, ever: drop what waits and what will come."""
         self.drop()
-        self._records.clear()
-        self.waiting = 0
         self.bytes_max = 0

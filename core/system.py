@@ -15,7 +15,6 @@ import secrets
 import select
 import signal
 import socket
-import stat
 import struct
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from contextlib import suppress
 from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
+from core.writer import Write, writer
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
@@ -46,6 +46,9 @@ class System:
     secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
     select = staticmethod(select.select)
     hangup = int(signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._writers: dict[int, Write] = {}  # by descriptor
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         """The addresses of a host, in the resolver's order. Blocks. Raises OSError.
@@ -184,14 +187,13 @@ class System:
         stream.shutdown(socket.SHUT_WR)
 
     def write(self, fd: int, data: memoryview) -> int:
-        """Write to a descriptor that select called writable; return how much. Raises OSError.
+        """Write what the descriptor takes without blocking; return how much.
 
-        A pipe takes PIPE_BUF bytes then without blocking (POSIX), and maybe not one more; a
-        regular file takes anything.
+        Raises BlockingIOError when that is nothing, and OSError when it is broken.
         """
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            data = data[: select.PIPE_BUF]
-        return os.write(fd, data)
+        if fd not in self._writers:
+            self._writers[fd] = writer(fd)
+        return self._writers[fd](data)
 
     def catch_signals(self) -> Socket:
         """A socket from which the number of each SIGTERM, SIGINT and SIGHUP can be read, in a byte.

@@ -44,7 +44,7 @@ def _limit(descriptors: int) -> None:
 
 
 class Program:
-    """One process. Its log is in a file, so that it never waits for us.
+    """One process. Its log is in a file, so that it never waits for us, or goes to `stderr`.
 
     `environment`: what it has besides ours. `python`: how the programs are called.
     """
@@ -54,6 +54,7 @@ class Program:
         *words: str,
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
+        stderr: int | None = None,
         descriptors: int | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = ("-m", "nodes"),
@@ -65,7 +66,7 @@ class Program:
             env={**os.environ, **(environment or {})},
             stdin=stdin,
             stdout=stdout,
-            stderr=self._log,
+            stderr=self._log if stderr is None else stderr,
             text=True,
             preexec_fn=None if descriptors is None else lambda: _limit(descriptors),
         )
@@ -139,10 +140,16 @@ class Programs:
         program = self.start("ts", port, "--table", table, *words)
         return program, program.port()
 
-    def ls(self, ts_ports: list[int], *words: object, linked: bool = True) -> tuple[Program, int]:
+    def ls(
+        self,
+        ts_ports: list[int],
+        *words: object,
+        linked: bool = True,
+        **how: Any,  # noqa: ANN401
+    ) -> tuple[Program, int]:
         """LS, and, unless told otherwise, its links up."""
         servers = [word for port in ts_ports for word in ("127.0.0.1", port)]
-        program = self.start("ls", 0, *servers, *words)
+        program = self.start("ls", 0, *servers, *words, **how)
         port = program.port()
         if linked:
             program.logs(" is up", len(ts_ports))

@@ -37,6 +37,7 @@ class Desk(System):
         self.written: dict[int, bytearray] = {LOG_FD: bytearray(), RECORDS_FD: bytearray()}
         self.errors: list[int] = []
         self.at_once = 1 << 20  # bytes that a write takes
+        self.room = 1 << 20  # bytes that all writes together take
 
     def catch_signals(self) -> Any:  # noqa: ANN401
         return self.signals
@@ -52,7 +53,10 @@ class Desk(System):
     def write(self, fd: int, data: memoryview) -> int:
         if fd == RECORDS_FD and self.errors and (number := self.errors.pop(0)):
             raise OSError(number, os.strerror(number))
-        data = data[: self.at_once]
+        data = data[: min(self.at_once, self.room)]
+        if not data:
+            raise BlockingIOError
+        self.room -= len(data)
         self.written[fd] += data
         return len(data)
 
@@ -212,9 +216,27 @@ def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
     assert (house.records.dropped, house.desk.written[RECORDS_FD]) == (2, b"")
 
 
-def test_more_than_one_record_is_written_in_a_turn(house: House) -> None:
-    """Else a disk that is idle costs records as soon as more than one a turn are made."""
-    for number in range(200):
+def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:
+    """However many pieces it is, and however many more than the bound have been made."""
+    count = 10_000
+    for number in range(count):
         house.records.append(b"record %d\n" % number)
-    house.turn(10)
-    assert house.desk.written[RECORDS_FD].count(b"\n") == 200
+    house.turn(1)
+    expected = b"".join(b"record %d\n" % number for number in range(count))
+    assert house.desk.written[RECORDS_FD] == expected and house.records.dropped == 0
+
+
+def test_a_descriptor_that_takes_no_more_is_left_alone(house: House) -> None:
+    """What it does not take within the bound is dropped, and it is asked again in later turns."""
+    house.desk.room = 5_000
+    for number in range(10_000):
+        house.records.append(b"record %4d\n" % number)
+    house.turn(1)
+    assert len(house.desk.written[RECORDS_FD]) == 5_000
+    assert house.records.waiting > 10_000 - 12
+    house.desk.room = 1 << 20
+    house.turn(1)
+    written = house.desk.written[RECORDS_FD]
+    assert house.records.waiting == 0
+    assert written.count(b"\n") + house.records.dropped == 10_000
+    assert all(len(line) == 11 for line in written.splitlines())

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from core.bounds import PIPE_BYTES
 from core.conn import Stream
 from core.log import Log
 from core.node import Level
@@ -265,6 +266,50 @@ def test_a_sink_without_a_bound_keeps_everything() -> None:
     assert (sink.waiting, sink.dropped) == (10_000_000, 0)
 
 
+def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
+    """Each byte of it is handed out once, and none is copied."""
+    record = bytes(40_000_000)
+    sink = Sink(1)
+    sink.append(record)
+    sink.append(b"next\n")
+    steps = 0
+    while sink.waiting > PIPE_BYTES:
+        piece = sink.unwritten()
+        assert piece.obj is record and len(piece) == PIPE_BYTES
+        sink.written(len(piece))
+        steps += 1
+    assert steps == len(record) // PIPE_BYTES
+    assert bytes(sink.unwritten()).endswith(b"next\n")
+
+
+def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
+    sink = Sink(1)
+    for size in (1, PIPE_BYTES, PIPE_BYTES - 1, 1, 1, PIPE_BYTES + 1, 100):
+        sink.append(b"x" * size)
+    sizes = []
+    while sink.waiting:
+        sizes.append(len(sink.unwritten()))
+        sink.written(sizes[-1])
+    assert sizes == [1, PIPE_BYTES, PIPE_BYTES, 1, PIPE_BYTES, 101]
+
+
+def test_a_sink_over_its_bound_is_written_before_it_drops() -> None:
+    sink, taken = Sink(3, 100), bytearray()
+
+    def take_all(sink: Sink) -> None:
+        while sink.waiting:
+            taken.extend(sink.unwritten())
+            sink.written(len(sink.unwritten()))
+
+    sink.make_room = take_all
+    lines = [b"line %d\n" % number for number in range(1_000)]
+    for line in lines:
+        sink.append(line)
+        assert 0 < sink.waiting <= 100
+    take_all(sink)
+    assert taken == b"".join(lines) and sink.dropped == 0
+
+
 # -- what is not as it should be -------------------------------------------------------------------
 
 
@@ -284,6 +329,10 @@ def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
     taken += bytes(sink.unwritten()[:4])
     sink.written(4)
     sink.drop()
+    for number in range(2):  # it still is
+        sink.append(b'{"at":3}\n')
+        sink.drop()
+        assert sink.dropped == 2 + number
     sink.append(b'{"at":2}\n')
     while sink.waiting:
         data = bytes(sink.unwritten())

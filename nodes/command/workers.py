@@ -21,6 +21,7 @@ from core.sink import Sink
 from core.system import Socket, System, reason
 from nodes.command.arguments import STDOUT, Failure, address_text, say
 from nodes.command.serving import (
+    LOG_BYTES_MAX,
     cannot_listen,
     listen,
     listen_for_dns,
@@ -97,7 +98,8 @@ def _be_parent(
     address: Address,
     watchers: Address | None,
 ) -> int:
-    reactor = reactor_of("LS", arguments, bounds, system, output=Sink(STDOUT))
+    output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
+    reactor = reactor_of("LS", arguments, bounds, system, output=output)
     with closing(reactor):
         reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)

@@ -1,0 +1,108 @@
+"""What programs write beside their conversations: log, records and output, and who reads them.
+
+Real processes. A reader that is slow or gone costs lines that are counted, never an answer; a
+file loses nothing; a program ends in any case.
+
+Not here: one descriptor by itself (`tests/test_writer.py`).
+"""
+
+import os
+import pty
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.writer import writer
+from tests.processes import Programs, Talk, exchange, programs, wait_for
+from tests.test_writer import filled
+
+pytestmark = pytest.mark.process
+
+COUNT = 20_000
+ROWS = [f"host{n}.example 10.0.{n >> 8}.{n & 255}" for n in range(COUNT)]
+NAMES = b"".join(row.split()[0].encode() + b"\n" for row in ROWS)
+SLOW = ("--timeout", 60)  # no question is lost on a machine that is busy
+REPLIES = sorted(f"{row} A IN".encode() for row in ROWS)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Programs]:
+    with programs(tmp_path) as some:
+        yield some
+
+
+def stats(port: int) -> dict[str, str]:
+    talk = Talk(port)
+    talk.say(b"STATS\nQUIT\n")
+    lines = talk.rest().decode().splitlines()
+    talk.close()
+    return dict(line.split()[1:3] for line in lines if line.startswith("STAT "))
+
+
+def is_answered(port: int) -> bool:
+    """Ask for all names at once."""
+    (got,) = exchange(port, [NAMES + b"QUIT\n"])
+    return sorted(got.split(b"\n")[:-2]) == REPLIES
+
+
+def test_a_terminal_that_nobody_reads_costs_lines_only(run: Programs) -> None:
+    """With the wire log on it, which is far more than it takes."""
+    reader, terminal = pty.openpty()
+    _, ts_port = run.ts(run.table("ts", *ROWS))
+    ls, port = run.ls([ts_port], *SLOW, "--wire-log", linked=False, stderr=terminal)
+    os.close(terminal)
+    assert is_answered(port)
+    assert int(stats(port)["log_dropped"]) > 0
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+    os.close(reader)
+
+
+def test_files_get_every_line_of_log_and_records(run: Programs) -> None:
+    """A turn makes more of them than may wait for a slow reader."""
+    path = run.folder / "races.jsonl"
+    _, ts_port = run.ts(run.table("ts", *ROWS))
+    ls, port = run.ls([ts_port], *SLOW, "--wire-log", "--race-sample", 1, "--race-log", path)
+    assert is_answered(port)
+    told = stats(port)
+    assert (told["log_dropped"], told["records_dropped"]) == ("0", "0")
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+    assert len(path.read_bytes().splitlines()) == COUNT
+    for mark in ("> client-1", "< TS1", "> TS1", "< client-1"):
+        assert ls.log.count(f"LS {mark} host") == COUNT
+
+
+def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs) -> None:
+    """Until then the client waits: somebody may read it, and is to get all of it."""
+    reader, terminal = pty.openpty()
+    _, ts_port = run.ts(run.table("ts", *ROWS))
+    _, port = run.ls([ts_port], *SLOW)
+    (run.folder / "names").write_bytes(NAMES)
+    client = run.start(
+        "client", "127.0.0.1", port, "--names", run.folder / "names", stdout=terminal
+    )
+    os.close(terminal)
+    client.logs(f"{COUNT} answered")
+
+    def is_over() -> bool:
+        client.signal(signal.SIGINT)
+        return client.process.poll() is not None
+
+    wait_for(is_over, "the client ends")
+    os.close(reader)
+
+
+def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs) -> None:
+    """LS with workers, whose standard output is a pipe that is full."""
+    reader, full = os.pipe()
+    filled(writer(full), full)
+    _, ts_port = run.ts(run.table("ts", *ROWS))
+    ls = run.start("ls", 0, "127.0.0.1", ts_port, "--workers", 1, stdout=full)
+    os.close(full)
+    ls.logs("TS1 is up")
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+    os.close(reader)

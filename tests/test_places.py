@@ -297,6 +297,19 @@ def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
     assert house.log == b"clients_max is reached, and 192.0.2.1 has 4: the longest idle parts\n"
 
 
+def test_half_a_line_of_one_has_another_part(build: Callable[..., House]) -> None:
+    """[P38]: bytes in count, though nothing is said to them."""
+    house = build(clients_max=2)
+    first, second = house.knock(A), house.knock(A)
+    first.send(b"x.exam")
+    house.turn()
+    house.knock(B)
+    assert house.heard(second) == b"BYE\n"
+    first.send(b"ple\n")
+    house.turn()
+    assert first.recv(100) == ROW
+
+
 def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
     """[P38]"""
     house = build(clients_max=2)
@@ -369,6 +382,19 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
         assert len(house.reactor._parting) == 4
     assert house.most <= 20 + 8 + 1
     assert house.reactor.hits["clients_max"] == 3 * 8
+
+
+def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., House]) -> None:
+    """[P38]: each has been sent everything at once, so it may be cut in the same turn."""
+    house = build(node.RESOLVER, resolvers_max=30, accepts_per_turn=100)
+    for _ in range(30):
+        house.knock(A)
+    house.most = 0
+    for number in range(24):
+        house.knock(f"198.51.100.{number}", turned=False)
+    house.turn()
+    assert house.most <= 30 + 8 + 1
+    assert house.reactor.hits["resolvers_max"] == 24 - 8 and house.replaced == 8
 
 
 def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., House]) -> None:

@@ -92,7 +92,7 @@ class Bounds:
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
     descriptors_max: int = FD_SETSIZE  # or less, to leave some to others
-    descriptors_spare: int = 16  # standard streams, the wake-up pair, files, the resolver
+    descriptors_spare: int = 16  # standard streams, signals, files, lookups, those that part
     clients_max: int = 992  # less where many TSs are configured: see `clients`
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # then that client is not read

@@ -107,6 +107,7 @@ class Connection:
         "_left",
         "_low",
         "accepted",
+        "last_turn",
         "life",
         "lines",
         "waiting",
@@ -122,6 +123,7 @@ class Connection:
         buffer: LineBuffer | FrameBuffer | None = None,
     ) -> None:
         self.accepted = accepted
+        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
         start = Stream.OPEN if accepted else Stream.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(WEIGHT, Weight.LIGHT, name, watch)

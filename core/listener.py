@@ -4,8 +4,8 @@ A queue of connections that cannot be accepted, for want of descriptors, keeps t
 readable: a loop that tried again at once would spin. So the listener rests for a while, and
 `again_at` says until when; it is not to be waited for meanwhile.
 
-What a listener accepts is called after it: `client-1`, `client-2`, ... It knows how many of its
-connections there are at a time, and what is said to one that is too many.
+What a listener accepts is called after it: `client-1`, `client-2`, ... It knows which of its
+connections hold a place, and what is said to one that is too many.
 
 Not here: what becomes of a connection (the reactor).
 """
@@ -13,6 +13,8 @@ Not here: what becomes of a connection (the reactor).
 import errno
 from collections.abc import Callable, Iterator
 
+from core.addresses import network_of_peer
+from core.places import Places
 from core.system import Socket, System, reason
 
 # What accept() raises about a connection that is gone already; the next one may be there. After
@@ -50,7 +52,7 @@ class Listener:
         self.name = name
         self.most = most
         self.farewell = farewell
-        self.count = 0  # of its connections, now
+        self.places = Places()
         self._ever = 0
         self.again_at: float | None = None  # resting until then
         self.trouble = ""  # why it could not accept, since it last could
@@ -74,8 +76,9 @@ class Listener:
         self.again_at = None
         return True
 
-    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str]]:
-        """Each connection that waits and may come in, with its host; `most` attempts at most."""
+    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str, str]]:
+        """Each connection that waits and may come in, with its host and the network that it counts
+        under; `most` attempts at most."""
         attempts = 0
         while attempts < most:
             attempts += 1
@@ -95,8 +98,9 @@ class Listener:
                 continue
             try:
                 self._system.tune(stream)
+                network = network_of_peer(address[0], stream.getsockname()[0])
             except OSError:  # reset before we had a look
                 stream.close()
                 continue
             self.trouble = ""
-            yield stream, address[0]
+            yield stream, address[0], network

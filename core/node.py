@@ -89,6 +89,13 @@ class Closed:
 
 
 @dataclass(slots=True)
+class PlaceWanted:
+    """This accepted connection is to part for another: give it what it is owed, and close it."""
+
+    conn: str
+
+
+@dataclass(slots=True)
 class Backlogged:
     """More bytes wait for this dialled connection than its high mark."""
 
@@ -126,7 +133,7 @@ class Woken:
 
 
 Event = (
-    Opened | Lines | Datagrams | Ended | Closed | Backlogged | Relieved | Resolved
+    Opened | Lines | Datagrams | Ended | Closed | PlaceWanted | Backlogged | Relieved | Resolved
     | DrainAsked | ReloadAsked | Woken
 )  # fmt: skip
 

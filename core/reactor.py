@@ -52,6 +52,7 @@ _MOST = {
     node.WATCHER: "watchers_max",
 }
 LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
+REPLACED = Figure("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Figure(
     "datagrams_dropped", "Datagrams that the network did not take, or not in time"
 )
@@ -98,7 +99,9 @@ class Reactor:
         self.hits = Hits()
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
-        self._came_to: dict[Connection, Listener] = {}
+        self._came_to: dict[Connection, Listener] = {}  # those that hold a place there
+        self._parting: dict[Connection, None] = {}  # those that part for another, the oldest first
+        self._replaced = 0
         self._claims: list[Socket] = []
         self._datagrams = DatagramSockets()
         self._signals: Socket | None = None
@@ -230,7 +233,11 @@ class Reactor:
 
     def figures(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
-        values = [Value(TURNS, self.turns), Value(LOG_DROPPED, self._log_sink.dropped)]
+        values = [
+            Value(TURNS, self.turns),
+            Value(LOG_DROPPED, self._log_sink.dropped),
+            Value(REPLACED, self._replaced),
+        ]
         if self._datagrams:
             values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
         if self._records is not None:
@@ -381,10 +388,10 @@ class Reactor:
         """Accept until nobody waits, or `most` are in."""
         known = listener.trouble
         count = 0
-        for stream, host in listener.accept(most, self._system.now()):
+        for stream, host, network in listener.accept(most, self._system.now()):
             count += 1
-            if listener.count < listener.most():
-                self._welcome(listener, stream, host)
+            if len(listener.places) < listener.most() or self._make_room(listener, network):
+                self._welcome(listener, stream, host, network)
                 self._deliver()
             else:
                 self.hits[_MOST[listener.name]] += 1
@@ -400,14 +407,45 @@ class Reactor:
                 text = f"cannot accept: {listener.trouble}; trying again"
                 self._log.report(text, node.Level.WARNING)
 
-    def _welcome(self, listener: Listener, stream: Socket, host: str) -> None:
+    def _make_room(self, listener: Listener, network: str) -> bool:
+        """Have a connection part for a newcomer of this network; return whether one does.
+
+        Until it is gone it takes a descriptor of the spare ones, so only a few may be parting at
+        once. One of those that has been sent everything is then no longer waited for.
+        """
+        most = self._bounds.descriptors_spare // 4
+        if len(self._parting) + len(self._doomed) >= 2 * most:  # the doomed have theirs, too
+            return False
+        going = listener.places.to_part(network)
+        if going is None:
+            return False
+        if len(self._parting) >= most:
+            done = next((one for one in self._parting if one in self._lingering), None)
+            if done is None:
+                return False
+            self._lose(done, "its descriptor is needed")
+        holder, held = listener.places.holder(going)
+        self._log.report(
+            f"{_MOST[listener.name]} is reached, and {holder} has {held}: the longest idle parts",
+            node.Level.WARNING,
+            REPLACED.name,
+        )
+        self._replaced += 1
+        self._came_to.pop(going).places.leave(going)
+        self._parting[going] = None
+        self._events.append(node.PlaceWanted(going.name))
+        self._deliver()
+        return True
+
+    def _welcome(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
         name = listener.next_name()
-        listener.count += 1
         buffer = FrameBuffer() if listener.name == node.RESOLVER else None
         connection = Connection(
             name, accepted=True, bounds=self._bounds, watch=self.watch, buffer=buffer
         )
         self._accepted[name] = connection
+        connection.last_turn = self.turns
+        listener.places.take(connection, network)
         self._came_to[connection] = listener
         self._register(connection, stream)
         if self._wire is not None:
@@ -460,6 +498,7 @@ class Reactor:
         if not data:
             self._read_end(connection, self._system.now())
         elif connection.life.state in HEARD:
+            connection.last_turn = self.turns
             lines = connection.receive(data)
             if connection.lines.is_mid_line or self._mid_line.due < math.inf:
                 self._watch_line(connection, bool(lines), self._system.now())
@@ -694,6 +733,8 @@ class Reactor:
                 self._send_failed(connection, reason(error))
                 continue
             relieved = connection.sent(taken)
+            if taken:
+                connection.last_turn = self.turns
             if taken and self._idle_of and connection in self._idle_of:
                 self._idle_of[connection].restart(connection, now)
             if connection.waiting:
@@ -892,7 +933,8 @@ class Reactor:
         self._dials.pop(connection, None)
         self._accepted.pop(connection.name, None)
         if listener := self._came_to.pop(connection, None):
-            listener.count -= 1
+            listener.places.leave(connection)
+        self._parting.pop(connection, None)
         self._events.append(node.Closed(connection.name, why))
 
     def _reap(self) -> None:

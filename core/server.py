@@ -138,6 +138,12 @@ class Server:
         self.errors += bool(refusal)
         return [*([session.say(refusal)] if refusal else []), *session.last_words()]
 
+    def part(self, conn: str) -> list[node.Effect]:
+        """Take no more questions of a client, and let it go once it is owed nothing."""
+        session = self.sessions[conn]
+        session.life.fire(Turn.DRAIN)
+        return session.last_words()
+
     def closed(self, conn: str, now: float) -> list[node.Effect]:
         """A client's connection is gone."""
         self.sessions.pop(conn).life.fire(Turn.LOST)
@@ -153,9 +159,8 @@ class Server:
         self.life.fire(Fate.DRAIN)
         self.drain_due = now + self._drain_s
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
-        for session in self.sessions.values():
-            session.life.fire(Turn.DRAIN)
-            effects += session.last_words()
+        for conn in self.sessions:
+            effects += self.part(conn)
         return effects
 
     def all_closed(self) -> list[node.Effect]:

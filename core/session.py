@@ -3,9 +3,9 @@
 What a server wants of any asker is `Asker`; a session is one that speaks the protocol's lines.
 
 It reads chunks of requests, answers what is wrong with them, and knows how far the conversation
-has come. How a session ends: after QUIT, after the asker's end of input, because the server
-drains, or because the asker errs too often, everything owed is sent first, and then BYE, except
-to one who only ended its input.
+has come. How a session ends: after QUIT, after the asker's end of input, because the server drains
+or needs the place for another, or because the asker errs too often, everything owed is sent first,
+and then BYE, except to one who only ended its input.
 
 PING and STATS are answered here, too. STATS costs the server more than the asker, so of one read
 only so many are answered.

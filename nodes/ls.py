@@ -208,6 +208,8 @@ class LoadBalancer:
             case node.Ended(conn, unfinished):
                 spoke = self._server.spoke(conn, b"") if unfinished else []
                 return spoke + self._server.ended(conn, unfinished)
+            case node.PlaceWanted(conn):
+                return self._server.part(conn)
             case node.Closed(conn):
                 self._paused.pop(conn, None)
                 self._race.forget(self._server.sessions[conn])

@@ -78,6 +78,8 @@ class TableServer:
             case node.Ended(conn, unfinished):
                 spoke = server.spoke(conn, b"") if unfinished else []
                 return spoke + server.ended(conn, unfinished)
+            case node.PlaceWanted(conn):
+                return server.part(conn)
             case node.Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
             case node.DrainAsked():

@@ -752,8 +752,10 @@ class LoadBalancerWatch(Observer):
     def _check_bounds(self) -> None:
         bounds, reactor = self.bounds, self.host.reactor
         assert reactor is not None
-        clients = len(reactor._accepted)
+        parting = len(reactor._parting)
+        clients = len(reactor._accepted) - parting
         hold(clients <= bounds.clients_max, "I7", f"{clients} clients")
+        hold(parting <= bounds.descriptors_spare // 4, "I7", f"{parting} part at once")
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
         for connection in (*reactor._accepted.values(), *reactor._dialled.values()):
             held = len(connection.lines._held)

@@ -46,6 +46,37 @@ class Mutant:
 
 
 MUTANTS = (
+    # -- who parts for a newcomer
+    Mutant(
+        "have askers on this machine part, too",
+        "core/addresses.py",
+        "THIS_MACHINE if peer == own or is_loopback(counted) else counted",
+        "counted",
+    ),
+    Mutant(
+        "have one part for whoever holds fewer places, not half as many",
+        "core/places.py",
+        "2 * len(self._held_by(newcomer)) >= len(most)",
+        "len(self._held_by(newcomer)) >= len(most)",
+    ),
+    Mutant(
+        "have the newest part, not the longest idle",
+        "core/places.py",
+        "min(most, key=_last_turn)",
+        "max(most, key=_last_turn)",
+    ),
+    Mutant(
+        "have any number part at once",
+        "core/reactor.py",
+        "if len(self._parting) >= most:",
+        "if False:",
+    ),
+    Mutant(
+        "forget the descriptors that are closed at the end of the turn",
+        "core/reactor.py",
+        "if len(self._parting) + len(self._doomed) >= 2 * most:",
+        "if most == 0:",
+    ),
     # -- bytes and sockets
     Mutant(
         "ignore what send() took",

@@ -22,6 +22,7 @@ SOURCES = sorted(
 EVERYBODY = {"core.node", "core.wire", "core.bounds", "core.machine", "core.figures"}
 CORE = {
     "core/bounds.py": set(),
+    "core/addresses.py": set(),
     "core/machine.py": set(),
     "core/node.py": set(),
     "core/wire.py": set(),
@@ -39,7 +40,8 @@ CORE = {
     "core/session.py": set(),
     "core/server.py": {"core.session"},
     "core/system.py": {"core.child", "core.lookup", "core.writer"},
-    "core/listener.py": {"core.system"},
+    "core/listener.py": {"core.addresses", "core.places", "core.system"},
+    "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {
         "core.conn", "core.datagrams", "core.frames", "core.limits", "core.listener", "core.log",
         "core.lookup", "core.sink", "core.system",

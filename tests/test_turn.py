@@ -249,7 +249,7 @@ def listener(queue: Queue, *refused: str) -> Listener:
 
 def hosts(some: Listener, most: float = 16) -> list[str]:
     accepted = []
-    for stream, host in some.accept(most, now=5.0):
+    for stream, host, _ in some.accept(most, now=5.0):
         stream.close()
         accepted.append(host)
     return accepted

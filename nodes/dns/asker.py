@@ -15,11 +15,10 @@ Not here: the bytes of a message (`nodes/dns/message.py`), and who wins a race.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import Any
 
 from core import node
+from core.addresses import is_loopback, network
 from core.bounds import Bounds, Hits
 from core.figures import Figure, Value
 from core.frames import frame, split_frames
@@ -111,23 +110,14 @@ class Face:
         within = []
         for datagram in datagrams:
             host = datagram[1][0]
-            client = host if ":" not in host else _network(host)
+            client = host if ":" not in host else network(host)
             count = heard[client] = heard.get(client, 0) + 1
-            if count <= most or client.startswith("127.") or client == _LOOPBACK:
+            if count <= most or is_loopback(client):
                 within.append(datagram)
         if len(within) < len(datagrams):
             self._limited += len(datagrams) - len(within)
             self.hits["dns_per_second"] += len(datagrams) - len(within)
         return within
-
-
-@lru_cache(maxsize=65_536)
-def _network(host: str) -> str:
-    """Who has one IPv6 address has 2**64 of them."""
-    return IPv6Address(host.partition("%")[0]).packed[:8].hex()
-
-
-_LOOPBACK = _network("::1")
 
 
 class DnsAsker:

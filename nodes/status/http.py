@@ -98,6 +98,8 @@ class WebServer:
                 return self._read(conn, data, now)
             case node.Ended(conn) if conn in self._requests:
                 return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST))
+            case node.PlaceWanted(conn):
+                return [node.Abort(conn)]
             case node.Closed(conn):
                 self._requests.pop(conn, None)
                 self._parting.pop(conn, None)

@@ -13,7 +13,8 @@ PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers parts clean
+	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-first-good \
+	parts clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -79,6 +80,9 @@ bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; w
 
 bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers beside dnsmasq and smartdns; write bench/RESOLVERS.md (8 min)
 	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md
+
+bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, beside BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
+	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100

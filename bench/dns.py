@@ -87,11 +87,12 @@ def query(number: int) -> bytes:
 
 
 @contextlib.contextmanager
-def serving(words: list[str], port: int) -> Iterator[int]:
-    """A program that is asked by DNS at this port; its process. It is there when it replies."""
-    process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def serving(
+    words: list[str], port: int, root: Path = ROOT, log: int = subprocess.DEVNULL
+) -> Iterator[int]:
+    """A program that is asked by DNS at this port; its process. It is there when it replies.
+    It is started in `root`, and `log` takes its standard error."""
+    process = subprocess.Popen(words, cwd=root, stdout=subprocess.DEVNULL, stderr=log)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.settimeout(0.1)
@@ -204,9 +205,14 @@ def check(name: str, port: int) -> list[float]:
 
 
 def ask(port: int, queries: Path, seconds: float, in_flight: int) -> str:
-    """What dnsperf says."""
+    """What dnsperf says after so long."""
+    return dnsperf(port, queries, in_flight, "-l", f"{seconds:g}", "-t", str(_LOST_S))
+
+
+def dnsperf(port: int, queries: Path, in_flight: int, *more: str) -> str:
+    """What it says."""
     words = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(queries)]
-    words += ["-l", f"{seconds:g}", "-c", str(_CLIENTS), "-q", str(in_flight), "-t", str(_LOST_S)]
+    words += ["-c", str(_CLIENTS), "-q", str(in_flight), *more]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 

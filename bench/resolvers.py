@@ -168,13 +168,11 @@ zone:
 
 
 @contextlib.contextmanager
-def late(*words: object) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """One of `bench/resolver.py`: its port and process."""
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "resolver.py"), *map(str, words)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def late(
+    *words: object, program: tuple[str, ...] = (sys.executable, str(HERE / "resolver.py"))
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """One of `bench/resolver.py`, or of this program: its port and process."""
+    process = subprocess.Popen([*program, *map(str, words)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline().rsplit(":", 1)[1]), process
@@ -193,6 +191,7 @@ class Seen:
     took_ms: dict[str, list[float]] = field(default_factory=dict)
     lost: int = 0
     forged: int = 0
+    waits: list[tuple[float, float]] = field(default_factory=list)  # when asked, and for how long
 
     def count(self, code: str) -> int:
         return len(self.took_ms.get(code, []))
@@ -254,7 +253,9 @@ def offer(port: int, labels: list[bytes], rate: float) -> Seen:
                 code = _NAME_OF[said[3] & 15]
                 if code == "NOERROR" and not said[7]:
                     code = "NODATA"
-                seen.took_ms.setdefault(code, []).append((time.perf_counter() - at) * 1000)
+                took_s = time.perf_counter() - at
+                seen.took_ms.setdefault(code, []).append(took_s * 1000)
+                seen.waits.append((at, took_s))
                 seen.forged += socket.inet_aton(FORGED) in said
     seen.lost = len(sent_at)
     return seen

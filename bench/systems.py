@@ -100,7 +100,7 @@ class System:
                 raise Unavailable(f"no {self.needs} here: pip install -r bench/requirements.txt")
         words = list(self.words)
         if words[0].endswith(".c"):
-            words[0] = str(_compile(PEERS / words[0], folder))
+            words[0] = str(compiled(PEERS / words[0], folder))
         elif words[0].endswith(".py"):
             words = [sys.executable, str(PEERS / words[0]), *words[1:]]
         else:
@@ -110,7 +110,8 @@ class System:
         return words
 
 
-def _compile(source: Path, folder: Path) -> Path:
+def compiled(source: Path, folder: Path) -> Path:
+    """A program in C, built in this folder. Raises Unavailable."""
     program = folder / source.stem
     if not program.exists():
         compiler = shutil.which("cc")

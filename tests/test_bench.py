@@ -1,10 +1,13 @@
 """The bench runs and checks its replies. Never for time: what it measures here is thrown away."""
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,86 @@ def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
         "blind",
         "knowing",
     ]
+
+
+def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
+    """Bounds may be missed here; what lacks a program is left out, and a line says so."""
+    page = tmp_path / "FIRST_GOOD.md"
+    done = bench(
+        "--parts", "refused,mixed,ends", "--questions", 10_000, "--rounds", 1, "--in-flight", 20,
+        "--before", ROOT, "--results", page, script="bench/first_good.py",
+    )  # fmt: skip
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    left_out = "".join(re.findall("(?m)^without (.*)", done.stdout))
+    for part, pattern in (
+        ("refused", r"\| 20 \| (ours|before|dnsmasq --all-servers) \| [1-9]"),
+        ("mixed", r"\| 500 \| (ours|before) \| [1-9]"),
+        ("ends", r"\| (?:300|1,500) \| (ours|before) \| [1-9]"),
+    ):
+        rows = re.findall(f"(?m)^{pattern}", text)
+        names = {"ours", "before"} | ({"dnsmasq --all-servers"} if part == "refused" else set())
+        assert set(rows) == (set() if part in left_out else names), part
+    assert (done.returncode == 1) == ("NOT " in text), done.stdout + done.stderr
+
+
+@pytest.fixture
+def late_resolver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """What starts `bench/peers/late.c` with these words."""
+    program = tmp_path / "late"
+    subprocess.run(["cc", "-o", program, ROOT / "bench" / "peers" / "late.c"], check=True)
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen([program, *words], stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+_QUERY = b"ab\1\0\0\1\0\0\0\0\0\0\2n1\7example\0\0\1\0\1"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here (cc)")
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        ((), [b"\x81\x80\0\1\0\1"]),
+        (("--delay", "5"), [b"\x81\x80\0\1\0\1"]),
+        (("--code", "5"), [b"\x81\x85\0\1\0\0"]),
+        (("--twice",), [b"\x81\x80\0\1\0\1"] * 2),
+        (("--cut",), [b"\x83\x80\0\1\0\0"]),
+    ],
+)
+def test_the_late_resolver_does_as_it_is_told(
+    late_resolver: Callable[..., subprocess.Popen[str]],
+    words: tuple[str, ...],
+    heads: list[bytes],
+) -> None:
+    """Over UDP, and over TCP, where it reads on behind the end of its side."""
+    process = late_resolver(*words)
+    assert process.stdout is not None
+    where = ("127.0.0.1", int(process.stdout.readline().rsplit(":", 1)[1]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect(where)
+        client.send(_QUERY)
+        for head in heads:
+            said = client.recv(512)
+            assert said[:2] + said[2:8] == b"ab" + head and said[12:].startswith(_QUERY[12:])
+            assert said.endswith(b"\x0a\0\0\1") == (head[5] == 1)
+    replies = 1 if words == ("--cut",) else 3
+    with socket.create_connection(where, timeout=10) as stream:
+        stream.sendall((len(_QUERY).to_bytes(2) + _QUERY) * 3)
+        stream.shutdown(socket.SHUT_WR)
+        data = b""
+        while more := stream.recv(4096):
+            data += more
+    assert data.count(b"ab\x81") == replies
+    process.terminate()
+    assert process.stdout.readline() == "1 3\n"  # by UDP, by TCP
 
 
 def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:

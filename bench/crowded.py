@@ -1,0 +1,174 @@
+"""The parts of `bench/first_good.py` in which dnsperf asks, as much as there is room for in flight.
+
+All balancers in alternating rounds, each of them started anew; what a resolver's socket had no room
+for is counted by the kernel. Not here: who is measured (`bench/first_good_stage.py`).
+"""
+
+import re
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from dns import NAMES, dnsperf, figure
+from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, drops, one_odd, tables
+from workers import cpu_s
+
+# The bounds, for ours. None may be bad (any code but NOERROR) or lost in any part.
+BEFORE_LEAST = {"refused": 1.0, "nxdomain": 1.0, "single": 2.0, "far": 0.9, "mixed": 0.9}
+PEER_LEAST = 1.4  # times dnsmasq --all-servers
+SLOWEST_S = {"refused": 0.3, "nxdomain": 0.3, "single": 0.1}
+
+FAR_S, MIXED_S = 0.04, 0.1
+_FEWER = 5  # where replies are late there are fewer questions, or it would take too long
+_LATE_S, _LOST_S = 5, 1  # dnsperf waits so long for ours, as libc does, and for the peer
+
+
+@dataclass
+class Round:
+    """What dnsperf saw of one balancer, and what that and the kernel counted meanwhile."""
+
+    queries_per_s: float
+    slowest_s: float
+    codes: Counter[str]
+    lost: int
+    cpu_us: float  # of the balancer, a query
+    figures: Counter[str]
+    drops: tuple[int, int]  # of the resolvers' sockets, and of the balancer's
+
+    @property
+    def bad(self) -> int:
+        return self.codes.total() - self.codes["NOERROR"]
+
+
+def measure(
+    start: Balancer, upstreams: list[int], folder: Path, load: int, runs: int, patience_s: int
+) -> Round:
+    """Start one, and ask it for all names so often. Raises Wrong."""
+    with start(upstreams, folder) as asked:
+        full, cpu = drops(upstreams)[0], cpu_s(asked.pid)
+        more = ("-n", str(runs), "-t", str(patience_s))
+        said = dnsperf(asked.port, folder / "queries", load, *more)
+        cpu = cpu_s(asked.pid) - cpu
+        at_resolvers, from_resolvers = drops(upstreams)
+        counted = re.findall(r"([A-Z]+) (\d+) \(", figure(said, r"Response codes:\s+(.*)"))
+        codes = Counter({code: int(count) for code, count in counted})
+        return Round(
+            float(figure(said, r"Queries per second:\s+([0-9.]+)")),
+            float(figure(said, r"Average Latency .*max ([0-9.]+)")),
+            codes,
+            int(figure(said, r"Queries lost:\s+(\d+)")),
+            cpu / codes.total() * 1e6,
+            asked.figures(),
+            (at_resolvers - full, from_resolvers + drops([asked.port])[0]),
+        )
+
+
+def in_turns(
+    bench: Bench, part: str, upstreams: list[int], names: list[str], load: int, runs: int
+) -> dict[str, list[Round]]:
+    """Alternating rounds under one load."""
+    seen: dict[str, list[Round]] = {name: [] for name in names}
+    for number in range(bench.rounds):
+        turn = number % len(names)  # nobody is always the first
+        for name in names[turn:] + names[:turn]:
+            bench.progress.say(f"{part}, {load} in flight, round {number + 1}, {name}")
+            patience_s = _LOST_S if name == PEER else _LATE_S
+            start = bench.balancers[name]
+            one = measure(start, upstreams, bench.folder, load, runs, patience_s)
+            seen[name].append(one)
+    return seen
+
+
+_HEAD = (
+    "| in flight | | queries/s | from | to | ours to it | bad | lost | slowest ms "
+    "| CPU µs a query | resent | unmatched | streamed | dropped at resolvers | at it |",
+    f"|---:|---|{'---:|' * 13}",
+)
+
+
+def row(load: int, name: str, rounds: list[Round], mine: list[Round]) -> str:
+    """The line of one balancer under one load: medians of rates, sums of counts."""
+    rates = [one.queries_per_s for one in rounds]
+    figures = sum((one.figures for one in rounds), Counter())
+    counts = [f"{figures[key]:,}" for key in ("resent", "unmatched", "streamed")]
+    cells = [
+        f"{load}", name, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",
+        f"{max(rates):,.0f}", f"{statistics.median(ratios(mine, rounds)):.2f}",
+        f"{sum(one.bad for one in rounds):,}", f"{sum(one.lost for one in rounds):,}",
+        f"{max(one.slowest_s for one in rounds) * 1000:,.0f}",
+        f"{statistics.median(one.cpu_us for one in rounds):.1f}",
+        *(counts if name != PEER else ["", "", ""]),
+        *(f"{sum(one.drops[at] for one in rounds):,}" for at in (0, 1)),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def ratios(mine: list[Round], theirs: list[Round]) -> list[float]:
+    """Of the rates, round by round."""
+    return [a.queries_per_s / b.queries_per_s for a, b in zip(mine, theirs, strict=True)]
+
+
+def busy(
+    bench: Bench, page: Page, part: str, upstreams: list[int], loads: list[int], fewer: int = 1
+) -> None:
+    """The table of one part that dnsperf measures, and its bounds. Raises Wrong."""
+    runs = max(1, bench.runs // fewer)
+    names = list(bench.balancers if len(upstreams) > 1 else bench.ours())
+    page.add(f"{runs * NAMES * bench.rounds:,} questions in {bench.rounds} rounds.", "", *_HEAD)
+    all_seen = {load: in_turns(bench, part, upstreams, names, load, runs) for load in loads}
+    for load, seen in all_seen.items():
+        page.add(*(row(load, name, rounds, seen[OURS]) for name, rounds in seen.items()))
+    page.add("")
+    for load, seen in all_seen.items():
+        mine = seen[OURS]
+        bad, lost = sum(one.bad for one in mine), sum(one.lost for one in mine)
+        page.shall(f"None shall be bad or lost, of {load} in flight: {bad}, {lost}", not bad + lost)
+        slowest_s = max(one.slowest_s for one in mine)
+        if part in SLOWEST_S:
+            said = f"The slowest shall take less than {SLOWEST_S[part]:g} s: {slowest_s:.3f}"
+            page.shall(said, slowest_s < SLOWEST_S[part])
+        if BEFORE in seen:
+            page.ratio(BEFORE, ratios(mine, seen[BEFORE]), BEFORE_LEAST[part])
+        if PEER in seen:
+            page.ratio(PEER, ratios(mine, seen[PEER]), PEER_LEAST)
+    page.add("")
+
+
+def halves(bench: Bench, page: Page, part: str, *words: str) -> None:
+    code = part.upper()
+    page.head(
+        f"Half of the names each, {code} for the rest",
+        f"Two dnsmasq with the even and the odd of {NAMES:,} names.",
+    )
+    with tables(bench.folder, 2, *words) as upstreams:
+        busy(bench, page, part, upstreams, bench.loads)
+
+
+def refused(bench: Bench, page: Page) -> None:
+    halves(bench, page, "refused")
+
+
+def nxdomain(bench: Bench, page: Page) -> None:
+    halves(bench, page, "nxdomain", "--local=/example/")
+
+
+def single(bench: Bench, page: Page) -> None:
+    page.head("One resolver", f"One dnsmasq with {NAMES:,} names.")
+    with tables(bench.folder, 1) as upstreams:
+        busy(bench, page, "single", upstreams, [500])
+
+
+def far(bench: Bench, page: Page) -> None:
+    page.head("One that is far", f"It replies after {FAR_S * 1000:g} ms.")
+    with one_odd(bench.folder, "--delay", FAR_S * 1000) as upstreams:
+        busy(bench, page, "far", upstreams, [500], _FEWER)
+
+
+def mixed(bench: Bench, page: Page) -> None:
+    page.head(
+        "One that is late now and then",
+        f"It replies to a fifth of the names after {MIXED_S * 1000:g} ms, to the others at once.",
+    )
+    with one_odd(bench.folder, "--delay", MIXED_S * 1000, "--fifth") as upstreams:
+        busy(bench, page, "mixed", upstreams, [500], _FEWER)

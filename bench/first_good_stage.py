@@ -1,0 +1,171 @@
+"""What the parts of `bench/first_good.py` share: who is measured, before whom, and the page.
+
+LS of a checkout and a peer are started before resolvers that are started here, too. The page
+keeps count of the bounds that are missed. Not here: what is asked (`bench/crowded.py`,
+`bench/odd.py`).
+"""
+
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dns import NAMES, Wrong, address, all_servers, dnsmasq, serving
+from resolvers import late
+from systems import PEERS, compiled, free_port, node
+from terminal import Progress
+from workers import stats
+
+OURS, BEFORE, PEER = "ours", "before", "dnsmasq --all-servers"
+
+
+# -- who is measured -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A balancer that is up. `lines`: the port for STATS, 0 where there is none."""
+
+    port: int
+    pid: int
+    lines: int = 0
+    log: Path = Path(os.devnull)
+
+    def stats(self) -> dict[str, str]:
+        """What STATS tells; nothing where there are no lines, or LS lets nobody in."""
+        with contextlib.suppress(OSError):
+            return stats(self.lines) if self.lines else {}
+        return {}
+
+    def figures(self) -> Counter[str]:
+        """What STATS tells of its resolvers, summed up."""
+        summed: Counter[str] = Counter()
+        for name, said in self.stats().items():
+            if re.fullmatch(r"DNS\d+\.(resent|unmatched|streamed)", name):
+                summed[name.partition(".")[2]] += int(said)
+        return summed
+
+
+Balancer = Callable[[list[int], Path], contextlib.AbstractContextManager[Asked]]
+
+
+def photofinish(root: Path) -> Balancer:
+    """LS of this checkout."""
+
+    @contextlib.contextmanager
+    def start(upstreams: list[int], folder: Path) -> Iterator[Asked]:
+        port, lines = free_port(), free_port()
+        words = [word for one in upstreams for word in ("--dns-upstream", f"127.0.0.1:{one}")]
+        path = folder / "ls.log"
+        words = node("ls", lines, "--dns", port, *words)
+        with path.open("w") as log, contextlib.ExitStack() as stack:
+            try:
+                pid = stack.enter_context(serving(words, port, root, log.fileno()))
+            except RuntimeError as wrong:
+                raise Wrong(f"{wrong}: {path.read_text()}") from None
+            yield Asked(port, pid, lines, path)
+
+    return start
+
+
+@contextlib.contextmanager
+def peer(upstreams: list[int], folder: Path) -> Iterator[Asked]:
+    """dnsmasq that asks all of these."""
+    with all_servers(upstreams, folder) as (port, pid):
+        yield Asked(port, pid)
+
+
+# -- resolvers -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def tables(folder: Path, shares: int, *words: str) -> Iterator[list[int]]:
+    """So many dnsmasq, each of which has its share of the names; their ports."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for share in range(shares):
+            hosts = folder / f"hosts{share}-of-{shares}"
+            numbers = range(share, NAMES, shares)
+            rows = (f"{'.'.join(map(str, address(n)))} n{n}.example\n" for n in numbers)
+            hosts.write_text("".join(rows))
+            ports.append(free_port())
+            command = dnsmasq(ports[-1], f"--addn-hosts={hosts}", *words)
+            stack.enter_context(serving(command, ports[-1]))
+        yield ports
+
+
+@contextlib.contextmanager
+def odd(folder: Path, *words: object) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """One of `bench/peers/late.c`: its port and process."""
+    with late(*words, program=(str(compiled(PEERS / "late.c", folder)),)) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def one_odd(folder: Path, *words: object) -> Iterator[list[int]]:
+    with odd(folder, *words) as (port, _):
+        yield [port]
+
+
+def drops(ports: list[int]) -> tuple[int, int]:
+    """What the sockets bound to these ports, and those connected to them, had no room for (man 5
+    proc, net/udp). Of the latter, those that are open now."""
+    bound = connected = 0
+    for row in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = row.split()
+        own, other = (int(end.split(":")[1], 16) for end in fields[1:3])
+        bound += int(fields[-1]) * (own in ports)
+        connected += int(fields[-1]) * (other in ports)
+    return bound, connected
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Page:
+    """What is said, and how many bounds were missed."""
+
+    lines: list[str] = field(default_factory=list)
+    missed: int = 0
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def head(self, title: str, *lines: str) -> None:
+        self.add(f"## {title}", "", *lines, "")
+
+    def shall(self, text: str, is_kept: bool) -> None:
+        """One bound, and whether it was kept."""
+        self.missed += not is_kept
+        self.add(f"- {text}: {'kept' if is_kept else 'NOT kept'}.")
+
+    def ratio(self, name: str, ratios: list[float], least: float) -> None:
+        """Ours shall be so many times as fast as this; a ratio for each round."""
+        middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        said = f"- Ours shall be {least:g} times {name}, and is {middle:.2f} ({low:.2f} to"
+        said += f" {high:.2f} in {len(ratios)} rounds): "
+        is_missed = high < least
+        self.missed += is_missed
+        word = "NOT reached" if is_missed else "reached" if middle >= least else "within the noise"
+        self.add(f"{said}{word}.")
+
+
+@dataclass
+class Bench:
+    """What all parts share."""
+
+    folder: Path
+    balancers: dict[str, Balancer]
+    rounds: int
+    loads: list[int]
+    runs: int  # through the names, a round
+    progress: Progress
+
+    def ours(self) -> dict[str, Balancer]:
+        return {name: start for name, start in self.balancers.items() if name != PEER}

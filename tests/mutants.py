@@ -972,6 +972,24 @@ MUTANTS = (
         "if True:",
     ),
     Mutant(
+        "DNS waits for resolvers as long as for tables",
+        "nodes/command/ls.py",
+        "    if not arguments.upstreams or ",
+        "    if True or ",
+    ),
+    Mutant(
+        "what is said of the time of DNS is forgotten before resolvers",
+        "nodes/command/ls.py",
+        """ or "dns_timeout_s" in dict(arguments.bounds)""",
+        "",
+    ),
+    Mutant(
+        "what a resolver says after the time of lines is a guess",
+        "nodes/balancer/upstream.py",
+        "max(bounds.timeout_s, bounds.dns_timeout_s)",
+        "bounds.timeout_s",
+    ),
+    Mutant(
         "DNS waits as long as lines do",
         "nodes/dns/asker.py",
         "self.timeout_s = face.bounds.dns_timeout_s",

@@ -171,7 +171,8 @@ class Upstream:
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
-        self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.timeout_s)
+        longest_s = max(bounds.timeout_s, bounds.dns_timeout_s)  # that anybody waits
+        self._ages_s = (bounds.grace_max_s, bounds.join_s, longest_s)
         self._unmatched = 0
         self._guesses = 0  # replies that match nothing, lately
         self._guesses_since = -math.inf

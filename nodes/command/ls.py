@@ -9,15 +9,19 @@ import argparse
 import ipaddress
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from core.bounds import Bounds
 from core.node import Address, Brain
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
 from nodes.command.arguments import (
+    DEFAULTS,
     EXTRA_LOAD,
     Failure,
+    Parser,
     bound_in_seconds,
     bounds_of,
     own_port,
@@ -82,6 +86,15 @@ def _grace(text: str) -> float:
             f"'{text}' is not a number of seconds up to {_GRACE_MAX_S}"
         )
     return value
+
+
+def bounds_of_ls(arguments: argparse.Namespace, parser: Parser) -> Bounds:
+    """The bounds that the flags ask for. What they do not say of the time of DNS depends on who
+    is asked; whoever keeps that time knows the one bound."""
+    bounds = bounds_of(arguments, parser)
+    if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
+        return bounds
+    return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)
 
 
 def run_ls(words: list[str]) -> int:
@@ -167,7 +180,8 @@ def run_ls(words: list[str]) -> int:
         action="append",
         type=bound_in_seconds("dns_timeout_s"),
         metavar="S",
-        help="after so long without an answer say SERVFAIL (default 1.8)",
+        help="after so long without an answer say SERVFAIL (default "
+        f"{DEFAULTS.dns_timeout_s:g}; {DEFAULTS.dns_timeout_upstream_s:g} with a --dns-upstream)",
     )
     parser.add_argument(
         "--dns-ttl",
@@ -205,7 +219,7 @@ def run_ls(words: list[str]) -> int:
         numbers = [port_number(port) for port in ports]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    bounds = bounds_of(arguments, parser)
+    bounds = bounds_of_ls(arguments, parser)
     if bounds.idle_s <= bounds.timeout_s:
         parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
     system = System()

@@ -35,7 +35,8 @@ class Bounds:
 
     # -- time ---------------------------------------------------------------------------------
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
-    dns_timeout_s: float = 1.8  # the same, asked by DNS: less than a stub's own patience
+    dns_timeout_s: float = 1.8  # the same, asked by DNS: a table takes no time, it is lost by then
+    dns_timeout_upstream_s: float = 4.5  # where resolvers are asked: dig and stubs wait 5 s
     join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew
     no_data_s: float = 0.01  # NO DATA waits so long for another's answer: not felt by a person
     held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer

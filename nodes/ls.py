@@ -687,9 +687,9 @@ class LoadBalancer:
         """Why nobody should be sent here; empty when all is well."""
         return self._shown.unhealthy()
 
-    def status(self, now: float) -> dict[str, object]:
-        """What the status page shows."""
-        return self._shown.status(now)
+    def about(self) -> dict[str, Any]:
+        """What the status page shows besides."""
+        return self._shown.about()
 
     # -- the end -----------------------------------------------------------------------------------
 

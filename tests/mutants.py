@@ -816,8 +816,8 @@ MUTANTS = (
     Mutant(
         "what a worker's level was outlives it",
         "nodes/workers/news.py",
-        "return [value for value in values if not value.figure.is_level]",
-        "return list(values)",
+        "if not value.figure.is_level}",
+        "if True}",
     ),
     Mutant(
         "a worker that dies is started again at once, for ever",
@@ -859,14 +859,44 @@ MUTANTS = (
     Mutant(
         "a worker's last counts are not told",
         "nodes/workers/worker.py",
-        "            effects.insert(0, self._news(now))",
+        "            effects.insert(0, self._news())",
         "            pass",
     ),
     Mutant(
         "STATS tells of one worker only",
         "nodes/workers/worker.py",
-        "lambda own: summed([own, self._others])",
+        "lambda own: list(summed([keyed(own), self._others]).values())",
         "lambda own: own",
+    ),
+    Mutant(
+        "a worker tells everything each time",
+        "nodes/workers/worker.py",
+        "changes(part, before.get(name, {}))",
+        "part",
+    ),
+    Mutant(
+        "workers hear everything each time",
+        "nodes/workers/supervisor.py",
+        "        self._stale, self._here = {}, here\n",
+        "        self._here = here\n",
+    ),
+    Mutant(
+        "a worker that is started again hears only what changes",
+        "nodes/workers/supervisor.py",
+        "                self._stale |= dict.fromkeys(self._summed())  # it has heard nothing\n",
+        "",
+    ),
+    Mutant(
+        "what a lost worker had is not heard anew",
+        "nodes/workers/supervisor.py",
+        "        self._stale |= dict.fromkeys(worker.news.values)\n",
+        "",
+    ),
+    Mutant(
+        "what was told of times goes on counting",
+        "nodes/workers/news.py",
+        "(figure, tuple(told.counts), told.sum_s, of)",
+        "(figure, told.counts, told.sum_s, of)",
     ),
     Mutant(
         "a later child ends an earlier one",
@@ -1139,6 +1169,24 @@ MUTANTS = (
         "nodes/dns/asker.py",
         "if len(after_id) <= _REMEMBERED_BYTES:",
         "if True:",
+    ),
+    Mutant(
+        "DNS waits for resolvers as long as for tables",
+        "nodes/command/ls.py",
+        "    if not arguments.upstreams or ",
+        "    if True or ",
+    ),
+    Mutant(
+        "what is said of the time of DNS is forgotten before resolvers",
+        "nodes/command/ls.py",
+        """ or "dns_timeout_s" in dict(arguments.bounds)""",
+        "",
+    ),
+    Mutant(
+        "what a resolver says after the time of lines is a guess",
+        "nodes/balancer/upstream.py",
+        "max(bounds.timeout_s, bounds.dns_timeout_s)",
+        "bounds.timeout_s",
     ),
     Mutant(
         "DNS waits as long as lines do",

@@ -27,6 +27,7 @@ from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken, metrics,
 from core.session import Session
 from core.wire import End, Stat, parse_reply, split_lines
 from nodes.ls import LoadBalancer
+from nodes.status import pages
 from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.stage import Stage
@@ -525,7 +526,7 @@ def test_the_status_of_ls_has_the_same_figures_as_stats() -> None:
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     brain = stage.brain
     assert isinstance(brain, LoadBalancer)
-    shown = brain.status(stage.now)
+    shown = pages.status(brain, stage.now)
     count = told(stage, "a")
     figures, servers = shown["figures"], shown["servers"]
     assert isinstance(figures, dict) and isinstance(servers, list)

@@ -219,26 +219,27 @@ class Hostile:
     """A server to be watched, whose every word is markup that would rename the page."""
 
     def figures(self) -> list[Value]:
-        return [Value(Figure("asked", "Questions"), 1)]
+        names = ("asked", "answered", "pending", "timed_out", "not_found", "no_data", "clients")
+        of_each = ("asked", "won", "late", "redials", "silent")
+        return [
+            *(Value(Figure(name, "Questions"), 1) for name in (*names, "disagreements")),
+            *(Value(Figure(name, "Of one"), 1, of) for name in of_each for of in (HOSTILE, "TS2")),
+            *(Value(Figure("state", "How it stands"), HOSTILE, of) for of in (HOSTILE, "TS2")),
+        ]
 
     def histograms(self) -> list[tuple[Figure, Histogram, str]]:
-        return []
+        times = Histogram()
+        times.add(0.001)
+        return [(Figure("answer_seconds", "Times"), times, of) for of in (HOSTILE, "TS2")]
 
     def unhealthy(self) -> str:
         return ""
 
-    def status(self, now: float) -> dict[str, object]:
-        names = ("asked", "answered", "pending", "timed_out", "not_found", "no_data", "clients")
-        server: dict[str, object] = dict.fromkeys(("asked", "won", "late", "redials", "silent"), 1)
-        server |= {"where": HOSTILE, "state": HOSTILE, "answer_seconds": [1, 1]}
+    def about(self) -> dict[str, object]:
         return {
-            "at": now,
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",
-            "unhealthy": "",
-            "figures": dict.fromkeys((*names, "disagreements"), 1),
-            "servers": [{**server, "name": HOSTILE}, {**server, "name": "TS2"}],
-            "spans": [1.0],
+            "where": {HOSTILE: HOSTILE, "TS2": HOSTILE},
             "told": [
                 {"question": HOSTILE, "answers": {HOSTILE: HOSTILE, "TS2": HOSTILE}, "times": 1}
             ],

@@ -11,6 +11,7 @@ import json
 import re
 import signal
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,7 +22,7 @@ import pytest
 
 from core.frames import frame
 from tests.processes import PATIENCE_S, Program, Programs, exchange, programs, wait_for
-from tests.resolvers import QR, RD, name, question_of, said, section_of
+from tests.resolvers import CODES, QR, RD, name, question_of, said, section_of
 
 pytestmark = pytest.mark.process
 LOOPBACK = "127.0.0.1"
@@ -293,3 +294,28 @@ def test_an_address_of_ipv6_is_taken_with_and_without_a_port(run: Programs) -> N
     for text in ("::1", "[::1]", "[::1]:5353"):
         program: Program = run.start("ls", 0, "--dns-upstream", text)
         program.port()
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_late_reply_is_relayed_by_default(run: Programs, words: list[str]) -> None:
+    """Later than table servers are waited for, sooner than clients give up."""
+    with Resolver() as resolver, Site(run, [resolver.port], *words) as site:
+        asked_at = time.monotonic()
+        site.ask("x.example")
+        query, whence = resolver.asked()
+        site.client.settimeout(2.5 - (time.monotonic() - asked_at))
+        with pytest.raises(TimeoutError):
+            site.told()
+        site.client.settimeout(PATIENCE_S)
+        resolver.say(said(query, "10.0.0.1"), whence)
+        assert site.told()[3] & 15 == 0
+
+
+@pytest.mark.parametrize("flag", ["--dns-timeout", "--bound"])
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_dns_timeout_that_is_said_wins(run: Programs, words: list[str], flag: str) -> None:
+    value = "0.3" if flag == "--dns-timeout" else "dns_timeout_s=0.3"
+    longer = ("--bound", f"dns_timeout_upstream_s={2 * PATIENCE_S}")
+    with Resolver() as resolver, Site(run, [resolver.port], flag, value, *longer, *words) as site:
+        site.ask("x.example")
+        assert site.told()[3] & 15 == CODES["SERVFAIL"]

@@ -8,6 +8,7 @@ Not here: the rule of grace against a model (`tests/test_verdicts.py`), the byte
 (`tests/test_resolver_tools.py`).
 """
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -18,6 +19,8 @@ import pytest
 from core import node
 from core.bounds import Bounds, Hits
 from core.frames import frame, split_frames
+from nodes.command.arguments import Parser
+from nodes.command.ls import bounds_of_ls
 from nodes.dns.asker import Face
 from nodes.dns.reply import read_reply
 from nodes.ls import LoadBalancer
@@ -1529,3 +1532,50 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
     )
     ((message, _),) = cast.told()
     assert int.from_bytes(message[2:4]) == 0x8000 | RD | RA | AD
+
+
+def bounds_said(*said: tuple[str, float], upstreams: int = 1) -> Bounds:
+    """What the command line makes of these."""
+    return bounds_of_ls(Namespace(bounds=[*said], upstreams=[D1] * upstreams), Parser())
+
+
+@pytest.mark.parametrize("given", [[], [("timeout_s", 1.0)]], ids=["defaults", "short lines"])
+def test_a_good_reply_after_2_5_s_is_relayed_by_default(given: list[tuple[str, float]]) -> None:
+    cast = Cast(1, bounds=bounds_said(*given))
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.wait(2.5)
+    assert cast.codes() == []
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0] and cast.figure("DNS1.unmatched") == 0
+
+
+def test_lines_time_out_as_they_are_told_beside_patient_dns() -> None:
+    cast = Cast(1, bounds=bounds_said(("timeout_s", 1.0)))
+    cast.say_lines("x.example")
+    cast.ask("x.example")
+    cast.wait(1.1)
+    assert cast.lines() == b"x.example - TIMED OUT\n" and cast.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "upstreams", "due_s"),
+    [
+        ([], 1, 4.5),
+        ([], 0, 1.8),
+        ([("dns_timeout_s", 1.8)], 1, 1.8),
+        ([("dns_timeout_s", 0.5)], 0, 0.5),
+        ([("dns_timeout_s", 9.0), ("dns_timeout_s", 3.0)], 1, 3.0),
+        ([("dns_timeout_upstream_s", 3.0)], 1, 3.0),
+        ([("dns_timeout_upstream_s", 3.0)], 0, 1.8),
+    ],
+)
+def test_servfail_comes_when_it_was_said_or_by_who_is_asked(
+    given: list[tuple[str, float]], upstreams: int, due_s: float
+) -> None:
+    cast = Cast(upstreams, tables=1, bounds=bounds_said(*given, upstreams=upstreams))
+    cast.ask("x.example")
+    cast.wait(due_s - 0.1)
+    assert cast.codes() == []
+    cast.wait(0.2)
+    assert cast.codes() == [CODES["SERVFAIL"]]

@@ -14,8 +14,9 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -32,7 +33,8 @@ from core.server import CLIENTS, SESSIONS
 from core.wire import split_lines
 from nodes.balancer import race
 from nodes.ls import LoadBalancer
-from nodes.workers.news import News, Unpacker, pack, packed_values, summed
+from nodes.status import pages
+from nodes.workers.news import News, Unpacker, changes, keyed, pack, sections, summed
 from nodes.workers.supervisor import Supervisor
 from nodes.workers.worker import PARENT, Worker
 from tests.processes import (
@@ -48,6 +50,7 @@ from tests.stage import Stage
 
 ASKED = Figure("asked", "Questions")
 STATE = Figure("state", "How it stands", is_level=True, per="ts")
+NOTHING_NEW = {"process": 7, "values": {}, "histograms": {}, "about": {}}
 READY = b"ls ready on 127.0.0.1:5000\n"
 process = pytest.mark.process
 
@@ -65,8 +68,7 @@ def test_news_arrive_as_they_were_told_however_they_are_cut(
     histogram = Histogram()
     histogram.add(0.003)
     times = Figure("answer_seconds", "Times", per="ts")
-    news = News(told, [(times, histogram, "TS1")], {"a": word})
-    sent = pack(news.packed()) + pack({"do": "tell"})
+    sent = pack(sections(told, [(times, histogram, "TS1")], {"a": word})) + pack({"do": "tell"})
     assert all(len(line) <= 512 for line in split_lines(sent))
     places = [n + 1 for n, byte in enumerate(sent) if byte == 10]
     chosen = data.draw(st.lists(st.sampled_from(places), max_size=5, unique=True).map(sorted))
@@ -75,15 +77,29 @@ def test_news_arrive_as_they_were_told_however_they_are_cut(
     for start, end in zip([0, *chosen], [*chosen, len(sent)], strict=True):
         got += unpacker.take(sent[start:end]) if sent[start:end] else []
     assert got[1] == {"do": "tell"} and len(got) == 2
-    back = News.unpacked(got[0])
-    assert (back.values, back.status) == (told, {"a": word})
-    assert back.histograms[0][1].counts == histogram.counts
+    back = News()
+    assert back.take(got[0]) == list(keyed(told))
+    assert (back.values, back.about) == (keyed(told), {"a": word})
+    (figure, heard, of) = back.histograms["TS1.answer_seconds"]
+    assert (figure, heard.counts, heard.sum_s, of) == (times, histogram.counts, 0.003, "TS1")
+
+
+@given(st.lists(st.lists(values, max_size=9), min_size=1, max_size=9))
+def test_changes_one_after_the_other_make_the_whole(tellings: list[list[Value]]) -> None:
+    news, before, whole = News(), sections([], [], {}), sections([], [], {})
+    for told in tellings:
+        whole = {**whole, "values": whole["values"] | keyed(told)}
+        message = {name: changes(part, before[name]) for name, part in whole.items()}
+        before = whole
+        assert news.take(json.loads(json.dumps(message, default=astuple))) is not None
+        assert news.values == whole["values"]
+        assert not any(changes(part, before[name]) for name, part in whole.items())
 
 
 def test_numbers_add_up_and_words_that_differ_stand_side_by_side() -> None:
     one = [Value(ASKED, 3), Value(STATE, "UP", "TS1"), Value(STATE, "UP", "TS2")]
     two = [Value(ASKED, 4), Value(STATE, "UP", "TS1"), Value(STATE, "DOWN", "TS2")]
-    assert summed([one, two, two]) == [
+    assert list(summed([keyed(one), keyed(two), keyed(two)]).values()) == [
         Value(ASKED, 11),
         Value(STATE, "UP", "TS1"),
         Value(STATE, "UP/DOWN", "TS2"),
@@ -114,9 +130,8 @@ class Nursery(Stage):
         if conn in self.dialled:
             self.connect(conn)
         values = [Value(ASKED, asked), Value(CLIENTS, clients), Value(SESSIONS, clients)]
-        status = {"unhealthy": unhealthy, "servers": [], "told": [], "spans": []}
-        news = News(values, [], status)
-        self.hear(conn, pack({"process": 7, **news.packed()}))
+        about = {"unhealthy": unhealthy, "told": [], "where": {}}
+        self.hear(conn, pack({"process": 7, **sections(values, [], about)}))
 
     def die(self, conn: str, why: str = "it was ended by signal 9") -> None:
         if conn in self.dialled:
@@ -207,8 +222,51 @@ def test_each_hears_what_the_others_count() -> None:
     for conn, others in zip(stage.spawned, (110, 101, 11), strict=True):
         (message,) = stage.told(conn)
         assert message["do"] == "hear"
-        heard = {(figure[0], of): value for figure, value, of in message["values"]}
-        assert heard[("asked", "")] == others and heard[("state", "W2")] == "UP"
+        assert message["values"]["asked"][1] == others
+
+
+def test_workers_hear_only_what_has_changed() -> None:
+    stage = nursery(count=3)
+    for at_rest in (False, True, True):  # first of the last ones that came up
+        for conn in stage.spawned:
+            stage.take(conn)
+        stage.wait(1.0)
+        for conn in stage.spawned:
+            stage.take(conn)
+            stage.hear(conn, pack(NOTHING_NEW))
+        assert not at_rest or not any(stage.take(conn) for conn in stage.spawned)
+    stage.wait(1.0)
+    for conn in stage.spawned:
+        stage.take(conn)
+        stage.tell(conn, asked=3 if conn == "W1" else 0)
+    for conn, others in zip(stage.spawned, (0, 3, 3), strict=True):
+        (message,) = stage.told(conn)
+        assert numbers(message) == {"asked": others, "clients": 0, "sessions": 0}
+
+
+def test_one_that_is_started_again_hears_everything() -> None:
+    stage = nursery(count=3)
+    stage.tell("W1", asked=10, clients=3)
+    stage.tell("W2", asked=5, clients=1)
+    stage.die("W1")
+    stage.wait(0.1)
+    for conn in ("W2", "W3"):
+        stage.take(conn)
+    stage.tell("W1")
+    for conn, asked, clients in (("W1", 15, 1), ("W2", 10, 0), ("W3", 15, 1)):
+        said = numbers(stage.told(conn)[-1])
+        assert (said["asked"], said["clients"], said["W2.sessions"]) == (asked, clients, 1)
+        assert said["W1.restarts"] == 1
+
+
+def test_a_level_that_only_a_lost_worker_had_is_gone() -> None:
+    stage = nursery()
+    stage.die("W1")
+    stage.wait(1.0)
+    stage.take("W2")
+    stage.hear("W2", pack(NOTHING_NEW))
+    (message,) = stage.told("W2")
+    assert message["gone"] == ["clients"] and numbers(message)["asked"] == 0
 
 
 def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
@@ -255,12 +313,12 @@ def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
     stage = nursery()
     brain: Any = stage.brain
     stage.tell("W1", unhealthy="no table server is up")
-    assert brain.unhealthy() == ""
+    assert brain.unhealthy() == pages.status(brain, 5.0)["unhealthy"] == ""
     stage.die("W2")
     assert brain.unhealthy() == "no table server is up"
     stage.die("W1")
     assert brain.unhealthy() == "no worker is up"
-    assert brain.status(5.0)["workers"][0] == {
+    assert pages.status(brain, 5.0)["workers"][0] == {
         "name": "W1", "state": "VACANT", "clients": 0, "sessions": 0, "restarts": 0
     }  # fmt: skip
     stage.drain()
@@ -270,14 +328,14 @@ def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
 # -- a worker --------------------------------------------------------------------------------------
 
 
-def worker() -> Stage:
+def worker(sample: float = 0.0) -> Stage:
     """A worker with a real LS, whose parent is there."""
     bounds = Bounds()
     servers = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
     hosts = [("ts1", 1), ("ts2", 1)]
 
     def build(shown: Callable[[list[Value]], list[Value]]) -> LoadBalancer:
-        return LoadBalancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown)
+        return LoadBalancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown, sample=sample)
 
     class Nest(Stage):
         def perform(self, effect: node.Effect) -> None:
@@ -298,6 +356,16 @@ def messages(stage: Stage) -> list[dict[str, Any]]:
     return Unpacker().take(stage.take(PARENT))
 
 
+def numbers(message: dict[str, Any]) -> dict[str, Any]:
+    """The values that a message has, by their keys."""
+    return {key: value for key, (_, value, _) in message["values"].items()}
+
+
+def hear(values: list[Value], gone: Sequence[str] = ()) -> bytes:
+    """What the parent says of the others."""
+    return pack({"do": "hear", "values": keyed(values), "gone": list(gone)})
+
+
 def test_it_tells_of_itself_at_once_and_whenever_it_is_asked() -> None:
     stage = worker()
     (first,) = messages(stage)
@@ -306,23 +374,52 @@ def test_it_tells_of_itself_at_once_and_whenever_it_is_asked() -> None:
     stage.hear("client-1", b"x\n")
     stage.hear(PARENT, pack({"do": "tell"}))
     (second,) = messages(stage)
-    said = {value.key: value.value for value in News.unpacked(second).values}
+    said = numbers(second)
     assert (said["asked"], said["clients"], said["TS1.state"]) == (1, 1, "UP")
-    assert second["status"]["servers"][0]["state"] == "UP"
+    assert first["about"]["where"] == {"TS1": "ts1:1", "TS2": "ts2:1"}
 
 
 def test_stats_tells_the_sum_over_all() -> None:
     """[P28]"""
     stage = worker()
-    others = packed_values([Value(race.ASKED, 41)])
-    stage.hear(PARENT, pack({"do": "hear", "values": others}))
+    stage.hear(PARENT, hear([Value(race.ASKED, 41)]))
     stage.accept("client-1")
     stage.hear("client-1", b"x\n", b"STATS\n")
     assert b"STAT asked 42\n" in stage.take("client-1")
     stage.take(PARENT)
     stage.hear(PARENT, pack({"do": "tell"}))
     (told,) = messages(stage)
-    assert {v.key: v.value for v in News.unpacked(told).values}["asked"] == 1  # its own only
+    assert numbers(told)["asked"] == 1  # its own only
+
+
+def test_what_others_no_longer_have_leaves_the_sum() -> None:
+    stage = worker()
+    stage.hear(PARENT, hear([Value(STATE, "DOWN", "TS1"), Value(race.ASKED, 41)]))
+    stage.hear(PARENT, hear([], gone=["TS1.state"]))
+    stage.accept("client-1")
+    stage.hear("client-1", b"STATS\n")
+    said = stage.take("client-1")
+    assert b"STAT TS1.state UP\n" in said and b"STAT asked 41\n" in said
+
+
+def test_a_worker_tells_only_what_has_changed() -> None:
+    stage = worker(sample=1.0)
+    messages(stage)
+    stage.hear(PARENT, pack({"do": "tell"}))
+    messages(stage)
+    stage.hear(PARENT, pack({"do": "tell"}))
+    (rest,) = messages(stage)
+    assert rest == NOTHING_NEW
+    stage.accept("client-1")
+    for name in (b"x", b"y"):  # the second time too: what was told is not what goes on counting
+        stage.hear("client-1", name + b"\n")
+        for conn in ("TS1", "TS2"):
+            stage.hear(conn, name + b" 10.0.0.1 A IN\n")
+        stage.hear(PARENT, pack({"do": "tell"}))
+        (told,) = messages(stage)
+        assert {"asked", "answered", "TS1.won"} <= set(told["values"])
+        assert not {"TS1.state", "TS2.won", "errors"} & set(told["values"])
+        assert "TS1.answer_seconds" in told["histograms"] and not told["about"]
 
 
 @pytest.mark.parametrize("how", ["told", "orphaned", "cut off"])
@@ -345,7 +442,7 @@ def test_it_drains_when_it_is_told_to_or_has_no_parent(how: str) -> None:
     assert stage.exit_code == 0
     last = [message for message in messages(stage) if "values" in message]
     if how == "told":
-        assert {v.key: v.value for v in News.unpacked(last[-1]).values}["answered"] == 1
+        assert numbers(last[-1])["answered"] == 1
     else:
         assert "the parent is gone: draining" in stage.reports
 

@@ -6,9 +6,10 @@ Not here: how it travels (`core/figures.py`, `nodes/status/pages.py`).
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from core.bounds import Hits
-from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken
+from core.figures import Figure, Histogram, Value, hits_taken
 from core.server import Life, Server
 from core.wire import Negative
 from nodes.balancer.hedge import Hedge
@@ -71,28 +72,14 @@ class Shown:
             return ""
         return "no server is up" if self._resolvers else "no table server is up"
 
-    def status(self, now: float) -> dict[str, object]:
-        """What the status page shows."""
+    def about(self) -> dict[str, Any]:
+        """What the status page shows besides."""
         samples = self._samples
-        servers = []
-        for name, link in self._links.items():
-            server: dict[str, object] = {"name": name, "where": self._where.get(name, "")}
-            server |= {value.figure.name: value.value for value in link.figures()}
-            if samples is not None:
-                server |= {
-                    "silent": samples.silent[name],
-                    "answer_seconds": samples.answer_s[name].counts,
-                }
-            servers.append(server)
         return {
-            "at": round(now, 3),
             "policy": "race" if self._hedge is None else "hedge",
             "sampling": "no race is sampled" if samples is None else samples.about,
-            "unhealthy": self.unhealthy(),
-            "figures": {value.figure.name: value.value for value in self.figures() if not value.of},
-            "servers": servers,
-            "spans": SPANS_S,
             "told": [] if samples is None else list(samples.told)[::-1],
+            "where": {name: self._where.get(name, "") for name in self._links},
         }
 
     def account(self) -> str:

@@ -132,7 +132,8 @@ class Upstream:
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
-        self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.timeout_s)
+        longest_s = max(bounds.timeout_s, bounds.dns_timeout_s)  # that anybody waits
+        self._ages_s = (bounds.grace_max_s, bounds.join_s, longest_s)
         # Flights by datagrams that are younger than `resend_s`, in the order of sending; those that
         # were sent again have a time of their own, in a heap.
         self._young: deque[Flight] = deque()

@@ -9,15 +9,19 @@ import argparse
 import ipaddress
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from core.bounds import Bounds
 from core.node import Address, Brain
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
 from nodes.command.arguments import (
+    DEFAULTS,
     EXTRA_LOAD,
     Failure,
+    Parser,
     bound_in_seconds,
     bounds_of,
     own_port,
@@ -84,6 +88,17 @@ def _grace(text: str) -> float:
     return value
 
 
+def bounds_of_ls(arguments: argparse.Namespace, parser: Parser) -> Bounds:
+    """The bounds that the flags ask for. The time of DNS depends on who is asked, if the flags do
+    not say it; and of what may be in flight to a resolver each worker has its share."""
+    bounds = bounds_of(arguments, parser)
+    share = max(1, bounds.upstream_window // (arguments.workers or 1))
+    bounds = replace(bounds, upstream_window=share)
+    if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
+        return bounds
+    return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)
+
+
 def run_ls(words: list[str]) -> int:
     """Be the load balancer until it stops; return the exit code. Raises Failure."""
     parser = program_parser(
@@ -113,8 +128,9 @@ def run_ls(words: list[str]) -> int:
         "--grace",
         type=_grace,
         metavar="S",
-        help="hold a worse answer (NXDOMAIN, no data, REFUSED, SERVFAIL) for a better one of "
-        "another resolver so long (default: 3 times what its replies lately took, 0.01 to 0.4)",
+        help="hold a worse answer for a better one of another resolver no longer than this "
+        "(default: REFUSED and SERVFAIL 1.2; NXDOMAIN and no data 3 times what its replies lately "
+        "took, 0.01 to 0.4, and 1.2 where resolvers have been seen to differ)",
     )
     timeout_argument(parser)
     parser.add_argument(
@@ -167,7 +183,8 @@ def run_ls(words: list[str]) -> int:
         action="append",
         type=bound_in_seconds("dns_timeout_s"),
         metavar="S",
-        help="after so long without an answer say SERVFAIL (default 1.8)",
+        help="after so long without an answer say SERVFAIL (default "
+        f"{DEFAULTS.dns_timeout_s:g}; {DEFAULTS.dns_timeout_upstream_s:g} with a --dns-upstream)",
     )
     parser.add_argument(
         "--dns-ttl",
@@ -205,7 +222,7 @@ def run_ls(words: list[str]) -> int:
         numbers = [port_number(port) for port in ports]
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    bounds = bounds_of(arguments, parser)
+    bounds = bounds_of_ls(arguments, parser)
     if bounds.idle_s <= bounds.timeout_s:
         parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
     system = System()

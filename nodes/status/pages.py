@@ -10,9 +10,9 @@ import json
 import pkgutil
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
-from core.figures import Figure, Histogram, Value, metrics
+from core.figures import SPANS_S, Figure, Histogram, Value, metrics
 from nodes.status.http import Page
 
 
@@ -31,8 +31,8 @@ class Watched(Protocol):
         """Why nobody should be sent here; empty when all is well."""
         ...
 
-    def status(self, now: float) -> dict[str, object]:
-        """What the page shows, at this time."""
+    def about(self) -> dict[str, Any]:
+        """What the page shows besides. `where`: the address of each server, in order."""
         ...
 
 
@@ -54,6 +54,29 @@ def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
         ),
         "/healthz": health,
         "/status.json": lambda now: Page(
-            "application/json", json.dumps(server.status(now)).encode() + b"\n"
+            "application/json", json.dumps(status(server, now)).encode() + b"\n"
         ),
+    }
+
+
+def status(watched: Watched, now: float) -> dict[str, Any]:
+    """Put together what the page shows, at this time."""
+    about = watched.about()
+    servers: dict[str, dict[str, Any]] = {
+        name: {"name": name, "where": where} for name, where in about.pop("where").items()
+    }
+    values = watched.figures()
+    for value in values:
+        if value.of in servers:
+            servers[value.of][value.figure.name] = value.value
+    for figure, histogram, of in watched.histograms():
+        if of in servers:
+            servers[of][figure.name] = histogram.counts
+    return {
+        **about,
+        "at": round(now, 3),
+        "unhealthy": watched.unhealthy(),
+        "figures": {value.figure.name: value.value for value in values if not value.of},
+        "servers": list(servers.values()),
+        "spans": SPANS_S,
     }

@@ -1,7 +1,9 @@
 """News: what a worker and its parent tell each other, and the sums that are made of it.
 
 A message is a JSON object, cut into lines, since lines are what the loop carries; an empty line
-ends it. What a worker counts comes whole each time, so one message that is lost costs nothing.
+ends it. Whatever is told has a key, and what was told under it before is not told again: most
+figures of most servers stand still from one second to the next. A stream between the two brings
+all that is said on it or ends, and a new one begins with everything.
 
 Sums: numbers add up, also those of workers that are gone as long as they only rise (a counter
 that falls would look like a new start); words that differ stand side by side.
@@ -10,9 +12,9 @@ Not here: who says what when (`supervisor.py`, `worker.py`).
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from core.figures import Figure, Histogram, Value
 from core.wire import split_lines
@@ -20,11 +22,14 @@ from core.wire import split_lines
 _LINE_BYTES = 500  # a line of the loop is at most LINE_BYTES_MAX long
 Told = tuple[Figure, Histogram, str]  # a histogram, as `core.figures.metrics` takes it
 Message = dict[str, Any]
+Values = dict[str, Value]  # each by its key
+Sections = dict[str, dict[str, Any]]  # what a worker tells: parts of news, and what is in them
+_T = TypeVar("_T")
 
 
 def pack(message: Message) -> bytes:
-    """A message as lines."""
-    text = json.dumps(message)
+    """A message as lines. There may be figures and values in it."""
+    text = json.dumps(message, default=astuple)
     parts = [text[at : at + _LINE_BYTES] for at in range(0, len(text), _LINE_BYTES)]
     return "".join(f"{part}\n" for part in [*parts, ""]).encode("ascii")
 
@@ -47,88 +52,81 @@ class Unpacker:
         return messages
 
 
+def sections(
+    values: Iterable[Value], histograms: Iterable[Told], about: dict[str, Any]
+) -> Sections:
+    """All that a worker has to tell, as it stands now."""
+    return {
+        "values": keyed(values),
+        "histograms": {
+            f"{of}.{figure.name}": (figure, tuple(told.counts), told.sum_s, of)
+            for figure, told, of in histograms
+        },
+        "about": about,
+    }
+
+
+def changes(now: Mapping[str, _T], before: Mapping[str, _T]) -> dict[str, _T]:
+    """What is not as it was, by its key."""
+    return {key: item for key, item in now.items() if before.get(key) != item}
+
+
 @dataclass
 class News:
-    """What a worker tells of itself: all that it counts, and what its status page would show."""
+    """What a worker has told of itself: all that it counts, and what its status page would show
+    besides."""
 
-    values: list[Value] = field(default_factory=list)
-    histograms: list[Told] = field(default_factory=list)
-    status: dict[str, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
+    histograms: dict[str, Told] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
-    def packed(self) -> Message:
-        """As part of a message."""
-        return {
-            "values": packed_values(self.values),
-            "histograms": [
-                [astuple(figure), told.counts, told.sum_s, of]
-                for figure, told, of in self.histograms
-            ],
-            "status": self.status,
-        }
-
-    @staticmethod
-    def unpacked(message: Message) -> "News":
-        """The reverse."""
-        histograms = []
-        for figure, counts, sum_s, of in message["histograms"]:
+    def take(self, message: Message) -> list[str]:
+        """Take in the changes of each section; return the keys of the values among them."""
+        heard = unpacked_values(message["values"])
+        self.values.update(heard)
+        for key, (figure, counts, sum_s, of) in message["histograms"].items():
             told = Histogram()
             told.counts, told.sum_s = counts, sum_s
-            histograms.append((Figure(*figure), told, of))
-        return News(unpacked_values(message["values"]), histograms, message["status"])
+            self.histograms[key] = Figure(*figure), told, of
+        self.about.update(message["about"])
+        return list(heard)
 
 
-def packed_values(values: Iterable[Value]) -> list[Any]:
-    """As part of a message."""
-    return [[astuple(value.figure), value.value, value.of] for value in values]
+def unpacked_values(packed: Mapping[str, Any]) -> Values:
+    """Read values from a message."""
+    return {key: Value(Figure(*figure), value, of) for key, (figure, value, of) in packed.items()}
 
 
-def unpacked_values(packed: Iterable[Any]) -> list[Value]:
-    """The reverse."""
-    return [Value(Figure(*figure), value, of) for figure, value, of in packed]
+def keyed(values: Iterable[Value]) -> Values:
+    """Map each value's key to it."""
+    return {value.key: value for value in values}
 
 
-def summed(parts: Iterable[Iterable[Value]]) -> list[Value]:
+def summed(parts: Iterable[Values]) -> Values:
     """One value of each figure, in the order in which they come first."""
-    sums: dict[tuple[Figure, str], int | float | str] = {}
+    sums: Values = {}
     for part in parts:
-        for value in part:
-            key = value.figure, value.of
-            sums[key] = _joined(sums[key], value.value) if key in sums else value.value
-    return [Value(figure, value, of) for (figure, of), value in sums.items()]
+        for key, value in part.items():
+            if key in sums:
+                value = Value(value.figure, _joined(sums[key].value, value.value), value.of)
+            sums[key] = value
+    return sums
 
 
-def summed_histograms(parts: Iterable[Iterable[Told]]) -> list[Told]:
+def summed_histograms(parts: Iterable[Mapping[str, Told]]) -> dict[str, Told]:
     """One histogram of each kind."""
-    sums: dict[tuple[Figure, str], Histogram] = {}
+    sums: dict[str, Told] = {}
     for part in parts:
-        for figure, told, of in part:
-            total = sums.setdefault((figure, of), Histogram())
+        for key, (figure, told, of) in part.items():
+            _, total, _ = sums.setdefault(key, (figure, Histogram(), of))
             total.counts = [a + b for a, b in zip(total.counts, told.counts, strict=True)]
             total.sum_s += told.sum_s
-    return [(figure, total, of) for (figure, of), total in sums.items()]
+    return sums
 
 
-def risen(values: Iterable[Value]) -> list[Value]:
+def risen(values: Values) -> Values:
     """Those that only rise: they count also when the worker that counted them is gone."""
-    return [value for value in values if not value.figure.is_level]
-
-
-def summed_servers(statuses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the status pages show of each TS, together."""
-    return [
-        {name: _joined_all([server[name] for server in same]) for name in same[0]}
-        for same in zip(*(status["servers"] for status in statuses), strict=True)
-    ]
-
-
-def _joined_all(items: list[Any]) -> Any:  # noqa: ANN401 (numbers, words, or counts)
-    total = items[0]
-    for item in items[1:]:
-        if isinstance(total, list):
-            total = [a + b for a, b in zip(total, item, strict=True)]
-        else:
-            total = _joined(total, item)
-    return total
+    return {key: value for key, value in values.items() if not value.figure.is_level}
 
 
 def _joined(a: int | float | str, b: int | float | str) -> int | float | str:

@@ -9,7 +9,6 @@ Not here: a worker's end of it (`nodes/workers/worker.py`), and forking (`core/c
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from core import node
@@ -19,13 +18,15 @@ from core.machine import STAY, Machine, Sign, Table, Watch
 from core.server import SERVER, Fate, Life
 from nodes.workers.news import (
     News,
+    Told,
     Unpacker,
+    Values,
+    changes,
+    keyed,
     pack,
-    packed_values,
     risen,
     summed,
     summed_histograms,
-    summed_servers,
 )
 
 
@@ -61,6 +62,7 @@ STATE = Figure("state", "How it stands with this worker", is_level=True, per="wo
 CLIENTS = Figure("clients", "Clients that are connected to it", is_level=True, per="worker")
 SESSIONS = Figure("sessions", "Clients that came to it since it began", is_level=True, per="worker")
 RESTARTS = Figure("restarts", "Times that it was started again", per="worker")
+_OF_WORKERS = (CLIENTS.name, SESSIONS.name)  # keys of what a worker counts, shown of each
 
 
 class _Worker:
@@ -103,11 +105,12 @@ class _Worker:
 
     def figures(self) -> list[Value]:
         """What is counted about it."""
-        said = {value.figure.name: value.value for value in self.news.values if not value.of}
+        said = self.news.values
+        clients, sessions = (said[key].value if key in said else 0 for key in _OF_WORKERS)
         return [
             Value(STATE, self.life.state.name, self.conn),
-            Value(CLIENTS, said.get("clients", 0), self.conn),
-            Value(SESSIONS, said.get("sessions", 0), self.conn),
+            Value(CLIENTS, clients, self.conn),
+            Value(SESSIONS, sessions, self.conn),
             Value(RESTARTS, max(0, self.starts - 1), self.conn),
         ]
 
@@ -130,8 +133,10 @@ class Supervisor:
         self._exit_code = 0
         self._ask_at = math.inf  # when news are due
         self._drain_due = math.inf
-        self._gone: Sequence[Value] = ()  # what those counted that are gone
-        self._gone_histograms: list[tuple[Figure, Histogram, str]] = []
+        self._gone: Values = {}  # what those counted that are gone
+        self._gone_histograms: dict[str, Told] = {}
+        self._stale: dict[str, None] = {}  # keys of values that workers have yet to hear anew
+        self._here: Values = {}  # what was counted about each worker when they last heard
 
     def deadline(self) -> float | None:
         """The first of: a worker is to be started, news are due, the drain has taken too long."""
@@ -188,9 +193,10 @@ class Supervisor:
             if "standing" in message:
                 effects += self._stands(worker, message["standing"])
                 continue
-            worker.news = News.unpacked(message)
+            self._stale |= dict.fromkeys(worker.news.take(message))
             worker.is_asked = False
             if worker.life.state is Post.STARTING:
+                self._stale |= dict.fromkeys(self._summed())  # it has heard nothing
                 text = f"{worker.conn} is up: process {message['process']}"
                 effects.append(node.Report(text))
             worker.life.fire(Duty.TOLD)
@@ -203,16 +209,27 @@ class Supervisor:
         return effects
 
     def _spread(self) -> list[node.Effect]:
-        """All have told: let each know of the others."""
-        here = [self._gone, *(worker.figures() for worker in self._workers.values())]
-        return [
-            _say(worker, {"do": "hear", "values": packed_values(summed([*others, *here]))})
-            for worker in self._up()
-            for others in [[other.news.values for other in self._up() if other is not worker]]
-        ]
+        """All have told: let each know what has changed of the others."""
+        here = self._of_workers()
+        stale = self._stale | dict.fromkeys(changes(here, self._here))
+        self._stale, self._here = {}, here
+        if not stale:
+            return []
+        effects: list[node.Effect] = []
+        up = self._up()
+        for worker in up:
+            others = [other.news.values for other in up if other is not worker]
+            values = summed(
+                {key: part[key] for key in stale if key in part}
+                for part in [*others, self._gone, here]
+            )
+            gone = [key for key in stale if key not in values]
+            effects.append(_say(worker, {"do": "hear", "values": values, "gone": gone}))
+        return effects
 
     def _closed(self, worker: _Worker, why: str, now: float) -> list[node.Effect]:
         was = worker.life.state
+        self._stale |= dict.fromkeys(worker.news.values)
         self._gone = summed([self._gone, risen(worker.news.values)])
         self._gone_histograms = summed_histograms([self._gone_histograms, worker.news.histograms])
         was_reloading = worker.is_reloading
@@ -274,26 +291,26 @@ class Supervisor:
             return []
         self._drain_due = math.inf
         self.life.fire(Fate.ALL_CLOSED)
-        account = [f"{v.figure.name} {v.value}" for v in self._gone if not v.figure.per]
+        account = [f"{v.figure.name} {v.value}" for v in self._gone.values() if not v.figure.per]
         return [node.Report(f"all workers: {', '.join(account)}"), node.Stop(self._exit_code)]
 
     # -- what it shows -----------------------------------------------------------------------------
 
     def figures(self) -> list[Value]:
         """All that the workers count, together, and what is counted about each."""
-        workers = self._workers.values()
-        return summed(
-            [
-                *(worker.news.values for worker in workers),
-                self._gone,
-                *(worker.figures() for worker in workers),
-            ]
-        )
+        return list(self._summed().values())
+
+    def _summed(self) -> Values:
+        told = [worker.news.values for worker in self._workers.values()]
+        return summed([*told, self._gone, self._of_workers()])
+
+    def _of_workers(self) -> Values:
+        return keyed(value for worker in self._workers.values() for value in worker.figures())
 
     def histograms(self) -> list[tuple[Figure, Histogram, str]]:
         """Those of all workers together."""
         told = [worker.news.histograms for worker in self._workers.values()]
-        return summed_histograms([self._gone_histograms, *told])
+        return list(summed_histograms([self._gone_histograms, *told]).values())
 
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well."""
@@ -302,21 +319,16 @@ class Supervisor:
         up = self._up()
         if not up:
             return "no worker is up"
-        troubles = [str(worker.news.status["unhealthy"]) for worker in up]
+        troubles = [str(worker.news.about["unhealthy"]) for worker in up]
         return troubles[0] if all(troubles) else ""
 
-    def status(self, now: float) -> dict[str, object]:
-        """What the status page shows."""
-        statuses: list[dict[str, Any]] = [worker.news.status for worker in self._up()]
-        figures = self.figures()
-        first = statuses[0] if statuses else {"policy": "", "sampling": "", "spans": []}
+    def about(self) -> dict[str, Any]:
+        """What the status page shows besides. Servers and settings are the same for all workers."""
+        told = [worker.news.about for worker in self._up()]
+        first = told[0] if told else {"policy": "", "sampling": "", "where": {}}
         return {
             **first,
-            "at": round(now, 3),
-            "unhealthy": self.unhealthy(),
-            "figures": {value.figure.name: value.value for value in figures if not value.of},
-            "servers": summed_servers(statuses) if statuses else [],
-            "told": [told for status in statuses for told in status["told"]],
+            "told": [record for about in told for record in about["told"]],
             "workers": [
                 {"name": worker.conn, **{v.figure.name: v.value for v in worker.figures()}}
                 for worker in self._workers.values()

@@ -9,11 +9,21 @@ Not here: the parent (`nodes/workers/supervisor.py`).
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from core import node
 from core.figures import Figure, Histogram, Value
-from nodes.workers.news import News, Unpacker, pack, summed, unpacked_values
+from nodes.workers.news import (
+    Sections,
+    Unpacker,
+    Values,
+    changes,
+    keyed,
+    pack,
+    sections,
+    summed,
+    unpacked_values,
+)
 
 PARENT = "parent"  # what the stream is called
 Shown = Callable[[list[Value]], list[Value]]  # of one worker's figures, those that STATS tells
@@ -38,8 +48,12 @@ class Balancer(Protocol):
         """Distributions of times."""
         ...
 
-    def status(self, now: float) -> dict[str, object]:
-        """What the status page shows."""
+    def unhealthy(self) -> str:
+        """Why nobody should be sent here; empty when all is well."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What the status page shows besides."""
         ...
 
 
@@ -49,10 +63,11 @@ class Worker:
 
     def __init__(self, build: Callable[[Shown], Balancer], process: int = 0) -> None:
         self._process = process
-        self._others: list[Value] = []
+        self._told: Sections = {}  # what the parent knows
+        self._others: Values = {}
         self._unpacker = Unpacker()
         self._has_parent = False
-        self._brain = build(lambda own: summed([own, self._others]))
+        self._brain = build(lambda own: list(summed([keyed(own), self._others]).values()))
 
     def deadline(self) -> float | None:
         """The parent is heard in any case."""
@@ -68,7 +83,7 @@ class Worker:
         else:
             effects = self._brain.step(event, now)
         if any(isinstance(effect, node.Stop) for effect in effects) and self._has_parent:
-            effects.insert(0, self._news(now))  # what has been counted since the last time
+            effects.insert(0, self._news())  # what has been counted since the last time
         return [self._to_parent(effect) for effect in effects]
 
     def _step_parent(self, event: node.Event, now: float) -> list[node.Effect]:
@@ -76,14 +91,16 @@ class Worker:
         match event:
             case node.Opened():
                 self._has_parent = True
-                effects.append(self._news(now))
+                effects.append(self._news())
             case node.Lines(_, data):
                 for message in self._unpacker.take(data):
                     match message["do"]:
                         case "tell":
-                            effects.append(self._news(now))
+                            effects.append(self._news())
                         case "hear":
-                            self._others = unpacked_values(message["values"])
+                            self._others |= unpacked_values(message["values"])
+                            for key in message["gone"]:
+                                self._others.pop(key, None)
                         case "reload":
                             effects += self._brain.step(node.ReloadAsked(), now)
                         case "drain":
@@ -96,10 +113,14 @@ class Worker:
                 effects += [node.Report(text, node.Level.WARNING), node.Drain()]
         return effects
 
-    def _news(self, now: float) -> node.Effect:
+    def _news(self) -> node.Effect:
+        """Tell what has changed since the last time."""
         brain = self._brain
-        news = News(brain.figures(), brain.histograms(), brain.status(now))
-        return node.Send(PARENT, pack({"process": self._process, **news.packed()}))
+        before = self._told
+        about = {**brain.about(), "unhealthy": brain.unhealthy()}
+        self._told = sections(brain.figures(), brain.histograms(), about)
+        changed = {name: changes(part, before.get(name, {})) for name, part in self._told.items()}
+        return node.Send(PARENT, pack({"process": self._process, **changed}))
 
     def _to_parent(self, effect: node.Effect) -> node.Effect:
         """Who is told how this server stands is the parent."""

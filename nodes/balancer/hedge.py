@@ -324,14 +324,10 @@ class Hedge:
 
     def due(self) -> float:
         """When it wants to be woken; infinite for never, and minus infinity while there is more to
-        do at once than one step may."""
+        do at once than one step may. What is settled, or is looked at another time, is not waited
+        for, unless there is more of that than is cleared away at once."""
         if self._is_behind or (self._late and self._budget.tokens >= 1):
             return -math.inf
-        return self._next_look()
-
-    def _next_look(self) -> float:
-        """When the next asking is looked at. What is settled, or is looked at another time, is not
-        waited for; there may be more of that than one step clears away."""
         looks = self._looks
         for _ in range(min(len(looks), self._bounds.hedge_per_turn)):
             if self._is_due(*looks[0]):
@@ -340,14 +336,15 @@ class Hedge:
         return looks[0][0] if looks else math.inf
 
     def _is_due(self, due: float, _: int, asking: Asking) -> bool:
+        """Whether an entry of the looks still stands."""
         return asking.left > 0 and asking.due == due
 
     def woken(self, now: float) -> None:
         """Go on with the round, look at what is due, and spend what there is."""
         self._go_on(now)
-        left = self._bounds.hedge_per_turn
-        while left > 0 and self._next_look() <= now:
-            look = heapq.heappop(self._looks)
+        looks, left = self._looks, self._bounds.hedge_per_turn
+        while left > 0 and looks and looks[0][0] <= now:
+            look = heapq.heappop(looks)
             if self._is_due(*look):
                 self._look(look[2], now)
             left -= len(look[2].questions) or 1

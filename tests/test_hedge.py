@@ -1559,7 +1559,7 @@ def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> N
     assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
 
 
-def test_what_is_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
+def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     """[P10]"""
     stage = started(replace(SLOW, join_s=0.001), extra_load=0.0)
     for name in names(100):
@@ -1573,6 +1573,34 @@ def test_what_is_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     assert last in asked(stage, T2)
     say(stage, T1, last)
     assert stage.take("a") == b""
+
+
+def test_a_link_lost_between_slices_moves_on_all_it_had() -> None:
+    """[P24]"""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.reset(T3)
+    stage.step(node.Woken())
+    prefer(stage, T2)
+    stage.reset(T1)
+    stage.wait(0.0)
+    assert sorted(asked(stage, T2)) == names(100)
+
+
+def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
+    """[P23] [P24]: neither before its slice."""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.05)
+    stage.reset(T3)
+    stage.reset(T1)  # a round is under way, and goes on before it begins anew
+    stage.brain._hedge._budget.tokens = 1.0
+    ask(stage, b"new")
+    stage.wait(0.0)
+    assert stage.brain._hedge.hedged == 0
+    assert sorted(asked(stage, T2)) == [*names(100), b"new"]
 
 
 def test_links_that_flap_keep_no_question_from_its_slice() -> None:

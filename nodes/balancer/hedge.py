@@ -284,7 +284,7 @@ class Hedge:
         for question in questions:
             of.setdefault(askings[question], []).append(question)
         for asking, parted in of.items():
-            self._catch_up(asking, now)
+            self._part(asking)
             self._learn(asking, link, len(parted), now)
             part = asking if len(parted) == asking.left else self._split(asking, parted)
             part.denied |= link.bit

@@ -1603,6 +1603,24 @@ def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
     assert sorted(asked(stage, T2)) == [*names(100), b"new"]
 
 
+def test_an_old_question_goes_once_to_a_link_that_is_back() -> None:
+    """[P13] [P24]"""
+    stage = started(SLOW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.999)
+    stage.take(T1)
+    stage.reset(T3)
+    for _ in range(50):
+        stage.step(node.Woken())
+    lose_and_connect(stage, T1)  # what is looked at first was judged before that
+    stage.take("a")
+    stage.wait(0.0)
+    assert sorted(asked(stage, T1)) == names(100)
+    say(stage, T1, *names(100))
+    assert stage.take("a").count(b"\n") == 100
+
+
 def test_links_that_flap_keep_no_question_from_its_slice() -> None:
     """[P24]"""
     stage = started(SLOW, extra_load=0.0, servers=3)

@@ -59,6 +59,7 @@ class Bounds:
     hedge_delay_min_s: float = 0.001  # the next TS is asked no sooner: a turn or two of ours
     hedge_delay_max_s: float = 0.05  # nor later: a bad TS must not talk the delay up
     hedge_tokens_max: int = 100  # speculative questions saved up: one bad moment, not a bad hour
+    hedge_per_turn: int = 1024  # questions looked at: some ms, however many are open
     explore_every: int = 100  # one question in so many asks another TS first
     # -- resolvers ----------------------------------------------------------------------------
     grace_min_s: float = 0.01  # a worse answer waits so long in any case: not felt by a person

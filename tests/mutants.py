@@ -460,6 +460,18 @@ MUTANTS = (
         "if now >= lost_at:",
         "if False:",
     ),
+    Mutant(
+        "what went over a lost connection counts until its slice",
+        "nodes/balancer/hedge.py",
+        "                self._part(asking)\n        admitted",
+        "                pass\n        admitted",
+    ),
+    Mutant(
+        "a round forgets its rest",
+        "nodes/balancer/hedge.py",
+        "return bool(self._round) or self._round_moves != self._moves",
+        "return self._round_moves != self._moves",
+    ),
     # -- figures, samples, replay, the status page, the log
     Mutant(
         "buckets are not cumulative",

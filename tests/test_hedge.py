@@ -26,6 +26,7 @@ from core.conn import Weight
 from core.wire import Answer, Negative, NoAnswer, fold, format_message, parse_reply, split_lines
 from nodes.balancer.link import Tie
 from nodes.ls import LoadBalancer
+from tests.counting import lines_run
 from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"
@@ -112,8 +113,10 @@ def keeps_nothing(brain: LoadBalancer) -> None:
     assert not hedge._askings
     assert not brain._verdicts.spoken and not brain._verdicts._held
     assert all(not asking.left for asking, _ in hedge._late)
-    hedge.due()
-    assert not hedge._looks
+    assert all(not asking.left for asking in hedge._round)
+    while (due := hedge.due()) < math.inf:  # a step clears so much away and no more
+        hedge.woken(due)
+    assert not hedge._looks and not hedge._round
 
 
 # -- whatever happens ------------------------------------------------------------------------------
@@ -195,12 +198,17 @@ class HedgeStage(Stage):
 class HedgeMachine(RuleBasedStateMachine):
     """Clients ask; TSs answer, deny, are silent, take nothing, go and come back; time passes."""
 
-    @initialize(share=st.sampled_from([0.0, 0.05, 0.3, 1.0]), servers=st.sampled_from([2, 3]))
-    def begin(self, share: float, servers: int) -> None:
+    @initialize(
+        share=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+        servers=st.sampled_from([2, 3]),
+        per_turn=st.sampled_from([1, 3, 1024]),
+    )
+    def begin(self, share: float, servers: int, per_turn: int) -> None:
+        bounds = replace(SMALL, hedge_per_turn=per_turn)
         self.share = share
         self.servers = {name: Server() for name in TSS[:servers]}
-        self.brain = balancer(SMALL, share, servers, explores=True)
-        self.stage = HedgeStage(self.brain, SMALL)
+        self.brain = balancer(bounds, share, servers, explores=True)
+        self.stage = HedgeStage(self.brain, bounds)
         self.stage.note = self.note
         self.open: list[Question] = []
         self.lives: dict[bytes, Life] = {}
@@ -468,8 +476,11 @@ class HedgeMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        """[P24]: what is old was sent to everyone, and what is young to somebody who may answer."""
+        """[P24]: what is old was sent to everyone, and what is young to somebody who may answer;
+        as soon as LS has no more to do at once."""
         now = self.stage.now
+        if (self.brain.deadline() or math.inf) <= now:
+            return
         up = [name for name, server in self.servers.items() if server.is_up]
         well = [name for name in up if self.is_well(name)]
         for name, life in self.lives.items():
@@ -1376,3 +1387,247 @@ def test_four_times_as_much_takes_about_four_times_as_long(work: Callable[[int],
         if ratio < 9:
             return
     raise AssertionError(ratio)
+
+
+# -- no step goes through everything ---------------------------------------------------------------
+
+FEW = replace(Bounds(), hedge_per_turn=32, held_s=0.02)
+
+
+def work_of_largest_step(stage: Stage, work: Callable[[Stage], None]) -> int:
+    """The lines of Python of the step, or the question for a deadline, that runs the most."""
+    brain, most = stage.brain, 0
+    step, deadline = brain.step, brain.deadline
+
+    def counted(call: Callable[[], object]) -> object:
+        nonlocal most
+        results: list[object] = []
+        most = max(most, lines_run(lambda: results.append(call())))
+        return results[0]
+
+    brain.step = lambda event, now: counted(lambda: step(event, now))
+    brain.deadline = lambda: counted(deadline)
+    work(stage)
+    brain.step, brain.deadline = step, deadline
+    return most
+
+
+def one_by_one(count: int, linked: Iterable[str], extra_load: float = 0.0) -> Stage:
+    stage = started(FEW, extra_load=extra_load, servers=3, linked=linked)
+    for name in names(count):
+        ask(stage, name)
+    return stage
+
+
+def the_first_link_comes(count: int) -> int:
+    stage = one_by_one(count, [])
+    stage.wait(0.1)
+    most = work_of_largest_step(stage, lambda stage: (stage.connect(T1), stage.wait(0.0)))
+    assert asked(stage, T1) == names(count)
+    return most
+
+
+def another_link_comes(count: int) -> int:
+    stage = one_by_one(count, [T1, T2])
+    stage.wait(1.5)
+    most = work_of_largest_step(stage, lambda stage: (stage.connect(T3), stage.wait(0.0)))
+    assert asked(stage, T3) == names(count)
+    return most
+
+
+def a_link_goes(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    most = work_of_largest_step(stage, lambda stage: (stage.reset(T1), stage.wait(0.0)))
+    assert asked(stage, T2) == names(count)
+    return most
+
+
+def a_link_stalls(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    stage.step(node.Backlogged(T1))
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.02))
+    assert link_of(stage, T1) is Tie.STALLED
+    assert asked(stage, T2) == names(count)
+    return most
+
+
+def all_are_late_at_once(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
+    assert len(stage.brain._hedge._late) == count
+    return most
+
+
+def all_are_old_at_once(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    stage.wait(0.9)
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.1))
+    assert asked(stage, T2) == asked(stage, T3) == names(count)
+    return most
+
+
+def tokens_come_and_nobody_is_left_to_ask(count: int) -> int:
+    stage = one_by_one(count, [T1, T2])
+    stage.wait(0.05)
+    stage.reset(T2)
+    stage.wait(0.0)
+    stage.brain._hedge._budget.tokens = 1.0
+    most = work_of_largest_step(stage, lambda stage: (ask(stage, b"new"), stage.wait(0.0)))
+    assert not stage.brain._hedge._late
+    return most
+
+
+def all_that_is_looked_at_is_settled(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    say(stage, T1, *names(count))
+    stage.brain._race.next_due()  # which clears away what is settled, too
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
+    keeps_nothing(stage.brain)
+    return most
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        the_first_link_comes,
+        another_link_comes,
+        a_link_goes,
+        a_link_stalls,
+        all_are_late_at_once,
+        all_are_old_at_once,
+        tokens_come_and_nobody_is_left_to_ask,
+        all_that_is_looked_at_is_settled,
+    ],
+)
+def test_the_largest_step_is_the_same_however_much_is_open(work: Callable[[int], int]) -> None:
+    assert work(1600) < 1.2 * work(400)
+
+
+def halfway(count: int = 100) -> Stage:
+    """TS1 was asked for everything and is gone; a part of that has moved on."""
+    stage = started(FEW, extra_load=0.0)
+    for name in names(count):
+        ask(stage, name)
+    stage.reset(T1)
+    stage.take(T1)
+    assert asked(stage, T2) == names(count)[:32]
+    return stage
+
+
+def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
+    """[P24]"""
+    stage = halfway()
+    stage.step(node.Woken())
+    assert asked(stage, T2) == names(100)[32:64]
+    stage.wait(0.0)
+    assert asked(stage, T2) == names(100)[64:]
+    assert stage.brain._hedge.hedged == 0
+
+
+def test_what_is_settled_before_its_slice_does_not_move_on() -> None:
+    stage = halfway()
+    stage.reset("a")
+    stage.wait(0.0)
+    assert asked(stage, T2) == []
+    keeps_nothing(stage.brain)
+
+
+def lose_and_connect(stage: Stage, name: str) -> None:
+    """A link is gone and back, and as little is done meanwhile as can be."""
+    stage.reset(name)
+    stage.now += 0.002
+    stage.step(node.Woken())
+    stage.connect(name)
+
+
+SLOW = replace(FEW, hedge_per_turn=1, redial_first_s=0.001, redial_max_s=0.001)
+
+
+@pytest.mark.parametrize("line", [b" 10.0.0.1 A IN\n", b" - NOT FOUND\n"])
+def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> None:
+    """[P10]"""
+    stage = started(SLOW, extra_load=0.0)
+    for name in names(100):
+        ask(stage, name)
+    lose_and_connect(stage, T1)
+    last, before = names(100)[-1], stage.brain._race.late
+    stage.take(T1)
+    assert last not in asked(stage, T2)
+    stage.hear(T1, last + line)
+    assert stage.take("a") == b"" and stage.brain._race.late == before + 1
+    stage.wait(0.0)
+    assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
+
+
+def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
+    """[P10]"""
+    stage = started(replace(SLOW, join_s=0.001), extra_load=0.0)
+    for name in names(100):
+        ask(stage, name)
+    prefer(stage, T2)
+    lose_and_connect(stage, T1)
+    stage.take(T1)
+    last = names(100)[-1]
+    stage.brain._hedge._ask_everyone = lambda asking, now: None
+    ask(stage, last)
+    assert last in asked(stage, T2)
+    say(stage, T1, last)
+    assert stage.take("a") == b""
+
+
+def test_a_link_lost_between_slices_moves_on_all_it_had() -> None:
+    """[P24]"""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.reset(T3)
+    stage.step(node.Woken())
+    prefer(stage, T2)
+    stage.reset(T1)
+    stage.wait(0.0)
+    assert sorted(asked(stage, T2)) == names(100)
+
+
+def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
+    """[P23] [P24]: neither before its slice."""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.05)
+    stage.reset(T3)
+    stage.reset(T1)  # a round is under way, and goes on before it begins anew
+    stage.brain._hedge._budget.tokens = 1.0
+    ask(stage, b"new")
+    stage.wait(0.0)
+    assert stage.brain._hedge.hedged == 0
+    assert sorted(asked(stage, T2)) == [*names(100), b"new"]
+
+
+def test_an_old_question_goes_once_to_a_link_that_is_back() -> None:
+    """[P13] [P24]"""
+    stage = started(SLOW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.999)
+    stage.take(T1)
+    stage.reset(T3)
+    for _ in range(50):
+        stage.step(node.Woken())
+    lose_and_connect(stage, T1)  # what is looked at first was judged before that
+    stage.take("a")
+    stage.wait(0.0)
+    assert sorted(asked(stage, T1)) == names(100)
+    say(stage, T1, *names(100))
+    assert stage.take("a").count(b"\n") == 100
+
+
+def test_links_that_flap_keep_no_question_from_its_slice() -> None:
+    """[P24]"""
+    stage = started(SLOW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    prefer(stage, T2)
+    stage.reset(T1)
+    for _ in range(60):
+        lose_and_connect(stage, T3)
+    assert set(asked(stage, T2)) >= set(names(100))

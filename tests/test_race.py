@@ -21,6 +21,7 @@ from core.machine import IllegalTransition, Stay
 from core.session import Session
 from core.wire import Negative, answered_in, fold_lines, split_lines
 from nodes.balancer.race import RACE, Course, Finding, Race, Replies
+from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
 QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c", b"d.y", b"e"]
@@ -338,3 +339,23 @@ def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open(
     assert [batch.questions for batch in race._in_order() if batch.questions] == [[b"nobody"]]
     race.expire(5.0)
     assert race.next_due() == math.inf and not list(race._in_order()) and not race._open
+
+
+def work_of_catching_up(count: int) -> int:
+    race = Race(join_s=1.0)
+    session = Session("client-1", Bounds(), Hits(), bytes)
+    for number in range(count):
+        question = b"n%06d" % number
+        race.ask(session, [question], [question], 0.0)
+
+    def catch_up() -> None:
+        number = 0
+        while number != race.next_number:
+            _, number = race.slice_from(number, 30)
+
+    return lines_run(catch_up)
+
+
+def test_a_slice_goes_on_where_the_last_one_ended() -> None:
+    """From the beginning each time would be sixteen times as much work."""
+    assert work_of_catching_up(2000) < 5 * work_of_catching_up(500)

@@ -16,6 +16,12 @@ everyone, so that no question is lost that any TS would have answered.
 
 An asking is split when its questions part: some are hedged and some are not, some are denied.
 
+No step goes through everything that is open. When links have moved, every asking has to be judged
+anew; a *round* through them does so, `hedge_per_turn` questions in a step, and `due` asks for the
+next step until it is through. Until its turn comes, an asking is as it was, and so whatever
+touches it first either judges it or takes from it what went over lost connections. Looks that are
+due at one time, and late questions when tokens come, are bounded in the same way.
+
 Not here: what fast is (`nodes/balancer/pace.py`), and who waits (`nodes/balancer/race.py`).
 """
 
@@ -63,19 +69,25 @@ ASKING: Table[Way, Push] = {
 }
 
 
+_PLACED = frozenset(way for way, after in ASKING.items() if Push.PLACED in after)
+
+
 class Asking:
     """Questions that were asked together, and have gone the same way since."""
 
     __slots__ = (
-        "admits", "denied", "due", "explores", "left", "questions", "root", "sent", "since",
-        "unable", "way",
+        "admits", "denied", "due", "explores", "left", "moves", "questions", "root", "sent",
+        "since", "unable", "way",
     )  # fmt: skip
 
-    def __init__(self, questions: list[bytes], since: float, whole: "Asking | None" = None) -> None:
+    def __init__(
+        self, questions: list[bytes], since: float, moves: int, whole: "Asking | None" = None
+    ) -> None:
         """A new one, or one for a part of the questions of another."""
         self.questions = questions  # some may be answered, or belong to a later asking by now
         self.left = len(questions)  # those that are and do not
         self.since = since
+        self.moves = moves  # of links, when it was judged last
         self.due = math.inf  # when it is looked at again
         start = Way.NOWHERE if whole is None else whole.way.state
         self.way: Machine[Way, Push] = Machine(ASKING, start, "asking")
@@ -139,6 +151,10 @@ class Hedge:
         self._number = count()
         self._late: deque[tuple[Asking, Iterator[bytes]]] = deque()  # they wait for tokens
         self._queues: dict[Link, deque[tuple[Asking, list[bytes]]]] = {}  # none of them empty
+        self._moves = 0  # how often links have moved
+        self._lost: dict[Link, int] = {}  # with which move each lost its last connection
+        self._round: deque[Asking] = deque()  # those that have to be judged still
+        self._round_moves = 0  # as they were when the round began
         self._there = 0  # the bits of those that may answer, as they were
         self._live = 0  # the same of those that are asked for things
         self._unexplored = 0.0
@@ -175,16 +191,17 @@ class Hedge:
         What some cannot be asked goes its own way."""
         unable, of = self._unable, self._askings
         if unable is None and of.keys().isdisjoint(questions):
-            return [Asking(questions, now)] if questions else []
+            return [Asking(questions, now, self._moves)] if questions else []
         parted: dict[tuple[Asking | None, int], list[bytes]] = {}
         for question in questions:
             kind = of.get(question), 0 if unable is None else unable(question)
             parted.setdefault(kind, []).append(question)
         askings = []
         for (before, bits), some in parted.items():
-            asking = Asking(some, now)
+            asking = Asking(some, now, self._moves)
             asking.denied = asking.unable = bits
             if before is not None:
+                self._part(before)
                 before.left -= len(some)
                 asking.since, asking.admits = before.since, before.admits
             askings.append(asking)
@@ -244,7 +261,10 @@ class Hedge:
 
     def admits(self, link: Link, questions: list[bytes]) -> list[bool] | None:
         """See Policy."""
-        askings = map(self._askings.get, questions)
+        askings = list(map(self._askings.get, questions))
+        if self._is_behind:
+            for asking in filter(None, askings):
+                self._part(asking)
         admitted = [asking is not None and bool(asking.admits & link.bit) for asking in askings]
         return None if all(admitted) else admitted
 
@@ -252,6 +272,7 @@ class Hedge:
         """See Policy."""
         for asking, run in groupby(map(self._askings.pop, questions, repeat(None))):
             if asking is not None:
+                self._part(asking)
                 number = len(list(run))
                 asking.left -= number
                 self._learn(asking, link, number, now)
@@ -263,10 +284,11 @@ class Hedge:
         for question in questions:
             of.setdefault(askings[question], []).append(question)
         for asking, parted in of.items():
+            self._part(asking)
             self._learn(asking, link, len(parted), now)
             part = asking if len(parted) == asking.left else self._split(asking, parted)
             part.denied |= link.bit
-            self._move_on(part, now)
+            self._judge(part, now)
 
     def closed(self, questions: Iterable[bytes]) -> None:
         """See Policy."""
@@ -290,7 +312,7 @@ class Hedge:
 
     def _split(self, asking: Asking, questions: list[bytes]) -> Asking:
         """An asking of its own for some of its questions, on the same way."""
-        part = Asking(questions, asking.since, asking)
+        part = Asking(questions, asking.since, asking.moves, asking)
         self._askings.update(dict.fromkeys(questions, part))
         if part.way.state is Way.LATE:
             self._late.append((part, iter(questions)))
@@ -301,17 +323,31 @@ class Hedge:
     # -- the next TS -------------------------------------------------------------------------------
 
     def due(self) -> float:
-        """When it wants to be woken; infinite for never. What is settled, or is looked at another
-        time, is not waited for."""
+        """When it wants to be woken; infinite for never, and minus infinity while there is more to
+        do at once than one step may. What is settled, or is looked at another time, is not waited
+        for, unless there is more of that than is cleared away at once."""
+        if self._is_behind or (self._late and self._budget.tokens >= 1):
+            return -math.inf
         looks = self._looks
-        while looks and (not looks[0][2].left or looks[0][0] != looks[0][2].due):
+        for _ in range(min(len(looks), self._bounds.hedge_per_turn)):
+            if self._is_due(*looks[0]):
+                break
             heapq.heappop(looks)
         return looks[0][0] if looks else math.inf
 
+    def _is_due(self, due: float, _: int, asking: Asking) -> bool:
+        """Whether an entry of the looks still stands."""
+        return asking.left > 0 and asking.due == due
+
     def woken(self, now: float) -> None:
-        """It is so late: look at what is due, and spend what there is."""
-        while self.due() <= now:
-            self._look(heapq.heappop(self._looks)[2], now)
+        """Go on with the round, look at what is due, and spend what there is."""
+        self._go_on(now)
+        looks, left = self._looks, self._bounds.hedge_per_turn
+        while left > 0 and looks and looks[0][0] <= now:
+            look = heapq.heappop(looks)
+            if self._is_due(*look):
+                self._look(look[2], now)
+            left -= len(look[2].questions) or 1
         self._spend(now)
 
     def _look_at(self, asking: Asking, due: float) -> None:
@@ -326,11 +362,13 @@ class Hedge:
     def _look(self, asking: Asking, now: float) -> None:
         """The delay is over, or it is time to see how things stand: at twice the age again."""
         asking.due = math.inf
-        if asking.way.state is Way.NOWHERE:  # whoever comes is asked
-            return
+        self._part(asking)
         for link, sent_at in asking.sent.items():
             if link.is_live and not link.bit & asking.denied:
                 self._paces[link].add(now - sent_at, asking.left, now)
+        self._catch_up(asking, now)
+        if asking.way.state is Way.NOWHERE or asking.due < math.inf:
+            return  # whoever comes is asked, or somebody just has been
         lost_at = asking.since + self._bounds.join_s
         if now >= lost_at:
             self._ask_everyone(asking, now)
@@ -355,36 +393,41 @@ class Hedge:
     def _spend(self, now: float) -> None:
         """Ask the next TS for as many late questions as there are tokens, oldest first."""
         late, of = self._late, self._askings
-        while late and (late[0][0].way.state is not Way.LATE or not late[0][0].left):
-            late.popleft()
-        while late and self._budget.tokens >= 1:
+        for _ in range(self._bounds.hedge_per_turn):
+            if not late:
+                return
             asking, questions = late[0]
-            is_open = (question for question in questions if of.get(question) is asking)
             link = None
-            if asking.way.state is Way.LATE:
-                link = self._best(now, asking)
-                if link is None:
-                    asking.way.fire(Push.ALL_ASKED)
-            few = [] if link is None else list(islice(is_open, int(self._budget.tokens)))
-            if not few or link is None:
+            if asking.way.state is Way.LATE and asking.left:
+                if self._budget.tokens < 1:
+                    return
+                link = self._next_for_late(asking, now)
+            if link is None:
+                late.popleft()
+                continue
+            is_open = (question for question in questions if of.get(question) is asking)
+            few = list(islice(is_open, int(self._budget.tokens)))
+            if not few:
                 late.popleft()
                 continue
             self._budget.tokens -= len(few)
             self.hedged += len(few)
-            part = Asking(few, asking.since, asking)
+            part = Asking(few, asking.since, asking.moves, asking)
             self._askings.update(dict.fromkeys(few, part))
             part.way.fire(Push.HEDGED)
             part.sent[link] = now
             self._queue(link, part, few)
             self._look_soon(part, now)
 
-    def _move_on(self, asking: Asking, now: float) -> None:
-        """Ask the next TS at once when nobody is left who may answer."""
-        if asking.may_be_answered():
-            return
-        asking.way.fire(Push.DESERTED)
-        if link := self._best(now, asking):
-            self._place(asking, link, now)
+    def _next_for_late(self, asking: Asking, now: float) -> Link | None:
+        """The link to ask speculatively; None if there is none, or the asking is late no more."""
+        self._catch_up(asking, now)
+        if asking.way.state is not Way.LATE:
+            return None
+        link = self._best(now, asking)
+        if link is None:
+            asking.way.fire(Push.ALL_ASKED)
+        return link
 
     def _place(self, asking: Asking, link: Link, now: float) -> None:
         """Ask a link outside the budget."""
@@ -393,6 +436,66 @@ class Hedge:
         asking.questions = self._open(asking)
         self._queue(link, asking, asking.questions)
         self._look_soon(asking, now)
+
+    # -- when links move ---------------------------------------------------------------------------
+
+    def links_moved(self, now: float) -> None:
+        """See Policy. All that is open is judged anew: the first of it now."""
+        there = sum(link.bit for link in self._links if link.is_answering)
+        live = sum(link.bit for link in self._links if link.is_live)
+        if (there, live) == (self._there, self._live):
+            return
+        gone = self._there & ~there
+        self._there, self._live = there, live
+        self._moves += 1
+        for link in self._links:
+            if link.bit & gone:
+                self._queues.pop(link, None)
+                self._lost[link] = self._moves
+        self._go_on(now)
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether there may be askings that were not judged since the links moved."""
+        return bool(self._round) or self._round_moves != self._moves
+
+    def _go_on(self, now: float) -> None:
+        """Judge the next askings of the round. If links moved during it, another one follows: a
+        round that began anew each time would never come to its end while links flap."""
+        left = self._bounds.hedge_per_turn
+        while left > 0 and self._is_behind:
+            if not self._round:
+                self._round_moves = self._moves
+                self._round.extend(dict.fromkeys(self._askings.values()))
+                continue
+            asking = self._round.popleft()
+            if asking.left:
+                self._catch_up(asking, now)
+            left -= len(asking.questions) or 1
+
+    def _catch_up(self, asking: Asking, now: float) -> None:
+        """Judge an asking if links have moved since it was."""
+        if asking.moves != self._moves:
+            self._judge(asking, now)
+
+    def _judge(self, asking: Asking, now: float) -> None:
+        """Ask whom an asking needs by how the links stand: the next one when nobody is left who may
+        answer, and everyone who has come when everyone has been asked, or it may be lost."""
+        self._part(asking)
+        asking.moves = self._moves
+        if not asking.may_be_answered():
+            asking.way.fire(Push.DESERTED)
+        while asking.way.state in _PLACED and (link := self._best(now, asking)):
+            self._place(asking, link, now)
+        if now >= asking.since + self._bounds.join_s and self._best(now, asking):
+            self._ask_everyone(asking, now)
+
+    def _part(self, asking: Asking) -> None:
+        """Take from an asking what went over connections that were lost since it was judged."""
+        if asking.moves != self._moves:
+            for link, move in self._lost.items():
+                if move > asking.moves:
+                    asking.part(link)
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -420,34 +523,3 @@ class Hedge:
 
     def _queue(self, link: Link, asking: Asking, questions: list[bytes]) -> None:
         self._queues.setdefault(link, deque()).append((asking.root, questions))
-
-    def links_moved(self, now: float) -> None:
-        """See Policy."""
-        there = sum(link.bit for link in self._links if link.is_answering)
-        live = sum(link.bit for link in self._links if link.is_live)
-        if (there, live) == (self._there, self._live):
-            return
-        gone, lame, new = self._there & ~there, self._live & ~live, live & ~self._live
-        self._there, self._live = there, live
-        askings = dict.fromkeys(self._askings.values())
-        for link in self._links:
-            if link.bit & gone:
-                self._queues.pop(link, None)
-                for asking in askings:
-                    asking.part(link)
-        if lame:  # a stalled one may still answer what it was sent, but nobody waits for it
-            for asking in askings:
-                self._move_on(asking, now)
-        for link in self._links:
-            if link.bit & new:
-                self._meet(link, askings, now)
-
-    def _meet(self, link: Link, askings: Iterable[Asking], now: float) -> None:
-        """A link has come: it is asked for what nobody is, and for what everybody has been."""
-        for asking in askings:
-            if link in asking.sent or link.bit & asking.unable:
-                continue
-            if asking.way.state in (Way.NOWHERE, Way.EVERYWHERE):
-                self._place(asking, link, now)
-            elif now >= asking.since + self._bounds.join_s:
-                self._ask_everyone(asking, now)

@@ -23,11 +23,12 @@ Not here: whom to ask, connections and the clock. Pure, and it owns `Session.owe
 """
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import groupby, repeat, takewhile
+from itertools import groupby, islice, repeat, takewhile
 
 from core.figures import Figure, Value
 from core.machine import STAY, IllegalTransition, Sign, Table
@@ -455,8 +456,8 @@ class Race:
         """
         questions: list[bytes] = []
         size = 0
-        for batch in self._in_order():
-            if batch.number < number or not batch.owed:
+        for batch in self._in_order(number):
+            if not batch.owed:
                 continue
             if size > bytes_over:
                 return questions, batch.number
@@ -466,9 +467,14 @@ class Race:
             size += sum(map(len, spoken)) + len(spoken)
         return questions, self._next_number
 
-    def _in_order(self) -> Iterable[Batch]:
-        """The batches that may be owed anything, by number."""
-        return merge(*self._lanes.values(), key=_number)
+    def _in_order(self, number: int = 0) -> Iterable[Batch]:
+        """The batches from `number` on that may be owed anything, by number."""
+        starts = [bisect_left(lane, number, key=_number) for lane in self._lanes.values()]
+        rests = [
+            islice(lane, start, None)
+            for lane, start in zip(self._lanes.values(), starts, strict=True)
+        ]
+        return merge(*rests, key=_number)
 
     def _speaker(self, question: bytes) -> Batch | None:
         owner = self._open.get(question)

@@ -111,7 +111,7 @@ class ResolverMachine(RuleBasedStateMachine):
             assert len(by_question) == len(effect.datagrams)
 
     def check_again(self, question: bytes, tries: int) -> None:
-        """[P38]: only what was sent so long ago, and so often at most."""
+        """[P39]: only what was sent so long ago, and so often at most."""
         before = [one for one in self.sendings[:-1] if one.question == question]
         assert tries <= BOUNDS.resends_max and question in self.wanted and not self.is_silent
         assert any(one.is_overdue for one in before)
@@ -119,7 +119,7 @@ class ResolverMachine(RuleBasedStateMachine):
             assert tries == 1 and self.now - before[-1].at >= BOUNDS.join_s
 
     def in_flight(self) -> tuple[int, int]:
-        """[P39]: at least, of each socket, what was sent after the last one that is known to be
+        """[P40]: at least, of each socket, what was sent after the last one that is known to be
         taken. At most: of what was sent together, only so many are taken as have had a reply."""
         least = most = 0
         for conn in {one.conn for one in self.sendings}:
@@ -225,7 +225,7 @@ class ResolverMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_waits_that_need_not(self) -> None:
-        """[P39]: and the rest of the queue is what the model has waiting."""
+        """[P40]: and the rest of the queue is what the model has waiting."""
         waits = [one for _, some in self.upstream._queue for one in some if one in self.wanted]
         assert waits == [one for one in self.waiting if one in self.wanted]
         if waits:

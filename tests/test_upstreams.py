@@ -774,7 +774,7 @@ def flood(cast: Cast, count: int, label: str = "n") -> None:
 
 
 def test_no_more_is_in_flight_than_the_window_and_the_rest_waits() -> None:
-    """[P39]: case A2."""
+    """[P40]: case A2."""
     cast = Cast(1)
     flood(cast, 350)
     first = cast.asked(D1)
@@ -792,7 +792,7 @@ def test_no_more_is_in_flight_than_the_window_and_the_rest_waits() -> None:
 
 
 def test_what_nobody_wants_any_more_is_skipped_in_the_queue() -> None:
-    """[P39]"""
+    """[P40]"""
     cast = Cast()
     flood(cast, 150)
     mine = cast.asked(D2)
@@ -809,7 +809,7 @@ def test_what_nobody_wants_any_more_is_skipped_in_the_queue() -> None:
 
 
 def test_what_is_overtaken_makes_room() -> None:
-    """[P39]: a slow reply, or one that is lost, is no longer in the resolver's socket."""
+    """[P40]: a slow reply, or one that is lost, is no longer in the resolver's socket."""
     cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1))
     for n in range(60):
         cast.ask(f"slow{n}.example")
@@ -822,7 +822,7 @@ def test_what_is_overtaken_makes_room() -> None:
 
 
 def test_what_is_lost_does_not_shut_a_resolver_out() -> None:
-    """[P39]: after a while it has left the window, and nothing needs to come for that."""
+    """[P40]: after a while it has left the window, and nothing needs to come for that."""
     cast = Cast(1)
     cast.ask("x.example")
     cast.answer(D1, "10.0.0.1")
@@ -833,7 +833,7 @@ def test_what_is_lost_does_not_shut_a_resolver_out() -> None:
 
 
 def test_the_window_grows_with_what_is_under_way_and_not_with_a_queue() -> None:
-    """[P39]: a resolver that is 40 ms away is asked more at once; one whose queue is 40 ms is not,
+    """[P40]: a resolver that is 40 ms away is asked more at once; one whose queue is 40 ms is not,
     though its replies come as fast and as late."""
     for is_far in (True, False):
         cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1))
@@ -907,7 +907,7 @@ def test_when_one_turns_silent_what_is_held_for_it_is_told_at_once() -> None:
 
 
 def test_what_is_held_is_sent_again_to_who_has_not_replied() -> None:
-    """[P38]: after 30 ms, twice as long, and so on, four times."""
+    """[P39]: after 30 ms, twice as long, and so on, four times."""
     cast = Cast()
     cast.ask("w.example")
     cast.answer(D1, "10.0.0.1")
@@ -930,7 +930,7 @@ def test_what_is_held_is_sent_again_to_who_has_not_replied() -> None:
 
 
 def test_what_is_held_later_is_sent_again_at_once_if_it_may_be_lost() -> None:
-    """[P38]: the times count from the asking."""
+    """[P39]: the times count from the asking."""
     cast = Cast()
     cast.ask("w.example")
     cast.answer(D1, "10.0.0.1")
@@ -946,7 +946,7 @@ def test_what_is_held_later_is_sent_again_at_once_if_it_may_be_lost() -> None:
 
 
 def test_one_that_is_silent_is_not_sent_again_what_is_held() -> None:
-    """[P38]"""
+    """[P39]"""
     cast = Cast()
     for n in range(20):
         cast.ask(f"n{n}.example")
@@ -1008,7 +1008,7 @@ def test_of_copies_only_so_many_are_remembered() -> None:
 
 
 def test_a_stream_that_closes_after_each_reply_costs_two_writes_each() -> None:
-    """[P40]: case A12."""
+    """[P41]: case A12."""
     cast = Cast(1)
     flood(cast, 300)
     written = 0
@@ -1027,7 +1027,7 @@ def test_a_stream_that_closes_after_each_reply_costs_two_writes_each() -> None:
 
 
 def test_a_stream_that_stays_after_one_that_closed_gets_more_and_more() -> None:
-    """[P40]"""
+    """[P41]"""
     cast = Cast(1)
     flood(cast, 60)
     for conn, query in cast.asked(D1):
@@ -1046,7 +1046,7 @@ def test_a_stream_that_stays_after_one_that_closed_gets_more_and_more() -> None:
 
 
 def test_a_stream_that_closes_on_several_questions_is_tried_with_one() -> None:
-    """[P40]: and then it is no way at all."""
+    """[P41]: and then it is no way at all."""
     cast = Cast(1)
     flood(cast, 5)
     for conn, query in cast.asked(D1):

@@ -27,7 +27,7 @@ def test_with_nothing_known_it_is_its_base() -> None:
 @pytest.mark.parametrize("took_s", [0.001, 0.02, 0.04, 0.2, 1.0])
 @pytest.mark.parametrize("per_s", [100, 1_000, 10_000])
 def test_it_holds_what_is_under_way_and_a_quarter_more(took_s: float, per_s: float) -> None:
-    """[P39]: the rate is that of the busier of two spans, so a few replies are off at most."""
+    """[P40]: the rate is that of the busier of two spans, so a few replies are off at most."""
     window = Window(BASE)
     now = replies(window, per_s, took_s, max(5.0, 5 * took_s), 0.0)
     wanted = BASE + 1.25 * per_s * took_s
@@ -42,7 +42,7 @@ def test_when_replies_cease_it_is_its_base_again() -> None:
 
 
 def test_a_queue_of_our_own_never_makes_it_grow() -> None:
-    """[P39]: a resolver that does 10,000 a second and always has a full queue, for ten minutes."""
+    """[P40]: a resolver that does 10,000 a second and always has a full queue, for ten minutes."""
     window = Window(BASE)
     window.replied(1, 0.0002, 0.0, was_calm=True)
     now = 0.0

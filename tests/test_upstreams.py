@@ -502,6 +502,7 @@ def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
     cast.brain._resolvers._all[D1]._secret = lambda size: next(drawn)
     cast.stage.step(node.Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
     assert [query[:2] for _, query in cast.asked(D1)] == [b"\1\1", b"\2\2", b"\3\3"]
+    cast.wait(0.001)
     cast.ask("x.example")
     assert [query[:2] for _, query in cast.asked(D1)] == [b"\4\4"]
 
@@ -1534,9 +1535,16 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
     assert int.from_bytes(message[2:4]) == 0x8000 | RD | RA | AD
 
 
-def bounds_said(*said: tuple[str, float], upstreams: int = 1) -> Bounds:
+def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | None = None) -> Bounds:
     """What the command line makes of these."""
-    return bounds_of_ls(Namespace(bounds=[*said], upstreams=[D1] * upstreams), Parser())
+    given = Namespace(bounds=[*said], upstreams=[D1] * upstreams, workers=workers)
+    return bounds_of_ls(given, Parser())
+
+
+def test_workers_share_what_may_be_in_flight() -> None:
+    """[P40]"""
+    for workers, share in ((None, 100), (1, 100), (3, 33), (256, 1)):
+        assert bounds_said(workers=workers).upstream_window == share
 
 
 @pytest.mark.parametrize("given", [[], [("timeout_s", 1.0)]], ids=["defaults", "short lines"])

@@ -25,7 +25,7 @@ socket), and what a reply says (`nodes/dns/reply.py`).
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress, count, islice, repeat
@@ -54,6 +54,7 @@ _FINDING = {
 }
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
 _REPLIES_KEPT = 16_384
+_TURN_S = 0.0005  # what is sent within so long may go by one socket
 
 UNMATCHED = Figure("unmatched", "Replies that match nothing that it was asked", per="ts")
 STREAMED = Figure("streamed", "Questions that it was asked over TCP", per="ts")
@@ -115,6 +116,8 @@ class Upstream:
         self._open: list[Socket] = []  # of datagrams, to be asked by
         self._old: deque[Socket] = deque()  # of these, those whose successors are on their way
         self._number = 0
+        self._chosen: Socket | None = None  # of those that are open, to send by now
+        self._chosen_at = -math.inf
 
         self._window = Window(bounds.upstream_window)
         self._in_flight = 0  # by all sockets of datagrams
@@ -287,7 +290,7 @@ class Upstream:
         elif self._queue or len(questions) > self._room(now) or not self._open:
             self._queue.append((now, deque(questions)))
             return self._send_queued(now)
-        return self._send_by_datagrams([(now, questions)], now)
+        return self._send_by_datagrams(questions, now, now)
 
     def _room(self, now: float) -> int:
         return self._window.size(now) - self._in_flight
@@ -296,50 +299,52 @@ class Upstream:
         """Send what waits and is still wanted, as far as the window lets it."""
         queue, is_wanted = self._queue, self._is_wanted
         room = self._room(now) if queue and self._open else 0
-        batches: list[tuple[float, list[bytes]]] = []
-        while queue and room > 0:
-            asked_at, waiting = queue[0]
-            sent: list[bytes] = []
-            while waiting and len(sent) < room:
+        asked_at = queue[0][0] if queue else now
+        questions: list[bytes] = []
+        while queue and len(questions) < room:
+            waiting = queue[0][1]
+            while waiting and len(questions) < room:
                 question = waiting.popleft()
                 if is_wanted(question):
-                    sent.append(question)
+                    questions.append(question)
             if not waiting:
                 queue.popleft()
-            if sent:
-                room -= len(sent)
-                batches.append((asked_at, sent))
-        return self._send_by_datagrams(batches, now) if batches else []
+            if not questions and queue:
+                asked_at = queue[0][0]
+        return self._send_by_datagrams(questions, asked_at, now) if questions else []
 
     def _send_by_datagrams(
-        self, batches: Sequence[tuple[float, list[bytes]]], now: float, tries: int = 0
+        self, questions: list[bytes], asked_at: float, now: float, tries: int = 0
     ) -> list[node.Effect]:
-        """Send questions that were asked at these times, by one socket that is open."""
+        """Send questions, the first of which was asked at that time, by a socket that is open."""
         if not self._open:  # there will be one in a moment
-            self._queue.extendleft((asked_at, deque(some)) for asked_at, some in reversed(batches))
+            self._queue.appendleft((asked_at, deque(questions)))
             return []
-        one = self._open[self._secret(1)[0] % len(self._open)]
+        one = self._choose_socket(now)
         effects: list[node.Effect] = []
         if one.old_at <= now:  # it retires when its successor is there
             one.old_at = math.inf
             self._old.append(one)
             effects.append(self._dial_datagrams())
-        messages: list[bytes] = []
-        for asked_at, questions in batches:
-            flight, made = self._make(one, questions, now, asked_at=asked_at, tries=tries)
-            messages += made
-            if flight is None:
-                continue
-            one.sent += len(made)
-            self._in_flight += len(made)
-            if tries:
-                due = now + self._resend_s * 2**tries
-                heapq.heappush(self._again, (due, next(self._order), flight))
-            else:
-                self._young.append(flight)
-        if messages:
-            effects.append(node.SendTo(one.conn, [(message, None) for message in messages]))
-        return effects
+        flight, messages = self._make(one, questions, now, asked_at=asked_at, tries=tries)
+        if flight is None:
+            return effects
+        one.sent += len(messages)
+        self._in_flight += len(messages)
+        if tries:
+            due = now + self._resend_s * 2**tries
+            heapq.heappush(self._again, (due, next(self._order), flight))
+        else:
+            self._young.append(flight)
+        return [*effects, node.SendTo(one.conn, [(message, None) for message in messages])]
+
+    def _choose_socket(self, now: float) -> Socket:
+        """One that nobody can guess; the same for all of one turn, so that it can go at once."""
+        chosen = self._chosen
+        if chosen is None or now - self._chosen_at >= _TURN_S or chosen.life.state is not Way.OPEN:
+            chosen = self._chosen = self._open[self._secret(1)[0] % len(self._open)]
+            self._chosen_at = now
+        return chosen
 
     def _make(
         self,
@@ -714,7 +719,7 @@ class Upstream:
         for question in questions:
             self._overdue.pop(question, None)
         self._resent += len(questions)
-        return self._send_by_datagrams([(now, questions)], now, tries)
+        return self._send_by_datagrams(questions, now, now, tries)
 
 
 def _question_section(message: bytes) -> bytes:

@@ -5,6 +5,8 @@ less: there is no order, no end and no promise. What the network does not take a
 the next turn; when too much waits, what is new is dropped and counted. Who may not ask is not
 heard; one that was dialled hears its one peer only, which the kernel sees to.
 
+What finds no room in the socket before it is read is lost, and the kernel counts it.
+
 `DatagramSockets` are all of one loop.
 
 Not here: what a datagram says, and when a socket is read (the reactor).
@@ -27,7 +29,8 @@ _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
 class DatagramSocket:
     """One of them. `admit(host)` judges whose datagrams are heard; None admits everyone.
     `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
-    once to that; without it, each goes by itself."""
+    once to that; without it, each goes by itself. `overflowed(stream)`:
+    how many have found no room."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class DatagramSocket:
         *,
         dialled: bool = False,
         send_alike: Callable[[Socket, bytes, int], None] | None = None,
+        overflowed: Callable[[Socket], int] = lambda _: 0,
     ) -> None:
         self.stream = stream
         self.name = name
@@ -44,6 +48,8 @@ class DatagramSocket:
         self.is_read = True
         self.is_ending = False  # nothing more is said after what waits
         self.dropped = 0
+        self._overflowed = overflowed
+        self._overflowed_said = 0
         self._send_alike = send_alike
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
@@ -55,6 +61,16 @@ class DatagramSocket:
     @property
     def has_waiting(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams have found no room."""
+        return self._overflowed(self.stream)
+
+    def overflowed_since(self) -> int:
+        """How many have found no room since this was asked."""
+        before, self._overflowed_said = self._overflowed_said, self.overflowed
+        return self._overflowed_said - before
 
     def receive(self, most: int) -> list[Datagram]:
         """What has come, as far as it is to be heard; `most` of all that at most."""
@@ -144,6 +160,7 @@ class DatagramSockets:
         self._by_name: dict[str, DatagramSocket] = {}
         self._by_fd: dict[int, DatagramSocket] = {}
         self._dropped = 0  # by those that are gone
+        self._overflowed = 0  # of those that are gone
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -172,11 +189,17 @@ class DatagramSockets:
         del self._by_fd[one.fileno()]
         self._busy.pop(one, None)
         self._dropped += one.dropped
+        self._overflowed += one.overflowed
 
     @property
     def dropped(self) -> int:
         """How many datagrams the network did not take."""
         return self._dropped + sum(one.dropped for one in self)
+
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams have found no room in a socket."""
+        return self._overflowed + sum(one.overflowed for one in self)
 
     def to_read(self, *, dialled: bool) -> list[int]:
         """The descriptors that are read, of those that were dialled or of the others."""

@@ -44,6 +44,7 @@ from core.sink import Sink
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
+_MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has had more
 TURNS = Figure("turns", "Iterations of the loop")
 # Of what comes to a listener, how much there may be at once.
 _MOST = {
@@ -55,6 +56,9 @@ LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did no
 REPLACED = Figure("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Figure(
     "datagrams_dropped", "Datagrams that the network did not take, or not in time"
+)
+OVERFLOWED = Figure(
+    "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
 )
 RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
 
@@ -206,7 +210,9 @@ class Reactor:
         """Take datagrams at one address: Opened. Else as `listen`."""
         stream = self._system.take_datagrams(address, shared=shared)
         name = f"{node.RESOLVER}-0"
-        self._datagrams.add(DatagramSocket(stream, name, None if admit is everybody else admit))
+        judge = None if admit is everybody else admit
+        overflowed = self._system.overflowed
+        self._datagrams.add(DatagramSocket(stream, name, judge, overflowed=overflowed))
         self._events.append(node.Opened(name))
         there: Sequence[object] = stream.getsockname()
         return there
@@ -240,6 +246,7 @@ class Reactor:
         ]
         if self._datagrams:
             values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
+            values.append(Value(OVERFLOWED, self._datagrams.overflowed))
         if self._records is not None:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values
@@ -517,6 +524,9 @@ class Reactor:
         datagrams = one.receive(most)
         if len(datagrams) == most:
             self.hits["datagrams_per_turn"] += 1
+        if len(datagrams) >= _MANY_DATAGRAMS and (lost := one.overflowed_since()):
+            text = f"{one.name}: {lost} datagrams found no room; raise net.core.rmem_max"
+            self._log.report(text, node.Level.WARNING, f"{one.name} overflows")
         if datagrams:
             self._events.append(node.Datagrams(one.name, datagrams))
         return len(datagrams) == most
@@ -847,7 +857,13 @@ class Reactor:
         except OSError as error:
             self._events.append(node.Closed(effect.conn, reason(error)))
             return
-        one = DatagramSocket(stream, effect.conn, dialled=True, send_alike=self._system.send_alike)
+        one = DatagramSocket(
+            stream,
+            effect.conn,
+            dialled=True,
+            send_alike=self._system.send_alike,
+            overflowed=self._system.overflowed,
+        )
         self._datagrams.add(one)
         self._read_fds_stale = True
         self._events.append(node.Opened(effect.conn))

@@ -26,6 +26,8 @@ from core.writer import Write, writer
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
+_SO_MEMINFO = 55  # of Linux
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last one counts drops
 _PORT_FIRST, _PORT_LAST = 1_024, 65_535  # what a program may take without asking
 _PORTS_TRIED = 8  # most are free
 
@@ -131,6 +133,14 @@ class System:
         """Send datagrams of this size each, one behind the other, to whom the socket was dialled:
         up to 64 cost little more than one (UDP_SEGMENT, man 7 udp). Raises OSError."""
         stream.sendmsg([datagrams], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", size))])
+
+    def overflowed(self, stream: Socket) -> int:
+        """How many datagrams this socket has had no room for (SO_MEMINFO, Linux 4.12; else 0)."""
+        try:
+            counts = stream.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return 0
+        return int(_MEMINFO.unpack(counts)[-1]) if len(counts) == _MEMINFO.size else 0
 
     def _make_room(self, stream: Socket) -> None:
         for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):

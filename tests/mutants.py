@@ -1011,8 +1011,8 @@ MUTANTS = (
     Mutant(
         "what nobody wants is sent from the queue",
         "nodes/balancer/upstream.py",
-        "                if is_wanted(question):\n                    sent.append",
-        "                if True:\n                    sent.append",
+        "                if is_wanted(question):\n                    questions",
+        "                if True:\n                    questions",
     ),
     Mutant(
         "a silent resolver gets every question",
@@ -1077,14 +1077,14 @@ MUTANTS = (
     Mutant(
         "a copy of a reply is a guess",
         "nodes/balancer/upstream.py",
-        "                one.settle(number, repeated)",
-        "                pass",
+        "            one.settle(settled)\n            one.replies",
+        "            one.replies",
     ),
     Mutant(
         "a late reply is a guess",
         "nodes/balancer/upstream.py",
-        "                    one.settle(number, found[1])",
-        "                    pass",
+        "        one.settle(settled)\n        effects",
+        "        effects",
     ),
     Mutant(
         "who guesses has UDP stand still until there is a stream",

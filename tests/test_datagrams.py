@@ -153,3 +153,23 @@ def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:
         assert sockets.to_read(dialled=False) == []
         sockets.remove(pair.one)
     assert sockets.dropped == 3 and not sockets
+
+
+def test_what_found_no_room_is_counted_once() -> None:
+    """By the kernel; and what is asked since the last time is what is new."""
+    system = System()
+    stream = system.take_datagrams((socket.AF_INET, (LOOPBACK, 0)))
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+    one = DatagramSocket(stream, "x", overflowed=system.overflowed)
+    sockets = DatagramSockets()
+    sockets.add(one)
+    assert one.overflowed == one.overflowed_since() == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for _ in range(500):
+            peer.sendto(bytes(100), stream.getsockname())
+        came = len(one.receive(1_000))
+        assert 0 < came < 500 and one.overflowed == 500 - came
+        assert one.overflowed_since() == 500 - came and one.overflowed_since() == 0
+        sockets.remove(one)
+        assert sockets.overflowed == 500 - came
+    stream.close()

@@ -122,13 +122,13 @@ class Socket:
         self.passed += fewer
         return fewer
 
-    def settle(self, number: bytes, repeated: bytes) -> None:
-        """Remember that this pair of ID and question section had its reply, or waits no more."""
-        if len(self._settled) == self._settled_max:
+    def settle(self, pairs: dict[bytes, None]) -> None:
+        """Remember that these had their reply, or wait no more: IDs, each with the question section
+        behind it."""
+        if len(self._settled) >= self._settled_max:
             self._settled_before, self._settled = self._settled, {}
-        self._settled[number + repeated] = None
+        self._settled |= pairs
 
-    def was_settled(self, number: bytes, repeated: bytes) -> bool:
+    def was_settled(self, pair: bytes) -> bool:
         """Whether this pair is remembered."""
-        pair = number + repeated
         return pair in self._settled or pair in self._settled_before

@@ -463,13 +463,14 @@ class Upstream:
         asked, is_wanted = one.asked, self._is_wanted
         before = len(asked)
         cut: list[bytes] = []
+        settled: dict[bytes, None] = {}
         flight: Flight | None = None
         replies = 0
         for message in messages:
             number = message[:_ID_BYTES]
             found = asked.get(number)
             if found is None:
-                self._judge_unmatched(one, message, heard, now)
+                self._judge_unmatched(one, message, settled, heard, now)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
@@ -479,7 +480,7 @@ class Upstream:
                     self.link.malformed += 1
                     continue
                 if reply.asked != repeated:
-                    self._judge_unmatched(one, message, heard, now)
+                    self._judge_unmatched(one, message, settled, heard, now)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
@@ -496,11 +497,10 @@ class Upstream:
                 if self._interest.was_denied(question) and _has_data(message):
                     self.patience.differs(now)
             else:
-                self._judge_unmatched(one, message, heard, now)
+                self._judge_unmatched(one, message, settled, heard, now)
                 continue
             del asked[number]
-            if not one.is_stream:
-                one.settle(number, repeated)
+            settled[number + repeated] = None
             its_flight.left -= 1
             if its_flight is not flight:
                 if flight is not None:
@@ -509,6 +509,7 @@ class Upstream:
             replies += 1
         if flight is not None:
             self._learn(flight, replies, now)
+            one.settle(settled)
             one.replies += before - len(asked)
             self._resend_s = self.patience.resend_s(now)
         if flight is not None or heard.late:
@@ -543,12 +544,16 @@ class Upstream:
             self._stream_most *= 2
         return self._send_by_stream(one, now) if one.life.state is Way.OPEN else []
 
-    def _judge_unmatched(self, one: Socket, message: bytes, heard: Heard, now: float) -> None:
-        """It may be a copy of a reply, or late; else somebody guesses."""
+    def _judge_unmatched(
+        self, one: Socket, message: bytes, settled: dict[bytes, None], heard: Heard, now: float
+    ) -> None:
+        """It may be a copy of a reply (of one of `settled`, that just came, too), or late; else
+        somebody guesses."""
         if one.is_stream:  # who can put anything there need not guess
             self._unmatched += 1
             return
-        if one.was_settled(message[:_ID_BYTES], _question_section(message)):
+        pair = message[:_ID_BYTES] + _question_section(message)
+        if one.was_settled(pair) or pair in settled:
             heard.late += 1
             return
         self._unmatched += 1
@@ -660,14 +665,15 @@ class Upstream:
     def _give_up_hope(self, flight: Flight) -> list[node.Effect]:
         """No reply will come to it any more."""
         one = flight.way
+        settled: dict[bytes, None] = {}
         for number in flight.ids:
             found = one.asked.get(number)
             if found is not None and found[2] is flight:
                 del one.asked[number]
                 self._overdue.pop(found[0], None)
-                if not one.is_stream:
-                    one.settle(number, found[1])
+                settled[number + found[1]] = None
         flight.left = 0
+        one.settle(settled)
         effects = self._close_settled(one)
         if one.is_stream and one.life.state is Way.OPEN:  # it is stuck
             effects += self._give_up(one)

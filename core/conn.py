@@ -17,6 +17,7 @@ from core.bounds import Bounds
 from core.frames import FrameBuffer
 from core.lines import LineBuffer
 from core.machine import STAY, Machine, Sign, Table, Watch
+from core.owed import Owed
 
 
 class Stream(Sign):
@@ -99,6 +100,7 @@ class Connection:
 
     The difference is backpressure: the asker always reads, so only an *accepted* connection that
     is owed too much is not read. One rule for both would let two ends stop reading each other.
+    `owed` is told what waits for it; `read_bytes` is the most of one read.
     """
 
     __slots__ = (
@@ -106,9 +108,11 @@ class Connection:
         "_high",
         "_left",
         "_low",
+        "_owed",
         "accepted",
         "life",
         "lines",
+        "read_bytes",
         "waiting",
         "weight",
     )
@@ -120,8 +124,12 @@ class Connection:
         bounds: Bounds,
         watch: Watch | None = None,
         buffer: LineBuffer | FrameBuffer | None = None,
+        owed: Owed | None = None,
+        read_bytes: int | None = None,
     ) -> None:
         self.accepted = accepted
+        self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
+        self._owed = owed
         start = Stream.OPEN if accepted else Stream.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(WEIGHT, Weight.LIGHT, name, watch)
@@ -183,7 +191,7 @@ class Connection:
         if self.life.state not in _SENT_TO:
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
-        self.waiting += len(data)
+        self._count(len(data))
         if self.waiting > self._high and self.weight.state is Weight.LIGHT:
             self.weight.fire(Tide.OVER_HIGH)
             return True
@@ -199,7 +207,7 @@ class Connection:
     def sent(self, count: int) -> bool:
         """The socket took `count` bytes; return whether that brought us under the low mark."""
         self._left = self._left[count:]
-        self.waiting -= count
+        self._count(-count)
         if self.life.state is not Stream.OPEN:
             self._flushed_maybe()
         if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
@@ -228,9 +236,14 @@ class Connection:
         if not self.waiting and self.life.state in (Stream.FLUSHING, Stream.PARTING):
             self.life.fire(Happening.FLUSHED)
 
+    def _count(self, more: int) -> None:
+        self.waiting += more
+        if self._owed is not None:
+            self._owed.waiting += more
+
     def _forget(self) -> None:
         self._left = memoryview(b"")
         self._fresh.clear()
-        self.waiting = 0
+        self._count(-self.waiting)
         if self.weight.state is Weight.HEAVY:
             self.weight.fire(Tide.UNDER_LOW)

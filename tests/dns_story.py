@@ -160,7 +160,6 @@ class Story:
         self.bounds = Bounds(
             datagrams_per_turn=chance.choice([1, 7, 512]),
             pending_per_client_max=chance.choice([10, 65_536]),
-            pending_few=1,
             dns_per_second=1_000_000,
         )
         self.ls = self.world.host("LS")
@@ -220,7 +219,12 @@ class Story:
             jitter = Random(f"{self.seed}:jitter")
             face = Face(self.bounds, 60, reactor.hits)
             self.brain = LoadBalancer(
-                addresses, self.bounds, jitter.random, extra_load=share, dns=face
+                addresses,
+                self.bounds,
+                jitter.random,
+                extra_load=share,
+                dns=face,
+                owed=reactor.owed,
             )
             return self.brain
 

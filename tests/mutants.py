@@ -718,8 +718,8 @@ MUTANTS = (
     Mutant(
         "a client may have any number of questions pending",
         "nodes/ls.py",
-        "most = bounds.pending_few if full else bounds.pending_per_client_max + 1",
-        "most = bounds.pending_few if full else 1 << 60",
+        "(held or session.owed > session.pending_max)",
+        "held",
     ),
     # -- workers
     Mutant(
@@ -990,10 +990,10 @@ MUTANTS = (
         "            return _LENGTH_BYTES\n",
     ),
     Mutant(
-        "datagrams are read while LS is held up",
-        "core/reactor.py",
-        "            self._datagrams[effect.conn].is_read = False\n            return\n",
-        "            return\n",
+        "datagrams that there is no room for are taken",
+        "nodes/dns/asker.py",
+        "            room = self.pending_max - self.owed\n",
+        "            pass\n",
     ),
     Mutant(
         "what DNS asked in time is thought to be lines'",

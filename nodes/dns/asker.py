@@ -9,11 +9,13 @@ A query is read once: what it came to is remembered by its bytes after the ID, w
 are the records that a set of addresses becomes; several are turned round from reply to reply.
 
 Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
-much is not heard for the rest of the second. (One on this machine is: it cannot be forged.)
+much is not heard for the rest of the second. (One on this machine is: it cannot be forged.) A
+stream that has too much pending is not read; UDP is, and what there is no room for gets SERVFAIL.
 
 Not here: the bytes of a message (`nodes/dns/message.py`), and who wins a race.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -26,7 +28,7 @@ from core.frames import frame, split_frames
 from core.machine import Machine, Watch
 from core.session import SESSION, Asked, Relayed, Talk, Turn
 from core.wire import Negative, Type, split_lines
-from nodes.dns.message import Query, RecordSet, Refusal, read
+from nodes.dns.message import MESSAGE_BYTES_MAX, Query, RecordSet, Refusal, read
 from nodes.dns.question import TableAnswer
 
 QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
@@ -67,9 +69,9 @@ class Face:
         self._second = 0.0  # when it began
         self._limited = 0
 
-    def asker(self, conn: str) -> "DnsAsker":
+    def asker(self, conn: str, is_datagrams: bool) -> "DnsAsker":
         """One for this connection, or for this socket of datagrams."""
-        return DnsAsker(conn, self)
+        return DnsAsker(conn, self, is_datagrams)
 
     def figures(self) -> list[Value]:
         """What is counted here."""
@@ -131,13 +133,21 @@ _LOOPBACK = _network("::1")
 
 
 class DnsAsker:
-    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`."""
+    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`.
 
-    def __init__(self, conn: str, face: Face) -> None:
+    Datagrams that are not read are lost, so they are read always; what there is no room for is
+    told so. Replies to them never wait long: what the network does not take is dropped.
+    """
+
+    def __init__(self, conn: str, face: Face, is_datagrams: bool) -> None:
         self.conn = conn
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", face.watch)
         self.owed = 0
         self.timeout_s = face.bounds.dns_timeout_s
+        self.can_wait = not is_datagrams
+        self.reply_bytes_max = 0 if is_datagrams else MESSAGE_BYTES_MAX
+        self.pending_bound = "pending_per_client_max" if is_datagrams else "stream_pending_max"
+        self.pending_max: int = getattr(face.bounds, self.pending_bound)
         self._face = face
         self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
         self._ignored_in_a_row = 0
@@ -147,11 +157,12 @@ class DnsAsker:
         if self.life.state is not Talk.OPEN:
             return Asked([], [], b"", b"", 0)
         face = self._face
-        is_stream = isinstance(data, bytes)
-        if is_stream:
+        room: float = math.inf  # for so many questions
+        if self.can_wait:
             datagrams = [(message, None) for message in split_frames(data)]
         else:
             datagrams = face.heard(data, now)
+            room = self.pending_max - self.owed
         waiting = self._waiting
         questions: list[bytes] = []
         said: list[node.Datagram] = []
@@ -159,6 +170,10 @@ class DnsAsker:
             query = face.read(message[2:])
             if isinstance(query, Query):
                 self._ignored_in_a_row = 0
+                if len(questions) >= room:
+                    face.hits[self.pending_bound] += 1
+                    said.append((message[:2] + query.busy(), whence))
+                    continue
                 question = query.question
                 questions.append(question)
                 held = waiting.get(question)
@@ -172,7 +187,7 @@ class DnsAsker:
             else:
                 face.ignored += 1
                 self._ignored_in_a_row += 1
-                if is_stream and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
+                if self.can_wait and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
                     self.life.fire(Turn.TOO_MANY_ERRORS)  # it carries something else
                     face.hits["errors_in_a_row_max"] += 1
                     break

@@ -73,7 +73,8 @@ class Bounds:
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
     dns_read_bytes: int = 2 * 1024  # of a stream that carries DNS: a hundred queries, not thousands
-    turn_bytes: int = 256 * 1024  # of all accepted connections together, in equal shares
+    turn_bytes: int = 128 * 1024  # read of all accepted connections together, in equal shares
+    turn_sent_bytes: int = 4 * 1024 * 1024  # sent to all of them, likewise: some 30 ms
     datagrams_per_turn: int = 512  # of one socket: large enough to batch, small enough to share
     late_turns: int = 16  # turns a due deadline waits while a TS still has answers to read
     sleep_s: float = 60.0  # the longest select: no timer is ever further away in effect
@@ -83,7 +84,7 @@ class Bounds:
     owed_all_bytes_high: int = 64 * 1024 * 1024  # owed to all, with what pending replies may be
     owed_all_bytes_low: int = 48 * 1024 * 1024
     few_bytes: int = 8 * 1024  # owed so little, one is read above it, too: 16 questions of lines
-    few_read_bytes: int = 256  # but so much at a time: of the shortest questions there are 128
+    few_read_bytes: int = 128  # but so much at a time: of the shortest questions there are 64
     waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ One turn, always in this order:
 
 Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
 are read first: answers before new questions, and the lowest link wins a tie. Accepted ones share
-what a turn reads in equal parts, so that a turn is short and nobody waits for another's backlog;
-while too much is owed to all of them, few are read (`core/owed.py`). Output is sent once
+what a turn reads, and sends, in equal parts, so that it is short and nobody waits for another's
+backlog; while too much is owed to all of them, few are read (`core/owed.py`). Output is sent once
 per connection and turn, so that a batch is one packet. Limits come last: after a long pause of
 the whole process nobody is cut off for not having done what it has done by now. Sockets are
 closed at the end of the turn only, so that a descriptor number that `select` named cannot have
@@ -703,12 +703,17 @@ class Reactor:
     def _send(self, now: float) -> None:
         """One send per connection that has bytes and is not known to be blocked."""
         unsent, self._unsent = self._unsent, {}
+        share = max(1, self._bounds.turn_sent_bytes // max(1, len(unsent)))
         for connection in unsent:
             if not connection.waiting:  # it was lost in this turn
                 continue
             stream = self._sockets[connection]
+            data = connection.unsent()
+            if connection.accepted and len(data) > share:
+                data = data[:share]
+                self.hits["turn_sent_bytes"] += 1
             try:
-                taken = stream.send(connection.unsent())
+                taken = stream.send(data)
             except BlockingIOError:
                 taken = 0
             except OSError as error:

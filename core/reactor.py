@@ -450,8 +450,7 @@ class Reactor:
             elif most := self._to_read(connection, share):
                 count = self._read_one(connection, most)
                 if count == most:
-                    bound = "read_bytes" if most == connection.read_bytes else "turn_bytes"
-                    self.hits[bound] += 1
+                    self.hits["read_bytes" if most == connection.read_bytes else "turn_bytes"] += 1
                     link_was_full = link_was_full or not connection.accepted
             self._deliver()
         return link_was_full

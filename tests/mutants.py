@@ -932,7 +932,7 @@ MUTANTS = (
     Mutant(
         "what is remembered of queries grows for ever",
         "nodes/dns/asker.py",
-        "if len(self._read) == _REMEMBERED_MAX:",
+        "if self._bytes > _REMEMBERED_BYTES_MAX:",
         "if False:",
     ),
     Mutant(

@@ -352,7 +352,7 @@ def test_whose_datagrams_count_together(hosts: list[str], heard: int) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED_MAX", 10)
+    monkeypatch.setattr(module, "_REMEMBERED_BYTES_MAX", 6_000)
     face = Face(Bounds(), 60, Hits())
     for number in range(100):
         found = face.read(query(0, b"n%d" % number)[2:])

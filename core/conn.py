@@ -191,7 +191,9 @@ class Connection:
         if self.life.state not in _SENT_TO:
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
-        self._count(len(data))
+        self.waiting += len(data)
+        if self._owed is not None:
+            self._owed.total += len(data)
         if self.waiting > self._high and self.weight.state is Weight.LIGHT:
             self.weight.fire(Tide.OVER_HIGH)
             return True
@@ -207,7 +209,9 @@ class Connection:
     def sent(self, count: int) -> bool:
         """The socket took `count` bytes; return whether that brought us under the low mark."""
         self._left = self._left[count:]
-        self._count(-count)
+        self.waiting -= count
+        if self._owed is not None:
+            self._owed.total -= count
         if self.life.state is not Stream.OPEN:
             self._flushed_maybe()
         if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
@@ -236,14 +240,11 @@ class Connection:
         if not self.waiting and self.life.state in (Stream.FLUSHING, Stream.PARTING):
             self.life.fire(Happening.FLUSHED)
 
-    def _count(self, more: int) -> None:
-        self.waiting += more
-        if self._owed is not None:
-            self._owed.waiting += more
-
     def _forget(self) -> None:
         self._left = memoryview(b"")
         self._fresh.clear()
-        self._count(-self.waiting)
+        if self._owed is not None:
+            self._owed.total -= self.waiting
+        self.waiting = 0
         if self.weight.state is Weight.HEAVY:
             self.weight.fire(Tide.UNDER_LOW)

@@ -19,38 +19,34 @@ from core.bounds import Bounds, Hits
 class Owed:
     """One for a whole program: the reactor makes it, and its brain promises."""
 
-    __slots__ = ("_few", "_high", "_hits", "_low", "_of", "_promised", "_short", "waiting")
+    __slots__ = ("_few", "_high", "_hits", "_low", "_promised", "_short", "total")
 
     def __init__(self, bounds: Bounds, hits: Hits) -> None:
         self._high, self._low = bounds.owed_all_bytes_high, bounds.owed_all_bytes_low
         self._few = bounds.few_bytes
         self._hits = hits
         self._short = False
-        self._of: dict[str, int] = {}  # what is promised, by connection
-        self._promised = 0  # to all of them
-        self.waiting = 0  # bytes to be sent to accepted connections
-
-    @property
-    def total(self) -> int:
-        """Bytes that wait, and bytes that are promised."""
-        return self.waiting + self._promised
+        self._promised: dict[str, int] = {}  # bytes, by connection
+        self.total = 0  # bytes that are promised, or wait: connections add the latter
 
     def promise(self, conn: str, count: int) -> None:
         """From now on replies to its pending questions may come to so many bytes."""
-        self._promised += count - self._of.pop(conn, 0)
+        promised = self._promised
+        self.total += count - promised.get(conn, 0)
         if count:
-            self._of[conn] = count
+            promised[conn] = count
+        else:
+            promised.pop(conn, None)
 
     def is_short(self) -> bool:
         """Look at the marks; return whether so much is owed that only few may be read."""
-        total = self.waiting + self._promised
         if self._short:
-            self._short = total >= self._low
-        elif total > self._high:
+            self._short = self.total >= self._low
+        elif self.total > self._high:
             self._short = True
             self._hits["owed_all_bytes_high"] += 1
         return self._short
 
     def is_few(self, conn: str, waiting: int) -> bool:
         """Whether a connection for which so many bytes wait is read also while memory is short."""
-        return waiting + self._of.get(conn, 0) < self._few
+        return waiting + self._promised.get(conn, 0) < self._few

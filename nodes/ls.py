@@ -212,7 +212,7 @@ class LoadBalancer:
                 self._paused.pop(conn, None)
                 session = self._server.sessions[conn]
                 self._race.forget(session)
-                self._promise(session)
+                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
                 self._close(Course.DROPPED, now)
                 return self._server.closed(conn, now) + self._part_maybe()
         raise AssertionError(event)
@@ -229,7 +229,7 @@ class LoadBalancer:
             effects.append(session.say(asked.said))
         if asked.questions:
             questions = self._race.ask(session, asked.questions, asked.spellings, now)
-            self._promise(session)
+            self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             if questions:
                 whole = asked.lines if questions is asked.questions else _lines(questions)
                 if self._verdicts.spoken:
@@ -266,7 +266,7 @@ class LoadBalancer:
         """Send what became of questions, and let those go who were waiting for it."""
         effects: list[node.Effect] = []
         for session, chunks in replies.items():
-            self._promise(session)
+            self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             effects += session.reply(b"".join(chunks))
         return effects
 
@@ -274,7 +274,7 @@ class LoadBalancer:
         """The same with what resolvers said."""
         effects: list[node.Effect] = []
         for asker, relayed in relays.items():
-            self._promise(asker)
+            self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
             effects += asker.relay(relayed)
         return effects
 
@@ -625,11 +625,6 @@ class LoadBalancer:
         return effects + self._pass_on(now)
 
     # -- backpressure ------------------------------------------------------------------------------
-
-    def _promise(self, asker: Asker) -> None:
-        """What it has pending has changed: say what replies to that may come to."""
-        if asker.reply_bytes_max:
-            self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
 
     def _regulate(self, asker: Asker | None = None) -> list[node.Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""

@@ -294,7 +294,7 @@ MUTANTS = (
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
         "                self._race.forget(session)\n"
-        "                self._promise(session)\n"
+        "                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)\n"
         "                self._close(Course.DROPPED, now)\n",
         "",
     ),
@@ -743,19 +743,20 @@ MUTANTS = (
     Mutant(
         "memory is short for ever",
         "core/owed.py",
-        "            self._short = total >= self._low\n",
+        "            self._short = self.total >= self._low\n",
         "            pass\n",
     ),
     Mutant(
         "bytes that wait for clients are not added up",
         "core/conn.py",
-        "            self._owed.waiting += more\n",
+        "            self._owed.total += len(data)\n",
         "            pass\n",
     ),
     Mutant(
         "what was promised to a client outlives it",
         "nodes/ls.py",
-        "                self._promise(session)\n",
+        "                self._owed.promise"
+        "(session.conn, session.owed * session.reply_bytes_max)\n",
         "",
     ),
     Mutant(

@@ -93,6 +93,7 @@ WEIGHT: Table[Weight, Tide] = {
 _READ = frozenset({C.OPEN, C.DEAF, C.FLUSHING, C.LINGERING})
 HEARD = frozenset({C.OPEN, C.DEAF})  # what comes in is of interest, not read and dropped
 _SENT_TO = frozenset({C.OPEN, C.HALF_CLOSED})
+_NOTHING = memoryview(b"")
 
 
 class Connection:
@@ -138,7 +139,7 @@ class Connection:
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
         self.lines = LineBuffer() if buffer is None else buffer
-        self._left = memoryview(b"")  # what the last send left over
+        self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
 
@@ -207,8 +208,16 @@ class Connection:
         return self._left
 
     def sent(self, count: int) -> bool:
-        """The socket took `count` bytes; return whether that brought us under the low mark."""
-        self._left = self._left[count:]
+        """The socket took `count` bytes; return whether that brought us under the low mark.
+
+        A view keeps all that it is a view of: what is left is copied once it is less than half.
+        """
+        left = self._left[count:]
+        if not left:
+            left = _NOTHING
+        elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
+            left = memoryview(bytes(left))
+        self._left = left
         self.waiting -= count
         if self._owed is not None:
             self._owed.total -= count
@@ -241,7 +250,7 @@ class Connection:
             self.life.fire(Happening.FLUSHED)
 
     def _forget(self) -> None:
-        self._left = memoryview(b"")
+        self._left = _NOTHING
         self._fresh.clear()
         if self._owed is not None:
             self._owed.total -= self.waiting

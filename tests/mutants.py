@@ -772,6 +772,12 @@ MUTANTS = (
         ":",
     ),
     Mutant(
+        "what has been sent is kept",
+        "core/conn.py",
+        "            left = memoryview(bytes(left))\n",
+        "            pass\n",
+    ),
+    Mutant(
         "a pause without an end",
         "nodes/ls.py",
         "effects.append(node.Resume(conn))",

@@ -384,7 +384,7 @@ def test_datagrams_are_read_while_a_link_holds_up_the_rest() -> None:
     assert stage.paused == {TCP}
 
 
-def test_a_stream_with_too_much_in_flight_is_not_read_until_it_has_replies() -> None:
+def test_a_stream_with_too_much_in_flight_is_not_read() -> None:
     stage = started(replace(Bounds(), stream_pending_max=4))
     stage.accept(TCP)
     stage.hear(TCP, b"".join(frame(query(n, b"n%d" % n)) for n in range(4)))

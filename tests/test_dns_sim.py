@@ -90,7 +90,7 @@ class Hearing:
         return []
 
 
-def test_so_many_datagrams_are_read_in_one_turn_and_all_in_the_end() -> None:
+def test_datagrams_are_read_so_many_in_one_turn() -> None:
     world, brain = World("full"), Hearing()
     ls, resolver = world.host("LS"), world.host("resolver")
     bounds = Bounds(datagrams_per_turn=5)

@@ -54,7 +54,7 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
             assert owed.is_few(each.name, each.waiting) is (own < 10)
 
 
-def test_what_waits_for_a_dialled_connection_is_not_owed_to_a_client() -> None:
+def test_what_waits_for_a_link_is_not_owed_to_a_client() -> None:
     owed = Owed(BOUNDS, Hits())
     link = Connection("TS1", False, BOUNDS)
     link.connected()

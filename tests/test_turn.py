@@ -358,7 +358,7 @@ def test_one_client_alone_may_have_the_whole_turn() -> None:
     assert crowd.turn() == [("client-1", 1_000)]
 
 
-def test_while_memory_is_short_only_those_who_are_owed_little_are_read() -> None:
+def test_while_memory_is_short_only_the_few_are_read() -> None:
     crowd = Crowd(3, owed_all_bytes_high=10_000, owed_all_bytes_low=5_000, few_read_bytes=10)
     crowd.say(b"x\n" * 50)
     for conn in ("client-1", "client-2"):

@@ -84,12 +84,19 @@ class Bounds:
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
+    dns_read_bytes: int = 2 * 1024  # of a stream that carries DNS: a hundred queries, not thousands
+    turn_bytes: int = 128 * 1024  # read of all accepted connections together, in equal shares
+    turn_sent_bytes: int = 4 * 1024 * 1024  # sent to all of them, likewise: some 30 ms
     datagrams_per_turn: int = 512  # of one socket: large enough to batch, small enough to share
     late_turns: int = 16  # turns a due deadline waits while a TS still has answers to read
     sleep_s: float = 60.0  # the longest select: no timer is ever further away in effect
     # -- bytes waiting for a peer -------------------------------------------------------------
     owed_bytes_high: int = 64 * 1024  # more owed to a client that does not read: it is not read
     owed_bytes_low: int = 16 * 1024
+    owed_all_bytes_high: int = 64 * 1024 * 1024  # owed to all, with what pending replies may be
+    owed_all_bytes_low: int = 48 * 1024 * 1024
+    few_bytes: int = 8 * 1024  # owed so little, one is read above it, too: 16 questions of lines
+    few_read_bytes: int = 128  # but so much at a time: of the shortest questions there are 64
     waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
@@ -98,8 +105,7 @@ class Bounds:
     clients_max: int = 992  # less where many TSs are configured: see `clients`
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # then that client is not read
-    pending_max: int = 1_048_576  # then only clients with few questions pending are read
-    pending_few: int = 1024  # what counts as few
+    stream_pending_max: int = 128  # the same of a stream that carries DNS (RFC 7766, 6.2.1)
     samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
     stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes
     dns_per_second: int = 1_000  # datagrams of one address that are heard; loopback is exempt
@@ -116,18 +122,20 @@ class Bounds:
                 raise ValueError(f"{field.name} has to be from {least} to {most}, not {value}")
         for low, high in (
             ("owed_bytes_low", "owed_bytes_high"),
+            ("owed_all_bytes_low", "owed_all_bytes_high"),
             ("waiting_bytes_low", "waiting_bytes_high"),
             ("redial_first_s", "redial_max_s"),
             ("restart_first_s", "restart_max_s"),
             ("hedge_delay_min_s", "hedge_delay_max_s"),
             ("grace_min_s", "grace_max_s"),
-            ("pending_few", "pending_per_client_max"),
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} cannot be more than {high}")
         for name, most in (
             ("descriptors_max", FD_SETSIZE),
             ("read_bytes", _READ_BYTES_MAX),
+            ("dns_read_bytes", _READ_BYTES_MAX),
+            ("few_read_bytes", _READ_BYTES_MAX),
             ("sleep_s", _SLEEP_MAX_S),
             ("upstream_asked_max", _ASKED_MAX),
         ):

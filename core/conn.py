@@ -17,6 +17,7 @@ from core.bounds import Bounds
 from core.frames import FrameBuffer
 from core.lines import LineBuffer
 from core.machine import STAY, Machine, Sign, Table, Watch
+from core.owed import Owed
 
 
 class Stream(Sign):
@@ -92,6 +93,7 @@ WEIGHT: Table[Weight, Tide] = {
 _READ = frozenset({C.OPEN, C.DEAF, C.FLUSHING, C.LINGERING})
 HEARD = frozenset({C.OPEN, C.DEAF})  # what comes in is of interest, not read and dropped
 _SENT_TO = frozenset({C.OPEN, C.HALF_CLOSED})
+_NOTHING = memoryview(b"")
 
 
 class Connection:
@@ -99,6 +101,7 @@ class Connection:
 
     The difference is backpressure: the asker always reads, so only an *accepted* connection that
     is owed too much is not read. One rule for both would let two ends stop reading each other.
+    `owed` is told what waits for it; `read_bytes` is the most of one read.
     """
 
     __slots__ = (
@@ -106,10 +109,12 @@ class Connection:
         "_high",
         "_left",
         "_low",
+        "_owed",
         "accepted",
         "last_turn",
         "life",
         "lines",
+        "read_bytes",
         "waiting",
         "weight",
     )
@@ -121,9 +126,13 @@ class Connection:
         bounds: Bounds,
         watch: Watch | None = None,
         buffer: LineBuffer | FrameBuffer | None = None,
+        owed: Owed | None = None,
+        read_bytes: int | None = None,
     ) -> None:
         self.accepted = accepted
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
+        self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
+        self._owed = owed
         start = Stream.OPEN if accepted else Stream.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(WEIGHT, Weight.LIGHT, name, watch)
@@ -132,7 +141,7 @@ class Connection:
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
         self.lines = LineBuffer() if buffer is None else buffer
-        self._left = memoryview(b"")  # what the last send left over
+        self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
 
@@ -186,6 +195,8 @@ class Connection:
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
         self.waiting += len(data)
+        if self._owed is not None:
+            self._owed.total += len(data)
         if self.waiting > self._high and self.weight.state is Weight.LIGHT:
             self.weight.fire(Tide.OVER_HIGH)
             return True
@@ -199,9 +210,19 @@ class Connection:
         return self._left
 
     def sent(self, count: int) -> bool:
-        """The socket took `count` bytes; return whether that brought us under the low mark."""
-        self._left = self._left[count:]
+        """The socket took `count` bytes; return whether that brought us under the low mark.
+
+        A view keeps all that it is a view of: what is left is copied once it is less than half.
+        """
+        left = self._left[count:]
+        if not left:
+            left = _NOTHING
+        elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
+            left = memoryview(bytes(left))
+        self._left = left
         self.waiting -= count
+        if self._owed is not None:
+            self._owed.total -= count
         if self.life.state is not Stream.OPEN:
             self._flushed_maybe()
         if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
@@ -231,8 +252,10 @@ class Connection:
             self.life.fire(Happening.FLUSHED)
 
     def _forget(self) -> None:
-        self._left = memoryview(b"")
+        self._left = _NOTHING
         self._fresh.clear()
+        if self._owed is not None:
+            self._owed.total -= self.waiting
         self.waiting = 0
         if self.weight.state is Weight.HEAVY:
             self.weight.fire(Tide.UNDER_LOW)

@@ -48,9 +48,10 @@ class Standing(Enum):
 
 @dataclass(slots=True)
 class Opened:
-    """A connection was accepted, or a dialled one is there."""
+    """A connection was accepted, or a dialled one is there; or a socket that takes datagrams."""
 
     conn: str
+    is_datagrams: bool = False
 
 
 @dataclass(slots=True)

@@ -7,7 +7,9 @@ One turn, always in this order:
     -> limits -> reap
 
 Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
-are read first: answers before new questions, and the lowest link wins a tie. Output is sent once
+are read first: answers before new questions, and the lowest link wins a tie. Accepted ones share
+what a turn reads, and sends, in equal parts, so that it is short and nobody waits for another's
+backlog; while too much is owed to all of them, few are read (`core/owed.py`). Output is sent once
 per connection and turn, so that a batch is one packet. Limits come last: after a long pause of
 the whole process nobody is cut off for not having done what it has done by now. Sockets are
 closed at the end of the turn only, so that a descriptor number that `select` named cannot have
@@ -40,6 +42,7 @@ from core.listener import Listener, everybody
 from core.log import Log
 from core.lookup import Lookup
 from core.machine import Watch
+from core.owed import Owed
 from core.sink import Sink
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
@@ -101,6 +104,7 @@ class Reactor:
         self.exit_code: int | None = None
         self.turns = 0
         self.hits = Hits()
+        self.owed = Owed(bounds, self.hits)
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
         self._came_to: dict[Connection, Listener] = {}  # those that hold a place there
@@ -125,6 +129,7 @@ class Reactor:
         self._doomed: list[Socket | Lookup] = []  # to close at the end of the turn
         self._read_fds: list[int] = []  # in the order of reading
         self._read_fds_stale = True
+        self._was_short = False  # when that list was made
 
         self._dialling: Limit[Connection] = Limit(bounds.dial_s, "dial_s", "no answer")
         self._mid_line: Limit[Connection] = Limit(
@@ -213,7 +218,7 @@ class Reactor:
         judge = None if admit is everybody else admit
         overflowed = self._system.overflowed
         self._datagrams.add(DatagramSocket(stream, name, judge, overflowed=overflowed))
-        self._events.append(node.Opened(name))
+        self._events.append(node.Opened(name, is_datagrams=True))
         there: Sequence[object] = stream.getsockname()
         return there
 
@@ -224,7 +229,9 @@ class Reactor:
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""
         stream.setblocking(False)
-        connection = Connection(name, accepted=True, bounds=self._bounds, watch=self.watch)
+        connection = Connection(
+            name, accepted=True, bounds=self._bounds, watch=self.watch, owed=self.owed
+        )
         self._accepted[name] = connection
         self._register(connection, stream)
         self._events.append(node.Opened(name))
@@ -307,7 +314,7 @@ class Reactor:
 
         Never a negative time nor an infinite one: select raises on both.
         """
-        if self._read_fds_stale:
+        if self._read_fds_stale or self._was_short or self.owed.is_short():
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         write_fds += self._datagrams.to_write()
@@ -363,7 +370,13 @@ class Reactor:
         self._reap()
 
     def _list_read_fds(self) -> None:
-        """The descriptors to read, in order. Kept from turn to turn while nothing changes."""
+        """The descriptors to read, in order. Kept from turn to turn while nothing changes; while
+        memory is short each turn has its own."""
+        is_short = self.owed.is_short()
+        if self._was_short and not is_short:
+            for connection in self._accepted.values():
+                self._reads_again(connection)
+        self._was_short = is_short
         fds = list(self._lookups)
         fds += [fd for fd, listener in self._listeners.items() if listener.again_at is None]
         for connections, dialled in ((self._dialled, True), (self._accepted, False)):
@@ -379,7 +392,19 @@ class Reactor:
         self._read_fds_stale = False
 
     def _is_read(self, connection: Connection) -> bool:
-        return connection.is_reading and connection not in self._paused
+        return self._to_read(connection, 1) > 0
+
+    def _to_read(self, connection: Connection, share: int) -> int:
+        """How many bytes to read of it, if its share of this turn is so many; 0: it is not read."""
+        if not connection.is_reading or connection in self._paused:
+            return 0
+        if not connection.accepted:
+            return connection.read_bytes
+        if connection.life.state in HEARD and self.owed.is_short():
+            if not self.owed.is_few(connection.name, connection.waiting):
+                return 0
+            share = min(share, self._bounds.few_read_bytes)
+        return min(share, connection.read_bytes)
 
     def _deliver(self) -> None:
         """Step the brain through what happened and what that caused, until nothing is left."""
@@ -446,9 +471,11 @@ class Reactor:
 
     def _welcome(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
         name = listener.next_name()
-        buffer = FrameBuffer() if listener.name == node.RESOLVER else None
+        buffer = read_bytes = None
+        if listener.name == node.RESOLVER:
+            buffer, read_bytes = FrameBuffer(), self._bounds.dns_read_bytes
         connection = Connection(
-            name, accepted=True, bounds=self._bounds, watch=self.watch, buffer=buffer
+            name, True, self._bounds, self.watch, buffer, owed=self.owed, read_bytes=read_bytes
         )
         self._accepted[name] = connection
         connection.last_turn = self.turns
@@ -468,14 +495,15 @@ class Reactor:
     def _read(self, readable: list[int]) -> bool:
         """One recv per readable connection; return whether a dialled one has more to read."""
         link_was_full = False
+        share = max(1, self._bounds.turn_bytes // max(1, len(readable)))
         for fd in readable:
             connection = self._by_fd.get(fd)
             if connection is None:
                 link_was_full = self._read_other(fd) or link_was_full
-            elif connection not in self._paused:
-                count = self._read_one(connection)
-                if count == self._bounds.read_bytes:
-                    self.hits["read_bytes"] += 1
+            elif most := self._to_read(connection, share):
+                count = self._read_one(connection, most)
+                if count == most:
+                    self.hits["read_bytes" if most == connection.read_bytes else "turn_bytes"] += 1
                     link_was_full = link_was_full or not connection.accepted
             self._deliver()
         return link_was_full
@@ -493,10 +521,10 @@ class Reactor:
             self._read_signals(self._signals)
         return False
 
-    def _read_one(self, connection: Connection) -> int:
+    def _read_one(self, connection: Connection, most: int) -> int:
         """One recv, and the event that it makes; return the count of bytes."""
         try:
-            data = self._sockets[connection].recv(self._bounds.read_bytes)
+            data = self._sockets[connection].recv(most)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -731,12 +759,17 @@ class Reactor:
     def _send(self, now: float) -> None:
         """One send per connection that has bytes and is not known to be blocked."""
         unsent, self._unsent = self._unsent, {}
+        share = max(1, self._bounds.turn_sent_bytes // max(1, len(unsent)))
         for connection in unsent:
             if not connection.waiting:  # it was lost in this turn
                 continue
             stream = self._sockets[connection]
+            data = connection.unsent()
+            if connection.accepted and len(data) > share:
+                data = data[:share]
+                self.hits["turn_sent_bytes"] += 1
             try:
-                taken = stream.send(connection.unsent())
+                taken = stream.send(data)
             except BlockingIOError:
                 taken = 0
             except OSError as error:
@@ -832,18 +865,10 @@ class Reactor:
             self._lose(connection, "given up")
 
     def _do_pause(self, effect: node.Pause) -> None:
-        self._read_fds_stale = True
-        if effect.conn in self._datagrams:
-            self._datagrams[effect.conn].is_read = False
-            return
         self._paused.add(self._named(effect.conn))
         self._read_fds_stale = True
 
     def _do_resume(self, effect: node.Resume) -> None:
-        self._read_fds_stale = True
-        if effect.conn in self._datagrams:
-            self._datagrams[effect.conn].is_read = True
-            return
         connection = self._named(effect.conn)
         self._paused.discard(connection)
         self._reads_again(connection)

@@ -52,8 +52,8 @@ ERRORS = Figure("errors", "Lines of clients that were refused")
 class Others(Protocol):
     """Who makes askers that do not speak lines."""
 
-    def asker(self, conn: str) -> Asker:
-        """One for this connection."""
+    def asker(self, conn: str, is_datagrams: bool) -> Asker:
+        """One for this connection, or for this socket of datagrams."""
         ...
 
     def figures(self) -> list[Value]:
@@ -110,11 +110,11 @@ class Server:
 
     # -- one session -------------------------------------------------------------------------------
 
-    def opened(self, conn: str) -> list[node.Effect]:
+    def opened(self, conn: str, is_datagrams: bool = False) -> list[node.Effect]:
         """Somebody may ask from now on."""
         session: Asker
         if self._others is not None and conn.startswith(node.RESOLVER):
-            session = self._others.asker(conn)
+            session = self._others.asker(conn, is_datagrams)
         else:
             session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
             self._came += 1

@@ -23,6 +23,7 @@ from core.bounds import Bounds, Hits
 from core.machine import STAY, Machine, Sign, Table, Watch
 from core.wire import (
     BYE,
+    LINE_BYTES_MAX,
     PONG,
     Command,
     Error,
@@ -99,13 +100,19 @@ class Asker(Protocol):
     """Whoever asks a server: it reads requests, and knows how far the conversation has come.
 
     `owed` is kept by whoever admits its questions and replies to them; `timeout_s` is how long it
-    waits for a reply.
+    waits for a reply, and `reply_bytes_max` how long that may be, if it may have to wait to be
+    sent. `can_wait`: what it asks may be left unread for a while. Such a one is not read while it
+    has more than `pending_max` questions without a reply, a bound called `pending_bound`.
     """
 
     conn: str
     life: Machine[Talk, Turn]
     owed: int
     timeout_s: float
+    reply_bytes_max: int
+    can_wait: bool
+    pending_max: int
+    pending_bound: str
 
     def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401 (as the event brought it)
         """Read what one event brought."""
@@ -143,8 +150,12 @@ class Session:
         "conn",
         "life",
         "owed",
+        "pending_max",
         "timeout_s",
     )
+    reply_bytes_max = LINE_BYTES_MAX
+    can_wait = True
+    pending_bound = "pending_per_client_max"
 
     def __init__(
         self,
@@ -158,6 +169,7 @@ class Session:
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
         self.owed = 0  # questions without a reply
         self.timeout_s = bounds.timeout_s
+        self.pending_max = bounds.pending_per_client_max
         self._errors_in_a_row = 0
         self._bounds = bounds
         self._hits = hits

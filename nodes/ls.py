@@ -8,8 +8,9 @@ A server is a link to it, whatever it speaks. What differs is in two places: how
 (`_tell`), and how what it says is read before it comes to `_answer` and `_deny`.
 
 Backpressure, so that no circle can close: LS reads its links always. It stops reading clients
-while a link is HOLDING, a client that has too many questions pending, and, when all clients
-together have too many, all but those with few.
+while a link is HOLDING, and a client that has too many questions pending. What replies to pending
+questions may come to it keeps in `Owed`, for the reactor to see what all clients together are
+owed. Datagrams that are not read would be lost, so they are always read.
 
 Not here: which question waits for what (`nodes/balancer/race.py`), whom it is asked of
 (`nodes/balancer/policy.py`, `hedge.py`), what TSs say that is no answer (`hearing.py`,
@@ -26,6 +27,7 @@ from core import node
 from core.bounds import Bounds, Hits
 from core.figures import Figure, Histogram, Value
 from core.machine import Watch
+from core.owed import Owed
 from core.server import Others, Server
 from core.session import Asker, Talk
 from core.wire import Command, Negative, answered_in, split_lines
@@ -75,10 +77,12 @@ class LoadBalancer:
         shown: Callable[[list[Value]], list[Value]] = list,
         once: bool = False,
         hits: Hits | None = None,
+        owed: Owed | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._bounds = bounds
         self._hits = Hits() if hits is None else hits
+        self._owed = Owed(bounds, self._hits) if owed is None else owed
         self._server = Server(
             bounds,
             once,
@@ -143,7 +147,7 @@ class LoadBalancer:
         self._there = 0  # the bits of those that have a connection
         self._live = 0  # the bits of those that a reply is waited for from
         self._held = False  # whether one is HOLDING
-        self._straits = (False, False)  # as `_regulate` saw it last: held, too much pending
+        self._was_held = False  # when `_regulate` looked last
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
         self._sought: dict[str, None] = {}  # links whose hosts are looked up because of a reload
         self._seek_again = False  # another reload was asked for meanwhile
@@ -203,8 +207,8 @@ class LoadBalancer:
         if upstream is not None:
             return self._step_upstream(upstream, event, now)
         match event:
-            case node.Opened(conn):
-                return self._server.opened(conn)
+            case node.Opened(conn, is_datagrams):
+                return self._server.opened(conn, is_datagrams)
             case node.Ended(conn, unfinished):
                 spoke = self._server.spoke(conn, b"") if unfinished else []
                 return spoke + self._server.ended(conn, unfinished)
@@ -212,7 +216,9 @@ class LoadBalancer:
                 return self._server.part(conn)
             case node.Closed(conn):
                 self._paused.pop(conn, None)
-                self._race.forget(self._server.sessions[conn])
+                session = self._server.sessions[conn]
+                self._race.forget(session)
+                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
                 self._close(Course.DROPPED, now)
                 return self._server.closed(conn, now) + self._part_maybe()
         raise AssertionError(event)
@@ -229,6 +235,7 @@ class LoadBalancer:
             effects.append(session.say(asked.said))
         if asked.questions:
             questions = self._race.ask(session, asked.questions, asked.spellings, now)
+            self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             if questions:
                 whole = asked.lines if questions is asked.questions else _lines(questions)
                 if self._verdicts.spoken:
@@ -265,6 +272,7 @@ class LoadBalancer:
         """Send what became of questions, and let those go who were waiting for it."""
         effects: list[node.Effect] = []
         for session, chunks in replies.items():
+            self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             effects += session.reply(b"".join(chunks))
         return effects
 
@@ -272,6 +280,7 @@ class LoadBalancer:
         """The same with what resolvers said."""
         effects: list[node.Effect] = []
         for asker, relayed in relays.items():
+            self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
             effects += asker.relay(relayed)
         return effects
 
@@ -642,33 +651,32 @@ class LoadBalancer:
 
     def _regulate(self, asker: Asker | None = None) -> list[node.Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
-        bounds = self._bounds
         held = self._held
-        full = self._race.pending > bounds.pending_max
         sessions: Iterable[Asker]
-        if (held, full) != self._straits:
-            self._straits = (held, full)
+        if held is not self._was_held:
+            self._was_held = held
             sessions = self._server.sessions.values()
         elif self._paused and not held:
             sessions = [self._server.sessions[conn] for conn in self._paused]
             if asker is not None:
                 sessions.append(asker)
-        elif asker is not None and (held or full or asker.owed > bounds.pending_per_client_max):
+        elif asker is not None and (held or asker.owed > asker.pending_max):
             sessions = [asker]
         else:
             return []
-        most = bounds.pending_few if full else bounds.pending_per_client_max + 1
         effects: list[node.Effect] = []
         for session in sessions:
             conn = session.conn
             paused = conn in self._paused
-            if session.life.state is Talk.OPEN and (held or session.owed >= most) is not paused:
+            if session.life.state is not Talk.OPEN or not session.can_wait:
+                continue
+            if (held or session.owed > session.pending_max) is not paused:
                 if paused:
                     del self._paused[conn]
                     effects.append(node.Resume(conn))
                 else:
                     if not held:
-                        self._hits["pending_max" if full else "pending_per_client_max"] += 1
+                        self._hits[session.pending_bound] += 1
                     self._paused[conn] = None
                     effects.append(node.Pause(conn))
         return effects

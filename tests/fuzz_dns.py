@@ -133,7 +133,7 @@ class Fuzz:
         self.outcome = Outcome()
         self.queries: list[tuple[str, list[bytes]]] = []  # to the resolver: by which socket, what
         self.sockets: dict[str, bool] = {}  # those that are there; whether it is a stream
-        self.brain.step(node.Opened(UDP), self.now)
+        self.brain.step(node.Opened(UDP, is_datagrams=True), self.now)
         self.look(self.brain.step(node.Woken(), self.now))
         for conn in () if resolvers else ("TS1", "TS2"):
             self.brain.step(node.Opened(conn), self.now)

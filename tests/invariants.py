@@ -28,6 +28,7 @@ from enum import Enum
 
 from core.bounds import Bounds
 from core.conn import Stream
+from core.reactor import Reactor
 from core.session import Talk
 from core.wire import (
     LINE_BYTES_MAX,
@@ -756,6 +757,7 @@ class LoadBalancerWatch(Observer):
         clients = len(reactor._accepted) - parting
         hold(clients <= bounds.clients_max, "I7", f"{clients} clients")
         hold(parting <= bounds.descriptors_spare // 4, "I7", f"{parting} part at once")
+        self._check_owed(reactor)
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
         for connection in (*reactor._accepted.values(), *reactor._dialled.values()):
             held = len(connection.lines._held)
@@ -765,6 +767,17 @@ class LoadBalancerWatch(Observer):
             else:
                 most = 2 * bounds.waiting_bytes_high + (clients + 1) * bounds.read_bytes + 600
             hold(connection.waiting <= most, "I7", f"{connection.waiting} bytes wait, over {most}")
+
+    def _check_owed(self, reactor: Reactor) -> None:
+        """What all are owed adds up, and is over its mark by no more than one read and the few."""
+        bounds, race, owed = self.bounds, self.brain._race, reactor.owed
+        waiting = sum(connection.waiting for connection in reactor._accepted.values())
+        promised = race.pending * LINE_BYTES_MAX
+        hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
+        few = bounds.few_bytes + bounds.few_read_bytes * LINE_BYTES_MAX
+        most = bounds.owed_all_bytes_high + bounds.read_bytes * LINE_BYTES_MAX
+        most += bounds.clients_max * few
+        hold(owed.total <= most, "I7", f"{owed.total} bytes are owed, over {most}")
 
     def check_end(self) -> None:
         """I8, when every client has gone."""
@@ -780,6 +793,7 @@ class LoadBalancerWatch(Observer):
             late = [asking for asking, _ in hedge._late if asking.left]
             hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain._paused, "I8", "somebody is paused")
+        hold(reactor.owed.total == 0, "I8", f"{reactor.owed.total} bytes are owed")
         dialled = sum(1 for c in reactor._dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)
         hold(len(self.host.open) == dialled + own, "I8", f"descriptors: {self.host.open}")

@@ -324,7 +324,8 @@ MUTANTS = (
     Mutant(
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
-        "                self._race.forget(self._server.sessions[conn])\n"
+        "                self._race.forget(session)\n"
+        "                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)\n"
         "                self._close(Course.DROPPED, now)\n",
         "",
     ),
@@ -801,6 +802,79 @@ MUTANTS = (
         "return True",
     ),
     Mutant(
+        "a turn reads whatever has come",
+        "core/reactor.py",
+        "share = max(1, self._bounds.turn_bytes // max(1, len(readable)))",
+        "share = self._bounds.read_bytes",
+    ),
+    Mutant(
+        "a turn sends whatever waits",
+        "core/reactor.py",
+        "                data = data[:share]\n",
+        "",
+    ),
+    Mutant(
+        "a newcomer starves while memory is short",
+        "core/reactor.py",
+        "if not self.owed.is_few(connection.name, connection.waiting):",
+        "if True:",
+    ),
+    Mutant(
+        "few are read as much as ever",
+        "core/reactor.py",
+        "            share = min(share, self._bounds.few_read_bytes)\n",
+        "",
+    ),
+    Mutant(
+        "select is asked for those who are not read",
+        "core/reactor.py",
+        "                if self._is_read(connection)\n",
+        "                if connection.is_reading and connection not in self._paused\n",
+    ),
+    Mutant(
+        "a link is not read while memory is short",
+        "core/reactor.py",
+        "        if not connection.accepted:\n            return connection.read_bytes\n",
+        "",
+    ),
+    Mutant(
+        "memory is short for ever",
+        "core/owed.py",
+        "            self._short = self.total >= self._low\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "bytes that wait for clients are not added up",
+        "core/conn.py",
+        "            self._owed.total += len(data)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what was promised to a client outlives it",
+        "nodes/ls.py",
+        "                self._owed.promise"
+        "(session.conn, session.owed * session.reply_bytes_max)\n",
+        "",
+    ),
+    Mutant(
+        "a stream of DNS has any number of queries in flight",
+        "nodes/dns/asker.py",
+        'else "stream_pending_max"',
+        'else "pending_per_client_max"',
+    ),
+    Mutant(
+        "datagrams wait while a link holds up the rest",
+        "nodes/ls.py",
+        " or not session.can_wait:",
+        ":",
+    ),
+    Mutant(
+        "what has been sent is kept",
+        "core/conn.py",
+        "            left = memoryview(bytes(left))\n",
+        "            pass\n",
+    ),
+    Mutant(
         "a pause without an end",
         "nodes/ls.py",
         "effects.append(node.Resume(conn))",
@@ -815,8 +889,8 @@ MUTANTS = (
     Mutant(
         "a client may have any number of questions pending",
         "nodes/ls.py",
-        "most = bounds.pending_few if full else bounds.pending_per_client_max + 1",
-        "most = bounds.pending_few if full else 1 << 60",
+        "(held or session.owed > session.pending_max)",
+        "held",
     ),
     # -- workers
     Mutant(
@@ -1173,7 +1247,7 @@ MUTANTS = (
     Mutant(
         "what is remembered of queries grows for ever",
         "nodes/dns/asker.py",
-        "if len(self._read) == _REMEMBERED_MAX:",
+        "if self._bytes > _REMEMBERED_BYTES_MAX:",
         "if False:",
     ),
     Mutant(
@@ -1249,10 +1323,10 @@ MUTANTS = (
         "            return _LENGTH_BYTES\n",
     ),
     Mutant(
-        "datagrams are read while LS is held up",
-        "core/reactor.py",
-        "            self._datagrams[effect.conn].is_read = False\n            return\n",
-        "            return\n",
+        "datagrams that there is no room for are taken",
+        "nodes/dns/asker.py",
+        "            room = self.pending_max - self.owed\n",
+        "            pass\n",
     ),
     Mutant(
         "what DNS asked in time is thought to be lines'",

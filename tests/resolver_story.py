@@ -293,6 +293,7 @@ class Story:
                 grace_s=grace_s,
                 sample=self.chance.choice([0.0, 0.5]),
                 hits=reactor.hits,
+                owed=reactor.owed,
                 watch=reactor.watch,
             )
             return self.brain

@@ -164,7 +164,12 @@ class Scene:
             addresses = [((2, (name, PORT)),) for name in names]
             chance = Random("jitter")
             self.watch.brain = LoadBalancer(
-                addresses, self.bounds, chance.random, extra_load=share, watch=reactor.watch
+                addresses,
+                self.bounds,
+                chance.random,
+                extra_load=share,
+                owed=reactor.owed,
+                watch=reactor.watch,
             )
             return self.watch.brain
 

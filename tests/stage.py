@@ -52,7 +52,7 @@ class Stage:
     def take_datagrams(self, conn: str) -> None:
         """A socket of datagrams is there."""
         self.replies[conn] = []
-        self.step(node.Opened(conn))
+        self.step(node.Opened(conn, is_datagrams=True))
 
     def connect(self, conn: str) -> None:
         """The dial is answered."""

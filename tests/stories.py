@@ -71,6 +71,7 @@ def draw_bounds(chance: Random) -> Bounds:
     high = chance.choice([60, 300, 65_536])
     waiting = chance.choice([80, 400, 1_048_576])
     pending = chance.choice([5, 40, 65_536])
+    all_high = chance.choice([2_000, 40_000, 67_108_864])
     return replace(
         Bounds(),
         read_bytes=chance.choice([16, 100, 1_000, 65_536]),
@@ -80,8 +81,11 @@ def draw_bounds(chance: Random) -> Bounds:
         waiting_bytes_high=waiting,
         waiting_bytes_low=waiting // 4,
         pending_per_client_max=pending,
-        pending_max=chance.choice([3 * pending, 1_048_576]),
-        pending_few=max(1, pending // 10),
+        turn_bytes=chance.choice([40, 600, 262_144]),
+        owed_all_bytes_high=all_high,
+        owed_all_bytes_low=3 * all_high // 4,
+        few_bytes=chance.choice([100, 1_600, 8_192]),
+        few_read_bytes=chance.choice([7, 256]),
         clients_max=chance.choice([2, 4, 992]),
         late_turns=chance.choice([2, 16]),
         idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
@@ -504,7 +508,12 @@ class Cluster:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
             watch.brain = LoadBalancer(
-                addresses, self.bounds, chance.random, extra_load=share, watch=reactor.watch
+                addresses,
+                self.bounds,
+                chance.random,
+                extra_load=share,
+                owed=reactor.owed,
+                watch=reactor.watch,
             )
             return watch.brain
 

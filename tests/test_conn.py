@@ -149,3 +149,14 @@ def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
     closing.receive(b"a\nb")
     closing.close()
     assert not closing.receive_eof()
+
+
+def test_what_has_been_sent_is_not_kept() -> None:
+    """Else one who reads all but the end keeps the whole reply, and one who is idle the last."""
+    connection = Connection("a", accepted=True, bounds=Bounds())
+    connection.send(b"x" * 1_000_000)
+    while connection.waiting:
+        connection.unsent()
+        connection.sent(min(1_000, connection.waiting))
+        kept = connection._left.obj
+        assert isinstance(kept, bytes) and len(kept) <= 2 * connection.waiting

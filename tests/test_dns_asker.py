@@ -20,6 +20,7 @@ from core import node
 from core.bounds import Bounds, Hits
 from core.figures import Value
 from core.frames import frame, split_frames
+from core.owed import Owed
 from nodes.dns import asker as module
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
@@ -351,7 +352,7 @@ def test_whose_datagrams_count_together(hosts: list[str], heard: int) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED_MAX", 10)
+    monkeypatch.setattr(module, "_REMEMBERED_BYTES_MAX", 6_000)
     face = Face(Bounds(), 60, Hits())
     for number in range(100):
         found = face.read(query(0, b"n%d" % number)[2:])
@@ -363,12 +364,49 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert face.read(padded) is not None and face._read == before
 
 
-def test_too_many_pending_questions_stop_the_reading_of_datagrams() -> None:
-    stage = started(replace(Bounds(), pending_per_client_max=8, pending_few=8))
-    ask(stage, *((query(n, b"n%d" % n), HERE) for n in range(9)))
-    assert stage.paused == {UDP}
-    stage.hear(T1, b"n0 10.0.0.1 A IN\nn1 10.0.0.1 A IN\n")
+def test_a_datagram_that_there_is_no_room_for_fails_at_once() -> None:
+    stage = started(replace(Bounds(), pending_per_client_max=8))
+    ask(stage, *((query(n, b"n%d" % n), HERE) for n in range(10)))
+    assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [
+        (8, SERVFAIL), (9, SERVFAIL),
+    ]  # fmt: skip
+    assert stage.paused == set() and figures(stage)["pending_per_client_max.hits"] == 2
+    stage.hear(T1, b"n0 10.0.0.1 A IN\n")
+    ask(stage, (query(10, b"x"), HERE), (query(11, b"y"), HERE))
+    assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [(0, 0), (11, SERVFAIL)]
+
+
+def test_datagrams_are_read_while_a_link_holds_up_the_rest() -> None:
+    stage = started(replace(Bounds(), waiting_bytes_high=10, waiting_bytes_low=5))
+    stage.accept(TCP)
+    stage.held |= {T1, T2}
+    ask(stage, (query(1, b"a-long-name"), HERE))
+    assert stage.paused == {TCP}
+
+
+def test_a_stream_with_too_much_in_flight_is_not_read() -> None:
+    stage = started(replace(Bounds(), stream_pending_max=4))
+    stage.accept(TCP)
+    stage.hear(TCP, b"".join(frame(query(n, b"n%d" % n)) for n in range(4)))
     assert stage.paused == set()
+    stage.hear(TCP, frame(query(4, b"n4")))
+    assert stage.paused == {TCP} and figures(stage)["stream_pending_max.hits"] == 1
+    stage.hear(T1, b"n4 10.0.0.1 A IN\n")
+    assert stage.paused == set()
+
+
+def test_replies_to_streams_are_promised_as_long_as_they_may_be() -> None:
+    owed = Owed(Bounds(), Hits())
+    stage = started(owed=owed)
+    stage.accept(TCP)
+    ask(stage, (query(1, b"x"), HERE))
+    assert owed.total == 0
+    stage.hear(TCP, frame(query(1, b"x")) + frame(query(2, b"y")))
+    assert owed.total == 2 * 65_535
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert owed.total == 65_535
+    stage.reset(TCP)
+    assert owed.total == 0
 
 
 # -- the end ---------------------------------------------------------------------------------------

@@ -732,7 +732,7 @@ def test_c15_short_and_refused_input_and_output_and_lies_change_nothing() -> Non
 
 
 def test_c16_too_many_unknown_names_pause_the_reading() -> None:
-    bounds = replace(Bounds(), pending_per_client_max=100, pending_few=100, read_bytes=100)
+    bounds = replace(Bounds(), pending_per_client_max=100, read_bytes=100)
     scene = Scene(TABLE, bounds=bounds)
     asker = scene.asker(b"".join(b"unknown%d\n" % n for n in range(400)) + b"QUIT\n")
     scene.wait(1.0)

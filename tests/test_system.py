@@ -624,9 +624,9 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
                 "read_bytes has to be from 1 to",
             ),
             (
-                ("ts", 0, "--table", table, "--bound", "pending_few=70000"),
+                ("ts", 0, "--table", table, "--bound", "few_read_bytes=99999999"),
                 2,
-                "pending_few cannot be more",
+                "few_read_bytes cannot be more",
             ),
             (
                 ("ts", 0, "--table", table, "--bound", "descriptors_max=1025"),

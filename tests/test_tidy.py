@@ -34,9 +34,10 @@ CORE = {
     "core/log.py": set(),
     "core/lookup.py": set(),
     "core/child.py": set(),
-    "core/conn.py": {"core.frames", "core.lines"},
+    "core/conn.py": {"core.frames", "core.lines", "core.owed"},
     "core/datagrams.py": {"core.system"},
     "core/frames.py": set(),
+    "core/owed.py": set(),
     "core/session.py": set(),
     "core/server.py": {"core.session"},
     "core/system.py": {"core.child", "core.lookup", "core.writer"},
@@ -44,7 +45,7 @@ CORE = {
     "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {
         "core.conn", "core.datagrams", "core.frames", "core.limits", "core.listener", "core.log",
-        "core.lookup", "core.sink", "core.system",
+        "core.lookup", "core.owed", "core.sink", "core.system",
     },
 }  # fmt: skip
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.

@@ -281,3 +281,136 @@ def test_attempts_are_counted_whatever_comes_of_them() -> None:
 def test_one_who_may_not_come_in_is_closed_without_a_word() -> None:
     some = listener(Queue("a", "b", "c"), "b")
     assert hosts(some) == ["a", "c"] and some.not_admitted == 1
+
+
+# -- what a turn reads and sends -------------------------------------------------------------------
+
+
+class Plain:
+    """A brain that hears, and says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []  # who spoke, and how many bytes
+        self.says = b""
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        if not isinstance(event, node.Lines):
+            return []
+        self.heard.append((event.conn, len(event.data)))
+        return [node.Send(event.conn, self.says)] if self.says else []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+class Crowd:
+    """A reactor with clients, each with much to say, that is turned by hand."""
+
+    def __init__(self, clients: int, **bounds: int) -> None:
+        self.scene = Scene("")
+        self.brain = Plain()
+        self.host = self.scene.world.host("server")
+        self.host.run(
+            replace(Bounds(), **bounds),  # type: ignore[arg-type]
+            Observer(self.scene.world, "server"),
+            lambda reactor: self.brain,
+            listens=True,
+        )
+        assert self.host.reactor is not None
+        self.reactor = self.host.reactor
+        self.askers = []
+        for _ in range(clients):
+            self.add()
+        self.scene.wait(0.5)
+        self.host.paused_until = self.scene.world.t + 1_000  # from now on it is turned by hand
+
+    def add(self) -> Any:  # noqa: ANN401
+        asker = self.scene.asker()
+        asker.dial(self.host)
+        self.askers.append(asker)
+        return asker
+
+    def say(self, data: bytes) -> None:
+        for asker in self.askers:
+            asker.say(data)
+        self.scene.wait(0.5)
+
+    def turn(self) -> list[tuple[str, int]]:
+        """One turn; return who was heard in it."""
+        self.brain.heard = []
+        self.reactor.turn()
+        return self.brain.heard
+
+
+def test_clients_share_what_a_turn_reads_in_equal_parts() -> None:
+    crowd = Crowd(10, turn_bytes=1_000)
+    crowd.say(b"x\n" * 500)
+    for _ in range(3):
+        heard = crowd.turn()
+        assert len({conn for conn, _ in heard}) == 10
+        assert sum(count for _, count in heard) <= 1_000
+    assert crowd.reactor.hits["turn_bytes"] == 30
+
+
+def test_one_client_alone_may_have_the_whole_turn() -> None:
+    crowd = Crowd(1, turn_bytes=1_000)
+    crowd.say(b"x\n" * 500)
+    assert crowd.turn() == [("client-1", 1_000)]
+
+
+def test_while_memory_is_short_only_the_few_are_read() -> None:
+    crowd = Crowd(3, owed_all_bytes_high=10_000, owed_all_bytes_low=5_000, few_read_bytes=10)
+    crowd.say(b"x\n" * 50)
+    for conn in ("client-1", "client-2"):
+        crowd.reactor.owed.promise(conn, 9_000)
+    for _ in range(3):
+        assert crowd.turn() == [("client-3", 10)]
+    fds = crowd.reactor.wants()[0]
+    read = {crowd.reactor._by_fd[fd].name for fd in fds if fd in crowd.reactor._by_fd}
+    assert read == {"client-3"}  # select would name the others again and again
+    crowd.reactor.owed.promise("client-1", 0)
+    assert crowd.turn() == [("client-1", 10), ("client-3", 10)]  # not yet below the low mark
+    crowd.reactor.owed.promise("client-2", 0)
+    assert [conn for conn, _ in crowd.turn()] == ["client-1", "client-2", "client-3"]
+    assert crowd.reactor.hits["owed_all_bytes_high"] == 1
+
+
+def test_memory_that_gets_short_inside_a_turn_counts_in_it() -> None:
+    crowd = Crowd(
+        5, owed_all_bytes_high=1_000, owed_all_bytes_low=500, few_bytes=400, few_read_bytes=2
+    )
+    crowd.brain.says = b"y" * 600
+    crowd.say(b"x\n" * 50)
+    heard = crowd.turn()
+    assert heard[:2] == [("client-1", 100), ("client-2", 100)]
+    assert heard[2:] == [("client-3", 2), ("client-4", 2), ("client-5", 2)]
+
+
+def test_a_link_is_read_whatever_the_clients_are_owed() -> None:
+    scene = Scene("", bounds=replace(Bounds(), owed_all_bytes_high=100, owed_all_bytes_low=50))
+    reactor = scene.ls.reactor
+    assert reactor is not None
+    asker = scene.asker(b"x\n")
+    scene.wait(0.1)
+    reactor.owed.total += 100  # somebody else's
+    scene.world.checks.clear()
+    link = reactor._dialled["TS1"]
+    assert reactor.owed.is_short() and reactor._to_read(link, 1) == scene.bounds.read_bytes
+    link.waiting += 10_000  # however much waits for it: else both ends might stop reading
+    assert reactor._to_read(link, 1) == scene.bounds.read_bytes
+    link.waiting -= 10_000
+    scene.puppets[0].say(X)
+    scene.wait(0.1)
+    assert asker.take() == X and reactor.owed.is_short()
+
+
+def test_clients_share_what_a_turn_sends_in_equal_parts() -> None:
+    crowd = Crowd(4, turn_sent_bytes=400)
+    crowd.brain.says = b"y" * 1_000
+    crowd.say(b"x\n")
+    crowd.turn()
+    waiting = [connection.waiting for connection in crowd.reactor._accepted.values()]
+    assert waiting == [900] * 4 and crowd.reactor.hits["turn_sent_bytes"] == 4
+    for _ in range(9):
+        crowd.turn()
+    assert crowd.reactor.owed.total == 0

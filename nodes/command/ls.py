@@ -266,6 +266,7 @@ def run_ls(words: list[str]) -> int:
             shown=shown,
             once=arguments.once,
             hits=reactor.hits,
+            owed=reactor.owed,
             watch=reactor.watch,
         )
 

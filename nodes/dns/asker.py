@@ -5,17 +5,20 @@ back are lines of the protocol, or what a resolver replied; each ends one questi
 the reply to the oldest query that waits for it: an answer to all of them, a TIMED OUT to those
 whose time is over.
 
-A query is read once: what it came to is remembered by its bytes after the ID, within a bound. So
-are the records that a set of addresses becomes; several are turned round from reply to reply.
+A query is read once: what it came to is remembered by its bytes after the ID, within a bound of
+memory. So are the records that a set of addresses becomes; several are turned round from reply
+to reply.
 
 Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
-much is not heard for the rest of the second. (One on this machine is: it cannot be forged.)
+much is not heard for the rest of the second. (One on this machine is: it cannot be forged.) A
+stream that has too much pending is not read; UDP is, and what there is no room for gets SERVFAIL.
 
 Not here: the bytes of a message (`nodes/dns/message.py`), and who wins a race.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from core import node
 from core.addresses import is_loopback, network
@@ -25,18 +28,42 @@ from core.frames import frame, split_frames
 from core.machine import Machine, Watch
 from core.session import SESSION, Asked, Relayed, Talk, Turn
 from core.wire import Negative, Type, split_lines
-from nodes.dns.message import Query, RecordSet, Refusal, read
+from nodes.dns.message import MESSAGE_BYTES_MAX, Query, RecordSet, Refusal, read
 from nodes.dns.question import TableAnswer
 
 QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
 REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and were told so")
 IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
 LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
-_REMEMBERED_MAX = 65_536
+_REMEMBERED_BYTES_MAX = 32 * 1024 * 1024  # of queries, and of records: 50,000 ordinary ones
+_ENTRY_BYTES = 512  # what one costs besides its text, which is kept several times
+_QUERY_TIMES, _RECORDS_TIMES = 4, 16  # so often
 _REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
 _SECOND_S = 1.0
 
+Found = TypeVar("Found")
 Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
+
+
+class Remembered(dict[bytes, Found]):
+    """What was found before, by a text that it keeps `times` over.
+
+    When it takes too much memory all of it is forgotten: what is asked often is soon there again.
+    """
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+        self._bytes = 0
+
+    def keep(self, text: bytes, found: Found) -> None:
+        """Remember one more."""
+        size = _ENTRY_BYTES + self._times * len(text)
+        self._bytes += size
+        if self._bytes > _REMEMBERED_BYTES_MAX:
+            self.clear()
+            self._bytes = size
+        self[text] = found
 
 
 class Face:
@@ -60,15 +87,15 @@ class Face:
         self._ttl_s = ttl_s
         self._forwards = forwards
         self.hits = hits
-        self._read: dict[bytes, Query | Refusal | None] = {}
-        self._records: dict[bytes, RecordSet] = {}  # by `addresses type`
+        self._read = Remembered[Query | Refusal | None](_QUERY_TIMES)
+        self._records = Remembered[RecordSet](_RECORDS_TIMES)  # by `addresses type`
         self._heard: dict[str, int] = {}  # datagrams of each client in this second
         self._second = 0.0  # when it began
         self._limited = 0
 
-    def asker(self, conn: str) -> "DnsAsker":
+    def asker(self, conn: str, is_datagrams: bool) -> "DnsAsker":
         """One for this connection, or for this socket of datagrams."""
-        return DnsAsker(conn, self)
+        return DnsAsker(conn, self, is_datagrams)
 
     def figures(self) -> list[Value]:
         """What is counted here."""
@@ -86,9 +113,7 @@ class Face:
         except KeyError:
             found = read(after_id, forwards=self._forwards)
             if len(after_id) <= _REMEMBERED_BYTES:
-                if len(self._read) == _REMEMBERED_MAX:
-                    self._read.clear()
-                self._read[after_id] = found
+                self._read.keep(after_id, found)
             return found
 
     def records(self, addresses: bytes, kind: bytes) -> RecordSet:
@@ -96,9 +121,8 @@ class Face:
         key = addresses + kind
         records = self._records.get(key)
         if records is None:
-            if len(self._records) == _REMEMBERED_MAX:
-                self._records.clear()
-            records = self._records[key] = RecordSet(addresses, Type(kind), self._ttl_s)
+            records = RecordSet(addresses, Type(kind), self._ttl_s)
+            self._records.keep(key, records)
         return records
 
     def heard(self, datagrams: list[node.Datagram], now: float) -> list[node.Datagram]:
@@ -121,13 +145,21 @@ class Face:
 
 
 class DnsAsker:
-    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`."""
+    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`.
 
-    def __init__(self, conn: str, face: Face) -> None:
+    Datagrams that are not read are lost, so they are read always; what there is no room for is
+    told so. Replies to them never wait long: what the network does not take is dropped.
+    """
+
+    def __init__(self, conn: str, face: Face, is_datagrams: bool) -> None:
         self.conn = conn
         self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", face.watch)
         self.owed = 0
         self.timeout_s = face.bounds.dns_timeout_s
+        self.can_wait = not is_datagrams
+        self.reply_bytes_max = 0 if is_datagrams else MESSAGE_BYTES_MAX
+        self.pending_bound = "pending_per_client_max" if is_datagrams else "stream_pending_max"
+        self.pending_max: int = getattr(face.bounds, self.pending_bound)
         self._face = face
         self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
         self._ignored_in_a_row = 0
@@ -137,11 +169,12 @@ class DnsAsker:
         if self.life.state is not Talk.OPEN:
             return Asked([], [], b"", b"", 0)
         face = self._face
-        is_stream = isinstance(data, bytes)
-        if is_stream:
+        room: float = math.inf  # for so many questions
+        if self.can_wait:
             datagrams = [(message, None) for message in split_frames(data)]
         else:
             datagrams = face.heard(data, now)
+            room = self.pending_max - self.owed
         waiting = self._waiting
         questions: list[bytes] = []
         said: list[node.Datagram] = []
@@ -149,6 +182,10 @@ class DnsAsker:
             query = face.read(message[2:])
             if isinstance(query, Query):
                 self._ignored_in_a_row = 0
+                if len(questions) >= room:
+                    face.hits[self.pending_bound] += 1
+                    said.append((message[:2] + query.busy(), whence))
+                    continue
                 question = query.question
                 questions.append(question)
                 held = waiting.get(question)
@@ -162,7 +199,7 @@ class DnsAsker:
             else:
                 face.ignored += 1
                 self._ignored_in_a_row += 1
-                if is_stream and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
+                if self.can_wait and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
                     self.life.fire(Turn.TOO_MANY_ERRORS)  # it carries something else
                     face.hits["errors_in_a_row_max"] += 1
                     break

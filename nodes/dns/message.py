@@ -39,7 +39,7 @@ from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
 from nodes.dns.reply import Reply
 
-_MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
+MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
 _RA = 0x0080
 _EDE = b"\x00\x0f\x00\x02\x00\x16"  # option 15, two bytes: 22, no reachable authority (RFC 8914)
@@ -143,7 +143,7 @@ class Query:
         if opt and reply.options:
             opt = b"%b%b%b" % (opt[:-2], len(reply.options).to_bytes(2), reply.options)
         size = ID_BYTES + HEADER.size + len(self._echo) + len(reply.body) + len(opt)
-        if size > (self._size_max if is_datagram else _MESSAGE_BYTES_MAX):
+        if size > (self._size_max if is_datagram else MESSAGE_BYTES_MAX):
             return HEADER.pack(reply.flags | TC, 1, 0, 0, bool(opt)) + self._echo + short
         head = HEADER.pack(reply.flags, 1, answers, authorities, additionals + bool(opt))
         return b"".join((head, self._echo, reply.body, opt))
@@ -162,6 +162,10 @@ class Query:
         if opt:
             opt = opt[:-2] + len(_EDE).to_bytes(2) + _EDE
         return HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt)) + self._echo + opt
+
+    def busy(self) -> bytes:
+        """Too much is being asked already; this was not."""
+        return self._reply(Rcode.SERVFAIL)
 
     def _reply(self, more: int) -> bytes:
         opt = self._opt

@@ -29,7 +29,7 @@ _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 _ESCAPED = re.compile(rb"\\(\d{3})")
 _OF_LINE = {A: Type.A, AAAA: Type.AAAA}
 _TYPED = b" TYPE"
-_QUESTIONS_KEPT = 65_536
+_QUESTIONS_KEPT = 16_384  # a long one takes 1 KB
 
 
 # What a query says of the answer that it wants, in one number: bits of its header, and DO of OPT.

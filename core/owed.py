@@ -1,0 +1,52 @@
+"""Owed: what all accepted connections together are owed, and whether that is too much.
+
+Two things count: bytes that wait to be sent, and the most that replies to pending questions may
+come to. A question is a few bytes and its reply may be hundreds of times as long, so what is
+promised has to be known before it is made.
+
+Rules. Those who keep an amount keep it here, too: each `Connection` its bytes, the brain what it
+has promised to each. That is an addition; nothing is judged on the way. Before it reads, the
+reactor asks whether memory `is_short`: above the high mark, until below the low one. While it
+is, only a connection that is owed few bytes is read, and few at a time: those who ask and never
+read starve nobody.
+
+Not here: what one connection may be owed (`core/conn.py`), and who is read (`core/reactor.py`).
+"""
+
+from core.bounds import Bounds, Hits
+
+
+class Owed:
+    """One for a whole program: the reactor makes it, and its brain promises."""
+
+    __slots__ = ("_few", "_high", "_hits", "_low", "_promised", "_short", "total")
+
+    def __init__(self, bounds: Bounds, hits: Hits) -> None:
+        self._high, self._low = bounds.owed_all_bytes_high, bounds.owed_all_bytes_low
+        self._few = bounds.few_bytes
+        self._hits = hits
+        self._short = False
+        self._promised: dict[str, int] = {}  # bytes, by connection
+        self.total = 0  # bytes that are promised, or wait: connections add the latter
+
+    def promise(self, conn: str, count: int) -> None:
+        """From now on replies to its pending questions may come to so many bytes."""
+        promised = self._promised
+        self.total += count - promised.get(conn, 0)
+        if count:
+            promised[conn] = count
+        else:
+            promised.pop(conn, None)
+
+    def is_short(self) -> bool:
+        """Look at the marks; return whether so much is owed that only few may be read."""
+        if self._short:
+            self._short = self.total >= self._low
+        elif self.total > self._high:
+            self._short = True
+            self._hits["owed_all_bytes_high"] += 1
+        return self._short
+
+    def is_few(self, conn: str, waiting: int) -> bool:
+        """Whether a connection for which so many bytes wait is read also while memory is short."""
+        return waiting + self._promised.get(conn, 0) < self._few

@@ -1,7 +1,7 @@
-"""Checks of stories of LS before resolvers that LS does not pass yet, each behind a switch.
+"""Checks of stories of LS before resolvers that can be switched: LS does not pass all of them yet.
 
-`Checks.on` names those that are violations; the others only count what they miss. What each wants,
-and in which stories (see `tests/resolver_shapes.py`):
+A miss of a check that is in `Checks.on` is a violation; the others only count their misses. What
+each wants, and in which stories (see `tests/resolver_shapes.py`):
 
 - "first good answer", calm: data that one of the resolvers has is told, and nothing else. Where the
   others say NXDOMAIN, only once LS has seen lately that this one has what they deny;
@@ -106,5 +106,5 @@ def wording(section: bytes) -> str:
         labels.append(section[at + 1 : at + 1 + section[at]].decode().lower())
         at += section[at] + 1
     kind = int.from_bytes(section[-4:-2])
-    name = ".".join(labels)
-    return name if kind == TYPES["A"] else f"{name} TYPE{kind}"
+    words = {TYPES["A"]: "", TYPES["AAAA"]: " AAAA"}
+    return ".".join(labels) + words.get(kind, f" TYPE{kind}")

@@ -10,8 +10,8 @@ A story is plain, or of one of these kinds:
 - dead: one of two never says a word.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
-nobody forges, nor says what is no reply. Everything is drawn from streams of its own: a plain
-story is what it would be if there were no other kinds.
+nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that
+a plain story does not depend on the other kinds.
 
 Not here: the story (`tests/resolver_story.py`), what must be so (`tests/resolver_checks.py`).
 """
@@ -23,11 +23,11 @@ from tests.dns_story import Told
 from tests.sim import SimDatagrams
 from tests.test_dns_asker import AAAA, A, Reply, query
 
-KINDS = ["plain"] * 5 + ["halves"] * 2 + ["load", "rough", "twice", "freeze", "dead"]
+KINDS = ["plain"] * 7 + ["halves"] * 2 + ["load", "rough", "twice", "freeze", "dead"]
 ROOMS = [100, 150, 212, 277]  # 277 datagrams are what Linux keeps by default
-RATES = [1_500.0, 4_000.0, 20_000.0]
-CALM_LATENCY_S = 0.02  # at most: with much in flight, or a grace is over before it began
-CALM_TAKES_S = 0.05  # at most, with a load
+RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second
+CALM_LATENCY_S = 0.02  # at most: hundreds of questions are to be asked within a grace
+LOAD_TAKES_S = 0.05  # at most
 _FIRST_NUMBER = 8  # of a crowd's names: the others are everybody's
 _GIVES_UP_S = 3.0
 
@@ -57,17 +57,28 @@ def number_in(name: str) -> int:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a crowd asks: so many at a time, until it is `total`; each slot rests at most so long
+    between a reply and its next question. A heavy one meets resolvers that read at a rate."""
+
+    in_flight: int = 0
+    total: int = 0
+    rests_s: float = 0.0
+    is_heavy: bool = False
+
+
+LIGHT = Load(20, 100, 0.5)
+
+
+@dataclass(frozen=True)
 class Shape:
     """What is odd about one story; nothing, in a plain one."""
 
     kind: str = "plain"
     count: int | None = None  # of resolvers; None: as in a plain one
     denial: str = ""  # what a resolver says of what others have, if each has its part of the names
-    in_flight: int = 0  # of a crowd, if there is one
-    total: int = 0  # that it asks
-    rests_s: float = 0.0  # at most, between a reply and the next question
-    has_rates: bool = False  # resolvers read at one
-    has_tails: bool = False  # a fifth of their replies takes 0.1 s to 0.3 s
+    load: Load = Load()
+    has_two_peaks: bool = False  # a fifth of the replies takes 0.1 s to 0.3 s
     lasts_s: float = 8.0
 
     @property
@@ -85,33 +96,31 @@ def draw_shape(seed: str) -> Shape:
     """The shape of the story of this seed."""
     chance = Random(f"{seed}:shape")
     kind = chance.choice(KINDS)
-    has_tails = chance.random() < 0.3
-    crowd = chance.choice([200, 300, 400, 600])
-    has_load = chance.random() < 0.5
+    has_two_peaks = chance.random() < 0.3
+    in_flight = chance.choice([200, 300, 400, 600])
+    heavy = Load(in_flight, in_flight + 200, is_heavy=True)
+    is_heavy = chance.random() < 0.5
     denial = chance.choice(["REFUSED", "NXDOMAIN"])
     match kind:
         case "halves":
-            if not has_load:
-                return Shape(kind, 2, denial, 20, 200, 0.5, has_tails=has_tails)
-            return Shape(kind, 2, denial, crowd, 2 * crowd, has_rates=True, has_tails=has_tails)
+            return Shape(kind, 2, denial, heavy if is_heavy else LIGHT, has_two_peaks)
         case "load" | "rough":
-            rates = {"has_rates": True, "has_tails": has_tails}
-            return Shape(kind, in_flight=crowd, total=2 * crowd, **rates)
+            return Shape(kind, None, "", heavy, has_two_peaks)
         case "twice":
-            return Shape(kind, in_flight=30, total=300, rests_s=0.4, has_tails=has_tails)
+            return Shape(kind, None, "", LIGHT, has_two_peaks)
         case "freeze":
-            return Shape(kind, in_flight=60, total=600, rests_s=2.0, lasts_s=16.0)
+            return Shape(kind, None, "", Load(40, 250, 2.0), lasts_s=16.0)
         case "dead":
-            return Shape(kind, 2, denial, 20, 200, 0.5)
+            return Shape(kind, 2, denial, LIGHT)
     return Shape()
 
 
 class Crowd:
-    """Asks by UDP, each time another name; so many questions in flight, until all are asked."""
+    """An asker by UDP that keeps many questions in flight, each about another name."""
 
-    def __init__(self, story: Told, shape: Shape) -> None:
+    def __init__(self, story: Told, load: Load) -> None:
         self.story = story
-        self.shape = shape
+        self.load = load
         self.chance = Random(f"{story.seed}:crowd")
         self.host = story.world.host("crowd")
         self.host.on_touch = self.poll
@@ -120,11 +129,11 @@ class Crowd:
         self.asked = 0
 
     def live(self) -> None:
-        for _ in range(self.shape.in_flight):
-            self.story.world.at(1.0 + self.chance.random() * self.shape.rests_s, self.ask)
+        for _ in range(self.load.in_flight):
+            self.story.world.at(1.0 + self.chance.random() * self.load.rests_s, self.ask)
 
     def ask(self) -> None:
-        if self.asked == self.shape.total:
+        if self.asked == self.load.total:
             return
         self.asked += 1
         number = self.asked
@@ -143,7 +152,7 @@ class Crowd:
         """It has a reply, or is not waited for any longer: ask the next."""
         if number in self.open:
             self.open.remove(number)
-            rest_s = self.chance.random() * self.shape.rests_s
+            rest_s = self.chance.random() * self.load.rests_s
             self.story.world.at(self.story.world.t + rest_s, self.ask)
 
     def poll(self) -> None:

@@ -6,8 +6,8 @@ One LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, an
 Each resolver has a temper: how long it takes, and how often it fails, refuses, says nothing, says
 it twice, says it much too late, or says what is no reply to its question; on some a forger speaks,
 who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers fall silent, pause, and
-are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a load, halves of the names,
-copies, a freeze. Checked all the while, at LS's own sockets:
+are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a load, halves of the
+names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
 - nothing that was forged, malformed, or about something else is ever told (P35);
@@ -16,8 +16,8 @@ copies, a freeze. Checked all the while, at LS's own sockets:
 - nobody waits for longer than `dns_timeout_s`.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
-and leaves nothing. Not here: what LS does not hold to yet (`tests/resolver_checks.py`), and which reply
-is malformed, one by one (`tests/test_upstreams.py`).
+and leaves nothing. Not here: what can be switched (`tests/resolver_checks.py`), and which reply is
+malformed, one by one (`tests/test_upstreams.py`).
 """
 
 import argparse
@@ -37,7 +37,7 @@ from tests.dns_story import Resolver, hold
 from tests.resolver_checks import ALL, Checks, Reports, wording
 from tests.resolver_shapes import (
     CALM_LATENCY_S,
-    CALM_TAKES_S,
+    LOAD_TAKES_S,
     RATES,
     ROOMS,
     Crowd,
@@ -108,18 +108,17 @@ class FakeResolver:
     def be_shaped(self) -> None:
         """Be as the shape of the story wants it, whatever was drawn for a plain one."""
         shape = self.story.shape
-        self.tails = chance = Random(f"{self.story.seed}:{self.host.name}")
-        room, rate = chance.choice(ROOMS), chance.choice([None, *RATES])
-        if shape.in_flight:
+        self.peaks = chance = Random(f"{self.story.seed}:{self.host.name}")
+        room, rate = chance.choice(ROOMS), chance.choice(RATES)
+        if shape.load.in_flight:
             self.socket.room = room
-        if shape.has_rates:
+        if shape.load.is_heavy:
             self.reader = SlowReader(self.socket, self.take, rate)
+            self.takes_s = min(self.takes_s, LOAD_TAKES_S)
         if shape.is_honest:
             self.good, self.evil = 1.0, 0.0
         if shape.is_calm:
             self.cuts = 0.0
-        if shape.is_calm and shape.has_rates:
-            self.takes_s = min(self.takes_s, CALM_TAKES_S)
         self.host.says_twice = shape.kind == "twice"
         if shape.kind == "freeze":
             at, lasts_s = chance.uniform(1.5, 5.0), chance.uniform(1.0, 14.0)
@@ -212,8 +211,8 @@ class FakeResolver:
             return
         text = self.draw(question)
         wait_s = self.takes_s * chance.uniform(0.5, 1.5)
-        if self.story.shape.has_tails and self.tails.random() < 0.2:
-            wait_s = self.tails.uniform(0.1, 0.3)
+        if self.story.shape.has_two_peaks and self.peaks.random() < 0.2:
+            wait_s = self.peaks.uniform(0.1, 0.3)
         times = 1
         if text == "silence":
             return
@@ -307,7 +306,7 @@ class Story:
         self.start_ls()
         self.askers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
         self.client = Asker(self.world, "client")
-        self.crowd = Crowd(self, self.shape)
+        self.crowd = Crowd(self, self.shape.load)
         self.be_shaped()
 
     def be_shaped(self) -> None:
@@ -557,10 +556,8 @@ def main() -> int:
     wanted = ("a ", "Way", "Course")
     print(", ".join(f"{w}: {probes[w]}" for w in sorted(probes) if w.startswith(wanted)))
     for check in ALL:
-        seeds = " ".join(map(str, missed[check]))
-        print(
-            f"missed: {check}: {sum(missed[check].values())} times, by these seeds: {seeds or '-'}"
-        )
+        times, seeds = sum(missed[check].values()), " ".join(map(str, missed[check]))
+        print(f"missed {times:,} times: {check}" + f"; by these seeds: {seeds}" * bool(seeds))
     return 0
 
 

@@ -793,14 +793,15 @@ class World:
         heap = self._heap
         while heap and heap[0][0] <= self.t:
             heappop(heap)[2]()
-        runnable = [host for host in self.hosts.values() if host.may_run()]
+        nodes = [host for host in self.hosts.values() if host.reactor is not None]
+        runnable = [host for host in nodes if host.may_run()]
         if runnable:
             host = runnable[0] if len(runnable) == 1 else self.turns.choice(runnable)
             self.note(host.name)
             host.turn()
             self.t += self.turns.uniform(10e-6, 200e-6)
         else:
-            coming = [at for host in self.hosts.values() if (at := host.wakes_at()) is not None]
+            coming = [at for host in nodes if (at := host.wakes_at()) is not None]
             if heap:
                 coming.append(heap[0][0])
             self.t = min((at for at in (*coming, until) if at > self.t), default=until)

@@ -6,7 +6,8 @@ One LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, an
 Each resolver has a temper: how long it takes, and how often it fails, refuses, says nothing, says
 it twice, says it much too late, or says what is no reply to its question; on some a forger speaks,
 who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers fall silent, pause, and
-are cut off. Checked all the while, at LS's own sockets:
+are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a load, halves of the
+names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
 - nothing that was forged, malformed, or about something else is ever told (P35);
@@ -15,7 +16,8 @@ are cut off. Checked all the while, at LS's own sockets:
 - nobody waits for longer than `dns_timeout_s`.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
-and leaves nothing. Not here: which reply is malformed, one by one (`tests/test_upstreams.py`).
+and leaves nothing. Not here: what can be switched (`tests/resolver_checks.py`), and which reply is
+malformed, one by one (`tests/test_upstreams.py`).
 """
 
 import argparse
@@ -32,6 +34,17 @@ from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.dns_story import Resolver, hold
+from tests.resolver_checks import ALL, Checks, Reports, wording
+from tests.resolver_shapes import (
+    CALM_LATENCY_S,
+    LOAD_TAKES_S,
+    RATES,
+    ROOMS,
+    Crowd,
+    draw_shape,
+    owner,
+    truth,
+)
 from tests.resolvers import (
     TO_QUESTION,
     address,
@@ -42,7 +55,7 @@ from tests.resolvers import (
     section_of,
 )
 from tests.scenes import Asker
-from tests.sim import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, World
+from tests.sim import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, SlowReader, World
 from tests.test_dns_asker import AAAA, MX, A, Reply, query
 
 NAMES = [b"n%d.example" % n for n in range(8)]
@@ -50,20 +63,9 @@ UNKNOWN = [b"u%d.org" % n for n in range(3)]
 FORGED = "10.6.6.6"
 RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
-_PLAN_S = 8.0
+_FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
 _BAD = ("another ID", "another question", "malformed", "no reply")
-
-
-def truth(question: str) -> str:
-    """What a good resolver says: an address, or a code."""
-    name, _, kind = question.partition(" ")
-    if not name.endswith(".example"):
-        return "NXDOMAIN"
-    number = int(name[1 : name.index(".")])
-    if "TYPE15" in kind or ("AAAA" in kind or ("TYPE28" in kind and number % 2)):
-        return "NOERROR"
-    return f"2001:db8::{number + 1:x}" if "TYPE28" in kind else f"10.0.0.{number}"
 
 
 @dataclass
@@ -83,6 +85,9 @@ class FakeResolver:
         self.host = story.world.host(f"DNS{number + 1}")
         self.host.on_touch = self.poll
         self.socket = SimDatagrams(self.host)
+        self.reader = SlowReader(self.socket, self.take, None)
+        self.unsaid: list[tuple[bytes, int]] = []  # while it is frozen
+        self.has_cut = False
         listener = SimSocket(self.host)
         listener.is_listening = True
         self.host.dns_listener = listener if chance.random() < 0.8 else None
@@ -97,21 +102,47 @@ class FakeResolver:
         self.is_dead = False
         self.asked_ids: deque[tuple[int, bytes]] = deque(maxlen=200)
         if chance.random() < 0.4:
-            story.world.at(chance.uniform(0.5, _PLAN_S), self.forge)
+            story.world.at(chance.uniform(0.5, _FORGES_UNTIL_S), self.forge)
+        self.be_shaped()
+
+    def be_shaped(self) -> None:
+        """Be as the shape of the story wants it, whatever was drawn for a plain one."""
+        shape = self.story.shape
+        self.peaks = chance = Random(f"{self.story.seed}:{self.host.name}")
+        room, rate = chance.choice(ROOMS), chance.choice(RATES)
+        if shape.load.in_flight:
+            self.socket.room = room
+        if shape.load.is_heavy:
+            self.reader = SlowReader(self.socket, self.take, rate)
+            self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        if shape.is_honest:
+            self.good, self.evil = 1.0, 0.0
+        if shape.is_calm:
+            self.cuts = 0.0
+        self.host.says_twice = shape.kind == "twice"
+        if shape.kind == "freeze":
+            at, lasts_s = chance.uniform(1.5, 5.0), chance.uniform(1.0, 14.0)
+            self.story.world.at(at, lambda: self.host.freeze(at + lasts_s))
+
+    def truth(self, question: str) -> str:
+        """What it says when it is well."""
+        denial = self.story.shape.denial
+        return denial if denial and owner(question, 2) != self.host.name else truth(question)
 
     def draw(self, question: str) -> str:
         """What it says of this."""
         chance = self.chance
         if chance.random() < self.good:
-            return truth(question)
+            return self.truth(question)
         if self.favourite == "any":
             return chance.choice(["SERVFAIL", "REFUSED", "NXDOMAIN", "silence", "late", "twice"])
         return self.favourite
 
     def poll(self) -> None:
-        while self.socket.arrived:
-            data, (_, port) = self.socket.arrived.popleft()
-            self.take(data, port)
+        unsaid, self.unsaid = self.unsaid, []
+        for data, port in unsaid:
+            self.send(data, port)
+        self.reader.poll()
         listener = self.host.dns_listener
         while listener is not None and listener.backlog:
             stream = listener.backlog.popleft()
@@ -153,6 +184,9 @@ class FakeResolver:
         """Send this after what waits, as the network takes it."""
         unsent = self.unsent.setdefault(stream, bytearray())
         unsent += data
+        if self.host.paused_until > self.story.world.t:
+            self.story.world.at(self.host.paused_until, lambda: self.write(stream))
+            return
         try:
             while unsent and not stream.is_closed and stream.peer is not None:
                 del unsent[: stream.send(bytes(unsent))]
@@ -171,18 +205,21 @@ class FakeResolver:
             bad = self.spoilt(message, chance.choice(_BAD))
             world.at(world.t + self.takes_s * chance.random(), lambda: self.send(bad, port))
         if chance.random() < self.cuts:
+            self.has_cut = True
             cut = said(message, "TC")
             world.at(world.t + self.takes_s, lambda: self.send(cut, port))
             return
         text = self.draw(question)
         wait_s = self.takes_s * chance.uniform(0.5, 1.5)
+        if self.story.shape.has_two_peaks and self.peaks.random() < 0.2:
+            wait_s = self.peaks.uniform(0.1, 0.3)
         times = 1
         if text == "silence":
             return
         if text == "late":
-            wait_s, text = chance.uniform(1.0, 7.0), truth(question)
+            wait_s, text = chance.uniform(1.0, 7.0), self.truth(question)
         if text == "twice":
-            times, text = 2, truth(question)
+            times, text = 2, self.truth(question)
         good = said(message, text)
         self.story.promised[self.host.name, port, message[:2]] = Said(
             section_of(message), question.encode()
@@ -205,6 +242,9 @@ class FakeResolver:
         return message
 
     def send(self, data: bytes, port: int) -> None:
+        if self.host.paused_until > self.story.world.t:
+            self.unsaid.append((data, port))
+            return
         try:
             self.socket.sendto(data, ("LS", port))
         except BlockingIOError:
@@ -212,6 +252,8 @@ class FakeResolver:
 
     def forge(self) -> None:
         """Guesses at IDs, at a port of LS that is right."""
+        if self.story.shape.is_honest:
+            return
         chance = self.chance
         ports = [port for port, one in self.story.ls.dialled.items() if one.peer is self.host]
         if not ports or not self.asked_ids:
@@ -232,6 +274,8 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.seed = f"resolvers{seed}"
+        self.shape = draw_shape(self.seed)
+        self.checks = Checks(self.shape)
         self.world = World(self.seed)
         chance = self.chance = Random(self.seed)
         self.world.network.room = max(self.world.network.room, 4_000)
@@ -254,13 +298,32 @@ class Story:
         self.came: dict[bytes, list[tuple[float, str]]] = {}
         self.told: Counter[str] = Counter()
         self.ls = self.world.host("LS")
-        self.resolvers = [FakeResolver(self, n) for n in range(chance.choice([1, 2, 2, 3]))]
-        self.has_table = chance.random() < 0.3
+        count = chance.choice([1, 2, 2, 3])
+        self.resolvers = [FakeResolver(self, n) for n in range(self.shape.count or count)]
+        self.has_table = chance.random() < 0.3 and not self.shape.is_calm
         if self.has_table:
             self.start_table()
         self.start_ls()
         self.askers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
         self.client = Asker(self.world, "client")
+        self.crowd = Crowd(self, self.shape.load)
+        self.be_shaped()
+
+    def be_shaped(self) -> None:
+        """Let the world be as the shape of the story wants it."""
+        world, shape = self.world, self.shape
+        chance = Random(f"{self.seed}:world")
+        if shape.is_calm:
+            world.lost = world.twice = 0.0
+            world.stray = 1
+            world.network.latency_s = min(world.network.latency_s, CALM_LATENCY_S)
+        if shape.kind == "dead":
+            chance.choice(self.resolvers).is_dead = True
+        if shape.kind == "rough":
+            self.ls.room = ROOMS[-1]
+            for one in self.resolvers:
+                if chance.random() < 0.5:
+                    world.narrow(self.ls, one.host, most=chance.choice([50, 200]), within_s=0.1)
 
     def start_table(self) -> None:
         rows = {
@@ -280,6 +343,9 @@ class Story:
     def start_ls(self) -> None:
         share = self.chance.choice([None, None, 0.0, 1.0])
         grace_s = self.chance.choice([None, None, None, 0.05])
+        if self.shape.is_calm:
+            grace_s = None
+        self.log = Reports(self.world, "LS")
 
         def build(reactor: Reactor) -> LoadBalancer:
             self.brain = LoadBalancer(
@@ -298,7 +364,7 @@ class Story:
             )
             return self.brain
 
-        self.ls.run(self.bounds, Observer(self.world, "LS"), build, listens=True, with_dns=True)
+        self.ls.run(self.bounds, self.log, build, listens=True, with_dns=True)
         assert self.ls.datagrams is not None
         self.ls.datagrams.on_arrival = self.arrived
         self.ls.datagrams.on_sent = self.said
@@ -338,7 +404,9 @@ class Story:
             return  # hedging, it was not asked for this asking
         if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
             what = "data" if data[7] else _CODES[data[3] & 15]
-            self.came.setdefault(promised.section.lower(), []).append((self.world.t, what))
+            section = promised.section.lower()
+            self.came.setdefault(section, []).append((self.world.t, what))
+            self.checks.came(who, section, what, self.world.t)
 
     def said(self, data: bytes, who: str) -> None:
         answer = Reply(data)
@@ -357,11 +425,11 @@ class Story:
         code = _CODES[answer.code]
         what = "data" if answer.addresses else code
         self.told[what] += 1
+        self.checks.told(section, what, asked_at)
         if not answer.addresses:
             self.judge(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
-            number = int(answer.name[1 : answer.name.index(b".")])
-            hold(answer.addresses == [f"10.0.0.{number}"], f"P35: {answer.addresses}")
+            hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
 
     def judge(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
         """Something worse than data was told."""
@@ -373,8 +441,18 @@ class Story:
             came = RANKS[what]
             seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
             hold(at > now - _SLACK_S or came <= rank, f"P33: {seen}")
-            longest_s = self.bounds.grace_failed_s + _SLACK_S
+            longest_s = self.longest_hold_s(what) + _SLACK_S
             hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
+            self.checks.held(now - at, seen)
+
+    def longest_hold_s(self, what: str) -> float:
+        """How long LS may keep this to itself while it waits for something better."""
+        differ = any(
+            self.ls.clock() < upstream.patience._differs_until
+            for upstream in self.brain._resolvers._all.values()
+        )
+        is_failure = what in ("REFUSED", "SERVFAIL")
+        return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
 
     # -- the story ---------------------------------------------------------------------------------
 
@@ -403,12 +481,15 @@ class Story:
         world = self.world
         for asker in self.askers:
             asker.live()
+        self.crowd.live()
         names = [self.chance.choice([*NAMES, *UNKNOWN]) for _ in range(20)]
         world.at(0.3, lambda: self.client.dial(self.ls))
         world.at(0.5, lambda: self.client.say(b"".join(name + b"\n" for name in names)))
         for _ in range(self.chance.choice([0, 1, 3])):
-            world.at(self.chance.uniform(0, _PLAN_S), self.suffer)
-        world.run_until(_PLAN_S)
+            at = self.chance.uniform(0, self.shape.lasts_s)
+            if not self.shape.is_calm:
+                world.at(at, self.suffer)
+        world.run_until(self.shape.lasts_s)
         world.heal()
         world.lost = world.twice = 0.0
         world.run_until(world.t + 20.0)
@@ -419,6 +500,9 @@ class Story:
         hold(FORGED.encode() not in self.client.heard, "P35: what was forged is told")
         self.check_nothing_is_kept()
         self.check_the_end()
+        overflowed = sum(one.socket.overflowed for one in self.resolvers)
+        in_vain = [one for one in self.resolvers if one.host.dials and not one.has_cut]
+        self.checks.ended(overflowed, self.log.texts, [one.host.name for one in in_vain])
         return world
 
     def check_nothing_is_kept(self) -> None:
@@ -457,9 +541,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tells stories of LS before resolvers.")
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--check", action="append", default=[], choices=ALL, metavar="NAME")
     arguments = parser.parse_args()
+    Checks.on |= set(arguments.check)
     told: Counter[str] = Counter()
     probes: Counter[str] = Counter()
+    missed: dict[str, dict[int, int]] = {check: {} for check in ALL}  # how often, by seed
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         story = Story(seed)
         try:
@@ -468,10 +555,15 @@ def main() -> int:
             print(f"violated: python3 -m tests.resolver_story --first {seed} --seeds 1")
             raise
         told.update(story.told)
+        for check, times in story.checks.missed.items():
+            missed[check][seed] = times
     said_ = ", ".join(f"{what} {count:,}" for what, count in sorted(told.items()))
     print(f"{arguments.seeds} stories, 0 violations; replies: {said_}")
-    wanted = ("datagram", "forger", "Way", "Course")
+    wanted = ("a ", "Way", "Course")
     print(", ".join(f"{w}: {probes[w]}" for w in sorted(probes) if w.startswith(wanted)))
+    for check in ALL:
+        times, seeds = sum(missed[check].values()), " ".join(map(str, missed[check]))
+        print(f"missed {times:,} times: {check}" + f"; by these seeds: {seeds}" * bool(seeds))
     return 0
 
 

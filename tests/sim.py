@@ -10,6 +10,7 @@ some of them or none, `recv` returns some of them; readiness may be a lie; a hos
 die with or without a word, come back; two hosts may be cut apart, one way or both ways, and what
 was under way arrives when that heals. A close with unread input, and bytes for one who is gone,
 make a reset, and what was under way against it is lost. Descriptors are the lowest that are free.
+Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
 
 Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the
 order of a set or on the real clock: the same seed gives the same `trace`.
@@ -26,7 +27,7 @@ from collections.abc import Callable, Generator
 from enum import Enum
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from core import node
 from core.bounds import Bounds
@@ -36,6 +37,7 @@ from core.sink import Sink
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
+T = TypeVar("T")
 _FDS_FIRST = 3  # after the standard streams
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
 _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
@@ -252,13 +254,33 @@ class SimSocket:
         return self.is_own_peer or self.is_reset or self.error != 0 or self.pipe_out.room > 0
 
 
-class SimDatagrams:
-    """A socket of datagrams. What it sends may be lost, overtaken, or arrive twice."""
+class Inbox(Generic[T]):
+    """What has come to a socket of datagrams and is not read yet. What comes when `room` of them
+    wait is lost, as the kernel does it; None for endless."""
 
     def __init__(self, host: "Host") -> None:
         self.host = host
+        self.arrived: deque[T] = deque()
+        self.room = host.room
+        self.overflowed = 0  # datagrams that were lost so
+
+    def put(self, datagram: T) -> bool:
+        """Keep one for the host to read; return whether there was room for it."""
+        if self.room is not None and len(self.arrived) >= self.room:
+            self.overflowed += 1
+            self.host.world.saw("a socket overflows")
+            return False
+        self.arrived.append(datagram)
+        self.host.touched()
+        return True
+
+
+class SimDatagrams(Inbox[tuple[bytes, tuple[str, int]]]):
+    """A socket of datagrams. What it sends may be lost, overtaken, or arrive twice."""
+
+    def __init__(self, host: "Host") -> None:
+        super().__init__(host)
         self.fd = host.take_fd(self)
-        self.arrived: deque[tuple[bytes, tuple[str, int]]] = deque()
         self.on_arrival: Callable[[bytes, str], None] | None = None
         self.on_sent: Callable[[bytes, str], None] | None = None
         host.datagrams = self
@@ -296,14 +318,13 @@ class SimDatagrams:
         self.host.datagrams = None
 
 
-class SimDialled:
+class SimDialled(Inbox[bytes]):
     """A socket of datagrams that has one peer, the socket that a host takes them at."""
 
     def __init__(self, host: "Host", peer: "Host") -> None:
-        self.host = host
+        super().__init__(host)
         self.peer = peer
         self.fd = host.take_fd(self)
-        self.arrived: deque[bytes] = deque()
         self.port = host.ports.randrange(1024, 65536)
         host.dialled[self.port] = self
 
@@ -334,6 +355,38 @@ class SimDialled:
     def close(self) -> None:
         self.host.free_fd(self)
         self.host.dialled.pop(self.port, None)
+
+
+class SlowReader:
+    """Reads the datagrams of a host without a program: so many a second, or all at once.
+
+    Call `poll` whenever the host is touched; `take` gets each datagram and the port it is from.
+    """
+
+    def __init__(
+        self, socket: SimDatagrams, take: Callable[[bytes, int], None], per_second: float | None
+    ) -> None:
+        self._socket = socket
+        self._take = take
+        self._rest_s = 0.0 if per_second is None else 1.0 / per_second
+        self._free_at = 0.0
+        self._is_waiting = False
+
+    def poll(self) -> None:
+        """Take what may be taken now, and come back for the rest."""
+        socket, world = self._socket, self._socket.host.world
+        while socket.arrived and self._free_at <= world.t:
+            data, (_, port) = socket.arrived.popleft()
+            if self._rest_s:
+                self._free_at = world.t + self._rest_s
+            self._take(data, port)
+        if socket.arrived and not self._is_waiting:
+            self._is_waiting = True
+            world.at(self._free_at, self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_waiting = False
+        self._socket.host.touched()
 
 
 class Signals:
@@ -453,8 +506,8 @@ class SimSystem:
 
     send_alike = None
 
-    def overflowed(self, stream: object) -> int:
-        return 0
+    def overflowed(self, stream: "SimDatagrams | SimDialled") -> int:
+        return stream.overflowed
 
     def connect(self, address: Address) -> SimSocket:
         if not self._host.has_fd():
@@ -505,6 +558,9 @@ class Host:
         self.paused_until = 0.0
         self.rate = 1.0  # of its clock
         self.lag_s = 0.0  # how much longer what it sends takes than the network needs
+        self.room: int | None = None  # for datagrams in each socket it is to have; None: endless
+        self.says_twice = False  # whether it sends each datagram so
+        self.dials = 0  # of others to it
         self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
         self.idle_turns = 0  # in a row, at about one time, that did nothing
@@ -584,8 +640,15 @@ class Host:
 
     def _tell(self) -> None:
         self._is_told = False
-        if self.on_touch is not None and self.is_up:
+        is_able = self.is_up and self.paused_until <= self.world.t
+        if self.on_touch is not None and is_able:
             self.on_touch()
+
+    def freeze(self, until: float) -> None:
+        """Let it do nothing until then; what comes waits for it, as long as there is room."""
+        self.world.saw("a host freezes")
+        self.paused_until = until
+        self.world.at(until, self.touched)
 
     def may_run(self) -> bool:
         """Whether a turn would find something to do."""
@@ -659,6 +722,25 @@ class Host:
         self.open.clear()
 
 
+class NarrowWay:
+    """Takes at most `most` datagrams in any `within_s`; what comes besides is lost."""
+
+    def __init__(self, most: int, within_s: float) -> None:
+        self._most = most
+        self._within_s = within_s
+        self._taken_at: deque[float] = deque()
+
+    def take(self, now: float) -> bool:
+        """Let a datagram pass, if it may."""
+        taken_at = self._taken_at
+        while taken_at and taken_at[0] <= now - self._within_s:
+            taken_at.popleft()
+        if len(taken_at) >= self._most:
+            return False
+        taken_at.append(now)
+        return True
+
+
 class World:
     """Hosts, a network, and time."""
 
@@ -673,11 +755,13 @@ class World:
         self.aborts = 0.0  # how often a connection is gone before it is accepted
         self.lost = 0.0  # how often a datagram is
         self.twice = 0.0  # how often one arrives so
+        self.stray = 30  # how many times as long as the others one in four takes
         self.own_dials = 0.0  # how often a dial to nobody meets itself
         self.backlog_max = 100
         self.steps = 0
         self.checks: list[Callable[[], None]] = []  # called after each step
         self._cuts: dict[tuple[str, str], float] = {}
+        self._narrow: dict[tuple[str, str], NarrowWay] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -712,14 +796,15 @@ class World:
         heap = self._heap
         while heap and heap[0][0] <= self.t:
             heappop(heap)[2]()
-        runnable = [host for host in self.hosts.values() if host.may_run()]
+        nodes = [host for host in self.hosts.values() if host.reactor is not None]
+        runnable = [host for host in nodes if host.may_run()]
         if runnable:
             host = runnable[0] if len(runnable) == 1 else self.turns.choice(runnable)
             self.note(host.name)
             host.turn()
             self.t += self.turns.uniform(10e-6, 200e-6)
         else:
-            coming = [at for host in self.hosts.values() if (at := host.wakes_at()) is not None]
+            coming = [at for host in nodes if (at := host.wakes_at()) is not None]
             if heap:
                 coming.append(heap[0][0])
             self.t = min((at for at in (*coming, until) if at > self.t), default=until)
@@ -759,9 +844,14 @@ class World:
     def cut_until(self, source: Host, sink: Host) -> float:
         return self._cuts.get((source.name, sink.name), 0.0)
 
+    def narrow(self, source: Host, sink: Host, most: int, within_s: float) -> None:
+        """So many datagrams get from one to the other within that time; the rest is lost."""
+        self._narrow[source.name, sink.name] = NarrowWay(most, within_s)
+
     def heal(self) -> None:
         """The network and all machines are well from now on."""
         self._cuts.clear()
+        self._narrow.clear()
         self.aborts = self.own_dials = 0.0
         self.network.refused = self.network.spurious = 0.0
         for host in self.hosts.values():
@@ -780,12 +870,19 @@ class World:
         if self.lost and self.chance.random() < self.lost:
             self.saw("a datagram is lost")
             return
+        way = self._narrow.get((source.name, sink.name))
+        if way is not None and not way.take(self.t):
+            self.saw("a way is too narrow")
+            return
         copies = 1
         if self.twice and self.chance.random() < self.twice:
             self.saw("a datagram arrives twice")
             copies = 2
+        if source.says_twice:
+            self.saw("a host says it twice")
+            copies = 2
         for _ in range(copies):
-            takes_s = self.latency() * self.chance.choice([1, 1, 1, 30])
+            takes_s = self.latency() * self.chance.choice([1, 1, 1, self.stray])
             self.at(self.t + takes_s, lambda: self._land(data, source, sink, from_port, to_port))
 
     def _land(self, data: bytes, source: Host, sink: Host, from_port: int, to_port: int) -> None:
@@ -793,22 +890,21 @@ class World:
             return
         dialled = sink.dialled.get(to_port)
         if dialled is not None:
-            if dialled.peer is source and from_port == DNS_PORT:  # the kernel drops all else
-                if sink.on_landed is not None:
-                    sink.on_landed(data, source.name, to_port)
-                dialled.arrived.append(data)
-                sink.touched()
+            # The kernel drops what is from anybody else.
+            is_of_peer = dialled.peer is source and from_port == DNS_PORT
+            if is_of_peer and dialled.put(data) and sink.on_landed is not None:
+                sink.on_landed(data, source.name, to_port)
             return
         if sink.datagrams is None or to_port not in (0, DNS_PORT):
             return
-        if sink.datagrams.on_arrival is not None:
+        is_there = sink.datagrams.put((data, (source.name, from_port)))
+        if is_there and sink.datagrams.on_arrival is not None:
             sink.datagrams.on_arrival(data, source.name)
-        sink.datagrams.arrived.append((data, (source.name, from_port)))
-        sink.touched()
 
     def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:
         """A SYN is on its way."""
         dialled.is_connecting = True
+        target.dials += 1
         self.at(self.t + self.latency(), lambda: self._syn(dialled, target, by_dns))
 
     def _syn(self, dialled: SimSocket, target: Host, by_dns: bool) -> None:

@@ -14,10 +14,13 @@ from nodes.balancer import upstream as module
 from nodes.balancer import verdicts
 from nodes.balancer.patience import Patience
 from nodes.balancer.race import RACE, Course, Finding
+from nodes.balancer.sockets import Socket
 from nodes.balancer.upstream import Upstream
+from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
 from nodes.dns.reply import Reply, read_reply
 from tests.dns_story import Violated
+from tests.resolver_checks import Checks
 from tests.resolver_story import Story
 
 SEEDS = 40
@@ -25,7 +28,7 @@ SEEDS = 40
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
-    """[P29] [P33] [P35]"""
+    """[P29] [P33] to [P36] [P39] [P40]"""
     Story(seed).tell()
 
 
@@ -37,14 +40,21 @@ def test_bad_things_do_happen() -> None:
     """Each kind of end, and of trouble, is there often enough to be looked at."""
     probes: Counter[str] = Counter()
     told: Counter[str] = Counter()
-    for seed in range(20):
+    for seed in range(SEEDS):
         story = Story(seed)
         probes.update(story.tell().probes)
         told.update(story.told)
     assert min(told.values()) > 20 and len(told) == 5
-    for what in ("a datagram is lost", "a datagram arrives twice", "a forger guesses"):
+    for what in (
+        "a datagram is lost",
+        "a datagram arrives twice",
+        "a forger guesses",
+        "a host says it twice",
+    ):
         assert probes[what] > 10, what
     assert probes["Way RETIRED"] > 10
+    for what in ("a host freezes", "a way is too narrow"):
+        assert probes[what], what
 
 
 class Anything(bytes):
@@ -74,6 +84,18 @@ def in_vain(self: DnsAsker, relayed: list[Relayed]) -> list[node.Effect]:
     return self.last_words()
 
 
+def all_at_once(self: Window, now: float) -> int:
+    return 1 << 30
+
+
+def as_before(patch: pytest.MonkeyPatch) -> None:
+    """As version 0.9.0 did: send without limit, hold for a little, send again after a second."""
+    patch.setattr(Window, "size", all_at_once)
+    patch.setattr(Upstream, "held", never)
+    patch.setattr(Patience, "grace_s", lambda self, now, is_failure: 0.03)
+    patch.setattr(Checks, "on", frozenset({"first good answer"}))
+
+
 def last_word(was: Course, found: Finding) -> Course:
     course = RACE[Course.OPEN][found]
     assert isinstance(course, Course)
@@ -93,6 +115,11 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the last to speak is right": lambda patch: patch.setattr(verdicts, "course_after", last_word),
     "what was asked is never forgotten": lambda patch: patch.setattr(Upstream, "woken", never),
     "nothing is relayed": lambda patch: patch.setattr(DnsAsker, "relay", in_vain),
+    "the first to fail wins under load": as_before,
+    "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
+    "a copy of a reply is a guess": lambda patch: patch.setattr(
+        Socket, "was_settled", lambda self, pair: False
+    ),
 }
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from nodes.ls import LoadBalancer
 from nodes.ts import TableServer
 from tests.invariants import Violated
 from tests.scenes import Scene
-from tests.sim import SimSocket, World
+from tests.sim import Host, SimDatagrams, SimDialled, SimSocket, SlowReader, World
 from tests.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan, run_seed
 
 ROOT = Path(__file__).parent.parent
@@ -299,6 +300,107 @@ def test_a_pause_and_a_clock_of_its_own() -> None:
     assert ls.reactor.turns == turns
 
 
+def datagrams(room: int | None = None) -> tuple[World, Host, SimDatagrams]:
+    """A world without chance in its network, a host that sends, and a socket of this room."""
+    world = World("datagrams")
+    network = world.network
+    network.refused, network.latency_s, world.stray = 0.0, 0.001, 1
+    here, there = world.host("here"), world.host("there")
+    there.room = room
+    return world, here, SimDatagrams(there)
+
+
+def send(world: World, here: Host, socket: SimDatagrams, count: int) -> None:
+    for number in range(count):
+        world.fly(b"%d" % number, here, socket.host)
+
+
+@pytest.mark.parametrize(("room", "kept"), [(None, 20), (7, 7)])
+def test_a_full_socket_of_datagrams_loses_what_comes(room: int | None, kept: int) -> None:
+    world, here, socket = datagrams(room)
+    told: list[bytes] = []
+    socket.on_arrival = lambda data, who: told.append(data)
+    send(world, here, socket, 20)
+    world.run_until(1.0)
+    assert len(socket.arrived) == len(told) == kept
+    assert socket.overflowed == world.probes["a socket overflows"] == 20 - kept
+    socket.recvfrom(1)
+    send(world, here, socket, 1)
+    world.run_until(2.0)
+    assert len(socket.arrived) == kept  # there was room again
+
+
+def test_a_full_dialled_socket_loses_what_comes() -> None:
+    world, here, socket = datagrams()
+    here.room = 3
+    dialled = SimDialled(here, socket.host)
+    for _ in range(5):
+        socket.sendto(b"x", ("here", dialled.port))
+    world.run_until(1.0)
+    assert len(dialled.arrived) == 3 and dialled.overflowed == 2
+
+
+@pytest.mark.parametrize(("apart_s", "is_lossy"), [(0.0, True), (0.02, False)])
+def test_a_slow_reader_overflows_under_load_only(apart_s: float, is_lossy: bool) -> None:
+    """The same fifty, at once and spread: what is lost depends on how they come."""
+    world, here, socket = datagrams(room=10)
+    taken: list[float] = []
+    reader = SlowReader(socket, lambda data, port: taken.append(world.t), per_second=100)
+    socket.host.on_touch = reader.poll
+    for number in range(50):
+        world.at(number * apart_s, lambda: send(world, here, socket, 1))
+    world.run_until(5.0)
+    assert (socket.overflowed > 0) is is_lossy
+    assert len(taken) == 50 - socket.overflowed
+    assert all(later - one > 0.0099 for one, later in pairwise(taken))
+
+
+def test_a_reader_without_a_rate_takes_all_at_once() -> None:
+    world, here, socket = datagrams(room=50)
+    reader = SlowReader(socket, lambda data, port: None, per_second=None)
+    socket.host.on_touch = reader.poll
+    send(world, here, socket, 50)
+    world.run_until(0.01)
+    assert not socket.arrived and not socket.overflowed
+
+
+def test_a_narrow_way_loses_what_is_too_much_until_it_heals() -> None:
+    world, here, socket = datagrams()
+    world.narrow(here, socket.host, most=5, within_s=1.0)
+    for at in (0.0, 0.5, 1.1):
+        world.at(at, lambda: send(world, here, socket, 4))
+    world.run_until(0.9)
+    assert len(socket.arrived) == 5 and world.probes["a way is too narrow"] == 3
+    world.run_until(1.3)
+    assert len(socket.arrived) == 9
+    world.fly(b"back", socket.host, here)  # one way only
+    world.heal()
+    send(world, here, socket, 20)
+    world.run_until(2.0)
+    assert len(socket.arrived) == 29 and world.probes["a way is too narrow"] == 3
+
+
+def test_a_host_that_says_all_twice_is_heard_twice() -> None:
+    world, here, socket = datagrams()
+    here.says_twice = True
+    send(world, here, socket, 3)
+    world.run_until(1.0)
+    assert len(socket.arrived) == 6
+
+
+def test_a_frozen_host_reads_what_waits_when_it_thaws() -> None:
+    world, here, socket = datagrams(room=4)
+    taken: list[float] = []
+    reader = SlowReader(socket, lambda data, port: taken.append(world.t), per_second=None)
+    socket.host.on_touch = reader.poll
+    socket.host.freeze(3.0)
+    send(world, here, socket, 9)
+    world.run_until(2.9)
+    assert not taken and len(socket.arrived) == 4
+    world.run_until(4.0)
+    assert taken == [3.0] * 4 and socket.overflowed == 5
+
+
 # -- the checks can fail ---------------------------------------------------------------------------
 
 
@@ -311,11 +413,11 @@ def words_outlive_connections(brain: LoadBalancer) -> None:
 
 
 def nothing_is_held(brain: LoadBalancer) -> None:
-    brain._verdicts._grace_s = lambda bits, now: 0.0
+    brain._verdicts._grace_s = lambda course, bits, now: 0.0
 
 
 def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain._verdicts._grace_s = lambda bits, now: 1.0
+    brain._verdicts._grace_s = lambda course, bits, now: 1.0
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:

@@ -17,9 +17,9 @@ can be guessed on it. A copy of a reply, and one that is late, match something (
 What may be lost is sent again: what something worse is held of after a time that doubles
 (`patience.py`), anything else once, when it is as old as an asking may be.
 
-Not here: which reply is good enough (`nodes/balancer/verdicts.py`), the stream and what waits for
-it (`stream.py`), how it stands (`link.py`: for want of a connection it is UP when there is a
-socket), and what a reply says (`nodes/dns/reply.py`).
+Not here: which reply is good enough (`nodes/balancer/verdicts.py`), how it stands (`link.py`: for
+want of a connection it is UP when there is a socket), and what a reply says
+(`nodes/dns/reply.py`).
 """
 
 import heapq

@@ -1131,6 +1131,12 @@ MUTANTS = (
         "                if False:",
     ),
     Mutant(
+        "what was held before resolvers differed waits no longer",
+        "nodes/balancer/verdicts.py",
+        "                if until > held.until:",
+        "                if False:",
+    ),
+    Mutant(
         "what is held is not sent again",
         "nodes/balancer/upstream.py",
         "            effects += self.held(questions, now)",

@@ -321,6 +321,26 @@ def test_a_denial_waits_where_resolvers_differ(is_late: bool) -> None:
     assert cast.codes() == [CODES["NXDOMAIN"]]
 
 
+def test_what_is_held_waits_longer_once_resolvers_differ() -> None:
+    """[P33]: also what was denied before that was known, from when it was held."""
+    cast = Cast()
+    cast.ask("w.example")
+    for conn, query in [*cast.asked(D1), *cast.asked(D2)]:
+        cast.say(conn, said(query, "NXDOMAIN"))
+    cast.told()
+    cast.ask("x.example")
+    cast.ask("y.example")
+    cast.answer(D1, "NXDOMAIN", "NXDOMAIN")
+    cast.wait(0.005)
+    x, _ = cast.asked(D2)
+    cast.say(x[0], said(x[1], "10.0.0.2"))
+    assert cast.codes() == [0]
+    cast.wait(cast.bounds.grace_failed_s - 0.006)
+    assert cast.codes() == []
+    cast.wait(0.001)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
 def test_the_grace_can_be_told() -> None:
     """[P33]: `--grace` is the longest; it makes none longer."""
     for text, most_s, waits_s in (

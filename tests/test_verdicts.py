@@ -55,6 +55,7 @@ class Best:
     rank: int
     message: object
     until: float
+    since: float
 
 
 class VerdictsMachine(RuleBasedStateMachine):
@@ -97,7 +98,7 @@ class VerdictsMachine(RuleBasedStateMachine):
         for question, finding, message in denials:
             self.speak(question, bit)
             left = self.live - self.spoken[question]
-            best = self.held.setdefault(question, Best(-1, None, math.inf))
+            best = self.held.setdefault(question, Best(-1, None, math.inf, self.now))
             if RANK[finding] > best.rank:
                 best.rank, best.message = RANK[finding], message
             longest = max((GRACES[one] for one in left), default=0)
@@ -143,6 +144,15 @@ class VerdictsMachine(RuleBasedStateMachine):
                 by.discard(TABLES)
                 by |= {TABLES} if by or question in self.held else set()
         self.release_what_is_held_in_vain()
+
+    @rule(bit=bits)
+    def a_server_has_what_others_deny(self, bit: int) -> None:
+        """[P33]: what is denied is held for it as long as it is waited for, from the beginning."""
+        self.verdicts.wait_longer(bit, self.now)
+        for question, best in self.held.items():
+            _, course = WORST_FIRST[best.rank]
+            if factor(course) == 1.0 and bit not in self.spoken[question]:
+                best.until = max(best.until, best.since + GRACES[bit])
 
     @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)
     def time_passes(self, sixteenths: int, late: list[bytes]) -> None:

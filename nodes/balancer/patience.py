@@ -75,9 +75,11 @@ class Patience:
         self.is_silent = True
         return True
 
-    def differs(self, now: float) -> None:
-        """Take note that it had what another denied."""
+    def differs(self, now: float) -> bool:
+        """Take note that it had what another denied; return whether that is news."""
+        is_news = self._differs_until <= now
         self._differs_until = now + self._bounds.split_view_s
+        return is_news
 
     def grace_s(self, now: float, *, is_failure: bool) -> float:
         """Say how long a worse answer waits for it; `is_failure`: it is REFUSED or SERVFAIL."""

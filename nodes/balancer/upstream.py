@@ -81,7 +81,8 @@ class Interest:
 @dataclass(slots=True)
 class Heard:
     """What a resolver has said, of questions that somebody wants to know about. `questions` and
-    `answers` are parallel. `is_back`: it had been silent."""
+    `answers` are parallel. `is_back`: it had been silent. `differs`: it has data, too late, of what
+    another denied."""
 
     effects: list[node.Effect] = field(default_factory=list)
     questions: list[bytes] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Heard:
     denials: list[Denial] = field(default_factory=list)
     late: int = 0  # replies that nobody waited for
     is_back: bool = False
+    differs: bool = False
 
 
 class Upstream:
@@ -495,7 +497,7 @@ class Upstream:
             elif _repeats(message, repeated):
                 heard.late += 1
                 if self._interest.was_denied(question) and _has_data(message):
-                    self.patience.differs(now)
+                    heard.differs = True
             else:
                 self._judge_unmatched(one, message, settled, heard, now)
                 continue

@@ -33,6 +33,7 @@ class Held:
     question: bytes
     course: Course
     message: Message | None
+    since: float
     until: float
 
 
@@ -85,7 +86,7 @@ class Verdicts:
         enough: dict[bytes, Held] = {}
         for question, finding, message in denials:
             spoken[question] = by = self._spoken_of(question) | bit
-            held = self._hold(question, finding, message)
+            held = self._hold(question, finding, message, now)
             left = awaited & ~by
             if left:  # else it has been held enough
                 self._hold_until(held, now + self._grace_s(held.course, left, now))
@@ -107,11 +108,11 @@ class Verdicts:
         """The bits of those that cannot be asked it."""
         return self._tables if self._tables and line_of(question) is None else 0
 
-    def _hold(self, question: bytes, finding: Finding, message: Message | None) -> Held:
+    def _hold(self, question: bytes, finding: Finding, message: Message | None, now: float) -> Held:
         """Keep this, if it is better than what is held."""
         held = self._held.get(question)
         if held is None:
-            held = self._held[question] = Held(question, Course.OPEN, None, math.inf)
+            held = self._held[question] = Held(question, Course.OPEN, None, now, math.inf)
         best = course_after(held.course, finding)
         if best is not held.course:
             held.course, held.message = best, message
@@ -122,6 +123,16 @@ class Verdicts:
         if until < held.until:
             held.until = until
             heapq.heappush(self._dues, (until, next(self._number), held))
+
+    def wait_longer(self, bit: int, now: float) -> None:
+        """This server has been seen to have what others deny: what they deny is held for it as long
+        as that is worth now."""
+        for question, held in self._held.items():
+            if held.course in _DENIED and not self.spoken[question] & bit:
+                until = held.since + self._grace_s(held.course, bit, now)
+                if until > held.until:
+                    held.until = until
+                    heapq.heappush(self._dues, (until, next(self._number), held))
 
     def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[Held]:
         """What is not to be held for longer than that, and, however long, what is `among` these."""
@@ -144,10 +155,15 @@ class Verdicts:
         """Whether something worse than data is held of it."""
         return question in self._held
 
-    def deny(self, question: bytes) -> bool:
-        """Whether NXDOMAIN or NO DATA is the best that is held of it."""
-        held = self._held.get(question)
-        return held is not None and held.course in _DENIED
+    def have_denied(self, questions: Iterable[bytes]) -> bool:
+        """Whether NXDOMAIN or NO DATA is the best that is held of one of them, or was told."""
+        held, denied = self._held, self._denied
+        if not held and not denied:
+            return False
+        return any(
+            question in denied or (question in held and held[question].course in _DENIED)
+            for question in questions
+        )
 
     def was_denied(self, question: bytes) -> bool:
         """Whether it was lately told that there is no data, before everybody had spoken."""

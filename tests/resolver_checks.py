@@ -1,7 +1,7 @@
-"""Checks of stories of LS before resolvers that can be switched: LS does not pass all of them yet.
+"""Checks of stories of LS before resolvers that can be switched off, to count their misses.
 
-A miss of a check that is in `Checks.on` is a violation; the others only count their misses. What
-each wants, and in which stories (see `tests/resolver_shapes.py`):
+A miss of a check that is in `Checks.on`, as all are, is a violation; the others count their misses.
+What each wants, and in which stories (see `tests/resolver_shapes.py`):
 
 - "first good answer", calm: data that one of the resolvers has is told, and nothing else. Where the
   others say NXDOMAIN, only once LS has seen lately that this one has what they deny;

@@ -37,6 +37,7 @@ from tests.dns_story import Resolver, hold
 from tests.resolver_checks import ALL, Checks, Reports, wording
 from tests.resolver_shapes import (
     CALM_LATENCY_S,
+    KINDS,
     LOAD_TAKES_S,
     RATES,
     ROOMS,
@@ -274,7 +275,7 @@ class Story:
 
     def __init__(self, seed: int) -> None:
         self.seed = f"resolvers{seed}"
-        self.shape = draw_shape(self.seed)
+        self.shape = draw_shape(self.seed, KINDS[seed % len(KINDS)])
         self.checks = Checks(self.shape)
         self.world = World(self.seed)
         chance = self.chance = Random(self.seed)
@@ -322,8 +323,8 @@ class Story:
         if shape.kind == "rough":
             self.ls.room = ROOMS[-1]
             for one in self.resolvers:
-                if chance.random() < 0.5:
-                    world.narrow(self.ls, one.host, most=chance.choice([50, 200]), within_s=0.1)
+                most = chance.choice([20, 50, 200])
+                world.narrow(self.ls, one.host, most, within_s=0.1)
 
     def start_table(self) -> None:
         rows = {

@@ -20,8 +20,11 @@ from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
 from nodes.dns.reply import Reply, read_reply
 from tests.dns_story import Violated
-from tests.resolver_checks import Checks
+from tests.resolver_checks import ALL, DEAD_HOLD_S, Checks
+from tests.resolver_shapes import KINDS, Shape
 from tests.resolver_story import Story
+from tests.resolvers import section_of
+from tests.test_dns_asker import MX, query
 
 SEEDS = 40
 
@@ -50,11 +53,100 @@ def test_bad_things_do_happen() -> None:
         "a datagram arrives twice",
         "a forger guesses",
         "a host says it twice",
+        "a way is too narrow",
+        "Way RETIRED",
     ):
         assert probes[what] > 10, what
-    assert probes["Way RETIRED"] > 10
-    for what in ("a host freezes", "a way is too narrow"):
-        assert probes[what], what
+    assert probes["a host freezes"]
+
+
+def test_the_first_stories_have_all_shapes() -> None:
+    shapes = [Story(seed).shape for seed in range(SEEDS)]
+    assert {shape.kind for shape in shapes} == set(KINDS)
+    halves = {(shape.denial, shape.load.is_heavy) for shape in shapes if shape.kind == "halves"}
+    assert len(halves) == 4
+
+
+# -- the checks that can be switched ---------------------------------------------------------------
+
+# One that the second of two has, one that the first has, and one without data.
+X1, X2 = section_of(query(1, b"n9.example")), section_of(query(1, b"N10.example"))
+MAIL = section_of(query(1, b"n9.example", MX))
+
+
+def miss_data(checks: Checks) -> None:
+    checks.told(X1, "REFUSED", 1.0)
+
+
+def miss_shown_data(checks: Checks) -> None:
+    checks.came("DNS1", X1, "NXDOMAIN", 1.0)
+    checks.came("DNS2", X1, "data", 1.1)
+    checks.told(X1, "NXDOMAIN", 1.2)
+
+
+def overflow(checks: Checks) -> None:
+    checks.ended(1, [], [])
+
+
+def guess(checks: Checks) -> None:
+    checks.ended(0, ["DNS1: 32 replies that match nothing, as if guessed"], [])
+
+
+def stream(checks: Checks) -> None:
+    checks.ended(0, [], ["DNS1"])
+
+
+def hold_long(checks: Checks) -> None:
+    checks.held(DEAD_HOLD_S + 0.01, "")
+
+
+MISSES: list[tuple[str, Callable[[Checks], None], Shape, Shape]] = [  # and where it is none
+    (ALL[0], miss_data, Shape("halves", denial="REFUSED"), Shape("rough")),
+    (ALL[0], miss_data, Shape("load"), Shape("halves", denial="NXDOMAIN")),
+    (ALL[0], miss_shown_data, Shape("halves", denial="NXDOMAIN"), Shape("dead")),
+    (ALL[1], overflow, Shape("load"), Shape("freeze")),
+    (ALL[2], guess, Shape("twice"), Shape()),
+    (ALL[3], stream, Shape("freeze"), Shape("rough")),
+    (ALL[4], hold_long, Shape("dead"), Shape("load")),
+]
+
+
+@pytest.mark.parametrize(("check", "do", "shape", "other"), MISSES)
+def test_a_switched_check_sees_its_miss(
+    check: str,
+    do: Callable[[Checks], None],
+    shape: Shape,
+    other: Shape,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Off, it counts; on, it raises; in a story of another shape, it is none."""
+    monkeypatch.setattr(Checks, "on", frozenset())
+    checks = Checks(shape)
+    do(checks)
+    assert checks.missed == {check: 1}
+    monkeypatch.setattr(Checks, "on", frozenset(ALL))
+    with pytest.raises(Violated, match=check):
+        do(Checks(shape))
+    do(Checks(other))
+
+
+def test_what_is_right_is_no_miss() -> None:
+    for kind in KINDS:
+        checks = Checks(Shape(kind, denial="REFUSED"))
+        checks.told(X1, "data", 1.0)
+        checks.told(MAIL, "NOERROR", 1.0)
+        checks.held(DEAD_HOLD_S, "")
+        checks.ended(0, ["DNS1 is silent: nobody waits for it"], [])
+        assert not checks.missed
+
+
+def test_what_was_shown_long_ago_is_not_known() -> None:
+    checks = Checks(Shape("halves", denial="NXDOMAIN"))
+    checks.came("DNS1", X1, "NXDOMAIN", 1.0)
+    checks.came("DNS2", X1, "data", 1.1)
+    for section, asked_at in ((X1, 1.1), (X1, 3.2), (X2, 1.2)):
+        checks.told(section, "NXDOMAIN", asked_at)
+    assert not checks.missed
 
 
 class Anything(bytes):

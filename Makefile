@@ -13,7 +13,7 @@ PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-first-good \
+	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good \
 	parts clean
 
 help: ## say what there is
@@ -83,6 +83,9 @@ bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers beside dnsmasq an
 
 bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, beside BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
 	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md
+
+bench-hostile: $(TOOLS) ## measure what clients that ask much and never read cost (1 min)
+	$(RUN) bench/hostile.py
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100

@@ -232,5 +232,12 @@ def main() -> int:
     for part in chosen:
         for what, mb, slowest_s in PARTS[part]():
             most_mb = MOST_MB.get(part, float("inf"))
-            most_s = 1e9 if part == "circle" else WAIT_S
-            is_kept = mb < most_mb and slowest_s < most_s
+            is_kept = mb < most_mb and slowest_s < WAIT_S
+            missed += not is_kept
+            said = "kept" if is_kept else f"MISSED (below {most_mb} MB and {WAIT_S} s)"
+            print(f"{what:28} {mb:6.0f} MB, slowest wait {slowest_s * 1000:6.0f} ms: {said}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

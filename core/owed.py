@@ -19,10 +19,11 @@ from core.bounds import Bounds, Hits
 class Owed:
     """One for a whole program: the reactor makes it, and its brain promises."""
 
-    __slots__ = ("_few", "_high", "_hits", "_low", "_promised", "_short", "total")
+    __slots__ = ("_few", "_high", "_hits", "_promised", "_short", "low", "total")
 
     def __init__(self, bounds: Bounds, hits: Hits) -> None:
-        self._high, self._low = bounds.owed_all_bytes_high, bounds.owed_all_bytes_low
+        self._high = bounds.owed_all_bytes_high
+        self.low = bounds.owed_all_bytes_low  # with less than this, memory is never short
         self._few = bounds.few_bytes
         self._hits = hits
         self._short = False
@@ -41,7 +42,7 @@ class Owed:
     def is_short(self) -> bool:
         """Look at the marks; return whether so much is owed that only few may be read."""
         if self._short:
-            self._short = self.total >= self._low
+            self._short = self.total >= self.low
         elif self.total > self._high:
             self._short = True
             self._hits["owed_all_bytes_high"] += 1

@@ -314,7 +314,9 @@ class Reactor:
 
         Never a negative time nor an infinite one: select raises on both.
         """
-        if self._read_fds_stale or self._was_short or self.owed.is_short():
+        owed = self.owed
+        is_short = self._was_short or (owed.total > owed.low and owed.is_short())
+        if self._read_fds_stale or is_short:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         write_fds += self._datagrams.to_write()
@@ -495,14 +497,21 @@ class Reactor:
     def _read(self, readable: list[int]) -> bool:
         """One recv per readable connection; return whether a dialled one has more to read."""
         link_was_full = False
-        share = max(1, self._bounds.turn_bytes // max(1, len(readable)))
+        owed = self.owed
+        share = self._bounds.turn_bytes // (len(readable) or 1) or 1
         for fd in readable:
             connection = self._by_fd.get(fd)
             if connection is None:
                 link_was_full = self._read_other(fd) or link_was_full
-            elif most := self._to_read(connection, share):
-                count = self._read_one(connection, most)
-                if count == most:
+            elif connection not in self._paused:
+                most = connection.read_bytes
+                if connection.accepted:
+                    if owed.total > owed.low:  # it may be too much by now
+                        most = self._to_read(connection, share)
+                    elif share < most:
+                        most = share
+                count = self._read_one(connection, most) if most else 0
+                if most and count == most:
                     self.hits["read_bytes" if most == connection.read_bytes else "turn_bytes"] += 1
                     link_was_full = link_was_full or not connection.accepted
             self._deliver()
@@ -759,7 +768,7 @@ class Reactor:
     def _send(self, now: float) -> None:
         """One send per connection that has bytes and is not known to be blocked."""
         unsent, self._unsent = self._unsent, {}
-        share = max(1, self._bounds.turn_sent_bytes // max(1, len(unsent)))
+        share = self._bounds.turn_sent_bytes // (len(unsent) or 1) or 1
         for connection in unsent:
             if not connection.waiting:  # it was lost in this turn
                 continue

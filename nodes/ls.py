@@ -382,7 +382,7 @@ class LoadBalancer:
         if heard.questions:
             effects += self._answer(link, heard.questions, heard.answers, now)
         if heard.differs:
-            self._differs(upstream, now)
+            self._differs(link, now)
         if heard.denials:
             effects += self._deny(link, [], heard.denials, now)
         if heard.is_back:
@@ -413,11 +413,10 @@ class LoadBalancer:
         if not questions:
             link.late += self._race.late - late_before
             return effects
-        upstream = self._resolvers.get(link.conn)
-        if upstream is not None and self._verdicts.have_denied(questions):
-            self._differs(upstream, now)
+        is_table = link.bit & self._tables
+        if not is_table and self._verdicts.have_denied(questions):
+            self._differs(link, now)
         if self._verdicts.spoken:
-            is_table = link.bit & self._tables
             if is_table and not self._unfit_said and self._verdicts.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
             self._verdicts.forget(questions)
@@ -515,10 +514,11 @@ class LoadBalancer:
             return True
         return self._samples is not None and self._samples.watches(question)
 
-    def _differs(self, upstream: Upstream, now: float) -> None:
+    def _differs(self, link: Link, now: float) -> None:
         """This resolver had what another denied: from now on it is waited for longer."""
-        if upstream.patience.differs(now):
-            self._verdicts.wait_longer(upstream.link.bit, now)
+        upstream = self._resolvers.get(link.conn)
+        if upstream is not None and upstream.patience.differs(now):
+            self._verdicts.wait_longer(link.bit, now)
 
     def _open_with(self, link: Link) -> list[bytes]:
         """All that is open and that this link was to be asked."""

@@ -804,7 +804,7 @@ MUTANTS = (
     Mutant(
         "a turn reads whatever has come",
         "core/reactor.py",
-        "share = max(1, self._bounds.turn_bytes // max(1, len(readable)))",
+        "share = self._bounds.turn_bytes // (len(readable) or 1) or 1",
         "share = self._bounds.read_bytes",
     ),
     Mutant(
@@ -840,7 +840,7 @@ MUTANTS = (
     Mutant(
         "memory is short for ever",
         "core/owed.py",
-        "            self._short = self.total >= self._low\n",
+        "            self._short = self.total >= self.low\n",
         "            pass\n",
     ),
     Mutant(

@@ -166,7 +166,7 @@ def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
             assert question_of(again) == "x.example"
             stream.sendall(frame(said(again, "10.0.0.1")))
             assert site.told().endswith(bytes([10, 0, 0, 1]))
-        site.ls.logs("as if guessed; it is asked over TCP for 10 s")
+        site.ls.logs("or forged; it is asked over TCP for 10 s")
 
 
 def test_what_is_cut_is_asked_for_over_tcp(run: Programs) -> None:

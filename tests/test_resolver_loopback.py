@@ -162,10 +162,15 @@ def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
             number = int.from_bytes(query[:2]) ^ n
             resolver.say(said(number.to_bytes(2) + query[2:], "10.6.6.6"), whence)
         with resolver.accept() as stream, stream.makefile("rb") as reader:
-            again = reader.read(int.from_bytes(reader.read(2)))
-            assert question_of(again) == "x.example"
-            stream.sendall(frame(said(again, "10.0.0.1")))
+            again, elsewhere = resolver.asked()  # what was open, by another socket
+            assert question_of(again) == "x.example" and elsewhere != whence
+            resolver.say(said(again, "10.0.0.1"), elsewhere)
             assert site.told().endswith(bytes([10, 0, 0, 1]))
+            site.ask("y.example")
+            streamed = reader.read(int.from_bytes(reader.read(2)))
+            assert question_of(streamed) == "y.example"
+            stream.sendall(frame(said(streamed, "10.0.0.2")))
+            assert site.told().endswith(bytes([10, 0, 0, 2]))
         site.ls.logs("or forged; it is asked over TCP for 10 s")
 
 

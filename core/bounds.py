@@ -66,10 +66,8 @@ class Bounds:
     grace_max_s: float = 0.4  # nor longer: a page waits for several names, one after the other
     grace_unknown_s: float = 0.1  # for one that has not shown how fast it is
     grace_failed_s: float = 1.2  # REFUSED and SERVFAIL wait so long: for four resends and a reply
-    split_view_s: float = 600.0  # after a resolver had what another denied, NXDOMAIN, too
-    resend_min_s: float = (
-        0.03  # what is held is sent again no sooner: a busy resolver needs so long
-    )
+    split_view_s: float = 600.0  # after a resolver had what another denied, NXDOMAIN waits as long
+    resend_min_s: float = 0.03  # held: sent again no sooner; a busy resolver takes so long
     resends_max: int = 4  # nor more often, each time after twice as long
     silent_questions: int = 16  # no reply to so many in a row, and it is not waited for
     silent_s: float = 1.0  # over so long at least: a burst of questions is no silence
@@ -78,7 +76,7 @@ class Bounds:
     upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
     upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
     upstream_asked_max: int = _ASKED_MAX  # by one socket
-    settled_max: int = 4_096  # of one socket: a copy of a reply to one of them is no guess
+    settled_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
     wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------
@@ -95,7 +93,7 @@ class Bounds:
     owed_bytes_low: int = 16 * 1024
     owed_all_bytes_high: int = 64 * 1024 * 1024  # owed to all, with what pending replies may be
     owed_all_bytes_low: int = 48 * 1024 * 1024
-    few_bytes: int = 8 * 1024  # owed so little, one is read above it, too: 16 questions of lines
+    few_bytes: int = 8 * 1024  # whoever is owed less is read above it, too: 16 questions of lines
     few_read_bytes: int = 128  # but so much at a time: of the shortest questions there are 64
     waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
     waiting_bytes_low: int = 256 * 1024

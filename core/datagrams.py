@@ -27,10 +27,10 @@ _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
 
 
 class DatagramSocket:
-    """One of them. `admit(host)` judges whose datagrams are heard; None admits everyone.
+    """One UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
     `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
-    once to that; without it, each goes by itself. `overflowed(stream)`:
-    how many have found no room."""
+    once to that; without it, each goes by itself. `overflowed(stream)`: how many that came have
+    found no room in it so far."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class DatagramSocket:
 
     @property
     def overflowed(self) -> int:
-        """How many datagrams have found no room."""
+        """How many datagrams have found no room in it."""
         return self._overflowed(self.stream)
 
     def overflowed_since(self) -> int:
-        """How many have found no room since this was asked."""
+        """How many have found no room since this was last asked."""
         before, self._overflowed_said = self._overflowed_said, self.overflowed
         return self._overflowed_said - before
 

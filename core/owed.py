@@ -4,11 +4,10 @@ Two things count: bytes that wait to be sent, and the most that replies to pendi
 come to. A question is a few bytes and its reply may be hundreds of times as long, so what is
 promised has to be known before it is made.
 
-Rules. Those who keep an amount keep it here, too: each `Connection` its bytes, the brain what it
-has promised to each. That is an addition; nothing is judged on the way. Before it reads, the
-reactor asks whether memory `is_short`: above the high mark, until below the low one. While it
-is, only a connection that is owed few bytes is read, and few at a time: those who ask and never
-read starve nobody.
+Rules. Whoever knows an amount adds it here: each `Connection` its bytes, the brain what it has
+promised to each. Adding judges nothing. Before it reads, the reactor asks whether memory
+`is_short`: above the high mark, until below the low one. While it is, only connections that are
+owed few bytes are read, and few at a time: those who ask and never read starve nobody.
 
 Not here: what one connection may be owed (`core/conn.py`), and who is read (`core/reactor.py`).
 """
@@ -17,7 +16,7 @@ from core.bounds import Bounds, Hits
 
 
 class Owed:
-    """One for a whole program: the reactor makes it, and its brain promises."""
+    """What one program owes to all connections: the reactor makes it, its brain promises."""
 
     __slots__ = ("_few", "_high", "_hits", "_promised", "_short", "low", "total")
 
@@ -31,7 +30,7 @@ class Owed:
         self.total = 0  # bytes that are promised, or wait: connections add the latter
 
     def promise(self, conn: str, count: int) -> None:
-        """From now on replies to its pending questions may come to so many bytes."""
+        """Replace what is promised to a connection: the most its pending replies may come to."""
         promised = self._promised
         self.total += count - promised.get(conn, 0)
         if count:

@@ -33,7 +33,7 @@ class Places:
         return len(self._network_of)
 
     def take(self, connection: Connection, network: str) -> None:
-        """A newcomer of this network has a place from now on."""
+        """Give a newcomer of this network a place."""
         self._network_of[connection] = network
         if network == THIS_MACHINE:
             self._here[connection] = None
@@ -41,7 +41,7 @@ class Places:
             self._by_network.setdefault(network, {})[connection] = None
 
     def leave(self, connection: Connection) -> None:
-        """Its place is free."""
+        """Free the place of a connection."""
         network = self._network_of.pop(connection)
         del self._held_by(network)[connection]
         if not self._by_network.get(network, True):

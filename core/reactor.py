@@ -47,7 +47,7 @@ from core.sink import Sink
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
-_MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has had more
+_MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
 TURNS = Figure("turns", "Iterations of the loop")
 # Of what comes to a listener, how much there may be at once.
 _MOST = {
@@ -129,7 +129,7 @@ class Reactor:
         self._doomed: list[Socket | Lookup] = []  # to close at the end of the turn
         self._read_fds: list[int] = []  # in the order of reading
         self._read_fds_stale = True
-        self._was_short = False  # when that list was made
+        self._was_short = False  # whether memory was short when that list was made
 
         self._dialling: Limit[Connection] = Limit(bounds.dial_s, "dial_s", "no answer")
         self._mid_line: Limit[Connection] = Limit(
@@ -372,8 +372,8 @@ class Reactor:
         self._reap()
 
     def _list_read_fds(self) -> None:
-        """The descriptors to read, in order. Kept from turn to turn while nothing changes; while
-        memory is short each turn has its own."""
+        """List the descriptors to read, in order. The list is kept from turn to turn while nothing
+        changes, and made anew in each turn while memory is short."""
         is_short = self.owed.is_short()
         if self._was_short and not is_short:
             for connection in self._accepted.values():

@@ -20,7 +20,7 @@ from core.bounds import PIPE_BYTES
 
 
 def _make_none(sink: "Sink") -> None:
-    """There is no loop that could write it."""
+    """Do nothing: there is no loop that could write it."""
 
 
 class Sink:
@@ -38,7 +38,7 @@ class Sink:
     def __init__(self, fd: int, bytes_max: float = math.inf, name: str = "") -> None:
         self.fd = fd
         self.name = name
-        self.has_failed = False  # once is enough to be told
+        self.has_failed = False  # that is reported once
         self.bytes_max = bytes_max
         self.make_room: Callable[[Sink], None] = _make_none
         self.waiting = 0  # bytes
@@ -47,7 +47,7 @@ class Sink:
         self._is_torn = False  # the descriptor took the beginning of a record, and not its end
 
     def append(self, record: bytes) -> None:
-        """Let a record wait, or drop it."""
+        """Keep a record until it is written, or drop and count it if there is no room."""
         if not record:
             return
         if self.waiting and self.waiting + len(record) > self.bytes_max:
@@ -75,7 +75,7 @@ class Sink:
         return memoryview(b"".join(self._records))
 
     def written(self, count: int) -> None:
-        """The descriptor took `count` bytes."""
+        """Take note that the descriptor took `count` bytes."""
         self.waiting -= count
         while count:
             record = self._records[0]
@@ -87,7 +87,7 @@ class Sink:
             count -= len(record)
 
     def drop(self) -> bool:
-        """The descriptor took nothing: drop what waits. Returns whether that is news."""
+        """Drop what waits, for a descriptor that failed; return whether it is the first time."""
         self.dropped += len(self._records)
         self._records.clear()
         self.waiting = 0
@@ -95,6 +95,6 @@ class Sink:
         return is_news
 
     def fail(self) -> None:
-        """The descriptor takes nothing more, ever: drop what waits and what will come."""
+        """Drop what waits and whatever will come: the descriptor takes nothing more, ever."""
         self.drop()
         self.bytes_max = 0

@@ -27,10 +27,10 @@ Write = Callable[[memoryview], int]
 
 
 def writer(fd: int) -> Write:
-    """Find out how to write to this descriptor. Raises OSError when it is not open.
+    """Return what writes to this descriptor. Raises OSError when it is not open.
 
-    The function returns how many bytes were taken. It raises BlockingIOError when that would be
-    none, and OSError when the descriptor is broken.
+    What is returned takes bytes and says how many were taken. It raises BlockingIOError when that
+    would be none, and OSError when the descriptor is broken.
     """
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):

@@ -277,7 +277,7 @@ class LoadBalancer:
         return effects
 
     def _relay(self, relays: Relays) -> list[node.Effect]:
-        """The same with what resolvers said."""
+        """Send what resolvers said to those who wait for it."""
         effects: list[node.Effect] = []
         for asker, relayed in relays.items():
             self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
@@ -515,7 +515,7 @@ class LoadBalancer:
         return self._samples is not None and self._samples.watches(question)
 
     def _differs(self, link: Link, now: float) -> None:
-        """This resolver had what another denied: from now on it is waited for longer."""
+        """Wait longer for this resolver from now on: it had what another denied."""
         upstream = self._resolvers.get(link.conn)
         if upstream is not None and upstream.patience.differs(now):
             self._verdicts.wait_longer(link.bit, now)
@@ -639,7 +639,7 @@ class LoadBalancer:
         return [node.Report(text, node.Level.WARNING)]
 
     def _look_at_links(self, now: float) -> list[node.Effect]:
-        """One of them may have moved."""
+        """Take in how all links stand, since one of them may have moved."""
         links = self._links.values()
         self._links_due = math.inf if self._is_parting else min(link.due() for link in links)
         self._held = any(link.life.state is Tie.HOLDING for link in links)
@@ -703,7 +703,7 @@ class LoadBalancer:
         return self._shown.unhealthy()
 
     def about(self) -> dict[str, Any]:
-        """What the status page shows besides."""
+        """What the status page shows beside figures and histograms."""
         return self._shown.about()
 
     # -- the end -----------------------------------------------------------------------------------

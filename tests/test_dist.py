@@ -111,7 +111,7 @@ def test_its_entries_are_sorted_undated_and_no_more_than_what_runs(built: Path) 
 def test_it_says_its_version_which_heads_the_changelog(built: Path) -> None:
     done = run(built, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"photofinish {VERSION}\n", "")
-    latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    latest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert latest is not None and latest[1] == VERSION
 
 

@@ -85,9 +85,9 @@ class Asking:
     ) -> None:
         """A new one, or one for a part of the questions of another."""
         self.questions = questions  # some may be answered, or belong to a later asking by now
-        self.left = len(questions)  # those that are and do not
+        self.left = len(questions)  # those that are open and belong to this one
         self.since = since
-        self.moves = moves  # of links, when it was judged last
+        self.moves = moves  # how often links had moved when it was judged last
         self.due = math.inf  # when it is looked at again
         start = Way.NOWHERE if whole is None else whole.way.state
         self.way: Machine[Way, Push] = Machine(ASKING, start, "asking")
@@ -104,7 +104,7 @@ class Asking:
             whole.left -= len(questions)
 
     def part(self, link: Link) -> None:
-        """The link's connection is gone, and all that went over it."""
+        """Take out a link whose connection is gone, with all that went over it."""
         self.admits &= ~link.bit
         self.denied &= ~link.bit | self.unable
         self.sent.pop(link, None)
@@ -187,8 +187,8 @@ class Hedge:
         return shares
 
     def _new_askings(self, questions: list[bytes], now: float) -> Iterable[Asking]:
-        """Usually one. What is asked again is as old as it was, and who was sent it may answer.
-        What some cannot be asked goes its own way."""
+        """Make an asking of these, or several: what is asked again is as old as it was, and may be
+        answered by whoever was sent it; what some TSs cannot be asked goes its own way."""
         unable, of = self._unable, self._askings
         if unable is None and of.keys().isdisjoint(questions):
             return [Asking(questions, now, self._moves)] if questions else []
@@ -210,7 +210,7 @@ class Hedge:
     def _begin(
         self, asking: Asking, link: Link | None, now: float
     ) -> list[tuple[Link, list[bytes]]]:
-        """Ask a link, if there is one; another one, if it is unable."""
+        """Ask this link, if there is one, or another one if it cannot be asked these."""
         questions = asking.questions
         if link is not None and link.bit & asking.unable:
             link = self._best(now, asking)
@@ -296,7 +296,7 @@ class Hedge:
             asking.left -= 1
 
     def _learn(self, asking: Asking, link: Link, number: int, now: float) -> None:
-        """A link has replied; those that were asked as well have taken so long at least."""
+        """Learn from a reply of a link; others that were asked have taken so long at least."""
         if not asking.sent:
             return
         for other, sent_at in asking.sent.items():
@@ -355,12 +355,12 @@ class Hedge:
         heapq.heappush(self._looks, (due, next(self._number), asking))
 
     def _look_soon(self, asking: Asking, now: float) -> None:
-        """When the delay is over, or when it may be thought lost if that is sooner."""
+        """Look at it when the delay is over, or when it may be thought lost if that is sooner."""
         due, lost_at = now + self._delay_s(now), asking.since + self._bounds.join_s
         self._look_at(asking, min(due, lost_at) if now < lost_at else due)
 
     def _look(self, asking: Asking, now: float) -> None:
-        """The delay is over, or it is time to see how things stand: at twice the age again."""
+        """See how an asking stands, since its delay is over or its age has doubled."""
         asking.due = math.inf
         self._part(asking)
         for link, sent_at in asking.sent.items():

@@ -33,7 +33,7 @@ _HALF_LIFE_S = 30.0  # who is asked now and then is known by what was a minute a
 
 
 class Patience:
-    """With one resolver. `most_s`: the longest grace, whatever else it would be."""
+    """How long to wait for one resolver. `most_s`: the longest grace, if there is such a limit."""
 
     def __init__(self, bounds: Bounds, most_s: float | None) -> None:
         self._bounds = bounds

@@ -15,8 +15,9 @@ from nodes.balancer.upstream import Admits, Interest, Upstream
 
 
 class Resolvers:
-    """All of them. `first_bit`: of the first one's link, those of the others follow. `secret(n)`: n
-    bytes that nobody can guess. `grace_s`: the longest that a worse answer waits for any."""
+    """All resolvers, each as an `Upstream`. `first_bit`: that of the first one's link; those of the
+    others follow. `secret(n)`: n bytes that nobody can guess. `grace_s`: the longest that a worse
+    answer waits for any."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Resolvers:
         return min([upstream.due() for upstream in self._all.values()], default=math.inf)
 
     def woken(self, now: float, admits: Admits) -> list[node.Effect]:
-        """It is so late. `admits`: see Policy."""
+        """Wake those that have something due. `admits`: see Policy."""
         effects: list[node.Effect] = []
         for upstream in self._all.values():
             if upstream.due() <= now:
@@ -70,7 +71,7 @@ class Resolvers:
         return effects
 
     def held(self, questions: Sequence[bytes], now: float) -> list[node.Effect]:
-        """Something worse than data is held of these: send them again where they may be lost."""
+        """Send again those that may be lost; something worse than data is held of all these."""
         effects: list[node.Effect] = []
         for upstream in self._all.values():
             effects += upstream.held(questions, now)

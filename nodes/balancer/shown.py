@@ -73,7 +73,7 @@ class Shown:
         return "no server is up" if self._resolvers else "no table server is up"
 
     def about(self) -> dict[str, Any]:
-        """What the status page shows besides."""
+        """What the status page shows beside figures and histograms."""
         samples = self._samples
         return {
             "policy": "race" if self._hedge is None else "hedge",

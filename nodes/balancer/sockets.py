@@ -6,8 +6,8 @@ What may still lie in the resolver's own socket is counted by position: each que
 datagrams has one, in the order of sending. A reply to one shows that all before it have been taken
 (see `nodes/balancer/window.py`); of one flight, as many as have had a reply.
 
-Of a socket of datagrams is remembered, within a bound, which pairs of ID and question had a reply,
-or are waited for no more. Who sends such a pair does not guess: it is a copy, or late.
+A socket of datagrams remembers, within a bound, which pairs of ID and question had a reply or are
+waited for no more. A message with such a pair is a copy, or late, and not a guess.
 
 Not here: what is sent and when (`nodes/balancer/upstream.py`).
 """
@@ -54,8 +54,8 @@ class Flight:
 
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
     `tries`: how often they had been sent before. `first`: the position of the first one. `left`:
-    how many have no reply. `was_calm`: whether few were in flight. `cut`: those of them for which
-    there is no other way.
+    how many have no reply. `was_calm`: whether few were in flight. `cut`: those whose replies by
+    datagram are cut, so that a stream is the only way.
     """
 
     __slots__ = (
@@ -84,11 +84,11 @@ class Flight:
         self.cut = cut
 
 
-Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, and when
+Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, its flight
 
 
 class Socket:
-    """One of datagrams, or a stream. `asked` are its questions without a reply, by ID.
+    """One socket: of datagrams, or a stream. `asked` are its questions without a reply, by ID.
 
     `sent` counts questions; `passed` is the position up to which the resolver has taken them.
     """
@@ -115,7 +115,7 @@ class Socket:
 
     def pass_by(self, flight: Flight, count: int) -> int:
         """Take note that the resolver has taken `count` of a flight, and all before it; return how
-        many left the way to it by that."""
+        many of these were still in flight."""
         fewer = flight.first + count - self.passed
         if fewer <= 0:
             return 0

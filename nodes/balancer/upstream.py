@@ -94,7 +94,11 @@ class Heard:
 
 
 class Upstream:
-    """One of them; `link` is how it stands. `secret(n)`: n bytes that nobody can guess."""
+    """One resolver: its sockets, what it is asked, and which of its replies count.
+
+    `link` is how it stands. `secret(n)`: n bytes that nobody can guess. `grace_s`: the longest that
+    a worse answer waits for it.
+    """
 
     def __init__(
         self,
@@ -167,7 +171,7 @@ class Upstream:
     # -- sockets -----------------------------------------------------------------------------------
 
     def dial(self) -> list[node.Effect]:
-        """Have sockets. What is open then it will be asked anew."""
+        """Dial its sockets and forget what waits: once there is one, all that is open is asked."""
         self._queue.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
@@ -194,7 +198,7 @@ class Upstream:
         return bool(self._sockets)
 
     def opened(self, conn: str, now: float) -> list[node.Effect]:
-        """A socket is there."""
+        """Take a socket that is there into use, and send what waits for it."""
         one = self._sockets[conn]
         one.life.fire(Turn.OPENED)
         if one.life.state is Way.CLOSING:
@@ -222,7 +226,7 @@ class Upstream:
         return [node.Close(one.conn)]
 
     def closed(self, conn: str, now: float) -> Heard:
-        """A socket is gone, or could not be had."""
+        """Let go of a socket that is gone, or could not be had."""
         heard = Heard()
         one = self._sockets.pop(conn)
         was_to_come = one.life.state is Way.OPENING
@@ -242,7 +246,7 @@ class Upstream:
                 where.remove(one)
 
     def part(self) -> list[node.Effect]:
-        """It is not needed any more: close everything."""
+        """Close everything: the resolver is not needed any more."""
         effects: list[node.Effect] = []
         self._waiting.clear()
         self._queue.clear()
@@ -341,7 +345,7 @@ class Upstream:
         return [*effects, node.SendTo(one.conn, [(message, None) for message in messages])]
 
     def _choose_socket(self, now: float) -> Socket:
-        """One that nobody can guess; the same for all of one turn, so that it can go at once."""
+        """Choose by chance, but once a turn: what goes by one socket goes with one call."""
         chosen = self._chosen
         if chosen is None or now - self._chosen_at >= _TURN_S or chosen.life.state is not Way.OPEN:
             chosen = self._chosen = self._open[self._secret(1)[0] % len(self._open)]
@@ -358,7 +362,7 @@ class Upstream:
         tries: int = 0,
         cut: Container[bytes] = (),
     ) -> tuple[Flight | None, list[bytes]]:
-        """The messages that ask these questions by this socket, and their flight."""
+        """Make the messages that ask these by this socket, and their flight: None without room."""
         asked = one.asked
         room = self._bounds.upstream_asked_max - len(asked)
         if len(questions) > room:
@@ -541,7 +545,7 @@ class Upstream:
         self._window.replied(replies, now - flight.sent_at, now, was_calm=flight.was_calm)
 
     def _widen_stream(self, one: Socket, now: float) -> list[node.Effect]:
-        """One that has replied to all that it had, and is still there, may have twice as much."""
+        """Let a stream that has replied to all that it had have twice as much from now on."""
         if not one.asked and self._stream_most < math.inf:
             self._stream_most *= 2
         return self._send_by_stream(one, now) if one.life.state is Way.OPEN else []
@@ -549,8 +553,8 @@ class Upstream:
     def _judge_unmatched(
         self, one: Socket, message: bytes, settled: dict[bytes, None], heard: Heard, now: float
     ) -> None:
-        """It may be a copy of a reply (of one of `settled`, that just came, too), or late; else
-        somebody guesses."""
+        """Count a message that matches nothing as a guess, unless it is late, or a copy of a reply
+        (also of one that came just now: `settled`)."""
         if one.is_stream:  # who can put anything there need not guess
             self._unmatched += 1
             return
@@ -564,8 +568,8 @@ class Upstream:
         self._guesses += 1
 
     def _beware(self, now: float) -> list[node.Effect]:
-        """Somebody guesses, it seems: give up all sockets that he may know, ask by others what was
-        asked by them, and over TCP once there is a stream."""
+        """Give up all sockets that somebody may have guessed, ask by others what was asked by them,
+        and over TCP once there is a stream."""
         self._hits["unmatched_max"] += 1
         way = "by other sockets"
         effects: list[node.Effect] = []
@@ -617,8 +621,8 @@ class Upstream:
         return due
 
     def woken(self, now: float, admits: Admits) -> list[node.Effect]:
-        """Look at flights that have come of an age. `admits`: see Policy; what another asking of
-        the same is about is not sent once more."""
+        """Look at flights that have come of an age. `admits`: see Policy; what this resolver is not
+        asked any more is not sent once more."""
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
         effects: list[node.Effect] = []
         for flight in silent:
@@ -656,7 +660,7 @@ class Upstream:
                 yield found[0]
 
     def _lost(self, flight: Flight) -> list[bytes]:
-        """What of it is to be sent once more: what has not been, and has another way."""
+        """Those of its questions to send once more: none that was, or that needs the stream."""
         if flight.tries:
             return []
         questions = self._unanswered(flight)
@@ -665,7 +669,7 @@ class Upstream:
         return [question for question in questions if self._overdue.get(question) == 0]
 
     def _give_up_hope(self, flight: Flight) -> list[node.Effect]:
-        """No reply will come to it any more."""
+        """Forget a flight to which no reply will come, and the stream that did not reply."""
         one = flight.way
         settled: dict[bytes, None] = {}
         for number in flight.ids:
@@ -684,7 +688,7 @@ class Upstream:
     # -- sending again -----------------------------------------------------------------------------
 
     def _resend_held(self, now: float) -> list[node.Effect]:
-        """Flights may have been lost by now: they leave the window, and what is held goes again."""
+        """Take flights that may be lost out of the window; send again what of them is held."""
         overdue: list[Flight] = []
         young = self._young
         while young and (not young[0].left or young[0].sent_at + self._resend_s <= now):

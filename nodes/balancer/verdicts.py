@@ -28,7 +28,7 @@ from nodes.dns.question import line_of
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """The best that was said of a question so far: in words of another language, if `message`."""
+    """The best that was said of a question so far. `message`: it is a resolver's reply."""
 
     question: bytes
     course: Course
@@ -39,7 +39,7 @@ class Held:
 
 Denial = tuple[bytes, Finding, Message | None]  # a question, what is said of it, and how
 _DENIED = frozenset({Course.NOT_FOUND_HELD, Course.NO_DATA_HELD})
-_DENIED_KEPT = 1_024  # questions: what comes late comes soon
+_DENIED_KEPT = 1_024  # questions: data that comes too late comes soon after
 
 
 class Verdicts:
@@ -100,7 +100,7 @@ class Verdicts:
         return list(unknown), list(enough.values())
 
     def _spoken_of(self, question: bytes) -> int:
-        """Who has; those who cannot be asked it need not."""
+        """The bits of those who have spoken of it, or cannot be asked it."""
         by = self.spoken.get(question)
         return self.unable(question) if by is None else by
 
@@ -119,14 +119,14 @@ class Verdicts:
         return held
 
     def _hold_until(self, held: Held, until: float) -> None:
-        """No longer than that: those who are still to speak may be fewer by now, or faster."""
+        """Hold it no longer than that: those still to speak may be fewer by now, or faster."""
         if until < held.until:
             held.until = until
             heapq.heappush(self._dues, (until, next(self._number), held))
 
     def wait_longer(self, bit: int, now: float) -> None:
-        """This server has been seen to have what others deny: what they deny is held for it as long
-        as that is worth now."""
+        """Hold what others deny for as long as this server is waited for now: it has been seen to
+        have what others denied."""
         for question, held in self._held.items():
             if held.course in _DENIED and not self.spoken[question] & bit:
                 until = held.since + self._grace_s(held.course, bit, now)
@@ -135,7 +135,7 @@ class Verdicts:
                     heapq.heappush(self._dues, (until, next(self._number), held))
 
     def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[Held]:
-        """What is not to be held for longer than that, and, however long, what is `among` these."""
+        """What has been held long enough, and, however long, what is `among` these."""
         due = {question: self._held[question] for question in among if question in self._held}
         while self.due() <= now:
             held = heapq.heappop(self._dues)[2]
@@ -174,14 +174,14 @@ class Verdicts:
         return not self.spoken.keys().isdisjoint(questions)
 
     def asked_again(self, questions: list[bytes]) -> None:
-        """Whoever is asked anew speaks anew. What is held stays held."""
+        """Forget who has spoken of these: they are asked anew. What is held stays held."""
         if self.are_spoken_of(questions):
             for question in questions:
                 if question not in self._held:
                     self.spoken.pop(question, None)
 
     def take_back(self, bits: int) -> None:
-        """The connections of these TSs are gone, and so is what they said there."""
+        """Forget what these TSs have said: their connections are gone."""
         for question, by in list(self.spoken.items()):
             if by & bits:
                 unable = self.unable(question)
@@ -190,7 +190,7 @@ class Verdicts:
                     del self.spoken[question]
 
     def forget(self, questions: Iterable[bytes]) -> None:
-        """These are open no more."""
+        """Forget these: they are open no more."""
         if self.spoken:
             for question in questions:
                 self.spoken.pop(question, None)

@@ -31,7 +31,7 @@ _FEW = 0.25  # of `base`: so many in flight make no queue
 
 
 class Window:
-    """Of one resolver. `base`: see above."""
+    """How many questions one resolver may have in flight. `base`: see above."""
 
     __slots__ = (
         "_base", "_before", "_began", "_count", "_least_at", "_least_before_s", "_least_s",

@@ -37,7 +37,7 @@ IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
 LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
 _REMEMBERED_BYTES_MAX = 32 * 1024 * 1024  # of queries, and of records: 50,000 ordinary ones
 _ENTRY_BYTES = 512  # what one costs besides its text, which is kept several times
-_QUERY_TIMES, _RECORDS_TIMES = 4, 16  # so often
+_QUERY_TIMES, _RECORDS_TIMES = 4, 16  # how often the text of one is kept
 _REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
 _SECOND_S = 1.0
 
@@ -126,7 +126,7 @@ class Face:
         return records
 
     def heard(self, datagrams: list[node.Datagram], now: float) -> list[node.Datagram]:
-        """Those of them whose clients have not asked too much."""
+        """Leave out those whose clients have asked too much in this second."""
         if now - self._second >= _SECOND_S:
             self._second = now
             self._heard.clear()
@@ -145,7 +145,7 @@ class Face:
 
 
 class DnsAsker:
-    """One asker. `conn` is a stream, or a socket of datagrams; see `core.session.Asker`.
+    """One asker that speaks DNS: `conn` is a stream, or a socket of datagrams; see `Asker`.
 
     Datagrams that are not read are lost, so they are read always; what there is no room for is
     told so. Replies to them never wait long: what the network does not take is dropped.
@@ -232,7 +232,7 @@ class DnsAsker:
         return self._say_and_end(said)
 
     def _first_waiting(self, question: bytes) -> Waiting:
-        """Whoever has waited longest for this, and waits no more."""
+        """Take out whoever has waited longest for this."""
         held = self._waiting[question]
         first = held.pop(0)
         if not held:

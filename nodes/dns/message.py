@@ -164,7 +164,7 @@ class Query:
         return HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt)) + self._echo + opt
 
     def busy(self) -> bytes:
-        """Too much is being asked already; this was not."""
+        """The reply to a query that there is no room for."""
         return self._reply(Rcode.SERVFAIL)
 
     def _reply(self, more: int) -> bytes:

@@ -26,7 +26,7 @@ class Malformed(ValueError):
 
 
 def after_name(data: bytes, at: int) -> int:
-    """Where a name ends that nobody has to know. A pointer ends it, and is not followed; so that
+    """Return where a name ends, without reading it. A pointer ends it, and is not followed; so that
     none can lead round, it has to point to what stands before the name (section 4.1.4). Raises
     Malformed."""
     start = at

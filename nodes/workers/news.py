@@ -125,7 +125,7 @@ def summed_histograms(parts: Iterable[Mapping[str, Told]]) -> dict[str, Told]:
 
 
 def risen(values: Values) -> Values:
-    """Those that only rise: they count also when the worker that counted them is gone."""
+    """Leave out levels: what only rises counts also when its worker is gone."""
     return {key: value for key, value in values.items() if not value.figure.is_level}
 
 

@@ -209,7 +209,7 @@ class Supervisor:
         return effects
 
     def _spread(self) -> list[node.Effect]:
-        """All have told: let each know what has changed of the others."""
+        """Let each worker know what has changed of the others, once all have told."""
         here = self._of_workers()
         stale = self._stale | dict.fromkeys(changes(here, self._here))
         self._stale, self._here = {}, here
@@ -323,7 +323,7 @@ class Supervisor:
         return troubles[0] if all(troubles) else ""
 
     def about(self) -> dict[str, Any]:
-        """What the status page shows besides. Servers and settings are the same for all workers."""
+        """What the status page shows beside figures. Servers and settings are the same for all."""
         told = [worker.news.about for worker in self._up()]
         first = told[0] if told else {"policy": "", "sampling": "", "where": {}}
         return {

@@ -53,13 +53,13 @@ class Balancer(Protocol):
         ...
 
     def about(self) -> dict[str, Any]:
-        """What the status page shows besides."""
+        """What the status page shows beside figures and histograms."""
         ...
 
 
 class Worker:
     """A brain around a brain. `build(shown)` makes the inner one; to `shown` it gives what it
-    counts whenever somebody asks for STATS, and tells what comes back. `process`: its number."""
+    counts whenever somebody asks for STATS, and tells what comes back. `process`: its PID."""
 
     def __init__(self, build: Callable[[Shown], Balancer], process: int = 0) -> None:
         self._process = process
@@ -70,7 +70,7 @@ class Worker:
         self._brain = build(lambda own: list(summed([keyed(own), self._others]).values()))
 
     def deadline(self) -> float | None:
-        """The parent is heard in any case."""
+        """Return that of the inner brain: nothing of the parent's waits for a time."""
         return self._brain.deadline()
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
@@ -123,7 +123,7 @@ class Worker:
         return node.Send(PARENT, pack({"process": self._process, **changed}))
 
     def _to_parent(self, effect: node.Effect) -> node.Effect:
-        """Who is told how this server stands is the parent."""
+        """Tell the parent how this server stands, in place of the service manager."""
         if isinstance(effect, node.Notify) and self._has_parent:
             return node.Send(PARENT, pack({"standing": effect.standing.name}))
         return effect

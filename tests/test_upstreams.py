@@ -982,6 +982,23 @@ def test_one_that_is_silent_is_not_sent_again_what_is_held() -> None:
     assert cast.asked(D2) == []
 
 
+@pytest.mark.parametrize("ending", ["it replies late", "its sockets are given up"])
+def test_what_may_be_lost_is_forgotten_when_it_is_replied_to_too_late(ending: str) -> None:
+    """Else each question that it is slow about, and another is not, would be kept for ever."""
+    cast = Cast()
+    for n in range(50):
+        cast.ask(f"n{n}.example")
+        cast.wait(0.15)
+        conn, query = cast.query_at(D2)
+        cast.answer(D1, "10.0.0.1")
+        if ending == "it replies late":
+            cast.say(conn, said(query, "10.0.0.1"))
+        else:
+            cast.say(conn, *guesses(query, 32))
+    upstream = cast.brain._resolvers.get(D2)
+    assert upstream is not None and not upstream._overdue
+
+
 # -- copies, and what comes late -------------------------------------------------------------------
 
 

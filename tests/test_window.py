@@ -61,6 +61,22 @@ def test_a_way_that_becomes_longer_is_learnt() -> None:
     assert window.size(now) > 200
 
 
+@pytest.mark.parametrize(("before_s", "after_s", "wanted"), [(0.001, 0.1, 1350), (0.1, 0.001, 130)])
+def test_a_way_that_changes_is_learnt_under_load(
+    before_s: float, after_s: float, wanted: int
+) -> None:
+    """[P40]: a resolver that does 10,000 a second, and always has as many as it may have."""
+    window = Window(BASE)
+    window.replied(1, before_s, 0.0, was_calm=True)
+    now = 0.0
+    while now < 25.0:
+        size = window.size(now)
+        now += 0.01
+        took_s = max(after_s, size / 10_000)
+        window.replied(int(0.01 * size / took_s), took_s, now, was_calm=window.is_calm(size - 1))
+    assert abs(window.size(now) - wanted) <= 0.05 * wanted
+
+
 def test_what_is_sent_with_few_in_flight_is_calm() -> None:
     window = Window(BASE)
     assert window.is_calm(0) and window.is_calm(25) and not window.is_calm(26)

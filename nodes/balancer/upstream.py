@@ -263,8 +263,9 @@ class Upstream:
         return [node.Abort(one.conn) if one.is_stream else node.Close(one.conn)] if is_there else []
 
     def _forget(self, one: Socket) -> None:
-        for _, _, flight in one.asked.values():
+        for question, _, flight in one.asked.values():
             flight.left -= 1
+            self._overdue.pop(question, None)
         one.asked.clear()
         if not one.is_stream:
             self._in_flight -= one.sent - one.passed
@@ -466,7 +467,7 @@ class Upstream:
         one = self._sockets[conn]
         if one.life.state is Way.CLOSING:
             return heard
-        asked, is_wanted = one.asked, self._is_wanted
+        asked, is_wanted, overdue = one.asked, self._is_wanted, self._overdue
         before = len(asked)
         cut: list[bytes] = []
         settled: dict[bytes, None] = {}
@@ -506,6 +507,8 @@ class Upstream:
                 self._judge_unmatched(one, message, settled, heard, now)
                 continue
             del asked[number]
+            if overdue:
+                overdue.pop(question, None)
             settled[number + repeated] = None
             its_flight.left -= 1
             if its_flight is not flight:
@@ -520,9 +523,6 @@ class Upstream:
             self._resend_s = self.patience.resend_s(now)
         if flight is not None or heard.late:
             heard.is_back = self.patience.heard(now)
-        if self._overdue:
-            for question in [*heard.questions, *[question for question, _, _ in heard.denials]]:
-                self._overdue.pop(question, None)
         if self._guesses >= self._bounds.unmatched_max:
             heard.effects += self._beware(now)
         if cut:

@@ -18,6 +18,8 @@ left, too.
 
 The least reply time counts only questions that were sent while few were in flight: all others
 measure the queue that we made ourselves, and a window that grew by it would never stop growing.
+Where many have been in flight all the time, it may be of long ago, and wrong by now: then the
+window is so few until a reply to one of them has come (as BBR does, Cardwell and others, 2016).
 
 Not here: what waits (`nodes/balancer/upstream.py`), and the clock.
 """
@@ -34,13 +36,15 @@ class Window:
     """How many questions one resolver may have in flight. `base`: see above."""
 
     __slots__ = (
-        "_base", "_before", "_began", "_count", "_least_at", "_least_before_s", "_least_s",
+        "_base", "_before", "_began", "_calm_at", "_count", "_least_at", "_least_before_s",
+        "_least_s",
     )  # fmt: skip
 
     def __init__(self, base: int) -> None:
         self._base = base
         self._least_s = self._least_before_s = math.inf  # of the last `_RECENT_S`, and before
         self._least_at = -math.inf  # since when the first of these is measured
+        self._calm_at = -math.inf  # when a reply last measured it
         self._began = -math.inf  # the span in which replies are counted
         self._count = 0  # in this span
         self._before = 0  # in the span before
@@ -52,6 +56,9 @@ class Window:
     def replied(self, count: int, took_s: float, now: float, *, was_calm: bool) -> None:
         """Learn from `count` replies that came so long after they were sent."""
         if was_calm:
+            if now - self._calm_at >= _RECENT_S:  # nothing that is known is recent
+                self._least_s = math.inf
+            self._calm_at = now
             if now - self._least_at >= _RECENT_S:
                 self._least_before_s, self._least_s = self._least_s, math.inf
                 self._least_at = now
@@ -67,6 +74,8 @@ class Window:
             return self._base
         self._turn_over(now)
         replies = max(self._count, self._before)
+        if replies and now - self._calm_at >= _RECENT_S:
+            return int(self._base * _FEW) + 1  # of which all are calm
         return self._base + int(_GAIN * replies * least_s / max(_SPAN_S, least_s))
 
     def _turn_over(self, now: float) -> None:

@@ -48,6 +48,7 @@ from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
+_DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
 TURNS = Figure("turns", "Iterations of the loop")
 # Of what comes to a listener, how much there may be at once.
 _MOST = {
@@ -628,7 +629,10 @@ class Reactor:
         self._unlisten()
         for one in self._datagrams:
             if not one.dialled:
-                self._read_datagrams(one)
+                # All that has come, unlike a stream's rest, of which a BYE tells that it is left.
+                for _ in range(_DRAIN_READS_MAX):
+                    if not self._read_datagrams(one):
+                        break
                 one.is_read = False
         self._drain_next = True
 

@@ -1000,8 +1000,8 @@ MUTANTS = (
     Mutant(
         "a reply goes to who asked last",
         "nodes/dns/asker.py",
-        "first = held.pop(0)",
-        "first = held.pop()",
+        "return self._waiting[question][place]",
+        "return self._waiting[question][-1 - place]",
     ),
     # -- resolvers
     Mutant(

@@ -211,6 +211,26 @@ def test_a_drain_replies_to_what_it_has_taken(run: Programs, words: list[str]) -
     assert site.ls.exits() == 0
 
 
+@pytest.mark.skipif(
+    int(Path("/proc/sys/net/core/rmem_max").read_text()) < 1 << 20, reason="it has not the room"
+)
+def test_a_drain_takes_all_datagrams_that_have_come(run: Programs) -> None:
+    """They are more than one turn reads (`datagrams_per_turn`)."""
+    site = Site(run, "--timeout", 1)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(site.udp()) for _ in range(8)]  # each has room for so many
+        site.ls.signal(signal.SIGSTOP)
+        for client in clients:
+            for number in range(150):
+                client.send(query(number, b"n1.example"))
+        site.ls.signal(signal.SIGTERM)
+        site.ls.signal(signal.SIGCONT)
+        for client in clients:
+            came = {Reply(client.recv(4096)).number for _ in range(150)}
+            assert came == set(range(150))
+    assert site.ls.exits() == 0
+
+
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
 def test_a_port_in_use_is_said_in_a_line(run: Programs, words: list[str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:

@@ -221,35 +221,46 @@ class DnsAsker:
     def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
         """Send on what resolvers replied, or tables have, and let it go if it waited for that."""
         said: list[node.Datagram] = []
+        taken: dict[bytes, int] = {}
         for question, _, message in relayed:
-            number, whence, query = self._first_waiting(question)
+            number, whence, query = self._first_waiting(question, taken)
             if isinstance(message, TableAnswer):
                 records = self._face.records(message.addresses, message.kind)
                 made = query.addresses(records, whence is not None)
             else:
                 made = query.relayed(message, whence is not None)
             said.append((number + made, whence))
+        self._let_go(taken)
         return self._say_and_end(said)
 
-    def _first_waiting(self, question: bytes) -> Waiting:
-        """Take out whoever has waited longest for this."""
-        held = self._waiting[question]
-        first = held.pop(0)
-        if not held:
-            del self._waiting[question]
-        return first
+    def _first_waiting(self, question: bytes, taken: dict[bytes, int]) -> Waiting:
+        """Return whoever has waited longest for this, of those who are not taken yet."""
+        place = taken.get(question, 0)
+        taken[question] = place + 1
+        return self._waiting[question][place]
+
+    def _let_go(self, taken: dict[bytes, int]) -> None:
+        """Forget so many of those who waited for each question: all at once, since they may be as
+        many as there is room for."""
+        for question, count in taken.items():
+            held = self._waiting[question]
+            if count == len(held):
+                del self._waiting[question]
+            else:
+                del held[:count]
 
     def reply(self, lines: bytes) -> list[node.Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
         face = self._face
         said: list[node.Datagram] = []
+        taken: dict[bytes, int] = {}
         for line in split_lines(lines):
             if line.endswith(b" IN"):
                 name, addresses, kind, _ = line.split(b" ")
                 question, why = name.lower() if kind == b"A" else name.lower() + b" AAAA", b""
             else:
                 question, _, why = line.partition(b" - ")
-            number, whence, query = self._first_waiting(question)
+            number, whence, query = self._first_waiting(question, taken)
             if why:
                 message = number + _NEGATIVE[why](query)
             elif query.wants is None:
@@ -259,6 +270,7 @@ class DnsAsker:
                     face.records(addresses, kind), whence is not None
                 )
             said.append((message, whence))
+        self._let_go(taken)
         return self._say_and_end(said)
 
     def _say_and_end(self, said: list[node.Datagram]) -> list[node.Effect]:

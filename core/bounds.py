@@ -72,11 +72,11 @@ class Bounds:
     silent_questions: int = 16  # no reply to so many in a row, and it is not waited for
     silent_s: float = 1.0  # over so long at least: a burst of questions is no silence
     probe_s: float = 0.1  # a silent one is asked one question in so long: it costs it nothing
-    upstream_window: int = 100  # in flight: two fifths of what a socket of the usual size holds
+    upstream_window: int = 150  # in flight: over half of what a socket of the usual size holds
     upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
     upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
     upstream_asked_max: int = _ASKED_MAX  # by one socket
-    settled_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
+    remembered_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
     wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------

@@ -1073,13 +1073,13 @@ MUTANTS = (
     Mutant(
         "what is overtaken still takes room",
         "nodes/balancer/upstream.py",
-        "        self._in_flight -= one.pass_by(flight, len(flight.ids) - flight.left)",
+        "        self._in_flight -= one.pass_by(flight, flight.size - flight.left)",
         "        self._in_flight -= one.pass_by(flight, 0)",
     ),
     Mutant(
         "what is lost takes room for ever",
         "nodes/balancer/upstream.py",
-        "                self._in_flight -= flight.way.pass_by(flight, len(flight.ids))",
+        "                self._in_flight -= flight.way.pass_by(flight, flight.size)",
         "                pass",
     ),
     Mutant(
@@ -1156,15 +1156,15 @@ MUTANTS = (
     ),
     Mutant(
         "a copy of a reply is a guess",
-        "nodes/balancer/upstream.py",
-        "            one.settle(settled)\n            one.replies",
-        "            one.replies",
+        "nodes/balancer/sockets.py",
+        "        return pair in self._pairs",
+        "        return False",
     ),
     Mutant(
-        "a late reply is a guess",
-        "nodes/balancer/upstream.py",
-        "        one.settle(settled)\n        effects",
-        "        effects",
+        "what was asked is remembered for ever",
+        "nodes/balancer/sockets.py",
+        "        while self._count - lately[0].size >= self._most:",
+        "        while False:",
     ),
     Mutant(
         "who guesses has UDP stand still until there is a stream",

@@ -210,7 +210,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
-        Socket, "was_settled", lambda self, pair: False
+        Socket, "was_asked", lambda self, pair: False
     ),
 }
 

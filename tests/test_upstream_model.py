@@ -31,7 +31,7 @@ BOUNDS = replace(
     resend_min_s=4 / 64,
     grace_max_s=26 / 64,
     probe_s=8 / 64,
-    settled_max=1_000,
+    remembered_max=1_000,
 )
 PICK = st.integers(0, 1_000)
 

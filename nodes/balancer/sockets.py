@@ -6,16 +6,20 @@ What may still lie in the resolver's own socket is counted by position: each que
 datagrams has one, in the order of sending. A reply to one shows that all before it have been taken
 (see `nodes/balancer/window.py`); of one flight, as many as have had a reply.
 
-A socket of datagrams remembers, within a bound, which pairs of ID and question had a reply or are
-waited for no more. A message with such a pair is a copy, or late, and not a guess.
+A socket of datagrams remembers, within a bound, the flights that were sent by it lately. A message
+that repeats ID and question of one of them, though it is not waited for, is a copy of a reply, or
+late, and not a guess. To remember a flight costs an append; pairs are made only to be looked up.
 
 Not here: what is sent and when (`nodes/balancer/upstream.py`).
 """
 
 import math
+from collections import deque
 from collections.abc import Container
 
 from core.machine import STAY, Machine, Sign, Table, Watch
+from nodes.dns.pieces import ID_BYTES
+from nodes.dns.question import wording
 
 
 class Way(Sign):
@@ -50,7 +54,7 @@ KNOWN = frozenset({Way.OPEN, Way.RETIRED})  # a guess may find it
 
 
 class Flight:
-    """Questions that were sent together.
+    """Questions that were sent together, with their IDs.
 
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
     `tries`: how often they had been sent before. `first`: the position of the first one. `left`:
@@ -59,13 +63,15 @@ class Flight:
     """
 
     __slots__ = (
-        "asked_at", "cut", "first", "ids", "left", "sent_at", "tries", "was_calm", "way",
+        "asked_at", "cut", "first", "ids", "left", "questions", "sent_at", "size", "tries",
+        "was_calm", "way",
     )  # fmt: skip
 
     def __init__(
         self,
         way: "Socket",
-        ids: list[bytes],
+        questions: list[bytes],
+        ids: bytes,
         sent_at: float,
         *,
         asked_at: float,
@@ -74,14 +80,19 @@ class Flight:
         cut: Container[bytes] = (),
     ) -> None:
         self.way = way
+        self.questions = questions
         self.ids = ids
-        self.left = len(ids)
+        self.left = self.size = len(questions)
         self.sent_at = sent_at
         self.asked_at = asked_at
         self.tries = tries
         self.was_calm = was_calm
         self.first = way.sent
         self.cut = cut
+
+    def numbers(self) -> list[bytes]:
+        """The ID of each question; together they take less room."""
+        return [self.ids[at : at + ID_BYTES] for at in range(0, len(self.ids), ID_BYTES)]
 
 
 Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, its flight
@@ -94,12 +105,12 @@ class Socket:
     """
 
     __slots__ = (
-        "_settled", "_settled_before", "_settled_max", "asked", "conn", "is_stream", "life",
+        "_count", "_lately", "_most", "_pairs", "_unsorted", "asked", "conn", "is_stream", "life",
         "old_at", "passed", "replies", "sent",
     )  # fmt: skip
 
     def __init__(
-        self, conn: str, settled_max: int, *, is_stream: bool, watch: Watch | None
+        self, conn: str, remembered_max: int, *, is_stream: bool, watch: Watch | None
     ) -> None:
         self.conn = conn
         self.is_stream = is_stream
@@ -109,9 +120,11 @@ class Socket:
         self.replies = 0
         self.sent = 0
         self.passed = 0
-        self._settled_max = settled_max
-        self._settled: dict[bytes, None] = {}  # the newest pairs, and as many or none before
-        self._settled_before: dict[bytes, None] = {}
+        self._most = remembered_max
+        self._lately: deque[Flight] = deque()  # what is remembered, the oldest first
+        self._count = 0  # questions in it
+        self._unsorted: deque[Flight] = deque()  # those of them whose pairs are not made yet
+        self._pairs: dict[bytes, None] = {}  # of the others, and some that are forgotten already
 
     def pass_by(self, flight: Flight, count: int) -> int:
         """Take note that the resolver has taken `count` of a flight, and all before it; return how
@@ -122,13 +135,35 @@ class Socket:
         self.passed += fewer
         return fewer
 
-    def settle(self, pairs: dict[bytes, None]) -> None:
-        """Remember that these had their reply, or wait no more: IDs, each with the question section
-        behind it."""
-        if len(self._settled) >= self._settled_max:
-            self._settled_before, self._settled = self._settled, {}
-        self._settled |= pairs
+    def remember(self, flight: Flight) -> None:
+        """Remember what was asked by this flight, and forget the oldest beyond the bound."""
+        lately = self._lately
+        lately.append(flight)
+        self._count += flight.size
+        while self._count - lately[0].size >= self._most:
+            oldest = lately.popleft()
+            self._count -= oldest.size
+            if self._unsorted and self._unsorted[0] is oldest:
+                self._unsorted.popleft()
+        self._unsorted.append(flight)
 
-    def was_settled(self, pair: bytes) -> bool:
-        """Whether this pair is remembered."""
-        return pair in self._settled or pair in self._settled_before
+    def forget(self) -> None:
+        """Forget all that was asked by it."""
+        self.asked.clear()
+        self._lately.clear()
+        self._unsorted.clear()
+        self._pairs.clear()
+        self._count = 0
+
+    def was_asked(self, pair: bytes) -> bool:
+        """Whether this ID, with this question section behind it, was asked lately.
+
+        Pairs are made of flights only here: usually nobody wants to know."""
+        if len(self._pairs) > 2 * self._most:
+            self._pairs.clear()
+            self._unsorted = self._lately.copy()
+        while self._unsorted:
+            flight = self._unsorted.popleft()
+            for number, question in zip(flight.numbers(), flight.questions, strict=True):
+                self._pairs[number + wording(question).asked] = None
+        return pair in self._pairs

@@ -188,7 +188,7 @@ class Upstream:
         return [node.Dial(self._stream.conn, self.link.addresses, framed=True)]
 
     def _new_socket(self, name: str, *, is_stream: bool) -> Socket:
-        most = self._bounds.settled_max
+        most = self._bounds.remembered_max
         one = self._sockets[name] = Socket(name, most, is_stream=is_stream, watch=self._watch)
         return one
 
@@ -266,7 +266,7 @@ class Upstream:
         for question, _, flight in one.asked.values():
             flight.left -= 1
             self._overdue.pop(question, None)
-        one.asked.clear()
+        one.forget()
         if not one.is_stream:
             self._in_flight -= one.sent - one.passed
             one.passed = one.sent
@@ -336,6 +336,7 @@ class Upstream:
         flight, messages = self._make(one, questions, now, asked_at=asked_at, tries=tries)
         if flight is None:
             return effects
+        one.remember(flight)
         one.sent += len(messages)
         self._in_flight += len(messages)
         if tries:
@@ -374,13 +375,16 @@ class Upstream:
         random = self._secret(_ID_BYTES * len(questions))
         ids = [random[at : at + _ID_BYTES] for at in range(0, len(random), _ID_BYTES)]
         was_calm = self._window.is_calm(self._in_flight)
-        flight = Flight(one, ids, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut)
+        flight = Flight(
+            one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut
+        )
         self._ages[0].append(flight)
         messages = []
         for at, question in enumerate(questions):
             number = ids[at]
             while number in asked:
                 number = ids[at] = self._secret(_ID_BYTES)
+                flight.ids = b"".join(ids)
             words = wording(question)
             asked[number] = (question, words.asked, flight)
             messages.append(number + words.message)
@@ -470,14 +474,13 @@ class Upstream:
         asked, is_wanted, overdue = one.asked, self._is_wanted, self._overdue
         before = len(asked)
         cut: list[bytes] = []
-        settled: dict[bytes, None] = {}
         flight: Flight | None = None
         replies = 0
         for message in messages:
             number = message[:_ID_BYTES]
             found = asked.get(number)
             if found is None:
-                self._judge_unmatched(one, message, settled, heard, now)
+                self._judge_unmatched(one, message, heard, now)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
@@ -487,7 +490,7 @@ class Upstream:
                     self.link.malformed += 1
                     continue
                 if reply.asked != repeated:
-                    self._judge_unmatched(one, message, settled, heard, now)
+                    self._judge_unmatched(one, message, heard, now)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
@@ -504,12 +507,11 @@ class Upstream:
                 if self._interest.was_denied(question) and _has_data(message):
                     heard.differs = True
             else:
-                self._judge_unmatched(one, message, settled, heard, now)
+                self._judge_unmatched(one, message, heard, now)
                 continue
             del asked[number]
             if overdue:
                 overdue.pop(question, None)
-            settled[number + repeated] = None
             its_flight.left -= 1
             if its_flight is not flight:
                 if flight is not None:
@@ -518,7 +520,6 @@ class Upstream:
             replies += 1
         if flight is not None:
             self._learn(flight, replies, now)
-            one.settle(settled)
             one.replies += before - len(asked)
             self._resend_s = self.patience.resend_s(now)
         if flight is not None or heard.late:
@@ -541,7 +542,7 @@ class Upstream:
         one = flight.way
         if one.is_stream:
             return
-        self._in_flight -= one.pass_by(flight, len(flight.ids) - flight.left)
+        self._in_flight -= one.pass_by(flight, flight.size - flight.left)
         self._window.replied(replies, now - flight.sent_at, now, was_calm=flight.was_calm)
 
     def _widen_stream(self, one: Socket, now: float) -> list[node.Effect]:
@@ -550,16 +551,13 @@ class Upstream:
             self._stream_most *= 2
         return self._send_by_stream(one, now) if one.life.state is Way.OPEN else []
 
-    def _judge_unmatched(
-        self, one: Socket, message: bytes, settled: dict[bytes, None], heard: Heard, now: float
-    ) -> None:
-        """Count a message that matches nothing as a guess, unless it is late, or a copy of a reply
-        (also of one that came just now: `settled`)."""
+    def _judge_unmatched(self, one: Socket, message: bytes, heard: Heard, now: float) -> None:
+        """Count a message that matches nothing as a guess, unless it is late, or a copy."""
         if one.is_stream:  # who can put anything there need not guess
             self._unmatched += 1
             return
         pair = message[:_ID_BYTES] + _question_section(message)
-        if one.was_settled(pair) or pair in settled:
+        if one.was_asked(pair):
             heard.late += 1
             return
         self._unmatched += 1
@@ -654,7 +652,7 @@ class Upstream:
 
     def _unanswered(self, flight: Flight) -> Iterable[bytes]:
         """Those of its questions that have no reply, and want one."""
-        for number in flight.ids:
+        for number in flight.numbers():
             found = flight.way.asked.get(number)
             if found is not None and found[2] is flight and self._is_wanted(found[0]):
                 yield found[0]
@@ -671,15 +669,12 @@ class Upstream:
     def _give_up_hope(self, flight: Flight) -> list[node.Effect]:
         """Forget a flight to which no reply will come, and the stream that did not reply."""
         one = flight.way
-        settled: dict[bytes, None] = {}
-        for number in flight.ids:
+        for number in flight.numbers():
             found = one.asked.get(number)
             if found is not None and found[2] is flight:
                 del one.asked[number]
                 self._overdue.pop(found[0], None)
-                settled[number + found[1]] = None
         flight.left = 0
-        one.settle(settled)
         effects = self._close_settled(one)
         if one.is_stream and one.life.state is Way.OPEN:  # it is stuck
             effects += self._give_up(one)
@@ -702,7 +697,7 @@ class Upstream:
         effects: list[node.Effect] = []
         for flight in overdue:
             if flight.way.life.state in KNOWN:
-                self._in_flight -= flight.way.pass_by(flight, len(flight.ids))
+                self._in_flight -= flight.way.pass_by(flight, flight.size)
             questions = list(self._unanswered(flight))
             self._overdue |= dict.fromkeys(questions, flight.tries)
             effects += self.held(questions, now)

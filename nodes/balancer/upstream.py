@@ -134,6 +134,7 @@ class Upstream:
         self._stream: Socket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
         self._stream_most = math.inf  # how many questions a stream may have without a reply
+        self._was_stuck = False  # the stream was given up by us, for what it did not reply to
         self._wary_until = -math.inf
         self._is_wary_next = False  # once the stream is there
         self._no_stream_until = -math.inf  # one could not be had: no use in being wary
@@ -282,7 +283,8 @@ class Upstream:
                 self._overdue.pop(question, None)
         if now < self._wary_until:
             stream = self._stream
-            if stream is not None and stream.life.state is Way.OPEN:
+            is_free = self._stream_most == math.inf  # else it may wait for one that never replies
+            if stream is not None and stream.life.state is Way.OPEN and is_free:
                 self._waiting |= dict.fromkeys(questions, False)
                 return self._send_by_stream(stream, now)
             return self._dial_stream() + self._ask_by_datagrams(questions, now)
@@ -431,8 +433,9 @@ class Upstream:
         }
         self._waiting = {}
         if one.replies or len(unanswered) > 1:
-            if unanswered:
+            if unanswered and not self._was_stuck:
                 self._stream_most = max(1, 2 * one.replies)
+            self._was_stuck = False
             if waiting:
                 self._waiting = waiting
                 heard.effects += self._dial_stream()
@@ -677,6 +680,7 @@ class Upstream:
         flight.left = 0
         effects = self._close_settled(one)
         if one.is_stream and one.life.state is Way.OPEN:  # it is stuck
+            self._was_stuck = True
             effects += self._give_up(one)
         return effects
 

@@ -179,7 +179,7 @@ class DatagramSockets:
         return self._by_fd.get(fd)
 
     def add(self, one: DatagramSocket) -> None:
-        """One more."""
+        """Keep one more socket, until it is removed."""
         self._by_name[one.name] = one
         self._by_fd[one.fileno()] = one
 

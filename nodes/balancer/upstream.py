@@ -41,18 +41,17 @@ from nodes.balancer.race import Finding
 from nodes.balancer.sockets import KNOWN, Flight, Socket, Turn, Way
 from nodes.balancer.verdicts import Denial
 from nodes.balancer.window import Window
-from nodes.dns.pieces import Malformed, after_name
+from nodes.dns.pieces import HEADER, ID_BYTES, TWO, Malformed, after_name
 from nodes.dns.question import REPLY_BYTES_MAX, wording
 from nodes.dns.reply import Reply, Said, read_reply
 
-_ID_BYTES = 2
 _FINDING = {
     Said.NOT_FOUND: Finding.NOT_FOUND_SAID,
     Said.NO_DATA: Finding.NO_DATA_SAID,
     Said.REFUSED: Finding.REFUSAL_SAID,
     Said.FAILED: Finding.FAILURE_SAID,
 }
-_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TWO.size
 _REPLIES_KEPT = 16_384
 _TURN_S = 0.0005  # what is sent within so long may go by one socket
 
@@ -374,18 +373,18 @@ class Upstream:
             questions = questions[: max(0, room)]
             if not questions:
                 return None, []
-        random = self._secret(_ID_BYTES * len(questions))
-        ids = [random[at : at + _ID_BYTES] for at in range(0, len(random), _ID_BYTES)]
+        random = self._secret(ID_BYTES * len(questions))
         was_calm = self._window.is_calm(self._in_flight)
         flight = Flight(
             one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut
         )
         self._ages[0].append(flight)
+        ids = flight.numbers()
         messages = []
         for at, question in enumerate(questions):
             number = ids[at]
             while number in asked:
-                number = ids[at] = self._secret(_ID_BYTES)
+                number = ids[at] = self._secret(ID_BYTES)
                 flight.ids = b"".join(ids)
             words = wording(question)
             asked[number] = (question, words.asked, flight)
@@ -480,14 +479,14 @@ class Upstream:
         flight: Flight | None = None
         replies = 0
         for message in messages:
-            number = message[:_ID_BYTES]
+            number = message[:ID_BYTES]
             found = asked.get(number)
             if found is None:
                 self._judge_unmatched(one, message, heard, now)
                 continue
             question, repeated, its_flight = found
             if is_wanted(question):
-                after_id = message[_ID_BYTES:]
+                after_id = message[ID_BYTES:]
                 reply = (_read if len(after_id) <= REPLY_BYTES_MAX else read_reply)(after_id)
                 if reply is None:
                     self.link.malformed += 1
@@ -559,7 +558,7 @@ class Upstream:
         if one.is_stream:  # who can put anything there need not guess
             self._unmatched += 1
             return
-        pair = message[:_ID_BYTES] + _question_section(message)
+        pair = message[:ID_BYTES] + _question_section(message)
         if one.was_asked(pair):
             heard.late += 1
             return
@@ -736,7 +735,7 @@ class Upstream:
 def _question_section(message: bytes) -> bytes:
     """The question section of a message, in lower case; empty where there is none."""
     try:
-        end = after_name(message[_ID_BYTES:], _HEADER_BYTES - _ID_BYTES) + _ID_BYTES
+        end = after_name(message[ID_BYTES:], _HEADER_BYTES - ID_BYTES) + ID_BYTES
     except Malformed:
         return b""
     return message[_HEADER_BYTES:end].lower() + message[end : end + _TYPE_AND_CLASS_BYTES]
@@ -750,7 +749,7 @@ def _repeats(message: bytes, asked: bytes) -> bool:
 
 
 def _has_data(message: bytes) -> bool:
-    reply = read_reply(message[_ID_BYTES:])
+    reply = read_reply(message[ID_BYTES:])
     return reply is not None and reply.said is Said.DATA
 
 

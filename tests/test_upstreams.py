@@ -656,6 +656,37 @@ def test_where_tcp_was_not_to_be_had_a_guess_costs_no_time() -> None:
     assert cast.stage.reports[-1].endswith("or forged; it is asked by other sockets")
 
 
+def test_guesses_re_ask_only_what_is_young_at_once() -> None:
+    """[P36]: what has been open for long would take the room of what gets replies, as often as
+    somebody guesses. It is asked again all the same, once it is `join_s` later."""
+    cast = Cast(1)
+    cast.ask("old.example")
+    cast.query_at(D1)
+    cast.wait(0.5)
+    cast.ask("young.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, *guesses(asked, 32))
+    cast.stage.refuse(cast.dialled(D1))
+    assert [question_of(query) for _, query in cast.asked(D1)] == ["young.example"]
+    cast.wait(0.9)
+    cast.asked(D1)
+    cast.wait(0.2)
+    assert "old.example" in [question_of(query) for _, query in cast.asked(D1)]
+
+
+def test_guesses_re_ask_at_once_what_is_held() -> None:
+    """[P36], [P39]: somebody waits for it, for a grace at most."""
+    cast = Cast(2)
+    cast.ask("x.example")
+    (first, asked), (second, other) = cast.asked(D1)[0], cast.asked(D2)[0]
+    cast.wait(0.3)
+    cast.asked(D1)
+    cast.say(second, said(other, "REFUSED"))
+    cast.asked(D1)
+    cast.say(first, *guesses(asked, 32))
+    assert [question_of(query) for _, query in cast.asked(D1)] == ["x.example"]
+
+
 def test_the_only_socket_that_is_given_up_loses_no_question() -> None:
     cast = Cast(1, bounds=replace(Bounds(), upstream_sockets=1))
     cast.ask("x.example")

@@ -151,6 +151,8 @@ class Upstream:
         self._order = count()
         # Questions without a reply for that long, and how often they have been sent again.
         self._overdue: dict[bytes, int] = {}
+        # Of these, those whose sockets were given up: when they are asked again in any case.
+        self._put_off: deque[tuple[float, list[bytes]]] = deque()
 
         self._unmatched = 0
         self._guesses = 0  # replies that match nothing, lately
@@ -173,6 +175,7 @@ class Upstream:
     def dial(self) -> list[node.Effect]:
         """Dial its sockets and forget what waits: once there is one, all that is open is asked."""
         self._queue.clear()
+        self._put_off.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
@@ -250,6 +253,7 @@ class Upstream:
         effects: list[node.Effect] = []
         self._waiting.clear()
         self._queue.clear()
+        self._put_off.clear()
         for one in self._sockets.values():
             self._forget(one)
             if one.life.state is not Way.CLOSING:
@@ -587,17 +591,44 @@ class Upstream:
         )
         self._guesses = 0
         effects.append(node.Report(text, node.Level.WARNING, "guesses"))
-        asked: dict[bytes, None] = {}
+        open_since: dict[bytes, float] = {}
         missing = self._bounds.upstream_sockets
         for one in list(self._sockets.values()):
             if one.is_stream or one.life.state not in KNOWN:
                 missing -= one.life.state is Way.OPENING and not one.is_stream
                 continue
-            asked |= dict.fromkeys(question for question, _, _ in one.asked.values())
+            for question, _, flight in one.asked.values():
+                since = min(flight.asked_at, open_since.get(question, now))
+                open_since[question] = since
             self._forget(one)
             effects += self._give_up(one)
         effects += [self._dial_datagrams() for _ in range(missing)]
-        return effects + self.ask([one for one in asked if self._is_wanted(one)], now)
+        return effects + self._ask_anew(open_since, now)
+
+    def _ask_anew(self, open_since: dict[bytes, float], now: float) -> list[node.Effect]:
+        """Ask again what was asked by sockets that are given up.
+
+        At once only what may have its reply on the way, or is held. The rest would take the room of
+        questions that do get replies, as often as somebody guesses: it is asked in `join_s`, or as
+        soon as something worse is held of it.
+        """
+        wanted = [question for question in open_since if self._is_wanted(question)]
+        if now < self._wary_until or self.patience.is_silent:
+            return self.ask(wanted, now)
+        by_time: dict[float, list[bytes]] = {}
+        late: list[bytes] = []
+        for question in wanted:
+            since = open_since[question]
+            if since + self._resend_s > now or self._interest.is_held(question):
+                by_time.setdefault(since, []).append(question)
+            else:
+                late.append(question)
+        for since in sorted(by_time, reverse=True):
+            self._queue.appendleft((since, deque(by_time[since])))
+        if late:
+            self._overdue |= dict.fromkeys(late, 0)
+            self._put_off.append((now + self._bounds.join_s, late))
+        return self._send_queued(now)
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -618,6 +649,8 @@ class Upstream:
             heapq.heappop(self._again)
         if self._again:
             due = min(due, self._again[0][0])
+        if self._put_off:
+            due = min(due, self._put_off[0][0])
         return due
 
     def woken(self, now: float, admits: Admits) -> list[node.Effect]:
@@ -639,11 +672,26 @@ class Upstream:
             self._ages[2].append(flight)
         admitted = admits(self.link, again) or repeat(True)
         effects += self._send_again(list(compress(again, admitted)), 1, now)
+        put_off: list[bytes] = []
+        while self._put_off and self._put_off[0][0] <= now:
+            put_off += self._put_off.popleft()[1]
+        if put_off:
+            effects += self._ask_put_off(put_off, admits, now)
         for flight in hopeless:
             effects += self._give_up_hope(flight)
         if self._queue:
             effects += self._send_queued(now)
         return effects
+
+    def _ask_put_off(self, questions: list[bytes], admits: Admits, now: float) -> list[node.Effect]:
+        """Ask those of these that nobody has asked again meanwhile."""
+        questions = [
+            question
+            for question in questions
+            if self._overdue.pop(question, None) is not None and self._is_wanted(question)
+        ]
+        admitted = admits(self.link, questions) or repeat(True)
+        return self.ask(list(compress(questions, admitted)), now)
 
     def _come_of_age(self, at: int, now: float) -> Iterable[Flight]:
         flights, age_s = self._ages[at], self._ages_s[at]

@@ -1221,10 +1221,10 @@ MUTANTS = (
         "return 0",
     ),
     Mutant(
-        "word of an earlier datagram costs the next one",
+        "a socket of datagrams that the network refuses is kept",
         "core/datagrams.py",
-        "                if was_refused:",
-        "                if False:",
+        "if self.dialled and error.errno not in _OF_ONE:",
+        "if False:",
     ),
     Mutant(
         "a DNS reply is answered",

@@ -388,7 +388,7 @@ class LoadBalancer:
             effects += [*self._say_down(link, heard.why), *upstream.part()]
         elif heard.is_back and link.life.state is Tie.DIALING:
             heard.is_back = False
-            effects += self._come_up(link, now)
+            effects += [*self._come_up(link, now), *self._look_at_links(now)]
         link.late += heard.late
         self._race.late += heard.late
         if heard.questions:

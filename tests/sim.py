@@ -593,7 +593,7 @@ class Host:
         self.lag_s = 0.0  # how much longer what it sends takes than the network needs
         self.room: int | None = None  # for datagrams in each socket it is to have; None: endless
         self.says_twice = False  # whether it sends each datagram so
-        self.is_closed = False  # nobody listens for datagrams at its port
+        self.rejects = 0.0  # how often a datagram finds that nobody listens at its port
         self.send_error = 0  # of each datagram that a dialled socket is to send
         self._errors_sent: dict[str, NarrowWay] = {}  # ICMP, by who gets them
         self.dials = 0  # of others to it
@@ -904,6 +904,7 @@ class World:
         self.network.refused = self.network.spurious = 0.0
         for host in self.hosts.values():
             host.paused_until = 0.0
+            host.rejects, host.send_error = 0.0, 0
             host.touched()
 
     def fly(
@@ -943,7 +944,8 @@ class World:
             if is_of_peer and dialled.put(data) and sink.on_landed is not None:
                 sink.on_landed(data, source.name, to_port)
             return
-        if sink.is_closed and (asker := source.dialled.get(from_port)) is not None:
+        asker = source.dialled.get(from_port)
+        if asker is not None and sink.rejects > self.chance.random():
             if sink.says_unreachable(source):
                 self.at(self.t + self.latency(), lambda: asker.come_back(errno.ECONNREFUSED))
             return

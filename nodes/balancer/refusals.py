@@ -4,9 +4,10 @@ The network says so of one socket of datagrams, which is gone then (`core/datagr
 listens at the resolver's port, a firewall forbids it, there is no way, or our own address has
 changed. Which of these it is makes no difference:
 
-- All sockets to the resolver are replaced, and what was asked by them is asked again by new ones,
-  once. Those have the address that we have now; and one error is no proof: it may be about one
-  datagram of many, or forged.
+- All sockets to the resolver are replaced, and what was asked by them is asked again by new ones:
+  what was by one that breaks again `resends_max` times at most, and then it fails, since something
+  refuses just that. New ones have the address that we have now; and one error is no proof: it may
+  be about one datagram of many, or forged.
 - When one breaks again and nothing has come from the resolver by UDP meanwhile, it is *refused*: it
   is DOWN, and what was asked of it fails. It is dialled again each `probe_s`. Then it is asked one
   question, that which it was asked last, each `probe_s` (an ICMP error comes once a second and less:

@@ -59,13 +59,13 @@ class Flight:
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
     `tries`: how often they had been sent before. `first`: the position of the first one. `left`:
     how many have no reply. `was_calm`: whether few were in flight. `cut`: those whose replies by
-    datagram are cut, so that a stream is the only way. `is_moved`: the socket broke by which they
-    were sent before.
+    datagram are cut, so that a stream is the only way. `moves`: how often a socket
+    broke by which they had been sent.
     """
 
     __slots__ = (
-        "asked_at", "cut", "first", "ids", "is_moved", "left", "questions", "sent_at", "size",
-        "tries", "was_calm", "way",
+        "asked_at", "cut", "first", "ids", "left", "moves", "questions", "sent_at", "size", "tries",
+        "was_calm", "way",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +90,7 @@ class Flight:
         self.was_calm = was_calm
         self.first = way.sent
         self.cut = cut
-        self.is_moved = False
+        self.moves = 0
 
     def numbers(self) -> list[bytes]:
         """The ID of each question; together they take less room."""

@@ -133,7 +133,8 @@ class Upstream:
         # Questions that wait for the window, or for a socket, with when they were asked.
         self._queue: deque[tuple[float, deque[bytes]]] = deque()
         self._probed_at = -math.inf  # when it was asked last, while silent
-        self._moved: list[bytes] = []  # what was asked by sockets that broke; for the next one
+        # What was asked by sockets that broke, for the next one: by how often that was so.
+        self._moved: dict[int, list[bytes]] = {}
 
         self._stream: Socket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
@@ -219,11 +220,11 @@ class Upstream:
         effects: list[node.Effect] = []
         if self.refusals.due() <= now:
             effects += self._probe(now)
-        if self._moved:
-            moved, self._moved = list(filter(self._is_wanted, self._moved)), []
-            self._resent += len(moved)
-            if moved:
-                effects += self._send_by_datagrams(moved, now, now, is_moved=True)
+        while self._moved:
+            moves, moved = self._moved.popitem()
+            if moved := list(filter(self._is_wanted, moved)):
+                self._resent += len(moved)
+                effects += self._send_by_datagrams(moved, now, now, moves=moves)
         if self._old:
             old = self._old.popleft()
             self._open.remove(old)
@@ -270,16 +271,15 @@ class Upstream:
             self.patience.refused()
             return
         heard.effects, others = self._replace_sockets()
-        moved: dict[bytes, bool] = {}  # whether that was so already
+        moves: dict[bytes, int] = {}
         for question, _, flight in [*asked, *others]:
             if self._is_wanted(question):
-                moved[question] = flight.is_moved or moved.get(question, False)
-        self._moved += [question for question, was_moved in moved.items() if not was_moved]
-        heard.denials += [
-            (question, Finding.FAILURE_SAID, None)
-            for question, was_moved in moved.items()
-            if was_moved
-        ]
+                moves[question] = max(flight.moves + 1, moves.get(question, 0))
+        for question, count_ in moves.items():
+            if count_ <= self._bounds.resends_max:
+                self._moved.setdefault(count_, []).append(question)
+            else:  # of all that it is asked, this is what is refused
+                heard.denials.append((question, Finding.FAILURE_SAID, None))
 
     def _replace_sockets(self) -> tuple[list[node.Effect], list[Asked]]:
         """Give up all sockets of datagrams and dial others; return what has no reply, too."""
@@ -390,7 +390,7 @@ class Upstream:
         now: float,
         tries: int = 0,
         *,
-        is_moved: bool = False,
+        moves: int = 0,
     ) -> list[node.Effect]:
         """Send questions, the first of which was asked at that time, by a socket that is open."""
         if not self._open:  # there will be one in a moment
@@ -405,7 +405,7 @@ class Upstream:
         flight, messages = self._make(one, questions, now, asked_at=asked_at, tries=tries)
         if flight is None:
             return effects
-        flight.is_moved = is_moved
+        flight.moves = moves
         one.remember(flight)
         one.sent += len(messages)
         self._in_flight += len(messages)

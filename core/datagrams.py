@@ -7,12 +7,12 @@ heard; one that was dialled hears its one peer only, which the kernel sees to.
 
 What finds no room in the socket before it is read is lost, and the kernel counts it.
 
-A dialled one *breaks* when the network says that nothing gets to its peer by it: an ICMP error came
-back (nobody listens at that port, there is no way), a firewall here forbids it, our address is gone.
-The kernel says so once, with whatever is called next, which then does nothing else, and for many
-datagrams at once (man 7 udp, man 7 ip: an error is kept with the socket, and ICMP is rate limited).
-What had come by it before is still heard; what waits is not sent. The socket of many peers has no
-such word: what cannot be sent to one of them is dropped.
+A dialled one *breaks* when the network says that nothing gets to its peer by it: an ICMP error has
+come (nobody listens at that port, there is no way), a firewall here forbids it, or our address is
+gone. The kernel says so once, with whatever is called next, which does nothing else then, and once
+for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). What had come by it before is still
+heard; what waits is not sent. The socket of many peers has no such word: what cannot be sent to one
+of them is dropped.
 
 `DatagramSockets` are all of one loop.
 

@@ -26,7 +26,18 @@ from tests.dns_story import Told
 from tests.sim import SimDatagrams
 from tests.test_dns_asker import AAAA, A, Reply, query
 
-_ODD = ("halves", "load", "rough", "twice", "halves", "freeze", "dead", "closed", "moves", "refused")
+_ODD = (
+    "halves",
+    "load",
+    "rough",
+    "twice",
+    "halves",
+    "freeze",
+    "dead",
+    "closed",
+    "moves",
+    "refused",
+)
 KINDS = [kind for odd in _ODD for kind in ("plain", odd)]  # of stories, one after the other
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second

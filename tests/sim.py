@@ -13,7 +13,7 @@ make a reset, and what was under way against it is lost. Descriptors are the low
 Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
 What comes to a port where nobody listens makes an ICMP error, which the dialled socket that it is
 about tells once, with the next call, whatever that is; they are few (Linux: six, then one a second
-to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial; and a host
+to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial. A host
 may get another address: the sockets that it had are good for nothing then.
 
 Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the

@@ -91,7 +91,9 @@ def test_a_port_that_is_filtered_or_reserved_is_not_used() -> None:
 
 
 def test_a_list_of_reserved_ports_may_be_anything() -> None:
-    assert ports.reserved_in("") == ports.reserved_in("\n") == ports.reserved_in("-,a-b,-7") == set()
+    assert (
+        ports.reserved_in("") == ports.reserved_in("\n") == ports.reserved_in("-,a-b,-7") == set()
+    )
     assert ports.reserved_in("70000,65535-99999") == {65_535}
     assert ports.usable(set(range(1_024, 65_000))) == ports.usable(set())  # too few would be left
 

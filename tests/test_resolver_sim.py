@@ -216,7 +216,9 @@ def last_word(was: Course, found: Finding) -> Course:
 
 
 def fail_all(self: Upstream, one: Socket, why: str, heard: Heard) -> None:
-    heard.denials += [(question, Finding.FAILURE_SAID, None) for question, _, _ in one.asked.values()]
+    heard.denials += [
+        (question, Finding.FAILURE_SAID, None) for question, _, _ in one.asked.values()
+    ]
     heard.effects.append(self._dial_datagrams())
 
 
@@ -236,7 +238,10 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
     "nobody hears that a port is closed": lambda patch: patch.setattr(
-        DatagramSocket, "broke", property(lambda self: None, lambda self, error: None), raising=False
+        DatagramSocket,
+        "broke",
+        property(lambda self: None, lambda self, error: None),
+        raising=False,
     ),
     "what is asked of a resolver that is down waits": lambda patch: patch.setattr(
         LoadBalancer, "_fail", never

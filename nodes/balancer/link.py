@@ -9,8 +9,7 @@ and fall behind.
 A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
 reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
 
-A resolver has a link, too, which is UP when there is a socket; but after it was refused, when it has
-replied.
+A resolver has a link, too, which is UP when there is a socket, or, after it was refused, a reply.
 
 Not here: what is done about any of it (`nodes/ls.py`).
 """

@@ -9,14 +9,14 @@ changed. Which of these it is makes no difference:
   refuses just that. New ones have the address that we have now; and one error is no proof: it may
   be about one datagram of many, or forged.
 - When one breaks again and nothing has come from the resolver by UDP meanwhile, it is *refused*: it
-  is DOWN, and what was asked of it fails. It is dialled again each `probe_s`. Then it is asked one
-  question, that which it was asked last, each `probe_s` (an ICMP error comes once a second and less:
-  RFC 1812, section 4.3.2.8), and is UP when something comes.
+  is DOWN, and what was asked of it fails. It is dialled again after `probe_s`, asked one question,
+  that which it was asked last, each `probe_s` (not each of them makes an error: ICMP is rate
+  limited, RFC 1812, section 4.3.2.8), and UP when something comes.
 
 An ICMP error quotes what it is about, and Linux compares addresses and ports, so whoever forges one
-has to guess our port; then we have other ports, and what was asked is asked again. To have questions
-fail, the new ports have to be guessed as well, before the resolver's next reply; until the one after
-that it is DOWN. Nobody is told anything false.
+has to guess our port; then we have other ports, and what was asked is asked again. To have
+questions fail, one of those has to be guessed as well, before the resolver's next reply; and until
+it replies to the next probe it is DOWN. Nobody is told anything false.
 
 Not here: sockets and questions (`upstream.py`), how the resolver stands (`nodes/ls.py`).
 """

@@ -275,9 +275,9 @@ class Upstream:
         for question, _, flight in [*asked, *others]:
             if self._is_wanted(question):
                 moves[question] = max(flight.moves + 1, moves.get(question, 0))
-        for question, count_ in moves.items():
-            if count_ <= self._bounds.resends_max:
-                self._moved.setdefault(count_, []).append(question)
+        for question, times in moves.items():
+            if times <= self._bounds.resends_max:
+                self._moved.setdefault(times, []).append(question)
             else:  # of all that it is asked, this is what is refused
                 heard.denials.append((question, Finding.FAILURE_SAID, None))
 

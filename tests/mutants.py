@@ -1276,9 +1276,9 @@ MUTANTS = (
     ),
     Mutant(
         "one that is down is not asked whether it is back",
-        "nodes/balancer/upstream.py",
-        "        if self._open and self.refusals.due() <= now:",
-        "        if False:",
+        "nodes/balancer/refusals.py",
+        "return self._probed_at + self._probe_s if self.is_refused else math.inf",
+        "return math.inf",
     ),
     Mutant(
         "new questions wait for resolvers that are down",

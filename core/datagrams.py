@@ -7,6 +7,13 @@ heard; one that was dialled hears its one peer only, which the kernel sees to.
 
 What finds no room in the socket before it is read is lost, and the kernel counts it.
 
+A dialled one *breaks* when the network says that nothing gets to its peer by it: an ICMP error has
+come (nobody listens at that port, there is no way), a firewall here forbids it, or our address is
+gone. The kernel says so once, with whatever is called next, which does nothing else then, and once
+for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). What had come by it before is still
+heard; what waits is not sent. The socket of many peers has no such word: what cannot be sent to one
+of them is dropped.
+
 `DatagramSockets` are all of one loop.
 
 Not here: what a datagram says, and when a socket is read (the reactor).
@@ -24,6 +31,11 @@ _WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
 _ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
 _BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
 _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
+# Of a send. Too long, or a queue in this machine is full: that datagram is lost, and no other.
+_OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
+# Of sending many at once: it is not done here (man 7 udp, and a card that makes no checksums), or
+# our address is gone, which a send by itself tells.
+_NOT_ALIKE = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, *_OF_ONE)
 
 
 class DatagramSocket:
@@ -47,6 +59,7 @@ class DatagramSocket:
         self.dialled = dialled
         self.is_read = True
         self.is_ending = False  # nothing more is said after what waits
+        self.broke: OSError | None = None  # why nothing gets to its one peer by it
         self.dropped = 0
         self._overflowed = overflowed
         self._overflowed_said = 0
@@ -84,8 +97,12 @@ class DatagramSocket:
                 receive_from = self.stream.recvfrom
                 while len(came) < most:
                     came.append(receive_from(_BYTES_MAX))
-        except OSError:  # nothing more, or the network's word on what was sent before
+        except BlockingIOError:  # nothing more
             pass
+        except OSError as error:
+            if self.dialled and self.broke is None:
+                self.broke = error
+                came += self.receive(most - len(came))  # it may lie before what had come
         if self._admit is not None:
             came = [one for one in came if self._is_admitted(one[1][0])]
         return came
@@ -111,8 +128,7 @@ class DatagramSocket:
         if self._send_alike is not None and len(waiting) > 1:
             self._send_by_size(self._send_alike)
         stream = self.stream
-        was_refused = False
-        while waiting:
+        while waiting and self.broke is None:
             data, whither = waiting[0]
             try:
                 if whither is None:
@@ -121,16 +137,13 @@ class DatagramSocket:
                     stream.sendto(data, whither)
             except BlockingIOError:
                 return
-            except ConnectionRefusedError:
-                # Word of what was sent before, and this has not been sent (man 7 udp). A peer that
-                # is not there refuses again.
-                was_refused = not was_refused
-                if was_refused:
-                    continue
-                self.dropped += 1
-            except OSError:  # it cannot be sent there
-                self.dropped += 1
+            except OSError as error:
+                if self.dialled and error.errno not in _OF_ONE:
+                    self.broke = error
+                else:
+                    self.dropped += 1
             waiting.popleft()
+        waiting.clear()
 
     def _send_by_size(self, send_alike: Callable[[Socket, bytes, int], None]) -> None:
         """Send what waits as far as several are of one size; the rest is still to be sent."""
@@ -144,11 +157,14 @@ class DatagramSocket:
                 some, alike = alike[:most], alike[most:]
                 try:
                     send_alike(self.stream, b"".join(some), size)
+                except BlockingIOError:
+                    alike += some
+                    break
                 except OSError as error:
                     alike += some
-                    if error.errno not in (errno.EAGAIN, errno.ECONNREFUSED):  # not here
-                        self._send_alike = None
-                    break
+                    self._send_alike = None
+                    if error.errno not in _NOT_ALIKE:
+                        self.broke = error
             self._waiting.extend([(data, None) for data in alike])
 
 
@@ -222,12 +238,12 @@ class DatagramSockets:
         self._busy[one] = None
 
     def send(self) -> list[DatagramSocket]:
-        """Send what waits; return those that have ended."""
+        """Send what waits; return those that have ended, or broken."""
         ended = []
         for one in list(self._busy):
             one.send()
             if not one.has_waiting:
                 del self._busy[one]
-                if one.is_ending:
+                if one.is_ending or one.broke is not None:
                     ended.append(one)
         return ended

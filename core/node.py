@@ -172,7 +172,8 @@ class Dial:
 @dataclass(slots=True)
 class DialDatagrams:
     """Have a socket of datagrams that hears this address only, at a port that nobody can guess
-    (RFC 5452, section 4.5): Opened or Closed."""
+    (RFC 5452, section 4.5): Opened or Closed. Closed, too, when the network says that nothing gets
+    there by it: what it was sent lately may be lost."""
 
     conn: str
     address: Address

@@ -522,7 +522,10 @@ class Reactor:
         """What is no connection; return whether it was dialled and has more to read."""
         one = self._datagrams.at(fd)
         if one is not None:
-            return self._read_datagrams(one) and one.dialled
+            has_more = self._read_datagrams(one) and one.dialled
+            if one.broke is not None:
+                self._broken(one)
+            return has_more
         if fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
@@ -568,6 +571,20 @@ class Reactor:
         if datagrams:
             self._events.append(node.Datagrams(one.name, datagrams))
         return len(datagrams) == most
+
+    def _broken(self, one: DatagramSocket) -> None:
+        """Nothing gets to its peer by this socket. Hear what had come by it, and let it go."""
+        for _ in range(_DRAIN_READS_MAX):
+            if not self._read_datagrams(one):
+                break
+        self._let_go(one)
+
+    def _let_go(self, one: DatagramSocket) -> None:
+        self._datagrams.remove(one)
+        self._doomed.append(one.stream)
+        self._read_fds_stale = True
+        why = "" if one.broke is None or one.is_ending else reason(one.broke)
+        self._events.append(node.Closed(one.name, why))
 
     def _read_end(self, connection: Connection, now: float) -> None:
         heard = connection.life.state in HEARD
@@ -811,10 +828,10 @@ class Reactor:
             if self._events:
                 self._deliver()
         for one in self._datagrams.send():
-            self._datagrams.remove(one)
-            self._doomed.append(one.stream)
-            self._read_fds_stale = True
-            self._events.append(node.Closed(one.name, ""))
+            if one.broke is None:
+                self._let_go(one)
+            else:
+                self._broken(one)
             self._deliver()
 
     def _send_failed(self, connection: Connection, why: str) -> None:
@@ -899,7 +916,7 @@ class Reactor:
             stream,
             effect.conn,
             dialled=True,
-            send_alike=self._system.send_alike,
+            send_alike=self._system.send_alike if self._system.can_send_alike(stream) else None,
             overflowed=self._system.overflowed,
         )
         self._datagrams.add(one)

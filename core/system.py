@@ -22,13 +22,13 @@ from contextlib import suppress
 from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
+from core.ports import ours
 from core.writer import Write, writer
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
 _SO_MEMINFO = 55  # of Linux
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last one counts drops
-_PORT_FIRST, _PORT_LAST = 1_024, 65_535  # what a program may take without asking
 _PORTS_TRIED = 8  # most are free
 
 Socket = socket.socket  # for the type checker: the simulator has sockets of its own
@@ -108,12 +108,12 @@ class System:
     def dial_datagrams(self, address: Address) -> Socket:
         """A socket for datagrams to and from this address only, at a port that nobody can guess.
 
-        The kernel's own choice is from half as many ports. Raises OSError.
+        The kernel's own choice is from half as many ports (`core/ports.py`). Raises OSError.
         """
         family, socket_address = address
         wildcard = "::" if family == socket.AF_INET6 else "0.0.0.0"
         for left in reversed(range(_PORTS_TRIED)):
-            port = _PORT_FIRST + secrets.randbelow(_PORT_LAST - _PORT_FIRST + 1)
+            port = secrets.choice(ours())
             try:
                 dialled = self._bound((family, (wildcard, port)), socket.SOCK_DGRAM, shared=False)
                 break
@@ -133,6 +133,15 @@ class System:
         """Send datagrams of this size each, one behind the other, to whom the socket was dialled:
         up to 64 cost little more than one (UDP_SEGMENT, man 7 udp). Raises OSError."""
         stream.sendmsg([datagrams], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", size))])
+
+    def can_send_alike(self, stream: Socket) -> bool:
+        """Whether the kernel does that. One that does not know the control message (before 4.18)
+        ignores it, and sends all as one datagram; but it does not know the option either."""
+        try:
+            stream.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
+        except OSError:
+            return False
+        return True
 
     def overflowed(self, stream: Socket) -> int:
         """How many datagrams this socket has had no room for (SO_MEMINFO, Linux 4.12; else 0)."""

@@ -116,6 +116,7 @@ class LoadBalancer:
         self._twins = Twins()
         links = list(self._links.values())
         self._tables = (1 << len(servers)) - 1  # the bits of the TSs
+        self._asked_by_dns = sum(link.bit for link in self._resolvers.links.values())
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
         self._hedge = None
         if extra_load is not None:
@@ -146,6 +147,7 @@ class LoadBalancer:
         self._links_due = 0.0  # the first `Link.due` of all
         self._there = 0  # the bits of those that have a connection
         self._live = 0  # the bits of those that a reply is waited for from
+        self._failing = 0  # the bits of resolvers that cannot be asked
         self._held = False  # whether one is HOLDING
         self._was_held = False  # when `_regulate` looked last
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
@@ -246,6 +248,8 @@ class LoadBalancer:
                     effects += self._tell(link, part, now, whole if part is questions else b"")
                 if self._policy.waiting:
                     effects += self._pass_on(now)
+                if self._failing:
+                    effects += self._fail(questions, now)
         if session.life.state is not Talk.OPEN:
             effects += session.last_words()
         effects += self._regulate(session)
@@ -295,6 +299,8 @@ class LoadBalancer:
             effects += self._resolvers.woken(now, self._policy.admits)
             if self._verdicts.spoken and self._resolvers.silent & ~silent_before:
                 effects += self._release(self._verdicts.held_in_vain(self._awaited), now)
+            if self._failing and self._resolvers.silent & ~silent_before:
+                effects += self._fail(list(self._race.open_questions()), now)
         if is_time_up:
             effects += self._reply(self._race.expire(now))
             self._close(Course.TIMED_OUT, now)
@@ -377,6 +383,12 @@ class LoadBalancer:
         """What a resolver says counts as what a TS says."""
         heard = upstream.hear(event, now)
         link, effects = upstream.link, heard.effects
+        if heard.why and link.life.state not in (Tie.DOWN, Tie.CLOSING):
+            link.life.fire(Pull.GIVEN_UP)
+            effects += [*self._say_down(link, heard.why), *upstream.part()]
+        elif heard.is_back and link.life.state is Tie.DIALING:
+            heard.is_back = False
+            effects += [*self._come_up(link, now), *self._look_at_links(now)]
         link.late += heard.late
         self._race.late += heard.late
         if heard.questions:
@@ -533,9 +545,23 @@ class LoadBalancer:
 
     def _grace_s(self, course: Course, bits: int, now: float) -> float:
         """How long a question that is held so waits for these to speak."""
-        no_data_s = self._bounds.no_data_s if bits & self._tables else 0.0
         is_failure = course in (Course.FAILURE_HELD, Course.REFUSAL_HELD)
+        no_data_s = 0.0
+        if bits & self._tables:  # what fails at once does so before a TS could say anything
+            is_early = is_failure and self._failing
+            no_data_s = self._bounds.grace_failed_s if is_early else self._bounds.no_data_s
         return max(no_data_s, self._resolvers.grace_s(bits, now, is_failure=is_failure))
+
+    def _fail(self, questions: list[bytes], now: float) -> list[node.Effect]:
+        """Resolvers cannot be asked these, and no other resolver is waited for: that counts as if
+        they had said SERVFAIL."""
+        awaited = self._awaited
+        if not questions or awaited & ~self._tables:
+            return []
+        self._resolvers.find_with(questions[-1])
+        denials: list[Denial] = [(question, Finding.FAILURE_SAID, None) for question in questions]
+        _, enough = self._verdicts.hear(self._failing, awaited, [], denials, now)
+        return self._release(enough, now)
 
     def _step_upstream(
         self, upstream: Upstream, event: node.Event, now: float
@@ -544,13 +570,20 @@ class LoadBalancer:
         link = upstream.link
         effects = self._hear_resolver(upstream, event, now)
         if isinstance(event, node.Opened) and link.life.state is Tie.DIALING:
-            link.connected(now)
-            link.down_said = False
-            effects += [*self._look_at_links(now), *self._ask_slice(link, now)]
+            if not upstream.refusals.is_refused:  # else it is when something comes from it
+                effects += self._come_up(link, now)
         elif isinstance(event, node.Closed) and not upstream.has_sockets:
-            link.lost(now)
+            link.lost(now, self._bounds.probe_s)
             effects += [*self._say_down(link, event.why), *self._part_maybe()]
         return effects
+
+    def _come_up(self, link: Link, now: float) -> list[node.Effect]:
+        """A resolver can be asked: ask for what is open."""
+        news = [node.Report(f"{link.conn} is up")] if link.down_said else []
+        link.connected(now)
+        link.down_said = False
+        self._verdicts.take_back(link.bit)
+        return [*news, *self._look_at_links(now), *self._ask_slice(link, now)]
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -651,6 +684,9 @@ class LoadBalancer:
         if self._verdicts.spoken and (gone or lame):
             self._verdicts.take_back(gone)
             effects = self._release(self._verdicts.held_in_vain(self._awaited), now)
+        self._failing = self._asked_by_dns & ~live
+        if self._failing and lame:
+            effects += self._fail(list(self._race.open_questions()), now)
         self._policy.links_moved(now)
         return effects + self._pass_on(now)
 

@@ -9,11 +9,14 @@ What each wants, and in which stories (see `tests/resolver_shapes.py`):
 - "no guesses", honest: LS does not report that somebody guesses; a copy is none, nor is what is
   late;
 - "no streams", honest: no resolver is dialled over TCP unless it has cut a reply;
-- "the dead hold nobody", dead: whatever one says is told soon, however silent the other.
+- "the dead hold nobody", dead: whatever one says is told soon, however silent the other;
+- "refused at once", closed: once a port is closed, nobody waits for it; once it is open again,
+  nobody is refused.
 
 Not here: what holds in every story (`tests/resolver_story.py`).
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from typing import ClassVar
@@ -23,8 +26,10 @@ from tests.resolver_shapes import Shape, owner, truth
 from tests.resolvers import CODES, TYPES
 from tests.sim import Observer, World
 
-ALL = ("first good answer", "no overflow", "no guesses", "no streams", "the dead hold nobody")
+ALL = ("first good answer", "no overflow", "no guesses", "no streams", "the dead hold nobody",
+       "refused at once")  # fmt: skip
 DEAD_HOLD_S = 1.25
+REFUSED_S = 0.3  # within so long after it was closed, or opened again, LS knows
 _LATELY_S = 2.0
 _READ_S = (
     0.01  # LS has read what came so long ago: of two that come at once it may read either first
@@ -54,6 +59,7 @@ class Checks:
         # Who denied it while it was open, by question, and when that came first.
         self._denied: dict[bytes, dict[str, float]] = {}
         self._shown_at: dict[str, list[float]] = {}  # when who had what another had denied
+        self._closed = (math.inf, math.inf)
 
     def expect(self, check: str, condition: object, text: str) -> None:
         """Count a miss; raise Violated if this check is on."""
@@ -72,7 +78,7 @@ class Checks:
 
     def told(self, section: bytes, what: str, asked_at: float) -> None:
         """An asker heard this of a question."""
-        if self.shape.kind not in ("halves", "load"):
+        if self.shape.kind not in ("halves", "load", "moves"):
             return
         question = wording(section)
         if truth(question) in CODES or (
@@ -91,6 +97,22 @@ class Checks:
         """Something worse than data was told so long after it, or a better one, had come."""
         if self.shape.kind == "dead":
             self.expect("the dead hold nobody", held_s <= DEAD_HOLD_S, f"{held_s:.3f} s: {text}")
+
+    def closed_port(self, closed_at: float, opened_at: float) -> None:
+        """From then to then nobody listens at the port of a resolver."""
+        self._closed = (closed_at, opened_at)
+
+    def replied(self, what: str, truth: str, asked_at: float, now: float) -> None:
+        """An asker heard this then; it would be that if nobody refused anything."""
+        if self.shape.kind != "closed":
+            return
+        closed_at, opened_at = self._closed
+        if closed_at + REFUSED_S < asked_at:
+            seen = f"{what} at {now:.3f}, asked at {asked_at:.3f}"
+            self.expect("refused at once", now - asked_at < REFUSED_S, seen)
+        if not closed_at - REFUSED_S < asked_at < opened_at + REFUSED_S:
+            seen = f"{what}, not {truth}, asked at {asked_at:.3f}"
+            self.expect("refused at once", what == truth, seen)
 
     def ended(self, overflowed: int, reports: list[str], dialled: list[str]) -> None:
         """The story is over: what was lost at sockets of resolvers, what LS reported, and who was

@@ -7,7 +7,10 @@ A story is plain, or of one of these kinds:
 - load: hundreds of questions in flight, calm; resolvers read at a rate, from sockets that overflow;
 - rough: a load with all the trouble of a plain story, sockets of LS that overflow, narrow ways;
 - twice: resolvers send each datagram twice; freeze: they stand still, and then say all at once;
-- dead: one of two never says a word.
+- dead: one of two never says a word;
+- closed: for a while nobody listens at the ports of one or two resolvers, calm;
+- moves: LS gets another address, time and again, calm;
+- refused: what can be refused is: ports are closed, or for some; LS has no way, or may not send.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
 nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that
@@ -23,7 +26,18 @@ from tests.dns_story import Told
 from tests.sim import SimDatagrams
 from tests.test_dns_asker import AAAA, A, Reply, query
 
-_ODD = ("halves", "load", "rough", "twice", "halves", "freeze", "dead")
+_ODD = (
+    "halves",
+    "load",
+    "rough",
+    "twice",
+    "halves",
+    "freeze",
+    "dead",
+    "closed",
+    "moves",
+    "refused",
+)
 KINDS = [kind for odd in _ODD for kind in ("plain", odd)]  # of stories, one after the other
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second
@@ -85,7 +99,7 @@ class Shape:
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but what the kind says."""
-        return self.kind in ("halves", "load", "dead")
+        return self.kind in ("halves", "load", "dead", "closed", "moves")
 
     @property
     def is_honest(self) -> bool:
@@ -112,6 +126,10 @@ def draw_shape(seed: str, kind: str) -> Shape:
             return Shape(kind, None, "", Load(40, 250, 2.0), lasts_s=16.0)
         case "dead":
             return Shape(kind, 2, denial, LIGHT)
+        case "closed" | "moves":
+            return Shape(kind, chance.choice([1, 2]), "", Load(20, 200, 0.5))
+        case "refused":
+            return Shape(kind, None, "", LIGHT)
     return Shape()
 
 

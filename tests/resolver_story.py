@@ -21,6 +21,7 @@ malformed, one by one (`tests/test_upstreams.py`).
 """
 
 import argparse
+import errno
 import sys
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from random import Random
 from core.bounds import Bounds
 from core.frames import frame, split_frames
 from core.reactor import Reactor
+from nodes.balancer.link import Tie
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
@@ -101,6 +103,7 @@ class FakeResolver:
         self.cuts = chance.choice([0.0, 0.0, 0.5])
         self.favourite = chance.choice(["SERVFAIL", "REFUSED", "silence", "late", "any"])
         self.is_dead = False
+        self.is_stopped = False
         self.asked_ids: deque[tuple[int, bytes]] = deque(maxlen=200)
         if chance.random() < 0.4:
             story.world.at(chance.uniform(0.5, _FORGES_UNTIL_S), self.forge)
@@ -120,10 +123,23 @@ class FakeResolver:
             self.good, self.evil = 1.0, 0.0
         if shape.is_calm:
             self.cuts = 0.0
+        if shape.kind == "closed":
+            self.takes_s = min(self.takes_s, LOAD_TAKES_S)
         self.host.says_twice = shape.kind == "twice"
         if shape.kind == "freeze":
             at, lasts_s = chance.uniform(1.5, 5.0), chance.uniform(1.0, 14.0)
             self.story.world.at(at, lambda: self.host.freeze(at + lasts_s))
+
+    def stop(self, until: float) -> None:
+        """The program ends, with all that it was to say, and is started again then."""
+        listener, self.host.dns_listener = self.host.dns_listener, None
+        self.host.rejects, self.is_stopped = 1.0, True
+
+        def start() -> None:
+            self.host.dns_listener = listener
+            self.host.rejects, self.is_stopped = 0.0, False
+
+        self.story.world.at(until, start)
 
     def truth(self, question: str) -> str:
         """What it says when it is well."""
@@ -243,6 +259,8 @@ class FakeResolver:
         return message
 
     def send(self, data: bytes, port: int) -> None:
+        if self.is_stopped:
+            return
         if self.host.paused_until > self.story.world.t:
             self.unsaid.append((data, port))
             return
@@ -320,6 +338,17 @@ class Story:
             world.network.latency_s = min(world.network.latency_s, CALM_LATENCY_S)
         if shape.kind == "dead":
             chance.choice(self.resolvers).is_dead = True
+        if shape.kind == "closed":
+            at, until = chance.uniform(1.5, 3.0), chance.uniform(3.5, 6.0)
+            self.checks.closed_port(at, until)
+            for one in self.resolvers[: chance.choice([1, 2])]:
+                world.at(at, lambda one=one: one.stop(until))
+        if shape.kind == "moves":
+            for n in range(chance.choice([1, 3, 6])):  # once something has come since the last time
+                world.at(0.5 + n + 0.2 * chance.random(), self.ls.move)
+        if shape.kind == "refused":
+            for _ in range(chance.choice([2, 5, 10])):
+                world.at(chance.uniform(0.5, shape.lasts_s), lambda: self.refuse(chance))
         if shape.kind == "rough":
             self.ls.room = ROOMS[-1]
             for one in self.resolvers:
@@ -427,6 +456,8 @@ class Story:
         what = "data" if answer.addresses else code
         self.told[what] += 1
         self.checks.told(section, what, asked_at)
+        true = truth(wording(section))
+        self.checks.replied(what, true if true in RANKS else "data", asked_at, now)
         if not answer.addresses:
             self.judge(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
@@ -477,6 +508,26 @@ class Story:
                 world.lost = 0.9
                 world.at(until, lambda: setattr(world, "lost", 0.0))
 
+    def refuse(self, chance: Random) -> None:
+        """Something is not to be had for a while."""
+        world, ls = self.world, self.ls
+        one = chance.choice(self.resolvers)
+        until = world.t + chance.choice([0.05, 0.2, 3.0]) * chance.random()
+        match chance.choice(["stop", "reject", "forbid", "no way", "move"]):
+            case "stop":
+                one.stop(until)
+            case "reject":
+                one.host.rejects = chance.random()
+                world.at(until, lambda: setattr(one.host, "rejects", 0.0))
+            case "forbid":
+                ls.send_error = errno.EPERM
+                world.at(until, lambda: setattr(ls, "send_error", 0))
+            case "no way":
+                ls.send_error = errno.ENETUNREACH
+                world.at(until, lambda: setattr(ls, "send_error", 0))
+            case "move":
+                ls.move()
+
     def tell(self) -> World:
         """The whole of it. Raises Violated, or whatever LS raised."""
         world = self.world
@@ -517,6 +568,7 @@ class Story:
             kept = {name: len(it.asked) for name, it in upstream._sockets.items() if it.asked}
             hold(not kept and not upstream._waiting, f"it is kept what was asked: {kept}")
             hold(upstream.due() > 1e9, "flights are kept")
+            hold(upstream.link.life.state is Tie.UP, f"{one.host.name} is not up")
             datagrams = [it for it in upstream._sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
             hold(len(datagrams) == len(upstream._open) == most, f"{len(datagrams)} sockets")

@@ -11,6 +11,10 @@ die with or without a word, come back; two hosts may be cut apart, one way or bo
 was under way arrives when that heals. A close with unread input, and bytes for one who is gone,
 make a reset, and what was under way against it is lost. Descriptors are the lowest that are free.
 Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
+What comes to a port where nobody listens makes an ICMP error, which the dialled socket that it is
+about tells once, with the next call, whatever that is; they are few (Linux: six, then one a second
+to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial. A host
+may get another address: the sockets that it had are good for nothing then.
 
 Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the
 order of a set or on the real clock: the same seed gives the same `trace`.
@@ -40,6 +44,7 @@ OUTPUT_FD, LOG_FD = 1, 2
 T = TypeVar("T")
 _FDS_FIRST = 3  # after the standard streams
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
+_ERRORS_MOST = 6  # ICMP errors in as many seconds to one peer (icmp_ratelimit, with a burst)
 _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
 
 
@@ -319,35 +324,57 @@ class SimDatagrams(Inbox[tuple[bytes, tuple[str, int]]]):
 
 
 class SimDialled(Inbox[bytes]):
-    """A socket of datagrams that has one peer, the socket that a host takes them at."""
+    """A socket of datagrams that has one peer, the socket that a host takes them at. Each call
+    that raises an error of the socket does nothing else, as Linux has it."""
 
     def __init__(self, host: "Host", peer: "Host") -> None:
         super().__init__(host)
         self.peer = peer
         self.fd = host.take_fd(self)
         self.port = host.ports.randrange(1024, 65536)
+        self.error = 0  # that came back, and was not told yet
+        self.is_stale = False  # its host has another address by now
         host.dialled[self.port] = self
 
     def fileno(self) -> int:
         return self.fd
 
     def recv(self, count: int) -> bytes:
+        self._tell_error()
         if not self.arrived or self.host.world.blocked():
             raise BlockingIOError
         self.host.progress += 1
         return self.arrived.popleft()[:count]
 
+    def _tell_error(self) -> None:
+        if self.error:
+            number, self.error = self.error, 0
+            self.host.progress += 1
+            raise error(number)
+
+    def come_back(self, number: int) -> None:
+        """An ICMP error comes to it."""
+        if not self.is_stale:
+            self.error = number
+            self.host.world.saw("an ICMP error comes")
+            self.host.touched()
+
     def send(self, data: bytes) -> int:
+        self._tell_error()
         if self.host.world.blocked():
             raise BlockingIOError
         self.host.progress += 1
+        number = errno.EINVAL if self.is_stale else self.host.send_error
+        if number:
+            self.host.world.saw("a datagram cannot be sent")
+            raise error(number)
         if self.host.on_dialled_sent is not None:
             self.host.on_dialled_sent(data, self.peer.name, self.port)
         self.host.world.fly(data, self.host, self.peer, from_port=self.port)
         return len(data)
 
     def can_read(self) -> bool:
-        return bool(self.arrived)
+        return bool(self.arrived) or self.error != 0
 
     def can_write(self) -> bool:
         return True
@@ -502,7 +529,13 @@ class SimSystem:
     def dial_datagrams(self, address: Address) -> SimDialled:
         if not self._host.has_fd():
             raise error(errno.EMFILE)
+        if self._host.send_error == errno.ENETUNREACH:  # the kernel looks for a way already now
+            self._world.saw("a dial finds no way")
+            raise error(errno.ENETUNREACH)
         return SimDialled(self._host, self._world.hosts[address[1][0]])
+
+    def can_send_alike(self, stream: SimDialled) -> bool:
+        return False
 
     send_alike = None
 
@@ -560,6 +593,9 @@ class Host:
         self.lag_s = 0.0  # how much longer what it sends takes than the network needs
         self.room: int | None = None  # for datagrams in each socket it is to have; None: endless
         self.says_twice = False  # whether it sends each datagram so
+        self.rejects = 0.0  # how often a datagram finds that nobody listens at its port
+        self.send_error = 0  # of each datagram that a dialled socket is to send
+        self._errors_sent: dict[str, NarrowWay] = {}  # ICMP, by who gets them
         self.dials = 0  # of others to it
         self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
@@ -649,6 +685,18 @@ class Host:
         self.world.saw("a host freezes")
         self.paused_until = until
         self.world.at(until, self.touched)
+
+    def move(self) -> None:
+        """It gets another address: nothing goes or comes by the dialled sockets that it has."""
+        self.world.saw("a host gets another address")
+        for one in self.dialled.values():
+            one.is_stale = True
+            one.error = 0
+
+    def says_unreachable(self, peer: "Host") -> bool:
+        """Whether one more ICMP error goes to this peer."""
+        way = self._errors_sent.setdefault(peer.name, NarrowWay(_ERRORS_MOST, float(_ERRORS_MOST)))
+        return way.take(self.world.t)
 
     def may_run(self) -> bool:
         """Whether a turn would find something to do."""
@@ -856,6 +904,7 @@ class World:
         self.network.refused = self.network.spurious = 0.0
         for host in self.hosts.values():
             host.paused_until = 0.0
+            host.rejects, host.send_error = 0.0, 0
             host.touched()
 
     def fly(
@@ -890,10 +939,15 @@ class World:
             return
         dialled = sink.dialled.get(to_port)
         if dialled is not None:
-            # The kernel drops what is from anybody else.
-            is_of_peer = dialled.peer is source and from_port == DNS_PORT
+            # The kernel drops what is from anybody else, and to an address that is ours no more.
+            is_of_peer = dialled.peer is source and from_port == DNS_PORT and not dialled.is_stale
             if is_of_peer and dialled.put(data) and sink.on_landed is not None:
                 sink.on_landed(data, source.name, to_port)
+            return
+        asker = source.dialled.get(from_port)
+        if asker is not None and sink.rejects > self.chance.random():
+            if sink.says_unreachable(source):
+                self.at(self.t + self.latency(), lambda: asker.come_back(errno.ECONNREFUSED))
             return
         if sink.datagrams is None or to_port not in (0, DNS_PORT):
             return

@@ -93,6 +93,11 @@ class Stage:
         self.connections[conn].lost()
         self.settle()
 
+    def break_socket(self, conn: str, why: str = "connection refused") -> None:
+        """The network says that nothing gets to the peer by this socket of datagrams."""
+        del self.replies[conn]
+        self.step(node.Closed(conn, why))
+
     def drain(self) -> None:
         """A signal comes."""
         self.step(node.DrainAsked())

@@ -6,16 +6,42 @@ Not here: when a socket is read and written (`tests/test_turn.py`), and what dat
 import errno
 import socket
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import node, ports
+from core.bounds import Bounds
 from core.datagrams import DatagramSocket, DatagramSockets
+from core.node import Address
+from core.reactor import Reactor
+from core.sink import Sink
 from core.system import System
 
 LOOPBACK = "127.0.0.1"
+HERE = (LOOPBACK, 4000)
+
+
+class Asks:
+    """A brain that dials one socket of datagrams, and sends all by it at once."""
+
+    def __init__(self, address: Address, messages: list[bytes]) -> None:
+        self.address = address
+        self.messages = messages
+
+    def deadline(self) -> float | None:
+        return None
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        match event:
+            case node.Woken():
+                return [node.DialDatagrams("x", self.address)]
+            case node.Opened("x"):
+                return [node.SendTo("x", [(message, None) for message in self.messages])]
+        return []
 
 
 class Pair:
@@ -56,6 +82,29 @@ def test_a_port_is_one_of_all_and_no_two_are_alike() -> None:
     assert len(set(ports)) == 64 and min(ports) < 33_280 < max(ports) and min(ports) >= 1_024
 
 
+def test_a_port_that_is_filtered_or_reserved_is_not_used() -> None:
+    """[P53]"""
+    left = ports.usable(ports.reserved_in("8080,9148-9150,123\n"))
+    assert not {1_900, 5_353, 11_211, 8_080, 9_148, 9_149, 9_150} & set(left)
+    assert {1_024, 65_535, 8_081, 9_147, 9_151} <= set(left) and len(left) == 64_512 - 13 - 4
+    assert len(ports.usable(set())) == 64_499
+
+
+def test_a_list_of_reserved_ports_may_be_anything() -> None:
+    assert (
+        ports.reserved_in("") == ports.reserved_in("\n") == ports.reserved_in("-,a-b,-7") == set()
+    )
+    assert ports.reserved_in("70000,65535-99999") == {65_535}
+    assert ports.usable(set(range(1_024, 65_000))) == ports.usable(set())  # too few would be left
+
+
+def test_a_machine_without_a_list_has_reserved_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_RESERVED", "/nowhere")
+    ports.ours.cache_clear()
+    assert len(ports.ours()) == 64_499
+    ports.ours.cache_clear()
+
+
 def test_who_was_dialled_is_heard_and_nobody_else() -> None:
     """[P35]: the kernel sees to it."""
     with Pair() as pair, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -82,7 +131,7 @@ class Refusing:
         self.outcomes = list(outcomes)
         self.sent: list[bytes] = []
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes, whither: object = None) -> int:
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome is not None:
             raise outcome
@@ -98,16 +147,34 @@ def dialled(stream: Any, **more: Any) -> DatagramSocket:  # noqa: ANN401
     return one
 
 
-def test_word_of_an_earlier_datagram_costs_the_next_one_nothing() -> None:
-    """Linux tells of a port where nobody is with the next call, and does not do that then."""
-    stream = Refusing(ConnectionRefusedError())
+@pytest.mark.parametrize(
+    "number", [errno.ECONNREFUSED, errno.EPERM, errno.ENETUNREACH, errno.EINVAL, errno.ENODEV]
+)
+def test_a_dialled_socket_that_nothing_gets_out_by_breaks(number: int) -> None:
+    """[P50] [P51]: what waits is not sent; many peers have no such word in common."""
+    stream = Refusing(None, OSError(number, ""))
     one = dialled(stream)
     one.send()
-    assert stream.sent == [b"1", b"2", b"3"] and one.dropped == 0
-    stream = Refusing(*[ConnectionRefusedError()] * 6)
-    one = dialled(stream)
+    assert stream.sent == [b"1"] and not one.has_waiting
+    assert one.broke is not None and one.broke.errno == number
+    stream = Refusing(None, OSError(number, ""))
+    one = DatagramSocket(stream, "x")  # type: ignore[arg-type]
+    one.append([(b"1", HERE), (b"2", HERE), (b"3", HERE)])
     one.send()
-    assert stream.sent == [] and one.dropped == 3
+    assert stream.sent == [b"1", b"3"] and one.broke is None and one.dropped == 1
+
+
+def test_word_of_a_closed_port_hides_nothing_that_had_come() -> None:
+    """[P50]: Linux tells it before what lies in the socket, and once."""
+    with Pair() as pair:
+        here = pair.one.stream.getsockname()
+        pair.peer.sendto(b"reply", (LOOPBACK, here[1]))
+        pair.peer.close()
+        pair.one.append([(b"question", None)])
+        pair.one.send()
+        assert pair.one.broke is None
+        assert pair.one.receive(10) == [(b"reply", None)]
+        assert isinstance(pair.one.broke, ConnectionRefusedError)
 
 
 def test_what_the_network_does_not_take_waits_and_what_it_cannot_take_is_dropped() -> None:
@@ -124,7 +191,7 @@ def test_what_the_network_does_not_take_waits_and_what_it_cannot_take_is_dropped
 
 
 @pytest.mark.parametrize(
-    ("number", "tries"), [(errno.EINVAL, 1), (errno.EAGAIN, 2), (errno.ECONNREFUSED, 2)]
+    ("number", "tries"), [(errno.EINVAL, 1), (errno.EIO, 1), (errno.EAGAIN, 2)]
 )
 def test_where_many_cannot_be_sent_at_once_each_goes_by_itself(number: int, tries: int) -> None:
     """An old kernel is asked once, a full buffer again."""
@@ -141,6 +208,57 @@ def test_where_many_cannot_be_sent_at_once_each_goes_by_itself(number: int, trie
     one.send()
     assert stream.sent == [b"1", b"2", b"3", b"4", b"5"]
     assert tried == [b"123", b"45"][:tries]
+
+
+def test_word_of_a_closed_port_that_comes_with_many_is_heard() -> None:
+    """[P50]: the call that tells it has sent nothing, and the next one would send."""
+
+    def send_alike(stream: Any, datagrams: bytes, size: int) -> None:  # noqa: ANN401
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "")
+
+    stream = Refusing()
+    one = dialled(stream, send_alike=send_alike)
+    one.send()
+    assert stream.sent == [] and one.broke is not None and not one.has_waiting
+
+
+class OldKernel:
+    """A socket of Linux before 4.18: it knows no UDP_SEGMENT, and sends what it gets as one."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self.stream = stream
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> bytes:
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    def sendmsg(self, buffers: list[bytes], ancillary: object) -> int:
+        return self.stream.send(b"".join(buffers))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self.stream, name)
+
+
+class OldSystem(System):
+    def dial_datagrams(self, address: Address) -> Any:  # noqa: ANN401
+        return OldKernel(super().dial_datagrams(address))
+
+
+@pytest.mark.parametrize("system", [System(), OldSystem()])
+def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
+    """[P52]"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((LOOPBACK, 0))
+        peer.settimeout(5.0)
+        said: list[Any] = []
+        log: Any = SimpleNamespace(report=lambda *_: None)
+        reactor = Reactor(system, Bounds(), log, Sink(2, bytes_max=0))
+        questions = [b"question %d" % n for n in range(10)]
+        brain = Asks((socket.AF_INET, peer.getsockname()), questions)
+        reactor.start(brain)
+        reactor.turn()
+        said = [peer.recv(4_096) for _ in questions]
+        reactor.close()
+    assert sorted(said) == questions
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:

@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -208,6 +209,43 @@ def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(
                     with suppress(BlockingIOError):
                         assert question_of(back.asked()[0]).endswith(".example")
                         break
+
+
+def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -> None:
+    """[P50]: within less than half of what a question may take; alone, so that nobody helps."""
+    with Resolver() as before:
+        port = before.port
+    with Site(run, [port], "--metrics", 0, "--dns-timeout", 20) as site:
+        found = re.search(r"http://\S+", site.ls.log)
+        assert found is not None
+        health = f"{found[0]}healthz"
+        began = time.monotonic()
+        for n in range(5):
+            site.ask(f"n{n}.example")
+            assert site.told()[3] & 15 == CODES["SERVFAIL"]
+        assert time.monotonic() - began < 10.0
+        site.ls.logs("DNS1 is down (connection refused)")
+        wait_for(lambda: web(health) == (503, "no server is up\n"), "503")
+        with Resolver(port) as back:
+            probe, whence = back.asked()
+            assert question_of(probe) == "n4.example"
+            back.say(said(probe, "REFUSED"), whence)
+            site.ls.logs("DNS1 is up")
+            wait_for(lambda: web(health) == (200, "ok\n"), "200")
+            site.ask("x.example")
+            while question_of((asked := back.asked())[0]) != "x.example":
+                pass  # it was asked more than once whether it is there
+            back.say(said(asked[0], "10.0.0.1"), asked[1])
+            assert site.told().endswith(bytes([10, 0, 0, 1]))
+        assert site.ls.log.count("DNS1 is down") == 1
+
+
+def web(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as page:
+            return page.status, page.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def test_clients_of_lines_are_answered_and_told_what_failed(run: Programs) -> None:

@@ -3,24 +3,28 @@
 The stories are `tests/resolver_story.py`, which tells more of them. Not here: what they are about.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from core import node
+from core.datagrams import DatagramSocket
 from core.session import Relayed
 from nodes.balancer import upstream as module
 from nodes.balancer import verdicts
 from nodes.balancer.patience import Patience
 from nodes.balancer.race import RACE, Course, Finding
+from nodes.balancer.refusals import Refusals
 from nodes.balancer.sockets import Socket
-from nodes.balancer.upstream import Upstream
+from nodes.balancer.upstream import Heard, Upstream
 from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
 from nodes.dns.reply import Reply, read_reply
+from nodes.ls import LoadBalancer
 from tests.dns_story import Violated
-from tests.resolver_checks import ALL, DEAD_HOLD_S, Checks
+from tests.resolver_checks import ALL, DEAD_HOLD_S, REFUSED_S, Checks
 from tests.resolver_shapes import KINDS, Shape
 from tests.resolver_story import Story
 from tests.resolvers import section_of
@@ -31,7 +35,7 @@ SEEDS = 40
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
-    """[P29] [P33] to [P36] [P39] [P40]"""
+    """[P29] [P33] to [P36] [P39] [P40] [P50] [P51]"""
     Story(seed).tell()
 
 
@@ -55,9 +59,12 @@ def test_bad_things_do_happen() -> None:
         "a host says it twice",
         "a way is too narrow",
         "Way RETIRED",
+        "an ICMP error comes",
+        "a datagram cannot be sent",
     ):
         assert probes[what] > 10, what
-    assert probes["a host freezes"]
+    for what in ("a host freezes", "a dial finds no way", "a host gets another address"):
+        assert probes[what], what
 
 
 def test_the_first_stories_have_all_shapes() -> None:
@@ -100,6 +107,18 @@ def hold_long(checks: Checks) -> None:
     checks.held(DEAD_HOLD_S + 0.01, "")
 
 
+def wait_for_the_refused(checks: Checks) -> None:
+    checks.closed_port(1.0, 2.0)
+    checks.replied("SERVFAIL", "data", 1.0 + REFUSED_S / 2, 1.9)
+    checks.replied("SERVFAIL", "data", 1.5, 1.5 + 2 * REFUSED_S)
+
+
+def refuse_what_is_back(checks: Checks) -> None:
+    checks.closed_port(1.0, 2.0)
+    checks.replied("SERVFAIL", "data", 2.0 + REFUSED_S / 2, 2.1 + REFUSED_S / 2)
+    checks.replied("SERVFAIL", "data", 3.0, 3.1)
+
+
 MISSES: list[tuple[str, Callable[[Checks], None], Shape, Shape]] = [  # and where it is none
     (ALL[0], miss_data, Shape("halves", denial="REFUSED"), Shape("rough")),
     (ALL[0], miss_data, Shape("load"), Shape("halves", denial="NXDOMAIN")),
@@ -108,6 +127,8 @@ MISSES: list[tuple[str, Callable[[Checks], None], Shape, Shape]] = [  # and wher
     (ALL[2], guess, Shape("twice"), Shape()),
     (ALL[3], stream, Shape("freeze"), Shape("rough")),
     (ALL[4], hold_long, Shape("dead"), Shape("load")),
+    (ALL[5], wait_for_the_refused, Shape("closed"), Shape()),
+    (ALL[5], refuse_what_is_back, Shape("closed"), Shape()),
 ]
 
 
@@ -194,6 +215,13 @@ def last_word(was: Course, found: Finding) -> Course:
     return course
 
 
+def fail_all(self: Upstream, one: Socket, why: str, heard: Heard) -> None:
+    heard.denials += [
+        (question, Finding.FAILURE_SAID, None) for question, _, _ in one.asked.values()
+    ]
+    heard.effects.append(self._dial_datagrams())
+
+
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a reply to another question counts": lambda patch: patch.setattr(
         module, "_read", about_anything
@@ -209,6 +237,24 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "nothing is relayed": lambda patch: patch.setattr(DnsAsker, "relay", in_vain),
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
+    "nobody hears that a port is closed": lambda patch: patch.setattr(
+        DatagramSocket,
+        "broke",
+        property(lambda self: None, lambda self, error: None),
+        raising=False,
+    ),
+    "what is asked of a resolver that is down waits": lambda patch: patch.setattr(
+        LoadBalancer, "_fail", never
+    ),
+    "what was asked by a socket that broke fails": lambda patch: patch.setattr(
+        Upstream, "_broke", fail_all
+    ),
+    "the first to break is the end of it": lambda patch: patch.setattr(
+        Refusals, "broke", lambda self: bool(self.question)
+    ),
+    "nobody asks whether a resolver is back": lambda patch: patch.setattr(
+        Refusals, "due", lambda self: math.inf
+    ),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
         Socket, "was_asked", lambda self, pair: False
     ),

@@ -40,7 +40,8 @@ CORE = {
     "core/owed.py": set(),
     "core/session.py": set(),
     "core/server.py": {"core.session"},
-    "core/system.py": {"core.child", "core.lookup", "core.writer"},
+    "core/ports.py": set(),
+    "core/system.py": {"core.child", "core.lookup", "core.ports", "core.writer"},
     "core/listener.py": {"core.addresses", "core.places", "core.system"},
     "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {

@@ -1489,11 +1489,11 @@ def test_hedging_asks_nobody_what_it_cannot_be_asked(explore_every: int) -> None
 
 
 def test_hedging_asks_a_table_server_that_comes_for_nothing_that_it_cannot_be_asked() -> None:
-    cast = Cast(1, tables=1, extra_load=0.0, refused={f"DNS1.{n}" for n in range(1, 5)})
+    cast = Cast(2, tables=1, extra_load=0.0, refused={f"DNS1.{n}" for n in range(1, 5)})
     cast.stage.reset("TS1")
     cast.ask("x.example MX")
     cast.ask("x.example")
-    cast.wait(0.06)
+    cast.wait(0.1)
     cast.asked(D1)
     cast.stage.connect("TS1")
     cast.wait(1.0)
@@ -1543,10 +1543,14 @@ def test_a_question_that_comes_back_joins_and_costs_nothing_more() -> None:
 
 def test_a_resolver_without_sockets_is_dialled_again() -> None:
     cast = Cast(1, refused={f"DNS1.{n}" for n in range(1, 5)})
-    assert cast.figure("DNS1.state") == "DOWN"
+    assert cast.figure("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
     cast.ask("x.example")
+    assert cast.codes() == [CODES["SERVFAIL"]]  # nobody could be asked
     cast.wait(0.1)
-    assert cast.figure("DNS1.state") == "UP" and len(cast.asked(D1)) == 1
+    assert cast.figure("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
+    assert cast.stage.reports == ["DNS1 is down (refused); dialling it again", "DNS1 is up"]
+    cast.ask("x.example")
+    assert len(cast.asked(D1)) == 1
 
 
 @pytest.mark.parametrize("extra_load", [None, 0.0])
@@ -1556,7 +1560,7 @@ def test_a_resolver_that_comes_is_asked_for_all_that_is_open_however_much(
     """Nothing waits for a socket of datagrams, so nothing will be said to be less by and by."""
     bounds = replace(Bounds(), waiting_bytes_high=30, waiting_bytes_low=10)
     gone = {f"DNS1.{n}" for n in range(1, 5)}
-    cast = Cast(1, bounds=bounds, refused=gone, extra_load=extra_load)
+    cast = Cast(2, bounds=bounds, refused=gone, extra_load=extra_load)
     for n in range(20):
         cast.ask(f"n{n}.example")
     cast.wait(0.1)

@@ -9,6 +9,8 @@ and fall behind.
 A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
 reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
 
+A resolver has a link, too, which is UP when there is a socket, or, after it was refused, a reply.
+
 Not here: what is done about any of it (`nodes/ls.py`).
 """
 
@@ -177,8 +179,8 @@ class Link:
         self.away_since = now
         return True
 
-    def lost(self, now: float) -> None:
-        """No connection any more: dial again after a wait that doubles every time.
+    def lost(self, now: float, again_s: float | None = None) -> None:
+        """No connection any more: dial again after `again_s`, or a wait that doubles every time.
 
         Only a connection that stood for a while starts it over: a server that accepts and closes
         would else be dialled without end. Jitter keeps many balancers from knocking in step.
@@ -190,5 +192,6 @@ class Link:
             if now - self._up_since > longest_s:
                 self._wait_s = self._bounds.redial_first_s
         self._up_since = None
-        self.dial_at = now + self._wait_s * (1 + self._random() / 4)
+        wait_s = self._wait_s if again_s is None else again_s
+        self.dial_at = now + wait_s * (1 + self._random() / 4)
         self._wait_s = min(2 * self._wait_s, longest_s)

@@ -56,6 +56,11 @@ class Patience:
         self._unanswered, self._unanswered_since = 0, math.inf
         return was_silent
 
+    def refused(self) -> None:
+        """Take note that it is known why nothing comes from it."""
+        self.is_silent = False
+        self._unanswered, self._unanswered_since = 0, math.inf
+
     def waited(self, sent_at: float, count: int) -> None:
         """Take note that `count` questions, sent at that time, are `grace_max_s` old."""
         if sent_at > self._heard_at:

@@ -95,6 +95,11 @@ class Resolvers:
             default=0.0,
         )
 
+    def find_with(self, question: bytes) -> None:
+        """Ask those that are refused this, when they are asked whether they are back."""
+        for upstream in self._all.values():
+            upstream.refusals.question = question
+
     def figures(self) -> list[Value]:
         """What is counted about them, beside their links."""
         return [value for upstream in self._all.values() for value in upstream.figures()]

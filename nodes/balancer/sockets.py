@@ -39,7 +39,7 @@ class Turn(Sign):
     OLD = "another one takes its place"
     SETTLED = "there is nothing more to come by it"
     GIVEN_UP = "somebody guesses at it, its peer has ended, or it is not needed any more"
-    LOST = "it is gone, or could not be had"
+    LOST = "it is gone, has broken, or could not be had"
 
 
 W, T = Way, Turn
@@ -59,11 +59,12 @@ class Flight:
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
     `tries`: how often they had been sent before. `first`: the position of the first one. `left`:
     how many have no reply. `was_calm`: whether few were in flight. `cut`: those whose replies by
-    datagram are cut, so that a stream is the only way.
+    datagram are cut, so that a stream is the only way. `moves`: how often a socket
+    broke by which they had been sent.
     """
 
     __slots__ = (
-        "asked_at", "cut", "first", "ids", "left", "questions", "sent_at", "size", "tries",
+        "asked_at", "cut", "first", "ids", "left", "moves", "questions", "sent_at", "size", "tries",
         "was_calm", "way",
     )  # fmt: skip
 
@@ -89,6 +90,7 @@ class Flight:
         self.was_calm = was_calm
         self.first = way.sent
         self.cut = cut
+        self.moves = 0
 
     def numbers(self) -> list[bytes]:
         """The ID of each question; together they take less room."""

@@ -15,7 +15,8 @@ sockets are given up, others are asked, and, once a stream is there, that one fo
 can be guessed on it. A copy of a reply, and one that is late, match something (`sockets.py`).
 
 What may be lost is sent again: what something worse is held of after a time that doubles
-(`patience.py`), anything else once, when it is as old as an asking may be.
+(`patience.py`), anything else once, when it is as old as an asking may be. What went by a socket
+that broke goes by another, once (`refusals.py`).
 
 Not here: which reply is good enough (`nodes/balancer/verdicts.py`), how it stands (`link.py`: for
 want of a connection it is UP when there is a socket), and what a reply says
@@ -38,7 +39,8 @@ from core.machine import Watch
 from nodes.balancer.link import Link
 from nodes.balancer.patience import Patience
 from nodes.balancer.race import Finding
-from nodes.balancer.sockets import KNOWN, Flight, Socket, Turn, Way
+from nodes.balancer.refusals import Refusals
+from nodes.balancer.sockets import KNOWN, Asked, Flight, Socket, Turn, Way
 from nodes.balancer.verdicts import Denial
 from nodes.balancer.window import Window
 from nodes.dns.pieces import HEADER, ID_BYTES, TWO, Malformed, after_name
@@ -80,8 +82,8 @@ class Interest:
 @dataclass(slots=True)
 class Heard:
     """What a resolver has said, of questions that somebody wants to know about. `questions` and
-    `answers` are parallel. `is_back`: it had been silent. `differs`: it has data, too late, of what
-    another denied."""
+    `answers` are parallel. `is_back`: it had been silent, or refused. `differs`: it has data, too
+    late, of what another denied. `why`: why nothing gets there, if it is to be parted from."""
 
     effects: list[node.Effect] = field(default_factory=list)
     questions: list[bytes] = field(default_factory=list)
@@ -89,6 +91,7 @@ class Heard:
     denials: list[Denial] = field(default_factory=list)
     late: int = 0  # replies that nobody waited for
     is_back: bool = False
+    why: str = ""
     differs: bool = False
 
 
@@ -111,6 +114,7 @@ class Upstream:
     ) -> None:
         self.link = link
         self.patience = Patience(bounds, grace_s)
+        self.refusals = Refusals(bounds.probe_s)
         self._bounds = bounds
         self._secret = secret
         self._interest = interest
@@ -129,6 +133,8 @@ class Upstream:
         # Questions that wait for the window, or for a socket, with when they were asked.
         self._queue: deque[tuple[float, deque[bytes]]] = deque()
         self._probed_at = -math.inf  # when it was asked last, while silent
+        # What was asked by sockets that broke, for the next one: by how often that was so.
+        self._moved: dict[int, list[bytes]] = {}
 
         self._stream: Socket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
@@ -215,6 +221,13 @@ class Upstream:
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
         effects: list[node.Effect] = []
+        if self.refusals.due() <= now:
+            effects += self._probe(now)
+        while self._moved:
+            moves, moved = self._moved.popitem()
+            if moved := list(filter(self._is_wanted, moved)):
+                self._resent += len(moved)
+                effects += self._send_by_datagrams(moved, now, now, moves=moves)
         if self._old:
             old = self._old.popleft()
             self._open.remove(old)
@@ -228,20 +241,68 @@ class Upstream:
         one.life.fire(Turn.SETTLED)
         return [node.Close(one.conn)]
 
-    def closed(self, conn: str, now: float) -> Heard:
-        """Let go of a socket that is gone, or could not be had."""
+    def closed(self, conn: str, why: str, now: float) -> Heard:
+        """Let go of a socket that is gone, has broken, or could not be had."""
         heard = Heard()
         one = self._sockets.pop(conn)
-        was_to_come = one.life.state is Way.OPENING
+        was = one.life.state
         one.life.fire(Turn.LOST)
         self._put_away(one)
         if one is self._stream:
             self._stream = None
             self._stream_lost(one, heard, now)
-        elif self._old and was_to_come:  # whose place it was to take goes on for a while
+        elif was in KNOWN:
+            self._broke(one, why, heard)
+        elif was is Way.OPENING and self._old:  # whose place it was to take goes on for a while
             self._old.popleft().old_at = now + self._bounds.upstream_socket_s
+        elif was is Way.OPENING and not self._has_way():
+            heard.why = why
         self._forget(one)
         return heard
+
+    def _has_way(self) -> bool:
+        ways = (Way.OPENING, Way.OPEN)
+        return any(not one.is_stream and one.life.state in ways for one in self._sockets.values())
+
+    def _broke(self, one: Socket, why: str, heard: Heard) -> None:
+        """Nothing gets to the resolver by this socket: see `refusals.py`."""
+        asked = list(one.asked.values())
+        if asked:
+            self.refusals.question = asked[-1][0]
+        if self.refusals.broke():
+            heard.why = why
+            self.patience.refused()
+            return
+        heard.effects, others = self._replace_sockets()
+        moves: dict[bytes, int] = {}
+        for question, _, flight in [*asked, *others]:
+            if self._is_wanted(question):
+                moves[question] = max(flight.moves + 1, moves.get(question, 0))
+        for question, times in moves.items():
+            if times <= self._bounds.resends_max:
+                self._moved.setdefault(times, []).append(question)
+            else:  # of all that it is asked, this is what is refused
+                heard.denials.append((question, Finding.FAILURE_SAID, None))
+
+    def _replace_sockets(self) -> tuple[list[node.Effect], list[Asked]]:
+        """Give up all sockets of datagrams and dial others; return what has no reply, too."""
+        effects: list[node.Effect] = []
+        asked: list[Asked] = []
+        missing = self._bounds.upstream_sockets
+        for one in list(self._sockets.values()):
+            if one.is_stream or one.life.state not in KNOWN:
+                missing -= one.life.state is Way.OPENING and not one.is_stream
+                continue
+            asked += one.asked.values()
+            self._forget(one)
+            effects += self._give_up(one)
+        return effects + [self._dial_datagrams() for _ in range(missing)], asked
+
+    def _probe(self, now: float) -> list[node.Effect]:
+        """Ask one that is refused whether it is back."""
+        self.refusals.probed(now)
+        most = self._bounds.resends_max  # it is not sent again otherwise
+        return self._send_by_datagrams([self.refusals.question], now, now, most)
 
     def _put_away(self, one: Socket) -> None:
         for where in (self._open, self._old):
@@ -254,6 +315,7 @@ class Upstream:
         self._waiting.clear()
         self._queue.clear()
         self._put_off.clear()
+        self._moved.clear()
         for one in self._sockets.values():
             self._forget(one)
             if one.life.state is not Way.CLOSING:
@@ -326,7 +388,13 @@ class Upstream:
         return self._send_by_datagrams(questions, asked_at, now) if questions else []
 
     def _send_by_datagrams(
-        self, questions: list[bytes], asked_at: float, now: float, tries: int = 0
+        self,
+        questions: list[bytes],
+        asked_at: float,
+        now: float,
+        tries: int = 0,
+        *,
+        moves: int = 0,
     ) -> list[node.Effect]:
         """Send questions, the first of which was asked at that time, by a socket that is open."""
         if not self._open:  # there will be one in a moment
@@ -341,6 +409,7 @@ class Upstream:
         flight, messages = self._make(one, questions, now, asked_at=asked_at, tries=tries)
         if flight is None:
             return effects
+        flight.moves = moves
         one.remember(flight)
         one.sent += len(messages)
         self._in_flight += len(messages)
@@ -466,8 +535,8 @@ class Upstream:
                 return self._hear(conn, split_frames(frames), now)
             case node.Opened(conn):
                 return Heard(self.opened(conn, now))
-            case node.Closed(conn, _):
-                return self.closed(conn, now)
+            case node.Closed(conn, why):
+                return self.closed(conn, why, now)
             case node.Ended(conn) | node.Backlogged(conn):  # it takes nothing more, or too slowly
                 return Heard(self._give_up(self._sockets[conn]))
         raise AssertionError(event)
@@ -530,6 +599,8 @@ class Upstream:
             self._resend_s = self.patience.resend_s(now)
         if flight is not None or heard.late:
             heard.is_back = self.patience.heard(now)
+            if self.refusals.in_doubt and not one.is_stream:
+                heard.is_back = self.refusals.heard() or heard.is_back
         if self._guesses >= self._bounds.unmatched_max:
             heard.effects += self._beware(now)
         if cut:
@@ -591,27 +662,19 @@ class Upstream:
         )
         self._guesses = 0
         effects.append(node.Report(text, node.Level.WARNING, "guesses"))
-        open_since: dict[bytes, float] = {}
-        missing = self._bounds.upstream_sockets
-        for one in list(self._sockets.values()):
-            if one.is_stream or one.life.state not in KNOWN:
-                missing -= one.life.state is Way.OPENING and not one.is_stream
-                continue
-            for question, _, flight in one.asked.values():
-                since = min(flight.asked_at, open_since.get(question, now))
-                open_since[question] = since
-            self._forget(one)
-            effects += self._give_up(one)
-        effects += [self._dial_datagrams() for _ in range(missing)]
-        return effects + self._ask_anew(open_since, now)
+        others, asked = self._replace_sockets()
+        return [*effects, *others, *self._ask_anew(asked, now)]
 
-    def _ask_anew(self, open_since: dict[bytes, float], now: float) -> list[node.Effect]:
+    def _ask_anew(self, asked: list[Asked], now: float) -> list[node.Effect]:
         """Ask again what was asked by sockets that are given up.
 
         At once only what may have its reply on the way, or is held. The rest would take the room of
         questions that do get replies, as often as somebody guesses: it is asked in `join_s`, or as
         soon as something worse is held of it.
         """
+        open_since: dict[bytes, float] = {}
+        for question, _, flight in asked:
+            open_since[question] = min(flight.asked_at, open_since.get(question, now))
         wanted = [question for question in open_since if self._is_wanted(question)]
         if now < self._wary_until or self.patience.is_silent:
             return self.ask(wanted, now)
@@ -635,6 +698,8 @@ class Upstream:
     def due(self) -> float:
         """When it wants to be woken; infinite for never."""
         due = self.patience.due()
+        if self.refusals.is_refused and self._open:
+            due = min(due, self.refusals.due())
         for age_s, flights in zip(self._ages_s, self._ages, strict=True):
             while flights and not flights[0].left:
                 flights.popleft()
@@ -659,7 +724,8 @@ class Upstream:
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
         effects: list[node.Effect] = []
         for flight in silent:
-            self.patience.waited(flight.sent_at, flight.left)
+            if not self.refusals.is_refused:
+                self.patience.waited(flight.sent_at, flight.left)
             self._ages[1].append(flight)
         if self.patience.woken(now):
             self._queue.clear()
@@ -679,6 +745,8 @@ class Upstream:
             effects += self._ask_put_off(put_off, admits, now)
         for flight in hopeless:
             effects += self._give_up_hope(flight)
+        if self._open and self.refusals.due() <= now:
+            effects += self._probe(now)
         if self._queue:
             effects += self._send_queued(now)
         return effects

@@ -183,6 +183,12 @@ MUTANTS = (
         "        elif False:",
     ),
     Mutant(
+        "whatever LS says keeps the client waiting",
+        "nodes/client.py",
+        "        if self._owed < owed:\n",
+        "        if True:\n",
+    ),
+    Mutant(
         "a negative timeout",
         "core/reactor.py",
         "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
@@ -375,6 +381,12 @@ MUTANTS = (
         "nodes/ls.py",
         "if link.answered > link.asked + self._bounds.surplus_answers_max and not why:",
         "if False:",
+    ),
+    Mutant(
+        "blank lines of a TS count as answers",
+        "nodes/balancer/hearing.py",
+        "        if not line:\n            continue\n        link.answered += 1\n",
+        "        link.answered += 1\n        if not line:\n            continue\n",
     ),
     # -- known unknowns, and hedging
     Mutant(

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.processes import (
+    PATIENCE_S,
     ROOT,
     Program,
     Programs,
@@ -518,7 +520,21 @@ def test_a_silent_server_is_given_up_after_the_patience(run: Programs) -> None:
         port = silent.getsockname()[1]
         code, out, log = run.run("client", "127.0.0.1", port, "a", "--patience", 0.3)
     assert (code, out) == (1, "a - LOST\n")
-    assert "has been silent for 0.3 s" in log
+    assert "has sent no reply for 0.3 s" in log
+
+
+def test_a_server_that_only_says_pong_is_given_up_as_well(run: Programs) -> None:
+    """[P64]: it never stops; the client's time does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ("127.0.0.1", server.getsockname()[1], "a", "--patience", 0.3)
+        client = run.start("client", *words)
+        talk, _ = server.accept()
+        with talk, suppress(OSError):
+            talk.settimeout(PATIENCE_S)
+            while True:
+                talk.sendall(b"PONG\n")
+        assert (client.exits(), client.output()) == (1, "a - LOST\n")
+    assert "has sent no reply for 0.3 s" in client.log
 
 
 def test_c13_an_output_that_is_full_or_closed_or_slow(run: Programs) -> None:

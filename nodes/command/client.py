@@ -52,7 +52,7 @@ def run_client(words: list[str]) -> int:
         action="append",
         type=bound_in_seconds("patience_s"),
         metavar="S",
-        help="give up when LS says nothing for so long (default 30)",
+        help="give up when no name has had a reply for so long (default 30)",
     )
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:

@@ -670,13 +670,31 @@ MUTANTS = (
     Mutant(
         "the old table is dropped before the new one is judged",
         "nodes/tables/reload.py",
-        "        if not table.rows:\n",
-        "        served.rows.clear()\n        if not table.rows:\n",
+        "            check(table)\n",
+        "            served.rows.clear()\n            check(table)\n",
     ),
     Mutant(
         "a table without a good row is taken",
+        "nodes/tables/load.py",
+        "    if table.bad_rows and not table.rows:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a table is emptied by a file that is being written",
         "nodes/tables/reload.py",
+        "        if self._is_empty and served.rows:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a list without rows cannot be reloaded",
+        "nodes/tables/reload.py",
+        "        if self._is_empty and served.rows:\n",
         "        if not table.rows:\n",
+    ),
+    Mutant(
+        "a file that is no text is read row by row",
+        "core/text.py",
+        "        if beginning.startswith(mark):\n",
         "        if False:\n",
     ),
     Mutant(
@@ -773,8 +791,8 @@ MUTANTS = (
     Mutant(
         "a mark is dropped from a whole chunk only",
         "nodes/tables/load.py",
-        "self._start = data if len(data) < len(_MARK) else None",
-        "self._start = None",
+        "        if len(self._start) >= BEGINNING_BYTES:\n",
+        "        if self._start:\n",
     ),
     Mutant(
         "a hangup is a signal to end",

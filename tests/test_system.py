@@ -4,6 +4,7 @@ What the issue's author and a user would try by hand is tried here. Times are as
 they are the promise, and then with the promise's own slack.
 """
 
+import gzip
 import os
 import select
 import signal
@@ -691,6 +692,50 @@ def test_bad_rows_are_reported_and_strict_refuses_them(run: Programs) -> None:
     assert f"{table}:2: a row has 3 fields" in ts.log
     code, _, log = run.run("ts", 0, "--table", table, "--strict")
     assert code == 1 and "has 1 bad rows" in log
+
+
+def test_a_table_without_a_good_row_is_refused_at_the_start(run: Programs) -> None:
+    table = run.folder / "table"
+    table.write_text("bad row\nworse\n")
+    code, out, log = run.run("ts", 0, "--table", table)
+    assert (code, out) == (1, "")
+    assert f"{table} has no good row" in log
+
+
+@pytest.mark.parametrize("text", ["", "# nobody is blocked\n"])
+def test_a_table_without_rows_is_served_with_a_warning(run: Programs, text: str) -> None:
+    table = run.folder / "table"
+    table.write_text(text)
+    ts, port = run.ts(table, 0, "--answer-unknown")
+    assert f"{table} has no row: every name is unknown" in ts.log
+    talk = Talk(port)
+    talk.say(b"a\nQUIT\n")
+    assert talk.rest() == b"a - NOT FOUND\nBYE\n"
+    talk.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("rutgers.edu 172.34.4.6 A\r\n".encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
+        (gzip.compress(b"rutgers.edu 172.34.4.6 A\n"), "looks like a gzip file; unpack it"),
+        (Path(sys.executable).read_bytes(), "is no text file"),
+    ],
+    ids=["UTF-16", "gzip", "binary"],
+)
+def test_a_file_that_is_no_text_is_refused_in_one_line(
+    run: Programs, data: bytes, said: str
+) -> None:
+    """A table, and names from a file and from a pipe."""
+    file = run.folder / "file"
+    file.write_bytes(data)
+    assert run.run("ts", 0, "--table", file) == (1, "", f"photofinish: {file} {said}\n")
+    client = ("client", "127.0.0.1", 1)
+    assert run.run(*client, "--names", file) == (1, "", f"photofinish: {file} {said}\n")
+    with file.open("rb") as names:
+        piped = run.start(*client, stdin=names.fileno())
+        assert (piped.output(), piped.exits()) == ("", 1)
+    assert piped.log == f"photofinish: the list of names {said}\n"
 
 
 def test_e4_a_million_rows_load(run: Programs) -> None:

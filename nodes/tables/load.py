@@ -2,7 +2,7 @@
 
 Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
 blank lines and lines that begin with `#` say nothing; a byte-order mark is dropped. A bad row is
-reported with its place and skipped. Rows with the same name, in any case of letters, and the
+reported with its place and skipped; a file that is no text has none that are worth it. Rows with the same name, in any case of letters, and the
 same type are one set: it is spelled as the first of them, keeps their order, and has each
 address once. An address that would make the answer too long for a line is reported and left out.
 
@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.lines import LineBuffer
+from core.text import BEGINNING_BYTES, not_text
 from core.wire import (
     IPV4,
     IPV6,
@@ -54,6 +55,10 @@ class RowError(ValueError):
     """A row that is none. The text says why."""
 
 
+class NoTableError(ValueError):
+    """A file that is no table at all. The text says what it does, or is, instead."""
+
+
 class Table:
     """Answers by folded question; the value is the whole line, with its LF."""
 
@@ -67,12 +72,21 @@ class Table:
 
 
 def load(path: str, report: Callable[[str], None]) -> Table:
-    """Read a table file. `report` gets a line `file:line: what` per bad row. Raises OSError."""
+    """Read a table file. `report` gets a line `file:line: what` per bad row.
+
+    Raises OSError, NoTableError.
+    """
     loading = Loading(path, report)
     with Path(path).open("rb") as file:
         while data := file.read(_BLOCK_BYTES):
             loading.take(data)
     return loading.end()
+
+
+def check(table: Table) -> None:
+    """Raise NoTableError if there were rows, and no good one."""
+    if table.bad_rows and not table.rows:
+        raise NoTableError("has no good row")
 
 
 class Loading:
@@ -84,23 +98,29 @@ class Loading:
         self._report = report
         self._buffer = LineBuffer()
         self._rows = 0  # so far, good or not
-        self._start: bytes | None = b""  # of the file, as long as it may be a part of a mark
+        self._start: bytes | None = b""  # of the file, until it is long enough to be judged
 
     def take(self, data: bytes) -> None:
-        """The next chunk, cut anywhere."""
-        if self._start is not None:
-            data = self._start + data
-            self._start = data if len(data) < len(_MARK) else None
-            if self._start is not None:
-                return
-            data = data.removeprefix(_MARK)
-        self._take(self._buffer.receive(data))
+        """The next chunk, cut anywhere. Raises NoTableError."""
+        if self._start is None:
+            self._take(self._buffer.receive(data))
+            return
+        self._start += data
+        if len(self._start) >= BEGINNING_BYTES:
+            self._begin(self._start)
 
     def end(self) -> Table:
-        """There is no more; the last row needs no LF."""
-        rest = (self._start or b"") + b"\n"
-        self._take(self._buffer.receive(rest).removeprefix(b"\n"))
+        """There is no more; the last row needs no LF. Raises NoTableError."""
+        if self._start is not None:
+            self._begin(self._start)
+        self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
         return self.table
+
+    def _begin(self, start: bytes) -> None:
+        self._start = None
+        if why := not_text(start):
+            raise NoTableError(why)
+        self._take(self._buffer.receive(start.removeprefix(_MARK)))
 
     def _take(self, block: bytes) -> None:
         """Whole lines, without CRs."""

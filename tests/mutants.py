@@ -686,6 +686,12 @@ MUTANTS = (
         "        if False:\n",
     ),
     Mutant(
+        "a reload makes everything anew",
+        "nodes/tables/reload.py",
+        "self._loading.keep(served.rows)",
+        "pass",
+    ),
+    Mutant(
         "a list without rows cannot be reloaded",
         "nodes/tables/reload.py",
         "        if self._is_empty and served.rows:\n",

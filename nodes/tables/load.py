@@ -2,9 +2,10 @@
 
 Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
 blank lines and lines that begin with `#` say nothing; a byte-order mark is dropped. A bad row is
-reported with its place and skipped; a file that is no text has none that are worth it. Rows with the same name, in any case of letters, and the
-same type are one set: it is spelled as the first of them, keeps their order, and has each
-address once. An address that would make the answer too long for a line is reported and left out.
+reported with its place and skipped; a file that is no text has none that are worth it. Rows with
+the same name, in any case of letters, and the same type are one set: it is spelled as the first of
+them, keeps their order, and has each address once. An address that would make the answer too long
+for a line is reported and left out.
 
 A block of ordinary rows is checked by one pattern and split at C speed; only a block with
 something else in it, a set for example, is read row by row. Addresses are checked by the
@@ -35,6 +36,7 @@ from core.wire import (
     is_name,
     split_lines,
 )
+from nodes.tables.kept import Kept
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
@@ -97,8 +99,13 @@ class Loading:
         self._path = path
         self._report = report
         self._buffer = LineBuffer()
+        self._kept: Kept | None = None
         self._rows = 0  # so far, good or not
         self._start: bytes | None = b""  # of the file, until it is long enough to be judged
+
+    def keep(self, old: dict[bytes, bytes]) -> None:
+        """Make the table of what these rows have in common with it."""
+        self._kept = Kept(old)
 
     def take(self, data: bytes) -> None:
         """The next chunk, cut anywhere. Raises NoTableError."""
@@ -114,6 +121,7 @@ class Loading:
         if self._start is not None:
             self._begin(self._start)
         self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        self._kept = None  # it holds the old rows
         return self.table
 
     def _begin(self, start: bytes) -> None:
@@ -126,8 +134,9 @@ class Loading:
         """Whole lines, without CRs."""
         if not block:
             return
-        if not _take_ordinary(self.table, block):
-            _take_rows(self.table, block, f"{self._path}:", self._rows, self._report)
+        if not _take_ordinary(self.table, block, self._kept):
+            place = f"{self._path}:"
+            _take_rows(self.table, block, place, self._rows, self._report, self._kept)
         self._rows += block.count(b"\n")
 
 
@@ -151,7 +160,7 @@ def parse_row(row: bytes) -> Answer:
     return Answer(spelling, address, kind)
 
 
-def _take_ordinary(table: Table, block: bytes) -> bool:
+def _take_ordinary(table: Table, block: bytes, kept: Kept | None) -> bool:
     """Take a block in which every row is ordinary and new; else take nothing."""
     if not _ORDINARY_ROWS.fullmatch(block):
         return False
@@ -166,12 +175,17 @@ def _take_ordinary(table: Table, block: bytes) -> bool:
     rows = dict(zip(questions, answers, strict=True))
     if len(rows) != len(questions) or not table.rows.keys().isdisjoint(rows):
         return False
-    table.rows.update(rows)
+    table.rows.update(rows if kept is None else kept.rows(rows))
     return True
 
 
 def _take_rows(
-    table: Table, block: bytes, place: str, before: int, report: Callable[[str], None]
+    table: Table,
+    block: bytes,
+    place: str,
+    before: int,
+    report: Callable[[str], None],
+    kept: Kept | None,
 ) -> None:
     for number, row in enumerate(split_lines(block), before + 1):
         if not row.strip(b" \t") or row.startswith(b"#"):
@@ -185,8 +199,9 @@ def _take_rows(
         table.is_mixed = table.is_mixed or answer.type is Type.AAAA
         line = format_message(answer) + b"\n"
         question = fold(answer.spelling, answer.type)
-        held = table.rows.setdefault(question, line)
-        if held is line:
+        held = table.rows.get(question)
+        if held is None:
+            table.rows.update({question: line} if kept is None else kept.rows({question: line}))
             continue
         spelling, addresses, _, _ = held.split(b" ")
         if _is_among(answer.addresses, addresses.split(b",")):
@@ -194,7 +209,8 @@ def _take_rows(
             continue
         line = format_message(Answer(spelling, addresses + b"," + answer.addresses, answer.type))
         if len(line) <= LINE_BYTES_MAX:
-            table.rows[question] = line + b"\n"
+            line += b"\n"
+            table.rows[question] = line if kept is None else kept.line(question, line)
         else:
             table.left_out_rows += 1
             report(

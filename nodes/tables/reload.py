@@ -27,6 +27,7 @@ from nodes.tables.load import SKIPPED, Loading, NoTableError, Table, check
 # Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
 SLICE_BYTES = 8 * 1024
 _SLICE_ROWS = 20_000  # to let go, 2 ms
+_NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
 EMPTY = "has no row: every name is unknown"
 
 
@@ -148,7 +149,9 @@ class Reload:
             return served, self._refuse((error.strerror or str(error)).lower())
         try:
             if data:
-                self._is_empty = False
+                if self._is_empty:
+                    self._is_empty = False
+                    self._loading.keep(served.rows)
                 self._loading.take(data)
             else:
                 self._loading.end()
@@ -169,10 +172,7 @@ class Reload:
         except NoTableError as error:
             return served, [*effects, *self._refuse(f"it {error}")]
         if self._is_empty and served.rows:
-            why = (
-                "it has no byte, as if it were being written; put a comment in it if that is meant"
-            )
-            return served, self._refuse(why)
+            return served, self._refuse(_NO_BYTE)
         self._taken += 1
         self._retired = served.rows
         left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""

@@ -133,10 +133,9 @@ def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
 
 
 def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -> None:
-    """A client that is too many is told; a watcher is closed without a word."""
+    """A client that is too many is told; a watcher waits until another has gone."""
     watchers = [house.knock(node.WATCHER) for _ in range(3)]
     clients = [house.knock(node.CLIENT) for _ in range(4)]
-    assert watchers[2].recv(100) == b""
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
     assert len(house.brain.opened()) == 5
     assert house.reactor.hits == {"watchers_max": 1, "clients_max": 1}
@@ -144,6 +143,29 @@ def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -
     watchers[0].sendall(b"y\n")
     house.turn(3)
     assert (clients[0].recv(100), watchers[0].recv(100)) == (b"x\n", b"y\n")
+    watchers[2].sendall(b"z\n")
+    watchers[1].close()
+    house.turn(4)
+    assert house.brain.opened()[-1] == "watcher-3" and watchers[2].recv(100) == b"z\n"
+
+
+@pytest.mark.parametrize("most", [1, 2, 16])
+def test_watchers_that_come_at_once_come_in_one_after_another(most: int) -> None:
+    """Never more than may be there, and none is closed."""
+    some = House(replace(Bounds(), watchers_max=most))
+    try:
+        waiting = [some.knock(node.WATCHER) for _ in range(30)]
+        for number, guest in enumerate(list(waiting), 1):
+            opened = some.brain.opened()
+            assert len(opened) == min(30, number + most - 1)
+            guest.sendall(b"x\n")
+            some.turn(3)
+            assert guest.recv(100) == b"x\n"
+            guest.close()
+            some.turn(3)
+        assert some.reactor.hits["watchers_max"] >= 30 - most
+    finally:
+        some.close()
 
 
 def test_who_has_gone_makes_room_for_another(house: House) -> None:

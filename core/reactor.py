@@ -170,6 +170,7 @@ class Reactor:
             node.Write: self._do_write,
             node.Report: self._do_report,
             node.Record: self._do_record,
+            node.ReopenRecords: self._do_reopen_records,
             node.Progress: self._do_progress,
             node.Notify: self._do_notify,
             node.Drain: self._do_drain,
@@ -926,6 +927,20 @@ class Reactor:
     def _do_record(self, effect: node.Record) -> None:
         if self._records is not None:
             self._records.append(effect.data)
+
+    def _do_reopen_records(self, effect: node.ReopenRecords) -> None:
+        records = self._records
+        if records is None or records.reopen is None:
+            return
+        self._write_sink(records)  # what has been recorded by now belongs into the old one
+        try:
+            if records.reopen():
+                records.moved()
+                self._system.forget(records.fd)
+                self._log.report(f"{records.name} is opened anew")
+        except OSError as error:
+            text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
+            self._log.report(text, node.Level.WARNING)
 
     def _do_progress(self, effect: node.Progress) -> None:
         if self._on_terminal:

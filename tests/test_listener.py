@@ -32,6 +32,7 @@ class Desk(System):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.signals, self.waker = socket.socketpair()
         self.signals.setblocking(False)
         self.written: dict[int, bytearray] = {LOG_FD: bytearray(), RECORDS_FD: bytearray()}
@@ -236,6 +237,22 @@ def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
     house.records.bytes_max = 0
     spoken(house, guest, b"a\n", b"b\n")
     assert (house.records.dropped, house.desk.written[RECORDS_FD]) == (2, b"")
+
+
+def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) -> None:
+    """[P66]: what has not begun goes to the new one, whole."""
+    house.desk.room = 15
+    for number in range(3):
+        house.records.append(b"record %d\n" % number)
+    house.records.reopen = lambda: True
+    house.reactor._do_reopen_records(node.ReopenRecords())
+    assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
+    house.desk.written[RECORDS_FD] = bytearray()
+    house.desk.room = 1 << 20
+    house.turn(1)
+    assert house.desk.written[RECORDS_FD] == b"record 2\n"
+    assert (house.records.dropped, house.records.waiting) == (1, 0)
+    assert "races.jsonl is opened anew" in house.log()
 
 
 def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:

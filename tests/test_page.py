@@ -222,7 +222,7 @@ class Prefixed(http.server.BaseHTTPRequestHandler):
 
     port = 0
 
-    def do_GET(self) -> None:  # noqa: N802 (as http.server calls it)
+    def do_GET(self) -> None:
         if self.path.rstrip("/") == "/photofinish":
             status, body = get(self.port, "/")
         elif self.path.startswith("/photofinish/"):

@@ -54,7 +54,7 @@ class Bounds:
     idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
     accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
     drain_grace_s: float = 1.0  # past the timeout of the last question, for its reply to be taken
-    patience_s: float = 30.0  # a client that waits longer for a byte has lost its LS
+    patience_s: float = 30.0  # a client that waits longer for a reply has lost its LS
     # -- hedging ------------------------------------------------------------------------------
     hedge_delay_min_s: float = 0.001  # the next TS is asked no sooner: a turn or two of ours
     hedge_delay_max_s: float = 0.05  # nor later: a bad TS must not talk the delay up

@@ -5,12 +5,15 @@ readable: a loop that tried again at once would spin. So the listener rests for 
 `again_at` says until when; it is not to be waited for meanwhile.
 
 What a listener accepts is called after it: `client-1`, `client-2`, ... It knows which of its
-connections hold a place, and what is said to one that is too many.
+connections hold a place, and what is said to one that is too many. Where places are soon free
+again, one that is too many may wait in the kernel's queue instead: closed with a request unread
+it would get a reset, and no word.
 
 Not here: what becomes of a connection (the reactor).
 """
 
 import errno
+import math
 from collections.abc import Callable, Iterator
 
 from core.addresses import network_of_peer
@@ -35,7 +38,8 @@ def everybody(host: str) -> bool:
 class Listener:
     """`admit(host)` judges who may come in, by the numeric address that accept returned.
 
-    `most()` is how many connections there may be at once, `farewell` what one more is told.
+    `most()` is how many connections there may be at once, `farewell` what one more is told; without
+    it (None) it waits.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Listener:
         name: str,
         admit: Callable[[str], bool],
         most: Callable[[], int],
-        farewell: bytes,
+        farewell: bytes | None,
         rest_s: float,
     ) -> None:
         self.stream = stream
@@ -63,6 +67,16 @@ class Listener:
 
     def fileno(self) -> int:
         return self.stream.fileno()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether one that comes is to be accepted now."""
+        return self.again_at is None and self.room > 0
+
+    @property
+    def room(self) -> float:
+        """How many may be accepted, of those who else wait."""
+        return math.inf if self.farewell is not None else self.most() - len(self.places)
 
     def next_name(self) -> str:
         """What the next connection is called."""

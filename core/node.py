@@ -255,6 +255,11 @@ class Record:
 
 
 @dataclass(slots=True)
+class ReopenRecords:
+    """Go on with the file of records that is at its path now: it may have been renamed."""
+
+
+@dataclass(slots=True)
 class Progress:
     """How far long work has come, for a terminal; replaces the one before, empty wipes it."""
 
@@ -282,7 +287,7 @@ class Stop:
 
 Effect = (
     Send | SendTo | Dial | DialDatagrams | Spawn | Resolve | Close | Abort | Pause | Resume
-    | Unlisten | Write | Report | Record | Progress | Notify
+    | Unlisten | Write | Report | Record | ReopenRecords | Progress | Notify
     | Drain | Stop
 )  # fmt: skip
 

@@ -56,6 +56,8 @@ _MOST = {
     node.RESOLVER: "resolvers_max",
     node.WATCHER: "watchers_max",
 }
+# What one more is told; None: it waits, since whoever watches is soon gone.
+_FAREWELL = {node.CLIENT: refusal(Error.BUSY), node.WATCHER: None}
 LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
 REPLACED = Figure("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Figure(
@@ -168,6 +170,7 @@ class Reactor:
             node.Write: self._do_write,
             node.Report: self._do_report,
             node.Record: self._do_record,
+            node.ReopenRecords: self._do_reopen_records,
             node.Progress: self._do_progress,
             node.Notify: self._do_notify,
             node.Drain: self._do_drain,
@@ -197,10 +200,10 @@ class Reactor:
         """
         bounds = self._bounds
         stream = self._system.listen(address, bounds.backlog_max, shared=shared)
-        if name == node.CLIENT:
-            most, farewell = self._clients_max, refusal(Error.BUSY)
-        else:
-            most, farewell = lambda: int(getattr(bounds, _MOST[name])), b""
+        most = self._clients_max
+        if name != node.CLIENT:
+            most = lambda: int(getattr(bounds, _MOST[name]))  # noqa: E731
+        farewell = _FAREWELL.get(name, b"")
         listener = Listener(self._system, stream, name, admit, most, farewell, bounds.accept_rest_s)
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
@@ -381,7 +384,7 @@ class Reactor:
                 self._reads_again(connection)
         self._was_short = is_short
         fds = list(self._lookups)
-        fds += [fd for fd, listener in self._listeners.items() if listener.again_at is None]
+        fds += [fd for fd, listener in self._listeners.items() if listener.is_read]
         for connections, dialled in ((self._dialled, True), (self._accepted, False)):
             fds += [
                 self._sockets[connection].fileno()
@@ -423,7 +426,7 @@ class Reactor:
         """Accept until nobody waits, or `most` are in."""
         known = listener.trouble
         count = 0
-        for stream, host, network in listener.accept(most, self._system.now()):
+        for stream, host, network in listener.accept(min(most, listener.room), self._system.now()):
             count += 1
             if len(listener.places) < listener.most() or self._make_room(listener, network):
                 self._welcome(listener, stream, host, network)
@@ -431,10 +434,12 @@ class Reactor:
             else:
                 self.hits[_MOST[listener.name]] += 1
                 with contextlib.suppress(OSError):
-                    stream.send(listener.farewell)
+                    stream.send(listener.farewell or b"")
                 stream.close()
         if count == most:
             self.hits["accepts_per_turn"] += 1
+        if not listener.room:
+            self.hits[_MOST[listener.name]] += 1
         if listener.again_at is not None:
             self.hits["accept_rest_s"] += 1
             self._read_fds_stale = True
@@ -939,6 +944,20 @@ class Reactor:
     def _do_record(self, effect: node.Record) -> None:
         if self._records is not None:
             self._records.append(effect.data)
+
+    def _do_reopen_records(self, effect: node.ReopenRecords) -> None:
+        records = self._records
+        if records is None or records.reopen is None:
+            return
+        self._write_sink(records)  # what has been recorded by now belongs into the old one
+        try:
+            if records.reopen():
+                records.moved()
+                self._system.forget(records.fd)
+                self._log.report(f"{records.name} is opened anew")
+        except OSError as error:
+            text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
+            self._log.report(text, node.Level.WARNING)
 
     def _do_progress(self, effect: node.Progress) -> None:
         if self._on_terminal:

@@ -27,19 +27,27 @@ class Sink:
     """What waits for one descriptor, in records that are kept or dropped whole.
 
     `name` says what it is, for the one complaint about it. `make_room(sink)` is to write what
-    waits, as far as the descriptor takes it now.
+    waits, as far as the descriptor takes it now. `reopen()`, if there is one, has the descriptor
+    lead to what is at its path now, and returns whether that is another file; it raises OSError.
     """
 
     __slots__ = (
         "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "make_room", "name",
-        "waiting",
+        "reopen", "waiting",
     )  # fmt: skip
 
-    def __init__(self, fd: int, bytes_max: float = math.inf, name: str = "") -> None:
+    def __init__(
+        self,
+        fd: int,
+        bytes_max: float = math.inf,
+        name: str = "",
+        reopen: Callable[[], bool] | None = None,
+    ) -> None:
         self.fd = fd
         self.name = name
         self.has_failed = False  # that is reported once
         self.bytes_max = bytes_max
+        self.reopen = reopen
         self.make_room: Callable[[Sink], None] = _make_none
         self.waiting = 0  # bytes
         self.dropped = 0  # records
@@ -93,6 +101,13 @@ class Sink:
         self.waiting = 0
         is_news, self.has_failed = not self.has_failed, True
         return is_news
+
+    def moved(self) -> None:
+        """The descriptor leads to another file. Drop the end of a record that began in the old."""
+        if self._is_torn and self._records:
+            self.waiting -= len(self._records.popleft())
+            self.dropped += 1
+        self._is_torn = self.has_failed = False
 
     def fail(self) -> None:
         """Drop what waits and whatever will come: the descriptor takes nothing more, ever."""

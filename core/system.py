@@ -214,6 +214,10 @@ class System:
             self._writers[fd] = writer(fd)
         return self._writers[fd](data)
 
+    def forget(self, fd: int) -> None:
+        """Find out anew how to write to a descriptor that leads elsewhere now."""
+        self._writers.pop(fd, None)
+
     def catch_signals(self) -> Socket:
         """A socket from which the number of each SIGTERM, SIGINT and SIGHUP can be read, in a byte.
 

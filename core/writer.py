@@ -19,6 +19,7 @@ import os
 import select
 import socket
 import stat
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,10 @@ def writer(fd: int) -> Write:
         if stat.S_ISSOCK(mode):
             ours = socket.socket(fileno=os.dup(fd))
             return lambda data: ours.send(data, socket.MSG_DONTWAIT)
-        return partial(os.write, _opened_again(fd))
+        again = _opened_again(fd)
+        write = partial(os.write, again)
+        weakref.finalize(write, os.close, again)
+        return write
     except OSError:
         return partial(_write_when_ready, fd, 1 if os.isatty(fd) else select.PIPE_BUF)
 

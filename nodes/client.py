@@ -2,8 +2,8 @@
 
 It sends as fast as LS takes and reads all the while. A reply is credited by name; several
 questions for one name are equal, and get their replies in the order of asking. A name that is
-not legal is not sent; its line says so. What has no reply when the connection is gone, or silent
-for too long, is LOST: everything that arrived is written all the same.
+not legal is not sent; its line says so. What has no reply when the connection is gone, or when
+nothing has had one for too long, is LOST: everything that arrived is written all the same.
 
 Not here: files and arguments (`nodes/command/client.py`).
 """
@@ -47,7 +47,7 @@ class Task(Sign):
     ASKING = "names are being sent, and replies come"
     LEAVING = "everything is asked, QUIT too; replies come, and then BYE"
     DONE = "every name has its line"
-    FAILED = "the connection could not be made, ended too early, or fell silent"
+    FAILED = "the connection could not be made, ended too early, or brought no replies"
 
 
 class Step(Sign):
@@ -115,7 +115,7 @@ class Client:
         self._questions = self._prepare()  # each ended by LF
         self._asked = 0  # bytes of `_questions`
         self._started_at = 0.0
-        self._heard_at: float | None = None  # the last byte of LS, or its answering the dial
+        self._replied_at: float | None = None  # LS's last reply to a name, or to the dial
         self._progress_at: float | None = 0.0 if progress else None
         self._trouble = ""  # what LS said, or did, that explains the end
         self._errors_in_a_row = 0  # lines that are no replies
@@ -151,10 +151,10 @@ class Client:
         return b"".join(line + b"\n" for line in to_ask)
 
     def deadline(self) -> float | None:
-        """The first of: LS has been silent for too long, somebody wants to see progress."""
-        if self._heard_at is None:
+        """The first of: no name has had a reply for too long, somebody wants to see progress."""
+        if self._replied_at is None:
             return None
-        patience = self._heard_at + self._bounds.patience_s
+        patience = self._replied_at + self._bounds.patience_s
         return patience if self._progress_at is None else min(patience, self._progress_at)
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
@@ -164,7 +164,7 @@ class Client:
                 return self._heard(data, now)
             case node.Opened():
                 self._life.fire(Step.CONNECTED)
-                self._heard_at = now
+                self._replied_at = now
                 return self._ask_more()
             case node.Backlogged():
                 return []
@@ -192,10 +192,12 @@ class Client:
     def _woken(self, now: float) -> list[node.Effect]:
         if self._life.state is Task.IDLE:
             return self._start(now)
-        if self._heard_at is not None and now >= self._heard_at + self._bounds.patience_s:
-            self._heard_at = None
+        if self._replied_at is not None and now >= self._replied_at + self._bounds.patience_s:
+            self._replied_at = None
             silent_s = f"{self._bounds.patience_s:g} s"
-            why = f"LS at {self._where} has been silent for {silent_s} (see --patience)"
+            why = f"LS at {self._where} has sent no reply for {silent_s} (see --patience)"
+            if self._trouble:
+                why += f"; {self._trouble}"
             return [*self._cut_short(why, now), node.Abort(LS)]
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + _PROGRESS_EVERY_S
@@ -234,13 +236,15 @@ class Client:
 
     def _heard(self, data: bytes, now: float) -> list[node.Effect]:
         """Credit each reply to its name, and write what is complete."""
-        self._heard_at = now
+        owed = self._owed
         questions = answered_in(data)
         if questions is None:
             self._heard_by_line(data)
         else:
             self._errors_in_a_row = 0
             self._credit(questions, split_lines(data))
+        if self._owed < owed:
+            self._replied_at = now
         effects = self._write()
         if not self._owed and self._life.state is Task.LEAVING:
             self._life.fire(Step.ALL_REPLIED)
@@ -334,7 +338,7 @@ class Client:
         before = self._life.state
         if self._life.fire(Step.CUT_SHORT) is before:
             return []  # it is over already
-        self._heard_at = None
+        self._replied_at = None
         for place, line in enumerate(self._lines):
             if line is None:
                 self._lines[place] = self._names[place] + b" - LOST"

@@ -201,7 +201,7 @@ class LoadBalancer:
             case node.DrainAsked():
                 return self._server.drain(now) + self._part_maybe()
             case node.ReloadAsked():
-                return self._look_up_all()
+                return [node.ReopenRecords(), *self._look_up_all()]
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)

@@ -6,32 +6,38 @@ table servers are the records. What comes out is what the policy would have made
 latencies, further questions, changed answers.
 
 Records made under hedging are refused: they do not say what the TSs that were not asked would
-have replied. A record is one of many questions (`share`), so time is compressed by that share:
-as many questions come in a second as really did.
+have replied. So is whatever LS cannot have written: a file may have been cut, or edited, and what
+is in a record is played and printed. A record is one of many questions (`share`), so time is
+compressed by that share: as many questions come in a second as really did.
 
 Not here: the load balancer, which is handed in, and files.
 """
 
 import heapq
 import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from core import node
-from core.wire import split_lines
+from core.wire import IPV4, IPV6, LINE_BYTES_MAX, Type, split_lines
 
 DROPPED = "DROPPED"
 _ANSWERED = "ANSWERED"
 _ENDS = frozenset({_ANSWERED, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED})
 _CLIENT = "client-1"
 _SHOWN = (0.5, 0.99, 0.999)
-_RESOLVER = "DNS"  # what their names begin with
-
-
-_REPLY = re.compile(r"[0-9A-Fa-f:.,]+|NOT FOUND|NO DATA")
+_SERVER = re.compile(r"TS[1-9][0-9]{0,5}")
+_RESOLVER = re.compile(r"DNS[1-9][0-9]{0,5}")
+_SECONDS_MAX = 1e9  # some 30 years
+_NAME = "r%d"  # what a race's question is called in the replay
+# With such a name, of the longest number that there can be, and what stands behind them.
+_ADDRESSES_BYTES_MAX = LINE_BYTES_MAX - len("r999999999 ") - len(" AAAA IN")
+_ADDRESSES = {
+    kind: re.compile(rb"(?:%b)(?:,(?:%b))*" % (address, address))
+    for kind, address in ((Type.A, IPV4), (Type.AAAA, IPV6))
+}
 
 
 class RecordError(ValueError):
@@ -70,29 +76,34 @@ class Outcome:
 def parse(line: bytes) -> Race:
     """Read one record. Raises RecordError."""
     try:
-        record = json.loads(line)
-        if record["policy"] != "race":
+        record = json.loads(line.decode())
+        if record["policy"] == "hedge":
             raise RecordError(
-                f"it was recorded under {record['policy']}, where not every TS is asked: record "
-                "under --policy race to compare"
+                "it was recorded under hedge, where not every TS is asked: record under --policy "
+                "race to compare"
             )
-        asked = {str(server): _seconds(lag) for server, lag in record["asked"].items()}
-        if any(server.startswith(_RESOLVER) for server in asked):
+        if record["policy"] != "race" or not 0 <= record["share"] <= 1:
+            raise ValueError(record)
+        asked = {server: _seconds(lag) for server, lag in record["asked"].items()}
+        if any(map(_RESOLVER.fullmatch, asked)):
             raise RecordError(
                 "it was run by resolvers, too, whose replies are held for better ones: only races "
                 "of table servers alone can be replayed"
             )
+        if not all(map(_SERVER.fullmatch, asked)):
+            raise ValueError(asked)
+        kind = Type.AAAA if record["question"].endswith(" AAAA") else Type.A
         replies = {
-            str(server): (_seconds(at - asked[server]), _reply(what))
+            server: (_seconds(at - asked[server]), _reply(what, kind))
             for server, (at, what) in record["replies"].items()
         }
         end, winner = record["end"], record["winner"]
-        if end not in _ENDS or (end == _ANSWERED) is (winner is None):
-            raise ValueError(end)
         said = end.replace("_", " ") if winner is None else replies[winner][1]
+        if end not in _ENDS or (end == _ANSWERED) is not _is_addresses(said, kind):
+            raise ValueError(end)
         return Race(
-            _seconds(record["at"]) * _seconds(record["share"]),
-            str(record["question"]).endswith(" AAAA"),
+            _seconds(record["at"]) * record["share"],
+            kind is Type.AAAA,
             _seconds(record["took"]),
             said,
             asked,
@@ -105,17 +116,22 @@ def parse(line: bytes) -> Race:
 
 
 def _seconds(value: float) -> float:
-    """A number that is a span, or a share. Raises ValueError, OverflowError."""
-    if not 0 <= float(value) < math.inf:
+    """A number that is a span, or a time of the machine. Raises ValueError, OverflowError."""
+    if not 0 <= float(value) < _SECONDS_MAX:
         raise ValueError(value)
     return float(value)
 
 
-def _reply(text: str) -> str:
+def _reply(text: str, kind: Type) -> str:
     """What a TS can have said. Raises ValueError."""
-    if not _REPLY.fullmatch(text):
+    if text not in ("NOT FOUND", "NO DATA") and not _is_addresses(text, kind):
         raise ValueError(text)
     return text
+
+
+def _is_addresses(text: str, kind: Type) -> bool:
+    fits = len(text) <= _ADDRESSES_BYTES_MAX
+    return fits and _ADDRESSES[kind].fullmatch(text.encode()) is not None
 
 
 def servers_of(races: Iterable[Race]) -> list[str]:
@@ -154,7 +170,7 @@ class _Stage:
         self._step(node.Opened(_CLIENT))
         began = self._now
         for number, race in enumerate(self._races):
-            line = b"r%d AAAA\n" % number if race.is_typed else b"r%d\n" % number
+            line = (_NAME % number + " AAAA" * race.is_typed + "\n").encode()
             self._at(began + race.at, node.Lines(_CLIENT, line))
         while len(self._outcome.took_s) < len(self._races):
             due = self._brain.deadline()

@@ -183,6 +183,12 @@ MUTANTS = (
         "        elif False:",
     ),
     Mutant(
+        "whatever LS says keeps the client waiting",
+        "nodes/client.py",
+        "        if self._owed < owed:\n",
+        "        if True:\n",
+    ),
+    Mutant(
         "a negative timeout",
         "core/reactor.py",
         "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
@@ -375,6 +381,12 @@ MUTANTS = (
         "nodes/ls.py",
         "if link.answered > link.asked + self._bounds.surplus_answers_max and not why:",
         "if False:",
+    ),
+    Mutant(
+        "blank lines of a TS count as answers",
+        "nodes/balancer/hearing.py",
+        "        if not line:\n            continue\n        link.answered += 1\n",
+        "        link.answered += 1\n        if not line:\n            continue\n",
     ),
     # -- known unknowns, and hedging
     Mutant(
@@ -658,13 +670,37 @@ MUTANTS = (
     Mutant(
         "the old table is dropped before the new one is judged",
         "nodes/tables/reload.py",
-        "        if not table.rows:\n",
-        "        served.rows.clear()\n        if not table.rows:\n",
+        "            check(table)\n",
+        "            served.rows.clear()\n            check(table)\n",
     ),
     Mutant(
         "a table without a good row is taken",
+        "nodes/tables/load.py",
+        "    if table.bad_rows and not table.rows:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a table is emptied by a file that is being written",
         "nodes/tables/reload.py",
+        "        if self._is_empty and served.rows:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a reload makes everything anew",
+        "nodes/tables/reload.py",
+        "self._loading.keep(served.rows)",
+        "pass",
+    ),
+    Mutant(
+        "a list without rows cannot be reloaded",
+        "nodes/tables/reload.py",
+        "        if self._is_empty and served.rows:\n",
         "        if not table.rows:\n",
+    ),
+    Mutant(
+        "a file that is no text is read row by row",
+        "core/text.py",
+        "        if beginning.startswith(mark):\n",
         "        if False:\n",
     ),
     Mutant(
@@ -761,8 +797,8 @@ MUTANTS = (
     Mutant(
         "a mark is dropped from a whole chunk only",
         "nodes/tables/load.py",
-        "self._start = data if len(data) < len(_MARK) else None",
-        "self._start = None",
+        "        if len(self._start) >= BEGINNING_BYTES:\n",
+        "        if self._start:\n",
     ),
     Mutant(
         "a hangup is a signal to end",

@@ -353,7 +353,7 @@ def test_what_is_no_reply_is_credited_to_nobody(line: bytes) -> None:
         ("reset", "no connection to LS at 127.0.0.1:1: gone"),
         ("bye", "LS at 127.0.0.1:1 is going away; ask again later"),
         ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
-        ("silence", "LS at 127.0.0.1:1 has been silent for 30 s (see --patience)"),
+        ("silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
         ("interrupt", "interrupted"),
     ],
 )
@@ -476,16 +476,51 @@ def test_patience_begins_when_ls_answers_the_dial() -> None:
     assert stage.exit_code == 1
 
 
-def test_any_byte_renews_the_patience() -> None:
-    stage = asking(b"a", bounds=replace(Bounds(), patience_s=2.0))
-    for piece in (b"a", b" 10.0", b".0.1 A"):
-        stage.wait(1.875)
-        stage.hear(LS, piece)
-    stage.wait(1.875)
+NO_REPLIES = {
+    "pong": b"PONG\n",
+    "blank": b"\n\r\n",
+    "error": b"- ERROR BADNAME\n",
+    "bye": b"BYE\n",
+    "not asked": b"x 10.0.0.9 A IN\n",
+    "not owed any more": b"b 10.0.0.2 A IN\n",
+    "a negative of another type": b"a AAAA - TIMED OUT\n",
+    "a byte of a line": b"a",
+}
+
+
+@pytest.mark.parametrize("said", NO_REPLIES.values(), ids=NO_REPLIES)
+def test_what_is_no_reply_does_not_renew_the_patience(said: bytes) -> None:
+    """[P64]"""
+    stage = asking(b"a", b"b", bounds=replace(Bounds(), patience_s=2.0))
+    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    for _ in range(7):
+        stage.wait(0.25)
+        stage.hear(LS, said)
+    stage.wait(0.24)
     assert stage.exit_code is None
-    stage.hear(LS, b" IN\n")
+    stage.wait(0.01)
+    assert stage.exit_code == 1 and stage.written == b"a - LOST\nb 10.0.0.2 A IN\n"
+    assert stage.reports[0].startswith("LS at 127.0.0.1:1 has sent no reply for 2 s")
+
+
+def test_each_reply_renews_the_patience_of_a_long_list() -> None:
+    """[P64]"""
+    names = [b"n%d" % n for n in range(20)]
+    stage = asking(*names, bounds=replace(Bounds(), patience_s=2.0))
+    for number, name in enumerate(names):
+        stage.wait(1.875)
+        stage.hear(LS, name + (b" 10.0.0.1 A IN\n", b" - TIMED OUT\n")[number % 2])
     stage.end(LS)
-    assert stage.exit_code == 0
+    assert stage.exit_code == 0 and b"LOST" not in stage.written
+
+
+def test_the_end_of_patience_tells_what_ls_said_instead() -> None:
+    stage = asking(b"a")
+    stage.hear(LS, b"- ERROR BUSY\n")
+    stage.wait(30.0)
+    assert stage.reports[0].startswith(
+        "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience); LS at 127.0.0.1:1 says BUSY"
+    )
 
 
 def test_the_summary_says_how_long_it_took() -> None:

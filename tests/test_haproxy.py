@@ -18,7 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +37,7 @@ ROWS = [f"host{n}.example 10.2.{n >> 8}.{n & 255}" for n in range(600)]
 ANSWERS = {row.split()[0].encode(): f"{row} A IN".encode() for row in ROWS}
 NAME, ANSWER = next(iter(ANSWERS.items()))
 CLIENTS = 50
+CHECK = "    default-server port "
 ROUNDS = 10
 
 
@@ -53,9 +54,14 @@ def free_ports(count: int) -> list[int]:
 
 
 class Proxy:
-    """HAProxy with the example's configuration before two LSs, `ls1` and `ls2`."""
+    """HAProxy with the example's configuration before two LSs, `ls1` and `ls2`.
 
-    def __init__(self, folder: Path, ls_ports: list[int]) -> None:
+    `changes`: what else is to stand there, by what does in the example.
+    """
+
+    def __init__(
+        self, folder: Path, ls_ports: list[int], changes: Mapping[str, str] | None = None
+    ) -> None:
         assert HAPROXY is not None
         (self.port,) = free_ports(1)
         self._admin = folder / "admin"
@@ -66,6 +72,7 @@ class Proxy:
             "127.0.0.1:5011": f"127.0.0.1:{ls_ports[1]}",
             "/run/haproxy/admin.sock": str(self._admin),
             "    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n": "",
+            **(changes or {}),
         }.items():
             assert text.count(there) == 1, f"{there!r} is not once in {EXAMPLE.name}"
             text = text.replace(there, here)
@@ -183,6 +190,12 @@ def test_haproxy_takes_the_example_as_it_is_without_a_warning() -> None:
     assert done.stdout == "Configuration file is valid\n"
 
 
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Programs]:
+    with programs(tmp_path) as some:
+        yield some
+
+
 def test_a_check_is_a_whole_session_with_a_clean_end(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(PATIENCE_S)
@@ -202,6 +215,24 @@ def test_a_check_is_a_whole_session_with_a_clean_end(tmp_path: Path) -> None:
     finally:
         proxy.end()
         listener.close()
+
+
+def test_haproxys_plain_http_check_sees_the_health_of_an_ls(run: Programs) -> None:
+    """`option httpchk` alone asks `OPTIONS / HTTP/1.0`."""
+    assert HAPROXY is not None
+    table_server, ts_port = run.ts(run.table("ts", *ROWS[:2]))
+    ls, port = run.ls([ts_port], "--metrics", 0)
+    found = re.search(r"status page on http://127\.0\.0\.1:(\d+)/", ls.log)
+    assert found is not None
+    text = EXAMPLE.read_text()
+    checks = text[text.index("    option tcp-check") : text.index("    # maxconn: below the 992")]
+    proxy = Proxy(run.folder, [port, port], {checks: f"    option httpchk\n{CHECK}{found[1]}\n"})
+    try:
+        proxy.sees("ls1", "UP")
+        table_server.signal(signal.SIGTERM)
+        proxy.sees("ls1", "DOWN")
+    finally:
+        proxy.end()
 
 
 def test_quit_and_a_half_close_end_a_session_as_without_haproxy(site: Site) -> None:

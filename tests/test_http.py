@@ -21,7 +21,7 @@ from core import node
 from core.bounds import Bounds
 from core.wire import LINE_BYTES_MAX
 from nodes.ls import LoadBalancer
-from nodes.status.http import Page, WebServer
+from nodes.status.http import HEALTH, Page, WebServer
 from nodes.status.pages import pages
 from nodes.status.watched import Watched
 from tests.splitting import cuts, pieces
@@ -37,9 +37,11 @@ STATUSES = (200, 400, 404, 405, 408, 414, 431, 501, 503, 505)
 class Site:
     """A web server as a brain of its own, with pages that say how often they were made."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchers_max: float = math.inf) -> None:
         self.made = {"/": 0, "/sick": 0}
-        self.web = WebServer({"/": self.page, "/sick": self.sick})
+        self.why = ""  # it is unhealthy
+        made = {"/": self.page, "/sick": self.sick, HEALTH: self.health}
+        self.web = WebServer(made, watchers_max)
         self.effects: list[node.Effect] = []
 
     def page(self, now: float) -> Page:
@@ -49,6 +51,10 @@ class Site:
     def sick(self, now: float) -> Page:
         self.made["/sick"] += 1
         return Page("text/plain; charset=utf-8", b"sick\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def health(self, now: float) -> Page:
+        status = HTTPStatus.SERVICE_UNAVAILABLE if self.why else HTTPStatus.OK
+        return Page("text/plain; charset=utf-8", self.why.encode() or b"ok", status)
 
     def step(self, event: node.Event, now: float) -> list[node.Effect]:
         woken = isinstance(event, node.Woken)
@@ -70,9 +76,9 @@ class WebStage(Stage):
             super().perform(effect)
 
 
-def visited() -> tuple[Stage, Site]:
+def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
     """A site with one watcher that has said nothing yet."""
-    site = Site()
+    site = Site(watchers_max)
     stage = WebStage(site, Bounds())
     stage.accept(ME)
     return stage, site
@@ -130,7 +136,12 @@ REQUESTS = {
     b"GET //etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n": 404,
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n": 405,
     b"DELETE /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 405,
-    b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n": 405,
+    b"OPTIONS / HTTP/1.0\r\n\r\n": 200,
+    b"OPTIONS /sick?x HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"OPTIONS /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"OPTIONS x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
+    b"GET * HTTP/1.1\r\nHost: a\r\n\r\n": 400,
     b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
     b"get / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
     b"nonsense\r\n\r\n": 400,
@@ -177,10 +188,25 @@ def test_head_is_get_without_the_page() -> None:
         assert body and not nothing and head.headers["Content-Length"] == str(len(body))
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "PATCH"])
 def test_who_may_not_do_that_is_told_what_may_be_done(method: str) -> None:
     found, _ = asked(method.encode() + b" / HTTP/1.1\r\n\r\n")
-    assert (found.status, found.headers["Allow"]) == (405, "GET, HEAD")
+    assert (found.status, found.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize("target", [b"/", b"/sick", b"*"])
+def test_options_tells_the_health_and_what_may_be_asked(target: bytes) -> None:
+    """A check that asks so must not pass because some page can be shown."""
+    stage, site = visited()
+    for number, (why, status) in enumerate([("", 200), ("draining", 503)]):
+        site.why = why
+        conn = f"watcher-x{number}"
+        stage.accept(conn)
+        stage.hear(conn, b"OPTIONS %b HTTP/1.0\r\n\r\n" % target)
+        found, body = response(stage.take(conn), "OPTIONS")
+        assert (found.status, body) == (status, why.encode() or b"ok")
+        assert found.headers["Allow"] == "GET, HEAD, OPTIONS"
+        stage.wait(FRESH_S)
 
 
 def test_a_page_can_be_shown_nowhere_else_and_loads_nothing_from_elsewhere() -> None:
@@ -243,6 +269,33 @@ def test_one_who_takes_too_long_is_let_go_and_nobody_else() -> None:
     stage.wait(2.0)
     assert response(stage.take("watcher-2"))[0].status == 408
     assert site.deadline() is None
+
+
+def test_when_all_places_are_taken_they_are_free_again_after_a_second() -> None:
+    """Of who does not ask, and of who has its response and does not end."""
+    stage, site = visited(watchers_max=3)
+    stage.accept("watcher-2")
+    stage.hear("watcher-2", BROWSER)
+    stage.wait(2.0)
+    assert site.deadline() == 105.0 and len(stage.connections) == 2
+    stage.accept("watcher-3")
+    assert site.deadline() == 101.0
+    stage.wait(0.0)
+    assert response(stage.take(ME))[0].status == 408 and "watcher-2" not in stage.connections
+    assert "watcher-3" not in stage.said
+    stage.accept("watcher-4")
+    stage.hear("watcher-4", BROWSER)
+    stage.wait(1.0)
+    assert response(stage.take("watcher-3"))[0].status == 408
+    assert response(stage.take("watcher-4"))[0].status == 200
+
+
+def test_the_only_one_there_may_be_is_served() -> None:
+    stage, site = visited(watchers_max=1)
+    stage.hear(ME, BROWSER[:20])
+    stage.wait(0.9)
+    stage.hear(ME, BROWSER[20:])
+    assert response(stage.take(ME))[0].status == 200 and site.web.requests == 1
 
 
 def test_empty_lines_do_not_put_it_off() -> None:
@@ -479,7 +532,6 @@ def test_head_of_what_is_not_there_has_no_body_either() -> None:
     ("request_", "status"),
     [
         (b"GET http://127.0.0.1:8080/ HTTP/1.1\r\nHost: a\r\n\r\n", 200),  # RFC 9112, 3.2.2: must
-        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET / HTTP/3.0\r\n\r\n", 505),

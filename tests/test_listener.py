@@ -32,6 +32,7 @@ class Desk(System):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.signals, self.waker = socket.socketpair()
         self.signals.setblocking(False)
         self.written: dict[int, bytearray] = {LOG_FD: bytearray(), RECORDS_FD: bytearray()}
@@ -133,10 +134,9 @@ def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
 
 
 def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -> None:
-    """A client that is too many is told; a watcher is closed without a word."""
+    """A client that is too many is told; a watcher waits until another has gone."""
     watchers = [house.knock(node.WATCHER) for _ in range(3)]
     clients = [house.knock(node.CLIENT) for _ in range(4)]
-    assert watchers[2].recv(100) == b""
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
     assert len(house.brain.opened()) == 5
     assert house.reactor.hits == {"watchers_max": 1, "clients_max": 1}
@@ -144,6 +144,29 @@ def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -
     watchers[0].sendall(b"y\n")
     house.turn(3)
     assert (clients[0].recv(100), watchers[0].recv(100)) == (b"x\n", b"y\n")
+    watchers[2].sendall(b"z\n")
+    watchers[1].close()
+    house.turn(4)
+    assert house.brain.opened()[-1] == "watcher-3" and watchers[2].recv(100) == b"z\n"
+
+
+@pytest.mark.parametrize("most", [1, 2, 16])
+def test_watchers_that_come_at_once_come_in_one_after_another(most: int) -> None:
+    """Never more than may be there, and none is closed."""
+    some = House(replace(Bounds(), watchers_max=most))
+    try:
+        waiting = [some.knock(node.WATCHER) for _ in range(30)]
+        for number, guest in enumerate(list(waiting), 1):
+            opened = some.brain.opened()
+            assert len(opened) == min(30, number + most - 1)
+            guest.sendall(b"x\n")
+            some.turn(3)
+            assert guest.recv(100) == b"x\n"
+            guest.close()
+            some.turn(3)
+        assert some.reactor.hits["watchers_max"] >= 30 - most
+    finally:
+        some.close()
 
 
 def test_who_has_gone_makes_room_for_another(house: House) -> None:
@@ -214,6 +237,22 @@ def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
     house.records.bytes_max = 0
     spoken(house, guest, b"a\n", b"b\n")
     assert (house.records.dropped, house.desk.written[RECORDS_FD]) == (2, b"")
+
+
+def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) -> None:
+    """[P66]: what has not begun goes to the new one, whole."""
+    house.desk.room = 15
+    for number in range(3):
+        house.records.append(b"record %d\n" % number)
+    house.records.reopen = lambda: True
+    house.reactor._do_reopen_records(node.ReopenRecords())
+    assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
+    house.desk.written[RECORDS_FD] = bytearray()
+    house.desk.room = 1 << 20
+    house.turn(1)
+    assert house.desk.written[RECORDS_FD] == b"record 2\n"
+    assert (house.records.dropped, house.records.waiting) == (1, 0)
+    assert "races.jsonl is opened anew" in house.log()
 
 
 def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:

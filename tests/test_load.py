@@ -7,18 +7,22 @@ cut at every byte, and rows of all kinds stand on both sides of every cut.
 Not here: `--strict` and what a person is told (`tests/test_system.py`).
 """
 
+import gzip
 import ipaddress
+import lzma
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.text import not_text
 from core.wire import Answer, fold, parse_reply
 from nodes.tables import load as module
-from nodes.tables.load import RowError, Table, load, parse_row
+from nodes.tables.load import Loading, NoTableError, RowError, Table, load, parse_row
 from tests.splitting import addresses, addresses_v6, name_of, names
 
 PLAIN = b"a.x 10.0.0.1 A\nB.x 10.0.0.2 A\n"
@@ -164,6 +168,7 @@ def test_e7_a_hundred_megabytes_in_one_line_are_one_bad_row(tmp_path: Path) -> N
     """A sparse file: most of it is never written."""
     path = tmp_path / "table.txt"
     with path.open("wb") as file:
+        file.write(b"x" * 1000)
         file.truncate(100_000_000)
         file.seek(0, 2)
         file.write(b"\n" + PLAIN)
@@ -171,6 +176,58 @@ def test_e7_a_hundred_megabytes_in_one_line_are_one_bad_row(tmp_path: Path) -> N
     table = load(str(path), said.append)
     assert set(table.rows) == {b"a.x", b"b.x"}
     assert said == [f"{path}:1: the row has more than 512 bytes; skipped"]
+
+
+# -- what is no text -------------------------------------------------------------------------------
+
+UTF_16 = ["utf-16", "utf-16-le", "utf-16-be"]
+UTF_32 = ["utf-32", "utf-32-le", "utf-32-be"]
+TEXTS = ["a.x 10.0.0.1 A\r\n", "a", "# \u043f\u0440\u0438\u0432\u0435\u0442\na.x 10.0.0.1 A\n" * 30]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("encoding", [*UTF_16, *UTF_32])
+def test_a_table_in_another_encoding_is_said_to_be(
+    tmp_path: Path, encoding: str, text: str
+) -> None:
+    with pytest.raises(NoTableError) as caught:
+        loaded(tmp_path, text.encode(encoding))
+    assert str(caught.value) == f"looks like {encoding[:6].upper()}; save it as UTF-8"
+
+
+PACKED = {"gzip": gzip.compress(PLAIN), "xz": lzma.compress(PLAIN), "zip": b"PK\3\4\x14\0"}
+BINARY = {"program": b"\x7fELF\2\1\1" + bytes(9), "noise": Random(0).randbytes(600)}
+
+
+@pytest.mark.parametrize(("name", "data"), PACKED.items())
+def test_a_packed_table_is_said_to_be(tmp_path: Path, name: str, data: bytes) -> None:
+    with pytest.raises(NoTableError, match=f"looks like an? {name} file; unpack it"):
+        loaded(tmp_path, data)
+
+
+@pytest.mark.parametrize("data", BINARY.values(), ids=BINARY)
+def test_a_binary_file_is_said_to_be_no_text(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(NoTableError, match="is no text file"):
+        loaded(tmp_path, data)
+
+
+def test_a_table_in_an_older_encoding_of_8_bits_is_read(tmp_path: Path) -> None:
+    table, said = loaded(tmp_path, "# gr\u00fcn\n".encode("latin-1") * 50 + PLAIN)
+    assert len(table.rows) == 2 and said == []
+
+
+@given(st.binary(max_size=700), st.integers(1, 40))
+def test_a_file_is_judged_however_it_is_cut(data: bytes, size: int) -> None:
+    said = []
+    for step in (size, max(1, len(data))):
+        loading = Loading("table", lambda text: None)
+        try:
+            for at in range(0, len(data), step):
+                loading.take(data[at : at + step])
+            said.append(str(loading.end().rows))
+        except NoTableError as error:
+            said.append(str(error))
+    assert said[0] == said[1] == (not_text(data) or said[0])
 
 
 # -- addresses -------------------------------------------------------------------------------------

@@ -395,9 +395,9 @@ class ClusterMachine(RuleBasedStateMachine):
         is_lost = False
         for line in lines:
             line = line.removesuffix(b"\r")
-            server.answered += 1
             if not line:
                 continue
+            server.answered += 1
             if line in MALFORMED:
                 server.errors_in_a_row += 1
                 is_lost = server.errors_in_a_row == self.BOUNDS.errors_in_a_row_max
@@ -891,6 +891,16 @@ def test_a13_surplus_is_what_goes_beyond_what_was_asked_on_this_connection() -> 
     assert T1 in stage.connections
     stage.hear(T1, b"y - TIMED OUT\n")
     assert T1 not in stage.connections
+
+
+def test_blank_lines_of_a_ts_are_no_surplus() -> None:
+    """proto.md, Conventions: a line with no byte in it is ignored."""
+    stage = asking(b"x")
+    for chunk in (b"\n" * 1_000, b"\r\n" * 1_000, b"\n\r\ny - TIMED OUT\n\n" * 50):
+        stage.hear(T1, chunk)
+    assert T1 in stage.connections
+    stage.hear(T1, b"\nx 10.0.0.1 A IN\n\n")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
 
 def test_a13_one_that_floods_whenever_it_comes_is_dialled_less_and_less() -> None:

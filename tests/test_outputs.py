@@ -6,16 +6,18 @@ file loses nothing; a program ends in any case.
 Not here: one descriptor by itself (`tests/test_writer.py`).
 """
 
+import json
 import os
 import pty
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.writer import writer
-from tests.processes import Programs, Talk, exchange, programs, wait_for
+from tests.processes import Program, Programs, Talk, exchange, programs, wait_for
 from tests.test_writer import filled
 
 pytestmark = pytest.mark.process
@@ -105,4 +107,104 @@ def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs) -> None
     ls.logs("TS1 is up")
     ls.signal(signal.SIGTERM)
     assert ls.exits() == 0
+    os.close(reader)
+
+
+# -- a race log that is rotated --------------------------------------------------------------------
+
+
+def sampled(run: Programs, path: Path, *words: object) -> tuple[Program, Callable[[], None]]:
+    """LS with that race log, and what asks it a name."""
+    _, ts_port = run.ts(run.table("ts", *ROWS[:1]))
+    ls, port = run.ls([ts_port], *SLOW, "--race-sample", 1, "--race-log", path, *words)
+
+    def ask() -> None:
+        talk = Talk(port)
+        talk.say(b"host0.example\nQUIT\n")
+        assert talk.rest() == REPLIES[0] + b"\nBYE\n"
+        talk.close()
+
+    return ls, ask
+
+
+def has(path: Path, count: int) -> bool:
+    """Whether so many whole records are there."""
+    data = path.read_bytes() if path.exists() else b""
+    assert all(json.loads(line)["end"] == "ANSWERED" for line in data.splitlines())
+    return data.count(b"\n") == count
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", 2)])
+def test_a_race_log_that_is_renamed_is_opened_anew(
+    run: Programs, workers: tuple[object, ...]
+) -> None:
+    """[P66]"""
+    path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
+    ls, ask = sampled(run, path, *workers)
+    ask()
+    wait_for(lambda: has(path, 1), "a record")
+    path.rename(old)
+    ask()
+    wait_for(lambda: has(old, 2), "one more in the old file")
+    ls.signal(signal.SIGHUP)
+    ls.logs(f"{path} is opened anew", len(workers) or 1)
+    ask()
+    wait_for(lambda: has(path, 1), "a record in the new file")
+    assert has(old, 2)
+
+
+def test_a_race_log_that_stays_where_it_is_is_gone_on_with(run: Programs) -> None:
+    path = run.folder / "races.jsonl"
+    ls, ask = sampled(run, path)
+    ask()
+    ls.signal(signal.SIGHUP)
+    ask()
+    wait_for(lambda: has(path, 2), "both records")
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0 and "anew" not in ls.log
+
+
+def test_a_race_log_that_cannot_be_opened_anew_is_told(run: Programs) -> None:
+    """[P66]: the old one is written on."""
+    path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
+    ls, ask = sampled(run, path)
+    path.rename(old)
+    path.mkdir()
+    ls.signal(signal.SIGHUP)
+    ls.logs(f"cannot open {path} anew: is a directory; going on with the old file")
+    ask()
+    wait_for(lambda: has(old, 1), "a record in the old file")
+    path.rmdir()
+    ls.signal(signal.SIGHUP)
+    ls.logs(f"{path} is opened anew")
+    ask()
+    wait_for(lambda: has(path, 1), "a record in the new file")
+
+
+def test_a_race_log_that_is_a_pipe_loses_nothing_by_a_hangup(run: Programs) -> None:
+    path = run.folder / "fifo"
+    os.mkfifo(path)
+    ls, ask = sampled(run, path)
+    ask()
+    ls.signal(signal.SIGHUP)
+    ask()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    taken = b""
+
+    def is_there() -> bool:
+        nonlocal taken
+        with suppress(BlockingIOError):
+            taken += os.read(reader, 1 << 16)
+        return taken.count(b"\n") == 2
+
+    wait_for(is_there, "both records")
+    path.rename(run.folder / "old")
+    os.mkfifo(path)
+    ls.signal(signal.SIGHUP)
+    ls.logs(f"{path} is opened anew")
+    assert os.read(reader, 1) == b"", "nobody holds the old one any more"
+    os.close(reader)
+    reader, taken = os.open(path, os.O_RDONLY | os.O_NONBLOCK), b"\n"
+    ask()
+    wait_for(is_there, "a record in the new one")
     os.close(reader)

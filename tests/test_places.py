@@ -33,7 +33,6 @@ from core.sink import Sink
 from core.system import System
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
-from nodes.status.http import WebServer
 from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.processes import PATIENCE_S, ROOT
@@ -429,12 +428,6 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
         guest.close()
     house.until(lambda: not house.reactor._accepted)
     assert len(listener.places) == 0 and not listener.places._by_network
-
-
-def test_a_watcher_parts_at_once() -> None:
-    web = WebServer({})
-    web.step(node.Opened("watcher-1"), 0.0)
-    assert web.step(node.PlaceWanted("watcher-1"), 0.0) == [node.Abort("watcher-1")]
 
 
 # -- what it is owed -------------------------------------------------------------------------------

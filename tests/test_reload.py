@@ -8,6 +8,7 @@ Not here: what a row is (`tests/test_load.py`), a reload beside what else may ha
 turn takes (`tests/soak.py`).
 """
 
+import gzip
 import os
 import signal
 import socket
@@ -26,7 +27,9 @@ from core.bounds import Bounds
 from core.log import Log
 from core.machine import STAY
 from core.wire import split_lines
+from nodes.tables import kept as kept_module
 from nodes.tables import reload as module
+from nodes.tables.kept import Kept
 from nodes.tables.load import Table, load
 from nodes.tables.reload import RELOAD, Reading, Reload, slices
 from nodes.ts import TableServer
@@ -238,8 +241,7 @@ def test_the_last_good_one_is_served_and_ready_is_told_when_the_newest_has_been_
 
     def look() -> None:
         """What is served is, whole, the last good one that has been judged, or the first table."""
-        judged = [each for each in file.opened[: server.taken + server.refused] if rows_of(each)]
-        assert server.table.rows == (rows_of(judged[-1]) if judged else OLD)
+        assert server.table.rows == after(file.opened[: server.taken + server.refused])[-1]
         if server.standings[-1:] == [READY]:
             assert file.opened[-1] is file.content
 
@@ -258,14 +260,20 @@ def test_the_last_good_one_is_served_and_ready_is_told_when_the_newest_has_been_
     assert server.standings.count(RELOADING) == asked >= len(file.opened)
     assert server.standings[-1:] == [READY] * bool(asked)
     assert server.taken + server.refused == len(file.opened)
-    assert server.taken == sum(bool(rows_of(each)) for each in file.opened)
+    served = after(file.opened)
+    assert server.taken == len({id(rows) for rows in served}) - 1
 
 
-def rows_of(content: bytes | OSError) -> dict[bytes, bytes]:
-    """What `contents` makes a table of; nothing where it is to be refused."""
-    lines = [] if isinstance(content, OSError) else content.split(b"\n")
-    rows = [line.split(b" ") for line in lines if line.endswith(b" A")]
-    return {row[0]: b"%b %b A IN\n" % (row[0], row[1]) for row in rows}
+def after(contents: list[bytes | OSError]) -> list[dict[bytes, bytes]]:
+    """What is served at first, and after each; the same object where one is to be refused."""
+    served = [OLD]
+    for content in contents:
+        if isinstance(content, OSError) or b"\xff" in content or (not content and served[-1]):
+            served.append(served[-1])
+            continue
+        rows = [line.split(b" ") for line in content.split(b"\n") if line.endswith(b" A")]
+        served.append({row[0]: b"%b %b A IN\n" % (row[0], row[1]) for row in rows})
+    return served
 
 
 def test_those_are_all_the_ways_there_are() -> None:
@@ -336,11 +344,12 @@ def refused(server: Server, path: Path, why: str) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "it has no good row"),
-        (b"\n# nothing\n\r\n", "it has no good row"),
-        (b"\xef\xbb\xbf", "it has no good row"),
-        (bytes(range(256)) * 100, "it has no good row"),
-        (b"\x7fELF\n" * 20_000, "it has no good row"),
+        (bytes(range(256)) * 100, "it is no text file"),
+        (b"\x7fELF\n" * 20_000, "it is no text file"),
+        (NEW.decode().encode("utf-16"), "it looks like UTF-16; save it as UTF-8"),
+        (NEW.decode().encode("utf-32-be"), "it looks like UTF-32; save it as UTF-8"),
+        (gzip.compress(NEW), "it looks like a gzip file; unpack it"),
+        (bytes(5_000), "it is full of NUL bytes, as after a crash; write it again"),
         (b"x" * 100_000, "it has no good row"),
         (b"a 10.0.0.256 A\n", "it has no good row"),
     ],
@@ -350,6 +359,31 @@ def test_e6_a_file_without_a_good_row_is_refused(tmp_path: Path, content: bytes,
     path = tmp_path / "table"
     path.write_bytes(content)
     refused(asked_of(path), path, why)
+
+
+@pytest.mark.parametrize("content", [b"\n# nothing\n\r\n", b"\xef\xbb\xbf", b"#", b"\n"])
+def test_a_file_without_rows_empties_a_table_with_a_warning(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    server = asked_of(path)
+    assert server.table.rows == {} and server.taken == 1
+    assert server.tell() == [
+        f"{path} is read anew: 0 rows in 0.0 s",
+        f"{path} has no row: every name is unknown",
+    ]
+
+
+def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -> None:
+    """[P65]"""
+    path = tmp_path / "table"
+    path.write_bytes(b"")
+    why = "it has no byte, as if it were being written; put a comment in it if that is meant"
+    server = asked_of(path)
+    refused(server, path, why)
+    server.table = Table()
+    server.ask()
+    server.finish()
+    assert (server.taken, server.refused, server.table.rows) == (1, 1, {})
 
 
 def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -540,10 +574,110 @@ def test_a_table_that_is_read_in_any_slices_is_the_one_that_is_loaded(
         server = Server(read, str(path))
         server.ask()
         server.finish()
-        assert server.table.rows == (table.rows or OLD)
-        assert server.tell()[:-1] == at_the_start
-        if table.rows:
+        is_refused = not data or (table.bad_rows and not table.rows)
+        assert server.table.rows == (OLD if is_refused else table.rows)
+        said = server.tell()
+        assert said[: len(at_the_start)] == at_the_start
+        assert len(said) == len(at_the_start) + (1 if is_refused or table.rows else 2)
+        if not is_refused:
             assert vars(server.table) == vars(table)
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+def is_made_of(rows: dict[bytes, bytes], old: dict[bytes, bytes]) -> bool:
+    """Whether every question and line of these is a very object of the old ones."""
+    ids = {id(text) for row in old.items() for text in row}
+    return all(id(text) in ids for row in rows.items() for text in row)
+
+
+def reloaded(path: Path, before: bytes, after: bytes) -> tuple[Table, Table]:
+    """The table that was loaded, as it was, and the one that a reload makes of it."""
+    path.write_bytes(before)
+    server = Server(path=str(path))
+    server.table = load(str(path), print)
+    old = Table(dict(server.table.rows))
+    path.write_bytes(after)
+    server.ask()
+    server.finish()
+    assert server.taken == 1
+    return old, server.table
+
+
+MANY = [b"Host%d 10.0.%d.%d A\n" % (n, n >> 8, n & 255) for n in range(20_000)]
+SETS = [b"%b 2001:db8::%x AAAA\n" % (name, n) for name in (b"Y", b"z") for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (MANY, MANY),
+        (SETS, SETS),
+        ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]]),
+        (MANY, MANY[:5_000] + MANY[7_000:]),
+        (MANY, MANY[3_000:9_000] + MANY[9_001:]),
+    ],
+    ids=["equal", "sets", "row by row", "fewer", "fewer at the beginning"],
+)
+def test_rows_that_stay_are_kept_and_not_made_anew(
+    tmp_path: Path, before: list[bytes], after: list[bytes]
+) -> None:
+    old, new = reloaded(tmp_path / "table", b"".join(before), b"".join(after))
+    assert len(new.rows) == len(load(str(tmp_path / "table"), print).rows)
+    assert is_made_of(new.rows, old.rows)
+
+
+def test_rows_that_are_new_do_not_hide_those_that_stay(tmp_path: Path) -> None:
+    more = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
+    old, new = reloaded(
+        tmp_path / "table", b"".join(MANY), b"".join(MANY[:9_000] + more + MANY[9_000:])
+    )
+    assert len(new.rows) == 30_000
+    assert is_made_of({q: new.rows[q] for q in new.rows if q in old.rows}, old.rows)
+
+
+def test_after_a_long_gap_rows_are_kept_again(tmp_path: Path) -> None:
+    """It is longer than what is looked ahead; that catches up."""
+    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(MANY[6_000:]))
+    rows = list(new.rows.items())
+    assert is_made_of(dict(rows[-8_000:]), old.rows) and len(rows) == 14_000
+
+
+def test_a_line_that_has_changed_is_the_new_one(tmp_path: Path) -> None:
+    after = [row.replace(b" 10.", b" 11.") if n % 3 else row for n, row in enumerate(MANY)]
+    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(after))
+    assert new.rows == load(str(tmp_path / "table"), print).rows
+    assert is_made_of(dict.fromkeys(new.rows, b""), {**old.rows, b"": b""})
+
+
+def test_an_old_table_is_not_held_by_the_one_that_was_made_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(b"".join(MANY))
+    server = asked_of(path)
+    assert server.taken == 1 and server.reload._loading._kept is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=60),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=60),
+    st.integers(1, 9),
+    st.integers(1, 20),
+)
+def test_what_is_kept_never_changes_what_is_in_a_table(
+    before: list[tuple[int, int]], after: list[tuple[int, int]], window: int, size: int
+) -> None:
+    def table(rows: list[tuple[int, int]]) -> dict[bytes, bytes]:
+        return {b"n%d" % name: b"n%d 10.0.0.%d A IN\n" % (name, host) for name, host in rows}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_module, "_WINDOW_ROWS", window)
+        kept, made = Kept(table(before)), {}
+        rows = list(table(after).items())
+        for at in range(0, len(rows), size):
+            made.update(kept.rows(dict(rows[at : at + size])))
+    assert list(made.items()) == rows
+    assert all(kept.line(question, line) == line for question, line in rows)
 
 
 # -- how much is done in a turn --------------------------------------------------------------------

@@ -22,6 +22,7 @@ from core import node
 from core.bounds import Bounds
 from core.wire import split_lines
 from nodes.__main__ import main
+from nodes.command import replay as command
 from nodes.ls import LoadBalancer
 from nodes.replay import (
     HEAD,
@@ -62,9 +63,11 @@ def balancer(
 
 def test_a_record_is_read() -> None:
     asked = {"TS1": 0.0, "TS2": 0.05}
-    assert parse(line(at=4.0, share=0.25, question="x AAAA", asked=asked)) == Race(
-        1.0, True, 0.1, "10.0.0.1", asked,
-        {"TS1": (0.1, "10.0.0.1"), "TS2": (pytest.approx(0.15), "10.0.0.1")},
+    replies = {"TS1": [0.1, "::1,2001:db8::1"], "TS2": [0.2, "::2"]}
+    record = line(at=4.0, share=0.25, question="x AAAA", asked=asked, replies=replies)
+    assert parse(record) == Race(
+        1.0, True, 0.1, "::1,2001:db8::1", asked,
+        {"TS1": (0.1, "::1,2001:db8::1"), "TS2": (pytest.approx(0.15), "::2")},
     )  # fmt: skip
 
 
@@ -136,7 +139,46 @@ def test_any_bytes_are_a_race_or_are_refused_in_one_line(data: bytes) -> None:
     try:
         assert isinstance(parse(data), Race)
     except RecordError as refused:
-        assert str(refused) and "\n" not in str(refused)
+        assert str(refused).isprintable()
+
+
+# Of fields that are nearly right, so that some get through to be played.
+times = st.one_of(st.floats(0, 9), st.sampled_from([0, 1e9, 1e300, -1, True, None, "1", 10**400]))
+near_names = st.sampled_from(["TS1", "TS2", "TS9", "TS0", "DNS1", "ts1", "TS\x1b", "\ud800", ""])
+near_replies = st.one_of(
+    st.sampled_from(["NOT FOUND", "NO DATA", "TIMED OUT", "10.0.0.1", "::1", "1.2.3.4,10.0.0.1"]),
+    st.text("0123456789.:,aF", max_size=12),
+    st.integers(1, 80).map(lambda count: ",".join(["10.0.0.1"] * count)),
+    json_values,
+)
+near_records = st.fixed_dictionaries(
+    {},
+    optional={
+        "at": times, "took": times, "share": times, "margin": times,
+        "question": st.sampled_from(["x", "x AAAA", "\x1b", 7]),
+        "policy": st.sampled_from(["race", "hedge", "\x1b[2J", None]),
+        "end": st.sampled_from(["ANSWERED", "NOT_FOUND", "NO_DATA", "TIMED_OUT", "DROPPED", "x"]),
+        "winner": st.one_of(st.none(), near_names),
+        "asked": st.dictionaries(near_names, times, max_size=3),
+        "replies": st.dictionaries(near_names, st.tuples(times, near_replies), max_size=3),
+    },
+).map(lambda changes: line(**changes))  # fmt: skip
+
+
+@given(st.lists(st.one_of(near_records, near_records, st.binary(max_size=30)), max_size=4))
+def test_any_file_is_replayed_as_far_as_it_is_good(
+    tmp_path_factory: pytest.TempPathFactory, records: list[bytes]
+) -> None:
+    """Whatever gets through can be played and printed: no traceback, no escape."""
+    path = tmp_path_factory.getbasetemp() / "races.jsonl"
+    path.write_bytes(b"".join(record + b"\n" for record in [line(), *records]))
+    said, shown = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "say", said.append)
+        patch.setattr(command, "_print", shown.append)
+        code = main(["replay", str(path)])
+    assert code == (1 if said else 0) and len(shown) >= 5
+    assert all(text.isprintable() for text in said + shown)
 
 
 @given(st.sets(st.integers(1, 300), max_size=12))
@@ -255,11 +297,11 @@ def test_nothing_to_replay_takes_no_time() -> None:
 
 
 def test_the_command_plays_each_policy_that_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "races.jsonl").write_bytes(b"\n".join([line(at=n) for n in range(20)]) + b"\n")
     assert main(["replay", str(tmp_path / "races.jsonl")]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
+    head, *rows = capfd.readouterr().out.splitlines()
     assert head == HEAD
     assert [row[:14].rstrip() for row in rows] == [
         "as recorded", "race", "single TS1", "single TS2", "hedge"
@@ -269,7 +311,7 @@ def test_the_command_plays_each_policy_that_is_asked_for(
     assert extra[:-1] == [100.0, 100.0, 0.0, 0.0] and 0 <= extra[-1] <= 10
     words = ["replay", "--policy", "single", str(tmp_path / "races.jsonl"), "--policy", "race"]
     assert main(words) == 0
-    rows = capsys.readouterr().out.splitlines()[2:]
+    rows = capfd.readouterr().out.splitlines()[2:]
     assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
 
 
@@ -278,17 +320,58 @@ def test_the_command_plays_each_policy_that_is_asked_for(
     [
         (b"", "there is no race in"),
         (b"\n\n", "there is no race in"),
-        (line() + b"\nx\n", ":2: it is no record"),
+        (b"x\n", ":1: it is no record of a race; left out\n"),
         (line(policy="hedge") + b"\n", ":1: it was recorded under hedge"),
     ],
 )
-def test_a_file_that_cannot_be_replayed_is_refused_in_one_line(
+def test_a_file_without_a_race_is_refused_with_a_line_for_each_bad_record(
     data: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "races.jsonl").write_bytes(data)
     assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
     out, err = capfd.readouterr()
-    assert not out and err.count("\n") == 1 and said in err
+    assert not out and said in err and "there is no race in" in err
+    assert err.count("\n") == 1 + bool(data.strip())
+
+
+NONSENSE = {
+    "an address of 600 digits": line(replies={"TS1": [0.1, "1" * 600]}),
+    "too many addresses": line(replies={"TS1": [0.1, ",".join(["10.0.0.1"] * 60)]}),
+    "an address of another type": line(question="x AAAA"),
+    "a name that is no UTF-8": line().replace(b"TS1", b"TS\xff1"),
+    "half a character": line().replace(b"TS1", b"\xed\xa0\x80"),
+    "half a character, escaped": line().replace(b"TS1", b"\\ud800"),
+    "an escape in a name": line().replace(b"TS1", b"\\u001b[2J"),
+    "an escape in a policy": line(policy="\x1b[2J"),
+    "a time beyond all times": line(at=1e300),
+    "a share of more than all": line(share=2),
+    "a winner that has nothing": line(replies={"TS1": [0.1, "NOT FOUND"]}),
+}
+
+
+@pytest.mark.parametrize("record", NONSENSE.values(), ids=NONSENSE)
+def test_a_bad_record_is_one_line_and_the_good_ones_are_played(
+    record: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(b"\n".join([line(), record, line(at=1.0), b""]))
+    assert main(["replay", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert err == f"{path}:2: it is no record of a race; left out\n"
+    head, first, *rest = out.splitlines()
+    assert head == HEAD and first.split()[:3] == ["as", "recorded", "2"] and len(rest) == 4
+    assert out.replace("\n", "").isprintable()
+
+
+def test_an_output_that_is_full_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "races.jsonl").write_bytes(line() + b"\n")
+    with Path("/dev/full").open("wb") as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "STDOUT", full.fileno())
+        assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "photofinish: cannot write the output: no space left on device\n")
 
 
 # -- records of a real run -------------------------------------------------------------------------

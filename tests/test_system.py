@@ -4,6 +4,7 @@ What the issue's author and a user would try by hand is tried here. Times are as
 they are the promise, and then with the promise's own slack.
 """
 
+import gzip
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.processes import (
+    PATIENCE_S,
     ROOT,
     Program,
     Programs,
@@ -518,7 +521,21 @@ def test_a_silent_server_is_given_up_after_the_patience(run: Programs) -> None:
         port = silent.getsockname()[1]
         code, out, log = run.run("client", "127.0.0.1", port, "a", "--patience", 0.3)
     assert (code, out) == (1, "a - LOST\n")
-    assert "has been silent for 0.3 s" in log
+    assert "has sent no reply for 0.3 s" in log
+
+
+def test_a_server_that_only_says_pong_is_given_up_as_well(run: Programs) -> None:
+    """[P64]: it never stops; the client's time does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ("127.0.0.1", server.getsockname()[1], "a", "--patience", 0.3)
+        client = run.start("client", *words)
+        talk, _ = server.accept()
+        with talk, suppress(OSError):
+            talk.settimeout(PATIENCE_S)
+            while True:
+                talk.sendall(b"PONG\n")
+        assert (client.exits(), client.output()) == (1, "a - LOST\n")
+    assert "has sent no reply for 0.3 s" in client.log
 
 
 def test_c13_an_output_that_is_full_or_closed_or_slow(run: Programs) -> None:
@@ -675,6 +692,50 @@ def test_bad_rows_are_reported_and_strict_refuses_them(run: Programs) -> None:
     assert f"{table}:2: a row has 3 fields" in ts.log
     code, _, log = run.run("ts", 0, "--table", table, "--strict")
     assert code == 1 and "has 1 bad rows" in log
+
+
+def test_a_table_without_a_good_row_is_refused_at_the_start(run: Programs) -> None:
+    table = run.folder / "table"
+    table.write_text("bad row\nworse\n")
+    code, out, log = run.run("ts", 0, "--table", table)
+    assert (code, out) == (1, "")
+    assert f"{table} has no good row" in log
+
+
+@pytest.mark.parametrize("text", ["", "# nobody is blocked\n"])
+def test_a_table_without_rows_is_served_with_a_warning(run: Programs, text: str) -> None:
+    table = run.folder / "table"
+    table.write_text(text)
+    ts, port = run.ts(table, 0, "--answer-unknown")
+    assert f"{table} has no row: every name is unknown" in ts.log
+    talk = Talk(port)
+    talk.say(b"a\nQUIT\n")
+    assert talk.rest() == b"a - NOT FOUND\nBYE\n"
+    talk.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("rutgers.edu 172.34.4.6 A\r\n".encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
+        (gzip.compress(b"rutgers.edu 172.34.4.6 A\n"), "looks like a gzip file; unpack it"),
+        (Path(sys.executable).read_bytes(), "is no text file"),
+    ],
+    ids=["UTF-16", "gzip", "binary"],
+)
+def test_a_file_that_is_no_text_is_refused_in_one_line(
+    run: Programs, data: bytes, said: str
+) -> None:
+    """A table, and names from a file and from a pipe."""
+    file = run.folder / "file"
+    file.write_bytes(data)
+    assert run.run("ts", 0, "--table", file) == (1, "", f"photofinish: {file} {said}\n")
+    client = ("client", "127.0.0.1", 1)
+    assert run.run(*client, "--names", file) == (1, "", f"photofinish: {file} {said}\n")
+    with file.open("rb") as names:
+        piped = run.start(*client, stdin=names.fileno())
+        assert (piped.output(), piped.exits()) == ("", 1)
+    assert piped.log == f"photofinish: the list of names {said}\n"
 
 
 def test_e4_a_million_rows_load(run: Programs) -> None:

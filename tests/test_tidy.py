@@ -38,6 +38,7 @@ CORE = {
     "core/datagrams.py": {"core.system"},
     "core/frames.py": set(),
     "core/owed.py": set(),
+    "core/text.py": set(),
     "core/session.py": set(),
     "core/server.py": {"core.session"},
     "core/ports.py": set(),

@@ -35,9 +35,9 @@ def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: Hits) -> tuple[Rep
     lines: list[bytes] = []
     why = ""
     for line in split_lines(data):
-        link.answered += 1
         if not line:
             continue
+        link.answered += 1
         try:
             reply = parse_reply(line)
         except ProtocolError as error:

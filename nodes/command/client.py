@@ -16,6 +16,7 @@ from core.log import Log
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
+from core.text import not_text
 from nodes.client import Client
 from nodes.command.arguments import (
     STDERR,
@@ -52,7 +53,7 @@ def run_client(words: list[str]) -> int:
         action="append",
         type=bound_in_seconds("patience_s"),
         metavar="S",
-        help="give up when LS says nothing for so long (default 30)",
+        help="give up when no name has had a reply for so long (default 30)",
     )
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
@@ -96,5 +97,7 @@ def _read_names(arguments: argparse.Namespace) -> list[bytes]:
             data = Path(arguments.file).read_bytes()
     except OSError as error:
         raise Failure(f"cannot read {arguments.file or 'the names'}: {reason(error)}") from None
+    if why := not_text(data):
+        raise Failure(f"{arguments.file or 'the list of names'} {why}")
     data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     return [line for line in data.split(b"\n") if line]

@@ -8,8 +8,9 @@ Not here: what it does (`nodes/ls.py`).
 import argparse
 import ipaddress
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from core.bounds import Bounds
@@ -280,7 +281,14 @@ def run_ls(words: list[str]) -> int:
 
         def open_records() -> Sink | None:
             path = arguments.race_log
-            return Sink(_open_records(path, stack), LOG_BYTES_MAX, path) if path else None
+            if not path:
+                return None
+            try:
+                fd = _open_records(path)
+            except OSError as error:
+                raise Failure(f"cannot write {path}: {reason(error)}") from None
+            stack.callback(os.close, fd)
+            return Sink(fd, LOG_BYTES_MAX, path, partial(_reopen_records, path, fd))
 
         if arguments.workers:
             return serve_with_workers(
@@ -315,12 +323,20 @@ def _is_same(own: Address, other: Address) -> bool:
     return port == other_port and (host == other_host or (is_any and is_here))
 
 
-def _open_records(path: str, stack: ExitStack) -> int:
-    """Open a file to append to. A pipe without a reader is one, too: it may get one."""
+def _open_records(path: str) -> int:
+    """Open a file to append to. A pipe without a reader is one, too: it may get one. Raises
+    OSError."""
     flags = os.O_RDWR if Path(path).is_fifo() else os.O_WRONLY
-    try:
-        fd = os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {reason(error)}") from None
-    stack.callback(os.close, fd)
-    return fd
+    return os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _reopen_records(path: str, fd: int) -> bool:
+    """Have the descriptor lead to what is at the path now; return whether that is another file.
+    Raises OSError."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(Path(path).stat(), os.fstat(fd)):
+            return False
+    anew = _open_records(path)
+    os.dup2(anew, fd, inheritable=False)
+    os.close(anew)
+    return True

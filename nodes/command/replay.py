@@ -5,7 +5,7 @@ Nobody is connected to, so there is no loop.
 Not here: what a replay is (`nodes/replay.py`).
 """
 
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,13 @@ from core.system import reason
 from nodes.command.arguments import (
     CLEAN,
     EXTRA_LOAD,
+    FAILED,
+    STDIN,
+    STDOUT,
     Failure,
     bounds_of,
     program_parser,
+    say,
     share,
     timeout_argument,
 )
@@ -60,7 +64,7 @@ def run_replay(words: list[str]) -> int:
     timeout_argument(parser)
     arguments = parser.parse_intermixed_args(words)
     bounds = bounds_of(arguments, parser)
-    races = _read_races(arguments.file)
+    races, is_whole = _read_races(arguments.file)
     servers = servers_of(races)
     if not servers:
         raise Failure(f"in none of the races of {arguments.file} was a table server there")
@@ -70,35 +74,55 @@ def run_replay(words: list[str]) -> int:
         balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
         return replay(races, names, balancer)
 
-    print(HEAD)
-    print(shown("as recorded", as_recorded(races)))
+    _print(HEAD)
+    _print(shown("as recorded", as_recorded(races)))
     for policy in arguments.policy or ["race", "single", "hedge"]:
         if policy == "single":
             for name in servers:
-                print(shown(f"single {name}", play([name], None)), flush=True)
+                _print(shown(f"single {name}", play([name], None)))
         else:
             extra_load = arguments.max_extra_load if policy == "hedge" else None
-            print(shown(policy, play(servers, extra_load)), flush=True)
-    return CLEAN
+            _print(shown(policy, play(servers, extra_load)))
+    return CLEAN if is_whole else FAILED
 
 
-def _read_races(path: str) -> list[Race]:
-    """The races of a file, in the order of their beginning. Those whose asker left before the reply
-    are left out: how long it would have waited is not known."""
+def _print(text: str) -> None:
+    """A line on standard output. Raises Failure. Not `print`: what it could not write it would try
+    to write again at the end."""
+    data = f"{text}\n".encode()
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        while data:
+            data = data[os.write(STDOUT, data) :]
+    except BrokenPipeError:  # nobody wants more of it
+        raise
+    except OSError as error:
+        raise Failure(f"cannot write the output: {reason(error)}") from None
+
+
+def _read_races(path: str) -> tuple[list[Race], bool]:
+    """The races of a file, in the order of their beginning, and whether every record was good; of
+    each bad one a line is said. Races whose asker left before the reply are left out: how long it
+    would have waited is not known."""
+    try:
+        if path == "-":
+            with open(STDIN, "rb", closefd=False) as file:
+                data = file.read()
+        else:
+            data = Path(path).read_bytes()
     except OSError as error:
         raise Failure(f"cannot read {path}: {reason(error)}") from None
     races = []
+    is_whole = True
     for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
         try:
             race = parse(line) if line else None
             if race is not None and race.said != DROPPED:
                 races.append(race)
         except RecordError as bad:
-            raise Failure(f"{path}:{number}: {bad}") from None
+            is_whole = False
+            say(f"{path}:{number}: {bad}; left out")
     if not races:
         raise Failure(f"there is no race in {path}")
     first = min(race.at for race in races)
     races = [replace(race, at=race.at - first) for race in races]
-    return sorted(races, key=lambda race: race.at)
+    return sorted(races, key=lambda race: race.at), is_whole

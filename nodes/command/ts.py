@@ -10,8 +10,8 @@ from core.reactor import Reactor
 from core.system import System, reason
 from nodes.command.arguments import Failure, bounds_of, program_parser, say
 from nodes.command.serving import serve, server_arguments
-from nodes.tables.load import load
-from nodes.tables.reload import Reload
+from nodes.tables.load import NoTableError, check, load
+from nodes.tables.reload import EMPTY, Reload
 from nodes.ts import TableServer
 
 
@@ -38,11 +38,16 @@ def run_ts(words: list[str]) -> int:
     began = system.now()
     try:
         table = load(arguments.table, say)
+        check(table)
     except OSError as error:
         raise Failure(f"cannot read the table {arguments.table}: {reason(error)}") from None
+    except NoTableError as error:
+        raise Failure(f"{arguments.table} {error}") from None
     if table.bad_rows and arguments.strict:
         raise Failure(f"{arguments.table} has {table.bad_rows} bad rows, and --strict wants none")
     say(f"{arguments.table}: {len(table.rows)} rows in {system.now() - began:.1f} s")
+    if not table.rows:
+        say(f"{arguments.table} {EMPTY}")
 
     def build(reactor: Reactor) -> Brain:
         return TableServer(

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from core.figures import SPANS_S, Figure, Histogram, Value, metrics
-from nodes.status.http import Page
+from nodes.status.http import HEALTH, Page
 
 
 class Watched(Protocol):
@@ -53,6 +53,7 @@ def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
             metrics(server.figures(), server.histograms()),
         ),
         "/healthz": health,
+        HEALTH: health,
         "/status.json": lambda now: Page(
             "application/json", json.dumps(status(server, now)).encode() + b"\n"
         ),

@@ -2,9 +2,10 @@
 
 Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
 blank lines and lines that begin with `#` say nothing; a byte-order mark is dropped. A bad row is
-reported with its place and skipped. Rows with the same name, in any case of letters, and the
-same type are one set: it is spelled as the first of them, keeps their order, and has each
-address once. An address that would make the answer too long for a line is reported and left out.
+reported with its place and skipped; a file that is no text has none that are worth it. Rows with
+the same name, in any case of letters, and the same type are one set: it is spelled as the first of
+them, keeps their order, and has each address once. An address that would make the answer too long
+for a line is reported and left out.
 
 A block of ordinary rows is checked by one pattern and split at C speed; only a block with
 something else in it, a set for example, is read row by row. Addresses are checked by the
@@ -21,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.lines import LineBuffer
+from core.text import BEGINNING_BYTES, not_text
 from core.wire import (
     IPV4,
     IPV6,
@@ -34,6 +36,7 @@ from core.wire import (
     is_name,
     split_lines,
 )
+from nodes.tables.kept import Kept
 
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
@@ -54,6 +57,10 @@ class RowError(ValueError):
     """A row that is none. The text says why."""
 
 
+class NoTableError(ValueError):
+    """A file that is no table at all. The text says what it does, or is, instead."""
+
+
 class Table:
     """Answers by folded question; the value is the whole line, with its LF."""
 
@@ -67,12 +74,21 @@ class Table:
 
 
 def load(path: str, report: Callable[[str], None]) -> Table:
-    """Read a table file. `report` gets a line `file:line: what` per bad row. Raises OSError."""
+    """Read a table file. `report` gets a line `file:line: what` per bad row.
+
+    Raises OSError, NoTableError.
+    """
     loading = Loading(path, report)
     with Path(path).open("rb") as file:
         while data := file.read(_BLOCK_BYTES):
             loading.take(data)
     return loading.end()
+
+
+def check(table: Table) -> None:
+    """Raise NoTableError if there were rows, and no good one."""
+    if table.bad_rows and not table.rows:
+        raise NoTableError("has no good row")
 
 
 class Loading:
@@ -83,31 +99,44 @@ class Loading:
         self._path = path
         self._report = report
         self._buffer = LineBuffer()
+        self._kept: Kept | None = None
         self._rows = 0  # so far, good or not
-        self._start: bytes | None = b""  # of the file, as long as it may be a part of a mark
+        self._start: bytes | None = b""  # of the file, until it is long enough to be judged
+
+    def keep(self, old: dict[bytes, bytes]) -> None:
+        """Make the table of what these rows have in common with it."""
+        self._kept = Kept(old)
 
     def take(self, data: bytes) -> None:
-        """The next chunk, cut anywhere."""
-        if self._start is not None:
-            data = self._start + data
-            self._start = data if len(data) < len(_MARK) else None
-            if self._start is not None:
-                return
-            data = data.removeprefix(_MARK)
-        self._take(self._buffer.receive(data))
+        """The next chunk, cut anywhere. Raises NoTableError."""
+        if self._start is None:
+            self._take(self._buffer.receive(data))
+            return
+        self._start += data
+        if len(self._start) >= BEGINNING_BYTES:
+            self._begin(self._start)
 
     def end(self) -> Table:
-        """There is no more; the last row needs no LF."""
-        rest = (self._start or b"") + b"\n"
-        self._take(self._buffer.receive(rest).removeprefix(b"\n"))
+        """There is no more; the last row needs no LF. Raises NoTableError."""
+        if self._start is not None:
+            self._begin(self._start)
+        self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        self._kept = None  # it holds the old rows
         return self.table
+
+    def _begin(self, start: bytes) -> None:
+        self._start = None
+        if why := not_text(start):
+            raise NoTableError(why)
+        self._take(self._buffer.receive(start.removeprefix(_MARK)))
 
     def _take(self, block: bytes) -> None:
         """Whole lines, without CRs."""
         if not block:
             return
-        if not _take_ordinary(self.table, block):
-            _take_rows(self.table, block, f"{self._path}:", self._rows, self._report)
+        if not _take_ordinary(self.table, block, self._kept):
+            place = f"{self._path}:"
+            _take_rows(self.table, block, place, self._rows, self._report, self._kept)
         self._rows += block.count(b"\n")
 
 
@@ -131,7 +160,7 @@ def parse_row(row: bytes) -> Answer:
     return Answer(spelling, address, kind)
 
 
-def _take_ordinary(table: Table, block: bytes) -> bool:
+def _take_ordinary(table: Table, block: bytes, kept: Kept | None) -> bool:
     """Take a block in which every row is ordinary and new; else take nothing."""
     if not _ORDINARY_ROWS.fullmatch(block):
         return False
@@ -146,12 +175,17 @@ def _take_ordinary(table: Table, block: bytes) -> bool:
     rows = dict(zip(questions, answers, strict=True))
     if len(rows) != len(questions) or not table.rows.keys().isdisjoint(rows):
         return False
-    table.rows.update(rows)
+    table.rows.update(rows if kept is None else kept.rows(rows))
     return True
 
 
 def _take_rows(
-    table: Table, block: bytes, place: str, before: int, report: Callable[[str], None]
+    table: Table,
+    block: bytes,
+    place: str,
+    before: int,
+    report: Callable[[str], None],
+    kept: Kept | None,
 ) -> None:
     for number, row in enumerate(split_lines(block), before + 1):
         if not row.strip(b" \t") or row.startswith(b"#"):
@@ -165,8 +199,9 @@ def _take_rows(
         table.is_mixed = table.is_mixed or answer.type is Type.AAAA
         line = format_message(answer) + b"\n"
         question = fold(answer.spelling, answer.type)
-        held = table.rows.setdefault(question, line)
-        if held is line:
+        held = table.rows.get(question)
+        if held is None:
+            table.rows.update({question: line} if kept is None else kept.rows({question: line}))
             continue
         spelling, addresses, _, _ = held.split(b" ")
         if _is_among(answer.addresses, addresses.split(b",")):
@@ -174,7 +209,8 @@ def _take_rows(
             continue
         line = format_message(Answer(spelling, addresses + b"," + answer.addresses, answer.type))
         if len(line) <= LINE_BYTES_MAX:
-            table.rows[question] = line + b"\n"
+            line += b"\n"
+            table.rows[question] = line if kept is None else kept.line(question, line)
         else:
             table.left_out_rows += 1
             report(

@@ -5,8 +5,10 @@ been read it is judged, and then its table is served, all of it at once, or not 
 not served any more is let go in slices, too: to free a million rows takes longer than a turn may.
 
 A file is refused, with one line that says why, when it cannot be read, is not a regular file
-(only that can be read without waiting), changes while it is read, has no good row, or, for
---strict, a bad one. Who asks again while a file is being read gets it read once more afterwards.
+(only that can be read without waiting), changes while it is read, is no text, has rows and no good
+one, or, for --strict, a bad one. One without rows is served: a list of names may be empty. But one
+of no bytes at all, which is how a file begins that is written in place, does not replace rows. Who
+asks again while a file is being read gets it read once more afterwards.
 
 Not here: what a row is (`nodes/tables/load.py`), and who asks (`nodes/ts.py`).
 """
@@ -20,11 +22,13 @@ from core import node
 from core.figures import Figure, Value
 from core.machine import STAY, Machine, Sign, Watch
 from core.machine import Table as Transitions
-from nodes.tables.load import SKIPPED, Loading, Table
+from nodes.tables.load import SKIPPED, Loading, NoTableError, Table, check
 
 # Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
 SLICE_BYTES = 8 * 1024
 _SLICE_ROWS = 20_000  # to let go, 2 ms
+_NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
+EMPTY = "has no row: every name is unknown"
 
 
 class Reading(Sign):
@@ -97,6 +101,7 @@ class Reload:
         self._began = 0.0
         self._slices: Generator[bytes, None, None]
         self._loading: Loading
+        self._is_empty = True  # no byte of it has been read
         self._bad: list[str] = []  # what there is to say about rows of this slice
         self._retired: dict[bytes, bytes] = {}
         self._taken = 0
@@ -134,6 +139,7 @@ class Reload:
         self._began = now
         self._slices = self._read(self._path)
         self._bad = []
+        self._is_empty = True
         self._loading = Loading(self._path, self._bad.append)
 
     def _read_slice(self, served: Table, now: float) -> tuple[Table, list[node.Effect]]:
@@ -141,10 +147,16 @@ class Reload:
             data = next(self._slices, b"")
         except OSError as error:
             return served, self._refuse((error.strerror or str(error)).lower())
-        if data:
-            self._loading.take(data)
-        else:
-            self._loading.end()
+        try:
+            if data:
+                if self._is_empty:
+                    self._is_empty = False
+                    self._loading.keep(served.rows)
+                self._loading.take(data)
+            else:
+                self._loading.end()
+        except NoTableError as error:
+            return served, self._refuse(f"it {error}")
         table = self._loading.table
         if self._strict and table.bad_rows:
             bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
@@ -155,15 +167,22 @@ class Reload:
         self._bad.clear()
         if data:
             return served, effects
-        if not table.rows:
-            return served, [*effects, *self._refuse("it has no good row")]
+        try:
+            check(table)
+        except NoTableError as error:
+            return served, [*effects, *self._refuse(f"it {error}")]
+        if self._is_empty and served.rows:
+            return served, self._refuse(_NO_BYTE)
         self._taken += 1
         self._retired = served.rows
         left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         text = (
             f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
         )
-        return table, [*effects, node.Report(text), *self._decided(Step.TAKEN)]
+        effects.append(node.Report(text))
+        if not table.rows:
+            effects.append(node.Report(f"{self._path} {EMPTY}", node.Level.WARNING))
+        return table, [*effects, *self._decided(Step.TAKEN)]
 
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1

@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
-	knotd:knot unbound:unbound dnsmasq:dnsmasq-base
+	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
@@ -28,7 +28,7 @@ dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any mac
 test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
 
-test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound and dnsmasq
+test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \
 		command -v "$${part%%:*}" >/dev/null || \
 		echo "no $${part%%:*}: its tests are skipped (Debian, as root: apt-get install $${part##*:})"; \

@@ -158,6 +158,7 @@ class Kind:
 
 
 _denies, _has_none = says(denial, GOOD_S), says(no_data, GOOD_S)
+_REFERRED = frozenset({"NODATA", "REFUSED", "SERVFAIL"})
 _AWAY = f"away for {AWAY_S:g} s after {AWAY_AFTER} queries"
 _REFUSED, _DENIED = frozenset({"REFUSED"}), frozenset({"NXDOMAIN"})
 
@@ -195,7 +196,8 @@ KINDS = (
     Kind("BADVERS to EDNS", if_edns(lambda q: reply(q, high=1)), DATA | _FAILED),
     Kind("silent to EDNS", silent_to_edns, DATA | _FAILED, alone_s=NOT_UNDERSTOOD_S),
     Kind("FORMERR to everything", says(_code(FORMERR)), _FAILED | {"FORMERR"}),
-    Kind("a referral", says(referral), _NO_DATA | _REFUSED | _FAILED),
+    Kind("a referral", says(referral), _REFERRED),
+    Kind("a referral, the other says NXDOMAIN", says(referral), _REFERRED, _DENIED, good=_denies),
     Kind("NXDOMAIN, the other has data", says(denial), _DENIED),
     Kind("NO DATA, the other has data", says(no_data), _NO_DATA),
     Kind("NOERROR with nothing in it", says(reply), _NO_DATA),

@@ -330,7 +330,6 @@ for n in $(seq {count}); do ask $n; done
 until [ "$(ask 0)" != SERVFAIL ]; do sleep 0.05; done
 ask 0
 """
-COUNT = 15  # of an ICMP error there are six at once, and then one a second
 
 
 @dataclass(frozen=True)
@@ -341,6 +340,7 @@ class Closed:
     open: str
     alone: str = "SERVFAIL"
     timeout_s: float = 2 * PATIENCE_S  # more than dig waits: what is told then is told before that
+    count: int = 15  # questions; of ICMP errors there are six at once, and then one a second
 
 
 _RULE = "nft add rule ip t {} ip daddr 10.9.0.2 udp dport 53 {}"
@@ -355,12 +355,17 @@ CLOSED = {
     "without a route": Closed(
         "ip route add unreachable 10.9.0.2", "ip route del unreachable 10.9.0.2"
     ),
-    "gone": Closed(  # after three seconds, when nobody has said who has this address
-        "far ip addr flush dev far; ip neigh flush dev near", "far ip addr add 10.9.0.2/24 dev far"
+    "gone": Closed(  # Linux tells sockets of a closed port, but not of a host that nobody finds
+        "far ip addr flush dev far; ip neigh flush dev near",
+        "far ip addr add 10.9.0.2/24 dev far",
+        timeout_s=1,
+        count=4,
     ),
-    "dropped": Closed(f"far {_RULE.format('inward', 'drop')}", f"far {_FLUSH}", timeout_s=1),
+    "dropped": Closed(
+        f"far {_RULE.format('inward', 'drop')}", f"far {_FLUSH}", timeout_s=1, count=4
+    ),
     "there, but our address changes": Closed(
-        "ip addr add 10.9.0.3/24 dev near; ip addr del 10.9.0.1/24 dev near", "", "data"
+        "ip addr del 10.9.0.1/24 dev near; ip addr add 10.9.0.3/24 dev near", "", "data"
     ),
 }
 
@@ -384,14 +389,15 @@ two_hosts = pytest.mark.skipif(
 @dnsmasq
 @pytest.mark.parametrize("is_alone", [False, True], ids=["beside", "alone"])
 @pytest.mark.parametrize("how", CLOSED)
-def test_one_on_another_host_that_is(tmp_path: Path, how: str, is_alone: bool) -> None:
+def test_a_host_out_of_reach_costs_no_wait(tmp_path: Path, how: str, is_alone: bool) -> None:
     """What the network says is told at once; what nobody says, after the timeout."""
     closed = CLOSED[how]
     hosts = tmp_path / "hosts"
     hosts.write_text("".join(f"10.0.0.{n} n{n}.example\n" for n in range(100)))
     places = ["10.9.0.2"] if is_alone else ["10.9.0.2", "127.0.0.1"]
     script = INSIDE.format(
-        folder=tmp_path, python=sys.executable, close=closed.close, open=closed.open, count=COUNT,
+        folder=tmp_path, python=sys.executable, close=closed.close, open=closed.open,
+        count=closed.count,
         bad=" ".join(dnsmasq_words(53, hosts, "10.9.0.2")),
         good=" ".join(dnsmasq_words(53, hosts)),
         upstreams=" ".join(f"--dns-upstream {place}" for place in places),
@@ -402,8 +408,8 @@ def test_one_on_another_host_that_is(tmp_path: Path, how: str, is_alone: bool) -
         timeout=2 * PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    said = [f"10.0.0.{n}" for n in range(1, COUNT + 1)]
+    said = [f"10.0.0.{n}" for n in range(1, closed.count + 1)]
     if is_alone and closed.alone == "SERVFAIL":
-        said = ["SERVFAIL"] * COUNT
+        said = ["SERVFAIL"] * closed.count
     log = (tmp_path / "ls.err").read_text()
     assert done.stdout.split() == ["10.0.0.0", *said, "10.0.0.0"], log

@@ -218,10 +218,10 @@ def test_one_alone_that_is_stopped_is_used_again_at_once(
     """It stands still for longer than LS waits: what is lost by that is told."""
     with ExitStack() as stack:
         victim = maker(stack, tmp_path)
-        steady = stack.enter_context(Steady(a_site(some, [victim.port], timeout_s=1.0)))
+        steady = stack.enter_context(Steady(a_site(some, [victim.port], timeout_s=1.5)))
         steady.ask(50)
         victim.signal(signal.SIGSTOP)
-        steady.ask(250)
+        steady.ask(300)
         victim.signal(signal.SIGCONT)
         back = time.monotonic()
         steady.ask(250)

@@ -32,10 +32,10 @@ from pathlib import Path
 from odd_kinds import GOOD_S, KINDS, UNDERSTOOD_S, Kind, stream_good
 from odd_resolver import CODES, LOOPBACK, Loop, Resolver, end_of_question, number_of
 from report import machine
-from systems import Process, free_port, node
+from systems import Process, node
 from terminal import Progress, chosen
 
-_AT_ONCE = 12  # measurements
+_AT_ONCE = 14  # measurements
 _LOST_S = 8.0  # after the last question
 _FORGED = "forged"
 PLACES = ("beside", "alone")
@@ -85,11 +85,11 @@ class Measurement:
             resolvers.append(Resolver(loop, kind.good, stream_good))
         for one in resolvers:
             self._stack.callback(one.close)
-        self.port = free_port()
         words = [word for one in resolvers
                  for word in ("--dns-upstream", f"{LOOPBACK}:{one.port}")]  # fmt: skip
-        self.ls = Process(node("ls", 0, "--dns", self.port, *words))
+        self.ls = Process(node("ls", 0, "--dns", 0, *words))
         self._stack.callback(self.ls.stop)
+        self.port = self.ls.dns_port()
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stack.enter_context(self.client)
         self.client.connect((LOOPBACK, self.port))

@@ -8,6 +8,7 @@ Not here: what they are asked (`bench/load.py`).
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -63,6 +64,10 @@ class Process:
         """What it has said on its standard error so far."""
         size = os.fstat(self._errors.fileno()).st_size
         return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
+
+    def dns_port(self) -> int:
+        """Where our LS with `--dns 0` is asked by DNS: a port that was free for UDP and TCP."""
+        return int(re.findall(r"DNS on .*:(\d+)", self.log())[0])
 
     def stop(self) -> None:
         self._popen.kill()

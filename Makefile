@@ -8,12 +8,12 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
-	knotd:knot unbound:unbound dnsmasq:dnsmasq-base
+	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good \
+	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
 help: ## say what there is
@@ -28,7 +28,7 @@ dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any mac
 test: $(TOOLS) ## run all tests (three minutes)
 	$(RUN) -m pytest
 
-test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound and dnsmasq
+test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \
 		command -v "$${part%%:*}" >/dev/null || \
 		echo "no $${part%%:*}: its tests are skipped (Debian, as root: apt-get install $${part##*:})"; \
@@ -83,6 +83,12 @@ bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers beside dnsmasq an
 
 bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, beside BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
 	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md
+
+bench-odd: $(TOOLS) ## measure what clients hear of LS before odd resolvers; write bench/ODD.md (1.5 min)
+	$(RUN) bench/oddities.py --results bench/ODD.md
+
+bench-cpu: $(TOOLS) ## measure the CPU that a lookup costs, beside BEFORE=DIR, in alternating rounds (5 min)
+	$(RUN) bench/cpu.py --before $(or $(BEFORE),$(error BEFORE=DIR is another checkout))
 
 bench-hostile: $(TOOLS) ## measure what clients that ask much and never read cost (1 min)
 	$(RUN) bench/hostile.py

@@ -8,6 +8,7 @@ Not here: what they are asked (`bench/load.py`).
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,12 +29,12 @@ class Unavailable(Exception):
 
 
 class Process:
-    """One program that said where it listens."""
+    """One program that said where it listens. It is started in `root`."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], root: Path = ROOT) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `stop`)
         self._popen = subprocess.Popen(
-            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            words, cwd=root, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         assert self._popen.stdout is not None
         try:
@@ -59,6 +60,15 @@ class Process:
         text = Path(f"/proc/{self.pid}/status").read_text()
         return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
+    def log(self) -> str:
+        """What it has said on its standard error so far."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
+
+    def dns_port(self) -> int:
+        """Where our LS with `--dns 0` is asked by DNS: a port that was free for UDP and TCP."""
+        return int(re.findall(r"DNS on .*:(\d+)", self.log())[0])
+
     def stop(self) -> None:
         self._popen.kill()
         self._popen.communicate()
@@ -66,9 +76,9 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(words: list[str]) -> Iterator[Process]:
-    """A program, killed at the end."""
-    process = Process(words)
+def running(words: list[str], root: Path = ROOT) -> Iterator[Process]:
+    """A program, started in `root`, killed at the end."""
+    process = Process(words, root)
     try:
         yield process
     finally:

@@ -24,11 +24,11 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def chosen(text: str | None, names: list[str], what: str) -> list[str]:
-    """The names that a comma-separated flag asks for. Raises SystemExit(2)."""
+def chosen(text: str | None, names: list[str], what: str, separator: str = ",") -> list[str]:
+    """The names that a flag asks for, which separates them so. Raises SystemExit(2)."""
     if text is None:
         return names
-    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    wanted = [word.strip() for word in text.split(separator) if word.strip()]
     for word in wanted:
         if word not in names:
             print(f"there is no {what} {word!r}; there are: {', '.join(names)}", file=sys.stderr)

@@ -106,6 +106,32 @@ def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
     assert (done.returncode == 1) == ("NOT " in text), done.stdout + done.stderr
 
 
+def test_a_few_of_the_odd_resolvers(tmp_path: Path) -> None:
+    """Each has a row; the exit code says whether what shall be is kept."""
+    page = tmp_path / "ODD.md"
+    kinds = "good; REFUSED; each reply twice; TC, and TCP is closed"
+    words = ("--kinds", kinds, "--questions", 6, "--results", page)
+    done = bench(*words, script="bench/oddities.py")
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    assert (done.returncode == 1) == ("NOT kept" in text)
+    for kind, alone in zip(kinds.split("; "), ("data", "REFUSED", "data", "SERVFAIL"), strict=True):
+        assert re.search(rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{alone}\** \|", text), text
+
+
+def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
+    """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
+    for name in ("core", "nodes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.1, "--only", "1x100,dns 20")
+    done = bench(*words, script="bench/cpu.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(
+        r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", done.stdout
+    )
+    assert rows == (["1x100"] if "without DNS" in done.stdout else ["1x100", "dns 20"])
+
+
 @pytest.fixture
 def late_resolver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """What starts `bench/peers/late.c` with these words."""

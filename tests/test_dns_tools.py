@@ -31,6 +31,7 @@ many.example 10.0.0.1 A
 many.example 10.0.0.2 A
 many.example 10.0.0.3 A
 four.example 10.0.0.4 A
+web.corp 10.0.0.7 A
 """
 LONG = ".".join(["long" * 15] * 3) + ".example"
 # A line has 512 bytes, and a short address is 28 bytes in a message: more than any datagram has.
@@ -46,6 +47,7 @@ def need(program: str, package: str) -> pytest.MarkDecorator:
 
 dig = need("dig", "bind9-dnsutils")
 kdig = need("kdig", "knot-dnsutils")
+dnsmasq = need("dnsmasq", "dnsmasq-base")
 drill = need("drill", "ldnsutils")
 dnsperf = need("dnsperf", "dnsperf")
 
@@ -261,8 +263,9 @@ printf 'hosts: dns\\n' > {folder}/nsswitch.conf
 mount --bind {folder}/resolv.conf /etc/resolv.conf
 mount --bind {folder}/nsswitch.conf /etc/nsswitch.conf
 {python} -m nodes ts 5001 --table {folder}/table.txt --answer-unknown > {folder}/ts.out &
+{first}
 {python} -m nodes ls 5000 127.0.0.1 5001 --dns 53 --dns-timeout {patience} --timeout {patience} \\
-    > {folder}/ls.out 2> {folder}/ls.err &
+    {words} > {folder}/ls.out 2> {folder}/ls.err &
 until grep -q 'is up' {folder}/ls.err; do kill -0 $!; sleep 0.02; done
 {resolve}
 """
@@ -277,12 +280,16 @@ def can_be_apart() -> bool:
     )
 
 
-def resolved(folder: Path, resolve: str) -> str:
-    """What a program says whose resolver asks the face, in namespaces of its own."""
+def resolved(folder: Path, resolve: str, first: str = "", words: str = "") -> str:
+    """What a program says whose resolver asks the face, in namespaces of its own.
+
+    `first` is run before LS is started, with these words besides.
+    """
     (folder / "table.txt").write_text(ROWS)
     script = INSIDE.format(
-        folder=folder, python=sys.executable, patience=PATIENCE_S, resolve=resolve
-    )
+        folder=folder, python=sys.executable, patience=PATIENCE_S, resolve=resolve, first=first,
+        words=words,
+    )  # fmt: skip
     done = subprocess.run(
         [*APART, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
     )
@@ -337,7 +344,52 @@ int main(int count, char **words) {
 @need("musl-gcc", "musl-tools")
 def test_a_musl_program_resolves_names(tmp_path: Path) -> None:
     """musl asks for both types at once, from one socket, and waits for both."""
-    (tmp_path / "resolve.c").write_text(PROGRAM)
-    subprocess.run(["musl-gcc", "-static", "-o", "resolve", "resolve.c"], cwd=tmp_path, check=True)
-    said = resolved(tmp_path, f"{tmp_path}/resolve one.example; {tmp_path}/resolve four.example")
+    program = musl_program(tmp_path)
+    said = resolved(tmp_path, f"{program} one.example; {program} four.example")
     assert sorted(said.split()) == ["10.0.0.1", "10.0.0.4", "2001:db8::1"]
+
+
+def musl_program(folder: Path) -> Path:
+    """What prints all addresses of a name."""
+    (folder / "resolve.c").write_text(PROGRAM)
+    subprocess.run(["musl-gcc", "-static", "-o", "resolve", "resolve.c"], cwd=folder, check=True)
+    return folder / "resolve"
+
+
+# A resolver that knows nothing of what the house has for itself: in `corp` there is no name.
+OUTER = """
+dnsmasq --keep-in-foreground --port=5002 --listen-address=127.0.0.1 --bind-interfaces --no-resolv \\
+    --no-hosts --pid-file= --conf-file=/dev/null --user=root --log-facility=- --local=/corp/ &
+"""
+BESIDE_OUTER = {"first": OUTER, "words": "--dns-upstream 127.0.0.1:5002"}
+TIMES = 5  # whoever is first
+
+
+@apart
+@dnsmasq
+@need("musl-gcc", "musl-tools")
+def test_musl_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> None:
+    """It asks for both types, and takes a single NXDOMAIN for the end of the name."""
+    program = musl_program(tmp_path)
+    asks = f"for n in $(seq {TIMES}); do {program} web.corp; done"
+    assert resolved(tmp_path, asks, **BESIDE_OUTER).split() == ["10.0.0.7"] * TIMES
+
+
+@apart
+@dnsmasq
+def test_glibc_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> None:
+    asks = f"for n in $(seq {TIMES}); do getent ahosts web.corp; done"
+    found = {line.split()[0] for line in resolved(tmp_path, asks, **BESIDE_OUTER).splitlines()}
+    assert found == {"10.0.0.7"}
+
+
+@apart
+@dig
+@dnsmasq
+@pytest.mark.parametrize("kind", ["AAAA", "MX", "HTTPS", "TXT"])
+def test_dig_hears_that_a_name_of_a_table_exists(tmp_path: Path, kind: str) -> None:
+    """[P33]: the table has nothing of this type, and a resolver denies the name."""
+    ask = f"dig +tries=1 +time={PATIENCE_S:.0f} web.corp {kind}"
+    said = resolved(tmp_path, f"for n in $(seq {TIMES}); do {ask}; done", **BESIDE_OUTER)
+    assert re.findall(r"status: (\w+)", said) == ["NOERROR"] * TIMES
+    assert said.count("ANSWER: 0") == TIMES

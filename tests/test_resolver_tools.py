@@ -7,7 +7,8 @@ signatures, denials, aliases, replies that no datagram holds.
 `make test-dns` runs these tests alone; each is skipped with a clear line where its program is
 missing, and `make parts` installs them. Nothing here is about speed.
 
-Not here: how fast it is (`bench/resolvers.py`), and bad replies (`tests/test_upstreams.py`).
+Not here: how fast it is (`bench/resolvers.py`), bad replies (`tests/test_upstreams.py`), and
+servers in trouble under questions that do not stop (`tests/test_resolver_trouble.py`).
 """
 
 import os
@@ -108,10 +109,12 @@ class Server:
 
     def replies(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
-        query = dns.message.make_query("n1.example", "A")
-        with suppress(OSError, dns.exception.DNSException):
-            dns.query.udp(query, LOOPBACK, timeout=0.2, port=self.port)
-            return True
+        query = dns.message.make_query("n1.example", "A").to_wire()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.settimeout(0.2)
+            probe.connect((LOOPBACK, self.port))
+            probe.send(query)
+            return bool(probe.recv(4096))  # anything: one that refuses may send a header only
         return False
 
     def signal(self, number: signal.Signals) -> None:
@@ -151,8 +154,8 @@ zone:
     return Server(stack, ["knotd", "-c", str(home / "knot.conf")], port, home / "log")
 
 
-def an_unbound(stack: ExitStack, folder: Path, behind: int) -> Server:
-    """unbound that forwards to a server, does not validate, and remembers."""
+def an_unbound(stack: ExitStack, folder: Path, behind: int, *options: str) -> Server:
+    """unbound that forwards to a server, does not validate, and remembers; with these options."""
     port = free_port()
     path = folder / "unbound.conf"
     path.write_text(
@@ -168,6 +171,7 @@ def an_unbound(stack: ExitStack, folder: Path, behind: int) -> Server:
     module-config: "iterator"
     do-not-query-localhost: no
     local-zone: "test." transparent
+{"".join(f"    {option}{os.linesep}" for option in options)}
 forward-zone:
     name: "."
     forward-addr: {LOOPBACK}@{behind}

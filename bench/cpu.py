@@ -1,0 +1,192 @@
+"""The CPU that a lookup costs LS, of this checkout beside another.
+
+    python3 bench/cpu.py --before DIR
+    python3 bench/cpu.py --before DIR --only "1x100,dns 20" --rounds 5
+
+Each round starts an LS of each, one after the other, before the same servers, and drives it with
+the same load; who is first changes from round to round. What is compared is the CPU of LS alone, as
+the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a time). The
+ratio of a round is this checkout to the other: below 1 is cheaper. A median of 21 ratios and their
+quartiles is what to look at; two equal checkouts show what the machine makes of nothing.
+
+Lines go to two of our table servers with half of the names each; `dns` to two with all of them,
+and `resolver` before one fast fake resolver (`bench/peers/late.c`), over UDP, asked by dnsperf.
+Table servers are of this checkout, for both. Without dnsperf or a C compiler there are lines only,
+and a line says so.
+
+Every reply is checked; a wrong one ends the run with exit code 1. No bound: that is for whoever
+changes something to say. Not here: throughput, and others (`bench/throughput.py`).
+"""
+
+import argparse
+import contextlib
+import re
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dns import NAMES as DNS_NAMES
+from dns import Wrong, address, dnsperf, figure
+from first_good_stage import one_odd
+from load import Load, WrongReply
+from report import machine
+from systems import ROOT, Process, node, running
+from terminal import Progress, chosen
+from workloads import NAMES, WORKLOADS, names_and_answers, table_servers
+
+ROUNDS, SECONDS = 21, 0.5
+_WARM_SHARE = 0.3  # of the seconds measured, before them
+_LOST_S = 5  # dnsperf waits so long
+LINES = ("1", "1x100", "50x100")
+DNS = ("dns 20", "dns 100", "resolver 20", "resolver 100")  # in flight
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process with one thread has used (sched-stats of the kernel)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+Drive = Callable[[Process, float], tuple[int, float]]  # for so long; lookups, and CPU seconds
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What LS is told besides its port, and what is asked of it."""
+
+    words: tuple[object, ...]
+    drive: Drive
+
+
+def lines(servers: list[int], connections: int, window: int) -> Workload:
+    names, answers = names_and_answers(NAMES)
+
+    def drive(ls: Process, seconds: float) -> tuple[int, float]:
+        load = Load(ls.port, names, answers, connections=connections, window=window)
+        load.run(seconds * _WARM_SHARE)
+        before = cpu_s(ls.pid)
+        period = load.run(seconds)
+        used_s = cpu_s(ls.pid) - before
+        load.finish()
+        return period.lookups, used_s
+
+    return Workload(tuple(word for port in servers for word in ("127.0.0.1", port)), drive)
+
+
+def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
+    def drive(ls: Process, seconds: float) -> tuple[int, float]:
+        def ask(seconds: float) -> int:
+            more = ("-l", f"{seconds:g}", "-t", str(_LOST_S))
+            said = dnsperf(ls.dns_port(), queries, in_flight, *more)
+            codes = re.findall(r"([A-Z]+) \d+ \(", figure(said, r"Response codes:\s+(.*)"))
+            if codes != ["NOERROR"]:
+                raise Wrong(said)
+            return int(figure(said, r"Queries completed:\s+(\d+)"))
+
+        ask(seconds * _WARM_SHARE)
+        before = cpu_s(ls.pid)
+        lookups = ask(seconds)
+        return lookups, cpu_s(ls.pid) - before
+
+    return Workload((*words, "--dns", 0), drive)
+
+
+@contextlib.contextmanager
+def workloads(folder: Path, names: list[str]) -> Iterator[dict[str, Workload]]:
+    """Those of these names, and the servers behind them."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        servers = stack.enter_context(table_servers(folder))["split"]
+        for one in (one for one in WORKLOADS if one.name in names):
+            found[one.name] = lines(servers, one.connections, one.window)
+        asked = [name for name in names if name in DNS]
+        if asked:
+            rows = [f"n{n}.example {'.'.join(map(str, address(n)))} A" for n in range(DNS_NAMES)]
+            table, queries = folder / "dns-table", folder / "queries"
+            table.write_text("\n".join(rows) + "\n")
+            queries.write_text("".join(f"n{n}.example A\n" for n in range(DNS_NAMES)))
+            words = node("ts", 0, "--table", table, "--answer-unknown")
+            ports = [stack.enter_context(running(words)).port for _ in range(2)]
+            (fake,) = stack.enter_context(one_odd(folder))
+            before = {
+                "dns": tuple(word for port in ports for word in ("127.0.0.1", port)),
+                "resolver": ("--dns-upstream", f"127.0.0.1:{fake}"),
+            }
+            for name in asked:
+                kind, in_flight = name.split()
+                found[name] = dns(before[kind], queries, int(in_flight))
+        yield found
+
+
+def compare(
+    workload: Workload, before: Path, rounds: int, seconds: float
+) -> Iterator[tuple[float, float]]:
+    """CPU in µs a lookup, of this checkout and of the other, for each round. Raises Wrong or
+    WrongReply."""
+    for number in range(rounds):
+        cost = {}
+        for root in (ROOT, before) if number % 2 else (before, ROOT):
+            with running(node("ls", 0, *workload.words), root) as ls:
+                lookups, used_s = workload.drive(ls, seconds)
+                cost[root] = used_s / lookups * 1e6
+        yield cost[ROOT], cost[before]
+
+
+def main() -> int:
+    """Measure, print; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--before", type=Path, required=True, metavar="DIR", help="another checkout")
+    add("--only", metavar="A,B", help=f"of {', '.join((*LINES, *DNS))} (all)")
+    add("--rounds", type=int, default=ROUNDS, metavar="N", help="(default %(default)s)")
+    add("--seconds", type=float, default=SECONDS, metavar="S", help="of each (%(default)s)")
+    arguments = parser.parse_args()
+    before: Path = arguments.before.resolve()
+    if not (before / "nodes" / "__main__.py").exists() or before == ROOT:
+        print(f"{before} is no other checkout of photofinish", file=sys.stderr)
+        return 2
+    names = chosen(arguments.only, [*LINES, *DNS], "workload")
+    packages = {"dnsperf": "dnsperf", "cc": "gcc"}
+    missing = [package for program, package in packages.items() if shutil.which(program) is None]
+    if missing and any(name in DNS for name in names):
+        print(f"without DNS (Debian, as root: apt-get install {' '.join(missing)})")
+        names = [name for name in names if name not in DNS]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    progress = Progress()
+    print(f"{machine()}; {arguments.rounds} rounds of {arguments.seconds:g} s")
+    print(f"{'':12}  {'µs':>7}  {'before':>7}  {'ratio':>6}  {'quartiles':>14}", flush=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            with workloads(Path(folder), names) as found:
+                for name, workload in found.items():
+                    seen = []
+                    for costs in compare(workload, before, arguments.rounds, arguments.seconds):
+                        seen.append(costs)
+                        progress.say(f"{name}: {len(seen)} of {arguments.rounds}")
+                    progress.end()
+                    print(row(name, seen), flush=True)
+    except (Wrong, WrongReply) as wrong:
+        print(f"\nwrong: {wrong}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    return 0
+
+
+def row(name: str, seen: list[tuple[float, float]]) -> str:
+    """Medians of both, of their ratios, and the quartiles of these."""
+    ours, theirs = (statistics.median(costs) for costs in zip(*seen, strict=True))
+    ratios = [a / b for a, b in seen]
+    ratios = ratios * 2 if len(ratios) == 1 else ratios  # one has no quartiles
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{name:12}  {ours:7.2f}  {theirs:7.2f}  {middle:6.3f}  {low:.3f} to {high:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

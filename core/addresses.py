@@ -22,6 +22,11 @@ def network(host: str) -> str:
     return f"{IPv6Address(prefix + bytes(8))}/64"
 
 
+def is_wildcard(host: str) -> bool:
+    """Whether whoever listens at this numeric host listens at every address of its family."""
+    return host in ("0.0.0.0", "::")
+
+
 _LOOPBACK = network("::1")
 
 

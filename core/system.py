@@ -19,9 +19,11 @@ import struct
 import time
 from contextlib import suppress
 
+from core.addresses import is_wildcard
 from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
+from core.wildcard import WildcardSocket
 from core.writer import Write, writer
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
@@ -101,6 +103,8 @@ class System:
         With room for what comes while a turn lasts, as far as the kernel grants it.
         """
         stream = self._bound(address, socket.SOCK_DGRAM, shared)
+        if is_wildcard(address[1][0]):
+            stream = WildcardSocket(stream)
         stream.setblocking(False)
         self._make_room(stream)
         return stream

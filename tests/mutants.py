@@ -1221,6 +1221,18 @@ MUTANTS = (
         "return 0",
     ),
     Mutant(
+        "replies leave from whichever address the routes prefer",
+        "core/system.py",
+        "if is_wildcard(address[1][0]):",
+        "if False:",
+    ),
+    Mutant(
+        "the broadcast address is the source of a reply",
+        "core/wildcard.py",
+        "_, ours, _ = _PKTINFO.unpack(about)",
+        "_, _, ours = _PKTINFO.unpack(about)",
+    ),
+    Mutant(
         "word of an earlier datagram costs the next one",
         "core/datagrams.py",
         "                if was_refused:",

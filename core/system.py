@@ -17,7 +17,9 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from core.addresses import is_wildcard
 from core.child import SIGNALS, Child
@@ -132,6 +134,14 @@ class System:
             dialled.close()
             raise
         return dialled
+
+    def path(self, address: Address) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Between which socket addresses the kernel would send to this one: from, to. Nothing is
+        sent. A wildcard address becomes a loopback one. Raises OSError when there is no way."""
+        family, socket_address = address
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(socket_address)
+            return probe.getsockname(), probe.getpeername()
 
     def send_alike(self, stream: Socket, datagrams: bytes, size: int) -> None:
         """Send datagrams of this size each, one behind the other, to whom the socket was dialled:

@@ -47,8 +47,8 @@ CORE = {
     "core/listener.py": {"core.addresses", "core.places", "core.system"},
     "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {
-        "core.conn", "core.datagrams", "core.frames", "core.limits", "core.listener", "core.log",
-        "core.lookup", "core.owed", "core.sink", "core.system",
+        "core.addresses", "core.conn", "core.datagrams", "core.frames", "core.limits",
+        "core.listener", "core.log", "core.lookup", "core.owed", "core.sink", "core.system",
     },
 }  # fmt: skip
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.

@@ -36,13 +36,14 @@ ip addr add fe80::2/64 dev d0 nodad
 
 
 def isolated(story: Callable[[], None]) -> None:
-    """Run a function of this module in a network of its own. Skips where that cannot be."""
+    """Run a function of a module in a network of its own. Skips where that cannot be."""
     own = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec"]
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         pytest.skip("no unshare, or no ip")
     if subprocess.run([*own, _SETUP], capture_output=True, check=False).returncode:
         pytest.skip("no network namespaces here")
-    command = f"from tests.test_wildcard import {story.__name__} as story; story()"
+    module = f"tests.{story.__module__.removeprefix('tests.')}"
+    command = f"from {module} import {story.__name__} as story; story()"
     run = subprocess.run(
         [*own, f'{_SETUP}exec "$0" -c "$1"', sys.executable, command],
         cwd=ROOT,

@@ -21,7 +21,9 @@ from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 Address = tuple[int, Any]  # (address family, socket address), as the resolver gives them
-Datagram = tuple[bytes, Any]  # what came, and whence; what goes, and whither: None where dialled
+# What came, and whence; what goes, and whither: None where dialled. Whence is hashable, begins with
+# the numeric host of the peer, and is whither to reply, as it is.
+Datagram = tuple[bytes, Any]
 # What a listener, and what comes to it, is called. RESOLVER asks with DNS, over TCP or UDP.
 CLIENT, WATCHER, RESOLVER = "client", "watcher", "resolver"
 

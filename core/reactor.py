@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core import node
+from core.addresses import comes_to
 from core.bounds import Bounds, Hits
 from core.conn import HEARD, Connection, Stream
 from core.datagrams import DatagramSocket, DatagramSockets
@@ -691,8 +692,17 @@ class Reactor:
         self._unregister(connection)
         addresses = self._dials[connection]
         while addresses:
+            address = addresses.popleft()
             try:
-                stream = self._system.connect(addresses.popleft())
+                if self._comes_to_us(address):  # it has moved here, or so its name says
+                    why = "it is this server itself"
+                    host, port = address[1][:2]
+                    text = (
+                        f"{connection.name}: {host} port {port} is this server itself; not dialled"
+                    )
+                    self._log.report(text, node.Level.WARNING, f"{connection.name} is itself")
+                    continue
+                stream = self._system.connect(address)
             except OSError as error:
                 why = reason(error)
                 continue
@@ -701,6 +711,12 @@ class Reactor:
             self._dialling.restart(connection, self._system.now())
             return
         self._lose(connection, why)
+
+    def _comes_to_us(self, address: node.Address) -> bool:
+        """Whether one of our listeners is there. Raises OSError when there is no way there."""
+        names = [listener.stream.getsockname() for listener in self._listeners.values()]
+        ours = [name for name in names if name[1] == address[1][1]]
+        return bool(ours) and any(comes_to(name, *self._system.path(address)) for name in ours)
 
     def _dial_decided(self, connection: Connection) -> None:
         """The socket is writable: we are connected, or not (man 2 connect, EINPROGRESS)."""

@@ -17,12 +17,16 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
+from core.addresses import is_wildcard
 from core.child import SIGNALS, Child
 from core.lookup import Lookup
 from core.node import Address, Standing
 from core.ports import ours
+from core.wildcard import WildcardSocket
 from core.writer import Write, writer
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
@@ -101,6 +105,8 @@ class System:
         With room for what comes while a turn lasts, as far as the kernel grants it.
         """
         stream = self._bound(address, socket.SOCK_DGRAM, shared)
+        if is_wildcard(address[1][0]):
+            stream = WildcardSocket(stream)
         stream.setblocking(False)
         self._make_room(stream)
         return stream
@@ -128,6 +134,14 @@ class System:
             dialled.close()
             raise
         return dialled
+
+    def path(self, address: Address) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Between which socket addresses the kernel would send to this one: from, to. Nothing is
+        sent. A wildcard address becomes a loopback one. Raises OSError when there is no way."""
+        family, socket_address = address
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(socket_address)
+            return probe.getsockname(), probe.getpeername()
 
     def send_alike(self, stream: Socket, datagrams: bytes, size: int) -> None:
         """Send datagrams of this size each, one behind the other, to whom the socket was dialled:

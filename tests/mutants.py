@@ -127,6 +127,36 @@ MUTANTS = (
         "self._accept(self._listeners[fd], math.inf)",
     ),
     Mutant(
+        "LS dials itself when a TS moves there",
+        "core/reactor.py",
+        "return bool(ours) and any(",
+        "return False and any(",
+    ),
+    Mutant(
+        "only loopback addresses are this machine's own",
+        "core/addresses.py",
+        "return sent_from == sent_to or is_loopback(network(sent_to))",
+        "return is_loopback(network(sent_to))",
+    ),
+    Mutant(
+        "the IPv6 wildcard is thought to take IPv4, too",
+        "core/addresses.py",
+        'if (":" in host) != (":" in sent_to):',
+        "if False:",
+    ),
+    Mutant(
+        "LS may be told to ask itself",
+        "nodes/command/servers.py",
+        "if own is not None and _comes_to(system, own, other):",
+        "if False:",
+    ),
+    Mutant(
+        "an address at which nobody can be asked is taken",
+        "nodes/command/servers.py",
+        "if trouble := _trouble(address):",
+        "if (trouble := _trouble(address)) and False:",
+    ),
+    Mutant(
         "a dial that meets itself counts",
         "core/reactor.py",
         "own = error == 0 and stream.getsockname() == stream.getpeername()",
@@ -1255,6 +1285,18 @@ MUTANTS = (
         "nodes/balancer/verdicts.py",
         "return self._tables if self._tables and line_of(question) is None else 0",
         "return 0",
+    ),
+    Mutant(
+        "replies leave from whichever address the routes prefer",
+        "core/system.py",
+        "if is_wildcard(address[1][0]):",
+        "if False:",
+    ),
+    Mutant(
+        "the broadcast address is the source of a reply",
+        "core/wildcard.py",
+        "_, ours, _ = _PKTINFO.unpack(about)",
+        "_, _, ours = _PKTINFO.unpack(about)",
     ),
     Mutant(
         "a socket of datagrams that the network refuses is kept",

@@ -122,6 +122,7 @@ class SimSocket:
         self.is_reset = False
         self.error = 0  # of the connection, not told yet
         self.is_listening = False
+        self.port = self.fd  # of a listener, and of what came to it, the listener's
         self.backlog: deque[SimSocket] = deque()
         self.is_connecting = False
         self.is_own_peer = False
@@ -136,14 +137,14 @@ class SimSocket:
         return -1 if self.is_closed else self.fd
 
     def getsockname(self) -> tuple[str, int]:
-        return (self.host.name, self.fd)
+        return (self.host.name, self.port)
 
     def getpeername(self) -> tuple[str, int]:
         if self.is_own_peer:
             return self.getsockname()
         if self.peer is None or self.is_reset:
             raise error(errno.ENOTCONN)
-        return (self.peer.host.name, self.peer.fd)
+        return (self.peer.host.name, self.peer.port)
 
     def accept(self) -> tuple["SimSocket", tuple[str, int]]:
         host, world = self.host, self.host.world
@@ -517,6 +518,7 @@ class SimSystem:
     def listen(self, address: Address, backlog: int, *, shared: bool = False) -> SimSocket:
         listener = SimSocket(self._host)
         listener.is_listening = True
+        listener.port = address[1][1]
         if address[1][1] == DNS_PORT:
             self._host.dns_listener = listener
         else:
@@ -538,6 +540,9 @@ class SimSystem:
         return False
 
     send_alike = None
+
+    def path(self, address: Address) -> tuple[tuple[str, int], tuple[str, int]]:
+        return (self._host.name, 0), address[1]
 
     def overflowed(self, stream: "SimDatagrams | SimDialled") -> int:
         return stream.overflowed
@@ -989,6 +994,7 @@ class World:
     def _join(self, dialled: SimSocket, target: Host, listener: SimSocket) -> None:
         """The connection is there, and waits to be accepted."""
         accepted = SimSocket(target, has_fd=False)
+        accepted.port = listener.port
         dialled.is_connecting = False
         dialled.peer, accepted.peer = accepted, dialled
         dialled.pipe_out = accepted.pipe_in = Pipe(self, dialled, accepted)

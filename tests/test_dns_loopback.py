@@ -43,11 +43,12 @@ class Site:
         assert found is not None
         self.host, self.dns = host, int(found[1])
 
-    def udp(self) -> socket.socket:
+    def udp(self, asked: str = "") -> socket.socket:
+        """A client of this address; else, of the one that LS listens at. It hears no other."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         client = socket.socket(family, socket.SOCK_DGRAM)
         client.settimeout(PATIENCE_S)
-        client.connect((self.host, self.dns))
+        client.connect((asked or self.host, self.dns))
         return client
 
     def ask(self, message: bytes) -> Reply:
@@ -228,6 +229,43 @@ def test_a_drain_takes_all_datagrams_that_have_come(run: Programs) -> None:
         for client in clients:
             came = {Reply(client.recv(4096)).number for _ in range(150)}
             assert came == set(range(150))
+    assert site.ls.exits() == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_at_a_wildcard_host_the_address_asked_replies(run: Programs, words: list[str]) -> None:
+    """[P54]: data, what is refused, and SERVFAIL; TCP has one address in any case."""
+    site = Site(run, "--allow", "127.0.0.0/8", *words, host="0.0.0.0")
+    for asked in ("127.0.0.1", "127.0.0.2", "127.9.9.9"):
+        for number in range(20):  # the kernel spreads them over the workers
+            with site.udp(asked) as client:
+                client.send(query(number, b"n%d.example" % number))
+                assert Reply(client.recv(4096)).addresses == [f"10.0.0.{number}"]
+                client.send(query(number, b"n1.example") + b"!")
+                assert client.recv(4096)[3] & 15 == 1  # FORMERR
+        talk = Talk(site.dns, asked)
+        talk.say(frame(query(1, b"n1.example")))
+        assert Reply(hear_frames(talk, 1)[0]).addresses == ["10.0.0.1"]
+        talk.close()
+
+
+def test_at_the_ipv6_wildcard_host_loopback_replies(run: Programs) -> None:
+    site = Site(run, "--allow", "::1/128", host="::")
+    with site.udp("::1") as client:
+        client.send(query(1, b"n1.example"))
+        assert Reply(client.recv(4096)).addresses == ["10.0.0.1"]
+
+
+def test_the_last_replies_of_a_drain_leave_from_where_asked(run: Programs) -> None:
+    """[P54]"""
+    site = Site(run, "--allow", "127.0.0.0/8", "--timeout", 1, host="0.0.0.0")
+    with site.udp("127.0.0.2") as client:
+        site.ls.signal(signal.SIGSTOP)
+        for number in range(50):
+            client.send(query(number, b"n1.example"))
+        site.ls.signal(signal.SIGTERM)
+        site.ls.signal(signal.SIGCONT)
+        assert {Reply(client.recv(4096)).number for _ in range(50)} == set(range(50))
     assert site.ls.exits() == 0
 
 

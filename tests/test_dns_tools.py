@@ -60,7 +60,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield system(some, folder)[1]
 
 
-def system(some: Programs, folder: Path, *words: object) -> tuple[Program, str]:
+def system(
+    some: Programs, folder: Path, *words: object, linked: bool = True
+) -> tuple[Program, str]:
     """LS before two TSs with the same rows; the port of its DNS face. `words` are LS's."""
     table = folder / "table.txt"
     sets = [f"{LONG} 2001:db8::{n} AAAA\n" for n in range(1, 17)]
@@ -68,7 +70,8 @@ def system(some: Programs, folder: Path, *words: object) -> tuple[Program, str]:
     numbered = "".join(f"n{n}.example 10.1.0.{n} A\n" for n in range(100))
     table.write_text(ROWS + "".join(sets) + numbered)
     ports = [some.ts(table, 0, "--answer-unknown")[1] for _ in range(2)]
-    ls, _ = some.ls(ports, "--dns", 0, "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S, *words)
+    words = ("--dns", 0, "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S, *words)
+    ls, _ = some.ls(ports, *words, linked=linked)
     return ls, port_of(ls)
 
 
@@ -104,6 +107,28 @@ def status(said: str) -> str:
 
 
 # -- dig -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "words_of_it",
+    [
+        pytest.param(("dig", "+tries=1", f"+time={PATIENCE_S:.0f}"), marks=dig, id="dig"),
+        pytest.param(("kdig", "+retry=0", f"+time={PATIENCE_S:.0f}"), marks=kdig, id="kdig"),
+    ],
+)
+def test_tools_take_replies_at_any_address_of_a_wildcard(
+    tmp_path: Path, words: list[str], words_of_it: tuple[str, ...]
+) -> None:
+    """[P54]: both look where a reply comes from."""
+    program, *options = words_of_it
+    with programs(tmp_path) as some:
+        _, port = system(
+            some, tmp_path, "--host", "0.0.0.0", "--allow", "127.0.0.0/8", *words, linked=False
+        )
+        for address in ("127.0.0.1", "127.0.0.2"):
+            said = run(program, f"@{address}", "-p", port, *options, "+short", "one.example")
+            assert said == "10.0.0.1\n"
 
 
 @dig

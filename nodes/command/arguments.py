@@ -148,7 +148,9 @@ def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
     try:
         return system.resolve(host, port)
     except OSError as error:
-        text = f"cannot resolve {host!r}: {reason(error)}; is the name spelled right?"
+        _, percent, interface = host.partition("%")
+        doubt = f"is there an interface {interface!r}" if percent else "is the name spelled right"
+        text = f"cannot resolve {host!r}: {reason(error)}; {doubt}?"
         raise Failure(text, USAGE) from None
 
 

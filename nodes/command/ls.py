@@ -6,7 +6,6 @@ Not here: what it does (`nodes/ls.py`).
 """
 
 import argparse
-import ipaddress
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from core.bounds import Bounds
-from core.node import Address, Brain
+from core.node import Brain
 from core.reactor import Reactor
 from core.sink import Sink
 from core.system import System, reason
@@ -32,7 +31,8 @@ from nodes.command.arguments import (
     share,
     timeout_argument,
 )
-from nodes.command.serving import LOG_BYTES_MAX, check_open, serve, server_arguments
+from nodes.command.servers import refuse_loops, resolver_address
+from nodes.command.serving import LOG_BYTES_MAX, check_open, own_address, serve, server_arguments
 from nodes.command.workers import serve_with_workers
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer
@@ -43,7 +43,6 @@ from nodes.workers.worker import Shown
 
 _TTL_S = 60  # short enough to be sorry for, long enough to be worth remembering
 _TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
-_DNS_PORT = 53
 _GRACE_MAX_S = 60  # nobody waits longer for a name
 _WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
 
@@ -58,23 +57,6 @@ def _workers(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _WORKERS_MAX):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {_WORKERS_MAX}")
     return int(text)
-
-
-def _upstream(text: str) -> tuple[str, int]:
-    """An address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053."""
-    host, port = text, str(_DNS_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not an address; write it like 127.0.0.1:5053 or [::1]:5053"
-        ) from None
-    return host, port_number(port)
 
 
 def _grace(text: str) -> float:
@@ -120,7 +102,7 @@ def run_ls(words: list[str]) -> int:
         dest="upstreams",
         action="append",
         default=[],
-        type=_upstream,
+        type=resolver_address,
         metavar="ADDR[:PORT]",
         help="ask this resolver, too, with DNS (may be repeated; port 53 by default). Its names "
         "are answered to clients, and, with --dns, whatever it says of any type to resolvers",
@@ -236,17 +218,20 @@ def run_ls(words: list[str]) -> int:
     if arguments.metrics is not None:
         watchers = resolve(system, arguments.metrics_host, arguments.metrics)[0]
         check_open(arguments.metrics_host, watchers, arguments, "--metrics-host")
-    servers_at = [address for addresses in servers for address in addresses]
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
 
     resolvers = None
     if arguments.dns is not None:
         resolvers = resolve(system, arguments.host, arguments.dns)[0]
-        if resolvers in servers_at or arguments.dns == arguments.port != 0:
+        if arguments.dns == arguments.port != 0:
             parser.error(f"--dns {arguments.dns} is another one's port; try 5053")
-        if any(_is_same(resolvers, upstream) for upstream in upstreams):
-            parser.error(f"--dns {arguments.dns} is a --dns-upstream: LS would ask itself")
+    address = own_address(system, arguments)
+    servers_at = [one for addresses in servers for one in addresses]
+    refuse_loops(system, address, "LS itself", servers_at, "a table server")
+    refuse_loops(system, watchers, "LS's own --metrics", servers_at, "a table server")
+    refuse_loops(system, resolvers, "LS's own --dns", servers_at, "a table server")
+    refuse_loops(system, resolvers, "LS's own --dns", upstreams, "a --dns-upstream")
 
     def face(reactor: Reactor) -> Face:
         return Face(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
@@ -292,35 +277,26 @@ def run_ls(words: list[str]) -> int:
 
         if arguments.workers:
             return serve_with_workers(
+                address,
                 arguments,
                 bounds,
                 system,
                 balancer,
-                avoid=servers_at,
                 watchers=watchers,
                 resolvers=resolvers,
                 open_records=open_records,
             )
         return serve(
             "ls",
+            address,
             arguments,
             bounds,
             system,
             build,
-            avoid=servers_at,
             watchers=watchers,
             resolvers=resolvers,
             records=open_records(),
         )
-
-
-def _is_same(own: Address, other: Address) -> bool:
-    """Whether what is sent to the other address comes to our own."""
-    host, port = own[1][:2]
-    other_host, other_port = other[1][:2]
-    is_here = ipaddress.ip_address(other_host).is_loopback
-    is_any = ipaddress.ip_address(host).is_unspecified
-    return port == other_port and (host == other_host or (is_any and is_here))
 
 
 def _open_records(path: str) -> int:

@@ -116,15 +116,10 @@ def check_open(host: str, address: Address, arguments: argparse.Namespace, flag:
         )
 
 
-def own_address(
-    system: System, arguments: argparse.Namespace, avoid: Sequence[Address] = ()
-) -> Address:
-    """Where the server is to listen. `avoid` are addresses of others: a server that is its own
-    table server would ask itself. Raises Failure."""
+def own_address(system: System, arguments: argparse.Namespace) -> Address:
+    """Where the server is to listen. Raises Failure."""
     address = resolve(system, arguments.host, arguments.port)[0]
     check_open(arguments.host, address, arguments, "--host")
-    if address in avoid:
-        raise Failure(f"{address_text(address[1])} is to be a table server and LS itself", USAGE)
     return address
 
 
@@ -202,22 +197,20 @@ def ready_line(name: str, there: Sequence[object]) -> bytes:
 
 def serve(
     name: str,
+    address: Address,
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
     build: Callable[[Reactor], Brain],
     *,
-    avoid: Sequence[Address] = (),
     watchers: Address | None = None,
     resolvers: Address | None = None,
     records: Sink | None = None,
 ) -> int:
-    """Listen, say so, and run the server's brain to its end.
+    """Listen at this address, say so, and run the server's brain to its end.
 
-    `avoid`: see `own_address`. `watchers`: where its status page is to be. `resolvers`: where it is
-    to be asked with DNS.
+    `watchers`: where its status page is to be. `resolvers`: where it is to be asked with DNS.
     """
-    address = own_address(system, arguments, avoid)
     reactor = reactor_of(name.upper(), arguments, bounds, system, records=records)
     with closing(reactor):
         there = listen(reactor, address, arguments)

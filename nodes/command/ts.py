@@ -9,7 +9,7 @@ from core.node import Brain
 from core.reactor import Reactor
 from core.system import System, reason
 from nodes.command.arguments import Failure, bounds_of, program_parser, say
-from nodes.command.serving import serve, server_arguments
+from nodes.command.serving import own_address, serve, server_arguments
 from nodes.tables.load import NoTableError, check, load
 from nodes.tables.reload import EMPTY, Reload
 from nodes.ts import TableServer
@@ -61,4 +61,4 @@ def run_ts(words: list[str]) -> int:
             watch=reactor.watch,
         )
 
-    return serve("ts", arguments, bounds, system, build)
+    return serve("ts", own_address(system, arguments), arguments, bounds, system, build)

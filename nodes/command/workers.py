@@ -10,7 +10,7 @@ Not here: what the parent does (`nodes/workers/supervisor.py`), and how it forks
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 
 from core.bounds import Bounds
@@ -26,7 +26,6 @@ from nodes.command.serving import (
     listen,
     listen_for_dns,
     listen_for_watchers,
-    own_address,
     reactor_of,
     ready_line,
 )
@@ -38,12 +37,12 @@ from nodes.workers.worker import PARENT, Balancer, Shown, Worker
 
 
 def serve_with_workers(
+    address: Address,
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
     build: Callable[[Reactor, Shown], Balancer],
     *,
-    avoid: Sequence[Address],
     watchers: Address | None,
     resolvers: Address | None,
     open_records: Callable[[], Sink | None],
@@ -51,7 +50,7 @@ def serve_with_workers(
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
     `open_records` opens its file, in each."""
     claims: list[Socket] = []
-    address = _claimed(system, own_address(system, arguments, avoid), claims)
+    address = _claimed(system, address, claims)
     if resolvers is not None:
         resolvers = _claimed(system, resolvers, claims)
         _check_datagrams(system, resolvers)

@@ -10,7 +10,7 @@ memory. So are the records that a set of addresses becomes; several are turned r
 to reply.
 
 Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
-much is not heard for the rest of the second. (One on this machine is: it cannot be forged.) A
+much is not heard for the rest of the second. (Loopback is: it cannot be forged.) A
 stream that has too much pending is not read; UDP is, and what there is no room for gets SERVFAIL.
 
 Not here: the bytes of a message (`nodes/dns/message.py`), and who wins a race.

@@ -15,6 +15,16 @@ import socket
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def reap_alone() -> None:
+    """Have a child that ended keep its PID until we have waited for it.
+
+    A process may be started with SIGCHLD ignored; then the kernel waits for its children, and
+    their PIDs become those of strangers (man 2 waitpid, Notes).
+    """
+    if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class Born(BaseException):
     """This process is the child of this name; `stream` leads to its parent."""
 
@@ -33,6 +43,7 @@ class Child(socket.socket):
         A signal that comes to the child before it can take it waits (`System.catch_signals`):
         the byte that it makes must not go to the parent.
         """
+        reap_alone()
         self._parent = os.getpid()
         ours, theirs = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -40,6 +51,8 @@ class Child(socket.socket):
             self._pid = os.fork()
         except OSError:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            ours.close()
+            theirs.close()
             raise
         if self._pid == 0:
             signal.set_wakeup_fd(-1)

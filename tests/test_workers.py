@@ -269,6 +269,50 @@ def test_a_level_that_only_a_lost_worker_had_is_gone() -> None:
     assert message["gone"] == ["clients"] and numbers(message)["asked"] == 0
 
 
+def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
+    """[P63]: and it hears what it has missed once it goes on."""
+    stage = nursery(count=3)
+    stage.wait(1.0)
+    for conn in ("W1", "W2"):
+        stage.tell(conn, asked=1)
+        stage.take(conn)
+    stage.take("W3")
+    stage.wait(1.0)
+    assert stage.reports[-1] == "W3 does not tell of itself; its last figures count"
+    assert stage.figures()["W3.old"] == 1 and stage.take("W3") == b""
+    for conn in ("W1", "W2"):
+        stage.tell(conn, asked=5)
+    heard = [message for message in stage.told("W1") if message["do"] == "hear"]
+    assert numbers(heard[-1])["asked"] == 5 and numbers(heard[-1])["W3.old"] == 1
+    for _ in range(100):
+        stage.wait(1.0)
+        stage.tell("W1", asked=6)
+        stage.tell("W2", asked=6)
+    assert stage.take("W3") == b"", "nothing piles up for it"
+    assert stage.figures()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
+    stage.wait(1.0)
+    stage.told("W1")
+    stage.tell("W3", asked=2)
+    assert stage.reports[-1] == "W3 tells of itself again"
+    stage.tell("W1", asked=7)
+    stage.tell("W2", asked=7)
+    heard = [message for message in stage.told("W3") if message["do"] == "hear"]
+    assert numbers(heard[-1])["asked"] == 14 and numbers(heard[-1])["W3.old"] == 0
+    assert stage.figures()["asked"] == 16
+
+
+def test_a_worker_that_is_lost_while_it_is_stopped_is_old_no_more() -> None:
+    stage = nursery()
+    stage.wait(1.0)
+    stage.tell("W1")
+    stage.wait(1.0)
+    assert stage.figures()["W2.old"] == 1
+    stage.die("W2")
+    stage.wait(1.0)
+    stage.tell("W2")
+    assert stage.figures()["W2.old"] == 0
+
+
 def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
     stage = nursery(count=3)
     stage.die("W3")

@@ -46,10 +46,11 @@ def serve_with_workers(
     avoid: Sequence[Address],
     watchers: Address | None,
     resolvers: Address | None,
+    links: int,
     open_records: Callable[[], Sink | None],
 ) -> int:
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
-    `open_records` opens its file, in each."""
+    `open_records` opens its file, in each; `links`: see `reactor_of`."""
     claims: list[Socket] = []
     address = _claimed(system, own_address(system, arguments, avoid), claims)
     if resolvers is not None:
@@ -62,7 +63,9 @@ def serve_with_workers(
         name, stream = born.name, born.stream
     # Who started the parent is not told of its workers.
     os.environ.pop("NOTIFY_SOCKET", None)
-    reactor = reactor_of(f"LS.{name}", arguments, bounds, system, records=open_records())
+    reactor = reactor_of(
+        f"LS.{name}", arguments, bounds, system, links=links, records=open_records()
+    )
     with closing(reactor):
         listen(reactor, address, arguments, shared=True)
         if resolvers is not None:
@@ -99,7 +102,7 @@ def _be_parent(
     watchers: Address | None,
 ) -> int:
     output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
-    reactor = reactor_of("LS", arguments, bounds, system, output=output)
+    reactor = reactor_of("LS", arguments, bounds, system, links=arguments.workers, output=output)
     with closing(reactor):
         reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)

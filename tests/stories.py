@@ -712,7 +712,7 @@ class Cluster:
             world.run_until(world.t + 5.0)
         world.run_until(world.t + 4.0)  # for links to come up again
         ran_out = world.probes["a dial runs out of descriptors"]
-        hold(not ran_out or self.has_leaked, "I14", "a link found no descriptor")
+        hold(not ran_out or self.has_leaked, "I7", "a link found no descriptor")
         if self.ls.reactor is None:
             hold(self.is_drained, "I12", "LS has stopped, and nobody asked it to")
             world.saw("LS drained in mid-story")

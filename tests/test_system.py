@@ -643,7 +643,11 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
                 2,
                 "upstream_asked_max cannot be more than 32768",
             ),
-            (("ls", 0, "127.0.0.1", 1, "--bound", "descriptors_max=4"), 1, "too many open files"),
+            (
+                ("ls", 0, "127.0.0.1", 1, "--bound", "descriptors_max=4"),
+                1,
+                "4 descriptors are too few",
+            ),
             (("ts", 0), 2, "required: --table"),
             (("ts", 0, "--table", run.folder / "none"), 1, "no such file"),
             (("ts", 0, "--table", run.folder), 1, "is a directory"),

@@ -58,7 +58,7 @@ def serve_with_workers(
         _check_datagrams(system, resolvers)
         say(f"DNS on {address_text(resolvers[1])}")
     try:
-        return _be_parent(arguments, bounds, system, claims, address, watchers)
+        return _be_parent(arguments, bounds, system, claims, address, watchers, links)
     except Born as born:
         name, stream = born.name, born.stream
     # Who started the parent is not told of its workers.
@@ -100,9 +100,12 @@ def _be_parent(
     claims: list[Socket],
     address: Address,
     watchers: Address | None,
+    links: int,
 ) -> int:
     output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
-    reactor = reactor_of("LS", arguments, bounds, system, links=arguments.workers, output=output)
+    # What a worker has no room for is said once, here.
+    most = max(links, arguments.workers)
+    reactor = reactor_of("LS", arguments, bounds, system, links=most, output=output)
     with closing(reactor):
         reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)

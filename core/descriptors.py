@@ -13,6 +13,7 @@ Not here: the limit itself (`core/system.py`), and what is told to one client mo
 from core.bounds import Bounds
 
 _SIGNALS = 2  # the two ends of a pair: see `System.catch_signals`
+LOOKUP_STARTS = 5  # for a lookup while it starts: pipes and /dev/null; then 1
 _HOW = "(ulimit -Hn; LimitNOFILE= of a unit)"
 
 

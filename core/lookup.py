@@ -31,7 +31,6 @@ except (OSError, UnicodeError) as error:
 
 
 _CHILD_S = 20  # then it ends itself: a resolver that hangs must not pile up children
-START_DESCRIPTORS = 5  # that a lookup takes while it starts; then 1
 
 
 class Lookup:

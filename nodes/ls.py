@@ -25,8 +25,8 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.descriptors import LOOKUP_STARTS
 from core.figures import Figure, Histogram, Value
-from core.lookup import START_DESCRIPTORS
 from core.machine import Watch
 from core.owed import Owed
 from core.server import Others, Server
@@ -54,7 +54,7 @@ def descriptors_for(bounds: Bounds, servers: int, upstreams: int) -> int:
     """How many descriptors LS needs for so many TSs and resolvers, lookups included. Each socket
     of datagrams may be there twice: it is replaced before its last replies have come."""
     each = 2 * bounds.upstream_sockets + _STREAMS
-    lookups = bounds.lookups_max - 1 + START_DESCRIPTORS if servers else 0
+    lookups = bounds.lookups_max - 1 + LOOKUP_STARTS if servers else 0
     return servers + each * upstreams + lookups
 
 

@@ -113,7 +113,7 @@ def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
     for count in range(1, 12):
         stage.resolve(T1, (), "name or service not known")
         began = stage.now
-        while len(stage.lookups) == count:
+        while len(stage.lookups) == count and stage.now < began + 60:
             stage.wait(0.01)
         times.append(round(stage.now - began, 1))
     assert times[0] < 0.1 and times[1:4] == [0.1, 0.2, 0.4] and times[-3:] == [5.0] * 3

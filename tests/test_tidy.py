@@ -32,7 +32,6 @@ CORE = {
     "core/sink.py": set(),
     "core/writer.py": set(),
     "core/log.py": set(),
-    "core/lookup.py": set(),
     "core/child.py": set(),
     "core/conn.py": {"core.frames", "core.lines", "core.owed"},
     "core/datagrams.py": {"core.system"},
@@ -41,11 +40,13 @@ CORE = {
     "core/session.py": set(),
     "core/server.py": {"core.session"},
     "core/system.py": {"core.child", "core.lookup", "core.writer"},
+    "core/lookup.py": {"core.child"},
+    "core/descriptors.py": set(),
     "core/listener.py": {"core.addresses", "core.places", "core.system"},
     "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {
-        "core.conn", "core.datagrams", "core.frames", "core.limits", "core.listener", "core.log",
-        "core.lookup", "core.owed", "core.sink", "core.system",
+        "core.conn", "core.datagrams", "core.descriptors", "core.frames", "core.limits",
+        "core.listener", "core.log", "core.lookup", "core.owed", "core.sink", "core.system",
     },
 }  # fmt: skip
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.

@@ -7,7 +7,6 @@ looked up again while LS serves. Only what can never be the name of a host is an
 Not here: one lookup (`core/lookup.py`), and looking up again (`nodes/ls.py`).
 """
 
-import select
 from collections.abc import Sequence
 
 from core.lookup import Lookups
@@ -56,7 +55,7 @@ def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, 
             left_s = until - system.now()
             if left_s <= 0:
                 break
-            for fd in select.select(lookups.fds, [], [], left_s)[0]:
+            for fd in system.select(lookups.fds, [], [], left_s)[0]:
                 host, lookup = lookups.at(fd)
                 addresses = lookup.read()
                 if addresses is not None:

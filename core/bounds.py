@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 Hits = Counter[str]
 FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
 PIPE_BYTES = 4_096  # what a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
-_TICK_S = 0.001  # no span is shorter: a turn takes about as long
+TICK_S = 0.001  # no span is shorter: a turn takes about as long
 _INT_MAX = 2**31 - 1  # what listen() takes
 _READ_BYTES_MAX = 16 * 1024 * 1024  # recv() takes the memory before it knows what is there
 _ASKED_MAX = 32_768  # half of all IDs: a free one is looked for by chance
@@ -43,6 +43,8 @@ class Bounds:
     dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
     redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
     redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
+    start_s: float = 2.0  # LS waits so long for the name service before it serves without it
+    lookup_max_s: float = 5.0  # a name that is not known yet: each lookup costs a process
     away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
     mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
     write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
@@ -99,8 +101,9 @@ class Bounds:
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
     descriptors_max: int = FD_SETSIZE  # or less, to leave some to others
-    descriptors_spare: int = 16  # standard streams, signals, files, lookups, those that part
-    clients_max: int = 992  # less where many TSs are configured: see `clients`
+    descriptors_spare: int = 16  # files that are read anew, sockets that part or are closed
+    clients_max: int = 992  # less where descriptors are few: see `core/descriptors.py`
+    lookups_max: int = 4  # each is a process: some 20 ms of a processor
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # then that client is not read
     stream_pending_max: int = 128  # the same of a stream that carries DNS (RFC 7766, 6.2.1)
@@ -115,7 +118,7 @@ class Bounds:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least, most = (_TICK_S, math.inf) if field.name.endswith("_s") else (1, _INT_MAX)
+            least, most = (TICK_S, math.inf) if field.name.endswith("_s") else (1, _INT_MAX)
             if not least <= value <= most:
                 raise ValueError(f"{field.name} has to be from {least} to {most}, not {value}")
         for low, high in (
@@ -123,6 +126,7 @@ class Bounds:
             ("owed_all_bytes_low", "owed_all_bytes_high"),
             ("waiting_bytes_low", "waiting_bytes_high"),
             ("redial_first_s", "redial_max_s"),
+            ("redial_first_s", "lookup_max_s"),
             ("restart_first_s", "restart_max_s"),
             ("hedge_delay_min_s", "hedge_delay_max_s"),
             ("grace_min_s", "grace_max_s"),
@@ -139,7 +143,3 @@ class Bounds:
         ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} cannot be more than {most}")
-
-    def clients(self, configured: int) -> int:
-        """How many accepted connections fit beside `configured` links and listeners."""
-        return min(self.clients_max, self.descriptors_max - self.descriptors_spare - configured)

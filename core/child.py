@@ -11,8 +11,19 @@ Not here: what a child is for (`nodes/workers/`).
 import os
 import signal
 import socket
+from contextlib import suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def reap_alone() -> None:
+    """Have a child that ended keep its PID until we have waited for it.
+
+    A process may be started with SIGCHLD ignored; then the kernel waits for its children, and
+    their PIDs become those of strangers (man 2 waitpid, Notes).
+    """
+    if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 class Born(BaseException):
@@ -33,6 +44,7 @@ class Child(socket.socket):
         A signal that comes to the child before it can take it waits (`System.catch_signals`):
         the byte that it makes must not go to the parent.
         """
+        reap_alone()
         self._parent = os.getpid()
         ours, theirs = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -40,6 +52,8 @@ class Child(socket.socket):
             self._pid = os.fork()
         except OSError:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            ours.close()
+            theirs.close()
             raise
         if self._pid == 0:
             signal.set_wakeup_fd(-1)
@@ -64,14 +78,21 @@ class Child(socket.socket):
         """End the child, if it still runs, and let go of the stream. (A later child holds a copy
         of it, and only lets go.)"""
         super().close()
-        if self._pid and os.getpid() == self._parent:
-            os.kill(self._pid, signal.SIGKILL)
-            self._end()
+        if not self._pid or os.getpid() != self._parent:
+            return
+        with suppress(ChildProcessError):  # somebody else has waited: its PID is free for others
+            if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+        self._pid = 0
 
     def _end(self) -> str:
         """How it ended. Its stream is the last thing that a child closes, so that is soon."""
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
+        pid, self._pid = self._pid, 0
+        try:
+            _, status = os.waitpid(pid, 0)
+        except ChildProcessError:
+            return "it ended, and somebody else was told how"
         if os.WIFSIGNALED(status):
             return f"it was ended by signal {os.WTERMSIG(status)}"
         return f"it ended with exit code {os.WEXITSTATUS(status)}"

@@ -114,10 +114,11 @@ class Relieved:
 
 @dataclass(slots=True)
 class Resolved:
-    """After Resolve: the addresses, none when the lookup failed."""
+    """After Resolve: the addresses, none when the lookup failed, because of `why`."""
 
     conn: str
     addresses: tuple[Address, ...]
+    why: str = ""
 
 
 @dataclass(slots=True)

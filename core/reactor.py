@@ -25,6 +25,7 @@ Not here: sockets and clocks (`core/system.py`), and what any line means.
 """
 
 import contextlib
+import errno
 import math
 import os
 from collections import deque
@@ -36,12 +37,13 @@ from core.addresses import comes_to
 from core.bounds import Bounds, Hits
 from core.conn import HEARD, Connection, Stream
 from core.datagrams import DatagramSocket, DatagramSockets
+from core.descriptors import Descriptors
 from core.figures import Figure, Value
 from core.frames import FrameBuffer
 from core.limits import Limit
 from core.listener import Listener, everybody
 from core.log import Log
-from core.lookup import Lookup
+from core.lookup import Lookup, Lookups
 from core.machine import Watch
 from core.owed import Owed
 from core.sink import Sink
@@ -67,6 +69,8 @@ DATAGRAMS_DROPPED = Figure(
 OVERFLOWED = Figure(
     "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
 )
+CLIENTS_MAX = Figure("clients_max", "Clients that there may be at once", is_level=True)
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
 RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
 
 
@@ -75,7 +79,8 @@ class Reactor:
 
     Before `run` or `turn`: `listen` (servers only), then `start(brain)`.
     `log_sink` takes what `log` formats, `output` the brain's Write effects, `records` its Record
-    effects. `on_terminal`: somebody watches, and Progress is shown.
+    effects. `on_terminal`: somebody watches, and Progress is shown. `descriptors`: what there are;
+    without them it is taken that all but the standard streams are free.
     """
 
     def __init__(
@@ -89,7 +94,9 @@ class Reactor:
         output: Sink | None = None,
         records: Sink | None = None,
         on_terminal: bool = False,
+        descriptors: Descriptors | None = None,
     ) -> None:
+        self.descriptors = descriptors or Descriptors(bounds, bounds.descriptors_max, 3)
         self._system = system
         self._bounds = bounds
         self._log = log
@@ -126,7 +133,7 @@ class Reactor:
         self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
         self._dials: dict[Connection, deque[node.Address]] = {}  # addresses not yet tried
-        self._lookups: dict[int, tuple[str, Lookup]] = {}
+        self._lookups = Lookups(bounds.lookups_max)
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
@@ -201,9 +208,13 @@ class Reactor:
         """
         bounds = self._bounds
         stream = self._system.listen(address, bounds.backlog_max, shared=shared)
-        most = self._clients_max
-        if name != node.CLIENT:
-            most = lambda: int(getattr(bounds, _MOST[name]))  # noqa: E731
+        self.descriptors.reserve(1)
+        if name == node.CLIENT:
+            most = lambda: self.descriptors.clients_max  # noqa: E731
+        else:
+            count = int(getattr(bounds, _MOST[name]))
+            self.descriptors.reserve(count)
+            most = lambda: count  # noqa: E731
         farewell = _FAREWELL.get(name, b"")
         listener = Listener(self._system, stream, name, admit, most, farewell, bounds.accept_rest_s)
         self._listeners[stream.fileno()] = listener
@@ -218,6 +229,7 @@ class Reactor:
         shared: bool = False,
     ) -> Sequence[object]:
         """Take datagrams at one address: Opened. Else as `listen`."""
+        self.descriptors.reserve(1)
         stream = self._system.take_datagrams(address, shared=shared)
         name = f"{node.RESOLVER}-0"
         judge = None if admit is everybody else admit
@@ -233,7 +245,7 @@ class Reactor:
 
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""
-        stream.setblocking(False)
+        stream.setblocking(False)  # its descriptor is taken already
         connection = Connection(
             name, accepted=True, bounds=self._bounds, watch=self.watch, owed=self.owed
         )
@@ -241,20 +253,13 @@ class Reactor:
         self._register(connection, stream)
         self._events.append(node.Opened(name))
 
-    def _clients_max(self) -> int:
-        """How many clients fit beside links, listeners and watchers."""
-        configured = len(self._dialled) + len(self._listeners) + len(self._datagrams)
-        names = {listener.name for listener in self._listeners.values()}
-        configured += self._bounds.watchers_max * (node.WATCHER in names)
-        configured += self._bounds.resolvers_max * (node.RESOLVER in names)
-        return self._bounds.clients(configured)
-
     def figures(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [
             Value(TURNS, self.turns),
             Value(LOG_DROPPED, self._log_sink.dropped),
             Value(REPLACED, self._replaced),
+            Value(CLIENTS_MAX, self.descriptors.clients_max),
         ]
         if self._datagrams:
             values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
@@ -265,6 +270,9 @@ class Reactor:
 
     def start(self, brain: node.Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
+        has_clients = any(one.name == node.CLIENT for one in self._listeners.values())
+        if has_clients and (few := self.descriptors.few()):
+            self._log.report(few, node.Level.WARNING)
         self._signals = self._system.catch_signals()
         self._brain = brain
         self._events.append(node.Woken())
@@ -311,6 +319,8 @@ class Reactor:
         self._send(now)
         if now >= self._limits_due:
             self._expire(now)
+        if self._lookups.waiting and self._lookups.may_start:
+            self._look_up()
         if self._doomed:
             self._reap()
 
@@ -341,7 +351,8 @@ class Reactor:
             self._brain_due = self._brain.deadline()
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
-        if self._unsent or self._doomed or self._drain_next:
+        looks_up = self._lookups.waiting and self._lookups.may_start
+        if self._unsent or self._doomed or self._drain_next or looks_up:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
@@ -371,8 +382,7 @@ class Reactor:
         for one in list(self._datagrams):
             self._datagrams.remove(one)
             self._doomed.append(one.stream)
-        self._doomed += (lookup for _, lookup in self._lookups.values())
-        self._lookups.clear()
+        self._doomed += self._lookups.give_up()
         self._sockets.clear()
         self._reap()
 
@@ -384,7 +394,7 @@ class Reactor:
             for connection in self._accepted.values():
                 self._reads_again(connection)
         self._was_short = is_short
-        fds = list(self._lookups)
+        fds = self._lookups.fds
         fds += [fd for fd, listener in self._listeners.items() if listener.is_read]
         for connections, dialled in ((self._dialled, True), (self._accepted, False)):
             fds += [
@@ -704,7 +714,7 @@ class Reactor:
                     continue
                 stream = self._system.connect(address)
             except OSError as error:
-                why = reason(error)
+                why = self._not_dialled(connection.name, error)
                 continue
             self._register(connection, stream)
             self._blocked[connection] = stream.fileno()
@@ -717,6 +727,13 @@ class Reactor:
         names = [listener.stream.getsockname() for listener in self._listeners.values()]
         ours = [name for name in names if name[1] == address[1][1]]
         return bool(ours) and any(comes_to(name, *self._system.path(address)) for name in ours)
+
+    def _not_dialled(self, name: str, error: OSError) -> str:
+        """Return why there is no socket; say so where this process is out of something."""
+        if error.errno in _EXHAUSTED:
+            text = f"no socket for {name}: {reason(error)}; trying again"
+            self._log.report(text, node.Level.WARNING, f"no socket for {name}")
+        return reason(error)
 
     def _dial_decided(self, connection: Connection) -> None:
         """The socket is writable: we are connected, or not (man 2 connect, EINPROGRESS)."""
@@ -752,23 +769,25 @@ class Reactor:
         connection.connected()
         self._events.append(node.Opened(name))
 
-    def _look_up(self, name: str, host: str, port: int) -> None:
+    def _look_up(self) -> None:
+        """Start the next lookup."""
+        name, host, port = self._lookups.next()
         try:
-            lookup = self._system.look_up(host, port)
-        except OSError:
-            self._events.append(node.Resolved(name, ()))
+            self._lookups.started(name, self._system.look_up(host, port))
+        except OSError as error:
+            self._events.append(node.Resolved(name, (), reason(error)))
+            self._deliver()
             return
-        self._lookups[lookup.fileno()] = (name, lookup)
         self._read_fds_stale = True
 
     def _looked_up(self, fd: int) -> None:
-        name, lookup = self._lookups[fd]
+        name, lookup = self._lookups.at(fd)
         addresses = lookup.read()
         if addresses is not None:
-            del self._lookups[fd]
+            self._lookups.done(fd)
             self._doomed.append(lookup)
             self._read_fds_stale = True
-            self._events.append(node.Resolved(name, addresses))
+            self._events.append(node.Resolved(name, addresses, lookup.why))
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -931,7 +950,8 @@ class Reactor:
         try:
             stream = self._system.dial_datagrams(effect.address)
         except OSError as error:
-            self._events.append(node.Closed(effect.conn, reason(error)))
+            why = self._not_dialled(effect.conn.partition(".")[0], error)
+            self._events.append(node.Closed(effect.conn, why))
             return
         one = DatagramSocket(
             stream,
@@ -948,7 +968,11 @@ class Reactor:
         self._spawn(effect.conn)
 
     def _do_resolve(self, effect: node.Resolve) -> None:
-        self._look_up(effect.conn, effect.host, effect.port)
+        addresses = self._system.numeric(effect.host, effect.port)
+        if addresses:
+            self._events.append(node.Resolved(effect.conn, addresses))
+        else:
+            self._lookups.want(effect.conn, effect.host, effect.port)
 
     def _do_write(self, effect: node.Write) -> None:
         if self._output is not None:

@@ -67,6 +67,16 @@ class System:
             raise OSError(f"not a host name: {error}") from None
         return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
+    def numeric(self, host: str, port: int) -> tuple[Address, ...]:
+        """The address that a host is written as; none if it is a name."""
+        try:
+            found = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        except (OSError, UnicodeError):
+            return ()
+        return tuple((family, address) for family, _, _, _, address in found)
+
     def look_up(self, host: str, port: int) -> Lookup:
         """The same in a child process. Raises OSError when there can be none."""
         return Lookup(host, port)
@@ -259,8 +269,20 @@ class System:
             # "@" stands for the NUL byte of an address that is in no file system (man 7 unix).
             teller.sendto(text.encode(), f"\0{where[1:]}" if where[0] == "@" else where)
 
-    def limit_descriptors(self, limit: int) -> None:
-        """Have the kernel never hand out a descriptor that select() cannot hold."""
+    def limit_descriptors(self, limit: int) -> tuple[int, int]:
+        """Have as many descriptors as `limit` or as the machine allows, and never one that select()
+        cannot hold. Return how many there may be, and how many of them are taken."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY or soft > limit:
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        if soft != limit:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        return limit, sum(map(_is_open, range(limit)))
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -25,6 +25,7 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds, Hits
+from core.descriptors import LOOKUP_STARTS
 from core.figures import Figure, Histogram, Value
 from core.machine import Watch
 from core.owed import Owed
@@ -45,14 +46,24 @@ from nodes.balancer.verdicts import Denial, Held, Verdicts
 from nodes.dns.question import TableAnswer
 from nodes.dns.reply import Reply
 
+_STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
+
+
+def descriptors_for(bounds: Bounds, servers: int, upstreams: int) -> int:
+    """How many descriptors LS needs for so many TSs and resolvers, lookups included. Each socket
+    of datagrams may be there twice: it is replaced before its last replies have come."""
+    each = 2 * bounds.upstream_sockets + _STREAMS
+    lookups = bounds.lookups_max - 1 + LOOKUP_STARTS if servers else 0
+    return servers + each * upstreams + lookups
 
 
 class LoadBalancer:
     """The brain of LS. `servers` holds the addresses of each TS; they are called TS1, TS2, ...
 
     `hosts`, parallel to it, says what those addresses were resolved from; without it a TS that
-    has moved is not found again. `extra_load`: hedge, for this share of extra questions; without
+    has moved is not found again. A TS without an address is looked up until there is one.
+    `extra_load`: hedge, for this share of extra questions; without
     it, race. `dns` makes the askers that speak DNS, if there are any. `upstreams` are resolvers;
     they are called DNS1, DNS2, ..., and asked with IDs made of what `secret` gives. `grace_s`: how
     long a worse answer waits for a better one; without it, as long as those who are to speak
@@ -319,6 +330,9 @@ class LoadBalancer:
                 link.asked_upto = self._race.next_number
                 text = f"{link.conn} is stalled: it does not take its questions"
                 effects.append(node.Report(text, node.Level.WARNING))
+            elif not link.addresses and link.conn in self._hosts:
+                link.is_sought = True
+                effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
             else:
                 link.life.fire(Pull.DIAL_DUE)
                 link.dials += 1
@@ -598,8 +612,8 @@ class LoadBalancer:
             case node.Closed(_, why):
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
-            case node.Resolved(_, addresses):
-                return self._looked_up(link, addresses)
+            case node.Resolved(_, addresses, why):
+                return self._looked_up(link, addresses, why, now)
             case node.Ended():
                 return self._give_up(link, "it ended", node.Close(link.conn))
             case node.Backlogged():
@@ -624,21 +638,31 @@ class LoadBalancer:
         self._sought = dict.fromkeys(self._hosts)
         return effects + [node.Resolve(conn, *host) for conn, host in self._hosts.items()]
 
-    def _looked_up(self, link: Link, addresses: tuple[node.Address, ...]) -> list[node.Effect]:
-        """A lookup is done. A TS that has moved is parted from, and dialled where it is now."""
+    def _looked_up(
+        self, link: Link, addresses: tuple[node.Address, ...], why: str, now: float
+    ) -> list[node.Effect]:
+        """A lookup is done. A TS that has moved is parted from, and dialled where it is now; one
+        that nobody knows yet is looked up again."""
         effects: list[node.Effect] = []
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
-            link.addresses = addresses
+            link.found(addresses, now)
             if not self._is_parting and (link.is_answering or link.life.state is Tie.DIALING):
                 effects += self._give_up(link, "it has moved", node.Abort(link.conn))
+        elif not link.addresses:
+            if not self._is_parting:
+                text = f"{link.conn}: cannot look up {self._hosts[link.conn][0]} ({why}); "
+                text += "trying again; is the name spelled right?"
+                kind = f"{link.conn} cannot be looked up"
+                effects.append(node.Report(text, node.Level.WARNING, kind))
+            link.not_found(now)
         if link.conn in self._sought:
             del self._sought[link.conn]
             host = self._hosts[link.conn][0]
-            if not addresses:
-                text = f"{link.conn}: cannot look up {host}; it is taken to be where it was"
+            if not addresses and link.addresses:
+                text = f"{link.conn}: cannot look up {host} ({why}); it is taken to be where it was"
                 effects.append(node.Report(text, node.Level.WARNING))
-            elif not has_moved:
+            elif addresses and not has_moved:
                 effects.append(node.Report(f"{link.conn} is where it was"))
             if not self._sought and self._seek_again:
                 effects += self._look_up_all()

@@ -755,7 +755,7 @@ class LoadBalancerWatch(Observer):
         assert reactor is not None
         parting = len(reactor._parting)
         clients = len(reactor._accepted) - parting
-        hold(clients <= bounds.clients_max, "I7", f"{clients} clients")
+        hold(clients <= reactor.descriptors.clients_max, "I7", f"{clients} clients")
         hold(parting <= bounds.descriptors_spare // 4, "I7", f"{parting} part at once")
         self._check_owed(reactor)
         asked_over = bounds.pending_per_client_max + bounds.read_bytes

@@ -39,14 +39,15 @@ def need_descriptors(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def _limit(descriptors: int) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+def _limit(soft: int, hard: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Program:
     """One process. Its log is in a file, so that it never waits for us, or goes to `stderr`.
 
-    `environment`: what it has besides ours. `python`: how the programs are called.
+    `descriptors`: its limit of them, soft and hard. `environment`: what it has
+    besides ours. `python`: how the programs are called.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Program:
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         stderr: int | None = None,
-        descriptors: int | None = None,
+        descriptors: tuple[int, int] | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = ("-m", "nodes"),
     ) -> None:
@@ -68,7 +69,7 @@ class Program:
             stdout=stdout,
             stderr=self._log if stderr is None else stderr,
             text=True,
-            preexec_fn=None if descriptors is None else lambda: _limit(descriptors),
+            preexec_fn=None if descriptors is None else lambda: _limit(*descriptors),
         )
 
     @property

@@ -173,7 +173,7 @@ class Scene:
             )
             return self.watch.brain
 
-        self.ls.run(self.bounds, self.watch, build, listens=True)
+        self.ls.run(self.bounds, self.watch, build, listens=True, links=len(names))
         self.world.checks.append(self.watch.check)
         if linked:
             self.wait(0.1)

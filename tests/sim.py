@@ -35,6 +35,7 @@ from typing import Any, Generic, TypeVar
 
 from core import node
 from core.bounds import Bounds
+from core.descriptors import Descriptors
 from core.node import Address, Brain, Standing
 from core.reactor import Reactor
 from core.sink import Sink
@@ -42,7 +43,7 @@ from core.sink import Sink
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
 T = TypeVar("T")
-_FDS_FIRST = 3  # after the standard streams
+FDS_FIRST = 3  # after the standard streams
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
 _ERRORS_MOST = 6  # ICMP errors in as many seconds to one peer (icmp_ratelimit, with a burst)
 _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
@@ -451,6 +452,42 @@ class Signals:
         self.host.free_fd(self)
 
 
+class SimLookup:
+    """A name that is being looked up: found if it is the name of a host, and known by now."""
+
+    def __init__(self, host: "Host", name: str, port: int) -> None:
+        self.host, self.name, self.port = host, name, port
+        self.fd = host.take_fd(self)
+        self.why = "name or service not known"
+        self._is_done = False
+        host.looked_up.append(name)
+        host.world.at(host.world.t + host.world.lookup_s, self._end)
+
+    def _end(self) -> None:
+        self._is_done = True
+        self.host.touched()
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def read(self) -> tuple[Address, ...] | None:
+        self.host.progress += 1
+        world = self.host.world
+        if world.t >= world.known_at.get(self.name, 0.0):
+            return ((2, (self.name, self.port)),)
+        world.saw("a lookup fails")
+        return ()
+
+    def can_read(self) -> bool:
+        return self._is_done
+
+    def can_write(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.host.free_fd(self)
+
+
 class TableFile:
     """The file of a TS's table: what a reload reads is what it was when it was opened.
 
@@ -556,6 +593,15 @@ class SimSystem:
         self._world.dial(dialled, self._world.hosts[address[1][0]], by_dns)
         return dialled
 
+    def numeric(self, host: str, port: int) -> tuple[Address, ...]:
+        return ()
+
+    def look_up(self, host: str, port: int) -> "SimLookup":
+        if not self._host.has_fd():
+            self._world.saw("a lookup runs out of descriptors")
+            raise error(errno.EMFILE)
+        return SimLookup(self._host, host, port)
+
     def connect_error(self, dialled: SimSocket) -> int:
         number, dialled.error = dialled.error, 0
         return number
@@ -602,6 +648,7 @@ class Host:
         self.send_error = 0  # of each datagram that a dialled socket is to send
         self._errors_sent: dict[str, NarrowWay] = {}  # ICMP, by who gets them
         self.dials = 0  # of others to it
+        self.looked_up: list[str] = []  # the names of others
         self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
         self.idle_turns = 0  # in a row, at about one time, that did nothing
@@ -632,15 +679,21 @@ class Host:
         build: Callable[[Reactor], Brain],
         listens: bool,
         with_dns: bool = False,
+        links: int = 0,
     ) -> None:
-        """Start a node. `observer` is its wire log, and so sees all that it does."""
+        """Start a node. `observer` is its wire log, and so sees all that it does. `links`: the
+        descriptors that it needs besides."""
         system: Any = SimSystem(self)
         log: Any = observer
         self.observer = observer
         observer.host = self
         self.is_up = True
         log_sink, output = Sink(LOG_FD, bytes_max=0), Sink(OUTPUT_FD)
-        self.reactor = Reactor(system, bounds, log, log_sink, wire_log=True, output=output)
+        descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
+        descriptors.reserve(links)
+        self.reactor = Reactor(
+            system, bounds, log, log_sink, wire_log=True, output=output, descriptors=descriptors
+        )
         if listens:
             self.reactor.listen((2, (self.name, PORT)))
         if with_dns:
@@ -652,18 +705,20 @@ class Host:
     # -- descriptors -------------------------------------------------------------------------------
 
     def has_fd(self) -> bool:
-        return len(self.open) + _FDS_FIRST < self.fds_max
+        return len(self.open) + FDS_FIRST < self.fds_max
 
     def take_fd(self, holder: object) -> int:
         """The lowest that is free, as the kernel gives them."""
-        fd = _FDS_FIRST
+        fd = FDS_FIRST
         while fd in self.open:
             fd += 1
         assert fd not in self.named, f"descriptor {fd} is used twice in one turn"
         self.open[fd] = holder
         return fd
 
-    def free_fd(self, holder: "SimSocket | SimDatagrams | SimDialled | Signals") -> None:
+    def free_fd(
+        self, holder: "SimSocket | SimDatagrams | SimDialled | SimLookup | Signals"
+    ) -> None:
         if self.open.get(holder.fd) is holder:
             del self.open[holder.fd]
 
@@ -811,6 +866,8 @@ class World:
         self.stray = 30  # how many times as long as the others one in four takes
         self.own_dials = 0.0  # how often a dial to nobody meets itself
         self.backlog_max = 100
+        self.known_at: dict[str, float] = {}  # from when on a name can be looked up, if not yet
+        self.lookup_s = 0.02  # what that takes
         self.steps = 0
         self.checks: list[Callable[[], None]] = []  # called after each step
         self._cuts: dict[tuple[str, str], float] = {}

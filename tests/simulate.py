@@ -33,6 +33,7 @@ PROBES = (
     "accept runs out of descriptors", "a dial runs out of descriptors", "a dial is refused",
     "a dial hangs", "a dial meets itself", "the backlog is full", "reset before it was tuned",
     "bytes wait for the network to heal", "a TS that accepts and closes",
+    "a client of a storm is told BUSY", "a lookup fails",
     # connections
     "Stream HALF_CLOSED", "Stream DEAF", "Stream FLUSHING", "Stream PARTING", "Stream LINGERING",
     "Weight HEAVY", "Weight LIGHT", "a limit ends a connection", "too many clients",

@@ -68,9 +68,9 @@ class Stage:
         self.dialled.remove(conn)
         self.step(node.Closed(conn, "connection refused"))
 
-    def resolve(self, conn: str, addresses: tuple[node.Address, ...]) -> None:
-        """A lookup is done."""
-        self.step(node.Resolved(conn, addresses))
+    def resolve(self, conn: str, addresses: tuple[node.Address, ...], why: str = "") -> None:
+        """A lookup is done; without addresses it failed, because of `why`."""
+        self.step(node.Resolved(conn, addresses, why))
 
     def hear(self, conn: str, *chunks: bytes) -> None:
         """Bytes come, a read per chunk. A paused connection is not read: that is the test's."""

@@ -24,14 +24,14 @@ from nodes.tables.load import Table
 from nodes.tables.reload import Reload
 from nodes.ts import TableServer
 from tests.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
-from tests.sim import PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
+from tests.sim import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 
 NAMES = [b"n%d.example" % n for n in range(10)]
 UNKNOWN = [b"unknown%d.org" % n for n in range(4)]
 FAULTS = (
     "pause LS", "pause TS", "kill TS", "vanish TS", "start TS", "cut LS-TS", "cut TS-LS",
     "cut both", "cut client", "pause client", "silence", "aborts", "own dials", "drain LS",
-    "two signals", "reload TS", "calm",
+    "two signals", "reload TS", "storm", "leak", "calm",
 )  # fmt: skip
 PLAN_S = 8.0
 _HOURS_S = 1_000.0  # far more than any story takes
@@ -87,6 +87,7 @@ def draw_bounds(chance: Random) -> Bounds:
         few_bytes=chance.choice([100, 1_600, 8_192]),
         few_read_bytes=chance.choice([7, 256]),
         clients_max=chance.choice([2, 4, 992]),
+        descriptors_spare=4,
         late_turns=chance.choice([2, 16]),
         idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
     )
@@ -394,6 +395,44 @@ class Rogue:
         )  # fmt: skip
 
 
+class Storm:
+    """Clients that come all at once, say nothing, and stay until they are refused, or for a
+    while."""
+
+    def __init__(self, world: World, name: str, count: int) -> None:
+        self.world = world
+        self.host = world.host(name)
+        self.host.on_touch = self.poll
+        self.count = count
+        self.streams: list[SimSocket] = []
+
+    def begin(self, ls: Host) -> None:
+        for _ in range(self.count):
+            self.streams.append(SimSocket(self.host))
+            self.world.dial(self.streams[-1], ls)
+
+    def poll(self) -> None:
+        for stream in list(self.streams):
+            if stream.is_connecting or not stream.can_read():
+                continue
+            try:
+                data = b"" if stream.peer is None else stream.recv(100)  # refused, or there
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if data == b"- ERROR BUSY\n":
+                self.world.saw("a client of a storm is told BUSY")
+            if not data:
+                self.streams.remove(stream)
+                stream.close()
+
+    def end(self) -> None:
+        for stream in self.streams:
+            stream.close()
+        self.streams.clear()
+
+
 # -- a cluster -------------------------------------------------------------------------------------
 
 
@@ -417,11 +456,17 @@ class Cluster:
         self.watches: list[LoadBalancerWatch] = []
         self.is_drained = False
         self.faults_until = 0.0  # what was done to the network lasts no longer
-        self.ls = self.world.host("LS", fds_max=chance.choice([9, 12, 1024, 1024]))
+        self.has_leaked = False  # something else has taken descriptors of LS
+        self.ls = self.world.host("LS", fds_max=chance.choice([14, 17, 1024, 1024]))
         self.ls.rate = chance.choice([0.9, 1.0, 1.0, 1.1])
         self.world.backlog_max = chance.choice([1, 3, 100])
         for number in range(chance.choice([1, 2, 2, 3])):
             self.add_server(number)
+        self.hosts: list[tuple[str, int]] = []  # where LS has names only
+        if self.manner.chance.random() < 0.25:
+            self.hosts = [(host.name, PORT) for host in self.servers]
+            for name, _ in self.hosts:
+                self.world.known_at[name] = self.manner.chance.choice([0.0, 0.5, 3.0])
         self.start_ls()
         self.askers = [
             Asker(self, number, Random(f"{seed}:asker{number}"))
@@ -508,16 +553,20 @@ class Cluster:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
             watch.brain = LoadBalancer(
-                addresses,
+                [()] * len(addresses) if self.hosts else addresses,
                 self.bounds,
                 chance.random,
+                hosts=self.hosts,
                 extra_load=share,
                 owed=reactor.owed,
                 watch=reactor.watch,
             )
             return watch.brain
 
-        self.ls.run(self.bounds, watch, build, listens=True)
+        lookups = min(self.bounds.lookups_max, len(self.hosts))
+        links = len(self.servers) + lookups
+        self.ls.fds_max = min(1024, self.ls.fds_max + lookups)
+        self.ls.run(self.bounds, watch, build, listens=True, links=links)
         self.world.checks.append(watch.check)
 
     def start_client(self, number: int) -> None:
@@ -577,6 +626,12 @@ class Cluster:
             world.aborts = 0.5
         elif kind == "own dials":
             world.own_dials = 0.5
+        elif kind == "storm":
+            storm = Storm(self.world, f"storm{len(self.world.hosts)}", 3 + 5 * fault.target)
+            storm.begin(self.ls)
+            world.at(until, storm.end)
+        elif kind == "leak":
+            self.leak(until)
         elif kind in ("drain LS", "two signals"):
             self.signal(2 if kind == "two signals" else 1)
         if kind in ("cut TS-LS", "cut both"):
@@ -607,6 +662,17 @@ class Cluster:
             self.world.at(
                 self.world.t + chance.choice([0.0002, 0.002, 0.3]), lambda: self.reload(server)
             )
+
+    def leak(self, until: float) -> None:
+        """Something else takes all descriptors of LS that are free."""
+        host, before = self.ls, self.ls.fds_max
+        host.fds_max = min(before, len(host.open) + FDS_FIRST)
+        self.has_leaked = True
+
+        def mend() -> None:
+            host.fds_max = max(before, host.fds_max)
+
+        self.world.at(until, mend)
 
     def signal(self, times: int) -> None:
         if self.ls.signals is not None and self.ls.reactor is not None:
@@ -645,6 +711,8 @@ class Cluster:
         while not self.is_quiet() and world.t < give_up_at:
             world.run_until(world.t + 5.0)
         world.run_until(world.t + 4.0)  # for links to come up again
+        ran_out = world.probes["a dial runs out of descriptors"]
+        hold(not ran_out or self.has_leaked, "I7", "a link found no descriptor")
         if self.ls.reactor is None:
             hold(self.is_drained, "I12", "LS has stopped, and nobody asked it to")
             world.saw("LS drained in mid-story")

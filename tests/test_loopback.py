@@ -5,6 +5,7 @@ the real programs. Rows that `tests/test_system.py` shows already stand there, w
 """
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -326,8 +327,10 @@ def test_b19_another_protocol_is_told_so_and_ended(run: Programs, hello: bytes) 
 
 
 def test_b12_out_of_descriptors_is_a_rest_and_no_spin(run: Programs) -> None:
-    ts = run.start("ts", 0, "--table", run.table("x", "x.example 10.0.0.1"), descriptors=64)
-    port = ts.port()
+    """From another cause than clients: the limit becomes lower while the server runs."""
+    ts, port = run.ts(run.table("x", "x.example 10.0.0.1"))
+    _, hard = resource.prlimit(ts.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(ts.process.pid, resource.RLIMIT_NOFILE, (64, hard))
     talks = [Talk(port) for _ in range(200)]
     ts.logs("cannot accept: too many open files")
     stat = Path(f"/proc/{ts.process.pid}/stat")

@@ -1582,8 +1582,9 @@ def test_a_reload_looks_up_every_ts_and_waits_for_none() -> None:
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
     stage.resolve(T2, SERVERS[1])
     assert stage.reports == ["TS2 is where it was"] and stage.standings == [RELOADING]
-    stage.resolve(T1, ())
-    assert stage.reports[1:] == ["TS1: cannot look up ts1; it is taken to be where it was"]
+    stage.resolve(T1, (), "no reply")
+    said = "TS1: cannot look up ts1 (no reply); it is taken to be where it was"
+    assert stage.reports[1:] == [said]
     assert stage.standings == [RELOADING, READY]
     assert stage.dialled == [] and set(stage.connections) == {T1, T2, "a"}
 

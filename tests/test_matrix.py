@@ -683,9 +683,11 @@ def test_c8_the_time_of_day_decides_nothing() -> None:
 
 
 def test_c10_a_dial_without_a_port_or_a_descriptor_waits_and_tries_again() -> None:
-    scene = Scene("", linked=False, fds_max=6)
+    """[P60]: from another cause than clients."""
+    scene = Scene("", linked=False)
     assert scene.world.probes["a dial runs out of descriptors"] == 0
     scene.wait(1.0)
+    scene.ls.fds_max = 6
     scene.puppets[0].is_gone()
     scene.wait(0.01)
     holders = [scene.ls.take_fd(object()) for _ in range(2) if scene.ls.has_fd()]
@@ -743,7 +745,8 @@ def test_c16_too_many_unknown_names_pause_the_reading() -> None:
 
 
 def test_emfile_on_accept_rests_and_then_goes_on() -> None:
-    scene = Scene(TABLE, fds_max=8)
+    scene = Scene(TABLE)
+    scene.ls.fds_max = 8
     assert scene.ls.reactor is not None
     askers = [scene.asker(b"n1\n") for _ in range(4)]
     turns = scene.ls.reactor.turns

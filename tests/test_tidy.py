@@ -32,7 +32,6 @@ CORE = {
     "core/sink.py": set(),
     "core/writer.py": set(),
     "core/log.py": set(),
-    "core/lookup.py": set(),
     "core/child.py": set(),
     "core/wildcard.py": set(),
     "core/conn.py": {"core.frames", "core.lines", "core.owed"},
@@ -46,11 +45,14 @@ CORE = {
     "core/system.py": {
         "core.addresses", "core.child", "core.lookup", "core.ports", "core.wildcard", "core.writer",
     },
+    "core/lookup.py": {"core.child"},
+    "core/descriptors.py": set(),
     "core/listener.py": {"core.addresses", "core.places", "core.system"},
     "core/places.py": {"core.addresses", "core.conn"},
     "core/reactor.py": {
-        "core.addresses", "core.conn", "core.datagrams", "core.frames", "core.limits",
-        "core.listener", "core.log", "core.lookup", "core.owed", "core.sink", "core.system",
+        "core.addresses", "core.conn", "core.datagrams", "core.descriptors", "core.frames",
+        "core.limits", "core.listener", "core.log", "core.lookup", "core.owed", "core.sink",
+        "core.system",
     },
 }  # fmt: skip
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.

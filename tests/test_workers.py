@@ -7,9 +7,11 @@ summed, and how all of it ends.
 Not here: how fast it is (`bench/workers.py`).
 """
 
+import argparse
 import json
 import os
 import re
+import select
 import signal
 import socket
 import time
@@ -29,9 +31,12 @@ from core import node
 from core.bounds import Bounds
 from core.child import Born, Child
 from core.figures import Figure, Histogram, Value
+from core.lookup import Lookup
 from core.server import CLIENTS, SESSIONS
 from core.wire import split_lines
 from nodes.balancer import race
+from nodes.command.arguments import Parser
+from nodes.command.ls import bounds_of_ls
 from nodes.ls import LoadBalancer
 from nodes.status import pages
 from nodes.workers.news import News, Unpacker, changes, keyed, pack, sections, summed
@@ -269,6 +274,50 @@ def test_a_level_that_only_a_lost_worker_had_is_gone() -> None:
     assert message["gone"] == ["clients"] and numbers(message)["asked"] == 0
 
 
+def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
+    """[P63]: and it hears what it has missed once it goes on."""
+    stage = nursery(count=3)
+    stage.wait(1.0)
+    for conn in ("W1", "W2"):
+        stage.tell(conn, asked=1)
+        stage.take(conn)
+    stage.take("W3")
+    stage.wait(1.0)
+    assert stage.reports[-1] == "W3 does not tell of itself; its last figures count"
+    assert stage.figures()["W3.old"] == 1 and stage.take("W3") == b""
+    for conn in ("W1", "W2"):
+        stage.tell(conn, asked=5)
+    heard = [message for message in stage.told("W1") if message["do"] == "hear"]
+    assert numbers(heard[-1])["asked"] == 5 and numbers(heard[-1])["W3.old"] == 1
+    for _ in range(100):
+        stage.wait(1.0)
+        stage.tell("W1", asked=6)
+        stage.tell("W2", asked=6)
+    assert stage.take("W3") == b"", "nothing piles up for it"
+    assert stage.figures()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
+    stage.wait(1.0)
+    stage.told("W1")
+    stage.tell("W3", asked=2)
+    assert stage.reports[-1] == "W3 tells of itself again"
+    stage.tell("W1", asked=7)
+    stage.tell("W2", asked=7)
+    heard = [message for message in stage.told("W3") if message["do"] == "hear"]
+    assert numbers(heard[-1])["asked"] == 14 and numbers(heard[-1])["W3.old"] == 0
+    assert stage.figures()["asked"] == 16
+
+
+def test_a_worker_that_is_lost_while_it_is_stopped_is_old_no_more() -> None:
+    stage = nursery()
+    stage.wait(1.0)
+    stage.tell("W1")
+    stage.wait(1.0)
+    assert stage.figures()["W2.old"] == 1
+    stage.die("W2")
+    stage.wait(1.0)
+    stage.tell("W2")
+    assert stage.figures()["W2.old"] == 0
+
+
 def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
     stage = nursery(count=3)
     stage.die("W3")
@@ -319,7 +368,8 @@ def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
     stage.die("W1")
     assert brain.unhealthy() == "no worker is up"
     assert pages.status(brain, 5.0)["workers"][0] == {
-        "name": "W1", "state": "VACANT", "clients": 0, "sessions": 0, "restarts": 0
+        "name": "W1", "state": "VACANT", "clients": 0, "sessions": 0, "restarts": 0,
+        "old": 0,
     }  # fmt: skip
     stage.drain()
     assert brain.unhealthy() == "draining"
@@ -515,6 +565,30 @@ def test_a_later_child_lets_go_of_an_earlier_one_and_does_not_end_it() -> None:
     second.close()
 
 
+def test_a_child_keeps_its_pid_where_sigchld_was_ignored() -> None:
+    """Else its number may be a stranger's when it is ended, and nobody knows how it ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        child = forked("W1", lambda stream: 3)
+        assert last_word(child) == "it ended with exit code 3"
+        child.close()
+        lookup = Lookup("localhost", 1)
+        assert os.waitid(os.P_PID, lookup._child.pid, os.WEXITED | os.WNOWAIT) is not None
+        lookup.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_somebody_else_has_waited_for_is_not_ended() -> None:
+    ended: list[int] = []
+    child = forked("W1", lambda stream: 3)
+    os.waitpid(child._pid, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", lambda pid, number: ended.append(pid))
+        child.close()
+    assert ended == []
+
+
 def test_a_signal_to_a_child_that_cannot_take_it_yet_waits_and_is_not_its_parents() -> None:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -549,10 +623,12 @@ def run(tmp_path: Path) -> Iterator[Programs]:
 class Crew:
     """A real `ls --workers` before two TSs."""
 
-    def __init__(self, run: Programs, count: int, *words: object) -> None:
+    def __init__(self, run: Programs, count: int, *words: object, **how: Any) -> None:  # noqa: ANN401
         self.table = run.table("t", *(f"n{n}.example 10.0.0.{n}" for n in range(200)))
         self.ts_ports = [run.ts(self.table)[1] for _ in range(2)]
-        self.parent, self.port = run.ls(self.ts_ports, "--workers", count, *words, linked=False)
+        self.parent, self.port = run.ls(
+            self.ts_ports, "--workers", count, *words, linked=False, **how
+        )
         self.parent.logs(" is up", 3 * count)
 
     def stats(self) -> dict[str, str]:
@@ -639,6 +715,62 @@ def test_a_worker_that_is_killed_takes_its_own_sessions_with_it_and_comes_back(
     exchange(crew.port, [b"n3.example\nQUIT\n"] * 60)
     wait_for(lambda: int(crew.stats()["W1.sessions"]) > 0, "the new one serves")
     assert int(crew.stats()["asked"]) >= 80 and crew.stats()["W1.restarts"] == "1"
+
+
+@process
+def test_a_worker_is_started_again_where_sigchld_was_ignored(run: Programs) -> None:
+    ignoring = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    ignoring += "from nodes.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    crew = Crew(run, 2, python=("-c", ignoring))
+    os.kill(crew.processes()["W1"], signal.SIGKILL)
+    crew.parent.logs("W1 is gone: it was ended by signal 9; starting it again")
+    crew.parent.logs("W1 is up", 2)
+    (got,) = exchange(crew.port, [b"n1.example\nQUIT\n"])
+    assert got == b"n1.example 10.0.0.1 A IN\nBYE\n"
+    crew.parent.signal(signal.SIGTERM)
+    assert crew.parent.exits() == 0
+
+
+@process
+def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) -> None:
+    """[P63]"""
+    crew = Crew(run, 2, "--timeout", 0.5, "--bound", "news_s=0.1", "--metrics", 0)
+    page = crew.parent.log.partition("status page on ")[2].split()[0]
+
+    def figure(name: str) -> int:
+        with urlopen(page + "metrics", timeout=PATIENCE_S) as response:
+            lines = response.read().decode().splitlines()
+        return int(next(line for line in lines if line.startswith(name + " ")).split(" ")[1])
+
+    stopped = crew.processes()["W2"]
+    os.kill(stopped, signal.SIGSTOP)
+    crew.parent.logs("W2 does not tell of itself; its last figures count")
+    assert figure('photofinish_worker_old{worker="W2"}') == 1
+    asked = figure("photofinish_asked_total")
+    others = 0
+    while others < 5:  # the kernel gives some of them to the one that is stopped
+        talk = Talk(crew.port)
+        talk.say(b"n1.example\n")
+        others += bool(select.select([talk.socket], [], [], 0.5)[0])
+        talk.close()
+    wait_for(lambda: figure("photofinish_asked_total") >= asked + 5, "the sum goes on")
+    began = time.monotonic()
+    crew.parent.signal(signal.SIGTERM)
+    assert crew.parent.exits() == 0
+    assert time.monotonic() - began >= 1.4, "it may have ended by itself"
+    assert "the drain took too long: W2 ended by force" in crew.parent.log
+    assert is_gone(stopped)
+
+
+def test_each_worker_has_half_of_the_grace_of_a_drain() -> None:
+    """A drain with workers ends in time, too: the parent waits for as long again."""
+    given = argparse.Namespace(bounds=[("drain_grace_s", 0.8)], workers=2, upstreams=[])
+    bounds = bounds_of_ls(given, Parser())
+    assert bounds.drain_grace_s == 0.4
+    stage = nursery(bounds=bounds)
+    stage.drain()
+    due = stage.brain.deadline()
+    assert due == stage.now + bounds.timeout_s + 0.8
 
 
 @process

@@ -26,7 +26,7 @@ from core.node import Address
 class Tie(Sign):
     """How a link stands."""
 
-    DOWN = "there is no connection; it is dialled again when its time comes"
+    DOWN = "there is no connection; it is dialled again when its time comes, and its name is known"
     DIALING = "a connection is being made"
     CATCHING_UP = "it is being asked, slice by slice, for what is still open"
     UP = "it has been asked for all that it is to be asked, and may get what is new"
@@ -108,6 +108,7 @@ class Link:
         self.addresses = addresses
         self.life = Machine(LINK, Tie.DOWN, f"link {conn}", watch)
         self.dial_at = 0.0  # while DOWN
+        self.is_sought = False  # there is no address yet, and its host is being looked up
         self.away_since: float | None = None  # since when it is away, or was last looked up
         self.held_since = 0.0  # while HOLDING
         self.asked_upto = 0  # where everyone is asked: see above
@@ -161,11 +162,11 @@ class Link:
         self._up_since = now
 
     def due(self) -> float:
-        """When something has to be done about it: dial, or stop holding up the clients. Infinite
-        for never."""
+        """When something has to be done about it: dial, or look its host up, or stop holding up the
+        clients. Infinite for never."""
         match self.life.state:
             case Tie.DOWN:
-                return self.dial_at
+                return math.inf if self.is_sought else self.dial_at
             case Tie.HOLDING:
                 return self.held_since + self._bounds.held_s
         return math.inf
@@ -178,6 +179,20 @@ class Link:
             return False
         self.away_since = now
         return True
+
+    def found(self, addresses: tuple[Address, ...], now: float) -> None:
+        """Its host is somewhere, elsewhere than before or for the first time: dial there."""
+        if not self.addresses:
+            self.dial_at = now
+            self._wait_s = self._bounds.redial_first_s
+        self.addresses = addresses
+        self.is_sought = False
+
+    def not_found(self, now: float) -> None:
+        """Nobody knows where its host is: look it up again, after a wait that doubles."""
+        self.is_sought = False
+        self.dial_at = now + self._wait_s * (1 + self._random() / 4)
+        self._wait_s = min(2 * self._wait_s, self._bounds.lookup_max_s)
 
     def lost(self, now: float, again_s: float | None = None) -> None:
         """No connection any more: dial again after `again_s`, or a wait that doubles every time.

@@ -1,7 +1,5 @@
 """The command line of the load balancer.
 
-Resolves the names of its table servers before the loop runs, since that blocks.
-
 Not here: what it does (`nodes/ls.py`).
 """
 
@@ -12,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from core.bounds import Bounds
+from core.bounds import TICK_S, Bounds
 from core.node import Brain
 from core.reactor import Reactor
 from core.sink import Sink
@@ -31,11 +29,12 @@ from nodes.command.arguments import (
     share,
     timeout_argument,
 )
+from nodes.command.hosts import find_hosts
 from nodes.command.servers import refuse_loops, resolver_address
 from nodes.command.serving import LOG_BYTES_MAX, check_open, own_address, serve, server_arguments
 from nodes.command.workers import serve_with_workers
 from nodes.dns.asker import Face
-from nodes.ls import LoadBalancer
+from nodes.ls import LoadBalancer, descriptors_for
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
 from nodes.status.watched import Watched
@@ -73,10 +72,13 @@ def _grace(text: str) -> float:
 
 def bounds_of_ls(arguments: argparse.Namespace, parser: Parser) -> Bounds:
     """The bounds that the flags ask for. The time of DNS depends on who is asked, if the flags do
-    not say it; and of what may be in flight to a resolver each worker has its share."""
+    not say it; of what may be in flight to a resolver, and of the grace of a drain, each worker has
+    its share."""
     bounds = bounds_of(arguments, parser)
     share = max(1, bounds.upstream_window // (arguments.workers or 1))
     bounds = replace(bounds, upstream_window=share)
+    if arguments.workers:  # its parent waits for as long again
+        bounds = replace(bounds, drain_grace_s=max(TICK_S, bounds.drain_grace_s / 2))
     if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
         return bounds
     return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)
@@ -212,7 +214,8 @@ def run_ls(words: list[str]) -> int:
     upstreams = [resolve(system, *upstream)[0] for upstream in arguments.upstreams]
     if len(set(upstreams)) < len(upstreams):
         parser.error("the same --dns-upstream is given twice; one is enough")
-    servers = [resolve(system, host, port) for host, port in zip(hosts, numbers, strict=True)]
+    named = list(zip(hosts, numbers, strict=True))
+    servers = find_hosts(system, named, bounds.lookups_max, bounds.start_s)
 
     watchers = None
     if arguments.metrics is not None:
@@ -241,7 +244,7 @@ def run_ls(words: list[str]) -> int:
             servers,
             bounds,
             system.random,
-            hosts=list(zip(hosts, numbers, strict=True)),
+            hosts=named,
             extra_load=extra_load,
             dns=None if resolvers is None else face(reactor),
             upstreams=upstreams,
@@ -284,6 +287,7 @@ def run_ls(words: list[str]) -> int:
                 balancer,
                 watchers=watchers,
                 resolvers=resolvers,
+                links=descriptors_for(bounds, len(servers), len(upstreams)),
                 open_records=open_records,
             )
         return serve(
@@ -295,6 +299,7 @@ def run_ls(words: list[str]) -> int:
             build,
             watchers=watchers,
             resolvers=resolvers,
+            links=descriptors_for(bounds, len(servers), len(upstreams)),
             records=open_records(),
         )
 

@@ -11,6 +11,7 @@ from contextlib import closing
 
 from core import node
 from core.bounds import Bounds
+from core.descriptors import Descriptors
 from core.listener import everybody
 from core.log import Log
 from core.node import Address, Brain, Level
@@ -129,10 +130,12 @@ def reactor_of(
     bounds: Bounds,
     system: System,
     *,
+    links: int = 0,
     records: Sink | None = None,
     output: Sink | None = None,
 ) -> Reactor:
-    """The loop of a server that is called so in the log."""
+    """The loop of a server that is called so in the log. `links`: the descriptors that it needs
+    besides those for whoever comes to it. Raises Failure when there are not enough."""
     sink = Sink(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
@@ -142,10 +145,25 @@ def reactor_of(
         least=Level[arguments.log_level.upper()],
         as_json=arguments.log_format == "json",
     )
-    system.limit_descriptors(bounds.descriptors_max)
+    limit, taken = system.limit_descriptors(bounds.descriptors_max)
+    descriptors = Descriptors(bounds, limit, taken)
+    descriptors.reserve(links)
+    _check_descriptors(descriptors)
     return Reactor(
-        system, bounds, log, sink, wire_log=arguments.wire_log, records=records, output=output
+        system,
+        bounds,
+        log,
+        sink,
+        wire_log=arguments.wire_log,
+        records=records,
+        output=output,
+        descriptors=descriptors,
     )
+
+
+def _check_descriptors(descriptors: Descriptors) -> None:
+    if too_few := descriptors.too_few():
+        raise Failure(too_few)
 
 
 def listen(
@@ -158,9 +176,11 @@ def listen(
 ) -> Sequence[object]:
     """Have a reactor listen; see there. Raises Failure."""
     try:
-        return reactor.listen(address, gate(arguments.allow), name, shared=shared)
+        there = reactor.listen(address, gate(arguments.allow), name, shared=shared)
     except OSError as error:
         raise cannot_listen(address, error) from None
+    _check_descriptors(reactor.descriptors)
+    return there
 
 
 def cannot_listen(address: Address, error: OSError) -> Failure:
@@ -205,13 +225,15 @@ def serve(
     *,
     watchers: Address | None = None,
     resolvers: Address | None = None,
+    links: int = 0,
     records: Sink | None = None,
 ) -> int:
     """Listen at this address, say so, and run the server's brain to its end.
 
-    `watchers`: where its status page is to be. `resolvers`: where it is to be asked with DNS.
+    `links`: see `reactor_of`. `watchers`: where its status page is to be. `resolvers`: where it is
+    to be asked with DNS.
     """
-    reactor = reactor_of(name.upper(), arguments, bounds, system, records=records)
+    reactor = reactor_of(name.upper(), arguments, bounds, system, links=links, records=records)
     with closing(reactor):
         there = listen(reactor, address, arguments)
         listen_for_watchers(reactor, watchers, arguments)

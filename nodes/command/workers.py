@@ -45,10 +45,11 @@ def serve_with_workers(
     *,
     watchers: Address | None,
     resolvers: Address | None,
+    links: int,
     open_records: Callable[[], Sink | None],
 ) -> int:
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
-    `open_records` opens its file, in each."""
+    `open_records` opens its file, in each; `links`: see `reactor_of`."""
     claims: list[Socket] = []
     address = _claimed(system, address, claims)
     if resolvers is not None:
@@ -56,12 +57,14 @@ def serve_with_workers(
         _check_datagrams(system, resolvers)
         say(f"DNS on {address_text(resolvers[1])}")
     try:
-        return _be_parent(arguments, bounds, system, claims, address, watchers)
+        return _be_parent(arguments, bounds, system, claims, address, watchers, links)
     except Born as born:
         name, stream = born.name, born.stream
     # Who started the parent is not told of its workers.
     os.environ.pop("NOTIFY_SOCKET", None)
-    reactor = reactor_of(f"LS.{name}", arguments, bounds, system, records=open_records())
+    reactor = reactor_of(
+        f"LS.{name}", arguments, bounds, system, links=links, records=open_records()
+    )
     with closing(reactor):
         listen(reactor, address, arguments, shared=True)
         if resolvers is not None:
@@ -96,9 +99,12 @@ def _be_parent(
     claims: list[Socket],
     address: Address,
     watchers: Address | None,
+    links: int,
 ) -> int:
     output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
-    reactor = reactor_of("LS", arguments, bounds, system, output=output)
+    # What a worker has no room for is said once, here.
+    most = max(links, arguments.workers)
+    reactor = reactor_of("LS", arguments, bounds, system, links=most, output=output)
     with closing(reactor):
         reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)

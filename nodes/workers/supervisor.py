@@ -62,6 +62,7 @@ STATE = Figure("state", "How it stands with this worker", is_level=True, per="wo
 CLIENTS = Figure("clients", "Clients that are connected to it", is_level=True, per="worker")
 SESSIONS = Figure("sessions", "Clients that came to it since it began", is_level=True, per="worker")
 RESTARTS = Figure("restarts", "Times that it was started again", per="worker")
+OLD = Figure("old", "Whether its figures are old: it does not tell", is_level=True, per="worker")
 _OF_WORKERS = (CLIENTS.name, SESSIONS.name)  # keys of what a worker counts, shown of each
 
 
@@ -75,6 +76,7 @@ class _Worker:
         self.starts = 0
         self.news = News()
         self.is_asked = False  # for news, and has not told yet
+        self.is_old = False  # nor in time: what it told last counts, and nobody waits for it
         self.is_reloading = False
         self.unpacker = Unpacker()
         self._bounds = bounds
@@ -97,7 +99,7 @@ class _Worker:
         """It is gone. Only one that lasted starts the waits over."""
         self.life.fire(Duty.LOST)
         self.news = News()
-        self.is_asked = self.is_reloading = False
+        self.is_asked = self.is_old = self.is_reloading = False
         if now - self._began > self._bounds.restart_max_s:
             self._wait_s = self._bounds.restart_first_s
         self.start_at = now + self._wait_s
@@ -112,6 +114,7 @@ class _Worker:
             Value(CLIENTS, clients, self.conn),
             Value(SESSIONS, sessions, self.conn),
             Value(RESTARTS, max(0, self.starts - 1), self.conn),
+            Value(OLD, int(self.is_old), self.conn),
         ]
 
 
@@ -161,6 +164,8 @@ class Supervisor:
                 return self._drain(now)
             case node.ReloadAsked():
                 return self._reload()
+            case node.Backlogged() | node.Relieved():  # one that has stopped: see `_ask`
+                return []
         raise AssertionError(event)
 
     def _woken(self, now: float) -> list[node.Effect]:
@@ -171,9 +176,7 @@ class Supervisor:
                 effects.append(node.Spawn(worker.conn))
         if self._ask_at <= now:
             self._ask_at = now + self._bounds.news_s
-            for worker in self._up():
-                worker.is_asked = True
-                effects.append(_say(worker, {"do": "tell"}))
+            effects += self._ask()
         if self._drain_due <= now:
             self._drain_due = math.inf
             self.life.fire(Fate.TIME_UP)
@@ -183,6 +186,20 @@ class Supervisor:
         return effects
 
     # -- workers -----------------------------------------------------------------------------------
+
+    def _ask(self) -> list[node.Effect]:
+        """Ask for news. Whoever has been silent since the last time holds up nobody's any more, and
+        is told nothing meanwhile: it would keep that for ever."""
+        effects: list[node.Effect] = []
+        for worker in self._up():
+            if not worker.is_asked:
+                worker.is_asked = True
+                effects.append(_say(worker, {"do": "tell"}))
+            elif not worker.is_old:
+                worker.is_old = True
+                text = f"{worker.conn} does not tell of itself; its last figures count"
+                effects.append(node.Report(text, node.Level.WARNING))
+        return effects
 
     def _up(self) -> list[_Worker]:
         return [worker for worker in self._workers.values() if worker.life.state is Post.UP]
@@ -195,6 +212,10 @@ class Supervisor:
                 continue
             self._stale |= dict.fromkeys(worker.news.take(message))
             worker.is_asked = False
+            if worker.is_old:
+                worker.is_old = False
+                self._stale |= dict.fromkeys(self._summed())  # it has heard nothing meanwhile
+                effects.append(node.Report(f"{worker.conn} tells of itself again"))
             if worker.life.state is Post.STARTING:
                 self._stale |= dict.fromkeys(self._summed())  # it has heard nothing
                 text = f"{worker.conn} is up: process {message['process']}"
@@ -204,7 +225,7 @@ class Supervisor:
                 effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
                 self._ready = b""
                 self._ask_at = now + self._bounds.news_s
-            if not any(other.is_asked for other in self._workers.values()):
+            if not any(one.is_asked and not one.is_old for one in self._workers.values()):
                 effects += self._spread()
         return effects
 
@@ -218,6 +239,8 @@ class Supervisor:
         effects: list[node.Effect] = []
         up = self._up()
         for worker in up:
+            if worker.is_old:
+                continue
             others = [other.news.values for other in up if other is not worker]
             values = summed(
                 {key: part[key] for key in stale if key in part}
@@ -275,7 +298,7 @@ class Supervisor:
         self.life.fire(Fate.DRAIN)
         if not is_first:
             return []
-        # A worker's own drain ends before this.
+        # A worker's own drain ends before this, and all of it when `nodes/command/ls.py` says.
         self._drain_due = now + self._bounds.timeout_s + 2 * self._bounds.drain_grace_s
         self._ask_at = math.inf
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]

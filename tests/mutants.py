@@ -601,7 +601,10 @@ MUTANTS = (
         "            pass\n",
     ),
     Mutant(
-        "hedged records are taken", "nodes/replay.py", 'if record["policy"] != "race":', "if False:"
+        "hedged records are taken",
+        "nodes/replay.py",
+        'if record["policy"] == "hedge":',
+        "if False:",
     ),
     Mutant(
         "nobody waits for one that comes up",
@@ -655,8 +658,8 @@ MUTANTS = (
     Mutant(
         "a terminal is written as if it were a file",
         "core/writer.py",
-        "partial(os.write, _opened_again(fd))",
-        "partial(os.write, fd)",
+        "again = _opened_again(fd)",
+        "again = os.dup(fd)",
     ),
     Mutant(
         "a socket is written as if it were a file",

@@ -5,7 +5,7 @@ socket that is bound to 0.0.0.0 or :: sends from the address that the routes pre
 is asked which address each datagram came to, and told which one a reply has to leave from
 (IP_PKTINFO, man 7 ip; IPV6_RECVPKTINFO, RFC 3542, section 6).
 
-Rules. Only a wildcard socket does this: it costs some 0.6 us for each datagram either way. A reply
+Rules. Only a wildcard socket does this: it costs about 1 us for each datagram either way. A reply
 to a broadcast or multicast query leaves from an address of the system's choice: those are nobody's
 own. An interface is only named with a link-local address, which means nothing without one; else the
 routes decide. A reply from an address that is gone by then cannot be sent, and nobody would take it

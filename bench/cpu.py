@@ -35,7 +35,7 @@ from dns import Wrong, address, dnsperf, figure
 from first_good_stage import one_odd
 from load import Load, WrongReply
 from report import machine
-from systems import ROOT, Process, node, running
+from systems import ROOT, Process, free_port, node, running
 from terminal import Progress, chosen
 from workloads import NAMES, WORKLOADS, names_and_answers, table_servers
 
@@ -78,10 +78,12 @@ def lines(servers: list[int], connections: int, window: int) -> Workload:
 
 
 def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
+    port = free_port()
+
     def drive(ls: Process, seconds: float) -> tuple[int, float]:
         def ask(seconds: float) -> int:
             more = ("-l", f"{seconds:g}", "-t", str(_LOST_S))
-            said = dnsperf(ls.dns_port(), queries, in_flight, *more)
+            said = dnsperf(port, queries, in_flight, *more)
             codes = re.findall(r"([A-Z]+) \d+ \(", figure(said, r"Response codes:\s+(.*)"))
             if codes != ["NOERROR"]:
                 raise Wrong(said)
@@ -92,7 +94,7 @@ def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
         lookups = ask(seconds)
         return lookups, cpu_s(ls.pid) - before
 
-    return Workload((*words, "--dns", 0), drive)
+    return Workload((*words, "--dns", port), drive)
 
 
 @contextlib.contextmanager

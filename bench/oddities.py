@@ -32,7 +32,7 @@ from pathlib import Path
 from odd_kinds import GOOD_S, KINDS, UNDERSTOOD_S, Kind, stream_good
 from odd_resolver import CODES, LOOPBACK, Loop, Resolver, end_of_question, number_of
 from report import machine
-from systems import Process, node
+from systems import Process, free_port, node
 from terminal import Progress, chosen
 
 _AT_ONCE = 14  # measurements
@@ -87,9 +87,9 @@ class Measurement:
             self._stack.callback(one.close)
         words = [word for one in resolvers
                  for word in ("--dns-upstream", f"{LOOPBACK}:{one.port}")]  # fmt: skip
-        self.ls = Process(node("ls", 0, "--dns", 0, *words))
+        self.port = free_port()
+        self.ls = Process(node("ls", 0, "--dns", self.port, *words))
         self._stack.callback(self.ls.stop)
-        self.port = self.ls.dns_port()
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stack.enter_context(self.client)
         self.client.connect((LOOPBACK, self.port))

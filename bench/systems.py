@@ -8,7 +8,6 @@ Not here: what they are asked (`bench/load.py`).
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -64,10 +63,6 @@ class Process:
         """What it has said on its standard error so far."""
         size = os.fstat(self._errors.fileno()).st_size
         return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
-
-    def dns_port(self) -> int:
-        """Where our LS with `--dns 0` is asked by DNS: a port that was free for UDP and TCP."""
-        return int(re.findall(r"DNS on .*:(\d+)", self.log())[0])
 
     def stop(self) -> None:
         self._popen.kill()
@@ -144,7 +139,10 @@ SYSTEMS = (
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port where nobody is, by TCP or UDP: LS has its random ones there."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.suppress(OSError):
+            port: int = listener.getsockname()[1]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("127.0.0.1", port))
+                return port

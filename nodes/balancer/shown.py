@@ -65,7 +65,8 @@ class Shown:
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well.
 
-        A silent resolver is no reason: who is not sent here cannot find out that it is back."""
+        A silent resolver is no reason: only what is asked here shows that it is back. One that is
+        refused is asked all the same."""
         if self._server.life.state is not Life.SERVING:
             return "draining"
         if any(link.is_live for link in self._links.values()):

@@ -42,9 +42,11 @@ from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Interest, Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.question import TableAnswer
+from nodes.dns.question import TableAnswer, is_beyond_tables
 from nodes.dns.reply import Reply
 
+# What resolvers have said is nothing about the name.
+_NOT_TOLD = frozenset({Course.FAILURE_HELD, Course.REFUSAL_HELD, Course.NAME_HELD})
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 
 
@@ -119,8 +121,8 @@ class LoadBalancer:
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
         self._hedge = None
         if extra_load is not None:
-            unable = self._verdicts.unable if servers and upstreams else None
-            self._hedge = Hedge(links, bounds, extra_load, unable)
+            unfit = self._verdicts.unfit if servers and upstreams else None
+            self._hedge = Hedge(links, bounds, extra_load, unfit)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
         self._samples: Samples | None = None
@@ -256,14 +258,18 @@ class LoadBalancer:
     ) -> list[node.Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
         upstream = self._resolvers.get(link.conn)
+        count = len(questions)
         if upstream is None and self._resolvers:
             questions, asked = self._twins.as_lines(questions)
-            lines = _lines(asked)
+            count, lines = len(asked), _lines(asked)
         if not questions:
             return []
-        link.asked += len(questions)
+        link.asked += count
         if self._samples is not None:
-            self._samples.asked(link.conn, questions, now)
+            racing = questions
+            if upstream is None and self._twins:
+                racing = [q for q in questions if not is_beyond_tables(q)]
+            self._samples.asked(link.conn, racing, now)
         if upstream is not None:
             return upstream.ask(questions, now)
         return [node.Send(link.conn, lines or _lines(questions))]
@@ -347,10 +353,7 @@ class LoadBalancer:
             said, why = sort_lines(link, data, self._bounds, self._hits)
             effects = self._answer_lines(link, said.questions, said.lines, now)
             if said.not_found or said.no_data:
-                not_found = said.not_found + self._twins.of(said.not_found)
-                no_data = said.no_data + self._twins.of(said.no_data)
-                denials = [(question, Finding.NO_DATA_SAID, None) for question in no_data]
-                effects += self._deny(link, not_found, denials, now)
+                effects += self._deny_lines(link, said.not_found, said.no_data, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
@@ -363,13 +366,35 @@ class LoadBalancer:
     def _answer_lines(
         self, link: Link, questions: list[bytes], lines: bytes, now: float
     ) -> list[node.Effect]:
-        """Answers of a TS are answers to the twins of what it was asked, too."""
-        effects: list[node.Effect] = []
+        """Answers of a TS say something of the twins of what it was asked, too."""
+        if not self._twins.have(questions):
+            return self._answer(link, questions, lines, now)
+        each = split_lines(lines)
+        twins, answers, denials = self._twins.answered(questions, each)
+        are_asked = list(map(self._is_asked_itself, questions))
+        effects = self._answer(link, twins, answers, now) if twins else []
+        if denials:
+            effects += self._deny(link, [], denials, now)
+        if any(are_asked):
+            lines = _lines(compress(each, are_asked))
+            effects += self._answer(link, list(compress(questions, are_asked)), lines, now)
+        return effects
+
+    def _deny_lines(
+        self, link: Link, not_found: list[bytes], no_data: list[bytes], now: float
+    ) -> list[node.Effect]:
+        """What a TS says of lines without an answer it says of their twins, too."""
+        denials = self._twins.without_data(no_data)
+        unknown = self._twins.of(not_found)
         if self._twins:
-            twins, answers = self._twins.answered(questions, split_lines(lines))
-            if twins:
-                effects += self._answer(link, twins, answers, now)
-        return effects + self._answer(link, questions, lines, now)
+            not_found = list(filter(self._is_asked_itself, not_found))
+            no_data = list(filter(self._is_asked_itself, no_data))
+        denials += [(question, Finding.NO_DATA_SAID, None) for question in no_data]
+        return self._deny(link, not_found + unknown, denials, now)
+
+    def _is_asked_itself(self, line: bytes) -> bool:
+        """Whether a line was asked for itself, and not only for its twins."""
+        return self._is_wanted(line) or not self._twins.have((line,))
 
     def _hear_resolver(
         self, upstream: Upstream, event: node.Event, now: float
@@ -534,7 +559,7 @@ class LoadBalancer:
     def _grace_s(self, course: Course, bits: int, now: float) -> float:
         """How long a question that is held so waits for these to speak."""
         no_data_s = self._bounds.no_data_s if bits & self._tables else 0.0
-        is_failure = course in (Course.FAILURE_HELD, Course.REFUSAL_HELD)
+        is_failure = course in _NOT_TOLD
         return max(no_data_s, self._resolvers.grace_s(bits, now, is_failure=is_failure))
 
     def _step_upstream(

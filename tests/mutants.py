@@ -555,7 +555,7 @@ MUTANTS = (
     Mutant(
         "what is asked is not watched",
         "nodes/ls.py",
-        "            self._samples.asked(link.conn, questions, now)\n",
+        "            self._samples.asked(link.conn, racing, now)\n",
         "            pass\n",
     ),
     Mutant(
@@ -1177,6 +1177,89 @@ MUTANTS = (
         "nodes/balancer/upstream.py",
         "                self._stream_most = max(1, 2 * one.replies)",
         "                pass",
+    ),
+    # -- that a name exists
+    Mutant(
+        "NXDOMAIN beats NO DATA",
+        "nodes/balancer/race.py",
+        "        F.NOT_FOUND_SAID: STAY,\n"
+        "        F.NAME_SAID: C.NO_DATA_HELD,\n"
+        "        F.NO_DATA_SAID: C.NO_DATA_HELD,\n",
+        "        F.NOT_FOUND_SAID: STAY,\n"
+        "        F.NAME_SAID: STAY,\n"
+        "        F.NO_DATA_SAID: STAY,\n",
+    ),
+    Mutant(
+        "that a table has a name begins a grace",
+        "nodes/balancer/verdicts.py",
+        "if left and finding is not Finding.NAME_SAID:",
+        "if left:",
+    ),
+    Mutant(
+        "NXDOMAIN is relayed of a name that exists",
+        "nodes/balancer/verdicts.py",
+        "held.message = message if says_so else None",
+        "held.message = message",
+    ),
+    Mutant(
+        "tables that can say nothing better are waited for",
+        "nodes/balancer/verdicts.py",
+        "                held.moot = self._tables",
+        "                pass",
+    ),
+    Mutant(
+        "a grace counts from the word of a table",
+        "nodes/balancer/verdicts.py",
+        "                held.since = now",
+        "                pass",
+    ),
+    Mutant(
+        "a resolver is pressed since a table has the name",
+        "nodes/balancer/verdicts.py",
+        "return held is not None and held.until < math.inf",
+        "return held is not None",
+    ),
+    Mutant(
+        "a refusal waits as shortly as NO DATA where a table has the name",
+        "nodes/ls.py",
+        "Course.REFUSAL_HELD, Course.NAME_HELD})",
+        "Course.REFUSAL_HELD})",
+    ),
+    Mutant(
+        "an address of a table says nothing of other types",
+        "nodes/balancer/twins.py",
+        "                    denials.append((twin, Finding.NAME_SAID, None))",
+        "                    pass",
+    ),
+    Mutant(
+        "NO DATA of a name is NO DATA of all its types",
+        "nodes/balancer/twins.py",
+        "Finding.NAME_SAID if is_beyond_tables(twin) else Finding.NO_DATA_SAID",
+        "Finding.NO_DATA_SAID",
+    ),
+    Mutant(
+        "a line that was asked for its twins only is late",
+        "nodes/ls.py",
+        "return self._is_wanted(line) or not self._twins.have((line,))",
+        "return True",
+    ),
+    Mutant(
+        "a table is silent about what it cannot have",
+        "nodes/ls.py",
+        "racing = [q for q in questions if not is_beyond_tables(q)]",
+        "pass",
+    ),
+    Mutant(
+        "hedging asks a table first for what it cannot have",
+        "nodes/balancer/hedge.py",
+        "link.bit & (asking.unable | asking.last)",
+        "link.bit & asking.unable",
+    ),
+    Mutant(
+        "hedging asks a table before resolvers for what it cannot have",
+        "nodes/balancer/hedge.py",
+        "                link.bit & last > 0,\n",
+        "",
     ),
     Mutant(
         "the worse answer is told",

@@ -13,6 +13,7 @@ names, copies, a freeze. Checked all the while, at LS's own sockets:
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - what is worse than data is told within the longest grace of its coming (P33);
+- no name is denied that a table has shown to exist, while its question was open (P42);
 - nobody waits for longer than `dns_timeout_s`.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
@@ -62,10 +63,11 @@ from tests.test_dns_asker import AAAA, MX, A, Reply, query
 NAMES = [b"n%d.example" % n for n in range(8)]
 UNKNOWN = [b"u%d.org" % n for n in range(3)]
 FORGED = "10.6.6.6"
-RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
+RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
+_READ_S = 0.01  # LS has read a query so long after it came
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -297,6 +299,7 @@ class Story:
         self.sent_at: dict[tuple[str, int, bytes], float] = {}
         self.settled: set[tuple[str, int, bytes]] = set()
         self.came: dict[bytes, list[tuple[float, str]]] = {}
+        self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
         self.told: Counter[str] = Counter()
         self.ls = self.world.host("LS")
         count = chance.choice([1, 2, 2, 3])
@@ -346,7 +349,7 @@ class Story:
         grace_s = self.chance.choice([None, None, None, 0.05])
         if self.shape.is_calm:
             grace_s = None
-        self.log = Reports(self.world, "LS")
+        self.log = Reports(self.world, "LS", self.heard)
 
         def build(reactor: Reactor) -> LoadBalancer:
             self.brain = LoadBalancer(
@@ -429,6 +432,7 @@ class Story:
         self.checks.told(section, what, asked_at)
         if not answer.addresses:
             self.judge(section, RANKS[code], asked_at, now)
+            self.judge_name(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
             hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
 
@@ -445,6 +449,25 @@ class Story:
             longest_s = self.longest_hold_s(what) + _SLACK_S
             hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
             self.checks.held(now - at, seen)
+
+    def heard(self, conn: str, data: bytes) -> None:
+        """LS heard this; of a table, keep which names it has."""
+        for line in data.decode().splitlines() if conn == "TS1" else ():
+            question = line.partition(" - ")[0]
+            if line.endswith(" IN"):
+                question = line.split(" ")[0]
+            if not line.endswith(" - NOT FOUND"):
+                self.shown.setdefault(question.lower(), []).append(self.world.t)
+
+    def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+        """Something worse than data was told. Hedging, a table's word may be of another asking."""
+        if self.was_disturbed or self.brain._hedge is not None:
+            return
+        line = wording(section).partition(" TYPE")[0]
+        line += " AAAA" * (section[-4:-2] == b"\0\x1c")
+        if any(asked_at + _READ_S < at < now for at in self.shown.get(line, ())):
+            self.world.saw("a table has shown that a name exists")
+            hold(rank >= RANKS["NOERROR"], f"P42: {rank} is told of {section!r}")
 
     def longest_hold_s(self, what: str) -> float:
         """How long LS may keep this to itself while it waits for something better."""

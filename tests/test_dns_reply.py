@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from core.wire import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
 from nodes.dns.message import Query, read
-from nodes.dns.question import AD, CD, DO, RD, is_of_line, line_of, wording, written
+from nodes.dns.question import (
+    AD,
+    CD,
+    DO,
+    RD,
+    is_beyond_tables,
+    is_of_line,
+    line_of,
+    wording,
+    written,
+)
 from nodes.dns.reply import Reply, Said, read_reply
 from tests.counting import lines_run
 from tests.resolvers import opt, option, record, section_of
@@ -362,7 +372,9 @@ def test_no_reply_takes_more_work_than_it_has_bytes() -> None:
 
 # -- questions as text -----------------------------------------------------------------------------
 
-labels = st.lists(st.binary(min_size=1, max_size=12), max_size=6)
+labels = st.lists(
+    st.binary(min_size=1, max_size=12) | st.sampled_from([b"a", b"B-0", b"_x"]), max_size=6
+)
 bits = st.lists(st.sampled_from([RD, AD, CD, DO]), unique=True).map(sum)
 kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
 
@@ -394,13 +406,14 @@ def test_two_questions_have_one_text_only_if_they_are_one(
 def test_a_line_asks_what_is_an_address_of_a_legal_name_and_nothing_else(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
+    """And of another type the line that stands for it is the name, as a table may have it."""
     question = written(labels, kind, bits)
     name = b".".join(labels)
-    is_legal = is_name(name) and name.count(b".") == len(labels) - 1 and kind in (1, 28)
-    assert is_of_line(question) is (is_legal and bits == RD)
-    if not is_of_line(question):
-        line = name.lower() + (b"" if kind == 1 else b" AAAA")
-        assert line_of(question) == (line if is_legal else None)
+    is_legal = is_name(name) and name.count(b".") == len(labels) - 1
+    assert is_of_line(question) is (is_legal and kind in (1, 28) and bits == RD)
+    assert is_beyond_tables(question) is (kind not in (1, 28))
+    line = name.lower() + (b" AAAA" if kind == 28 else b"")
+    assert line_of(question) == (line if is_legal else None)
 
 
 @given(

@@ -30,7 +30,7 @@ from core.machine import Watch
 from core.owed import Owed
 from core.server import Others, Server
 from core.session import Asker, Talk
-from core.wire import Command, Negative, answered_in, split_lines
+from core.wire import Command, Negative, Replied, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie
@@ -352,8 +352,8 @@ class LoadBalancer:
         else:
             said, why = sort_lines(link, data, self._bounds, self._hits)
             effects = self._answer_lines(link, said.questions, said.lines, now)
-            if said.not_found or said.no_data:
-                effects += self._deny_lines(link, said.not_found, said.no_data, now)
+            if said.not_found or said.no_data or said.names_below:
+                effects += self._deny_lines(link, said, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
@@ -380,16 +380,19 @@ class LoadBalancer:
             effects += self._answer(link, list(compress(questions, are_asked)), lines, now)
         return effects
 
-    def _deny_lines(
-        self, link: Link, not_found: list[bytes], no_data: list[bytes], now: float
-    ) -> list[node.Effect]:
-        """What a TS says of lines without an answer it says of their twins, too."""
+    def _deny_lines(self, link: Link, said: Replied, now: float) -> list[node.Effect]:
+        """What a TS says of lines without an answer it says of their twins, too. Whether a name
+        exists that is only above others is for resolvers to say, where there are any."""
+        not_found, no_data, below = said.not_found, said.no_data, said.names_below
+        if self._resolvers:
+            not_found, below = not_found + below, []
         denials = self._twins.without_data(no_data)
         unknown = self._twins.of(not_found)
         if self._twins:
             not_found = list(filter(self._is_asked_itself, not_found))
             no_data = list(filter(self._is_asked_itself, no_data))
         denials += [(question, Finding.NO_DATA_SAID, None) for question in no_data]
+        denials += [(question, Finding.NAME_SAID, None) for question in below]
         return self._deny(link, not_found + unknown, denials, now)
 
     def _is_asked_itself(self, line: bytes) -> bool:

@@ -676,19 +676,19 @@ MUTANTS = (
     Mutant(
         "a swap lets nothing go",
         "nodes/tables/reload.py",
-        "        self._retired = served.rows\n",
-        "        self._retired = {}\n",
+        "        self._retired = served\n",
+        "        self._retired = Table()\n",
     ),
     Mutant(
         "a table is let go in one turn",
-        "nodes/tables/reload.py",
-        "range(min(_SLICE_ROWS, len(self._retired)))",
-        "range(len(self._retired))",
+        "nodes/tables/load.py",
+        "few = min(most, len(entries))",
+        "few = len(entries)",
     ),
     Mutant(
         "a table that is let go keeps its room",
         "nodes/tables/reload.py",
-        "            self._retired = {}  # the one",
+        "            self._retired = Table()  # the one",
         "            # the one",
     ),
     Mutant(
@@ -1260,6 +1260,42 @@ MUTANTS = (
         "nodes/balancer/hedge.py",
         "                link.bit & last > 0,\n",
         "",
+    ),
+    Mutant(
+        "a TS that is silent is silent about names above its own",
+        "nodes/ts.py",
+        "            or not table.above.isdisjoint(asked.questions)\n",
+        "",
+    ),
+    Mutant(
+        "only the name right above a row is known",
+        "nodes/tables/load.py",
+        "        while known < len(above):",
+        "        if known < len(above):",
+    ),
+    Mutant(
+        "names above a table outlive it",
+        "nodes/tables/load.py",
+        "return not self.rows and not self.above",
+        "return not self.rows",
+    ),
+    Mutant(
+        "names below one of a table beat what resolvers say of it",
+        "nodes/ls.py",
+        "        if self._resolvers:\n            not_found, below",
+        "        if False:\n            not_found, below",
+    ),
+    Mutant(
+        "names below end a question as soon as NO DATA",
+        "nodes/ls.py",
+        "(question, Finding.NAME_SAID, None) for question in below",
+        "(question, Finding.NO_DATA_SAID, None) for question in below",
+    ),
+    Mutant(
+        "rows with more blanks are relayed with them",
+        "nodes/tables/load.py",
+        'block.count(b" ") == 2 * block.count(b"\\n")',
+        "True",
     ),
     Mutant(
         "the worse answer is told",

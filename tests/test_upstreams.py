@@ -1556,6 +1556,26 @@ def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:
     assert cast.codes() == [CODES["NXDOMAIN"]] and cast.figure("late") == 0
 
 
+@pytest.mark.parametrize("kind", ["", " AAAA", " MX"])
+def test_names_below_one_of_a_table_are_no_word_beside_resolvers(kind: str) -> None:
+    """[P44]: a table that has names below `com` says nothing of `com`; it has spoken, though."""
+    cast = Cast(tables=1)
+    for code in ("NXDOMAIN", "SERVFAIL"):
+        cast.ask(f"com{kind}")
+        line = cast.stage.take("TS1").strip()
+        cast.stage.hear("TS1", line + b" - NAMES BELOW\n")
+        cast.answer(D1, code)
+        assert cast.codes() == []
+        cast.answer(D2, code)
+        assert cast.codes() == [CODES[code]]
+    cast.ask(f"com{kind}")
+    cast.stage.hear("TS1", line + b" - NAMES BELOW\n")
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(UNKNOWN_S)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    assert cast.figure("TS1.malformed") == 0 and cast.figure("late") == 0
+
+
 def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
     cast = Cast(1, tables=1)
     queries = [cast.query(f"web.corp {kind}".strip()) for kind in ("", "MX", "TXT", "AAAA")]

@@ -211,7 +211,7 @@ class Race:
         self.closed: list[bytes] = []  # since `take_closed`: open no more, without an answer
         self.asked = 0
         self.answered = 0
-        self.denied = dict.fromkeys(Negative, 0)  # replies without an address, by what they say
+        self.denied = dict.fromkeys(DENIED, 0)  # replies without an address, by what they say
         self.dropped = 0  # the asker left first
         self.pending = 0  # no reply yet; counted by itself, so that the law can be checked
         self.joined = 0  # questions that cost no line to a TS

@@ -24,7 +24,7 @@ from nodes.tables.load import SKIPPED, Loading, Table
 
 # Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
 SLICE_BYTES = 8 * 1024
-_SLICE_ROWS = 20_000  # to let go, 2 ms
+_SLICE_ROWS = 20_000  # to let go, and names above them, 2 ms
 
 
 class Reading(Sign):
@@ -98,7 +98,7 @@ class Reload:
         self._slices: Generator[bytes, None, None]
         self._loading: Loading
         self._bad: list[str] = []  # what there is to say about rows of this slice
-        self._retired: dict[bytes, bytes] = {}
+        self._retired = Table()
         self._taken = 0
         self._refused = 0
 
@@ -122,10 +122,8 @@ class Reload:
         """Do a slice of what is to be done; return the table to serve from now on."""
         if self.life.state in (Reading.READING, Reading.OUTDATED):
             return self._read_slice(served, now)
-        for _ in range(min(_SLICE_ROWS, len(self._retired))):
-            self._retired.popitem()
-        if not self._retired:
-            self._retired = {}  # the one that is empty now holds the room that it needed
+        if self._retired.let_go(_SLICE_ROWS):
+            self._retired = Table()  # the one that is empty now holds the room that it needed
             if self.life.fire(Step.LET_GO) is Reading.READING:
                 self._begin(now)
         return served, []
@@ -158,7 +156,7 @@ class Reload:
         if not table.rows:
             return served, [*effects, *self._refuse("it has no good row")]
         self._taken += 1
-        self._retired = served.rows
+        self._retired = served
         left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         text = (
             f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
@@ -168,7 +166,7 @@ class Reload:
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1
         self._slices.close()
-        self._retired, self._loading.table.rows = self._loading.table.rows, {}
+        self._retired, self._loading.table = self._loading.table, Table()
         text = f"{self._path} is not taken: {why}; the old table is served on"
         return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
 

@@ -1316,6 +1316,42 @@ MUTANTS = (
         "        if True:",
     ),
     Mutant(
+        "a referral is NO DATA",
+        "nodes/dns/reply.py",
+        "Said.REFUSED if is_referral else Said.NO_DATA",
+        "Said.NO_DATA",
+    ),
+    Mutant(
+        "NO DATA with NS beside its SOA is a referral",
+        "nodes/dns/reply.py",
+        "NS in beside and SOA not in beside",
+        "NS in beside",
+    ),
+    Mutant(
+        "a referral is relayed to who wants recursion",
+        "nodes/dns/message.py",
+        "if reply.is_referral and self._flags & RD:",
+        "if False:",
+    ),
+    Mutant(
+        "a referral is kept from who wants no recursion",
+        "nodes/dns/message.py",
+        "if reply.is_referral and self._flags & RD:",
+        "if reply.is_referral:",
+    ),
+    Mutant(
+        "who asks another operation, or no question, is taken for one without EDNS",
+        "nodes/dns/message.py",
+        "return _refusal(flags, rcode, opt=_our_opt(opt))",
+        "return _refusal(flags, rcode)",
+    ),
+    Mutant(
+        "an OPT record is sought where records are that nobody may send",
+        "nodes/dns/message.py",
+        "            at += int.from_bytes(data[at - 2 : at])\n",
+        "",
+    ),
+    Mutant(
         "what is more than a reply is one",
         "nodes/dns/reply.py",
         "    if at != len(data):",
@@ -1426,8 +1462,8 @@ MUTANTS = (
     Mutant(
         "a format error says that EDNS is of a bad version, too",
         "nodes/dns/message.py",
-        "if is_new and is_whole else 0",
-        "if is_new else 0",
+        "        if is_new and is_whole:",
+        "        if is_new:",
     ),
     Mutant(
         "addresses are always in the same order",

@@ -215,6 +215,39 @@ def test_the_better_one_is_told_whoever_says_it_first(first: str, second: str) -
     assert cast.lines() == SAYS[best].encode() + b"\n"
 
 
+@pytest.mark.parametrize("other", ["10.0.0.9", "NOERROR", "NXDOMAIN", "SERVFAIL"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_referral_counts_as_a_refusal_and_is_told_as_a_failure(
+    other: str, is_first: bool
+) -> None:
+    """[P43]: as it came it would say that there is nothing."""
+    cast = Cast()
+    query = cast.ask("x.example")
+    cast.say_lines("x.example")
+    referral = record(b"\7example\0", "NS", name("ns.example"))
+    ((conn, asked),), ((second, asked_second),) = cast.asked(D1), cast.asked(D2)
+    says = [
+        lambda: cast.say(conn, reply(asked, authorities=(referral,), flags=RD)),
+        lambda: cast.say(second, said(asked_second, other)),
+    ]
+    for say in says if is_first else says[::-1]:
+        say()
+    ((message, _),) = cast.told()
+    told = "SERVFAIL" if other == "SERVFAIL" else other
+    assert message[3] & 15 == CODES.get(told, 0) and section_of(message) == section_of(query)
+    assert message[8:12] == bytes(4) and cast.lines() == SAYS[told].encode() + b"\n"
+
+
+def test_who_wants_no_recursion_gets_a_referral_as_it_came() -> None:
+    cast = Cast(1)
+    cast.ask("x.example", flags=0)
+    conn, asked = cast.query_at(D1)
+    referral = record(b"\7example\0", "NS", name("ns.example"))
+    cast.say(conn, reply(asked, authorities=(referral,), flags=0))
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == 0 and message.endswith(referral)
+
+
 def test_any_other_code_is_a_failure() -> None:
     cast = Cast(1)
     cast.ask("x.example")

@@ -63,7 +63,8 @@ from tests.test_dns_asker import AAAA, MX, A, Reply, query
 NAMES = [b"n%d.example" % n for n in range(8)]
 UNKNOWN = [b"u0.org", b"u1.org", b"example"]  # the last one is above all names of a table
 FORGED = "10.6.6.6"
-RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
+# More is better. A referral is as good as REFUSED, and told as SERVFAIL.
+RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "REFERRAL": 1, "SERVFAIL": 0}
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
@@ -138,7 +139,8 @@ class FakeResolver:
         if chance.random() < self.good:
             return self.truth(question)
         if self.favourite == "any":
-            return chance.choice(["SERVFAIL", "REFUSED", "NXDOMAIN", "silence", "late", "twice"])
+            odd = ["SERVFAIL", "REFUSED", "NXDOMAIN", "REFERRAL", "silence", "late", "twice"]
+            return chance.choice(odd)
         return self.favourite
 
     def poll(self) -> None:
@@ -407,7 +409,7 @@ class Story:
         if self.brain._policy.admits(link, [promised.question]) is not None:
             return  # hedging, it was not asked for this asking
         if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
-            what = "data" if data[7] else _CODES[data[3] & 15]
+            what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
             section = promised.section.lower()
             self.came.setdefault(section, []).append((self.world.t, what))
             self.checks.came(who, section, what, self.world.t)
@@ -442,6 +444,9 @@ class Story:
             return
         read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
         since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
+        if rank == RANKS["SERVFAIL"] and "REFERRAL" in [what for _, what in since]:
+            rank = RANKS["REFERRAL"]
+            self.world.saw("a referral is told as a failure")
         for at, what in since:
             came = RANKS[what]
             seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
@@ -475,7 +480,7 @@ class Story:
             self.ls.clock() < upstream.patience._differs_until
             for upstream in self.brain._resolvers._all.values()
         )
-        is_failure = what in ("REFUSED", "SERVFAIL")
+        is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
 
     # -- the story ---------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Negative(Enum):
     TIMED_OUT = b"TIMED OUT"
     NOT_FOUND = b"NOT FOUND"
     NO_DATA = b"NO DATA"
+    NAMES_BELOW = b"NAMES BELOW"
     FAILED = b"FAILED"
 
 
@@ -161,7 +162,7 @@ _ADDRESSES = rb"(?:%b(?:,%b)*%b A|%b(?:,%b)*%b AAAA)" % (
     IPV4, IPV4, POSSESSIVE, IPV6, IPV6, POSSESSIVE
 )  # fmt: skip
 _ANSWER = rb"(?!-++ )" + NAME + rb" " + _ADDRESSES + rb" IN\n"
-_NEGATIVE = rb"(?!-++ )" + NAME + _TYPED + rb" - NO(?:T FOUND| DATA)\n"
+_NEGATIVE = rb"(?!-++ )" + NAME + _TYPED + rb" - N(?:OT FOUND|O DATA|AMES BELOW)\n"
 
 # Lines of a chunk that are all ordinary, but for the length of their names.
 _QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"(?:\n| AAAA\n))+" + POSSESSIVE)
@@ -305,10 +306,11 @@ class Replied:
     lines: bytes  # that answer them, each ended by LF
     not_found: list[bytes]
     no_data: list[bytes]
+    names_below: list[bytes]
 
 
 def replied_in(chunk: bytes) -> Replied | None:
-    """Sort a chunk in which every line is an answer, NOT FOUND or NO DATA; else None."""
+    """Sort a chunk in which every line is an answer or a negative of a TS; else None."""
     if not _REPLIES.fullmatch(chunk) or not _fit(chunk):
         return None
     lines = split_lines(chunk)
@@ -317,9 +319,11 @@ def replied_in(chunk: bytes) -> Replied | None:
     questions = answered_in(whole) if answers else []
     not_found = _repeated(lines, b" - NOT FOUND")
     no_data = _repeated(lines, b" - NO DATA")
-    if questions is None or max(map(len, not_found + no_data), default=0) > NAME_BYTES_MAX:
+    names_below = _repeated(lines, b" - NAMES BELOW")
+    longest = max(map(len, [*not_found, *no_data, *names_below]), default=0)
+    if questions is None or longest > NAME_BYTES_MAX:
         return None
-    return Replied(questions, whole, not_found, no_data)
+    return Replied(questions, whole, not_found, no_data, names_below)
 
 
 def _repeated(lines: list[bytes], end: bytes) -> list[bytes]:

@@ -298,7 +298,7 @@ class Client:
                 self.tally.timed_out += 1
             case Negative.NOT_FOUND:
                 self.tally.not_found += 1
-            case Negative.NO_DATA:
+            case Negative.NO_DATA | Negative.NAMES_BELOW:
                 self.tally.no_data += 1
             case Negative.FAILED:
                 self.tally.failed += 1

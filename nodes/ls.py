@@ -31,7 +31,7 @@ from core.machine import Watch
 from core.owed import Owed
 from core.server import Others, Server
 from core.session import Asker, Talk
-from core.wire import Command, Negative, answered_in, split_lines
+from core.wire import Command, Negative, Replied, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
 from nodes.balancer.hedge import Hedge
 from nodes.balancer.link import Link, Pull, Tie
@@ -43,10 +43,12 @@ from nodes.balancer.shown import Shown
 from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Interest, Upstream
 from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.question import TableAnswer
+from nodes.dns.question import TableAnswer, is_beyond_tables
 from nodes.dns.reply import Reply
 
 _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
+# What resolvers have said is nothing about the name.
+_NOT_TOLD = frozenset({Course.FAILURE_HELD, Course.REFUSAL_HELD, Course.NAME_HELD})
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 
 
@@ -131,8 +133,8 @@ class LoadBalancer:
         self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
         self._hedge = None
         if extra_load is not None:
-            unable = self._verdicts.unable if servers and upstreams else None
-            self._hedge = Hedge(links, bounds, extra_load, unable)
+            unfit = self._verdicts.unfit if servers and upstreams else None
+            self._hedge = Hedge(links, bounds, extra_load, unfit)
         self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
         self._samples: Samples | None = None
@@ -271,14 +273,18 @@ class LoadBalancer:
     ) -> list[node.Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
         upstream = self._resolvers.get(link.conn)
+        count = len(questions)
         if upstream is None and self._resolvers:
             questions, asked = self._twins.as_lines(questions)
-            lines = _lines(asked)
+            count, lines = len(asked), _lines(asked)
         if not questions:
             return []
-        link.asked += len(questions)
+        link.asked += count
         if self._samples is not None:
-            self._samples.asked(link.conn, questions, now)
+            racing = questions
+            if upstream is None and self._twins:
+                racing = [q for q in questions if not is_beyond_tables(q)]
+            self._samples.asked(link.conn, racing, now)
         if upstream is not None:
             return upstream.ask(questions, now)
         return [node.Send(link.conn, lines or _lines(questions))]
@@ -366,11 +372,8 @@ class LoadBalancer:
         else:
             said, why = sort_lines(link, data, self._bounds, self._hits)
             effects = self._answer_lines(link, said.questions, said.lines, now)
-            if said.not_found or said.no_data:
-                not_found = said.not_found + self._twins.of(said.not_found)
-                no_data = said.no_data + self._twins.of(said.no_data)
-                denials = [(question, Finding.NO_DATA_SAID, None) for question in no_data]
-                effects += self._deny(link, not_found, denials, now)
+            if said.not_found or said.no_data or said.names_below:
+                effects += self._deny_lines(link, said, now)
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
@@ -383,13 +386,38 @@ class LoadBalancer:
     def _answer_lines(
         self, link: Link, questions: list[bytes], lines: bytes, now: float
     ) -> list[node.Effect]:
-        """Answers of a TS are answers to the twins of what it was asked, too."""
-        effects: list[node.Effect] = []
+        """Answers of a TS say something of the twins of what it was asked, too."""
+        if not self._twins.have(questions):
+            return self._answer(link, questions, lines, now)
+        each = split_lines(lines)
+        twins, answers, denials = self._twins.answered(questions, each)
+        are_asked = list(map(self._is_asked_itself, questions))
+        effects = self._answer(link, twins, answers, now) if twins else []
+        if denials:
+            effects += self._deny(link, [], denials, now)
+        if any(are_asked):
+            lines = _lines(compress(each, are_asked))
+            effects += self._answer(link, list(compress(questions, are_asked)), lines, now)
+        return effects
+
+    def _deny_lines(self, link: Link, said: Replied, now: float) -> list[node.Effect]:
+        """What a TS says of lines without an answer it says of their twins, too. Whether a name
+        exists that is only above others is for resolvers to say, where there are any."""
+        not_found, no_data, below = said.not_found, said.no_data, said.names_below
+        if self._resolvers:
+            not_found, below = not_found + below, []
+        denials = self._twins.without_data(no_data)
+        unknown = self._twins.of(not_found)
         if self._twins:
-            twins, answers = self._twins.answered(questions, split_lines(lines))
-            if twins:
-                effects += self._answer(link, twins, answers, now)
-        return effects + self._answer(link, questions, lines, now)
+            not_found = list(filter(self._is_asked_itself, not_found))
+            no_data = list(filter(self._is_asked_itself, no_data))
+        denials += [(question, Finding.NO_DATA_SAID, None) for question in no_data]
+        denials += [(question, Finding.NAME_SAID, None) for question in below]
+        return self._deny(link, not_found + unknown, denials, now)
+
+    def _is_asked_itself(self, line: bytes) -> bool:
+        """Whether a line was asked for itself, and not only for its twins."""
+        return self._is_wanted(line) or not self._twins.have((line,))
 
     def _hear_resolver(
         self, upstream: Upstream, event: node.Event, now: float
@@ -559,7 +587,7 @@ class LoadBalancer:
 
     def _grace_s(self, course: Course, bits: int, now: float) -> float:
         """How long a question that is held so waits for these to speak."""
-        is_failure = course in (Course.FAILURE_HELD, Course.REFUSAL_HELD)
+        is_failure = course in _NOT_TOLD
         no_data_s = 0.0
         if bits & self._tables:  # what fails at once does so before a TS could say anything
             is_early = is_failure and self._failing

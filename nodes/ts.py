@@ -2,8 +2,8 @@
 
 Silence is the protocol: several servers are asked at once, and only one that knows has anything
 to say. One that is the same as others may say NOT FOUND instead; of a name that it has, but not
-with the type that is asked for, any says NO DATA. So nothing is ever owed here: what can be said
-is said in the step that asked.
+with the type that is asked for, any says NO DATA, and of a name above one that it has NAMES BELOW.
+So nothing is ever owed here: what can be said is said in the step that asked.
 
 Not here: the file (`nodes/tables/load.py`, `reload.py`), and sessions, --once and draining
 (`core/session.py`, `core/server.py`).
@@ -108,7 +108,13 @@ class TableServer:
         self.asked += len(answers)
         self.answered += len(answers) - missing
         self._server.errors += asked.errors
-        if missing and (self._answer_unknown or self._table.is_mixed or b" " in asked.lines):
+        table = self._table
+        if missing and (
+            self._answer_unknown
+            or table.is_mixed
+            or b" " in asked.lines
+            or not table.above.isdisjoint(asked.questions)
+        ):
             answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
         said = asked.said + b"".join(answers)
         if said:
@@ -140,6 +146,8 @@ class TableServer:
         if other in self._table.rows:
             self.no_data += 1
             return negatives([spelling], Negative.NO_DATA)
+        if name in self._table.above:
+            return negatives([spelling], Negative.NAMES_BELOW)
         return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""
 
     def _stop_maybe(self) -> list[node.Effect]:

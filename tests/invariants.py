@@ -18,6 +18,7 @@ and what proto.md promises of who may end a question, and of hedging, by its tag
     P10 an answer counts once, for all who wait, and only from a TS that was asked
     P21 NOT FOUND in the step in which the last TS says so, and not before
     P22 NO DATA held for those who have not spoken, and not for longer than it may be
+    P44 NAMES BELOW held for them, too, for as long as they may answer, and told as NO DATA
     P23 speculative questions within their share        P24 what is old was sent to everyone
 
 `TableWatch` is an honest TS's: what it says is of the table that it serves in that turn.
@@ -121,12 +122,20 @@ class TableWatch(Observer):
                     right = rows.get(fold(spelling, kind)) == line + b"\n"
                 case NoAnswer(Question(spelling, kind), why):
                     question = fold(spelling, kind)
-                    is_known = other_type(question) in rows
-                    right = question not in rows and is_known is (why is Negative.NO_DATA)
-                    right = right and (is_known or self.is_frank)
+                    right = question not in rows and why is self.negative(question)
                 case _:
                     continue
             hold(right, "P25", f"{self.name} says {line!r}, and serves {rows}")
+
+    def negative(self, question: bytes) -> Negative | None:
+        """What it is to say of a question that no row answers; None: nothing."""
+        rows = self.tables[-1]
+        if other_type(question) in rows:
+            return Negative.NO_DATA
+        below = b".%b " % question.removesuffix(b" AAAA")
+        if any(below in row + b" " for row in rows):
+            return Negative.NAMES_BELOW
+        return Negative.NOT_FOUND if self.is_frank else None
 
     def report(self, text: str, *_: object) -> None:
         super().report(text)
@@ -169,6 +178,7 @@ class Life:
         # anew has spoken, even if the new line is still on its way to it (or in its queue).
         self.said: dict[str, set[Negative]] = {}
         self.no_data_at: float | None = None  # when the first TS said NO DATA
+        self.has_names_below = False  # by the word of a TS
         self.is_deserted = False  # a link that was asked is gone
 
     def ask_anew(self, now: float) -> None:
@@ -176,8 +186,13 @@ class Life:
         self.anew += 1
         self.lately.clear()
         self.denied.clear()
-        if self.no_data_at is None:
+        if not self.is_held:
             self.said.clear()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a TS has shown that its name exists."""
+        return self.no_data_at is not None or self.has_names_below
 
     def ask_of(self, link: str, now: float) -> None:
         self.lines[link] = self.lines.get(link, 0) + 1
@@ -190,6 +205,7 @@ class Life:
         self.said.setdefault(link, set()).add(why)
         if why is Negative.NO_DATA and self.no_data_at is None:
             self.no_data_at = now
+        self.has_names_below = self.has_names_below or why is Negative.NAMES_BELOW
 
     def part(self, link: str) -> bool:
         """A connection is gone; return whether something was said there."""
@@ -242,7 +258,7 @@ class LoadBalancerWatch(Observer):
         self.undisturbed_since = 0.0  # nothing has been done to LS or the network since
         self.slices: defaultdict[str, int] = defaultdict(int)  # link: while it catches up
         self.lives: dict[bytes, Life] = {}  # of questions that somebody waits for
-        self.held: dict[bytes, Life] = {}  # those of them of which a TS has said NO DATA
+        self.held: dict[bytes, Life] = {}  # those of them whose names exist by the word of a TS
         self.bad_in_a_row: defaultdict[str, int] = defaultdict(int)  # lines of a link
         # Of the TS that speaks in this step: its answers that count, what is unknown by its word,
         # and whom LS therefore owes nothing any more when the step is over.
@@ -304,7 +320,7 @@ class LoadBalancerWatch(Observer):
         elif now - life.anew_at >= self.bounds.join_s - _EDGE_S:
             life.ask_anew(now)
             self.first += 1
-            if life.no_data_at is not None:
+            if life.is_held:
                 self.world.saw("a held question is asked anew")
         life.waiting += 1
         self.moved.add(question)
@@ -340,11 +356,11 @@ class LoadBalancerWatch(Observer):
                 life = self.lives[question]
                 life.hear(link, why, self.host.clock())
                 self.moved.add(question)
-                if life.no_data_at is not None:
+                if life.is_held:
                     self.held[question] = life
         for question in dict.fromkeys(question for question, _ in denials):
             life = self.lives.get(question)
-            if life is None or question in self.answers or life.no_data_at is not None:
+            if life is None or question in self.answers or life.is_held:
                 continue
             if all(Negative.NOT_FOUND in life.said.get(each, ()) for each in self.brain._links):
                 self.unknown.add(question)
@@ -513,17 +529,20 @@ class LoadBalancerWatch(Observer):
     def _no_data(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
         """It is for a reason, and no TS would have answered that had the time to."""
         bounds = self.bounds
-        hold(life.no_data_at is not None, "P22", f"{question!r}: no TS has said NO DATA")
-        assert life.no_data_at is not None
+        hold(life.is_held, "P22", f"{question!r}: no TS has said NO DATA")
+        no_data_at = life.no_data_at
+        if no_data_at is None:
+            self.world.saw("NAMES BELOW is relayed as NO DATA")
         if self.have_spoken(life):
             self.world.saw("NO DATA is relayed when all have spoken")
-        elif now >= life.no_data_at + bounds.no_data_s - _EDGE_S:
+        elif no_data_at is not None and now >= no_data_at + bounds.no_data_s - _EDGE_S:
             self.world.saw("NO DATA is released by the hold")
         else:
             due = now - bounds.timeout_s + _EDGE_S
             asked = (when for of in self.owed.values() for each in of.values() for _, when in each)
             is_time = self.time_up_at == now or any(when <= due for when in asked)
-            hold(is_time, "P22", f"{question!r}: NO DATA after {now - life.no_data_at:.4f} s")
+            tag = "P44" if no_data_at is None else "P22"
+            hold(is_time, tag, f"{question!r}: NO DATA, which was said at {no_data_at}")
             self.world.saw("NO DATA is released by a timeout")
         if self.undisturbed_since > asked_at:
             return
@@ -541,7 +560,7 @@ class LoadBalancerWatch(Observer):
     def _timed_out(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
         age = now - asked_at
         hold(age >= self.bounds.timeout_s - _EDGE_S, "I4", f"timeout after {age:.3f} s")
-        hold(life.no_data_at is None, "P22", f"{question!r} timed out, and a TS has said NO DATA")
+        hold(not life.is_held, "P22", f"{question!r} timed out, and a TS knows its name")
         self.world.saw("a question times out")
         if self.undisturbed_since > asked_at:
             return
@@ -706,9 +725,8 @@ class LoadBalancerWatch(Observer):
         """NO DATA is not held without need."""
         bounds, now = self.bounds, self.host.clock()
         for question, life in self.held.items():
-            assert life.no_data_at is not None
             hold(not self.have_spoken(life), "P22", f"{question!r} is held, and all have spoken")
-            if self.undisturbed_since <= life.no_data_at:
+            if life.no_data_at is not None and self.undisturbed_since <= life.no_data_at:
                 age = now - life.no_data_at
                 hold(age <= bounds.no_data_s + _SLACK_S, "P22", f"{question!r} held {age:.3f} s")
 

@@ -597,7 +597,7 @@ MUTANTS = (
     Mutant(
         "what is asked is not watched",
         "nodes/ls.py",
-        "            self._samples.asked(link.conn, questions, now)\n",
+        "            self._samples.asked(link.conn, racing, now)\n",
         "            pass\n",
     ),
     Mutant(
@@ -745,19 +745,19 @@ MUTANTS = (
     Mutant(
         "a swap lets nothing go",
         "nodes/tables/reload.py",
-        "        self._retired = served.rows\n",
-        "        self._retired = {}\n",
+        "        self._retired = served\n",
+        "        self._retired = Table()\n",
     ),
     Mutant(
         "a table is let go in one turn",
-        "nodes/tables/reload.py",
-        "range(min(_SLICE_ROWS, len(self._retired)))",
-        "range(len(self._retired))",
+        "nodes/tables/load.py",
+        "few = min(most, len(entries))",
+        "few = len(entries)",
     ),
     Mutant(
         "a table that is let go keeps its room",
         "nodes/tables/reload.py",
-        "            self._retired = {}  # the one",
+        "            self._retired = Table()  # the one",
         "            # the one",
     ),
     Mutant(
@@ -1325,6 +1325,125 @@ MUTANTS = (
         "                self._stream_most = max(1, 2 * one.replies)",
         "                pass",
     ),
+    # -- that a name exists
+    Mutant(
+        "NXDOMAIN beats NO DATA",
+        "nodes/balancer/race.py",
+        "        F.NOT_FOUND_SAID: STAY,\n"
+        "        F.NAME_SAID: C.NO_DATA_HELD,\n"
+        "        F.NO_DATA_SAID: C.NO_DATA_HELD,\n",
+        "        F.NOT_FOUND_SAID: STAY,\n"
+        "        F.NAME_SAID: STAY,\n"
+        "        F.NO_DATA_SAID: STAY,\n",
+    ),
+    Mutant(
+        "that a table has a name begins a grace",
+        "nodes/balancer/verdicts.py",
+        "if left and finding is not Finding.NAME_SAID:",
+        "if left:",
+    ),
+    Mutant(
+        "NXDOMAIN is relayed of a name that exists",
+        "nodes/balancer/verdicts.py",
+        "held.message = message if says_so else None",
+        "held.message = message",
+    ),
+    Mutant(
+        "tables that can say nothing better are waited for",
+        "nodes/balancer/verdicts.py",
+        "                held.moot = self._tables",
+        "                pass",
+    ),
+    Mutant(
+        "a grace counts from the word of a table",
+        "nodes/balancer/verdicts.py",
+        "                held.since = now",
+        "                pass",
+    ),
+    Mutant(
+        "a resolver is pressed since a table has the name",
+        "nodes/balancer/verdicts.py",
+        "return held is not None and held.until < math.inf",
+        "return held is not None",
+    ),
+    Mutant(
+        "a refusal waits as shortly as NO DATA where a table has the name",
+        "nodes/ls.py",
+        "Course.REFUSAL_HELD, Course.NAME_HELD})",
+        "Course.REFUSAL_HELD})",
+    ),
+    Mutant(
+        "an address of a table says nothing of other types",
+        "nodes/balancer/twins.py",
+        "                    denials.append((twin, Finding.NAME_SAID, None))",
+        "                    pass",
+    ),
+    Mutant(
+        "NO DATA of a name is NO DATA of all its types",
+        "nodes/balancer/twins.py",
+        "Finding.NAME_SAID if is_beyond_tables(twin) else Finding.NO_DATA_SAID",
+        "Finding.NO_DATA_SAID",
+    ),
+    Mutant(
+        "a line that was asked for its twins only is late",
+        "nodes/ls.py",
+        "return self._is_wanted(line) or not self._twins.have((line,))",
+        "return True",
+    ),
+    Mutant(
+        "a table is silent about what it cannot have",
+        "nodes/ls.py",
+        "racing = [q for q in questions if not is_beyond_tables(q)]",
+        "pass",
+    ),
+    Mutant(
+        "hedging asks a table first for what it cannot have",
+        "nodes/balancer/hedge.py",
+        "link.bit & (asking.unable | asking.last)",
+        "link.bit & asking.unable",
+    ),
+    Mutant(
+        "hedging asks a table before resolvers for what it cannot have",
+        "nodes/balancer/hedge.py",
+        "                link.bit & last > 0,\n",
+        "",
+    ),
+    Mutant(
+        "a TS that is silent is silent about names above its own",
+        "nodes/ts.py",
+        "            or not table.above.isdisjoint(asked.questions)\n",
+        "",
+    ),
+    Mutant(
+        "only the name right above a row is known",
+        "nodes/tables/load.py",
+        "        while known < len(above):",
+        "        if known < len(above):",
+    ),
+    Mutant(
+        "names above a table outlive it",
+        "nodes/tables/load.py",
+        "return not self.rows and not self.above",
+        "return not self.rows",
+    ),
+    Mutant(
+        "names below one of a table beat what resolvers say of it",
+        "nodes/ls.py",
+        "        if self._resolvers:\n            not_found, below",
+        "        if False:\n            not_found, below",
+    ),
+    Mutant(
+        "names below end a question as soon as NO DATA",
+        "nodes/ls.py",
+        "(question, Finding.NAME_SAID, None) for question in below",
+        "(question, Finding.NO_DATA_SAID, None) for question in below",
+    ),
+    Mutant(
+        "rows with more blanks are relayed with them",
+        "nodes/tables/load.py",
+        'block.count(b" ") == 2 * block.count(b"\\n")',
+        "True",
+    ),
     Mutant(
         "the worse answer is told",
         "nodes/balancer/verdicts.py",
@@ -1342,6 +1461,42 @@ MUTANTS = (
         "nodes/dns/reply.py",
         "        if code not in _OF_ONE_HOP:",
         "        if True:",
+    ),
+    Mutant(
+        "a referral is NO DATA",
+        "nodes/dns/reply.py",
+        "Said.REFUSED if is_referral else Said.NO_DATA",
+        "Said.NO_DATA",
+    ),
+    Mutant(
+        "NO DATA with NS beside its SOA is a referral",
+        "nodes/dns/reply.py",
+        "NS in beside and SOA not in beside",
+        "NS in beside",
+    ),
+    Mutant(
+        "a referral is relayed to who wants recursion",
+        "nodes/dns/message.py",
+        "if reply.is_referral and self._flags & RD:",
+        "if False:",
+    ),
+    Mutant(
+        "a referral is kept from who wants no recursion",
+        "nodes/dns/message.py",
+        "if reply.is_referral and self._flags & RD:",
+        "if reply.is_referral:",
+    ),
+    Mutant(
+        "who asks another operation, or no question, is taken for one without EDNS",
+        "nodes/dns/message.py",
+        "return _refusal(flags, rcode, opt=_our_opt(opt))",
+        "return _refusal(flags, rcode)",
+    ),
+    Mutant(
+        "an OPT record is sought where records are that nobody may send",
+        "nodes/dns/message.py",
+        "            at += int.from_bytes(data[at - 2 : at])\n",
+        "",
     ),
     Mutant(
         "what is more than a reply is one",
@@ -1550,8 +1705,8 @@ MUTANTS = (
     Mutant(
         "a format error says that EDNS is of a bad version, too",
         "nodes/dns/message.py",
-        "if is_new and is_whole else 0",
-        "if is_new else 0",
+        "        if is_new and is_whole:",
+        "        if is_new:",
     ),
     Mutant(
         "addresses are always in the same order",

@@ -19,6 +19,7 @@ Not here: what holds in every story (`tests/resolver_story.py`).
 import math
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from typing import ClassVar
 
 from tests.dns_story import Violated
@@ -37,11 +38,16 @@ _READ_S = (
 
 
 class Reports(Observer):
-    """A log that keeps what LS reports."""
+    """A log that keeps what LS reports, and passes on what it hears."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, hear: Callable[[str, bytes], None]) -> None:
         super().__init__(world, name)
         self.texts: list[str] = []
+        self._hear = hear
+
+    def received(self, conn: str, data: bytes) -> None:
+        super().received(conn, data)
+        self._hear(conn, data)
 
     def report(self, text: str, *more: object) -> None:
         self.texts.append(text)

@@ -13,6 +13,7 @@ names, copies, a freeze. Checked all the while, at LS's own sockets:
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - what is worse than data is told within the longest grace of its coming (P33);
+- no name is denied that a table has shown to exist, while its question was open (P42);
 - nobody waits for longer than `dns_timeout_s`.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
@@ -62,12 +63,14 @@ from tests.sim import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, SlowRea
 from tests.test_dns_asker import AAAA, MX, A, Reply, query
 
 NAMES = [b"n%d.example" % n for n in range(8)]
-UNKNOWN = [b"u%d.org" % n for n in range(3)]
+UNKNOWN = [b"u0.org", b"u1.org", b"example"]  # the last one is above all names of a table
 FORGED = "10.6.6.6"
-RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  # more is better
+# More is better. A referral is as good as REFUSED, and told as SERVFAIL.
+RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "REFERRAL": 1, "SERVFAIL": 0}
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
+_READ_S = 0.01  # LS has read a query so long after it came
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -152,7 +155,8 @@ class FakeResolver:
         if chance.random() < self.good:
             return self.truth(question)
         if self.favourite == "any":
-            return chance.choice(["SERVFAIL", "REFUSED", "NXDOMAIN", "silence", "late", "twice"])
+            odd = ["SERVFAIL", "REFUSED", "NXDOMAIN", "REFERRAL", "silence", "late", "twice"]
+            return chance.choice(odd)
         return self.favourite
 
     def poll(self) -> None:
@@ -315,6 +319,7 @@ class Story:
         self.sent_at: dict[tuple[str, int, bytes], float] = {}
         self.settled: set[tuple[str, int, bytes]] = set()
         self.came: dict[bytes, list[tuple[float, str]]] = {}
+        self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
         self.told: Counter[str] = Counter()
         self.ls = self.world.host("LS")
         count = chance.choice([1, 2, 2, 3])
@@ -375,7 +380,7 @@ class Story:
         grace_s = self.chance.choice([None, None, None, 0.05])
         if self.shape.is_calm:
             grace_s = None
-        self.log = Reports(self.world, "LS")
+        self.log = Reports(self.world, "LS", self.heard)
 
         def build(reactor: Reactor) -> LoadBalancer:
             self.brain = LoadBalancer(
@@ -433,7 +438,7 @@ class Story:
         if self.brain._policy.admits(link, [promised.question]) is not None:
             return  # hedging, it was not asked for this asking
         if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
-            what = "data" if data[7] else _CODES[data[3] & 15]
+            what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
             section = promised.section.lower()
             self.came.setdefault(section, []).append((self.world.t, what))
             self.checks.came(who, section, what, self.world.t)
@@ -460,6 +465,7 @@ class Story:
         self.checks.replied(what, true if true in RANKS else "data", asked_at, now)
         if not answer.addresses:
             self.judge(section, RANKS[code], asked_at, now)
+            self.judge_name(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
             hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
 
@@ -469,6 +475,9 @@ class Story:
             return
         read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
         since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
+        if rank == RANKS["SERVFAIL"] and "REFERRAL" in [what for _, what in since]:
+            rank = RANKS["REFERRAL"]
+            self.world.saw("a referral is told as a failure")
         for at, what in since:
             came = RANKS[what]
             seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
@@ -477,13 +486,32 @@ class Story:
             hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
             self.checks.held(now - at, seen)
 
+    def heard(self, conn: str, data: bytes) -> None:
+        """LS heard this; of a table, keep which names it has."""
+        for line in data.decode().splitlines() if conn == "TS1" else ():
+            question = line.partition(" - ")[0]
+            if line.endswith(" IN"):
+                question = line.split(" ")[0]
+            if line.endswith((" IN", " - NO DATA")):
+                self.shown.setdefault(question.lower(), []).append(self.world.t)
+
+    def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+        """Something worse than data was told. Hedging, a table's word may be of another asking."""
+        if self.was_disturbed or self.brain._hedge is not None:
+            return
+        line = wording(section).partition(" TYPE")[0]
+        line += " AAAA" * (section[-4:-2] == b"\0\x1c")
+        if any(asked_at + _READ_S < at < now for at in self.shown.get(line, ())):
+            self.world.saw("a table has shown that a name exists")
+            hold(rank >= RANKS["NOERROR"], f"P42: {rank} is told of {section!r}")
+
     def longest_hold_s(self, what: str) -> float:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
             self.ls.clock() < upstream.patience._differs_until
             for upstream in self.brain._resolvers._all.values()
         )
-        is_failure = what in ("REFUSED", "SERVFAIL")
+        is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
 
     # -- the story ---------------------------------------------------------------------------------

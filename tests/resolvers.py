@@ -92,9 +92,11 @@ def reply(
 
 
 def said(query: bytes, text: str) -> bytes:
-    """A reply in words: a code, TC, or addresses separated by commas."""
+    """A reply in words: a code, TC, REFERRAL, or addresses separated by commas."""
     if text == "TC":
         return reply(query, flags=TC | RD | RA)
+    if text == "REFERRAL":
+        return reply(query, authorities=(record(TO_QUESTION, "NS", name("ns.test")),), flags=RD)
     if text in CODES:
         return reply(query, text)
     records = []

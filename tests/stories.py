@@ -27,7 +27,7 @@ from tests.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
 from tests.sim import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 
 NAMES = [b"n%d.example" % n for n in range(10)]
-UNKNOWN = [b"unknown%d.org" % n for n in range(4)]
+UNKNOWN = [b"unknown0.org", b"unknown1.org", b"unknown2.org", b"example"]  # above all names
 FAULTS = (
     "pause LS", "pause TS", "kill TS", "vanish TS", "start TS", "cut LS-TS", "cut TS-LS",
     "cut both", "cut client", "pause client", "silence", "aborts", "own dials", "drain LS",

@@ -176,6 +176,19 @@ def test_another_type_asks_whether_the_name_is_known() -> None:
     ]
 
 
+def test_a_name_above_those_of_a_table_is_no_nxdomain_of_any_type() -> None:
+    """[P44]: a resolver that trusts NXDOMAIN would deny the names below it (RFC 8020)."""
+    stage = started()
+    kinds = enumerate((A, AAAA, MX))
+    ask(stage, *[(query(number, b"x", kind), HERE) for number, kind in kinds])
+    said = b"x - %b\nx AAAA - %b\n"
+    stage.hear(T1, said % (b"NAMES BELOW", b"NAMES BELOW"))
+    stage.hear(T2, said % (b"NOT FOUND", b"NOT FOUND"))
+    assert sorted((r.number, r.code, r.addresses) for r, _ in replies(stage)) == [
+        (number, NOERROR, []) for number in range(3)
+    ]
+
+
 def test_f11_time_is_up_sooner_for_dns_than_for_lines() -> None:
     stage = started()
     stage.accept("client-1")

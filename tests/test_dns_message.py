@@ -28,6 +28,7 @@ import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.update
 
 ID = b"\x12\x34"
 A, AAAA, MX, ANY, AXFR = 1, 28, 15, 255, 252
@@ -229,6 +230,35 @@ def test_f4_a_format_error_behind_the_question_repeats_it_and_has_our_opt_record
         assert message.rcode() == dns.rcode.FORMERR and message.question and message.edns == -1
 
 
+OPT = made("x", edns=(1232, True))[-11:]
+QUESTION = made("x")[10:]
+MX_RECORD = b"\xc0\x0c" + struct.pack(">HHIH", 15, 1, 60, 4) + b"\0\1\1y"
+
+
+@pytest.mark.parametrize(
+    ("counts", "body"),
+    [
+        ((0, 0, 0, 1), OPT),
+        ((2, 0, 0, 1), QUESTION + QUESTION + OPT),
+        ((3, 0, 0, 2), QUESTION + b"\xc0\x0c\0\1\0\1" * 2 + MX_RECORD + OPT),
+        ((1, 1, 0, 1), QUESTION + MX_RECORD + OPT),
+        ((1, 0, 2, 1), QUESTION + MX_RECORD + MX_RECORD + OPT),
+        ((0, 1, 0, 1), b"\0" + MX_RECORD[2:] + OPT),
+    ],
+)
+def test_f4_a_format_error_has_our_opt_record_wherever_theirs_is(
+    counts: tuple[int, ...], body: bytes
+) -> None:
+    """RFC 6891, section 6.1.1; that of a new version is told ours, too."""
+    for opt in (OPT, OPT[:6] + b"\1" + OPT[7:]):
+        message = refused(with_counts(made("x")[:10] + body[: -len(opt)] + opt, *counts))
+        assert message.rcode() == dns.rcode.FORMERR
+        assert message.edns == 0 and message.ednsflags & dns.flags.DO
+    for cut in range(1, len(body)):
+        message = refused(with_counts(made("x")[:10] + body[:-cut], *counts))
+        assert message.rcode() == dns.rcode.FORMERR and message.edns == -1
+
+
 HERE = 2 + len(made("a.example"))  # where what is behind the question begins, in the message
 
 
@@ -273,6 +303,29 @@ def test_any_operation_but_a_query_is_not_implemented(opcode: int) -> None:
     found = read(bytes([query[0] | opcode << 3]) + query[1:])
     assert isinstance(found, Refusal)
     assert found.reply[1] & 15 == dns.rcode.NOTIMP and found.reply[0] >> 3 & 15 == opcode
+    assert len(found.reply) == 10
+    with_opt = made("a.example", edns=(1232, True))
+    found = read(bytes([with_opt[0] | opcode << 3]) + with_opt[1:])
+    assert isinstance(found, Refusal) and found.reply[1] & 15 == dns.rcode.NOTIMP
+    assert found.reply[2:10] == bytes(7) + b"\1" and found.reply[10:] == OPT
+
+
+def test_an_update_and_a_session_are_not_implemented_with_and_without_edns() -> None:
+    """An update has records before its OPT (RFC 2136); a session has none (RFC 8490)."""
+    update = dns.update.UpdateMessage("example")
+    update.present("a.example")
+    update.add("b.example", 60, "A", "10.0.0.1")
+    update.use_edns(0)
+    message = refused(update.to_wire()[2:])
+    assert message.rcode() == dns.rcode.NOTIMP and message.edns == 0
+    message = refused(b"\x30\0" + bytes(8) + b"\0\1\0\4" + bytes(4))
+    assert message.rcode() == dns.rcode.NOTIMP and message.edns == -1
+
+
+def test_questions_that_are_counted_and_not_there_are_read_once() -> None:
+    """As many as a count can say, each of five bytes."""
+    data = with_counts(made("x")[:10] + (b"\0" + bytes(4)) * 13_000, 65535, 0, 0, 1)
+    assert refused(data).rcode() == dns.rcode.FORMERR
 
 
 def test_a_transfer_is_refused_whatever_record_it_comes_with() -> None:

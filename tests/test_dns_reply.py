@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from core.wire import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
 from nodes.dns.message import Query, read
-from nodes.dns.question import AD, CD, DO, RD, is_of_line, line_of, wording, written
+from nodes.dns.question import (
+    AD,
+    CD,
+    DO,
+    RD,
+    is_beyond_tables,
+    is_of_line,
+    line_of,
+    wording,
+    written,
+)
 from nodes.dns.reply import Reply, Said, read_reply
 from tests.counting import lines_run
 from tests.resolvers import opt, option, record, section_of
@@ -92,7 +102,7 @@ def model(message: dns.message.Message) -> tuple[Said, list[str]]:
         return by_code.get(message.rcode(), Said.FAILED), []
     wanted, owner = message.question[0].rdtype, message.question[0].name
     if wanted == dns.rdatatype.ANY:
-        return (Said.DATA if message.answer else Said.NO_DATA), []
+        return (Said.DATA if message.answer else without_data(message)), []
     for _ in range(20):
         found = {rrset.rdtype: rrset for rrset in message.answer if rrset.name == owner}
         if wanted in found:
@@ -101,7 +111,44 @@ def model(message: dns.message.Message) -> tuple[Said, list[str]]:
         if dns.rdatatype.CNAME not in found:
             break
         owner = found[dns.rdatatype.CNAME][0].target
-    return Said.NO_DATA, []
+    return without_data(message), []
+
+
+def without_data(message: dns.message.Message) -> Said:
+    """Whether it is NO DATA or a referral (RFC 2308, section 2.2)."""
+    kinds = {rrset.rdtype for rrset in message.authority}
+    is_referral = dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
+    return Said.REFUSED if is_referral else Said.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "authority", "said"),
+    [
+        ("q.example A", "", "example. NS", Said.REFUSED),
+        ("q.example A", "", ". NS", Said.REFUSED),  # upwards
+        ("q.example A", "q.example. CNAME", "elsewhere.test. NS", Said.REFUSED),
+        ("q.example NS", "", "q.example. NS", Said.REFUSED),
+        ("q.example NS", "q.example. NS", "", Said.DATA),
+        (". NS", ". NS", "", Said.DATA),
+        ("q.example A", "q.example. A", "example. NS", Said.DATA),
+        ("q.example A", "", "example. SOA", Said.NO_DATA),
+        ("q.example A", "", "example. SOA, example. NS", Said.NO_DATA),
+        ("q.example A", "q.example. CNAME", "elsewhere.test. SOA", Said.NO_DATA),
+        ("q.example A", "", "", Said.NO_DATA),
+    ],
+)
+def test_what_tells_a_referral_from_no_data(
+    asked: str, answer: str, authority: str, said: Said
+) -> None:
+    """[P43], RFC 2308, section 2.2: types 1 to 3 of NO DATA, and a referral."""
+    message = dns.message.make_response(dns.message.make_query(*asked.split(" ")))
+    for section, texts in ((message.answer, answer), (message.authority, authority)):
+        for text in filter(None, texts.split(", ")):
+            owner, kind = text.split(" ")
+            section.append(dns.rrset.from_text(owner, 60, "IN", kind, RDATA[kind][-1]))
+    reply = read_reply(wire(message)[2:])
+    assert reply is not None and reply.said is said
+    assert reply.is_referral is (said is Said.REFUSED)
 
 
 @given(replies())
@@ -188,6 +235,14 @@ def test_what_goes_on_is_what_was_said(
     query = read(asked.to_wire()[2:], forwards=True)
     reply = read_reply(wire(message)[2:])
     assert isinstance(query, Query) and reply is not None
+    if reply.is_referral:  # who wants no recursion gets that, too
+        failure = dns.message.from_wire(b"\1\2" + query.relayed(reply, is_datagram))
+        assert failure.rcode() == dns.rcode.SERVFAIL and failure.question
+        assert not (failure.answer or failure.authority or failure.additional)
+        assert (failure.edns >= 0) is (edns is not None)
+        asked.flags &= ~dns.flags.RD
+        query = read(asked.to_wire()[2:], forwards=True)
+        assert isinstance(query, Query)
     relayed = b"\1\2" + query.relayed(reply, is_datagram)
     got = dns.message.from_wire(relayed, ignore_trailing=False)
     most = 512 if edns is None else min(max(edns[0], 512), 1232)
@@ -362,7 +417,9 @@ def test_no_reply_takes_more_work_than_it_has_bytes() -> None:
 
 # -- questions as text -----------------------------------------------------------------------------
 
-labels = st.lists(st.binary(min_size=1, max_size=12), max_size=6)
+labels = st.lists(
+    st.binary(min_size=1, max_size=12) | st.sampled_from([b"a", b"B-0", b"_x"]), max_size=6
+)
 bits = st.lists(st.sampled_from([RD, AD, CD, DO]), unique=True).map(sum)
 kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
 
@@ -394,13 +451,14 @@ def test_two_questions_have_one_text_only_if_they_are_one(
 def test_a_line_asks_what_is_an_address_of_a_legal_name_and_nothing_else(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
+    """And of another type the line that stands for it is the name, as a table may have it."""
     question = written(labels, kind, bits)
     name = b".".join(labels)
-    is_legal = is_name(name) and name.count(b".") == len(labels) - 1 and kind in (1, 28)
-    assert is_of_line(question) is (is_legal and bits == RD)
-    if not is_of_line(question):
-        line = name.lower() + (b"" if kind == 1 else b" AAAA")
-        assert line_of(question) == (line if is_legal else None)
+    is_legal = is_name(name) and name.count(b".") == len(labels) - 1
+    assert is_of_line(question) is (is_legal and kind in (1, 28) and bits == RD)
+    assert is_beyond_tables(question) is (kind not in (1, 28))
+    line = name.lower() + (b" AAAA" if kind == 28 else b"")
+    assert line_of(question) == (line if is_legal else None)
 
 
 @given(

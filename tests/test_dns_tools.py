@@ -206,6 +206,13 @@ def test_dig_is_told_what_is_not_served(ask: Ask, words: list[str], code: str) -
 
 
 @dig
+@pytest.mark.parametrize("words", [["+header-only"], ["one.example", "+opcode=STATUS"]])
+def test_dig_sees_that_we_know_edns_whatever_is_wrong(ask: Ask, words: list[str]) -> None:
+    assert "EDNS: version: 0" in ask(*words, "+edns=0")
+    assert "EDNS" not in ask(*words, "+noedns")
+
+
+@dig
 def test_dig_asks_again_over_tcp_what_does_not_fit_into_512_bytes(ask: Ask) -> None:
     plain = ask(LONG, "AAAA", "+noedns")
     assert "Truncated, retrying in TCP mode" in plain and "ANSWER: " in plain

@@ -11,6 +11,7 @@ import gzip
 import ipaddress
 import lzma
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -48,6 +49,9 @@ def loaded(tmp_path: Path, data: bytes) -> tuple[Table, list[str]]:
         b"\xef\xbb\xbf" + PLAIN.replace(b"\n", b"\r\n"),
         PLAIN.replace(b"\n", b"\r\n"),
         PLAIN.replace(b" ", b"\t \t"),
+        PLAIN.replace(b" ", b"  "),
+        PLAIN.replace(b"A\n", b"A \n"),
+        PLAIN.replace(b" ", b"\t", 2).replace(b" 10", b"   10"),
         PLAIN.replace(b"\n", b"  \n\n \t\n# a comment, however long " + b"x" * 2000 + b"\n"),
         PLAIN.rstrip(b"\n"),
         PLAIN.rstrip(b"\n") + b"\r",
@@ -402,6 +406,36 @@ def test_any_file_in_blocks_of_any_size_gives_what_it_gives_row_by_row(
     for question, line in table.rows.items():
         answer = parse_reply(line.removesuffix(b"\n"))
         assert isinstance(answer, Answer) and fold(answer.spelling, answer.type) == question
+    assert table.above == above(table.rows)
+
+
+def above(questions: Iterable[bytes]) -> set[bytes]:
+    """Every name that is above one of these, one by one."""
+    found = set()
+    for question in questions:
+        labels = question.removesuffix(b" AAAA").split(b".")
+        found |= {b".".join(labels[at:]) for at in range(1, len(labels))}
+    return found
+
+
+@given(st.lists(st.tuples(st.sampled_from(b"ab.ba.c.d.x.yy.a.b".split(b".")) | names, names)))
+def test_a_table_knows_all_names_above_its_rows(pairs: list[tuple[bytes, bytes]]) -> None:
+    """However many levels of them are new at once."""
+    every = [(b"%b.%b" % pair)[-200:].lstrip(b".").lower() for pair in pairs]
+    table = Table({})
+    for name in every:
+        table.add_above([name])
+    at_once = Table(dict.fromkeys(every, b""))
+    assert table.above == at_once.above == above(every)
+
+
+def test_what_is_above_a_table_is_let_go_with_it_by_and_by() -> None:
+    table = Table({b"%d.x%d.y" % (n, n): b"" for n in range(50)})
+    assert len(table.above) == 51
+    steps = 1
+    while not table.let_go(30):
+        steps += 1
+    assert steps == 4 and not table.rows and not table.above
 
 
 def test_the_pattern_of_rows_does_not_slow_down_on_what_almost_matches() -> None:

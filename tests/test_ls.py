@@ -1186,6 +1186,39 @@ def test_no_data_does_not_wait_for_one_that_is_gone(speaker: str) -> None:
     assert stage.take("a") == b"x AAAA - NO DATA\n"
 
 
+def test_names_below_are_no_data_once_every_live_ts_has_spoken() -> None:
+    """[P44]: whatever the others say, and who says it first."""
+    for words in ((b"NAMES BELOW", b"NOT FOUND"), (b"NOT FOUND", b"NAMES BELOW"),
+                  (b"NAMES BELOW", b"NAMES BELOW"), (b"NO DATA", b"NAMES BELOW")):  # fmt: skip
+        stage = asking(b"X AAAA", b"y")
+        stage.hear(T1, b"x AAAA - %b\ny - %b\n" % (words[0], words[0]))
+        assert stage.take("a") == b""
+        stage.hear(T2, b"x AAAA - %b\ny - %b\n" % (words[1], words[1]))
+        assert stage.take("a") == b"X AAAA - NO DATA\ny - NO DATA\n"
+        assert stage.brain.deadline() is None
+
+
+def test_names_below_shorten_no_wait_for_an_address() -> None:
+    """[P44]: another table may have the name itself; and when none has, it is no timeout."""
+    stage = asking(b"x", b"y")
+    stage.hear(T1, b"x - NAMES BELOW\ny - NAMES BELOW\n? ?\n")
+    stage.wait(4.9)
+    assert stage.take("a") == b""
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+    stage.wait(0.1)
+    assert stage.take("a") == b"y - NO DATA\n"
+
+
+def test_no_data_ends_sooner_than_names_below() -> None:
+    stage = asking(b"x")
+    stage.hear(T1, b"x - NAMES BELOW\n")
+    stage.wait(1.0)
+    stage.hear(T1, b"x - NO DATA\n")
+    stage.wait(0.01)
+    assert stage.take("a") == b"x - NO DATA\n"
+
+
 def test_no_data_does_not_wait_for_one_that_has_stalled() -> None:
     """[P22]"""
     stage = asking(b"x", bounds=replace(TIGHT, no_data_s=4.0))

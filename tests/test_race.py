@@ -20,7 +20,7 @@ from core.bounds import Bounds, Hits
 from core.machine import IllegalTransition, Stay
 from core.session import Session
 from core.wire import Negative, answered_in, fold_lines, split_lines
-from nodes.balancer.race import RACE, Course, Finding, Race, Replies
+from nodes.balancer.race import DENIED, RACE, Course, Finding, Race, Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
@@ -75,7 +75,7 @@ class RaceMachine(RuleBasedStateMachine):
         self.open: list[Open] = []
         self.sent_at: dict[bytes, float] = {}  # when one that is open was last sent to a TS
         self.asked = self.answered = self.dropped = self.joined = self.late = 0
-        self.denied = dict.fromkeys(Negative, 0)
+        self.denied = dict.fromkeys(DENIED, 0)
         self.closed: set[bytes] = set()
 
     def session(self) -> Session:

@@ -689,10 +689,12 @@ def test_e4_no_turn_does_more_than_a_slice_and_what_is_let_go_leaves_no_room(
     """By count: how long that takes is not for a test to say."""
     count, most = 60_000, 0
     path = tmp_path / "table"
-    path.write_bytes(b"".join(b"host%d 10.0.0.2 A\n" % n for n in range(count)))
+    path.write_bytes(b"".join(b"host%d.x%d 10.0.0.2 A\n" % (n, n) for n in range(count)))
     server = Server(path=str(path))
-    old = {b"old%d" % n: b"old%d 10.0.0.1 A IN\n" % n for n in range(count)}
+    old = {b"old%d.y%d" % (n, n): b"old%d.y%d 10.0.0.1 A IN\n" % (n, n) for n in range(count)}
     server.table = Table(old)
+    above = server.table.above
+    assert len(above) == count
     real_read, sizes = os.read, []
 
     def read(fd: int, size: int) -> bytes:
@@ -703,21 +705,23 @@ def test_e4_no_turn_does_more_than_a_slice_and_what_is_let_go_leaves_no_room(
     monkeypatch.setattr(module.os, "read", read)
     server.ask()
     while server.reload.is_busy:
-        before, reads = len(old), len(sizes)
+        before, reads = len(old) + len(above), len(sizes)
         server.turn()
-        most = max(most, before - len(old))
+        most = max(most, before - len(old) - len(above))
         assert len(sizes) <= reads + 1
     assert max(sizes) == module.SLICE_BYTES and sum(sizes) == path.stat().st_size
-    assert len(server.table.rows) == count and not old
+    assert len(server.table.rows) == count and not old and not above
+    assert len(server.table.above) == count
     assert 0 < most <= count // 3
-    assert sys.getsizeof(server.reload._retired) == sys.getsizeof({})
+    assert sys.getsizeof(server.reload._retired.rows) == sys.getsizeof({})
+    assert sys.getsizeof(server.reload._retired.above) == sys.getsizeof(set())
     path.write_bytes(path.read_bytes() + b"a" * 600)
     os.utime(path)
     strict = Server(path=str(path), strict=True)
     strict.ask()
     strict.finish()
     assert strict.refused == 1
-    for rows in (strict.reload._retired, strict.reload._loading.table.rows):
+    for rows in (strict.reload._retired.rows, strict.reload._loading.table.rows):
         assert sys.getsizeof(rows) == sys.getsizeof({})
 
 

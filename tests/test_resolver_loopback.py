@@ -82,11 +82,13 @@ class Resolver:
 
 
 class Site:
-    """LS with a DNS face before these resolvers."""
+    """LS with a DNS face before these resolvers, and table servers at `tables`."""
 
-    def __init__(self, run: Programs, ports: list[int], *words: object) -> None:
+    def __init__(
+        self, run: Programs, ports: list[int], *words: object, tables: list[int] | None = None
+    ) -> None:
         upstreams = [word for port in ports for word in ("--dns-upstream", f"{LOOPBACK}:{port}")]
-        self.ls, self.port = run.ls([], "--dns", 0, *upstreams, *words, linked=False)
+        self.ls, self.port = run.ls(tables or [], "--dns", 0, *upstreams, *words)
         found = re.search(r"DNS on .*:(\d+)", self.ls.log)
         assert found is not None
         self.dns = int(found[1])
@@ -101,13 +103,13 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def query(self, text: str) -> bytes:
+    def query(self, text: str, kind: int = 1) -> bytes:
         self.number += 1
         head = self.number.to_bytes(2) + RD.to_bytes(2) + b"\0\1\0\0\0\0\0\0"
-        return head + name(text) + b"\0\1\0\1"
+        return head + name(text) + kind.to_bytes(2) + b"\0\1"
 
-    def ask(self, text: str) -> bytes:
-        query = self.query(text)
+    def ask(self, text: str, kind: int = 1) -> bytes:
+        query = self.query(text, kind)
         self.client.send(query)
         return query
 
@@ -259,6 +261,31 @@ def test_clients_of_lines_are_answered_and_told_what_failed(run: Programs) -> No
             "x.example 10.0.0.1 A IN\ny.example - FAILED\nz.example - NOT FOUND\n"
         )
         assert "1 answered, 1 not found, 1 failed, 0 timed out" in client.log
+
+
+@pytest.mark.parametrize("words", [[], ["--answer-unknown"]], ids=["silent", "frank"])
+def test_a_resolver_cannot_deny_a_name_of_a_table(run: Programs, words: list[str]) -> None:
+    """[P42]: or a program that asks for A and AAAA would have no address at all."""
+    table = run.table("t", "web.corp 10.0.0.7")
+    tables = [run.ts(table, 0, *words)[1]]
+    more = ("--bound", f"no_data_s={PATIENCE_S}")  # however slow this machine is
+    with Resolver() as resolver, Site(run, [resolver.port], *more, tables=tables) as site:
+        site.ask("Web.corp")
+        assert site.told().endswith(bytes([10, 0, 0, 7]))
+        resolver.answer("NXDOMAIN")
+        for kind in (28, 15, 65):  # AAAA, MX, HTTPS
+            asked = site.ask("Web.corp", kind)
+            resolver.answer("NXDOMAIN")
+            message = site.told()
+            assert message[3] & 15 == CODES["NOERROR"] and message[6:12] == bytes(6)
+            assert section_of(message) == section_of(asked)
+        if words:
+            site.ask("other.corp", 28)
+            resolver.answer("NXDOMAIN")
+            assert site.told()[3] & 15 == CODES["NXDOMAIN"]
+            site.ask("other.corp", 15)
+            resolver.answer("NXDOMAIN")
+            assert site.told()[3] & 15 == CODES["NXDOMAIN"]
 
 
 def test_two_that_ask_each_other_stop(run: Programs) -> None:

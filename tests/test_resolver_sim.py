@@ -6,6 +6,7 @@ The stories are `tests/resolver_story.py`, which tells more of them. Not here: w
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from nodes.balancer.patience import Patience
 from nodes.balancer.race import RACE, Course, Finding
 from nodes.balancer.refusals import Refusals
 from nodes.balancer.sockets import Socket
+from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Heard, Upstream
 from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
@@ -222,6 +224,13 @@ def fail_all(self: Upstream, one: Socket, why: str, heard: Heard) -> None:
     heard.effects.append(self._dial_datagrams())
 
 
+def nothing_of_the_name(self: Twins, questions: list[bytes], lines: list[bytes]) -> Any:  # noqa: ANN401
+    twins, answers, _ = ANSWERED(self, questions, lines)
+    return twins, answers, []
+
+
+ANSWERED = Twins.answered
+
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a reply to another question counts": lambda patch: patch.setattr(
         module, "_read", about_anything
@@ -233,6 +242,9 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         Patience, "grace_s", lambda self, now, is_failure: 60.0
     ),
     "the last to speak is right": lambda patch: patch.setattr(verdicts, "course_after", last_word),
+    "that a table has the name is nothing": lambda patch: patch.setattr(
+        Twins, "answered", nothing_of_the_name
+    ),
     "what was asked is never forgotten": lambda patch: patch.setattr(Upstream, "woken", never),
     "nothing is relayed": lambda patch: patch.setattr(DnsAsker, "relay", in_vain),
     "the first to fail wins under load": as_before,

@@ -48,7 +48,7 @@ def test_a14_an_answer_is_in_the_tables_spelling_however_it_was_asked(name: byte
 
 
 @pytest.mark.parametrize(
-    "name", [b"nothinghere.com", b"www.rutgers.edu", b"edu", b"rutgers", b"rutgers.edu.x", b"ping"]
+    "name", [b"nothinghere.com", b"www.rutgers.edu", b"ed", b"rutgers", b"rutgers.edu.x", b"ping"]
 )
 def test_a_name_that_the_table_does_not_have_gets_silence(name: bytes) -> None:
     assert said(name) == b""
@@ -71,6 +71,19 @@ def test_what_is_no_question_is_refused_and_the_next_one_is_answered(
 ) -> None:
     assert said(line) == b"- ERROR " + code + b"\n"
     assert said(line, b"google.com") == b"- ERROR " + code + b"\n" + ROWS[b"google.com"]
+
+
+@pytest.mark.parametrize("answer_unknown", [False, True])
+@pytest.mark.parametrize("name", [b"edu", b"EDU", b"Edu AAAA", b"com"])
+def test_a_name_above_a_row_is_said_to_have_names_below(name: bytes, answer_unknown: bool) -> None:
+    """[P44]: an empty non-terminal (RFC 8020), which exists, whatever else is not known."""
+    assert replies(answer_unknown, name, rows=ROWS) == [name + b" - NAMES BELOW"]
+    assert replies(answer_unknown, b"google.com", name, rows=ROWS)[1] == name + b" - NAMES BELOW"
+
+
+def test_a_name_above_a_row_with_a_row_of_its_own_is_in_the_table() -> None:
+    rows = {b"x.y": b"x.y 10.0.0.1 A IN\n", b"y": b"y 10.0.0.2 A IN\n"}
+    assert replies(False, b"y", b"y AAAA", rows=rows) == [b"y 10.0.0.2 A IN", b"y AAAA - NO DATA"]
 
 
 def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:

@@ -190,7 +190,7 @@ class Cast:
 
 # -- the first good answer -------------------------------------------------------------------------
 
-BEST_FIRST = ["10.0.0.9", "NXDOMAIN", "NOERROR", "REFUSED", "SERVFAIL"]
+BEST_FIRST = ["10.0.0.9", "NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"]
 SAYS = {"10.0.0.9": "x.example 10.0.0.9 A IN", "NXDOMAIN": "x.example - NOT FOUND",
         "NOERROR": "x.example - NO DATA", "REFUSED": "x.example - FAILED",
         "SERVFAIL": "x.example - FAILED", "FORMERR": "x.example - FAILED"}  # fmt: skip
@@ -198,7 +198,8 @@ SAYS = {"10.0.0.9": "x.example 10.0.0.9 A IN", "NXDOMAIN": "x.example - NOT FOUN
 
 @pytest.mark.parametrize(("first", "second"), list(permutations(BEST_FIRST, 2)))
 def test_the_better_one_is_told_whoever_says_it_first(first: str, second: str) -> None:
-    """[P33]: to a resolver as it was said, to a client in lines."""
+    """[P33]: to a resolver as it was said, to a client in lines. NO DATA of one shows that the name
+    exists, whatever another says of it."""
     cast = Cast()
     query = cast.ask("x.example")
     cast.say_lines("x.example")
@@ -212,6 +213,39 @@ def test_the_better_one_is_told_whoever_says_it_first(first: str, second: str) -
     assert len(told) == 1 and whence == HERE
     assert message == said(query, best)[:11] + b"\0" + said(query, best)[12:-11]  # without OPT
     assert cast.lines() == SAYS[best].encode() + b"\n"
+
+
+@pytest.mark.parametrize("other", ["10.0.0.9", "NOERROR", "NXDOMAIN", "SERVFAIL"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_referral_counts_as_a_refusal_and_is_told_as_a_failure(
+    other: str, is_first: bool
+) -> None:
+    """[P43]: as it came it would say that there is nothing."""
+    cast = Cast()
+    query = cast.ask("x.example")
+    cast.say_lines("x.example")
+    referral = record(b"\7example\0", "NS", name("ns.example"))
+    ((conn, asked),), ((second, asked_second),) = cast.asked(D1), cast.asked(D2)
+    says = [
+        lambda: cast.say(conn, reply(asked, authorities=(referral,), flags=RD)),
+        lambda: cast.say(second, said(asked_second, other)),
+    ]
+    for say in says if is_first else says[::-1]:
+        say()
+    ((message, _),) = cast.told()
+    told = "SERVFAIL" if other == "SERVFAIL" else other
+    assert message[3] & 15 == CODES.get(told, 0) and section_of(message) == section_of(query)
+    assert message[8:12] == bytes(4) and cast.lines() == SAYS[told].encode() + b"\n"
+
+
+def test_who_wants_no_recursion_gets_a_referral_as_it_came() -> None:
+    cast = Cast(1)
+    cast.ask("x.example", flags=0)
+    conn, asked = cast.query_at(D1)
+    referral = record(b"\7example\0", "NS", name("ns.example"))
+    cast.say(conn, reply(asked, authorities=(referral,), flags=0))
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == 0 and message.endswith(referral)
 
 
 def test_any_other_code_is_a_failure() -> None:
@@ -1365,7 +1399,7 @@ def test_lines_and_queries_join() -> None:
 def test_table_servers_are_asked_what_a_line_can_ask_and_are_waited_for() -> None:
     cast = Cast(1, tables=1)
     cast.ask("x.example")
-    cast.ask("x.example MX")
+    cast.ask("x~.example MX")
     assert cast.stage.take("TS1") == b"x.example\n"
     (conn, x), (_, mx) = cast.asked(D1)
     cast.say(conn, said(x, "NXDOMAIN"), said(mx, "NXDOMAIN"))
@@ -1411,12 +1445,16 @@ def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int
     assert not cast.brain._twins
 
 
-def test_a_table_server_is_not_silent_about_what_it_cannot_be_asked() -> None:
+@pytest.mark.parametrize(("question", "lines"), [("x.example MX", 1), ("x~.example MX", 0)])
+def test_a_table_server_is_not_silent_about_what_it_cannot_be_asked(
+    question: str, lines: int
+) -> None:
+    """Nor about what it cannot have: that it has the name is no reply in a sampled race."""
     cast = Cast(1, tables=1, sample=1.0)
-    cast.ask("x.example MX")
+    cast.ask(question)
     conn, asked = cast.query_at(D1)
     cast.say(conn, reply(asked, answers=(MX,)))
-    assert cast.figure("sampled") == 1 and cast.figure("TS1.asked") == 0
+    assert cast.figure("sampled") == 1 and cast.figure("TS1.asked") == lines
     assert cast.figure("TS1.silent") == 0 and cast.figure("DNS1.won") == 1
 
 
@@ -1446,13 +1484,201 @@ def test_not_found_of_all_tables_is_no_word_of_a_resolver() -> None:
 
 def test_a_table_server_that_comes_again_is_not_waited_for_about_what_it_cannot_be_asked() -> None:
     cast = Cast(tables=1)
-    cast.ask("x.example MX")
+    cast.ask("x~.example MX")
     cast.answer(D1, "SERVFAIL")
     cast.stage.reset("TS1")
     cast.wait(cast.bounds.redial_first_s)
     cast.stage.connect("TS1")
     cast.answer(D2, "NXDOMAIN")
     assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+# -- a table that has the name ---------------------------------------------------------------------
+
+HAS = [b"web.corp 10.0.0.1 A IN\n", b"web.corp - NO DATA\n"]  # A, and AAAA only
+NOTHING = ["NXDOMAIN", "REFUSED", "SERVFAIL"]
+
+
+@pytest.mark.parametrize("has", HAS)
+@pytest.mark.parametrize("code", NOTHING)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_name_of_a_table_exists_whatever_type_is_asked(
+    has: bytes, code: str, is_first: bool
+) -> None:
+    """[P42]: NO DATA, as a DNS client hears it; who spoke first does not matter."""
+    cast = Cast(1, tables=1)
+    query = cast.ask("Web.Corp MX")
+    assert cast.stage.take("TS1") == b"web.corp\n"
+    if is_first:
+        cast.stage.hear("TS1", has)
+    assert cast.codes() == []
+    cast.answer(D1, code)
+    if not is_first:
+        assert cast.codes() == []
+        cast.stage.hear("TS1", has)
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == 0 and message[6:12] == bytes(6)
+    assert section_of(message) == section_of(query)
+    assert cast.figure("no_data") == 1 and cast.figure("late") == 0
+    assert cast.figure("TS1.late") == 0 and cast.figure("TS1.asked") == 1
+    assert not cast.brain._twins and not cast.brain._verdicts.spoken
+
+
+def test_a_table_s_no_data_for_a_line_beats_nxdomain_too() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("web.corp AAAA")
+    cast.say_lines("web.corp AAAA")
+    cast.stage.hear("TS1", b"web.corp AAAA - NO DATA\n")
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == [0] and cast.lines() == b"web.corp AAAA - NO DATA\n"
+
+
+@pytest.mark.parametrize("has", HAS)
+def test_a_name_of_a_table_shortens_no_wait_for_data(has: bytes) -> None:
+    """[P42]: a resolver that needs 2 s for the MX is heard, and is not pressed."""
+    cast = Cast(1, tables=1, bounds=replace(Bounds(), dns_timeout_s=4.5))
+    cast.ask("web.corp MX")
+    cast.stage.hear("TS1", has)
+    conn, query = cast.query_at(D1)
+    cast.wait(0.9)
+    assert cast.codes() == [] and cast.asked(D1) == []  # nothing is held for a grace
+    cast.wait(1.1)
+    cast.say(conn, reply(query, answers=(MX,)))
+    ((message, _),) = cast.told()
+    assert message.endswith(MX)
+
+
+def test_a_refusal_waits_no_shorter_for_data_since_a_table_has_the_name() -> None:
+    cast = Cast(tables=1)
+    cast.ask("web.corp MX")
+    cast.stage.hear("TS1", HAS[0])
+    cast.answer(D1, "REFUSED")
+    cast.wait(cast.bounds.grace_failed_s - 0.01)
+    assert cast.codes() == []
+    (conn, query) = cast.asked(D2)[0]
+    cast.say(conn, reply(query, answers=(MX,)))
+    ((message, _),) = cast.told()
+    assert message.endswith(MX)
+
+
+def test_nxdomain_begins_the_grace_of_a_name_of_a_table() -> None:
+    """Not the table's word: from then on the other resolver has its time, and then it is NO DATA,
+    though it was NXDOMAIN that was said with a message."""
+    cast = Cast(tables=1)
+    cast.ask("web.corp MX")
+    cast.stage.hear("TS1", HAS[0])
+    cast.wait(0.5)
+    soa = record(TO_QUESTION, "SOA", b"\0\0" + bytes(20), 1)
+    conn, query = cast.asked(D1)[0]
+    cast.say(conn, reply(query, "NXDOMAIN", authorities=(soa,)))
+    cast.wait(UNKNOWN_S - 0.001)
+    assert cast.codes() == []
+    cast.wait(0.001)
+    ((message, _),) = cast.told()
+    assert message[3] & 15 == 0 and message[6:12] == bytes(6)
+
+
+@pytest.mark.parametrize("how", ["time", "silence"])
+def test_a_name_of_a_table_is_no_data_where_resolvers_say_nothing(how: str) -> None:
+    """[P42]: at the asker's time, or at once where nobody is left who may have data."""
+    cast = Cast(1, tables=2)
+    if how == "silence":
+        for n in range(cast.bounds.silent_questions):
+            cast.ask(f"n{n}.example")
+        cast.wait(1.5)
+        cast.told()
+    cast.ask("web.corp MX")
+    cast.stage.hear("TS1", HAS[0])  # and TS2 is silent: it could say nothing better
+    if how == "time":
+        cast.wait(cast.bounds.dns_timeout_s - 0.01)
+        assert cast.codes() == []
+        cast.wait(0.01)
+    assert cast.codes()[-1:] == [0]
+
+
+def test_no_data_of_a_resolver_waits_for_no_table_that_cannot_have_the_type() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("web.corp MX")
+    cast.answer(D1, "NOERROR")
+    assert cast.codes() == [0]
+    cast.stage.hear("TS1", HAS[0])
+    assert cast.figure("TS1.late") == 1 and not cast.brain._verdicts.spoken
+
+
+def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:
+    """A table that is silent does not have the name, or is slow."""
+    cast = Cast(1, tables=1)
+    cast.ask("web.corp MX")
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(cast.bounds.no_data_s * 0.9)
+    assert cast.codes() == []
+    cast.wait(cast.bounds.no_data_s * 0.1)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    cast.ask("other.corp MX")
+    cast.stage.hear("TS1", b"other.corp - NOT FOUND\n")
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == [CODES["NXDOMAIN"]] and cast.figure("late") == 0
+
+
+@pytest.mark.parametrize("kind", ["", " AAAA", " MX"])
+def test_names_below_one_of_a_table_are_no_word_beside_resolvers(kind: str) -> None:
+    """[P44]: a table that has names below `com` says nothing of `com`; it has spoken, though."""
+    cast = Cast(tables=1)
+    for code in ("NXDOMAIN", "SERVFAIL"):
+        cast.ask(f"com{kind}")
+        line = cast.stage.take("TS1").strip()
+        cast.stage.hear("TS1", line + b" - NAMES BELOW\n")
+        cast.answer(D1, code)
+        assert cast.codes() == []
+        cast.answer(D2, code)
+        assert cast.codes() == [CODES[code]]
+    cast.ask(f"com{kind}")
+    cast.stage.hear("TS1", line + b" - NAMES BELOW\n")
+    cast.answer(D1, "NXDOMAIN")
+    cast.wait(UNKNOWN_S)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    assert cast.figure("TS1.malformed") == 0 and cast.figure("late") == 0
+
+
+def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
+    cast = Cast(1, tables=1)
+    queries = [cast.query(f"web.corp {kind}".strip()) for kind in ("", "MX", "TXT", "AAAA")]
+    cast.stage.step(node.Datagrams(UDP, [(query, HERE) for query in queries]))
+    assert cast.stage.take("TS1") == b"web.corp\nweb.corp AAAA\n"
+    assert cast.figure("TS1.asked") == 2
+    cast.stage.hear("TS1", b"web.corp 10.0.0.1 A IN\nweb.corp AAAA - NO DATA\n")
+    assert cast.codes() == [0]
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "NXDOMAIN"))
+    assert cast.codes() == [0, 0, 0] and cast.figure("no_data") == 3
+
+
+def test_data_after_the_name_of_a_table_does_not_say_that_servers_differ() -> None:
+    """No table denies it. Else each MX would make the resolver one that is waited for longer."""
+    cast = Cast(tables=1)
+    cast.ask("web.corp MX")
+    cast.stage.hear("TS1", HAS[0])
+    conn, query = cast.asked(D1)[0]
+    cast.say(conn, reply(query, answers=(MX,)))
+    assert cast.codes() == [0]
+    cast.asked(D2)
+    cast.ask("x.example")
+    cast.answer(D2, "NXDOMAIN")
+    cast.stage.hear("TS1", b"x.example - NOT FOUND\n")
+    cast.wait(cast.bounds.grace_max_s)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+@pytest.mark.parametrize("extra_load", [0.0, 1.0])
+def test_hedging_asks_a_table_for_the_name_last(extra_load: float) -> None:
+    """[P42]: where resolvers have nothing."""
+    cast = Cast(1, tables=1, extra_load=extra_load)
+    cast.ask("web.corp MX")
+    assert cast.stage.take("TS1") == b""
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == [] and cast.stage.take("TS1") == b"web.corp\n"
+    cast.stage.hear("TS1", HAS[0])
+    assert cast.codes() == [0]
 
 
 # -- policies, samples, the end --------------------------------------------------------------------
@@ -1491,7 +1717,7 @@ def test_hedging_asks_nobody_what_it_cannot_be_asked(explore_every: int) -> None
 def test_hedging_asks_a_table_server_that_comes_for_nothing_that_it_cannot_be_asked() -> None:
     cast = Cast(2, tables=1, extra_load=0.0, refused={f"DNS1.{n}" for n in range(1, 5)})
     cast.stage.reset("TS1")
-    cast.ask("x.example MX")
+    cast.ask("x~.example MX")
     cast.ask("x.example")
     cast.wait(0.1)
     cast.asked(D1)

@@ -22,19 +22,21 @@ from nodes.dns.reply import Reply
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
 BITS = list(GRACES)
 EVERYONE = sum(BITS)
-TABLES = 1  # cannot be asked what only DNS can ask
-QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15"]
+TABLES = 1  # cannot be asked what only DNS can ask of a name that only DNS can have
+UNASKABLE = b"\\032 TYPE15"
+QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15", b"c TYPE28 +do", UNASKABLE]
 WORST_FIRST = [
     (Finding.FAILURE_SAID, Course.FAILURE_HELD),
     (Finding.REFUSAL_SAID, Course.REFUSAL_HELD),
-    (Finding.NO_DATA_SAID, Course.NO_DATA_HELD),
     (Finding.NOT_FOUND_SAID, Course.NOT_FOUND_HELD),
+    (Finding.NAME_SAID, Course.NAME_HELD),
+    (Finding.NO_DATA_SAID, Course.NO_DATA_HELD),
 ]
-RANK = {finding: rank for rank, (finding, _) in enumerate(WORST_FIRST)}
+COURSE = dict(WORST_FIRST)
 
 some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
 bits = st.sampled_from(BITS)
-findings = st.sampled_from(list(RANK))
+findings = st.sampled_from(list(COURSE))
 messages = st.sampled_from([None, Reply(b"1", 0, is_cut=False), Reply(b"2", 0, is_cut=False)])
 denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), findings, messages), max_size=5)
 
@@ -44,18 +46,31 @@ def grace_s(course: Course, of: int, now: float) -> float:
 
 
 def factor(course: Course) -> float:
-    """A failure is worth waiting longer for."""
-    return 3.0 if course in (Course.FAILURE_HELD, Course.REFUSAL_HELD) else 1.0
+    """A failure is worth waiting longer for, whatever a table knows beside it."""
+    denied = (Course.NOT_FOUND_HELD, Course.NO_DATA_HELD)
+    return 1.0 if course in denied else 3.0
 
 
 @dataclass
 class Best:
-    """What the model knows of what is held."""
+    """What the model knows of what is held: all that was said, and the message that is told."""
 
-    rank: int
+    said: set[Finding]
     message: object
     until: float
     since: float
+
+    @property
+    def course(self) -> Course:
+        """A name that exists is not NXDOMAIN, whoever says what first."""
+        if {Finding.NAME_SAID, Finding.NOT_FOUND_SAID} <= self.said:
+            return Course.NO_DATA_HELD
+        return next(course for finding, course in WORST_FIRST[::-1] if finding in self.said)
+
+    def is_moot(self, question: bytes) -> bool:
+        """Whether tables can say nothing better: they know the name, but not this type."""
+        is_there = self.course in (Course.NAME_HELD, Course.NO_DATA_HELD)
+        return is_there and b"TYPE15" in question
 
 
 class VerdictsMachine(RuleBasedStateMachine):
@@ -81,29 +96,40 @@ class VerdictsMachine(RuleBasedStateMachine):
         assert len(questions) == len(set(questions)) and set(questions) == model
         for held in enough:
             best = self.held[held.question]
-            assert held.course is WORST_FIRST[best.rank][1] and held.message is best.message
+            assert held.course is best.course and held.message is best.message
         self.close(questions)
 
+    def left(self, question: bytes) -> set[int]:
+        """Who is to speak still, of those who are waited for."""
+        is_moot = question in self.held and self.held[question].is_moot(question)
+        return self.live - self.spoken[question] - ({TABLES} if is_moot else set())
+
     def release_what_is_held_in_vain(self) -> None:
-        model = {question for question in self.held if self.live <= self.spoken[question]}
+        model = {question for question in self.held if not self.left(question)}
         self.release(self.verdicts.held_in_vain(sum(self.live)), model)
 
     @rule(bit=bits, not_found=some, denials=denials)
     def hear(self, bit: int, not_found: list[bytes], denials: list[Denial]) -> None:
-        """[P21] [P22] [P33]: all say that their tables have not; or the best of what is held, when
-        every live one has spoken or has had its time.
+        """[P21] [P22] [P33] [P42]: all say that their tables have not; or the best of what is held,
+        when every live one has spoken or has had its time, which a table's NAME does not begin.
 
         One that is stalled may speak, too; the same may be said twice, and worse after better.
         """
         for question, finding, message in denials:
             self.speak(question, bit)
-            left = self.live - self.spoken[question]
-            best = self.held.setdefault(question, Best(-1, None, math.inf, self.now))
-            if RANK[finding] > best.rank:
-                best.rank, best.message = RANK[finding], message
+            best = self.held.setdefault(question, Best(set(), None, math.inf, self.now))
+            before = best.course if best.said else None
+            best.said.add(finding)
+            if best.course is not before:
+                best.message = message if best.course is COURSE[finding] else None
+            if finding is Finding.NAME_SAID:
+                continue
+            left = self.left(question)
             longest = max((GRACES[one] for one in left), default=0)
-            until = self.now + longest * factor(WORST_FIRST[best.rank][1])
-            best.until = min(best.until, until)
+            if left and best.until == math.inf:
+                best.since = self.now
+            if left:
+                best.until = min(best.until, self.now + longest * factor(best.course))
         for question in not_found:
             self.speak(question, bit)
         decided = set(not_found) | {question for question, _, _ in denials}
@@ -113,12 +139,12 @@ class VerdictsMachine(RuleBasedStateMachine):
         assert set(unknown) == {
             q for q in decided - set(self.held) if self.spoken[q] == set(BITS)
         }  # fmt: skip
-        self.release(enough, {q for q in decided & set(self.held) if self.live <= self.spoken[q]})
+        self.release(enough, {q for q in decided & set(self.held) if not self.left(q)})
         self.close(unknown)
 
     def speak(self, question: bytes, bit: int) -> None:
         if not self.spoken.get(question) and question not in self.held:
-            self.spoken[question] = {TABLES} if b" TYPE" in question else set()
+            self.spoken[question] = {TABLES} if question == UNASKABLE else set()
         self.spoken[question].add(bit)
 
     @rule(bit=bits)
@@ -138,7 +164,7 @@ class VerdictsMachine(RuleBasedStateMachine):
         self.live -= gone
         self.verdicts.take_back(sum(gone))
         for question, by in self.spoken.items():
-            takes_back = by & gone and b" TYPE" in question
+            takes_back = by & gone and question == UNASKABLE
             by -= gone
             if takes_back:
                 by.discard(TABLES)
@@ -150,8 +176,7 @@ class VerdictsMachine(RuleBasedStateMachine):
         """[P33]: what is denied is held for it as long as it is waited for, from the beginning."""
         self.verdicts.wait_longer(bit, self.now)
         for question, best in self.held.items():
-            _, course = WORST_FIRST[best.rank]
-            if factor(course) == 1.0 and bit not in self.spoken[question]:
+            if factor(best.course) == 1.0 and bit not in self.spoken[question]:
                 best.until = max(best.until, best.since + GRACES[bit])
 
     @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)
@@ -234,6 +259,19 @@ def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_t
     assert verdicts.due() == 3 * GRACES[2]
     assert verdicts.held_until(3 * GRACES[2] - 1e-6) == []
     assert questions(verdicts.held_until(3 * GRACES[2])) == [b"x"]
+
+
+def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_name() -> None:
+    """[P42]: also where it becomes longer, since a server has been seen to differ."""
+    longer = [1.0, 5.0]
+    verdicts = Verdicts(7, 1, lambda *_: longer[0])
+    assert verdicts.hear(1, 7, [], [(b"x TYPE15", Finding.NAME_SAID, None)], 0.0) == ([], [])
+    assert verdicts.due() == math.inf and not verdicts.is_held(b"x TYPE15")
+    verdicts.hear(2, 7, [], [(b"x TYPE15", Finding.NOT_FOUND_SAID, None)], 10.0)
+    assert verdicts.due() == 11.0 and verdicts.is_held(b"x TYPE15")
+    longer.pop(0)
+    verdicts.wait_longer(4, 10.5)
+    assert verdicts.due() == 15.0
 
 
 def test_where_nobody_denies_nothing_is_kept() -> None:

@@ -232,7 +232,11 @@ def test_a_chunk_of_answers_and_negatives_is_sorted(chunk: list[Answer | NoAnswe
     assert said is not None
     assert said.questions == [fold(reply.spelling, reply.type) for reply in answered]
     assert said.lines == b"".join(format_message(reply) + b"\n" for reply in answered)
-    for found, why in ((said.not_found, Negative.NOT_FOUND), (said.no_data, Negative.NO_DATA)):
+    for found, why in (
+        (said.not_found, Negative.NOT_FOUND),
+        (said.no_data, Negative.NO_DATA),
+        (said.names_below, Negative.NAMES_BELOW),
+    ):
         assert found == [
             fold(reply.question.spelling, reply.question.type)
             for reply in negative
@@ -252,7 +256,7 @@ def test_what_is_sorted_at_once_is_all_plain_answers_and_negatives_and_nothing_e
                 return not spelling.endswith(b".")
             case NoAnswer(question, why):
                 short = len(format_message(question)) <= 253
-                return short and not question.spelling.endswith(b".") and why.value[:2] == b"NO"
+                return short and not question.spelling.endswith(b".") and why.value[:1] == b"N"
         return False
 
     messages = [replied(line) for line in chunk]
@@ -260,7 +264,8 @@ def test_what_is_sorted_at_once_is_all_plain_answers_and_negatives_and_nothing_e
     assert (said is not None) is all(map(is_plain, messages))
     if said is not None:
         kinds = [type(message) for message in messages]
-        counts = len(said.questions), len(said.not_found) + len(said.no_data)
+        negatives = len(said.not_found) + len(said.no_data) + len(said.names_below)
+        counts = len(said.questions), negatives
         assert counts == (kinds.count(Answer), kinds.count(NoAnswer))
 
 

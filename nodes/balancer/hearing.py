@@ -31,7 +31,7 @@ def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: Hits) -> tuple[Rep
         link.errors_in_a_row = 0
         link.answered += data.count(b"\n")
         return said, ""
-    said = Replied([], b"", [], [])
+    said = Replied([], b"", [], [], [])
     lines: list[bytes] = []
     why = ""
     for line in split_lines(data):
@@ -60,6 +60,8 @@ def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: Hits) -> tuple[Rep
                 said.not_found.append(fold(spelling, kind))
             case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
                 said.no_data.append(fold(spelling, kind))
+            case NoAnswer(Question(spelling, kind), Negative.NAMES_BELOW):
+                said.names_below.append(fold(spelling, kind))
             case _:
                 link.nothing_said += 1
     said.lines = b"".join(lines)

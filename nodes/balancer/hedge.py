@@ -76,7 +76,7 @@ class Asking:
     """Questions that were asked together, and have gone the same way since."""
 
     __slots__ = (
-        "admits", "denied", "due", "explores", "left", "moves", "questions", "root", "sent",
+        "admits", "denied", "due", "explores", "last", "left", "moves", "questions", "root", "sent",
         "since", "unable", "way",
     )  # fmt: skip
 
@@ -96,10 +96,12 @@ class Asking:
         self.root: Asking = self if whole is None else whole.root  # what it was split off from
         self.denied = 0  # bits of those that have nothing
         self.unable = 0  # bits of those among them that cannot be asked it
+        self.last = 0  # bits of those that are asked after all others, since they have no data
         self.explores = False
         if whole is not None:
             self.sent = dict(whole.sent)
             self.admits, self.denied, self.unable = whole.admits, whole.denied, whole.unable
+            self.last = whole.last
             self.explores = whole.explores
             whole.left -= len(questions)
 
@@ -131,17 +133,18 @@ class Budget:
 
 class Hedge:
     """A policy; see `nodes/balancer/policy.py`. `extra_load`: the share, 0.05 for 5 %.
-    `unable(question)`: the bits of those that cannot be asked it; without it, everyone can."""
+    `unfit(question)`: the bits of those that cannot be asked it, and of those that cannot have data
+    of it; without it, everyone can."""
 
     def __init__(
         self,
         links: Sequence[Link],
         bounds: Bounds,
         extra_load: float,
-        unable: Callable[[bytes], int] | None = None,
+        unfit: Callable[[bytes], tuple[int, int]] | None = None,
     ) -> None:
         self._links = links
-        self._unable = unable
+        self._unfit = unfit
         self._bounds = bounds
         self._askings: dict[bytes, Asking] = {}  # of each open question
         self._paces = {link: Pace() for link in links}
@@ -188,18 +191,19 @@ class Hedge:
 
     def _new_askings(self, questions: list[bytes], now: float) -> Iterable[Asking]:
         """Make an asking of these, or several: what is asked again is as old as it was, and may be
-        answered by whoever was sent it; what some TSs cannot be asked goes its own way."""
-        unable, of = self._unable, self._askings
-        if unable is None and of.keys().isdisjoint(questions):
+        answered by whoever was sent it; what does not fit some TSs goes its own way."""
+        unfit, of = self._unfit, self._askings
+        if unfit is None and of.keys().isdisjoint(questions):
             return [Asking(questions, now, self._moves)] if questions else []
-        parted: dict[tuple[Asking | None, int], list[bytes]] = {}
+        parted: dict[tuple[Asking | None, tuple[int, int]], list[bytes]] = {}
         for question in questions:
-            kind = of.get(question), 0 if unable is None else unable(question)
+            kind = of.get(question), (0, 0) if unfit is None else unfit(question)
             parted.setdefault(kind, []).append(question)
         askings = []
-        for (before, bits), some in parted.items():
+        for (before, (unable, last)), some in parted.items():
             asking = Asking(some, now, self._moves)
-            asking.denied = asking.unable = bits
+            asking.denied = asking.unable = unable
+            asking.last = last
             if before is not None:
                 self._part(before)
                 before.left -= len(some)
@@ -212,7 +216,7 @@ class Hedge:
     ) -> list[tuple[Link, list[bytes]]]:
         """Ask this link, if there is one, or another one if it cannot be asked these."""
         questions = asking.questions
-        if link is not None and link.bit & asking.unable:
+        if link is not None and link.bit & (asking.unable | asking.last):
             link = self._best(now, asking)
         self._askings.update(dict.fromkeys(questions, asking))
         if link is None:
@@ -241,14 +245,21 @@ class Hedge:
     def _best(self, now: float, asking: Asking | None = None) -> Link | None:
         """The live link to ask next, one that this asking has not been sent to and that has not
         denied it; of equals, the first."""
-        sent, denied = ((), 0) if asking is None else (asking.sent, asking.denied)
+        sent: Collection[Link] = ()
+        denied = last = 0
+        if asking is not None:
+            sent, denied, last = asking.sent, asking.denied, asking.last
         return min(
             (
                 link
                 for link in self._links
                 if link.is_live and link not in sent and not link.bit & denied
             ),
-            key=lambda link: (_PREFERRED[link.life.state], self._paces[link].mean_s(now)),
+            key=lambda link: (
+                link.bit & last > 0,
+                _PREFERRED[link.life.state],
+                self._paces[link].mean_s(now),
+            ),
             default=None,
         )
 

@@ -45,8 +45,9 @@ class Course(Sign):
     OPEN = "it is asked, and nothing that has been said ends it"
     FAILURE_HELD = "somebody cannot find it out, and another may say more"
     REFUSAL_HELD = "somebody does not tell us, and another may"
-    NO_DATA_HELD = "somebody says NO DATA, and another may still answer"
     NOT_FOUND_HELD = "a resolver says that there is no such name, and another may still answer"
+    NAME_HELD = "a table knows that the name exists, and another may still answer"
+    NO_DATA_HELD = "somebody says NO DATA, and another may still answer"
     ANSWERED = "a server has answered"
     NOT_FOUND = "there is no such name"
     NO_DATA = "its name is known, and has nothing of this type"
@@ -60,6 +61,7 @@ class Finding(Sign):
 
     ANSWER = "a server answers it"
     NOT_FOUND_SAID = "a resolver says NXDOMAIN"
+    NAME_SAID = "a table shows that the name exists, and cannot know what it has of this type"
     NO_DATA_SAID = "a TS says NO DATA, or a resolver has nothing of this type"
     REFUSAL_SAID = "a resolver says REFUSED"
     FAILURE_SAID = "a resolver says SERVFAIL, or another error"
@@ -74,6 +76,7 @@ RACE: Table[Course, Finding] = {
     C.OPEN: {
         F.ANSWER: C.ANSWERED,
         F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NAME_SAID: C.NAME_HELD,
         F.NO_DATA_SAID: C.NO_DATA_HELD,
         F.REFUSAL_SAID: C.REFUSAL_HELD,
         F.FAILURE_SAID: C.FAILURE_HELD,
@@ -84,6 +87,7 @@ RACE: Table[Course, Finding] = {
     C.FAILURE_HELD: {
         F.ANSWER: C.ANSWERED,
         F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NAME_SAID: C.NAME_HELD,
         F.NO_DATA_SAID: C.NO_DATA_HELD,
         F.REFUSAL_SAID: C.REFUSAL_HELD,
         F.FAILURE_SAID: STAY,
@@ -93,28 +97,41 @@ RACE: Table[Course, Finding] = {
     C.REFUSAL_HELD: {
         F.ANSWER: C.ANSWERED,
         F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
+        F.NAME_SAID: C.NAME_HELD,
         F.NO_DATA_SAID: C.NO_DATA_HELD,
         F.REFUSAL_SAID: STAY,
         F.FAILURE_SAID: STAY,
         F.RELEASED: C.FAILED,
         F.LOST: C.DROPPED,
     },
-    C.NO_DATA_HELD: {
+    C.NOT_FOUND_HELD: {
         F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
-        F.NO_DATA_SAID: STAY,
+        F.NOT_FOUND_SAID: STAY,
+        F.NAME_SAID: C.NO_DATA_HELD,
+        F.NO_DATA_SAID: C.NO_DATA_HELD,
+        F.REFUSAL_SAID: STAY,
+        F.FAILURE_SAID: STAY,
+        F.RELEASED: C.NOT_FOUND,
+        F.LOST: C.DROPPED,
+    },
+    C.NAME_HELD: {
+        F.ANSWER: C.ANSWERED,
+        F.NOT_FOUND_SAID: C.NO_DATA_HELD,
+        F.NAME_SAID: STAY,
+        F.NO_DATA_SAID: C.NO_DATA_HELD,
         F.REFUSAL_SAID: STAY,
         F.FAILURE_SAID: STAY,
         F.RELEASED: C.NO_DATA,
         F.LOST: C.DROPPED,
     },
-    C.NOT_FOUND_HELD: {
+    C.NO_DATA_HELD: {
         F.ANSWER: C.ANSWERED,
         F.NOT_FOUND_SAID: STAY,
+        F.NAME_SAID: STAY,
         F.NO_DATA_SAID: STAY,
         F.REFUSAL_SAID: STAY,
         F.FAILURE_SAID: STAY,
-        F.RELEASED: C.NOT_FOUND,
+        F.RELEASED: C.NO_DATA,
         F.LOST: C.DROPPED,
     },
     C.ANSWERED: {},
@@ -194,7 +211,7 @@ class Race:
         self.closed: list[bytes] = []  # since `take_closed`: open no more, without an answer
         self.asked = 0
         self.answered = 0
-        self.denied = dict.fromkeys(Negative, 0)  # replies without an address, by what they say
+        self.denied = dict.fromkeys(DENIED, 0)  # replies without an address, by what they say
         self.dropped = 0  # the asker left first
         self.pending = 0  # no reply yet; counted by itself, so that the law can be checked
         self.joined = 0  # questions that cost no line to a TS

@@ -34,6 +34,7 @@ MARGIN_S = Figure("margin_seconds", "Sampled times from the first answer to the 
 _TOLD_MAX = 20  # disagreements that are remembered to be shown
 _NEGATIVE = {
     Finding.NOT_FOUND_SAID: "NOT FOUND",
+    Finding.NAME_SAID: "NO DATA",
     Finding.NO_DATA_SAID: "NO DATA",
     Finding.REFUSAL_SAID: "REFUSED",
     Finding.FAILURE_SAID: "FAILED",

@@ -1,10 +1,11 @@
 """Verdicts: what servers have said of open questions that is no answer, and when that decides.
 
-Two rules. What a TS says with NOT FOUND is only that its own table does not have the name: it
+Three rules. What a TS says with NOT FOUND is only that its own table does not have the name: it
 decides when every configured server has spoken, since one that is down, stalled or silent may have
 it. Everything else that is no answer is *held*, for a grace, until every server that is waited for
 has spoken, and the best of it is then what was said; which is the best, RACE says
-(`nodes/balancer/race.py`). What a TS has said on a connection goes with it.
+(`nodes/balancer/race.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is
+held for as long as somebody may have more to say. What a TS has said on a connection goes with it.
 
 What was told as NOT FOUND or NO DATA because its grace was over is remembered for a while: data
 that comes after all shows that servers differ.
@@ -23,22 +24,25 @@ from itertools import count
 
 from core.session import Message
 from nodes.balancer.race import Course, Finding, course_after
-from nodes.dns.question import line_of
+from nodes.dns.question import is_beyond_tables, line_of
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """The best that was said of a question so far. `message`: it is a resolver's reply."""
+    """The best that was said of a question so far. `message`: it is a resolver's reply. `since`:
+    when its grace began. `moot`: the bits of tables that could say nothing better."""
 
     question: bytes
     course: Course
     message: Message | None
     since: float
     until: float
+    moot: int = 0
 
 
 Denial = tuple[bytes, Finding, Message | None]  # a question, what is said of it, and how
 _DENIED = frozenset({Course.NOT_FOUND_HELD, Course.NO_DATA_HELD})
+_NAME_EXISTS = frozenset({Course.NAME_HELD, Course.NO_DATA_HELD})
 _DENIED_KEPT = 1_024  # questions: data that comes too late comes soon after
 
 
@@ -87,14 +91,15 @@ class Verdicts:
         for question, finding, message in denials:
             spoken[question] = by = self._spoken_of(question) | bit
             held = self._hold(question, finding, message, now)
-            left = awaited & ~by
-            if left:  # else it has been held enough
-                self._hold_until(held, now + self._grace_s(held.course, left, now))
+            left = awaited & ~by & ~held.moot
+            if left and finding is not Finding.NAME_SAID:  # else it has been held enough
+                self._hold_until(held, now + self._grace_s(held.course, left, now), now)
         for question in [*[question for question, _, _ in denials], *not_found]:
             spoken[question] = by = self._spoken_of(question) | bit
             if question in self._held:
-                if not awaited & ~by:
-                    enough[question] = self._held[question]
+                held = self._held[question]
+                if not awaited & ~by & ~held.moot:
+                    enough[question] = held
             elif by == self._everyone:
                 unknown[question] = None
         return list(unknown), list(enough.values())
@@ -108,6 +113,10 @@ class Verdicts:
         """The bits of those that cannot be asked it."""
         return self._tables if self._tables and line_of(question) is None else 0
 
+    def unfit(self, question: bytes) -> tuple[int, int]:
+        """The bits of those that cannot be asked it, and of those that cannot have data of it."""
+        return self.unable(question), self._tables if is_beyond_tables(question) else 0
+
     def _hold(self, question: bytes, finding: Finding, message: Message | None, now: float) -> Held:
         """Keep this, if it is better than what is held."""
         held = self._held.get(question)
@@ -115,12 +124,18 @@ class Verdicts:
             held = self._held[question] = Held(question, Course.OPEN, None, now, math.inf)
         best = course_after(held.course, finding)
         if best is not held.course:
-            held.course, held.message = best, message
+            held.course = best
+            says_so = course_after(Course.OPEN, finding) is best  # NXDOMAIN of a name that exists
+            held.message = message if says_so else None
+            if self._tables and best in _NAME_EXISTS and is_beyond_tables(question):
+                held.moot = self._tables
         return held
 
-    def _hold_until(self, held: Held, until: float) -> None:
+    def _hold_until(self, held: Held, until: float, now: float) -> None:
         """Hold it no longer than that: those still to speak may be fewer by now, or faster."""
         if until < held.until:
+            if held.until == math.inf:
+                held.since = now
             held.until = until
             heapq.heappush(self._dues, (until, next(self._number), held))
 
@@ -149,11 +164,16 @@ class Verdicts:
 
     def held_in_vain(self, awaited: int) -> list[Held]:
         """What need not be held any longer, now that only these may still speak."""
-        return [held for held in self._held.values() if not awaited & ~self.spoken[held.question]]
+        return [
+            held
+            for held in self._held.values()
+            if not awaited & ~self.spoken[held.question] & ~held.moot
+        ]
 
     def is_held(self, question: bytes) -> bool:
-        """Whether something worse than data is held of it."""
-        return question in self._held
+        """Whether something worse than data is held of it, for a grace."""
+        held = self._held.get(question)
+        return held is not None and held.until < math.inf
 
     def have_denied(self, questions: Iterable[bytes]) -> bool:
         """Whether NXDOMAIN or NO DATA is the best that is held of one of them, or was told."""

@@ -133,7 +133,10 @@ class Query:
 
     def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
         """What a resolver replied, as it came but for what is between it and us; what is too long
-        for a datagram, or, with our OPT record, for any message, is said to be cut."""
+        for a datagram, or, with our OPT record, for any message, is said to be cut. A referral is
+        no reply to one who wants recursion, and would be read as NO DATA: it is a failure."""
+        if reply.is_referral and self._flags & RD:
+            return self._reply(Rcode.SERVFAIL)
         answers, authorities, additionals = reply.counts
         short = opt = self._opt
         if opt and reply.high:
@@ -182,10 +185,11 @@ def read(data: bytes, *, forwards: bool = False) -> Query | Refusal | None:
         return None
     bits = flags & (RD | AD | CD)
     flags = QR | _RA | flags & (OPCODE | RD | CD)
-    if flags & OPCODE:
-        return _refusal(flags, Rcode.NOTIMP)
-    if questions != 1:
-        return _refusal(flags, Rcode.FORMERR)
+    behind = answers + authorities
+    if flags & OPCODE or questions != 1:
+        rcode = Rcode.NOTIMP if flags & OPCODE else Rcode.FORMERR
+        opt = _find_opt_after(data, HEADER.size, questions, behind, additionals)
+        return _refusal(flags, rcode, opt=_our_opt(opt))
     try:
         labels, at = _labels(data, HEADER.size)
     except Malformed:
@@ -194,8 +198,8 @@ def read(data: bytes, *, forwards: bool = False) -> Query | Refusal | None:
     if end > len(data):
         return _refusal(flags, Rcode.FORMERR)
     kind, group = TWO.unpack_from(data, at)
-    if answers or authorities:
-        opt, is_whole = None, False
+    if behind:
+        opt, is_whole = _find_opt_after(data, end, 0, behind, additionals), False
     else:
         opt, is_whole = _find_opt(data, end, additionals)
     if opt is not None:
@@ -218,14 +222,14 @@ def _judge(
     whoever sends one gets one, whatever else there is to say (RFC 6891, section 6.1.1).
     `is_whole`: whether what is behind the question is well formed, too. `bits`: what the query says
     to a resolver; None where there is none to be asked."""
-    our_opt, size_max = b"", _UDP_BYTES_PLAIN
+    our_opt, size_max = _our_opt(opt), _UDP_BYTES_PLAIN
     is_new = 0
     if opt is not None:
         size, ttl = opt
         size_max = min(max(size, _UDP_BYTES_PLAIN), UDP_BYTES_MAX)
         is_new = ttl >> 16 & 0xFF
-        high = Rcode.BADVERS >> 4 << 24 if is_new and is_whole else 0
-        our_opt = b"\x00" + RECORD.pack(OPT, UDP_BYTES_MAX, high | ttl & DO, 0)
+        if is_new and is_whole:
+            our_opt = _our_opt(opt, Rcode.BADVERS >> 4)
     if kind in _TRANSFERS:  # one of them has a record where a question has none (RFC 1995)
         return _refusal(flags, Rcode.REFUSED, echo, our_opt)
     if not is_whole:
@@ -284,6 +288,29 @@ def _find_opt(data: bytes, at: int, count: int) -> tuple[tuple[int, int] | None,
                 return found, False
             found = group, ttl
     return found, at == len(data)
+
+
+def _find_opt_after(
+    data: bytes, at: int, questions: int, records: int, additionals: int
+) -> tuple[int, int] | None:
+    """Class and TTL of the first OPT record behind so many questions and other records; None where
+    it cannot be found. Any operation has them in this form (RFC 1996; RFC 2136, section 2)."""
+    try:
+        for _ in range(questions):
+            at = after_name(data, at) + TWO.size
+        for _ in range(records):
+            at = after_name(data, at) + RECORD.size
+            at += int.from_bytes(data[at - 2 : at])
+    except Malformed:
+        return None
+    return _find_opt(data, at, additionals)[0]
+
+
+def _our_opt(opt: tuple[int, int] | None, high: int = 0) -> bytes:
+    """The OPT record of a reply to whoever sent this one; `high`: the upper bits of its code."""
+    if opt is None:
+        return b""
+    return b"\x00" + RECORD.pack(OPT, UDP_BYTES_MAX, high << 24 | opt[1] & DO, 0)
 
 
 def _refusal(flags: int, rcode: Rcode, echo: bytes = b"", opt: bytes = b"") -> Refusal:

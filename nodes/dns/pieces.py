@@ -18,7 +18,7 @@ POINTER = 0xC0  # from here on a length is none, but half a pointer (section 4.1
 TO_QUESTION = b"\xc0\x0c"  # a pointer to the question's name
 QR, OPCODE, TC = 0x8000, 0x7800, 0x0200
 IN = 1
-A, CNAME, AAAA, OPT, ANY = 1, 5, 28, 41, 255
+A, NS, CNAME, SOA, AAAA, OPT, ANY = 1, 2, 5, 6, 28, 41, 255
 
 
 class Malformed(ValueError):

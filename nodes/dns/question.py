@@ -29,6 +29,7 @@ _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 _ESCAPED = re.compile(rb"\\(\d{3})")
 _OF_LINE = {A: Type.A, AAAA: Type.AAAA}
 _TYPED = b" TYPE"
+_OF_TABLES = (b"", b"1", b"28")  # types, as questions have them; a line has none
 _QUESTIONS_KEPT = 16_384  # a long one takes 1 KB
 
 
@@ -46,15 +47,21 @@ def is_of_line(question: bytes) -> bool:
 
 
 def line_of(question: bytes) -> bytes | None:
-    """The line that asks for the same addresses: of a line, itself. None: there is none, and table
-    servers cannot be asked."""
+    """Return the line that a table server is asked for it: of a line, itself; for addresses, the
+    line that asks for the same; for another type the name alone, to see whether it exists. None: no
+    table can have such a name."""
     if is_of_line(question):
         return question
     name, _, rest = question.partition(_TYPED)
-    number = rest.partition(b" ")[0]
-    if number not in (b"1", b"28") or not is_name(name):
+    if not is_name(name):
         return None
-    return name if number == b"1" else name + b" AAAA"
+    return name + b" AAAA" if rest.partition(b" ")[0] == b"28" else name
+
+
+def is_beyond_tables(question: bytes) -> bool:
+    """Whether a table cannot have what it asks for, since it is of another type than addresses."""
+    number = question.partition(_TYPED)[2].partition(b" ")[0]
+    return number not in _OF_TABLES
 
 
 @dataclass(slots=True)

@@ -6,6 +6,9 @@ spelling, is as long as it was, so what points into it points right. What a reso
 asker only (RFC 6891, section 6.1.1: a cookie of one server would break the next) is left out; and
 with it what stands behind it: records that are additional, and may be missed.
 
+A referral (RFC 2308, section 2.2: NOERROR, not what was asked for, and of whom to ask NS records,
+but no SOA) knows nothing of its question, and counts as REFUSED.
+
 A message that says more, or less, than it can is None. So is one that is no reply.
 
 Not here: whether anybody asked for it (`nodes/balancer/upstream.py`), and who takes it.
@@ -24,11 +27,13 @@ from nodes.dns.pieces import (
     IN,
     LABEL_BYTES_MAX,
     NAME_BYTES_MAX,
+    NS,
     OPCODE,
     OPT,
     POINTER,
     QR,
     RECORD,
+    SOA,
     TC,
     TO_QUESTION,
     TWO,
@@ -49,15 +54,15 @@ class Said(Enum):
     """What a reply says of its question. The better one stands first."""
 
     DATA = "there is what was asked for"
-    NOT_FOUND = "there is no such name"
     NO_DATA = "there is nothing of this type"
+    NOT_FOUND = "there is no such name"
     REFUSED = "it is not told to us"
     FAILED = "it could not be found out"
 
 
 _NEGATIVE = {
-    Said.NOT_FOUND: Negative.NOT_FOUND,
     Said.NO_DATA: Negative.NO_DATA,
+    Said.NOT_FOUND: Negative.NOT_FOUND,
     Said.REFUSED: Negative.FAILED,
     Said.FAILED: Negative.FAILED,
 }
@@ -94,6 +99,11 @@ class Reply:
         self.options = b""  # of its OPT record, that may be passed on
         self._addresses: tuple[bytes, ...] = ()
         self._text: bytes | None = b""  # of them; None: nobody has wanted it
+
+    @property
+    def is_referral(self) -> bool:
+        """Whether it says only who may know."""
+        return self.said is Said.REFUSED and not self.flags & _RCODE
 
     @property
     def addresses(self) -> bytes:
@@ -143,6 +153,7 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
     aliases: dict[bytes, bytes] = {}
     found: dict[bytes, list[bytes]] = {}
     known: dict[int, bytes] = {}  # names, by where they begin
+    beside: set[int] = set()  # types in the authority section
     at, stop = start, None
     for number in range(answers + authorities + additionals):
         begin = at
@@ -174,6 +185,8 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
                 if size != _SIZE.get(kind, size):
                     raise Malformed
                 found.setdefault(owner, []).append(data[at : at + size])
+        elif number < answers + authorities:
+            beside.add(kind)
         at += size
     if at != len(data):
         raise Malformed
@@ -195,7 +208,8 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
             reply._addresses = tuple(dict.fromkeys(there))
             reply._text = None
     else:
-        reply.said = Said.NO_DATA
+        is_referral = NS in beside and SOA not in beside
+        reply.said = Said.REFUSED if is_referral else Said.NO_DATA
 
 
 def _passed_on(options: bytes) -> bytes:

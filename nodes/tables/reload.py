@@ -26,7 +26,7 @@ from nodes.tables.load import SKIPPED, Loading, NoTableError, Table, check
 
 # Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
 SLICE_BYTES = 8 * 1024
-_SLICE_ROWS = 20_000  # to let go, 2 ms
+_SLICE_ROWS = 20_000  # to let go, and names above them, 2 ms
 _NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
 EMPTY = "has no row: every name is unknown"
 
@@ -103,7 +103,7 @@ class Reload:
         self._loading: Loading
         self._is_empty = True  # no byte of it has been read
         self._bad: list[str] = []  # what there is to say about rows of this slice
-        self._retired: dict[bytes, bytes] = {}
+        self._retired = Table()
         self._taken = 0
         self._refused = 0
 
@@ -127,10 +127,8 @@ class Reload:
         """Do a slice of what is to be done; return the table to serve from now on."""
         if self.life.state in (Reading.READING, Reading.OUTDATED):
             return self._read_slice(served, now)
-        for _ in range(min(_SLICE_ROWS, len(self._retired))):
-            self._retired.popitem()
-        if not self._retired:
-            self._retired = {}  # the one that is empty now holds the room that it needed
+        if self._retired.let_go(_SLICE_ROWS):
+            self._retired = Table()  # the one that is empty now holds the room that it needed
             if self.life.fire(Step.LET_GO) is Reading.READING:
                 self._begin(now)
         return served, []
@@ -174,7 +172,7 @@ class Reload:
         if self._is_empty and served.rows:
             return served, self._refuse(_NO_BYTE)
         self._taken += 1
-        self._retired = served.rows
+        self._retired = served
         left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         text = (
             f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
@@ -187,7 +185,7 @@ class Reload:
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1
         self._slices.close()
-        self._retired, self._loading.table.rows = self._loading.table.rows, {}
+        self._retired, self._loading.table = self._loading.table, Table()
         text = f"{self._path} is not taken: {why}; the old table is served on"
         return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
 

@@ -10,6 +10,7 @@ are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a loa
 names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
+- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P49);
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - what is worse than data is told within the longest grace of its coming (P33);
@@ -26,6 +27,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from random import Random
 
+from core import node
 from core.bounds import Bounds
 from core.frames import frame, split_frames
 from core.reactor import Reactor
@@ -42,6 +44,7 @@ from tests.resolver_shapes import (
     RATES,
     ROOMS,
     Crowd,
+    draw_habits,
     draw_shape,
     owner,
     truth,
@@ -49,6 +52,8 @@ from tests.resolver_shapes import (
 from tests.resolvers import (
     TO_QUESTION,
     address,
+    malformed,
+    opt,
     question_of,
     record,
     reply,
@@ -66,6 +71,7 @@ RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  #
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
+HEADER_BYTES = 12
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -82,6 +88,7 @@ class FakeResolver:
 
     def __init__(self, story: "Story", number: int) -> None:
         self.story = story
+        self.number = number
         self.chance = chance = Random(f"{story.seed}:resolver{number}")
         self.host = story.world.host(f"DNS{number + 1}")
         self.host.on_touch = self.poll
@@ -116,6 +123,7 @@ class FakeResolver:
         if shape.load.is_heavy:
             self.reader = SlowReader(self.socket, self.take, rate)
             self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        self.habits = draw_habits(self.story.seed, shape.kind, self.number)
         if shape.is_honest:
             self.good, self.evil = 1.0, 0.0
         if shape.is_calm:
@@ -176,9 +184,16 @@ class FakeResolver:
 
     def take_framed(self, stream: SimSocket, message: bytes) -> None:
         text = self.draw(question_of(message))
+        habits = self.habits
+        if habits.is_lost_on(message):
+            text = habits.no_edns
+            self.story.world.saw("a stream without EDNS")
+        elif habits.cuts_streams and self.peaks.random() < habits.cuts_streams:
+            text = "TC"
+            self.story.world.saw("a stream that is cut")
         if text in ("silence", "late", "twice") or self.is_dead:
             return
-        data = frame(said(message, text))
+        data = frame(habits.worded(message, text))
         self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
 
     def write(self, stream: SimSocket, data: bytes = b"") -> None:
@@ -191,6 +206,9 @@ class FakeResolver:
         try:
             while unsent and not stream.is_closed and stream.peer is not None:
                 del unsent[: stream.send(bytes(unsent))]
+                if not unsent and self.habits.closes and stream in self.streams:
+                    self.streams.remove(stream)
+                    stream.close()
         except BlockingIOError:
             self.story.world.at(self.story.world.t + 0.001, lambda: self.write(stream))
         except OSError:
@@ -205,9 +223,19 @@ class FakeResolver:
         if chance.random() < self.evil:
             bad = self.spoilt(message, chance.choice(_BAD))
             world.at(world.t + self.takes_s * chance.random(), lambda: self.send(bad, port))
-        if chance.random() < self.cuts:
+        habits = self.habits
+        if habits.is_lost_on(message):
+            lost = habits.worded(message, habits.no_edns)
+            world.at(world.t + self.takes_s * chance.random(), lambda: self.send(lost, port))
+            world.saw("a query with EDNS in vain")
+            return
+        if chance.random() < self.cuts or (habits.bulges and self.peaks.random() < habits.bulges):
             self.has_cut = True
-            cut = said(message, "TC")
+            cut = habits.worded(message, "TC")
+            if habits.bulges:
+                filler = record(b"\0", "TXT", bytes(4_096))
+                cut = reply(message, additionals=(filler,))
+                world.saw("a datagram that is too long")
             world.at(world.t + self.takes_s, lambda: self.send(cut, port))
             return
         text = self.draw(question)
@@ -221,10 +249,12 @@ class FakeResolver:
             wait_s, text = chance.uniform(1.0, 7.0), self.truth(question)
         if text == "twice":
             times, text = 2, self.truth(question)
-        good = said(message, text)
+        good = habits.worded(message, text)
         self.story.promised[self.host.name, port, message[:2]] = Said(
             section_of(message), question.encode()
         )
+        if len(good) == HEADER_BYTES:
+            world.saw("a header only")
         for _ in range(times):
             world.at(world.t + wait_s, lambda: self.send(good, port))
 
@@ -239,7 +269,7 @@ class FakeResolver:
                 records = (record(TO_QUESTION, "A", address(FORGED)),)
                 return reply(message, answers=records, section=other)
             case "malformed":
-                return evil + b"!"
+                return malformed(evil)
         return message
 
     def send(self, data: bytes, port: int) -> None:
@@ -288,10 +318,12 @@ class Story:
             upstream_sockets=chance.choice([1, 4]),
             upstream_socket_s=chance.choice([0.5, 10.0]),
             wary_s=chance.choice([0.5, 10.0]),
+            plain_s=Random(f"{self.seed}:plain").choice([0.5, 600.0]),
         )
         self.was_disturbed = False  # LS, by a pause or a crowd
         # Queries that arrived and were not replied to, by who asked, ID and question; with times.
         self.owed: dict[tuple[str, int, bytes], list[float]] = {}
+        self.with_edns: set[tuple[str, int, bytes]] = set()  # those of them with an OPT record
         # Good replies that are on their way, and what has come of them: by question, when and what.
         self.promised: dict[tuple[str, int, bytes], Said] = {}
         self.sent_at: dict[tuple[str, int, bytes], float] = {}
@@ -376,13 +408,18 @@ class Story:
         """For an asker by UDP, which knows DNS stories only by this, the seed and the world."""
         name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
         spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
-        return query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        message = query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        if self.shape.kind in ("old", "odd") and number % 2:
+            message = message[:11] + b"\1" + message[12:] + opt()
+        return message
 
     # -- what must be so ---------------------------------------------------------------------------
 
     def arrived(self, data: bytes, who: str) -> None:
-        key = who, int.from_bytes(data[:2]), data[12:]
+        key = who, int.from_bytes(data[:2]), section_of(data)
         self.owed.setdefault(key, []).append(self.world.t)
+        if data[11]:
+            self.with_edns.add(key)
 
     def sent(self, data: bytes, who: str, port: int) -> None:
         self.sent_at.setdefault((who, port, data[:2]), self.world.t)
@@ -390,14 +427,17 @@ class Story:
     def landed(self, data: bytes, who: str, port: int) -> None:
         """Something came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
-        if data[2] & 0x02 and data[2] & 0x80:
+        is_too_long = len(data) > node.DATAGRAM_BYTES_MAX
+        if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # whatever comes by UDP after it is not waited for
         promised = self.promised.get(key)
         if promised is not None and not self.brain._is_wanted(promised.question):
             self.settled.add(key)  # nobody looks at it closely
         if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
             return
-        if section_of(data) != promised.section or not data[2] & 0x80:
+        if not data[2] & 0x80:
+            return
+        if len(data) > HEADER_BYTES and section_of(data) != promised.section:
             return
         self.settled.add(key)
         link = self.brain._links[who]
@@ -414,6 +454,9 @@ class Story:
         end = data.index(b"\0", 12) + 5
         waiting = self.owed.get((who, answer.number, data[12:end]))
         hold(waiting, f"P29: {who} is owed nothing like {data!r}")
+        hold(answer.code in _CODES, f"P49: {who} hears of EDNS, or what it means: {data!r}")
+        has_edns = (who, answer.number, data[12:end]) in self.with_edns
+        hold(answer.additional == has_edns, f"P37: OPT in {data!r}")  # no other is ever told
         assert waiting is not None
         asked_at = waiting.pop(0)
         hold(FORGED not in answer.addresses, f"P35: what was forged is told: {data!r}")

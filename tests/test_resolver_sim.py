@@ -18,7 +18,7 @@ from nodes.balancer.sockets import Socket
 from nodes.balancer.upstream import Upstream
 from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
-from nodes.dns.reply import Reply, read_reply
+from nodes.dns.reply import Reply, is_bare, read_reply
 from tests.dns_story import Violated
 from tests.resolver_checks import ALL, DEAD_HOLD_S, Checks
 from tests.resolver_shapes import KINDS, Shape
@@ -31,7 +31,7 @@ SEEDS = 40
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
-    """[P29] [P33] to [P36] [P39] [P40]"""
+    """[P29] [P33] to [P37] [P39] [P40] [P47] to [P49]"""
     Story(seed).tell()
 
 
@@ -55,6 +55,8 @@ def test_bad_things_do_happen() -> None:
         "a host says it twice",
         "a way is too narrow",
         "Way RETIRED",
+        "a header only",
+        "a query with EDNS in vain",
     ):
         assert probes[what] > 10, what
     assert probes["a host freezes"]
@@ -168,6 +170,13 @@ def about_anything(message: bytes) -> Reply | None:
     return reply
 
 
+def mended(message: bytes) -> bytes:
+    """Undo `malformed`, of a message without its ID."""
+    if message[-1:] != b"!":
+        return message
+    return message[:9] + bytes([message[9] - 1]) + message[10:-1]
+
+
 def never(self: Upstream, *_: object) -> list[node.Effect]:
     return []
 
@@ -199,7 +208,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", about_anything
     ),
     "what is malformed is mended": lambda patch: patch.setattr(
-        module, "_read", lambda message: read_reply(message.rstrip(b"!"))
+        module, "_read", lambda message: read_reply(mended(message))
     ),
     "a worse answer is held for ever": lambda patch: patch.setattr(
         Patience, "grace_s", lambda self, now, is_failure: 60.0
@@ -209,6 +218,13 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "nothing is relayed": lambda patch: patch.setattr(DnsAsker, "relay", in_vain),
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
+    "who does not know EDNS has failed": lambda patch: patch.setattr(Upstream, "_ask_plain", never),
+    "bytes behind a reply make it none": lambda patch: patch.setattr(
+        module, "_read", lambda message: None if message[-4:] == b"tail" else read_reply(message)
+    ),
+    "an error needs more than a header": lambda patch: patch.setattr(
+        module, "_read", lambda message: None if is_bare(message) else read_reply(message)
+    ),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
         Socket, "was_asked", lambda self, pair: False
     ),

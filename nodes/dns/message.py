@@ -37,7 +37,7 @@ from nodes.dns.pieces import (
 )
 from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
-from nodes.dns.reply import Reply
+from nodes.dns.reply import RCODE, Reply
 
 MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
@@ -133,7 +133,10 @@ class Query:
 
     def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
         """What a resolver replied, as it came but for what is between it and us; what is too long
-        for a datagram, or, with our OPT record, for any message, is said to be cut."""
+        for a datagram, or, with our OPT record, for any message, is said to be cut. Where the
+        resolver has not repeated the question, only its code goes on."""
+        if not reply.asked:
+            return self._reply(reply.flags & RCODE)
         answers, authorities, additionals = reply.counts
         short = opt = self._opt
         if opt and reply.high:

@@ -1255,7 +1255,7 @@ MUTANTS = (
         "EDNS is never tried again",
         "nodes/balancer/edns.py",
         "        if now < self._plain_until:\n            plain",
-        "        if self._plain_until > 0:\n            plain",
+        "        if self._plain_until >= 0:\n            plain",
     ),
     Mutant(
         "who asks for signatures joins who does not",

@@ -26,9 +26,11 @@ _ODD_MAX = 4_096  # questions that are remembered: more than are in flight until
 
 
 class Edns:
-    """What is known of one resolver, which is called `name`."""
+    """What is known of one resolver, which is called `name`. While it `is_at_rest` nothing is to be
+    asked without, and no reply is of interest."""
 
     def __init__(self, name: str, plain_s: float) -> None:
+        self.is_at_rest = True
         self._name = name
         self._plain_s = plain_s
         self._plain_until = -math.inf  # all questions
@@ -40,31 +42,26 @@ class Edns:
         """How many questions were asked without an OPT record."""
         return Value(PLAIN, self._asked, self._name)
 
-    @property
-    def is_trying(self) -> bool:
-        """Whether a reply may show that it does not know EDNS."""
-        return bool(self._odd)
-
     def plain(self, questions: list[bytes], now: float) -> Collection[bytes]:
         """Those of these questions that are to be asked now, and that without an OPT record."""
         if now < self._plain_until:
             plain = frozenset(questions)
-        elif self._odd:
-            if now >= self._odd_until:
-                self._odd.clear()
+        elif now < self._odd_until:
             plain = frozenset(filter(self._odd.__contains__, questions))
         else:
+            self._odd.clear()
+            self.is_at_rest = True
             return ()
         self._asked += len(plain)
         return plain
 
     def misunderstood(self, questions: Collection[bytes], now: float) -> None:
         """Take note that these were not understood, asked with an OPT record."""
+        self.is_at_rest = False
         if now < self._plain_until:
             return
-        if len(self._odd) + len(questions) > _ODD_MAX:
+        if now >= self._odd_until or len(self._odd) + len(questions) > _ODD_MAX:
             self._odd.clear()
-        if not self._odd:
             self._odd_until = now + self._plain_s
         self._odd |= dict.fromkeys(questions)
 
@@ -76,6 +73,7 @@ class Edns:
         is_news = now >= self._plain_until + self._plain_s
         self._plain_until = now + self._plain_s
         self._odd.clear()
+        self._odd_until = -math.inf
         if not is_news:
             return []
         minutes = f"{self._plain_s / 60:g} min"

@@ -378,7 +378,7 @@ class Upstream:
                 return None, []
         random = self._secret(ID_BYTES * len(questions))
         was_calm = self._window.is_calm(self._in_flight)
-        plain = self._edns.plain(questions, now)
+        plain = () if self._edns.is_at_rest else self._edns.plain(questions, now)
         flight = Flight(
             one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut,
             plain=plain,
@@ -485,7 +485,7 @@ class Upstream:
             return heard
         asked, is_wanted, overdue = one.asked, self._is_wanted, self._overdue
         before = len(asked)
-        is_trying = self._edns.is_trying
+        is_at_rest = self._edns.is_at_rest
         cut: list[bytes] = []
         misunderstood: list[tuple[bytes, Flight]] = []
         flight: Flight | None = None
@@ -525,7 +525,7 @@ class Upstream:
                 else:
                     misunderstood.append((question, its_flight))
                 if (
-                    is_trying
+                    not is_at_rest
                     and reply.said is not Said.MISUNDERSTOOD
                     and question in its_flight.plain
                 ):

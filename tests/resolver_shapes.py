@@ -11,7 +11,7 @@ A story is plain, or of one of these kinds:
 - old: as halves, with errors that are a header only; one or both do not know EDNS; calm;
 - odd: all the trouble of a plain story, and resolvers have habits: they do not know EDNS, send
   errors as a header only, bytes behind the end, more than LS reads, TC over TCP, or close a stream
-  after each reply.
+  after each reply; there DNS waits longer than lines do.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
 nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that

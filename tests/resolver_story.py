@@ -319,6 +319,8 @@ class Story:
             upstream_socket_s=chance.choice([0.5, 10.0]),
             wary_s=chance.choice([0.5, 10.0]),
             plain_s=Random(f"{self.seed}:plain").choice([0.5, 600.0]),
+            timeout_s=1.0 if self.shape.kind == "odd" else 5.0,
+            dns_timeout_s=6.0 if self.shape.kind == "odd" else 1.8,
         )
         self.was_disturbed = False  # LS, by a pause or a crowd
         # Queries that arrived and were not replied to, by who asked, ID and question; with times.
@@ -443,7 +445,7 @@ class Story:
         link = self.brain._links[who]
         if self.brain._policy.admits(link, [promised.question]) is not None:
             return  # hedging, it was not asked for this asking
-        if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
+        if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
             what = "data" if data[7] else _CODES[data[3] & 15]
             section = promised.section.lower()
             self.came.setdefault(section, []).append((self.world.t, what))

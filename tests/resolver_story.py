@@ -71,7 +71,6 @@ RANKS = {"data": 4, "NXDOMAIN": 3, "NOERROR": 2, "REFUSED": 1, "SERVFAIL": 0}  #
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
-HEADER_BYTES = 12
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -253,7 +252,7 @@ class FakeResolver:
         self.story.promised[self.host.name, port, message[:2]] = Said(
             section_of(message), question.encode()
         )
-        if len(good) == HEADER_BYTES:
+        if not good[5]:
             world.saw("a header only")
         for _ in range(times):
             world.at(world.t + wait_s, lambda: self.send(good, port))
@@ -439,7 +438,7 @@ class Story:
             return
         if not data[2] & 0x80:
             return
-        if len(data) > HEADER_BYTES and section_of(data) != promised.section:
+        if data[5] and section_of(data) != promised.section:
             return
         self.settled.add(key)
         link = self.brain._links[who]

@@ -80,6 +80,7 @@ class Bounds:
     upstream_asked_max: int = _ASKED_MAX  # by one socket
     remembered_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
+    plain_s: float = 600.0  # without EDNS: longer saves nothing, and it may have been a forger
     wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
@@ -143,3 +144,8 @@ class Bounds:
         ):
             if getattr(self, name) > most:
                 raise ValueError(f"{name} cannot be more than {most}")
+
+    @property
+    def longest_s(self) -> float:
+        """How long any asker waits, whatever it speaks."""
+        return max(self.timeout_s, self.dns_timeout_s)

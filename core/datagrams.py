@@ -23,10 +23,9 @@ import errno
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
-from core.node import Datagram
+from core.node import DATAGRAM_BYTES_MAX, Datagram
 from core.system import Socket
 
-_BYTES_MAX = 4_096  # a question is a tenth of it; what is longer arrives cut, and is not one
 _WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
 _ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
 _BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
@@ -92,11 +91,11 @@ class DatagramSocket:
             if self.dialled:
                 receive = self.stream.recv
                 while len(came) < most:
-                    came.append((receive(_BYTES_MAX), None))
+                    came.append((receive(DATAGRAM_BYTES_MAX), None))
             else:
                 receive_from = self.stream.recvfrom
                 while len(came) < most:
-                    came.append(receive_from(_BYTES_MAX))
+                    came.append(receive_from(DATAGRAM_BYTES_MAX))
         except BlockingIOError:  # nothing more
             pass
         except OSError as error:

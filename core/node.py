@@ -24,6 +24,7 @@ Address = tuple[int, Any]  # (address family, socket address), as the resolver g
 # What came, and whence; what goes, and whither: None where dialled. Whence is hashable, begins with
 # the numeric host of the peer, and is whither to reply, as it is.
 Datagram = tuple[bytes, Any]
+DATAGRAM_BYTES_MAX = 4_096  # a query is a tenth of it, and a resolver was told 1,232
 # What a listener, and what comes to it, is called. RESOLVER asks with DNS, over TCP or UDP.
 CLIENT, WATCHER, RESOLVER = "client", "watcher", "resolver"
 
@@ -69,7 +70,8 @@ class Lines:
 
 @dataclass(slots=True)
 class Datagrams:
-    """What one turn brought to a socket of datagrams."""
+    """What one turn brought to a socket of datagrams. Of each, `DATAGRAM_BYTES_MAX` bytes are read;
+    the rest is lost."""
 
     conn: str
     datagrams: list[Datagram]

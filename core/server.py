@@ -85,7 +85,8 @@ class Server:
         self._account = account
         self._figures = figures
         self._hits = hits
-        self._drain_s = bounds.timeout_s + bounds.drain_grace_s
+        longest_s = bounds.timeout_s if others is None else bounds.longest_s
+        self._drain_s = longest_s + bounds.drain_grace_s
         self.drain_due = math.inf  # when the drain has taken too long
         self._bounds = bounds
         self.once = once

@@ -73,7 +73,9 @@ def mutated(chance: Random, packet: bytearray) -> bytes:
 
 def reply_to(chance: Random, query: bytes) -> bytearray:
     """What a resolver would say, most often: aliases, addresses, a code, an OPT record."""
-    flags = 0x8180 | chance.choice([0, 0, 0, 2, 3, 5, 0x200])
+    flags = 0x8180 | chance.choice([0, 0, 0, 1, 2, 3, 4, 5, 0x200])
+    if flags & 7 and chance.random() < 0.2:  # a header and nothing else
+        return bytearray(query[:2] + struct.pack(">HHHHH", flags, 0, 0, 0, 0))
     count = chance.choice([0, 1, 3, 40])
     records = b""
     owner = b"\xc0\x0c"
@@ -86,7 +88,7 @@ def reply_to(chance: Random, query: bytes) -> bytearray:
     has_opt = chance.random() < 0.7
     opt = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0) if has_opt else b""
     head = query[:2] + struct.pack(">HHHHH", flags, 1, count, 0, has_opt)
-    section = query[12 : query.index(b"\0\0\x29", 12)]
+    section = query[12:-11] if query[11] else query[12:]  # the record at its end is an empty OPT
     return bytearray(head + section + records + opt)
 
 

@@ -1154,7 +1154,7 @@ MUTANTS = (
     Mutant(
         "a reply to another question counts",
         "nodes/balancer/upstream.py",
-        "                if reply.asked != repeated:",
+        "                if reply.asked != repeated and reply.asked:",
         "                if False:",
     ),
     Mutant(
@@ -1499,10 +1499,65 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "what is more than a reply is one",
+        "bytes behind a reply make it none",
         "nodes/dns/reply.py",
-        "    if at != len(data):",
-        "    if False:",
+        "    reply.counts = (answers, authorities, additionals)",
+        "    if at != len(data):\n        raise Malformed\n"
+        "    reply.counts = (answers, authorities, additionals)",
+    ),
+    Mutant(
+        "bytes behind a reply are passed on with it",
+        "nodes/dns/reply.py",
+        "data[start : at if stop is None else stop]",
+        "data[start:stop]",
+    ),
+    Mutant(
+        "a datagram that was not read whole is malformed",
+        "nodes/dns/reply.py",
+        "            elif not is_whole:",
+        "            elif False:",
+    ),
+    Mutant(
+        "what is cut over TCP is asked for again",
+        "nodes/balancer/upstream.py",
+        "                    if one.is_stream:  # where",
+        "                    if False:  # where",
+    ),
+    Mutant(
+        "an error has to repeat its question",
+        "nodes/balancer/upstream.py",
+        "                if reply.asked != repeated and reply.asked:",
+        "                if reply.asked != repeated:",
+    ),
+    Mutant(
+        "a copy of an error without a question is a guess",
+        "nodes/balancer/sockets.py",
+        "                self._pairs[number] = None\n",
+        "",
+    ),
+    Mutant(
+        "who does not know EDNS has failed",
+        "nodes/balancer/upstream.py",
+        "                elif question in its_flight.plain:  # to",
+        "                elif True:  # to",
+    ),
+    Mutant(
+        "that a resolver does not know EDNS is never remembered",
+        "nodes/balancer/edns.py",
+        "        self._plain_until = now + self._plain_s",
+        "        pass",
+    ),
+    Mutant(
+        "one odd question turns EDNS off",
+        "nodes/balancer/edns.py",
+        "            plain = frozenset(filter(self._odd.__contains__, questions))",
+        "            plain = frozenset(questions)",
+    ),
+    Mutant(
+        "EDNS is never tried again",
+        "nodes/balancer/edns.py",
+        "        if now < self._plain_until:\n            plain",
+        "        if self._plain_until >= 0:\n            plain",
     ),
     Mutant(
         "who asks for signatures joins who does not",
@@ -1674,8 +1729,20 @@ MUTANTS = (
     ),
     Mutant(
         "what a resolver says after the time of lines is a guess",
+        "core/bounds.py",
+        "        return max(self.timeout_s, self.dns_timeout_s)",
+        "        return self.timeout_s",
+    ),
+    Mutant(
+        "what comes for those who joined is late",
         "nodes/balancer/upstream.py",
-        "max(bounds.timeout_s, bounds.dns_timeout_s)",
+        "bounds.join_s + bounds.longest_s)",
+        "bounds.longest_s)",
+    ),
+    Mutant(
+        "a drain ends before those who ask by DNS have waited",
+        "core/server.py",
+        "bounds.timeout_s if others is None else bounds.longest_s",
         "bounds.timeout_s",
     ),
     Mutant(

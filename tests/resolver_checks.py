@@ -84,7 +84,7 @@ class Checks:
 
     def told(self, section: bytes, what: str, asked_at: float) -> None:
         """An asker heard this of a question."""
-        if self.shape.kind not in ("halves", "load", "moves"):
+        if self.shape.kind not in ("halves", "load", "moves", "old"):
             return
         question = wording(section)
         if truth(question) in CODES or (

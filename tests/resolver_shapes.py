@@ -10,7 +10,11 @@ A story is plain, or of one of these kinds:
 - dead: one of two never says a word;
 - closed: for a while nobody listens at the ports of one or two resolvers, calm;
 - moves: LS gets another address, time and again, calm;
-- refused: what can be refused is: ports are closed, or for some; LS has no way, or may not send.
+- refused: what can be refused is: ports are closed, or for some; LS has no way, or may not send;
+- old: as halves, with errors that are a header only; one or both do not know EDNS; calm;
+- odd: all the trouble of a plain story, and resolvers have habits: they do not know EDNS, send
+  errors as a header only, bytes behind the end, more than LS reads, TC over TCP, or close a stream
+  after each reply; there DNS waits longer than lines do.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
 nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that
@@ -23,15 +27,18 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.dns_story import Told
+from tests.resolvers import has_opt, said, without_opt
 from tests.sim import SimDatagrams
 from tests.test_dns_asker import AAAA, A, Reply, query
 
 _ODD = (
     "halves",
+    "old",
     "load",
     "rough",
     "twice",
     "halves",
+    "odd",
     "freeze",
     "dead",
     "closed",
@@ -45,6 +52,7 @@ CALM_LATENCY_S = 0.02  # at most: hundreds of questions are to be asked within a
 LOAD_TAKES_S = 0.05  # at most
 _FIRST_NUMBER = 8  # of a crowd's names: the others are everybody's
 _GIVES_UP_S = 3.0
+NO_EDNS = ["FORMERR", "NOTIMP", "bare FORMERR", "bare NOTIMP"]
 
 
 def truth(question: str) -> str:
@@ -99,7 +107,7 @@ class Shape:
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but what the kind says."""
-        return self.kind in ("halves", "load", "dead", "closed", "moves")
+        return self.kind in ("halves", "load", "dead", "closed", "moves", "old")
 
     @property
     def is_honest(self) -> bool:
@@ -130,7 +138,61 @@ def draw_shape(seed: str, kind: str) -> Shape:
             return Shape(kind, chance.choice([1, 2]), "", Load(20, 200, 0.5))
         case "refused":
             return Shape(kind, None, "", LIGHT)
+        case "old":
+            return Shape(kind, 2, "REFUSED", LIGHT, has_two_peaks)
+        case "odd":
+            return Shape(kind)
     return Shape()
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a resolver does otherwise than others. `no_edns`: what it says to an OPT record."""
+
+    no_edns: str = ""
+    is_terse: bool = False  # its errors are a header only
+    tail: bytes = b""
+    bulges: float = 0.0  # how often its datagrams are longer than what LS reads
+    cuts_streams: float = 0.0  # how often it says TC over TCP
+    closes: bool = False  # each stream, after a reply
+
+    def worded(self, message: bytes, text: str) -> bytes:
+        """Its reply to a message, in words; see `said`."""
+        if self.is_terse and text in ("REFUSED", "SERVFAIL"):
+            text = f"bare {text}"
+        data = said(message, text)
+        if not text.startswith("bare ") and not has_opt(message):
+            data = without_opt(data)
+        return data + self.tail
+
+    def is_lost_on(self, message: bytes) -> bool:
+        """Whether it does not understand this message."""
+        return bool(self.no_edns) and has_opt(message)
+
+
+def draw_habits(seed: str, kind: str, number: int) -> Habits:
+    """Those of one resolver in a story of this kind."""
+    chance = Random(f"{seed}:habits{number}")
+    no_edns = chance.choice(NO_EDNS)
+    match kind:
+        case "old":
+            return Habits(
+                no_edns if not number or chance.random() < 0.5 else "",
+                is_terse=True,
+                tail=chance.choice([b"", b"\0tail"]),
+            )
+        case "odd":
+            return Habits(
+                no_edns if chance.random() < 0.5 else "",
+                is_terse=chance.random() < 0.5,
+                tail=chance.choice([b"", b"\0tail"]),
+                bulges=chance.choice([0.0, 0.2]),
+                cuts_streams=chance.choice([0.0, 0.3]),
+                closes=chance.random() < 0.5,
+            )
+        case "twice":
+            return Habits(no_edns if chance.random() < 0.5 else "")
+    return Habits()
 
 
 class Crowd:

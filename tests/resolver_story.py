@@ -10,6 +10,7 @@ are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a loa
 names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
+- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P49);
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - what is worse than data is told within the longest grace of its coming (P33);
@@ -28,6 +29,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from random import Random
 
+from core import node
 from core.bounds import Bounds
 from core.frames import frame, split_frames
 from core.reactor import Reactor
@@ -45,6 +47,7 @@ from tests.resolver_shapes import (
     RATES,
     ROOMS,
     Crowd,
+    draw_habits,
     draw_shape,
     owner,
     truth,
@@ -52,6 +55,8 @@ from tests.resolver_shapes import (
 from tests.resolvers import (
     TO_QUESTION,
     address,
+    malformed,
+    opt,
     question_of,
     record,
     reply,
@@ -87,6 +92,7 @@ class FakeResolver:
 
     def __init__(self, story: "Story", number: int) -> None:
         self.story = story
+        self.number = number
         self.chance = chance = Random(f"{story.seed}:resolver{number}")
         self.host = story.world.host(f"DNS{number + 1}")
         self.host.on_touch = self.poll
@@ -122,6 +128,7 @@ class FakeResolver:
         if shape.load.is_heavy:
             self.reader = SlowReader(self.socket, self.take, rate)
             self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        self.habits = draw_habits(self.story.seed, shape.kind, self.number)
         if shape.is_honest:
             self.good, self.evil = 1.0, 0.0
         if shape.is_calm:
@@ -196,9 +203,16 @@ class FakeResolver:
 
     def take_framed(self, stream: SimSocket, message: bytes) -> None:
         text = self.draw(question_of(message))
+        habits = self.habits
+        if habits.is_lost_on(message):
+            text = habits.no_edns
+            self.story.world.saw("a stream without EDNS")
+        elif habits.cuts_streams and self.peaks.random() < habits.cuts_streams:
+            text = "TC"
+            self.story.world.saw("a stream that is cut")
         if text in ("silence", "late", "twice") or self.is_dead:
             return
-        data = frame(said(message, text))
+        data = frame(habits.worded(message, text))
         self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
 
     def write(self, stream: SimSocket, data: bytes = b"") -> None:
@@ -211,6 +225,9 @@ class FakeResolver:
         try:
             while unsent and not stream.is_closed and stream.peer is not None:
                 del unsent[: stream.send(bytes(unsent))]
+                if not unsent and self.habits.closes and stream in self.streams:
+                    self.streams.remove(stream)
+                    stream.close()
         except BlockingIOError:
             self.story.world.at(self.story.world.t + 0.001, lambda: self.write(stream))
         except OSError:
@@ -225,9 +242,19 @@ class FakeResolver:
         if chance.random() < self.evil:
             bad = self.spoilt(message, chance.choice(_BAD))
             world.at(world.t + self.takes_s * chance.random(), lambda: self.send(bad, port))
-        if chance.random() < self.cuts:
+        habits = self.habits
+        if habits.is_lost_on(message):
+            lost = habits.worded(message, habits.no_edns)
+            world.at(world.t + self.takes_s * chance.random(), lambda: self.send(lost, port))
+            world.saw("a query with EDNS in vain")
+            return
+        if chance.random() < self.cuts or (habits.bulges and self.peaks.random() < habits.bulges):
             self.has_cut = True
-            cut = said(message, "TC")
+            cut = habits.worded(message, "TC")
+            if habits.bulges:
+                filler = record(b"\0", "TXT", bytes(4_096))
+                cut = reply(message, additionals=(filler,))
+                world.saw("a datagram that is too long")
             world.at(world.t + self.takes_s, lambda: self.send(cut, port))
             return
         text = self.draw(question)
@@ -241,10 +268,12 @@ class FakeResolver:
             wait_s, text = chance.uniform(1.0, 7.0), self.truth(question)
         if text == "twice":
             times, text = 2, self.truth(question)
-        good = said(message, text)
+        good = habits.worded(message, text)
         self.story.promised[self.host.name, port, message[:2]] = Said(
             section_of(message), question.encode()
         )
+        if not good[5]:
+            world.saw("a header only")
         for _ in range(times):
             world.at(world.t + wait_s, lambda: self.send(good, port))
 
@@ -259,7 +288,7 @@ class FakeResolver:
                 records = (record(TO_QUESTION, "A", address(FORGED)),)
                 return reply(message, answers=records, section=other)
             case "malformed":
-                return evil + b"!"
+                return malformed(evil)
         return message
 
     def send(self, data: bytes, port: int) -> None:
@@ -310,10 +339,14 @@ class Story:
             upstream_sockets=chance.choice([1, 4]),
             upstream_socket_s=chance.choice([0.5, 10.0]),
             wary_s=chance.choice([0.5, 10.0]),
+            plain_s=Random(f"{self.seed}:plain").choice([0.5, 600.0]),
+            timeout_s=1.0 if self.shape.kind == "odd" else 5.0,
+            dns_timeout_s=6.0 if self.shape.kind == "odd" else 1.8,
         )
         self.was_disturbed = False  # LS, by a pause or a crowd
         # Queries that arrived and were not replied to, by who asked, ID and question; with times.
         self.owed: dict[tuple[str, int, bytes], list[float]] = {}
+        self.with_edns: set[tuple[str, int, bytes]] = set()  # those of them with an OPT record
         # Good replies that are on their way, and what has come of them: by question, when and what.
         self.promised: dict[tuple[str, int, bytes], Said] = {}
         self.sent_at: dict[tuple[str, int, bytes], float] = {}
@@ -410,13 +443,18 @@ class Story:
         """For an asker by UDP, which knows DNS stories only by this, the seed and the world."""
         name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
         spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
-        return query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        message = query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        if self.shape.kind in ("old", "odd") and number % 2:
+            message = message[:11] + b"\1" + message[12:] + opt()
+        return message
 
     # -- what must be so ---------------------------------------------------------------------------
 
     def arrived(self, data: bytes, who: str) -> None:
-        key = who, int.from_bytes(data[:2]), data[12:]
+        key = who, int.from_bytes(data[:2]), section_of(data)
         self.owed.setdefault(key, []).append(self.world.t)
+        if data[11]:
+            self.with_edns.add(key)
 
     def sent(self, data: bytes, who: str, port: int) -> None:
         self.sent_at.setdefault((who, port, data[:2]), self.world.t)
@@ -424,20 +462,23 @@ class Story:
     def landed(self, data: bytes, who: str, port: int) -> None:
         """Something came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
-        if data[2] & 0x02 and data[2] & 0x80:
+        is_too_long = len(data) > node.DATAGRAM_BYTES_MAX
+        if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # whatever comes by UDP after it is not waited for
         promised = self.promised.get(key)
         if promised is not None and not self.brain._is_wanted(promised.question):
             self.settled.add(key)  # nobody looks at it closely
         if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
             return
-        if section_of(data) != promised.section or not data[2] & 0x80:
+        if not data[2] & 0x80:
+            return
+        if data[5] and section_of(data) != promised.section:
             return
         self.settled.add(key)
         link = self.brain._links[who]
         if self.brain._policy.admits(link, [promised.question]) is not None:
             return  # hedging, it was not asked for this asking
-        if self.world.t - self.sent_at[key] < self.bounds.timeout_s - _SLACK_S:
+        if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
             what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
             section = promised.section.lower()
             self.came.setdefault(section, []).append((self.world.t, what))
@@ -448,6 +489,9 @@ class Story:
         end = data.index(b"\0", 12) + 5
         waiting = self.owed.get((who, answer.number, data[12:end]))
         hold(waiting, f"P29: {who} is owed nothing like {data!r}")
+        hold(answer.code in _CODES, f"P49: {who} hears of EDNS, or what it means: {data!r}")
+        has_edns = (who, answer.number, data[12:end]) in self.with_edns
+        hold(answer.additional == has_edns, f"P37: OPT in {data!r}")  # no other is ever told
         assert waiting is not None
         asked_at = waiting.pop(0)
         hold(FORGED not in answer.addresses, f"P35: what was forged is told: {data!r}")

@@ -62,8 +62,8 @@ def question_of(message: bytes) -> str:
         at += section[at] + 1
     kind = int.from_bytes(section[-4:-2])
     rest = message[12 + len(section) :]
-    assert additionals == 1 and rest[:3] == b"\0\0\x29"
-    has_do = bool(rest[7] & 0x80)
+    assert rest[:3] == (b"\0\0\x29" if additionals else b"") and additionals < 2
+    has_do = bool(additionals and rest[7] & 0x80)
     bits = (("+ad", flags & AD), ("+cd", flags & CD), ("+do", has_do))
     marks = "".join(mark for mark, is_set in bits if is_set)
     marks += "" if flags & RD else "-rd"
@@ -71,6 +71,27 @@ def question_of(message: bytes) -> str:
     if not marks and kind in (1, 28):
         return text if kind == 1 else f"{text} AAAA"
     return f"{text} TYPE{kind}{' ' if marks else ''}{marks}"
+
+
+def has_opt(query: bytes) -> bool:
+    """Whether a query of LS's has an OPT record."""
+    return query[10:12] != b"\0\0"
+
+
+def without_opt(message: bytes) -> bytes:
+    """What ends with an empty OPT record, without it."""
+    assert message.endswith(b"\0\0\0\0\0\0") and message[-11:-8] == b"\0\0\x29"
+    return message[:11] + bytes([message[11] - 1]) + message[12:-11]
+
+
+def bare(query: bytes, code: str, flags: int = RD) -> bytes:
+    """An error that is a header and nothing else."""
+    return query[:2] + struct.pack(">5H", QR | flags | CODES[code], 0, 0, 0, 0)
+
+
+def malformed(message: bytes) -> bytes:
+    """A reply of which a record is missing, and a byte stands there instead."""
+    return message[:11] + bytes([message[11] + 1]) + message[12:] + b"!"
 
 
 def reply(
@@ -92,7 +113,10 @@ def reply(
 
 
 def said(query: bytes, text: str) -> bytes:
-    """A reply in words: a code, TC, REFERRAL, or addresses separated by commas."""
+    """A reply in words: a code, TC, REFERRAL, or addresses separated by commas; `bare` before a
+    code has the header only."""
+    if text.startswith("bare "):
+        return bare(query, text.removeprefix("bare "))
     if text == "TC":
         return reply(query, flags=TC | RD | RA)
     if text == "REFERRAL":

@@ -98,7 +98,9 @@ def wire(message: dns.message.Message) -> bytes:
 def model(message: dns.message.Message) -> tuple[Said, list[str]]:
     """What it says, and the addresses in it, by going from name to name."""
     if message.rcode() != 0:
-        by_code = {3: Said.NOT_FOUND, 5: Said.REFUSED}
+        by_code = {3: Said.NOT_FOUND, 5: Said.REFUSED} | dict.fromkeys(
+            (1, 4, 16), Said.MISUNDERSTOOD
+        )
         return by_code.get(message.rcode(), Said.FAILED), []
     wanted, owner = message.question[0].rdtype, message.question[0].name
     if wanted == dns.rdatatype.ANY:
@@ -273,7 +275,8 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
     message.use_edns(0, 0, 1232, options=[dns.edns.GenericOption(65001, bytes(size))])
     message.set_rcode(code)
     query, reply = read(asked.to_wire()[2:], forwards=True), read_reply(wire(message)[2:])
-    assert isinstance(query, Query) and reply is not None and reply.said is Said.FAILED
+    assert isinstance(query, Query) and reply is not None
+    assert reply.said in (Said.FAILED, Said.MISUNDERSTOOD)
     relayed = b"\0\0" + query.relayed(reply, True)
     got = dns.message.from_wire(relayed)
     assert len(relayed) <= 1232  # [P31]: options, too, may be what is too long
@@ -287,9 +290,17 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
 def test_what_is_changed_or_cut_is_no_exception(
     message: dns.message.Message, data: st.DataObject
 ) -> None:
+    """[P47] [P48]: of an error its code is enough, and bytes behind the end are nothing."""
     whole = wire(message)[2:]
-    assert read_reply(whole[: data.draw(st.integers(0, len(whole) - 1))]) is None
-    assert read_reply(whole + data.draw(st.binary(min_size=1, max_size=20))) is None
+    size = data.draw(st.integers(0, len(whole) - 1))
+    cut = read_reply(whole[:size])
+    assert cut is None or (message.rcode() not in (0, 3) and not cut.body)
+    assert size < 10 or (cut is None) is (message.rcode() in (0, 3) or 10 < size < 25)
+    more = read_reply(whole + data.draw(st.binary(min_size=1, max_size=20)))
+    as_it_is = read_reply(whole)
+    assert more is not None and as_it_is is not None
+    for slot in Reply.__slots__:
+        assert getattr(more, slot) == getattr(as_it_is, slot)
     changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
@@ -324,6 +335,8 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
     queries.append(read(asked.to_wire()[2:], forwards=True))
     for at in range(2, len(whole)):
         assert read_reply(whole[2:at]) is None
+        cut = read_reply(whole[2:at], is_whole=False)
+        assert cut is None if at < 27 else cut is not None and cut.is_cut
         old = whole[at]
         for new in {0, 1, 5, 12, 28, 41, 63, 64, 128, 191, 192, 193, 255, old ^ 1, old ^ 32} - {
             old
@@ -342,7 +355,9 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
                 assert reply is None
             elif reply is None:
                 assert whole[at - 1] == 0xC0 and new < 12
-            elif not reply.is_cut:
+            elif not reply.asked:  # fewer questions than there are
+                assert not message.question and message.rcode() not in (0, 3)
+            elif not reply.is_cut and (reply.body or message.rcode() in (0, 3)):
                 for one in relayed:
                     dns.message.from_wire(b"\0\0" + one)
                 aliases = [rrset.name for rrset in message.answer if rrset.rdtype == 5]

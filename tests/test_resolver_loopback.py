@@ -24,7 +24,17 @@ import pytest
 
 from core.frames import frame
 from tests.processes import PATIENCE_S, Program, Programs, exchange, programs, wait_for
-from tests.resolvers import CODES, QR, RD, name, question_of, said, section_of
+from tests.resolvers import (
+    CODES,
+    QR,
+    RD,
+    has_opt,
+    name,
+    question_of,
+    said,
+    section_of,
+    without_opt,
+)
 
 pytestmark = pytest.mark.process
 LOOPBACK = "127.0.0.1"
@@ -189,6 +199,45 @@ def test_what_is_cut_is_asked_for_over_tcp(run: Programs) -> None:
             again = reader.read(int.from_bytes(reader.read(2)))
             stream.sendall(frame(said(again, ",".join(f"10.0.0.{n}" for n in range(1, 20)))))
         assert site.told()[6:8] == b"\0\x13"
+
+
+def test_a_resolver_without_edns_is_asked_without(run: Programs) -> None:
+    """[P49] [P47] [P48]: its errors are a header only, and bytes stand behind its replies."""
+    with Resolver() as resolver, Site(run, [resolver.port]) as site:
+        site.ask("x.example")
+        query, whence = resolver.asked()
+        assert has_opt(query)
+        resolver.say(said(query, "bare FORMERR"), whence)
+        for n in range(5):
+            query, whence = resolver.asked()
+            assert not has_opt(query)
+            resolver.say(without_opt(said(query, "10.0.0.1")) + b"tail", whence)
+            assert site.told().endswith(bytes([10, 0, 0, 1]))
+            site.ask(f"n{n}.example")
+        query, whence = resolver.asked()
+        resolver.say(said(query, "bare REFUSED"), whence)
+        message = site.told()
+        assert message[3] & 15 == CODES["REFUSED"] and section_of(message) == section_of(query)
+        site.ls.logs("DNS1 does not know EDNS: it is asked without for 10 min at a time")
+        assert site.ls.log.count("EDNS") == 1 and site.figure("DNS1.plain") == 6
+
+
+def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> None:
+    """[P48]: a long one over TCP counts; TC over TCP is SERVFAIL, and waits for nothing."""
+    with Resolver(with_tcp=True) as resolver, Site(run, [resolver.port]) as site:
+        many = ",".join(f"10.0.{n >> 8}.{n & 255}" for n in range(1, 400))
+        site.ask("x.example")
+        resolver.answer(many)
+        with resolver.accept() as stream, stream.makefile("rb") as reader:
+            again = reader.read(int.from_bytes(reader.read(2)))
+            stream.sendall(frame(said(again, many) + b"tail"))
+            assert site.told()[2:4] == b"\x83\x80"  # cut, for a client without EDNS
+            site.ask("y.example")
+            resolver.answer("TC")
+            again = reader.read(int.from_bytes(reader.read(2)))
+            stream.sendall(frame(said(again, "TC")))
+            assert site.told()[3] & 15 == CODES["SERVFAIL"]
+        assert site.figure("timed_out") == 0 and site.figure("DNS1.malformed") == 0
 
 
 def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(

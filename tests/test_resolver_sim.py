@@ -23,7 +23,7 @@ from nodes.balancer.twins import Twins
 from nodes.balancer.upstream import Heard, Upstream
 from nodes.balancer.window import Window
 from nodes.dns.asker import DnsAsker
-from nodes.dns.reply import Reply, read_reply
+from nodes.dns.reply import Reply, is_bare, read_reply
 from nodes.ls import LoadBalancer
 from tests.dns_story import Violated
 from tests.resolver_checks import ALL, DEAD_HOLD_S, REFUSED_S, Checks
@@ -37,7 +37,7 @@ SEEDS = 40
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
-    """[P29] [P33] to [P36] [P39] [P40] [P50] [P51]"""
+    """[P29] [P33] to [P37] [P39] [P40] [P46] to [P51]"""
     Story(seed).tell()
 
 
@@ -63,6 +63,8 @@ def test_bad_things_do_happen() -> None:
         "Way RETIRED",
         "an ICMP error comes",
         "a datagram cannot be sent",
+        "a header only",
+        "a query with EDNS in vain",
     ):
         assert probes[what] > 10, what
     for what in ("a host freezes", "a dial finds no way", "a host gets another address"):
@@ -191,6 +193,13 @@ def about_anything(message: bytes) -> Reply | None:
     return reply
 
 
+def mended(message: bytes) -> bytes:
+    """Undo `malformed`, of a message without its ID."""
+    if message[-1:] != b"!":
+        return message
+    return message[:9] + bytes([message[9] - 1]) + message[10:-1]
+
+
 def never(self: Upstream, *_: object) -> list[node.Effect]:
     return []
 
@@ -209,6 +218,17 @@ def as_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Upstream, "held", never)
     patch.setattr(Patience, "grace_s", lambda self, now, is_failure: 0.03)
     patch.setattr(Checks, "on", frozenset({"first good answer"}))
+
+
+def forget_soon(patch: pytest.MonkeyPatch) -> None:
+    """Wait for an ID as long as a line waits, however long DNS may."""
+    begin = Upstream.__init__
+
+    def begin_so(self: Upstream, *arguments: Any) -> None:  # noqa: ANN401
+        begin(self, *arguments)
+        self._ages_s = (*self._ages_s[:2], self._bounds.timeout_s)
+
+    patch.setattr(Upstream, "__init__", begin_so)
 
 
 def last_word(was: Course, found: Finding) -> Course:
@@ -236,7 +256,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", about_anything
     ),
     "what is malformed is mended": lambda patch: patch.setattr(
-        module, "_read", lambda message: read_reply(message.rstrip(b"!"))
+        module, "_read", lambda message: read_reply(mended(message))
     ),
     "a worse answer is held for ever": lambda patch: patch.setattr(
         Patience, "grace_s", lambda self, now, is_failure: 60.0
@@ -266,6 +286,14 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "nobody asks whether a resolver is back": lambda patch: patch.setattr(
         Refusals, "due", lambda self: math.inf
+    ),
+    "what is late for lines is late for all": forget_soon,
+    "who does not know EDNS has failed": lambda patch: patch.setattr(Upstream, "_ask_plain", never),
+    "bytes behind a reply make it none": lambda patch: patch.setattr(
+        module, "_read", lambda message: None if message[-4:] == b"tail" else read_reply(message)
+    ),
+    "an error needs more than a header": lambda patch: patch.setattr(
+        module, "_read", lambda message: None if is_bare(message) else read_reply(message)
     ),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
         Socket, "was_asked", lambda self, pair: False

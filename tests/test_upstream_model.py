@@ -199,7 +199,7 @@ class ResolverMachine(RuleBasedStateMachine):
             if not one.is_replied:
                 young_until = one.overdue_at if one.tries else one.at + self.upstream._resend_s
                 one.is_overdue = one.is_overdue or self.now >= young_until
-                one.is_forgotten = one.is_forgotten or age_s >= BOUNDS.timeout_s
+                one.is_forgotten = one.is_forgotten or age_s >= BOUNDS.timeout_s + BOUNDS.join_s
 
     def check_silence(self) -> None:
         """[P34]"""

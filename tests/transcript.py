@@ -23,7 +23,7 @@ from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.tables.reload import Reload
 from nodes.ts import TableServer
-from tests.resolvers import question_of, said
+from tests.resolvers import malformed, question_of, said
 from tests.stage import Stage
 
 Cut = Callable[[bytes], list[bytes]]  # how one delivery is split into reads
@@ -217,7 +217,7 @@ def _reply(stage: Stage, step: Said) -> None:
     elif worded[1] == "another question":
         message = message.replace(b"example", b"exemple")
     elif worded[1] == "malformed":
-        message += b"more"
+        message = malformed(message)
     if conn in stage.framed:
         stage.hear(conn, frame(message))
     elif conn in stage.replies:

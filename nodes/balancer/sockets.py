@@ -8,7 +8,8 @@ datagrams has one, in the order of sending. A reply to one shows that all before
 
 A socket of datagrams remembers, within a bound, the flights that were sent by it lately. A message
 that repeats ID and question of one of them, though it is not waited for, is a copy of a reply, or
-late, and not a guess. To remember a flight costs an append; pairs are made only to be looked up.
+late, and not a guess; so is one without a question that repeats the ID. To remember a flight costs
+an append; pairs are made only to be looked up.
 
 Not here: what is sent and when (`nodes/balancer/upstream.py`).
 """
@@ -59,12 +60,13 @@ class Flight:
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
     `tries`: how often they had been sent before. `first`: the position of the first one. `left`:
     how many have no reply. `was_calm`: whether few were in flight. `cut`: those whose replies by
-    datagram are cut, so that a stream is the only way. `moves`: how often a socket
-    broke by which they had been sent.
+    datagram are cut, so that a stream is the only way. `moves`: how often a socket broke by which
+    they had been sent. `plain`: those that were asked without EDNS.
     """
 
     __slots__ = (
-        "asked_at", "cut", "first", "ids", "left", "moves", "questions", "sent_at", "size", "tries",
+        "asked_at", "cut", "first", "ids", "left", "moves", "plain", "questions", "sent_at", "size",
+        "tries",
         "was_calm", "way",
     )  # fmt: skip
 
@@ -79,6 +81,7 @@ class Flight:
         tries: int = 0,
         was_calm: bool = False,
         cut: Container[bytes] = (),
+        plain: Container[bytes] = (),
     ) -> None:
         self.way = way
         self.questions = questions
@@ -91,6 +94,7 @@ class Flight:
         self.first = way.sent
         self.cut = cut
         self.moves = 0
+        self.plain = plain
 
     def numbers(self) -> list[bytes]:
         """The ID of each question; together they take less room."""
@@ -158,14 +162,15 @@ class Socket:
         self._count = 0
 
     def was_asked(self, pair: bytes) -> bool:
-        """Whether this ID, with this question section behind it, was asked lately.
+        """Whether this ID, with this question section, if there is one, was asked lately.
 
         Pairs are made of flights only here: usually nobody wants to know."""
-        if len(self._pairs) > 2 * self._most:
+        if len(self._pairs) > 4 * self._most:
             self._pairs.clear()
             self._unsorted = self._lately.copy()
         while self._unsorted:
             flight = self._unsorted.popleft()
             for number, question in zip(flight.numbers(), flight.questions, strict=True):
+                self._pairs[number] = None
                 self._pairs[number + wording(question).asked] = None
         return pair in self._pairs

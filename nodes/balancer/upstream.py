@@ -3,8 +3,8 @@
 A question goes out over UDP: its ID is of random bytes that nobody can guess, and so is the port of
 the socket, one of a few that are replaced by and by (RFC 5452). A reply counts only when it comes
 from the resolver's address to that very socket, which the kernel sees to, with that ID, and repeats
-the question; anything else is as if it had not come. One that says that it is cut (TC) is asked for
-again over TCP.
+the question (an error need not); anything else is as if it had not come. One that says that it is
+cut (TC) is asked for again over TCP, and what is not understood again without EDNS (`edns.py`).
 
 No more is in flight than a window (`window.py`); what is beyond it waits here, in the order of
 asking, and is skipped when its turn comes and nobody wants it any more. A resolver that is silent
@@ -36,6 +36,7 @@ from core.bounds import Bounds, Hits
 from core.figures import Figure, Value
 from core.frames import frame, split_frames
 from core.machine import Watch
+from nodes.balancer.edns import Edns
 from nodes.balancer.link import Link
 from nodes.balancer.patience import Patience
 from nodes.balancer.race import Finding
@@ -44,8 +45,8 @@ from nodes.balancer.sockets import KNOWN, Asked, Flight, Socket, Turn, Way
 from nodes.balancer.verdicts import Denial
 from nodes.balancer.window import Window
 from nodes.dns.pieces import HEADER, ID_BYTES, TWO, Malformed, after_name
-from nodes.dns.question import REPLY_BYTES_MAX, wording
-from nodes.dns.reply import Reply, Said, read_reply
+from nodes.dns.question import REPLY_BYTES_MAX, without_opt, wording
+from nodes.dns.reply import Reply, Said, is_bare, read_reply
 
 _FINDING = {
     Said.NOT_FOUND: Finding.NOT_FOUND_SAID,
@@ -128,6 +129,7 @@ class Upstream:
         self._chosen: Socket | None = None  # of those that are open, to send by now
         self._chosen_at = -math.inf
 
+        self._edns = Edns(link.conn, bounds.plain_s)
         self._window = Window(bounds.upstream_window)
         self._in_flight = 0  # by all sockets of datagrams
         # Questions that wait for the window, or for a socket, with when they were asked.
@@ -147,8 +149,8 @@ class Upstream:
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
         self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
-        longest_s = max(bounds.timeout_s, bounds.dns_timeout_s)  # that anybody waits
-        self._ages_s = (bounds.grace_max_s, bounds.join_s, longest_s)
+        # Whoever joins an asking waits as long as any other, and costs no question of its own.
+        self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.join_s + bounds.longest_s)
         # Flights by datagrams that are younger than `resend_s`, in the order of sending; those that
         # were sent again have a time of their own, in a heap.
         self._young: deque[Flight] = deque()
@@ -174,6 +176,7 @@ class Upstream:
             Value(STREAMED, self._streamed, name),
             Value(RESENT, self._resent, name),
             Value(WAITING, sum(len(questions) for _, questions in self._queue), name),
+            self._edns.figure(),
         ]
 
     # -- sockets -----------------------------------------------------------------------------------
@@ -448,9 +451,11 @@ class Upstream:
                 return None, []
         random = self._secret(ID_BYTES * len(questions))
         was_calm = self._window.is_calm(self._in_flight)
+        plain = () if self._edns.is_at_rest else self._edns.plain(questions, now)
         flight = Flight(
-            one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut
-        )
+            one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut,
+            plain=plain,
+        )  # fmt: skip
         self._ages[0].append(flight)
         ids = flight.numbers()
         messages = []
@@ -462,6 +467,11 @@ class Upstream:
             words = wording(question)
             asked[number] = (question, words.asked, flight)
             messages.append(number + words.message)
+        if plain:
+            messages = [
+                without_opt(message) if question in plain else message
+                for question, message in zip(questions, messages, strict=True)
+            ]
         return flight, messages
 
     # -- the stream --------------------------------------------------------------------------------
@@ -548,7 +558,9 @@ class Upstream:
             return heard
         asked, is_wanted, overdue = one.asked, self._is_wanted, self._overdue
         before = len(asked)
+        is_at_rest = self._edns.is_at_rest
         cut: list[bytes] = []
+        misunderstood: list[tuple[bytes, Flight]] = []
         flight: Flight | None = None
         replies = 0
         for message in messages:
@@ -560,24 +572,38 @@ class Upstream:
             question, repeated, its_flight = found
             if is_wanted(question):
                 after_id = message[ID_BYTES:]
-                reply = (_read if len(after_id) <= REPLY_BYTES_MAX else read_reply)(after_id)
+                if len(after_id) <= REPLY_BYTES_MAX:
+                    reply = _read(after_id)
+                else:
+                    is_whole = one.is_stream or len(message) < node.DATAGRAM_BYTES_MAX
+                    reply = read_reply(after_id, is_whole=is_whole)
                 if reply is None:
                     self.link.malformed += 1
                     continue
-                if reply.asked != repeated:
+                if reply.asked != repeated and reply.asked:
                     self._judge_unmatched(one, message, heard, now)
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
-                        self.link.malformed += 1
-                        continue
-                    cut.append(question)
+                        heard.denials.append((question, Finding.FAILURE_SAID, None))
+                    else:
+                        cut.append(question)
                 elif reply.said is Said.DATA:
                     heard.questions.append(question)
                     heard.answers.append(reply)
-                else:
+                elif reply.said is not Said.MISUNDERSTOOD:
                     heard.denials.append((question, _FINDING[reply.said], reply))
-            elif _repeats(message, repeated):
+                elif question in its_flight.plain:  # to tell it would say that we do not know EDNS
+                    heard.denials.append((question, Finding.FAILURE_SAID, None))
+                else:
+                    misunderstood.append((question, its_flight))
+                if (
+                    not is_at_rest
+                    and reply.said is not Said.MISUNDERSTOOD
+                    and question in its_flight.plain
+                ):
+                    heard.effects += self._edns.understood(question, now)
+            elif _repeats(message, repeated) or is_bare(message[ID_BYTES:]):
                 heard.late += 1
                 if self._interest.was_denied(question) and _has_data(message):
                     heard.differs = True
@@ -603,6 +629,8 @@ class Upstream:
                 heard.is_back = self.refusals.heard() or heard.is_back
         if self._guesses >= self._bounds.unmatched_max:
             heard.effects += self._beware(now)
+        if misunderstood:
+            heard.effects += self._ask_plain(one, misunderstood, now)
         if cut:
             heard.effects += self._ask_by_stream(dict.fromkeys(cut, True), now)
         if one.is_stream:
@@ -612,6 +640,18 @@ class Upstream:
         if one.life.state is Way.RETIRED:
             heard.effects += self._close_settled(one)
         return heard
+
+    def _ask_plain(
+        self, one: Socket, misunderstood: list[tuple[bytes, Flight]], now: float
+    ) -> list[node.Effect]:
+        """Ask these again, at once and the same way, without EDNS."""
+        asked = {question: question in flight.cut for question, flight in misunderstood}
+        self._edns.misunderstood(asked, now)
+        if one.is_stream:  # it is about to be sent what waits
+            self._waiting |= asked
+            return []
+        asked_at = min(flight.asked_at for _, flight in misunderstood)
+        return self._send_by_datagrams(list(asked), asked_at, now)
 
     def _learn(self, flight: Flight, replies: int, now: float) -> None:
         """So many replies to questions of one flight have come."""
@@ -634,7 +674,7 @@ class Upstream:
             self._unmatched += 1
             return
         pair = message[:ID_BYTES] + _question_section(message)
-        if one.was_asked(pair):
+        if (len(pair) > ID_BYTES or is_bare(message[ID_BYTES:])) and one.was_asked(pair):
             heard.late += 1
             return
         self._unmatched += 1

@@ -37,7 +37,7 @@ from nodes.dns.pieces import (
 )
 from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
-from nodes.dns.reply import Reply
+from nodes.dns.reply import RCODE, Reply
 
 MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
@@ -133,8 +133,11 @@ class Query:
 
     def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
         """What a resolver replied, as it came but for what is between it and us; what is too long
-        for a datagram, or, with our OPT record, for any message, is said to be cut. A referral is
-        no reply to one who wants recursion, and would be read as NO DATA: it is a failure."""
+        for a datagram, or, with our OPT record, for any message, is said to be cut. Where the
+        resolver has not repeated the question, only its code goes on. A referral is no reply to one
+        who wants recursion, and would be read as NO DATA: it is a failure."""
+        if not reply.asked:
+            return self._reply(reply.flags & RCODE)
         if reply.is_referral and self._flags & RD:
             return self._reply(Rcode.SERVFAIL)
         answers, authorities, additionals = reply.counts

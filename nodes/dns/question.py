@@ -25,6 +25,7 @@ from nodes.dns.pieces import AAAA, HEADER, IN, OPT, TWO, A
 REPLY_BYTES_MAX = 1_232  # of one datagram: fits into every path's packets (DNS flag day 2020)
 # The name of the root, type, the size that we take, flags, length (RFC 6891, section 6.1.2).
 _OPT_RECORD = Struct(">BHHIH")
+_ADDITIONALS = 10  # where their count stands
 _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 _ESCAPED = re.compile(rb"\\(\d{3})")
 _OF_LINE = {A: Type.A, AAAA: Type.AAAA}
@@ -125,6 +126,11 @@ def wording(question: bytes) -> Wording:
             if b"+" + mark in marks:
                 bits |= bit
     return Wording(_packed(name), kind, bits)
+
+
+def without_opt(message: bytes) -> bytes:
+    """The message of a `Wording`, with its ID, without its OPT record."""
+    return message[:_ADDITIONALS] + b"\0\0" + message[_ADDITIONALS + 2 : -_OPT_RECORD.size]
 
 
 def _packed(name: bytes) -> bytes:

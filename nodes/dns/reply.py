@@ -9,7 +9,12 @@ with it what stands behind it: records that are additional, and may be missed.
 A referral (RFC 2308, section 2.2: NOERROR, not what was asked for, and of whom to ask NS records,
 but no SOA) knows nothing of its question, and counts as REFUSED.
 
-A message that says more, or less, than it can is None. So is one that is no reply.
+A reply is read as its counts say: bytes behind its end are no part of it. Of an error (a code that
+is neither NOERROR nor NXDOMAIN) no more than the code is needed: it need not repeat its question
+(many that turn an asker away send a header and nothing else), and records of it that cannot be read
+are left out. Nor need a reply that is cut (RFC 2181, section 9: it is ignored, but for that).
+
+Any other message that says more, or less, than it can is None. So is one that is no reply.
 
 Not here: whether anybody asked for it (`nodes/balancer/upstream.py`), and who takes it.
 """
@@ -42,7 +47,7 @@ from nodes.dns.pieces import (
     after_name,
 )
 
-_RCODE = 0x000F
+RCODE = 0x000F
 _ALIASES_MAX = 16  # who goes on from there goes round
 # From hop to hop only: NSID (RFC 5001), a cookie (RFC 7873), how long a stream may idle (RFC 7828),
 # padding (RFC 7830).
@@ -58,6 +63,7 @@ class Said(Enum):
     NOT_FOUND = "there is no such name"
     REFUSED = "it is not told to us"
     FAILED = "it could not be found out"
+    MISUNDERSTOOD = "it is not asked in a way that is understood"
 
 
 _NEGATIVE = {
@@ -65,12 +71,22 @@ _NEGATIVE = {
     Said.NOT_FOUND: Negative.NOT_FOUND,
     Said.REFUSED: Negative.FAILED,
     Said.FAILED: Negative.FAILED,
+    Said.MISUNDERSTOOD: Negative.FAILED,
 }
-_BY_RCODE = {3: Said.NOT_FOUND, 5: Said.REFUSED}
+_NO_ERROR = frozenset({0, 3})  # NXDOMAIN is an answer, too
+# FORMERR, NOTIMP and, with the upper bits of an extended code, BADVERS (RFC 6891, section 9).
+_BY_RCODE = {
+    1: Said.MISUNDERSTOOD,
+    3: Said.NOT_FOUND,
+    4: Said.MISUNDERSTOOD,
+    5: Said.REFUSED,
+    16: Said.MISUNDERSTOOD,
+}
 
 
 class Reply:
-    """One that is well formed. `asked`: the question section that it repeats, in lower case.
+    """One that is well formed. `asked`: the question section that it repeats, in lower case; empty
+    where there is none.
 
     `is_cut`: it says that it is not whole; then nothing but `asked` and `is_cut` counts.
     """
@@ -103,7 +119,7 @@ class Reply:
     @property
     def is_referral(self) -> bool:
         """Whether it says only who may know."""
-        return self.said is Said.REFUSED and not self.flags & _RCODE
+        return self.said is Said.REFUSED and not self.flags & RCODE
 
     @property
     def addresses(self) -> bytes:
@@ -126,24 +142,54 @@ class Reply:
         return start + addresses + end + b"\n"
 
 
-def read_reply(data: bytes) -> Reply | None:
-    """What a message says, by its bytes after the ID. None: it is no reply, or malformed."""
+def read_reply(data: bytes, *, is_whole: bool = True) -> Reply | None:
+    """What a message says, by its bytes after the ID. None: it is no reply, or malformed.
+    `is_whole`: nothing was left out when it was read; else what does not fit its counts is cut."""
     if len(data) < HEADER.size:
         return None
     flags, questions, *counts = HEADER.unpack_from(data)
-    if not flags & QR or flags & OPCODE or questions != 1:
+    if not flags & QR or flags & OPCODE:
+        return None
+    is_cut = bool(flags & TC)
+    if is_bare(data):
+        reply = Reply(b"", flags, is_cut=is_cut)
+        reply.said = _BY_RCODE.get(flags & RCODE, Said.FAILED)
+        return reply
+    if questions != 1:
         return None
     try:
         name, at = _name(data, HEADER.size, {})
-        end = at + TWO.size
-        if end > len(data) or end - HEADER.size != len(name) + TWO.size:  # a pointer in it
-            return None
-        reply = Reply(name + data[at:end], flags, is_cut=bool(flags & TC))
-        if not reply.is_cut:
-            _read_records(reply, data, end, counts, name)
     except Malformed:
         return None
+    end = at + TWO.size
+    if end > len(data) or end - HEADER.size != len(name) + TWO.size:  # a pointer in it
+        return None
+    asked = name + data[at:end]
+    reply = Reply(asked, flags, is_cut=is_cut)
+    if not is_cut:
+        try:
+            _read_records(reply, data, end, counts, name)
+        except Malformed:
+            if flags & RCODE not in _NO_ERROR:
+                reply = Reply(asked, flags, is_cut=False)
+                reply.said = _BY_RCODE.get(flags & RCODE, Said.FAILED)
+            elif not is_whole:
+                reply = Reply(asked, flags, is_cut=True)
+            else:
+                return None
     return reply
+
+
+def is_bare(data: bytes) -> bool:
+    """Whether this is a reply, by its bytes after the ID, that need have no question, and has none:
+    an error, or cut."""
+    if len(data) < HEADER.size:
+        return False
+    flags, questions = TWO.unpack_from(data)
+    has_question = questions and len(data) > HEADER.size
+    if has_question or not flags & QR or flags & OPCODE:
+        return False
+    return bool(flags & TC) or flags & RCODE not in _NO_ERROR
 
 
 def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name: bytes) -> None:
@@ -188,20 +234,17 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
         elif number < answers + authorities:
             beside.add(kind)
         at += size
-    if at != len(data):
-        raise Malformed
     reply.counts = (answers, authorities, additionals)
-    reply.body = data[start:stop]
+    reply.body = data[start : at if stop is None else stop]
     owner = name
     for _ in range(_ALIASES_MAX):
         if owner in found or owner not in aliases:
             break
         owner = aliases[owner]
     there = found.get(owner, [])
-    if reply.high or reply.flags & _RCODE:
-        reply.said = Said.FAILED
-        if not reply.high:
-            reply.said = _BY_RCODE.get(reply.flags & _RCODE, Said.FAILED)
+    code = reply.high << 4 | reply.flags & RCODE
+    if code:
+        reply.said = _BY_RCODE.get(code, Said.FAILED)
     elif there or (wanted == ANY and answers):
         reply.said = Said.DATA
         if wanted in _SIZE:

@@ -299,7 +299,7 @@ class Supervisor:
         if not is_first:
             return []
         # A worker's own drain ends before this, and all of it when `nodes/command/ls.py` says.
-        self._drain_due = now + self._bounds.timeout_s + 2 * self._bounds.drain_grace_s
+        self._drain_due = now + self._bounds.longest_s + 2 * self._bounds.drain_grace_s
         self._ask_at = math.inf
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
         for worker in self._workers.values():

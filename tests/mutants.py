@@ -571,7 +571,10 @@ MUTANTS = (
         "            pass\n",
     ),
     Mutant(
-        "hedged records are taken", "nodes/replay.py", 'if record["policy"] != "race":', "if False:"
+        "hedged records are refused without the reason",
+        "nodes/replay.py",
+        'if record["policy"] == "hedge":',
+        "if False:",
     ),
     Mutant(
         "nobody waits for one that comes up",
@@ -625,7 +628,7 @@ MUTANTS = (
     Mutant(
         "a terminal is written as if it were a file",
         "core/writer.py",
-        "partial(os.write, _opened_again(fd))",
+        "partial(os.write, again)",
         "partial(os.write, fd)",
     ),
     Mutant(

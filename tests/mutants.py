@@ -601,7 +601,7 @@ MUTANTS = (
         "            pass\n",
     ),
     Mutant(
-        "hedged records are taken",
+        "hedged records are refused without the reason",
         "nodes/replay.py",
         'if record["policy"] == "hedge":',
         "if False:",
@@ -658,8 +658,8 @@ MUTANTS = (
     Mutant(
         "a terminal is written as if it were a file",
         "core/writer.py",
-        "again = _opened_again(fd)",
-        "again = os.dup(fd)",
+        "partial(os.write, again)",
+        "partial(os.write, fd)",
     ),
     Mutant(
         "a socket is written as if it were a file",

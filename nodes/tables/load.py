@@ -22,6 +22,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from io import BytesIO
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
@@ -197,7 +198,7 @@ def _take_ordinary(table: Table, block: bytes, kept: Kept | None) -> bool:
     if b"\t" not in block and block.count(b" ") == 2 * block.count(b"\n"):  # as answers have them
         fields = block.lower().split()
         names = questions = fields[::3]
-        answers = block.replace(b"\n", b" IN\n").splitlines(keepends=True)
+        answers = BytesIO(block.replace(b"\n", b" IN\n")).readlines()
     else:
         fields = block.split()
         names = questions = list(map(bytes.lower, fields[::3]))

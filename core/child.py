@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from core.process import SIGNALS
 
 
 class Born(BaseException):
@@ -30,7 +30,7 @@ class Child(socket.socket):
     def __init__(self, name: str) -> None:
         """Fork. Raises OSError in the parent when that cannot be, and Born in the child.
 
-        A signal that comes to the child before it can take it waits (`System.catch_signals`):
+        A signal that comes to the child before it can take it waits (`core/process.py`):
         the byte that it makes must not go to the parent.
         """
         self._parent = os.getpid()

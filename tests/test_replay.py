@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from core import node
 from core.bounds import Bounds
 from core.wire import split_lines
-from nodes.__main__ import main
+from nodes.command.programs import main
 from nodes.ls import LoadBalancer
 from nodes.replay import (
     HEAD,

@@ -19,6 +19,7 @@ from nodes.command.arguments import (
     bounds_of,
     program_parser,
     share,
+    show,
     timeout_argument,
 )
 from nodes.ls import LoadBalancer
@@ -70,15 +71,15 @@ def run_replay(words: list[str]) -> int:
         balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
         return replay(races, names, balancer)
 
-    print(HEAD)
-    print(shown("as recorded", as_recorded(races)))
+    show(HEAD)
+    show(shown("as recorded", as_recorded(races)))
     for policy in arguments.policy or ["race", "single", "hedge"]:
         if policy == "single":
             for name in servers:
-                print(shown(f"single {name}", play([name], None)), flush=True)
+                show(shown(f"single {name}", play([name], None)))
         else:
             extra_load = arguments.max_extra_load if policy == "hedge" else None
-            print(shown(policy, play(servers, extra_load)), flush=True)
+            show(shown(policy, play(servers, extra_load)))
     return CLEAN
 
 

@@ -140,6 +140,11 @@ class Bounds:
             if getattr(self, name) > most:
                 raise ValueError(f"{name} cannot be more than {most}")
 
+    def drain_s(self, with_dns: bool) -> float:
+        """How long a drain may take: until the last question, asked in either way, is over."""
+        longest = max(self.timeout_s, self.dns_timeout_s) if with_dns else self.timeout_s
+        return longest + self.drain_grace_s
+
     def clients(self, configured: int) -> int:
         """How many accepted connections fit beside `configured` links and listeners."""
         return min(self.clients_max, self.descriptors_max - self.descriptors_spare - configured)

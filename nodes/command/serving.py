@@ -5,7 +5,6 @@ Not here: what a server is made of (`nodes/command/ts.py`, `ls.py`).
 
 import argparse
 import ipaddress
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
@@ -137,7 +136,7 @@ def reactor_of(
     records: Sink | None = None,
     output: Sink | None = None,
 ) -> Reactor:
-    """The loop of a server that is called so in the log."""
+    """The loop of a server that is called so in the log. What goes to `output` may be lost."""
     sink = Sink(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
@@ -218,7 +217,8 @@ def serve(
     to be asked with DNS.
     """
     address = own_address(system, arguments, avoid)
-    reactor = reactor_of(name.upper(), arguments, bounds, system, records=records)
+    output = Sink(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
+    reactor = reactor_of(name.upper(), arguments, bounds, system, records=records, output=output)
     with closing(reactor):
         there = listen(reactor, address, arguments)
         listen_for_watchers(reactor, watchers, arguments)
@@ -226,7 +226,7 @@ def serve(
             say(f"DNS on {address_text(listen_for_dns(reactor, resolvers, arguments))}")
         try:
             reactor.start(build(reactor))
-            os.write(STDOUT, ready_line(name, there))
+            output.append(ready_line(name, there))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         system.notify(node.Standing.READY)

@@ -75,6 +75,7 @@ class _Worker:
         self.starts = 0
         self.news = News()
         self.is_asked = False  # for news, and has not told yet
+        self.asked_at = 0.0  # then, since when
         self.is_reloading = False
         self.unpacker = Unpacker()
         self._bounds = bounds
@@ -116,7 +117,8 @@ class _Worker:
 
 
 class Supervisor:
-    """The brain of the parent. `ready` is what it writes once every worker serves."""
+    """The brain of the parent. `ready` is what it writes once every worker serves. `with_dns`: the
+    workers are asked with DNS. `watchdog_s`: a worker that stands still for so long is ended."""
 
     def __init__(
         self,
@@ -124,6 +126,8 @@ class Supervisor:
         bounds: Bounds,
         ready: bytes,
         *,
+        with_dns: bool = False,
+        watchdog_s: float = math.inf,
         watch: Watch | None = None,
     ) -> None:
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
@@ -131,6 +135,10 @@ class Supervisor:
         self._bounds = bounds
         self._ready = ready
         self._exit_code = 0
+        # A worker's own drain ends before this.
+        self._drain_s = bounds.drain_s(with_dns) + bounds.drain_grace_s
+        self._watchdog_s = watchdog_s
+        self._reload_next = False  # it was asked for before all served
         self._ask_at = math.inf  # when news are due
         self._drain_due = math.inf
         self._gone: Values = {}  # what those counted that are gone
@@ -157,8 +165,10 @@ class Supervisor:
                 return self._hear(self._workers[conn], data, now)
             case node.Closed(conn, why):
                 return self._closed(self._workers[conn], why, now)
-            case node.DrainAsked():
-                return self._drain(now)
+            case node.DrainAsked(since):
+                return self._drain(min(now, since))
+            case node.StatsAsked():
+                return [node.Report(f"{value.key} {value.value}") for value in self.figures()]
             case node.ReloadAsked():
                 return self._reload()
         raise AssertionError(event)
@@ -172,7 +182,12 @@ class Supervisor:
         if self._ask_at <= now:
             self._ask_at = now + self._bounds.news_s
             for worker in self._up():
-                worker.is_asked = True
+                if not worker.is_asked:
+                    worker.is_asked, worker.asked_at = True, now
+                elif now - worker.asked_at >= self._watchdog_s:
+                    text = f"{worker.conn} has stood still for {self._watchdog_s:g} s: ending it"
+                    effects += [node.Report(text, node.Level.ERROR), node.Abort(worker.conn)]
+                    continue
                 effects.append(_say(worker, {"do": "tell"}))
         if self._drain_due <= now:
             self._drain_due = math.inf
@@ -204,6 +219,8 @@ class Supervisor:
                 effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
                 self._ready = b""
                 self._ask_at = now + self._bounds.news_s
+                if self._reload_next:
+                    effects += self._reload()
             if not any(other.is_asked for other in self._workers.values()):
                 effects += self._spread()
         return effects
@@ -248,6 +265,9 @@ class Supervisor:
     # -- reloading ---------------------------------------------------------------------------------
 
     def _reload(self) -> list[node.Effect]:
+        self._reload_next = bool(self._ready)
+        if self._reload_next:
+            return []
         up = self._up()
         if self.life.state is not Life.SERVING or not up:
             return []
@@ -275,8 +295,7 @@ class Supervisor:
         self.life.fire(Fate.DRAIN)
         if not is_first:
             return []
-        # A worker's own drain ends before this.
-        self._drain_due = now + self._bounds.timeout_s + 2 * self._bounds.drain_grace_s
+        self._drain_due = now + self._drain_s
         self._ask_at = math.inf
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
         for worker in self._workers.values():

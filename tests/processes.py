@@ -46,7 +46,8 @@ def _limit(descriptors: int) -> None:
 class Program:
     """One process. Its log is in a file, so that it never waits for us, or goes to `stderr`.
 
-    `environment`: what it has besides ours. `python`: how the programs are called.
+    `environment`: what it has besides ours. `python`: how the programs are called. `within`: words
+    before that, of a program that runs it. `before`: what the process does before it begins.
     """
 
     def __init__(
@@ -58,17 +59,19 @@ class Program:
         descriptors: int | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = ("-m", "nodes"),
+        within: Sequence[str] = (),
+        before: Callable[[], object] | None = None,
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self.process = subprocess.Popen(
-            [sys.executable, *python, *words],
+            [*within, sys.executable, *python, *words],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=stdin,
             stdout=stdout,
             stderr=self._log if stderr is None else stderr,
             text=True,
-            preexec_fn=None if descriptors is None else lambda: _limit(descriptors),
+            preexec_fn=before if descriptors is None else lambda: _limit(descriptors),
         )
 
     @property

@@ -15,22 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "photofinish.pyz"
 _SHEBANG = b"#!/usr/bin/env python3\n"
-# Read by Python 2, too: it has to say what is wrong before it meets what that cannot parse.
-_MAIN = b"""\
-import sys
-
-if sys.version_info < (3, 11):
-    sys.exit("photofinish: this is Python %d.%d; 3.11 or newer is needed" % sys.version_info[:2])
-
-from nodes.__main__ import main
-
-sys.exit(main(sys.argv[1:]))
-"""
+_FIRST = "nodes/__main__.py"  # what starts a program, wherever it lies
 
 
 def archive() -> bytes:
     """The bytes of the file."""
-    parts = {"__main__.py": _MAIN}
+    parts = {"__main__.py": (ROOT / _FIRST).read_bytes()}
     for pattern in ("core/**/*.py", "nodes/**/*.py", "nodes/**/*.html", "LICENSE", "CHANGELOG.md"):
         for path in ROOT.glob(pattern):
             parts[path.relative_to(ROOT).as_posix()] = path.read_bytes()

@@ -149,3 +149,7 @@ class Bounds:
     def longest_s(self) -> float:
         """How long any asker waits, whatever it speaks."""
         return max(self.timeout_s, self.dns_timeout_s)
+
+    def drain_s(self, with_dns: bool) -> float:
+        """How long a drain may take: until the last question, asked in either way, is over."""
+        return (self.longest_s if with_dns else self.timeout_s) + self.drain_grace_s

@@ -13,7 +13,7 @@ import signal
 import socket
 from contextlib import suppress
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from core.process import SIGNALS
 
 
 def reap_alone() -> None:
@@ -41,7 +41,7 @@ class Child(socket.socket):
     def __init__(self, name: str) -> None:
         """Fork. Raises OSError in the parent when that cannot be, and Born in the child.
 
-        A signal that comes to the child before it can take it waits (`System.catch_signals`):
+        A signal that comes to the child before it can take it waits (`core/process.py`):
         the byte that it makes must not go to the parent.
         """
         reap_alone()

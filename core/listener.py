@@ -60,6 +60,7 @@ class Listener:
         self._ever = 0
         self.again_at: float | None = None  # resting until then
         self.trouble = ""  # why it could not accept, since it last could
+        self.left = math.inf  # how many more it takes
         self.not_admitted = 0
         self._system = system
         self._admit = admit
@@ -83,6 +84,14 @@ class Listener:
         self._ever += 1
         return f"{self.name}-{self._ever}"
 
+    def last_call(self, most: int) -> None:
+        """Take only those who wait already, and no more than so many: then `left` is 0."""
+        self.left = most
+
+    def _nobody_waits(self) -> None:
+        if self.left < math.inf:
+            self.left = 0
+
     def rested(self, now: float) -> bool:
         """Whether a rest is over; then it is."""
         if self.again_at is None or now < self.again_at:
@@ -94,15 +103,18 @@ class Listener:
         """Each connection that waits and may come in, with its host and the network that it counts
         under; `most` attempts at most."""
         attempts = 0
-        while attempts < most:
+        while attempts < most and self.left:
             attempts += 1
+            self.left -= 1
             try:
                 stream, address = self.stream.accept()
             except BlockingIOError:
+                self._nobody_waits()
                 return
             except OSError as error:
                 if error.errno in _GONE:
                     continue
+                self._nobody_waits()
                 self.again_at = now + self._rest_s
                 self.trouble = reason(error)
                 return

@@ -16,6 +16,7 @@ dialled connections first, in the order in which their names were first dialled.
 Not here: any behaviour.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Protocol
@@ -125,12 +126,22 @@ class Resolved:
 
 @dataclass(slots=True)
 class DrainAsked:
-    """A signal asked for a clean end. The backlog is accepted, each session was read once more."""
+    """A signal asked for a clean end. The backlog is accepted, each session was read once more.
+
+    `since`: when it came, if that is known.
+    """
+
+    since: float = math.inf
 
 
 @dataclass(slots=True)
 class ReloadAsked:
     """A signal asked to read anew what was read at the start."""
+
+
+@dataclass(slots=True)
+class StatsAsked:
+    """A signal asked for the figures, in the log."""
 
 
 @dataclass(slots=True)
@@ -140,7 +151,7 @@ class Woken:
 
 Event = (
     Opened | Lines | Datagrams | Ended | Closed | PlaceWanted | Backlogged | Relieved | Resolved
-    | DrainAsked | ReloadAsked | Woken
+    | DrainAsked | ReloadAsked | StatsAsked | Woken
 )  # fmt: skip
 
 # -- effects: what to do -------------------------------------------------------------------------

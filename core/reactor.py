@@ -46,6 +46,7 @@ from core.log import Log
 from core.lookup import Lookup, Lookups
 from core.machine import Watch
 from core.owed import Owed
+from core.process import Signals
 from core.sink import Sink
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
@@ -123,9 +124,13 @@ class Reactor:
         self._replaced = 0
         self._claims: list[Socket] = []
         self._datagrams = DatagramSockets()
-        self._signals: Socket | None = None
+        self._signals: Signals | None = None
         self._signals_seen = 0
+        self._last_call = False  # a signal came; those who wait are being accepted
+        self._drain_since = 0.0  # when it came
         self._drain_next = False  # the signal is handled; each session is being read once more
+        self._alive_s = system.watchdog_s() / 2  # so often a service manager hears of us
+        self._alive_due = math.inf
 
         # A dialled name keeps its place when it is dialled again, and so its order in reading.
         self._dialled: dict[str, Connection] = {}
@@ -137,7 +142,7 @@ class Reactor:
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
-        self._doomed: list[Socket | Lookup] = []  # to close at the end of the turn
+        self._doomed: list[Socket | Lookup | Signals] = []  # to close at the end of the turn
         self._read_fds: list[int] = []  # in the order of reading
         self._read_fds_stale = True
         self._was_short = False  # whether memory was short when that list was made
@@ -274,6 +279,8 @@ class Reactor:
         if has_clients and (few := self.descriptors.few()):
             self._log.report(few, node.Level.WARNING)
         self._signals = self._system.catch_signals()
+        if self._alive_s < math.inf:
+            self._alive_due = self._system.now()
         self._brain = brain
         self._events.append(node.Woken())
         self._deliver()
@@ -304,10 +311,12 @@ class Reactor:
         self.turns += 1
         read_fds, write_fds, timeout_s = self.wants()
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
-        drains = self._drain_next
+        drains, is_last_call = self._drain_next, self._last_call
         link_was_full = self._read(readable)
         if drains:
             self._ask_to_drain()
+        elif is_last_call:
+            self._accept_the_last()
         for fd in writable:
             self._writable(fd)
             self._deliver()
@@ -338,7 +347,7 @@ class Reactor:
         for sink in self._sinks:
             if sink.waiting:
                 write_fds.append(sink.fd)
-        due = math.inf
+        due = self._alive_due
         for limit in self._limits:
             if limit.due < due:
                 due = limit.due
@@ -352,7 +361,7 @@ class Reactor:
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
         looks_up = self._lookups.waiting and self._lookups.may_start
-        if self._unsent or self._doomed or self._drain_next or looks_up:
+        if self._unsent or self._doomed or self._drain_next or self._last_call or looks_up:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
@@ -434,7 +443,7 @@ class Reactor:
     # -- accepting -------------------------------------------------------------------------------
 
     def _accept(self, listener: Listener, most: float) -> None:
-        """Accept until nobody waits, or `most` are in."""
+        """Accept until nobody waits, or `most` have come."""
         known = listener.trouble
         count = 0
         for stream, host, network in listener.accept(min(most, listener.room), self._system.now()):
@@ -545,7 +554,8 @@ class Reactor:
         if fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
-            self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
+            if self._listeners[fd].left == math.inf:  # else see `_accept_the_last`
+                self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
         elif self._signals is not None and fd == self._signals.fileno():
             self._read_signals(self._signals)
         return False
@@ -633,7 +643,7 @@ class Reactor:
 
     # -- signals ---------------------------------------------------------------------------------
 
-    def _read_signals(self, signals: Socket) -> None:
+    def _read_signals(self, signals: Signals) -> None:
         """The first signal to end: take in who waits; each is read once more before the brain is
         told."""
         try:
@@ -643,7 +653,10 @@ class Reactor:
         hangups = numbers.count(self._system.hangup)
         if hangups:
             self._events.append(node.ReloadAsked())
-        ends = len(numbers) - hangups
+        tells = numbers.count(self._system.tell)
+        if tells:
+            self._events.append(node.StatsAsked())
+        ends = len(numbers) - hangups - tells
         first = ends > 0 and self._signals_seen == 0
         self._signals_seen += ends
         if not numbers:  # the other end is gone: never spin on it
@@ -657,8 +670,23 @@ class Reactor:
             self._begin_to_drain()
 
     def _begin_to_drain(self) -> None:
+        """Accept those who wait now: as many as the kernel keeps, one more than it was told to. Not
+        until nobody waits: that may never be."""
+        if self._last_call or self._drain_next:
+            return
+        self._last_call = True
+        self._drain_since = self._system.now()
         for listener in self._for_askers():
-            self._accept(listener, math.inf)
+            listener.last_call(self._bounds.backlog_max + 1)
+        self._accept_the_last()
+
+    def _accept_the_last(self) -> None:
+        """Some of them in each turn, so that it is short; after the last, nobody."""
+        for listener in self._for_askers():
+            self._accept(listener, self._bounds.accepts_per_turn)
+        if any(listener.left for listener in self._for_askers()):
+            return
+        self._last_call = False
         self._unlisten()
         for one in self._datagrams:
             if not one.dialled:
@@ -671,7 +699,7 @@ class Reactor:
 
     def _ask_to_drain(self) -> None:
         self._drain_next = False
-        self._events.append(node.DrainAsked())
+        self._events.append(node.DrainAsked(self._drain_since))
         self._deliver()
 
     def _for_askers(self) -> list[Listener]:
@@ -792,7 +820,11 @@ class Reactor:
     # -- time ------------------------------------------------------------------------------------
 
     def _expire(self, now: float) -> None:
-        """End what has taken longer than its limit, and the listener's rest."""
+        """End what has taken longer than its limit, and the listener's rest. Here a service manager
+        hears that the loop turns, and so it costs nothing where there is none."""
+        if now >= self._alive_due:
+            self._alive_due = now + self._alive_s
+            self._system.notify_alive()
         for listener in self._listeners.values():
             if listener.rested(now):
                 self._read_fds_stale = True
@@ -1092,11 +1124,15 @@ class Reactor:
                     text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
                     self._log.report(text, node.Level.WARNING)
                 return
+            is_all = sink.bytes_max == math.inf  # what the program is for
             sink.fail()
-            if sink is self._output:
+            if sink is self._output and is_all:
                 text = f"cannot write the output: {reason(error)}"
                 self._log.report(text, node.Level.ERROR)
                 self.exit_code = 1
+            elif sink is self._output:
+                text = f"cannot write to standard output: {reason(error)}; going on without it"
+                self._log.report(text, node.Level.WARNING)
 
     def _write_out(self, timeout_s: float) -> None:
         """Wait for the readers of what waits, or for a signal, and write what they take."""

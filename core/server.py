@@ -4,8 +4,8 @@ A server serves until it is asked to drain: by a signal, or, with `--once`, beca
 session has ended. Draining, it takes no more questions, gives every session what it is owed and
 its last words, and stops when all connections are gone, or when its time is up.
 
-`--once`: the first connection that has sent a byte is the session; nobody is accepted from its
-first line on.
+`--once`: the first connection that has sent a byte is the session. From then on nobody is accepted,
+and whoever is there besides is told BUSY.
 
 Not here: what a question means. The node owns its server and asks it, never the other way.
 """
@@ -19,6 +19,7 @@ from core.bounds import Bounds, Hits
 from core.figures import Figure, Value, stats
 from core.machine import STAY, Machine, Sign, Table, Watch
 from core.session import Asker, Session, Turn
+from core.wire import Error, refusal
 
 
 class Life(Sign):
@@ -85,8 +86,7 @@ class Server:
         self._account = account
         self._figures = figures
         self._hits = hits
-        longest_s = bounds.timeout_s if others is None else bounds.longest_s
-        self._drain_s = longest_s + bounds.drain_grace_s
+        self._drain_s = bounds.drain_s(with_dns=others is not None)
         self.drain_due = math.inf  # when the drain has taken too long
         self._bounds = bounds
         self.once = once
@@ -122,15 +122,24 @@ class Server:
         self.sessions[conn] = session
         if self.life.state is not Life.SERVING:
             session.life.fire(Turn.DRAIN)
+        elif self._the_session is not None:  # it came in the very turn
+            return self._turn_away(conn)
         return session.last_words()
 
-    def spoke(self, conn: str, data: bytes) -> list[node.Effect]:
-        """A client has sent bytes, and these whole lines in them. Only `once` wants to know."""
-        if not self.once:
+    def spoke(self, conn: str) -> list[node.Effect]:
+        """A client has sent bytes. Only `once` wants to know: the first to do so is the session."""
+        if not self.once or self._the_session is not None:
             return []
-        if self._the_session is None:
-            self._the_session = conn
-        return [node.Unlisten()] if data and conn == self._the_session else []
+        self._the_session = conn
+        effects: list[node.Effect] = [node.Unlisten()]
+        for other in self.sessions:
+            if other != conn:
+                effects += self._turn_away(other)
+        return effects
+
+    def _turn_away(self, conn: str) -> list[node.Effect]:
+        """There is one session only, and this is not it."""
+        return [self.sessions[conn].say(refusal(Error.BUSY)), *self.part(conn)]
 
     def ended(self, conn: str, unfinished: bool) -> list[node.Effect]:
         """A client will send nothing more."""
@@ -153,7 +162,7 @@ class Server:
     # -- all of them -------------------------------------------------------------------------------
 
     def drain(self, now: float) -> list[node.Effect]:
-        """Take no more questions, and let those go who are owed nothing."""
+        """Take no more questions, and let those go who are owed nothing. It was asked for `now`."""
         if self.life.state is not Life.SERVING:
             self.life.fire(Fate.DRAIN)
             return []
@@ -177,6 +186,10 @@ class Server:
         self._hits["drain_grace_s"] += 1
         cut_off = node.Report(f"the drain took too long: {len(self.sessions)} clients cut off")
         return [cut_off, *self._stop(Fate.TIME_UP)]
+
+    def tell(self) -> list[node.Effect]:
+        """Say in the log what STATS would."""
+        return [node.Report(f"{value.key} {value.value}") for value in self._figures()]
 
     def _stop(self, fate: Fate) -> list[node.Effect]:
         """Stop, and say what there was."""

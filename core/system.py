@@ -8,6 +8,7 @@ Not here: when to do any of it (`core/reactor.py`).
 """
 
 import errno
+import math
 import os
 import random
 import resource
@@ -21,11 +22,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from core import process
 from core.addresses import is_wildcard
-from core.child import SIGNALS, Child
+from core.child import Child
 from core.lookup import Lookup
 from core.node import Address, Standing
 from core.ports import ours
+from core.process import Signals
 from core.wildcard import WildcardSocket
 from core.writer import Write, writer
 
@@ -52,8 +55,10 @@ class System:
     secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
     select = staticmethod(select.select)
     hangup = int(signal.SIGHUP)
+    tell = int(signal.SIGUSR1)
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_server: bool = True) -> None:
+        self._is_server = is_server
         self._writers: dict[int, Write] = {}  # by descriptor
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
@@ -62,7 +67,8 @@ class System:
         `getaddrinfo` raises UnicodeError for `a..b` and for labels of over 63 bytes (bpo-32958).
         """
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            with process.blocking():
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError as error:
             raise OSError(f"not a host name: {error}") from None
         return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
@@ -242,28 +248,32 @@ class System:
         """Find out anew how to write to a descriptor that leads elsewhere now."""
         self._writers.pop(fd, None)
 
-    def catch_signals(self) -> Socket:
-        """A socket from which the number of each SIGTERM, SIGINT and SIGHUP can be read, in a byte.
+    def catch_signals(self) -> Signals:
+        """Where the number of each signal can be read that has come since the program began."""
+        return process.hand_over(self._is_server)
 
-        The handler does nothing: it only keeps the default action away. The byte wakes `select`,
-        also when the signal came just before it began to wait.
-        """
-        woken, waker = socket.socketpair()
-        woken.setblocking(False)
-        waker.setblocking(False)
-        self._waker = waker  # kept: it closes when it is collected
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked in a child (`core/child.py`)
-        return woken
+    def watchdog_s(self) -> float:
+        """Within what time the service manager wants to hear that the loop still turns; infinite
+        when it does not (man 3 sd_watchdog_enabled)."""
+        given = os.environ.get("WATCHDOG_USEC", "")
+        whose = os.environ.get("WATCHDOG_PID", "") or str(os.getpid())
+        wants = os.environ.get("NOTIFY_SOCKET") and whose == str(os.getpid())
+        if not (wants and given.isascii() and given.isdigit() and int(given)):
+            return math.inf
+        return int(given) / 1e6
 
     def notify(self, standing: Standing) -> None:
         """Tell the service manager that started us, if one did (man 3 sd_notify)."""
+        self._notify(f"{standing.name}=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\n")
+
+    def notify_alive(self) -> None:
+        """Tell it that the loop still turns."""
+        self._notify("WATCHDOG=1\n")
+
+    def _notify(self, text: str) -> None:
         where = os.environ.get("NOTIFY_SOCKET", "")
         if not where:
             return
-        text = f"{standing.name}=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\n"
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
             teller.setblocking(False)
             # "@" stands for the NUL byte of an address that is in no file system (man 7 unix).

@@ -1,83 +1,24 @@
-"""The programs by name: `python3 -m nodes ls ...`, or `photofinish.pyz ls ...`.
+"""Where a program starts: `python3 -m nodes ls ...`, or, as a copy in it, `photofinish.pyz ls ...`.
 
-Not here: their command lines (`nodes/command/`), and what they do.
+Read by any Python, so that one that is too old is told so before it meets what it cannot parse;
+and what takes time is imported once signals are taken.
+
+Not here: the programs by name (`nodes/command/programs.py`).
 """
 
-import os
 import sys
-import traceback
 
-from nodes.command.arguments import (
-    BUG,
-    CLEAN,
-    FAILED,
-    STDOUT,
-    USAGE,
-    Failure,
-    called,
-    say,
-)
-from nodes.command.client import run_client
-from nodes.command.ls import run_ls
-from nodes.command.replay import run_replay
-from nodes.command.ts import run_ts
+if sys.version_info < (3, 11):  # noqa: UP036
+    said = "photofinish: this is Python %d.%d; 3.11 or newer is needed"
+    sys.exit(said % sys.version_info[:2])
 
-VERSION = "0.9.0"
-_ABOUT = """\
-photofinish {version}: ask every server, keep the first answer.
-
-  {called} ts     PORT --table FILE          a table server
-  {called} ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
-  {called} client LS_HOST LS_PORT [NAME ...] asks the load balancer
-  {called} replay RACES.jsonl                recorded races under other policies
-
-Each has --help. For example, in four terminals:
-
-  {called} ts 5001 --table examples/ts1.txt
-  {called} ts 5002 --table examples/ts2.txt
-  {called} ls 5000 localhost 5001 localhost 5002
-  {called} client localhost 5000 rutgers.edu google.com nothinghere.com
-"""
-
-PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client, "replay": run_replay}
-
-
-def _open_standard_streams() -> None:
-    """A closed standard stream becomes /dev/null; else the next socket would get its number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-def main(words: list[str]) -> int:
-    """Run the program that the first word names; return its exit code."""
-    _open_standard_streams()
-    if words[:1] in (["-h"], ["--help"]):
-        print(_ABOUT.format(called=called(), version=VERSION), end="")
-        return CLEAN
-    if words[:1] in (["-V"], ["--version"]):
-        print(f"photofinish {VERSION}")
-        return CLEAN
-    try:
-        if not words or words[0] not in PROGRAMS:
-            said = f"there is no program {words[0]!r}" if words else "say which program to run"
-            raise Failure(f"{said}: ts, ls, client or replay (see {called()} --help)", USAGE)
-        return PROGRAMS[words[0]](words[1:])
-    except Failure as failure:
-        say(f"photofinish: {failure}")
-        return failure.exit_code
-    except KeyboardInterrupt:
-        say("photofinish: interrupted")
-        return FAILED
-    except BrokenPipeError:  # who reads our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-        return FAILED
-    except Exception:
-        traceback.print_exc()
-        return BUG
-
+from core import process
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    process.open_standard_streams()
+    process.catch("".join(sys.argv[1:2]))
+    from nodes.command.programs import main
+
+    exit_code = main(sys.argv[1:])
+    process.ignore()
+    sys.exit(exit_code)

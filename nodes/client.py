@@ -166,7 +166,7 @@ class Client:
                 self._life.fire(Step.CONNECTED)
                 self._replied_at = now
                 return self._ask_more()
-            case node.Backlogged():
+            case node.Backlogged() | node.StatsAsked():
                 return []
             case node.Relieved():
                 return self._ask_more()

@@ -211,8 +211,10 @@ class LoadBalancer:
         match event:
             case node.Woken():
                 return self._woken(now)
-            case node.DrainAsked():
-                return self._server.drain(now) + self._part_maybe()
+            case node.DrainAsked(since):
+                return self._server.drain(min(now, since)) + self._part_maybe()
+            case node.StatsAsked():
+                return self._server.tell()
             case node.ReloadAsked():
                 return [node.ReopenRecords(), *self._look_up_all()]
         link = self._links.get(event.conn)
@@ -225,7 +227,7 @@ class LoadBalancer:
             case node.Opened(conn, is_datagrams):
                 return self._server.opened(conn, is_datagrams)
             case node.Ended(conn, unfinished):
-                spoke = self._server.spoke(conn, b"") if unfinished else []
+                spoke = self._server.spoke(conn) if unfinished else []
                 return spoke + self._server.ended(conn, unfinished)
             case node.PlaceWanted(conn):
                 return self._server.part(conn)
@@ -242,7 +244,7 @@ class LoadBalancer:
 
     def _ask(self, conn: str, data: Any, now: float) -> list[node.Effect]:  # noqa: ANN401
         """Admit an asker's questions and pass on those that are not being asked already."""
-        effects = self._server.spoke(conn, data) if self._server.once else []
+        effects = self._server.spoke(conn) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data, now)
         if asked.said:

@@ -76,14 +76,16 @@ class TableServer:
             case node.Opened(conn):
                 return server.opened(conn)
             case node.Ended(conn, unfinished):
-                spoke = server.spoke(conn, b"") if unfinished else []
+                spoke = server.spoke(conn) if unfinished else []
                 return spoke + server.ended(conn, unfinished)
             case node.PlaceWanted(conn):
                 return server.part(conn)
             case node.Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
-            case node.DrainAsked():
-                return server.drain(now) + self._stop_maybe()
+            case node.DrainAsked(since):
+                return server.drain(min(now, since)) + self._stop_maybe()
+            case node.StatsAsked():
+                return server.tell()
             case node.ReloadAsked():
                 if self._reload is None or server.is_draining:
                     return []
@@ -100,7 +102,7 @@ class TableServer:
 
     def _answer(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
-        effects = self._server.spoke(conn, data) if self._server.once else []
+        effects = self._server.spoke(conn) if self._server.once else []
         session = self._server.sessions[conn]
         asked = session.receive(data, now)
         answers = list(map(self._table.rows.get, asked.questions, repeat(b"")))

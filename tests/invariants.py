@@ -694,7 +694,8 @@ class LoadBalancerWatch(Observer):
             looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
             hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
-            longest = self.bounds.timeout_s + self.bounds.drain_grace_s + _SLACK_S
+            with_dns = self.brain._server._others is not None
+            longest = self.bounds.drain_s(with_dns) + _SLACK_S
             hold(host.clock() - self.drain_since <= longest, "I14", "the drain does not end")
         self._probe()
 

@@ -264,8 +264,44 @@ MUTANTS = (
     Mutant(
         "a drain forgets who waits to be accepted",
         "core/reactor.py",
-        "            self._accept(listener, math.inf)\n        self._unlisten()",
-        "            pass\n        self._unlisten()",
+        "listener.last_call(self._bounds.backlog_max + 1)",
+        "listener.last_call(0)",
+    ),
+    Mutant(
+        "a drain accepts until nobody waits",
+        "core/reactor.py",
+        "listener.last_call(self._bounds.backlog_max + 1)",
+        "listener.last_call(1 << 30)",
+    ),
+    Mutant(
+        "a drain accepts all who wait in one turn",
+        "core/reactor.py",
+        "            self._accept(listener, self._bounds.accepts_per_turn)\n        if any",
+        "            self._accept(listener, math.inf)\n        if any",
+    ),
+    Mutant(
+        "a drain does not wait for those who ask with DNS",
+        "core/bounds.py",
+        "max(self.timeout_s, self.dns_timeout_s) if with_dns",
+        "self.timeout_s if with_dns",
+    ),
+    Mutant(
+        "a signal before the loop is forgotten",
+        "core/process.py",
+        "signals, _first = _first or Signals(), None",
+        "signals, _first = Signals(), None",
+    ),
+    Mutant(
+        "a hangup before all workers serve is forgotten",
+        "nodes/workers/supervisor.py",
+        "self._reload_next = bool(self._ready)",
+        "self._reload_next = False",
+    ),
+    Mutant(
+        "--once serves whoever was accepted before the session",
+        "core/server.py",
+        "                effects += self._turn_away(other)\n",
+        "                pass\n",
     ),
     # -- lines
     Mutant(

@@ -46,8 +46,9 @@ def _limit(soft: int, hard: int) -> None:
 class Program:
     """One process. Its log is in a file, so that it never waits for us, or goes to `stderr`.
 
-    `descriptors`: its limit of them, soft and hard. `environment`: what it has
-    besides ours. `python`: how the programs are called.
+    `descriptors`: its limit of them, soft and hard. `environment`: what it has besides ours.
+    `python`: how the programs are called. `within`: words before that, of a program that runs it.
+    `before`: what the process does before it begins.
     """
 
     def __init__(
@@ -59,17 +60,19 @@ class Program:
         descriptors: tuple[int, int] | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = ("-m", "nodes"),
+        within: Sequence[str] = (),
+        before: Callable[[], object] | None = None,
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self.process = subprocess.Popen(
-            [sys.executable, *python, *words],
+            [*within, sys.executable, *python, *words],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=stdin,
             stdout=stdout,
             stderr=self._log if stderr is None else stderr,
             text=True,
-            preexec_fn=None if descriptors is None else lambda: _limit(*descriptors),
+            preexec_fn=before if descriptors is None else lambda: _limit(*descriptors),
         )
 
     @property

@@ -10,6 +10,7 @@ some of them or none, `recv` returns some of them; readiness may be a lie; a hos
 die with or without a word, come back; two hosts may be cut apart, one way or both ways, and what
 was under way arrives when that heals. A close with unread input, and bytes for one who is gone,
 make a reset, and what was under way against it is lost. Descriptors are the lowest that are free.
+A `Storm` of connections never lets a backlog be empty. Signals may come while a program starts.
 Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
 What comes to a port where nobody listens makes an ICMP error, which the dialled socket that it is
 about tells once, with the next call, whatever that is; they are few (Linux: six, then one a second
@@ -24,6 +25,7 @@ the while (`tests/invariants.py`).
 """
 
 import errno
+import math
 import os
 import zlib
 from collections import Counter, deque
@@ -161,6 +163,8 @@ class SimSocket:
         stream = self.backlog.popleft()
         stream.fd = host.take_fd(stream)
         host.progress += 1
+        if host.on_accept is not None:
+            host.on_accept()
         assert stream.peer is not None
         return stream, (stream.peer.host.name, 1)
 
@@ -529,6 +533,7 @@ class SimSystem:
     """The operating system of one host: what a reactor calls of `core.system.System`."""
 
     hangup = 1
+    tell = 10
 
     def __init__(self, host: "Host") -> None:
         self._host = host
@@ -624,8 +629,16 @@ class SimSystem:
     def notify(self, standing: Standing) -> None:
         self._host.standings.append(standing)
 
+    def watchdog_s(self) -> float:
+        return self._host.watchdog_s
+
+    def notify_alive(self) -> None:
+        self._host.alive_at.append(self._host.clock())
+
     def catch_signals(self) -> Signals:
         self._host.signals = Signals(self._host)
+        for number in self._host.early:
+            self._host.signals.ring(number)
         return self._host.signals
 
 
@@ -659,11 +672,15 @@ class Host:
         self.dialled: dict[int, SimDialled] = {}  # by port
         self.ports = Random(f"{name}:ports")
         self.signals: Signals | None = None
+        self.early: list[int] = []  # signals that come while its next program starts
         self.standings: list[Standing] = []  # what a service manager was told
+        self.watchdog_s = math.inf  # within which it wants to hear of the loop
+        self.alive_at: list[float] = []  # by its clock, when it did
         self.reactor: Reactor | None = None
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
+        self.on_accept: Callable[[], None] | None = None  # one that waited has been accepted
         # What comes to a dialled socket of datagrams, from whom, to which port; and what goes.
         self.on_landed: Callable[[bytes, str, int], None] | None = None
         self.on_dialled_sent: Callable[[bytes, str, int], None] | None = None
@@ -1059,6 +1076,33 @@ class World:
         listener.backlog.append(accepted)
         target.touched()
         dialled.host.touched()
+
+
+class Storm:
+    """Connections to a host, faster than it can accept them: for one that is accepted another one
+    waits, at once, until so many have come. None says anything, and none ends."""
+
+    def __init__(self, world: World, target: Host, waiting: int, most: int) -> None:
+        self.come = 0
+        self._world = world
+        self._target = target
+        self._waiting = waiting
+        self._most = most
+        self._host = world.host("storm")
+        target.on_accept = self.rage
+
+    def rage(self) -> None:
+        """Have as many wait as are to."""
+        listener = self._target.listener
+        while (
+            listener is not None
+            and not listener.is_closed
+            and len(listener.backlog) < self._waiting
+            and self.come < self._most
+        ):
+            self.come += 1
+            self._world.saw("a storm of connections")
+            self._world._join(SimSocket(self._host, has_fd=False), self._target, listener)
 
 
 class Observer:

@@ -490,7 +490,7 @@ NO_REPLIES = {
 
 @pytest.mark.parametrize("said", NO_REPLIES.values(), ids=NO_REPLIES)
 def test_what_is_no_reply_does_not_renew_the_patience(said: bytes) -> None:
-    """[P64]"""
+    """[P63]"""
     stage = asking(b"a", b"b", bounds=replace(Bounds(), patience_s=2.0))
     stage.hear(LS, b"b 10.0.0.2 A IN\n")
     for _ in range(7):
@@ -504,7 +504,7 @@ def test_what_is_no_reply_does_not_renew_the_patience(said: bytes) -> None:
 
 
 def test_each_reply_renews_the_patience_of_a_long_list() -> None:
-    """[P64]"""
+    """[P63]"""
     names = [b"n%d" % n for n in range(20)]
     stage = asking(*names, bounds=replace(Bounds(), patience_s=2.0))
     for number, name in enumerate(names):

@@ -83,7 +83,7 @@ def test_a_port_is_one_of_all_and_no_two_are_alike() -> None:
 
 
 def test_a_port_that_is_filtered_or_reserved_is_not_used() -> None:
-    """[P53]"""
+    """[P52]"""
     left = ports.usable(ports.reserved_in("8080,9148-9150,123\n"))
     assert not {1_900, 5_353, 11_211, 8_080, 9_148, 9_149, 9_150} & set(left)
     assert {1_024, 65_535, 8_081, 9_147, 9_151} <= set(left) and len(left) == 64_512 - 13 - 4
@@ -151,7 +151,7 @@ def dialled(stream: Any, **more: Any) -> DatagramSocket:  # noqa: ANN401
     "number", [errno.ECONNREFUSED, errno.EPERM, errno.ENETUNREACH, errno.EINVAL, errno.ENODEV]
 )
 def test_a_dialled_socket_that_nothing_gets_out_by_breaks(number: int) -> None:
-    """[P50] [P51]: what waits is not sent; many peers have no such word in common."""
+    """[P49] [P50]: what waits is not sent; many peers have no such word in common."""
     stream = Refusing(None, OSError(number, ""))
     one = dialled(stream)
     one.send()
@@ -165,7 +165,7 @@ def test_a_dialled_socket_that_nothing_gets_out_by_breaks(number: int) -> None:
 
 
 def test_word_of_a_closed_port_hides_nothing_that_had_come() -> None:
-    """[P50]: Linux tells it before what lies in the socket, and once."""
+    """[P49]: Linux tells it before what lies in the socket, and once."""
     with Pair() as pair:
         here = pair.one.stream.getsockname()
         pair.peer.sendto(b"reply", (LOOPBACK, here[1]))
@@ -211,7 +211,7 @@ def test_where_many_cannot_be_sent_at_once_each_goes_by_itself(number: int, trie
 
 
 def test_word_of_a_closed_port_that_comes_with_many_is_heard() -> None:
-    """[P50]: the call that tells it has sent nothing, and the next one would send."""
+    """[P49]: the call that tells it has sent nothing, and the next one would send."""
 
     def send_alike(stream: Any, datagrams: bytes, size: int) -> None:  # noqa: ANN401
         raise ConnectionRefusedError(errno.ECONNREFUSED, "")
@@ -245,7 +245,7 @@ class OldSystem(System):
 
 @pytest.mark.parametrize("system", [System(), OldSystem()])
 def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
-    """[P52]"""
+    """[P51]"""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         peer.settimeout(5.0)

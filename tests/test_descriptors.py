@@ -76,7 +76,7 @@ def test_ls_counts_each_socket_of_a_resolver_twice_and_lookups_of_tss() -> None:
 
 @pytest.mark.parametrize("room", [1, 10, 50])
 def test_a_ts_that_is_back_is_dialled_whatever_clients_come(room: int) -> None:
-    """[P60]: and each client is served, or told BUSY."""
+    """[P59]: and each client is served, or told BUSY."""
     bounds = Bounds()
     fds_max = 3 + 2 + bounds.descriptors_spare + 1 + 2 + room
     scene = Scene(TABLE, "puppet", fds_max=fds_max, bounds=bounds, linked=False)
@@ -148,7 +148,7 @@ def test_a_low_soft_limit_is_raised_to_what_the_bounds_need(run: Programs, kind:
 def test_clients_take_no_descriptor_of_a_ts_that_restarts(
     run: Programs, workers: list[object]
 ) -> None:
-    """[P60]"""
+    """[P59]"""
     table = run.table("t", ROW)
     ts, ts_port = run.ts(table)
     ls, port = run.ls([ts_port], "--timeout", 60, *workers, descriptors=(64, 64))

@@ -5,6 +5,7 @@ It is copied into an empty directory and run there, with nothing of the checkout
 Not here: what the programs do, which every other test shows.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.__main__ import VERSION
+from nodes.command.programs import VERSION
 from tests.processes import PATIENCE_S, ROOT, TRACEBACK
 
 pytestmark = pytest.mark.process
@@ -144,10 +145,13 @@ def test_alone_in_an_empty_directory_it_runs_the_whole_system(
     assert [path.name for path in built.parent.iterdir()] == ["photofinish.pyz"]
 
 
-def test_an_older_python_is_told_what_it_lacks(built: Path) -> None:
-    """By the text that it would run first, with an older number in its place."""
+def test_an_older_python_is_told_what_it_lacks_in_one_line(built: Path) -> None:
+    """By the text that it would run first, with an older number in its place. The same
+    text starts a checkout."""
     with zipfile.ZipFile(built) as file:
         first = file.read("__main__.py").decode()
+    assert first == (ROOT / "nodes" / "__main__.py").read_text()
+    ast.parse(first, feature_version=(3, 4))
     old = first.replace("import sys\n", "import sys\nsys.version_info = (3, 9, 2, 'final', 0)\n", 1)
     done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True)
     assert done.returncode == 1

@@ -234,7 +234,7 @@ def test_a_drain_takes_all_datagrams_that_have_come(run: Programs) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
 def test_at_a_wildcard_host_the_address_asked_replies(run: Programs, words: list[str]) -> None:
-    """[P54]: data, what is refused, and SERVFAIL; TCP has one address in any case."""
+    """[P53]: data, what is refused, and SERVFAIL; TCP has one address in any case."""
     site = Site(run, "--allow", "127.0.0.0/8", *words, host="0.0.0.0")
     for asked in ("127.0.0.1", "127.0.0.2", "127.9.9.9"):
         for number in range(20):  # the kernel spreads them over the workers
@@ -257,7 +257,7 @@ def test_at_the_ipv6_wildcard_host_loopback_replies(run: Programs) -> None:
 
 
 def test_the_last_replies_of_a_drain_leave_from_where_asked(run: Programs) -> None:
-    """[P54]"""
+    """[P53]"""
     site = Site(run, "--allow", "127.0.0.0/8", "--timeout", 1, host="0.0.0.0")
     with site.udp("127.0.0.2") as client:
         site.ls.signal(signal.SIGSTOP)

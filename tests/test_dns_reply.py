@@ -290,7 +290,7 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
 def test_what_is_changed_or_cut_is_no_exception(
     message: dns.message.Message, data: st.DataObject
 ) -> None:
-    """[P47] [P48]: of an error its code is enough, and bytes behind the end are nothing."""
+    """[P46] [P47]: of an error its code is enough, and bytes behind the end are nothing."""
     whole = wire(message)[2:]
     size = data.draw(st.integers(0, len(whole) - 1))
     cut = read_reply(whole[:size])

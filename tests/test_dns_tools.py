@@ -120,7 +120,7 @@ def status(said: str) -> str:
 def test_tools_take_replies_at_any_address_of_a_wildcard(
     tmp_path: Path, words: list[str], words_of_it: tuple[str, ...]
 ) -> None:
-    """[P54]: both look where a reply comes from."""
+    """[P53]: both look where a reply comes from."""
     program, *options = words_of_it
     with programs(tmp_path) as some:
         _, port = system(

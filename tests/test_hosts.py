@@ -103,7 +103,7 @@ def unknown(*servers: tuple[Address, ...]) -> Stage:
 
 
 def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
-    """[P62]: after waits that double, up to a bound."""
+    """[P61]: after waits that double, up to a bound."""
     stage = unknown((), KNOWN)
     stage.connect(T2)
     assert stage.lookups == [(T1, "one.example", 1)] and stage.dialled == []
@@ -127,7 +127,7 @@ def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
 
 
 def test_ls_serves_with_no_name_known() -> None:
-    """[P62]: what is asked times out, or is asked of whoever is found in time."""
+    """[P61]: what is asked times out, or is asked of whoever is found in time."""
     stage = unknown((), ())
     brain = stage.brain
     assert isinstance(brain, LoadBalancer)
@@ -197,7 +197,7 @@ def test_lookups_wait_for_one_of_few_to_end() -> None:
 def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """[P61]"""
+    """[P60]"""
     world = World("hosts")
     network = world.network
     network.short = network.refused = network.spurious = 0.0
@@ -272,7 +272,7 @@ def run(tmp_path: Path) -> Iterator[Programs]:
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [[], ["--workers", 2]])
 def test_a_ts_whose_name_comes_to_be_known_is_dialled(run: Programs, workers: list[object]) -> None:
-    """[P62]"""
+    """[P61]"""
     _, ts_port = run.ts(run.table("t", ROW))
     flag = run.folder / "flag"
     ls = run.start(

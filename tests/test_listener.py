@@ -241,7 +241,7 @@ def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
 
 
 def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) -> None:
-    """[P66]: what has not begun goes to the new one, whole."""
+    """[P65]: what has not begun goes to the new one, whole."""
     house.desk.room = 15
     for number in range(3):
         house.records.append(b"record %d\n" % number)

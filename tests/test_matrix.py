@@ -683,7 +683,7 @@ def test_c8_the_time_of_day_decides_nothing() -> None:
 
 
 def test_c10_a_dial_without_a_port_or_a_descriptor_waits_and_tries_again() -> None:
-    """[P60]: from another cause than clients."""
+    """[P59]: from another cause than clients."""
     scene = Scene("", linked=False)
     assert scene.world.probes["a dial runs out of descriptors"] == 0
     scene.wait(1.0)

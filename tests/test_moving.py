@@ -24,7 +24,7 @@ def _is_possible(words: list[str]) -> bool:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_what_changes_on_this_machine_is_heard_at_once(scene: str) -> None:
-    """[P50] [P51]"""
+    """[P49] [P50]"""
     if not _is_possible(["sh", "-c", _CABLE]):
         pytest.skip("no network namespace of our own here")
     rule = ["iptables", "--append", "OUTPUT", "--proto", "udp", "--jump", "REJECT"]

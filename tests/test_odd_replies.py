@@ -53,7 +53,7 @@ def refuse_edns(cast: Cast, text: str = "FORMERR", to: str = D1) -> list[tuple[s
 @pytest.mark.parametrize("text", NO_EDNS)
 @pytest.mark.parametrize("edns", [b"", opt(), opt(flags=DO)])
 def test_a_resolver_without_edns_is_asked_again_without(text: str, edns: bytes) -> None:
-    """[P49]: at once; its client hears what it then says, with an OPT record if it sent one."""
+    """[P48]: at once; its client hears what it then says, with an OPT record if it sent one."""
     cast = Cast(1)
     query = cast.ask("X.example", edns=edns)
     conn, asked = cast.query_at(D1)
@@ -74,7 +74,7 @@ def test_a_resolver_without_edns_is_asked_again_without(text: str, edns: bytes) 
 
 
 def test_badvers_is_asked_again_without_edns() -> None:
-    """[P49]: nothing but the OPT record can be the reason."""
+    """[P48]: nothing but the OPT record can be the reason."""
     cast = Cast(1)
     cast.ask("x.example", edns=opt())
     conn, asked = cast.query_at(D1)
@@ -86,7 +86,7 @@ def test_badvers_is_asked_again_without_edns() -> None:
 
 
 def test_no_edns_is_remembered_for_a_while_and_tried_again() -> None:
-    """[P49]"""
+    """[P48]"""
     cast = Cast(1)
     for round_ in range(3):
         cast.ask(f"x{round_}.example")
@@ -123,7 +123,7 @@ def test_a_resolver_that_learns_edns_is_asked_with_it() -> None:
 
 @pytest.mark.parametrize("text", ["FORMERR", "bare NOTIMP"])
 def test_what_is_not_understood_either_way_is_servfail(text: str) -> None:
-    """[P49]: and says nothing about other questions. It is asked with EDNS only once."""
+    """[P48]: and says nothing about other questions. It is asked with EDNS only once."""
     cast = Cast(1)
     for edns in (b"", opt()):
         cast.ask("odd.example", edns=edns)
@@ -157,7 +157,7 @@ def test_a_client_of_lines_hears_what_is_said_without_edns() -> None:
 
 
 def test_many_in_flight_are_asked_again_in_one_batch() -> None:
-    """[P49] [P40]: none is in flight twice, and nothing is late."""
+    """[P48] [P40]: none is in flight twice, and nothing is late."""
     cast = Cast(1)
     flood(cast, 300)
     first = cast.asked(D1)
@@ -179,7 +179,7 @@ def test_many_in_flight_are_asked_again_in_one_batch() -> None:
 
 
 def test_what_is_asked_without_edns_and_lost_is_sent_again_so() -> None:
-    """[P49] [P39]"""
+    """[P48] [P39]"""
     cast = Cast()
     cast.ask("w.example")
     cast.answer(D1, "10.0.0.1")
@@ -210,7 +210,7 @@ def test_a_second_formerr_to_one_question_changes_nothing() -> None:
 
 
 def test_signatures_are_not_asked_for_without_edns() -> None:
-    """[P49]: AD and CD are in the header, and stay."""
+    """[P48]: AD and CD are in the header, and stay."""
     cast = Cast(1)
     cast.ask("x.example MX", edns=opt(flags=DO), flags=RD | 0x30)
     conn, asked = cast.query_at(D1)
@@ -221,7 +221,7 @@ def test_signatures_are_not_asked_for_without_edns() -> None:
 
 @pytest.mark.parametrize("closes", [False, True])
 def test_over_tcp_it_is_asked_again_without_edns_too(closes: bool) -> None:
-    """[P49]: also where the stream is closed after each reply, and the question goes by the next:
+    """[P48]: also where the stream is closed after each reply, and the question goes by the next:
     it would else be asked with EDNS again and again."""
     cast = Cast(1)
     cast.ask("w.example")
@@ -282,7 +282,7 @@ def test_odd_questions_are_forgotten_beyond_a_bound() -> None:
 @pytest.mark.parametrize("code", ["REFUSED", "SERVFAIL"])
 @pytest.mark.parametrize("edns", [b"", opt(flags=DO)])
 def test_an_error_that_is_a_header_only_counts(code: str, edns: bytes) -> None:
-    """[P47]: what is told of it has its question, and an OPT record if the client sent one."""
+    """[P46]: what is told of it has its question, and an OPT record if the client sent one."""
     cast = Cast()
     query = cast.ask("X.example", edns=edns)
     cast.say_lines("x.example")
@@ -296,7 +296,7 @@ def test_an_error_that_is_a_header_only_counts(code: str, edns: bytes) -> None:
 
 
 def test_an_error_that_is_a_header_only_is_worse_than_any_word() -> None:
-    """[P47] [P33]: it is held as any other of its code."""
+    """[P46] [P33]: it is held as any other of its code."""
     for text in ("NOERROR", "NXDOMAIN", "10.0.0.2"):
         cast = Cast()
         cast.ask("x.example")
@@ -341,7 +341,7 @@ def test_a_copy_of_a_header_is_no_guess() -> None:
 
 
 def test_a_header_that_says_tc_is_asked_for_over_tcp() -> None:
-    """[P47] (RFC 2181, section 9)"""
+    """[P46] (RFC 2181, section 9)"""
     cast = Cast(1)
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
@@ -352,7 +352,7 @@ def test_a_header_that_says_tc_is_asked_for_over_tcp() -> None:
 
 
 def test_an_error_with_wrong_counts_counts() -> None:
-    """[P47]: many copy the header of the query, which counts an OPT record, and send no record."""
+    """[P46]: many copy the header of the query, which counts an OPT record, and send no record."""
     cast = Cast(1)
     query = cast.ask("x.example")
     conn, asked = cast.query_at(D1)
@@ -371,7 +371,7 @@ def test_an_error_with_wrong_counts_counts() -> None:
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize("has_edns", [False, True])
 def test_bytes_behind_a_reply_are_left_out(is_stream: bool, has_edns: bool) -> None:
-    """[P48]"""
+    """[P47]"""
     cast = Cast(1)
     query = cast.ask("x.example")
     conn, asked = cast.query_at(D1)
@@ -392,7 +392,7 @@ def long_reply(query: bytes, size: int) -> bytes:
 
 
 def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
-    """[P48]: it is asked for over TCP."""
+    """[P47]: it is asked for over TCP."""
     cast = Cast(1)
     cast.ask("x.example TXT")
     conn, asked = cast.query_at(D1)
@@ -410,7 +410,7 @@ def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
 
 
 def test_a_datagram_that_is_as_long_and_whole_counts() -> None:
-    """[P48]"""
+    """[P47]"""
     cast = Cast(1)
     cast.ask("x.example TXT")
     conn, asked = cast.query_at(D1)
@@ -420,7 +420,7 @@ def test_a_datagram_that_is_as_long_and_whole_counts() -> None:
 
 
 def test_a_cut_header_over_tcp_is_a_failure_at_once() -> None:
-    """[P48]"""
+    """[P47]"""
     cast = Cast(1)
     cast.ask("x.example")
     cast.answer(D1, "TC")
@@ -440,7 +440,7 @@ def test_a_cut_header_over_tcp_is_a_failure_at_once() -> None:
 def test_a_late_reply_counts_as_long_as_an_asker_waits(
     timeout_s: float, dns_timeout_s: float, takes_s: float
 ) -> None:
-    """[P46]: on whatever socket, which may have been replaced long ago."""
+    """[P45]: on whatever socket, which may have been replaced long ago."""
     bounds = replace(
         Bounds(), timeout_s=timeout_s, dns_timeout_s=dns_timeout_s, upstream_socket_s=0.5
     )
@@ -463,7 +463,7 @@ def test_a_late_reply_counts_as_long_as_an_asker_waits(
 
 
 def test_a_late_reply_counts_for_who_joined_late() -> None:
-    """[P46]: that cost no query of its own."""
+    """[P45]: that cost no query of its own."""
     bounds = replace(Bounds(), timeout_s=1.0, dns_timeout_s=1.0, resends_max=1)
     cast = Cast(1, bounds=bounds)
     cast.say_lines("x.example")
@@ -477,7 +477,7 @@ def test_a_late_reply_counts_for_who_joined_late() -> None:
 
 
 def test_a_drain_waits_for_dns_as_long_as_dns_does() -> None:
-    """[P46]: `--timeout 1`, and a resolver that needs three seconds."""
+    """[P45]: `--timeout 1`, and a resolver that needs three seconds."""
     cast = Cast(1, bounds=replace(Bounds(), timeout_s=1.0, dns_timeout_s=4.5))
     cast.ask("x.example")
     conn, query = cast.query_at(D1)

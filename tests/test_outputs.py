@@ -138,7 +138,7 @@ def has(path: Path, count: int) -> bool:
 def test_a_race_log_that_is_renamed_is_opened_anew(
     run: Programs, workers: tuple[object, ...]
 ) -> None:
-    """[P66]"""
+    """[P65]"""
     path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
     ls, ask = sampled(run, path, *workers)
     ask()
@@ -165,7 +165,7 @@ def test_a_race_log_that_stays_where_it_is_is_gone_on_with(run: Programs) -> Non
 
 
 def test_a_race_log_that_cannot_be_opened_anew_is_told(run: Programs) -> None:
-    """[P66]: the old one is written on."""
+    """[P65]: the old one is written on."""
     path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
     ls, ask = sampled(run, path)
     path.rename(old)

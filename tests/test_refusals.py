@@ -31,7 +31,7 @@ def refuse(cast: Cast, resolver: str = D1) -> None:
 
 
 def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> None:
-    """[P50]: one line says why, and what is asked meanwhile does not wait."""
+    """[P49]: one line says why, and what is asked meanwhile does not wait."""
     cast = Cast(1)
     refuse(cast)
     assert cast.codes() == [SERVFAIL] and cast.stage.reports == [DOWN]
@@ -43,7 +43,7 @@ def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> N
 
 
 def test_what_a_socket_that_broke_was_asked_is_asked_again_by_another() -> None:
-    """[P51]: by new ones all, whose address is that of now; replies to the old do not count."""
+    """[P50]: by new ones all, whose address is that of now; replies to the old do not count."""
     cast = Cast(1)
     cast.ask("x.example")
     cast.ask("y.example")
@@ -134,7 +134,7 @@ def test_what_a_table_server_may_have_waits_for_it_longer_than_no_data() -> None
 
 
 def test_one_that_was_refused_is_found_by_what_it_was_asked_last() -> None:
-    """[P50]: each `probe_s`, whether anybody asks or not; what comes makes it UP, with a line."""
+    """[P49]: each `probe_s`, whether anybody asks or not; what comes makes it UP, with a line."""
     cast = Cast(1)
     refuse(cast)
     cast.ask("last.example")
@@ -169,7 +169,7 @@ def test_one_that_says_nothing_when_it_was_refused_stays_down() -> None:
 
 
 def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
-    """[P50]: what comes first counts, too, though somebody else was asked it meanwhile."""
+    """[P49]: what comes first counts, too, though somebody else was asked it meanwhile."""
     cast = Cast()
     refuse(cast)
     for n in range(5):
@@ -185,7 +185,7 @@ def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
 
 
 def test_sockets_that_cannot_be_had_any_more_take_the_resolver_down() -> None:
-    """[P51]: the address is gone, and there is no other; a stream alone is no way."""
+    """[P50]: the address is gone, and there is no other; a stream alone is no way."""
     cast = Cast(1)
     cast.ask("x.example")
     conn, query = cast.query_at(D1)

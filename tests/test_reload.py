@@ -374,7 +374,7 @@ def test_a_file_without_rows_empties_a_table_with_a_warning(tmp_path: Path, cont
 
 
 def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -> None:
-    """[P65]"""
+    """[P64]"""
     path = tmp_path / "table"
     path.write_bytes(b"")
     why = "it has no byte, as if it were being written; put a comment in it if that is meant"

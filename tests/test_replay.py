@@ -9,6 +9,8 @@ Not here: how records are made in detail (`tests/test_sample.py`), and the comma
 
 import heapq
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -21,8 +23,8 @@ from hypothesis import strategies as st
 from core import node
 from core.bounds import Bounds
 from core.wire import split_lines
-from nodes.__main__ import main
 from nodes.command import replay as command
+from nodes.command.programs import main
 from nodes.ls import LoadBalancer
 from nodes.replay import (
     HEAD,
@@ -35,6 +37,7 @@ from nodes.replay import (
     servers_of,
     shown,
 )
+from tests.processes import ROOT
 from tests.stage import Stage
 
 BOUNDS = Bounds()
@@ -175,7 +178,7 @@ def test_any_file_is_replayed_as_far_as_it_is_good(
     said, shown = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "say", said.append)
-        patch.setattr(command, "_print", shown.append)
+        patch.setattr(command, "show", shown.append)
         code = main(["replay", str(path)])
     assert code == (1 if said else 0) and len(shown) >= 5
     assert all(text.isprintable() for text in said + shown)
@@ -363,15 +366,15 @@ def test_a_bad_record_is_one_line_and_the_good_ones_are_played(
     assert out.replace("\n", "").isprintable()
 
 
-def test_an_output_that_is_full_is_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "races.jsonl").write_bytes(line() + b"\n")
-    with Path("/dev/full").open("wb") as full, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "STDOUT", full.fileno())
-        assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "photofinish: cannot write the output: no space left on device\n")
+@pytest.mark.process
+def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(line() + b"\n")
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-m", "nodes", "replay", str(path)]
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    said = b"photofinish: cannot write the output: no space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
 
 
 # -- records of a real run -------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def test_what_is_cut_is_asked_for_over_tcp(run: Programs) -> None:
 
 
 def test_a_resolver_without_edns_is_asked_without(run: Programs) -> None:
-    """[P49] [P47] [P48]: its errors are a header only, and bytes stand behind its replies."""
+    """[P48] [P46] [P47]: its errors are a header only, and bytes stand behind its replies."""
     with Resolver() as resolver, Site(run, [resolver.port]) as site:
         site.ask("x.example")
         query, whence = resolver.asked()
@@ -223,7 +223,7 @@ def test_a_resolver_without_edns_is_asked_without(run: Programs) -> None:
 
 
 def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> None:
-    """[P48]: a long one over TCP counts; TC over TCP is SERVFAIL, and waits for nothing."""
+    """[P47]: a long one over TCP counts; TC over TCP is SERVFAIL, and waits for nothing."""
     with Resolver(with_tcp=True) as resolver, Site(run, [resolver.port]) as site:
         many = ",".join(f"10.0.{n >> 8}.{n & 255}" for n in range(1, 400))
         site.ask("x.example")
@@ -263,7 +263,7 @@ def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(
 
 
 def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -> None:
-    """[P50]: within less than half of what a question may take; alone, so that nobody helps."""
+    """[P49]: within less than half of what a question may take; alone, so that nobody helps."""
     with Resolver() as before:
         port = before.port
     with Site(run, [port], "--metrics", 0, "--dns-timeout", 20) as site:

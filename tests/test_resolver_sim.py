@@ -37,7 +37,7 @@ SEEDS = 40
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
-    """[P29] [P33] to [P37] [P39] [P40] [P46] to [P51]"""
+    """[P29] [P33] to [P37] [P39] [P40] [P45] to [P50]"""
     Story(seed).tell()
 
 

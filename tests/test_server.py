@@ -6,8 +6,11 @@ a drain does about questions without replies is LS's part (`tests/test_ls.py`).
 Not here: one session by itself (`tests/test_session.py`).
 """
 
+from typing import Any
+
 import pytest
 
+from core import node
 from core.bounds import Bounds, Hits
 from core.server import Life, Server
 from nodes.tables.load import Table
@@ -97,6 +100,29 @@ def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code
     ]
 
 
+def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal() -> None:
+    bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
+    others: Any = ()
+    for who, longest_s in ((None, 2.0), (others, 5.5)):
+        server = Server(bounds, False, str, list, Hits(), None, who)
+        server.drain(10.0)
+        assert server.drain_due == 10.0 + longest_s
+    stage = serving("a")
+    stage.now = 50.0
+    stage.step(node.DrainAsked(since=49.0))
+    assert stage.brain.deadline() == 55.0
+
+
+def test_who_asks_for_the_figures_finds_them_in_the_log() -> None:
+    """[P58]: the same as STATS, and nothing else happens."""
+    stage = serving("a")
+    stage.hear("a", b"rutgers.edu\n", b"STATS\n")
+    said = stage.take("a").decode().split("\n")
+    stage.step(node.StatsAsked())
+    assert [f"STAT {line}" for line in stage.reports] == [x for x in said if x.startswith("STAT ")]
+    assert stage.take("a") == b"" and stage.exit_code is None
+
+
 def test_a_second_request_to_drain_changes_nothing_and_gives_no_new_time() -> None:
     stage = serving("a")
     stage.drain()
@@ -152,30 +178,26 @@ def test_once_connections_that_say_nothing_are_not_the_session(how: str) -> None
     assert stage.exit_code == 0
 
 
-def test_once_the_listener_closes_with_the_first_line_of_the_session() -> None:
+@pytest.mark.parametrize("data", [b"rutg", b"\n", b"?\n", b"QUIT\n"])
+def test_once_the_listener_closes_with_the_first_byte(data: bytes) -> None:
     stage = serving("a", once=True)
-    stage.hear("a", b"rutg")
     assert stage.listening
-    stage.hear("a", b"ers.edu\n")
+    stage.hear("a", data)
     assert not stage.listening
 
 
-@pytest.mark.parametrize("line", [b"\n", b"?\n", b"QUIT\n"])
-def test_once_any_line_is_a_first_line(line: bytes) -> None:
-    stage = serving("a", once=True)
-    stage.hear("a", line)
-    assert not stage.listening
-
-
-def test_once_who_has_sent_a_byte_first_is_the_session_though_another_ends_a_line_first() -> None:
-    stage = serving("a", "b", once=True)
+def test_once_whoever_is_not_the_session_is_told_busy() -> None:
+    """[P56]: also one that was accepted before it, and one that comes in the very turn."""
+    stage = serving("before", "a", once=True)
     stage.hear("a", b"rutg")
-    stage.hear("b", b"rutgers.edu\nQUIT\n")
-    stage.end("b")
-    assert stage.listening and stage.exit_code is None
-    assert stage.take("b") == ROW + b"BYE\n"
+    stage.accept("after")
+    for other in ("before", "after"):
+        stage.hear(other, b"rutgers.edu\nQUIT\n")
+        assert stage.take(other) == b"- ERROR BUSY\nBYE\n" and stage.has_ended(other)
+        stage.end(other)
+    assert stage.exit_code is None
     stage.hear("a", b"ers.edu\n")
-    assert not stage.listening
+    assert stage.take("a") == ROW
     stage.end("a")
     assert stage.exit_code == 0
 
@@ -186,7 +208,7 @@ def test_once_half_a_line_makes_the_session_and_its_end_drains_the_server() -> N
     stage.end("a")
     assert stage.take("a") == b"- ERROR UNFINISHED\n"
     assert not stage.listening
-    assert stage.take("b") == b"BYE\n"
+    assert stage.take("b") == b"- ERROR BUSY\nBYE\n"
     assert stage.exit_code is None
     stage.end("b")
     assert stage.exit_code == 0

@@ -125,7 +125,7 @@ def is_refused(host: str, other: str) -> bool:
 
 
 def test_ls_does_not_ask_itself_by_any_loopback_address() -> None:
-    """[P55]"""
+    """[P54]"""
     assert is_refused("127.0.0.1", "127.0.0.1") and is_refused("127.0.0.1", "0.0.0.0")
     assert is_refused("0.0.0.0", "127.9.9.9") and is_refused("0.0.0.0", "0.0.0.0")
     assert is_refused("127.0.0.1", "::ffff:127.0.0.1")
@@ -135,7 +135,7 @@ def test_ls_does_not_ask_itself_by_any_loopback_address() -> None:
 
 @pytest.mark.process
 def test_ls_does_not_ask_itself_by_any_own_address() -> None:
-    """[P55]: without a list of them, and where any address may be bound to (ip_nonlocal_bind)."""
+    """[P54]: without a list of them, and where any address may be bound to (ip_nonlocal_bind)."""
     isolated(any_own_address)
 
 
@@ -173,7 +173,7 @@ WILD = ["--host", "0.0.0.0", "--allow", "127.0.0.0/8"]
 def test_ls_that_would_ask_itself_is_refused_in_a_line(
     run: Programs, words: list[str], said: str, more: list[str]
 ) -> None:
-    """[P55]"""
+    """[P54]"""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     words = [port if word == "PORT" else word for word in words]
@@ -182,7 +182,7 @@ def test_ls_that_would_ask_itself_is_refused_in_a_line(
 
 
 def test_a_ts_that_moves_to_where_ls_listens_is_not_dialled() -> None:
-    """[P55]: its other addresses are; and when there are none it is down, until it moves on."""
+    """[P54]: its other addresses are; and when there are none it is down, until it moves on."""
     scene = Scene("")
     (link,) = scene.watch.brain._links.values()
     came = scene.watch.brain._server._came

@@ -70,6 +70,7 @@ def test_the_unit_has_nothing_that_systemd_does_not_know(unit: Path) -> None:
 def test_the_unit_is_started_and_reloaded_and_stopped_as_the_program_wants_it() -> None:
     said = settings()
     assert said["Type"] == ["notify"] and said["NotifyAccess"] == ["main"]
+    assert float(said["WatchdogSec"][0].removesuffix("s")) > 1.0  # with room for a busy machine
     assert said["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert "AF_UNIX" in said["RestrictAddressFamilies"][0].split()  # to notify
     drain_s = Bounds().timeout_s + 2 * Bounds().drain_grace_s  # of a parent with workers

@@ -1257,7 +1257,7 @@ def test_a_stream_that_is_ended_is_dialled_again_if_it_ever_spoke(has_spoken: bo
 
 
 def test_tc_on_a_stream_is_a_failure_at_once() -> None:
-    """[P48]: there is no other way that could bring more."""
+    """[P47]: there is no other way that could bring more."""
     cast = Cast(1)
     cast.ask("x.example")
     conn, asked = cast.query_at(D1)

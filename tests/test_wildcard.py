@@ -119,7 +119,7 @@ def replies_come_from_whom_was_asked(family: int, hosts: list[str], whence: str)
 
 
 def test_a_reply_leaves_from_the_ipv4_address_that_was_asked() -> None:
-    """[P54]: also when one turn brings queries to several addresses."""
+    """[P53]: also when one turn brings queries to several addresses."""
     replies_come_from_whom_was_asked(V4, ["127.0.0.1", "127.0.0.2", "127.9.9.9"], "127.0.0.1")
 
 
@@ -129,7 +129,7 @@ def test_a_reply_leaves_from_the_ipv6_loopback_address() -> None:
 
 @pytest.mark.process
 def test_a_reply_leaves_from_the_ipv6_address_that_was_asked() -> None:
-    """[P54]: a link-local one, too."""
+    """[P53]: a link-local one, too."""
     isolated(ipv6_addresses)
 
 

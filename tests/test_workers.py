@@ -9,6 +9,7 @@ Not here: how fast it is (`bench/workers.py`).
 
 import argparse
 import json
+import math
 import os
 import re
 import select
@@ -117,10 +118,12 @@ def test_numbers_add_up_and_words_that_differ_stand_side_by_side() -> None:
 class Nursery(Stage):
     """The parent's brain; a worker that is spawned waits for the test."""
 
-    def __init__(self, count: int = 2, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, count: int = 2, bounds: Bounds | None = None, watchdog_s: float = math.inf
+    ) -> None:
         bounds = bounds or Bounds()
         self.spawned: list[str] = []
-        super().__init__(Supervisor(count, bounds, READY), bounds)
+        super().__init__(Supervisor(count, bounds, READY, watchdog_s=watchdog_s), bounds)
         self.begin()
 
     def perform(self, effect: node.Effect) -> None:
@@ -275,7 +278,7 @@ def test_a_level_that_only_a_lost_worker_had_is_gone() -> None:
 
 
 def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
-    """[P63]: and it hears what it has missed once it goes on."""
+    """[P62]: and it hears what it has missed once it goes on."""
     stage = nursery(count=3)
     stage.wait(1.0)
     for conn in ("W1", "W2"):
@@ -356,6 +359,47 @@ def test_a_reload_is_over_when_it_is_over_for_all(ends: str) -> None:
     else:
         stage.die("W2")
     assert stage.standings[-1] is node.Standing.READY
+
+
+def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
+    stage = Nursery()
+    stage.tell("W1")
+    stage.step(node.ReloadAsked())
+    assert stage.standings == []
+    stage.tell("W2")
+    assert stage.standings == [node.Standing.READY, node.Standing.RELOADING]
+    assert all(stage.told(conn).count({"do": "reload"}) == 1 for conn in ("W1", "W2"))
+
+
+def test_a_drain_waits_for_questions_by_dns() -> None:
+    bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
+    supervisor = Supervisor(1, bounds, READY, with_dns=True)
+    supervisor.step(node.Woken(), 10.0)
+    supervisor.step(node.DrainAsked(), 10.0)
+    assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
+
+
+def test_who_asks_for_the_figures_finds_the_sum_in_the_log() -> None:
+    """[P58]"""
+    stage = nursery()
+    stage.tell("W1", asked=10)
+    stage.tell("W2", asked=5)
+    stage.step(node.StatsAsked())
+    assert "asked 15" in stage.reports and "W2.state UP" in stage.reports
+
+
+@pytest.mark.parametrize("watchdog_s", [3.0, math.inf])
+def test_one_that_stands_still_is_ended_where_there_is_a_watchdog(watchdog_s: float) -> None:
+    stage = Nursery(watchdog_s=watchdog_s)
+    stage.tell("W1")
+    stage.tell("W2")
+    for _ in range(10):
+        stage.wait(1.0)
+        if stage.told("W2")[-1:] == [{"do": "tell"}]:
+            stage.tell("W2")
+    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
+    assert ended == ([] if watchdog_s == math.inf else ["W1 has stood still for 3 s: ending it"])
+    assert ("W1" in stage.dialled) == (watchdog_s < math.inf)
 
 
 def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
@@ -733,7 +777,7 @@ def test_a_worker_is_started_again_where_sigchld_was_ignored(run: Programs) -> N
 
 @process
 def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) -> None:
-    """[P63]"""
+    """[P62]"""
     crew = Crew(run, 2, "--timeout", 0.5, "--bound", "news_s=0.1", "--metrics", 0)
     page = crew.parent.log.partition("status page on ")[2].split()[0]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core.bounds import Bounds
 from core.node import Address
@@ -41,7 +41,10 @@ class Failure(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line."""
+    """argparse, but an error is one line, also one of writing the help."""
+
+    def print_help(self, file: Any = None) -> None:  # noqa: ANN401 (as the base class has it)
+        show(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         raise Failure(f"{message} (see {self.prog} --help)", USAGE)
@@ -141,6 +144,16 @@ def say(text: str) -> None:
     """One line on standard error, as far as that takes it. Not `print`: there may be no stderr."""
     with suppress(OSError):
         os.write(STDERR, f"{text}\n".encode(errors="backslashreplace"))
+
+
+def show(text: str) -> None:
+    """Lines on standard output, at once. Raises Failure."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left in the buffer would be tried again at the end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        raise Failure(f"cannot write the output: {reason(error)}") from None
 
 
 def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:

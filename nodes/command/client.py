@@ -60,7 +60,7 @@ def run_client(words: list[str]) -> int:
         parser.error("give names or --names FILE, not both")
     if not arguments.names and not arguments.file and os.isatty(STDIN):
         parser.error("no names: give some, or --names FILE, or pipe them in")
-    system = System()
+    system = System(is_server=False)
     names = _read_names(arguments)
     addresses = resolve(system, arguments.host, arguments.port)
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.

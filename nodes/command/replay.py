@@ -5,7 +5,6 @@ Nobody is connected to, so there is no loop.
 Not here: what a replay is (`nodes/replay.py`).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,12 @@ from nodes.command.arguments import (
     EXTRA_LOAD,
     FAILED,
     STDIN,
-    STDOUT,
     Failure,
     bounds_of,
     program_parser,
     say,
     share,
+    show,
     timeout_argument,
 )
 from nodes.ls import LoadBalancer
@@ -74,29 +73,16 @@ def run_replay(words: list[str]) -> int:
         balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
         return replay(races, names, balancer)
 
-    _print(HEAD)
-    _print(shown("as recorded", as_recorded(races)))
+    show(HEAD)
+    show(shown("as recorded", as_recorded(races)))
     for policy in arguments.policy or ["race", "single", "hedge"]:
         if policy == "single":
             for name in servers:
-                _print(shown(f"single {name}", play([name], None)))
+                show(shown(f"single {name}", play([name], None)))
         else:
             extra_load = arguments.max_extra_load if policy == "hedge" else None
-            _print(shown(policy, play(servers, extra_load)))
+            show(shown(policy, play(servers, extra_load)))
     return CLEAN if is_whole else FAILED
-
-
-def _print(text: str) -> None:
-    """A line on standard output. Raises Failure. Not `print`: what it could not write it would try
-    to write again at the end."""
-    data = f"{text}\n".encode()
-    try:
-        while data:
-            data = data[os.write(STDOUT, data) :]
-    except BrokenPipeError:  # nobody wants more of it
-        raise
-    except OSError as error:
-        raise Failure(f"cannot write the output: {reason(error)}") from None
 
 
 def _read_races(path: str) -> tuple[list[Race], bool]:

@@ -5,7 +5,6 @@ Not here: what a server is made of (`nodes/command/ts.py`, `ls.py`).
 
 import argparse
 import ipaddress
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
@@ -135,7 +134,8 @@ def reactor_of(
     output: Sink | None = None,
 ) -> Reactor:
     """The loop of a server that is called so in the log. `links`: the descriptors that it needs
-    besides those for whoever comes to it. Raises Failure when there are not enough."""
+    besides those for whoever comes to it. What goes to `output` may be lost. Raises Failure when
+    there are too few descriptors."""
     sink = Sink(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
@@ -233,7 +233,10 @@ def serve(
     `links`: see `reactor_of`. `watchers`: where its status page is to be. `resolvers`: where it is
     to be asked with DNS.
     """
-    reactor = reactor_of(name.upper(), arguments, bounds, system, links=links, records=records)
+    output = Sink(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
+    reactor = reactor_of(
+        name.upper(), arguments, bounds, system, links=links, records=records, output=output
+    )
     with closing(reactor):
         there = listen(reactor, address, arguments)
         listen_for_watchers(reactor, watchers, arguments)
@@ -241,7 +244,7 @@ def serve(
             say(f"DNS on {address_text(listen_for_dns(reactor, resolvers, arguments))}")
         try:
             reactor.start(build(reactor))
-            os.write(STDOUT, ready_line(name, there))
+            output.append(ready_line(name, there))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         system.notify(node.Standing.READY)

@@ -51,15 +51,18 @@ def serve_with_workers(
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
     `open_records` opens its file, in each; `links`: see `reactor_of`."""
     claims: list[Socket] = []
-    address = _claimed(system, address, claims)
-    if resolvers is not None:
-        resolvers = _claimed(system, resolvers, claims)
-        _check_datagrams(system, resolvers)
-        say(f"DNS on {address_text(resolvers[1])}")
     try:
-        return _be_parent(arguments, bounds, system, claims, address, watchers, links)
+        address = _claimed(system, address, claims)
+        if resolvers is not None:
+            resolvers = _claimed(system, resolvers, claims)
+            _check_datagrams(system, resolvers)
+            say(f"DNS on {address_text(resolvers[1])}")
+        return _be_parent(arguments, bounds, system, claims, address, watchers, resolvers, links)
     except Born as born:
         name, stream = born.name, born.stream
+    finally:
+        for claim in claims:  # those that no loop has closed
+            claim.close()
     # Who started the parent is not told of its workers.
     os.environ.pop("NOTIFY_SOCKET", None)
     reactor = reactor_of(
@@ -99,6 +102,7 @@ def _be_parent(
     claims: list[Socket],
     address: Address,
     watchers: Address | None,
+    resolvers: Address | None,
     links: int,
 ) -> int:
     output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
@@ -109,7 +113,14 @@ def _be_parent(
         reactor.hold(*claims)
         listen_for_watchers(reactor, watchers, arguments)
         ready = ready_line("ls", address[1])
-        supervisor = Supervisor(arguments.workers, bounds, ready, watch=reactor.watch)
+        supervisor = Supervisor(
+            arguments.workers,
+            bounds,
+            ready,
+            with_dns=resolvers is not None,
+            watchdog_s=system.watchdog_s(),
+            watch=reactor.watch,
+        )
         web = WebServer(pages(supervisor), bounds.watchers_max)
         try:
             reactor.start(Watched(supervisor, web))

@@ -76,6 +76,7 @@ class _Worker:
         self.starts = 0
         self.news = News()
         self.is_asked = False  # for news, and has not told yet
+        self.asked_at = 0.0  # then, since when
         self.is_old = False  # nor in time: what it told last counts, and nobody waits for it
         self.is_reloading = False
         self.unpacker = Unpacker()
@@ -119,7 +120,8 @@ class _Worker:
 
 
 class Supervisor:
-    """The brain of the parent. `ready` is what it writes once every worker serves."""
+    """The brain of the parent. `ready` is what it writes once every worker serves. `with_dns`: the
+    workers are asked with DNS. `watchdog_s`: a worker that stands still for so long is ended."""
 
     def __init__(
         self,
@@ -127,6 +129,8 @@ class Supervisor:
         bounds: Bounds,
         ready: bytes,
         *,
+        with_dns: bool = False,
+        watchdog_s: float = math.inf,
         watch: Watch | None = None,
     ) -> None:
         self.life = Machine(SERVER, Life.SERVING, "server", watch)
@@ -134,6 +138,10 @@ class Supervisor:
         self._bounds = bounds
         self._ready = ready
         self._exit_code = 0
+        # A worker's own drain ends before this, and all of it when `nodes/command/ls.py` says.
+        self._drain_s = bounds.drain_s(with_dns) + bounds.drain_grace_s
+        self._watchdog_s = watchdog_s
+        self._reload_next = False  # it was asked for before all served
         self._ask_at = math.inf  # when news are due
         self._drain_due = math.inf
         self._gone: Values = {}  # what those counted that are gone
@@ -160,8 +168,10 @@ class Supervisor:
                 return self._hear(self._workers[conn], data, now)
             case node.Closed(conn, why):
                 return self._closed(self._workers[conn], why, now)
-            case node.DrainAsked():
-                return self._drain(now)
+            case node.DrainAsked(since):
+                return self._drain(min(now, since))
+            case node.StatsAsked():
+                return [node.Report(f"{value.key} {value.value}") for value in self.figures()]
             case node.ReloadAsked():
                 return self._reload()
             case node.Backlogged() | node.Relieved():  # one that has stopped: see `_ask`
@@ -176,7 +186,7 @@ class Supervisor:
                 effects.append(node.Spawn(worker.conn))
         if self._ask_at <= now:
             self._ask_at = now + self._bounds.news_s
-            effects += self._ask()
+            effects += self._ask(now)
         if self._drain_due <= now:
             self._drain_due = math.inf
             self.life.fire(Fate.TIME_UP)
@@ -187,18 +197,22 @@ class Supervisor:
 
     # -- workers -----------------------------------------------------------------------------------
 
-    def _ask(self) -> list[node.Effect]:
+    def _ask(self, now: float) -> list[node.Effect]:
         """Ask for news. Whoever has been silent since the last time holds up nobody's any more, and
-        is told nothing meanwhile: it would keep that for ever."""
+        is told nothing meanwhile: it would keep that for ever. Under a watchdog it is ended."""
         effects: list[node.Effect] = []
         for worker in self._up():
             if not worker.is_asked:
-                worker.is_asked = True
+                worker.is_asked, worker.asked_at = True, now
                 effects.append(_say(worker, {"do": "tell"}))
-            elif not worker.is_old:
+                continue
+            if not worker.is_old:
                 worker.is_old = True
                 text = f"{worker.conn} does not tell of itself; its last figures count"
                 effects.append(node.Report(text, node.Level.WARNING))
+            if now - worker.asked_at >= self._watchdog_s:
+                text = f"{worker.conn} has stood still for {self._watchdog_s:g} s: ending it"
+                effects += [node.Report(text, node.Level.ERROR), node.Abort(worker.conn)]
         return effects
 
     def _up(self) -> list[_Worker]:
@@ -225,6 +239,8 @@ class Supervisor:
                 effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
                 self._ready = b""
                 self._ask_at = now + self._bounds.news_s
+                if self._reload_next:
+                    effects += self._reload()
             if not any(one.is_asked and not one.is_old for one in self._workers.values()):
                 effects += self._spread()
         return effects
@@ -271,6 +287,9 @@ class Supervisor:
     # -- reloading ---------------------------------------------------------------------------------
 
     def _reload(self) -> list[node.Effect]:
+        self._reload_next = bool(self._ready)
+        if self._reload_next:
+            return []
         up = self._up()
         if self.life.state is not Life.SERVING or not up:
             return []
@@ -298,8 +317,7 @@ class Supervisor:
         self.life.fire(Fate.DRAIN)
         if not is_first:
             return []
-        # A worker's own drain ends before this, and all of it when `nodes/command/ls.py` says.
-        self._drain_due = now + self._bounds.longest_s + 2 * self._bounds.drain_grace_s
+        self._drain_due = now + self._drain_s
         self._ask_at = math.inf
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
         for worker in self._workers.values():

@@ -282,8 +282,8 @@ MUTANTS = (
     Mutant(
         "a drain does not wait for those who ask with DNS",
         "core/bounds.py",
-        "max(self.timeout_s, self.dns_timeout_s) if with_dns",
-        "self.timeout_s if with_dns",
+        "(self.longest_s if with_dns else self.timeout_s) +",
+        "self.timeout_s +",
     ),
     Mutant(
         "a signal before the loop is forgotten",
@@ -1774,12 +1774,6 @@ MUTANTS = (
         "nodes/balancer/upstream.py",
         "bounds.join_s + bounds.longest_s)",
         "bounds.longest_s)",
-    ),
-    Mutant(
-        "a drain ends before those who ask by DNS have waited",
-        "core/server.py",
-        "bounds.timeout_s if others is None else bounds.longest_s",
-        "bounds.timeout_s",
     ),
     Mutant(
         "DNS waits as long as lines do",

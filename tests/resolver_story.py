@@ -10,7 +10,7 @@ are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a loa
 names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
-- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P49);
+- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P48);
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - what is worse than data is told within the longest grace of its coming (P33);
@@ -489,7 +489,7 @@ class Story:
         end = data.index(b"\0", 12) + 5
         waiting = self.owed.get((who, answer.number, data[12:end]))
         hold(waiting, f"P29: {who} is owed nothing like {data!r}")
-        hold(answer.code in _CODES, f"P49: {who} hears of EDNS, or what it means: {data!r}")
+        hold(answer.code in _CODES, f"P48: {who} hears of EDNS, or what it means: {data!r}")
         has_edns = (who, answer.number, data[12:end]) in self.with_edns
         hold(answer.additional == has_edns, f"P37: OPT in {data!r}")  # no other is ever told
         assert waiting is not None

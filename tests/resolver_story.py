@@ -481,8 +481,18 @@ class Story:
         if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
             what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
             section = promised.section.lower()
-            self.came.setdefault(section, []).append((self.world.t, what))
+            word = self.world.t, what
+            self.came.setdefault(section, []).append(word)
             self.checks.came(who, section, what, self.world.t)
+            given_up = self.brain._hits["unmatched_max"]
+
+            def take_back() -> None:
+                """What lies in a socket is lost with it, if a guess before it was one too many."""
+                if self.brain._hits["unmatched_max"] > given_up:
+                    self.came[section].remove(word)
+                    self.world.saw("a socket is given up with a reply in it")
+
+            self.world.at(self.world.t + _SLACK_S, take_back)
 
     def said(self, data: bytes, who: str) -> None:
         answer = Reply(data)

@@ -32,7 +32,7 @@ from tests.resolver_story import Story
 from tests.resolvers import section_of
 from tests.test_dns_asker import MX, query
 
-SEEDS = 40
+SEEDS = 96
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -161,6 +161,7 @@ class Upstream:
         self._overdue: dict[bytes, int] = {}
         # Of these, those whose sockets were given up: when they are asked again in any case.
         self._put_off: deque[tuple[float, list[bytes]]] = deque()
+        self._all_anew_at = -math.inf  # when such may be asked again at once
 
         self._unmatched = 0
         self._guesses = 0  # replies that match nothing, lately
@@ -706,11 +707,11 @@ class Upstream:
         return [*effects, *others, *self._ask_anew(asked, now)]
 
     def _ask_anew(self, asked: list[Asked], now: float) -> list[node.Effect]:
-        """Ask again what was asked by sockets that are given up.
+        """Ask again what was asked by sockets that are given up, all of it once in `join_s`.
 
-        At once only what may have its reply on the way, or is held. The rest would take the room of
-        questions that do get replies, as often as somebody guesses: it is asked in `join_s`, or as
-        soon as something worse is held of it.
+        In between only what may have its reply on the way, or is held. The rest would take the room
+        of questions that do get replies, as often as somebody guesses: it is put off, and asked
+        then, or as soon as something worse is held of it.
         """
         open_since: dict[bytes, float] = {}
         for question, _, flight in asked:
@@ -718,11 +719,15 @@ class Upstream:
         wanted = [question for question in open_since if self._is_wanted(question)]
         if now < self._wary_until or self.patience.is_silent:
             return self.ask(wanted, now)
+        takes_all = now >= self._all_anew_at
+        if takes_all:
+            self._all_anew_at = now + self._bounds.join_s
         by_time: dict[float, list[bytes]] = {}
         late: list[bytes] = []
         for question in wanted:
             since = open_since[question]
-            if since + self._resend_s > now or self._interest.is_held(question):
+            is_young = since + self._resend_s > now
+            if takes_all or is_young or self._interest.is_held(question):
                 by_time.setdefault(since, []).append(question)
             else:
                 late.append(question)
@@ -730,7 +735,7 @@ class Upstream:
             self._queue.appendleft((since, deque(by_time[since])))
         if late:
             self._overdue |= dict.fromkeys(late, 0)
-            self._put_off.append((now + self._bounds.join_s, late))
+            self._put_off.append((self._all_anew_at, late))
         return self._send_queued(now)
 
     # -- time --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ random and long, and keeps what it finds. No deadline in either: no test depends
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -23,3 +24,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# In the background of a shell it is ignored, and so it would be in what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -215,6 +215,19 @@ def test_a_binary_file_is_said_to_be_no_text(tmp_path: Path, data: bytes) -> Non
         loaded(tmp_path, data)
 
 
+@pytest.mark.parametrize("data", [b"# c\ra 1.2.3.4 A\r", b"a 1.2.3.4 A\r" * 99, b"c\ra\r"])
+def test_lines_that_end_with_cr_alone_are_said_to(tmp_path: Path, data: bytes) -> None:
+    """One that begins with a comment would be a comment, whole: a table without rows."""
+    with pytest.raises(NoTableError, match="ends its lines with CR alone; save it with LF"):
+        loaded(tmp_path, data)
+
+
+@pytest.mark.parametrize("length", range(505, 516))
+def test_a_crlf_behind_a_long_first_line_is_no_cr_alone(tmp_path: Path, length: int) -> None:
+    table, said = loaded(tmp_path, b"#" * length + b"\r\na 1.2.3.4 A\r\n")
+    assert list(table.rows) == [b"a"] and said == []
+
+
 def test_a_table_in_an_older_encoding_of_8_bits_is_read(tmp_path: Path) -> None:
     table, said = loaded(tmp_path, "# gr\u00fcn\n".encode("latin-1") * 50 + PLAIN)
     assert len(table.rows) == 2 and said == []

@@ -1,9 +1,9 @@
 """Text: what the beginning of a file that a person gave shows to be no text of lines.
 
-Tables and lists of names are ASCII, in lines. A file that was saved in another encoding, packed,
-or is no text at all, would be thousands of bad lines; it deserves one sentence instead. A file is
-taken for what it is by its first bytes, or by the share of control characters in what it begins
-with: text has hardly any. A few odd bytes are left to whoever reads the lines.
+Tables, lists of names and records of races are ASCII, in lines. A file that was saved in another
+encoding, packed, or is no text at all, would be thousands of bad lines; it deserves one sentence
+instead. A file is taken for what it is by its first bytes, or by the share of control characters in
+what it begins with: text has hardly any. A few odd bytes are left to whoever reads the lines.
 
 Not here: what a line means.
 """

@@ -43,7 +43,9 @@ def not_text(beginning: bytes) -> str:
         high = [beginning[at::width] for at in ends]
         if b"\0" not in beginning[low::width] and all(2 * h.count(b"\0") > len(h) for h in high):
             return f"looks like {name}; save it as UTF-8"
+    controls = size - len(beginning.translate(None, _CONTROLS))
+    if controls > size * _CONTROLS_SHARE:
+        return "is no text file"
     if b"\n" not in beginning and b"\r" in beginning[:-1]:  # a last one may be half of a CRLF
         return "ends its lines with CR alone; save it with LF"
-    controls = size - len(beginning.translate(None, _CONTROLS))
-    return "is no text file" if controls > size * _CONTROLS_SHARE else ""
+    return ""

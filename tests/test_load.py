@@ -200,7 +200,7 @@ def test_a_table_in_another_encoding_is_said_to_be(
 
 
 PACKED = {"gzip": gzip.compress(PLAIN), "xz": lzma.compress(PLAIN), "zip": b"PK\3\4\x14\0"}
-BINARY = {"program": b"\x7fELF\2\1\1" + bytes(9), "noise": Random(0).randbytes(600)}
+BINARY = {"program": b"\x7fELF\2\1\1" + bytes(9) + b"8\0\r\0", "noise": Random(0).randbytes(600)}
 
 
 @pytest.mark.parametrize(("name", "data"), PACKED.items())

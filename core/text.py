@@ -1,9 +1,9 @@
 """Text: what the beginning of a file that a person gave shows to be no text of lines.
 
-Tables and lists of names are ASCII, in lines. A file that was saved in another encoding, packed,
-or is no text at all, would be thousands of bad lines; it deserves one sentence instead. A file is
-taken for what it is by its first bytes, or by the share of control characters in what it begins
-with: text has hardly any. A few odd bytes are left to whoever reads the lines.
+Tables, lists of names and records of races are ASCII, in lines. A file that was saved in another
+encoding, packed, or is no text at all, would be thousands of bad lines; it deserves one sentence
+instead. A file is taken for what it is by its first bytes, or by the share of control characters in
+what it begins with: text has hardly any. A few odd bytes are left to whoever reads the lines.
 
 Not here: what a line means.
 """
@@ -44,4 +44,8 @@ def not_text(beginning: bytes) -> str:
         if b"\0" not in beginning[low::width] and all(2 * h.count(b"\0") > len(h) for h in high):
             return f"looks like {name}; save it as UTF-8"
     controls = size - len(beginning.translate(None, _CONTROLS))
-    return "is no text file" if controls > size * _CONTROLS_SHARE else ""
+    if controls > size * _CONTROLS_SHARE:
+        return "is no text file"
+    if b"\n" not in beginning and b"\r" in beginning[:-1]:  # a last one may be half of a CRLF
+        return "ends its lines with CR alone; save it with LF"
+    return ""

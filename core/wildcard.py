@@ -8,8 +8,9 @@ is asked which address each datagram came to, and told which one a reply has to 
 Rules. Only a wildcard socket does this: it costs about 1 us for each datagram either way. A reply
 to a broadcast or multicast query leaves from an address of the system's choice: those are nobody's
 own. An interface is only named with a link-local address, which means nothing without one; else the
-routes decide. A reply from an address that is gone by then cannot be sent, and nobody would take it
-from another.
+routes decide. A reply from an IPv4 address that is gone by then cannot be sent, and nobody would
+take it from another. Of IPv6 the kernel would refuse what a local route makes ours (man 8
+ip-route), too, if it were not told to believe us.
 
 Python has no name for IP_PKTINFO, which is Linux's; on other systems an IPv4 wildcard socket
 replies as the routes say.
@@ -20,9 +21,11 @@ Not here: who is heard, and what becomes of a datagram that cannot be sent (`cor
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 _IP_PKTINFO = 8  # of Linux
+_IPV6_FREEBIND = 78  # of Linux, from 4.15 on
 _PKTINFO = struct.Struct("=I4s4s")  # interface, our address (man 7 ip: ipi_spec_dst), the header's
 _PKTINFO_V6 = struct.Struct("=16sI")  # the header's address, interface
 _REMEMBERED_MAX = 1_024  # addresses of ours: few machines have ten
@@ -45,6 +48,9 @@ class WildcardSocket(socket.socket):
         try:
             if self._is_v6:
                 self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                if sys.platform == "linux":
+                    with suppress(OSError):  # an older kernel
+                        self.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
             elif sys.platform == "linux":
                 self.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         except OSError:

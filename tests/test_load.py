@@ -200,7 +200,7 @@ def test_a_table_in_another_encoding_is_said_to_be(
 
 
 PACKED = {"gzip": gzip.compress(PLAIN), "xz": lzma.compress(PLAIN), "zip": b"PK\3\4\x14\0"}
-BINARY = {"program": b"\x7fELF\2\1\1" + bytes(9), "noise": Random(0).randbytes(600)}
+BINARY = {"program": b"\x7fELF\2\1\1" + bytes(9) + b"8\0\r\0", "noise": Random(0).randbytes(600)}
 
 
 @pytest.mark.parametrize(("name", "data"), PACKED.items())
@@ -213,6 +213,19 @@ def test_a_packed_table_is_said_to_be(tmp_path: Path, name: str, data: bytes) ->
 def test_a_binary_file_is_said_to_be_no_text(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(NoTableError, match="is no text file"):
         loaded(tmp_path, data)
+
+
+@pytest.mark.parametrize("data", [b"# c\ra 1.2.3.4 A\r", b"a 1.2.3.4 A\r" * 99, b"c\ra\r"])
+def test_lines_that_end_with_cr_alone_are_said_to(tmp_path: Path, data: bytes) -> None:
+    """One that begins with a comment would be a comment, whole: a table without rows."""
+    with pytest.raises(NoTableError, match="ends its lines with CR alone; save it with LF"):
+        loaded(tmp_path, data)
+
+
+@pytest.mark.parametrize("length", range(505, 516))
+def test_a_crlf_behind_a_long_first_line_is_no_cr_alone(tmp_path: Path, length: int) -> None:
+    table, said = loaded(tmp_path, b"#" * length + b"\r\na 1.2.3.4 A\r\n")
+    assert list(table.rows) == [b"a"] and said == []
 
 
 def test_a_table_in_an_older_encoding_of_8_bits_is_read(tmp_path: Path) -> None:

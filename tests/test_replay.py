@@ -7,6 +7,7 @@ to the times that were recorded.
 Not here: how records are made in detail (`tests/test_sample.py`), and the command line.
 """
 
+import gzip
 import heapq
 import json
 import subprocess
@@ -335,6 +336,24 @@ def test_a_file_without_a_race_is_refused_with_a_line_for_each_bad_record(
     out, err = capfd.readouterr()
     assert not out and said in err and "there is no race in" in err
     assert err.count("\n") == 1 + bool(data.strip())
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"at":1}\n'.decode().encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
+        (gzip.compress(b'{"at":1}\n' * 99), "looks like a gzip file; unpack it"),
+        (b'{"at":1}\r' * 99, "ends its lines with CR alone; save it with LF"),
+    ],
+    ids=["UTF-16", "gzip", "CR"],
+)
+def test_a_file_that_is_no_text_is_one_line_not_one_a_record(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes, why: str
+) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(data)
+    assert main(["replay", str(path)]) == 1
+    assert capfd.readouterr() == ("", f"photofinish: {path} {why}\n")
 
 
 NONSENSE = {

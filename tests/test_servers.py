@@ -63,6 +63,10 @@ def test_an_address_that_can_be_asked_is_taken(text: str, found: tuple[str, int]
         ("fe80::1", "write which, like fe80::1%eth0$"),
         ("[fe80::1]:5053", "write which, like fe80::1%eth0$"),
         ("fe80::1%", "write it like"),
+        ("[::1", "write it like"),
+        ("[::1:5053", "write it like"),
+        ("[::1]5053", "write it like"),
+        ("[fe80::1]%eth0:53", "write it like"),
         ("127.0.0.1%eth0", "write it like"),
         ("192.0.2.1:0", "is not a port"),
         ("[fe80::1%eth0]:0", "is not a port"),
@@ -74,10 +78,17 @@ def test_an_address_that_never_works_is_refused(text: str, instead: str) -> None
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("words", [["--dns-upstream", "fe80::1%nope"], ["fe80::1%nope", "5300"]])
-def test_an_interface_that_is_not_there_is_one_line(run: Programs, words: list[str]) -> None:
-    code, _, log = run.run("ls", 0, *words)
+def test_an_interface_that_is_not_there_is_one_line(run: Programs) -> None:
+    code, _, log = run.run("ls", 0, "--dns-upstream", "fe80::1%nope")
     assert code == 2 and "is there an interface 'nope'?" in log and log.count("\n") == 1
+
+
+@pytest.mark.process
+def test_a_table_server_at_no_interface_is_waited_for(run: Programs) -> None:
+    """As one whose name is not known yet: interfaces come later, too."""
+    ls = run.start("ls", 0, "fe80::1%nope", 5300)
+    ls.port()
+    ls.logs("TS1: cannot look up fe80::1%nope (")
 
 
 # -- LS itself -------------------------------------------------------------------------------------

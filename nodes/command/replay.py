@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.node import Address
 from core.system import reason
+from core.text import not_text
 from nodes.command.arguments import (
     CLEAN,
     EXTRA_LOAD,
@@ -97,6 +98,8 @@ def _read_races(path: str) -> tuple[list[Race], bool]:
             data = Path(path).read_bytes()
     except OSError as error:
         raise Failure(f"cannot read {path}: {reason(error)}") from None
+    if why := not_text(data):
+        raise Failure(f"{path} {why}")
     races = []
     is_whole = True
     for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none

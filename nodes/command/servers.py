@@ -9,6 +9,7 @@ Not here: how they are asked.
 
 import argparse
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from core.addresses import comes_to
@@ -17,15 +18,16 @@ from core.system import System
 from nodes.command.arguments import USAGE, Failure, address_text, port_number
 
 _DNS_PORT = 53
+_BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")
 _EVERYBODY = ipaddress.ip_address("255.255.255.255")
 
 
 def resolver_address(text: str) -> tuple[str, int]:
     """An address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0."""
     host, port = text, str(_DNS_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else port
+    if bracketed := _BRACKETED.fullmatch(text):
+        host, given = bracketed.groups()
+        port = port if given is None else given
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:

@@ -599,10 +599,12 @@ class LoadBalancer:
     def _fail(self, questions: list[bytes], now: float) -> list[node.Effect]:
         """Resolvers cannot be asked these, and no other resolver is waited for: that counts as if
         they had said SERVFAIL."""
-        awaited = self._awaited
-        if not questions or awaited & ~self._tables:
+        if not questions:
             return []
         self._resolvers.find_with(questions[-1])
+        awaited = self._awaited
+        if awaited & ~self._tables:
+            return []
         denials: list[Denial] = [(question, Finding.FAILURE_SAID, None) for question in questions]
         _, enough = self._verdicts.hear(self._failing, awaited, [], denials, now)
         return self._release(enough, now)

@@ -177,6 +177,41 @@ def test_word_of_a_closed_port_hides_nothing_that_had_come() -> None:
         assert isinstance(pair.one.broke, ConnectionRefusedError)
 
 
+class Echoes(Asks):
+    """Whatever comes, it says more by the same socket."""
+
+    def __init__(self, address: Address, messages: list[bytes]) -> None:
+        super().__init__(address, messages)
+        self.events: list[node.Event] = []
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        self.events.append(event)
+        if isinstance(event, node.Datagrams):
+            return [node.SendTo("x", event.datagrams)]
+        return super().step(event, now)
+
+
+def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
+    """A reply and an ICMP error come in one turn, and the reply has the brain ask more by it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((LOOPBACK, 0))
+        log: Any = SimpleNamespace(report=lambda *_: None)
+        reactor = Reactor(System(), Bounds(sleep_s=0.1), log, Sink(2, bytes_max=0))
+        brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
+        reactor.start(brain)
+        reactor.turn()
+        _, whence = peer.recvfrom(4_096)
+        peer.sendto(b"reply", whence)
+        peer.close()
+        reactor._datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
+        reactor.turn()
+        reactor.turn()
+        reactor.close()
+    assert [type(event) for event in brain.events] == [
+        node.Woken, node.Opened, node.Datagrams, node.Closed,
+    ]  # fmt: skip
+
+
 def test_what_the_network_does_not_take_waits_and_what_it_cannot_take_is_dropped() -> None:
     stream = Refusing(None, BlockingIOError())
     one = dialled(stream)

@@ -176,11 +176,11 @@ def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
         cast.ask(f"n{n}.example")
     cast.wait(PROBE_S)
     ((conn, query),) = cast.asked(D1)
-    assert question_of(query) == "refused.example"
+    assert question_of(query) == "n4.example"
     cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0]
     asked = {question_of(query) for _, query in cast.asked(D1)}
-    assert asked >= {f"n{n}.example" for n in range(5)}
+    assert asked >= {"refused.example", *(f"n{n}.example" for n in range(4))}
     assert cast.figure("DNS1.won") == 1
 
 
@@ -249,3 +249,67 @@ def test_what_is_said_of_a_probe_is_told_to_nobody() -> None:
     assert read_reply(message[2:]) is not None
     cast.say(conn, message)
     assert cast.told() == [] and cast.figure("DNS1.late") == 1
+
+
+def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
+    """It is asked the newest question, though another resolver is there for that."""
+    cast = Cast(2)
+    cast.ask("dropped.example")
+    break_all(cast, D1)
+    cast.ask("x.example")
+    cast.wait(PROBE_S)
+    for conn, query in cast.asked(D1):
+        if question_of(query) != "dropped.example":
+            cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.figure("DNS1.state") == "UP"
+
+
+def test_what_broken_sockets_were_asked_waits_for_the_window() -> None:
+    """What is not replied to leaves the window, and is still waited for: there may be thousands."""
+    cast = Cast(1)
+    window = cast.bounds.upstream_window
+    names: set[str] = set()
+    for group in range(8):
+        some = [f"n{group}-{n}.example" for n in range(window)]
+        for one in some:
+            cast.ask(one)
+        cast.wait(0.15)
+        (conn, query), *_ = cast.asked(D1)
+        names = (names | {*some}) - {question_of(query)}
+        cast.say(conn, said(query, "10.0.0.1"))  # else it is silent
+    cast.told()
+    cast.asked(D1)
+    cast.stage.break_socket(cast.sockets(D1)[0])
+    again: list[str] = []
+    while asked := cast.asked(D1):
+        assert len(asked) <= 2 * window
+        again += [question_of(query) for _, query in asked]
+        for conn, query in asked:
+            cast.say(conn, said(query, "10.0.0.1"))
+    assert sorted(again) == sorted(names) and cast.codes() == [0] * len(names)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_stream_is_replaced_with_the_sockets_once_a_while(is_open: bool) -> None:
+    """[P50]: its address may be gone, too, and nothing would say so. But once in `join_s`: an error
+    that comes again and again is not to keep a stream from its reply."""
+    cast = Cast(1)
+    cast.ask("long.example")
+    cast.answer(D1, "TC")
+    stream = cast.dialled(D1)
+    if is_open:
+        cast.stage.connect(stream)
+        cast.query_at(D1)
+    cast.ask("x.example")
+    cast.stage.break_socket(cast.query_at(D1)[0], "invalid argument")
+    assert cast.stage.dialled == [stream]
+    cast.stage.connect(stream)
+    asked = {question_of(query): (conn, query) for conn, query in cast.asked(D1)}
+    assert asked["long.example"][0] == stream != asked["x.example"][0]
+    cast.say(asked["x.example"][0], said(asked["x.example"][1], "10.0.0.1"))
+    cast.ask("y.example")
+    cast.stage.break_socket(cast.query_at(D1)[0])
+    assert cast.stage.dialled == []
+    cast.answer(D1, "10.0.0.1")
+    cast.say(stream, said(asked["long.example"][1], "10.0.0.1"))
+    assert cast.codes() == [0, 0, 0] and cast.stage.reports == []

@@ -135,13 +135,15 @@ class Upstream:
         # Questions that wait for the window, or for a socket, with when they were asked.
         self._queue: deque[tuple[float, deque[bytes]]] = deque()
         self._probed_at = -math.inf  # when it was asked last, while silent
-        # What was asked by sockets that broke, for the next one: by how often that was so.
+        # What was asked by sockets that broke and waits for the window: by how often that was so.
         self._moved: dict[int, list[bytes]] = {}
 
         self._stream: Socket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
         self._stream_most = math.inf  # how many questions a stream may have without a reply
         self._was_stuck = False  # the stream was given up by us, for what it did not reply to
+        self._is_replaced = False  # likewise, since a socket of datagrams broke
+        self._replaced_at = -math.inf
         self._wary_until = -math.inf
         self._is_wary_next = False  # once the stream is there
         self._no_stream_until = -math.inf  # one could not be had: no use in being wary
@@ -176,9 +178,14 @@ class Upstream:
             Value(UNMATCHED, self._unmatched, name),
             Value(STREAMED, self._streamed, name),
             Value(RESENT, self._resent, name),
-            Value(WAITING, sum(len(questions) for _, questions in self._queue), name),
+            Value(WAITING, self._waiting_count(), name),
             self._edns.figure(),
         ]
+
+    def _waiting_count(self) -> int:
+        return sum(len(questions) for _, questions in self._queue) + sum(
+            map(len, self._moved.values())
+        )
 
     # -- sockets -----------------------------------------------------------------------------------
 
@@ -227,11 +234,6 @@ class Upstream:
         effects: list[node.Effect] = []
         if self.refusals.due() <= now:
             effects += self._probe(now)
-        while self._moved:
-            moves, moved = self._moved.popitem()
-            if moved := list(filter(self._is_wanted, moved)):
-                self._resent += len(moved)
-                effects += self._send_by_datagrams(moved, now, now, moves=moves)
         if self._old:
             old = self._old.popleft()
             self._open.remove(old)
@@ -257,6 +259,8 @@ class Upstream:
             self._stream_lost(one, heard, now)
         elif was in KNOWN:
             self._broke(one, why, heard)
+            if not heard.why:
+                heard.effects += self._replace_stream(now)
         elif was is Way.OPENING and self._old:  # whose place it was to take goes on for a while
             self._old.popleft().old_at = now + self._bounds.upstream_socket_s
         elif was is Way.OPENING and not self._has_way():
@@ -301,6 +305,19 @@ class Upstream:
             self._forget(one)
             effects += self._give_up(one)
         return effects + [self._dial_datagrams() for _ in range(missing)], asked
+
+    def _replace_stream(self, now: float) -> list[node.Effect]:
+        """Give up the stream, since our address may be gone: it would not say so. What it has not
+        replied to goes by the next one. Errors that come again and again are not to keep a stream
+        from its replies."""
+        one = self._stream
+        if one is None or one.life.state is Way.CLOSING:
+            return []
+        if now < self._replaced_at + self._bounds.join_s:
+            return []
+        self._replaced_at = now
+        self._is_replaced = True
+        return self._give_up(one)
 
     def _probe(self, now: float) -> list[node.Effect]:
         """Ask one that is refused whether it is back."""
@@ -365,7 +382,7 @@ class Upstream:
                 return []
             self._probed_at = now
             questions = questions[:1]
-        elif self._queue or len(questions) > self._room(now) or not self._open:
+        elif self._is_queueing or len(questions) > self._room(now) or not self._open:
             self._queue.append((now, deque(questions)))
             return self._send_queued(now)
         return self._send_by_datagrams(questions, now, now)
@@ -373,8 +390,14 @@ class Upstream:
     def _room(self, now: float) -> int:
         return self._window.size(now) - self._in_flight
 
+    @property
+    def _is_queueing(self) -> bool:
+        """Whether questions wait for the window, or for a socket."""
+        return bool(self._queue or self._moved)
+
     def _send_queued(self, now: float) -> list[node.Effect]:
         """Send what waits and is still wanted, as far as the window lets it."""
+        effects = self._send_moved(now) if self._moved else []
         queue, is_wanted = self._queue, self._is_wanted
         room = self._room(now) if queue and self._open else 0
         asked_at = queue[0][0] if queue else now
@@ -389,7 +412,20 @@ class Upstream:
                 queue.popleft()
             if not questions and queue:
                 asked_at = queue[0][0]
-        return self._send_by_datagrams(questions, asked_at, now) if questions else []
+        return effects + (self._send_by_datagrams(questions, asked_at, now) if questions else [])
+
+    def _send_moved(self, now: float) -> list[node.Effect]:
+        """The same of what was asked by sockets that broke."""
+        effects: list[node.Effect] = []
+        while self._moved and self._open and (room := self._room(now)) > 0:
+            moves, moved = self._moved.popitem()
+            moved = list(filter(self._is_wanted, moved))
+            if len(moved) > room:
+                self._moved[moves] = moved[room:]
+            if some := moved[:room]:
+                self._resent += len(some)
+                effects += self._send_by_datagrams(some, now, now, moves=moves)
+        return effects
 
     def _send_by_datagrams(
         self,
@@ -515,8 +551,9 @@ class Upstream:
             if self._is_wanted(question)
         }
         self._waiting = {}
-        if one.replies or len(unanswered) > 1:
-            if unanswered and not self._was_stuck:
+        is_replaced, self._is_replaced = self._is_replaced, False
+        if is_replaced or one.replies or len(unanswered) > 1:
+            if unanswered and not self._was_stuck and not is_replaced:
                 self._stream_most = max(1, 2 * one.replies)
             self._was_stuck = False
             if waiting:
@@ -636,7 +673,7 @@ class Upstream:
             heard.effects += self._ask_by_stream(dict.fromkeys(cut, True), now)
         if one.is_stream:
             heard.effects += self._widen_stream(one, now)
-        if self._queue:
+        if self._is_queueing:
             heard.effects += self._send_queued(now)
         if one.life.state is Way.RETIRED:
             heard.effects += self._close_settled(one)
@@ -774,6 +811,7 @@ class Upstream:
             self._ages[1].append(flight)
         if self.patience.woken(now):
             self._queue.clear()
+            self._moved.clear()
             text = f"{self.link.conn} is silent: nobody waits for it until it replies again"
             effects.append(node.Report(text, node.Level.WARNING))
         effects += self._resend_held(now)
@@ -792,7 +830,7 @@ class Upstream:
             effects += self._give_up_hope(flight)
         if self._open and self.refusals.due() <= now:
             effects += self._probe(now)
-        if self._queue:
+        if self._is_queueing:
             effects += self._send_queued(now)
         return effects
 

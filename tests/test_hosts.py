@@ -1,6 +1,7 @@
 """Names of table servers: at the start, while they are not known, and many at once."""
 
 import json
+import select
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.lookup import Lookup, Lookups
+from core.lookup import _CHILD, Lookup, Lookups
 from core.node import Address
 from core.reactor import Reactor
 from core.system import System
@@ -81,6 +82,25 @@ def test_a_lookup_says_why_it_found_nothing() -> None:
         pass
     lookup.close()
     assert found == () and lookup.why and lookup.why != "no reply"
+
+
+def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may be, by whoever started us."""
+    monkeypatch.setattr("core.lookup._CHILD_S", 1)
+    child = "import time\ntime.sleep(600)"
+    monkeypatch.setattr("core.lookup._CHILD", _CHILD.split("try:")[0] + child)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        lookup = Lookup("localhost", 1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        assert select.select([lookup], [], [], PATIENCE_S)[0]
+        assert lookup.read() == () and lookup.why == "no reply"
+    finally:
+        lookup.close()
 
 
 def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
@@ -245,7 +265,7 @@ def assert_nothing_is_left(ls: Host) -> None:
 LATER = """
 import os, sys
 from core.system import System
-from nodes.__main__ import main
+from nodes.command.programs import main
 look_up, flag = System.look_up, sys.argv.pop(1)
 def of_name(self, host, port):
     known = host == "later.example" and os.path.exists(flag)
@@ -258,7 +278,7 @@ DEAD = """
 import sys
 import core.lookup
 core.lookup._CHILD = "import time; time.sleep(600)"
-from nodes.__main__ import main
+from nodes.command.programs import main
 sys.exit(main(sys.argv[1:]))
 """
 

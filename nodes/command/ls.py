@@ -31,7 +31,14 @@ from nodes.command.arguments import (
 )
 from nodes.command.hosts import find_hosts
 from nodes.command.servers import refuse_loops, resolver_address
-from nodes.command.serving import LOG_BYTES_MAX, check_open, own_address, serve, server_arguments
+from nodes.command.serving import (
+    LOG_BYTES_MAX,
+    check_open,
+    descriptors_of,
+    own_address,
+    serve,
+    server_arguments,
+)
 from nodes.command.workers import serve_with_workers
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer, descriptors_for
@@ -215,6 +222,8 @@ def run_ls(words: list[str]) -> int:
     if len(set(upstreams)) < len(upstreams):
         parser.error("the same --dns-upstream is given twice; one is enough")
     named = list(zip(hosts, numbers, strict=True))
+    links = descriptors_for(bounds, len(named), len(upstreams))
+    descriptors_of(bounds, system, links)  # lookups need some, and of those that select can hold
     servers = find_hosts(system, named, bounds.lookups_max, bounds.start_s)
 
     watchers = None
@@ -287,7 +296,7 @@ def run_ls(words: list[str]) -> int:
                 balancer,
                 watchers=watchers,
                 resolvers=resolvers,
-                links=descriptors_for(bounds, len(servers), len(upstreams)),
+                links=links,
                 open_records=open_records,
             )
         return serve(
@@ -299,7 +308,7 @@ def run_ls(words: list[str]) -> int:
             build,
             watchers=watchers,
             resolvers=resolvers,
-            links=descriptors_for(bounds, len(servers), len(upstreams)),
+            links=links,
             records=open_records(),
         )
 

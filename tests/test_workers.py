@@ -879,11 +879,12 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
     assert is_gone(stopped)
 
 
-def test_each_worker_has_half_of_the_grace_of_a_drain() -> None:
+def test_each_worker_has_its_share_of_grace_and_of_lookups() -> None:
     """A drain with workers ends in time, too: the parent waits for as long again."""
     given = argparse.Namespace(bounds=[("drain_grace_s", 0.8)], workers=2, upstreams=[])
     bounds = bounds_of_ls(given, Parser())
     assert bounds.drain_grace_s == 0.4
+    assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
     stage = nursery(bounds=bounds)
     stage.drain()
     due = stage.brain.deadline()

@@ -80,12 +80,13 @@ def _grace(text: str) -> float:
 def bounds_of_ls(arguments: argparse.Namespace, parser: Parser) -> Bounds:
     """The bounds that the flags ask for. The time of DNS depends on who is asked, if the flags do
     not say it; of what may be in flight to a resolver, and of the grace of a drain, each worker has
-    its share."""
+    its share, and so of what lookups cost."""
     bounds = bounds_of(arguments, parser)
     share = max(1, bounds.upstream_window // (arguments.workers or 1))
     bounds = replace(bounds, upstream_window=share)
     if arguments.workers:  # its parent waits for as long again
         bounds = replace(bounds, drain_grace_s=max(TICK_S, bounds.drain_grace_s / 2))
+        bounds = replace(bounds, lookup_each_s=bounds.lookup_each_s * arguments.workers)
     if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
         return bounds
     return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)

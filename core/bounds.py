@@ -44,7 +44,8 @@ class Bounds:
     redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
     redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
     start_s: float = 2.0  # LS waits so long for the name service before it serves without it
-    lookup_max_s: float = 5.0  # a name that is not known yet: each lookup costs a process
+    lookup_max_s: float = 5.0  # a name that is not known yet: it is missed, and soon there
+    lookup_each_s: float = 1.0  # where many are not known: each costs a process, 20 ms of a core
     away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
     mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
     write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck

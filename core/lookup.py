@@ -21,6 +21,7 @@ from core.node import Address
 _CHILD = """\
 import _signal, _socket, sys
 _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGALRM])
 _signal.alarm(int(sys.argv[3]))
 try:
     found = _socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), 0, _socket.SOCK_STREAM)

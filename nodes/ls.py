@@ -687,7 +687,7 @@ class LoadBalancer:
                 text += "trying again; is the name spelled right?"
                 kind = f"{link.conn} cannot be looked up"
                 effects.append(node.Report(text, node.Level.WARNING, kind))
-            link.not_found(now)
+            link.not_found(now, sum(not self._links[conn].addresses for conn in self._hosts))
         if link.conn in self._sought:
             del self._sought[link.conn]
             host = self._hosts[link.conn][0]

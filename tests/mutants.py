@@ -908,7 +908,8 @@ MUTANTS = (
     Mutant(
         "a name that is not known is never looked up again",
         "nodes/ls.py",
-        "            link.not_found(now)\n",
+        "            link.not_found(now, sum(not self._links[conn].addresses "
+        "for conn in self._hosts))\n",
         "",
     ),
     Mutant(

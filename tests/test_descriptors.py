@@ -20,12 +20,15 @@ ANSWER = b"x.example 10.0.0.1 A IN"
 TABLE = {"n1": "10.0.0.1"}
 # As if whoever started it had not closed what it had open.
 LEAKY = """
-import os, sys
-for _ in range(20):
+import os, runpy
+for _ in range({count}):
     os.open(os.devnull, os.O_RDONLY)
-from nodes.command.programs import main
-sys.exit(main(sys.argv[1:]))
+runpy.run_module("nodes", run_name="__main__")
 """
+
+
+def leaky_by(count: int) -> tuple[str, str]:
+    return "-c", LEAKY.format(count=count)
 
 
 def of(limit: int, taken: int = 3, **bounds: int) -> Descriptors:
@@ -176,10 +179,21 @@ def test_clients_take_no_descriptor_of_a_ts_that_restarts(
 
 
 @pytest.mark.process
+@pytest.mark.skipif(
+    0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2000,
+    reason="nobody may have 2,000 descriptors here",
+)
+def test_a_start_with_too_many_open_ends_in_one_line(run: Programs) -> None:
+    """Also where names are to be looked up: `select` could not hold their descriptors."""
+    ls = run.start("ls", 0, "nowhere.invalid", 1, descriptors=(2000, 2000), python=leaky_by(1100))
+    assert ls.exits() == 1 and "1024 descriptors are too few" in ls.log
+
+
+@pytest.mark.process
 def test_descriptors_that_were_open_at_the_start_count_as_taken(run: Programs) -> None:
     _, ts_port = run.ts(run.table("t", ROW))
     _, port = run.ls([ts_port], descriptors=(64, 64))
-    leaky = run.start("ls", 0, "127.0.0.1", ts_port, descriptors=(64, 64), python=("-c", LEAKY))
+    leaky = run.start("ls", 0, "127.0.0.1", ts_port, descriptors=(64, 64), python=leaky_by(20))
     assert clients_max(leaky.port()) == clients_max(port) - 20
 
 

@@ -1,6 +1,7 @@
 """Names of table servers: at the start, while they are not known, and many at once."""
 
 import json
+import select
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.lookup import Lookup, Lookups
+from core.lookup import _CHILD, Lookup, Lookups
 from core.node import Address
 from core.reactor import Reactor
 from core.system import System
@@ -83,6 +84,25 @@ def test_a_lookup_says_why_it_found_nothing() -> None:
     assert found == () and lookup.why and lookup.why != "no reply"
 
 
+def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may be, by whoever started us."""
+    monkeypatch.setattr("core.lookup._CHILD_S", 1)
+    child = "import time\ntime.sleep(600)"
+    monkeypatch.setattr("core.lookup._CHILD", _CHILD.split("try:")[0] + child)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        lookup = Lookup("localhost", 1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        assert select.select([lookup], [], [], PATIENCE_S)[0]
+        assert lookup.read() == () and lookup.why == "no reply"
+    finally:
+        lookup.close()
+
+
 def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
     lookup = Lookup("localhost", 1)
     lookup._child.kill()
@@ -124,6 +144,25 @@ def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
     assert stage.dialled == [T1] and stage.addresses[T1] == HERE
     stage.connect(T1)
     assert len(stage.lookups) == 12
+
+
+def test_many_names_that_are_not_known_cost_no_more_than_few() -> None:
+    """A lookup costs a process: all of them together, one in `lookup_each_s` in the long run."""
+    count = 40
+    hosts = [(f"{n}.example", 1) for n in range(count)]
+    brain = LoadBalancer([()] * count, Bounds(), lambda: 0.0, hosts=hosts)
+    stage = Stage(brain, Bounds())
+    stage.begin()
+    done = before = 0
+    began = stage.now
+    while stage.now < began + 400.0:
+        for conn, _, _ in stage.lookups[done:]:
+            done += 1
+            stage.resolve(conn, (), "name or service not known")
+        if stage.now < began + 200.0:
+            before = done
+        stage.wait(0.1)
+    assert count <= done - before <= 200 / Bounds().lookup_each_s * 1.2
 
 
 def test_ls_serves_with_no_name_known() -> None:

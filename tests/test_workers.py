@@ -361,6 +361,49 @@ def test_a_reload_is_over_when_it_is_over_for_all(ends: str) -> None:
     assert stage.standings[-1] is node.Standing.READY
 
 
+def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
+    """Else a service manager would take the whole as reloading for as long as that is."""
+    stage = nursery()
+    stage.wait(1.0)
+    stage.tell("W1")
+    stage.step(node.ReloadAsked())
+    stage.hear("W1", pack({"standing": "READY"}))
+    assert stage.standings[-1] is node.Standing.RELOADING
+    stage.wait(1.0)
+    assert stage.figures()["W2.old"] == 1 and stage.standings[-1] is node.Standing.READY
+    stage.told("W2")
+    for _ in range(3):
+        stage.step(node.ReloadAsked())
+        assert stage.standings[-1] is node.Standing.RELOADING
+        stage.hear("W1", pack({"standing": "READY"}))
+        assert stage.standings[-1] is node.Standing.READY
+    assert stage.take("W2") == b"", "nothing piles up for it"
+    stage.tell("W2")
+    assert stage.told("W2").count({"do": "reload"}) == 1
+    stage.tell("W2")
+    assert stage.told("W2").count({"do": "reload"}) == 0
+
+
+def test_a_reload_is_over_where_all_are_stopped() -> None:
+    stage = nursery()
+    stage.wait(2.0)
+    stage.step(node.ReloadAsked())
+    assert stage.standings[-2:] == [node.Standing.RELOADING, node.Standing.READY]
+
+
+def test_a_worker_that_is_started_again_reads_anew() -> None:
+    """What it was forked with is what its parent read long ago."""
+    stage = nursery()
+    stage.die("W1")
+    stage.step(node.ReloadAsked())
+    stage.wait(0.1)
+    stage.tell("W1")
+    assert stage.told("W1").count({"do": "reload"}) == 1
+    stage.tell("W1")
+    assert stage.told("W1").count({"do": "reload"}) == 0
+    assert stage.told("W2").count({"do": "reload"}) == 1
+
+
 def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
     stage = Nursery()
     stage.tell("W1")
@@ -393,13 +436,43 @@ def test_one_that_stands_still_is_ended_where_there_is_a_watchdog(watchdog_s: fl
     stage = Nursery(watchdog_s=watchdog_s)
     stage.tell("W1")
     stage.tell("W2")
-    for _ in range(10):
+    for _ in range(6):
         stage.wait(1.0)
         if stage.told("W2")[-1:] == [{"do": "tell"}]:
             stage.tell("W2")
     ended = [report for report in stage.reports if "has stood still for 3 s" in report]
     assert ended == ([] if watchdog_s == math.inf else ["W1 has stood still for 3 s: ending it"])
     assert ("W1" in stage.dialled) == (watchdog_s < math.inf)
+
+
+@pytest.mark.parametrize("watchdog_s", [3.0, math.inf])
+def test_one_that_stands_still_while_it_starts_again_is_old(watchdog_s: float) -> None:
+    """And is ended under a watchdog; one that starts for less than `news_s` is not old."""
+    stage = nursery(watchdog_s=watchdog_s)
+    stage.wait(0.9)
+    stage.die("W1")
+    stage.wait(0.06)
+    assert stage.spawned == ["W1", "W2", "W1"]
+    for _ in range(20):
+        assert not stage.figures()["W1.old"] or stage.now - 0.96 >= 1.0
+        stage.wait(0.25)
+        stage.tell("W2")
+    assert sum("W1 does not tell of itself" in report for report in stage.reports) >= 1
+    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
+    assert bool(ended) == (watchdog_s < math.inf)
+
+
+def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
+    stage = nursery()
+    brain: Any = stage.brain
+    stage.wait(1.0)
+    stage.tell("W1")
+    stage.wait(1.0)
+    assert stage.figures()["W2.old"] == 1 and brain.unhealthy() == ""
+    stage.wait(1.0)
+    assert brain.unhealthy() == "no worker tells of itself"
+    stage.tell("W2")
+    assert brain.unhealthy() == ""
 
 
 def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
@@ -806,11 +879,12 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
     assert is_gone(stopped)
 
 
-def test_each_worker_has_half_of_the_grace_of_a_drain() -> None:
+def test_each_worker_has_its_share_of_grace_and_of_lookups() -> None:
     """A drain with workers ends in time, too: the parent waits for as long again."""
     given = argparse.Namespace(bounds=[("drain_grace_s", 0.8)], workers=2, upstreams=[])
     bounds = bounds_of_ls(given, Parser())
     assert bounds.drain_grace_s == 0.4
+    assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
     stage = nursery(bounds=bounds)
     stage.drain()
     due = stage.brain.deadline()

@@ -188,11 +188,13 @@ class Link:
         self.addresses = addresses
         self.is_sought = False
 
-    def not_found(self, now: float) -> None:
-        """Nobody knows where its host is: look it up again, after a wait that doubles."""
+    def not_found(self, now: float, count: int) -> None:
+        """Nobody knows where its host is, nor those of so many in all: look it up again, after a
+        wait that doubles. The more there are, the longer it may be, so that they cost no more."""
+        most_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
         self.is_sought = False
         self.dial_at = now + self._wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, self._bounds.lookup_max_s)
+        self._wait_s = min(2 * self._wait_s, most_s)
 
     def lost(self, now: float, again_s: float | None = None) -> None:
         """No connection any more: dial again after `again_s`, or a wait that doubles every time.

@@ -31,7 +31,14 @@ from nodes.command.arguments import (
 )
 from nodes.command.hosts import find_hosts
 from nodes.command.servers import refuse_loops, resolver_address
-from nodes.command.serving import LOG_BYTES_MAX, check_open, own_address, serve, server_arguments
+from nodes.command.serving import (
+    LOG_BYTES_MAX,
+    check_open,
+    descriptors_of,
+    own_address,
+    serve,
+    server_arguments,
+)
 from nodes.command.workers import serve_with_workers
 from nodes.dns.asker import Face
 from nodes.ls import LoadBalancer, descriptors_for
@@ -73,12 +80,13 @@ def _grace(text: str) -> float:
 def bounds_of_ls(arguments: argparse.Namespace, parser: Parser) -> Bounds:
     """The bounds that the flags ask for. The time of DNS depends on who is asked, if the flags do
     not say it; of what may be in flight to a resolver, and of the grace of a drain, each worker has
-    its share."""
+    its share, and so of what lookups cost."""
     bounds = bounds_of(arguments, parser)
     share = max(1, bounds.upstream_window // (arguments.workers or 1))
     bounds = replace(bounds, upstream_window=share)
     if arguments.workers:  # its parent waits for as long again
         bounds = replace(bounds, drain_grace_s=max(TICK_S, bounds.drain_grace_s / 2))
+        bounds = replace(bounds, lookup_each_s=bounds.lookup_each_s * arguments.workers)
     if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
         return bounds
     return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)
@@ -215,6 +223,8 @@ def run_ls(words: list[str]) -> int:
     if len(set(upstreams)) < len(upstreams):
         parser.error("the same --dns-upstream is given twice; one is enough")
     named = list(zip(hosts, numbers, strict=True))
+    links = descriptors_for(bounds, len(named), len(upstreams))
+    descriptors_of(bounds, system, links)  # lookups need some, and of those that select can hold
     servers = find_hosts(system, named, bounds.lookups_max, bounds.start_s)
 
     watchers = None
@@ -287,7 +297,7 @@ def run_ls(words: list[str]) -> int:
                 balancer,
                 watchers=watchers,
                 resolvers=resolvers,
-                links=descriptors_for(bounds, len(servers), len(upstreams)),
+                links=links,
                 open_records=open_records,
             )
         return serve(
@@ -299,7 +309,7 @@ def run_ls(words: list[str]) -> int:
             build,
             watchers=watchers,
             resolvers=resolvers,
-            links=descriptors_for(bounds, len(servers), len(upstreams)),
+            links=links,
             records=open_records(),
         )
 

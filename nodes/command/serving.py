@@ -145,10 +145,7 @@ def reactor_of(
         least=Level[arguments.log_level.upper()],
         as_json=arguments.log_format == "json",
     )
-    limit, taken = system.limit_descriptors(bounds.descriptors_max)
-    descriptors = Descriptors(bounds, limit, taken)
-    descriptors.reserve(links)
-    _check_descriptors(descriptors)
+    descriptors = descriptors_of(bounds, system, links)
     return Reactor(
         system,
         bounds,
@@ -159,6 +156,15 @@ def reactor_of(
         output=output,
         descriptors=descriptors,
     )
+
+
+def descriptors_of(bounds: Bounds, system: System, links: int) -> Descriptors:
+    """What there are from now on; `links`: see `reactor_of`. Raises Failure when too few."""
+    limit, taken = system.limit_descriptors(bounds.descriptors_max)
+    descriptors = Descriptors(bounds, limit, taken)
+    descriptors.reserve(links)
+    _check_descriptors(descriptors)
+    return descriptors
 
 
 def _check_descriptors(descriptors: Descriptors) -> None:

@@ -79,6 +79,7 @@ class _Worker:
         self.asked_at = 0.0  # then, since when
         self.is_old = False  # nor in time: what it told last counts, and nobody waits for it
         self.is_reloading = False
+        self.is_outdated = False  # it is to read anew, once it tells of itself
         self.unpacker = Unpacker()
         self._bounds = bounds
         self._began = 0.0
@@ -90,9 +91,12 @@ class _Worker:
         return self.life.state in (Post.STARTING, Post.UP, Post.DRAINING)
 
     def started(self, now: float) -> None:
-        """A process is to be there from now on."""
+        """A process is to be there from now on, and to tell of itself unasked. It knows what the
+        parent read at its own start, which may be long ago."""
         self.life.fire(Duty.START_DUE)
+        self.is_outdated = self.starts > 0
         self.starts += 1
+        self.is_asked, self.asked_at = True, now
         self._began = now
         self.unpacker = Unpacker()
 
@@ -201,15 +205,22 @@ class Supervisor:
         """Ask for news. Whoever has been silent since the last time holds up nobody's any more, and
         is told nothing meanwhile: it would keep that for ever. Under a watchdog it is ended."""
         effects: list[node.Effect] = []
-        for worker in self._up():
+        for worker in self._workers.values():
+            if not worker.is_there:
+                continue
             if not worker.is_asked:
                 worker.is_asked, worker.asked_at = True, now
                 effects.append(_say(worker, {"do": "tell"}))
+                continue
+            if worker.life.state is Post.STARTING and now - worker.asked_at < self._bounds.news_s:
                 continue
             if not worker.is_old:
                 worker.is_old = True
                 text = f"{worker.conn} does not tell of itself; its last figures count"
                 effects.append(node.Report(text, node.Level.WARNING))
+                if worker.is_reloading:
+                    worker.is_reloading = False
+                    effects += self._reloaded()
             if now - worker.asked_at >= self._watchdog_s:
                 text = f"{worker.conn} has stood still for {self._watchdog_s:g} s: ending it"
                 effects += [node.Report(text, node.Level.ERROR), node.Abort(worker.conn)]
@@ -235,13 +246,16 @@ class Supervisor:
                 text = f"{worker.conn} is up: process {message['process']}"
                 effects.append(node.Report(text))
             worker.life.fire(Duty.TOLD)
+            if worker.is_outdated:
+                worker.is_outdated = False
+                effects.append(_say(worker, {"do": "reload"}))
             if self._ready and len(self._up()) == len(self._workers):
                 effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
                 self._ready = b""
                 self._ask_at = now + self._bounds.news_s
                 if self._reload_next:
                     effects += self._reload()
-            if not any(one.is_asked and not one.is_old for one in self._workers.values()):
+            if not any(one.is_asked and not one.is_old for one in self._up()):
                 effects += self._spread()
         return effects
 
@@ -295,9 +309,12 @@ class Supervisor:
             return []
         effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
         for worker in up:
+            if worker.is_old:  # nobody waits for it
+                worker.is_outdated = True
+                continue
             worker.is_reloading = True
             effects.append(_say(worker, {"do": "reload"}))
-        return effects
+        return effects + self._reloaded()
 
     def _stands(self, worker: _Worker, standing: str) -> list[node.Effect]:
         if standing != node.Standing.READY.name or not worker.is_reloading:
@@ -357,9 +374,9 @@ class Supervisor:
         """Why nobody should be sent here; empty when all is well."""
         if self.life.state is not Life.SERVING:
             return "draining"
-        up = self._up()
+        up = [worker for worker in self._up() if not worker.is_old]
         if not up:
-            return "no worker is up"
+            return "no worker is up" if not self._up() else "no worker tells of itself"
         troubles = [str(worker.news.about["unhealthy"]) for worker in up]
         return troubles[0] if all(troubles) else ""
 

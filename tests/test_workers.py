@@ -361,6 +361,22 @@ def test_a_reload_is_over_when_it_is_over_for_all(ends: str) -> None:
     assert stage.standings[-1] is node.Standing.READY
 
 
+def test_a_reload_does_not_wait_for_a_worker_that_is_stopped() -> None:
+    stage = nursery()
+    stage.step(node.ReloadAsked())
+    stage.hear("W1", pack({"standing": "RELOADING"}) + pack({"standing": "READY"}))
+    stage.wait(1.0)
+    stage.tell("W1")
+    assert stage.standings[-1] is node.Standing.RELOADING
+    stage.wait(1.0)
+    assert stage.standings[-1] is node.Standing.READY
+    stage.step(node.ReloadAsked())
+    assert stage.told("W2").count({"do": "reload"}) == 2, "it reloads when it goes on"
+    assert stage.standings[-1] is node.Standing.RELOADING
+    stage.hear("W1", pack({"standing": "READY"}))
+    assert stage.standings[-1] is node.Standing.READY
+
+
 def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
     stage = Nursery()
     stage.tell("W1")

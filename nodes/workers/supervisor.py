@@ -210,6 +210,9 @@ class Supervisor:
                 worker.is_old = True
                 text = f"{worker.conn} does not tell of itself; its last figures count"
                 effects.append(node.Report(text, node.Level.WARNING))
+                if worker.is_reloading:  # it reloads when it goes on, and nobody waits for that
+                    worker.is_reloading = False
+                    effects += self._reloaded()
             if now - worker.asked_at >= self._watchdog_s:
                 text = f"{worker.conn} has stood still for {self._watchdog_s:g} s: ending it"
                 effects += [node.Report(text, node.Level.ERROR), node.Abort(worker.conn)]
@@ -295,9 +298,9 @@ class Supervisor:
             return []
         effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
         for worker in up:
-            worker.is_reloading = True
+            worker.is_reloading = not worker.is_old
             effects.append(_say(worker, {"do": "reload"}))
-        return effects
+        return effects + self._reloaded()
 
     def _stands(self, worker: _Worker, standing: str) -> list[node.Effect]:
         if standing != node.Standing.READY.name or not worker.is_reloading:

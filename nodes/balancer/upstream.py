@@ -185,7 +185,6 @@ class Upstream:
     def dial(self) -> list[node.Effect]:
         """Dial its sockets and forget what waits: once there is one, all that is open is asked."""
         self._queue.clear()
-        self._put_off.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
@@ -319,6 +318,7 @@ class Upstream:
         self._waiting.clear()
         self._queue.clear()
         self._put_off.clear()
+        self._overdue.clear()
         self._moved.clear()
         for one in self._sockets.values():
             self._forget(one)

@@ -16,7 +16,7 @@ can be guessed on it. A copy of a reply, and one that is late, match something (
 
 What may be lost is sent again: what something worse is held of after a time that doubles
 (`patience.py`), anything else once, when it is as old as an asking may be. What went by a socket
-that broke goes by another, once (`refusals.py`).
+that broke goes by another (`refusals.py`).
 
 Not here: which reply is good enough (`nodes/balancer/verdicts.py`), how it stands (`link.py`: for
 want of a connection it is UP when there is a socket), and what a reply says

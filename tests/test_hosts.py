@@ -245,7 +245,7 @@ def assert_nothing_is_left(ls: Host) -> None:
 LATER = """
 import os, sys
 from core.system import System
-from nodes.__main__ import main
+from nodes.command.programs import main
 look_up, flag = System.look_up, sys.argv.pop(1)
 def of_name(self, host, port):
     known = host == "later.example" and os.path.exists(flag)
@@ -258,7 +258,7 @@ DEAD = """
 import sys
 import core.lookup
 core.lookup._CHILD = "import time; time.sleep(600)"
-from nodes.__main__ import main
+from nodes.command.programs import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -431,7 +431,7 @@ def test_a_python_that_warns_has_nothing_to_warn_of(run: Programs) -> None:
             ("ls", 0, "localhost", 1, "--metrics", port),
             ("ls", 0, "localhost", 1, "--dns", port),
             ("ls", 0, "localhost", 1, "--dns", port, "--workers", 2),
-            ("ls", 0, "nowhere.invalid", 1),
+            ("ls", 0, "no..name", 1),
             ("ls", 0, "localhost", 1, "--bound", "descriptors_max=4"),
             ("client", "localhost", 1, "a", "--out", "/dev/full"),
             ("client", "localhost", 1, "a", "--out", run.folder),

@@ -780,7 +780,7 @@ def test_a_worker_that_is_killed_takes_its_own_sessions_with_it_and_comes_back(
 @process
 def test_a_worker_is_started_again_where_sigchld_was_ignored(run: Programs) -> None:
     ignoring = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    ignoring += "from nodes.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    ignoring += "from nodes.command.programs import main; sys.exit(main(sys.argv[1:]))"
     crew = Crew(run, 2, python=("-c", ignoring))
     os.kill(crew.processes()["W1"], signal.SIGKILL)
     crew.parent.logs("W1 is gone: it was ended by signal 9; starting it again")

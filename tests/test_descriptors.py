@@ -23,7 +23,7 @@ LEAKY = """
 import os, sys
 for _ in range(20):
     os.open(os.devnull, os.O_RDONLY)
-from nodes.__main__ import main
+from nodes.command.programs import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -27,7 +27,7 @@ from core.node import Address
 class Tie(Sign):
     """How a link stands."""
 
-    DOWN = "there is no connection; it is dialled again when its time comes, if it is known where"
+    DOWN = "there is no connection; it is dialled again in time, once its address is known"
     DIALING = "a connection is being made"
     CATCHING_UP = "it is being asked, slice by slice, for what is still open"
     UP = "it has been asked for all that it is to be asked, and may get what is new"

@@ -12,13 +12,14 @@ Not here: the limit itself (`core/system.py`), and what is told to one client mo
 
 from core.bounds import Bounds
 
-_SIGNALS = 2  # the two ends of a pair: see `System.catch_signals`
+_SIGNALS = 2  # the two ends of a pipe: see `core/process.py`
 LOOKUP_STARTS = 5  # for a lookup while it starts: pipes and /dev/null; then 1
 _HOW = "(ulimit -Hn; LimitNOFILE= of a unit)"
 
 
 class Descriptors:
-    """Of one process. `limit`: so many may be open at once; `taken`: so many are already."""
+    """Of one process. `limit`: so many may be open at once; `taken`: so many are already,
+    but for signals."""
 
     def __init__(self, bounds: Bounds, limit: int, taken: int) -> None:
         self._bounds = bounds

@@ -89,6 +89,11 @@ def hand_over(is_server: bool) -> Signals:
     return signals
 
 
+def descriptors_taken() -> int:
+    """How many descriptors `catch` has taken for a loop that is yet to come."""
+    return 0 if _first is None else 2
+
+
 def ignore() -> None:
     """Take no signal any more: the program is ending."""
     for number in SIGNALS:
@@ -97,8 +102,10 @@ def ignore() -> None:
 
 @contextmanager
 def blocking() -> Iterator[None]:
-    """Let a call of the C library be ended, which may block for long: while it does, no handler
-    runs. So what ends a program that starts has its default action, unless there is none."""
+    """Let signals end a call of the C library that may block for long.
+
+    No handler of Python runs during such a call, so SIGTERM and SIGINT have their default action
+    meanwhile, if the program is still starting. Process 1 has no default action, and waits."""
     held = {number: signal.getsignal(number) for number in _ENDS[True]}
     held = {number: how for number, how in held.items() if how in (_end, _end_server)}
     if os.getpid() == 1:

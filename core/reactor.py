@@ -599,10 +599,12 @@ class Reactor:
         return len(datagrams) == most
 
     def _broken(self, one: DatagramSocket) -> None:
-        """Nothing gets to its peer by this socket. Hear what had come by it, and let it go."""
+        """Nothing gets to its peer by this socket. Hear what had come by it, and let it go: in this
+        order, since the brain may send by it, or close it, for what it hears."""
         for _ in range(_DRAIN_READS_MAX):
             if not self._read_datagrams(one):
                 break
+        self._deliver()
         self._let_go(one)
 
     def _let_go(self, one: DatagramSocket) -> None:

@@ -281,13 +281,14 @@ class System:
 
     def limit_descriptors(self, limit: int) -> tuple[int, int]:
         """Have as many descriptors as `limit` or as the machine allows, and never one that select()
-        cannot hold. Return how many there may be, and how many of them are taken."""
+        cannot hold. Return how many there may be, and how many of them are taken, but for signals.
+        """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         if soft != limit:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        return limit, sum(map(_is_open, range(limit)))
+        return limit, sum(map(_is_open, range(limit))) - process.descriptors_taken()
 
 
 def _is_open(fd: int) -> bool:

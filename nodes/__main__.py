@@ -1,7 +1,7 @@
-"""Where a program starts: `python3 -m nodes ls ...`, or, as a copy in it, `photofinish.pyz ls ...`.
+"""Where a program starts: `python3 -m nodes ls ...`, or `photofinish.pyz ls ...`, which has a copy.
 
-Read by any Python, so that one that is too old is told so before it meets what it cannot parse;
-and what takes time is imported once signals are taken.
+Rules. Any Python has to be able to parse this file: one that is too old is told so here, before it
+imports what it cannot parse. Nothing that takes time is imported before signals are taken.
 
 Not here: the programs by name (`nodes/command/programs.py`).
 """

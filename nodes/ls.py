@@ -47,7 +47,7 @@ from nodes.dns.question import TableAnswer, is_beyond_tables
 from nodes.dns.reply import Reply
 
 _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
-# What resolvers have said is nothing about the name.
+# No resolver has said anything about the name.
 _NOT_TOLD = frozenset({Course.FAILURE_HELD, Course.REFUSAL_HELD, Course.NAME_HELD})
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 

@@ -1502,7 +1502,7 @@ MUTANTS = (
     Mutant(
         "a referral is NO DATA",
         "nodes/dns/reply.py",
-        "Said.REFUSED if is_referral else Said.NO_DATA",
+        "Said.REFUSED if reply.is_referral else Said.NO_DATA",
         "Said.NO_DATA",
     ),
     Mutant(

@@ -6,6 +6,7 @@ Not here: when a socket is read and written (`tests/test_turn.py`), and what dat
 import errno
 import socket
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -294,6 +295,54 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         said = [peer.recv(4_096) for _ in questions]
         reactor.close()
     assert sorted(said) == questions
+
+
+class Chatty:
+    """A brain that dials one socket of datagrams, and answers whatever it hears by it."""
+
+    def __init__(self, address: Address, last: node.Effect) -> None:
+        self.address = address
+        self.last = last  # what it says besides
+        self.events: list[node.Event] = []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+        self.events.append(event)
+        match event:
+            case node.Woken():
+                return [node.DialDatagrams("x", self.address)]
+            case node.Opened("x"):
+                return [node.SendTo("x", [(b"hello", None)])]
+            case node.Datagrams("x", [(b"one", None)]):
+                return [node.SendTo("x", [(b"two?", None)])]
+            case node.Datagrams("x"):
+                return [node.SendTo("x", [(b"three?", None)]), self.last]
+        return []
+
+
+@pytest.mark.parametrize("last", [node.SendTo("x", [(b"more", None)]), node.Close("x")])
+def test_a_broken_socket_may_be_used_until_the_brain_knows(last: node.Effect) -> None:
+    """What had come by it before the error is heard first, and may be a reason to send or close."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((LOOPBACK, 0))
+        peer.settimeout(5.0)
+        log: Any = SimpleNamespace(report=lambda *_: None)
+        bounds = replace(Bounds(), datagrams_per_turn=1)
+        reactor = Reactor(System(), bounds, log, Sink(2, bytes_max=0))
+        brain = Chatty((socket.AF_INET, peer.getsockname()), last)
+        reactor.start(brain)
+        reactor.turn()
+        _, asker = peer.recvfrom(4_096)
+        peer.sendto(b"one", asker)
+        peer.sendto(b"two", asker)
+    reactor.turn()  # "two?" makes an error, and "two" waits
+    reactor.turn()
+    reactor.close()
+    heard = [event for event in brain.events if isinstance(event, node.Datagrams | node.Closed)]
+    assert heard[1] == node.Datagrams("x", [(b"two", None)])
+    assert isinstance(heard[2], node.Closed)
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:

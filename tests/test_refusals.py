@@ -10,7 +10,7 @@ import pytest
 from core.bounds import Bounds
 from nodes.dns.reply import read_reply
 from tests.resolvers import CODES, question_of, said
-from tests.test_upstreams import CLIENT, D1, D2, Cast
+from tests.test_upstreams import CLIENT, D1, D2, Cast, guesses
 
 PROBE_S = Bounds().probe_s
 SERVFAIL = CODES["SERVFAIL"]
@@ -58,6 +58,23 @@ def test_what_a_socket_that_broke_was_asked_is_asked_again_by_another() -> None:
         cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0, 0] and cast.stage.reports == []
     assert cast.figure("DNS1.resent") == 2
+
+
+def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
+    """Else each question that somebody's guesses put off, and another answers, is kept for ever."""
+    cast = Cast()
+    cast.ask("x.example")
+    cast.wait(0.4)
+    for _ in range(2):
+        conn, query = cast.query_at(D1)
+        cast.say(conn, *guesses(query, 32))
+        cast.wait(0.4)
+    upstream = cast.brain._resolvers.get(D1)
+    assert upstream is not None and upstream._put_off
+    refuse(cast)
+    for conn, query in cast.asked(D2):
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert not upstream._put_off and not upstream._overdue
 
 
 def test_a_resolver_that_replies_between_two_errors_stays_up() -> None:

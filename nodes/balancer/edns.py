@@ -7,10 +7,10 @@ things are remembered for `plain_s`, and then EDNS is tried again:
 
 - the question: it is not asked with an OPT record again;
 - the resolver, as soon as one of these questions has had a reply that is none of the three: it
-  does not know EDNS, and is asked everything without. Until then it may be the question that is
-  odd, or a forged reply, and one of these is no reason to ask all others so.
+  does not know EDNS, and is asked everything without. Until then the question may be odd, or the
+  reply forged, and neither is a reason to ask everything without.
 
-What is said so of a question that was asked without is a failure.
+One of the three codes in reply to a question that was asked without an OPT record is a failure.
 
 Not here: what was sent how (`Flight.plain`), and who sends (`nodes/balancer/upstream.py`).
 """

@@ -9,7 +9,8 @@ and fall behind.
 A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
 reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
 
-A resolver has a link, too, which is UP when there is a socket, or, after it was refused, a reply.
+A resolver has a link, too. It is UP when there is a socket; one that was refused (`refusals.py`)
+only when it has replied again.
 
 Not here: what is done about any of it (`nodes/ls.py`).
 """
@@ -26,7 +27,7 @@ from core.node import Address
 class Tie(Sign):
     """How a link stands."""
 
-    DOWN = "there is no connection; it is dialled again when its time comes, and its name is known"
+    DOWN = "there is no connection; it is dialled again in time, once its address is known"
     DIALING = "a connection is being made"
     CATCHING_UP = "it is being asked, slice by slice, for what is still open"
     UP = "it has been asked for all that it is to be asked, and may get what is new"

@@ -4,14 +4,14 @@ The network says so of one socket of datagrams, which is gone then (`core/datagr
 listens at the resolver's port, a firewall forbids it, there is no way, or our own address has
 changed. Which of these it is makes no difference:
 
-- All sockets to the resolver are replaced, and what was asked by them is asked again by new ones:
-  what was by one that breaks again `resends_max` times at most, and then it fails, since something
-  refuses just that. New ones have the address that we have now; and one error is no proof: it may
-  be about one datagram of many, or forged.
-- When one breaks again and nothing has come from the resolver by UDP meanwhile, it is *refused*: it
-  is DOWN, and what was asked of it fails. It is dialled again after `probe_s`, asked one question,
-  that which it was asked last, each `probe_s` (not each of them makes an error: ICMP is rate
-  limited, RFC 1812, section 4.3.2.8), and UP when something comes.
+- All sockets to the resolver are replaced, and what was asked by them is asked again by new ones,
+  which have the address that we have now. One error is no proof that the resolver is not there: it
+  may be about one datagram of many, or forged. A question that has been asked again so
+  `resends_max` times, since its sockets break each time, fails: something refuses just that one.
+- When a socket breaks again and nothing has come from the resolver by UDP meanwhile, it is
+  *refused*: it is DOWN, and what was asked of it fails. It is dialled again after `probe_s`, and
+  then asked the question that it was asked last, each `probe_s`. (ICMP is rate limited, RFC 1812,
+  section 4.3.2.8, so not each of these makes an error.) It is UP when something comes.
 
 An ICMP error quotes what it is about, and Linux compares addresses and ports, so whoever forges one
 has to guess our port; then we have other ports, and what was asked is asked again. To have

@@ -65,8 +65,9 @@ class Shown:
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well.
 
-        A silent resolver is no reason: only what is asked here shows that it is back. One that is
-        refused is asked all the same."""
+        A silent resolver is no reason: it is asked only what comes here, so nobody would find out
+        that it is back. One that is refused is a reason: it is asked whether anything comes or not.
+        """
         if self._server.life.state is not Life.SERVING:
             return "draining"
         if any(link.is_live for link in self._links.values()):

@@ -16,7 +16,7 @@ can be guessed on it. A copy of a reply, and one that is late, match something (
 
 What may be lost is sent again: what something worse is held of after a time that doubles
 (`patience.py`), anything else once, when it is as old as an asking may be. What went by a socket
-that broke goes by another, once (`refusals.py`).
+that broke goes by another (`refusals.py`).
 
 Not here: which reply is good enough (`nodes/balancer/verdicts.py`), how it stands (`link.py`: for
 want of a connection it is UP when there is a socket), and what a reply says
@@ -192,7 +192,6 @@ class Upstream:
     def dial(self) -> list[node.Effect]:
         """Dial its sockets and forget what waits: once there is one, all that is open is asked."""
         self._queue.clear()
-        self._put_off.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
     def _dial_datagrams(self) -> node.Effect:
@@ -336,6 +335,7 @@ class Upstream:
         self._waiting.clear()
         self._queue.clear()
         self._put_off.clear()
+        self._overdue.clear()
         self._moved.clear()
         for one in self._sockets.values():
             self._forget(one)

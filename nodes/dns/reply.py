@@ -100,6 +100,7 @@ class Reply:
         "flags",
         "high",
         "is_cut",
+        "is_referral",
         "options",
         "said",
     )
@@ -109,17 +110,13 @@ class Reply:
         self.flags = flags
         self.is_cut = is_cut
         self.said = Said.FAILED
+        self.is_referral = False  # it says only who may know
         self.counts = (0, 0, 0)  # of records: answers, authorities, additionals without OPT
         self.body = b""  # those records
         self.high = 0  # the upper bits of an extended code
         self.options = b""  # of its OPT record, that may be passed on
         self._addresses: tuple[bytes, ...] = ()
         self._text: bytes | None = b""  # of them; None: nobody has wanted it
-
-    @property
-    def is_referral(self) -> bool:
-        """Whether it says only who may know."""
-        return self.said is Said.REFUSED and not self.flags & RCODE
 
     @property
     def addresses(self) -> bytes:
@@ -251,8 +248,8 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
             reply._addresses = tuple(dict.fromkeys(there))
             reply._text = None
     else:
-        is_referral = NS in beside and SOA not in beside
-        reply.said = Said.REFUSED if is_referral else Said.NO_DATA
+        reply.is_referral = NS in beside and SOA not in beside
+        reply.said = Said.REFUSED if reply.is_referral else Said.NO_DATA
 
 
 def _passed_on(options: bytes) -> bytes:

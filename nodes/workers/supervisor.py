@@ -142,7 +142,8 @@ class Supervisor:
         self._bounds = bounds
         self._ready = ready
         self._exit_code = 0
-        # A worker's own drain ends before this, and all of it when `nodes/command/ls.py` says.
+        # A worker's own drain ends before this: here a grace is half of what the user has set, see
+        # `bounds_of_ls` (`nodes/command/ls.py`).
         self._drain_s = bounds.drain_s(with_dns) + bounds.drain_grace_s
         self._watchdog_s = watchdog_s
         self._reload_next = False  # it was asked for before all served
@@ -202,8 +203,8 @@ class Supervisor:
     # -- workers -----------------------------------------------------------------------------------
 
     def _ask(self, now: float) -> list[node.Effect]:
-        """Ask for news. Whoever has been silent since the last time holds up nobody's any more, and
-        is told nothing meanwhile: it would keep that for ever. Under a watchdog it is ended."""
+        """Ask for news. A worker that has not replied since the last time is waited for no more,
+        and is told nothing, since that would pile up. Under a watchdog it is ended."""
         effects: list[node.Effect] = []
         for worker in self._workers.values():
             if not worker.is_there:

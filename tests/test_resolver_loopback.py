@@ -399,7 +399,7 @@ def refused(port: int) -> bool:
         (["--dns-upstream", "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
         (["--dns-upstream", "127.0.0.1:0"], "port"),
         (["--dns-upstream", "127.0.0.1:99999"], "port"),
-        (["--dns-upstream", "[::1]x"], "port"),
+        (["--dns-upstream", "[::1]x"], "is not an address"),
         (["--dns-upstream", "127.0.0.1", "--dns-upstream", "127.0.0.1:53"], "given twice"),
         (["--dns", "5399", "--dns-upstream", "127.0.0.1:5399"], "LS would ask itself"),
         (

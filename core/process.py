@@ -95,9 +95,11 @@ def descriptors_taken() -> int:
 
 
 def ignore() -> None:
-    """Take no signal any more: the program is ending."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Take no signal any more: the program is ending.
+
+    They are blocked, not ignored: Python complains where one that has come finds its handler gone.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 @contextmanager

@@ -51,9 +51,20 @@ def test_what_was_ignored_stays_so_but_for_what_a_server_needs(
     is_server: bool, left: set[signal.Signals]
 ) -> None:
     """[P57]"""
-    process.ignore()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     process.hand_over(is_server).close()
     assert {n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN} == left
+
+
+def test_a_program_that_ends_takes_no_signal() -> None:
+    """Nor does Python complain of one that has come already."""
+    process.hand_over(is_server=True).close()
+    process.ignore()
+    for number in SIGNALS:
+        os.kill(os.getpid(), number)
+    assert signal.sigpending() == set(SIGNALS)
+    process.hand_over(is_server=True).close()
 
 
 def test_while_a_call_blocks_a_program_that_starts_can_be_ended() -> None:

@@ -6,6 +6,7 @@ The stories are `tests/resolver_story.py`, which tells more of them. Not here: w
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,10 +36,17 @@ from tests.test_dns_asker import MX, query
 SEEDS = 96
 
 
+@cache
+def told(seed: int) -> tuple[Story, Counter[str]]:
+    """The story of this seed, told once for all tests, and what has been seen in it."""
+    story = Story(seed)
+    return story, Counter(story.tell().probes)
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_stories_hold(seed: int) -> None:
     """[P29] [P33] to [P37] [P39] [P40] [P45] to [P50]"""
-    Story(seed).tell()
+    told(seed)
 
 
 def test_a_seed_tells_one_story() -> None:
@@ -48,12 +56,12 @@ def test_a_seed_tells_one_story() -> None:
 def test_bad_things_do_happen() -> None:
     """Each kind of end, and of trouble, is there often enough to be looked at."""
     probes: Counter[str] = Counter()
-    told: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
     for seed in range(SEEDS):
-        story = Story(seed)
-        probes.update(story.tell().probes)
-        told.update(story.told)
-    assert min(told.values()) > 20 and len(told) == 5
+        story, seen = told(seed)
+        probes.update(seen)
+        ends.update(story.told)
+    assert min(ends.values()) > 20 and len(ends) == 5
     for what in (
         "a datagram is lost",
         "a datagram arrives twice",
@@ -305,5 +313,5 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[bug](monkeypatch)
     with pytest.raises(Violated):
-        for seed in range(SEEDS):
+        for seed in [*range(1, SEEDS, 2), *range(0, SEEDS, 2)]:  # those of a kind come first
             Story(seed).tell()

@@ -225,12 +225,8 @@ class DatagramSockets:
         return [one.fileno() for one in self._busy]
 
     def append(self, name: str, datagrams: list[Datagram]) -> None:
-        """Let them wait to be sent by this one. One that has broken may be gone before its owner
-        knows: they are dropped, and Closed is on its way."""
-        one = self._by_name.get(name)
-        if one is None:
-            self._dropped += len(datagrams)
-            return
+        """Let them wait to be sent by this one."""
+        one = self._by_name[name]
         one.append(datagrams)
         self._busy[one] = None
 

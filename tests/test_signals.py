@@ -93,6 +93,13 @@ def at_many_moments(programs: list[Program], send: Callable[[Program], object]) 
         send(program)
 
 
+def signal_inside(program: Program, number: signal.Signals) -> None:
+    """Send a signal to process 1 of a container, once its first line has run."""
+    pid = inside(program)
+    wait_for(lambda: catches(pid), "its first line")
+    os.kill(pid, number)
+
+
 # -- from the first line on ------------------------------------------------------------------------
 
 
@@ -100,14 +107,8 @@ def at_many_moments(programs: list[Program], send: Callable[[Program], object]) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_process_1_is_ended_by_sigterm_at_any_moment(run: Programs, kind: str, large: Path) -> None:
     """[P55]: what the kernel discards before the first line is sent once that is there."""
-
-    def send(program: Program) -> None:
-        pid = inside(program)
-        wait_for(lambda: catches(pid), "its first line")
-        os.kill(pid, signal.SIGTERM)
-
     some = [run.start(*words(kind, large), within=AS_PROCESS_1) for _ in MOMENTS_S]
-    at_many_moments(some, send)
+    at_many_moments(some, lambda program: signal_inside(program, signal.SIGTERM))
     assert [program.exits() for program in some] == [0] * len(some)
 
 
@@ -115,14 +116,8 @@ def test_process_1_is_ended_by_sigterm_at_any_moment(run: Programs, kind: str, l
 @pytest.mark.parametrize("kind", KINDS)
 def test_process_1_outlives_sighup_at_any_moment(run: Programs, kind: str, large: Path) -> None:
     """[P55]: and reads anew, be it ready or not when that comes."""
-
-    def send(program: Program) -> None:
-        pid = inside(program)
-        wait_for(lambda: catches(pid), "its first line")
-        os.kill(pid, signal.SIGHUP)
-
     some = [run.start(*words(kind, large), within=AS_PROCESS_1) for _ in MOMENTS_S]
-    at_many_moments(some, send)
+    at_many_moments(some, lambda program: signal_inside(program, signal.SIGHUP))
     for program in some:
         program.port()
         program.logs("is read anew" if kind == "ts" else "is where it was")

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dns import NAMES as DNS_NAMES
-from dns import Wrong, address, dnsperf, figure
+from dns import Wrong, address, dnsperf, metric
 from first_good_stage import one_odd
 from load import Load, WrongReply
 from report import machine
@@ -84,10 +84,10 @@ def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
         def ask(seconds: float) -> int:
             more = ("-l", f"{seconds:g}", "-t", str(_LOST_S))
             said = dnsperf(port, queries, in_flight, *more)
-            codes = re.findall(r"([A-Z]+) \d+ \(", figure(said, r"Response codes:\s+(.*)"))
+            codes = re.findall(r"([A-Z]+) \d+ \(", metric(said, r"Response codes:\s+(.*)"))
             if codes != ["NOERROR"]:
                 raise Wrong(said)
-            return int(figure(said, r"Queries completed:\s+(\d+)"))
+            return int(metric(said, r"Queries completed:\s+(\d+)"))
 
         ask(seconds * _WARM_SHARE)
         before = cpu_s(ls.pid)

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from dns import NAMES, dnsperf, figure
+from dns import NAMES, dnsperf, metric
 from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, drops, one_odd, tables
 from workers import cpu_s
 
@@ -33,7 +33,7 @@ class Round:
     codes: Counter[str]
     lost: int
     cpu_us: float  # of the balancer, a query
-    figures: Counter[str]
+    metrics: Counter[str]
     drops: tuple[int, int]  # of the resolvers' sockets, and of the balancer's
 
     @property
@@ -51,15 +51,15 @@ def measure(
         said = dnsperf(asked.port, folder / "queries", load, *more)
         cpu = cpu_s(asked.pid) - cpu
         at_resolvers, from_resolvers = drops(upstreams)
-        counted = re.findall(r"([A-Z]+) (\d+) \(", figure(said, r"Response codes:\s+(.*)"))
+        counted = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
         codes = Counter({code: int(count) for code, count in counted})
         return Round(
-            float(figure(said, r"Queries per second:\s+([0-9.]+)")),
-            float(figure(said, r"Average Latency .*max ([0-9.]+)")),
+            float(metric(said, r"Queries per second:\s+([0-9.]+)")),
+            float(metric(said, r"Average Latency .*max ([0-9.]+)")),
             codes,
-            int(figure(said, r"Queries lost:\s+(\d+)")),
+            int(metric(said, r"Queries lost:\s+(\d+)")),
             cpu / codes.total() * 1e6,
-            asked.figures(),
+            asked.metrics(),
             (at_resolvers - full, from_resolvers + drops([asked.port])[0]),
         )
 
@@ -90,8 +90,8 @@ _HEAD = (
 def row(load: int, name: str, rounds: list[Round], mine: list[Round]) -> str:
     """The line of one balancer under one load: medians of rates, sums of counts."""
     rates = [one.queries_per_s for one in rounds]
-    figures = sum((one.figures for one in rounds), Counter())
-    counts = [f"{figures[key]:,}" for key in ("resent", "unmatched", "streamed")]
+    metrics = sum((one.metrics for one in rounds), Counter())
+    counts = [f"{metrics[key]:,}" for key in ("resent", "unmatched", "streamed")]
     cells = [
         f"{load}", name, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",
         f"{max(rates):,.0f}", f"{statistics.median(ratios(mine, rounds)):.2f}",

@@ -234,21 +234,21 @@ def measure(
 
 def judge(name: str, said: str, cpu: float) -> Round:
     """What dnsperf said of one balancer that used so many seconds of CPU. Raises Wrong."""
-    completed = int(figure(said, r"Queries completed:\s+(\d+)"))
-    codes = re.findall(r"([A-Z]+) (\d+) \(", figure(said, r"Response codes:\s+(.*)"))
+    completed = int(metric(said, r"Queries completed:\s+(\d+)"))
+    codes = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
     if [code for code, _ in codes] != ["NOERROR"]:
         raise Wrong(f"{name}: {codes}")
-    lost = int(figure(said, r"Queries lost:\s+(\d+)"))
+    lost = int(metric(said, r"Queries lost:\s+(\d+)"))
     return Round(
-        float(figure(said, r"Queries per second:\s+([0-9.]+)")),
-        float(figure(said, r"Average Latency \(s\):\s+([0-9.]+)")) * 1000,
+        float(metric(said, r"Queries per second:\s+([0-9.]+)")),
+        float(metric(said, r"Average Latency \(s\):\s+([0-9.]+)")) * 1000,
         completed + lost,
         lost,
         cpu / completed * 1e6,
     )
 
 
-def figure(said: str, pattern: str) -> str:
+def metric(said: str, pattern: str) -> str:
     found = re.search(pattern, said)
     if found is None:
         raise Wrong(f"dnsperf says no {pattern!r}:\n{said}")

@@ -42,7 +42,7 @@ class Asked:
             return stats(self.lines) if self.lines else {}
         return {}
 
-    def figures(self) -> Counter[str]:
+    def metrics(self) -> Counter[str]:
         """What STATS tells of its resolvers, summed up."""
         summed: Counter[str] = Counter()
         for name, said in self.stats().items():

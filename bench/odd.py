@@ -160,11 +160,11 @@ _ODD_HEAD = (
 
 def no_guess(page: Page, name: str, what: str, asked: Asked, seen: Seen) -> list[str]:
     """Add the row of one that is no attacker; what ours did wrong about it."""
-    figures = asked.stats()
+    metrics = asked.stats()
     said = asked.log.read_text().count(GUESSES)
     good = seen.count("NOERROR")
     most_ms = max((took for _, took in seen.waits), default=0.0) * 1000
-    counts = [figures.get(f"DNS1.{key}", "?") for key in ("resent", "unmatched", "streamed")]
+    counts = [metrics.get(f"DNS1.{key}", "?") for key in ("resent", "unmatched", "streamed")]
     page.add(
         f"| {name} | {what} | {seen.total() - seen.lost:,} | {seen.total() - seen.lost - good:,} "
         f"| {seen.lost:,} | {most_ms:,.0f} | {' | '.join(counts)} | {said} |"

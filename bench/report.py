@@ -171,7 +171,7 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
         return False
     columns = min(4, len(workloads))
     lines = -(-len(workloads) // columns)
-    figure, axes = pyplot.subplots(
+    metric, axes = pyplot.subplots(
         lines, columns, figsize=(4 * columns, 3 * lines), squeeze=False, sharey=True
     )
     colours: dict[str, str] = {}
@@ -195,10 +195,10 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
         for axis in axes.flat
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    metric.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
+    metric.tight_layout(rect=(0, 0.04, 1, 1))
+    metric.savefig(path, metadata={"Date": None})
+    pyplot.close(metric)
     return True
 
 
@@ -224,8 +224,8 @@ def write_results(
         lines = ["| what | figure | value |", "|---|---|---:|"]
         lines += [
             f"| {name} | {key} | {value:.1f} |"
-            for name, figures in single.items()
-            for key, value in figures.items()
+            for name, metrics in single.items()
+            for key, value in metrics.items()
         ]
         parts.append("\n".join(lines))
     if curves:

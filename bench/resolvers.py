@@ -386,14 +386,14 @@ def one_is_dead(folder: Path, seconds: float, rounds: int, progress: Progress) -
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for way, one in seen.items():
-        figures = [
+        metrics = [
             one.quantile(code, share)
             for code, share in (
                 ("NOERROR", 0.5), ("NOERROR", 0.99), ("NXDOMAIN", 0.5), ("NXDOMAIN", 0.99),
                 ("NXDOMAIN", 1.0),
             )
         ]  # fmt: skip
-        cells = " | ".join(f"{figure:.2f}" for figure in figures)
+        cells = " | ".join(f"{metric:.2f}" for metric in metrics)
         lines.append(f"| {way} | {1 - one.lost / one.total():.2%} | {cells} |")
     mine, alone = seen["ours, both"], seen["ours, the good one alone"]
     beyond = mine.quantile("NOERROR", 0.99) - alone.quantile("NOERROR", 0.99)

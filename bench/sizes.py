@@ -89,14 +89,14 @@ def draw_curves(curves: dict[str, Points], path: Path) -> bool:
     pyplot = plotter(path)
     if pyplot is None or not curves:
         return False
-    figure, axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), squeeze=False)
+    metric, axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), squeeze=False)
     for axis, (about, points) in zip(axes[0], curves.items(), strict=True):
         axis.loglog(*zip(*points, strict=True), marker="o")
         axis.set_title(about, fontsize=9)
         axis.set_ylim(bottom=min(0.3, *(cost for _, cost in points)))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("CPU µs a lookup")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    metric.tight_layout()
+    metric.savefig(path, metadata={"Date": None})
+    pyplot.close(metric)
     return True

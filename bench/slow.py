@@ -32,8 +32,8 @@ from laws import LAWS
 from core import node
 from core.bounds import Bounds
 from core.log import Log
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
 from nodes.tables.load import load
 from nodes.ts import TableServer
@@ -175,9 +175,9 @@ def main() -> int:
     chance = random.Random(arguments.seed)
     law, mean_s = LAWS[arguments.law], arguments.mean
     bounds = Bounds()
-    sink = Sink(_STDERR)
+    sink = Output(_STDERR)
     system = System()
-    reactor = Reactor(system, bounds, Log("SLOW", sink.append, system.wall), sink)
+    reactor = Loop(system, bounds, Log("SLOW", sink.append, system.wall), sink)
     try:
         table = load(arguments.table, lambda text: print(text, file=sys.stderr))
         host, port = reactor.listen((socket.AF_INET, ("127.0.0.1", arguments.port)))

@@ -79,7 +79,7 @@ def main() -> int:
     policies = chosen(arguments.policies, list(POLICIES), "policy")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     try:
-        figures = run(arguments, wanted, policies)
+        metrics = run(arguments, wanted, policies)
     except WrongReply as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
         return 1
@@ -88,21 +88,21 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 1
-    for verdict in verdicts(figures):
+    for verdict in verdicts(metrics):
         print(verdict)
     if arguments.json:
-        arguments.json.write_text(as_json(figures))
+        arguments.json.write_text(as_json(metrics))
     if arguments.plot:
-        draw(figures, arguments.plot)
+        draw(metrics, arguments.plot)
     if arguments.results:
-        write_results(arguments.results, figures)
+        write_results(arguments.results, metrics)
     return 0
 
 
 def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> Figures:
     """All that is wanted, each line of a table printed as soon as it is known."""
     progress = Progress()
-    figures = Figures()
+    metrics = Figures()
 
     def show(text: str) -> None:
         progress.end()
@@ -119,18 +119,18 @@ def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -
             for policy in policies:
                 progress.say(f"{experiment.name}: {policy}")
                 row = measure(experiment, policy, asking, lookups, seconds)
-                figures.rows.append(row)
-                show(as_text(row, first=len(figures.rows) == 1))
+                metrics.rows.append(row)
+                show(as_text(row, first=len(metrics.rows) == 1))
         if TURNS_SLOW in wanted:
             for policy in (p for p in policies if p != "single"):
                 progress.say(f"{TURNS_SLOW}: {policy}")
                 turning = measure_turning(policy, asking, arguments.seconds)
-                figures.turnings.append(turning)
-                show(turning_as_text(turning, first=len(figures.turnings) == 1))
+                metrics.turnings.append(turning)
+                show(turning_as_text(turning, first=len(metrics.turnings) == 1))
         if LOAD in wanted:
-            figures.sweep = measure_sweep(folder, arguments.seconds, progress.say)
-            show(sweep_as_text(figures.sweep))
-    return figures
+            metrics.sweep = measure_sweep(folder, arguments.seconds, progress.say)
+            show(sweep_as_text(metrics.sweep))
+    return metrics
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ class Progress:
     """One line on a terminal, about how far it has come."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+        self._status = sys.stderr.isatty()
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
-        if self._shown:
+        if self._status:
             passed = time.monotonic() - self._began
             print(f"\r\x1b[K{passed:4.0f} s  {text}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        if self._shown:
+        if self._status:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 

@@ -110,8 +110,8 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
             progress.say(name)
             single[name] = LARGE[name](folder)
             progress.end()
-            figures = ", ".join(f"{key} {value:.1f}" for key, value in single[name].items())
-            print(f"{name}: {figures}", flush=True)
+            metrics = ", ".join(f"{key} {value:.1f}" for key, value in single[name].items())
+            print(f"{name}: {metrics}", flush=True)
         curves = measure_curves(folder, progress.say) if arguments.sizes else {}
         progress.end()
     for about in CURVES:

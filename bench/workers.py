@@ -200,8 +200,8 @@ def run(rounds: int, seconds: float) -> str:
                         seen[kind].append(measure(KINDS[kind], workload, servers, ts_pids, seconds))
                 progress.end()
 
-                def middle(kind: str, figure: str, seen: dict[str, list[Round]] = seen) -> float:
-                    return statistics.median(getattr(one, figure) for one in seen[kind])
+                def middle(kind: str, metric: str, seen: dict[str, list[Round]] = seen) -> float:
+                    return statistics.median(getattr(one, metric) for one in seen[kind])
 
                 alone = middle("one process", "ls_us")
                 for kind in KINDS:

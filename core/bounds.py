@@ -8,15 +8,15 @@ field with its default, and `tests/test_proto.py` compares the two.
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
 below the second, so that a value that trembles round one mark does not flap.
 
-`Hits` counts how often a bound took hold, by the name of its field: whoever keeps a bound counts
-it, and a server says so when it stops.
+`BoundHits` counts how often a bound took hold, by the name of its field: whoever keeps a bound
+counts it, and a server says so when it stops.
 """
 
 import math
 from collections import Counter
 from dataclasses import dataclass, fields
 
-Hits = Counter[str]
+BoundHits = Counter[str]
 FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
 PIPE_BYTES = 4_096  # what a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
 TICK_S = 0.001  # no span is shorter: a turn takes about as long

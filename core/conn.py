@@ -16,11 +16,11 @@ Not here: sockets, the clock (the reactor keeps every limit), and what a line me
 from core.bounds import Bounds
 from core.frames import FrameBuffer
 from core.lines import LineBuffer
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.owed import Owed
 
 
-class Stream(Sign):
+class StreamState(Label):
     """The life of a connection."""
 
     CONNECTING = "we dial, and nobody has answered yet"
@@ -33,7 +33,7 @@ class Stream(Sign):
     CLOSED = "the stream is gone"
 
 
-class Happening(Sign):
+class StreamEvent(Label):
     """What happens to a connection."""
 
     CONNECTED = "the dial was answered"
@@ -44,55 +44,55 @@ class Happening(Sign):
     LOST = "the stream broke, a limit passed, or our side wants it gone at once"
 
 
-C, H = Stream, Happening
-STREAM: Table[Stream, Happening] = {
-    C.CONNECTING: {H.CONNECTED: C.OPEN, H.CLOSE_ASKED: C.CLOSED, H.LOST: C.CLOSED},
-    C.OPEN: {
-        H.PEER_ENDED: C.HALF_CLOSED,
-        H.SEND_FAILED: C.DEAF,
-        H.CLOSE_ASKED: C.FLUSHING,
-        H.LOST: C.CLOSED,
+S, E = StreamState, StreamEvent
+STREAM: Transitions[StreamState, StreamEvent] = {
+    S.CONNECTING: {E.CONNECTED: S.OPEN, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
+    S.OPEN: {
+        E.PEER_ENDED: S.HALF_CLOSED,
+        E.SEND_FAILED: S.DEAF,
+        E.CLOSE_ASKED: S.FLUSHING,
+        E.LOST: S.CLOSED,
     },
-    C.HALF_CLOSED: {
-        H.SEND_FAILED: C.CLOSED,
-        H.CLOSE_ASKED: C.PARTING,
-        H.LOST: C.CLOSED,
+    S.HALF_CLOSED: {
+        E.SEND_FAILED: S.CLOSED,
+        E.CLOSE_ASKED: S.PARTING,
+        E.LOST: S.CLOSED,
     },
-    C.DEAF: {H.PEER_ENDED: C.CLOSED, H.CLOSE_ASKED: C.CLOSED, H.LOST: C.CLOSED},
-    C.FLUSHING: {
-        H.PEER_ENDED: C.PARTING,
-        H.SEND_FAILED: C.CLOSED,
-        H.FLUSHED: C.LINGERING,
-        H.LOST: C.CLOSED,
+    S.DEAF: {E.PEER_ENDED: S.CLOSED, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
+    S.FLUSHING: {
+        E.PEER_ENDED: S.PARTING,
+        E.SEND_FAILED: S.CLOSED,
+        E.FLUSHED: S.LINGERING,
+        E.LOST: S.CLOSED,
     },
-    C.PARTING: {H.SEND_FAILED: C.CLOSED, H.FLUSHED: C.CLOSED, H.LOST: C.CLOSED},
-    C.LINGERING: {H.PEER_ENDED: C.CLOSED, H.LOST: C.CLOSED},
-    C.CLOSED: {H.LOST: STAY},
+    S.PARTING: {E.SEND_FAILED: S.CLOSED, E.FLUSHED: S.CLOSED, E.LOST: S.CLOSED},
+    S.LINGERING: {E.PEER_ENDED: S.CLOSED, E.LOST: S.CLOSED},
+    S.CLOSED: {E.LOST: STAY},
 }
 
 
-class Weight(Sign):
+class BacklogState(Label):
     """How much waits to be sent."""
 
     LIGHT = "less waits than the high mark"
     HEAVY = "more waited than the high mark, and not yet less than the low one"
 
 
-class Tide(Sign):
+class BacklogEvent(Label):
     """A mark was crossed."""
 
     OVER_HIGH = "more waits than the high mark"
     UNDER_LOW = "less waits than the low mark"
 
 
-WEIGHT: Table[Weight, Tide] = {
-    Weight.LIGHT: {Tide.OVER_HIGH: Weight.HEAVY},
-    Weight.HEAVY: {Tide.UNDER_LOW: Weight.LIGHT},
+WEIGHT: Transitions[BacklogState, BacklogEvent] = {
+    BacklogState.LIGHT: {BacklogEvent.OVER_HIGH: BacklogState.HEAVY},
+    BacklogState.HEAVY: {BacklogEvent.UNDER_LOW: BacklogState.LIGHT},
 }
 
-_READ = frozenset({C.OPEN, C.DEAF, C.FLUSHING, C.LINGERING})
-HEARD = frozenset({C.OPEN, C.DEAF})  # what comes in is of interest, not read and dropped
-_SENT_TO = frozenset({C.OPEN, C.HALF_CLOSED})
+_READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
+HEARD = frozenset({S.OPEN, S.DEAF})  # what comes in is of interest, not read and dropped
+_SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})
 _NOTHING = memoryview(b"")
 
 
@@ -133,9 +133,9 @@ class Connection:
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
-        start = Stream.OPEN if accepted else Stream.CONNECTING
+        start = StreamState.OPEN if accepted else StreamState.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
-        self.weight = Machine(WEIGHT, Weight.LIGHT, name, watch)
+        self.weight = Machine(WEIGHT, BacklogState.LIGHT, name, watch)
         if accepted:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
@@ -156,20 +156,20 @@ class Connection:
 
     @property
     def is_closed(self) -> bool:
-        return self.life.state is Stream.CLOSED
+        return self.life.state is StreamState.CLOSED
 
     @property
     def is_reading(self) -> bool:
         """Whether to read from the socket, as far as this connection is concerned."""
-        if self.life.state is Stream.OPEN:
-            return not (self.accepted and self.weight.state is Weight.HEAVY)
+        if self.life.state is StreamState.OPEN:
+            return not (self.accepted and self.weight.state is BacklogState.HEAVY)
         return self.life.state in _READ
 
     # -- in ------------------------------------------------------------------------------------
 
     def connected(self) -> None:
         """The dial was answered."""
-        self.life.fire(Happening.CONNECTED)
+        self.life.fire(StreamEvent.CONNECTED)
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes (not empty); return the lines that it completed."""
@@ -178,7 +178,7 @@ class Connection:
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a line."""
         unfinished = self.life.state in HEARD and self.lines.receive_eof()
-        self.life.fire(Happening.PEER_ENDED)
+        self.life.fire(StreamEvent.PEER_ENDED)
         self._flushed_maybe()
         return unfinished
 
@@ -189,7 +189,7 @@ class Connection:
 
         To a peer that takes nothing more they are dropped: it will not be there to miss them.
         """
-        if self.life.state is Stream.DEAF:
+        if self.life.state is StreamState.DEAF:
             return False
         if self.life.state not in _SENT_TO:
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
@@ -197,8 +197,8 @@ class Connection:
         self.waiting += len(data)
         if self._owed is not None:
             self._owed.total += len(data)
-        if self.waiting > self._high and self.weight.state is Weight.LIGHT:
-            self.weight.fire(Tide.OVER_HIGH)
+        if self.waiting > self._high and self.weight.state is BacklogState.LIGHT:
+            self.weight.fire(BacklogEvent.OVER_HIGH)
             return True
         return False
 
@@ -223,33 +223,33 @@ class Connection:
         self.waiting -= count
         if self._owed is not None:
             self._owed.total -= count
-        if self.life.state is not Stream.OPEN:
+        if self.life.state is not StreamState.OPEN:
             self._flushed_maybe()
-        if self.weight.state is Weight.LIGHT or self.waiting >= self._low:
+        if self.weight.state is BacklogState.LIGHT or self.waiting >= self._low:
             return False
-        self.weight.fire(Tide.UNDER_LOW)
+        self.weight.fire(BacklogEvent.UNDER_LOW)
         return True
 
     def send_failed(self) -> None:
         """The socket refused for good: nothing more will be taken."""
-        self.life.fire(Happening.SEND_FAILED)
+        self.life.fire(StreamEvent.SEND_FAILED)
         self._forget()
 
     # -- the end -------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Begin a staged close."""
-        self.life.fire(Happening.CLOSE_ASKED)
+        self.life.fire(StreamEvent.CLOSE_ASKED)
         self._flushed_maybe()
 
     def lost(self) -> None:
         """The stream is gone, whatever was in it."""
-        self.life.fire(Happening.LOST)
+        self.life.fire(StreamEvent.LOST)
         self._forget()
 
     def _flushed_maybe(self) -> None:
-        if not self.waiting and self.life.state in (Stream.FLUSHING, Stream.PARTING):
-            self.life.fire(Happening.FLUSHED)
+        if not self.waiting and self.life.state in (StreamState.FLUSHING, StreamState.PARTING):
+            self.life.fire(StreamEvent.FLUSHED)
 
     def _forget(self) -> None:
         self._left = _NOTHING
@@ -257,5 +257,5 @@ class Connection:
         if self._owed is not None:
             self._owed.total -= self.waiting
         self.waiting = 0
-        if self.weight.state is Weight.HEAVY:
-            self.weight.fire(Tide.UNDER_LOW)
+        if self.weight.state is BacklogState.HEAVY:
+            self.weight.fire(BacklogEvent.UNDER_LOW)

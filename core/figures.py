@@ -1,9 +1,9 @@
 """Figures: what a server counts, each named and explained once, and the two ways to show them.
 
 A figure is a number, or a word for a state. It belongs to the whole server, or to one of its
-table servers, whose name then stands before it: `TS1.won`. `stats` shows figures as the lines
-that answer STATS, `metrics` as Prometheus text (exposition format 0.0.4). Names that somebody
-asked for are never among them: who can ask could else write into the monitoring.
+table servers, whose name then stands before it: `TS1.won`. `stats_text` shows figures as the lines
+that answer STATS, `prometheus_text` as Prometheus text (exposition format 0.0.4). Names that
+somebody asked for are never among them: who can ask could else write into the monitoring.
 
 Not here: what is counted where. proto.md has the list, and the tests compare it.
 """
@@ -22,7 +22,7 @@ _PLAIN = ("", "bound")  # no word of it stands in the name of a metric
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """What is counted. `is_level`: it goes up and down; else it only rises. `per`: what there is
     one of it for: a table server (`ts`), a `worker`, a `bound`; empty for one of the whole server.
     """
@@ -42,17 +42,17 @@ class Figure:
 class Value:
     """A figure as it stands. `of` says of which table server or bound, empty for all."""
 
-    figure: Figure
+    metric: Metric
     value: int | float | str
     of: str = ""
 
     @property
     def key(self) -> str:
         """What it is called among the lines that answer STATS."""
-        return f"{self.of}.{self.figure.name}" if self.of else self.figure.name
+        return f"{self.of}.{self.metric.name}" if self.of else self.metric.name
 
 
-BOUND = Figure("hits", "How often a bound took hold", per="bound")
+BOUND = Metric("hits", "How often a bound took hold", per="bound")
 
 
 def hits_taken(hits: Mapping[str, int]) -> list[Value]:
@@ -80,34 +80,34 @@ class Histogram:
         self.sum_s += seconds
 
 
-def stats(values: Iterable[Value]) -> bytes:
+def stats_text(values: Iterable[Value]) -> bytes:
     """The lines that answer STATS, END included."""
     lines = [f"STAT {value.key} {value.value}\n" for value in values]
     return "".join([*lines, "END\n"]).encode("ascii")
 
 
-def metrics(
-    values: Iterable[Value], histograms: Iterable[tuple[Figure, Histogram, str]] = ()
+def prometheus_text(
+    values: Iterable[Value], histograms: Iterable[tuple[Metric, Histogram, str]] = ()
 ) -> bytes:
     """The same as Prometheus text, each figure's values together. A word becomes a label.
 
     A histogram comes with its figure and the table server that it belongs to, empty for all.
     """
-    by_figure: dict[Figure, list[Value]] = {}
+    by_figure: dict[Metric, list[Value]] = {}
     for value in values:
-        by_figure.setdefault(value.figure, []).append(value)
+        by_figure.setdefault(value.metric, []).append(value)
     lines: list[str] = []
-    for figure, group in by_figure.items():
-        full = figure.metric if figure.is_level else f"{figure.metric}_total"
-        kind = "gauge" if figure.is_level else "counter"
-        lines += [f"# HELP {full} {figure.about}.", f"# TYPE {full} {kind}"]
+    for metric, group in by_figure.items():
+        full = metric.metric if metric.is_level else f"{metric.metric}_total"
+        kind = "gauge" if metric.is_level else "counter"
+        lines += [f"# HELP {full} {metric.about}.", f"# TYPE {full} {kind}"]
         lines += [_sample(full, value) for value in group]
     said = ""
-    for figure, histogram, of in histograms:
-        full = figure.metric
+    for metric, histogram, of in histograms:
+        full = metric.metric
         if full != said:
             said = full
-            lines += [f"# HELP {full} {figure.about}.", f"# TYPE {full} histogram"]
+            lines += [f"# HELP {full} {metric.about}.", f"# TYPE {full} histogram"]
         lines += _buckets(full, histogram, of)
     return "".join(f"{line}\n" for line in lines).encode("ascii")
 
@@ -124,7 +124,7 @@ def _buckets(full: str, histogram: Histogram, of: str) -> Iterator[str]:
 
 
 def _sample(full: str, value: Value) -> str:
-    labels = {value.figure.per: value.of} if value.of else {}
+    labels = {value.metric.per: value.of} if value.of else {}
     number: int | float | str = value.value
     if isinstance(number, str):
         labels["is"] = number

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 Holder = TypeVar("Holder")
 
 
-class Limit(Generic[Holder]):
+class TimeLimit(Generic[Holder]):
     """Who has to be done by when. `span_s` may be infinite: then nobody is ever due.
 
     `bound` is the name of the span; `why` is what is said of one who was not done. `due` is when

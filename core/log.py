@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable
 
 from core.bounds import PIPE_BYTES
-from core.machine import Sign
+from core.machine import Label
 from core.node import Level
 from core.wire import printable, split_lines
 
@@ -77,7 +77,7 @@ class Log:
         """These whole lines wait to go out."""
         self._each("<", conn, data)
 
-    def changed(self, machine: str, old: Sign, new: Sign) -> None:
+    def changed(self, machine: str, old: Label, new: Label) -> None:
         """A state machine moved."""
         self._record(f"= {machine} {old.name} -> {new.name}", Level.DEBUG)
 

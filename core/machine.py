@@ -14,14 +14,14 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 
-class Sign(Enum):
+class Label(Enum):
     """A state or an event. Hashed by identity, in C; Enum's own hash is a call in Python."""
 
     __hash__ = object.__hash__
 
 
-State = TypeVar("State", bound=Sign)
-Event = TypeVar("Event", bound=Sign)
+StateT = TypeVar("StateT", bound=Label)
+EventT = TypeVar("EventT", bound=Label)
 
 
 class Stay(Enum):
@@ -32,15 +32,15 @@ class Stay(Enum):
 
 STAY = Stay.STAY
 
-Table = Mapping[State, Mapping[Event, State | Stay]]
-Watch = Callable[[str, Sign, Sign], None]
+Transitions = Mapping[StateT, Mapping[EventT, StateT | Stay]]
+Watch = Callable[[str, Label, Label], None]
 
 
 class IllegalTransition(AssertionError):
     """An event came in a state that has no cell for it: our bug, never a peer's."""
 
 
-class Machine(Generic[State, Event]):
+class Machine(Generic[StateT, EventT]):
     """One running machine: a table, a state, and a name for the log.
 
     `watch(name, old, new)` is called after each change of state, or never when it is None.
@@ -49,14 +49,18 @@ class Machine(Generic[State, Event]):
     __slots__ = ("_table", "_watch", "name", "state")
 
     def __init__(
-        self, table: Table[State, Event], start: State, name: str, watch: Watch | None = None
+        self,
+        table: Transitions[StateT, EventT],
+        start: StateT,
+        name: str,
+        watch: Watch | None = None,
     ) -> None:
         self._table = table
         self._watch = watch
         self.name = name
         self.state = start
 
-    def fire(self, event: Event) -> State:
+    def fire(self, event: EventT) -> StateT:
         """Take the event and return the state that follows. Raises IllegalTransition."""
         old = self.state
         new = self._table[old].get(event)

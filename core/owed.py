@@ -12,7 +12,7 @@ owed few bytes are read, and few at a time: those who ask and never read starve 
 Not here: what one connection may be owed (`core/conn.py`), and who is read (`core/reactor.py`).
 """
 
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 
 
 class Owed:
@@ -20,7 +20,7 @@ class Owed:
 
     __slots__ = ("_few", "_high", "_hits", "_promised", "_short", "low", "total")
 
-    def __init__(self, bounds: Bounds, hits: Hits) -> None:
+    def __init__(self, bounds: Bounds, hits: BoundHits) -> None:
         self._high = bounds.owed_all_bytes_high
         self.low = bounds.owed_all_bytes_low  # with less than this, memory is never short
         self._few = bounds.few_bytes

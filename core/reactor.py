@@ -34,26 +34,26 @@ from typing import Any
 
 from core import node
 from core.addresses import comes_to
-from core.bounds import Bounds, Hits
-from core.conn import HEARD, Connection, Stream
+from core.bounds import BoundHits, Bounds
+from core.conn import HEARD, Connection, StreamState
 from core.datagrams import DatagramSocket, DatagramSockets
 from core.descriptors import Descriptors
-from core.figures import Figure, Value
+from core.figures import Metric, Value
 from core.frames import FrameBuffer
-from core.limits import Limit
+from core.limits import TimeLimit
 from core.listener import Listener, everybody
 from core.log import Log
 from core.lookup import Lookup, Lookups
 from core.machine import Watch
 from core.owed import Owed
 from core.process import Signals
-from core.sink import Sink
+from core.sink import Output
 from core.system import Socket, System, reason
 from core.wire import Error, refusal
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
 _DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
-TURNS = Figure("turns", "Iterations of the loop")
+TURNS = Metric("turns", "Iterations of the loop")
 # Of what comes to a listener, how much there may be at once.
 _MOST = {
     node.CLIENT: "clients_max",
@@ -62,24 +62,24 @@ _MOST = {
 }
 # What one more is told; None: it waits, since whoever watches is soon gone.
 _FAREWELL = {node.CLIENT: refusal(Error.BUSY), node.WATCHER: None}
-LOG_DROPPED = Figure("log_dropped", "Lines of the log that standard error did not take in time")
-REPLACED = Figure("replaced", "Connections that parted for one of another address")
-DATAGRAMS_DROPPED = Figure(
+LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
+REPLACED = Metric("replaced", "Connections that parted for one of another address")
+DATAGRAMS_DROPPED = Metric(
     "datagrams_dropped", "Datagrams that the network did not take, or not in time"
 )
-OVERFLOWED = Figure(
+OVERFLOWED = Metric(
     "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
 )
-CLIENTS_MAX = Figure("clients_max", "Clients that there may be at once", is_level=True)
+CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
-RECORDS_DROPPED = Figure("records_dropped", "Records of races that their file did not take in time")
+RECORDS_DROPPED = Metric("records_dropped", "Records of races that their file did not take in time")
 
 
-class Reactor:
+class Loop:
     """Runs a brain over sockets until it says Stop, or a second signal comes.
 
     Before `run` or `turn`: `listen` (servers only), then `start(brain)`.
-    `log_sink` takes what `log` formats, `output` the brain's Write effects, `records` its Record
+    `log_output` takes what `log` formats, `output` the brain's Write effects, `records` its Record
     effects. `on_terminal`: somebody watches, and Progress is shown. `descriptors`: what there are;
     without them it is taken that all but the standard streams are free.
     """
@@ -89,11 +89,11 @@ class Reactor:
         system: System,
         bounds: Bounds,
         log: Log,
-        log_sink: Sink,
+        log_output: Output,
         *,
         wire_log: bool = False,
-        output: Sink | None = None,
-        records: Sink | None = None,
+        output: Output | None = None,
+        records: Output | None = None,
         on_terminal: bool = False,
         descriptors: Descriptors | None = None,
     ) -> None:
@@ -102,12 +102,12 @@ class Reactor:
         self._bounds = bounds
         self._log = log
         self._wire = log if wire_log else None
-        self._log_sink = log_sink
+        self._log_output = log_output
         self._output = output
         self._records = records
-        self._sinks = [sink for sink in (log_sink, output, records) if sink is not None]
-        for sink in self._sinks:
-            sink.make_room = self._write_sink
+        self._outputs = [sink for sink in (log_output, output, records) if sink is not None]
+        for sink in self._outputs:
+            sink.make_room = self._write_output
         self._on_terminal = on_terminal
         self._brain: node.Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
@@ -115,7 +115,7 @@ class Reactor:
         self._events: deque[node.Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
-        self.hits = Hits()
+        self.hits = BoundHits()
         self.owed = Owed(bounds, self.hits)
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
@@ -147,21 +147,21 @@ class Reactor:
         self._read_fds_stale = True
         self._was_short = False  # whether memory was short when that list was made
 
-        self._dialling: Limit[Connection] = Limit(bounds.dial_s, "dial_s", "no answer")
-        self._mid_line: Limit[Connection] = Limit(
+        self._dialling: TimeLimit[Connection] = TimeLimit(bounds.dial_s, "dial_s", "no answer")
+        self._mid_line: TimeLimit[Connection] = TimeLimit(
             bounds.mid_line_s, "mid_line_s", "a line took too long"
         )
-        self._write_stall: Limit[Connection] = Limit(
+        self._write_stall: TimeLimit[Connection] = TimeLimit(
             bounds.write_stall_s, "write_stall_s", "took nothing for long"
         )
-        self._lingering: Limit[Connection] = Limit(
+        self._lingering: TimeLimit[Connection] = TimeLimit(
             bounds.linger_s, "linger_s", "did not end after us"
         )
-        self._idle: Limit[Connection] = Limit(bounds.idle_s, "idle_s", "silent for long")
-        self._dns_idle: Limit[Connection] = Limit(
+        self._idle: TimeLimit[Connection] = TimeLimit(bounds.idle_s, "idle_s", "silent for long")
+        self._dns_idle: TimeLimit[Connection] = TimeLimit(
             min(bounds.dns_idle_s, bounds.idle_s), "dns_idle_s", "silent for long"
         )
-        self._idle_of: dict[Connection, Limit[Connection]] = {}  # which of the two, if any
+        self._idle_of: dict[Connection, TimeLimit[Connection]] = {}  # which of the two, if any
         self._limits = (
             self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle,
             self._dns_idle,
@@ -258,11 +258,11 @@ class Reactor:
         self._register(connection, stream)
         self._events.append(node.Opened(name))
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [
             Value(TURNS, self.turns),
-            Value(LOG_DROPPED, self._log_sink.dropped),
+            Value(LOG_DROPPED, self._log_output.dropped),
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self.descriptors.clients_max),
         ]
@@ -300,8 +300,8 @@ class Reactor:
             if output is not None and output.bytes_max == math.inf:
                 while output.waiting and self._signals_seen < 2:
                     self._write_out(self._bounds.sleep_s)
-            for sink in reversed(self._sinks):  # the log last: it has to say what went wrong
-                self._write_sink(sink)
+            for sink in reversed(self._outputs):  # the log last: it has to say what went wrong
+                self._write_output(sink)
             return self.exit_code
         finally:
             self.close()
@@ -344,7 +344,7 @@ class Reactor:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         write_fds += self._datagrams.to_write()
-        for sink in self._sinks:
+        for sink in self._outputs:
             if sink.waiting:
                 write_fds.append(sink.fd)
         due = self._alive_due
@@ -373,7 +373,7 @@ class Reactor:
         connection = self._by_fd.get(fd)
         if connection is None:
             if self._datagrams.at(fd) is None:  # those are sent to in any case
-                self._write_sinks(fd)
+                self._write_outputs(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
         else:
@@ -449,7 +449,7 @@ class Reactor:
         for stream, host, network in listener.accept(min(most, listener.room), self._system.now()):
             count += 1
             if len(listener.places) < listener.most() or self._make_room(listener, network):
-                self._welcome(listener, stream, host, network)
+                self._accepted_from(listener, stream, host, network)
                 self._deliver()
             else:
                 self.hits[_MOST[listener.name]] += 1
@@ -497,7 +497,7 @@ class Reactor:
         self._deliver()
         return True
 
-    def _welcome(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
+    def _accepted_from(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
         name = listener.next_name()
         buffer = read_bytes = None
         if listener.name == node.RESOLVER:
@@ -895,7 +895,7 @@ class Reactor:
                 self._write_stall.stop(connection)
             if relieved and connection.accepted:
                 self._reads_again(connection)
-            if connection.life.state is not Stream.OPEN:
+            if connection.life.state is not StreamState.OPEN:
                 self._after_flush(connection, now)
             elif relieved and not connection.accepted:
                 self._events.append(node.Relieved(connection.name))
@@ -921,14 +921,14 @@ class Reactor:
     def _after_flush(self, connection: Connection, now: float) -> None:
         """If that was the last of a staged close: end our side, or be done."""
         state = connection.life.state
-        if state is Stream.LINGERING and connection not in self._lingering:
+        if state is StreamState.LINGERING and connection not in self._lingering:
             self._read_fds_stale = True
             self._lingering.start(connection, now)
             try:
                 self._system.end_sending(self._sockets[connection])
             except OSError as error:  # reset meanwhile
                 self._lose(connection, reason(error))
-        elif state is Stream.CLOSED and connection in self._sockets:
+        elif state is StreamState.CLOSED and connection in self._sockets:
             self._gone(connection, "")
 
     # -- effects ---------------------------------------------------------------------------------
@@ -955,7 +955,7 @@ class Reactor:
             self._datagrams.end(effect.conn)
             return
         connection = self._named(effect.conn)
-        self._hush(effect.conn)
+        self._drop_events_of(effect.conn)
         self._paused.discard(connection)
         self._mid_line.stop(connection)
         connection.close()
@@ -963,7 +963,7 @@ class Reactor:
         self._after_flush(connection, self._system.now())
 
     def _do_abort(self, effect: node.Abort) -> None:
-        self._hush(effect.conn)
+        self._drop_events_of(effect.conn)
         connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
         if not connection.is_closed:  # else its dial failed in this step: Closed will come
             self._lose(connection, "given up")
@@ -1023,7 +1023,7 @@ class Reactor:
         records = self._records
         if records is None or records.reopen is None:
             return
-        self._write_sink(records)  # what has been recorded by now belongs into the old one
+        self._write_output(records)  # what has been recorded by now belongs into the old one
         try:
             if records.reopen():
                 records.moved()
@@ -1035,7 +1035,7 @@ class Reactor:
 
     def _do_progress(self, effect: node.Progress) -> None:
         if self._on_terminal:
-            self._log_sink.append(b"\r\x1b[K" + effect.text.encode())
+            self._log_output.append(b"\r\x1b[K" + effect.text.encode())
 
     def _do_notify(self, effect: node.Notify) -> None:
         self._system.notify(effect.standing)
@@ -1050,7 +1050,7 @@ class Reactor:
         if self.exit_code is None:  # else a second signal, or a broken output, came first
             self.exit_code = effect.exit_code
 
-    def _hush(self, name: str) -> None:
+    def _drop_events_of(self, name: str) -> None:
         """The brain hears nothing more of a connection that it closes, but that it is gone."""
         self._events = deque(
             event
@@ -1108,12 +1108,12 @@ class Reactor:
 
     # -- descriptors that are not sockets --------------------------------------------------------
 
-    def _write_sinks(self, fd: int) -> None:
-        for sink in self._sinks:
+    def _write_outputs(self, fd: int) -> None:
+        for sink in self._outputs:
             if sink.fd == fd:
-                self._write_sink(sink)
+                self._write_output(sink)
 
-    def _write_sink(self, sink: Sink) -> None:
+    def _write_output(self, sink: Output) -> None:
         """Write what waits, as far as the descriptor takes it now."""
         try:
             while sink.waiting:
@@ -1138,10 +1138,10 @@ class Reactor:
 
     def _write_out(self, timeout_s: float) -> None:
         """Wait for the readers of what waits, or for a signal, and write what they take."""
-        write_fds = [sink.fd for sink in self._sinks if sink.waiting]
+        write_fds = [sink.fd for sink in self._outputs if sink.waiting]
         read_fds = [] if self._signals is None else [self._signals.fileno()]
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
         if readable and self._signals is not None:
             self._read_signals(self._signals)
         for fd in writable:
-            self._write_sinks(fd)
+            self._write_outputs(fd)

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.figures import Figure, Value, stats
-from core.machine import STAY, Machine, Sign, Table, Watch
-from core.session import Asker, Session, Turn
+from core.bounds import BoundHits, Bounds
+from core.figures import Metric, Value, stats_text
+from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.session import Asker, Session, SessionEvent
 from core.wire import Error, refusal
 
 
-class Life(Sign):
+class ServerState(Label):
     """The life of a server."""
 
     SERVING = "sessions are accepted and may ask"
@@ -30,7 +30,7 @@ class Life(Sign):
     STOPPED = "every connection is gone, or the drain took too long"
 
 
-class Fate(Sign):
+class ServerEvent(Label):
     """What happens to a server."""
 
     DRAIN = "a signal came, or the one session of --once has ended"
@@ -38,33 +38,37 @@ class Fate(Sign):
     TIME_UP = "the drain has taken as long as it may"
 
 
-SERVER: Table[Life, Fate] = {
-    Life.SERVING: {Fate.DRAIN: Life.DRAINING},
-    Life.DRAINING: {Fate.DRAIN: STAY, Fate.ALL_CLOSED: Life.STOPPED, Fate.TIME_UP: Life.STOPPED},
-    Life.STOPPED: {Fate.DRAIN: STAY},
+SERVER: Transitions[ServerState, ServerEvent] = {
+    ServerState.SERVING: {ServerEvent.DRAIN: ServerState.DRAINING},
+    ServerState.DRAINING: {
+        ServerEvent.DRAIN: STAY,
+        ServerEvent.ALL_CLOSED: ServerState.STOPPED,
+        ServerEvent.TIME_UP: ServerState.STOPPED,
+    },
+    ServerState.STOPPED: {ServerEvent.DRAIN: STAY},
 }
 
 
-CLIENTS = Figure("clients", "Clients that are connected", is_level=True)
-SESSIONS = Figure("sessions", "Clients that have come")
-ERRORS = Figure("errors", "Lines of clients that were refused")
+CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
+SESSIONS = Metric("sessions", "Clients that have come")
+ERRORS = Metric("errors", "Lines of clients that were refused")
 
 
-class Others(Protocol):
+class OtherAskers(Protocol):
     """Who makes askers that do not speak lines."""
 
     def asker(self, conn: str, is_datagrams: bool) -> Asker:
         """One for this connection, or for this socket of datagrams."""
         ...
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted about them."""
         ...
 
 
 class Server:
     """The sessions of one server. `account` says in a line what became of all questions;
-    `figures` are all that the server counts, these here among them. `others` makes askers of
+    `metrics` are all that the server counts, these here among them. `others` makes askers of
     connections that are called after `node.RESOLVER`.
     """
 
@@ -73,18 +77,18 @@ class Server:
         bounds: Bounds,
         once: bool,
         account: Callable[[], str],
-        figures: Callable[[], Iterable[Value]],
-        hits: Hits,
+        metrics: Callable[[], Iterable[Value]],
+        hits: BoundHits,
         watch: Watch | None,
-        others: Others | None = None,
+        others: OtherAskers | None = None,
     ) -> None:
         self.sessions: dict[str, Asker] = {}
         self._others = others
-        self.life = Machine(SERVER, Life.SERVING, "server", watch)
+        self.life = Machine(SERVER, ServerState.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
         self._came = 0
         self._account = account
-        self._figures = figures
+        self._metrics = metrics
         self._hits = hits
         self._drain_s = bounds.drain_s(with_dns=others is not None)
         self.drain_due = math.inf  # when the drain has taken too long
@@ -95,19 +99,19 @@ class Server:
 
     @property
     def is_draining(self) -> bool:
-        return self.life.state is Life.DRAINING
+        return self.life.state is ServerState.DRAINING
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What this file knows."""
         return [
             Value(CLIENTS, sum(isinstance(one, Session) for one in self.sessions.values())),
             Value(SESSIONS, self._came),
             Value(ERRORS, self.errors),
-            *([] if self._others is None else self._others.figures()),
+            *([] if self._others is None else self._others.metrics()),
         ]
 
     def _stats(self) -> bytes:
-        return stats(self._figures())
+        return stats_text(self._metrics())
 
     # -- one session -------------------------------------------------------------------------------
 
@@ -120,8 +124,8 @@ class Server:
             session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
             self._came += 1
         self.sessions[conn] = session
-        if self.life.state is not Life.SERVING:
-            session.life.fire(Turn.DRAIN)
+        if self.life.state is not ServerState.SERVING:
+            session.life.fire(SessionEvent.DRAIN)
         elif self._the_session is not None:  # it came in the very turn
             return self._turn_away(conn)
         return session.last_words()
@@ -151,22 +155,22 @@ class Server:
     def part(self, conn: str) -> list[node.Effect]:
         """Take no more questions of a client, and let it go once it is owed nothing."""
         session = self.sessions[conn]
-        session.life.fire(Turn.DRAIN)
+        session.life.fire(SessionEvent.DRAIN)
         return session.last_words()
 
     def closed(self, conn: str, now: float) -> list[node.Effect]:
         """A client's connection is gone."""
-        self.sessions.pop(conn).life.fire(Turn.LOST)
+        self.sessions.pop(conn).life.fire(SessionEvent.LOST)
         return self.drain(now) if conn == self._the_session else []
 
     # -- all of them -------------------------------------------------------------------------------
 
     def drain(self, now: float) -> list[node.Effect]:
         """Take no more questions, and let those go who are owed nothing. It was asked for `now`."""
-        if self.life.state is not Life.SERVING:
-            self.life.fire(Fate.DRAIN)
+        if self.life.state is not ServerState.SERVING:
+            self.life.fire(ServerEvent.DRAIN)
             return []
-        self.life.fire(Fate.DRAIN)
+        self.life.fire(ServerEvent.DRAIN)
         self.drain_due = now + self._drain_s
         effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
         for conn in self.sessions:
@@ -175,9 +179,9 @@ class Server:
 
     def all_closed(self) -> list[node.Effect]:
         """The node has found that no connection is left: stop, if that was to be."""
-        if self.life.state is not Life.DRAINING:
+        if self.life.state is not ServerState.DRAINING:
             return []
-        return self._stop(Fate.ALL_CLOSED)
+        return self._stop(ServerEvent.ALL_CLOSED)
 
     def woken(self, now: float) -> list[node.Effect]:
         """Stop when the drain has taken too long."""
@@ -185,13 +189,13 @@ class Server:
             return []
         self._hits["drain_grace_s"] += 1
         cut_off = node.Report(f"the drain took too long: {len(self.sessions)} clients cut off")
-        return [cut_off, *self._stop(Fate.TIME_UP)]
+        return [cut_off, *self._stop(ServerEvent.TIME_UP)]
 
     def tell(self) -> list[node.Effect]:
         """Say in the log what STATS would."""
-        return [node.Report(f"{value.key} {value.value}") for value in self._figures()]
+        return [node.Report(f"{value.key} {value.value}") for value in self._metrics()]
 
-    def _stop(self, fate: Fate) -> list[node.Effect]:
+    def _stop(self, fate: ServerEvent) -> list[node.Effect]:
         """Stop, and say what there was."""
         self.life.fire(fate)
         self.drain_due = math.inf

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.bounds import BoundHits, Bounds
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.wire import (
     BYE,
     LINE_BYTES_MAX,
@@ -39,7 +39,7 @@ from core.wire import (
 )
 
 
-class Talk(Sign):
+class SessionState(Label):
     """The life of a session."""
 
     OPEN = "the asker may ask"
@@ -48,7 +48,7 @@ class Talk(Sign):
     DONE = "all is replied, or nobody is there to be replied to"
 
 
-class Turn(Sign):
+class SessionEvent(Label):
     """What happens in a session."""
 
     QUIT = "the asker will ask nothing more and waits for BYE"
@@ -59,23 +59,23 @@ class Turn(Sign):
     LOST = "the connection is gone"
 
 
-S, T = Talk, Turn
-SESSION: Table[Talk, Turn] = {
+S, E = SessionState, SessionEvent
+SESSION: Transitions[SessionState, SessionEvent] = {
     S.OPEN: {
-        T.QUIT: S.LEAVING,
-        T.DRAIN: S.LEAVING,
-        T.TOO_MANY_ERRORS: S.LEAVING,
-        T.ENDED: S.ENDING,
-        T.LOST: S.DONE,
+        E.QUIT: S.LEAVING,
+        E.DRAIN: S.LEAVING,
+        E.TOO_MANY_ERRORS: S.LEAVING,
+        E.ENDED: S.ENDING,
+        E.LOST: S.DONE,
     },
-    S.LEAVING: {T.ENDED: STAY, T.DRAIN: STAY, T.ALL_REPLIED: S.DONE, T.LOST: S.DONE},
-    S.ENDING: {T.DRAIN: STAY, T.ALL_REPLIED: S.DONE, T.LOST: S.DONE},
-    S.DONE: {T.DRAIN: STAY, T.LOST: STAY},
+    S.LEAVING: {E.ENDED: STAY, E.DRAIN: STAY, E.ALL_REPLIED: S.DONE, E.LOST: S.DONE},
+    S.ENDING: {E.DRAIN: STAY, E.ALL_REPLIED: S.DONE, E.LOST: S.DONE},
+    S.DONE: {E.DRAIN: STAY, E.LOST: STAY},
 }
 
 
 @dataclass(slots=True)
-class Asked:
+class Requests:
     """What one chunk of requests came to. The three of questions are parallel, in order."""
 
     questions: list[bytes]  # folded
@@ -85,7 +85,7 @@ class Asked:
     errors: int  # how many of those are refusals
 
 
-class Message(Protocol):
+class RelayedReply(Protocol):
     """What somebody said of a question in another language than ours, to be passed on as it is."""
 
     def line(self, question: bytes, spelling: bytes) -> bytes:
@@ -106,7 +106,7 @@ class Asker(Protocol):
     """
 
     conn: str
-    life: Machine[Talk, Turn]
+    life: Machine[SessionState, SessionEvent]
     owed: int
     timeout_s: float
     reply_bytes_max: int
@@ -114,7 +114,7 @@ class Asker(Protocol):
     pending_max: int
     pending_bound: str
 
-    def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401 (as the event brought it)
+    def receive(self, data: Any, now: float) -> Requests:  # noqa: ANN401 (as the event brought it)
         """Read what one event brought."""
         ...
 
@@ -161,12 +161,12 @@ class Session:
         self,
         conn: str,
         bounds: Bounds,
-        hits: Hits,
+        hits: BoundHits,
         stats: Callable[[], bytes],
         watch: Watch | None = None,
     ) -> None:
         self.conn = conn
-        self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", watch)
+        self.life = Machine(SESSION, SessionState.OPEN, f"session {conn}", watch)
         self.owed = 0  # questions without a reply
         self.timeout_s = bounds.timeout_s
         self.pending_max = bounds.pending_per_client_max
@@ -175,22 +175,22 @@ class Session:
         self._hits = hits
         self._stats = stats
 
-    def receive(self, data: bytes, now: float) -> Asked:
+    def receive(self, data: bytes, now: float) -> Requests:
         """Read a chunk of whole lines; what comes after the last word is ignored."""
-        if self.life.state is not Talk.OPEN:
-            return Asked([], [], b"", b"", 0)
+        if self.life.state is not SessionState.OPEN:
+            return Requests([], [], b"", b"", 0)
         spellings = asked_in(data)
         if spellings is None:
             return self._receive_by_line(data)
         self._errors_in_a_row = 0
         folded = fold_lines(data)
         questions = spellings if folded == data else split_lines(folded)
-        return Asked(questions, spellings, folded, b"", 0)
+        return Requests(questions, spellings, folded, b"", 0)
 
     def receive_end(self, unfinished: bool) -> bytes:
         """The asker's input has ended; return what there is to say about it."""
-        said = unfinished and self.life.state is Talk.OPEN
-        self.life.fire(Turn.ENDED)
+        said = unfinished and self.life.state is SessionState.OPEN
+        self.life.fire(SessionEvent.ENDED)
         return refusal(Error.UNFINISHED) if said else b""
 
     def say(self, said: bytes) -> node.Effect:
@@ -200,7 +200,7 @@ class Session:
     def reply(self, lines: bytes) -> list[node.Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
         effects: list[node.Effect] = [node.Send(self.conn, lines)]
-        if self.life.state is not Talk.OPEN:
+        if self.life.state is not SessionState.OPEN:
             effects += self.last_words()
         return effects
 
@@ -213,13 +213,13 @@ class Session:
     def last_words(self) -> list[node.Effect]:
         """What ends the session, if it is to end and nothing is owed."""
         state = self.life.state
-        if self.owed or state in (Talk.OPEN, Talk.DONE):
+        if self.owed or state in (SessionState.OPEN, SessionState.DONE):
             return []
-        self.life.fire(Turn.ALL_REPLIED)
+        self.life.fire(SessionEvent.ALL_REPLIED)
         close = node.Close(self.conn)
-        return [node.Send(self.conn, BYE), close] if state is Talk.LEAVING else [close]
+        return [node.Send(self.conn, BYE), close] if state is SessionState.LEAVING else [close]
 
-    def _receive_by_line(self, data: bytes) -> Asked:
+    def _receive_by_line(self, data: bytes) -> Requests:
         """The slow way, where something in the chunk is not an ordinary question."""
         questions: list[bytes] = []
         spellings: list[bytes] = []
@@ -236,7 +236,7 @@ class Session:
                     spellings.append(format_message(request))
                     continue
                 if request is Command.QUIT:
-                    self.life.fire(Turn.QUIT)
+                    self.life.fire(SessionEvent.QUIT)
                     break
                 if request is Command.STATS:
                     stats += 1
@@ -249,8 +249,8 @@ class Session:
                 errors += 1
                 self._errors_in_a_row += 1
                 if self._errors_in_a_row == self._bounds.errors_in_a_row_max:
-                    self.life.fire(Turn.TOO_MANY_ERRORS)
+                    self.life.fire(SessionEvent.TOO_MANY_ERRORS)
                     self._hits["errors_in_a_row_max"] += 1
                     break
         lines = b"".join(question + b"\n" for question in questions)
-        return Asked(questions, spellings, lines, b"".join(said), errors)
+        return Requests(questions, spellings, lines, b"".join(said), errors)

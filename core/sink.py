@@ -19,11 +19,11 @@ from itertools import islice
 from core.bounds import PIPE_BYTES
 
 
-def _make_none(sink: "Sink") -> None:
+def _make_none(sink: "Output") -> None:
     """Do nothing: there is no loop that could write it."""
 
 
-class Sink:
+class Output:
     """What waits for one descriptor, in records that are kept or dropped whole.
 
     `name` says what it is, for the one complaint about it. `make_room(sink)` is to write what
@@ -48,7 +48,7 @@ class Sink:
         self.has_failed = False  # that is reported once
         self.bytes_max = bytes_max
         self.reopen = reopen
-        self.make_room: Callable[[Sink], None] = _make_none
+        self.make_room: Callable[[Output], None] = _make_none
         self.waiting = 0  # bytes
         self.dropped = 0  # records
         self._records: deque[memoryview] = deque()

@@ -299,7 +299,7 @@ def _fit(replies: bytes) -> bool:
 
 
 @dataclass(slots=True)
-class Replied:
+class ReplyBatch:
     """What a chunk of answers and negatives says. `questions` and `lines` of answers: parallel."""
 
     questions: list[bytes]  # folded, as are all here
@@ -309,7 +309,7 @@ class Replied:
     names_below: list[bytes]
 
 
-def replied_in(chunk: bytes) -> Replied | None:
+def replied_in(chunk: bytes) -> ReplyBatch | None:
     """Sort a chunk in which every line is an answer or a negative of a TS; else None."""
     if not _REPLIES.fullmatch(chunk) or not _fit(chunk):
         return None
@@ -323,7 +323,7 @@ def replied_in(chunk: bytes) -> Replied | None:
     longest = max(map(len, [*not_found, *no_data, *names_below]), default=0)
     if questions is None or longest > NAME_BYTES_MAX:
         return None
-    return Replied(questions, whole, not_found, no_data, names_below)
+    return ReplyBatch(questions, whole, not_found, no_data, names_below)
 
 
 def _repeated(lines: list[bytes], end: bytes) -> list[bytes]:

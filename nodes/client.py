@@ -14,7 +14,7 @@ from itertools import repeat
 
 from core import node
 from core.bounds import Bounds
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.wire import (
     Answer,
     Bye,
@@ -39,7 +39,7 @@ _PROGRESS_EVERY_S = 0.2
 _RESERVED = frozenset(command.value for command in Command)
 
 
-class Task(Sign):
+class ClientState(Label):
     """The life of a client."""
 
     IDLE = "nothing has been done yet"
@@ -50,7 +50,7 @@ class Task(Sign):
     FAILED = "the connection could not be made, ended too early, or brought no replies"
 
 
-class Step(Sign):
+class ClientEvent(Label):
     """What happens to a client."""
 
     START = "the loop runs"
@@ -61,14 +61,14 @@ class Step(Sign):
     CUT_SHORT = "there will be no more replies, and some are owed"
 
 
-T, S = Task, Step
-CLIENT: Table[Task, Step] = {
-    T.IDLE: {S.START: T.DIALING, S.NOTHING_TO_ASK: T.DONE, S.CUT_SHORT: T.FAILED},
-    T.DIALING: {S.CONNECTED: T.ASKING, S.CUT_SHORT: T.FAILED},
-    T.ASKING: {S.ALL_ASKED: T.LEAVING, S.CUT_SHORT: T.FAILED},
-    T.LEAVING: {S.ALL_REPLIED: T.DONE, S.CUT_SHORT: T.FAILED},
-    T.DONE: {S.CUT_SHORT: STAY},
-    T.FAILED: {S.CUT_SHORT: STAY},
+S, E = ClientState, ClientEvent
+CLIENT: Transitions[ClientState, ClientEvent] = {
+    S.IDLE: {E.START: S.DIALING, E.NOTHING_TO_ASK: S.DONE, E.CUT_SHORT: S.FAILED},
+    S.DIALING: {E.CONNECTED: S.ASKING, E.CUT_SHORT: S.FAILED},
+    S.ASKING: {E.ALL_ASKED: S.LEAVING, E.CUT_SHORT: S.FAILED},
+    S.LEAVING: {E.ALL_REPLIED: S.DONE, E.CUT_SHORT: S.FAILED},
+    S.DONE: {E.CUT_SHORT: STAY},
+    S.FAILED: {E.CUT_SHORT: STAY},
 }
 
 
@@ -107,7 +107,7 @@ class Client:
         self._addresses = addresses
         self._where = where
         self._bounds = bounds
-        self._life = Machine(CLIENT, Task.IDLE, "client", watch)
+        self._life = Machine(CLIENT, ClientState.IDLE, "client", watch)
         self._lines: list[bytes | None] = [None] * len(names)  # what is written for each name
         self._written = 0  # of `_lines`
         self._waiting: dict[bytes, int | deque[int]] = {}  # places in `_names`, by what is asked
@@ -163,7 +163,7 @@ class Client:
             case node.Lines(_, data):
                 return self._heard(data, now)
             case node.Opened():
-                self._life.fire(Step.CONNECTED)
+                self._life.fire(ClientEvent.CONNECTED)
                 self._replied_at = now
                 return self._ask_more()
             case node.Backlogged() | node.StatsAsked():
@@ -178,7 +178,7 @@ class Client:
                 why = self._trouble or f"no connection to LS at {self._where}: {why}"
                 return [
                     *self._cut_short(why, now),
-                    node.Stop(0 if self._life.state is Task.DONE else 1),
+                    node.Stop(0 if self._life.state is ClientState.DONE else 1),
                 ]
             case node.DrainAsked() | node.ReloadAsked():  # SIGHUP: the terminal is gone
                 effects = self._cut_short("interrupted", now)
@@ -190,7 +190,7 @@ class Client:
     # -- asking ------------------------------------------------------------------------------------
 
     def _woken(self, now: float) -> list[node.Effect]:
-        if self._life.state is Task.IDLE:
+        if self._life.state is ClientState.IDLE:
             return self._start(now)
         if self._replied_at is not None and now >= self._replied_at + self._bounds.patience_s:
             self._replied_at = None
@@ -212,9 +212,9 @@ class Client:
         if self._progress_at is not None:
             self._progress_at = now + 2 * _PROGRESS_EVERY_S
         if not self._owed:
-            self._life.fire(Step.NOTHING_TO_ASK)
+            self._life.fire(ClientEvent.NOTHING_TO_ASK)
             return [*self._write(), *self._sum_up(now), node.Stop(0)]
-        self._life.fire(Step.START)
+        self._life.fire(ClientEvent.START)
         return [node.Dial(LS, self._addresses)]
 
     def _ask_more(self) -> list[node.Effect]:
@@ -228,7 +228,7 @@ class Client:
         slice_ = questions[self._asked : end]
         self._asked = end
         if end == len(questions):
-            self._life.fire(Step.ALL_ASKED)
+            self._life.fire(ClientEvent.ALL_ASKED)
             slice_ += Command.QUIT.value + b"\n"
         return [node.Send(LS, slice_)]
 
@@ -246,8 +246,8 @@ class Client:
         if self._owed < owed:
             self._replied_at = now
         effects = self._write()
-        if not self._owed and self._life.state is Task.LEAVING:
-            self._life.fire(Step.ALL_REPLIED)
+        if not self._owed and self._life.state is ClientState.LEAVING:
+            self._life.fire(ClientEvent.ALL_REPLIED)
             self._progress_at = None
             effects += [*self._sum_up(now), node.Close(LS)]
         elif self._errors_in_a_row >= self._bounds.errors_in_a_row_max:
@@ -336,7 +336,7 @@ class Client:
     def _cut_short(self, why: str, now: float) -> list[node.Effect]:
         """No more replies will come: say so of every name that has none."""
         before = self._life.state
-        if self._life.fire(Step.CUT_SHORT) is before:
+        if self._life.fire(ClientEvent.CUT_SHORT) is before:
             return []  # it is over already
         self._replied_at = None
         for place, line in enumerate(self._lines):

@@ -5,7 +5,7 @@ is told to hedge. The first answer goes to everyone who waits for it, as it came
 none, each asker hears so in its own spelling.
 
 A server is a link to it, whatever it speaks. What differs is in two places: how it is asked
-(`_tell`), and how what it says is read before it comes to `_answer` and `_deny`.
+(`_ask_server`), and how what it says is read before it comes to `_answer` and `_deny`.
 
 Backpressure, so that no circle can close: LS reads its links always. It stops reading clients
 while a link is HOLDING, and a client that has too many questions pending. What replies to pending
@@ -24,31 +24,40 @@ from itertools import compress
 from typing import Any
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.descriptors import LOOKUP_STARTS
-from core.figures import Figure, Histogram, Value
+from core.figures import Histogram, Metric, Value
 from core.machine import Watch
 from core.owed import Owed
-from core.server import Others, Server
-from core.session import Asker, Talk
-from core.wire import Command, Negative, Replied, answered_in, split_lines
+from core.server import OtherAskers, Server
+from core.session import Asker, SessionState
+from core.wire import Command, Negative, ReplyBatch, answered_in, split_lines
 from nodes.balancer.hearing import sort_lines
-from nodes.balancer.hedge import Hedge
-from nodes.balancer.link import Link, Pull, Tie
-from nodes.balancer.policy import Everyone, Policy
-from nodes.balancer.race import Course, Finding, Race, Relays, Replies, course_after
+from nodes.balancer.hedge import HedgePolicy
+from nodes.balancer.link import Link, LinkEvent, LinkState
+from nodes.balancer.policy import Policy, RacePolicy
+from nodes.balancer.race import (
+    QuestionEvent,
+    Questions,
+    QuestionState,
+    Relays,
+    Replies,
+    state_after,
+)
 from nodes.balancer.resolvers import Resolvers
-from nodes.balancer.sample import Samples
-from nodes.balancer.shown import Shown
-from nodes.balancer.twins import Twins
-from nodes.balancer.upstream import Interest, Upstream
-from nodes.balancer.verdicts import Denial, Held, Verdicts
+from nodes.balancer.sample import RaceSamples
+from nodes.balancer.shown import Status
+from nodes.balancer.twins import LineEquivalents
+from nodes.balancer.upstream import QuestionInterest, Resolver
+from nodes.balancer.verdicts import Denial, HeldNegative, HeldNegatives
 from nodes.dns.question import TableAnswer, is_beyond_tables
-from nodes.dns.reply import Reply
+from nodes.dns.reply import DnsReply
 
 _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 # No resolver has said anything about the name.
-_NOT_TOLD = frozenset({Course.FAILURE_HELD, Course.REFUSAL_HELD, Course.NAME_HELD})
+_NOT_TOLD = frozenset(
+    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
+)
 _JUDGED_LEAST = 100  # questions that have ended before LS says what most of them came to
 
 
@@ -81,7 +90,7 @@ class LoadBalancer:
         *,
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
-        dns: Others | None = None,
+        dns: OtherAskers | None = None,
         upstreams: Sequence[node.Address] = (),
         secret: Callable[[int], bytes] = bytes,
         grace_s: float | None = None,
@@ -89,23 +98,23 @@ class LoadBalancer:
         loop: Callable[[], list[Value]] = list,
         shown: Callable[[list[Value]], list[Value]] = list,
         once: bool = False,
-        hits: Hits | None = None,
+        hits: BoundHits | None = None,
         owed: Owed | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._bounds = bounds
-        self._hits = Hits() if hits is None else hits
+        self._hits = BoundHits() if hits is None else hits
         self._owed = Owed(bounds, self._hits) if owed is None else owed
         self._server = Server(
             bounds,
             once,
-            lambda: self._shown.account(),
-            lambda: shown(self.figures()),
+            lambda: self._status.account(),
+            lambda: shown(self.metrics()),
             self._hits,
             watch,
             dns,
         )
-        self._race = Race(bounds.join_s)
+        self._questions = Questions(bounds.join_s)
         self._links = {
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
             for number, addresses in enumerate(servers, 1)
@@ -116,37 +125,41 @@ class LoadBalancer:
             bounds,
             random,
             secret,
-            Interest(
+            QuestionInterest(
                 self._is_wanted,
-                lambda question: self._verdicts.is_held(question),
-                lambda question: self._verdicts.was_denied(question),
+                lambda question: self._negatives.is_held(question),
+                lambda question: self._negatives.was_denied(question),
             ),
             self._hits,
             grace_s,
             watch,
         )
         self._links |= self._resolvers.links
-        self._twins = Twins()
+        self._line_equivalents = LineEquivalents()
         links = list(self._links.values())
         self._tables = (1 << len(servers)) - 1  # the bits of the TSs
         self._asked_by_dns = sum(link.bit for link in self._resolvers.links.values())
-        self._verdicts = Verdicts(sum(link.bit for link in links), self._tables, self._grace_s)
+        self._negatives = HeldNegatives(
+            sum(link.bit for link in links), self._tables, self._grace_s
+        )
         self._hedge = None
         if extra_load is not None:
-            unfit = self._verdicts.unfit if servers and upstreams else None
-            self._hedge = Hedge(links, bounds, extra_load, unfit)
-        self._policy: Policy = self._hedge or Everyone(links, self._race, bounds.waiting_bytes_high)
+            unfit = self._negatives.unfit if servers and upstreams else None
+            self._hedge = HedgePolicy(links, bounds, extra_load, unfit)
+        self._policy: Policy = self._hedge or RacePolicy(
+            links, self._questions, bounds.waiting_bytes_high
+        )
         self._unfit_said = self._hedge is None  # the log says once that hedging does not fit
-        self._samples: Samples | None = None
+        self._samples: RaceSamples | None = None
         if sample:
             policy = "race" if self._hedge is None else "hedge"
-            self._samples = Samples(
+            self._samples = RaceSamples(
                 list(self._links), sample, bounds.timeout_s, bounds.samples_max, policy
             )
         self._hosts = dict(zip(self._links, hosts, strict=False))
         where = {name: f"{host}:{port}" for name, (host, port) in self._hosts.items()}
-        self._shown = Shown(
-            self._race,
+        self._status = Status(
+            self._questions,
             self._hedge,
             self._server,
             self._links,
@@ -156,13 +169,13 @@ class LoadBalancer:
             self._hits,
             where | self._resolvers.where,
         )
-        # What every step wants to know of all links: see `_look_at_links`.
+        # What every step wants to know of all links: see `_links_changed`.
         self._links_due = 0.0  # the first `Link.due` of all
         self._there = 0  # the bits of those that have a connection
         self._live = 0  # the bits of those that a reply is waited for from
         self._failing = 0  # the bits of resolvers that cannot be asked
         self._held = False  # whether one is HOLDING
-        self._was_held = False  # when `_regulate` looked last
+        self._was_held = False  # when `_apply_backpressure` looked last
         self._paused: dict[str, None] = {}  # sessions that are not read, in order
         self._sought: dict[str, None] = {}  # links whose hosts are looked up because of a reload
         self._seek_again = False  # another reload was asked for meanwhile
@@ -170,10 +183,10 @@ class LoadBalancer:
     def deadline(self) -> float | None:
         """The first of: a batch times out, the policy or a link has something due, what is held
         is to be released, the drain ends."""
-        due = min(self._race.next_due(), self._links_due, self._server.drain_due)
+        due = min(self._questions.next_due(), self._links_due, self._server.drain_due)
         if self._hedge is not None:
             due = min(due, self._hedge.due())
-        due = min(due, self._verdicts.due())
+        due = min(due, self._negatives.due())
         if self._samples is not None:
             due = min(due, self._samples.due())
         if self._resolvers:
@@ -197,11 +210,11 @@ class LoadBalancer:
                 effects = self._ask(event.conn, event.datagrams, now)
         else:
             effects = self._step_rarely(event, now)
-            effects += self._look_at_links(now)
+            effects += self._links_changed(now)
             newcomer = None
             if isinstance(event, node.Opened):
                 newcomer = self._server.sessions.get(event.conn)
-            effects += self._regulate(newcomer)
+            effects += self._apply_backpressure(newcomer)
         if self._samples is not None and self._samples.effects:
             effects += self._samples.take_effects()
         return effects
@@ -234,9 +247,9 @@ class LoadBalancer:
             case node.Closed(conn):
                 self._paused.pop(conn, None)
                 session = self._server.sessions[conn]
-                self._race.forget(session)
+                self._questions.forget(session)
                 self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
-                self._close(Course.DROPPED, now)
+                self._close(QuestionState.DROPPED, now)
                 return self._server.closed(conn, now) + self._part_maybe()
         raise AssertionError(event)
 
@@ -251,40 +264,42 @@ class LoadBalancer:
             self._server.errors += asked.errors
             effects.append(session.say(asked.said))
         if asked.questions:
-            questions = self._race.ask(session, asked.questions, asked.spellings, now)
+            questions = self._questions.ask(session, asked.questions, asked.spellings, now)
             self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             if questions:
                 whole = asked.lines if questions is asked.questions else _lines(questions)
-                if self._verdicts.spoken:
-                    self._verdicts.asked_again(questions)
+                if self._negatives.spoken:
+                    self._negatives.asked_again(questions)
                 if self._samples is not None:
                     self._samples.begin(questions, now)
                 for link, part in self._policy.ask(questions, now):
-                    effects += self._tell(link, part, now, whole if part is questions else b"")
+                    effects += self._ask_server(
+                        link, part, now, whole if part is questions else b""
+                    )
                 if self._policy.waiting:
-                    effects += self._pass_on(now)
+                    effects += self._ask_waiting(now)
                 if self._failing:
                     effects += self._fail(questions, now)
-        if session.life.state is not Talk.OPEN:
+        if session.life.state is not SessionState.OPEN:
             effects += session.last_words()
-        effects += self._regulate(session)
+        effects += self._apply_backpressure(session)
         return effects
 
-    def _tell(
+    def _ask_server(
         self, link: Link, questions: list[bytes], now: float, lines: bytes = b""
     ) -> list[node.Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
         upstream = self._resolvers.get(link.conn)
         count = len(questions)
         if upstream is None and self._resolvers:
-            questions, asked = self._twins.as_lines(questions)
+            questions, asked = self._line_equivalents.as_lines(questions)
             count, lines = len(asked), _lines(asked)
         if not questions:
             return []
         link.asked += count
         if self._samples is not None:
             racing = questions
-            if upstream is None and self._twins:
+            if upstream is None and self._line_equivalents:
                 racing = [q for q in questions if not is_beyond_tables(q)]
             self._samples.asked(link.conn, racing, now)
         if upstream is not None:
@@ -308,41 +323,41 @@ class LoadBalancer:
         return effects
 
     def _woken(self, now: float) -> list[node.Effect]:
-        is_time_up = self._race.next_due() <= now
+        is_time_up = self._questions.next_due() <= now
         effects: list[node.Effect] = []
-        if self._verdicts.spoken:
-            late = self._race.due_questions(now) if is_time_up else ()
-            effects += self._release(self._verdicts.held_until(now, late), now)
+        if self._negatives.spoken:
+            late = self._questions.due_questions(now) if is_time_up else ()
+            effects += self._release(self._negatives.held_until(now, late), now)
         if self._resolvers:
             silent_before = self._resolvers.silent
             effects += self._resolvers.woken(now, self._policy.admits)
-            if self._verdicts.spoken and self._resolvers.silent & ~silent_before:
-                effects += self._release(self._verdicts.held_in_vain(self._awaited), now)
+            if self._negatives.spoken and self._resolvers.silent & ~silent_before:
+                effects += self._release(self._negatives.held_in_vain(self._awaited), now)
             if self._failing and self._resolvers.silent & ~silent_before:
-                effects += self._fail(list(self._race.open_questions()), now)
+                effects += self._fail(list(self._questions.open_questions()), now)
         if is_time_up:
-            effects += self._reply(self._race.expire(now))
-            self._close(Course.TIMED_OUT, now)
+            effects += self._reply(self._questions.expire(now))
+            self._close(QuestionState.TIMED_OUT, now)
             effects += self._judge_silence()
         if self._samples is not None and self._samples.due() <= now:
             self._samples.woken(now)
         if self._hedge is not None and self._hedge.due() <= now:
             self._hedge.woken(now)
-            effects += self._pass_on(now)
+            effects += self._ask_waiting(now)
         for link in self._links.values():
             if link.due() > now or self._is_parting:
                 continue
-            if link.life.state is Tie.HOLDING:
-                link.life.fire(Pull.HELD_TOO_LONG)
+            if link.life.state is LinkState.HOLDING:
+                link.life.fire(LinkEvent.HELD_TOO_LONG)
                 self._hits["held_s"] += 1
-                link.asked_upto = self._race.next_number
+                link.asked_upto = self._questions.next_number
                 text = f"{link.conn} is stalled: it does not take its questions"
                 effects.append(node.Report(text, node.Level.WARNING))
             elif not link.addresses and link.conn in self._hosts:
                 link.is_sought = True
                 effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
             else:
-                link.life.fire(Pull.DIAL_DUE)
+                link.life.fire(LinkEvent.DIAL_DUE)
                 link.dials += 1
                 if upstream := self._resolvers.get(link.conn):
                     effects += upstream.dial()
@@ -353,11 +368,11 @@ class LoadBalancer:
                     effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
         return effects + self._server.woken(now)
 
-    def _pass_on(self, now: float) -> list[node.Effect]:
+    def _ask_waiting(self, now: float) -> list[node.Effect]:
         """Ask the links for what the policy wants them to be asked besides new questions."""
         effects: list[node.Effect] = []
         for link in list(self._policy.waiting):
-            if link.life.state is Tie.UP:  # else it is asked as soon as it is relieved
+            if link.life.state is LinkState.UP:  # else it is asked as soon as it is relieved
                 effects += self._ask_slice(link, now)
         return effects
 
@@ -381,18 +396,18 @@ class LoadBalancer:
             why = "it answers what nobody asked"
         if why:
             effects += self._give_up(link, why, node.Abort(link.conn))
-            effects += self._look_at_links(now)
-        effects += self._regulate()
+            effects += self._links_changed(now)
+        effects += self._apply_backpressure()
         return effects
 
     def _answer_lines(
         self, link: Link, questions: list[bytes], lines: bytes, now: float
     ) -> list[node.Effect]:
         """Answers of a TS say something of the twins of what it was asked, too."""
-        if not self._twins.have(questions):
+        if not self._line_equivalents.have(questions):
             return self._answer(link, questions, lines, now)
         each = split_lines(lines)
-        twins, answers, denials = self._twins.answered(questions, each)
+        twins, answers, denials = self._line_equivalents.answered(questions, each)
         are_asked = list(map(self._is_asked_itself, questions))
         effects = self._answer(link, twins, answers, now) if twins else []
         if denials:
@@ -402,39 +417,39 @@ class LoadBalancer:
             effects += self._answer(link, list(compress(questions, are_asked)), lines, now)
         return effects
 
-    def _deny_lines(self, link: Link, said: Replied, now: float) -> list[node.Effect]:
+    def _deny_lines(self, link: Link, said: ReplyBatch, now: float) -> list[node.Effect]:
         """What a TS says of lines without an answer it says of their twins, too. Whether a name
         exists that is only above others is for resolvers to say, where there are any."""
         not_found, no_data, below = said.not_found, said.no_data, said.names_below
         if self._resolvers:
             not_found, below = not_found + below, []
-        denials = self._twins.without_data(no_data)
-        unknown = self._twins.of(not_found)
-        if self._twins:
+        denials = self._line_equivalents.without_data(no_data)
+        unknown = self._line_equivalents.of(not_found)
+        if self._line_equivalents:
             not_found = list(filter(self._is_asked_itself, not_found))
             no_data = list(filter(self._is_asked_itself, no_data))
-        denials += [(question, Finding.NO_DATA_SAID, None) for question in no_data]
-        denials += [(question, Finding.NAME_SAID, None) for question in below]
+        denials += [(question, QuestionEvent.NO_DATA_SAID, None) for question in no_data]
+        denials += [(question, QuestionEvent.NAME_SAID, None) for question in below]
         return self._deny(link, not_found + unknown, denials, now)
 
     def _is_asked_itself(self, line: bytes) -> bool:
         """Whether a line was asked for itself, and not only for its twins."""
-        return self._is_wanted(line) or not self._twins.have((line,))
+        return self._is_wanted(line) or not self._line_equivalents.have((line,))
 
     def _hear_resolver(
-        self, upstream: Upstream, event: node.Event, now: float
+        self, upstream: Resolver, event: node.Event, now: float
     ) -> list[node.Effect]:
         """What a resolver says counts as what a TS says."""
         heard = upstream.hear(event, now)
         link, effects = upstream.link, heard.effects
-        if heard.why and link.life.state not in (Tie.DOWN, Tie.CLOSING):
-            link.life.fire(Pull.GIVEN_UP)
+        if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
+            link.life.fire(LinkEvent.GIVEN_UP)
             effects += [*self._say_down(link, heard.why), *upstream.part()]
-        elif heard.is_back and link.life.state is Tie.DIALING:
+        elif heard.is_back and link.life.state is LinkState.DIALING:
             heard.is_back = False
-            effects += [*self._come_up(link, now), *self._look_at_links(now)]
+            effects += [*self._come_up(link, now), *self._links_changed(now)]
         link.late += heard.late
-        self._race.late += heard.late
+        self._questions.late += heard.late
         if heard.questions:
             effects += self._answer(link, heard.questions, heard.answers, now)
         if heard.differs:
@@ -443,49 +458,51 @@ class LoadBalancer:
             effects += self._deny(link, [], heard.denials, now)
         if heard.is_back:
             effects += upstream.ask(self._open_with(link), now)
-        return effects + self._regulate()
+        return effects + self._apply_backpressure()
 
     def _answer(
         self,
         link: Link,
         questions: list[bytes],
-        answers: bytes | Sequence[Reply | TableAnswer],
+        answers: bytes | Sequence[DnsReply | TableAnswer],
         now: float,
     ) -> list[node.Effect]:
         """Relay answers, parallel to `questions`, for what this link was asked: lines, or what is
         to be relayed in another language."""
         effects: list[node.Effect] = []
-        late_before = self._race.late
+        late_before = self._questions.late
         admitted = self._policy.admits(link, questions)
         if self._samples is not None:
             self._samples.answered(link.conn, questions, _texts(answers), now, admitted)
         if admitted is not None:
-            self._race.late += admitted.count(False)
+            self._questions.late += admitted.count(False)
             questions = list(compress(questions, admitted))
             if isinstance(answers, bytes):
                 answers = _lines(compress(split_lines(answers), admitted))
             else:
                 answers = list(compress(answers, admitted))
         if not questions:
-            link.late += self._race.late - late_before
+            link.late += self._questions.late - late_before
             return effects
         is_table = link.bit & self._tables
-        if not is_table and self._verdicts.have_denied(questions):
+        if not is_table and self._negatives.have_denied(questions):
             self._differs(link, now)
-        if self._verdicts.spoken:
-            if is_table and not self._unfit_said and self._verdicts.are_spoken_of(questions):
+        if self._negatives.spoken:
+            if is_table and not self._unfit_said and self._negatives.are_spoken_of(questions):
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
-            self._verdicts.forget(questions)
-        self._twins.forget(questions)
+            self._negatives.forget(questions)
+        self._line_equivalents.forget(questions)
         self._policy.answered(link, questions, now)
-        late_admitted = self._race.late
+        late_admitted = self._questions.late
         if isinstance(answers, bytes):
-            effects += self._reply(self._race.answer(questions, answers))
+            effects += self._reply(self._questions.answer(questions, answers))
         else:
-            relays = self._race.relay(questions, answers, Course.OPEN, Finding.ANSWER)
+            relays = self._questions.relay(
+                questions, answers, QuestionState.OPEN, QuestionEvent.ANSWER
+            )
             effects += self._relay(relays)
-        link.won += len(questions) - (self._race.late - late_admitted)
-        link.late += self._race.late - late_before
+        link.won += len(questions) - (self._questions.late - late_admitted)
+        link.late += self._questions.late - late_before
         return effects
 
     def _deny(
@@ -494,46 +511,48 @@ class LoadBalancer:
         """A server has nothing about these; end what that decides, and ask others for the rest."""
         denied = [*not_found, *[question for question, _, _ in denials]]
         if self._samples is not None:
-            findings = {Finding.NOT_FOUND_SAID: list(not_found)}
+            findings = {QuestionEvent.NOT_FOUND_SAID: list(not_found)}
             for question, finding, _ in denials:
                 findings.setdefault(finding, []).append(question)
             for finding, some in findings.items():
                 self._samples.denied(link.conn, some, finding, now)
-        late_before = self._race.late
-        still = dict.fromkeys(self._race.are_open(self._only_asked(link, denied)))
-        link.late += self._race.late - late_before
+        late_before = self._questions.late
+        still = dict.fromkeys(self._questions.are_open(self._only_asked(link, denied)))
+        link.late += self._questions.late - late_before
         not_found = [question for question in not_found if question in still]
         denials = [denial for denial in denials if denial[0] in still]
-        unknown, enough = self._verdicts.hear(link.bit, self._awaited, not_found, denials, now)
+        unknown, enough = self._negatives.hear(link.bit, self._awaited, not_found, denials, now)
         self._policy.denied(link, list(still), now)
         effects = self._release(enough, now)
         if denials and self._resolvers:
             effects += self._resolvers.held([question for question, _, _ in denials], now)
         if unknown:
-            ended = self._race.end(unknown, Course.OPEN, Finding.ALL_NOT_FOUND)
+            ended = self._questions.end(unknown, QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND)
             effects += self._reply(ended)
-            self._close(Course.NOT_FOUND, now)
-        return effects + self._pass_on(now)
+            self._close(QuestionState.NOT_FOUND, now)
+        return effects + self._ask_waiting(now)
 
-    def _release(self, enough: list[Held], now: float) -> list[node.Effect]:
+    def _release(self, enough: list[HeldNegative], now: float) -> list[node.Effect]:
         """Say the best that was said of what has been held enough."""
         effects: list[node.Effect] = []
         for course in dict.fromkeys([held.course for held in enough]):
             some = [held for held in enough if held.course is course]
             plain = [held.question for held in some if held.message is None]
             said = {held.question: held.message for held in some if held.message is not None}
-            effects += self._reply(self._race.end(plain, course, Finding.RELEASED))
+            effects += self._reply(self._questions.end(plain, course, QuestionEvent.RELEASED))
             effects += self._relay(
-                self._race.relay(list(said), list(said.values()), course, Finding.RELEASED)
+                self._questions.relay(
+                    list(said), list(said.values()), course, QuestionEvent.RELEASED
+                )
             )
-            self._close(course_after(course, Finding.RELEASED), now)
+            self._close(state_after(course, QuestionEvent.RELEASED), now)
         return effects
 
-    def _close(self, end: Course, now: float) -> None:
+    def _close(self, end: QuestionState, now: float) -> None:
         """Some questions are open no more: let those know who keep something about them."""
-        closed = self._race.take_closed()
-        self._verdicts.forget(closed)
-        self._twins.forget(closed)
+        closed = self._questions.take_closed()
+        self._negatives.forget(closed)
+        self._line_equivalents.forget(closed)
         self._policy.closed(closed)
         if self._samples is not None:
             self._samples.ended(closed, end, now)
@@ -543,14 +562,14 @@ class LoadBalancer:
         admitted = self._policy.admits(link, questions)
         if admitted is None:
             return questions
-        self._race.late += admitted.count(False)
+        self._questions.late += admitted.count(False)
         return list(compress(questions, admitted))
 
     # -- whether hedging fits ----------------------------------------------------------------------
 
     def _judge_silence(self) -> list[node.Effect]:
         """Hedging is for TSs that say what they do not know."""
-        race = self._race
+        race = self._questions
         silent = race.denied[Negative.TIMED_OUT]
         ended = race.answered + sum(race.denied.values())
         if self._unfit_said or ended < _JUDGED_LEAST or 2 * silent <= ended:
@@ -566,19 +585,19 @@ class LoadBalancer:
 
     def _is_wanted(self, question: bytes) -> bool:
         """Whether a resolver's reply to this is of interest to anybody."""
-        if self._race.is_open(question):
+        if self._questions.is_open(question):
             return True
         return self._samples is not None and self._samples.watches(question)
 
     def _differs(self, link: Link, now: float) -> None:
         """Wait longer for this resolver from now on: it had what another denied."""
         upstream = self._resolvers.get(link.conn)
-        if upstream is not None and upstream.patience.differs(now):
-            self._verdicts.wait_longer(link.bit, now)
+        if upstream is not None and upstream.grace.differs(now):
+            self._negatives.wait_longer(link.bit, now)
 
     def _open_with(self, link: Link) -> list[bytes]:
         """All that is open and that this link was to be asked."""
-        questions = list(self._race.open_questions())
+        questions = list(self._questions.open_questions())
         admitted = self._policy.admits(link, questions)
         return questions if admitted is None else list(compress(questions, admitted))
 
@@ -587,7 +606,7 @@ class LoadBalancer:
         """The bits of those that a reply is waited for from."""
         return self._live & ~self._resolvers.silent if self._resolvers else self._live
 
-    def _grace_s(self, course: Course, bits: int, now: float) -> float:
+    def _grace_s(self, course: QuestionState, bits: int, now: float) -> float:
         """How long a question that is held so waits for these to speak."""
         is_failure = course in _NOT_TOLD
         no_data_s = 0.0
@@ -605,18 +624,20 @@ class LoadBalancer:
         awaited = self._awaited
         if awaited & ~self._tables:
             return []
-        denials: list[Denial] = [(question, Finding.FAILURE_SAID, None) for question in questions]
-        _, enough = self._verdicts.hear(self._failing, awaited, [], denials, now)
+        denials: list[Denial] = [
+            (question, QuestionEvent.FAILURE_SAID, None) for question in questions
+        ]
+        _, enough = self._negatives.hear(self._failing, awaited, [], denials, now)
         return self._release(enough, now)
 
     def _step_upstream(
-        self, upstream: Upstream, event: node.Event, now: float
+        self, upstream: Resolver, event: node.Event, now: float
     ) -> list[node.Effect]:
         """What happens to one of its sockets."""
         link = upstream.link
         effects = self._hear_resolver(upstream, event, now)
-        if isinstance(event, node.Opened) and link.life.state is Tie.DIALING:
-            if not upstream.refusals.is_refused:  # else it is when something comes from it
+        if isinstance(event, node.Opened) and link.life.state is LinkState.DIALING:
+            if not upstream.reachability.is_refused:  # else it is when something comes from it
                 effects += self._come_up(link, now)
         elif isinstance(event, node.Closed) and not upstream.has_sockets:
             link.lost(now, self._bounds.probe_s)
@@ -628,8 +649,8 @@ class LoadBalancer:
         news = [node.Report(f"{link.conn} is up")] if link.down_said else []
         link.connected(now)
         link.down_said = False
-        self._verdicts.take_back(link.bit)
-        return [*news, *self._look_at_links(now), *self._ask_slice(link, now)]
+        self._negatives.forget_server(link.bit)
+        return [*news, *self._links_changed(now), *self._ask_slice(link, now)]
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -638,7 +659,7 @@ class LoadBalancer:
             case node.Opened():
                 link.connected(now)
                 link.down_said = False
-                meeting = self._look_at_links(now)
+                meeting = self._links_changed(now)
                 up = node.Report(f"{link.conn} is up")
                 return [up, *meeting, *self._ask_slice(link, now)]
             case node.Closed(_, why):
@@ -649,13 +670,13 @@ class LoadBalancer:
             case node.Ended():
                 return self._give_up(link, "it ended", node.Close(link.conn))
             case node.Backlogged():
-                if link.life.fire(Pull.BACKLOGGED) is Tie.HOLDING:
+                if link.life.fire(LinkEvent.BACKLOGGED) is LinkState.HOLDING:
                     link.held_since = now
                 return []
             case node.Relieved():
-                if link.life.fire(Pull.RELIEVED) is Tie.CATCHING_UP:
-                    return [*self._look_at_links(now), *self._ask_slice(link, now)]
-                return self._pass_on(now)
+                if link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP:
+                    return [*self._links_changed(now), *self._ask_slice(link, now)]
+                return self._ask_waiting(now)
         raise AssertionError(event)
 
     def _look_up_all(self) -> list[node.Effect]:
@@ -679,7 +700,7 @@ class LoadBalancer:
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
             link.found(addresses, now)
-            if not self._is_parting and (link.is_answering or link.life.state is Tie.DIALING):
+            if not self._is_parting and (link.is_answering or link.life.state is LinkState.DIALING):
                 effects += self._give_up(link, "it has moved", node.Abort(link.conn))
         elif not link.addresses:
             if not self._is_parting:
@@ -709,15 +730,15 @@ class LoadBalancer:
         while not is_last and self._resolvers.get(link.conn):
             more, is_last = self._policy.next_slice(link, now)
             questions += more
-        if link.life.state is Tie.CATCHING_UP and is_last:
-            link.life.fire(Pull.CAUGHT_UP)
-        elif link.life.state is Tie.UP and not is_last:
-            link.life.fire(Pull.FELL_BEHIND)
-        return self._tell(link, questions, now)
+        if link.life.state is LinkState.CATCHING_UP and is_last:
+            link.life.fire(LinkEvent.CAUGHT_UP)
+        elif link.life.state is LinkState.UP and not is_last:
+            link.life.fire(LinkEvent.FELL_BEHIND)
+        return self._ask_server(link, questions, now)
 
     def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
         """Part from a link in the way that `end` says."""
-        link.life.fire(Pull.GIVEN_UP)
+        link.life.fire(LinkEvent.GIVEN_UP)
         return [*self._say_down(link, why), end]
 
     def _say_down(self, link: Link, why: str) -> list[node.Effect]:
@@ -727,28 +748,28 @@ class LoadBalancer:
         text = f"{link.conn} is down ({why}); dialling it again"
         return [node.Report(text, node.Level.WARNING)]
 
-    def _look_at_links(self, now: float) -> list[node.Effect]:
+    def _links_changed(self, now: float) -> list[node.Effect]:
         """Take in how all links stand, since one of them may have moved."""
         links = self._links.values()
         self._links_due = math.inf if self._is_parting else min(link.due() for link in links)
-        self._held = any(link.life.state is Tie.HOLDING for link in links)
+        self._held = any(link.life.state is LinkState.HOLDING for link in links)
         there = sum(link.bit for link in links if link.is_answering)
         live = sum(link.bit for link in links if link.is_live)
         gone, lame = self._there & ~there, self._live & ~live
         self._there, self._live = there, live
         effects: list[node.Effect] = []
-        if self._verdicts.spoken and (gone or lame):
-            self._verdicts.take_back(gone)
-            effects = self._release(self._verdicts.held_in_vain(self._awaited), now)
+        if self._negatives.spoken and (gone or lame):
+            self._negatives.forget_server(gone)
+            effects = self._release(self._negatives.held_in_vain(self._awaited), now)
         self._failing = self._asked_by_dns & ~live
         if self._failing and lame:
-            effects += self._fail(list(self._race.open_questions()), now)
+            effects += self._fail(list(self._questions.open_questions()), now)
         self._policy.links_moved(now)
-        return effects + self._pass_on(now)
+        return effects + self._ask_waiting(now)
 
     # -- backpressure ------------------------------------------------------------------------------
 
-    def _regulate(self, asker: Asker | None = None) -> list[node.Effect]:
+    def _apply_backpressure(self, asker: Asker | None = None) -> list[node.Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
         held = self._held
         sessions: Iterable[Asker]
@@ -767,7 +788,7 @@ class LoadBalancer:
         for session in sessions:
             conn = session.conn
             paused = conn in self._paused
-            if session.life.state is not Talk.OPEN or not session.can_wait:
+            if session.life.state is not SessionState.OPEN or not session.can_wait:
                 continue
             if (held or session.owed > session.pending_max) is not paused:
                 if paused:
@@ -782,21 +803,21 @@ class LoadBalancer:
 
     # -- what it shows of itself: see `nodes/balancer/shown.py` ------------------------------------
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that it counts, for STATS and for monitoring."""
-        return self._shown.figures()
+        return self._status.metrics()
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Distributions of times, and of which server; none without samples."""
-        return self._shown.histograms()
+        return self._status.histograms()
 
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well."""
-        return self._shown.unhealthy()
+        return self._status.unhealthy()
 
     def about(self) -> dict[str, Any]:
         """What the status page shows beside figures and histograms."""
-        return self._shown.about()
+        return self._status.about()
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -813,20 +834,23 @@ class LoadBalancer:
         for link in self._links.values():
             upstream = self._resolvers.get(link.conn)
             if upstream is not None:
-                if link.life.state is not Tie.DOWN and link.life.state is not Tie.CLOSING:
-                    link.life.fire(Pull.GIVEN_UP)
+                if (
+                    link.life.state is not LinkState.DOWN
+                    and link.life.state is not LinkState.CLOSING
+                ):
+                    link.life.fire(LinkEvent.GIVEN_UP)
                     effects += upstream.part()
-            elif link.life.state is Tie.DIALING:
+            elif link.life.state is LinkState.DIALING:
                 effects += self._give_up(link, "", node.Abort(link.conn))
             elif link.is_answering:
                 effects.append(node.Send(link.conn, Command.QUIT.value + b"\n"))
                 effects += self._give_up(link, "", node.Close(link.conn))
-        if all(link.life.state is Tie.DOWN for link in self._links.values()):
+        if all(link.life.state is LinkState.DOWN for link in self._links.values()):
             effects += self._server.all_closed()
         return effects
 
 
-def _texts(answers: bytes | Sequence[Reply | TableAnswer]) -> Callable[[], list[bytes]]:
+def _texts(answers: bytes | Sequence[DnsReply | TableAnswer]) -> Callable[[], list[bytes]]:
     """The addresses in answers, once somebody wants them."""
     if isinstance(answers, bytes):
         return lambda: [line.split(b" ")[1] for line in split_lines(answers)]

@@ -23,9 +23,9 @@ from itertools import count
 from core import node
 from core.wire import IPV4, IPV6, LINE_BYTES_MAX, Type, split_lines
 
-DROPPED = "DROPPED"
+LINES_DROPPED = "DROPPED"
 _ANSWERED = "ANSWERED"
-_ENDS = frozenset({_ANSWERED, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED})
+_ENDS = frozenset({_ANSWERED, "NO_DATA", "NOT_FOUND", "TIMED_OUT", LINES_DROPPED})
 _CLIENT = "client-1"
 _SHOWN = (0.5, 0.99, 0.999)
 _SERVER = re.compile(r"TS[1-9][0-9]{0,5}")
@@ -45,7 +45,7 @@ class RecordError(ValueError):
 
 
 @dataclass(slots=True)
-class Race:
+class RecordedRace:
     """One record. `replies`: by TS, s from being asked and what it said. `lag_s`: by TS, s from the
     question's coming to its being asked of it.
     """
@@ -59,7 +59,7 @@ class Race:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReplayOutcome:
     """What came of all races under one policy."""
 
     took_s: list[float] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Outcome:
         return [ranked[min(len(ranked) - 1, int(share * len(ranked)))] for share in _SHOWN]
 
 
-def parse(line: bytes) -> Race:
+def parse(line: bytes) -> RecordedRace:
     """Read one record. Raises RecordError."""
     try:
         record = json.loads(line.decode())
@@ -101,7 +101,7 @@ def parse(line: bytes) -> Race:
         said = end.replace("_", " ") if winner is None else replies[winner][1]
         if end not in _ENDS or (end == _ANSWERED) is not _is_addresses(said, kind):
             raise ValueError(end)
-        return Race(
+        return RecordedRace(
             _seconds(record["at"]) * record["share"],
             kind is Type.AAAA,
             _seconds(record["took"]),
@@ -134,20 +134,22 @@ def _is_addresses(text: str, kind: Type) -> bool:
     return fits and _ADDRESSES[kind].fullmatch(text.encode()) is not None
 
 
-def servers_of(races: Iterable[Race]) -> list[str]:
+def servers_of(races: Iterable[RecordedRace]) -> list[str]:
     """The TSs that were asked, by their numbers."""
     names = {server for race in races for server in race.lag_s}
     return sorted(names, key=lambda name: (len(name), name))
 
 
-def as_recorded(races: Sequence[Race]) -> Outcome:
+def as_recorded(races: Sequence[RecordedRace]) -> ReplayOutcome:
     """What came of them on the day."""
     timed_out = sum(race.said == "TIMED OUT" for race in races)
     sent = sum(len(race.lag_s) for race in races)
-    return Outcome([race.took_s for race in races], sent, timed_out)
+    return ReplayOutcome([race.took_s for race in races], sent, timed_out)
 
 
-def replay(races: Sequence[Race], servers: Sequence[str], brain: node.Brain) -> Outcome:
+def replay(
+    races: Sequence[RecordedRace], servers: Sequence[str], brain: node.Brain
+) -> ReplayOutcome:
     """Run a load balancer through the races. Its TSs, TS1 and so on, are these of the records."""
     return _Stage(races, servers, brain).run()
 
@@ -155,16 +157,18 @@ def replay(races: Sequence[Race], servers: Sequence[str], brain: node.Brain) -> 
 class _Stage:
     """A brain, its time, and its TSs, which say what the records say."""
 
-    def __init__(self, races: Sequence[Race], servers: Sequence[str], brain: node.Brain) -> None:
+    def __init__(
+        self, races: Sequence[RecordedRace], servers: Sequence[str], brain: node.Brain
+    ) -> None:
         self._races = races
         self._brain = brain
         self._recorded = {f"TS{n}": server for n, server in enumerate(servers, 1)}
-        self._outcome = Outcome()
+        self._outcome = ReplayOutcome()
         self._now = 0.0
         self._coming: list[tuple[float, int, node.Event]] = []
         self._number = count()
 
-    def run(self) -> Outcome:
+    def run(self) -> ReplayOutcome:
         """Everything, in the order of time."""
         self._step(node.Woken())
         self._step(node.Opened(_CLIENT))
@@ -228,11 +232,11 @@ class _Stage:
                 what = b" ".join(rest).removeprefix(b"- ").decode()
             self._outcome.took_s.append(self._now - race.at)
             self._outcome.timed_out += what == "TIMED OUT"
-            if race.said != DROPPED:  # else nobody waited to see
+            if race.said != LINES_DROPPED:  # else nobody waited to see
                 self._outcome.changed += set(what.split(",")) != set(race.said.split(","))
 
 
-def shown(name: str, outcome: Outcome) -> str:
+def shown(name: str, outcome: ReplayOutcome) -> str:
     """One row of the table that HEAD begins."""
     number = len(outcome.took_s)
     times = "".join(f"{seconds * 1000:>10.1f}" for seconds in outcome.quantiles_s())

@@ -14,20 +14,20 @@ from collections.abc import Callable
 from itertools import repeat
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.figures import Figure, Value, hits_taken
+from core.bounds import BoundHits, Bounds
+from core.figures import Metric, Value, hits_taken
 from core.machine import Watch
 from core.server import Server
-from core.session import Talk
+from core.session import SessionState
 from core.wire import Negative, negatives
 from nodes.tables.load import Table
 from nodes.tables.reload import Reload
 
-ASKED = Figure("asked", "Questions that clients asked")
-ANSWERED = Figure("answered", "Questions that were answered with addresses")
-NO_DATA = Figure("no_data", "Questions whose name has nothing of their type")
-UNKNOWN = Figure("unknown", "Questions whose name is in no row")
-ROWS = Figure("rows", "Sets of addresses in the table", is_level=True)
+ASKED = Metric("asked", "Questions that clients asked")
+ANSWERED = Metric("answered", "Questions that were answered with addresses")
+NO_DATA = Metric("no_data", "Questions whose name has nothing of their type")
+UNKNOWN = Metric("unknown", "Questions whose name is in no row")
+ROWS = Metric("rows", "Sets of addresses in the table", is_level=True)
 
 
 class TableServer:
@@ -46,14 +46,14 @@ class TableServer:
         answer_unknown: bool = False,
         loop: Callable[[], list[Value]] = list,
         once: bool = False,
-        hits: Hits | None = None,
+        hits: BoundHits | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._table = table
         self._reload = reload
         self._answer_unknown = answer_unknown
-        hits = Hits() if hits is None else hits
-        self._server = Server(bounds, once, self._account, self.figures, hits, watch)
+        hits = BoundHits() if hits is None else hits
+        self._server = Server(bounds, once, self._account, self.metrics, hits, watch)
         self._hits = hits
         self._loop = loop
         self.asked = 0
@@ -121,11 +121,11 @@ class TableServer:
         said = asked.said + b"".join(answers)
         if said:
             effects.append(node.Send(conn, said))
-        if session.life.state is not Talk.OPEN:
+        if session.life.state is not SessionState.OPEN:
             effects += session.last_words()
         return effects
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that it counts, for STATS."""
         return [
             Value(ASKED, self.asked),
@@ -133,8 +133,8 @@ class TableServer:
             Value(NO_DATA, self.no_data),
             Value(UNKNOWN, self.asked - self.answered - self.no_data),
             Value(ROWS, len(self._table.rows)),
-            *([] if self._reload is None else self._reload.figures()),
-            *self._server.figures(),
+            *([] if self._reload is None else self._reload.metrics()),
+            *self._server.metrics(),
             *self._loop(),
             *hits_taken(self._hits),
         ]

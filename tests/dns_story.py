@@ -24,8 +24,8 @@ from typing import Protocol
 
 from core.bounds import Bounds
 from core.frames import frame, split_frames
-from core.reactor import Reactor
-from nodes.dns.asker import Face
+from core.reactor import Loop
+from nodes.dns.asker import DnsFrontEnd
 from nodes.dns.message import UDP_BYTES_MAX, Rcode
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
@@ -206,7 +206,7 @@ class Story:
         host.is_up = True
         place = self.servers.index(host)
 
-        def build(reactor: Reactor) -> TableServer:
+        def build(reactor: Loop) -> TableServer:
             table = Table(dict(self.tables[place]))
             return TableServer(table, Bounds(), answer_unknown=self.frank[place])
 
@@ -215,11 +215,11 @@ class Story:
     def start_ls(self) -> None:
         share = self.chance.choice([None, None, 0.0, 0.05, 1.0])
 
-        def build(reactor: Reactor) -> LoadBalancer:
+        def build(reactor: Loop) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             jitter = Random(f"{self.seed}:jitter")
             self.hits = reactor.hits
-            face = Face(self.bounds, 60, self.hits)
+            face = DnsFrontEnd(self.bounds, 60, self.hits)
             self.brain = LoadBalancer(
                 addresses,
                 self.bounds,
@@ -358,7 +358,7 @@ class Story:
         self.world.run_until(self.world.t + 15.0)
         hold(self.ls.reactor is None and not self.ls.open, f"LS holds {self.ls.open}")
         hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
-        hold(not self.brain._race._open, "questions are left")
+        hold(not self.brain._questions._open, "questions are left")
 
 
 def main() -> int:

@@ -23,10 +23,10 @@ from pathlib import Path
 from random import Random
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.frames import frame, split_frames
 from core.wire import split_lines
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.dns.message import UDP_BYTES_MAX
 from nodes.ls import LoadBalancer
 
@@ -118,9 +118,9 @@ class Fuzz:
 
     def __init__(self, seed: str, *, resolvers: bool = False) -> None:
         self.chance = Random(seed)
-        hits = Hits()
+        hits = BoundHits()
         bounds = Bounds(dns_per_second=1_000_000, unmatched_max=1_000_000)
-        face = Face(bounds, 60, hits, forwards=resolvers)
+        face = DnsFrontEnd(bounds, 60, hits, forwards=resolvers)
         self.brain = LoadBalancer(
             () if resolvers else _SERVERS,
             bounds,

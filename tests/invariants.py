@@ -28,9 +28,9 @@ from collections import defaultdict, deque
 from enum import Enum
 
 from core.bounds import Bounds
-from core.conn import Stream
-from core.reactor import Reactor
-from core.session import Talk
+from core.conn import StreamState
+from core.reactor import Loop
+from core.session import SessionState
 from core.wire import (
     LINE_BYTES_MAX,
     Answer,
@@ -49,10 +49,10 @@ from core.wire import (
     parse_request,
     split_lines,
 )
-from nodes.balancer.hedge import Way
-from nodes.balancer.link import Tie
+from nodes.balancer.hedge import AskingState
+from nodes.balancer.link import LinkState
 from nodes.ls import LoadBalancer
-from nodes.tables.reload import Reading
+from nodes.tables.reload import ReloadState
 from tests.sim import Host, Observer, TableFile, World
 
 _LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
@@ -60,7 +60,7 @@ _SLACK_S = 0.25  # turns, in virtual time, between what is due and its being don
 _EDGE_S = 1e-9  # sums of times that differ by less are equal
 _REPLY_BYTES = 150  # none of the stories' is longer
 _LOOKS = 8  # at one asking, before LS sleeps for a while: at 1, 2, 4 ... ms
-_LIVE = (Tie.CATCHING_UP, Tie.UP, Tie.HOLDING)  # links whose TS may be waited for
+_LIVE = (LinkState.CATCHING_UP, LinkState.UP, LinkState.HOLDING)  # links whose TS may be waited for
 _COUNTED = {
     Negative.TIMED_OUT: "timed_out",
     Negative.NOT_FOUND: "not_found",
@@ -148,7 +148,7 @@ class TableWatch(Observer):
 
     def changed(self, machine: str, old: Enum, new: Enum) -> None:
         super().changed(machine, old, new)
-        if new is Reading.OUTDATED:
+        if new is ReloadState.OUTDATED:
             self.world.saw("a reload is asked for again while it reads")
 
 
@@ -250,7 +250,7 @@ class LoadBalancerWatch(Observer):
         self.clean: set[str] = set()  # clients that got all they were owed and their end
         self.talking: set[str] = set()  # sessions that may ask
         self.up_since: dict[str, float] = {}
-        self.ties: dict[str, Tie] = {}  # how links stand
+        self.ties: dict[str, LinkState] = {}  # how links stand
         counted = ("asked", "answered", *_COUNTED.values(), "dropped")
         self.counts = dict.fromkeys(counted, 0)
         self.drain_since: float | None = None
@@ -592,7 +592,7 @@ class LoadBalancerWatch(Observer):
     @property
     def are_all_up(self) -> bool:
         """Whether nothing waits for a link that is live."""
-        return all(tie is Tie.UP for tie in self.ties.values() if tie in _LIVE)
+        return all(tie is LinkState.UP for tie in self.ties.values() if tie in _LIVE)
 
     def is_live(self, link: str) -> bool:
         return self.ties.get(link) in _LIVE
@@ -625,31 +625,31 @@ class LoadBalancerWatch(Observer):
         kind, _, name = machine.rpartition(" ")
         if kind == "session":
             self.talking.discard(name)
-            if new is Talk.DONE and name in self.owed:  # else its connection went first
+            if new is SessionState.DONE and name in self.owed:  # else its connection went first
                 self.clean.add(name)
         elif kind == "link":
-            assert isinstance(new, Tie)
+            assert isinstance(new, LinkState)
             self.ties[name] = new
-            self.slices[name] = 0 if new is Tie.CATCHING_UP else 3
+            self.slices[name] = 0 if new is LinkState.CATCHING_UP else 3
             self.is_plain = self.is_plain and not self.counts["asked"]
-            if old is Tie.UP and new is Tie.CATCHING_UP:
+            if old is LinkState.UP and new is LinkState.CATCHING_UP:
                 self.world.saw("a link falls behind")
-            if new in (Tie.CLOSING, Tie.DOWN):
+            if new in (LinkState.CLOSING, LinkState.DOWN):
                 self._part(name)
-            if new in (Tie.CLOSING, Tie.DOWN, Tie.STALLED, Tie.UP):
+            if new in (LinkState.CLOSING, LinkState.DOWN, LinkState.STALLED, LinkState.UP):
                 self.moved.update(self.lives)
-            if new is Tie.UP:
+            if new is LinkState.UP:
                 self.up_since[name] = self.host.clock()
-            elif old is Tie.UP:
+            elif old is LinkState.UP:
                 self.up_since.pop(name, None)
-        elif new is Stream.CLOSED and name in self.owed:
+        elif new is StreamState.CLOSED and name in self.owed:
             self.counts["dropped"] += self.owed_to(name)
             if self.owed_to(name):
                 self.world.saw("a client leaves with questions open")
             for question, waiting in self.owed[name].items():
                 self._leave(question, len(waiting))
             del self.owed[name]
-        elif new is Stream.CLOSED and old in (Stream.FLUSHING, Stream.PARTING):
+        elif new is StreamState.CLOSED and old in (StreamState.FLUSHING, StreamState.PARTING):
             self.clean.discard(name)  # cut before it had everything, perhaps
 
     def _part(self, link: str) -> None:
@@ -704,8 +704,8 @@ class LoadBalancerWatch(Observer):
         reactor, brain = self.host.reactor, self.brain
         assert reactor is not None
         for happened, probe in (
-            (brain._race.joined, "a question joins"),
-            (brain._race.late, "an answer is late"),
+            (brain._questions.joined, "a question joins"),
+            (brain._questions.late, "an answer is late"),
             (brain._paused, "a client is paused"),
             (reactor._late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
@@ -719,7 +719,7 @@ class LoadBalancerWatch(Observer):
                 self.world.probes[f"Way {asking.way.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
-                if asking.way.state is Way.LATE and asking.left:
+                if asking.way.state is AskingState.LATE and asking.left:
                     self.world.probes["a question waits for the budget"] = 1
 
     def _check_held(self) -> None:
@@ -737,7 +737,11 @@ class LoadBalancerWatch(Observer):
         for question in sorted(self.moved & self.lives.keys()):
             life = self.lives[question]
             if self.share is None:
-                up = [link for link, tie in self.ties.items() if tie in (Tie.UP, Tie.HOLDING)]
+                up = [
+                    link
+                    for link, tie in self.ties.items()
+                    if tie in (LinkState.UP, LinkState.HOLDING)
+                ]
                 hold(life.lines.keys() >= set(up), "P13", f"{question!r} is asked of {life.lines}")
             elif self.are_all_up and not any(map(self.is_live, life.lately - life.denied)):
                 left = [each for each in self.ties if self.is_live(each)]
@@ -757,7 +761,7 @@ class LoadBalancerWatch(Observer):
         hold(not self.is_plain or hedge.hedged <= self.speculative + self.aged, "P23", counted)
 
     def _check_account(self) -> None:
-        race = self.brain._race
+        race = self.brain._questions
         hold(
             race.asked == race.answered + sum(race.denied.values()) + race.dropped + race.pending,
             "I11",
@@ -787,9 +791,9 @@ class LoadBalancerWatch(Observer):
                 most = 2 * bounds.waiting_bytes_high + (clients + 1) * bounds.read_bytes + 600
             hold(connection.waiting <= most, "I7", f"{connection.waiting} bytes wait, over {most}")
 
-    def _check_owed(self, reactor: Reactor) -> None:
+    def _check_owed(self, reactor: Loop) -> None:
         """What all are owed adds up, and is over its mark by no more than one read and the few."""
-        bounds, race, owed = self.bounds, self.brain._race, reactor.owed
+        bounds, race, owed = self.bounds, self.brain._questions, reactor.owed
         waiting = sum(connection.waiting for connection in reactor._accepted.values())
         promised = race.pending * LINE_BYTES_MAX
         hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
@@ -800,12 +804,12 @@ class LoadBalancerWatch(Observer):
 
     def check_end(self) -> None:
         """I8, when every client has gone."""
-        reactor, race = self.host.reactor, self.brain._race
+        reactor, race = self.host.reactor, self.brain._questions
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race._in_order()), "I8", "names are left")
-        verdicts, hedge = self.brain._verdicts, self.brain._hedge
+        verdicts, hedge = self.brain._negatives, self.brain._hedge
         hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
         if hedge is not None:
             hold(not hedge._askings and not hedge._queues, "I8", "askings are left")

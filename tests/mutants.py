@@ -93,8 +93,8 @@ MUTANTS = (
     Mutant(
         "close() instead of a staged close",
         "core/conn.py",
-        "H.FLUSHED: C.LINGERING",
-        "H.FLUSHED: C.CLOSED",
+        "E.FLUSHED: S.LINGERING",
+        "E.FLUSHED: S.CLOSED",
     ),
     Mutant(
         "close descriptors inside the turn",
@@ -105,8 +105,8 @@ MUTANTS = (
     Mutant(
         "a broken send ends the reading, too",
         "core/conn.py",
-        "H.SEND_FAILED: C.DEAF",
-        "H.SEND_FAILED: C.CLOSED",
+        "E.SEND_FAILED: S.DEAF",
+        "E.SEND_FAILED: S.CLOSED",
     ),
     Mutant(
         "no rest after running out of descriptors",
@@ -325,7 +325,7 @@ MUTANTS = (
     Mutant(
         "a cut name is asked",
         "core/session.py",
-        "said = unfinished and self.life.state is Talk.OPEN",
+        "said = unfinished and self.life.state is SessionState.OPEN",
         "said = False",
     ),
     Mutant(
@@ -338,20 +338,20 @@ MUTANTS = (
     Mutant(
         "QUIT closes at once",
         "core/session.py",
-        "if self.owed or state in (Talk.OPEN, Talk.DONE):",
-        "if state in (Talk.OPEN, Talk.DONE):",
+        "if self.owed or state in (SessionState.OPEN, SessionState.DONE):",
+        "if state in (SessionState.OPEN, SessionState.DONE):",
     ),
     Mutant(
         "the end of input drops what is open",
         "nodes/ls.py",
         "                return spoke + self._server.ended(conn, unfinished)",
-        "                self._race.forget(self._server.sessions[conn])\n"
+        "                self._questions.forget(self._server.sessions[conn])\n"
         "                return spoke + self._server.ended(conn, unfinished)",
     ),
     Mutant(
         "no BYE",
         "core/session.py",
-        "if state is Talk.LEAVING else [close]",
+        "if state is SessionState.LEAVING else [close]",
         "if state is None else [close]",
     ),
     Mutant(
@@ -396,9 +396,9 @@ MUTANTS = (
     Mutant(
         "what a client asked stays open when it is gone",
         "nodes/ls.py",
-        "                self._race.forget(session)\n"
+        "                self._questions.forget(session)\n"
         "                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)\n"
-        "                self._close(Course.DROPPED, now)\n",
+        "                self._close(QuestionState.DROPPED, now)\n",
         "",
     ),
     Mutant(
@@ -482,14 +482,14 @@ MUTANTS = (
     Mutant(
         "a TS that has stalled keeps its word when it goes",
         "nodes/ls.py",
-        "self._verdicts.spoken and (gone or lame)",
-        "self._verdicts.spoken and lame",
+        "self._negatives.spoken and (gone or lame)",
+        "self._negatives.spoken and lame",
     ),
     Mutant(
         "a TS may deny what it was not asked",
         "nodes/ls.py",
-        "self._race.are_open(self._only_asked(link, denied))",
-        "self._race.are_open(denied)",
+        "self._questions.are_open(self._only_asked(link, denied))",
+        "self._questions.are_open(denied)",
     ),
     Mutant(
         "a race is told that hedging does not fit",
@@ -500,7 +500,7 @@ MUTANTS = (
     Mutant(
         "a link that was given more than a slice looks up",
         "nodes/ls.py",
-        "elif link.life.state is Tie.UP and not is_last:",
+        "elif link.life.state is LinkState.UP and not is_last:",
         "elif False:",
     ),
     Mutant(
@@ -561,7 +561,7 @@ MUTANTS = (
     Mutant(
         "what was late is won, too",
         "nodes/ls.py",
-        "link.won += len(questions) - (self._race.late - late_admitted)",
+        "link.won += len(questions) - (self._questions.late - late_admitted)",
         "link.won += len(questions)",
     ),
     Mutant(
@@ -682,7 +682,7 @@ MUTANTS = (
     Mutant(
         "nobody makes room in a sink",
         "core/reactor.py",
-        "            sink.make_room = self._write_sink\n",
+        "            sink.make_room = self._write_output\n",
         "            pass\n",
     ),
     Mutant(
@@ -805,19 +805,19 @@ MUTANTS = (
     Mutant(
         "who asks again is forgotten",
         "nodes/tables/reload.py",
-        "S.READING: {T.ASKED: S.OUTDATED",
-        "S.READING: {T.ASKED: STAY",
+        "S.READING: {E.ASKED: S.OUTDATED",
+        "S.READING: {E.ASKED: STAY",
     ),
     Mutant(
         "who asked again gets nothing read",
         "nodes/tables/reload.py",
-        "            if self.life.fire(Step.LET_GO) is Reading.READING:\n",
-        "            self.life.fire(Step.LET_GO)\n            if False:\n",
+        "            if self.life.fire(ReloadEvent.LET_GO) is ReloadState.READING:\n",
+        "            self.life.fire(ReloadEvent.LET_GO)\n            if False:\n",
     ),
     Mutant(
         "a reload is over before the last asking",
         "nodes/tables/reload.py",
-        "        if self.life.fire(step) is Reading.RESTARTING:\n",
+        "        if self.life.fire(step) is ReloadState.RESTARTING:\n",
         "        self.life.fire(step)\n        if False:\n",
     ),
     Mutant(
@@ -878,7 +878,7 @@ MUTANTS = (
     Mutant(
         "LS stays with a TS that has moved",
         "nodes/ls.py",
-        "if not self._is_parting and (link.is_answering or link.life.state is Tie.DIALING):",
+        "if not self._is_parting and (link.is_answering or link.life.state is LinkState.DIALING):",
         "if False:",
     ),
     Mutant(
@@ -976,13 +976,13 @@ MUTANTS = (
     Mutant(
         "one backpressure rule for every connection",
         "core/conn.py",
-        "return not (self.accepted and self.weight.state is Weight.HEAVY)",
-        "return self.weight.state is not Weight.HEAVY",
+        "return not (self.accepted and self.weight.state is BacklogState.HEAVY)",
+        "return self.weight.state is not BacklogState.HEAVY",
     ),
     Mutant(
         "no backpressure",
         "core/conn.py",
-        "return not (self.accepted and self.weight.state is Weight.HEAVY)",
+        "return not (self.accepted and self.weight.state is BacklogState.HEAVY)",
         "return True",
     ),
     Mutant(
@@ -1086,7 +1086,7 @@ MUTANTS = (
     Mutant(
         "what a worker's level was outlives it",
         "nodes/workers/news.py",
-        "if not value.figure.is_level}",
+        "if not value.metric.is_level}",
         "if True}",
     ),
     Mutant(
@@ -1110,7 +1110,7 @@ MUTANTS = (
     Mutant(
         "a worker that cannot start is tried for ever",
         "nodes/workers/supervisor.py",
-        "if was is Post.STARTING and self._ready:",
+        "if was is SlotState.STARTING and self._ready:",
         "if False:",
     ),
     Mutant(
@@ -1165,8 +1165,8 @@ MUTANTS = (
     Mutant(
         "what was told of times goes on counting",
         "nodes/workers/news.py",
-        "(figure, tuple(told.counts), told.sum_s, of)",
-        "(figure, told.counts, told.sum_s, of)",
+        "(metric, tuple(told.counts), told.sum_s, of)",
+        "(metric, told.counts, told.sum_s, of)",
     ),
     Mutant(
         "a later child ends an earlier one",
@@ -1239,7 +1239,7 @@ MUTANTS = (
     Mutant(
         "a silent resolver is waited for",
         "nodes/balancer/resolvers.py",
-        "if upstream.patience.is_silent",
+        "if upstream.grace.is_silent",
         "if False",
     ),
     Mutant(
@@ -1275,7 +1275,7 @@ MUTANTS = (
     Mutant(
         "a silent resolver gets every question",
         "nodes/balancer/upstream.py",
-        "        if self.patience.is_silent:\n            if now",
+        "        if self.grace.is_silent:\n            if now",
         "        if False:\n            if now",
     ),
     Mutant(
@@ -1293,7 +1293,7 @@ MUTANTS = (
     Mutant(
         "what is held for a silent one stays held",
         "nodes/ls.py",
-        "            if self._verdicts.spoken and self._resolvers.silent & ~silent_before:",
+        "            if self._negatives.spoken and self._resolvers.silent & ~silent_before:",
         "            if False:",
     ),
     Mutant(
@@ -1366,17 +1366,17 @@ MUTANTS = (
     Mutant(
         "NXDOMAIN beats NO DATA",
         "nodes/balancer/race.py",
-        "        F.NOT_FOUND_SAID: STAY,\n"
-        "        F.NAME_SAID: C.NO_DATA_HELD,\n"
-        "        F.NO_DATA_SAID: C.NO_DATA_HELD,\n",
-        "        F.NOT_FOUND_SAID: STAY,\n"
-        "        F.NAME_SAID: STAY,\n"
-        "        F.NO_DATA_SAID: STAY,\n",
+        "        E.NOT_FOUND_SAID: STAY,\n"
+        "        E.NAME_SAID: S.NO_DATA_HELD,\n"
+        "        E.NO_DATA_SAID: S.NO_DATA_HELD,\n",
+        "        E.NOT_FOUND_SAID: STAY,\n"
+        "        E.NAME_SAID: STAY,\n"
+        "        E.NO_DATA_SAID: STAY,\n",
     ),
     Mutant(
         "that a table has a name begins a grace",
         "nodes/balancer/verdicts.py",
-        "if left and finding is not Finding.NAME_SAID:",
+        "if left and finding is not QuestionEvent.NAME_SAID:",
         "if left:",
     ),
     Mutant(
@@ -1406,25 +1406,26 @@ MUTANTS = (
     Mutant(
         "a refusal waits as shortly as NO DATA where a table has the name",
         "nodes/ls.py",
-        "Course.REFUSAL_HELD, Course.NAME_HELD})",
-        "Course.REFUSAL_HELD})",
+        """QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
+)""",
+        "QuestionState.REFUSAL_HELD})",
     ),
     Mutant(
         "an address of a table says nothing of other types",
         "nodes/balancer/twins.py",
-        "                    denials.append((twin, Finding.NAME_SAID, None))",
+        "                    denials.append((twin, QuestionEvent.NAME_SAID, None))",
         "                    pass",
     ),
     Mutant(
         "NO DATA of a name is NO DATA of all its types",
         "nodes/balancer/twins.py",
-        "Finding.NAME_SAID if is_beyond_tables(twin) else Finding.NO_DATA_SAID",
-        "Finding.NO_DATA_SAID",
+        "QuestionEvent.NAME_SAID if is_beyond_tables(twin) else QuestionEvent.NO_DATA_SAID",
+        "QuestionEvent.NO_DATA_SAID",
     ),
     Mutant(
         "a line that was asked for its twins only is late",
         "nodes/ls.py",
-        "return self._is_wanted(line) or not self._twins.have((line,))",
+        "return self._is_wanted(line) or not self._line_equivalents.have((line,))",
         "return True",
     ),
     Mutant(
@@ -1472,8 +1473,8 @@ MUTANTS = (
     Mutant(
         "names below end a question as soon as NO DATA",
         "nodes/ls.py",
-        "(question, Finding.NAME_SAID, None) for question in below",
-        "(question, Finding.NO_DATA_SAID, None) for question in below",
+        "(question, QuestionEvent.NAME_SAID, None) for question in below",
+        "(question, QuestionEvent.NO_DATA_SAID, None) for question in below",
     ),
     Mutant(
         "rows with more blanks are relayed with them",
@@ -1502,8 +1503,8 @@ MUTANTS = (
     Mutant(
         "a referral is NO DATA",
         "nodes/dns/reply.py",
-        "Said.REFUSED if reply.is_referral else Said.NO_DATA",
-        "Said.NO_DATA",
+        "ReplyResult.REFUSED if reply.is_referral else ReplyResult.NO_DATA",
+        "ReplyResult.NO_DATA",
     ),
     Mutant(
         "NO DATA with NS beside its SOA is a referral",
@@ -1653,8 +1654,8 @@ MUTANTS = (
     Mutant(
         "a reply between two errors changes nothing",
         "nodes/balancer/upstream.py",
-        "            if self.refusals.in_doubt and not one.is_stream:",
-        "            if self.refusals.is_refused and not one.is_stream:",
+        "            if self.reachability.in_doubt and not one.is_stream:",
+        "            if self.reachability.is_refused and not one.is_stream:",
     ),
     Mutant(
         "only the socket that broke is replaced",
@@ -1677,7 +1678,7 @@ MUTANTS = (
     Mutant(
         "a resolver that was refused is up when there is a socket",
         "nodes/ls.py",
-        "            if not upstream.refusals.is_refused:  # else",
+        "            if not upstream.reachability.is_refused:  # else",
         "            if True:  # else",
     ),
     Mutant(

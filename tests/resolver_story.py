@@ -32,9 +32,9 @@ from random import Random
 from core import node
 from core.bounds import Bounds
 from core.frames import frame, split_frames
-from core.reactor import Reactor
-from nodes.balancer.link import Tie
-from nodes.dns.asker import Face
+from core.reactor import Loop
+from nodes.balancer.link import LinkState
+from nodes.dns.asker import DnsFrontEnd
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.ts import TableServer
@@ -415,13 +415,13 @@ class Story:
             grace_s = None
         self.log = Reports(self.world, "LS", self.heard)
 
-        def build(reactor: Reactor) -> LoadBalancer:
+        def build(reactor: Loop) -> LoadBalancer:
             self.brain = LoadBalancer(
                 [((2, ("TS1", PORT)),)] if self.has_table else [],
                 self.bounds,
                 Random(f"{self.seed}:jitter").random,
                 extra_load=share,
-                dns=Face(self.bounds, 60, reactor.hits, forwards=True),
+                dns=DnsFrontEnd(self.bounds, 60, reactor.hits, forwards=True),
                 upstreams=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
                 secret=Random(f"{self.seed}:secret").randbytes,
                 grace_s=grace_s,
@@ -486,13 +486,13 @@ class Story:
             self.checks.came(who, section, what, self.world.t)
             given_up = self.brain._hits["unmatched_max"]
 
-            def take_back() -> None:
+            def forget_server() -> None:
                 """What lies in a socket is lost with it, if a guess before it was one too many."""
                 if self.brain._hits["unmatched_max"] > given_up:
                     self.came[section].remove(word)
                     self.world.saw("a socket is given up with a reply in it")
 
-            self.world.at(self.world.t + _SLACK_S, take_back)
+            self.world.at(self.world.t + _SLACK_S, forget_server)
 
     def said(self, data: bytes, who: str) -> None:
         answer = Reply(data)
@@ -562,7 +562,7 @@ class Story:
     def longest_hold_s(self, what: str) -> float:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
-            self.ls.clock() < upstream.patience._differs_until
+            self.ls.clock() < upstream.grace._differs_until
             for upstream in self.brain._resolvers._all.values()
         )
         is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
@@ -641,16 +641,16 @@ class Story:
 
     def check_nothing_is_kept(self) -> None:
         brain = self.brain
-        hold(not brain._race._open and not brain._verdicts.spoken, "questions are kept")
-        hold(not brain._verdicts._held and brain._verdicts.due() > 1e9, "something is held")
-        hold(not brain._twins, "twins are kept")
+        hold(not brain._questions._open and not brain._negatives.spoken, "questions are kept")
+        hold(not brain._negatives._held and brain._negatives.due() > 1e9, "something is held")
+        hold(not brain._line_equivalents, "twins are kept")
         for one in self.resolvers:
             upstream = brain._resolvers.get(one.host.name)
             assert upstream is not None
             kept = {name: len(it.asked) for name, it in upstream._sockets.items() if it.asked}
             hold(not kept and not upstream._waiting, f"it is kept what was asked: {kept}")
             hold(upstream.due() > 1e9, "flights are kept")
-            hold(upstream.link.life.state is Tie.UP, f"{one.host.name} is not up")
+            hold(upstream.link.life.state is LinkState.UP, f"{one.host.name} is not up")
             datagrams = [it for it in upstream._sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
             hold(len(datagrams) == len(upstream._open) == most, f"{len(datagrams)} sockets")

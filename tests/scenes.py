@@ -12,7 +12,7 @@ from dataclasses import replace
 from random import Random
 
 from core.bounds import Bounds
-from core.reactor import Reactor
+from core.reactor import Loop
 from core.wire import Type, fold
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
@@ -160,7 +160,7 @@ class Scene:
         self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
         self.watch.anything |= {b"2001:db8::%d" % n for n in range(10)}
 
-        def build(reactor: Reactor) -> LoadBalancer:
+        def build(reactor: Loop) -> LoadBalancer:
             addresses = [((2, (name, PORT)),) for name in names]
             chance = Random("jitter")
             self.watch.brain = LoadBalancer(
@@ -191,7 +191,7 @@ class Scene:
         watch.serve(dict(rows))
         read, is_frank = watch.file.read, self.answer_unknown
 
-        def build(reactor: Reactor) -> TableServer:
+        def build(reactor: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
                 Bounds(),

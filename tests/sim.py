@@ -1,7 +1,7 @@
 """A simulated network and clock under the real reactor: many programs in one process, from a seed.
 
 `World` holds virtual time, a heap of things to come, and hosts. A host that runs a node has the
-real `Reactor`, brain and connections on a `SimSystem`, which stands behind the same seam as
+real `Loop`, brain and connections on a `SimSystem`, which stands behind the same seam as
 `core/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
 nobody can do anything, time jumps to what comes next. Nothing in core/ or nodes/ is patched.
 
@@ -39,8 +39,8 @@ from core import node
 from core.bounds import Bounds
 from core.descriptors import Descriptors
 from core.node import Address, Brain, Standing
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
@@ -676,7 +676,7 @@ class Host:
         self.standings: list[Standing] = []  # what a service manager was told
         self.watchdog_s = math.inf  # within which it wants to hear of the loop
         self.alive_at: list[float] = []  # by its clock, when it did
-        self.reactor: Reactor | None = None
+        self.reactor: Loop | None = None
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
@@ -693,7 +693,7 @@ class Host:
         self,
         bounds: Bounds,
         observer: "Observer",
-        build: Callable[[Reactor], Brain],
+        build: Callable[[Loop], Brain],
         listens: bool,
         with_dns: bool = False,
         links: int = 0,
@@ -705,11 +705,11 @@ class Host:
         self.observer = observer
         observer.host = self
         self.is_up = True
-        log_sink, output = Sink(LOG_FD, bytes_max=0), Sink(OUTPUT_FD)
+        log_output, output = Output(LOG_FD, bytes_max=0), Output(OUTPUT_FD)
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
-        self.reactor = Reactor(
-            system, bounds, log, log_sink, wire_log=True, output=output, descriptors=descriptors
+        self.reactor = Loop(
+            system, bounds, log, log_output, wire_log=True, output=output, descriptors=descriptors
         )
         if listens:
             self.reactor.listen((2, (self.name, PORT)))
@@ -749,9 +749,9 @@ class Host:
         self._is_ready = None
         if self.on_touch is not None and not self._is_told:
             self._is_told = True
-            self.world.at(self.world.t, self._tell)
+            self.world.at(self.world.t, self._ask_server)
 
-    def _tell(self) -> None:
+    def _ask_server(self) -> None:
         self._is_told = False
         is_able = self.is_up and self.paused_until <= self.world.t
         if self.on_touch is not None and is_able:
@@ -808,7 +808,7 @@ class Host:
         if self.reactor.exit_code is not None:
             self._exit(self.reactor)
 
-    def _exit(self, reactor: Reactor) -> None:
+    def _exit(self, reactor: Loop) -> None:
         output = reactor._output
         while output is not None and output.waiting:
             reactor._write_out(0.0)

@@ -35,15 +35,17 @@ PROBES = (
     "bytes wait for the network to heal", "a TS that accepts and closes",
     "a client of a storm is told BUSY", "a lookup fails",
     # connections
-    "Stream HALF_CLOSED", "Stream DEAF", "Stream FLUSHING", "Stream PARTING", "Stream LINGERING",
-    "Weight HEAVY", "Weight LIGHT", "a limit ends a connection", "too many clients",
+    "StreamState HALF_CLOSED", "StreamState DEAF", "StreamState FLUSHING",
+    "StreamState PARTING", "StreamState LINGERING",
+    "BacklogState HEAVY", "BacklogState LIGHT", "a limit ends a connection", "too many clients",
     # sessions and servers
-    "Talk LEAVING", "Talk ENDING", "errors end a session", "unfinished line",
-    "a client leaves with questions open", "Life DRAINING", "LS drained in mid-story",
+    "SessionState LEAVING", "SessionState ENDING", "errors end a session", "unfinished line",
+    "a client leaves with questions open", "ServerState DRAINING", "LS drained in mid-story",
     "a second signal",
     # the race and its links
     "a question joins", "a name is asked anew", "an answer is late", "an answer just in time",
-    "a question times out", "Tie CATCHING_UP", "Tie HOLDING", "Tie STALLED", "Tie CLOSING",
+    "a question times out", "LinkState CATCHING_UP", "LinkState HOLDING", "LinkState STALLED",
+    "LinkState CLOSING",
     "catching up takes slices", "a client is paused", "a due timeout waits",
     "a TS answers what nobody asked", "a TS does not speak the protocol",
     "a TS sends a line that is too long", "a TS says what is no answer",
@@ -53,16 +55,17 @@ PROBES = (
     "NO DATA is released by a timeout", "what a TS has said goes with its connection",
     "an answer of IPv6",
     # reloads of TSs' tables
-    "Reading READING", "Reading OUTDATED", "Reading RETIRING", "Reading RESTARTING",
+    "ReloadState READING", "ReloadState OUTDATED", "ReloadState RETIRING", "ReloadState RESTARTING",
     "a reload is taken", "a reload is refused", "a reload is asked for again while it reads",
     "an answer is late after a reload",
     # hedging
-    "Way NOWHERE", "Way ASKED", "Way LATE", "Way EVERYWHERE", "a question is hedged",
+    "AskingState NOWHERE", "AskingState ASKED", "AskingState LATE",
+    "AskingState EVERYWHERE", "a question is hedged",
     "a question waits for the budget", "a question explores another TS",
     "a denied question moves on", "a deserted question moves on",
     "an old asking goes to everyone", "a link falls behind", "LS says that hedging does not fit",
     # clients
-    "Task DONE", "Task FAILED", "a client loses names",
+    "ClientState DONE", "ClientState FAILED", "a client loses names",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ Not here: sockets and the reactor. `tests/transcript.py` plays the document on t
 
 from core import node
 from core.bounds import Bounds
-from core.conn import HEARD, Connection, Stream
+from core.conn import HEARD, Connection, StreamState
 from core.frames import FrameBuffer
 
 
@@ -147,7 +147,7 @@ class Stage:
             data = bytes(connection.unsent())
             self.said.setdefault(conn, bytearray()).extend(data)
             relieved = connection.sent(len(data))
-            if relieved and not connection.accepted and connection.life.state is Stream.OPEN:
+            if relieved and not connection.accepted and connection.life.state is StreamState.OPEN:
                 self._events.append(node.Relieved(conn))
 
     def perform(self, effect: node.Effect) -> None:
@@ -211,5 +211,5 @@ class Stage:
     def has_ended(self, conn: str) -> bool:
         """Whether our side of this connection is over."""
         connection = self.connections.get(conn)
-        over = (Stream.LINGERING, Stream.PARTING)
+        over = (StreamState.LINGERING, StreamState.PARTING)
         return connection is None or connection.life.state in over

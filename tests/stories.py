@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from core.bounds import Bounds
-from core.reactor import Reactor
+from core.reactor import Loop
 from core.wire import ProtocolError, Question, fold, parse_request
 from nodes.client import Client
 from nodes.ls import LoadBalancer
@@ -525,7 +525,7 @@ class Cluster:
         watch.serve(dict(rows))
         bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
 
-        def build(reactor: Reactor) -> TableServer:
+        def build(reactor: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
                 bounds,
@@ -549,7 +549,7 @@ class Cluster:
             if host in self.frank:
                 watch.frank.add(f"TS{number}")
 
-        def build(reactor: Reactor) -> LoadBalancer:
+        def build(reactor: Loop) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
             watch.brain = LoadBalancer(
@@ -580,7 +580,7 @@ class Cluster:
         self.clients.append((host, names))
         bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
 
-        def build(reactor: Reactor) -> Client:
+        def build(reactor: Loop) -> Client:
             return Client(names, ((2, ("LS", PORT)),), "LS", bounds, watch=reactor.watch)
 
         host.run(bounds, Observer(self.world, host.name), build, listens=False)

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Iterator[Programs]:
         yield some
 
 
-def figures(port: int) -> dict[str, str]:
+def metrics(port: int) -> dict[str, str]:
     """What STATS tells."""
     lines = exchange(port, [b"STATS\nQUIT\n"])[0].decode().split("\n")
     return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
@@ -56,7 +56,7 @@ def test_answers_types_and_negatives_come_through_two_hops(run: Programs) -> Non
             b"BYE",
         ]
     )
-    told = [figures(port) for port in inner]
+    told = [metrics(port) for port in inner]
     assert [(one["asked"], one["not_found"], one["no_data"]) for one in told] == [
         ("5", "1", "1")
     ] * 2
@@ -89,7 +89,7 @@ def test_a_timeout_ends_a_question_where_it_is_shortest_or_at_the_end(
     _, port = run.ls([inner], "--timeout", min(outer_s, 1.0))
     (said,) = exchange(port, [b"no.example\nQUIT\n"])
     assert said == b"no.example - TIMED OUT\nBYE\n"
-    told = figures(port)
+    told = metrics(port)
     assert told["TS1.nothing_said"] == ("1" if inner_s < outer_s else "0")
 
 
@@ -103,9 +103,9 @@ def test_a_circle_of_lss_ends_by_itself(run: Programs) -> None:
     again = run.start("ls", port, "127.0.0.1", second, "--timeout", 0.5)
     assert again.port() == port
     again.logs(" is up")
-    wait_for(lambda: figures(second)["TS1.state"] == "UP", "the circle is closed")
-    before = int(figures(second)["asked"])
+    wait_for(lambda: metrics(second)["TS1.state"] == "UP", "the circle is closed")
+    before = int(metrics(second)["asked"])
     (said,) = exchange(port, [b"x.example\nQUIT\n"])
     assert said == b"x.example - TIMED OUT\nBYE\n"
-    told, other = figures(port), figures(second)
+    told, other = metrics(port), metrics(second)
     assert (told["asked"], told["joined"], int(other["asked"]) - before) == ("2", "1", 1)

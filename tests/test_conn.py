@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.conn import Connection, Stream, Weight
+from core.conn import BacklogState, Connection, StreamState
 
 SMALL = Bounds(owed_bytes_high=10, owed_bytes_low=4, waiting_bytes_high=30, waiting_bytes_low=8)
 
@@ -52,7 +52,7 @@ def test_a_mark_is_told_once_when_it_is_crossed(make: type, high: int, low: int)
     assert not connection.send(b"x" * 100)
     told = 0
     while connection.waiting:
-        heavy = connection.weight.state is Weight.HEAVY
+        heavy = connection.weight.state is BacklogState.HEAVY
         relieved = connection.sent(len(connection.unsent()[:1]))
         told += relieved
         assert relieved is (heavy and connection.waiting == low - 1)
@@ -63,7 +63,7 @@ def test_only_an_accepted_connection_that_is_owed_too_much_is_not_read() -> None
     for make, reads in ((accepted, False), (dialled, True)):
         connection = make()
         connection.send(b"x" * 100)
-        assert connection.weight.state is Weight.HEAVY
+        assert connection.weight.state is BacklogState.HEAVY
         assert connection.is_reading is reads
 
 
@@ -81,10 +81,10 @@ def test_a_close_sends_what_is_owed_then_ends_and_drops_what_comes_until_the_pee
     connection = accepted()
     connection.send(b"owed")
     connection.close()
-    assert connection.life.state is Stream.FLUSHING
+    assert connection.life.state is StreamState.FLUSHING
     assert connection.receive(b"more\n") == b"" and connection.is_reading
     assert take(connection) == b"owed"
-    assert connection.life.state is Stream.LINGERING
+    assert connection.life.state is StreamState.LINGERING
     assert connection.receive(b"more\n") == b"" and connection.is_reading
     connection.receive_eof()
     assert connection.is_closed
@@ -110,14 +110,14 @@ def test_a_close_after_the_peers_end_is_done_when_all_is_sent(order: str) -> Non
 def test_a_close_with_nothing_owed_ends_at_once() -> None:
     connection = dialled()
     connection.close()
-    assert connection.life.state is Stream.LINGERING
+    assert connection.life.state is StreamState.LINGERING
 
 
 def test_a_deaf_peer_is_still_heard_and_what_is_for_it_is_dropped() -> None:
     connection = dialled()
     connection.send(b"x" * 100)
     connection.send_failed()
-    assert connection.life.state is Stream.DEAF and connection.waiting == 0
+    assert connection.life.state is StreamState.DEAF and connection.waiting == 0
     assert not connection.send(b"y") and connection.waiting == 0
     assert connection.receive(b"answer\n") == b"answer\n"
     connection.receive_eof()

@@ -18,8 +18,8 @@ from core import node, ports
 from core.bounds import Bounds
 from core.datagrams import DatagramSocket, DatagramSockets
 from core.node import Address
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
 
 LOOPBACK = "127.0.0.1"
@@ -197,7 +197,7 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Reactor(System(), Bounds(sleep_s=0.1), log, Sink(2, bytes_max=0))
+        reactor = Loop(System(), Bounds(sleep_s=0.1), log, Output(2, bytes_max=0))
         brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
         reactor.start(brain)
         reactor.turn()
@@ -287,7 +287,7 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         peer.settimeout(5.0)
         said: list[Any] = []
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Reactor(system, Bounds(), log, Sink(2, bytes_max=0))
+        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0))
         questions = [b"question %d" % n for n in range(10)]
         brain = Asks((socket.AF_INET, peer.getsockname()), questions)
         reactor.start(brain)
@@ -330,7 +330,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: node.Effect) ->
         peer.settimeout(5.0)
         log: Any = SimpleNamespace(report=lambda *_: None)
         bounds = replace(Bounds(), datagrams_per_turn=1)
-        reactor = Reactor(System(), bounds, log, Sink(2, bytes_max=0))
+        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0))
         brain = Chatty((socket.AF_INET, peer.getsockname()), last)
         reactor.start(brain)
         reactor.turn()

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.figures import Value
 from core.frames import frame, split_frames
 from core.owed import Owed
 from nodes.dns import asker as module
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.ls import LoadBalancer
 from tests.fuzz_dns import Fuzz
 from tests.stage import Stage
@@ -67,9 +67,9 @@ class Reply:
 
 def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
     bounds = bounds or Bounds()
-    hits = Hits()
+    hits = BoundHits()
     brain = LoadBalancer(
-        SERVERS, bounds, lambda: 0.0, dns=Face(bounds, 60, hits), hits=hits, **more
+        SERVERS, bounds, lambda: 0.0, dns=DnsFrontEnd(bounds, 60, hits), hits=hits, **more
     )
     stage = Stage(brain, bounds)
     stage.begin()
@@ -90,8 +90,8 @@ def replies(stage: Stage) -> list[tuple[Reply, Any]]:
     return [(Reply(data), whence) for data, whence in said]
 
 
-def figures(stage: Stage) -> dict[str, Any]:
-    values: list[Value] = stage.brain.figures()  # type: ignore[attr-defined]
+def metrics(stage: Stage) -> dict[str, Any]:
+    values: list[Value] = stage.brain.metrics()  # type: ignore[attr-defined]
     return {value.key: value.value for value in values}
 
 
@@ -108,7 +108,7 @@ def test_a_query_becomes_a_question_and_its_answer_the_reply() -> None:
     assert (reply.number, reply.code, whence) == (7, NOERROR, HERE)
     assert (reply.name, reply.addresses) == (b"X.Example", ["10.0.0.1", "10.0.0.2"])
     stage.hear(T1, b"x.EXAMPLE 10.0.0.1,10.0.0.2 A IN\n")
-    assert replies(stage) == [] and figures(stage)["late"] == 1
+    assert replies(stage) == [] and metrics(stage)["late"] == 1
 
 
 def test_all_queries_of_a_turn_are_one_batch() -> None:
@@ -139,7 +139,7 @@ def test_the_same_question_of_many_gets_each_its_reply_and_is_asked_once() -> No
     assert stage.take("client-1") == b"x 10.0.0.1 A IN\n"
     (data,) = split_frames(stage.take(TCP))
     assert Reply(data).number == 9
-    told = figures(stage)
+    told = metrics(stage)
     assert (told["asked"], told["answered"], told["joined"], told["dns_queries"]) == (5, 5, 4, 4)
     assert told["clients"] == told["sessions"] == 1
 
@@ -204,7 +204,7 @@ def test_f11_time_is_up_sooner_for_dns_than_for_lines() -> None:
     assert stage.take("client-1") == b""
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     assert stage.take("client-1") == b"x 10.0.0.1 A IN\n" and replies(stage) == []
-    told = figures(stage)
+    told = metrics(stage)
     assert (told["timed_out"], told["answered"], told["pending"]) == (2, 1, 0)
 
 
@@ -234,7 +234,7 @@ def test_races_are_sampled_and_disagreements_seen_whoever_asks() -> None:
     ask(stage, (query(1, b"x"), HERE))
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     stage.hear(T2, b"x 10.0.0.2 A IN\n")
-    told = figures(stage)
+    told = metrics(stage)
     assert (told["sampled"], told["disagreements"], told["TS2.lost"]) == (1, 1, 1)
     assert "TSs disagree about x: TS1 10.0.0.1, TS2 10.0.0.2" in stage.reports
 
@@ -269,7 +269,7 @@ def test_a_stream_that_vanishes_leaves_nothing_behind() -> None:
     stage.hear(TCP, frame(query(1, b"x")))
     stage.reset(TCP)
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    told = figures(stage)
+    told = metrics(stage)
     assert (told["asked"], told["dropped"], told["pending"], told["late"]) == (1, 1, 0, 1)
 
 
@@ -277,7 +277,7 @@ def test_f7_a_message_of_no_length_is_not_replied_to() -> None:
     stage = started()
     stage.accept(TCP)
     stage.hear(TCP, frame(b"") + frame(b"\0" * 11) + frame(query(1, b"x")))
-    assert stage.take(T1) == b"x\n" and figures(stage)["dns_ignored"] == 2
+    assert stage.take(T1) == b"x\n" and metrics(stage)["dns_ignored"] == 2
 
 
 def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() -> None:
@@ -287,7 +287,7 @@ def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() ->
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     assert not stage.has_ended(TCP)
     stage.hear(TCP, b"\0\0" * 30_000 + frame(query(3, b"z")))
-    assert figures(stage)["dns_ignored"] == 31 and stage.take(T1) == b"x\ny\n"
+    assert metrics(stage)["dns_ignored"] == 31 and stage.take(T1) == b"x\ny\n"
     stage.hear(T1, b"y 10.0.0.2 A IN\n")
     assert [Reply(message).number for message in split_frames(stage.take(TCP))] == [1, 2]
     assert stage.has_ended(TCP)
@@ -303,7 +303,7 @@ def test_a_reply_and_what_is_no_query_are_never_answered() -> None:
     reply[2] |= 0x80
     ask(stage, (bytes(reply), HERE), (b"\0" * 11, HERE), (b"", HERE))
     assert stage.replies[UDP] == [] and stage.take(T1) == b""
-    assert figures(stage)["dns_ignored"] == 3
+    assert metrics(stage)["dns_ignored"] == 3
 
 
 def test_what_is_wrong_is_said_beside_what_is_right() -> None:
@@ -311,7 +311,7 @@ def test_what_is_wrong_is_said_beside_what_is_right() -> None:
     ask(stage, (query(1, b"x") + b"!", HERE), (query(2, b"y"), THERE))
     ((data, whence),) = stage.replies[UDP]
     assert (data[:2], data[3] & 15, whence) == (b"\0\1", 1, HERE)
-    assert stage.take(T1) == b"y\n" and figures(stage)["dns_refused"] == 1
+    assert stage.take(T1) == b"y\n" and metrics(stage)["dns_refused"] == 1
 
 
 def test_f6_a_datagram_has_no_more_than_the_client_takes() -> None:
@@ -338,7 +338,7 @@ def test_f9_one_who_asks_too_much_is_not_heard_and_others_are() -> None:
     flood, other = ("192.0.2.1", 53), ("192.0.2.2", 53)
     ask(stage, *((query(n, b"n%d" % n), flood) for n in range(10)), (query(99, b"x"), other))
     assert stage.take(T1) == b"n0\nn1\nn2\nx\n"
-    assert figures(stage)["dns_limited"] == figures(stage)["dns_per_second.hits"] == 7
+    assert metrics(stage)["dns_limited"] == metrics(stage)["dns_per_second.hits"] == 7
     stage.wait(0.5)
     ask(stage, (query(1, b"still"), flood))
     assert stage.take(T1) == b""
@@ -366,7 +366,7 @@ def test_whose_datagrams_count_together(hosts: list[str], heard: int) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REMEMBERED_BYTES_MAX", 6_000)
-    face = Face(Bounds(), 60, Hits())
+    face = DnsFrontEnd(Bounds(), 60, BoundHits())
     for number in range(100):
         found = face.read(query(0, b"n%d" % number)[2:])
         assert face.read(query(1, b"n%d" % number)[2:]) is found
@@ -383,7 +383,7 @@ def test_a_datagram_that_there_is_no_room_for_fails_at_once() -> None:
     assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [
         (8, SERVFAIL), (9, SERVFAIL),
     ]  # fmt: skip
-    assert stage.paused == set() and figures(stage)["pending_per_client_max.hits"] == 2
+    assert stage.paused == set() and metrics(stage)["pending_per_client_max.hits"] == 2
     stage.hear(T1, b"n0 10.0.0.1 A IN\n")
     ask(stage, (query(10, b"x"), HERE), (query(11, b"y"), HERE))
     assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [(0, 0), (11, SERVFAIL)]
@@ -403,13 +403,13 @@ def test_a_stream_with_too_much_in_flight_is_not_read() -> None:
     stage.hear(TCP, b"".join(frame(query(n, b"n%d" % n)) for n in range(4)))
     assert stage.paused == set()
     stage.hear(TCP, frame(query(4, b"n4")))
-    assert stage.paused == {TCP} and figures(stage)["stream_pending_max.hits"] == 1
+    assert stage.paused == {TCP} and metrics(stage)["stream_pending_max.hits"] == 1
     stage.hear(T1, b"n4 10.0.0.1 A IN\n")
     assert stage.paused == set()
 
 
 def test_replies_to_streams_are_promised_as_long_as_they_may_be() -> None:
-    owed = Owed(Bounds(), Hits())
+    owed = Owed(Bounds(), BoundHits())
     stage = started(owed=owed)
     stage.accept(TCP)
     ask(stage, (query(1, b"x"), HERE))
@@ -509,7 +509,7 @@ class FaceMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_law_holds_with_both_kinds(self) -> None:
-        told = figures(self.stage)
+        told = metrics(self.stage)
         ended = sum(told[name] for name in ("answered", "not_found", "no_data", "timed_out"))
         assert told["asked"] == ended + told["dropped"] + told["pending"]
         assert told["pending"] == len(self.open) + len(self.lines)
@@ -531,4 +531,4 @@ def test_mutated_packets_and_mutated_replies_of_a_resolver_are_no_exception() ->
     assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
     assert outcome.silent > 1_000 and outcome.asked > 10_000
     fuzz.brain.deadline()
-    assert len(fuzz.brain._verdicts._dues) <= len(fuzz.brain._race._open)
+    assert len(fuzz.brain._negatives._dues) <= len(fuzz.brain._questions._open)

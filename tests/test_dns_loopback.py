@@ -57,7 +57,7 @@ class Site:
             client.send(message)
             return Reply(client.recv(4096))
 
-    def figures(self) -> dict[str, str]:
+    def metrics(self) -> dict[str, str]:
         lines = exchange(self.port, [b"STATS\nQUIT\n"])[0].decode().split("\n")
         return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
 
@@ -93,7 +93,7 @@ def test_f1_f2_what_is_no_query_gets_silence_and_the_next_one_its_reply(site: Si
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(4096)
-    wait_for(lambda: site.figures()["dns_ignored"] == "4", "all four have been seen")
+    wait_for(lambda: site.metrics()["dns_ignored"] == "4", "all four have been seen")
 
 
 def test_f3_f4_a_malformed_query_is_told_so_at_once(site: Site) -> None:
@@ -302,4 +302,4 @@ def test_workers_share_the_face(run: Programs) -> None:
             client.send(query(number, b"n%d.example" % number))
         for number, client in enumerate(clients):
             assert Reply(client.recv(4096)).addresses == [f"10.0.0.{number}"]
-    wait_for(lambda: site.figures()["dns_queries"] == "100", "both tell what they count")
+    wait_for(lambda: site.metrics()["dns_queries"] == "100", "both tell what they count")

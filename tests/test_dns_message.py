@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.wire import Type, is_name
-from nodes.dns.message import UDP_BYTES_MAX, Query, RecordSet, Refusal, read
+from nodes.dns.message import UDP_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from tests.counting import lines_run
 
 pytest.importorskip("dns", reason="no dnspython here (pip install dnspython)")
@@ -56,7 +56,7 @@ def made(
 
 
 def asked(after_id: bytes) -> Query:
-    query = read(after_id)
+    query = read_query(after_id)
     assert isinstance(query, Query)
     return query
 
@@ -68,8 +68,8 @@ def heard(after_id: bytes) -> Any:  # noqa: ANN401
 
 def refused(after_id: bytes) -> Any:  # noqa: ANN401
     """The reply to what is no question of ours."""
-    found = read(after_id)
-    assert isinstance(found, Refusal)
+    found = read_query(after_id)
+    assert isinstance(found, RefusedQuery)
     return heard(found.reply)
 
 
@@ -165,13 +165,13 @@ def test_a_set_holds_each_address_once_and_takes_the_room_of_two_replies() -> No
 def test_f1_a_reply_is_never_answered(rest: bytes) -> None:
     """[P30]"""
     query = made("a.example")
-    assert read(bytes([query[0] | 0x80]) + query[1:]) is None
-    assert read(b"\x80" + rest.ljust(9, b"\0")) is None
+    assert read_query(bytes([query[0] | 0x80]) + query[1:]) is None
+    assert read_query(b"\x80" + rest.ljust(9, b"\0")) is None
 
 
 @given(st.binary(max_size=9))
 def test_f2_what_is_shorter_than_a_header_is_never_answered(data: bytes) -> None:
-    assert read(data) is None
+    assert read_query(data) is None
 
 
 @pytest.mark.parametrize(
@@ -300,13 +300,13 @@ def test_a_query_that_is_cut_anywhere_is_a_format_error(
 @pytest.mark.parametrize("opcode", range(1, 16))
 def test_any_operation_but_a_query_is_not_implemented(opcode: int) -> None:
     query = made("a.example")
-    found = read(bytes([query[0] | opcode << 3]) + query[1:])
-    assert isinstance(found, Refusal)
+    found = read_query(bytes([query[0] | opcode << 3]) + query[1:])
+    assert isinstance(found, RefusedQuery)
     assert found.reply[1] & 15 == dns.rcode.NOTIMP and found.reply[0] >> 3 & 15 == opcode
     assert len(found.reply) == 10
     with_opt = made("a.example", edns=(1232, True))
-    found = read(bytes([with_opt[0] | opcode << 3]) + with_opt[1:])
-    assert isinstance(found, Refusal) and found.reply[1] & 15 == dns.rcode.NOTIMP
+    found = read_query(bytes([with_opt[0] | opcode << 3]) + with_opt[1:])
+    assert isinstance(found, RefusedQuery) and found.reply[1] & 15 == dns.rcode.NOTIMP
     assert found.reply[2:10] == bytes(7) + b"\1" and found.reply[10:] == OPT
 
 
@@ -336,8 +336,8 @@ def test_a_transfer_is_refused_whatever_record_it_comes_with() -> None:
         + b"\xc0\x0c\0\6\0\1"
         + bytes(6)
     )
-    refusal = read(data)
-    assert isinstance(refusal, Refusal) and refusal.reply[1] & 15 == 5
+    refusal = read_query(data)
+    assert isinstance(refusal, RefusedQuery) and refusal.reply[1] & 15 == 5
 
 
 @pytest.mark.parametrize(("kind", "group"), [(16, 3), (A, 4), (A, 254), (AXFR, 1), (251, 1)])
@@ -413,13 +413,13 @@ def test_many_records_that_lead_nowhere_are_read_once() -> None:
 def test_f3_no_message_takes_more_work_than_it_has_bytes(record: bytes) -> None:
     """Built to make a reader that follows pointers go on for ever."""
     few, many = (
-        lines_run(partial(read, with_counts(made("a.example") + record * n, 1, 0, 0, n)))
+        lines_run(partial(read_query, with_counts(made("a.example") + record * n, 1, 0, 0, n)))
         for n in (9, 90)
     )
     assert many <= 10 * few
     assert many <= 100 + 8 * 90 * len(record)
     long = made("x")[:10] + b"\1a" * 32_000
-    assert lines_run(partial(read, long)) < 1_000  # a name has 255 bytes, no more
+    assert lines_run(partial(read_query, long)) < 1_000  # a name has 255 bytes, no more
 
 
 # -- nonsense --------------------------------------------------------------------------------------
@@ -451,7 +451,7 @@ def test_whatever_arrives_gets_a_legal_reply_or_none(
     name: str, kind: int, edns: tuple[int, bool] | None, how: list[tuple[int, str, int]]
 ) -> None:
     data = changed(made(name, kind, edns), how)
-    found = read(data)
+    found = read_query(data)
     if isinstance(found, Query):
         records = RecordSet(b",".join(b"10.0.0.%d" % n for n in range(25)), Type.A, TTL_S)
         replies = [found.empty(), found.failure(), found.addresses(records, is_datagram=True)]
@@ -470,4 +470,4 @@ def test_whatever_arrives_gets_a_legal_reply_or_none(
 
 @given(st.binary(max_size=300))
 def test_any_bytes_get_a_reply_or_silence(data: bytes) -> None:
-    assert read(data) is None or len(data) >= 10
+    assert read_query(data) is None or len(data) >= 10

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.wire import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
-from nodes.dns.message import Query, read
+from nodes.dns.message import Query, read_query
 from nodes.dns.question import (
     AD,
     CD,
@@ -27,7 +27,7 @@ from nodes.dns.question import (
     wording,
     written,
 )
-from nodes.dns.reply import Reply, Said, read_reply
+from nodes.dns.reply import DnsReply, ReplyResult, read_reply
 from tests.counting import lines_run
 from tests.resolvers import opt, option, record, section_of
 from tests.resolvers import reply as made
@@ -95,52 +95,52 @@ def wire(message: dns.message.Message) -> bytes:
     return data
 
 
-def model(message: dns.message.Message) -> tuple[Said, list[str]]:
+def model(message: dns.message.Message) -> tuple[ReplyResult, list[str]]:
     """What it says, and the addresses in it, by going from name to name."""
     if message.rcode() != 0:
-        by_code = {3: Said.NOT_FOUND, 5: Said.REFUSED} | dict.fromkeys(
-            (1, 4, 16), Said.MISUNDERSTOOD
+        by_code = {3: ReplyResult.NOT_FOUND, 5: ReplyResult.REFUSED} | dict.fromkeys(
+            (1, 4, 16), ReplyResult.MISUNDERSTOOD
         )
-        return by_code.get(message.rcode(), Said.FAILED), []
+        return by_code.get(message.rcode(), ReplyResult.FAILED), []
     wanted, owner = message.question[0].rdtype, message.question[0].name
     if wanted == dns.rdatatype.ANY:
-        return (Said.DATA if message.answer else without_data(message)), []
+        return (ReplyResult.DATA if message.answer else without_data(message)), []
     for _ in range(20):
         found = {rrset.rdtype: rrset for rrset in message.answer if rrset.name == owner}
         if wanted in found:
             is_address = wanted in (dns.rdatatype.A, dns.rdatatype.AAAA)
-            return Said.DATA, [str(rdata) for rdata in found[wanted]] if is_address else []
+            return ReplyResult.DATA, [str(rdata) for rdata in found[wanted]] if is_address else []
         if dns.rdatatype.CNAME not in found:
             break
         owner = found[dns.rdatatype.CNAME][0].target
     return without_data(message), []
 
 
-def without_data(message: dns.message.Message) -> Said:
+def without_data(message: dns.message.Message) -> ReplyResult:
     """Whether it is NO DATA or a referral (RFC 2308, section 2.2)."""
     kinds = {rrset.rdtype for rrset in message.authority}
     is_referral = dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
-    return Said.REFUSED if is_referral else Said.NO_DATA
+    return ReplyResult.REFUSED if is_referral else ReplyResult.NO_DATA
 
 
 @pytest.mark.parametrize(
     ("asked", "answer", "authority", "said"),
     [
-        ("q.example A", "", "example. NS", Said.REFUSED),
-        ("q.example A", "", ". NS", Said.REFUSED),  # upwards
-        ("q.example A", "q.example. CNAME", "elsewhere.test. NS", Said.REFUSED),
-        ("q.example NS", "", "q.example. NS", Said.REFUSED),
-        ("q.example NS", "q.example. NS", "", Said.DATA),
-        (". NS", ". NS", "", Said.DATA),
-        ("q.example A", "q.example. A", "example. NS", Said.DATA),
-        ("q.example A", "", "example. SOA", Said.NO_DATA),
-        ("q.example A", "", "example. SOA, example. NS", Said.NO_DATA),
-        ("q.example A", "q.example. CNAME", "elsewhere.test. SOA", Said.NO_DATA),
-        ("q.example A", "", "", Said.NO_DATA),
+        ("q.example A", "", "example. NS", ReplyResult.REFUSED),
+        ("q.example A", "", ". NS", ReplyResult.REFUSED),  # upwards
+        ("q.example A", "q.example. CNAME", "elsewhere.test. NS", ReplyResult.REFUSED),
+        ("q.example NS", "", "q.example. NS", ReplyResult.REFUSED),
+        ("q.example NS", "q.example. NS", "", ReplyResult.DATA),
+        (". NS", ". NS", "", ReplyResult.DATA),
+        ("q.example A", "q.example. A", "example. NS", ReplyResult.DATA),
+        ("q.example A", "", "example. SOA", ReplyResult.NO_DATA),
+        ("q.example A", "", "example. SOA, example. NS", ReplyResult.NO_DATA),
+        ("q.example A", "q.example. CNAME", "elsewhere.test. SOA", ReplyResult.NO_DATA),
+        ("q.example A", "", "", ReplyResult.NO_DATA),
     ],
 )
 def test_what_tells_a_referral_from_no_data(
-    asked: str, answer: str, authority: str, said: Said
+    asked: str, answer: str, authority: str, said: ReplyResult
 ) -> None:
     """[P43], RFC 2308, section 2.2: types 1 to 3 of NO DATA, and a referral."""
     message = dns.message.make_response(dns.message.make_query(*asked.split(" ")))
@@ -150,7 +150,7 @@ def test_what_tells_a_referral_from_no_data(
             section.append(dns.rrset.from_text(owner, 60, "IN", kind, RDATA[kind][-1]))
     reply = read_reply(wire(message)[2:])
     assert reply is not None and reply.said is said
-    assert reply.is_referral is (said is Said.REFUSED)
+    assert reply.is_referral is (said is ReplyResult.REFUSED)
 
 
 @given(replies())
@@ -159,7 +159,7 @@ def test_a_reply_says_what_the_model_says(message: dns.message.Message) -> None:
     assert reply is not None and not reply.is_cut
     said, addresses = model(message)
     assert reply.said is said
-    if said is Said.DATA:
+    if said is ReplyResult.DATA:
         assert sorted(reply.addresses.decode().split(",")) == sorted(addresses or [""])
 
 
@@ -174,7 +174,7 @@ def test_a_chain_is_followed_for_sixteen_aliases_and_no_further() -> None:
         reply.answer.insert(0, last)
         read_one = read_reply(wire(reply)[2:])
         assert read_one is not None
-        assert read_one.said is (Said.DATA if count <= 16 else Said.NO_DATA)
+        assert read_one.said is (ReplyResult.DATA if count <= 16 else ReplyResult.NO_DATA)
 
 
 CHAIN = [dns.name.from_text(f"{'x' * (n % 3)}n{n}.Example.") for n in range(19)]
@@ -211,7 +211,7 @@ def test_aliases_lead_where_dnspython_goes(
         found = dns.message.from_wire(wire(message)).resolve_chaining().answer
     except dns.message.ChainTooLong:
         found = text if length == 16 and text != "round" else None  # here we go one further
-    assert reply.said is (Said.DATA if found else Said.NO_DATA)
+    assert reply.said is (ReplyResult.DATA if found else ReplyResult.NO_DATA)
     assert reply.addresses.decode() == (text if found and kind in ("A", "AAAA") else "")
 
 
@@ -234,7 +234,7 @@ def test_what_goes_on_is_what_was_said(
     asked = dns.message.make_query(spelled, question.rdtype)
     if edns is not None:
         asked.use_edns(0, dns.flags.DO if edns[1] else 0, edns[0])
-    query = read(asked.to_wire()[2:], forwards=True)
+    query = read_query(asked.to_wire()[2:], forwards=True)
     reply = read_reply(wire(message)[2:])
     assert isinstance(query, Query) and reply is not None
     if reply.is_referral:  # who wants no recursion gets that, too
@@ -243,7 +243,7 @@ def test_what_goes_on_is_what_was_said(
         assert not (failure.answer or failure.authority or failure.additional)
         assert (failure.edns >= 0) is (edns is not None)
         asked.flags &= ~dns.flags.RD
-        query = read(asked.to_wire()[2:], forwards=True)
+        query = read_query(asked.to_wire()[2:], forwards=True)
         assert isinstance(query, Query)
     relayed = b"\1\2" + query.relayed(reply, is_datagram)
     got = dns.message.from_wire(relayed, ignore_trailing=False)
@@ -274,9 +274,9 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
     message = dns.message.make_response(asked)
     message.use_edns(0, 0, 1232, options=[dns.edns.GenericOption(65001, bytes(size))])
     message.set_rcode(code)
-    query, reply = read(asked.to_wire()[2:], forwards=True), read_reply(wire(message)[2:])
+    query, reply = read_query(asked.to_wire()[2:], forwards=True), read_reply(wire(message)[2:])
     assert isinstance(query, Query) and reply is not None
-    assert reply.said in (Said.FAILED, Said.MISUNDERSTOOD)
+    assert reply.said in (ReplyResult.FAILED, ReplyResult.MISUNDERSTOOD)
     relayed = b"\0\0" + query.relayed(reply, True)
     got = dns.message.from_wire(relayed)
     assert len(relayed) <= 1232  # [P31]: options, too, may be what is too long
@@ -299,14 +299,16 @@ def test_what_is_changed_or_cut_is_no_exception(
     more = read_reply(whole + data.draw(st.binary(min_size=1, max_size=20)))
     as_it_is = read_reply(whole)
     assert more is not None and as_it_is is not None
-    for slot in Reply.__slots__:
+    for slot in DnsReply.__slots__:
         assert getattr(more, slot) == getattr(as_it_is, slot)
     changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     reply = read_reply(bytes(changed))
     if reply is not None and not reply.is_cut:
-        reply.line(b"q.example", b"q.example") if reply.said is not Said.DATA else reply.addresses
+        reply.line(
+            b"q.example", b"q.example"
+        ) if reply.said is not ReplyResult.DATA else reply.addresses
 
 
 def long_reply(kind: str) -> bytes:
@@ -330,9 +332,9 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
     and whatever we take can be passed on, and still be read by whoever could read it before."""
     whole = long_reply(kind)
     asked = dns.message.make_query("Q.exAmple", kind)
-    queries = [read(asked.to_wire()[2:], forwards=True)]
+    queries = [read_query(asked.to_wire()[2:], forwards=True)]
     asked.use_edns(0, 0, 1232)
-    queries.append(read(asked.to_wire()[2:], forwards=True))
+    queries.append(read_query(asked.to_wire()[2:], forwards=True))
     for at in range(2, len(whole)):
         assert read_reply(whole[2:at]) is None
         cut = read_reply(whole[2:at], is_whole=False)
@@ -494,7 +496,7 @@ def test_a_line_is_legal_and_has_all_addresses_that_fit(
     packed = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
     query = b"\0\0\1\0\0\1\0\0\0\0\0\1" + packed + b"\0" + kind.to_bytes(2) + b"\0\1" + opt()
     reply = read_reply(made(query, answers=records)[2:])
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, DnsReply)
     question = name if kind == 1 else name + b" AAAA"
     line = reply.line(question, question).removesuffix(b"\n")
     parsed = parse_reply(line)

@@ -12,7 +12,7 @@ from core import node
 from core.bounds import Bounds
 from core.wire import Type
 from nodes.dns import asker as module
-from nodes.dns.asker import DnsAsker, Face
+from nodes.dns.asker import DnsClient, DnsFrontEnd
 from nodes.dns.message import Query, RecordSet
 from tests.dns_story import Story, Violated
 from tests.sim import Observer, World
@@ -40,12 +40,12 @@ def test_bad_things_do_happen() -> None:
     assert min(probes["a datagram is lost"], probes["a datagram arrives twice"]) > 10
 
 
-def in_vain(self: DnsAsker, lines: bytes) -> list[node.Effect]:
+def in_vain(self: DnsClient, lines: bytes) -> list[node.Effect]:
     return self.last_words()
 
 
-def impatient(conn: str, face: Face, is_datagrams: bool) -> DnsAsker:
-    asker = DnsAsker(conn, face, is_datagrams)
+def impatient(conn: str, face: DnsFrontEnd, is_datagrams: bool) -> DnsClient:
+    asker = DnsClient(conn, face, is_datagrams)
     asker.timeout_s = 0.2
     return asker
 
@@ -57,12 +57,12 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "SERVFAIL when there is no data": lambda patch: patch.setitem(
         module._NEGATIVE, b"NO DATA", Query.failure
     ),
-    "no reply at all": lambda patch: patch.setattr(DnsAsker, "reply", in_vain),
+    "no reply at all": lambda patch: patch.setattr(DnsClient, "reply", in_vain),
     "time is up too soon": lambda patch: patch.setattr(
-        Face, "asker", lambda self, conn, is_datagrams: impatient(conn, self, is_datagrams)
+        DnsFrontEnd, "asker", lambda self, conn, is_datagrams: impatient(conn, self, is_datagrams)
     ),
     "addresses of the wrong question": lambda patch: patch.setattr(
-        Face, "records", lambda *_: RecordSet(b"10.0.0.0,10.0.1.1", Type.A, 60)
+        DnsFrontEnd, "records", lambda *_: RecordSet(b"10.0.0.0,10.0.1.1", Type.A, 60)
     ),
 }
 

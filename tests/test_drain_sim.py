@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from core.bounds import Bounds
-from core.reactor import Reactor
+from core.reactor import Loop
 from nodes.tables.load import Table
 from nodes.tables.reload import Reload
 from nodes.ts import TableServer
@@ -30,7 +30,7 @@ class House:
         self.host.early = list(early)
         self.brain: TableServer
 
-        def build(reactor: Reactor) -> TableServer:
+        def build(reactor: Loop) -> TableServer:
             table = Table({b"x": ROW})
             read = Reload("table", read=lambda path: iter([b"x 10.0.0.1 A\n"]))  # type: ignore[arg-type,return-value]
             self.brain = TableServer(table, bounds, reload=read, once=once, hits=reactor.hits)
@@ -42,8 +42,8 @@ class House:
         assert self.host.signals is not None
         self.host.signals.ring(number)
 
-    def figure(self, key: str) -> object:
-        return {value.key: value.value for value in self.brain.figures()}[key]
+    def metric(self, key: str) -> object:
+        return {value.key: value.value for value in self.brain.metrics()}[key]
 
 
 def storming() -> tuple[House, Storm]:
@@ -103,7 +103,7 @@ def test_who_waits_when_the_signal_comes_is_still_served(waiting: int) -> None:
 def test_hangups_before_the_loop_are_one_reload_right_after_the_start() -> None:
     house = House(early=bytes([SimSystem.hangup] * 3))
     house.scene.wait(0.1)
-    assert house.figure("reloads") == 1 and house.host.exit_code is None
+    assert house.metric("reloads") == 1 and house.host.exit_code is None
 
 
 def test_a_signal_to_end_before_the_loop_is_a_drain() -> None:
@@ -128,7 +128,7 @@ def test_once_another_that_was_accepted_before_the_first_byte_is_told_busy() -> 
     two.say(b"\nQUIT\n")
     house.scene.wait(0.1)
     assert two.take() == ROW + b"BYE\n"
-    assert house.figure("asked") == 1
+    assert house.metric("asked") == 1
     for asker in (one, two, three):
         asker.end()
     house.scene.wait(0.1)

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.figures import SPANS_S, Figure, Histogram, Value, hits_taken, metrics, stats
+from core.bounds import BoundHits, Bounds
+from core.figures import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
 from core.session import Session
 from core.wire import End, Stat, parse_reply, split_lines
 from nodes.ls import LoadBalancer
@@ -42,7 +42,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass
-class Metric:
+class ParsedMetric:
     """One metric of a text. `samples` are by name and labels."""
 
     kind: str = ""
@@ -59,16 +59,16 @@ def labels_of(text: str) -> Labels:
     return tuple(labels)
 
 
-def read(text: bytes) -> dict[str, Metric]:
+def read(text: bytes) -> dict[str, ParsedMetric]:
     """Read Prometheus text; whatever breaks the format fails."""
-    metrics_read: dict[str, Metric] = {}
+    metrics_read: dict[str, ParsedMetric] = {}
     now = ""  # the metric whose samples stand here
     assert not text or text.endswith(b"\n")
     for line in split_lines(text):
         said = line.decode("ascii")
         if comment := _COMMENT.fullmatch(said):
             word, name, rest = comment.groups()
-            metric = metrics_read.setdefault(name, Metric())
+            metric = metrics_read.setdefault(name, ParsedMetric())
             assert not metric.samples, f"{name}: {word} after its samples"
             if word == "HELP":
                 assert not metric.about
@@ -94,7 +94,7 @@ def read(text: bytes) -> dict[str, Metric]:
     return metrics_read
 
 
-def check_buckets(name: str, metric: Metric) -> None:
+def check_buckets(name: str, metric: ParsedMetric) -> None:
     """For each series: ends that rise, counts that do not fall, the last of them the count."""
     series: dict[Labels, list[tuple[float, float]]] = {}
     for (full, labels), value in metric.samples.items():
@@ -153,11 +153,11 @@ def some_values(draw: st.DrawFn) -> list[Value]:
     for name in draw(st.lists(words, unique=True, max_size=6)):
         is_level = draw(st.booleans())
         per = draw(st.sampled_from(["", "ts", "bound"]))
-        figure = Figure(name, draw(abouts), is_level, per)
+        metric = Metric(name, draw(abouts), is_level, per)
         kind = st.from_regex(r"[A-Z][A-Z_]{0,9}", fullmatch=True) if is_level else numbers
         kind = draw(st.sampled_from([kind, numbers]))
         whose = draw(st.lists(owners, unique=True, min_size=1, max_size=4)) if per else [""]
-        values += [Value(figure, draw(kind), of) for of in whose]
+        values += [Value(metric, draw(kind), of) for of in whose]
     return draw(st.permutations(values))
 
 
@@ -167,7 +167,7 @@ histograms = st.lists(st.one_of(times, st.sampled_from(SPANS_S)), max_size=30)
 
 @given(values=some_values())
 def test_any_values_come_back_from_the_lines_that_answer_stats(values: list[Value]) -> None:
-    *said, end = map(parse_reply, split_lines(stats(values)))
+    *said, end = map(parse_reply, split_lines(stats_text(values)))
     assert isinstance(end, End)
     assert said == [Stat(v.key.encode(), str(v.value).encode()) for v in values]
 
@@ -182,32 +182,32 @@ def test_any_values_come_back_from_prometheus_text(
 ) -> None:
     """A word is a label of a sample that is 1; a bucket counts all that is not above its end."""
     of_ts, of_all = (
-        Figure("took_seconds", "About one", per="ts"),
-        Figure("lag_seconds", "About all"),
+        Metric("took_seconds", "About one", per="ts"),
+        Metric("lag_seconds", "About all"),
     )
     given_times = [(of_ts, name, times) for name, times in asked.items()]
     if alone is not None:
         given_times.append((of_all, "", alone))
     shown = []
-    for figure, name, each in given_times:
+    for metric, name, each in given_times:
         histogram = Histogram()
         for seconds in each:
             histogram.add(seconds)
-        shown.append((figure, histogram, name))
-    found = read(metrics(values, shown))
+        shown.append((metric, histogram, name))
+    found = read(prometheus_text(values, shown))
 
     model: dict[str, dict[tuple[str, Labels], float]] = {}
     for value in values:
-        figure = value.figure
-        full = "photofinish_" + ("ts_" if figure.per == "ts" else "") + figure.name
-        full += "" if figure.is_level else "_total"
-        labels = ((figure.per, value.of),) if value.of else ()
+        metric = value.metric
+        full = "photofinish_" + ("ts_" if metric.per == "ts" else "") + metric.name
+        full += "" if metric.is_level else "_total"
+        labels = ((metric.per, value.of),) if value.of else ()
         if isinstance(value.value, str):
             model.setdefault(full, {})[full, (*labels, ("is", value.value))] = 1
         else:
             model.setdefault(full, {})[full, labels] = float(value.value)  # what Prometheus keeps
-        assert found[full].kind == ("gauge" if figure.is_level else "counter")
-        assert found[full].about == figure.about + "."
+        assert found[full].kind == ("gauge" if metric.is_level else "counter")
+        assert found[full].about == metric.about + "."
     for _, name, each in given_times:
         full = "photofinish_ts_took_seconds" if name else "photofinish_lag_seconds"
         labels = (("ts", name),) if name else ()
@@ -236,13 +236,13 @@ def test_what_took_too_long_is_in_no_span_but_the_last(
 
 
 def test_no_values_are_an_empty_text_and_a_single_end() -> None:
-    assert metrics([]) == b"" and stats([]) == b"END\n"
+    assert prometheus_text([]) == b"" and stats_text([]) == b"END\n"
 
 
 def test_of_bounds_those_are_told_that_took_hold() -> None:
-    hits = Hits({"read_bytes": 2, "clients_max": 1})
-    assert stats(hits_taken(hits)) == b"STAT clients_max.hits 1\nSTAT read_bytes.hits 2\nEND\n"
-    (metric,) = read(metrics(hits_taken(hits))).values()
+    hits = BoundHits({"read_bytes": 2, "clients_max": 1})
+    assert stats_text(hits_taken(hits)) == b"STAT clients_max.hits 1\nSTAT read_bytes.hits 2\nEND\n"
+    (metric,) = read(prometheus_text(hits_taken(hits))).values()
     assert {labels: n for (_, labels), n in metric.samples.items()} == {
         (("bound", "clients_max"),): 1,
         (("bound", "read_bytes"),): 2,
@@ -251,12 +251,14 @@ def test_of_bounds_those_are_told_that_took_hold() -> None:
 
 # -- what the servers count ------------------------------------------------------------------------
 
-LOOP = [Value(Figure("turns", "Iterations of the loop"), 7)]
+LOOP = [Value(Metric("turns", "Iterations of the loop"), 7)]
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 T1, T2 = "TS1", "TS2"
 
 
-def started(*, bounds: Bounds | None = None, hits: Hits | None = None, **words: float) -> Stage:
+def started(
+    *, bounds: Bounds | None = None, hits: BoundHits | None = None, **words: float
+) -> Stage:
     """LS with both links up."""
     bounds = bounds or Bounds()
     brain = LoadBalancer(SERVERS, bounds, lambda: 0.0, loop=lambda: LOOP, hits=hits, **words)
@@ -282,13 +284,13 @@ def told(stage: Stage, conn: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("words", [{}, {"sample": 1.0}, {"sample": 0.5, "extra_load": 0.05}])
 def test_no_figure_of_ls_has_the_name_of_another(words: dict[str, float]) -> None:
-    hits = Hits({"read_bytes": 2, "clients_max": 1})
+    hits = BoundHits({"read_bytes": 2, "clients_max": 1})
     brain = started(hits=hits, **words).brain
     assert isinstance(brain, LoadBalancer)
-    values = brain.figures()
+    values = brain.metrics()
     assert max(Counter(value.key for value in values).values()) == 1
-    metrics_told = read(metrics(values, brain.histograms()))
-    assert len(metrics_told) == len({v.figure for v in values}) + 2 * ("sample" in words)
+    metrics_told = read(prometheus_text(values, brain.histograms()))
+    assert len(metrics_told) == len({v.metric for v in values}) + 2 * ("sample" in words)
     assert all(metric.about[0].isupper() for metric in metrics_told.values())
 
 
@@ -357,7 +359,7 @@ def test_stats_are_made_only_for_those_who_get_them() -> None:
         made.append(1)
         return b"END\n"
 
-    session = Session("a", Bounds(stats_per_read=2), Hits(), make)
+    session = Session("a", Bounds(stats_per_read=2), BoundHits(), make)
     said = session.receive(b"x\nSTATS\n" * 5, 0.0).said
     assert len(made) == 2 and said == b"END\n" * 2 + b"- ERROR TOOMANY\n" * 3
 
@@ -505,7 +507,7 @@ class LawMachine(RuleBasedStateMachine):
         self.every_figure_is_what_it_says()
         brain = self.stage.brain
         assert isinstance(brain, LoadBalancer)
-        read(metrics(brain.figures(), brain.histograms()))
+        read(prometheus_text(brain.metrics(), brain.histograms()))
         assert told(self.stage, "watching")["pending"] == "0"
 
 
@@ -528,9 +530,9 @@ def test_the_status_of_ls_has_the_same_figures_as_stats() -> None:
     assert isinstance(brain, LoadBalancer)
     shown = pages.status(brain, stage.now)
     count = told(stage, "a")
-    figures, servers = shown["figures"], shown["servers"]
-    assert isinstance(figures, dict) and isinstance(servers, list)
-    assert {key: str(value) for key, value in figures.items()} == {
+    metrics, servers = shown["figures"], shown["servers"]
+    assert isinstance(metrics, dict) and isinstance(servers, list)
+    assert {key: str(value) for key, value in metrics.items()} == {
         key: value for key, value in count.items() if "." not in key
     }
     for server in servers:

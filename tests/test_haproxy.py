@@ -135,7 +135,7 @@ class Site:
         for server in ("ls1", "ls2"):
             self.proxy.sees(server, "UP")
 
-    def figure(self, place: int, name: str) -> int:
+    def metric(self, place: int, name: str) -> int:
         """What one LS says of itself."""
         talk = Talk(self.ports[place])
         talk.say(b"STATS\nQUIT\n")
@@ -166,8 +166,8 @@ class Site:
         self.halt()
         talk = Talk(self.proxy.port)
         talk.say(NAME + b"\n")
-        wait_for(lambda: any(self.figure(n, "pending") for n in (0, 1)), "an LS has the question")
-        return talk, 0 if self.figure(0, "pending") else 1
+        wait_for(lambda: any(self.metric(n, "pending") for n in (0, 1)), "an LS has the question")
+        return talk, 0 if self.metric(0, "pending") else 1
 
 
 @pytest.fixture
@@ -279,9 +279,9 @@ def test_the_fleet_sees_that_questions_are_lost(site: Site, asks_again: bool) ->
     """An LS is killed, not drained: what it was asked is lost, but for those who ask again."""
     fleet = Fleet(site.proxy.port, ANSWERS, CLIENTS, asks_again)
     with fleet.asking():
-        wait_for(lambda: all(site.figure(n, "answered") for n in (0, 1)), "both serve")
+        wait_for(lambda: all(site.metric(n, "answered") for n in (0, 1)), "both serve")
         site.halt()
-        wait_for(lambda: site.figure(0, "pending"), "one has questions without a reply")
+        wait_for(lambda: site.metric(0, "pending"), "one has questions without a reply")
         site.servers[0].kill()
         site.go_on()
     print(fleet.account())
@@ -296,13 +296,13 @@ def test_two_ls_restarted_in_turn_leave_no_question_without_its_reply(site: Site
     fleet = Fleet(site.proxy.port, ANSWERS, CLIENTS)
     ended = []
     with fleet.asking():
-        wait_for(lambda: all(site.figure(n, "answered") for n in (0, 1)), "both serve")
+        wait_for(lambda: all(site.metric(n, "answered") for n in (0, 1)), "both serve")
         for number in range(2 * ROUNDS):
             place = number % 2
             owes = number // 2 % 2
             if owes:
                 site.halt()
-                wait_for(lambda n=place: site.figure(n, "pending"), "it owes something")
+                wait_for(lambda n=place: site.metric(n, "pending"), "it owes something")
             site.servers[place].signal(signal.SIGTERM)
             if owes:
                 wait_for(lambda n=place: site.is_gone(n), "it drains")
@@ -311,7 +311,7 @@ def test_two_ls_restarted_in_turn_leave_no_question_without_its_reply(site: Site
             ended.append(site.servers[place])
             site.servers[place] = site.start_ls(place)
             site.proxy.sees(f"ls{place + 1}", "UP")
-            wait_for(lambda n=place: site.figure(n, "answered"), "HAProxy sends it clients")
+            wait_for(lambda n=place: site.metric(n, "answered"), "HAProxy sends it clients")
     for server in site.servers:
         server.signal(signal.SIGTERM)
         assert server.exits() == 0

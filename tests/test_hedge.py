@@ -22,9 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core import node
 from core.bounds import Bounds
-from core.conn import Weight
+from core.conn import BacklogState
 from core.wire import Answer, Negative, NoAnswer, fold, format_message, parse_reply, split_lines
-from nodes.balancer.link import Tie
+from nodes.balancer.link import LinkState
 from nodes.ls import LoadBalancer
 from tests.counting import lines_run
 from tests.stage import Stage
@@ -111,7 +111,7 @@ def keeps_nothing(brain: LoadBalancer) -> None:
     hedge = brain._hedge
     assert hedge is not None
     assert not hedge._askings
-    assert not brain._verdicts.spoken and not brain._verdicts._held
+    assert not brain._negatives.spoken and not brain._negatives._held
     assert all(not asking.left for asking, _ in hedge._late)
     assert all(not asking.left for asking in hedge._round)
     while (due := hedge.due()) < math.inf:  # a step clears so much away and no more
@@ -453,7 +453,7 @@ class HedgeMachine(RuleBasedStateMachine):
         return (
             connection is not None
             and self.servers[name].is_up
-            and connection.weight.state is Weight.LIGHT
+            and connection.weight.state is BacklogState.LIGHT
             and name not in self.stage.held
         )
 
@@ -744,9 +744,9 @@ def test_an_answer_to_a_hedged_question_counts_whoever_gives_it() -> None:
         stage.wait(0.05)
         say(stage, winner, b"x")
         assert stage.take("a") == b"x 10.0.0.1 A IN\n"
-        late = stage.brain._race.late
+        late = stage.brain._questions.late
         say(stage, loser, b"x")
-        assert stage.take("a") == b"" and stage.brain._race.late == late + 1
+        assert stage.take("a") == b"" and stage.brain._questions.late == late + 1
 
 
 @pytest.mark.parametrize("extra_load", [0.0, 1.0])
@@ -813,7 +813,7 @@ def test_what_a_ts_was_not_asked_it_cannot_answer() -> None:
     stage = started(extra_load=0.0)
     ask(stage, b"x", b"y")
     say(stage, T2, b"x", b"y")
-    assert stage.take("a") == b"" and stage.brain._race.late == 2
+    assert stage.take("a") == b"" and stage.brain._questions.late == 2
 
 
 def test_no_data_of_one_ts_waits_for_the_next_which_was_asked_only_then() -> None:
@@ -922,7 +922,7 @@ def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
     assert asked(stage, T1) == [b"x", b"y"] and b"y" not in asked(stage, T2)
     say(stage, T2, b"y")
     deny(stage, T2, b"y")
-    assert stage.take("a") == b"" and stage.brain._race.late == 2
+    assert stage.take("a") == b"" and stage.brain._questions.late == 2
 
 
 def test_a_name_that_is_asked_all_the_time_gets_to_every_ts_all_the_same() -> None:
@@ -1028,7 +1028,7 @@ def test_a_link_that_is_back_at_once_cannot_answer_what_went_over_its_last_conne
     assert asked(stage, T1) == []
     say(stage, T1, b"x")
     deny(stage, T1, b"x")
-    assert stage.take("a") == b"" and stage.brain._race.late == 2
+    assert stage.take("a") == b"" and stage.brain._questions.late == 2
 
 
 def test_one_that_denied_before_it_was_lost_is_hoped_for_when_it_is_asked_again() -> None:
@@ -1057,11 +1057,11 @@ def test_a_link_that_is_lost_after_it_has_stalled_is_asked_anew() -> None:
     stage.wait(0.05)
     asked(stage, T1)
     stage.connect(T1)
-    before = stage.brain._race.late
+    before = stage.brain._questions.late
     got = asked(stage, T1)
     assert got == some
     say(stage, T1, *some)
-    assert stage.take("a").count(b"\n") == 20 and stage.brain._race.late == before
+    assert stage.take("a").count(b"\n") == 20 and stage.brain._questions.late == before
 
 
 def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes() -> None:
@@ -1079,7 +1079,7 @@ def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes()
 # -- slices ----------------------------------------------------------------------------------------
 
 
-def link_of(stage: Stage, name: str) -> Tie:
+def link_of(stage: Stage, name: str) -> LinkState:
     return stage.brain._links[name].life.state
 
 
@@ -1091,7 +1091,7 @@ def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
     stage.held.add(T2)
     stage.reset(T1)
     assert 60 < stage.connections[T2].waiting <= 67
-    assert link_of(stage, T2) is Tie.CATCHING_UP and stage.paused == set()
+    assert link_of(stage, T2) is LinkState.CATCHING_UP and stage.paused == set()
     ask(stage, b"new")
     assert 60 < stage.connections[T2].waiting <= 67
     said = b"n00030 10.0.0.1 A IN\n"  # which it has not been asked yet
@@ -1099,7 +1099,7 @@ def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
     assert stage.take("a") == b""
     stage.held.clear()
     stage.settle()
-    assert asked(stage, T2) == [*some, b"new"] and link_of(stage, T2) is Tie.UP
+    assert asked(stage, T2) == [*some, b"new"] and link_of(stage, T2) is LinkState.UP
     stage.hear(T2, said)
     assert stage.take("a") == said
 
@@ -1117,7 +1117,7 @@ def test_what_is_closed_meanwhile_is_not_asked() -> None:
     stage.held.clear()
     stage.settle()
     assert asked(stage, T2) == [*first, b"new"]
-    assert link_of(stage, T2) is Tie.UP
+    assert link_of(stage, T2) is LinkState.UP
 
 
 def test_a_link_that_catches_up_is_asked_only_if_nobody_else_is_there() -> None:
@@ -1126,7 +1126,7 @@ def test_a_link_that_catches_up_is_asked_only_if_nobody_else_is_there() -> None:
         ask(stage, name)
     stage.held.add(T2)
     stage.reset(T1)
-    assert link_of(stage, T2) is Tie.CATCHING_UP
+    assert link_of(stage, T2) is LinkState.CATCHING_UP
     ask(stage, b"new")
     assert asked(stage, T3) == [b"new"]
 
@@ -1138,7 +1138,7 @@ def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
         ask(stage, name)
     stage.held.add(T1)
     stage.connect(T1)
-    assert link_of(stage, T1) is Tie.CATCHING_UP
+    assert link_of(stage, T1) is LinkState.CATCHING_UP
     ask(stage, b"x" * 30)
     stage.wait(1.0)
     ask(stage, b"x" * 30)
@@ -1146,7 +1146,7 @@ def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
     stage.held.clear()
     stage.settle()
     assert asked(stage, T1) == [*names(10), b"x" * 30, b"y" * 30]
-    assert link_of(stage, T1) is Tie.UP
+    assert link_of(stage, T1) is LinkState.UP
     ask(stage, b"z")
     assert asked(stage, T1) == [b"z"]
 
@@ -1446,7 +1446,7 @@ def a_link_stalls(count: int) -> int:
     stage = one_by_one(count, TSS)
     stage.step(node.Backlogged(T1))
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.02))
-    assert link_of(stage, T1) is Tie.STALLED
+    assert link_of(stage, T1) is LinkState.STALLED
     assert asked(stage, T2) == names(count)
     return most
 
@@ -1480,7 +1480,7 @@ def tokens_come_and_nobody_is_left_to_ask(count: int) -> int:
 def all_that_is_looked_at_is_settled(count: int) -> int:
     stage = one_by_one(count, TSS)
     say(stage, T1, *names(count))
-    stage.brain._race.next_due()  # which clears away what is settled, too
+    stage.brain._questions.next_due()  # which clears away what is settled, too
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
     keeps_nothing(stage.brain)
     return most
@@ -1550,11 +1550,11 @@ def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> N
     for name in names(100):
         ask(stage, name)
     lose_and_connect(stage, T1)
-    last, before = names(100)[-1], stage.brain._race.late
+    last, before = names(100)[-1], stage.brain._questions.late
     stage.take(T1)
     assert last not in asked(stage, T2)
     stage.hear(T1, last + line)
-    assert stage.take("a") == b"" and stage.brain._race.late == before + 1
+    assert stage.take("a") == b"" and stage.brain._questions.late == before + 1
     stage.wait(0.0)
     assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
 

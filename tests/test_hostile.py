@@ -40,7 +40,7 @@ def peak_mb(program: Program) -> float:
     return int(found[1]) / 1024
 
 
-def figures(port: int) -> dict[str, str]:
+def metrics(port: int) -> dict[str, str]:
     talk = Talk(port)
     talk.say(b"STATS\nQUIT\n")
     lines = talk.rest().decode().splitlines()
@@ -70,7 +70,7 @@ def test_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server:
     other = Talk(port)
     with ExitStack() as stack:
         flood(stack, port, 40)
-        wait_for(lambda: "owed_all_bytes_high.hits" in figures(port), "too much is owed")
+        wait_for(lambda: "owed_all_bytes_high.hits" in metrics(port), "too much is owed")
         for _ in range(100):
             other.say(b"other.example\n")
             assert other.hear(1) == [b"other.example 10.0.0.1 A IN"]
@@ -147,4 +147,4 @@ def test_queries_on_one_stream_for_a_long_reply_have_a_bound(run: Programs) -> N
         peak = peak_mb(ls)
     resolver.close()
     assert peak < 120
-    assert "stream_pending_max.hits" in figures(port)
+    assert "stream_pending_max.hits" in metrics(port)

@@ -15,7 +15,7 @@ from core import node
 from core.bounds import Bounds
 from core.lookup import _CHILD, Lookup, Lookups
 from core.node import Address
-from core.reactor import Reactor
+from core.reactor import Loop
 from core.system import System
 from nodes.command.arguments import Failure
 from nodes.command.hosts import check_name, find_hosts
@@ -171,7 +171,7 @@ def test_ls_serves_with_no_name_known() -> None:
     brain = stage.brain
     assert isinstance(brain, LoadBalancer)
     assert brain.unhealthy() == "no table server is up"
-    values = {value.key: value.value for value in brain.figures()}
+    values = {value.key: value.value for value in brain.metrics()}
     assert values["TS1.state"] == "DOWN" and values["TS1.redials"] == 0
     assert brain.about()["where"] == {T1: "one.example:1", T2: "two.example:2"}
     stage.accept("a")
@@ -257,7 +257,7 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     monkeypatch.setattr(SimSystem, "look_up", look_up)
     bounds = Bounds()
 
-    def build(reactor: Reactor) -> LoadBalancer:
+    def build(reactor: Loop) -> LoadBalancer:
         hosts = [(name, PORT) for name in names]
         addresses: list[tuple[Address, ...]] = [((2, (name, PORT)),) for name in names]
         return LoadBalancer(addresses, bounds, lambda: 0.0, hosts=hosts)

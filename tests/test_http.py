@@ -23,7 +23,7 @@ from core.wire import LINE_BYTES_MAX
 from nodes.ls import LoadBalancer
 from nodes.status.http import HEALTH, Page, WebServer
 from nodes.status.pages import pages
-from nodes.status.watched import Watched
+from nodes.status.watched import WithStatusPage
 from tests.splitting import cuts, pieces
 from tests.stage import Stage
 
@@ -431,7 +431,7 @@ def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> Non
 def balanced(**words: float) -> Stage:
     """LS with a status page, its link up."""
     brain = LoadBalancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
-    stage = WebStage(Watched(brain, WebServer(pages(brain))), Bounds())
+    stage = WebStage(WithStatusPage(brain, WebServer(pages(brain))), Bounds())
     stage.begin()
     stage.connect(T1)
     return stage

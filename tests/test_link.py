@@ -15,30 +15,44 @@ import pytest
 
 from core.bounds import Bounds
 from core.machine import IllegalTransition
-from nodes.balancer.link import Link, Pull, Tie
+from nodes.balancer.link import Link, LinkEvent, LinkState
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)
 # How to bring a link that is DOWN into each state.
 WAYS = {
-    Tie.DOWN: (),
-    Tie.DIALING: (Pull.DIAL_DUE,),
-    Tie.CATCHING_UP: (Pull.DIAL_DUE, Pull.CONNECTED),
-    Tie.UP: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP),
-    Tie.HOLDING: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.BACKLOGGED),
-    Tie.STALLED: (
-        Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.BACKLOGGED, Pull.HELD_TOO_LONG,
+    LinkState.DOWN: (),
+    LinkState.DIALING: (LinkEvent.DIAL_DUE,),
+    LinkState.CATCHING_UP: (LinkEvent.DIAL_DUE, LinkEvent.CONNECTED),
+    LinkState.UP: (LinkEvent.DIAL_DUE, LinkEvent.CONNECTED, LinkEvent.CAUGHT_UP),
+    LinkState.HOLDING: (
+        LinkEvent.DIAL_DUE,
+        LinkEvent.CONNECTED,
+        LinkEvent.CAUGHT_UP,
+        LinkEvent.BACKLOGGED,
     ),
-    Tie.CLOSING: (Pull.DIAL_DUE, Pull.CONNECTED, Pull.CAUGHT_UP, Pull.GIVEN_UP),
-}  # fmt: skip
-ASKED_AGAIN = (*WAYS[Tie.UP], Pull.FELL_BEHIND)  # from UP back to CATCHING_UP
+    LinkState.STALLED: (
+        LinkEvent.DIAL_DUE,
+        LinkEvent.CONNECTED,
+        LinkEvent.CAUGHT_UP,
+        LinkEvent.BACKLOGGED,
+        LinkEvent.HELD_TOO_LONG,
+    ),
+    LinkState.CLOSING: (
+        LinkEvent.DIAL_DUE,
+        LinkEvent.CONNECTED,
+        LinkEvent.CAUGHT_UP,
+        LinkEvent.GIVEN_UP,
+    ),
+}
+ASKED_AGAIN = (*WAYS[LinkState.UP], LinkEvent.FELL_BEHIND)  # from UP back to CATCHING_UP
 
 
 def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
     return Link("TS1", ADDRESSES, BOUNDS, chance, None)
 
 
-def brought_to(state: Tie) -> Link:
+def brought_to(state: LinkState) -> Link:
     one = link()
     for event in WAYS[state]:
         one.life.fire(event)
@@ -47,35 +61,37 @@ def brought_to(state: Tie) -> Link:
 
 
 def connected(one: Link, now: float) -> None:
-    one.life.fire(Pull.DIAL_DUE)
+    one.life.fire(LinkEvent.DIAL_DUE)
     one.connected(now)
 
 
 def refused(one: Link, now: float) -> None:
-    one.life.fire(Pull.DIAL_DUE)
+    one.life.fire(LinkEvent.DIAL_DUE)
     one.lost(now)
 
 
-@pytest.mark.parametrize("state", Tie)
-def test_only_a_link_that_has_been_asked_everything_is_asked_at_once(state: Tie) -> None:
-    assert brought_to(state).is_asked is (state in (Tie.UP, Tie.HOLDING))
+@pytest.mark.parametrize("state", LinkState)
+def test_only_a_link_that_has_been_asked_everything_is_asked_at_once(state: LinkState) -> None:
+    assert brought_to(state).is_asked is (state in (LinkState.UP, LinkState.HOLDING))
 
 
-@pytest.mark.parametrize("state", Tie)
+@pytest.mark.parametrize("state", LinkState)
 def test_an_answer_can_be_hoped_for_from_one_that_is_asked_at_once_or_in_slices(
-    state: Tie,
+    state: LinkState,
 ) -> None:
-    assert brought_to(state).is_live is (state in (Tie.CATCHING_UP, Tie.UP, Tie.HOLDING))
+    assert brought_to(state).is_live is (
+        state in (LinkState.CATCHING_UP, LinkState.UP, LinkState.HOLDING)
+    )
 
 
-@pytest.mark.parametrize("state", Tie)
-def test_only_a_link_that_is_up_can_fall_behind(state: Tie) -> None:
+@pytest.mark.parametrize("state", LinkState)
+def test_only_a_link_that_is_up_can_fall_behind(state: LinkState) -> None:
     one = brought_to(state)
-    if state is Tie.UP:
-        assert one.life.fire(Pull.FELL_BEHIND) is Tie.CATCHING_UP
+    if state is LinkState.UP:
+        assert one.life.fire(LinkEvent.FELL_BEHIND) is LinkState.CATCHING_UP
     else:
         with pytest.raises(IllegalTransition):
-            one.life.fire(Pull.FELL_BEHIND)
+            one.life.fire(LinkEvent.FELL_BEHIND)
 
 
 def test_one_that_fell_behind_holds_up_nobody_and_is_up_again_with_its_last_slice() -> None:
@@ -83,14 +99,19 @@ def test_one_that_fell_behind_holds_up_nobody_and_is_up_again_with_its_last_slic
     for event in ASKED_AGAIN:
         one.life.fire(event)
     assert one.is_live and not one.is_asked and one.is_answering
-    for event in (Pull.BACKLOGGED, Pull.RELIEVED, Pull.BACKLOGGED, Pull.RELIEVED):
-        assert one.life.fire(event) is Tie.CATCHING_UP
+    for event in (
+        LinkEvent.BACKLOGGED,
+        LinkEvent.RELIEVED,
+        LinkEvent.BACKLOGGED,
+        LinkEvent.RELIEVED,
+    ):
+        assert one.life.fire(event) is LinkState.CATCHING_UP
         assert one.due() == math.inf
-    assert one.life.fire(Pull.CAUGHT_UP) is Tie.UP
+    assert one.life.fire(LinkEvent.CAUGHT_UP) is LinkState.UP
 
 
-@pytest.mark.parametrize("event", [Pull.LOST, Pull.GIVEN_UP])
-def test_one_that_fell_behind_may_go(event: Pull) -> None:
+@pytest.mark.parametrize("event", [LinkEvent.LOST, LinkEvent.GIVEN_UP])
+def test_one_that_fell_behind_may_go(event: LinkEvent) -> None:
     one = link()
     for before in ASKED_AGAIN:
         one.life.fire(before)
@@ -107,17 +128,17 @@ def test_each_link_has_a_bit_of_its_own_that_its_connections_share() -> None:
     assert links[3].bit == 0b1000
 
 
-@pytest.mark.parametrize("state", Tie)
-def test_what_comes_counts_while_there_is_a_connection_that_we_do_not_end(state: Tie) -> None:
-    silent = (Tie.DOWN, Tie.DIALING, Tie.CLOSING)
+@pytest.mark.parametrize("state", LinkState)
+def test_what_comes_counts_while_there_is_a_connection_that_we_do_not_end(state: LinkState) -> None:
+    silent = (LinkState.DOWN, LinkState.DIALING, LinkState.CLOSING)
     assert brought_to(state).is_answering is (state not in silent)
 
 
-@pytest.mark.parametrize("state", Tie)
-def test_something_is_due_only_to_dial_or_to_let_the_clients_go(state: Tie) -> None:
+@pytest.mark.parametrize("state", LinkState)
+def test_something_is_due_only_to_dial_or_to_let_the_clients_go(state: LinkState) -> None:
     one = brought_to(state)
     one.dial_at, one.held_since = 7.0, 9.0
-    dues = {Tie.DOWN: 7.0, Tie.HOLDING: 9.0 + BOUNDS.held_s}
+    dues = {LinkState.DOWN: 7.0, LinkState.HOLDING: 9.0 + BOUNDS.held_s}
     assert one.due() == dues.get(state, math.inf)
 
 
@@ -173,12 +194,12 @@ def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> N
 
 
 def test_a_new_connection_has_been_asked_nothing_and_has_said_nothing() -> None:
-    one = brought_to(Tie.UP)
+    one = brought_to(LinkState.UP)
     one.asked, one.answered, one.errors_in_a_row, one.asked_upto = 9, 8, 7, 6
     one.lost(10.0)
     connected(one, 11.0)
     assert (one.asked, one.answered, one.errors_in_a_row, one.asked_upto) == (0, 0, 0, 0)
-    assert one.life.state is Tie.CATCHING_UP
+    assert one.life.state is LinkState.CATCHING_UP
 
 
 def test_one_that_stays_away_may_have_moved_and_again_after_as_long() -> None:

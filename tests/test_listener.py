@@ -18,8 +18,8 @@ import pytest
 from core import node
 from core.bounds import Bounds
 from core.log import Log
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
 
 LOG_FD, RECORDS_FD = 1_001, 1_002  # nobody has these
@@ -89,10 +89,10 @@ class House:
 
     def __init__(self, bounds: Bounds) -> None:
         self.desk, self.brain = Desk(), Echo()
-        sink = Sink(LOG_FD)
-        self.records = Sink(RECORDS_FD, 10_000, "races.jsonl")
+        sink = Output(LOG_FD)
+        self.records = Output(RECORDS_FD, 10_000, "races.jsonl")
         log = Log("X", sink.append, None)
-        self.reactor = Reactor(self.desk, bounds, log, sink, records=self.records)
+        self.reactor = Loop(self.desk, bounds, log, sink, records=self.records)
         here = (socket.AF_INET, ("127.0.0.1", 0))
         self.doors: dict[str, Any] = {
             name: self.reactor.listen(here, name=name) for name in (node.CLIENT, node.WATCHER)
@@ -227,9 +227,9 @@ def test_a_full_disk_costs_records_and_one_warning_and_may_have_room_again(house
     assert house.desk.written[RECORDS_FD] == b"b\ne\n" and house.records.dropped == 3
     assert house.log().count("\n") == 1
     assert "cannot write races.jsonl: no space left" in house.log().lower()
-    figures = {value.key: value.value for value in house.reactor.figures()}
-    assert figures["records_dropped"] == 3 and figures["log_dropped"] == 0
-    assert figures["turns"] == house.reactor.turns
+    metrics = {value.key: value.value for value in house.reactor.metrics()}
+    assert metrics["records_dropped"] == 3 and metrics["log_dropped"] == 0
+    assert metrics["turns"] == house.reactor.turns
     assert house.reactor.exit_code is None
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import PIPE_BYTES
-from core.conn import Stream
+from core.conn import StreamState
 from core.log import Log
 from core.node import Level
-from core.sink import Sink
+from core.sink import Output
 
 RECORD_MAX, SHOWN, WHILE_S = 4_096, 5, 10.0  # as an operator may rely on them
 NOON = 1_700_000_000.0  # some time of day
@@ -99,7 +99,7 @@ def test_the_wire_is_logged_whatever_the_level_and_never_limited() -> None:
     log, written, _ = logging(least=Level.ERROR)
     log.received("a", b"x\n" * 100)
     for _ in range(100):
-        log.changed("TS1", Stream.OPEN, Stream.CLOSED)
+        log.changed("TS1", StreamState.OPEN, StreamState.CLOSED)
     assert len(written) == 200
     assert written[-1].endswith(b"= TS1 OPEN -> CLOSED\n")
 
@@ -209,7 +209,7 @@ class SinkMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sink = Sink(2, self.MOST, "the log")
+        self.sink = Output(2, self.MOST, "the log")
         self.waiting: deque[bytes] = deque()
         self.dropped = 0
         self.failed = False
@@ -250,7 +250,7 @@ TestSink = SinkMachine.TestCase
 
 
 def test_that_records_are_dropped_is_news_once() -> None:
-    sink = Sink(3, 100, "races.jsonl")
+    sink = Output(3, 100, "races.jsonl")
     assert sink.drop()
     sink.append(b"a\n")
     assert not sink.drop()
@@ -260,7 +260,7 @@ def test_that_records_are_dropped_is_news_once() -> None:
 
 
 def test_a_sink_without_a_bound_keeps_everything() -> None:
-    sink = Sink(1)
+    sink = Output(1)
     for _ in range(10_000):
         sink.append(b"x" * 1_000)
     assert (sink.waiting, sink.dropped) == (10_000_000, 0)
@@ -269,7 +269,7 @@ def test_a_sink_without_a_bound_keeps_everything() -> None:
 def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
     """Each byte of it is handed out once, and none is copied."""
     record = bytes(40_000_000)
-    sink = Sink(1)
+    sink = Output(1)
     sink.append(record)
     sink.append(b"next\n")
     steps = 0
@@ -283,7 +283,7 @@ def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
 
 
 def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
-    sink = Sink(1)
+    sink = Output(1)
     for size in (1, PIPE_BYTES, PIPE_BYTES - 1, 1, 1, PIPE_BYTES + 1, 100):
         sink.append(b"x" * size)
     sizes = []
@@ -294,9 +294,9 @@ def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
 
 
 def test_a_sink_over_its_bound_is_written_before_it_drops() -> None:
-    sink, taken = Sink(3, 100), bytearray()
+    sink, taken = Output(3, 100), bytearray()
 
-    def take_all(sink: Sink) -> None:
+    def take_all(sink: Output) -> None:
         while sink.waiting:
             taken.extend(sink.unwritten())
             sink.written(len(sink.unwritten()))
@@ -323,7 +323,7 @@ def test_a_report_moves_no_cursor_either(control: str) -> None:
 
 def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
     """A disk was full in the middle of one, and has room again: replay reads it line by line."""
-    sink = Sink(3, 1_000, "races.jsonl")
+    sink = Output(3, 1_000, "races.jsonl")
     taken = b""
     sink.append(b'{"at":1}\n')
     taken += bytes(sink.unwritten()[:4])

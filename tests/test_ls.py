@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.conn import Weight
+from core.bounds import BoundHits, Bounds
+from core.conn import BacklogState
 from core.owed import Owed
 from core.wire import LINE_BYTES_MAX, Negative, fold_lines, split_lines
 from nodes.ls import LoadBalancer
@@ -212,7 +212,7 @@ class ClusterMachine(RuleBasedStateMachine):
             self.connect(server)
 
     def new_stage(self) -> Stage:
-        self.owed = Owed(self.BOUNDS, Hits())
+        self.owed = Owed(self.BOUNDS, BoundHits())
         brain = LoadBalancer(SERVERS, self.BOUNDS, lambda: 0.0, owed=self.owed)
         return Stage(brain, self.BOUNDS)
 
@@ -634,7 +634,7 @@ class CloggedMachine(ClusterMachine):
         super().__init__()
 
     def new_stage(self) -> CloggedStage:
-        self.owed = Owed(self.BOUNDS, Hits())
+        self.owed = Owed(self.BOUNDS, BoundHits())
         brain = LoadBalancer(SERVERS, self.BOUNDS, lambda: 0.0, owed=self.owed)
         return CloggedStage(brain, self.BOUNDS)
 
@@ -752,7 +752,7 @@ class CloggedMachine(ClusterMachine):
     def weigh(self, server: CloggedServer) -> None:
         """Note since when too much waits for it."""
         connection = self.stage.connections.get(server.conn)
-        if connection is None or connection.weight.state is Weight.LIGHT:
+        if connection is None or connection.weight.state is BacklogState.LIGHT:
             server.heavy_since = server.holds_since = None
         elif server.heavy_since is None:
             server.heavy_since = self.stage.now

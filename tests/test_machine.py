@@ -5,46 +5,58 @@ from enum import Enum
 
 import pytest
 
-from core.conn import STREAM, WEIGHT, Happening, Stream, Tide, Weight
+from core.conn import STREAM, WEIGHT, BacklogEvent, BacklogState, StreamEvent, StreamState
 from core.machine import STAY, IllegalTransition, Machine, Stay
-from core.server import SERVER, Fate, Life
-from core.session import SESSION, Talk, Turn
-from nodes.balancer.link import LINK, Pull, Tie
-from nodes.client import CLIENT, Task
-from nodes.client import Step as ClientStep
-from nodes.tables.reload import RELOAD, Reading, Step
-from nodes.workers.supervisor import WORKER, Duty, Post
+from core.server import SERVER, ServerEvent, ServerState
+from core.session import SESSION, SessionEvent, SessionState
+from nodes.balancer.link import LINK, LinkEvent, LinkState
+from nodes.client import CLIENT, ClientEvent, ClientState
+from nodes.tables.reload import RELOAD, ReloadEvent, ReloadState
+from nodes.workers.supervisor import WORKER, SlotEvent, SlotState
 
 # table, its events, where it starts, where it may end, and what a peer can cause at any time
 MACHINES = {
-    "connection": (STREAM, Happening, {Stream.CONNECTING, Stream.OPEN}, {Stream.CLOSED}),
-    "weight": (WEIGHT, Tide, {Weight.LIGHT}, set()),
-    "session": (SESSION, Turn, {Talk.OPEN}, {Talk.DONE}),
-    "server": (SERVER, Fate, {Life.SERVING}, {Life.STOPPED}),
-    "link": (LINK, Pull, {Tie.DOWN}, set()),
-    "worker": (WORKER, Duty, {Post.VACANT}, {Post.CLOSED}),
-    "reload": (RELOAD, Step, {Reading.STEADY}, set()),
-    "client": (CLIENT, ClientStep, {Task.IDLE}, {Task.DONE, Task.FAILED}),
+    "connection": (
+        STREAM,
+        StreamEvent,
+        {StreamState.CONNECTING, StreamState.OPEN},
+        {StreamState.CLOSED},
+    ),
+    "weight": (WEIGHT, BacklogEvent, {BacklogState.LIGHT}, set()),
+    "session": (SESSION, SessionEvent, {SessionState.OPEN}, {SessionState.DONE}),
+    "server": (SERVER, ServerEvent, {ServerState.SERVING}, {ServerState.STOPPED}),
+    "link": (LINK, LinkEvent, {LinkState.DOWN}, set()),
+    "worker": (WORKER, SlotEvent, {SlotState.VACANT}, {SlotState.CLOSED}),
+    "reload": (RELOAD, ReloadEvent, {ReloadState.STEADY}, set()),
+    "client": (CLIENT, ClientEvent, {ClientState.IDLE}, {ClientState.DONE, ClientState.FAILED}),
 }
 # In which states the world outside can make an event happen.
 PEER_CAUSED = [
-    (STREAM, Happening.LOST, set(Stream)),
-    (STREAM, Happening.PEER_ENDED, {Stream.OPEN, Stream.DEAF, Stream.FLUSHING, Stream.LINGERING}),
-    (STREAM, Happening.SEND_FAILED, {Stream.OPEN, Stream.HALF_CLOSED, Stream.FLUSHING}),
-    (STREAM, Happening.SEND_FAILED, {Stream.PARTING}),
-    (SESSION, Turn.QUIT, {Talk.OPEN}),
-    (SESSION, Turn.ENDED, {Talk.OPEN, Talk.LEAVING}),
-    (SESSION, Turn.LOST, set(Talk)),
-    (SESSION, Turn.DRAIN, set(Talk)),
-    (SERVER, Fate.DRAIN, set(Life)),
-    (LINK, Pull.LOST, set(Tie) - {Tie.DOWN}),
-    (LINK, Pull.BACKLOGGED, {Tie.CATCHING_UP, Tie.UP}),
-    (LINK, Pull.RELIEVED, {Tie.CATCHING_UP, Tie.HOLDING, Tie.STALLED}),
-    (WORKER, Duty.LOST, {Post.STARTING, Post.UP, Post.DRAINING}),
-    (WORKER, Duty.DRAIN, {Post.VACANT, Post.STARTING, Post.UP}),
-    (RELOAD, Step.ASKED, set(Reading)),
-    (CLIENT, ClientStep.CUT_SHORT, set(Task)),
-]  # fmt: skip
+    (STREAM, StreamEvent.LOST, set(StreamState)),
+    (
+        STREAM,
+        StreamEvent.PEER_ENDED,
+        {StreamState.OPEN, StreamState.DEAF, StreamState.FLUSHING, StreamState.LINGERING},
+    ),
+    (
+        STREAM,
+        StreamEvent.SEND_FAILED,
+        {StreamState.OPEN, StreamState.HALF_CLOSED, StreamState.FLUSHING},
+    ),
+    (STREAM, StreamEvent.SEND_FAILED, {StreamState.PARTING}),
+    (SESSION, SessionEvent.QUIT, {SessionState.OPEN}),
+    (SESSION, SessionEvent.ENDED, {SessionState.OPEN, SessionState.LEAVING}),
+    (SESSION, SessionEvent.LOST, set(SessionState)),
+    (SESSION, SessionEvent.DRAIN, set(SessionState)),
+    (SERVER, ServerEvent.DRAIN, set(ServerState)),
+    (LINK, LinkEvent.LOST, set(LinkState) - {LinkState.DOWN}),
+    (LINK, LinkEvent.BACKLOGGED, {LinkState.CATCHING_UP, LinkState.UP}),
+    (LINK, LinkEvent.RELIEVED, {LinkState.CATCHING_UP, LinkState.HOLDING, LinkState.STALLED}),
+    (WORKER, SlotEvent.LOST, {SlotState.STARTING, SlotState.UP, SlotState.DRAINING}),
+    (WORKER, SlotEvent.DRAIN, {SlotState.VACANT, SlotState.STARTING, SlotState.UP}),
+    (RELOAD, ReloadEvent.ASKED, set(ReloadState)),
+    (CLIENT, ClientEvent.CUT_SHORT, set(ClientState)),
+]
 
 Table = Mapping[Enum, Mapping[Enum, Enum]]
 each = pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.wire import split_lines
-from nodes.balancer.link import Tie
+from nodes.balancer.link import LinkState
 from tests.scenes import Scene
 
 X = b"x 10.0.0.1 A IN\n"
@@ -57,7 +57,7 @@ def test_a3_a4_half_a_line_and_its_rest_after_six_seconds() -> None:
     assert asker.take() == TIMED_OUT
     scene.puppets[0].say(X[9:])
     scene.wait(0.1)
-    assert asker.take() == b"" and scene.watch.brain._race.late == 1
+    assert asker.take() == b"" and scene.watch.brain._questions.late == 1
 
 
 def test_a5_a_ts_restarts_within_a_questions_life() -> None:
@@ -293,7 +293,7 @@ def test_a30_answers_that_cannot_come_through_come_late_and_hurt_nobody() -> Non
     assert asker.take() == TIMED_OUT + b"y - TIMED OUT\n"
     asker.say(b"x\n")
     scene.wait(0.1)
-    assert asker.take() == X and scene.watch.brain._race.late == 1
+    assert asker.take() == X and scene.watch.brain._questions.late == 1
 
 
 def test_a31_all_links_are_cut_and_heal_in_another_order() -> None:
@@ -361,7 +361,7 @@ def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked
     asker = scene.asker(names(100))
     assert second.take() == b""
     scene.wait(0.35)
-    assert scene.watch.ties["TS1"] is Tie.STALLED
+    assert scene.watch.ties["TS1"] is LinkState.STALLED
     assert second.take() == names(100)
     first.say(replies(1))
     second.say(replies(100)[len(replies(1)) :])
@@ -738,7 +738,7 @@ def test_c16_too_many_unknown_names_pause_the_reading() -> None:
     scene = Scene(TABLE, bounds=bounds)
     asker = scene.asker(b"".join(b"unknown%d\n" % n for n in range(400)) + b"QUIT\n")
     scene.wait(1.0)
-    assert scene.watch.brain._race.pending <= 100 + 100 // 2
+    assert scene.watch.brain._questions.pending <= 100 + 100 // 2
     assert asker.take() == b""
     scene.wait_for(lambda: asker.has_ended)
     assert asker.take().count(b" - TIMED OUT\n") == 400

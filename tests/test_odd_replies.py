@@ -11,7 +11,7 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from nodes.balancer.edns import Edns
+from nodes.balancer.edns import EdnsFallback
 from tests.resolvers import (
     CODES,
     DO,
@@ -70,7 +70,7 @@ def test_a_resolver_without_edns_is_asked_again_without(text: str, edns: bytes) 
         query, answers=(record(TO_QUESTION, "A", address("10.0.0.1")),),
         additionals=(ends,) if edns else (),
     )  # fmt: skip
-    assert cast.stage.reports.count(TELLS) == 1 and cast.figure("DNS1.plain") == 1
+    assert cast.stage.reports.count(TELLS) == 1 and cast.metric("DNS1.plain") == 1
 
 
 def test_badvers_is_asked_again_without_edns() -> None:
@@ -135,7 +135,7 @@ def test_what_is_not_understood_either_way_is_servfail(text: str) -> None:
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
     assert has_opt(query) and not any("EDNS" in report for report in cast.stage.reports)
-    assert cast.figure("DNS1.plain") == 2
+    assert cast.metric("DNS1.plain") == 2
     cast.say(conn, said(query, "10.0.0.1"))
     cast.told()
     cast.ask("odd.example")
@@ -174,7 +174,7 @@ def test_many_in_flight_are_asked_again_in_one_batch() -> None:
             cast.say(conn, said(query, text))
         again = cast.asked(D1)
     assert cast.codes() == [0] * 300 and upstream._in_flight == 0
-    assert cast.figure("DNS1.resent") == 0 and not upstream._overdue
+    assert cast.metric("DNS1.resent") == 0 and not upstream._overdue
     assert cast.stage.reports.count(TELLS) == 1
 
 
@@ -264,11 +264,11 @@ def test_what_nobody_wants_any_more_is_not_asked_again() -> None:
     cast.ask("x.example")
     cast.answer(D2, "10.0.0.2")
     assert refuse_edns(cast, "bare FORMERR") == []
-    assert (cast.figure("DNS1.late"), cast.figure("DNS1.unmatched")) == (1, 0)
+    assert (cast.metric("DNS1.late"), cast.metric("DNS1.unmatched")) == (1, 0)
 
 
 def test_odd_questions_are_forgotten_beyond_a_bound() -> None:
-    edns = Edns(D1, 600.0)
+    edns = EdnsFallback(D1, 600.0)
     for n in range(10_000):
         edns.misunderstood([b"n%d" % n], 1.0)
     assert len(edns._odd) <= 4_096
@@ -292,7 +292,7 @@ def test_an_error_that_is_a_header_only_counts(code: str, edns: bytes) -> None:
     ((message, _),) = cast.told()
     assert message == reply(query, code, additionals=(edns,) if edns else ())
     assert cast.lines() == b"x.example - FAILED\n"
-    assert cast.figure("DNS1.malformed") == cast.figure("DNS1.unmatched") == 0
+    assert cast.metric("DNS1.malformed") == cast.metric("DNS1.unmatched") == 0
 
 
 def test_an_error_that_is_a_header_only_is_worse_than_any_word() -> None:
@@ -313,7 +313,7 @@ def test_no_error_without_a_question_is_no_reply(code: str) -> None:
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
     cast.say(conn, bare(query, code))
-    assert cast.told() == [] and cast.figure("DNS1.malformed") == 1
+    assert cast.told() == [] and cast.metric("DNS1.malformed") == 1
     cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0]
 
@@ -324,7 +324,7 @@ def test_a_header_with_another_id_matches_nothing() -> None:
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
     cast.say(conn, *[bare(guess, "REFUSED") for guess in guesses(query, 32)])
-    assert cast.told() == [] and cast.figure("DNS1.unmatched") == 32
+    assert cast.told() == [] and cast.metric("DNS1.unmatched") == 32
     assert cast.hits["unmatched_max"] == 1
 
 
@@ -337,7 +337,7 @@ def test_a_copy_of_a_header_is_no_guess() -> None:
         conn, query = cast.query_at(D1)
         cast.say(conn, *[bare(query, "REFUSED")] * 3)
     assert cast.codes() == [CODES["REFUSED"]] * 40
-    assert (cast.figure("DNS1.late"), cast.figure("DNS1.unmatched")) == (80, 0)
+    assert (cast.metric("DNS1.late"), cast.metric("DNS1.unmatched")) == (80, 0)
 
 
 def test_a_header_that_says_tc_is_asked_for_over_tcp() -> None:
@@ -398,7 +398,7 @@ def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
     conn, asked = cast.query_at(D1)
     whole = long_reply(asked, 5_000)
     cast.say(conn, whole[: node.DATAGRAM_BYTES_MAX - 1])
-    assert not cast.stage.dialled and cast.figure("DNS1.malformed") == 1
+    assert not cast.stage.dialled and cast.metric("DNS1.malformed") == 1
     cast.say(conn, whole[: node.DATAGRAM_BYTES_MAX])
     cast.stage.connect(cast.dialled(D1))
     conn, asked = cast.query_at(D1)
@@ -459,7 +459,7 @@ def test_a_late_reply_counts_as_long_as_an_asker_waits(
     lines = cast.lines()
     assert (dns_timeout_s > timeout_s) is any(name("x.example") in message for message in told)
     assert (timeout_s > dns_timeout_s) is (lines == b"x.example 10.0.0.1 A IN\n")
-    assert cast.figure("DNS1.unmatched") == 0
+    assert cast.metric("DNS1.unmatched") == 0
 
 
 def test_a_late_reply_counts_for_who_joined_late() -> None:

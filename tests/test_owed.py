@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.conn import Connection
 from core.owed import Owed
 
@@ -26,7 +26,7 @@ moves = st.lists(
 def test_what_is_owed_adds_up_and_is_short_between_its_marks(
     moves: list[tuple[str, int, int]],
 ) -> None:
-    hits = Hits()
+    hits = BoundHits()
     owed = Owed(BOUNDS, hits)
     promised: dict[str, int] = {}
     connections = [Connection(f"c{n}", True, BOUNDS, owed=owed) for n in range(4)]
@@ -55,7 +55,7 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
 
 
 def test_what_waits_for_a_link_is_not_owed_to_a_client() -> None:
-    owed = Owed(BOUNDS, Hits())
+    owed = Owed(BOUNDS, BoundHits())
     link = Connection("TS1", False, BOUNDS)
     link.connected()
     link.send(b"x" * 1000)

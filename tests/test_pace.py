@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.balancer.pace import Pace, Quantile
+from nodes.balancer.pace import RecentMean, RecentQuantile
 
 SPAN_S = 0.05
 seconds = st.floats(min_value=2e-4, max_value=20.0)
 shares = st.sampled_from([0.0, 0.5, 0.9, 0.95, 0.99, 1.0])
 
 
-def paced(*samples: tuple[float, float, int]) -> Pace:
+def paced(*samples: tuple[float, float, int]) -> RecentMean:
     """One that was told these: when, how long it took, how often."""
-    pace = Pace()
+    pace = RecentMean()
     for now, took_s, count in samples:
         pace.add(took_s, count, now)
     return pace
@@ -30,7 +30,7 @@ def paced(*samples: tuple[float, float, int]) -> Pace:
 
 def test_what_is_unknown_is_faster_than_anything() -> None:
     """So that a TS nobody knows is asked, and becomes known."""
-    assert Pace().mean_s(0.0) == Pace().mean_s(1e6) == 0.0
+    assert RecentMean().mean_s(0.0) == RecentMean().mean_s(1e6) == 0.0
 
 
 @given(took_s=seconds, count=st.integers(1, 1000))
@@ -48,7 +48,7 @@ def test_a_steady_stream_has_its_mean(took_s: float, step_s: float, count: int) 
 
 @given(data=st.data())
 def test_it_never_leaves_what_it_was_told(data: st.DataObject) -> None:
-    pace, told, now = Pace(), [], 0.0
+    pace, told, now = RecentMean(), [], 0.0
     for step_s, took_s, count in data.draw(
         st.lists(st.tuples(st.floats(0.0, 1.0), seconds, st.integers(1, 9)), max_size=30)
     ):
@@ -93,9 +93,9 @@ def test_a_ts_that_is_well_again_is_fast_within_a_few_spans() -> None:
 # -- the quantile ----------------------------------------------------------------------------------
 
 
-def quantile(share: float, samples: list[tuple[float, int]]) -> Quantile:
+def quantile(share: float, samples: list[tuple[float, int]]) -> RecentQuantile:
     """One that has been asked before, as the load balancer does, and then told these."""
-    one = Quantile(share)
+    one = RecentQuantile(share)
     assert one.seconds(0.0) == math.inf
     for took_s, count in samples:
         one.add(took_s, count)

@@ -28,14 +28,14 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.figures import Figure, Histogram, Value
+from core.figures import Histogram, Metric, Value
 from core.log import Log
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
-from nodes.status.watched import Watched
+from nodes.status.watched import WithStatusPage
 from tests.chromium import MISSING, PROGRAM, Browser, Page, browsing
 from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, programs, wait_for
 
@@ -142,9 +142,9 @@ _CONTRAST = """
 def tile(page: Page, name: str) -> int | None:
     """The figure above this word, if there is one."""
     for text in page.texts(".tile"):
-        figure, _, below = text.replace(",", "").partition("\n")
-        if below == name and re.fullmatch(r"-?\d+", figure):
-            return int(figure)
+        metric, _, below = text.replace(",", "").partition("\n")
+        if below == name and re.fullmatch(r"-?\d+", metric):
+            return int(metric)
     return None
 
 
@@ -258,19 +258,19 @@ def test_the_page_has_its_figures_behind_a_path_of_a_proxy(
 class Hostile:
     """A server to be watched, whose every word is markup that would rename the page."""
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         names = ("asked", "answered", "pending", "timed_out", "not_found", "no_data", "clients")
         of_each = ("asked", "won", "late", "redials", "silent")
         return [
-            *(Value(Figure(name, "Questions"), 1) for name in (*names, "disagreements")),
-            *(Value(Figure(name, "Of one"), 1, of) for name in of_each for of in (HOSTILE, "TS2")),
-            *(Value(Figure("state", "How it stands"), HOSTILE, of) for of in (HOSTILE, "TS2")),
+            *(Value(Metric(name, "Questions"), 1) for name in (*names, "disagreements")),
+            *(Value(Metric(name, "Of one"), 1, of) for name in of_each for of in (HOSTILE, "TS2")),
+            *(Value(Metric("state", "How it stands"), HOSTILE, of) for of in (HOSTILE, "TS2")),
         ]
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         times = Histogram()
         times.add(0.001)
-        return [(Figure("answer_seconds", "Times"), times, of) for of in (HOSTILE, "TS2")]
+        return [(Metric("answer_seconds", "Times"), times, of) for of in (HOSTILE, "TS2")]
 
     def unhealthy(self) -> str:
         return ""
@@ -296,11 +296,11 @@ class Hostile:
 
 def serve_hostile() -> None:
     """The real loop, web server and pages with that server; says its port. Runs until killed."""
-    system, sink, hostile = System(), Sink(2), Hostile()
-    reactor = Reactor(system, Bounds(), Log("", sink.append, None), sink)
+    system, sink, hostile = System(), Output(2), Hostile()
+    reactor = Loop(system, Bounds(), Log("", sink.append, None), sink)
     (address, *_) = system.resolve("127.0.0.1", 0)
     where = reactor.listen(address, name=node.WATCHER)
-    reactor.start(Watched(hostile, WebServer(pages(hostile))))
+    reactor.start(WithStatusPage(hostile, WebServer(pages(hostile))))
     os.write(1, f"{where[1]}\n".encode())
     reactor.run()
 

@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 
 from core import node
 from core.addresses import THIS_MACHINE, network, network_of_peer
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.conn import Connection
 from core.frames import frame
 from core.log import Log
 from core.places import Places
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Table
 from nodes.ts import TableServer
@@ -190,8 +190,8 @@ class House:
         self.guests: list[socket.socket] = []
         self.most = 0  # sockets at a time
         self.log = bytearray()
-        sink = Sink(2, bytes_max=0)
-        self.reactor = Reactor(Desk(self), self.bounds, Log("X", self.log.extend, None), sink)
+        sink = Output(2, bytes_max=0)
+        self.reactor = Loop(Desk(self), self.bounds, Log("X", self.log.extend, None), sink)
         self.there: Any = self.reactor.listen((socket.AF_INET, (HERE, 0)), name=name)
         self.reactor.start(self._brain(name))
 
@@ -200,11 +200,11 @@ class House:
             return TableServer(
                 Table({b"x.example": ROW}),
                 self.bounds,
-                loop=self.reactor.figures,
+                loop=self.reactor.metrics,
                 hits=self.reactor.hits,
             )
-        face = Face(self.bounds, 60, Hits())
-        return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.figures)
+        face = DnsFrontEnd(self.bounds, 60, BoundHits())
+        return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""
@@ -260,8 +260,8 @@ class House:
 
     @property
     def replaced(self) -> object:
-        figures = {value.key: value.value for value in self.reactor.figures()}
-        return figures["replaced"]
+        metrics = {value.key: value.value for value in self.reactor.metrics()}
+        return metrics["replaced"]
 
     def close(self) -> None:
         self.reactor.close()

@@ -16,8 +16,8 @@ from core.bounds import Bounds
 from core.lines import LineBuffer
 from core.log import Log
 from core.node import Brain
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System
 from core.wire import LINE_BYTES_MAX
 from nodes.tables.load import Table
@@ -155,11 +155,11 @@ class QuietSystem(System):
 
 
 @contextmanager
-def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Reactor, int]]:
+def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
     """A reactor that runs this brain on a free port, when it is turned."""
-    sink = Sink(2, bytes_max=0)
+    sink = Output(2, bytes_max=0)
     system = QuietSystem()
-    reactor = Reactor(system, bounds, Log("TS", sink.append, system.wall), sink)
+    reactor = Loop(system, bounds, Log("TS", sink.append, system.wall), sink)
     with closing(reactor):
         _, port = reactor.listen((socket.AF_INET, ("127.0.0.1", 0)))[:2]
         reactor.start(brain)
@@ -177,7 +177,7 @@ def dial(port: int, kernel_bytes: int | None = None) -> socket.socket:
     return client
 
 
-def turn_until(reactor: Reactor, done: Callable[[], bool]) -> None:
+def turn_until(reactor: Loop, done: Callable[[], bool]) -> None:
     """Turn until something is so; many turns without it are a failure, not a wait."""
     for _ in range(20_000):
         if done():

@@ -14,21 +14,21 @@ from socket import AF_INET
 import pytest
 
 from core import wire
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.conn import STREAM
 from core.log import Log
 from core.machine import Stay
-from core.reactor import Reactor
+from core.reactor import Loop
 from core.server import SERVER
 from core.session import SESSION
-from core.sink import Sink
+from core.sink import Output
 from core.system import System
 from nodes.balancer.hedge import ASKING
 from nodes.balancer.link import LINK
-from nodes.balancer.race import RACE
+from nodes.balancer.race import QUESTION
 from nodes.balancer.sockets import SOCKET
 from nodes.client import CLIENT
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.ls import LoadBalancer
 from nodes.tables.load import Loading, Table
 from nodes.tables.reload import RELOAD, Reload
@@ -43,7 +43,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A connection": STREAM,
     "A session": SESSION,
     "A server": SERVER,
-    "A question": RACE,
+    "A question": QUESTION,
     "An asking": ASKING,
     "A link": LINK,
     "A socket to a resolver": SOCKET,
@@ -140,10 +140,10 @@ def generic(key: str) -> str:
 
 def test_the_figures_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
-    system, sink = System(), Sink(2)
-    reactor = Reactor(system, Bounds(), Log("x", print, None), sink, records=Sink(2))
+    system, sink = System(), Output(2)
+    reactor = Loop(system, Bounds(), Log("x", print, None), sink, records=Output(2))
     reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
-    hits = Hits({"clients_max": 1})
+    hits = BoundHits({"clients_max": 1})
     servers = {
         "LS": LoadBalancer(
             [(), ()],
@@ -151,15 +151,15 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
             float,
             extra_load=0.05,
             sample=1,
-            dns=Face(Bounds(), 60, hits),
+            dns=DnsFrontEnd(Bounds(), 60, hits),
             upstreams=[(AF_INET, ("127.0.0.1", 53))],
-            loop=reactor.figures,
+            loop=reactor.metrics,
             hits=hits,
         ),
-        "TS": TableServer(Table(), Bounds(), reload=Reload(""), loop=reactor.figures, hits=hits),
+        "TS": TableServer(Table(), Bounds(), reload=Reload(""), loop=reactor.metrics, hits=hits),
     }
     counted: dict[str, set[tuple[str, str]]] = {
-        kind: {(generic(value.key), value.figure.about) for value in brain.figures()}
+        kind: {(generic(value.key), value.metric.about) for value in brain.metrics()}
         for kind, brain in servers.items()
     }
     # A resolver has all that a TS has; it stands there once.
@@ -167,7 +167,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     assert as_dns - counted["LS"] == set()
     counted["LS"] -= as_dns
     supervisor = Supervisor(2, Bounds(), b"")
-    counted["LS"] |= {(generic(value.key), value.figure.about) for value in supervisor.figures()}
+    counted["LS"] |= {(generic(value.key), value.metric.about) for value in supervisor.metrics()}
     reactor.close()
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key not in of_ls}

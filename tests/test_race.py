@@ -16,11 +16,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.machine import IllegalTransition, Stay
 from core.session import Session
 from core.wire import Negative, answered_in, fold_lines, split_lines
-from nodes.balancer.race import DENIED, RACE, Course, Finding, Race, Replies
+from nodes.balancer.race import DENIED, QUESTION, QuestionEvent, Questions, QuestionState, Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
@@ -33,11 +33,11 @@ ANSWERS = {
 }
 spellings = st.sampled_from([*QUESTIONS, b"A", b"A AAAA", b"B.X", b"b.X", b"C"])
 ENDINGS = {  # the ways to end a question for everyone, and what is said then
-    (Course.OPEN, Finding.ALL_NOT_FOUND): Negative.NOT_FOUND,
-    (Course.NO_DATA_HELD, Finding.RELEASED): Negative.NO_DATA,
-    (Course.NOT_FOUND_HELD, Finding.RELEASED): Negative.NOT_FOUND,
-    (Course.FAILURE_HELD, Finding.RELEASED): Negative.FAILED,
-    (Course.REFUSAL_HELD, Finding.RELEASED): Negative.FAILED,
+    (QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND): Negative.NOT_FOUND,
+    (QuestionState.NO_DATA_HELD, QuestionEvent.RELEASED): Negative.NO_DATA,
+    (QuestionState.NOT_FOUND_HELD, QuestionEvent.RELEASED): Negative.NOT_FOUND,
+    (QuestionState.FAILURE_HELD, QuestionEvent.RELEASED): Negative.FAILED,
+    (QuestionState.REFUSAL_HELD, QuestionEvent.RELEASED): Negative.FAILED,
 }
 
 
@@ -68,7 +68,7 @@ class RaceMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.race = Race(JOIN_S)
+        self.race = Questions(JOIN_S)
         self.born = 0
         self.sessions = [self.session() for _ in range(3)]
         self.now = 50.0
@@ -81,7 +81,7 @@ class RaceMachine(RuleBasedStateMachine):
     def session(self) -> Session:
         self.born += 1
         patience_s = TIMEOUTS_S[self.born % len(TIMEOUTS_S)]
-        return Session(f"client-{self.born}", Bounds(timeout_s=patience_s), Hits(), bytes)
+        return Session(f"client-{self.born}", Bounds(timeout_s=patience_s), BoundHits(), bytes)
 
     def settle(self, questions: list[Open]) -> None:
         self.open = [question for question in self.open if question not in questions]
@@ -132,7 +132,7 @@ class RaceMachine(RuleBasedStateMachine):
         ended=st.lists(st.sampled_from(QUESTIONS), unique=True, max_size=6),
         way=st.sampled_from(list(ENDINGS)),
     )
-    def end(self, ended: list[bytes], way: tuple[Course, Finding]) -> None:
+    def end(self, ended: list[bytes], way: tuple[QuestionState, QuestionEvent]) -> None:
         """Everyone who waits hears it in its own spelling, once per question."""
         late = [q for q in ended if all(other.folded != q for other in self.open)]
         ended = self.race.are_open(ended)
@@ -243,8 +243,8 @@ TestRace = RaceMachine.TestCase
 
 
 def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
-    race = Race(100.0)
-    first, second = (Session(f"client-{n}", Bounds(), Hits(), bytes) for n in (1, 2))
+    race = Questions(100.0)
+    first, second = (Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in (1, 2))
     race.ask(first, [b"x"], [b"x"], 0.0)
     assert list(race.ask(second, [b"x"], [b"X"], 4.9)) == []
     assert race.expire(5.0) == {first: [b"x - TIMED OUT\n"]}
@@ -254,16 +254,16 @@ def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
 
 def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
     for age_s, sent in ((0.875, []), (1.0, [b"x"])):
-        race = Race(1.0)
-        session = Session("client-1", Bounds(), Hits(), bytes)
+        race = Questions(1.0)
+        session = Session("client-1", Bounds(), BoundHits(), bytes)
         race.ask(session, [b"x"], [b"x"], 0.0)
         assert list(race.ask(session, [b"x"], [b"x"], age_s)) == sent
         assert race.joined == (not sent)
 
 
 def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_each() -> None:
-    race = Race(1.0)
-    sessions = [Session(f"client-{n}", Bounds(), Hits(), bytes) for n in range(1000)]
+    race = Questions(1.0)
+    sessions = [Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in range(1000)]
     sent = [list(race.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0)) for session in sessions]
     assert sent == [[b"x"]] + [[]] * 999
     assert race.joined == 2999
@@ -273,16 +273,16 @@ def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_eac
 
 def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -> None:
     """A walk over the waiters per question would be ten thousand million steps."""
-    race = Race(1.0)
-    session = Session("client-1", Bounds(), Hits(), bytes)
+    race = Questions(1.0)
+    session = Session("client-1", Bounds(), BoundHits(), bytes)
     names = [b"x"] * 100_000
     race.ask(session, names, names, 0.0)
     assert race.expire(5.0) == {session: [b"x - TIMED OUT\n" * 100_000]}
 
 
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
-    race = Race(1.0)
-    session = Session("client-1", Bounds(), Hits(), bytes)
+    race = Questions(1.0)
+    session = Session("client-1", Bounds(), BoundHits(), bytes)
     race.ask(session, [b"a", b"b"], [b"A", b"b"], 0.0)
     chunk = b"A 10.0.0.1 A IN\nB 10.0.0.2 A IN\n"
     (relayed,) = race.answer([b"a", b"b"], chunk)[session]
@@ -291,15 +291,15 @@ def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
 
 def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
     """Looked for one by one in their batch, they would be five thousand million steps."""
-    race = Race(1.0)
-    first, second = (Session(f"client-{n}", Bounds(), Hits(), bytes) for n in (1, 2))
+    race = Questions(1.0)
+    first, second = (Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in (1, 2))
     folded = [b"n%d" % number for number in range(100_000)]
     spelled = [question.upper() for question in folded]
     race.ask(first, folded, spelled, 0.0)
     race.ask(second, folded, folded, 0.0)
     replies: dict[Session, list[bytes]] = {first: [], second: []}
     for at in range(0, len(folded), 1_000):
-        some = race.end(folded[at : at + 1_000], Course.OPEN, Finding.ALL_NOT_FOUND)
+        some = race.end(folded[at : at + 1_000], QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND)
         for session, chunks in some.items():
             replies[session] += chunks
     assert b"".join(replies[first]) == b"".join(s + b" - NOT FOUND\n" for s in spelled)
@@ -308,16 +308,16 @@ def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
 
 def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
     """So a chunk of answers is credited without a look at the state of each."""
-    for state, row in RACE.items():
-        is_open = state is Course.OPEN or state.name.endswith("_HELD")
-        assert (row.get(Finding.ANSWER) is Course.ANSWERED) is is_open
-        assert bool(row) is (Finding.ANSWER in row)
+    for state, row in QUESTION.items():
+        is_open = state is QuestionState.OPEN or state.name.endswith("_HELD")
+        assert (row.get(QuestionEvent.ANSWER) is QuestionState.ANSWERED) is is_open
+        assert bool(row) is (QuestionEvent.ANSWER in row)
 
 
 def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
-    race = Race(1.0)
-    for state, row in RACE.items():
-        for event in Finding:
+    race = Questions(1.0)
+    for state, row in QUESTION.items():
+        for event in QuestionEvent:
             following = row.get(event)
             said = following.name if following and not isinstance(following, Stay) else ""
             if said in Negative.__members__:
@@ -329,8 +329,8 @@ def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
 
 def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
-    race = Race(1.0)
-    session = Session("client-1", Bounds(), Hits(), bytes)
+    race = Questions(1.0)
+    session = Session("client-1", Bounds(), BoundHits(), bytes)
     race.ask(session, [b"nobody"], [b"nobody"], 0.0)
     for number in range(100):
         name = b"n%d" % number
@@ -342,8 +342,8 @@ def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open(
 
 
 def work_of_catching_up(count: int) -> int:
-    race = Race(join_s=1.0)
-    session = Session("client-1", Bounds(), Hits(), bytes)
+    race = Questions(join_s=1.0)
+    session = Session("client-1", Bounds(), BoundHits(), bytes)
     for number in range(count):
         question = b"n%06d" % number
         race.ask(session, [question], [question], 0.0)

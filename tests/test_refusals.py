@@ -35,7 +35,7 @@ def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> N
     cast = Cast(1)
     refuse(cast)
     assert cast.codes() == [SERVFAIL] and cast.stage.reports == [DOWN]
-    assert cast.figure("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
+    assert cast.metric("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
     cast.ask("y.example")
     cast.say_lines("z.example")
     assert cast.codes() == [SERVFAIL] and cast.lines() == b"z.example - FAILED\n"
@@ -57,7 +57,7 @@ def test_what_a_socket_that_broke_was_asked_is_asked_again_by_another() -> None:
     for conn, query in again:
         cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0, 0] and cast.stage.reports == []
-    assert cast.figure("DNS1.resent") == 2
+    assert cast.metric("DNS1.resent") == 2
 
 
 def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
@@ -110,7 +110,7 @@ def test_with_another_resolver_nothing_is_lost_and_nobody_is_refused() -> None:
     for n in range(3):
         cast.ask(f"n{n}.example")
     break_all(cast, D1)
-    assert cast.codes() == [] and cast.figure("DNS1.state") == "DOWN"
+    assert cast.codes() == [] and cast.metric("DNS1.state") == "DOWN"
     assert cast.brain.unhealthy() == ""
     cast.ask("n3.example")
     cast.answer(D2, *["10.0.0.2"] * 4)
@@ -159,13 +159,13 @@ def test_one_that_was_refused_is_found_by_what_it_was_asked_last() -> None:
     for _ in range(3):  # still closed
         cast.wait(PROBE_S)
         ((conn, query),) = cast.asked(D1)
-        assert question_of(query) == "last.example" and cast.figure("DNS1.state") == "DIALING"
+        assert question_of(query) == "last.example" and cast.metric("DNS1.state") == "DIALING"
         cast.stage.break_socket(conn)
-        assert cast.figure("DNS1.state") == "DOWN"
+        assert cast.metric("DNS1.state") == "DOWN"
     cast.wait(PROBE_S)
     conn, query = cast.query_at(D1)
     cast.say(conn, said(query, "REFUSED"))
-    assert cast.figure("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
+    assert cast.metric("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
     assert cast.stage.reports == [DOWN, "DNS1 is up"]
     cast.ask("x.example")
     cast.answer(D1, "10.0.0.1")
@@ -178,11 +178,11 @@ def test_one_that_says_nothing_when_it_was_refused_stays_down() -> None:
     refuse(cast)
     cast.wait(2.0)
     probes = cast.asked(D1)
-    assert 15 <= len(probes) <= 20 and cast.figure("DNS1.state") == "DIALING"
+    assert 15 <= len(probes) <= 20 and cast.metric("DNS1.state") == "DIALING"
     assert cast.brain.unhealthy() == "no server is up" and cast.stage.reports == [DOWN]
     conn, query = probes[-5]
     cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.figure("DNS1.state") == "UP"
+    assert cast.metric("DNS1.state") == "UP"
 
 
 def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
@@ -198,7 +198,7 @@ def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
     assert cast.codes() == [0]
     asked = {question_of(query) for _, query in cast.asked(D1)}
     assert asked >= {"refused.example", *(f"n{n}.example" for n in range(4))}
-    assert cast.figure("DNS1.won") == 1
+    assert cast.metric("DNS1.won") == 1
 
 
 def test_sockets_that_cannot_be_had_any_more_take_the_resolver_down() -> None:
@@ -211,10 +211,10 @@ def test_sockets_that_cannot_be_had_any_more_take_the_resolver_down() -> None:
     cast.ask("y.example")
     cast.stage.refused |= {f"DNS1.{n}" for n in range(5, 9)}
     cast.stage.break_socket(conn, "network is unreachable")
-    assert cast.figure("DNS1.state") == "DOWN" and cast.codes() == [SERVFAIL] * 2
+    assert cast.metric("DNS1.state") == "DOWN" and cast.codes() == [SERVFAIL] * 2
     assert cast.stage.reports == ["DNS1 is down (refused); dialling it again"]
     cast.wait(PROBE_S)
-    assert cast.figure("DNS1.state") == "UP"
+    assert cast.metric("DNS1.state") == "UP"
 
 
 @pytest.mark.parametrize("when", ["down", "dialling"])
@@ -250,7 +250,7 @@ def test_one_that_is_silent_and_then_refused_is_down_once() -> None:
     cast.asked(D1)
     cast.ask("x.example")
     break_all(cast, D1)
-    assert cast.codes() == [SERVFAIL] and cast.figure("DNS1.state") == "DOWN"
+    assert cast.codes() == [SERVFAIL] and cast.metric("DNS1.state") == "DOWN"
     cast.wait(5.0)
     assert [report for report in cast.stage.reports if "DNS1" in report][-1] == DOWN
 
@@ -265,7 +265,7 @@ def test_what_is_said_of_a_probe_is_told_to_nobody() -> None:
     message = said(query, "10.0.0.1")
     assert read_reply(message[2:]) is not None
     cast.say(conn, message)
-    assert cast.told() == [] and cast.figure("DNS1.late") == 1
+    assert cast.told() == [] and cast.metric("DNS1.late") == 1
 
 
 def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
@@ -278,7 +278,7 @@ def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
     for conn, query in cast.asked(D1):
         if question_of(query) != "dropped.example":
             cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.figure("DNS1.state") == "UP"
+    assert cast.metric("DNS1.state") == "UP"
 
 
 def test_what_broken_sockets_were_asked_waits_for_the_window() -> None:

@@ -31,7 +31,7 @@ from nodes.tables import kept as kept_module
 from nodes.tables import reload as module
 from nodes.tables.kept import Kept
 from nodes.tables.load import Table, load
-from nodes.tables.reload import RELOAD, Reading, Reload, slices
+from nodes.tables.reload import RELOAD, Reload, ReloadState, slices
 from nodes.ts import TableServer
 from tests.splitting import pieces
 from tests.stage import Stage
@@ -81,7 +81,7 @@ class Server:
         self.said: list[node.Effect] = []
         self.now = 0.0
 
-    def saw(self, name: str, old: object, new: Reading) -> None:
+    def saw(self, name: str, old: object, new: ReloadState) -> None:
         assert name == "reload"
         self.moves.append(new.name)
 
@@ -93,7 +93,7 @@ class Server:
             self.table, effects = self.reload.turn(self.table, self.now)
             self.said += effects
 
-    def turn_until(self, state: Reading) -> None:
+    def turn_until(self, state: ReloadState) -> None:
         """Turn until it is so, at least once."""
         self.turn()
         while self.reload.life.state is not state:
@@ -123,8 +123,8 @@ class Server:
 
     def count(self, name: str) -> int:
         """A figure."""
-        figures = {value.figure.name: value.value for value in self.reload.figures()}
-        return int(figures[name])
+        metrics = {value.metric.name: value.value for value in self.reload.metrics()}
+        return int(metrics[name])
 
 
 # -- when it is read -------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_who_asks_again_while_it_is_read_gets_it_read_once_more() -> None:
     for _ in range(3):
         server.ask()
     assert server.moves == ["READING", "OUTDATED"]
-    server.turn_until(Reading.RESTARTING)
+    server.turn_until(ReloadState.RESTARTING)
     assert server.table.rows == NEW_ROWS and READY not in server.standings
     server.finish()
     assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"} and len(file.opened) == 2
@@ -176,7 +176,7 @@ def test_who_asks_while_the_old_table_is_let_go_gets_it_read_once_that_is_done()
     file = Versions()
     server = Server(file.read)
     server.ask()
-    server.turn_until(Reading.RETIRING)
+    server.turn_until(ReloadState.RETIRING)
     file.content = b"a 10.0.0.3 A\n"
     server.ask()
     server.ask()
@@ -194,7 +194,7 @@ def test_one_that_was_asked_for_again_is_read_again_also_when_the_first_is_refus
     server.ask()
     server.ask()
     file.content = OSError(6, "No such device")
-    server.turn_until(Reading.READING)
+    server.turn_until(ReloadState.READING)
     assert server.table.rows == OLD and server.standings == [RELOADING] * 2
     file.content = NEW
     server.finish()

@@ -29,9 +29,9 @@ from nodes.command.programs import main
 from nodes.ls import LoadBalancer
 from nodes.replay import (
     HEAD,
-    Outcome,
-    Race,
+    RecordedRace,
     RecordError,
+    ReplayOutcome,
     as_recorded,
     parse,
     replay,
@@ -69,7 +69,7 @@ def test_a_record_is_read() -> None:
     asked = {"TS1": 0.0, "TS2": 0.05}
     replies = {"TS1": [0.1, "::1,2001:db8::1"], "TS2": [0.2, "::2"]}
     record = line(at=4.0, share=0.25, question="x AAAA", asked=asked, replies=replies)
-    assert parse(record) == Race(
+    assert parse(record) == RecordedRace(
         1.0, True, 0.1, "::1,2001:db8::1", asked,
         {"TS1": (0.1, "::1,2001:db8::1"), "TS2": (pytest.approx(0.15), "::2")},
     )  # fmt: skip
@@ -141,7 +141,7 @@ json_values = st.recursive(
 )
 def test_any_bytes_are_a_race_or_are_refused_in_one_line(data: bytes) -> None:
     try:
-        assert isinstance(parse(data), Race)
+        assert isinstance(parse(data), RecordedRace)
     except RecordError as refused:
         assert str(refused).isprintable()
 
@@ -196,32 +196,32 @@ def test_servers_are_listed_by_their_numbers(numbers: set[int]) -> None:
 
 
 def test_figures_are_those_of_the_ranks() -> None:
-    outcome = Outcome([n / 1000 for n in range(1000, 0, -1)])
+    outcome = ReplayOutcome([n / 1000 for n in range(1000, 0, -1)])
     assert outcome.quantiles_s() == [0.501, 0.991, 1.0]
-    assert Outcome([0.25]).quantiles_s() == [0.25] * 3
+    assert ReplayOutcome([0.25]).quantiles_s() == [0.25] * 3
 
 
 def test_a_row_has_a_column_for_each_heading() -> None:
-    row = shown("race", Outcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
+    row = shown("race", ReplayOutcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
     assert row.split() == ["race", "4", "300.0", "400.0", "400.0", "50.00", "1", "2"]
     assert len(row) == len(HEAD)
 
 
-def two(*ways: tuple[float | None, float | None]) -> list[Race]:
+def two(*ways: tuple[float | None, float | None]) -> list[RecordedRace]:
     """Races, a second apart, that two TSs answer after so long, or never."""
     races = []
     for number, way in enumerate(ways):
         replies = {f"TS{n}": (s, "10.0.0.1") for n, s in enumerate(way, 1) if s is not None}
         said = "10.0.0.1" if replies else "TIMED OUT"
         took_s = min((s for s, _ in replies.values()), default=5.0)
-        races.append(Race(number, False, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
+        races.append(RecordedRace(number, False, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
     return races
 
 
 WAYS = two((0.1, 0.2), (0.3, 0.1), (None, 0.4), (0.2, None), (None, None))
 
 
-def close(outcome: Outcome, took_s: list[float]) -> bool:
+def close(outcome: ReplayOutcome, took_s: list[float]) -> bool:
     return sorted(outcome.took_s) == pytest.approx(sorted(took_s))
 
 
@@ -265,15 +265,15 @@ def test_without_a_budget_hedge_asks_one_more_only_for_what_may_be_lost() -> Non
 def test_what_nobody_has_is_said_again(what: str) -> None:
     replies = {"TS1": (0.1, what), "TS2": (0.15, what)}
     for is_typed in (False, True):
-        race = Race(0.0, is_typed, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
+        race = RecordedRace(0.0, is_typed, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
         outcome = replay([race], ["TS1", "TS2"], balancer(2))
         assert (outcome.timed_out, outcome.changed) == (0, 0)
 
 
 def test_an_answer_is_changed_when_its_set_is_another() -> None:
-    def outcome(first: str, said: str) -> Outcome:
+    def outcome(first: str, said: str) -> ReplayOutcome:
         replies = {"TS1": (0.1, first), "TS2": (0.2, "10.0.0.3")}
-        race = Race(0.0, False, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
+        race = RecordedRace(0.0, False, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
         return replay([race], ["TS1", "TS2"], balancer(2))
 
     assert outcome("10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1").changed == 0
@@ -283,18 +283,18 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
 
 def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
     """It came up later: its time runs from then."""
-    race = Race(0.0, False, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
+    race = RecordedRace(0.0, False, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
     assert close(replay([race], ["TS1"], balancer(1)), [0.7])
 
 
 def test_a_ts_is_known_by_the_name_of_the_record() -> None:
-    race = Race(0.0, False, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
+    race = RecordedRace(0.0, False, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
     outcome = replay([race], ["TS7"], balancer(1))
     assert close(outcome, [0.1]) and outcome.changed == 0
 
 
 def test_nothing_to_replay_takes_no_time() -> None:
-    assert replay([], ["TS1"], balancer(1)) == Outcome()
+    assert replay([], ["TS1"], balancer(1)) == ReplayOutcome()
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -485,7 +485,7 @@ def reply(question: bytes, what: bytes) -> bytes:
     return b"%b %b %b IN\n" % (name, what, kind or b"A")
 
 
-def recorded(script: Script) -> tuple[list[Race], dict[bytes, tuple[float, bytes]]]:
+def recorded(script: Script) -> tuple[list[RecordedRace], dict[bytes, tuple[float, bytes]]]:
     """The records of a run, in the order of asking, and what the client got."""
     stage = RecordedStage(script, BOUNDS)
     got = stage.run()
@@ -602,7 +602,9 @@ def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -
     """Nobody tells the load balancer that its TS is relieved."""
     bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
     races = [
-        Race(0.0, False, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")})
+        RecordedRace(
+            0.0, False, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
+        )
     ] * 100
     outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))
     assert outcome.timed_out == 0

@@ -128,7 +128,7 @@ class Site:
         assert message[2] & QR >> 8
         return message
 
-    def figure(self, key: str) -> int:
+    def metric(self, key: str) -> int:
         lines = exchange(self.port, [b"STATS\nQUIT\n"])[0].decode()
         found = re.search(rf"(?m)^STAT {key} (\d+)$", lines)
         assert found is not None, lines
@@ -149,7 +149,7 @@ def test_f5_only_a_reply_to_what_was_asked_counts(run: Programs) -> None:
         message = site.told()
         assert message[:2] == asked[:2] and section_of(message) == section_of(asked)
         assert message.endswith(bytes([10, 0, 0, 1]))
-        assert site.figure("DNS1.unmatched") == 2 and site.figure("DNS1.malformed") == 1
+        assert site.metric("DNS1.unmatched") == 2 and site.metric("DNS1.malformed") == 1
 
 
 def test_ids_and_ports_cannot_be_foretold(run: Programs) -> None:
@@ -183,7 +183,7 @@ def test_who_guesses_has_ls_ask_over_tcp(run: Programs) -> None:
         assert site.told().endswith(bytes([10, 0, 0, 1]))
         site.ls.logs("or forged; it is asked over TCP for 10 s")
         with resolver.accept() as stream, stream.makefile("rb") as reader:
-            while site.figure("DNS1.streamed") == 0:  # LS may not have seen yet that it is there
+            while site.metric("DNS1.streamed") == 0:  # LS may not have seen yet that it is there
                 site.ask("y.example")
             query = reader.read(int.from_bytes(reader.read(2)))
             assert question_of(query) == "y.example"
@@ -219,7 +219,7 @@ def test_a_resolver_without_edns_is_asked_without(run: Programs) -> None:
         message = site.told()
         assert message[3] & 15 == CODES["REFUSED"] and section_of(message) == section_of(query)
         site.ls.logs("DNS1 does not know EDNS: it is asked without for 10 min at a time")
-        assert site.ls.log.count("EDNS") == 1 and site.figure("DNS1.plain") == 6
+        assert site.ls.log.count("EDNS") == 1 and site.metric("DNS1.plain") == 6
 
 
 def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> None:
@@ -237,7 +237,7 @@ def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> Non
             again = reader.read(int.from_bytes(reader.read(2)))
             stream.sendall(frame(said(again, "TC")))
             assert site.told()[3] & 15 == CODES["SERVFAIL"]
-        assert site.figure("timed_out") == 0 and site.figure("DNS1.malformed") == 0
+        assert site.metric("timed_out") == 0 and site.metric("DNS1.malformed") == 0
 
 
 def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(
@@ -348,7 +348,7 @@ def test_two_that_ask_each_other_stop(run: Programs) -> None:
         first.ask("x.example")
         assert first.told()[3] & 15 == 2
         wait_for(lambda: b"STAT pending 0" in exchange(other, [b"STATS\nQUIT\n"])[0], "no loop")
-        assert first.figure("DNS1.asked") == 1 and first.figure("joined") <= 1
+        assert first.metric("DNS1.asked") == 1 and first.metric("joined") <= 1
 
 
 def test_workers_have_sockets_of_their_own(run: Programs) -> None:

@@ -16,15 +16,15 @@ from core.datagrams import DatagramSocket
 from core.session import Relayed
 from nodes.balancer import upstream as module
 from nodes.balancer import verdicts
-from nodes.balancer.patience import Patience
-from nodes.balancer.race import RACE, Course, Finding
-from nodes.balancer.refusals import Refusals
-from nodes.balancer.sockets import Socket
-from nodes.balancer.twins import Twins
-from nodes.balancer.upstream import Heard, Upstream
+from nodes.balancer.patience import Grace
+from nodes.balancer.race import QUESTION, QuestionEvent, QuestionState
+from nodes.balancer.refusals import Reachability
+from nodes.balancer.sockets import ResolverSocket
+from nodes.balancer.twins import LineEquivalents
+from nodes.balancer.upstream import Resolver, ResolverReplies
 from nodes.balancer.window import Window
-from nodes.dns.asker import DnsAsker
-from nodes.dns.reply import Reply, is_bare, read_reply
+from nodes.dns.asker import DnsClient
+from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import LoadBalancer
 from tests.dns_story import Violated
 from tests.resolver_checks import ALL, DEAD_HOLD_S, REFUSED_S, Checks
@@ -68,7 +68,7 @@ def test_bad_things_do_happen() -> None:
         "a forger guesses",
         "a host says it twice",
         "a way is too narrow",
-        "Way RETIRED",
+        "SocketState RETIRED",
         "an ICMP error comes",
         "a datagram cannot be sent",
         "a header only",
@@ -194,7 +194,7 @@ class Anything(bytes):
     __hash__ = bytes.__hash__
 
 
-def about_anything(message: bytes) -> Reply | None:
+def about_anything(message: bytes) -> DnsReply | None:
     reply = read_reply(message)
     if reply is not None:
         reply.asked = Anything()
@@ -208,11 +208,11 @@ def mended(message: bytes) -> bytes:
     return message[:9] + bytes([message[9] - 1]) + message[10:-1]
 
 
-def never(self: Upstream, *_: object) -> list[node.Effect]:
+def never(self: Resolver, *_: object) -> list[node.Effect]:
     return []
 
 
-def in_vain(self: DnsAsker, relayed: list[Relayed]) -> list[node.Effect]:
+def in_vain(self: DnsClient, relayed: list[Relayed]) -> list[node.Effect]:
     return self.last_words()
 
 
@@ -223,41 +223,41 @@ def all_at_once(self: Window, now: float) -> int:
 def as_before(patch: pytest.MonkeyPatch) -> None:
     """As version 0.9.0 did: send without limit, hold for a little, send again after a second."""
     patch.setattr(Window, "size", all_at_once)
-    patch.setattr(Upstream, "held", never)
-    patch.setattr(Patience, "grace_s", lambda self, now, is_failure: 0.03)
+    patch.setattr(Resolver, "held", never)
+    patch.setattr(Grace, "grace_s", lambda self, now, is_failure: 0.03)
     patch.setattr(Checks, "on", frozenset({"first good answer"}))
 
 
 def forget_soon(patch: pytest.MonkeyPatch) -> None:
     """Wait for an ID as long as a line waits, however long DNS may."""
-    begin = Upstream.__init__
+    begin = Resolver.__init__
 
-    def begin_so(self: Upstream, *arguments: Any) -> None:  # noqa: ANN401
+    def begin_so(self: Resolver, *arguments: Any) -> None:  # noqa: ANN401
         begin(self, *arguments)
         self._ages_s = (*self._ages_s[:2], self._bounds.timeout_s)
 
-    patch.setattr(Upstream, "__init__", begin_so)
+    patch.setattr(Resolver, "__init__", begin_so)
 
 
-def last_word(was: Course, found: Finding) -> Course:
-    course = RACE[Course.OPEN][found]
-    assert isinstance(course, Course)
+def last_word(was: QuestionState, found: QuestionEvent) -> QuestionState:
+    course = QUESTION[QuestionState.OPEN][found]
+    assert isinstance(course, QuestionState)
     return course
 
 
-def fail_all(self: Upstream, one: Socket, why: str, heard: Heard) -> None:
+def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverReplies) -> None:
     heard.denials += [
-        (question, Finding.FAILURE_SAID, None) for question, _, _ in one.asked.values()
+        (question, QuestionEvent.FAILURE_SAID, None) for question, _, _ in one.asked.values()
     ]
     heard.effects.append(self._dial_datagrams())
 
 
-def nothing_of_the_name(self: Twins, questions: list[bytes], lines: list[bytes]) -> Any:  # noqa: ANN401
+def nothing_of_the_name(self: LineEquivalents, questions: list[bytes], lines: list[bytes]) -> Any:  # noqa: ANN401
     twins, answers, _ = ANSWERED(self, questions, lines)
     return twins, answers, []
 
 
-ANSWERED = Twins.answered
+ANSWERED = LineEquivalents.answered
 
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a reply to another question counts": lambda patch: patch.setattr(
@@ -267,14 +267,14 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", lambda message: read_reply(mended(message))
     ),
     "a worse answer is held for ever": lambda patch: patch.setattr(
-        Patience, "grace_s", lambda self, now, is_failure: 60.0
+        Grace, "grace_s", lambda self, now, is_failure: 60.0
     ),
     "the last to speak is right": lambda patch: patch.setattr(verdicts, "course_after", last_word),
     "that a table has the name is nothing": lambda patch: patch.setattr(
-        Twins, "answered", nothing_of_the_name
+        LineEquivalents, "answered", nothing_of_the_name
     ),
-    "what was asked is never forgotten": lambda patch: patch.setattr(Upstream, "woken", never),
-    "nothing is relayed": lambda patch: patch.setattr(DnsAsker, "relay", in_vain),
+    "what was asked is never forgotten": lambda patch: patch.setattr(Resolver, "woken", never),
+    "nothing is relayed": lambda patch: patch.setattr(DnsClient, "relay", in_vain),
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
     "nobody hears that a port is closed": lambda patch: patch.setattr(
@@ -287,16 +287,16 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         LoadBalancer, "_fail", never
     ),
     "what was asked by a socket that broke fails": lambda patch: patch.setattr(
-        Upstream, "_broke", fail_all
+        Resolver, "_broke", fail_all
     ),
     "the first to break is the end of it": lambda patch: patch.setattr(
-        Refusals, "broke", lambda self: bool(self.question)
+        Reachability, "broke", lambda self: bool(self.question)
     ),
     "nobody asks whether a resolver is back": lambda patch: patch.setattr(
-        Refusals, "due", lambda self: math.inf
+        Reachability, "due", lambda self: math.inf
     ),
     "what is late for lines is late for all": forget_soon,
-    "who does not know EDNS has failed": lambda patch: patch.setattr(Upstream, "_ask_plain", never),
+    "who does not know EDNS has failed": lambda patch: patch.setattr(Resolver, "_ask_plain", never),
     "bytes behind a reply make it none": lambda patch: patch.setattr(
         module, "_read", lambda message: None if message[-4:] == b"tail" else read_reply(message)
     ),
@@ -304,7 +304,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", lambda message: None if is_bare(message) else read_reply(message)
     ),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
-        Socket, "was_asked", lambda self, pair: False
+        ResolverSocket, "was_asked", lambda self, pair: False
     ),
 }
 

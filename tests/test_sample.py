@@ -25,8 +25,8 @@ from core import node
 from core.bounds import Bounds
 from core.figures import SPANS_S
 from core.wire import answered_in
-from nodes.balancer.race import Course, Finding
-from nodes.balancer.sample import Samples
+from nodes.balancer.race import QuestionEvent, QuestionState
+from nodes.balancer.sample import RaceSamples
 from nodes.ls import LoadBalancer
 from tests.stage import Stage
 
@@ -39,10 +39,10 @@ FIELDS = [
 
 
 DENIED = {
-    "NOT FOUND": Finding.NOT_FOUND_SAID,
-    "NO DATA": Finding.NO_DATA_SAID,
-    "REFUSED": Finding.REFUSAL_SAID,
-    "FAILED": Finding.FAILURE_SAID,
+    "NOT FOUND": QuestionEvent.NOT_FOUND_SAID,
+    "NO DATA": QuestionEvent.NO_DATA_SAID,
+    "REFUSED": QuestionEvent.REFUSAL_SAID,
+    "FAILED": QuestionEvent.FAILURE_SAID,
 }
 
 
@@ -71,7 +71,7 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
     share: float, sizes: list[int]
 ) -> None:
     """The first one, and then one for each whole `share`; at any moment, and never one more."""
-    samples = Samples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
+    samples = RaceSamples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
     asked = 0
     for size in sizes:
         questions = [b"n%d" % number for number in range(asked, asked + size)]
@@ -84,14 +84,14 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
         assert sampled[0] == 0
         gaps = {after - before for before, after in pairwise(sampled)}
         assert gaps <= {math.floor(1 / share + 1e-9), math.ceil(1 / share - 1e-9)}
-    whole = Samples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
+    whole = RaceSamples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
     whole.begin([b"n%d" % number for number in range(asked)], 0.0)
     if (1 / share).is_integer():  # else sums may differ in the last bit
         assert list(whole._open) == list(samples._open)
 
 
 def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> None:
-    samples = Samples(NAMES, 0.001, TIMEOUT_S, 1 << 30, "race")
+    samples = RaceSamples(NAMES, 0.001, TIMEOUT_S, 1 << 30, "race")
     samples.begin([b"first"], 0.0)
 
     class Unread(list[bytes]):
@@ -108,7 +108,7 @@ def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> No
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=60))
 def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: list[int]) -> None:
-    samples = Samples(NAMES, 1.0, TIMEOUT_S, most, "race")
+    samples = RaceSamples(NAMES, 1.0, TIMEOUT_S, most, "race")
     open_: list[bytes] = []
     for number in asked:
         name = b"n%d" % number
@@ -150,7 +150,7 @@ class SamplesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.samples = Samples(NAMES, 1.0, TIMEOUT_S, 3, "race")
+        self.samples = RaceSamples(NAMES, 1.0, TIMEOUT_S, 3, "race")
         self.now = 50.0
         self.open: list[Watched] = []
         self.closed: list[Watched] = []
@@ -207,9 +207,16 @@ class SamplesMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(one.end is None for one in self.open))
     @rule(
         questions=some,
-        end=st.sampled_from([Course.NOT_FOUND, Course.NO_DATA, Course.TIMED_OUT, Course.DROPPED]),
+        end=st.sampled_from(
+            [
+                QuestionState.NOT_FOUND,
+                QuestionState.NO_DATA,
+                QuestionState.TIMED_OUT,
+                QuestionState.DROPPED,
+            ]
+        ),
     )
-    def end(self, questions: list[bytes], end: Course) -> None:
+    def end(self, questions: list[bytes], end: QuestionState) -> None:
         """The first end counts."""
         self.samples.ended(questions, end, self.now)
         for question in questions:
@@ -342,9 +349,9 @@ def in_some_spelling(address: ipaddress.IPv6Address, number: int) -> str:
     return ways[number % len(ways)]
 
 
-def raced(kind: bytes, first: str, second: str) -> Samples:
+def raced(kind: bytes, first: str, second: str) -> RaceSamples:
     """One race, answered so by two TSs."""
-    samples = Samples([T1, T2], 1.0, TIMEOUT_S, 10, "race")
+    samples = RaceSamples([T1, T2], 1.0, TIMEOUT_S, 10, "race")
     question = b"x" if kind == b"A" else b"x AAAA"
     samples.begin([question], 0.0)
     for server in (T1, T2):
@@ -385,7 +392,7 @@ def test_sets_of_ipv4_agree_in_any_order(
 
 
 def test_of_disagreements_the_last_twenty_are_remembered() -> None:
-    samples = Samples([T1, T2], 1.0, TIMEOUT_S, 100, "race")
+    samples = RaceSamples([T1, T2], 1.0, TIMEOUT_S, 100, "race")
     for number in range(50):
         question = b"n%d" % number
         samples.begin([question], 0.0)
@@ -430,7 +437,7 @@ def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
     return stage
 
 
-def samples_of(stage: Stage) -> Samples:
+def samples_of(stage: Stage) -> RaceSamples:
     assert isinstance(stage.brain, LoadBalancer)
     samples = stage.brain._samples
     assert samples is not None
@@ -743,7 +750,7 @@ def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over
 def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
     """The first of a dictionary is found by a walk past all that were deleted before it: that
     would be eighty thousand million steps."""
-    samples = Samples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
+    samples = RaceSamples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
     questions = [b"n%d" % number for number in range(400_000)]
     samples.begin(questions, 0.0)
     samples.asked(T1, questions, 0.0)
@@ -753,7 +760,7 @@ def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
 
 def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
     """Each looked for in the chunk, they would be twenty thousand million steps."""
-    samples = Samples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
+    samples = RaceSamples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
     questions = [b"n%d" % number for number in range(200_000)]
     samples.begin(questions, 0.0)
     samples.asked(T1, questions, 0.0)

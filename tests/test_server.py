@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.server import Life, Server
+from core.bounds import BoundHits, Bounds
+from core.server import Server, ServerState
 from nodes.tables.load import Table
 from nodes.ts import TableServer
 from tests.stage import Stage
@@ -104,7 +104,7 @@ def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal()
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
     others: Any = ()
     for who, longest_s in ((None, 2.0), (others, 5.5)):
-        server = Server(bounds, False, str, list, Hits(), None, who)
+        server = Server(bounds, False, str, list, BoundHits(), None, who)
         server.drain(10.0)
         assert server.drain_due == 10.0 + longest_s
     stage = serving("a")
@@ -153,10 +153,10 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
 
 
 def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
-    server = Server(Bounds(), False, str, list, Hits(), None)
+    server = Server(Bounds(), False, str, list, BoundHits(), None)
     server.drain(0.0)
     assert server.all_closed() != []
-    assert server.life.state is Life.STOPPED
+    assert server.life.state is ServerState.STOPPED
     assert server.drain(1.0) == server.all_closed() == server.woken(100.0) == []
 
 

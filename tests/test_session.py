@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.node import Close, Send
-from core.session import Asked, Session, Talk, Turn
+from core.session import Requests, Session, SessionEvent, SessionState
 from tests.splitting import name_of
 
 ERRORS_MAX = 16
@@ -26,7 +26,7 @@ LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 def session(errors_max: int = ERRORS_MAX) -> Session:
     bounds = replace(Bounds(), errors_in_a_row_max=errors_max)
-    return Session("a", bounds, Hits(), lambda: FIGURES)
+    return Session("a", bounds, BoundHits(), lambda: FIGURES)
 
 
 def folded(spelling: bytes) -> bytes:
@@ -141,7 +141,7 @@ def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
         reference.stats = 0
         for line in chunk:
             reference.take(line)
-        assert (asker.life.state is Talk.OPEN) is reference.open
+        assert (asker.life.state is SessionState.OPEN) is reference.open
     assert spellings == reference.spellings
     assert said == b"".join(reference.said)
     assert errors == reference.errors
@@ -152,7 +152,7 @@ def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
     asked = session().receive(line + b"\n", 0.0)
     spelling = line.replace(b". ", b" ").removesuffix(b".")
     question = folded(spelling)
-    assert asked == Asked([question], [spelling], question + b"\n", b"", 0)
+    assert asked == Requests([question], [spelling], question + b"\n", b"", 0)
 
 
 @pytest.mark.parametrize("more", [b"", b"?\n"])
@@ -168,17 +168,17 @@ def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(m
 def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> None:
     asker = session()
     assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n", 0.0).questions == [b"quit AAAA"] * 2
-    assert asker.life.state is Talk.OPEN
-    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n", 0.0) == Asked(
+    assert asker.life.state is SessionState.OPEN
+    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n", 0.0) == Requests(
         [b"x AAAA"], [b"x AAAA"], b"x AAAA\n", b"", 0
     )
-    assert asker.life.state is Talk.LEAVING
+    assert asker.life.state is SessionState.LEAVING
 
 
 @pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", FIGURES)])
 def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: bytes) -> None:
     asker = session()
-    assert asker.receive(command + b"\n", 0.0) == Asked([], [], b"", reply, 0)
+    assert asker.receive(command + b"\n", 0.0) == Requests([], [], b"", reply, 0)
     assert asker.receive(b"a\n", 0.0).questions == [b"a"]
 
 
@@ -188,24 +188,24 @@ def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -
     assert asker.receive(b"STATS\n" * 17, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n"
     assert asker.receive(b"STATS\n", 0.0).said == FIGURES
     assert asker.receive(b"STATS\n" * 40, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n" * 16
-    assert asker.life.state is Talk.LEAVING
+    assert asker.life.state is SessionState.LEAVING
 
 
 def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:
     asker = session()
-    assert asker.receive(b"\n\n\n", 0.0) == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"\n\n\n", 0.0) == Requests([], [], b"", b"", 0)
     assert asker.receive(b"?\n" * 15 + b"\n", 0.0).errors == 15
     assert asker.receive(b"\n", 0.0).errors == 0
-    assert asker.life.state is Talk.OPEN
+    assert asker.life.state is SessionState.OPEN
     assert asker.receive(b"\n?\n", 0.0).errors == 1
-    assert asker.life.state is Talk.LEAVING
+    assert asker.life.state is SessionState.LEAVING
 
 
 def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
     asker = session()
     asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n", 0.0)
-    assert asked == Asked([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
-    assert asker.receive(b"rutgers.edu\n", 0.0) == Asked([], [], b"", b"", 0)
+    assert asked == Requests([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
+    assert asker.receive(b"rutgers.edu\n", 0.0) == Requests([], [], b"", b"", 0)
     assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
 
 
@@ -215,15 +215,15 @@ def test_a_legal_question_starts_the_count_over_in_a_chunk_of_any_kind(good: byt
     asker.receive(b"?\n" * 15, 0.0)
     asker.receive(good, 0.0)
     assert asker.receive(b"?\n" * (15 - good.count(b"?")), 0.0).errors == 15 - good.count(b"?")
-    assert asker.life.state is Talk.OPEN
+    assert asker.life.state is SessionState.OPEN
     asker.receive(b"?\n", 0.0)
-    assert asker.life.state is Talk.LEAVING
+    assert asker.life.state is SessionState.LEAVING
 
 
 def test_b2_what_follows_quit_is_ignored_in_the_same_chunk_and_later() -> None:
     asker = session()
-    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n", 0.0) == Asked([b"a"], [b"a"], b"a\n", b"", 0)
-    assert asker.receive(b"c\n?\nPING\nQUIT\n", 0.0) == Asked([], [], b"", b"", 0)
+    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n", 0.0) == Requests([b"a"], [b"a"], b"a\n", b"", 0)
+    assert asker.receive(b"c\n?\nPING\nQUIT\n", 0.0) == Requests([], [], b"", b"", 0)
     assert asker.receive_end(unfinished=True) == b""
 
 
@@ -238,7 +238,7 @@ def test_b21_a_cut_last_line_is_said_to_be_unfinished(unfinished: bool) -> None:
 ENDS = {
     "QUIT": lambda asker: asker.receive(b"QUIT\n", 0.0),
     "too many errors": lambda asker: asker.receive(b"?\n" * 16, 0.0),
-    "drain": lambda asker: asker.life.fire(Turn.DRAIN),
+    "drain": lambda asker: asker.life.fire(SessionEvent.DRAIN),
     "end of input": lambda asker: asker.receive_end(unfinished=False),
 }
 
@@ -257,7 +257,7 @@ def test_the_last_words_wait_for_what_is_owed_and_are_said_once(how: str) -> Non
     bye = [] if how == "end of input" else [Send("a", b"BYE\n")]
     assert asker.last_words() == [*bye, Close("a")]
     assert asker.last_words() == []
-    assert asker.life.state is Talk.DONE
+    assert asker.life.state is SessionState.DONE
 
 
 @pytest.mark.parametrize("first", ["QUIT", "too many errors", "drain"])
@@ -274,7 +274,7 @@ def test_a_drain_changes_nothing_for_one_who_has_ended_its_input() -> None:
     asker = session()
     asker.owed = 1
     asker.receive_end(unfinished=False)
-    asker.life.fire(Turn.DRAIN)
+    asker.life.fire(SessionEvent.DRAIN)
     asker.owed = 0
     assert asker.last_words() == [Close("a")]
 
@@ -283,6 +283,6 @@ def test_a_drain_changes_nothing_for_one_who_has_ended_its_input() -> None:
 def test_one_who_is_gone_gets_no_last_words(owed: int) -> None:
     asker = session()
     asker.owed = owed
-    asker.life.fire(Turn.LOST)
+    asker.life.fire(SessionEvent.LOST)
     asker.owed = 0
     assert asker.last_words() == []

@@ -405,19 +405,19 @@ def test_a_frozen_host_reads_what_waits_when_it_thaws() -> None:
 
 
 def everyone_is_one(brain: LoadBalancer) -> None:
-    brain._verdicts._everyone = 1
+    brain._negatives._everyone = 1
 
 
 def words_outlive_connections(brain: LoadBalancer) -> None:
-    brain._verdicts.take_back = lambda bits: None  # type: ignore[method-assign]
+    brain._negatives.forget_server = lambda bits: None  # type: ignore[method-assign]
 
 
 def nothing_is_held(brain: LoadBalancer) -> None:
-    brain._verdicts._grace_s = lambda course, bits, now: 0.0
+    brain._negatives._grace_s = lambda course, bits, now: 0.0
 
 
 def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain._verdicts._grace_s = lambda course, bits, now: 1.0
+    brain._negatives._grace_s = lambda course, bits, now: 1.0
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from nodes.balancer.link import Link
-from nodes.balancer.upstream import Interest, Upstream
+from nodes.balancer.upstream import QuestionInterest, Resolver
 from tests.resolvers import question_of, said
 from tests.test_upstreams import Chance
 
@@ -67,9 +67,11 @@ class ResolverMachine(RuleBasedStateMachine):
         self.is_silent = False
         self.batch = 0
         self.asked = 0
-        interest = Interest(self.wanted.__contains__, self.held.__contains__, lambda _: False)
+        interest = QuestionInterest(
+            self.wanted.__contains__, self.held.__contains__, lambda _: False
+        )
         link = Link("DNS1", ((2, ("10.0.0.1", 53)),), BOUNDS, lambda: 0.0, None)
-        self.upstream = Upstream(link, BOUNDS, Chance(), interest, Hits())
+        self.upstream = Resolver(link, BOUNDS, Chance(), interest, BoundHits())
         for effect in self.upstream.dial():
             assert isinstance(effect, node.DialDatagrams)
             self.perform(self.upstream.hear(node.Opened(effect.conn), self.now).effects)
@@ -214,7 +216,7 @@ class ResolverMachine(RuleBasedStateMachine):
         if is_due and not self.is_silent:
             self.is_silent = True
             self.waiting.clear()
-        assert self.upstream.patience.is_silent is self.is_silent
+        assert self.upstream.grace.is_silent is self.is_silent
 
     # -- what holds at every moment ------------------------------------------------------------
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.frames import frame, split_frames
 from nodes.command.arguments import Parser
 from nodes.command.ls import bounds_of_ls
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.dns.reply import read_reply
 from nodes.ls import LoadBalancer
 from tests.resolvers import (
@@ -80,12 +80,12 @@ class Cast:
         **more: Any,  # noqa: ANN401
     ) -> None:
         self.bounds = bounds or Bounds()
-        hits = Hits()
+        hits = BoundHits()
         self.brain = LoadBalancer(
             [((2, (f"TS{n + 1}", 1)),) for n in range(tables)],
             self.bounds,
             lambda: 0.0,
-            dns=Face(self.bounds, 60, hits, forwards=True),
+            dns=DnsFrontEnd(self.bounds, 60, hits, forwards=True),
             upstreams=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
             secret=Chance(),
             hits=hits,
@@ -182,8 +182,8 @@ class Cast:
     def sockets(self, resolver: str) -> list[str]:
         return [conn for conn in self.stage.replies if conn.startswith(f"{resolver}.")]
 
-    def figure(self, key: str) -> Any:  # noqa: ANN401
-        return next(value.value for value in self.brain.figures() if value.key == key)
+    def metric(self, key: str) -> Any:  # noqa: ANN401
+        return next(value.value for value in self.brain.metrics() if value.key == key)
 
     def wait(self, seconds: float) -> None:
         self.stage.wait(seconds)
@@ -254,7 +254,7 @@ def test_any_other_code_is_a_failure() -> None:
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
     cast.say(conn, reply(query, flags=RD | RA | 9))  # NOTAUTH
-    assert cast.codes() == [9] and cast.figure("failed") == 1
+    assert cast.codes() == [9] and cast.metric("failed") == 1
 
 
 def test_of_equals_the_first_is_told() -> None:
@@ -278,7 +278,7 @@ def test_a_worse_answer_waits_for_the_grace_and_no_longer() -> None:
     cast.wait(0.001)
     assert cast.codes() == [CODES["NXDOMAIN"]]
     cast.answer(D2, "10.0.0.2")
-    assert cast.codes() == [] and cast.figure("DNS2.late") == 1
+    assert cast.codes() == [] and cast.metric("DNS2.late") == 1
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_the_grace_can_be_told() -> None:
 def test_nothing_is_held_past_a_timeout_and_the_timeout_of_one_ends_no_other() -> None:
     """[P33]: the one whose time is over hears the best that was said."""
     cast = Cast(bounds=replace(Bounds(), grace_failed_s=60.0, dns_timeout_s=1.8))
-    cast.brain._resolvers._all[D2].patience.differs(1e9)
+    cast.brain._resolvers._all[D2].grace.differs(1e9)
     cast.ask("x.example")
     cast.wait(1.0)
     cast.ask("y.example")
@@ -497,9 +497,9 @@ def test_what_is_about_something_else_settles_nothing_that_is_closed_either(spoi
     cast.answer(D2, "10.0.0.2")
     conn, asked = cast.query_at(D1)
     cast.say(conn, SPOILED[spoiled](asked))
-    assert cast.figure("DNS1.unmatched") == 1 and cast.figure("DNS1.late") == 0
+    assert cast.metric("DNS1.unmatched") == 1 and cast.metric("DNS1.late") == 0
     cast.say(conn, said(asked, "10.0.0.1").replace(b"example", b"eXAMPLE"))
-    assert cast.figure("DNS1.late") == 1
+    assert cast.metric("DNS1.late") == 1
 
 
 @pytest.mark.parametrize("spoiled", SPOILED)
@@ -513,7 +513,7 @@ def test_f5_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
     cast.say(conn, said(asked, "10.0.0.1"))
     ((message, _),) = cast.told()
     assert message[:2] == query[:2] and message.endswith(address("10.0.0.1"))
-    counted = cast.figure("DNS1.unmatched"), cast.figure("DNS1.malformed")
+    counted = cast.metric("DNS1.unmatched"), cast.metric("DNS1.malformed")
     is_matched = spoiled in (
         "no reply",
         "no question",
@@ -533,7 +533,7 @@ def test_a_reply_counts_only_at_the_socket_that_asked() -> None:
     for other in cast.sockets(D1):
         if other != conn:
             cast.say(other, said(asked, "10.6.6.6"))
-    assert cast.told() == [] and cast.figure("DNS1.unmatched") == 3
+    assert cast.told() == [] and cast.metric("DNS1.unmatched") == 3
 
 
 def test_a_reply_counts_once_and_only_from_one_who_was_asked_so() -> None:
@@ -547,8 +547,8 @@ def test_a_reply_counts_once_and_only_from_one_who_was_asked_so() -> None:
     cast.say(conn_1, said(asked_1, "10.0.0.1"), said(asked_1, "10.6.6.6"))
     ((message, _),) = cast.told()
     assert message.endswith(address("10.0.0.1"))
-    assert (cast.figure("DNS1.unmatched"), cast.figure("DNS2.unmatched")) == (0, 1)
-    assert cast.figure("DNS1.late") == 1  # the second is a copy, whatever it says
+    assert (cast.metric("DNS1.unmatched"), cast.metric("DNS2.unmatched")) == (0, 1)
+    assert cast.metric("DNS1.late") == 1  # the second is a copy, whatever it says
 
 
 def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
@@ -787,7 +787,7 @@ def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None
                 cast.say(by, said(waiting, "10.0.0.1"))
                 del held[by]
     assert not set(first) & set(cast.sockets(D1))
-    assert cast.figure("timed_out") + cast.figure("answered") == 300
+    assert cast.metric("timed_out") + cast.metric("answered") == 300
 
 
 def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_on_its_way() -> None:
@@ -872,7 +872,7 @@ def test_no_more_is_in_flight_than_the_window_and_the_rest_waits() -> None:
     cast = Cast(1)
     flood(cast, 350)
     first = cast.asked(D1)
-    assert len(first) == cast.bounds.upstream_window == 350 - cast.figure("DNS1.waiting")
+    assert len(first) == cast.bounds.upstream_window == 350 - cast.metric("DNS1.waiting")
     for conn, query in first[:30]:
         cast.say(conn, said(query, "10.0.0.1"))
     more = cast.asked(D1)
@@ -882,7 +882,7 @@ def test_no_more_is_in_flight_than_the_window_and_the_rest_waits() -> None:
     while more := cast.asked(D1):
         for conn, query in more:
             cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.codes() == [0] * 350 and cast.figure("DNS1.resent") == 0
+    assert cast.codes() == [0] * 350 and cast.metric("DNS1.resent") == 0
 
 
 def test_what_nobody_wants_any_more_is_skipped_in_the_queue() -> None:
@@ -893,13 +893,13 @@ def test_what_nobody_wants_any_more_is_skipped_in_the_queue() -> None:
     while more := cast.asked(D1):
         for conn, query in more:
             cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.figure("DNS2.waiting") == 50
+    assert cast.metric("DNS2.waiting") == 50
     cast.ask("x.example")
     cast.asked(D1)
     conn, query = mine[0]
     cast.say(conn, said(query, "10.0.0.1"))
     assert [question_of(query) for _, query in cast.asked(D2)] == ["x.example"]
-    assert cast.figure("DNS2.waiting") == 0
+    assert cast.metric("DNS2.waiting") == 0
 
 
 def test_what_is_overtaken_makes_room() -> None:
@@ -909,10 +909,10 @@ def test_what_is_overtaken_makes_room() -> None:
         cast.ask(f"slow{n}.example")
     cast.asked(D1)
     flood(cast, 100)
-    assert cast.figure("DNS1.waiting") == 100 - 40
+    assert cast.metric("DNS1.waiting") == 100 - 40
     conn, query = cast.asked(D1)[0]
     cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.figure("DNS1.waiting") == 0
+    assert cast.metric("DNS1.waiting") == 0
 
 
 def test_what_is_lost_does_not_shut_a_resolver_out() -> None:
@@ -958,7 +958,7 @@ def test_a_silent_one_gets_no_queue_but_a_question_now_and_then() -> None:
         cast.ask(f"m{n}.example")
         cast.wait(0.01)
     probes = cast.asked(D1)
-    assert 3 <= len(probes) <= 4 and cast.figure("DNS1.waiting") == 0
+    assert 3 <= len(probes) <= 4 and cast.metric("DNS1.waiting") == 0
     conn, query = probes[0]
     cast.say(conn, said(query, "10.0.0.1"))
     again = {question_of(query) for _, query in cast.asked(D1)}
@@ -1020,7 +1020,7 @@ def test_what_is_held_is_sent_again_to_who_has_not_replied() -> None:
                 times.append(round(cast.stage.now - began, 2))
     assert times == [0.03, 0.09, 0.21, 0.45]
     assert [question_of(query) for _, query in cast.asked(D1)] == ["y.example"]  # once, at 1 s
-    assert cast.figure("DNS2.resent") == 4 + 1
+    assert cast.metric("DNS2.resent") == 4 + 1
 
 
 def test_what_is_held_later_is_sent_again_at_once_if_it_may_be_lost() -> None:
@@ -1083,7 +1083,7 @@ def test_a_resolver_that_says_everything_twice_is_no_guesser() -> None:
         conn, query = cast.query_at(D1)
         cast.say(conn, *[said(query, "10.0.0.1")] * 2)
         cast.wait(0.01)
-    assert cast.figure("DNS1.late") == 500 and cast.figure("DNS1.unmatched") == 0
+    assert cast.metric("DNS1.late") == 500 and cast.metric("DNS1.unmatched") == 0
     assert not cast.hits["unmatched_max"] and not cast.stage.dialled
 
 
@@ -1097,7 +1097,7 @@ def test_a_resolver_that_was_frozen_is_no_guesser() -> None:
         cast.wait(0.014)
     for conn, query in asked:
         cast.say(conn, said(query, "10.0.0.1"))
-    assert len(asked) > 100 and cast.figure("DNS1.unmatched") == 0
+    assert len(asked) > 100 and cast.metric("DNS1.unmatched") == 0
 
 
 def test_of_copies_only_so_many_are_remembered() -> None:
@@ -1111,8 +1111,8 @@ def test_of_copies_only_so_many_are_remembered() -> None:
         said_.append(said(query, "10.0.0.1"))
         cast.say(conn, said_[-1])
     cast.say(conn, *said_)
-    assert 8 <= cast.figure("DNS1.late") <= 16
-    assert cast.figure("DNS1.unmatched") == 30 - cast.figure("DNS1.late")
+    assert 8 <= cast.metric("DNS1.late") <= 16
+    assert cast.metric("DNS1.unmatched") == 30 - cast.metric("DNS1.late")
 
 
 # -- TCP -------------------------------------------------------------------------------------------
@@ -1269,7 +1269,7 @@ def test_tc_on_a_stream_is_a_failure_at_once() -> None:
     cast.stage.connect(stream)
     _, asked = cast.query_at(D1)
     cast.say(stream, said(asked, "TC"))
-    assert cast.codes() == [CODES["SERVFAIL"]] and cast.figure("DNS1.malformed") == 0
+    assert cast.codes() == [CODES["SERVFAIL"]] and cast.metric("DNS1.malformed") == 0
     assert cast.asked(D1) == []
 
 
@@ -1308,7 +1308,7 @@ def test_bits_of_the_query_go_to_the_resolver_and_who_differs_does_not_join() ->
         assert [question_of(query) for _, query in cast.asked(D1)] == (
             [] if text is None else [text]
         )
-    assert cast.figure("joined") == 1
+    assert cast.metric("joined") == 1
 
 
 def test_each_asker_has_its_own_id_and_spelling() -> None:
@@ -1395,7 +1395,7 @@ def test_lines_and_queries_join() -> None:
     cast = Cast(1)
     cast.say_lines("X.example")
     cast.ask("x.example")
-    assert len(cast.asked(D1)) == 1 and cast.figure("joined") == 1
+    assert len(cast.asked(D1)) == 1 and cast.metric("joined") == 1
 
 
 # -- beside table servers --------------------------------------------------------------------------
@@ -1429,7 +1429,7 @@ def test_a_query_that_says_more_than_a_line_is_asked_of_tables_as_the_line() -> 
         assert section_of(message) == section_of(query) and message[6:8] == b"\0\2"
         assert address("2001:db8::1") in message and address("2001:db8::2") in message
         assert message.endswith(edns)
-    assert not cast.brain._twins and cast.figure("TS1.won") == 2
+    assert not cast.brain._line_equivalents and cast.metric("TS1.won") == 2
 
 
 @pytest.mark.parametrize("flags", [RD | AD, RD | CD, 0])
@@ -1447,7 +1447,7 @@ def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int
     assert message[3] & 15 == 0 and message[6:8] == b"\0\0"
     cast.ask("z.example", flags=flags)
     cast.wait(1.8)
-    assert not cast.brain._twins
+    assert not cast.brain._line_equivalents
 
 
 @pytest.mark.parametrize(("question", "lines"), [("x.example MX", 1), ("x~.example MX", 0)])
@@ -1459,8 +1459,8 @@ def test_a_table_server_is_not_silent_about_what_it_cannot_be_asked(
     cast.ask(question)
     conn, asked = cast.query_at(D1)
     cast.say(conn, reply(asked, answers=(MX,)))
-    assert cast.figure("sampled") == 1 and cast.figure("TS1.asked") == lines
-    assert cast.figure("TS1.silent") == 0 and cast.figure("DNS1.won") == 1
+    assert cast.metric("sampled") == 1 and cast.metric("TS1.asked") == lines
+    assert cast.metric("TS1.silent") == 0 and cast.metric("DNS1.won") == 1
 
 
 @pytest.mark.parametrize("flags", [RD, RD | AD])
@@ -1524,9 +1524,9 @@ def test_a_name_of_a_table_exists_whatever_type_is_asked(
     ((message, _),) = cast.told()
     assert message[3] & 15 == 0 and message[6:12] == bytes(6)
     assert section_of(message) == section_of(query)
-    assert cast.figure("no_data") == 1 and cast.figure("late") == 0
-    assert cast.figure("TS1.late") == 0 and cast.figure("TS1.asked") == 1
-    assert not cast.brain._twins and not cast.brain._verdicts.spoken
+    assert cast.metric("no_data") == 1 and cast.metric("late") == 0
+    assert cast.metric("TS1.late") == 0 and cast.metric("TS1.asked") == 1
+    assert not cast.brain._line_equivalents and not cast.brain._negatives.spoken
 
 
 def test_a_table_s_no_data_for_a_line_beats_nxdomain_too() -> None:
@@ -1607,7 +1607,7 @@ def test_no_data_of_a_resolver_waits_for_no_table_that_cannot_have_the_type() ->
     cast.answer(D1, "NOERROR")
     assert cast.codes() == [0]
     cast.stage.hear("TS1", HAS[0])
-    assert cast.figure("TS1.late") == 1 and not cast.brain._verdicts.spoken
+    assert cast.metric("TS1.late") == 1 and not cast.brain._negatives.spoken
 
 
 def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:
@@ -1622,7 +1622,7 @@ def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:
     cast.ask("other.corp MX")
     cast.stage.hear("TS1", b"other.corp - NOT FOUND\n")
     cast.answer(D1, "NXDOMAIN")
-    assert cast.codes() == [CODES["NXDOMAIN"]] and cast.figure("late") == 0
+    assert cast.codes() == [CODES["NXDOMAIN"]] and cast.metric("late") == 0
 
 
 @pytest.mark.parametrize("kind", ["", " AAAA", " MX"])
@@ -1642,7 +1642,7 @@ def test_names_below_one_of_a_table_are_no_word_beside_resolvers(kind: str) -> N
     cast.answer(D1, "NXDOMAIN")
     cast.wait(UNKNOWN_S)
     assert cast.codes() == [CODES["NXDOMAIN"]]
-    assert cast.figure("TS1.malformed") == 0 and cast.figure("late") == 0
+    assert cast.metric("TS1.malformed") == 0 and cast.metric("late") == 0
 
 
 def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
@@ -1650,12 +1650,12 @@ def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
     queries = [cast.query(f"web.corp {kind}".strip()) for kind in ("", "MX", "TXT", "AAAA")]
     cast.stage.step(node.Datagrams(UDP, [(query, HERE) for query in queries]))
     assert cast.stage.take("TS1") == b"web.corp\nweb.corp AAAA\n"
-    assert cast.figure("TS1.asked") == 2
+    assert cast.metric("TS1.asked") == 2
     cast.stage.hear("TS1", b"web.corp 10.0.0.1 A IN\nweb.corp AAAA - NO DATA\n")
     assert cast.codes() == [0]
     for conn, query in cast.asked(D1):
         cast.say(conn, said(query, "NXDOMAIN"))
-    assert cast.codes() == [0, 0, 0] and cast.figure("no_data") == 3
+    assert cast.codes() == [0, 0, 0] and cast.metric("no_data") == 3
 
 
 def test_data_after_the_name_of_a_table_does_not_say_that_servers_differ() -> None:
@@ -1716,7 +1716,7 @@ def test_hedging_asks_nobody_what_it_cannot_be_asked(explore_every: int) -> None
         cast.say(conn, reply(query, answers=(MX,)))
         assert cast.codes() == [0] and cast.stage.take("TS1") == b""
     if explore_every > 1:
-        assert cast.figure("TS1.won") == 30
+        assert cast.metric("TS1.won") == 30
 
 
 def test_hedging_asks_a_table_server_that_comes_for_nothing_that_it_cannot_be_asked() -> None:
@@ -1740,7 +1740,7 @@ def test_hedging_counts_the_answers_and_losses_of_resolvers() -> None:
     cast.answer(D2, "10.0.0.2")
     cast.answer(D1, "10.0.0.1")
     assert cast.codes() == [0]
-    assert (cast.figure("hedged"), cast.figure("DNS2.won"), cast.figure("DNS1.late")) == (1, 1, 1)
+    assert (cast.metric("hedged"), cast.metric("DNS2.won"), cast.metric("DNS1.late")) == (1, 1, 1)
 
 
 def test_resolvers_that_differ_are_reported_and_recorded() -> None:
@@ -1749,7 +1749,7 @@ def test_resolvers_that_differ_are_reported_and_recorded() -> None:
     cast.answer(D1, "10.0.0.1")
     cast.answer(D2, "10.0.0.2,10.0.0.1")
     cast.answer(D3, "REFUSED")
-    assert cast.figure("disagreements") == 1
+    assert cast.metric("disagreements") == 1
     assert cast.stage.reports[-1] == (
         "TSs disagree about x.example: DNS1 10.0.0.1, DNS2 10.0.0.2,10.0.0.1"
     )
@@ -1757,7 +1757,7 @@ def test_resolvers_that_differ_are_reported_and_recorded() -> None:
     for resolver in (D1, D2, D3):
         conn, asked = cast.query_at(resolver)
         cast.say(conn, reply(asked, answers=(MX,)))
-    assert cast.figure("disagreements") == 1 and cast.figure("sampled") == 2
+    assert cast.metric("disagreements") == 1 and cast.metric("sampled") == 2
 
 
 def test_a_question_that_comes_back_joins_and_costs_nothing_more() -> None:
@@ -1767,18 +1767,18 @@ def test_a_question_that_comes_back_joins_and_costs_nothing_more() -> None:
     for _ in range(3):
         for _, query in cast.asked(D1):
             cast.stage.step(node.Datagrams(UDP, [(query, THERE)]))
-    assert cast.asked(D1) == [] and cast.figure("joined") == 1
+    assert cast.asked(D1) == [] and cast.metric("joined") == 1
     cast.wait(1.8)
     assert cast.codes() == [CODES["SERVFAIL"]] * 2
 
 
 def test_a_resolver_without_sockets_is_dialled_again() -> None:
     cast = Cast(1, refused={f"DNS1.{n}" for n in range(1, 5)})
-    assert cast.figure("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
+    assert cast.metric("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
     cast.ask("x.example")
     assert cast.codes() == [CODES["SERVFAIL"]]  # nobody could be asked
     cast.wait(0.1)
-    assert cast.figure("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
+    assert cast.metric("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
     assert cast.stage.reports == ["DNS1 is down (refused); dialling it again", "DNS1 is up"]
     cast.ask("x.example")
     assert len(cast.asked(D1)) == 1
@@ -1795,7 +1795,7 @@ def test_a_resolver_that_comes_is_asked_for_all_that_is_open_however_much(
     for n in range(20):
         cast.ask(f"n{n}.example")
     cast.wait(0.1)
-    assert cast.figure("DNS1.state") == "UP" and len(cast.asked(D1)) == 20
+    assert cast.metric("DNS1.state") == "UP" and len(cast.asked(D1)) == 20
 
 
 def test_a_drain_closes_every_socket_and_ends() -> None:
@@ -1861,7 +1861,7 @@ def test_a_good_reply_after_2_5_s_is_relayed_by_default(given: list[tuple[str, f
     cast.wait(2.5)
     assert cast.codes() == []
     cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.codes() == [0] and cast.figure("DNS1.unmatched") == 0
+    assert cast.codes() == [0] and cast.metric("DNS1.unmatched") == 0
 
 
 def test_lines_time_out_as_they_are_told_beside_patient_dns() -> None:

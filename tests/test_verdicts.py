@@ -15,9 +15,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nodes.balancer.race import Course, Finding
-from nodes.balancer.verdicts import Denial, Held, Verdicts
-from nodes.dns.reply import Reply
+from nodes.balancer.race import QuestionEvent, QuestionState
+from nodes.balancer.verdicts import Denial, HeldNegative, HeldNegatives
+from nodes.dns.reply import DnsReply
 
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
 BITS = list(GRACES)
@@ -26,28 +26,28 @@ TABLES = 1  # cannot be asked what only DNS can ask of a name that only DNS can 
 UNASKABLE = b"\\032 TYPE15"
 QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15", b"c TYPE28 +do", UNASKABLE]
 WORST_FIRST = [
-    (Finding.FAILURE_SAID, Course.FAILURE_HELD),
-    (Finding.REFUSAL_SAID, Course.REFUSAL_HELD),
-    (Finding.NOT_FOUND_SAID, Course.NOT_FOUND_HELD),
-    (Finding.NAME_SAID, Course.NAME_HELD),
-    (Finding.NO_DATA_SAID, Course.NO_DATA_HELD),
+    (QuestionEvent.FAILURE_SAID, QuestionState.FAILURE_HELD),
+    (QuestionEvent.REFUSAL_SAID, QuestionState.REFUSAL_HELD),
+    (QuestionEvent.NOT_FOUND_SAID, QuestionState.NOT_FOUND_HELD),
+    (QuestionEvent.NAME_SAID, QuestionState.NAME_HELD),
+    (QuestionEvent.NO_DATA_SAID, QuestionState.NO_DATA_HELD),
 ]
 COURSE = dict(WORST_FIRST)
 
 some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
 bits = st.sampled_from(BITS)
 findings = st.sampled_from(list(COURSE))
-messages = st.sampled_from([None, Reply(b"1", 0, is_cut=False), Reply(b"2", 0, is_cut=False)])
+messages = st.sampled_from([None, DnsReply(b"1", 0, is_cut=False), DnsReply(b"2", 0, is_cut=False)])
 denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), findings, messages), max_size=5)
 
 
-def grace_s(course: Course, of: int, now: float) -> float:
+def grace_s(course: QuestionState, of: int, now: float) -> float:
     return factor(course) * max(one for bit, one in GRACES.items() if bit & of)
 
 
-def factor(course: Course) -> float:
+def factor(course: QuestionState) -> float:
     """A failure is worth waiting longer for, whatever a table knows beside it."""
-    denied = (Course.NOT_FOUND_HELD, Course.NO_DATA_HELD)
+    denied = (QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD)
     return 1.0 if course in denied else 3.0
 
 
@@ -55,21 +55,21 @@ def factor(course: Course) -> float:
 class Best:
     """What the model knows of what is held: all that was said, and the message that is told."""
 
-    said: set[Finding]
+    said: set[QuestionEvent]
     message: object
     until: float
     since: float
 
     @property
-    def course(self) -> Course:
+    def course(self) -> QuestionState:
         """A name that exists is not NXDOMAIN, whoever says what first."""
-        if {Finding.NAME_SAID, Finding.NOT_FOUND_SAID} <= self.said:
-            return Course.NO_DATA_HELD
+        if {QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID} <= self.said:
+            return QuestionState.NO_DATA_HELD
         return next(course for finding, course in WORST_FIRST[::-1] if finding in self.said)
 
     def is_moot(self, question: bytes) -> bool:
         """Whether tables can say nothing better: they know the name, but not this type."""
-        is_there = self.course in (Course.NAME_HELD, Course.NO_DATA_HELD)
+        is_there = self.course in (QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD)
         return is_there and b"TYPE15" in question
 
 
@@ -78,7 +78,7 @@ class VerdictsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.verdicts = Verdicts(EVERYONE, TABLES, grace_s)
+        self.verdicts = HeldNegatives(EVERYONE, TABLES, grace_s)
         self.now = 50.0
         self.live = set(BITS)
         self.spoken: dict[bytes, set[int]] = {}
@@ -90,7 +90,7 @@ class VerdictsMachine(RuleBasedStateMachine):
             self.spoken.pop(question, None)
             self.held.pop(question, None)
 
-    def release(self, enough: list[Held], model: set[bytes]) -> None:
+    def release(self, enough: list[HeldNegative], model: set[bytes]) -> None:
         """What has been held enough is told once, the best of it, and then it is open no more."""
         questions = [held.question for held in enough]
         assert len(questions) == len(set(questions)) and set(questions) == model
@@ -122,7 +122,7 @@ class VerdictsMachine(RuleBasedStateMachine):
             best.said.add(finding)
             if best.course is not before:
                 best.message = message if best.course is COURSE[finding] else None
-            if finding is Finding.NAME_SAID:
+            if finding is QuestionEvent.NAME_SAID:
                 continue
             left = self.left(question)
             longest = max((GRACES[one] for one in left), default=0)
@@ -162,7 +162,7 @@ class VerdictsMachine(RuleBasedStateMachine):
         """What they have said is forgotten; what is held stays held. They may have stalled. What
         tables cannot be asked they need not say when they are back."""
         self.live -= gone
-        self.verdicts.take_back(sum(gone))
+        self.verdicts.forget_server(sum(gone))
         for question, by in self.spoken.items():
             takes_back = by & gone and question == UNASKABLE
             by -= gone
@@ -218,20 +218,20 @@ class VerdictsMachine(RuleBasedStateMachine):
 
 TestVerdicts = VerdictsMachine.TestCase
 
-NO_DATA, FAILED = Finding.NO_DATA_SAID, Finding.FAILURE_SAID
+NO_DATA, FAILED = QuestionEvent.NO_DATA_SAID, QuestionEvent.FAILURE_SAID
 
 
 def no_data(*questions: bytes) -> list[Denial]:
     return [(question, NO_DATA, None) for question in questions]
 
 
-def questions(enough: list[Held]) -> list[bytes]:
+def questions(enough: list[HeldNegative]) -> list[bytes]:
     return [held.question for held in enough]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_not_found_takes_everyone_and_a_ts_that_repeats_itself_is_still_one(count: int) -> None:
-    verdicts = Verdicts((1 << count) - 1, (1 << count) - 1, grace_s)
+    verdicts = HeldNegatives((1 << count) - 1, (1 << count) - 1, grace_s)
     for number in range(count):
         for again in range(3):
             said = verdicts.hear(1 << number, (1 << count) - 1, [b"x", b"x"], [], 0.0)
@@ -241,14 +241,14 @@ def test_not_found_takes_everyone_and_a_ts_that_repeats_itself_is_still_one(coun
 
 def test_no_data_is_better_than_not_found_of_a_table_whoever_says_it_first() -> None:
     for first, second in ((([], no_data(b"x")), ([b"x"], [])), (([b"x"], []), ([], no_data(b"x")))):
-        verdicts = Verdicts(3, 3, grace_s)
+        verdicts = HeldNegatives(3, 3, grace_s)
         assert verdicts.hear(1, 3, *first, 0.0) == ([], [])
         unknown, enough = verdicts.hear(2, 3, *second, 0.0)
         assert not unknown and questions(enough) == [b"x"]
 
 
 def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_they_take() -> None:
-    verdicts = Verdicts(7, 0, grace_s)
+    verdicts = HeldNegatives(7, 0, grace_s)
     verdicts.hear(1, 7, [], [(b"x", FAILED, None)], 0.0)  # 2 and 4 are to speak
     assert verdicts.due() == 3 * GRACES[4]
     verdicts.hear(4, 7, [], [(b"x", FAILED, None)], 0.0)  # only 2 is
@@ -264,10 +264,10 @@ def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_t
 def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_name() -> None:
     """[P42]: also where it becomes longer, since a server has been seen to differ."""
     longer = [1.0, 5.0]
-    verdicts = Verdicts(7, 1, lambda *_: longer[0])
-    assert verdicts.hear(1, 7, [], [(b"x TYPE15", Finding.NAME_SAID, None)], 0.0) == ([], [])
+    verdicts = HeldNegatives(7, 1, lambda *_: longer[0])
+    assert verdicts.hear(1, 7, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)], 0.0) == ([], [])
     assert verdicts.due() == math.inf and not verdicts.is_held(b"x TYPE15")
-    verdicts.hear(2, 7, [], [(b"x TYPE15", Finding.NOT_FOUND_SAID, None)], 10.0)
+    verdicts.hear(2, 7, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
     assert verdicts.due() == 11.0 and verdicts.is_held(b"x TYPE15")
     longer.pop(0)
     verdicts.wait_longer(4, 10.5)
@@ -275,18 +275,18 @@ def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_
 
 
 def test_where_nobody_denies_nothing_is_kept() -> None:
-    verdicts = Verdicts(3, 0, grace_s)
+    verdicts = HeldNegatives(3, 0, grace_s)
     verdicts.asked_again([b"x"])
     verdicts.forget([b"x"])
-    verdicts.take_back(1)
+    verdicts.forget_server(1)
     assert not verdicts.spoken and verdicts.due() == math.inf
     assert verdicts.held_until(1e9, [b"x"]) == verdicts.held_in_vain(0) == []
 
 
 def test_with_nobody_left_to_wait_for_all_that_is_held_is_held_in_vain() -> None:
-    verdicts = Verdicts(3, 0, grace_s)
+    verdicts = HeldNegatives(3, 0, grace_s)
     verdicts.hear(1, 3, [b"y"], no_data(b"x"), 0.0)
-    verdicts.take_back(1)
+    verdicts.forget_server(1)
     assert verdicts.held_in_vain(2) == []
     assert questions(verdicts.held_in_vain(0)) == [b"x"]
     assert verdicts.spoken == {b"x": 0}
@@ -294,7 +294,7 @@ def test_with_nobody_left_to_wait_for_all_that_is_held_is_held_in_vain() -> None
 
 def test_what_is_not_held_leaves_nothing_behind() -> None:
     """With one resolver nobody is waited for, and nobody asks when anything is due."""
-    verdicts = Verdicts(1, 0, grace_s)
+    verdicts = HeldNegatives(1, 0, grace_s)
     for number in range(100):
         question = b"n%d" % number
         _, enough = verdicts.hear(1, 1, [], [(question, FAILED, None)], 1.0)
@@ -305,7 +305,7 @@ def test_what_is_not_held_leaves_nothing_behind() -> None:
 
 def test_what_is_settled_leaves_nothing_to_wake_up_for() -> None:
     """A heap keeps it for a while; it must not be looked at, nor held for good."""
-    verdicts = Verdicts(3, 0, grace_s)
+    verdicts = HeldNegatives(3, 0, grace_s)
     for number in range(1_000):
         question = b"n%d" % number
         verdicts.hear(1, 3, [], [(question, FAILED, None)], number / 1e4)

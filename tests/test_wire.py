@@ -62,12 +62,12 @@ answers = st.one_of(
     st.builds(Answer, any_names, a_set(addresses_v6), st.just(Type.AAAA)),
 )
 negative_replies = st.builds(NoAnswer, any_questions, st.sampled_from(Negative))
-figures = st.from_regex(rb"[A-Za-z0-9_.]{1,9}", fullmatch=True)
+metrics = st.from_regex(rb"[A-Za-z0-9_.]{1,9}", fullmatch=True)
 replies = st.one_of(
     answers,
     negative_replies,
     st.builds(Refusal, st.sampled_from(Error)),
-    st.builds(Stat, figures, figures),
+    st.builds(Stat, metrics, metrics),
     st.sampled_from([Bye(), Pong(), End()]),
 )
 

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from core import node
 from core.bounds import Bounds
 from core.child import Born, Child
-from core.figures import Figure, Histogram, Value
+from core.figures import Histogram, Metric, Value
 from core.lookup import Lookup
 from core.server import CLIENTS, SESSIONS
 from core.wire import split_lines
@@ -40,7 +40,7 @@ from nodes.command.arguments import Parser
 from nodes.command.ls import bounds_of_ls
 from nodes.ls import LoadBalancer
 from nodes.status import pages
-from nodes.workers.news import News, Unpacker, changes, keyed, pack, sections, summed
+from nodes.workers.news import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
 from nodes.workers.supervisor import Supervisor
 from nodes.workers.worker import PARENT, Worker
 from tests.processes import (
@@ -54,8 +54,8 @@ from tests.processes import (
 )
 from tests.stage import Stage
 
-ASKED = Figure("asked", "Questions")
-STATE = Figure("state", "How it stands", is_level=True, per="ts")
+ASKED = Metric("asked", "Questions")
+STATE = Metric("state", "How it stands", is_level=True, per="ts")
 NOTHING_NEW = {"process": 7, "values": {}, "histograms": {}, "about": {}}
 READY = b"ls ready on 127.0.0.1:5000\n"
 process = pytest.mark.process
@@ -63,8 +63,8 @@ process = pytest.mark.process
 
 # -- news ------------------------------------------------------------------------------------------
 
-figures = st.sampled_from([ASKED, STATE, CLIENTS, Figure("hits", "Often", per="bound")])
-values = st.builds(Value, figures, st.integers(0, 2**40) | st.sampled_from(["UP", "DOWN"]))
+metrics = st.sampled_from([ASKED, STATE, CLIENTS, Metric("hits", "Often", per="bound")])
+values = st.builds(Value, metrics, st.integers(0, 2**40) | st.sampled_from(["UP", "DOWN"]))
 
 
 @given(st.lists(values, max_size=40), st.text(max_size=2000), st.data())
@@ -73,7 +73,7 @@ def test_news_arrive_as_they_were_told_however_they_are_cut(
 ) -> None:
     histogram = Histogram()
     histogram.add(0.003)
-    times = Figure("answer_seconds", "Times", per="ts")
+    times = Metric("answer_seconds", "Times", per="ts")
     sent = pack(sections(told, [(times, histogram, "TS1")], {"a": word})) + pack({"do": "tell"})
     assert all(len(line) <= 512 for line in split_lines(sent))
     places = [n + 1 for n, byte in enumerate(sent) if byte == 10]
@@ -83,16 +83,16 @@ def test_news_arrive_as_they_were_told_however_they_are_cut(
     for start, end in zip([0, *chosen], [*chosen, len(sent)], strict=True):
         got += unpacker.take(sent[start:end]) if sent[start:end] else []
     assert got[1] == {"do": "tell"} and len(got) == 2
-    back = News()
+    back = WorkerReport()
     assert back.take(got[0]) == list(keyed(told))
     assert (back.values, back.about) == (keyed(told), {"a": word})
-    (figure, heard, of) = back.histograms["TS1.answer_seconds"]
-    assert (figure, heard.counts, heard.sum_s, of) == (times, histogram.counts, 0.003, "TS1")
+    (metric, heard, of) = back.histograms["TS1.answer_seconds"]
+    assert (metric, heard.counts, heard.sum_s, of) == (times, histogram.counts, 0.003, "TS1")
 
 
 @given(st.lists(st.lists(values, max_size=9), min_size=1, max_size=9))
 def test_changes_one_after_the_other_make_the_whole(tellings: list[list[Value]]) -> None:
-    news, before, whole = News(), sections([], [], {}), sections([], [], {})
+    news, before, whole = WorkerReport(), sections([], [], {}), sections([], [], {})
     for told in tellings:
         whole = {**whole, "values": whole["values"] | keyed(told)}
         message = {name: changes(part, before[name]) for name, part in whole.items()}
@@ -150,8 +150,8 @@ class Nursery(Stage):
     def told(self, conn: str) -> list[dict[str, Any]]:
         return Unpacker().take(self.take(conn))
 
-    def figures(self) -> dict[str, Any]:
-        values: list[Value] = self.brain.figures()  # type: ignore[attr-defined]
+    def metrics(self) -> dict[str, Any]:
+        values: list[Value] = self.brain.metrics()  # type: ignore[attr-defined]
         return {value.key: value.value for value in values}
 
 
@@ -204,17 +204,17 @@ def test_a_counter_never_falls_when_a_worker_dies_and_a_level_does() -> None:
     stage = nursery()
     stage.tell("W1", asked=10, clients=3)
     stage.tell("W2", asked=5, clients=1)
-    told = stage.figures()
+    told = stage.metrics()
     assert (told["asked"], told["clients"], told["W1.clients"], told["sessions"]) == (15, 4, 3, 4)
     stage.die("W1")
-    told = stage.figures()
+    told = stage.metrics()
     assert (told["asked"], told["clients"], told["W1.state"]) == (15, 1, "VACANT")
     stage.wait(0.1)
     stage.tell("W1", asked=2, clients=2)
-    told = stage.figures()
+    told = stage.metrics()
     assert (told["asked"], told["clients"], told["W1.restarts"]) == (17, 3, 1)
     stage.die("W1")
-    assert stage.figures()["asked"] == 17
+    assert stage.metrics()["asked"] == 17
 
 
 def test_each_hears_what_the_others_count() -> None:
@@ -287,7 +287,7 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
     stage.take("W3")
     stage.wait(1.0)
     assert stage.reports[-1] == "W3 does not tell of itself; its last figures count"
-    assert stage.figures()["W3.old"] == 1 and stage.take("W3") == b""
+    assert stage.metrics()["W3.old"] == 1 and stage.take("W3") == b""
     for conn in ("W1", "W2"):
         stage.tell(conn, asked=5)
     heard = [message for message in stage.told("W1") if message["do"] == "hear"]
@@ -297,7 +297,7 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
         stage.tell("W1", asked=6)
         stage.tell("W2", asked=6)
     assert stage.take("W3") == b"", "nothing piles up for it"
-    assert stage.figures()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
+    assert stage.metrics()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
     stage.wait(1.0)
     stage.told("W1")
     stage.tell("W3", asked=2)
@@ -306,7 +306,7 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
     stage.tell("W2", asked=7)
     heard = [message for message in stage.told("W3") if message["do"] == "hear"]
     assert numbers(heard[-1])["asked"] == 14 and numbers(heard[-1])["W3.old"] == 0
-    assert stage.figures()["asked"] == 16
+    assert stage.metrics()["asked"] == 16
 
 
 def test_a_worker_that_is_lost_while_it_is_stopped_is_old_no_more() -> None:
@@ -314,11 +314,11 @@ def test_a_worker_that_is_lost_while_it_is_stopped_is_old_no_more() -> None:
     stage.wait(1.0)
     stage.tell("W1")
     stage.wait(1.0)
-    assert stage.figures()["W2.old"] == 1
+    assert stage.metrics()["W2.old"] == 1
     stage.die("W2")
     stage.wait(1.0)
     stage.tell("W2")
-    assert stage.figures()["W2.old"] == 0
+    assert stage.metrics()["W2.old"] == 0
 
 
 def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
@@ -370,7 +370,7 @@ def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
     stage.hear("W1", pack({"standing": "READY"}))
     assert stage.standings[-1] is node.Standing.RELOADING
     stage.wait(1.0)
-    assert stage.figures()["W2.old"] == 1 and stage.standings[-1] is node.Standing.READY
+    assert stage.metrics()["W2.old"] == 1 and stage.standings[-1] is node.Standing.READY
     stage.told("W2")
     for _ in range(3):
         stage.step(node.ReloadAsked())
@@ -454,7 +454,7 @@ def test_one_that_stands_still_while_it_starts_again_is_old(watchdog_s: float) -
     stage.wait(0.06)
     assert stage.spawned == ["W1", "W2", "W1"]
     for _ in range(20):
-        assert not stage.figures()["W1.old"] or stage.now - 0.96 >= 1.0
+        assert not stage.metrics()["W1.old"] or stage.now - 0.96 >= 1.0
         stage.wait(0.25)
         stage.tell("W2")
     assert sum("W1 does not tell of itself" in report for report in stage.reports) >= 1
@@ -468,7 +468,7 @@ def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
     stage.wait(1.0)
     stage.tell("W1")
     stage.wait(1.0)
-    assert stage.figures()["W2.old"] == 1 and brain.unhealthy() == ""
+    assert stage.metrics()["W2.old"] == 1 and brain.unhealthy() == ""
     stage.wait(1.0)
     assert brain.unhealthy() == "no worker tells of itself"
     stage.tell("W2")
@@ -854,7 +854,7 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
     crew = Crew(run, 2, "--timeout", 0.5, "--bound", "news_s=0.1", "--metrics", 0)
     page = crew.parent.log.partition("status page on ")[2].split()[0]
 
-    def figure(name: str) -> int:
+    def metric(name: str) -> int:
         with urlopen(page + "metrics", timeout=PATIENCE_S) as response:
             lines = response.read().decode().splitlines()
         return int(next(line for line in lines if line.startswith(name + " ")).split(" ")[1])
@@ -862,15 +862,15 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
     stopped = crew.processes()["W2"]
     os.kill(stopped, signal.SIGSTOP)
     crew.parent.logs("W2 does not tell of itself; its last figures count")
-    assert figure('photofinish_worker_old{worker="W2"}') == 1
-    asked = figure("photofinish_asked_total")
+    assert metric('photofinish_worker_old{worker="W2"}') == 1
+    asked = metric("photofinish_asked_total")
     others = 0
     while others < 5:  # the kernel gives some of them to the one that is stopped
         talk = Talk(crew.port)
         talk.say(b"n1.example\n")
         others += bool(select.select([talk.socket], [], [], 0.5)[0])
         talk.close()
-    wait_for(lambda: figure("photofinish_asked_total") >= asked + 5, "the sum goes on")
+    wait_for(lambda: metric("photofinish_asked_total") >= asked + 5, "the sum goes on")
     began = time.monotonic()
     crew.parent.signal(signal.SIGTERM)
     assert crew.parent.exits() == 0

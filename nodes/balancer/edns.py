@@ -19,13 +19,13 @@ import math
 from collections.abc import Collection
 
 from core import node
-from core.figures import Figure, Value
+from core.figures import Metric, Value
 
-PLAIN = Figure("plain", "Questions that it was asked without EDNS", per="ts")
+PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="ts")
 _ODD_MAX = 4_096  # questions that are remembered: more than are in flight until the first reply
 
 
-class Edns:
+class EdnsFallback:
     """What is known of one resolver, which is called `name`. While it `is_at_rest` nothing is to be
     asked without, and no reply is of interest."""
 
@@ -38,7 +38,7 @@ class Edns:
         self._odd_until = -math.inf
         self._asked = 0  # so many have been
 
-    def figure(self) -> Value:
+    def metric(self) -> Value:
         """How many questions were asked without an OPT record."""
         return Value(PLAIN, self._asked, self._name)
 

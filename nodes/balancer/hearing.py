@@ -7,7 +7,7 @@ Not here: what becomes of it (`nodes/ls.py`), and chunks that are all answers, w
 sorting.
 """
 
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.wire import (
     Answer,
     Error,
@@ -15,7 +15,7 @@ from core.wire import (
     NoAnswer,
     ProtocolError,
     Question,
-    Replied,
+    ReplyBatch,
     fold,
     parse_reply,
     replied_in,
@@ -24,14 +24,14 @@ from core.wire import (
 from nodes.balancer.link import Link
 
 
-def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: Hits) -> tuple[Replied, str]:
+def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: BoundHits) -> tuple[ReplyBatch, str]:
     """Sort a chunk; also return why the link has to be given up, if it has."""
     said = replied_in(data)
     if said is not None:
         link.errors_in_a_row = 0
         link.answered += data.count(b"\n")
         return said, ""
-    said = Replied([], b"", [], [], [])
+    said = ReplyBatch([], b"", [], [], [])
     lines: list[bytes] = []
     why = ""
     for line in split_lines(data):

@@ -32,16 +32,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import count, groupby, islice, repeat
 
 from core.bounds import Bounds
-from core.figures import Figure, Value
-from core.machine import STAY, Machine, Sign, Table
-from nodes.balancer.link import Link, Tie
-from nodes.balancer.pace import Pace, Quantile
+from core.figures import Metric, Value
+from core.machine import STAY, Label, Machine, Transitions
+from nodes.balancer.link import Link, LinkState
+from nodes.balancer.pace import RecentMean, RecentQuantile
 from nodes.balancer.policy import Shares
 
-_PREFERRED = {Tie.UP: 0, Tie.HOLDING: 1, Tie.CATCHING_UP: 2}  # before what is known of their pace
+_PREFERRED = {
+    LinkState.UP: 0,
+    LinkState.HOLDING: 1,
+    LinkState.CATCHING_UP: 2,
+}  # before what is known of their pace
 
 
-class Way(Sign):
+class AskingState(Label):
     """How far an asking has come."""
 
     NOWHERE = "no TS that may still answer has been asked"
@@ -50,7 +54,7 @@ class Way(Sign):
     EVERYWHERE = "every TS that is there has been asked"
 
 
-class Push(Sign):
+class AskingEvent(Label):
     """What happens to an asking."""
 
     PLACED = "a TS is asked, outside the budget"
@@ -60,16 +64,16 @@ class Push(Sign):
     DESERTED = "every TS that was asked is gone, stalled, or has nothing"
 
 
-W, P = Way, Push
-ASKING: Table[Way, Push] = {
-    W.NOWHERE: {P.PLACED: W.ASKED, P.DESERTED: STAY},
-    W.ASKED: {P.DELAY_OVER: W.LATE, P.ALL_ASKED: W.EVERYWHERE, P.DESERTED: W.NOWHERE},
-    W.LATE: {P.HEDGED: W.ASKED, P.ALL_ASKED: W.EVERYWHERE, P.DESERTED: W.NOWHERE},
-    W.EVERYWHERE: {P.PLACED: STAY, P.ALL_ASKED: STAY, P.DESERTED: W.NOWHERE},
+S, E = AskingState, AskingEvent
+ASKING: Transitions[AskingState, AskingEvent] = {
+    S.NOWHERE: {E.PLACED: S.ASKED, E.DESERTED: STAY},
+    S.ASKED: {E.DELAY_OVER: S.LATE, E.ALL_ASKED: S.EVERYWHERE, E.DESERTED: S.NOWHERE},
+    S.LATE: {E.HEDGED: S.ASKED, E.ALL_ASKED: S.EVERYWHERE, E.DESERTED: S.NOWHERE},
+    S.EVERYWHERE: {E.PLACED: STAY, E.ALL_ASKED: STAY, E.DESERTED: S.NOWHERE},
 }
 
 
-_PLACED = frozenset(way for way, after in ASKING.items() if Push.PLACED in after)
+_PLACED = frozenset(way for way, after in ASKING.items() if AskingEvent.PLACED in after)
 
 
 class Asking:
@@ -89,8 +93,8 @@ class Asking:
         self.since = since
         self.moves = moves  # how often links had moved when it was judged last
         self.due = math.inf  # when it is looked at again
-        start = Way.NOWHERE if whole is None else whole.way.state
-        self.way: Machine[Way, Push] = Machine(ASKING, start, "asking")
+        start = AskingState.NOWHERE if whole is None else whole.way.state
+        self.way: Machine[AskingState, AskingEvent] = Machine(ASKING, start, "asking")
         self.sent: dict[Link, float] = {}  # to whom it went and when, the first one first
         self.admits = 0  # bits of those that were sent it, or an earlier asking of the same
         self.root: Asking = self if whole is None else whole.root  # what it was split off from
@@ -116,7 +120,7 @@ class Asking:
         return any(link.is_live and not link.bit & self.denied for link in self.sent)
 
 
-HEDGED = Figure("hedged", "Questions that were asked of one more table server for speed")
+HEDGED = Metric("hedged", "Questions that were asked of one more table server for speed")
 
 
 class Budget:
@@ -131,7 +135,7 @@ class Budget:
         self.tokens = min(self.tokens + self._share * questions, self._tokens_max)
 
 
-class Hedge:
+class HedgePolicy:
     """A policy; see `nodes/balancer/policy.py`. `extra_load`: the share, 0.05 for 5 %.
     `unfit(question)`: the bits of those that cannot be asked it, and of those that cannot have data
     of it; without it, everyone can."""
@@ -147,8 +151,8 @@ class Hedge:
         self._unfit = unfit
         self._bounds = bounds
         self._askings: dict[bytes, Asking] = {}  # of each open question
-        self._paces = {link: Pace() for link in links}
-        self._times = Quantile(1 - extra_load)
+        self._paces = {link: RecentMean() for link in links}
+        self._times = RecentQuantile(1 - extra_load)
         self._budget = Budget(extra_load, bounds.hedge_tokens_max)
         self._looks: list[tuple[float, int, Asking]] = []  # a heap: which is looked at when
         self._number = count()
@@ -164,7 +168,7 @@ class Hedge:
         self._by_exploring = list(links)  # the one explored longest ago first
         self.hedged = 0  # speculative questions
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted here."""
         return [Value(HEDGED, self.hedged)]
 
@@ -221,7 +225,7 @@ class Hedge:
         self._askings.update(dict.fromkeys(questions, asking))
         if link is None:
             return []
-        asking.way.fire(Push.PLACED)
+        asking.way.fire(AskingEvent.PLACED)
         self._look_soon(asking, now)
         asking.sent[link] = now
         shares = []
@@ -236,7 +240,7 @@ class Hedge:
 
     def _next_explored(self, fastest: Link | None) -> Link | None:
         for link in self._by_exploring:
-            if link is not fastest and link.life.state is Tie.UP:
+            if link is not fastest and link.life.state is LinkState.UP:
                 self._by_exploring.remove(link)
                 self._by_exploring.append(link)
                 return link
@@ -325,7 +329,7 @@ class Hedge:
         """An asking of its own for some of its questions, on the same way."""
         part = Asking(questions, asking.since, asking.moves, asking)
         self._askings.update(dict.fromkeys(questions, part))
-        if part.way.state is Way.LATE:
+        if part.way.state is AskingState.LATE:
             self._late.append((part, iter(questions)))
         if asking.due < math.inf:
             self._look_at(part, asking.due)
@@ -378,24 +382,24 @@ class Hedge:
             if link.is_live and not link.bit & asking.denied:
                 self._paces[link].add(now - sent_at, asking.left, now)
         self._catch_up(asking, now)
-        if asking.way.state is Way.NOWHERE or asking.due < math.inf:
+        if asking.way.state is AskingState.NOWHERE or asking.due < math.inf:
             return  # whoever comes is asked, or somebody just has been
         lost_at = asking.since + self._bounds.join_s
         if now >= lost_at:
             self._ask_everyone(asking, now)
             return
-        if asking.way.state is Way.ASKED:
+        if asking.way.state is AskingState.ASKED:
             if self._best(now, asking) is None:
-                asking.way.fire(Push.ALL_ASKED)
+                asking.way.fire(AskingEvent.ALL_ASKED)
             else:
-                asking.way.fire(Push.DELAY_OVER)
+                asking.way.fire(AskingEvent.DELAY_OVER)
                 asking.questions = self._open(asking)
                 self._late.append((asking, iter(asking.questions)))
         again = now + max(now - asking.since, self._bounds.hedge_delay_min_s)
         self._look_at(asking, min(again, lost_at))
 
     def _ask_everyone(self, asking: Asking, now: float) -> None:
-        asking.way.fire(Push.ALL_ASKED)
+        asking.way.fire(AskingEvent.ALL_ASKED)
         questions = self._open(asking)
         while link := self._best(now, asking):
             asking.sent[link] = now
@@ -409,7 +413,7 @@ class Hedge:
                 return
             asking, questions = late[0]
             link = None
-            if asking.way.state is Way.LATE and asking.left:
+            if asking.way.state is AskingState.LATE and asking.left:
                 if self._budget.tokens < 1:
                     return
                 link = self._next_for_late(asking, now)
@@ -425,7 +429,7 @@ class Hedge:
             self.hedged += len(few)
             part = Asking(few, asking.since, asking.moves, asking)
             self._askings.update(dict.fromkeys(few, part))
-            part.way.fire(Push.HEDGED)
+            part.way.fire(AskingEvent.HEDGED)
             part.sent[link] = now
             self._queue(link, part, few)
             self._look_soon(part, now)
@@ -433,16 +437,16 @@ class Hedge:
     def _next_for_late(self, asking: Asking, now: float) -> Link | None:
         """The link to ask speculatively; None if there is none, or the asking is late no more."""
         self._catch_up(asking, now)
-        if asking.way.state is not Way.LATE:
+        if asking.way.state is not AskingState.LATE:
             return None
         link = self._best(now, asking)
         if link is None:
-            asking.way.fire(Push.ALL_ASKED)
+            asking.way.fire(AskingEvent.ALL_ASKED)
         return link
 
     def _place(self, asking: Asking, link: Link, now: float) -> None:
         """Ask a link outside the budget."""
-        asking.way.fire(Push.PLACED)
+        asking.way.fire(AskingEvent.PLACED)
         asking.sent[link] = now
         asking.questions = self._open(asking)
         self._queue(link, asking, asking.questions)
@@ -495,7 +499,7 @@ class Hedge:
         self._part(asking)
         asking.moves = self._moves
         if not asking.may_be_answered():
-            asking.way.fire(Push.DESERTED)
+            asking.way.fire(AskingEvent.DESERTED)
         while asking.way.state in _PLACED and (link := self._best(now, asking)):
             self._place(asking, link, now)
         if now >= asking.since + self._bounds.join_s and self._best(now, asking):

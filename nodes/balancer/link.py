@@ -19,12 +19,12 @@ import math
 from collections.abc import Callable
 
 from core.bounds import Bounds
-from core.figures import Figure, Value
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.figures import Metric, Value
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.node import Address
 
 
-class Tie(Sign):
+class LinkState(Label):
     """How a link stands."""
 
     DOWN = "there is no connection; it is dialled again in time, once its address is known"
@@ -36,7 +36,7 @@ class Tie(Sign):
     CLOSING = "we end it, and what still comes from it does not count"
 
 
-class Pull(Sign):
+class LinkEvent(Label):
     """What happens to a link."""
 
     DIAL_DUE = "it is time to dial"
@@ -50,45 +50,45 @@ class Pull(Sign):
     GIVEN_UP = "we close it: it has ended, is no table server, or is not needed any more"
 
 
-L, P = Tie, Pull
-LINK: Table[Tie, Pull] = {
-    L.DOWN: {P.DIAL_DUE: L.DIALING},
-    L.DIALING: {P.CONNECTED: L.CATCHING_UP, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
-    L.CATCHING_UP: {
-        P.CAUGHT_UP: L.UP,
-        P.BACKLOGGED: STAY,
-        P.RELIEVED: STAY,
-        P.LOST: L.DOWN,
-        P.GIVEN_UP: L.CLOSING,
+S, E = LinkState, LinkEvent
+LINK: Transitions[LinkState, LinkEvent] = {
+    S.DOWN: {E.DIAL_DUE: S.DIALING},
+    S.DIALING: {E.CONNECTED: S.CATCHING_UP, E.LOST: S.DOWN, E.GIVEN_UP: S.CLOSING},
+    S.CATCHING_UP: {
+        E.CAUGHT_UP: S.UP,
+        E.BACKLOGGED: STAY,
+        E.RELIEVED: STAY,
+        E.LOST: S.DOWN,
+        E.GIVEN_UP: S.CLOSING,
     },
-    L.UP: {
-        P.BACKLOGGED: L.HOLDING,
-        P.FELL_BEHIND: L.CATCHING_UP,
-        P.LOST: L.DOWN,
-        P.GIVEN_UP: L.CLOSING,
+    S.UP: {
+        E.BACKLOGGED: S.HOLDING,
+        E.FELL_BEHIND: S.CATCHING_UP,
+        E.LOST: S.DOWN,
+        E.GIVEN_UP: S.CLOSING,
     },
-    L.HOLDING: {
-        P.RELIEVED: L.UP,
-        P.HELD_TOO_LONG: L.STALLED,
-        P.LOST: L.DOWN,
-        P.GIVEN_UP: L.CLOSING,
+    S.HOLDING: {
+        E.RELIEVED: S.UP,
+        E.HELD_TOO_LONG: S.STALLED,
+        E.LOST: S.DOWN,
+        E.GIVEN_UP: S.CLOSING,
     },
-    L.STALLED: {P.RELIEVED: L.CATCHING_UP, P.LOST: L.DOWN, P.GIVEN_UP: L.CLOSING},
-    L.CLOSING: {P.LOST: L.DOWN},
+    S.STALLED: {E.RELIEVED: S.CATCHING_UP, E.LOST: S.DOWN, E.GIVEN_UP: S.CLOSING},
+    S.CLOSING: {E.LOST: S.DOWN},
 }
 
-_ASKED = frozenset({L.UP, L.HOLDING})
-_LIVE = frozenset({L.CATCHING_UP, L.UP, L.HOLDING})
-_ANSWERS = _LIVE | {L.STALLED}
+_ASKED = frozenset({S.UP, S.HOLDING})
+_LIVE = frozenset({S.CATCHING_UP, S.UP, S.HOLDING})
+_ANSWERS = _LIVE | {S.STALLED}
 
 
-STATE = Figure("state", "How the link to it stands", is_level=True, per="ts")
-ASKED = Figure("asked", "Questions that it was sent", per="ts")
-WON = Figure("won", "Races that it won", per="ts")
-LATE = Figure("late", "Replies of it that nobody waited for", per="ts")
-NOTHING_SAID = Figure("nothing_said", "Legal lines of it that end no question", per="ts")
-MALFORMED = Figure("malformed", "Lines or messages of it that are no replies", per="ts")
-REDIALS = Figure("redials", "Times that it was dialled again", per="ts")
+LINK_STATE = Metric("state", "How the link to it stands", is_level=True, per="ts")
+LINK_ASKED = Metric("asked", "Questions that it was sent", per="ts")
+LINK_WON = Metric("won", "Races that it won", per="ts")
+LINK_LATE = Metric("late", "Replies of it that nobody waited for", per="ts")
+NOTHING_SAID = Metric("nothing_said", "Legal lines of it that end no question", per="ts")
+MALFORMED = Metric("malformed", "Lines or messages of it that are no replies", per="ts")
+REDIALS = Metric("redials", "Times that it was dialled again", per="ts")
 
 
 class Link:
@@ -107,7 +107,7 @@ class Link:
         self.conn = conn
         self.bit = bit
         self.addresses = addresses
-        self.life = Machine(LINK, Tie.DOWN, f"link {conn}", watch)
+        self.life = Machine(LINK, LinkState.DOWN, f"link {conn}", watch)
         self.dial_at = 0.0  # while DOWN
         self.is_sought = False  # there is no address yet, and its host is being looked up
         self.away_since: float | None = None  # since when it is away, or was last looked up
@@ -128,13 +128,13 @@ class Link:
         self._up_since: float | None = None
         self._wait_s = bounds.redial_first_s  # before the next dial
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted about it."""
         return [
-            Value(STATE, self.life.state.name, self.conn),
-            Value(ASKED, self.asked_before + self.asked, self.conn),
-            Value(WON, self.won, self.conn),
-            Value(LATE, self.late, self.conn),
+            Value(LINK_STATE, self.life.state.name, self.conn),
+            Value(LINK_ASKED, self.asked_before + self.asked, self.conn),
+            Value(LINK_WON, self.won, self.conn),
+            Value(LINK_LATE, self.late, self.conn),
             Value(REDIALS, max(0, self.dials - 1), self.conn),
             Value(NOTHING_SAID, self.nothing_said, self.conn),
             Value(MALFORMED, self.malformed, self.conn),
@@ -157,7 +157,7 @@ class Link:
 
     def connected(self, now: float) -> None:
         """A new connection, which has been asked for nothing."""
-        self.life.fire(Pull.CONNECTED)
+        self.life.fire(LinkEvent.CONNECTED)
         self.asked_before += self.asked
         self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
         self._up_since = now
@@ -166,9 +166,9 @@ class Link:
         """When something has to be done about it: dial, or look its host up, or stop holding up the
         clients. Infinite for never."""
         match self.life.state:
-            case Tie.DOWN:
+            case LinkState.DOWN:
                 return math.inf if self.is_sought else self.dial_at
-            case Tie.HOLDING:
+            case LinkState.HOLDING:
                 return self.held_since + self._bounds.held_s
         return math.inf
 
@@ -203,7 +203,7 @@ class Link:
         Only a connection that stood for a while starts it over: a server that accepts and closes
         would else be dialled without end. Jitter keeps many balancers from knocking in step.
         """
-        self.life.fire(Pull.LOST)
+        self.life.fire(LinkEvent.LOST)
         longest_s = self._bounds.redial_max_s
         if self._up_since is not None:
             self.away_since = now

@@ -18,7 +18,7 @@ _BUCKETS = 18 * _BUCKETS_PER_DOUBLING  # the last one begins at 26 s
 _FRESH_S = 0.01  # a quantile is worked out this often at most
 
 
-class Pace:
+class RecentMean:
     """One TS: a mean of its recent times, 0 while nothing is known."""
 
     __slots__ = ("_count", "_mean_s", "_since", "_sum_s")
@@ -52,7 +52,7 @@ class Pace:
             self._sum_s, self._count = 0.0, 0
 
 
-class Quantile:
+class RecentQuantile:
     """The time that a given share of recent questions did not exceed. Fewer than `least` of them
     say nothing; after each `half_life_s` one counts half as much."""
 

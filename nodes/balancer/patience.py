@@ -24,7 +24,7 @@ Not here: whom to ask first (`nodes/balancer/pace.py` has means for that), and t
 import math
 
 from core.bounds import Bounds
-from nodes.balancer.pace import Quantile
+from nodes.balancer.pace import RecentQuantile
 
 _USUALLY = 0.95
 _TIMES = 3.0
@@ -32,13 +32,13 @@ _RESEND_TIMES = 2.0
 _HALF_LIFE_S = 30.0  # who is asked now and then is known by what was a minute ago
 
 
-class Patience:
+class Grace:
     """How long to wait for one resolver. `most_s`: the longest grace, if there is such a limit."""
 
     def __init__(self, bounds: Bounds, most_s: float | None) -> None:
         self._bounds = bounds
         self._most_s = math.inf if most_s is None else most_s
-        self._times = Quantile(_USUALLY, _HALF_LIFE_S, least=0.5)
+        self._times = RecentQuantile(_USUALLY, _HALF_LIFE_S, least=0.5)
         self._heard_at = -math.inf
         self._unanswered = 0  # questions in a row
         self._unanswered_since = math.inf  # when the first of them was sent

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import repeat
 from typing import Protocol
 
-from nodes.balancer.link import Link, Tie
-from nodes.balancer.race import Race
+from nodes.balancer.link import Link, LinkState
+from nodes.balancer.race import Questions
 
 Shares = Iterable[tuple[Link, list[bytes]]]  # who is to be asked what
 
@@ -58,16 +58,16 @@ class Policy(Protocol):
         ...
 
 
-class Everyone:
+class RacePolicy:
     """Ask every link that is up for everything; one that comes up, for all that is open.
 
     A link that is up has been asked for whatever is open, so nothing is kept about it. Of one that
     catches up, or is stalled, is kept which open questions it was sent.
     """
 
-    def __init__(self, links: Sequence[Link], race: Race, slice_bytes: int) -> None:
+    def __init__(self, links: Sequence[Link], race: Questions, slice_bytes: int) -> None:
         self._links = links
-        self._race = race
+        self._questions = race
         self._slice_bytes = slice_bytes
         self._asked: list[Link] = []
         self._sent: dict[Link, set[bytes]] = {}
@@ -78,9 +78,9 @@ class Everyone:
 
     def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:
         """See Policy. Whole batches of what is open, in the order of asking."""
-        questions, link.asked_upto = self._race.slice_from(link.asked_upto, self._slice_bytes)
+        questions, link.asked_upto = self._questions.slice_from(link.asked_upto, self._slice_bytes)
         self._sent.setdefault(link, set()).update(questions)
-        return questions, link.asked_upto == self._race.next_number
+        return questions, link.asked_upto == self._questions.next_number
 
     def admits(self, link: Link, questions: list[bytes]) -> list[bool] | None:
         """See Policy."""
@@ -105,5 +105,5 @@ class Everyone:
         for link in self._links:
             if link.is_asked or not link.is_answering:
                 self._sent.pop(link, None)
-            elif link.life.state is Tie.STALLED and link not in self._sent:
-                self._sent[link] = set(self._race.open_questions())
+            elif link.life.state is LinkState.STALLED and link not in self._sent:
+                self._sent[link] = set(self._questions.open_questions())

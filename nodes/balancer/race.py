@@ -30,16 +30,16 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice, repeat, takewhile
 
-from core.figures import Figure, Value
-from core.machine import STAY, IllegalTransition, Sign, Table
-from core.session import Asker, Message, Relayed
+from core.figures import Metric, Value
+from core.machine import STAY, IllegalTransition, Label, Transitions
+from core.session import Asker, Relayed, RelayedReply
 from core.wire import Negative, negatives, split_lines
 
 Replies = dict[Asker, list[bytes]]  # chunks of whole lines by whom they are for
 Relays = dict[Asker, list[Relayed]]
 
 
-class Course(Sign):
+class QuestionState(Label):
     """How far the race for a question is."""
 
     OPEN = "it is asked, and nothing that has been said ends it"
@@ -56,7 +56,7 @@ class Course(Sign):
     DROPPED = "nobody is there to be replied to"
 
 
-class Finding(Sign):
+class QuestionEvent(Label):
     """What happens to a question."""
 
     ANSWER = "a server answers it"
@@ -71,96 +71,96 @@ class Finding(Sign):
     LOST = "the asker is gone"
 
 
-C, F = Course, Finding
-RACE: Table[Course, Finding] = {
-    C.OPEN: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
-        F.NAME_SAID: C.NAME_HELD,
-        F.NO_DATA_SAID: C.NO_DATA_HELD,
-        F.REFUSAL_SAID: C.REFUSAL_HELD,
-        F.FAILURE_SAID: C.FAILURE_HELD,
-        F.ALL_NOT_FOUND: C.NOT_FOUND,
-        F.TIME_UP: C.TIMED_OUT,
-        F.LOST: C.DROPPED,
+S, E = QuestionState, QuestionEvent
+QUESTION: Transitions[QuestionState, QuestionEvent] = {
+    S.OPEN: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: S.NOT_FOUND_HELD,
+        E.NAME_SAID: S.NAME_HELD,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+        E.REFUSAL_SAID: S.REFUSAL_HELD,
+        E.FAILURE_SAID: S.FAILURE_HELD,
+        E.ALL_NOT_FOUND: S.NOT_FOUND,
+        E.TIME_UP: S.TIMED_OUT,
+        E.LOST: S.DROPPED,
     },
-    C.FAILURE_HELD: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
-        F.NAME_SAID: C.NAME_HELD,
-        F.NO_DATA_SAID: C.NO_DATA_HELD,
-        F.REFUSAL_SAID: C.REFUSAL_HELD,
-        F.FAILURE_SAID: STAY,
-        F.RELEASED: C.FAILED,
-        F.LOST: C.DROPPED,
+    S.FAILURE_HELD: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: S.NOT_FOUND_HELD,
+        E.NAME_SAID: S.NAME_HELD,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+        E.REFUSAL_SAID: S.REFUSAL_HELD,
+        E.FAILURE_SAID: STAY,
+        E.RELEASED: S.FAILED,
+        E.LOST: S.DROPPED,
     },
-    C.REFUSAL_HELD: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: C.NOT_FOUND_HELD,
-        F.NAME_SAID: C.NAME_HELD,
-        F.NO_DATA_SAID: C.NO_DATA_HELD,
-        F.REFUSAL_SAID: STAY,
-        F.FAILURE_SAID: STAY,
-        F.RELEASED: C.FAILED,
-        F.LOST: C.DROPPED,
+    S.REFUSAL_HELD: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: S.NOT_FOUND_HELD,
+        E.NAME_SAID: S.NAME_HELD,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+        E.REFUSAL_SAID: STAY,
+        E.FAILURE_SAID: STAY,
+        E.RELEASED: S.FAILED,
+        E.LOST: S.DROPPED,
     },
-    C.NOT_FOUND_HELD: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: STAY,
-        F.NAME_SAID: C.NO_DATA_HELD,
-        F.NO_DATA_SAID: C.NO_DATA_HELD,
-        F.REFUSAL_SAID: STAY,
-        F.FAILURE_SAID: STAY,
-        F.RELEASED: C.NOT_FOUND,
-        F.LOST: C.DROPPED,
+    S.NOT_FOUND_HELD: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: STAY,
+        E.NAME_SAID: S.NO_DATA_HELD,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+        E.REFUSAL_SAID: STAY,
+        E.FAILURE_SAID: STAY,
+        E.RELEASED: S.NOT_FOUND,
+        E.LOST: S.DROPPED,
     },
-    C.NAME_HELD: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: C.NO_DATA_HELD,
-        F.NAME_SAID: STAY,
-        F.NO_DATA_SAID: C.NO_DATA_HELD,
-        F.REFUSAL_SAID: STAY,
-        F.FAILURE_SAID: STAY,
-        F.RELEASED: C.NO_DATA,
-        F.LOST: C.DROPPED,
+    S.NAME_HELD: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: S.NO_DATA_HELD,
+        E.NAME_SAID: STAY,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+        E.REFUSAL_SAID: STAY,
+        E.FAILURE_SAID: STAY,
+        E.RELEASED: S.NO_DATA,
+        E.LOST: S.DROPPED,
     },
-    C.NO_DATA_HELD: {
-        F.ANSWER: C.ANSWERED,
-        F.NOT_FOUND_SAID: STAY,
-        F.NAME_SAID: STAY,
-        F.NO_DATA_SAID: STAY,
-        F.REFUSAL_SAID: STAY,
-        F.FAILURE_SAID: STAY,
-        F.RELEASED: C.NO_DATA,
-        F.LOST: C.DROPPED,
+    S.NO_DATA_HELD: {
+        E.ANSWER: S.ANSWERED,
+        E.NOT_FOUND_SAID: STAY,
+        E.NAME_SAID: STAY,
+        E.NO_DATA_SAID: STAY,
+        E.REFUSAL_SAID: STAY,
+        E.FAILURE_SAID: STAY,
+        E.RELEASED: S.NO_DATA,
+        E.LOST: S.DROPPED,
     },
-    C.ANSWERED: {},
-    C.NOT_FOUND: {},
-    C.NO_DATA: {},
-    C.FAILED: {},
-    C.TIMED_OUT: {},
-    C.DROPPED: {},
+    S.ANSWERED: {},
+    S.NOT_FOUND: {},
+    S.NO_DATA: {},
+    S.FAILED: {},
+    S.TIMED_OUT: {},
+    S.DROPPED: {},
 }
 _SAID = {
-    C.NOT_FOUND: Negative.NOT_FOUND,
-    C.NO_DATA: Negative.NO_DATA,
-    C.FAILED: Negative.FAILED,
-    C.TIMED_OUT: Negative.TIMED_OUT,
+    S.NOT_FOUND: Negative.NOT_FOUND,
+    S.NO_DATA: Negative.NO_DATA,
+    S.FAILED: Negative.FAILED,
+    S.TIMED_OUT: Negative.TIMED_OUT,
 }
 
 
-ASKED = Figure("asked", "Questions that clients asked")
-ANSWERED = Figure("answered", "Questions that were answered with addresses")
+ASKED = Metric("asked", "Questions that clients asked")
+ANSWERED = Metric("answered", "Questions that were answered with addresses")
 DENIED = {
-    Negative.TIMED_OUT: Figure("timed_out", "Questions that nothing came for in time"),
-    Negative.NOT_FOUND: Figure("not_found", "Questions whose name nobody has"),
-    Negative.NO_DATA: Figure("no_data", "Questions whose name has nothing of their type"),
-    Negative.FAILED: Figure("failed", "Questions that nobody could, or would, find out"),
+    Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
+    Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
+    Negative.NO_DATA: Metric("no_data", "Questions whose name has nothing of their type"),
+    Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
 }
-DROPPED = Figure("dropped", "Questions whose asker left before the reply")
-PENDING = Figure("pending", "Questions without a reply", is_level=True)
-JOINED = Figure("joined", "Questions that joined an asking of the same")
-LATE = Figure("late", "Replies of servers that nobody waited for")
+DROPPED = Metric("dropped", "Questions whose asker left before the reply")
+PENDING = Metric("pending", "Questions without a reply", is_level=True)
+JOINED = Metric("joined", "Questions that joined an asking of the same")
+LATE = Metric("late", "Replies of servers that nobody waited for")
 
 
 @dataclass(slots=True, eq=False)
@@ -198,7 +198,7 @@ class Shared:
     waiters: dict[Batch, int] = field(default_factory=dict)
 
 
-class Race:
+class Questions:
     """All open questions of a load balancer."""
 
     def __init__(self, join_s: float) -> None:
@@ -222,7 +222,7 @@ class Race:
         """The number of the next batch: what has been asked has a smaller one."""
         return self._next_number
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted here. The law holds among them."""
         return [
             Value(ASKED, self.asked),
@@ -342,7 +342,7 @@ class Race:
             start = stop
         return replies
 
-    def end(self, questions: list[bytes], was: Course, found: Finding) -> Replies:
+    def end(self, questions: list[bytes], was: QuestionState, found: QuestionEvent) -> Replies:
         """End open questions, all of them in the state `was`, with a negative.
 
         Everyone who waits hears it in its own spelling. Raises IllegalTransition.
@@ -367,13 +367,17 @@ class Race:
         return replies
 
     def relay(
-        self, questions: list[bytes], messages: Sequence[Message], was: Course, found: Finding
+        self,
+        questions: list[bytes],
+        messages: Sequence[RelayedReply],
+        was: QuestionState,
+        found: QuestionEvent,
     ) -> Relays:
         """End questions with what was said of them in another language, parallel to them.
 
         Everyone who waits gets it. Raises IllegalTransition.
         """
-        answers = course_after(was, found) is Course.ANSWERED
+        answers = state_after(was, found) is QuestionState.ANSWERED
         why = None if answers else _said(was, found)
         relays: Relays = {}
         pending_before = self.pending
@@ -402,7 +406,7 @@ class Race:
 
     def expire(self, now: float) -> Replies:
         """Time out the batches that are due. Nothing may be held in them."""
-        why = _said(Course.OPEN, Finding.TIME_UP)
+        why = _said(QuestionState.OPEN, QuestionEvent.TIME_UP)
         replies: Replies = {}
         for lane in self._lanes.values():
             while lane and (not lane[0].owed or lane[0].due <= now):
@@ -502,17 +506,17 @@ def _number(batch: Batch) -> int:
     return batch.number
 
 
-def course_after(was: Course, found: Finding) -> Course:
+def state_after(was: QuestionState, found: QuestionEvent) -> QuestionState:
     """What a question is after this. Raises IllegalTransition."""
-    course = RACE[was].get(found)
+    course = QUESTION[was].get(found)
     if course is None:
         raise IllegalTransition(f"a question: {found.name} in {was.name}")
-    return course if isinstance(course, Course) else was
+    return course if isinstance(course, QuestionState) else was
 
 
-def _said(was: Course, found: Finding) -> Negative:
+def _said(was: QuestionState, found: QuestionEvent) -> Negative:
     """What is said of a question that ends so. Raises IllegalTransition."""
-    why = _SAID.get(course_after(was, found))
+    why = _SAID.get(state_after(was, found))
     if why is None:
         raise IllegalTransition(f"a question: {found.name} in {was.name} ends nothing")
     return why

@@ -24,7 +24,7 @@ Not here: sockets and questions (`upstream.py`), how the resolver stands (`nodes
 import math
 
 
-class Refusals:
+class Reachability:
     """Of one resolver."""
 
     def __init__(self, probe_s: float) -> None:

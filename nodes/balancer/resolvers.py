@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Sequence
 
 from core import node
-from core.bounds import Bounds, Hits
+from core.bounds import BoundHits, Bounds
 from core.figures import Value
 from core.machine import Watch
 from nodes.balancer.link import Link
-from nodes.balancer.upstream import Admits, Interest, Upstream
+from nodes.balancer.upstream import Admits, QuestionInterest, Resolver
 
 
 class Resolvers:
-    """All resolvers, each as an `Upstream`. `first_bit`: that of the first one's link; those of the
+    """All resolvers, each as an `Resolver`. `first_bit`: that of the first one's link; those of the
     others follow. `secret(n)`: n bytes that nobody can guess. `grace_s`: the longest that a worse
     answer waits for any."""
 
@@ -26,16 +26,16 @@ class Resolvers:
         bounds: Bounds,
         random: Callable[[], float],
         secret: Callable[[int], bytes],
-        interest: Interest,
-        hits: Hits,
+        interest: QuestionInterest,
+        hits: BoundHits,
         grace_s: float | None = None,
         watch: Watch | None = None,
     ) -> None:
-        self._all: dict[str, Upstream] = {}
+        self._all: dict[str, Resolver] = {}
         for at, address in enumerate(addresses):
             name = f"DNS{at + 1}"
             link = Link(name, (address,), bounds, random, watch, first_bit << at)
-            self._all[name] = Upstream(link, bounds, secret, interest, hits, grace_s, watch)
+            self._all[name] = Resolver(link, bounds, secret, interest, hits, grace_s, watch)
 
     @property
     def links(self) -> dict[str, Link]:
@@ -54,7 +54,7 @@ class Resolvers:
     def __len__(self) -> int:
         return len(self._all)
 
-    def get(self, name: str) -> Upstream | None:
+    def get(self, name: str) -> Resolver | None:
         """The one that is called so, or has a socket of this name."""
         return self._all.get(name.partition(".")[0]) if self._all else None
 
@@ -80,15 +80,13 @@ class Resolvers:
     @property
     def silent(self) -> int:
         """The bits of those that are not waited for."""
-        return sum(
-            upstream.link.bit for upstream in self._all.values() if upstream.patience.is_silent
-        )
+        return sum(upstream.link.bit for upstream in self._all.values() if upstream.grace.is_silent)
 
     def grace_s(self, bits: int, now: float, *, is_failure: bool) -> float:
         """How long a worse answer waits for these; `is_failure`: it is REFUSED or SERVFAIL."""
         return max(
             [
-                upstream.patience.grace_s(now, is_failure=is_failure)
+                upstream.grace.grace_s(now, is_failure=is_failure)
                 for upstream in self._all.values()
                 if upstream.link.bit & bits
             ],
@@ -98,8 +96,8 @@ class Resolvers:
     def find_with(self, question: bytes) -> None:
         """Ask those that are refused this, when they are asked whether they are back."""
         for upstream in self._all.values():
-            upstream.refusals.question = question
+            upstream.reachability.question = question
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted about them, beside their links."""
-        return [value for upstream in self._all.values() for value in upstream.figures()]
+        return [value for upstream in self._all.values() for value in upstream.metrics()]

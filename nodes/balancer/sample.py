@@ -21,28 +21,28 @@ from itertools import compress
 from typing import Any
 
 from core import node
-from core.figures import Figure, Histogram, Value
-from nodes.balancer.race import Course, Finding
+from core.figures import Histogram, Metric, Value
+from nodes.balancer.race import QuestionEvent, QuestionState
 
-SAMPLED = Figure("sampled", "Questions whose races were watched to their end")
-DISAGREEMENTS = Figure("disagreements", "Sampled races in which two TSs gave different addresses")
-LOST = Figure("lost", "Sampled races in which it answered, and another was faster", per="ts")
-SILENT = Figure("silent", "Sampled races in which it did not reply in time", per="ts")
-DISAGREED = Figure("disagreed", "Sampled races in which it gave other addresses", per="ts")
-ANSWER_S = Figure("answer_seconds", "Sampled times to an answer, of winners and losers", per="ts")
-MARGIN_S = Figure("margin_seconds", "Sampled times from the first answer to the second")
+SAMPLED = Metric("sampled", "Questions whose races were watched to their end")
+DISAGREEMENTS = Metric("disagreements", "Sampled races in which two TSs gave different addresses")
+LOST = Metric("lost", "Sampled races in which it answered, and another was faster", per="ts")
+SILENT = Metric("silent", "Sampled races in which it did not reply in time", per="ts")
+DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="ts")
+ANSWER_S = Metric("answer_seconds", "Sampled times to an answer, of winners and losers", per="ts")
+MARGIN_S = Metric("margin_seconds", "Sampled times from the first answer to the second")
 _TOLD_MAX = 20  # disagreements that are remembered to be shown
 _NEGATIVE = {
-    Finding.NOT_FOUND_SAID: "NOT FOUND",
-    Finding.NAME_SAID: "NO DATA",
-    Finding.NO_DATA_SAID: "NO DATA",
-    Finding.REFUSAL_SAID: "REFUSED",
-    Finding.FAILURE_SAID: "FAILED",
+    QuestionEvent.NOT_FOUND_SAID: "NOT FOUND",
+    QuestionEvent.NAME_SAID: "NO DATA",
+    QuestionEvent.NO_DATA_SAID: "NO DATA",
+    QuestionEvent.REFUSAL_SAID: "REFUSED",
+    QuestionEvent.FAILURE_SAID: "FAILED",
 }
 
 
 @dataclass(slots=True)
-class Sample:
+class RaceSample:
     """One race. Times are in s since it began."""
 
     question: bytes
@@ -50,17 +50,17 @@ class Sample:
     asked: dict[str, float] = field(default_factory=dict)  # by TS
     replies: dict[str, tuple[float, str]] = field(default_factory=dict)  # addresses, or a negative
     answers: list[str] = field(default_factory=list)  # the TSs that answered, in that order
-    end: Course | None = None  # why it ended for its askers
+    end: QuestionState | None = None  # why it ended for its askers
     took_s: float | None = None  # and after how long
 
-    def finish(self, end: Course, now: float) -> None:
+    def finish(self, end: QuestionState, now: float) -> None:
         """It is over for its askers, if it was not before."""
         if self.end is None:
             self.end, self.took_s = end, now - self.began
 
     @property
     def winner(self) -> str | None:
-        return self.answers[0] if self.answers and self.end is Course.ANSWERED else None
+        return self.answers[0] if self.answers and self.end is QuestionState.ANSWERED else None
 
     @property
     def margin_s(self) -> float | None:
@@ -70,7 +70,7 @@ class Sample:
         return self.replies[self.answers[1]][0] - self.replies[self.answers[0]][0]
 
 
-class Samples:
+class RaceSamples:
     """All sampled races. `servers`: what the TSs are called; `share`: of all questions."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Samples:
         self._open_max = open_max
         self._policy = policy
         # In the order of beginning. In a dict the first would be looked for among the gone.
-        self._open: OrderedDict[bytes, Sample] = OrderedDict()
+        self._open: OrderedDict[bytes, RaceSample] = OrderedDict()
         self.effects: list[node.Effect] = []
         self.sampled = 0
         self.disagreements = 0
@@ -95,18 +95,18 @@ class Samples:
         self.margin_s = Histogram()
         self.told: deque[dict[str, Any]] = deque(maxlen=_TOLD_MAX)
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What this file knows."""
         values = [Value(SAMPLED, self.sampled), Value(DISAGREEMENTS, self.disagreements)]
-        for figure, counts in (
+        for metric, counts in (
             (LOST, self.lost),
             (SILENT, self.silent),
             (DISAGREED, self.disagreed),
         ):
-            values += [Value(figure, number, server) for server, number in counts.items()]
+            values += [Value(metric, number, server) for server, number in counts.items()]
         return values
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Distributions of times in s, and of which TS."""
         return [
             *((ANSWER_S, histogram, server) for server, histogram in self.answer_s.items()),
@@ -125,7 +125,7 @@ class Samples:
         while at < count:
             question = questions[int(at)]
             if question not in self._open and len(self._open) < self._open_max:
-                self._open[question] = Sample(question, now)
+                self._open[question] = RaceSample(question, now)
             at += self._every
         self._ahead = at - count
 
@@ -155,16 +155,16 @@ class Samples:
                 continue
             if self._reply(sample, server, each[at].decode("ascii"), now):
                 sample.answers.append(server)
-                sample.finish(Course.ANSWERED, now)
+                sample.finish(QuestionState.ANSWERED, now)
             self._close_maybe(sample)
 
-    def denied(self, server: str, questions: list[bytes], what: Finding, now: float) -> None:
+    def denied(self, server: str, questions: list[bytes], what: QuestionEvent, now: float) -> None:
         """A server says of these what is no answer."""
         for sample in self._of(questions):
             self._reply(sample, server, _NEGATIVE[what], now)
             self._close_maybe(sample)
 
-    def ended(self, questions: Collection[bytes], end: Course, now: float) -> None:
+    def ended(self, questions: Collection[bytes], end: QuestionState, now: float) -> None:
         """These are over for their askers, without an answer."""
         for sample in self._of(questions):
             sample.finish(end, now)
@@ -185,10 +185,10 @@ class Samples:
         again is closed, too: it has been watched for long enough."""
         while self.due() <= now:
             sample = next(iter(self._open.values()))
-            sample.finish(Course.TIMED_OUT, now)  # for who began it, though others wait
+            sample.finish(QuestionState.TIMED_OUT, now)  # for who began it, though others wait
             self._close(sample)
 
-    def _of(self, questions: Collection[bytes]) -> list[Sample]:
+    def _of(self, questions: Collection[bytes]) -> list[RaceSample]:
         """Those of these questions, in their order, each once."""
         if self._open.keys().isdisjoint(questions):
             return []
@@ -202,18 +202,18 @@ class Samples:
 
     # -- the end of one ----------------------------------------------------------------------------
 
-    def _reply(self, sample: Sample, server: str, what: str, now: float) -> bool:
+    def _reply(self, sample: RaceSample, server: str, what: str, now: float) -> bool:
         """Note the first reply of a TS that was asked; return whether this is it."""
         if server not in sample.asked or server in sample.replies:
             return False
         sample.replies[server] = (now - sample.began, what)
         return True
 
-    def _close_maybe(self, sample: Sample) -> None:
+    def _close_maybe(self, sample: RaceSample) -> None:
         if sample.end is not None and sample.replies.keys() == sample.asked.keys():
             self._close(sample)
 
-    def _close(self, sample: Sample) -> None:
+    def _close(self, sample: RaceSample) -> None:
         del self._open[sample.question]
         self.sampled += 1
         winner = sample.winner
@@ -234,7 +234,7 @@ class Samples:
             self._compare(sample, winner)
         self.effects.append(node.Record(self._line(sample)))
 
-    def _compare(self, sample: Sample, winner: str) -> None:
+    def _compare(self, sample: RaceSample, winner: str) -> None:
         """Whether every TS that answered gave the same set of addresses."""
         said = {server: sample.replies[server][1] for server in sample.answers}
         first = _as_set(said[winner])
@@ -259,7 +259,7 @@ class Samples:
             )
         )
 
-    def _line(self, sample: Sample) -> bytes:
+    def _line(self, sample: RaceSample) -> bytes:
         margin_s = sample.margin_s
         record = {
             "at": round(sample.began, 6),

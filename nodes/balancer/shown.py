@@ -8,33 +8,33 @@ Not here: how it travels (`core/figures.py`, `nodes/status/pages.py`).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.bounds import Hits
-from core.figures import Figure, Histogram, Value, hits_taken
-from core.server import Life, Server
+from core.bounds import BoundHits
+from core.figures import Histogram, Metric, Value, hits_taken
+from core.server import Server, ServerState
 from core.wire import Negative
-from nodes.balancer.hedge import Hedge
+from nodes.balancer.hedge import HedgePolicy
 from nodes.balancer.link import Link
-from nodes.balancer.race import Race
+from nodes.balancer.race import Questions
 from nodes.balancer.resolvers import Resolvers
-from nodes.balancer.sample import Samples
+from nodes.balancer.sample import RaceSamples
 
 
-class Shown:
+class Status:
     """Of one load balancer, from its parts. `where`: the addresses of its servers, for people."""
 
     def __init__(
         self,
-        race: Race,
-        hedge: Hedge | None,
+        race: Questions,
+        hedge: HedgePolicy | None,
         server: Server,
         links: Mapping[str, Link],
         resolvers: Resolvers,
-        samples: Samples | None,
+        samples: RaceSamples | None,
         loop: Callable[[], list[Value]],
-        hits: Hits,
+        hits: BoundHits,
         where: Mapping[str, str],
     ) -> None:
-        self._race = race
+        self._questions = race
         self._hedge = hedge
         self._server = server
         self._links = links
@@ -44,21 +44,21 @@ class Shown:
         self._hits = hits
         self._where = where
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that is counted."""
         values = [
-            *self._race.figures(),
-            *([] if self._hedge is None else self._hedge.figures()),
-            *self._server.figures(),
+            *self._questions.metrics(),
+            *([] if self._hedge is None else self._hedge.metrics()),
+            *self._server.metrics(),
             *self._loop(),
             *hits_taken(self._hits),
         ]
         for link in self._links.values():
-            values += link.figures()
-        values += self._resolvers.figures()
-        return values if self._samples is None else values + self._samples.figures()
+            values += link.metrics()
+        values += self._resolvers.metrics()
+        return values if self._samples is None else values + self._samples.metrics()
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Distributions of times, and of which server; none without samples."""
         return [] if self._samples is None else self._samples.histograms()
 
@@ -68,7 +68,7 @@ class Shown:
         A silent resolver is no reason: it is asked only what comes here, so nobody would find out
         that it is back. One that is refused is a reason: it is asked whether anything comes or not.
         """
-        if self._server.life.state is not Life.SERVING:
+        if self._server.life.state is not ServerState.SERVING:
             return "draining"
         if any(link.is_live for link in self._links.values()):
             return ""
@@ -86,7 +86,7 @@ class Shown:
 
     def account(self) -> str:
         """What became of all questions, in a line."""
-        race, denied = self._race, self._race.denied
+        race, denied = self._questions, self._questions.denied
         hedged = "" if self._hedge is None else f", hedged {self._hedge.hedged}"
         return (
             f"asked {race.asked}, answered {race.answered}, "

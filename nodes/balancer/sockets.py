@@ -18,12 +18,12 @@ import math
 from collections import deque
 from collections.abc import Container
 
-from core.machine import STAY, Machine, Sign, Table, Watch
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from nodes.dns.pieces import ID_BYTES
 from nodes.dns.question import wording
 
 
-class Way(Sign):
+class SocketState(Label):
     """The life of one socket to a resolver."""
 
     OPENING = "there is no socket yet"
@@ -33,7 +33,7 @@ class Way(Sign):
     GONE = "there is no socket any more"
 
 
-class Turn(Sign):
+class SocketEvent(Label):
     """What happens to a socket."""
 
     OPENED = "it is there"
@@ -43,18 +43,18 @@ class Turn(Sign):
     LOST = "it is gone, has broken, or could not be had"
 
 
-W, T = Way, Turn
-SOCKET: Table[Way, Turn] = {
-    W.OPENING: {T.OPENED: W.OPEN, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.OPEN: {T.OLD: W.RETIRED, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.RETIRED: {T.SETTLED: W.CLOSING, T.GIVEN_UP: W.CLOSING, T.LOST: W.GONE},
-    W.CLOSING: {T.OPENED: STAY, T.LOST: W.GONE},
-    W.GONE: {},
+S, E = SocketState, SocketEvent
+SOCKET: Transitions[SocketState, SocketEvent] = {
+    S.OPENING: {E.OPENED: S.OPEN, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
+    S.OPEN: {E.OLD: S.RETIRED, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
+    S.RETIRED: {E.SETTLED: S.CLOSING, E.GIVEN_UP: S.CLOSING, E.LOST: S.GONE},
+    S.CLOSING: {E.OPENED: STAY, E.LOST: S.GONE},
+    S.GONE: {},
 }
-KNOWN = frozenset({Way.OPEN, Way.RETIRED})  # a guess may find it
+KNOWN = frozenset({SocketState.OPEN, SocketState.RETIRED})  # a guess may find it
 
 
-class Flight:
+class SentBatch:
     """Questions that were sent together, with their IDs.
 
     `asked_at` is when the first of them was asked of the resolver, which may be before it was sent.
@@ -72,7 +72,7 @@ class Flight:
 
     def __init__(
         self,
-        way: "Socket",
+        way: "ResolverSocket",
         questions: list[bytes],
         ids: bytes,
         sent_at: float,
@@ -101,10 +101,10 @@ class Flight:
         return [self.ids[at : at + ID_BYTES] for at in range(0, len(self.ids), ID_BYTES)]
 
 
-Asked = tuple[bytes, bytes, Flight]  # a question, what a reply to it repeats, its flight
+SentQuestion = tuple[bytes, bytes, SentBatch]  # a question, what a reply to it repeats, its flight
 
 
-class Socket:
+class ResolverSocket:
     """One socket: of datagrams, or a stream. `asked` are its questions without a reply, by ID.
 
     `sent` counts questions; `passed` is the position up to which the resolver has taken them.
@@ -120,19 +120,19 @@ class Socket:
     ) -> None:
         self.conn = conn
         self.is_stream = is_stream
-        self.life = Machine(SOCKET, Way.OPENING, f"socket {conn}", watch)
-        self.asked: dict[bytes, Asked] = {}
+        self.life = Machine(SOCKET, SocketState.OPENING, f"socket {conn}", watch)
+        self.asked: dict[bytes, SentQuestion] = {}
         self.old_at = math.inf
         self.replies = 0
         self.sent = 0
         self.passed = 0
         self._most = remembered_max
-        self._lately: deque[Flight] = deque()  # what is remembered, the oldest first
+        self._lately: deque[SentBatch] = deque()  # what is remembered, the oldest first
         self._count = 0  # questions in it
-        self._unsorted: deque[Flight] = deque()  # those of them whose pairs are not made yet
+        self._unsorted: deque[SentBatch] = deque()  # those of them whose pairs are not made yet
         self._pairs: dict[bytes, None] = {}  # of the others, and some that are forgotten already
 
-    def pass_by(self, flight: Flight, count: int) -> int:
+    def pass_by(self, flight: SentBatch, count: int) -> int:
         """Take note that the resolver has taken `count` of a flight, and all before it; return how
         many of these were still in flight."""
         fewer = flight.first + count - self.passed
@@ -141,7 +141,7 @@ class Socket:
         self.passed += fewer
         return fewer
 
-    def remember(self, flight: Flight) -> None:
+    def remember(self, flight: SentBatch) -> None:
         """Remember what was asked by this flight, and forget the oldest beyond the bound."""
         lately = self._lately
         lately.append(flight)

@@ -13,12 +13,12 @@ Not here: how questions are written (`nodes/dns/question.py`), and who asks whom
 
 from collections.abc import Iterable, Sequence
 
-from nodes.balancer.race import Finding
+from nodes.balancer.race import QuestionEvent
 from nodes.balancer.verdicts import Denial
 from nodes.dns.question import TableAnswer, is_beyond_tables, line_of
 
 
-class Twins:
+class LineEquivalents:
     """The open questions that are no lines, by the lines that stand for them."""
 
     def __init__(self) -> None:
@@ -52,7 +52,11 @@ class Twins:
     def without_data(self, lines: Iterable[bytes]) -> list[Denial]:
         """What it says of the twins of these that a table has the name, and nothing else."""
         return [
-            (twin, Finding.NAME_SAID if is_beyond_tables(twin) else Finding.NO_DATA_SAID, None)
+            (
+                twin,
+                QuestionEvent.NAME_SAID if is_beyond_tables(twin) else QuestionEvent.NO_DATA_SAID,
+                None,
+            )
             for twin in self.of(lines)
         ]
 
@@ -67,7 +71,7 @@ class Twins:
         for question, line in zip(questions, lines, strict=True):
             for twin in self._of.get(question, ()):
                 if is_beyond_tables(twin):
-                    denials.append((twin, Finding.NAME_SAID, None))
+                    denials.append((twin, QuestionEvent.NAME_SAID, None))
                     continue
                 _, addresses, kind, _ = line.split(b" ")
                 twins.append(twin)

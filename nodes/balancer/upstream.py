@@ -8,7 +8,8 @@ cut (TC) is asked for again over TCP, and what is not understood again without E
 
 No more is in flight than a window (`window.py`); what is beyond it waits here, in the order of
 asking, and is skipped when its turn comes and nobody wants it any more. A resolver that is silent
-gets no queue, but one question now and then; when it replies, its owner is told (`Heard.is_back`).
+gets no queue, but one question now and then; when it replies, its owner is told
+(`ResolverReplies.is_back`).
 
 Who guesses has to try many IDs, and that shows: after so many replies that match nothing, all
 sockets are given up, others are asked, and, once a stream is there, that one for a while: nothing
@@ -32,43 +33,50 @@ from functools import lru_cache
 from itertools import compress, count, islice, repeat
 
 from core import node
-from core.bounds import Bounds, Hits
-from core.figures import Figure, Value
+from core.bounds import BoundHits, Bounds
+from core.figures import Metric, Value
 from core.frames import frame, split_frames
 from core.machine import Watch
-from nodes.balancer.edns import Edns
+from nodes.balancer.edns import EdnsFallback
 from nodes.balancer.link import Link
-from nodes.balancer.patience import Patience
-from nodes.balancer.race import Finding
-from nodes.balancer.refusals import Refusals
-from nodes.balancer.sockets import KNOWN, Asked, Flight, Socket, Turn, Way
+from nodes.balancer.patience import Grace
+from nodes.balancer.race import QuestionEvent
+from nodes.balancer.refusals import Reachability
+from nodes.balancer.sockets import (
+    KNOWN,
+    ResolverSocket,
+    SentBatch,
+    SentQuestion,
+    SocketEvent,
+    SocketState,
+)
 from nodes.balancer.verdicts import Denial
 from nodes.balancer.window import Window
 from nodes.dns.pieces import HEADER, ID_BYTES, TWO, Malformed, after_name
 from nodes.dns.question import REPLY_BYTES_MAX, without_opt, wording
-from nodes.dns.reply import Reply, Said, is_bare, read_reply
+from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
 
 _FINDING = {
-    Said.NOT_FOUND: Finding.NOT_FOUND_SAID,
-    Said.NO_DATA: Finding.NO_DATA_SAID,
-    Said.REFUSED: Finding.REFUSAL_SAID,
-    Said.FAILED: Finding.FAILURE_SAID,
+    ReplyResult.NOT_FOUND: QuestionEvent.NOT_FOUND_SAID,
+    ReplyResult.NO_DATA: QuestionEvent.NO_DATA_SAID,
+    ReplyResult.REFUSED: QuestionEvent.REFUSAL_SAID,
+    ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
 }
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TWO.size
 _REPLIES_KEPT = 16_384
 _TURN_S = 0.0005  # what is sent within so long may go by one socket
 
-UNMATCHED = Figure("unmatched", "Replies that match nothing that it was asked", per="ts")
-STREAMED = Figure("streamed", "Questions that it was asked over TCP", per="ts")
-RESENT = Figure("resent", "Questions that it was sent again", per="ts")
-WAITING = Figure("waiting", "Questions that wait to be sent to it", is_level=True, per="ts")
+UNMATCHED = Metric("unmatched", "Replies that match nothing that it was asked", per="ts")
+STREAMED = Metric("streamed", "Questions that it was asked over TCP", per="ts")
+RESENT = Metric("resent", "Questions that it was sent again", per="ts")
+WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=True, per="ts")
 
 
 Admits = Callable[[Link, list[bytes]], list[bool] | None]
 
 
 @dataclass(slots=True)
-class Interest:
+class QuestionInterest:
     """What a resolver wants to know of questions.
 
     `is_wanted`: whether a reply would be of interest; `is_held`: whether something worse than data
@@ -81,14 +89,14 @@ class Interest:
 
 
 @dataclass(slots=True)
-class Heard:
+class ResolverReplies:
     """What a resolver has said, of questions that somebody wants to know about. `questions` and
     `answers` are parallel. `is_back`: it had been silent, or refused. `differs`: it has data, too
     late, of what another denied. `why`: why nothing gets there, if it is to be parted from."""
 
     effects: list[node.Effect] = field(default_factory=list)
     questions: list[bytes] = field(default_factory=list)
-    answers: list[Reply] = field(default_factory=list)
+    answers: list[DnsReply] = field(default_factory=list)
     denials: list[Denial] = field(default_factory=list)
     late: int = 0  # replies that nobody waited for
     is_back: bool = False
@@ -96,7 +104,7 @@ class Heard:
     differs: bool = False
 
 
-class Upstream:
+class Resolver:
     """One resolver: its sockets, what it is asked, and which of its replies count.
 
     `link` is how it stands. `secret(n)`: n bytes that nobody can guess. `grace_s`: the longest that
@@ -108,28 +116,32 @@ class Upstream:
         link: Link,
         bounds: Bounds,
         secret: Callable[[int], bytes],
-        interest: Interest,
-        hits: Hits,
+        interest: QuestionInterest,
+        hits: BoundHits,
         grace_s: float | None = None,
         watch: Watch | None = None,
     ) -> None:
         self.link = link
-        self.patience = Patience(bounds, grace_s)
-        self.refusals = Refusals(bounds.probe_s)
+        self.grace = Grace(bounds, grace_s)
+        self.reachability = Reachability(bounds.probe_s)
         self._bounds = bounds
         self._secret = secret
         self._interest = interest
         self._is_wanted = interest.is_wanted
         self._hits = hits
         self._watch = watch
-        self._sockets: dict[str, Socket] = {}  # all that are not GONE, by the connection's name
-        self._open: list[Socket] = []  # of datagrams, to be asked by
-        self._old: deque[Socket] = deque()  # of these, those whose successors are on their way
+        self._sockets: dict[
+            str, ResolverSocket
+        ] = {}  # all that are not GONE, by the connection's name
+        self._open: list[ResolverSocket] = []  # of datagrams, to be asked by
+        self._old: deque[ResolverSocket] = (
+            deque()
+        )  # of these, those whose successors are on their way
         self._number = 0
-        self._chosen: Socket | None = None  # of those that are open, to send by now
+        self._chosen: ResolverSocket | None = None  # of those that are open, to send by now
         self._chosen_at = -math.inf
 
-        self._edns = Edns(link.conn, bounds.plain_s)
+        self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._window = Window(bounds.upstream_window)
         self._in_flight = 0  # by all sockets of datagrams
         # Questions that wait for the window, or for a socket, with when they were asked.
@@ -138,7 +150,7 @@ class Upstream:
         # What was asked by sockets that broke and waits for the window: by how often that was so.
         self._moved: dict[int, list[bytes]] = {}
 
-        self._stream: Socket | None = None
+        self._stream: ResolverSocket | None = None
         self._waiting: dict[bytes, bool] = {}  # for the stream; whether it is the only way
         self._stream_most = math.inf  # how many questions a stream may have without a reply
         self._was_stuck = False  # the stream was given up by us, for what it did not reply to
@@ -150,14 +162,14 @@ class Upstream:
 
         # Flights by what is looked at next, each in the order of sending: whether it is silent,
         # whether it is lost, whether it is hopeless.
-        self._ages: tuple[deque[Flight], ...] = (deque(), deque(), deque())
+        self._ages: tuple[deque[SentBatch], ...] = (deque(), deque(), deque())
         # Whoever joins an asking waits as long as any other, and costs no question of its own.
         self._ages_s = (bounds.grace_max_s, bounds.join_s, bounds.join_s + bounds.longest_s)
         # Flights by datagrams that are younger than `resend_s`, in the order of sending; those that
         # were sent again have a time of their own, in a heap.
-        self._young: deque[Flight] = deque()
-        self._again: list[tuple[float, int, Flight]] = []
-        self._resend_s = self.patience.resend_s(-math.inf)  # as it was when something last came
+        self._young: deque[SentBatch] = deque()
+        self._again: list[tuple[float, int, SentBatch]] = []
+        self._resend_s = self.grace.resend_s(-math.inf)  # as it was when something last came
         self._order = count()
         # Questions without a reply for that long, and how often they have been sent again.
         self._overdue: dict[bytes, int] = {}
@@ -171,7 +183,7 @@ class Upstream:
         self._streamed = 0
         self._resent = 0
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted about it, beside its link."""
         name = self.link.conn
         return [
@@ -179,7 +191,7 @@ class Upstream:
             Value(STREAMED, self._streamed, name),
             Value(RESENT, self._resent, name),
             Value(WAITING, self._waiting_count(), name),
-            self._edns.figure(),
+            self._edns.metric(),
         ]
 
     def _waiting_count(self) -> int:
@@ -206,9 +218,11 @@ class Upstream:
         self._stream = self._new_socket(f"{self.link.conn}.0", is_stream=True)
         return [node.Dial(self._stream.conn, self.link.addresses, framed=True)]
 
-    def _new_socket(self, name: str, *, is_stream: bool) -> Socket:
+    def _new_socket(self, name: str, *, is_stream: bool) -> ResolverSocket:
         most = self._bounds.remembered_max
-        one = self._sockets[name] = Socket(name, most, is_stream=is_stream, watch=self._watch)
+        one = self._sockets[name] = ResolverSocket(
+            name, most, is_stream=is_stream, watch=self._watch
+        )
         return one
 
     @property
@@ -219,8 +233,8 @@ class Upstream:
     def opened(self, conn: str, now: float) -> list[node.Effect]:
         """Take a socket that is there into use, and send what waits for it."""
         one = self._sockets[conn]
-        one.life.fire(Turn.OPENED)
-        if one.life.state is Way.CLOSING:
+        one.life.fire(SocketEvent.OPENED)
+        if one.life.state is SocketState.CLOSING:
             return [node.Close(one.conn)]
         if one.is_stream:
             if self._is_wary_next:
@@ -231,27 +245,27 @@ class Upstream:
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
         effects: list[node.Effect] = []
-        if self.refusals.due() <= now:
+        if self.reachability.due() <= now:
             effects += self._probe(now)
         if self._old:
             old = self._old.popleft()
             self._open.remove(old)
-            old.life.fire(Turn.OLD)
+            old.life.fire(SocketEvent.OLD)
             effects += self._close_settled(old)
         return self._send_queued(now) + effects
 
-    def _close_settled(self, one: Socket) -> list[node.Effect]:
-        if one.asked or one.life.state is not Way.RETIRED:
+    def _close_settled(self, one: ResolverSocket) -> list[node.Effect]:
+        if one.asked or one.life.state is not SocketState.RETIRED:
             return []
-        one.life.fire(Turn.SETTLED)
+        one.life.fire(SocketEvent.SETTLED)
         return [node.Close(one.conn)]
 
-    def closed(self, conn: str, why: str, now: float) -> Heard:
+    def closed(self, conn: str, why: str, now: float) -> ResolverReplies:
         """Let go of a socket that is gone, has broken, or could not be had."""
-        heard = Heard()
+        heard = ResolverReplies()
         one = self._sockets.pop(conn)
         was = one.life.state
-        one.life.fire(Turn.LOST)
+        one.life.fire(SocketEvent.LOST)
         self._put_away(one)
         if one is self._stream:
             self._stream = None
@@ -260,25 +274,27 @@ class Upstream:
             self._broke(one, why, heard)
             if not heard.why:
                 heard.effects += self._replace_stream(now)
-        elif was is Way.OPENING and self._old:  # whose place it was to take goes on for a while
+        elif (
+            was is SocketState.OPENING and self._old
+        ):  # whose place it was to take goes on for a while
             self._old.popleft().old_at = now + self._bounds.upstream_socket_s
-        elif was is Way.OPENING and not self._has_way():
+        elif was is SocketState.OPENING and not self._has_way():
             heard.why = why
         self._forget(one)
         return heard
 
     def _has_way(self) -> bool:
-        ways = (Way.OPENING, Way.OPEN)
+        ways = (SocketState.OPENING, SocketState.OPEN)
         return any(not one.is_stream and one.life.state in ways for one in self._sockets.values())
 
-    def _broke(self, one: Socket, why: str, heard: Heard) -> None:
+    def _broke(self, one: ResolverSocket, why: str, heard: ResolverReplies) -> None:
         """Nothing gets to the resolver by this socket: see `refusals.py`."""
         asked = list(one.asked.values())
         if asked:
-            self.refusals.question = asked[-1][0]
-        if self.refusals.broke():
+            self.reachability.question = asked[-1][0]
+        if self.reachability.broke():
             heard.why = why
-            self.patience.refused()
+            self.grace.refused()
             return
         heard.effects, others = self._replace_sockets()
         moves: dict[bytes, int] = {}
@@ -289,16 +305,16 @@ class Upstream:
             if times <= self._bounds.resends_max:
                 self._moved.setdefault(times, []).append(question)
             else:  # of all that it is asked, this is what is refused
-                heard.denials.append((question, Finding.FAILURE_SAID, None))
+                heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
 
-    def _replace_sockets(self) -> tuple[list[node.Effect], list[Asked]]:
+    def _replace_sockets(self) -> tuple[list[node.Effect], list[SentQuestion]]:
         """Give up all sockets of datagrams and dial others; return what has no reply, too."""
         effects: list[node.Effect] = []
-        asked: list[Asked] = []
+        asked: list[SentQuestion] = []
         missing = self._bounds.upstream_sockets
         for one in list(self._sockets.values()):
             if one.is_stream or one.life.state not in KNOWN:
-                missing -= one.life.state is Way.OPENING and not one.is_stream
+                missing -= one.life.state is SocketState.OPENING and not one.is_stream
                 continue
             asked += one.asked.values()
             self._forget(one)
@@ -310,7 +326,7 @@ class Upstream:
         replied to goes by the next one. Errors that come again and again are not to keep a stream
         from its replies."""
         one = self._stream
-        if one is None or one.life.state is Way.CLOSING:
+        if one is None or one.life.state is SocketState.CLOSING:
             return []
         if now < self._replaced_at + self._bounds.join_s:
             return []
@@ -320,11 +336,11 @@ class Upstream:
 
     def _probe(self, now: float) -> list[node.Effect]:
         """Ask one that is refused whether it is back."""
-        self.refusals.probed(now)
+        self.reachability.probed(now)
         most = self._bounds.resends_max  # it is not sent again otherwise
-        return self._send_by_datagrams([self.refusals.question], now, now, most)
+        return self._send_by_datagrams([self.reachability.question], now, now, most)
 
-    def _put_away(self, one: Socket) -> None:
+    def _put_away(self, one: ResolverSocket) -> None:
         for where in (self._open, self._old):
             if one in where:
                 where.remove(one)
@@ -339,17 +355,17 @@ class Upstream:
         self._moved.clear()
         for one in self._sockets.values():
             self._forget(one)
-            if one.life.state is not Way.CLOSING:
+            if one.life.state is not SocketState.CLOSING:
                 effects += self._give_up(one)
         return effects
 
-    def _give_up(self, one: Socket) -> list[node.Effect]:
+    def _give_up(self, one: ResolverSocket) -> list[node.Effect]:
         self._put_away(one)
-        is_there = one.is_stream or one.life.state is not Way.OPENING
-        one.life.fire(Turn.GIVEN_UP)
+        is_there = one.is_stream or one.life.state is not SocketState.OPENING
+        one.life.fire(SocketEvent.GIVEN_UP)
         return [node.Abort(one.conn) if one.is_stream else node.Close(one.conn)] if is_there else []
 
-    def _forget(self, one: Socket) -> None:
+    def _forget(self, one: ResolverSocket) -> None:
         for question, _, flight in one.asked.values():
             flight.left -= 1
             self._overdue.pop(question, None)
@@ -370,14 +386,14 @@ class Upstream:
         if now < self._wary_until:
             stream = self._stream
             is_free = self._stream_most == math.inf  # else it may wait for one that never replies
-            if stream is not None and stream.life.state is Way.OPEN and is_free:
+            if stream is not None and stream.life.state is SocketState.OPEN and is_free:
                 self._waiting |= dict.fromkeys(questions, False)
                 return self._send_by_stream(stream, now)
             return self._dial_stream() + self._ask_by_datagrams(questions, now)
         return self._ask_by_datagrams(questions, now)
 
     def _ask_by_datagrams(self, questions: list[bytes], now: float) -> list[node.Effect]:
-        if self.patience.is_silent:
+        if self.grace.is_silent:
             if now < self._probed_at + self._bounds.probe_s:
                 return []
             self._probed_at = now
@@ -460,24 +476,28 @@ class Upstream:
             self._young.append(flight)
         return [*effects, node.SendTo(one.conn, [(message, None) for message in messages])]
 
-    def _choose_socket(self, now: float) -> Socket:
+    def _choose_socket(self, now: float) -> ResolverSocket:
         """Choose by chance, but once a turn: what goes by one socket goes with one call."""
         chosen = self._chosen
-        if chosen is None or now - self._chosen_at >= _TURN_S or chosen.life.state is not Way.OPEN:
+        if (
+            chosen is None
+            or now - self._chosen_at >= _TURN_S
+            or chosen.life.state is not SocketState.OPEN
+        ):
             chosen = self._chosen = self._open[self._secret(1)[0] % len(self._open)]
             self._chosen_at = now
         return chosen
 
     def _make(
         self,
-        one: Socket,
+        one: ResolverSocket,
         questions: list[bytes],
         now: float,
         *,
         asked_at: float,
         tries: int = 0,
         cut: Container[bytes] = (),
-    ) -> tuple[Flight | None, list[bytes]]:
+    ) -> tuple[SentBatch | None, list[bytes]]:
         """Make the messages that ask these by this socket, and their flight: None without room."""
         asked = one.asked
         room = self._bounds.upstream_asked_max - len(asked)
@@ -489,7 +509,7 @@ class Upstream:
         random = self._secret(ID_BYTES * len(questions))
         was_calm = self._window.is_calm(self._in_flight)
         plain = () if self._edns.is_at_rest else self._edns.plain(questions, now)
-        flight = Flight(
+        flight = SentBatch(
             one, questions, random, now, asked_at=asked_at, tries=tries, was_calm=was_calm, cut=cut,
             plain=plain,
         )  # fmt: skip
@@ -516,11 +536,11 @@ class Upstream:
     def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[node.Effect]:
         self._waiting |= questions
         one = self._stream
-        if one is not None and one.life.state is Way.OPEN:
+        if one is not None and one.life.state is SocketState.OPEN:
             return self._send_by_stream(one, now)
         return self._dial_stream()
 
-    def _send_by_stream(self, one: Socket, now: float) -> list[node.Effect]:
+    def _send_by_stream(self, one: ResolverSocket, now: float) -> list[node.Effect]:
         """Send what waits for the stream, or, where one was closed, as much as it may have."""
         if not self._waiting or (one.asked and self._stream_most < math.inf):
             return []
@@ -534,7 +554,7 @@ class Upstream:
         self._streamed += len(messages)
         return [node.Send(one.conn, b"".join(map(frame, messages)))] if messages else []
 
-    def _stream_lost(self, one: Socket, heard: Heard, now: float) -> None:
+    def _stream_lost(self, one: ResolverSocket, heard: ResolverReplies, now: float) -> None:
         """What waits for it, and what it did not reply to, goes another way, if there is one.
 
         One that replied to some and was closed is dialled again at once, and may then have twice as
@@ -565,7 +585,7 @@ class Upstream:
         self._wary_until = -math.inf
         self._no_stream_until = now + self._bounds.away_s
         heard.denials += [
-            (question, Finding.FAILURE_SAID, None)
+            (question, QuestionEvent.FAILURE_SAID, None)
             for question, is_only in waiting.items()
             if is_only
         ]
@@ -574,7 +594,7 @@ class Upstream:
 
     # -- hearing -----------------------------------------------------------------------------------
 
-    def hear(self, event: node.Event, now: float) -> Heard:
+    def hear(self, event: node.Event, now: float) -> ResolverReplies:
         """Take what came by one of its sockets; see `core/node.py`."""
         match event:
             case node.Datagrams(conn, datagrams):
@@ -582,24 +602,24 @@ class Upstream:
             case node.Lines(conn, frames):
                 return self._hear(conn, split_frames(frames), now)
             case node.Opened(conn):
-                return Heard(self.opened(conn, now))
+                return ResolverReplies(self.opened(conn, now))
             case node.Closed(conn, why):
                 return self.closed(conn, why, now)
             case node.Ended(conn) | node.Backlogged(conn):  # it takes nothing more, or too slowly
-                return Heard(self._give_up(self._sockets[conn]))
+                return ResolverReplies(self._give_up(self._sockets[conn]))
         raise AssertionError(event)
 
-    def _hear(self, conn: str, messages: list[bytes], now: float) -> Heard:
-        heard = Heard()
+    def _hear(self, conn: str, messages: list[bytes], now: float) -> ResolverReplies:
+        heard = ResolverReplies()
         one = self._sockets[conn]
-        if one.life.state is Way.CLOSING:
+        if one.life.state is SocketState.CLOSING:
             return heard
         asked, is_wanted, overdue = one.asked, self._is_wanted, self._overdue
         before = len(asked)
         is_at_rest = self._edns.is_at_rest
         cut: list[bytes] = []
-        misunderstood: list[tuple[bytes, Flight]] = []
-        flight: Flight | None = None
+        misunderstood: list[tuple[bytes, SentBatch]] = []
+        flight: SentBatch | None = None
         replies = 0
         for message in messages:
             number = message[:ID_BYTES]
@@ -623,21 +643,21 @@ class Upstream:
                     continue
                 if reply.is_cut:
                     if one.is_stream:  # where everything fits
-                        heard.denials.append((question, Finding.FAILURE_SAID, None))
+                        heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
                     else:
                         cut.append(question)
-                elif reply.said is Said.DATA:
+                elif reply.said is ReplyResult.DATA:
                     heard.questions.append(question)
                     heard.answers.append(reply)
-                elif reply.said is not Said.MISUNDERSTOOD:
+                elif reply.said is not ReplyResult.MISUNDERSTOOD:
                     heard.denials.append((question, _FINDING[reply.said], reply))
                 elif question in its_flight.plain:  # to tell it would say that we do not know EDNS
-                    heard.denials.append((question, Finding.FAILURE_SAID, None))
+                    heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
                 else:
                     misunderstood.append((question, its_flight))
                 if (
                     not is_at_rest
-                    and reply.said is not Said.MISUNDERSTOOD
+                    and reply.said is not ReplyResult.MISUNDERSTOOD
                     and question in its_flight.plain
                 ):
                     heard.effects += self._edns.understood(question, now)
@@ -660,13 +680,13 @@ class Upstream:
         if flight is not None:
             self._learn(flight, replies, now)
             one.replies += before - len(asked)
-            self._resend_s = self.patience.resend_s(now)
+            self._resend_s = self.grace.resend_s(now)
         if flight is not None or heard.late:
-            heard.is_back = self.patience.heard(now)
-            if self.refusals.in_doubt and not one.is_stream:
-                heard.is_back = self.refusals.heard() or heard.is_back
+            heard.is_back = self.grace.heard(now)
+            if self.reachability.in_doubt and not one.is_stream:
+                heard.is_back = self.reachability.heard() or heard.is_back
         if self._guesses >= self._bounds.unmatched_max:
-            heard.effects += self._beware(now)
+            heard.effects += self._spoofing_suspected(now)
         if misunderstood:
             heard.effects += self._ask_plain(one, misunderstood, now)
         if cut:
@@ -675,12 +695,12 @@ class Upstream:
             heard.effects += self._widen_stream(one, now)
         if self._is_queueing:
             heard.effects += self._send_queued(now)
-        if one.life.state is Way.RETIRED:
+        if one.life.state is SocketState.RETIRED:
             heard.effects += self._close_settled(one)
         return heard
 
     def _ask_plain(
-        self, one: Socket, misunderstood: list[tuple[bytes, Flight]], now: float
+        self, one: ResolverSocket, misunderstood: list[tuple[bytes, SentBatch]], now: float
     ) -> list[node.Effect]:
         """Ask these again, at once and the same way, without EDNS."""
         asked = {question: question in flight.cut for question, flight in misunderstood}
@@ -691,22 +711,24 @@ class Upstream:
         asked_at = min(flight.asked_at for _, flight in misunderstood)
         return self._send_by_datagrams(list(asked), asked_at, now)
 
-    def _learn(self, flight: Flight, replies: int, now: float) -> None:
+    def _learn(self, flight: SentBatch, replies: int, now: float) -> None:
         """So many replies to questions of one flight have come."""
-        self.patience.replied(now - flight.asked_at, replies)
+        self.grace.replied(now - flight.asked_at, replies)
         one = flight.way
         if one.is_stream:
             return
         self._in_flight -= one.pass_by(flight, flight.size - flight.left)
         self._window.replied(replies, now - flight.sent_at, now, was_calm=flight.was_calm)
 
-    def _widen_stream(self, one: Socket, now: float) -> list[node.Effect]:
+    def _widen_stream(self, one: ResolverSocket, now: float) -> list[node.Effect]:
         """Let a stream that has replied to all that it had have twice as much from now on."""
         if not one.asked and self._stream_most < math.inf:
             self._stream_most *= 2
-        return self._send_by_stream(one, now) if one.life.state is Way.OPEN else []
+        return self._send_by_stream(one, now) if one.life.state is SocketState.OPEN else []
 
-    def _judge_unmatched(self, one: Socket, message: bytes, heard: Heard, now: float) -> None:
+    def _judge_unmatched(
+        self, one: ResolverSocket, message: bytes, heard: ResolverReplies, now: float
+    ) -> None:
         """Count a message that matches nothing as a guess, unless it is late, or a copy."""
         if one.is_stream:  # who can put anything there need not guess
             self._unmatched += 1
@@ -720,7 +742,7 @@ class Upstream:
             self._guesses_since, self._guesses = now, 0
         self._guesses += 1
 
-    def _beware(self, now: float) -> list[node.Effect]:
+    def _spoofing_suspected(self, now: float) -> list[node.Effect]:
         """Give up all sockets that somebody may have guessed, ask by others what was asked by them,
         and over TCP once there is a stream."""
         self._hits["unmatched_max"] += 1
@@ -729,7 +751,7 @@ class Upstream:
         if now >= self._no_stream_until:
             way = f"over TCP for {self._bounds.wary_s:g} s"
             stream = self._stream
-            if stream is not None and stream.life.state is Way.OPEN:
+            if stream is not None and stream.life.state is SocketState.OPEN:
                 self._wary_until = now + self._bounds.wary_s
             else:
                 self._is_wary_next = True
@@ -743,7 +765,7 @@ class Upstream:
         others, asked = self._replace_sockets()
         return [*effects, *others, *self._ask_anew(asked, now)]
 
-    def _ask_anew(self, asked: list[Asked], now: float) -> list[node.Effect]:
+    def _ask_anew(self, asked: list[SentQuestion], now: float) -> list[node.Effect]:
         """Ask again what was asked by sockets that are given up, all of it once in `join_s`.
 
         In between only what may have its reply on the way, or is held. The rest would take the room
@@ -754,7 +776,7 @@ class Upstream:
         for question, _, flight in asked:
             open_since[question] = min(flight.asked_at, open_since.get(question, now))
         wanted = [question for question in open_since if self._is_wanted(question)]
-        if now < self._wary_until or self.patience.is_silent:
+        if now < self._wary_until or self.grace.is_silent:
             return self.ask(wanted, now)
         takes_all = now >= self._all_anew_at
         if takes_all:
@@ -779,9 +801,9 @@ class Upstream:
 
     def due(self) -> float:
         """When it wants to be woken; infinite for never."""
-        due = self.patience.due()
-        if self.refusals.is_refused and self._open:
-            due = min(due, self.refusals.due())
+        due = self.grace.due()
+        if self.reachability.is_refused and self._open:
+            due = min(due, self.reachability.due())
         for age_s, flights in zip(self._ages_s, self._ages, strict=True):
             while flights and not flights[0].left:
                 flights.popleft()
@@ -806,10 +828,10 @@ class Upstream:
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
         effects: list[node.Effect] = []
         for flight in silent:
-            if not self.refusals.is_refused:
-                self.patience.waited(flight.sent_at, flight.left)
+            if not self.reachability.is_refused:
+                self.grace.waited(flight.sent_at, flight.left)
             self._ages[1].append(flight)
-        if self.patience.woken(now):
+        if self.grace.woken(now):
             self._queue.clear()
             self._moved.clear()
             text = f"{self.link.conn} is silent: nobody waits for it until it replies again"
@@ -828,7 +850,7 @@ class Upstream:
             effects += self._ask_put_off(put_off, admits, now)
         for flight in hopeless:
             effects += self._give_up_hope(flight)
-        if self._open and self.refusals.due() <= now:
+        if self._open and self.reachability.due() <= now:
             effects += self._probe(now)
         if self._is_queueing:
             effects += self._send_queued(now)
@@ -844,21 +866,21 @@ class Upstream:
         admitted = admits(self.link, questions) or repeat(True)
         return self.ask(list(compress(questions, admitted)), now)
 
-    def _come_of_age(self, at: int, now: float) -> Iterable[Flight]:
+    def _come_of_age(self, at: int, now: float) -> Iterable[SentBatch]:
         flights, age_s = self._ages[at], self._ages_s[at]
         while flights and (not flights[0].left or flights[0].sent_at + age_s <= now):
             flight = flights.popleft()
             if flight.left:
                 yield flight
 
-    def _unanswered(self, flight: Flight) -> Iterable[bytes]:
+    def _unanswered(self, flight: SentBatch) -> Iterable[bytes]:
         """Those of its questions that have no reply, and want one."""
         for number in flight.numbers():
             found = flight.way.asked.get(number)
             if found is not None and found[2] is flight and self._is_wanted(found[0]):
                 yield found[0]
 
-    def _lost(self, flight: Flight) -> list[bytes]:
+    def _lost(self, flight: SentBatch) -> list[bytes]:
         """Those of its questions to send once more: none that was, or that needs the stream."""
         if flight.tries:
             return []
@@ -867,7 +889,7 @@ class Upstream:
             return [question for question in questions if question not in flight.cut]
         return [question for question in questions if self._overdue.get(question) == 0]
 
-    def _give_up_hope(self, flight: Flight) -> list[node.Effect]:
+    def _give_up_hope(self, flight: SentBatch) -> list[node.Effect]:
         """Forget a flight to which no reply will come, and the stream that did not reply."""
         one = flight.way
         for number in flight.numbers():
@@ -877,7 +899,7 @@ class Upstream:
                 self._overdue.pop(found[0], None)
         flight.left = 0
         effects = self._close_settled(one)
-        if one.is_stream and one.life.state is Way.OPEN:  # it is stuck
+        if one.is_stream and one.life.state is SocketState.OPEN:  # it is stuck
             self._was_stuck = True
             effects += self._give_up(one)
         return effects
@@ -886,7 +908,7 @@ class Upstream:
 
     def _resend_held(self, now: float) -> list[node.Effect]:
         """Take flights that may be lost out of the window; send again what of them is held."""
-        overdue: list[Flight] = []
+        overdue: list[SentBatch] = []
         young = self._young
         while young and (not young[0].left or young[0].sent_at + self._resend_s <= now):
             flight = young.popleft()
@@ -922,7 +944,7 @@ class Upstream:
 
     def _send_again(self, questions: list[bytes], tries: int, now: float) -> list[node.Effect]:
         """Send these at once, whatever is in flight: they are few, and somebody waits for them."""
-        if not questions or self.patience.is_silent or not self._open:
+        if not questions or self.grace.is_silent or not self._open:
             return []
         questions = list(dict.fromkeys(questions))
         for question in questions:
@@ -949,9 +971,9 @@ def _repeats(message: bytes, asked: bytes) -> bool:
 
 def _has_data(message: bytes) -> bool:
     reply = read_reply(message[ID_BYTES:])
-    return reply is not None and reply.said is Said.DATA
+    return reply is not None and reply.said is ReplyResult.DATA
 
 
 @lru_cache(maxsize=_REPLIES_KEPT)
-def _read(message: bytes) -> Reply | None:
+def _read(message: bytes) -> DnsReply | None:
     return read_reply(message)

@@ -22,31 +22,31 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
-from core.session import Message
-from nodes.balancer.race import Course, Finding, course_after
+from core.session import RelayedReply
+from nodes.balancer.race import QuestionEvent, QuestionState, state_after
 from nodes.dns.question import is_beyond_tables, line_of
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class HeldNegative:
     """The best that was said of a question so far. `message`: it is a resolver's reply. `since`:
     when its grace began. `moot`: the bits of tables that could say nothing better."""
 
     question: bytes
-    course: Course
-    message: Message | None
+    course: QuestionState
+    message: RelayedReply | None
     since: float
     until: float
     moot: int = 0
 
 
-Denial = tuple[bytes, Finding, Message | None]  # a question, what is said of it, and how
-_DENIED = frozenset({Course.NOT_FOUND_HELD, Course.NO_DATA_HELD})
-_NAME_EXISTS = frozenset({Course.NAME_HELD, Course.NO_DATA_HELD})
+Denial = tuple[bytes, QuestionEvent, RelayedReply | None]  # a question, what is said of it, and how
+_DENIED = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
+_NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 _DENIED_KEPT = 1_024  # questions: data that comes too late comes soon after
 
 
-class Verdicts:
+class HeldNegatives:
     """All open questions of which a server has said that it has nothing.
 
     `everyone`: the bits of all configured servers; `tables` are those of them that can only be
@@ -55,14 +55,16 @@ class Verdicts:
     """
 
     def __init__(
-        self, everyone: int, tables: int, grace_s: Callable[[Course, int, float], float]
+        self, everyone: int, tables: int, grace_s: Callable[[QuestionState, int, float], float]
     ) -> None:
         self._everyone = everyone
         self._tables = tables
         self._grace_s = grace_s
         self.spoken: dict[bytes, int] = {}  # the bits of those who have, by question
-        self._held: dict[bytes, Held] = {}
-        self._dues: list[tuple[float, int, Held]] = []  # a heap; some are settled, or due sooner
+        self._held: dict[bytes, HeldNegative] = {}
+        self._dues: list[
+            tuple[float, int, HeldNegative]
+        ] = []  # a heap; some are settled, or due sooner
         self._number = count()
         self._denied: dict[bytes, None] = {}  # lately told that there is no data, for want of time
 
@@ -74,12 +76,12 @@ class Verdicts:
             heapq.heappop(dues)
         return dues[0][0] if dues else math.inf
 
-    def _is_due(self, held: Held, until: float) -> bool:
+    def _is_due(self, held: HeldNegative, until: float) -> bool:
         return held.until == until and self._held.get(held.question) is held
 
     def hear(
         self, bit: int, awaited: int, not_found: list[bytes], denials: list[Denial], now: float
-    ) -> tuple[list[bytes], list[Held]]:
+    ) -> tuple[list[bytes], list[HeldNegative]]:
         """A server says so of open questions: `not_found` of its table, `denials` of the world.
 
         `awaited` are those who are waited for. Returns what is NOT FOUND now, and what has been
@@ -87,12 +89,12 @@ class Verdicts:
         """
         spoken = self.spoken
         unknown: dict[bytes, None] = {}
-        enough: dict[bytes, Held] = {}
+        enough: dict[bytes, HeldNegative] = {}
         for question, finding, message in denials:
             spoken[question] = by = self._spoken_of(question) | bit
             held = self._hold(question, finding, message, now)
             left = awaited & ~by & ~held.moot
-            if left and finding is not Finding.NAME_SAID:  # else it has been held enough
+            if left and finding is not QuestionEvent.NAME_SAID:  # else it has been held enough
                 self._hold_until(held, now + self._grace_s(held.course, left, now), now)
         for question in [*[question for question, _, _ in denials], *not_found]:
             spoken[question] = by = self._spoken_of(question) | bit
@@ -117,21 +119,27 @@ class Verdicts:
         """The bits of those that cannot be asked it, and of those that cannot have data of it."""
         return self.unable(question), self._tables if is_beyond_tables(question) else 0
 
-    def _hold(self, question: bytes, finding: Finding, message: Message | None, now: float) -> Held:
+    def _hold(
+        self, question: bytes, finding: QuestionEvent, message: RelayedReply | None, now: float
+    ) -> HeldNegative:
         """Keep this, if it is better than what is held."""
         held = self._held.get(question)
         if held is None:
-            held = self._held[question] = Held(question, Course.OPEN, None, now, math.inf)
-        best = course_after(held.course, finding)
+            held = self._held[question] = HeldNegative(
+                question, QuestionState.OPEN, None, now, math.inf
+            )
+        best = state_after(held.course, finding)
         if best is not held.course:
             held.course = best
-            says_so = course_after(Course.OPEN, finding) is best  # NXDOMAIN of a name that exists
+            says_so = (
+                state_after(QuestionState.OPEN, finding) is best
+            )  # NXDOMAIN of a name that exists
             held.message = message if says_so else None
             if self._tables and best in _NAME_EXISTS and is_beyond_tables(question):
                 held.moot = self._tables
         return held
 
-    def _hold_until(self, held: Held, until: float, now: float) -> None:
+    def _hold_until(self, held: HeldNegative, until: float, now: float) -> None:
         """Hold it no longer than that: those still to speak may be fewer by now, or faster."""
         if until < held.until:
             if held.until == math.inf:
@@ -149,7 +157,7 @@ class Verdicts:
                     held.until = until
                     heapq.heappush(self._dues, (until, next(self._number), held))
 
-    def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[Held]:
+    def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[HeldNegative]:
         """What has been held long enough, and, however long, what is `among` these."""
         due = {question: self._held[question] for question in among if question in self._held}
         while self.due() <= now:
@@ -162,7 +170,7 @@ class Verdicts:
                 self._denied[question] = None
         return list(due.values())
 
-    def held_in_vain(self, awaited: int) -> list[Held]:
+    def held_in_vain(self, awaited: int) -> list[HeldNegative]:
         """What need not be held any longer, now that only these may still speak."""
         return [
             held
@@ -200,7 +208,7 @@ class Verdicts:
                 if question not in self._held:
                     self.spoken.pop(question, None)
 
-    def take_back(self, bits: int) -> None:
+    def forget_server(self, bits: int) -> None:
         """Forget what these TSs have said: their connections are gone."""
         for question, by in list(self.spoken.items()):
             if by & bits:

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.log import Log
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System, reason
 from core.text import not_text
 from nodes.client import Client
@@ -74,11 +74,9 @@ def run_client(words: list[str]) -> int:
                 output_fd = stack.enter_context(Path(arguments.out).open("wb")).fileno()
             except OSError as error:
                 raise Failure(f"cannot write {arguments.out}: {reason(error)}") from None
-        sink = Sink(STDERR)
+        sink = Output(STDERR)
         log = Log("", sink.append, None)
-        reactor = Reactor(
-            system, bounds, log, sink, output=Sink(output_fd), on_terminal=on_terminal
-        )
+        reactor = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
         stack.callback(reactor.close)
         where = address_text((arguments.host, arguments.port))
         reactor.start(Client(names, addresses, where, bounds, progress=on_terminal))

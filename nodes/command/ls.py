@@ -12,8 +12,8 @@ from pathlib import Path
 
 from core.bounds import TICK_S, Bounds
 from core.node import Brain
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System, reason
 from nodes.command.arguments import (
     DEFAULTS,
@@ -40,12 +40,12 @@ from nodes.command.serving import (
     server_arguments,
 )
 from nodes.command.workers import serve_with_workers
-from nodes.dns.asker import Face
+from nodes.dns.asker import DnsFrontEnd
 from nodes.ls import LoadBalancer, descriptors_for
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
-from nodes.status.watched import Watched
-from nodes.workers.worker import Shown
+from nodes.status.watched import WithStatusPage
+from nodes.workers.worker import StatsView
 
 _TTL_S = 60  # short enough to be sorry for, long enough to be worth remembering
 _TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
@@ -246,10 +246,10 @@ def run_ls(words: list[str]) -> int:
     refuse_loops(system, resolvers, "LS's own --dns", servers_at, "a table server")
     refuse_loops(system, resolvers, "LS's own --dns", upstreams, "a --dns-upstream")
 
-    def face(reactor: Reactor) -> Face:
-        return Face(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
+    def face(reactor: Loop) -> DnsFrontEnd:
+        return DnsFrontEnd(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
 
-    def balancer(reactor: Reactor, shown: Shown = list) -> LoadBalancer:
+    def balancer(reactor: Loop, shown: StatsView = list) -> LoadBalancer:
         return LoadBalancer(
             servers,
             bounds,
@@ -261,7 +261,7 @@ def run_ls(words: list[str]) -> int:
             secret=system.secret,
             grace_s=arguments.grace,
             sample=arguments.race_sample,
-            loop=reactor.figures,
+            loop=reactor.metrics,
             shown=shown,
             once=arguments.once,
             hits=reactor.hits,
@@ -269,15 +269,15 @@ def run_ls(words: list[str]) -> int:
             watch=reactor.watch,
         )
 
-    def build(reactor: Reactor) -> Brain:
+    def build(reactor: Loop) -> Brain:
         alone = balancer(reactor)
         if watchers is None:
             return alone
-        return Watched(alone, WebServer(pages(alone), bounds.watchers_max))
+        return WithStatusPage(alone, WebServer(pages(alone), bounds.watchers_max))
 
     with ExitStack() as stack:
 
-        def open_records() -> Sink | None:
+        def open_records() -> Output | None:
             path = arguments.race_log
             if not path:
                 return None
@@ -286,7 +286,7 @@ def run_ls(words: list[str]) -> int:
             except OSError as error:
                 raise Failure(f"cannot write {path}: {reason(error)}") from None
             stack.callback(os.close, fd)
-            return Sink(fd, LOG_BYTES_MAX, path, partial(_reopen_records, path, fd))
+            return Output(fd, LOG_BYTES_MAX, path, partial(_reopen_records, path, fd))
 
         if arguments.workers:
             return serve_with_workers(

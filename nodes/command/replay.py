@@ -27,11 +27,11 @@ from nodes.command.arguments import (
 )
 from nodes.ls import LoadBalancer
 from nodes.replay import (
-    DROPPED,
     HEAD,
-    Outcome,
-    Race,
+    LINES_DROPPED,
+    RecordedRace,
     RecordError,
+    ReplayOutcome,
     as_recorded,
     parse,
     replay,
@@ -69,7 +69,7 @@ def run_replay(words: list[str]) -> int:
     if not servers:
         raise Failure(f"in none of the races of {arguments.file} was a table server there")
 
-    def play(names: Sequence[str], extra_load: float | None) -> Outcome:
+    def play(names: Sequence[str], extra_load: float | None) -> ReplayOutcome:
         nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
         balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
         return replay(races, names, balancer)
@@ -86,7 +86,7 @@ def run_replay(words: list[str]) -> int:
     return CLEAN if is_whole else FAILED
 
 
-def _read_races(path: str) -> tuple[list[Race], bool]:
+def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
     """The races of a file, in the order of their beginning, and whether every record was good; of
     each bad one a line is said. Races whose asker left before the reply are left out: how long it
     would have waited is not known."""
@@ -105,7 +105,7 @@ def _read_races(path: str) -> tuple[list[Race], bool]:
     for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
         try:
             race = parse(line) if line else None
-            if race is not None and race.said != DROPPED:
+            if race is not None and race.said != LINES_DROPPED:
                 races.append(race)
         except RecordError as bad:
             is_whole = False

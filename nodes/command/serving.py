@@ -14,8 +14,8 @@ from core.descriptors import Descriptors
 from core.listener import everybody
 from core.log import Log
 from core.node import Address, Brain, Level
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import System, reason
 from nodes.command.arguments import (
     STDERR,
@@ -130,13 +130,13 @@ def reactor_of(
     system: System,
     *,
     links: int = 0,
-    records: Sink | None = None,
-    output: Sink | None = None,
-) -> Reactor:
+    records: Output | None = None,
+    output: Output | None = None,
+) -> Loop:
     """The loop of a server that is called so in the log. `links`: the descriptors that it needs
     besides those for whoever comes to it. What goes to `output` may be lost. Raises Failure when
     there are too few descriptors."""
-    sink = Sink(STDERR, LOG_BYTES_MAX)
+    sink = Output(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
         sink.append,
@@ -146,7 +146,7 @@ def reactor_of(
         as_json=arguments.log_format == "json",
     )
     descriptors = descriptors_of(bounds, system, links)
-    return Reactor(
+    return Loop(
         system,
         bounds,
         log,
@@ -173,7 +173,7 @@ def _check_descriptors(descriptors: Descriptors) -> None:
 
 
 def listen(
-    reactor: Reactor,
+    reactor: Loop,
     address: Address,
     arguments: argparse.Namespace,
     name: str = node.CLIENT,
@@ -196,7 +196,7 @@ def cannot_listen(address: Address, error: OSError) -> Failure:
 
 
 def listen_for_watchers(
-    reactor: Reactor, address: Address | None, arguments: argparse.Namespace
+    reactor: Loop, address: Address | None, arguments: argparse.Namespace
 ) -> None:
     """Have a status page there, if it is to be anywhere. Raises Failure."""
     if address is not None:
@@ -205,7 +205,7 @@ def listen_for_watchers(
 
 
 def listen_for_dns(
-    reactor: Reactor, address: Address, arguments: argparse.Namespace, *, shared: bool = False
+    reactor: Loop, address: Address, arguments: argparse.Namespace, *, shared: bool = False
 ) -> Sequence[object]:
     """Have a reactor take DNS over TCP and UDP, at the same port. Raises Failure."""
     there = listen(reactor, address, arguments, node.RESOLVER, shared=shared)
@@ -227,19 +227,19 @@ def serve(
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
-    build: Callable[[Reactor], Brain],
+    build: Callable[[Loop], Brain],
     *,
     watchers: Address | None = None,
     resolvers: Address | None = None,
     links: int = 0,
-    records: Sink | None = None,
+    records: Output | None = None,
 ) -> int:
     """Listen at this address, say so, and run the server's brain to its end.
 
     `links`: see `reactor_of`. `watchers`: where its status page is to be. `resolvers`: where it is
     to be asked with DNS.
     """
-    output = Sink(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
+    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
     reactor = reactor_of(
         name.upper(), arguments, bounds, system, links=links, records=records, output=output
     )

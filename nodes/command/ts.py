@@ -6,7 +6,7 @@ Not here: what it does (`nodes/ts.py`).
 """
 
 from core.node import Brain
-from core.reactor import Reactor
+from core.reactor import Loop
 from core.system import System, reason
 from nodes.command.arguments import Failure, bounds_of, program_parser, say
 from nodes.command.serving import own_address, serve, server_arguments
@@ -49,13 +49,13 @@ def run_ts(words: list[str]) -> int:
     if not table.rows:
         say(f"{arguments.table} {EMPTY}")
 
-    def build(reactor: Reactor) -> Brain:
+    def build(reactor: Loop) -> Brain:
         return TableServer(
             table,
             bounds,
             reload=Reload(arguments.table, strict=arguments.strict, watch=reactor.watch),
             answer_unknown=arguments.answer_unknown,
-            loop=reactor.figures,
+            loop=reactor.metrics,
             once=arguments.once,
             hits=reactor.hits,
             watch=reactor.watch,

@@ -16,8 +16,8 @@ from contextlib import closing
 from core.bounds import Bounds
 from core.child import Born
 from core.node import Address
-from core.reactor import Reactor
-from core.sink import Sink
+from core.reactor import Loop
+from core.sink import Output
 from core.system import Socket, System, reason
 from nodes.command.arguments import STDOUT, Failure, address_text, say
 from nodes.command.serving import (
@@ -31,9 +31,9 @@ from nodes.command.serving import (
 )
 from nodes.status.http import WebServer
 from nodes.status.pages import pages
-from nodes.status.watched import Watched
+from nodes.status.watched import WithStatusPage
 from nodes.workers.supervisor import Supervisor
-from nodes.workers.worker import PARENT, Balancer, Shown, Worker
+from nodes.workers.worker import PARENT, Balancer, StatsView, Worker
 
 
 def serve_with_workers(
@@ -41,12 +41,12 @@ def serve_with_workers(
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
-    build: Callable[[Reactor, Shown], Balancer],
+    build: Callable[[Loop, StatsView], Balancer],
     *,
     watchers: Address | None,
     resolvers: Address | None,
     links: int,
-    open_records: Callable[[], Sink | None],
+    open_records: Callable[[], Output | None],
 ) -> int:
     """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
     `open_records` opens its file, in each; `links`: see `reactor_of`."""
@@ -105,7 +105,7 @@ def _be_parent(
     resolvers: Address | None,
     links: int,
 ) -> int:
-    output = Sink(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
+    output = Output(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
     # What a worker has no room for is said once, here.
     most = max(links, arguments.workers)
     reactor = reactor_of("LS", arguments, bounds, system, links=most, output=output)
@@ -123,7 +123,7 @@ def _be_parent(
         )
         web = WebServer(pages(supervisor), bounds.watchers_max)
         try:
-            reactor.start(Watched(supervisor, web))
+            reactor.start(WithStatusPage(supervisor, web))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         return reactor.run()

@@ -22,19 +22,19 @@ from typing import Any, TypeVar
 
 from core import node
 from core.addresses import is_loopback, network
-from core.bounds import Bounds, Hits
-from core.figures import Figure, Value
+from core.bounds import BoundHits, Bounds
+from core.figures import Metric, Value
 from core.frames import frame, split_frames
 from core.machine import Machine, Watch
-from core.session import SESSION, Asked, Relayed, Talk, Turn
+from core.session import SESSION, Relayed, Requests, SessionEvent, SessionState
 from core.wire import Negative, Type, split_lines
-from nodes.dns.message import MESSAGE_BYTES_MAX, Query, RecordSet, Refusal, read
+from nodes.dns.message import MESSAGE_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from nodes.dns.question import TableAnswer
 
-QUERIES = Figure("dns_queries", "Questions that were asked by DNS")
-REFUSED = Figure("dns_refused", "DNS messages that were no question of ours, and were told so")
-IGNORED = Figure("dns_ignored", "DNS messages that are never replied to")
-LIMITED = Figure("dns_limited", "Datagrams of clients that asked too much")
+QUERIES = Metric("dns_queries", "Questions that were asked by DNS")
+REFUSED = Metric("dns_refused", "DNS messages that were no question of ours, and were told so")
+IGNORED = Metric("dns_ignored", "DNS messages that are never replied to")
+LIMITED = Metric("dns_limited", "Datagrams of clients that asked too much")
 _REMEMBERED_BYTES_MAX = 32 * 1024 * 1024  # of queries, and of records: 50,000 ordinary ones
 _ENTRY_BYTES = 512  # what one costs besides its text, which is kept several times
 _QUERY_TIMES, _RECORDS_TIMES = 4, 16  # how often the text of one is kept
@@ -45,7 +45,7 @@ Found = TypeVar("Found")
 Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
 
 
-class Remembered(dict[bytes, Found]):
+class BoundedCache(dict[bytes, Found]):
     """What was found before, by a text that it keeps `times` over.
 
     When it takes too much memory all of it is forgotten: what is asked often is soon there again.
@@ -66,7 +66,7 @@ class Remembered(dict[bytes, Found]):
         self[text] = found
 
 
-class Face:
+class DnsFrontEnd:
     """What all askers of one LS that speak DNS share. `ttl_s`: how long a resolver may remember
     what a table has. `forwards`: there are resolvers that are asked what a line cannot ask."""
 
@@ -74,7 +74,7 @@ class Face:
         self,
         bounds: Bounds,
         ttl_s: int,
-        hits: Hits,
+        hits: BoundHits,
         watch: Watch | None = None,
         *,
         forwards: bool = False,
@@ -87,17 +87,17 @@ class Face:
         self._ttl_s = ttl_s
         self._forwards = forwards
         self.hits = hits
-        self._read = Remembered[Query | Refusal | None](_QUERY_TIMES)
-        self._records = Remembered[RecordSet](_RECORDS_TIMES)  # by `addresses type`
+        self._read = BoundedCache[Query | RefusedQuery | None](_QUERY_TIMES)
+        self._records = BoundedCache[RecordSet](_RECORDS_TIMES)  # by `addresses type`
         self._heard: dict[str, int] = {}  # datagrams of each client in this second
         self._second = 0.0  # when it began
         self._limited = 0
 
-    def asker(self, conn: str, is_datagrams: bool) -> "DnsAsker":
+    def asker(self, conn: str, is_datagrams: bool) -> "DnsClient":
         """One for this connection, or for this socket of datagrams."""
-        return DnsAsker(conn, self, is_datagrams)
+        return DnsClient(conn, self, is_datagrams)
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted here."""
         return [
             Value(QUERIES, self.queries),
@@ -106,12 +106,12 @@ class Face:
             Value(LIMITED, self._limited),
         ]
 
-    def read(self, after_id: bytes) -> Query | Refusal | None:
+    def read(self, after_id: bytes) -> Query | RefusedQuery | None:
         """What a message says, by its bytes after the ID. None: nothing that may be replied to."""
         try:
             return self._read[after_id]
         except KeyError:
-            found = read(after_id, forwards=self._forwards)
+            found = read_query(after_id, forwards=self._forwards)
             if len(after_id) <= _REMEMBERED_BYTES:
                 self._read.keep(after_id, found)
             return found
@@ -144,16 +144,16 @@ class Face:
         return within
 
 
-class DnsAsker:
+class DnsClient:
     """One asker that speaks DNS: `conn` is a stream, or a socket of datagrams; see `Asker`.
 
     Datagrams that are not read are lost, so they are read always; what there is no room for is
     told so. Replies to them never wait long: what the network does not take is dropped.
     """
 
-    def __init__(self, conn: str, face: Face, is_datagrams: bool) -> None:
+    def __init__(self, conn: str, face: DnsFrontEnd, is_datagrams: bool) -> None:
         self.conn = conn
-        self.life = Machine(SESSION, Talk.OPEN, f"session {conn}", face.watch)
+        self.life = Machine(SESSION, SessionState.OPEN, f"session {conn}", face.watch)
         self.owed = 0
         self.timeout_s = face.bounds.dns_timeout_s
         self.can_wait = not is_datagrams
@@ -164,10 +164,10 @@ class DnsAsker:
         self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
         self._ignored_in_a_row = 0
 
-    def receive(self, data: Any, now: float) -> Asked:  # noqa: ANN401
+    def receive(self, data: Any, now: float) -> Requests:  # noqa: ANN401
         """Read what came: whole frames of a stream, or datagrams."""
-        if self.life.state is not Talk.OPEN:
-            return Asked([], [], b"", b"", 0)
+        if self.life.state is not SessionState.OPEN:
+            return Requests([], [], b"", b"", 0)
         face = self._face
         room: float = math.inf  # for so many questions
         if self.can_wait:
@@ -200,16 +200,16 @@ class DnsAsker:
                 face.ignored += 1
                 self._ignored_in_a_row += 1
                 if self.can_wait and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
-                    self.life.fire(Turn.TOO_MANY_ERRORS)  # it carries something else
+                    self.life.fire(SessionEvent.TOO_MANY_ERRORS)  # it carries something else
                     face.hits["errors_in_a_row_max"] += 1
                     break
         face.queries += len(questions)
         lines = b"\n".join([*questions, b""])
-        return Asked(questions, questions, lines, said, 0)
+        return Requests(questions, questions, lines, said, 0)
 
     def receive_end(self, unfinished: bool) -> bytes:
         """The stream's input has ended; half a message is not replied to."""
-        self.life.fire(Turn.ENDED)
+        self.life.fire(SessionEvent.ENDED)
         return b""
 
     def say(self, said: list[node.Datagram]) -> node.Effect:
@@ -275,15 +275,15 @@ class DnsAsker:
 
     def _say_and_end(self, said: list[node.Datagram]) -> list[node.Effect]:
         effects = [self.say(said)]
-        if self.life.state is not Talk.OPEN:
+        if self.life.state is not SessionState.OPEN:
             effects += self.last_words()
         return effects
 
     def last_words(self) -> list[node.Effect]:
         """What ends it, if it is to end and nothing is owed."""
-        if self.owed or self.life.state in (Talk.OPEN, Talk.DONE):
+        if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
             return []
-        self.life.fire(Turn.ALL_REPLIED)
+        self.life.fire(SessionEvent.ALL_REPLIED)
         return [node.Close(self.conn)]
 
 

@@ -2,8 +2,8 @@
 
 Only the header and the question of a query are looked at, and of what is behind them the OPT
 record. A `Query` holds the parts of every reply to it, ready made, so that a reply is a join.
-What is no question of ours comes with its reply (`Refusal`), or with none (None): whoever sends a
-reply, or less than a header, is never answered, or two servers could talk for ever.
+What is no question of ours comes with its reply (`RefusedQuery`), or with none (None): whoever
+sends a reply, or less than a header, is never answered, or two servers could talk for ever.
 
 Everything here is "after the ID": the two bytes that differ from query to query stand before what
 is read, and before what is made.
@@ -37,7 +37,7 @@ from nodes.dns.pieces import (
 )
 from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
-from nodes.dns.reply import RCODE, Reply
+from nodes.dns.reply import RCODE, DnsReply
 
 MESSAGE_BYTES_MAX = 65_535  # of a stream, where each stands after its length
 _UDP_BYTES_PLAIN = 512  # without EDNS (RFC 1035, section 4.2.1)
@@ -93,7 +93,7 @@ class RecordSet:
 
 
 @dataclass(slots=True)
-class Refusal:
+class RefusedQuery:
     """What is no question of ours, and what it is told."""
 
     reply: bytes
@@ -131,7 +131,7 @@ class Query:
         head = TWO.pack(self._flags, 1)
         return b"".join((head, records.count, ends, self._echo, turned, self._opt))
 
-    def relayed(self, reply: Reply, is_datagram: bool) -> bytes:
+    def relayed(self, reply: DnsReply, is_datagram: bool) -> bytes:
         """What a resolver replied, as it came but for what is between it and us; what is too long
         for a datagram, or, with our OPT record, for any message, is said to be cut. Where the
         resolver has not repeated the question, only its code goes on. A referral is no reply to one
@@ -178,7 +178,7 @@ class Query:
         return HEADER.pack(self._flags | more, 1, 0, 0, bool(opt)) + self._echo + opt
 
 
-def read(data: bytes, *, forwards: bool = False) -> Query | Refusal | None:
+def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery | None:
     """What a message says. Never raises. `forwards`: there are resolvers to be asked, so that any
     name and type may have an answer."""
     if len(data) < HEADER.size:
@@ -220,7 +220,7 @@ def _judge(
     opt: tuple[int, int] | None,
     is_whole: bool,
     bits: int | None,
-) -> Query | Refusal:
+) -> Query | RefusedQuery:
     """What to make of a well-formed question. `opt`: the class and the TTL of the OPT record;
     whoever sends one gets one, whatever else there is to say (RFC 6891, section 6.1.1).
     `is_whole`: whether what is behind the question is well formed, too. `bits`: what the query says
@@ -316,5 +316,5 @@ def _our_opt(opt: tuple[int, int] | None, high: int = 0) -> bytes:
     return b"\x00" + RECORD.pack(OPT, UDP_BYTES_MAX, high << 24 | opt[1] & DO, 0)
 
 
-def _refusal(flags: int, rcode: Rcode, echo: bytes = b"", opt: bytes = b"") -> Refusal:
-    return Refusal(HEADER.pack(flags | rcode, bool(echo), 0, 0, bool(opt)) + echo + opt)
+def _refusal(flags: int, rcode: Rcode, echo: bytes = b"", opt: bytes = b"") -> RefusedQuery:
+    return RefusedQuery(HEADER.pack(flags | rcode, bool(echo), 0, 0, bool(opt)) + echo + opt)

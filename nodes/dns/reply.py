@@ -55,7 +55,7 @@ _OF_ONE_HOP = frozenset({3, 10, 11, 12})
 _SIZE = {A: 4, AAAA: 16}
 
 
-class Said(Enum):
+class ReplyResult(Enum):
     """What a reply says of its question. The better one stands first."""
 
     DATA = "there is what was asked for"
@@ -67,24 +67,24 @@ class Said(Enum):
 
 
 _NEGATIVE = {
-    Said.NO_DATA: Negative.NO_DATA,
-    Said.NOT_FOUND: Negative.NOT_FOUND,
-    Said.REFUSED: Negative.FAILED,
-    Said.FAILED: Negative.FAILED,
-    Said.MISUNDERSTOOD: Negative.FAILED,
+    ReplyResult.NO_DATA: Negative.NO_DATA,
+    ReplyResult.NOT_FOUND: Negative.NOT_FOUND,
+    ReplyResult.REFUSED: Negative.FAILED,
+    ReplyResult.FAILED: Negative.FAILED,
+    ReplyResult.MISUNDERSTOOD: Negative.FAILED,
 }
 _NO_ERROR = frozenset({0, 3})  # NXDOMAIN is an answer, too
 # FORMERR, NOTIMP and, with the upper bits of an extended code, BADVERS (RFC 6891, section 9).
 _BY_RCODE = {
-    1: Said.MISUNDERSTOOD,
-    3: Said.NOT_FOUND,
-    4: Said.MISUNDERSTOOD,
-    5: Said.REFUSED,
-    16: Said.MISUNDERSTOOD,
+    1: ReplyResult.MISUNDERSTOOD,
+    3: ReplyResult.NOT_FOUND,
+    4: ReplyResult.MISUNDERSTOOD,
+    5: ReplyResult.REFUSED,
+    16: ReplyResult.MISUNDERSTOOD,
 }
 
 
-class Reply:
+class DnsReply:
     """One that is well formed. `asked`: the question section that it repeats, in lower case; empty
     where there is none.
 
@@ -109,7 +109,7 @@ class Reply:
         self.asked = asked
         self.flags = flags
         self.is_cut = is_cut
-        self.said = Said.FAILED
+        self.said = ReplyResult.FAILED
         self.is_referral = False  # it says only who may know
         self.counts = (0, 0, 0)  # of records: answers, authorities, additionals without OPT
         self.body = b""  # those records
@@ -128,7 +128,7 @@ class Reply:
 
     def line(self, question: bytes, spelling: bytes) -> bytes:
         """What a line says to who asked so."""
-        if self.said is not Said.DATA:
+        if self.said is not ReplyResult.DATA:
             return b"%b - %b\n" % (spelling, _NEGATIVE[self.said].value)
         name, _, kind = question.partition(b" ")
         start, end = name + b" ", b" %b IN" % (kind or b"A")
@@ -139,7 +139,7 @@ class Reply:
         return start + addresses + end + b"\n"
 
 
-def read_reply(data: bytes, *, is_whole: bool = True) -> Reply | None:
+def read_reply(data: bytes, *, is_whole: bool = True) -> DnsReply | None:
     """What a message says, by its bytes after the ID. None: it is no reply, or malformed.
     `is_whole`: nothing was left out when it was read; else what does not fit its counts is cut."""
     if len(data) < HEADER.size:
@@ -149,8 +149,8 @@ def read_reply(data: bytes, *, is_whole: bool = True) -> Reply | None:
         return None
     is_cut = bool(flags & TC)
     if is_bare(data):
-        reply = Reply(b"", flags, is_cut=is_cut)
-        reply.said = _BY_RCODE.get(flags & RCODE, Said.FAILED)
+        reply = DnsReply(b"", flags, is_cut=is_cut)
+        reply.said = _BY_RCODE.get(flags & RCODE, ReplyResult.FAILED)
         return reply
     if questions != 1:
         return None
@@ -162,16 +162,16 @@ def read_reply(data: bytes, *, is_whole: bool = True) -> Reply | None:
     if end > len(data) or end - HEADER.size != len(name) + TWO.size:  # a pointer in it
         return None
     asked = name + data[at:end]
-    reply = Reply(asked, flags, is_cut=is_cut)
+    reply = DnsReply(asked, flags, is_cut=is_cut)
     if not is_cut:
         try:
             _read_records(reply, data, end, counts, name)
         except Malformed:
             if flags & RCODE not in _NO_ERROR:
-                reply = Reply(asked, flags, is_cut=False)
-                reply.said = _BY_RCODE.get(flags & RCODE, Said.FAILED)
+                reply = DnsReply(asked, flags, is_cut=False)
+                reply.said = _BY_RCODE.get(flags & RCODE, ReplyResult.FAILED)
             elif not is_whole:
-                reply = Reply(asked, flags, is_cut=True)
+                reply = DnsReply(asked, flags, is_cut=True)
             else:
                 return None
     return reply
@@ -189,7 +189,7 @@ def is_bare(data: bytes) -> bool:
     return bool(flags & TC) or flags & RCODE not in _NO_ERROR
 
 
-def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name: bytes) -> None:
+def _read_records(reply: DnsReply, data: bytes, start: int, counts: list[int], name: bytes) -> None:
     """Walk through all records once. Raises Malformed."""
     wanted = int.from_bytes(reply.asked[-4:-2])
     answers, authorities, additionals = counts
@@ -241,15 +241,15 @@ def _read_records(reply: Reply, data: bytes, start: int, counts: list[int], name
     there = found.get(owner, [])
     code = reply.high << 4 | reply.flags & RCODE
     if code:
-        reply.said = _BY_RCODE.get(code, Said.FAILED)
+        reply.said = _BY_RCODE.get(code, ReplyResult.FAILED)
     elif there or (wanted == ANY and answers):
-        reply.said = Said.DATA
+        reply.said = ReplyResult.DATA
         if wanted in _SIZE:
             reply._addresses = tuple(dict.fromkeys(there))
             reply._text = None
     else:
         reply.is_referral = NS in beside and SOA not in beside
-        reply.said = Said.REFUSED if reply.is_referral else Said.NO_DATA
+        reply.said = ReplyResult.REFUSED if reply.is_referral else ReplyResult.NO_DATA
 
 
 def _passed_on(options: bytes) -> bytes:

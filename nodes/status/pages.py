@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from core.figures import SPANS_S, Figure, Histogram, Value, metrics
+from core.figures import SPANS_S, Histogram, Metric, Value, prometheus_text
 from nodes.status.http import HEALTH, Page
 
 
-class Watched(Protocol):
+class Observable(Protocol):
     """What a server shows of itself."""
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that it counts."""
         ...
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Distributions of times, and of which TS."""
         ...
 
@@ -36,7 +36,7 @@ class Watched(Protocol):
         ...
 
 
-def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
+def pages(server: Observable) -> Mapping[str, Callable[[float], Page]]:
     """What each path leads to."""
     html = pkgutil.get_data(__name__, "page.html")
     assert html is not None
@@ -50,7 +50,7 @@ def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
         "/": lambda now: Page("text/html; charset=utf-8", html),
         "/metrics": lambda now: Page(
             "text/plain; version=0.0.4; charset=utf-8",
-            metrics(server.figures(), server.histograms()),
+            prometheus_text(server.metrics(), server.histograms()),
         ),
         "/healthz": health,
         HEALTH: health,
@@ -60,24 +60,24 @@ def pages(server: Watched) -> Mapping[str, Callable[[float], Page]]:
     }
 
 
-def status(watched: Watched, now: float) -> dict[str, Any]:
+def status(watched: Observable, now: float) -> dict[str, Any]:
     """Put together what the page shows, at this time."""
     about = watched.about()
     servers: dict[str, dict[str, Any]] = {
         name: {"name": name, "where": where} for name, where in about.pop("where").items()
     }
-    values = watched.figures()
+    values = watched.metrics()
     for value in values:
         if value.of in servers:
-            servers[value.of][value.figure.name] = value.value
-    for figure, histogram, of in watched.histograms():
+            servers[value.of][value.metric.name] = value.value
+    for metric, histogram, of in watched.histograms():
         if of in servers:
-            servers[of][figure.name] = histogram.counts
+            servers[of][metric.name] = histogram.counts
     return {
         **about,
         "at": round(now, 3),
         "unhealthy": watched.unhealthy(),
-        "figures": {value.figure.name: value.value for value in values if not value.of},
+        "figures": {value.metric.name: value.value for value in values if not value.of},
         "servers": list(servers.values()),
         "spans": SPANS_S,
     }

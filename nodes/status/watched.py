@@ -11,7 +11,7 @@ from core import node
 from nodes.status.http import WebServer
 
 
-class Watched:
+class WithStatusPage:
     """A brain made of these two."""
 
     def __init__(self, brain: node.Brain, web: WebServer) -> None:

@@ -19,9 +19,8 @@ import stat
 from collections.abc import Callable, Generator, Iterable
 
 from core import node
-from core.figures import Figure, Value
-from core.machine import STAY, Machine, Sign, Watch
-from core.machine import Table as Transitions
+from core.figures import Metric, Value
+from core.machine import STAY, Label, Machine, Transitions, Watch
 from nodes.tables.load import SKIPPED, Loading, NoTableError, Table, check
 
 # Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
@@ -31,7 +30,7 @@ _NO_BYTE = "it has no byte, as if it were being written; put a comment in it if 
 EMPTY = "has no row: every name is unknown"
 
 
-class Reading(Sign):
+class ReloadState(Label):
     """How far a reload has come."""
 
     STEADY = "nothing is being read"
@@ -41,7 +40,7 @@ class Reading(Sign):
     RESTARTING = "as RETIRING, and then the file is read"
 
 
-class Step(Sign):
+class ReloadEvent(Label):
     """What happens to a reload."""
 
     ASKED = "a signal came"
@@ -50,17 +49,17 @@ class Step(Sign):
     LET_GO = "nothing is left of what is not served"
 
 
-S, T = Reading, Step
-RELOAD: Transitions[Reading, Step] = {
-    S.STEADY: {T.ASKED: S.READING},
-    S.READING: {T.ASKED: S.OUTDATED, T.TAKEN: S.RETIRING, T.REFUSED: S.RETIRING},
-    S.OUTDATED: {T.ASKED: STAY, T.TAKEN: S.RESTARTING, T.REFUSED: S.RESTARTING},
-    S.RETIRING: {T.ASKED: S.RESTARTING, T.LET_GO: S.STEADY},
-    S.RESTARTING: {T.ASKED: STAY, T.LET_GO: S.READING},
+S, E = ReloadState, ReloadEvent
+RELOAD: Transitions[ReloadState, ReloadEvent] = {
+    S.STEADY: {E.ASKED: S.READING},
+    S.READING: {E.ASKED: S.OUTDATED, E.TAKEN: S.RETIRING, E.REFUSED: S.RETIRING},
+    S.OUTDATED: {E.ASKED: STAY, E.TAKEN: S.RESTARTING, E.REFUSED: S.RESTARTING},
+    S.RETIRING: {E.ASKED: S.RESTARTING, E.LET_GO: S.STEADY},
+    S.RESTARTING: {E.ASKED: STAY, E.LET_GO: S.READING},
 }
 
-RELOADS = Figure("reloads", "Tables that were read anew, and served")
-RELOADS_REFUSED = Figure("reloads_refused", "Tables that were read anew, and refused")
+RELOADS = Metric("reloads", "Tables that were read anew, and served")
+RELOADS_REFUSED = Metric("reloads_refused", "Tables that were read anew, and refused")
 
 Slices = Callable[[str], Generator[bytes, None, None]]
 
@@ -94,7 +93,7 @@ class Reload:
         read: Slices = slices,
         watch: Watch | None = None,
     ) -> None:
-        self.life = Machine(RELOAD, Reading.STEADY, "reload", watch)
+        self.life = Machine(RELOAD, ReloadState.STEADY, "reload", watch)
         self._path = path
         self._strict = strict
         self._read = read
@@ -110,26 +109,26 @@ class Reload:
     @property
     def is_busy(self) -> bool:
         """Whether it wants a turn."""
-        return self.life.state is not Reading.STEADY
+        return self.life.state is not ReloadState.STEADY
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What became of reloads."""
         return [Value(RELOADS, self._taken), Value(RELOADS_REFUSED, self._refused)]
 
     def ask(self, now: float) -> list[node.Effect]:
         """Have the file read, from its beginning."""
-        if self.life.state is Reading.STEADY:
+        if self.life.state is ReloadState.STEADY:
             self._begin(now)
-        self.life.fire(Step.ASKED)
+        self.life.fire(ReloadEvent.ASKED)
         return [node.Notify(node.Standing.RELOADING)]
 
     def turn(self, served: Table, now: float) -> tuple[Table, Iterable[node.Effect]]:
         """Do a slice of what is to be done; return the table to serve from now on."""
-        if self.life.state in (Reading.READING, Reading.OUTDATED):
+        if self.life.state in (ReloadState.READING, ReloadState.OUTDATED):
             return self._read_slice(served, now)
         if self._retired.let_go(_SLICE_ROWS):
             self._retired = Table()  # the one that is empty now holds the room that it needed
-            if self.life.fire(Step.LET_GO) is Reading.READING:
+            if self.life.fire(ReloadEvent.LET_GO) is ReloadState.READING:
                 self._begin(now)
         return served, []
 
@@ -180,16 +179,16 @@ class Reload:
         effects.append(node.Report(text))
         if not table.rows:
             effects.append(node.Report(f"{self._path} {EMPTY}", node.Level.WARNING))
-        return table, [*effects, *self._decided(Step.TAKEN)]
+        return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
 
     def _refuse(self, why: str) -> list[node.Effect]:
         self._refused += 1
         self._slices.close()
         self._retired, self._loading.table = self._loading.table, Table()
         text = f"{self._path} is not taken: {why}; the old table is served on"
-        return [node.Report(text, node.Level.ERROR), *self._decided(Step.REFUSED)]
+        return [node.Report(text, node.Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
 
-    def _decided(self, step: Step) -> list[node.Effect]:
-        if self.life.fire(step) is Reading.RESTARTING:
+    def _decided(self, step: ReloadEvent) -> list[node.Effect]:
+        if self.life.fire(step) is ReloadState.RESTARTING:
             return []
         return [node.Notify(node.Standing.READY)]

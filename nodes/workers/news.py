@@ -16,18 +16,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, TypeVar
 
-from core.figures import Figure, Histogram, Value
+from core.figures import Histogram, Metric, Value
 from core.wire import split_lines
 
 _LINE_BYTES = 500  # a line of the loop is at most LINE_BYTES_MAX long
-Told = tuple[Figure, Histogram, str]  # a histogram, as `core.figures.metrics` takes it
-Message = dict[str, Any]
+Told = tuple[Metric, Histogram, str]  # a histogram, as `core.figures.metrics` takes it
+WorkerMessage = dict[str, Any]
 Values = dict[str, Value]  # each by its key
 Sections = dict[str, dict[str, Any]]  # what a worker tells: parts of news, and what is in them
 _T = TypeVar("_T")
 
 
-def pack(message: Message) -> bytes:
+def pack(message: WorkerMessage) -> bytes:
     """A message as lines. There may be figures and values in it."""
     text = json.dumps(message, default=astuple)
     parts = [text[at : at + _LINE_BYTES] for at in range(0, len(text), _LINE_BYTES)]
@@ -40,7 +40,7 @@ class Unpacker:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def take(self, data: bytes) -> list[Message]:
+    def take(self, data: bytes) -> list[WorkerMessage]:
         """The messages that these whole lines complete."""
         messages = []
         for line in split_lines(data):
@@ -59,8 +59,8 @@ def sections(
     return {
         "values": keyed(values),
         "histograms": {
-            f"{of}.{figure.name}": (figure, tuple(told.counts), told.sum_s, of)
-            for figure, told, of in histograms
+            f"{of}.{metric.name}": (metric, tuple(told.counts), told.sum_s, of)
+            for metric, told, of in histograms
         },
         "about": about,
     }
@@ -72,7 +72,7 @@ def changes(now: Mapping[str, _T], before: Mapping[str, _T]) -> dict[str, _T]:
 
 
 @dataclass
-class News:
+class WorkerReport:
     """What a worker has told of itself: all that it counts, and what its status page would show
     besides."""
 
@@ -80,21 +80,21 @@ class News:
     histograms: dict[str, Told] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, message: Message) -> list[str]:
+    def take(self, message: WorkerMessage) -> list[str]:
         """Take in the changes of each section; return the keys of the values among them."""
         heard = unpacked_values(message["values"])
         self.values.update(heard)
-        for key, (figure, counts, sum_s, of) in message["histograms"].items():
+        for key, (metric, counts, sum_s, of) in message["histograms"].items():
             told = Histogram()
             told.counts, told.sum_s = counts, sum_s
-            self.histograms[key] = Figure(*figure), told, of
+            self.histograms[key] = Metric(*metric), told, of
         self.about.update(message["about"])
         return list(heard)
 
 
 def unpacked_values(packed: Mapping[str, Any]) -> Values:
     """Read values from a message."""
-    return {key: Value(Figure(*figure), value, of) for key, (figure, value, of) in packed.items()}
+    return {key: Value(Metric(*metric), value, of) for key, (metric, value, of) in packed.items()}
 
 
 def keyed(values: Iterable[Value]) -> Values:
@@ -108,7 +108,7 @@ def summed(parts: Iterable[Values]) -> Values:
     for part in parts:
         for key, value in part.items():
             if key in sums:
-                value = Value(value.figure, _joined(sums[key].value, value.value), value.of)
+                value = Value(value.metric, _joined(sums[key].value, value.value), value.of)
             sums[key] = value
     return sums
 
@@ -117,8 +117,8 @@ def summed_histograms(parts: Iterable[Mapping[str, Told]]) -> dict[str, Told]:
     """One histogram of each kind."""
     sums: dict[str, Told] = {}
     for part in parts:
-        for key, (figure, told, of) in part.items():
-            _, total, _ = sums.setdefault(key, (figure, Histogram(), of))
+        for key, (metric, told, of) in part.items():
+            _, total, _ = sums.setdefault(key, (metric, Histogram(), of))
             total.counts = [a + b for a, b in zip(total.counts, told.counts, strict=True)]
             total.sum_s += told.sum_s
     return sums
@@ -126,7 +126,7 @@ def summed_histograms(parts: Iterable[Mapping[str, Told]]) -> dict[str, Told]:
 
 def risen(values: Values) -> Values:
     """Leave out levels: what only rises counts also when its worker is gone."""
-    return {key: value for key, value in values.items() if not value.figure.is_level}
+    return {key: value for key, value in values.items() if not value.metric.is_level}
 
 
 def _joined(a: int | float | str, b: int | float | str) -> int | float | str:

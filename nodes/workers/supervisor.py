@@ -13,14 +13,14 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds
-from core.figures import Figure, Histogram, Value
-from core.machine import STAY, Machine, Sign, Table, Watch
-from core.server import SERVER, Fate, Life
+from core.figures import Histogram, Metric, Value
+from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.server import SERVER, ServerEvent, ServerState
 from nodes.workers.news import (
-    News,
     Told,
     Unpacker,
     Values,
+    WorkerReport,
     changes,
     keyed,
     pack,
@@ -30,7 +30,7 @@ from nodes.workers.news import (
 )
 
 
-class Post(Sign):
+class SlotState(Label):
     """How it stands with one worker's place."""
 
     VACANT = "there is no process; one is started when its time comes"
@@ -40,7 +40,7 @@ class Post(Sign):
     CLOSED = "there is no process, and none is wanted"
 
 
-class Duty(Sign):
+class SlotEvent(Label):
     """What happens to it."""
 
     START_DUE = "it is time to start a process"
@@ -49,21 +49,26 @@ class Duty(Sign):
     DRAIN = "the server drains"
 
 
-P, D = Post, Duty
-WORKER: Table[Post, Duty] = {
-    P.VACANT: {D.START_DUE: P.STARTING, D.DRAIN: P.CLOSED},
-    P.STARTING: {D.TOLD: P.UP, D.LOST: P.VACANT, D.DRAIN: P.DRAINING},
-    P.UP: {D.TOLD: STAY, D.LOST: P.VACANT, D.DRAIN: P.DRAINING},
-    P.DRAINING: {D.TOLD: STAY, D.LOST: P.CLOSED},
-    P.CLOSED: {},
+S, E = SlotState, SlotEvent
+WORKER: Transitions[SlotState, SlotEvent] = {
+    S.VACANT: {E.START_DUE: S.STARTING, E.DRAIN: S.CLOSED},
+    S.STARTING: {E.TOLD: S.UP, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
+    S.UP: {E.TOLD: STAY, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
+    S.DRAINING: {E.TOLD: STAY, E.LOST: S.CLOSED},
+    S.CLOSED: {},
 }
 
-STATE = Figure("state", "How it stands with this worker", is_level=True, per="worker")
-CLIENTS = Figure("clients", "Clients that are connected to it", is_level=True, per="worker")
-SESSIONS = Figure("sessions", "Clients that came to it since it began", is_level=True, per="worker")
-RESTARTS = Figure("restarts", "Times that it was started again", per="worker")
-OLD = Figure("old", "Whether its figures are old: it does not tell", is_level=True, per="worker")
-_OF_WORKERS = (CLIENTS.name, SESSIONS.name)  # keys of what a worker counts, shown of each
+WORKER_STATE = Metric("state", "How it stands with this worker", is_level=True, per="worker")
+WORKER_CLIENTS = Metric("clients", "Clients that are connected to it", is_level=True, per="worker")
+WORKER_SESSIONS = Metric(
+    "sessions", "Clients that came to it since it began", is_level=True, per="worker"
+)
+RESTARTS = Metric("restarts", "Times that it was started again", per="worker")
+OLD = Metric("old", "Whether its figures are old: it does not tell", is_level=True, per="worker")
+_OF_WORKERS = (
+    WORKER_CLIENTS.name,
+    WORKER_SESSIONS.name,
+)  # keys of what a worker counts, shown of each
 
 
 class _Worker:
@@ -71,10 +76,10 @@ class _Worker:
 
     def __init__(self, conn: str, bounds: Bounds, watch: Watch | None) -> None:
         self.conn = conn
-        self.life = Machine(WORKER, Post.VACANT, f"worker {conn}", watch)
+        self.life = Machine(WORKER, SlotState.VACANT, f"worker {conn}", watch)
         self.start_at = 0.0  # while VACANT
         self.starts = 0
-        self.news = News()
+        self.news = WorkerReport()
         self.is_asked = False  # for news, and has not told yet
         self.asked_at = 0.0  # then, since when
         self.is_old = False  # nor in time: what it told last counts, and nobody waits for it
@@ -88,12 +93,12 @@ class _Worker:
     @property
     def is_there(self) -> bool:
         """Whether there is a process that may be told things."""
-        return self.life.state in (Post.STARTING, Post.UP, Post.DRAINING)
+        return self.life.state in (SlotState.STARTING, SlotState.UP, SlotState.DRAINING)
 
     def started(self, now: float) -> None:
         """A process is to be there from now on, and to tell of itself unasked. It knows what the
         parent read at its own start, which may be long ago."""
-        self.life.fire(Duty.START_DUE)
+        self.life.fire(SlotEvent.START_DUE)
         self.is_outdated = self.starts > 0
         self.starts += 1
         self.is_asked, self.asked_at = True, now
@@ -102,22 +107,22 @@ class _Worker:
 
     def lost(self, now: float) -> None:
         """It is gone. Only one that lasted starts the waits over."""
-        self.life.fire(Duty.LOST)
-        self.news = News()
+        self.life.fire(SlotEvent.LOST)
+        self.news = WorkerReport()
         self.is_asked = self.is_old = self.is_reloading = False
         if now - self._began > self._bounds.restart_max_s:
             self._wait_s = self._bounds.restart_first_s
         self.start_at = now + self._wait_s
         self._wait_s = min(2 * self._wait_s, self._bounds.restart_max_s)
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """What is counted about it."""
         said = self.news.values
         clients, sessions = (said[key].value if key in said else 0 for key in _OF_WORKERS)
         return [
-            Value(STATE, self.life.state.name, self.conn),
-            Value(CLIENTS, clients, self.conn),
-            Value(SESSIONS, sessions, self.conn),
+            Value(WORKER_STATE, self.life.state.name, self.conn),
+            Value(WORKER_CLIENTS, clients, self.conn),
+            Value(WORKER_SESSIONS, sessions, self.conn),
             Value(RESTARTS, max(0, self.starts - 1), self.conn),
             Value(OLD, int(self.is_old), self.conn),
         ]
@@ -137,7 +142,7 @@ class Supervisor:
         watchdog_s: float = math.inf,
         watch: Watch | None = None,
     ) -> None:
-        self.life = Machine(SERVER, Life.SERVING, "server", watch)
+        self.life = Machine(SERVER, ServerState.SERVING, "server", watch)
         self._workers = {f"W{n}": _Worker(f"W{n}", bounds, watch) for n in range(1, count + 1)}
         self._bounds = bounds
         self._ready = ready
@@ -158,7 +163,7 @@ class Supervisor:
         """The first of: a worker is to be started, news are due, the drain has taken too long."""
         due = min(self._ask_at, self._drain_due)
         for worker in self._workers.values():
-            if worker.life.state is Post.VACANT:
+            if worker.life.state is SlotState.VACANT:
                 due = min(due, worker.start_at)
         return None if due == math.inf else due
 
@@ -176,7 +181,7 @@ class Supervisor:
             case node.DrainAsked(since):
                 return self._drain(min(now, since))
             case node.StatsAsked():
-                return [node.Report(f"{value.key} {value.value}") for value in self.figures()]
+                return [node.Report(f"{value.key} {value.value}") for value in self.metrics()]
             case node.ReloadAsked():
                 return self._reload()
             case node.Backlogged() | node.Relieved():  # one that has stopped: see `_ask`
@@ -186,7 +191,7 @@ class Supervisor:
     def _woken(self, now: float) -> list[node.Effect]:
         effects: list[node.Effect] = []
         for worker in self._workers.values():
-            if worker.life.state is Post.VACANT and worker.start_at <= now:
+            if worker.life.state is SlotState.VACANT and worker.start_at <= now:
                 worker.started(now)
                 effects.append(node.Spawn(worker.conn))
         if self._ask_at <= now:
@@ -194,7 +199,7 @@ class Supervisor:
             effects += self._ask(now)
         if self._drain_due <= now:
             self._drain_due = math.inf
-            self.life.fire(Fate.TIME_UP)
+            self.life.fire(ServerEvent.TIME_UP)
             left = [worker.conn for worker in self._workers.values() if worker.is_there]
             text = f"the drain took too long: {', '.join(left)} ended by force"
             effects += [node.Report(text, node.Level.WARNING), node.Stop(self._exit_code)]
@@ -213,7 +218,10 @@ class Supervisor:
                 worker.is_asked, worker.asked_at = True, now
                 effects.append(_say(worker, {"do": "tell"}))
                 continue
-            if worker.life.state is Post.STARTING and now - worker.asked_at < self._bounds.news_s:
+            if (
+                worker.life.state is SlotState.STARTING
+                and now - worker.asked_at < self._bounds.news_s
+            ):
                 continue
             if not worker.is_old:
                 worker.is_old = True
@@ -228,7 +236,7 @@ class Supervisor:
         return effects
 
     def _up(self) -> list[_Worker]:
-        return [worker for worker in self._workers.values() if worker.life.state is Post.UP]
+        return [worker for worker in self._workers.values() if worker.life.state is SlotState.UP]
 
     def _hear(self, worker: _Worker, data: bytes, now: float) -> list[node.Effect]:
         effects: list[node.Effect] = []
@@ -242,11 +250,11 @@ class Supervisor:
                 worker.is_old = False
                 self._stale |= dict.fromkeys(self._summed())  # it has heard nothing meanwhile
                 effects.append(node.Report(f"{worker.conn} tells of itself again"))
-            if worker.life.state is Post.STARTING:
+            if worker.life.state is SlotState.STARTING:
                 self._stale |= dict.fromkeys(self._summed())  # it has heard nothing
                 text = f"{worker.conn} is up: process {message['process']}"
                 effects.append(node.Report(text))
-            worker.life.fire(Duty.TOLD)
+            worker.life.fire(SlotEvent.TOLD)
             if worker.is_outdated:
                 worker.is_outdated = False
                 effects.append(_say(worker, {"do": "reload"}))
@@ -288,10 +296,10 @@ class Supervisor:
         self._gone_histograms = summed_histograms([self._gone_histograms, worker.news.histograms])
         was_reloading = worker.is_reloading
         worker.lost(now)
-        if self.life.state is Life.DRAINING:
+        if self.life.state is ServerState.DRAINING:
             return self._stop_maybe()
         effects: list[node.Effect] = []
-        if was is Post.STARTING and self._ready:  # it will not get better
+        if was is SlotState.STARTING and self._ready:  # it will not get better
             self._exit_code = 1
             text = f"{worker.conn} could not be started: {why}"
             return [node.Report(text, node.Level.ERROR), *self._drain(now)]
@@ -306,7 +314,7 @@ class Supervisor:
         if self._reload_next:
             return []
         up = self._up()
-        if self.life.state is not Life.SERVING or not up:
+        if self.life.state is not ServerState.SERVING or not up:
             return []
         effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
         for worker in up:
@@ -331,8 +339,8 @@ class Supervisor:
     # -- the end -----------------------------------------------------------------------------------
 
     def _drain(self, now: float) -> list[node.Effect]:
-        is_first = self.life.state is Life.SERVING
-        self.life.fire(Fate.DRAIN)
+        is_first = self.life.state is ServerState.SERVING
+        self.life.fire(ServerEvent.DRAIN)
         if not is_first:
             return []
         self._drain_due = now + self._drain_s
@@ -341,21 +349,21 @@ class Supervisor:
         for worker in self._workers.values():
             if worker.is_there:
                 effects.append(_say(worker, {"do": "drain"}))
-            if worker.life.state is not Post.CLOSED:
-                worker.life.fire(Duty.DRAIN)
+            if worker.life.state is not SlotState.CLOSED:
+                worker.life.fire(SlotEvent.DRAIN)
         return effects + self._stop_maybe()
 
     def _stop_maybe(self) -> list[node.Effect]:
         if any(worker.is_there for worker in self._workers.values()):
             return []
         self._drain_due = math.inf
-        self.life.fire(Fate.ALL_CLOSED)
-        account = [f"{v.figure.name} {v.value}" for v in self._gone.values() if not v.figure.per]
+        self.life.fire(ServerEvent.ALL_CLOSED)
+        account = [f"{v.metric.name} {v.value}" for v in self._gone.values() if not v.metric.per]
         return [node.Report(f"all workers: {', '.join(account)}"), node.Stop(self._exit_code)]
 
     # -- what it shows -----------------------------------------------------------------------------
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that the workers count, together, and what is counted about each."""
         return list(self._summed().values())
 
@@ -364,16 +372,16 @@ class Supervisor:
         return summed([*told, self._gone, self._of_workers()])
 
     def _of_workers(self) -> Values:
-        return keyed(value for worker in self._workers.values() for value in worker.figures())
+        return keyed(value for worker in self._workers.values() for value in worker.metrics())
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Those of all workers together."""
         told = [worker.news.histograms for worker in self._workers.values()]
         return list(summed_histograms([self._gone_histograms, *told]).values())
 
     def unhealthy(self) -> str:
         """Why nobody should be sent here; empty when all is well."""
-        if self.life.state is not Life.SERVING:
+        if self.life.state is not ServerState.SERVING:
             return "draining"
         up = [worker for worker in self._up() if not worker.is_old]
         if not up:
@@ -389,7 +397,7 @@ class Supervisor:
             **first,
             "told": [record for about in told for record in about["told"]],
             "workers": [
-                {"name": worker.conn, **{v.figure.name: v.value for v in worker.figures()}}
+                {"name": worker.conn, **{v.metric.name: v.value for v in worker.metrics()}}
                 for worker in self._workers.values()
             ],
         }

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from core import node
-from core.figures import Figure, Histogram, Value
+from core.figures import Histogram, Metric, Value
 from nodes.workers.news import (
     Sections,
     Unpacker,
@@ -26,7 +26,7 @@ from nodes.workers.news import (
 )
 
 PARENT = "parent"  # what the stream is called
-Shown = Callable[[list[Value]], list[Value]]  # of one worker's figures, those that STATS tells
+StatsView = Callable[[list[Value]], list[Value]]  # of one worker's figures, those that STATS tells
 
 
 class Balancer(Protocol):
@@ -40,11 +40,11 @@ class Balancer(Protocol):
         """See `core/node.py`."""
         ...
 
-    def figures(self) -> list[Value]:
+    def metrics(self) -> list[Value]:
         """All that it counts."""
         ...
 
-    def histograms(self) -> list[tuple[Figure, Histogram, str]]:
+    def histograms(self) -> list[tuple[Metric, Histogram, str]]:
         """Distributions of times."""
         ...
 
@@ -61,7 +61,7 @@ class Worker:
     """A brain around a brain. `build(shown)` makes the inner one; to `shown` it gives what it
     counts whenever somebody asks for STATS, and tells what comes back. `process`: its PID."""
 
-    def __init__(self, build: Callable[[Shown], Balancer], process: int = 0) -> None:
+    def __init__(self, build: Callable[[StatsView], Balancer], process: int = 0) -> None:
         self._process = process
         self._told: Sections = {}  # what the parent knows
         self._others: Values = {}
@@ -118,7 +118,7 @@ class Worker:
         brain = self._brain
         before = self._told
         about = {**brain.about(), "unhealthy": brain.unhealthy()}
-        self._told = sections(brain.figures(), brain.histograms(), about)
+        self._told = sections(brain.metrics(), brain.histograms(), about)
         changed = {name: changes(part, before.get(name, {})) for name, part in self._told.items()}
         return node.Send(PARENT, pack({"process": self._process, **changed}))
 

@@ -31,12 +31,12 @@ from laws import LAWS
 
 from core import node
 from core.bounds import Bounds
-from core.log import Log
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
-from nodes.tables.load import load
-from nodes.ts import TableServer
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
+from nodes.ts.table_file import load
+from nodes.ts.table_server import TableServer
 
 GRID_S = 0.00025
 _COUNT_QUESTION = b"asked.slow.bench\n"

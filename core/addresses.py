@@ -7,7 +7,7 @@ They cannot be forged, and whoever may run programs here has other ways to do ha
 Whether an address is this machine's own is not looked up in a list of interfaces. The kernel is
 asked how it would send there (`System.path`): from that very address, or from loopback, and it is.
 
-Not here: who may connect at all (`nodes/command/serving.py`).
+Not here: who may connect at all (`nodes/cli/serving.py`).
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Every bound of the running system, once, each with its reason.
 
-Rules: what both ends of a conversation must agree on (the length of a line, of a name) is
-grammar and stands in `core/wire.py`; everything here is one program's own choice, so a test or
-an operator may run with another value. Units stand last in each name. `proto.md` lists every
-field with its default, and `tests/test_proto.py` compares the two.
+Rules: what both ends of a conversation must agree on (the length of a line, of a name) is grammar
+and stands in `core/protocol/messages.py`; everything here is one program's own choice, so a test or
+an operator may run with another value. Units stand last in each name. `proto.md` lists every field
+with its default, and `tests/test_proto.py` compares the two.
 
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
 below the second, so that a value that trembles round one mark does not flap.
@@ -104,7 +104,7 @@ class Bounds:
     # -- counts -------------------------------------------------------------------------------
     descriptors_max: int = FD_SETSIZE  # or less, to leave some to others
     descriptors_spare: int = 16  # files that are read anew, sockets that part or are closed
-    clients_max: int = 992  # less where descriptors are few: see `core/descriptors.py`
+    clients_max: int = 992  # less where descriptors are few: see `core/io/descriptors.py`
     lookups_max: int = 4  # each is a process: some 20 ms of a processor
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # then that client is not read

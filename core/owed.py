@@ -9,7 +9,8 @@ promised to each. Adding judges nothing. Before it reads, the reactor asks wheth
 `is_short`: above the high mark, until below the low one. While it is, only connections that are
 owed few bytes are read, and few at a time: those who ask and never read starve nobody.
 
-Not here: what one connection may be owed (`core/conn.py`), and who is read (`core/reactor.py`).
+Not here: what one connection may be owed (`core/io/connection.py`), and who is read
+(`core/io/loop.py`).
 """
 
 from core.bounds import BoundHits, Bounds

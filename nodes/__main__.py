@@ -3,7 +3,7 @@
 Rules. Any Python has to be able to parse this file: one that is too old is told so here, before it
 imports what it cannot parse. Nothing that takes time is imported before signals are taken.
 
-Not here: the programs by name (`nodes/command/programs.py`).
+Not here: the programs by name (`nodes/cli/programs.py`).
 """
 
 import sys
@@ -12,12 +12,12 @@ if sys.version_info < (3, 11):  # noqa: UP036
     said = "photofinish: this is Python %d.%d; 3.11 or newer is needed"
     sys.exit(said % sys.version_info[:2])
 
-from core import process
+from core.io import process
 
 if __name__ == "__main__":
     process.open_standard_streams()
     process.catch("".join(sys.argv[1:2]))
-    from nodes.command.programs import main
+    from nodes.cli.programs import main
 
     exit_code = main(sys.argv[1:])
     process.ignore()

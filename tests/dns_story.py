@@ -23,13 +23,13 @@ from random import Random
 from typing import Protocol
 
 from core.bounds import Bounds
-from core.frames import frame, split_frames
-from core.reactor import Loop
-from nodes.dns.asker import DnsFrontEnd
-from nodes.dns.message import UDP_BYTES_MAX, Rcode
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.io.frame_buffer import frame, split_frames
+from core.io.loop import Loop
+from nodes.dns.query import UDP_BYTES_MAX, Rcode
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.sim import PORT, Host, Observer, SimDatagrams, SimSocket, World
 from tests.test_dns_asker import AAAA, MX, NOERROR, NXDOMAIN, SERVFAIL, A, Reply, query
 

@@ -24,11 +24,11 @@ from random import Random
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.frames import frame, split_frames
-from core.wire import split_lines
-from nodes.dns.asker import DnsFrontEnd
-from nodes.dns.message import UDP_BYTES_MAX
-from nodes.ls import LoadBalancer
+from core.io.frame_buffer import frame, split_frames
+from core.protocol.messages import split_lines
+from nodes.dns.query import UDP_BYTES_MAX
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
 
 UDP = "resolver-0"
 _BATCH = 200

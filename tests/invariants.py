@@ -28,10 +28,9 @@ from collections import defaultdict, deque
 from enum import Enum
 
 from core.bounds import Bounds
-from core.conn import StreamState
-from core.reactor import Loop
-from core.session import SessionState
-from core.wire import (
+from core.io.connection import StreamState
+from core.io.loop import Loop
+from core.protocol.messages import (
     LINE_BYTES_MAX,
     Answer,
     Bye,
@@ -49,10 +48,11 @@ from core.wire import (
     parse_request,
     split_lines,
 )
-from nodes.balancer.hedge import AskingState
-from nodes.balancer.link import LinkState
-from nodes.ls import LoadBalancer
-from nodes.tables.reload import ReloadState
+from core.protocol.session import SessionState
+from nodes.ls.hedging.policy import AskingState
+from nodes.ls.link import LinkState
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.reload import ReloadState
 from tests.sim import Host, Observer, TableFile, World
 
 _LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut

@@ -31,13 +31,13 @@ from random import Random
 
 from core import node
 from core.bounds import Bounds
-from core.frames import frame, split_frames
-from core.reactor import Loop
-from nodes.balancer.link import LinkState
-from nodes.dns.asker import DnsFrontEnd
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.io.frame_buffer import frame, split_frames
+from core.io.loop import Loop
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.link import LinkState
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.dns_story import Resolver, hold
 from tests.resolver_checks import ALL, Checks, Reports, wording
 from tests.resolver_shapes import (

@@ -12,12 +12,12 @@ from dataclasses import replace
 from random import Random
 
 from core.bounds import Bounds
-from core.reactor import Loop
-from core.wire import Type, fold
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.tables.reload import Reload
-from nodes.ts import TableServer
+from core.io.loop import Loop
+from core.protocol.messages import Type, fold
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.reload import Reload
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.invariants import LoadBalancerWatch, TableWatch
 from tests.sim import PORT, Host, SimSocket, SimSystem, TableFile, World
 

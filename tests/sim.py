@@ -2,7 +2,7 @@
 
 `World` holds virtual time, a heap of things to come, and hosts. A host that runs a node has the
 real `Loop`, brain and connections on a `SimSystem`, which stands behind the same seam as
-`core/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
+`core/io/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
 nobody can do anything, time jumps to what comes next. Nothing in core/ or nodes/ is patched.
 
 What the network does to bytes: they arrive in order, after a latency, cut anywhere; `send` takes
@@ -37,10 +37,10 @@ from typing import Any, Generic, TypeVar
 
 from core import node
 from core.bounds import Bounds
-from core.descriptors import Descriptors
+from core.io.descriptors import Descriptors
+from core.io.loop import Loop
+from core.io.outputs import Output
 from core.node import Address, Brain, Standing
-from core.reactor import Loop
-from core.sink import Output
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
@@ -496,7 +496,7 @@ class TableFile:
     """The file of a TS's table: what a reload reads is what it was when it was opened.
 
     `rows` are what the content stands for; None where it is to be refused. `read` is for a
-    `nodes.tables.reload.Reload`.
+    `nodes.ts.reload.Reload`.
     """
 
     def __init__(self, rows: dict[bytes, bytes], slice_bytes: int) -> None:
@@ -530,7 +530,7 @@ def _as_rows(line: bytes) -> bytes:
 
 
 class SimSystem:
-    """The operating system of one host: what a reactor calls of `core.system.System`."""
+    """The operating system of one host: what a reactor calls of `core.io.system.System`."""
 
     hangup = 1
     tell = 10

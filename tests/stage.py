@@ -9,8 +9,8 @@ Not here: sockets and the reactor. `tests/transcript.py` plays the document on t
 
 from core import node
 from core.bounds import Bounds
-from core.conn import HEARD, Connection, StreamState
-from core.frames import FrameBuffer
+from core.io.connection import HEARD, Connection, StreamState
+from core.io.frame_buffer import FrameBuffer
 
 
 class Stage:

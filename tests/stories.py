@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from core.bounds import Bounds
-from core.reactor import Loop
-from core.wire import ProtocolError, Question, fold, parse_request
-from nodes.client import Client
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.tables.reload import Reload
-from nodes.ts import TableServer
+from core.io.loop import Loop
+from core.protocol.messages import ProtocolError, Question, fold, parse_request
+from nodes.client.client import Client
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.reload import Reload
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
 from tests.sim import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 

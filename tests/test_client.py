@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.wire import split_lines
-from nodes.client import LS, Client
+from core.protocol.messages import split_lines
+from nodes.client.client import LS, Client
 from tests.splitting import name_of, pieces
 from tests.stage import Stage
 

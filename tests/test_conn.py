@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.conn import BacklogState, Connection, StreamState
+from core.io.connection import BacklogState, Connection, StreamState
 
 SMALL = Bounds(owed_bytes_high=10, owed_bytes_low=4, waiting_bytes_high=30, waiting_bytes_low=8)
 

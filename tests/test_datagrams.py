@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node, ports
+from core import node
 from core.bounds import Bounds
-from core.datagrams import DatagramSocket, DatagramSockets
+from core.io import ports
+from core.io.datagrams import DatagramSocket, DatagramSockets
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
 from core.node import Address
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
 
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, 4000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.bounds import Bounds
-from core.descriptors import Descriptors
-from nodes.ls import descriptors_for
+from core.io.descriptors import Descriptors
+from nodes.ls.load_balancer import descriptors_for
 from tests.processes import Programs, Talk, programs
 from tests.scenes import Scene
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.command.programs import VERSION
+from nodes.cli.programs import VERSION
 from tests.processes import PATIENCE_S, ROOT, TRACEBACK
 
 pytestmark = pytest.mark.process

@@ -18,12 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.figures import Value
-from core.frames import frame, split_frames
+from core.io.frame_buffer import frame, split_frames
+from core.metrics import Value
 from core.owed import Owed
-from nodes.dns import asker as module
-from nodes.dns.asker import DnsFrontEnd
-from nodes.ls import LoadBalancer
+from nodes.ls import dns_front_end as module
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
 from tests.fuzz_dns import Fuzz
 from tests.stage import Stage
 

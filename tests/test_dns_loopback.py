@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from core.frames import frame, split_frames
+from core.io.frame_buffer import frame, split_frames
 from tests.processes import PATIENCE_S, Programs, Talk, exchange, programs, wait_for
 from tests.test_dns_asker import AAAA, NOERROR, NXDOMAIN, SERVFAIL, Reply, query
 

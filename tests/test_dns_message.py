@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.wire import Type, is_name
-from nodes.dns.message import UDP_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
+from core.protocol.messages import Type, is_name
+from nodes.dns.query import UDP_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from tests.counting import lines_run
 
 pytest.importorskip("dns", reason="no dnspython here (pip install dnspython)")

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.wire import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
-from nodes.dns.message import Query, read_query
+from core.protocol.messages import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
+from nodes.dns.query import Query, read_query
 from nodes.dns.question import (
     AD,
     CD,

@@ -10,10 +10,10 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.wire import Type
-from nodes.dns import asker as module
-from nodes.dns.asker import DnsClient, DnsFrontEnd
-from nodes.dns.message import Query, RecordSet
+from core.protocol.messages import Type
+from nodes.dns.query import Query, RecordSet
+from nodes.ls import dns_front_end as module
+from nodes.ls.dns_front_end import DnsClient, DnsFrontEnd
 from tests.dns_story import Story, Violated
 from tests.sim import Observer, World
 

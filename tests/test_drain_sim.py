@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 
 from core.bounds import Bounds
-from core.reactor import Loop
-from nodes.tables.load import Table
-from nodes.tables.reload import Reload
-from nodes.ts import TableServer
+from core.io.loop import Loop
+from nodes.ts.reload import Reload
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.scenes import Scene
 from tests.sim import Host, Observer, SimSystem, Storm
 

@@ -23,13 +23,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.figures import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
-from core.session import Session
-from core.wire import End, Stat, parse_reply, split_lines
-from nodes.ls import LoadBalancer
-from nodes.status import pages
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
+from core.protocol.messages import End, Stat, parse_reply, split_lines
+from core.protocol.session import Session
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.status_page import pages
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.stage import Stage
 
 # -- a strict reader of Prometheus text ------------------------------------------------------------

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.frames import FrameBuffer, frame, split_frames
+from core.io.frame_buffer import FrameBuffer, frame, split_frames
 from tests.splitting import cuts
 
 messages = st.lists(st.binary(max_size=300) | st.just(b"") | st.just(b"x" * 65_535), max_size=6)

@@ -22,10 +22,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core import node
 from core.bounds import Bounds
-from core.conn import BacklogState
-from core.wire import Answer, Negative, NoAnswer, fold, format_message, parse_reply, split_lines
-from nodes.balancer.link import LinkState
-from nodes.ls import LoadBalancer
+from core.io.connection import BacklogState
+from core.protocol.messages import (
+    Answer,
+    Negative,
+    NoAnswer,
+    fold,
+    format_message,
+    parse_reply,
+    split_lines,
+)
+from nodes.ls.link import LinkState
+from nodes.ls.load_balancer import LoadBalancer
 from tests.counting import lines_run
 from tests.stage import Stage
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core.frames import frame
+from core.io.frame_buffer import frame
 from tests.processes import PATIENCE_S, Program, Programs, Talk, programs, wait_for
 from tests.resolvers import TO_QUESTION, name, opt, record, reply, said
 

@@ -13,13 +13,13 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.lookup import _CHILD, Lookup, Lookups
+from core.io.lookup import _CHILD, Lookup, Lookups
+from core.io.loop import Loop
+from core.io.system import System
 from core.node import Address
-from core.reactor import Loop
-from core.system import System
-from nodes.command.arguments import Failure
-from nodes.command.hosts import check_name, find_hosts
-from nodes.ls import LoadBalancer
+from nodes.cli.arguments import Failure
+from nodes.cli.host_names import check_name, find_hosts
+from nodes.ls.load_balancer import LoadBalancer
 from tests.processes import PATIENCE_S, Programs, Talk, programs
 from tests.sim import PORT, Host, Observer, SimSystem, World
 from tests.stage import Stage
@@ -70,7 +70,7 @@ def test_a_name_is_looked_up_once_for_all_its_ports(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_not_found_in_time_is_left_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.lookup._CHILD", "import time; time.sleep(600)")
+    monkeypatch.setattr("core.io.lookup._CHILD", "import time; time.sleep(600)")
     assert find_hosts(System(), [("a.example", 1), ("127.0.0.1", 2)], 4, 0.1) == [
         (), ((2, ("127.0.0.1", 2)),)
     ]  # fmt: skip
@@ -88,9 +88,9 @@ def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They may be, by whoever started us."""
-    monkeypatch.setattr("core.lookup._CHILD_S", 1)
+    monkeypatch.setattr("core.io.lookup._CHILD_S", 1)
     child = "import time\ntime.sleep(600)"
-    monkeypatch.setattr("core.lookup._CHILD", _CHILD.split("try:")[0] + child)
+    monkeypatch.setattr("core.io.lookup._CHILD", _CHILD.split("try:")[0] + child)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
         lookup = Lookup("localhost", 1)
@@ -283,8 +283,8 @@ def assert_nothing_is_left(ls: Host) -> None:
 # LS as it is, on a machine whose name service comes to know of "later.example" with a file.
 LATER = """
 import os, sys
-from core.system import System
-from nodes.command.programs import main
+from core.io.system import System
+from nodes.cli.programs import main
 look_up, flag = System.look_up, sys.argv.pop(1)
 def of_name(self, host, port):
     known = host == "later.example" and os.path.exists(flag)
@@ -295,9 +295,9 @@ sys.exit(main(sys.argv[1:]))
 # LS as it is, on a machine whose name service never replies.
 DEAD = """
 import sys
-import core.lookup
-core.lookup._CHILD = "import time; time.sleep(600)"
-from nodes.command.programs import main
+import core.io.lookup
+core.io.lookup._CHILD = "import time; time.sleep(600)"
+from nodes.cli.programs import main
 sys.exit(main(sys.argv[1:]))
 """
 

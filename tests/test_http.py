@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from core import node
 from core.bounds import Bounds
-from core.wire import LINE_BYTES_MAX
-from nodes.ls import LoadBalancer
-from nodes.status.http import HEALTH, Page, WebServer
-from nodes.status.pages import pages
-from nodes.status.watched import WithStatusPage
+from core.protocol.messages import LINE_BYTES_MAX
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.status_page.http import HEALTH, Page, WebServer
+from nodes.status_page.pages import pages
+from nodes.status_page.with_status_page import WithStatusPage
 from tests.splitting import cuts, pieces
 from tests.stage import Stage
 

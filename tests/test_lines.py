@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 
-from core.lines import LineBuffer
-from core.wire import LINE_BYTES_MAX
+from core.io.line_buffer import LineBuffer
+from core.protocol.messages import LINE_BYTES_MAX
 from tests.splitting import cut_streams
 
 

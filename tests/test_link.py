@@ -15,7 +15,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.machine import IllegalTransition
-from nodes.balancer.link import Link, LinkEvent, LinkState
+from nodes.ls.link import Link, LinkEvent, LinkState
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)

@@ -17,10 +17,10 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.log import Log
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
 
 LOG_FD, RECORDS_FD = 1_001, 1_002  # nobody has these
 

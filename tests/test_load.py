@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.protocol.messages import Answer, fold, parse_reply
 from core.text import not_text
-from core.wire import Answer, fold, parse_reply
-from nodes.tables import load as module
-from nodes.tables.load import Loading, NoTableError, RowError, Table, load, parse_row
+from nodes.ts import table_file as module
+from nodes.ts.table_file import Loading, NoTableError, RowError, Table, load, parse_row
 from tests.splitting import addresses, addresses_v6, name_of, names
 
 PLAIN = b"a.x 10.0.0.1 A\nB.x 10.0.0.2 A\n"

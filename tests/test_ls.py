@@ -24,10 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.conn import BacklogState
+from core.io.connection import BacklogState
 from core.owed import Owed
-from core.wire import LINE_BYTES_MAX, Negative, fold_lines, split_lines
-from nodes.ls import LoadBalancer
+from core.protocol.messages import LINE_BYTES_MAX, Negative, fold_lines, split_lines
+from nodes.ls.load_balancer import LoadBalancer
 from tests.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)

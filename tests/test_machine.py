@@ -5,13 +5,13 @@ from enum import Enum
 
 import pytest
 
-from core.conn import STREAM, WEIGHT, BacklogEvent, BacklogState, StreamEvent, StreamState
+from core.io.connection import STREAM, WEIGHT, BacklogEvent, BacklogState, StreamEvent, StreamState
 from core.machine import STAY, IllegalTransition, Machine, Stay
-from core.server import SERVER, ServerEvent, ServerState
-from core.session import SESSION, SessionEvent, SessionState
-from nodes.balancer.link import LINK, LinkEvent, LinkState
-from nodes.client import CLIENT, ClientEvent, ClientState
-from nodes.tables.reload import RELOAD, ReloadEvent, ReloadState
+from core.protocol.server import SERVER, ServerEvent, ServerState
+from core.protocol.session import SESSION, SessionEvent, SessionState
+from nodes.client.client import CLIENT, ClientEvent, ClientState
+from nodes.ls.link import LINK, LinkEvent, LinkState
+from nodes.ts.reload import RELOAD, ReloadEvent, ReloadState
 from nodes.workers.supervisor import WORKER, SlotEvent, SlotState
 
 # table, its events, where it starts, where it may end, and what a peer can cause at any time

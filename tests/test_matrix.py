@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.wire import split_lines
-from nodes.balancer.link import LinkState
+from core.protocol.messages import split_lines
+from nodes.ls.link import LinkState
 from tests.scenes import Scene
 
 X = b"x 10.0.0.1 A IN\n"

@@ -11,7 +11,7 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from nodes.balancer.edns import EdnsFallback
+from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from tests.resolvers import (
     CODES,
     DO,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from core.writer import writer
+from core.io.writer import writer
 from tests.processes import Program, Programs, Talk, exchange, programs, wait_for
 from tests.test_writer import filled
 

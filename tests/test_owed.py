@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import BoundHits, Bounds
-from core.conn import Connection
+from core.io.connection import Connection
 from core.owed import Owed
 
 BOUNDS = replace(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.balancer.pace import RecentMean, RecentQuantile
+from nodes.ls.latency import RecentMean, RecentQuantile
 
 SPAN_S = 0.05
 seconds = st.floats(min_value=2e-4, max_value=20.0)

@@ -28,14 +28,14 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.figures import Histogram, Metric, Value
-from core.log import Log
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
-from nodes.status.http import WebServer
-from nodes.status.pages import pages
-from nodes.status.watched import WithStatusPage
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
+from core.metrics import Histogram, Metric, Value
+from nodes.status_page.http import WebServer
+from nodes.status_page.pages import pages
+from nodes.status_page.with_status_page import WithStatusPage
 from tests.chromium import MISSING, PROGRAM, Browser, Page, browsing
 from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, programs, wait_for
 

@@ -24,17 +24,17 @@ from hypothesis import strategies as st
 from core import node
 from core.addresses import THIS_MACHINE, network, network_of_peer
 from core.bounds import BoundHits, Bounds
-from core.conn import Connection
-from core.frames import frame
-from core.log import Log
-from core.places import Places
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
-from nodes.dns.asker import DnsFrontEnd
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.io.connection import Connection
+from core.io.frame_buffer import frame
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.places import Places
+from core.io.system import System
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.processes import PATIENCE_S, ROOT
 from tests.scenes import Scene
 from tests.sim import SimSocket

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from core import process
-from core.process import SIGNALS
+from core.io import process
+from core.io.process import SIGNALS
 
 
 @pytest.fixture(autouse=True)

@@ -13,15 +13,15 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.lines import LineBuffer
-from core.log import Log
+from core.io.line_buffer import LineBuffer
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
 from core.node import Brain
-from core.reactor import Loop
-from core.sink import Output
-from core.system import System
-from core.wire import LINE_BYTES_MAX
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.protocol.messages import LINE_BYTES_MAX
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.transcript import Transcript, play, transcripts
 
 ROWS = {b"%d.example" % n: b"%d.example 10.0.0.1 A IN\n" % n for n in range(20_000)}

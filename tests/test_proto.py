@@ -13,26 +13,26 @@ from socket import AF_INET
 
 import pytest
 
-from core import wire
 from core.bounds import BoundHits, Bounds
-from core.conn import STREAM
-from core.log import Log
+from core.io.connection import STREAM
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Output
+from core.io.system import System
 from core.machine import Stay
-from core.reactor import Loop
-from core.server import SERVER
-from core.session import SESSION
-from core.sink import Output
-from core.system import System
-from nodes.balancer.hedge import ASKING
-from nodes.balancer.link import LINK
-from nodes.balancer.race import QUESTION
-from nodes.balancer.sockets import SOCKET
-from nodes.client import CLIENT
-from nodes.dns.asker import DnsFrontEnd
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Loading, Table
-from nodes.tables.reload import RELOAD, Reload
-from nodes.ts import TableServer
+from core.protocol import messages as wire
+from core.protocol.server import SERVER
+from core.protocol.session import SESSION
+from nodes.client.client import CLIENT
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.hedging.policy import ASKING
+from nodes.ls.link import LINK
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.questions import QUESTION
+from nodes.ls.resolvers.sockets import SOCKET
+from nodes.ts.reload import RELOAD, Reload
+from nodes.ts.table_file import Loading, Table
+from nodes.ts.table_server import TableServer
 from nodes.workers.supervisor import WORKER, Supervisor
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 

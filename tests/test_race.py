@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.bounds import BoundHits, Bounds
 from core.machine import IllegalTransition, Stay
-from core.session import Session
-from core.wire import Negative, answered_in, fold_lines, split_lines
-from nodes.balancer.race import DENIED, QUESTION, QuestionEvent, Questions, QuestionState, Replies
+from core.protocol.messages import Negative, answered_in, fold_lines, split_lines
+from core.protocol.session import Session
+from nodes.ls.questions import DENIED, QUESTION, QuestionEvent, Questions, QuestionState, Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others

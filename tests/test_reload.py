@@ -24,15 +24,15 @@ from hypothesis import strategies as st
 
 from core import node
 from core.bounds import Bounds
-from core.log import Log
+from core.io.log import Log
 from core.machine import STAY
-from core.wire import split_lines
-from nodes.tables import kept as kept_module
-from nodes.tables import reload as module
-from nodes.tables.kept import Kept
-from nodes.tables.load import Table, load
-from nodes.tables.reload import RELOAD, Reload, ReloadState, slices
-from nodes.ts import TableServer
+from core.protocol.messages import split_lines
+from nodes.ts import kept as kept_module
+from nodes.ts import reload as module
+from nodes.ts.kept import Kept
+from nodes.ts.reload import RELOAD, Reload, ReloadState, slices
+from nodes.ts.table_file import Table, load
+from nodes.ts.table_server import TableServer
 from tests.splitting import pieces
 from tests.stage import Stage
 

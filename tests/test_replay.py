@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 
 from core import node
 from core.bounds import Bounds
-from core.wire import split_lines
-from nodes.command import replay as command
-from nodes.command.programs import main
-from nodes.ls import LoadBalancer
-from nodes.replay import (
+from core.protocol.messages import split_lines
+from nodes.cli import replay as command
+from nodes.cli.programs import main
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.replay.replay import (
     HEAD,
     RecordedRace,
     RecordError,

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from core.frames import frame
+from core.io.frame_buffer import frame
 from tests.processes import PATIENCE_S, Program, Programs, exchange, programs, wait_for
 from tests.resolvers import (
     CODES,

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from core import node
-from core.datagrams import DatagramSocket
-from core.session import Relayed
-from nodes.balancer import upstream as module
-from nodes.balancer import verdicts
-from nodes.balancer.patience import Grace
-from nodes.balancer.race import QUESTION, QuestionEvent, QuestionState
-from nodes.balancer.refusals import Reachability
-from nodes.balancer.sockets import ResolverSocket
-from nodes.balancer.twins import LineEquivalents
-from nodes.balancer.upstream import Resolver, ResolverReplies
-from nodes.balancer.window import Window
-from nodes.dns.asker import DnsClient
+from core.io.datagrams import DatagramSocket
+from core.protocol.session import Relayed
 from nodes.dns.reply import DnsReply, is_bare, read_reply
-from nodes.ls import LoadBalancer
+from nodes.ls import negatives as verdicts
+from nodes.ls.dns_front_end import DnsClient
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.questions import QUESTION, QuestionEvent, QuestionState
+from nodes.ls.resolvers import resolver as module
+from nodes.ls.resolvers.grace import Grace
+from nodes.ls.resolvers.line_equivalents import LineEquivalents
+from nodes.ls.resolvers.reachability import Reachability
+from nodes.ls.resolvers.resolver import Resolver, ResolverReplies
+from nodes.ls.resolvers.sockets import ResolverSocket
+from nodes.ls.resolvers.window import Window
 from tests.dns_story import Violated
 from tests.resolver_checks import ALL, DEAD_HOLD_S, REFUSED_S, Checks
 from tests.resolver_shapes import KINDS, Shape
@@ -269,7 +269,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a worse answer is held for ever": lambda patch: patch.setattr(
         Grace, "grace_s", lambda self, now, is_failure: 60.0
     ),
-    "the last to speak is right": lambda patch: patch.setattr(verdicts, "course_after", last_word),
+    "the last to speak is right": lambda patch: patch.setattr(verdicts, "state_after", last_word),
     "that a table has the name is nothing": lambda patch: patch.setattr(
         LineEquivalents, "answered", nothing_of_the_name
     ),

@@ -23,11 +23,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core import node
 from core.bounds import Bounds
-from core.figures import SPANS_S
-from core.wire import answered_in
-from nodes.balancer.race import QuestionEvent, QuestionState
-from nodes.balancer.sample import RaceSamples
-from nodes.ls import LoadBalancer
+from core.metrics import SPANS_S
+from core.protocol.messages import answered_in
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.questions import QuestionEvent, QuestionState
+from nodes.ls.race_samples import RaceSamples
 from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"

@@ -12,9 +12,9 @@ import pytest
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.server import Server, ServerState
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.protocol.server import Server, ServerState
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.stage import Stage
 
 ROW = b"Rutgers.EDU 172.34.4.6 A IN\n"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from core.addresses import comes_to
+from core.io.system import System
 from core.node import Address
-from core.system import System
-from nodes.command.arguments import USAGE, Failure
-from nodes.command.servers import refuse_loops, resolver_address
+from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.server_addresses import refuse_loops, resolver_address
 from tests.processes import Programs, programs
 from tests.scenes import Scene
 from tests.sim import PORT

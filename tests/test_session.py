@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.bounds import BoundHits, Bounds
 from core.node import Close, Send
-from core.session import Requests, Session, SessionEvent, SessionState
+from core.protocol.session import Requests, Session, SessionEvent, SessionState
 from tests.splitting import name_of
 
 ERRORS_MAX = 16

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from nodes.balancer.hedge import Budget
-from nodes.ls import LoadBalancer
-from nodes.ts import TableServer
+from nodes.ls.hedging.policy import Budget
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.table_server import TableServer
 from tests.invariants import Violated
 from tests.scenes import Scene
 from tests.sim import Host, SimDatagrams, SimDialled, SimSocket, SlowReader, World

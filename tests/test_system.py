@@ -360,8 +360,8 @@ def test_a_hangup_has_ls_look_up_its_servers_and_keeps_nobody_waiting(run: Progr
 
 ELSEWHERE = """
 import sys
-from core.system import System
-from nodes.command.programs import main
+from core.io.system import System
+from nodes.cli.programs import main
 looked_up = System.look_up
 port = int(sys.argv.pop(1))
 System.look_up = lambda self, host, _: looked_up(self, host, port)

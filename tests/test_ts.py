@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.node import Close, Ended, Lines, Opened, Relieved, Send
-from core.wire import split_lines
-from nodes.tables.load import Table
-from nodes.ts import TableServer
+from core.protocol.messages import split_lines
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.splitting import cut_streams, pieces
 from tests.stage import Stage
 

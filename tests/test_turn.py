@@ -15,9 +15,9 @@ import pytest
 
 from core import node
 from core.bounds import Bounds
-from core.listener import Listener
-from core.system import System
-from nodes.ls import LoadBalancer
+from core.io.acceptor import Listener
+from core.io.system import System
+from nodes.ls.load_balancer import LoadBalancer
 from tests.scenes import Puppet, Scene
 from tests.sim import PORT, Observer
 

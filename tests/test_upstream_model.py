@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from nodes.balancer.link import Link
-from nodes.balancer.upstream import QuestionInterest, Resolver
+from nodes.ls.link import Link
+from nodes.ls.resolvers.resolver import QuestionInterest, Resolver
 from tests.resolvers import question_of, said
 from tests.test_upstreams import Chance
 

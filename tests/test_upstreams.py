@@ -18,12 +18,12 @@ import pytest
 
 from core import node
 from core.bounds import BoundHits, Bounds
-from core.frames import frame, split_frames
-from nodes.command.arguments import Parser
-from nodes.command.ls import bounds_of_ls
-from nodes.dns.asker import DnsFrontEnd
+from core.io.frame_buffer import frame, split_frames
+from nodes.cli.arguments import Parser
+from nodes.cli.ls import bounds_of_ls
 from nodes.dns.reply import read_reply
-from nodes.ls import LoadBalancer
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
 from tests.resolvers import (
     AD,
     CD,

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nodes.balancer.race import QuestionEvent, QuestionState
-from nodes.balancer.verdicts import Denial, HeldNegative, HeldNegatives
 from nodes.dns.reply import DnsReply
+from nodes.ls.negatives import Denial, HeldNegative, HeldNegatives
+from nodes.ls.questions import QuestionEvent, QuestionState
 
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
 BITS = list(GRACES)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import pytest
 
-from core import wildcard
-from core.datagrams import DatagramSocket
-from core.system import System
-from core.wildcard import WildcardSocket
+from core.io import wildcard
+from core.io.datagrams import DatagramSocket
+from core.io.system import System
+from core.io.wildcard import WildcardSocket
 from tests.processes import PATIENCE_S, ROOT, wait_for
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

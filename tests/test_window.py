@@ -1,11 +1,11 @@
-"""How many questions a resolver may have in flight: `nodes/balancer/window.py`.
+"""How many questions a resolver may have in flight: `nodes/ls/resolvers/window.py`.
 
 Not here: what is in flight (`tests/test_upstreams.py`, `tests/test_upstream_model.py`).
 """
 
 import pytest
 
-from nodes.balancer.window import Window
+from nodes.ls.resolvers.window import Window
 
 BASE = 100
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import wire
-from core.wire import (
+from core.protocol import messages as wire
+from core.protocol.messages import (
     IPV4,
     Answer,
     Bye,

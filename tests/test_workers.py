@@ -30,17 +30,17 @@ from hypothesis import strategies as st
 
 from core import node
 from core.bounds import Bounds
-from core.child import Born, Child
-from core.figures import Histogram, Metric, Value
-from core.lookup import Lookup
-from core.server import CLIENTS, SESSIONS
-from core.wire import split_lines
-from nodes.balancer import race
-from nodes.command.arguments import Parser
-from nodes.command.ls import bounds_of_ls
-from nodes.ls import LoadBalancer
-from nodes.status import pages
-from nodes.workers.news import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
+from core.io.child import Born, Child
+from core.io.lookup import Lookup
+from core.metrics import Histogram, Metric, Value
+from core.protocol.messages import split_lines
+from core.protocol.server import CLIENTS, SESSIONS
+from nodes.cli.arguments import Parser
+from nodes.cli.ls import bounds_of_ls
+from nodes.ls import questions as race
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.status_page import pages
+from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
 from nodes.workers.supervisor import Supervisor
 from nodes.workers.worker import PARENT, Worker
 from tests.processes import (
@@ -837,7 +837,7 @@ def test_a_worker_that_is_killed_takes_its_own_sessions_with_it_and_comes_back(
 @process
 def test_a_worker_is_started_again_where_sigchld_was_ignored(run: Programs) -> None:
     ignoring = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    ignoring += "from nodes.command.programs import main; sys.exit(main(sys.argv[1:]))"
+    ignoring += "from nodes.cli.programs import main; sys.exit(main(sys.argv[1:]))"
     crew = Crew(run, 2, python=("-c", ignoring))
     os.kill(crew.processes()["W1"], signal.SIGKILL)
     crew.parent.logs("W1 is gone: it was ended by signal 9; starting it again")

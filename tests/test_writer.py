@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from core import writer as writers
 from core.bounds import PIPE_BYTES
-from core.writer import Write, writer
+from core.io import writer as writers
+from core.io.writer import Write, writer
 
 BLOCKED_S = 30  # far beyond what a test takes
 LINE = b"x" * 59 + b"\n"

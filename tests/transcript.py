@@ -16,13 +16,13 @@ from itertools import count, groupby
 
 from core import node
 from core.bounds import Bounds
-from core.frames import frame, split_frames
+from core.io.frame_buffer import frame, split_frames
 from core.node import Brain
-from nodes.client import Client
-from nodes.ls import LoadBalancer
-from nodes.tables.load import Table
-from nodes.tables.reload import Reload
-from nodes.ts import TableServer
+from nodes.client.client import Client
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.reload import Reload
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.resolvers import malformed, question_of, said
 from tests.stage import Stage
 

@@ -4,14 +4,14 @@ Where LS has DNS upstreams, a query of any type can be answered, and what its bi
 wants DNSSEC, say) changes the answer. So the race knows it by more than a name:
 
 - what a line can ask, and with the bits that a line is asked with, is the line: `name`, or
-  `name AAAA` (`core/wire.py`); a query and a line that ask the same are one question;
+  `name AAAA` (`core/protocol/messages.py`); a query and a line that ask the same are one question;
 - everything else is `name TYPE15`, and the bits that differ behind it: `name TYPE1 +do`. A byte
   that no line can have in a name is `\DDD`, the root `.` (RFC 1035, section 5.1).
 
 Text can be logged and recorded as it is; and it can be turned into the message again, so nothing
 has to be remembered beside it.
 
-Not here: who asks, IDs and sockets (`nodes/balancer/upstream.py`).
+Not here: who asks, IDs and sockets (`nodes/ls/resolvers/resolver.py`).
 """
 
 import re
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
-from core.wire import Type, is_name
-from nodes.dns.pieces import AAAA, HEADER, IN, OPT, TWO, A
+from core.protocol.messages import Type, is_name
+from nodes.dns.wire_names import AAAA, HEADER, IN, OPT, TWO, A
 
 REPLY_BYTES_MAX = 1_232  # of one datagram: fits into every path's packets (DNS flag day 2020)
 # The name of the root, type, the size that we take, flags, length (RFC 6891, section 6.1.2).

@@ -16,14 +16,14 @@ are left out. Nor need a reply that is cut (RFC 2181, section 9: it is ignored, 
 
 Any other message that says more, or less, than it can is None. So is one that is no reply.
 
-Not here: whether anybody asked for it (`nodes/balancer/upstream.py`), and who takes it.
+Not here: whether anybody asked for it (`nodes/ls/resolvers/resolver.py`), and who takes it.
 """
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from core.wire import LINE_BYTES_MAX, Negative
-from nodes.dns.pieces import (
+from core.protocol.messages import LINE_BYTES_MAX, Negative
+from nodes.dns.wire_names import (
     AAAA,
     ANY,
     CNAME,

@@ -5,7 +5,7 @@ doubles), passes on what signals and the service manager want, and adds up what 
 The kernel spreads connections over the workers (SO_REUSEPORT); nothing else is shared, so joining,
 caps and budgets are each worker's own.
 
-Not here: a worker's end of it (`nodes/workers/worker.py`), and forking (`core/child.py`).
+Not here: a worker's end of it (`nodes/workers/worker.py`), and forking (`core/io/child.py`).
 """
 
 import math
@@ -13,10 +13,10 @@ from typing import Any
 
 from core import node
 from core.bounds import Bounds
-from core.figures import Histogram, Metric, Value
 from core.machine import STAY, Label, Machine, Transitions, Watch
-from core.server import SERVER, ServerEvent, ServerState
-from nodes.workers.news import (
+from core.metrics import Histogram, Metric, Value
+from core.protocol.server import SERVER, ServerEvent, ServerState
+from nodes.workers.messages import (
     Told,
     Unpacker,
     Values,
@@ -148,7 +148,7 @@ class Supervisor:
         self._ready = ready
         self._exit_code = 0
         # A worker's own drain ends before this: here a grace is half of what the user has set, see
-        # `bounds_of_ls` (`nodes/command/ls.py`).
+        # `bounds_of_ls` (`nodes/cli/ls.py`).
         self._drain_s = bounds.drain_s(with_dns) + bounds.drain_grace_s
         self._watchdog_s = watchdog_s
         self._reload_next = False  # it was asked for before all served

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from core import node
-from core.figures import Histogram, Metric, Value
-from nodes.workers.news import (
+from core.metrics import Histogram, Metric, Value
+from nodes.workers.messages import (
     Sections,
     Unpacker,
     Values,

@@ -1,0 +1,261 @@
+"""Connection: the bytes of one stream, between a socket and lines. Pure: it holds no socket.
+
+What it knows: which part of its life the stream is in, the unfinished line that came in, and
+the bytes that still have to go out. The one who owns the socket tells it what happened
+(`receive`, `receive_eof`, `sent`, `lost`, ...) and asks what to do (`unsent`, `is_reading`, ...).
+
+A close that we begin is staged: what is owed is sent (FLUSHING), our side is ended (LINGERING),
+and what still comes in is read and dropped until the peer ends, too. A `close()` with unread
+input would make the kernel send a reset, and the peer would lose replies that it had not read.
+
+A peer that takes nothing more may still have sent something that we have not read: DEAF.
+
+Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
+"""
+
+from core.bounds import Bounds
+from core.io.frame_buffer import FrameBuffer
+from core.io.line_buffer import LineBuffer
+from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.owed import Owed
+
+
+class StreamState(Label):
+    """The life of a connection."""
+
+    CONNECTING = "we dial, and nobody has answered yet"
+    OPEN = "bytes go both ways"
+    HALF_CLOSED = "the peer has ended its side and is still sent to"
+    DEAF = "the peer takes nothing more; what it sent before is still read"
+    FLUSHING = "we close: what is owed is sent, what comes in is dropped"
+    PARTING = "we close, the peer has ended: what is owed is sent, nothing comes in"
+    LINGERING = "our side is ended: what comes in is dropped until the peer ends"
+    CLOSED = "the stream is gone"
+
+
+class StreamEvent(Label):
+    """What happens to a connection."""
+
+    CONNECTED = "the dial was answered"
+    PEER_ENDED = "the peer's end of stream was read"
+    SEND_FAILED = "the peer takes nothing more"
+    CLOSE_ASKED = "our side wants a staged close"
+    FLUSHED = "nothing is left to send"
+    LOST = "the stream broke, a limit passed, or our side wants it gone at once"
+
+
+S, E = StreamState, StreamEvent
+STREAM: Transitions[StreamState, StreamEvent] = {
+    S.CONNECTING: {E.CONNECTED: S.OPEN, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
+    S.OPEN: {
+        E.PEER_ENDED: S.HALF_CLOSED,
+        E.SEND_FAILED: S.DEAF,
+        E.CLOSE_ASKED: S.FLUSHING,
+        E.LOST: S.CLOSED,
+    },
+    S.HALF_CLOSED: {
+        E.SEND_FAILED: S.CLOSED,
+        E.CLOSE_ASKED: S.PARTING,
+        E.LOST: S.CLOSED,
+    },
+    S.DEAF: {E.PEER_ENDED: S.CLOSED, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
+    S.FLUSHING: {
+        E.PEER_ENDED: S.PARTING,
+        E.SEND_FAILED: S.CLOSED,
+        E.FLUSHED: S.LINGERING,
+        E.LOST: S.CLOSED,
+    },
+    S.PARTING: {E.SEND_FAILED: S.CLOSED, E.FLUSHED: S.CLOSED, E.LOST: S.CLOSED},
+    S.LINGERING: {E.PEER_ENDED: S.CLOSED, E.LOST: S.CLOSED},
+    S.CLOSED: {E.LOST: STAY},
+}
+
+
+class BacklogState(Label):
+    """How much waits to be sent."""
+
+    LIGHT = "less waits than the high mark"
+    HEAVY = "more waited than the high mark, and not yet less than the low one"
+
+
+class BacklogEvent(Label):
+    """A mark was crossed."""
+
+    OVER_HIGH = "more waits than the high mark"
+    UNDER_LOW = "less waits than the low mark"
+
+
+WEIGHT: Transitions[BacklogState, BacklogEvent] = {
+    BacklogState.LIGHT: {BacklogEvent.OVER_HIGH: BacklogState.HEAVY},
+    BacklogState.HEAVY: {BacklogEvent.UNDER_LOW: BacklogState.LIGHT},
+}
+
+_READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
+HEARD = frozenset({S.OPEN, S.DEAF})  # what comes in is of interest, not read and dropped
+_SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})
+_NOTHING = memoryview(b"")
+
+
+class Connection:
+    """One stream. Accepted connections answer to their askers; dialled ones ask.
+
+    The difference is backpressure: the asker always reads, so only an *accepted* connection that
+    is owed too much is not read. One rule for both would let two ends stop reading each other.
+    `owed` is told what waits for it; `read_bytes` is the most of one read.
+    """
+
+    __slots__ = (
+        "_fresh",
+        "_high",
+        "_left",
+        "_low",
+        "_owed",
+        "accepted",
+        "last_turn",
+        "life",
+        "lines",
+        "read_bytes",
+        "waiting",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        accepted: bool,
+        bounds: Bounds,
+        watch: Watch | None = None,
+        buffer: LineBuffer | FrameBuffer | None = None,
+        owed: Owed | None = None,
+        read_bytes: int | None = None,
+    ) -> None:
+        self.accepted = accepted
+        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
+        self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
+        self._owed = owed
+        start = StreamState.OPEN if accepted else StreamState.CONNECTING
+        self.life = Machine(STREAM, start, name, watch)
+        self.weight = Machine(WEIGHT, BacklogState.LIGHT, name, watch)
+        if accepted:
+            self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
+        else:
+            self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
+        self.lines = LineBuffer() if buffer is None else buffer
+        self._left = _NOTHING  # what the last send left over
+        self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
+        self.waiting = 0  # bytes in both
+
+    @property
+    def name(self) -> str:
+        return self.life.name
+
+    @property
+    def speaks_lines(self) -> bool:
+        """Whether what it carries can be shown as text."""
+        return isinstance(self.lines, LineBuffer)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.life.state is StreamState.CLOSED
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether to read from the socket, as far as this connection is concerned."""
+        if self.life.state is StreamState.OPEN:
+            return not (self.accepted and self.weight.state is BacklogState.HEAVY)
+        return self.life.state in _READ
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The dial was answered."""
+        self.life.fire(StreamEvent.CONNECTED)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take one read's bytes (not empty); return the lines that it completed."""
+        return self.lines.receive(data) if self.life.state in HEARD else b""
+
+    def receive_eof(self) -> bool:
+        """Take the peer's end of stream; return whether it came in the middle of a line."""
+        unfinished = self.life.state in HEARD and self.lines.receive_eof()
+        self.life.fire(StreamEvent.PEER_ENDED)
+        self._flushed_maybe()
+        return unfinished
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> bool:
+        """Append bytes; return whether this took what waits over the high mark.
+
+        To a peer that takes nothing more they are dropped: it will not be there to miss them.
+        """
+        if self.life.state is StreamState.DEAF:
+            return False
+        if self.life.state not in _SENT_TO:
+            raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
+        self._fresh.append(data)
+        self.waiting += len(data)
+        if self._owed is not None:
+            self._owed.total += len(data)
+        if self.waiting > self._high and self.weight.state is BacklogState.LIGHT:
+            self.weight.fire(BacklogEvent.OVER_HIGH)
+            return True
+        return False
+
+    def unsent(self) -> memoryview:
+        """The bytes to send next. Tell `sent` how many were taken."""
+        if not self._left:
+            self._left = memoryview(b"".join(self._fresh))
+            self._fresh.clear()
+        return self._left
+
+    def sent(self, count: int) -> bool:
+        """The socket took `count` bytes; return whether that brought us under the low mark.
+
+        A view keeps all that it is a view of: what is left is copied once it is less than half.
+        """
+        left = self._left[count:]
+        if not left:
+            left = _NOTHING
+        elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
+            left = memoryview(bytes(left))
+        self._left = left
+        self.waiting -= count
+        if self._owed is not None:
+            self._owed.total -= count
+        if self.life.state is not StreamState.OPEN:
+            self._flushed_maybe()
+        if self.weight.state is BacklogState.LIGHT or self.waiting >= self._low:
+            return False
+        self.weight.fire(BacklogEvent.UNDER_LOW)
+        return True
+
+    def send_failed(self) -> None:
+        """The socket refused for good: nothing more will be taken."""
+        self.life.fire(StreamEvent.SEND_FAILED)
+        self._forget()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Begin a staged close."""
+        self.life.fire(StreamEvent.CLOSE_ASKED)
+        self._flushed_maybe()
+
+    def lost(self) -> None:
+        """The stream is gone, whatever was in it."""
+        self.life.fire(StreamEvent.LOST)
+        self._forget()
+
+    def _flushed_maybe(self) -> None:
+        if not self.waiting and self.life.state in (StreamState.FLUSHING, StreamState.PARTING):
+            self.life.fire(StreamEvent.FLUSHED)
+
+    def _forget(self) -> None:
+        self._left = _NOTHING
+        self._fresh.clear()
+        if self._owed is not None:
+            self._owed.total -= self.waiting
+        self.waiting = 0
+        if self.weight.state is BacklogState.HEAVY:
+            self.weight.fire(BacklogEvent.UNDER_LOW)

@@ -1,0 +1,248 @@
+"""Sockets of datagrams: what comes by UDP is taken many at a time, and so is what goes out.
+
+A `DatagramSocket` is to datagrams what a `Connection` is to a stream, with its socket, and much
+less: there is no order, no end and no promise. What the network does not take at once waits for
+the next turn; when too much waits, what is new is dropped and counted. Who may not ask is not
+heard; one that was dialled hears its one peer only, which the kernel sees to.
+
+What finds no room in the socket before it is read is lost, and the kernel counts it.
+
+A dialled one *breaks* when the network says that nothing gets to its peer by it: an ICMP error has
+come (nobody listens at that port, there is no way), a firewall here forbids it, or our address is
+gone. The kernel says so once, with whatever is called next, which does nothing else then, and once
+for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). What had come by it before is still
+heard; what waits is not sent. The socket of many peers has no such word: what cannot be sent to one
+of them is dropped.
+
+`DatagramSockets` are all of one loop.
+
+Not here: what a datagram says, and when a socket is read (the reactor).
+"""
+
+import errno
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+
+from core.io.system import Socket
+from core.node import DATAGRAM_BYTES_MAX, Datagram
+
+_WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
+_ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
+_BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
+_JUDGED_MAX = 65_536  # hosts whose judgement is remembered
+# Of a send. Too long, or a queue in this machine is full: that datagram is lost, and no other.
+_OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
+# Of sending many at once: it is not done here (man 7 udp, and a card that makes no checksums), or
+# our address is gone, which a send by itself tells.
+_NOT_ALIKE = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, *_OF_ONE)
+
+
+class DatagramSocket:
+    """One UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
+    `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
+    once to that; without it, each goes by itself. `overflowed(stream)`: how many that came have
+    found no room in it so far."""
+
+    def __init__(
+        self,
+        stream: Socket,
+        name: str,
+        admit: Callable[[str], bool] | None = None,
+        *,
+        dialled: bool = False,
+        send_alike: Callable[[Socket, bytes, int], None] | None = None,
+        overflowed: Callable[[Socket], int] = lambda _: 0,
+    ) -> None:
+        self.stream = stream
+        self.name = name
+        self.dialled = dialled
+        self.is_read = True
+        self.is_ending = False  # nothing more is said after what waits
+        self.broke: OSError | None = None  # why nothing gets to its one peer by it
+        self.dropped = 0
+        self._overflowed = overflowed
+        self._overflowed_said = 0
+        self._send_alike = send_alike
+        self._admit = admit
+        self._judged: dict[Hashable, bool] = {}
+        self._waiting: deque[Datagram] = deque()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams have found no room in it."""
+        return self._overflowed(self.stream)
+
+    def overflowed_since(self) -> int:
+        """How many have found no room since this was last asked."""
+        before, self._overflowed_said = self._overflowed_said, self.overflowed
+        return self._overflowed_said - before
+
+    def receive(self, most: int) -> list[Datagram]:
+        """What has come, as far as it is to be heard; `most` of all that at most."""
+        came: list[Datagram] = []
+        try:
+            if self.dialled:
+                receive = self.stream.recv
+                while len(came) < most:
+                    came.append((receive(DATAGRAM_BYTES_MAX), None))
+            else:
+                receive_from = self.stream.recvfrom
+                while len(came) < most:
+                    came.append(receive_from(DATAGRAM_BYTES_MAX))
+        except BlockingIOError:  # nothing more
+            pass
+        except OSError as error:
+            if self.dialled and self.broke is None:
+                self.broke = error
+                came += self.receive(most - len(came))  # it may lie before what had come
+        if self._admit is not None:
+            came = [one for one in came if self._is_admitted(one[1][0])]
+        return came
+
+    def _is_admitted(self, host: str) -> bool:
+        judged = self._judged.get(host)
+        if judged is None:
+            assert self._admit is not None
+            if len(self._judged) == _JUDGED_MAX:
+                self._judged.clear()
+            judged = self._judged[host] = self._admit(host)
+        return judged
+
+    def append(self, datagrams: list[Datagram]) -> None:
+        """Let them wait to be sent."""
+        room = _WAITING_MAX - len(self._waiting)
+        self.dropped += max(0, len(datagrams) - room)
+        self._waiting.extend(datagrams[:room])
+
+    def send(self) -> None:
+        """Send what waits, as far as the network takes it."""
+        waiting = self._waiting
+        if self._send_alike is not None and len(waiting) > 1:
+            self._send_by_size(self._send_alike)
+        stream = self.stream
+        while waiting and self.broke is None:
+            data, whither = waiting[0]
+            try:
+                if whither is None:
+                    stream.send(data)
+                else:
+                    stream.sendto(data, whither)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if self.dialled and error.errno not in _OF_ONE:
+                    self.broke = error
+                else:
+                    self.dropped += 1
+            waiting.popleft()
+        waiting.clear()
+
+    def _send_by_size(self, send_alike: Callable[[Socket, bytes, int], None]) -> None:
+        """Send what waits as far as several are of one size; the rest is still to be sent."""
+        by_size: dict[int, list[bytes]] = {}
+        for data, _ in self._waiting:
+            by_size.setdefault(len(data), []).append(data)
+        self._waiting.clear()
+        for size, alike in by_size.items():
+            most = min(_ALIKE_MAX, _BYTES_AT_ONCE // max(size, 1))
+            while len(alike) > 1 and most > 1 and self._send_alike is not None:
+                some, alike = alike[:most], alike[most:]
+                try:
+                    send_alike(self.stream, b"".join(some), size)
+                except BlockingIOError:
+                    alike += some
+                    break
+                except OSError as error:
+                    alike += some
+                    self._send_alike = None
+                    if error.errno not in _NOT_ALIKE:
+                        self.broke = error
+            self._waiting.extend([(data, None) for data in alike])
+
+
+class DatagramSockets:
+    """All sockets of datagrams of one loop, by name. A turn costs nothing for those at rest."""
+
+    def __init__(self) -> None:
+        self._busy: dict[DatagramSocket, None] = {}  # something waits to be sent, or it ends
+        self._by_name: dict[str, DatagramSocket] = {}
+        self._by_fd: dict[int, DatagramSocket] = {}
+        self._dropped = 0  # by those that are gone
+        self._overflowed = 0  # of those that are gone
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[DatagramSocket]:
+        return iter(self._by_name.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> DatagramSocket:
+        return self._by_name[name]
+
+    def at(self, fd: int) -> DatagramSocket | None:
+        """The one that has this descriptor."""
+        return self._by_fd.get(fd)
+
+    def add(self, one: DatagramSocket) -> None:
+        """Keep one more socket, until it is removed."""
+        self._by_name[one.name] = one
+        self._by_fd[one.fileno()] = one
+
+    def remove(self, one: DatagramSocket) -> None:
+        """It is to be closed."""
+        del self._by_name[one.name]
+        del self._by_fd[one.fileno()]
+        self._busy.pop(one, None)
+        self._dropped += one.dropped
+        self._overflowed += one.overflowed
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams the network did not take."""
+        return self._dropped + sum(one.dropped for one in self)
+
+    @property
+    def overflowed(self) -> int:
+        """How many datagrams have found no room in a socket."""
+        return self._overflowed + sum(one.overflowed for one in self)
+
+    def to_read(self, *, dialled: bool) -> list[int]:
+        """The descriptors that are read, of those that were dialled or of the others."""
+        return [one.fileno() for one in self if one.is_read and one.dialled is dialled]
+
+    def to_write(self) -> list[int]:
+        """The descriptors of those for which something waits."""
+        return [one.fileno() for one in self._busy]
+
+    def append(self, name: str, datagrams: list[Datagram]) -> None:
+        """Let them wait to be sent by this one."""
+        one = self._by_name[name]
+        one.append(datagrams)
+        self._busy[one] = None
+
+    def end(self, name: str) -> None:
+        """This one is to be closed after what waits."""
+        one = self._by_name[name]
+        one.is_ending = True
+        self._busy[one] = None
+
+    def send(self) -> list[DatagramSocket]:
+        """Send what waits; return those that have ended, or broken."""
+        ended = []
+        for one in list(self._busy):
+            one.send()
+            if not one.has_waiting:
+                del self._busy[one]
+                if one.is_ending or one.broke is not None:
+                    ended.append(one)
+        return ended

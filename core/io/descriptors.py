@@ -1,0 +1,57 @@
+"""Descriptors: how many this process may open, and which of them clients may have.
+
+What the server needs for its own work is reserved: links, sockets to resolvers, listeners,
+signals, lookups, the status page, and some to spare. Clients have the rest, so they never take
+what a link needs to be dialled again; one client more is told BUSY.
+
+The limit is the one that the process really has, and what is open already, by whoever started it,
+counts as taken.
+
+Not here: the limit itself (`core/io/system.py`), and what is told to one client more (the reactor).
+"""
+
+from core.bounds import Bounds
+
+_SIGNALS = 2  # the two ends of a pipe: see `core/io/process.py`
+LOOKUP_STARTS = 5  # for a lookup while it starts: pipes and /dev/null; then 1
+_HOW = "(ulimit -Hn; LimitNOFILE= of a unit)"
+
+
+class Descriptors:
+    """Of one process. `limit`: so many may be open at once; `taken`: so many are already,
+    but for signals."""
+
+    def __init__(self, bounds: Bounds, limit: int, taken: int) -> None:
+        self._bounds = bounds
+        self._limit = limit
+        self._needed = taken + _SIGNALS + bounds.descriptors_spare
+
+    def reserve(self, count: int) -> None:
+        """Keep so many more from clients."""
+        self._needed += count
+
+    @property
+    def clients_max(self) -> int:
+        """How many clients there may be at once."""
+        return max(0, min(self._bounds.clients_max, self._limit - self._needed))
+
+    def too_few(self) -> str:
+        """Why no client at all fits; empty if some do."""
+        if self._limit > self._needed:
+            return ""
+        return (
+            f"{self._limit} descriptors are too few: at least {self._needed + 1} are needed; "
+            f"raise the limit {_HOW}"
+        )
+
+    def few(self) -> str:
+        """Tell how to have as many clients as the bounds allow, where the limit is in their way;
+        empty if it is not, or cannot be raised."""
+        missing = self._bounds.clients_max - self.clients_max
+        better = min(self._limit + missing, self._bounds.descriptors_max)
+        if missing <= 0 or better <= self._limit:
+            return ""
+        return (
+            f"{self.clients_max} clients fit into {self._limit} descriptors; for "
+            f"{self.clients_max + better - self._limit} raise the limit to {better} {_HOW}"
+        )

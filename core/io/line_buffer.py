@@ -1,0 +1,70 @@
+"""LineBuffer: bytes in, whole lines out.
+
+Lines come out as one chunk of bytes per read, every line ended by exactly one LF: the reader
+checks and splits a whole chunk at C speed. Rules: only LF ends a line (never `splitlines`,
+which also cuts at a lone CR); one CR before it is dropped; what is held back is at most one
+line's worth of bytes; no byte is searched twice.
+
+A line that is too long comes out as a line that is too long: as soon as it cannot be legal any
+more it is handed over cut (to `LINE_BYTES_MAX` + 1 bytes), the rest of it is dropped however
+long it is, and the next line is read. So the reader needs to know one thing only: the length.
+
+Not here: what a line means (`core/protocol/messages.py`), and when a line has taken too long (the
+reactor).
+"""
+
+from core.protocol.messages import LINE_BYTES_MAX
+
+
+class LineBuffer:
+    """The bytes of one connection that are not yet a whole line."""
+
+    __slots__ = ("_dropping", "_held", "is_mid_line")
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._dropping = False  # inside the rest of a line that has been handed over cut
+        self.is_mid_line = False  # whether bytes of an unfinished line are being waited for
+
+    def receive(self, data: bytes) -> bytes:
+        """Take one read's bytes; return the lines that it completed, each ended by LF."""
+        end = data.rfind(b"\n") + 1
+        self.is_mid_line = end < len(data)
+        if not end:
+            return self._hold(data)
+        whole, rest = data[:end], data[end:]
+        if self._dropping:
+            self._dropping = False
+            whole = whole[whole.index(b"\n") + 1 :]
+        elif self._held:
+            whole = bytes(self._held) + whole
+            self._held.clear()
+        if b"\r" in whole:
+            whole = whole.replace(b"\r\n", b"\n")
+        return whole + self._hold(rest) if rest else whole
+
+    def receive_eof(self) -> bool:
+        """Take the end of input; return whether it came in the middle of a line.
+
+        A line that has been handed over cut is not reported again.
+        """
+        unfinished = bool(self._held)
+        self._held.clear()
+        self._dropping = self.is_mid_line = False
+        return unfinished
+
+    def _hold(self, data: bytes) -> bytes:
+        """Keep the beginning of a line, or hand it over cut when it is too long already."""
+        if self._dropping:
+            return b""
+        held = self._held
+        held += data[: LINE_BYTES_MAX + 2 - len(held)]
+        # One byte over may be the CR of a legal line's CRLF: it is judged by what follows.
+        if len(held) <= LINE_BYTES_MAX or (
+            len(held) == LINE_BYTES_MAX + 1 and held.endswith(b"\r")
+        ):
+            return b""
+        cut = bytes(held[: LINE_BYTES_MAX + 1]) + b"\n"
+        held.clear()
+        self._dropping = True
+        return cut

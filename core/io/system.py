@@ -1,0 +1,299 @@
+"""System: the one seam to the operating system. Everything that is not a plain value is here.
+
+The reactor knows select, sockets, the clock, signals and chance through this small object only;
+`tests/sim.py` has another one, with simulated sockets and a virtual clock, and runs the same
+reactor. So each method is as thin as it can be, and none decides anything.
+
+Not here: when to do any of it (`core/io/loop.py`).
+"""
+
+import errno
+import math
+import os
+import random
+import resource
+import secrets
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from core.addresses import is_wildcard
+from core.io import process
+from core.io.child import Child
+from core.io.lookup import Lookup
+from core.io.ports import ours
+from core.io.process import Signals
+from core.io.wildcard import WildcardSocket
+from core.io.writer import Write, writer
+from core.node import Address, Standing
+
+_DATAGRAM_ROOM = 4 * 1024 * 1024
+_UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
+_SO_MEMINFO = 55  # of Linux
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last one counts drops
+_PORTS_TRIED = 8  # most are free
+
+Socket = socket.socket  # for the type checker: the simulator has sockets of its own
+
+
+def reason(error: OSError) -> str:
+    """What the operating system calls this error, for people."""
+    return (error.strerror or str(error)).lower()
+
+
+class System:
+    """The real one."""
+
+    now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)  # time of day: for log lines, never for a decision
+    random = staticmethod(random.random)
+    secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
+    select = staticmethod(select.select)
+    hangup = int(signal.SIGHUP)
+    tell = int(signal.SIGUSR1)
+
+    def __init__(self, *, is_server: bool = True) -> None:
+        self._is_server = is_server
+        self._writers: dict[int, Write] = {}  # by descriptor
+
+    def resolve(self, host: str, port: int) -> tuple[Address, ...]:
+        """The addresses of a host, in the resolver's order. Blocks. Raises OSError.
+
+        `getaddrinfo` raises UnicodeError for `a..b` and for labels of over 63 bytes (bpo-32958).
+        """
+        try:
+            with process.blocking():
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(f"not a host name: {error}") from None
+        return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+    def numeric(self, host: str, port: int) -> tuple[Address, ...]:
+        """The address that a host is written as; none if it is a name."""
+        try:
+            found = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        except (OSError, UnicodeError):
+            return ()
+        return tuple((family, address) for family, _, _, _, address in found)
+
+    def look_up(self, host: str, port: int) -> Lookup:
+        """The same in a child process. Raises OSError when there can be none."""
+        return Lookup(host, port)
+
+    def spawn(self, name: str) -> Socket:
+        """A stream to a new child. Raises OSError when there can be none; Born in the child."""
+        return Child(name)
+
+    def claim(self, address: Address) -> Socket:
+        """A socket that holds an address for those who share it, and takes no connection itself.
+
+        It is bound before it says that it shares, so that it cannot be had while anybody else,
+        another family of sharers too, listens there. Raises OSError.
+        """
+        claim = self._bound(address, socket.SOCK_STREAM, shared=False)
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return claim
+
+    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Socket:
+        """A listening socket at this address, and no other. Raises OSError.
+
+        `shared`: one of several, among which the kernel spreads connections (SO_REUSEPORT).
+        """
+        listener = self._bound(address, socket.SOCK_STREAM, shared)
+        try:
+            listener.listen(backlog)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
+        """A socket for datagrams at this address. Raises OSError.
+
+        With room for what comes while a turn lasts, as far as the kernel grants it.
+        """
+        stream = self._bound(address, socket.SOCK_DGRAM, shared)
+        if is_wildcard(address[1][0]):
+            stream = WildcardSocket(stream)
+        stream.setblocking(False)
+        self._make_room(stream)
+        return stream
+
+    def dial_datagrams(self, address: Address) -> Socket:
+        """A socket for datagrams to and from this address only, at a port that nobody can guess.
+
+        The kernel's own choice is from half as many ports (`core/io/ports.py`). Raises OSError.
+        """
+        family, socket_address = address
+        wildcard = "::" if family == socket.AF_INET6 else "0.0.0.0"
+        for left in reversed(range(_PORTS_TRIED)):
+            port = secrets.choice(ours())
+            try:
+                dialled = self._bound((family, (wildcard, port)), socket.SOCK_DGRAM, shared=False)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not left:
+                    raise
+        try:
+            dialled.setblocking(False)
+            dialled.connect(socket_address)
+            self._make_room(dialled)
+        except OSError:
+            dialled.close()
+            raise
+        return dialled
+
+    def path(self, address: Address) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Between which socket addresses the kernel would send to this one: from, to. Nothing is
+        sent. A wildcard address becomes a loopback one. Raises OSError when there is no way."""
+        family, socket_address = address
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(socket_address)
+            return probe.getsockname(), probe.getpeername()
+
+    def send_alike(self, stream: Socket, datagrams: bytes, size: int) -> None:
+        """Send datagrams of this size each, one behind the other, to whom the socket was dialled:
+        up to 64 cost little more than one (UDP_SEGMENT, man 7 udp). Raises OSError."""
+        stream.sendmsg([datagrams], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", size))])
+
+    def can_send_alike(self, stream: Socket) -> bool:
+        """Whether the kernel does that. One that does not know the control message (before 4.18)
+        ignores it, and sends all as one datagram; but it does not know the option either."""
+        try:
+            stream.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
+        except OSError:
+            return False
+        return True
+
+    def overflowed(self, stream: Socket) -> int:
+        """How many datagrams this socket has had no room for (SO_MEMINFO, Linux 4.12; else 0)."""
+        try:
+            counts = stream.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return 0
+        return int(_MEMINFO.unpack(counts)[-1]) if len(counts) == _MEMINFO.size else 0
+
+    def _make_room(self, stream: Socket) -> None:
+        for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            stream.setsockopt(socket.SOL_SOCKET, room, _DATAGRAM_ROOM)
+
+    def _bound(self, address: Address, kind: int, shared: bool) -> Socket:
+        family, socket_address = address
+        bound = socket.socket(family, kind)
+        try:
+            if kind == socket.SOCK_STREAM:  # with datagrams it would let another one bind, too
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(socket_address)
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+    def connect(self, address: Address) -> Socket:
+        """A socket that is connecting: writable once that is decided. Raises OSError."""
+        family, socket_address = address
+        dialled = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            dialled.setblocking(False)
+            with suppress(BlockingIOError):
+                dialled.connect(socket_address)
+            self.tune(dialled)
+        except OSError:
+            dialled.close()
+            raise
+        return dialled
+
+    def tune(self, stream: Socket) -> None:
+        """What every stream wants: no waiting for more bytes, and word of a host that vanished."""
+        stream.setblocking(False)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # not everywhere; three probes from 6 s on: 15 s in all
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 6)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # the same 15 s for bytes that nobody acknowledges
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
+
+    def connect_error(self, dialled: Socket) -> int:
+        """0 when a connecting socket that became writable is connected, else the errno."""
+        return dialled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def end_sending(self, stream: Socket) -> None:
+        """Our end of stream; reading goes on. Raises OSError when it has been reset."""
+        stream.shutdown(socket.SHUT_WR)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write what the descriptor takes without blocking; return how much.
+
+        Raises BlockingIOError when that is nothing, and OSError when it is broken.
+        """
+        if fd not in self._writers:
+            self._writers[fd] = writer(fd)
+        return self._writers[fd](data)
+
+    def forget(self, fd: int) -> None:
+        """Find out anew how to write to a descriptor that leads elsewhere now."""
+        self._writers.pop(fd, None)
+
+    def catch_signals(self) -> Signals:
+        """Where the number of each signal can be read that has come since the program began."""
+        return process.hand_over(self._is_server)
+
+    def watchdog_s(self) -> float:
+        """Within what time the service manager wants to hear that the loop still turns; infinite
+        when it does not (man 3 sd_watchdog_enabled)."""
+        given = os.environ.get("WATCHDOG_USEC", "")
+        whose = os.environ.get("WATCHDOG_PID", "") or str(os.getpid())
+        wants = os.environ.get("NOTIFY_SOCKET") and whose == str(os.getpid())
+        if not (wants and given.isascii() and given.isdigit() and int(given)):
+            return math.inf
+        return int(given) / 1e6
+
+    def notify(self, standing: Standing) -> None:
+        """Tell the service manager that started us, if one did (man 3 sd_notify)."""
+        self._notify(f"{standing.name}=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\n")
+
+    def notify_alive(self) -> None:
+        """Tell it that the loop still turns."""
+        self._notify("WATCHDOG=1\n")
+
+    def _notify(self, text: str) -> None:
+        where = os.environ.get("NOTIFY_SOCKET", "")
+        if not where:
+            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+            teller.setblocking(False)
+            # "@" stands for the NUL byte of an address that is in no file system (man 7 unix).
+            teller.sendto(text.encode(), f"\0{where[1:]}" if where[0] == "@" else where)
+
+    def limit_descriptors(self, limit: int) -> tuple[int, int]:
+        """Have as many descriptors as `limit` or as the machine allows, and never one that select()
+        cannot hold. Return how many there may be, and how many of them are taken, but for signals.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        if soft != limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        return limit, sum(map(_is_open, range(limit))) - process.descriptors_taken()
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

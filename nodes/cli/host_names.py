@@ -1,0 +1,75 @@
+"""Hosts: where table servers are, as far as that is known before LS serves.
+
+An address is itself. A name is looked up by a child process, as the loop does it later, since a
+name service that is away would hold up the start; what is not known in time, or at all yet, is
+looked up again while LS serves. Only what can never be the name of a host is an error.
+
+Not here: one lookup (`core/io/lookup.py`), and looking up again (`nodes/ls/load_balancer.py`).
+"""
+
+from collections.abc import Sequence
+
+from core.io.lookup import Lookups
+from core.io.system import System
+from core.node import Address
+from core.protocol.messages import NAME_BYTES_MAX
+from nodes.cli.arguments import USAGE, Failure
+
+Found = tuple[Address, ...]
+
+
+def find_hosts(
+    system: System, hosts: Sequence[tuple[str, int]], most: int, within_s: float
+) -> list[Found]:
+    """Return the addresses of each host and port, none of one that is not found within this time;
+    `most` are looked up at once. Raises Failure for what is no host name."""
+    found = {host: system.numeric(*host) for host in hosts}
+    lookups = Lookups(most)
+    for host, addresses in found.items():
+        if not addresses:
+            check_name(host[0])
+            lookups.want(host[0], *host)
+    found |= _look_up(system, lookups, system.now() + within_s)
+    by_name = {host: addresses for (host, _), addresses in found.items() if addresses}
+    return [_at_port(by_name.get(host, ()), port) for host, port in hosts]
+
+
+def check_name(host: str) -> None:
+    """Raise Failure for what no name service can know (RFC 1035, section 2.3.4)."""
+    try:
+        size = len(host.encode("idna"))
+    except UnicodeError:
+        size = 0
+    if not 0 < size <= NAME_BYTES_MAX + 1:
+        raise Failure(f"{host!r} is not a host name: is it spelled right?", USAGE)
+
+
+def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, int], Found]:
+    """Do these lookups, as far as they end in time."""
+    found = {}
+    try:
+        while lookups.waiting or lookups.fds:
+            while lookups.may_start:
+                name, host, port = lookups.next()
+                lookups.started(name, system.look_up(host, port))
+            left_s = until - system.now()
+            if left_s <= 0:
+                break
+            for fd in system.select(lookups.fds, [], [], left_s)[0]:
+                host, lookup = lookups.at(fd)
+                addresses = lookup.read()
+                if addresses is not None:
+                    lookups.done(fd)
+                    lookup.close()
+                    found[host, 0] = addresses
+    except OSError:  # no process or descriptor for one: the loop tries again, and says why
+        pass
+    finally:
+        for lookup in lookups.give_up():
+            lookup.close()
+    return found
+
+
+def _at_port(addresses: Found, port: int) -> Found:
+    """The same addresses, for another port."""
+    return tuple((family, (there[0], port, *there[2:])) for family, there in addresses)

@@ -1,0 +1,64 @@
+"""The programs by name, and what becomes of an error that a person can cause.
+
+Not here: their command lines (beside this), and what they do.
+"""
+
+import traceback
+
+from nodes.cli.arguments import (
+    BUG,
+    CLEAN,
+    FAILED,
+    USAGE,
+    Failure,
+    called,
+    say,
+    show,
+)
+from nodes.cli.client import run_client
+from nodes.cli.ls import run_ls
+from nodes.cli.replay import run_replay
+from nodes.cli.ts import run_ts
+
+VERSION = "0.9.0"
+_ABOUT = """\
+photofinish {version}: ask every server, keep the first answer.
+
+  {called} ts     PORT --table FILE          a table server
+  {called} ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
+  {called} client LS_HOST LS_PORT [NAME ...] asks the load balancer
+  {called} replay RACES.jsonl                recorded races under other policies
+
+Each has --help. For example, in four terminals:
+
+  {called} ts 5001 --table examples/ts1.txt
+  {called} ts 5002 --table examples/ts2.txt
+  {called} ls 5000 localhost 5001 localhost 5002
+  {called} client localhost 5000 rutgers.edu google.com nothinghere.com
+"""
+
+PROGRAMS = {"ts": run_ts, "ls": run_ls, "client": run_client, "replay": run_replay}
+
+
+def main(words: list[str]) -> int:
+    """Run the program that the first word names; return its exit code."""
+    try:
+        if words[:1] in (["-h"], ["--help"]):
+            show(_ABOUT.format(called=called(), version=VERSION).rstrip("\n"))
+            return CLEAN
+        if words[:1] in (["-V"], ["--version"]):
+            show(f"photofinish {VERSION}")
+            return CLEAN
+        if not words or words[0] not in PROGRAMS:
+            said = f"there is no program {words[0]!r}" if words else "say which program to run"
+            raise Failure(f"{said}: ts, ls, client or replay (see {called()} --help)", USAGE)
+        return PROGRAMS[words[0]](words[1:])
+    except Failure as failure:
+        say(f"photofinish: {failure}")
+        return failure.exit_code
+    except KeyboardInterrupt:
+        say("photofinish: interrupted")
+        return FAILED
+    except Exception:
+        traceback.print_exc()
+        return BUG

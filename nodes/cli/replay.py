@@ -1,0 +1,117 @@
+"""The command line of the replay: races are read from a file, played, and printed as a table.
+
+Nobody is connected to, so there is no loop.
+
+Not here: what a replay is (`nodes/replay/replay.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.io.system import reason
+from core.node import Address
+from core.text import not_text
+from nodes.cli.arguments import (
+    CLEAN,
+    EXTRA_LOAD,
+    FAILED,
+    STDIN,
+    Failure,
+    bounds_of,
+    program_parser,
+    say,
+    share,
+    show,
+    timeout_argument,
+)
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.replay.replay import (
+    HEAD,
+    LINES_DROPPED,
+    RecordedRace,
+    RecordError,
+    ReplayOutcome,
+    as_recorded,
+    parse,
+    replay,
+    servers_of,
+    shown,
+)
+
+
+def run_replay(words: list[str]) -> int:
+    """Replay recorded races; return the exit code. Raises Failure."""
+    parser = program_parser(
+        "replay",
+        "Runs the races of a record (ls --race-sample SHARE --race-log FILE) again under other\n"
+        "policies, and prints what each would have made of them. Nobody is asked anything.",
+    )
+    parser.add_argument("file", metavar="RACES.jsonl", help="the record; - is standard input")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        choices=("race", "single", "hedge"),
+        help="to play (may be repeated; default: all). single: one table server alone, each",
+    )
+    parser.add_argument(
+        "--max-extra-load",
+        type=share,
+        default=EXTRA_LOAD,
+        metavar="SHARE",
+        help="of hedge (default %(default)s)",
+    )
+    timeout_argument(parser)
+    arguments = parser.parse_intermixed_args(words)
+    bounds = bounds_of(arguments, parser)
+    races, is_whole = _read_races(arguments.file)
+    servers = servers_of(races)
+    if not servers:
+        raise Failure(f"in none of the races of {arguments.file} was a table server there")
+
+    def play(names: Sequence[str], extra_load: float | None) -> ReplayOutcome:
+        nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
+        balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
+        return replay(races, names, balancer)
+
+    show(HEAD)
+    show(shown("as recorded", as_recorded(races)))
+    for policy in arguments.policy or ["race", "single", "hedge"]:
+        if policy == "single":
+            for name in servers:
+                show(shown(f"single {name}", play([name], None)))
+        else:
+            extra_load = arguments.max_extra_load if policy == "hedge" else None
+            show(shown(policy, play(servers, extra_load)))
+    return CLEAN if is_whole else FAILED
+
+
+def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
+    """The races of a file, in the order of their beginning, and whether every record was good; of
+    each bad one a line is said. Races whose asker left before the reply are left out: how long it
+    would have waited is not known."""
+    try:
+        if path == "-":
+            with open(STDIN, "rb", closefd=False) as file:
+                data = file.read()
+        else:
+            data = Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {reason(error)}") from None
+    if why := not_text(data):
+        raise Failure(f"{path} {why}")
+    races = []
+    is_whole = True
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
+        try:
+            race = parse(line) if line else None
+            if race is not None and race.said != LINES_DROPPED:
+                races.append(race)
+        except RecordError as bad:
+            is_whole = False
+            say(f"{path}:{number}: {bad}; left out")
+    if not races:
+        raise Failure(f"there is no race in {path}")
+    first = min(race.at for race in races)
+    races = [replace(race, at=race.at - first) for race in races]
+    return sorted(races, key=lambda race: race.at), is_whole

@@ -1,0 +1,81 @@
+"""EDNS: which questions one resolver is asked without an OPT record (RFC 6891, section 6.2.2).
+
+A resolver that does not know EDNS says FORMERR or NOTIMP to a query that has an OPT record
+(section 7), and may know the answer to the same query without one. So may one that says BADVERS:
+nothing but the record can be the reason. Each such question is asked again, at once, without. Two
+things are remembered for `plain_s`, and then EDNS is tried again:
+
+- the question: it is not asked with an OPT record again;
+- the resolver, as soon as one of these questions has had a reply that is none of the three: it
+  does not know EDNS, and is asked everything without. Until then the question may be odd, or the
+  reply forged, and neither is a reason to ask everything without.
+
+One of the three codes in reply to a question that was asked without an OPT record is a failure.
+
+Not here: what was sent how (`Flight.plain`), and who sends (`nodes/ls/resolvers/resolver.py`).
+"""
+
+import math
+from collections.abc import Collection
+
+from core import node
+from core.metrics import Metric, Value
+
+PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="ts")
+_ODD_MAX = 4_096  # questions that are remembered: more than are in flight until the first reply
+
+
+class EdnsFallback:
+    """What is known of one resolver, which is called `name`. While it `is_at_rest` nothing is to be
+    asked without, and no reply is of interest."""
+
+    def __init__(self, name: str, plain_s: float) -> None:
+        self.is_at_rest = True
+        self._name = name
+        self._plain_s = plain_s
+        self._plain_until = -math.inf  # all questions
+        self._odd: dict[bytes, None] = {}  # questions that are asked without
+        self._odd_until = -math.inf
+        self._asked = 0  # so many have been
+
+    def metric(self) -> Value:
+        """How many questions were asked without an OPT record."""
+        return Value(PLAIN, self._asked, self._name)
+
+    def plain(self, questions: list[bytes], now: float) -> Collection[bytes]:
+        """Those of these questions that are to be asked now, and that without an OPT record."""
+        if now < self._plain_until:
+            plain = frozenset(questions)
+        elif now < self._odd_until:
+            plain = frozenset(filter(self._odd.__contains__, questions))
+        else:
+            self._odd.clear()
+            self.is_at_rest = True
+            return ()
+        self._asked += len(plain)
+        return plain
+
+    def misunderstood(self, questions: Collection[bytes], now: float) -> None:
+        """Take note that these were not understood, asked with an OPT record."""
+        self.is_at_rest = False
+        if now < self._plain_until:
+            return
+        if now >= self._odd_until or len(self._odd) + len(questions) > _ODD_MAX:
+            self._odd.clear()
+            self._odd_until = now + self._plain_s
+        self._odd |= dict.fromkeys(questions)
+
+    def understood(self, question: bytes, now: float) -> list[node.Effect]:
+        """Take note that this was understood, asked without. The operator hears what that means,
+        unless that was so just before."""
+        if question not in self._odd:
+            return []
+        is_news = now >= self._plain_until + self._plain_s
+        self._plain_until = now + self._plain_s
+        self._odd.clear()
+        self._odd_until = -math.inf
+        if not is_news:
+            return []
+        minutes = f"{self._plain_s / 60:g} min"
+        text = f"{self._name} does not know EDNS: it is asked without for {minutes} at a time"
+        return [node.Report(text, node.Level.WARNING)]

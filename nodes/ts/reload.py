@@ -1,0 +1,194 @@
+"""Reload: a table file is read anew, in slices, while the table that was read before is served.
+
+One slice a turn of the loop, so that nobody waits for more than that. When the whole file has
+been read it is judged, and then its table is served, all of it at once, or not at all. What is
+not served any more is let go in slices, too: to free a million rows takes longer than a turn may.
+
+A file is refused, with one line that says why, when it cannot be read, is not a regular file
+(only that can be read without waiting), changes while it is read, is no text, has rows and no good
+one, or, for --strict, a bad one. One without rows is served: a list of names may be empty. But one
+of no bytes at all, which is how a file begins that is written in place, does not replace rows. Who
+asks again while a file is being read gets it read once more afterwards.
+
+Not here: what a row is (`nodes/ts/table_file.py`), and who asks (`nodes/ts/table_server.py`).
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Generator, Iterable
+
+from core import node
+from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.metrics import Metric, Value
+from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
+
+# Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
+SLICE_BYTES = 8 * 1024
+_SLICE_ROWS = 20_000  # to let go, and names above them, 2 ms
+_NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
+EMPTY = "has no row: every name is unknown"
+
+
+class ReloadState(Label):
+    """How far a reload has come."""
+
+    STEADY = "nothing is being read"
+    READING = "a new table is being read, slice by slice"
+    OUTDATED = "as READING, and the file may be newer by now: it is read once more afterwards"
+    RETIRING = "what is not served, the old table or a refused one, is let go, slice by slice"
+    RESTARTING = "as RETIRING, and then the file is read"
+
+
+class ReloadEvent(Label):
+    """What happens to a reload."""
+
+    ASKED = "a signal came"
+    TAKEN = "the whole file has been read, and its table is served from now on"
+    REFUSED = "it cannot be read, or is not to be served"
+    LET_GO = "nothing is left of what is not served"
+
+
+S, E = ReloadState, ReloadEvent
+RELOAD: Transitions[ReloadState, ReloadEvent] = {
+    S.STEADY: {E.ASKED: S.READING},
+    S.READING: {E.ASKED: S.OUTDATED, E.TAKEN: S.RETIRING, E.REFUSED: S.RETIRING},
+    S.OUTDATED: {E.ASKED: STAY, E.TAKEN: S.RESTARTING, E.REFUSED: S.RESTARTING},
+    S.RETIRING: {E.ASKED: S.RESTARTING, E.LET_GO: S.STEADY},
+    S.RESTARTING: {E.ASKED: STAY, E.LET_GO: S.READING},
+}
+
+RELOADS = Metric("reloads", "Tables that were read anew, and served")
+RELOADS_REFUSED = Metric("reloads_refused", "Tables that were read anew, and refused")
+
+Slices = Callable[[str], Generator[bytes, None, None]]
+
+
+def slices(path: str) -> Generator[bytes, None, None]:
+    """The file in slices. Raises OSError: it cannot be read, or not without waiting, or changed."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        while data := os.read(fd, SLICE_BYTES):
+            yield data
+        after = os.fstat(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise OSError(
+                errno.EAGAIN, "it changed while it was read; rename a whole one into place"
+            )
+    finally:
+        os.close(fd)
+
+
+class Reload:
+    """The reloading of one file. `read` makes slices of it."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        strict: bool = False,
+        read: Slices = slices,
+        watch: Watch | None = None,
+    ) -> None:
+        self.life = Machine(RELOAD, ReloadState.STEADY, "reload", watch)
+        self._path = path
+        self._strict = strict
+        self._read = read
+        self._began = 0.0
+        self._slices: Generator[bytes, None, None]
+        self._loading: Loading
+        self._is_empty = True  # no byte of it has been read
+        self._bad: list[str] = []  # what there is to say about rows of this slice
+        self._retired = Table()
+        self._taken = 0
+        self._refused = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it wants a turn."""
+        return self.life.state is not ReloadState.STEADY
+
+    def metrics(self) -> list[Value]:
+        """What became of reloads."""
+        return [Value(RELOADS, self._taken), Value(RELOADS_REFUSED, self._refused)]
+
+    def ask(self, now: float) -> list[node.Effect]:
+        """Have the file read, from its beginning."""
+        if self.life.state is ReloadState.STEADY:
+            self._begin(now)
+        self.life.fire(ReloadEvent.ASKED)
+        return [node.Notify(node.Standing.RELOADING)]
+
+    def turn(self, served: Table, now: float) -> tuple[Table, Iterable[node.Effect]]:
+        """Do a slice of what is to be done; return the table to serve from now on."""
+        if self.life.state in (ReloadState.READING, ReloadState.OUTDATED):
+            return self._read_slice(served, now)
+        if self._retired.let_go(_SLICE_ROWS):
+            self._retired = Table()  # the one that is empty now holds the room that it needed
+            if self.life.fire(ReloadEvent.LET_GO) is ReloadState.READING:
+                self._begin(now)
+        return served, []
+
+    def _begin(self, now: float) -> None:
+        self._began = now
+        self._slices = self._read(self._path)
+        self._bad = []
+        self._is_empty = True
+        self._loading = Loading(self._path, self._bad.append)
+
+    def _read_slice(self, served: Table, now: float) -> tuple[Table, list[node.Effect]]:
+        try:
+            data = next(self._slices, b"")
+        except OSError as error:
+            return served, self._refuse((error.strerror or str(error)).lower())
+        try:
+            if data:
+                if self._is_empty:
+                    self._is_empty = False
+                    self._loading.keep(served.rows)
+                self._loading.take(data)
+            else:
+                self._loading.end()
+        except NoTableError as error:
+            return served, self._refuse(f"it {error}")
+        table = self._loading.table
+        if self._strict and table.bad_rows:
+            bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
+            return served, self._refuse(f"{bad}, and --strict wants no bad row")
+        effects: list[node.Effect] = [
+            node.Report(text, node.Level.WARNING, "a bad row") for text in self._bad
+        ]
+        self._bad.clear()
+        if data:
+            return served, effects
+        try:
+            check(table)
+        except NoTableError as error:
+            return served, [*effects, *self._refuse(f"it {error}")]
+        if self._is_empty and served.rows:
+            return served, self._refuse(_NO_BYTE)
+        self._taken += 1
+        self._retired = served
+        left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
+        text = (
+            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
+        )
+        effects.append(node.Report(text))
+        if not table.rows:
+            effects.append(node.Report(f"{self._path} {EMPTY}", node.Level.WARNING))
+        return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
+
+    def _refuse(self, why: str) -> list[node.Effect]:
+        self._refused += 1
+        self._slices.close()
+        self._retired, self._loading.table = self._loading.table, Table()
+        text = f"{self._path} is not taken: {why}; the old table is served on"
+        return [node.Report(text, node.Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
+
+    def _decided(self, step: ReloadEvent) -> list[node.Effect]:
+        if self.life.fire(step) is ReloadState.RESTARTING:
+            return []
+        return [node.Notify(node.Standing.READY)]

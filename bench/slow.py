@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from laws import LAWS
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Close, Effect, Report, Send, Stop
+from core.events import Closed, DrainAsked, Event, Received, Woken
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
@@ -75,26 +76,26 @@ class SlowTableServer:
         """When the first answer is due; the real server has no deadline while it serves."""
         return self._steps[0] * GRID_S if self._steps else None
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
         match event:
-            case node.Woken():
+            case Woken():
                 return self._release(now)
-            case node.DrainAsked():
-                return [node.Report(f"asked {self._server.asked}"), node.Stop(0)]
-            case node.Lines(conn, data) if data == _COUNT_QUESTION:
-                return [node.Send(conn, _count_answer(self._server.asked))]
-            case node.Closed(conn):
+            case DrainAsked():
+                return [Report(f"asked {self._server.asked}"), Stop(0)]
+            case Received(conn, data) if data == _COUNT_QUESTION:
+                return [Send(conn, _count_answer(self._server.asked))]
+            case Closed(conn):
                 self._forget(conn)
         effects = self._server.step(event, now)
         for effect in effects:
-            if isinstance(effect, node.Close):  # nothing may be sent after it
+            if isinstance(effect, Close):  # nothing may be sent after it
                 self._forget(effect.conn)
                 return effects
         for effect in effects:
-            if isinstance(effect, node.Send):
+            if isinstance(effect, Send):
                 self._hold(effect.conn, effect.data, now)
-        return [effect for effect in effects if not isinstance(effect, node.Send)]
+        return [effect for effect in effects if not isinstance(effect, Send)]
 
     def _hold(self, conn: str, answers: bytes, now: float) -> None:
         """Keep each line until its own time."""
@@ -112,13 +113,13 @@ class SlowTableServer:
                 heapq.heappush(self._steps, step)
             self._held[step].setdefault(conn, []).append(line)
 
-    def _release(self, now: float) -> list[node.Effect]:
+    def _release(self, now: float) -> list[Effect]:
         """What is due, one Send for each connection."""
         due: dict[str, list[bytes]] = {}
         while self._steps and self._steps[0] * GRID_S <= now:
             for conn, lines in self._held.pop(heapq.heappop(self._steps)).items():
                 due.setdefault(conn, []).extend(lines)
-        return [node.Send(conn, b"\n".join(lines) + b"\n") for conn, lines in due.items()]
+        return [Send(conn, b"\n".join(lines) + b"\n") for conn, lines in due.items()]
 
     def _forget(self, conn: str) -> None:
         """Drop what is held back for a connection that ends."""

@@ -15,6 +15,12 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
+Address = tuple[int, Any]  # (address family, socket address), as the host lookup gives them
+# The payload, and the peer's address, which is hashable, begins with its numeric host, and is where
+# to reply, as it is; None on a connected socket.
+Datagram = tuple[bytes, Any]
+DATAGRAM_BYTES_MAX = 4_096  # a query is a tenth of it, and a resolver was told 1,232
+
 THIS_MACHINE = ""  # the network of those that are exempt
 
 

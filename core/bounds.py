@@ -112,7 +112,7 @@ class Bounds:
     samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
     stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes
     dns_per_second: int = 1_000  # datagrams of one address that are heard; loopback is exempt
-    resolvers_max: int = 64  # streams that carry DNS at once; most of it goes by datagrams
+    dns_clients_max: int = 64  # streams that carry DNS at once; most of it goes by datagrams
     watchers_max: int = 16  # connections to the status page at once: each lives for one request
     errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
     surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS

@@ -22,15 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from core import node
+from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
+from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Send, SendTo
+from core.events import Closed, Datagrams, Ended, Event, Opened, Received, Role, Woken
 from core.io.frame_buffer import frame, split_frames
 from core.protocol.messages import split_lines
 from nodes.dns.query import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 
-UDP = "resolver-0"
+UDP = "dns-client-0"
 _BATCH = 200
 _WARM_SHARE = 0.5  # then every cache has been full
 _GROWTH_KB_MAX = 16 * 1024
@@ -135,10 +137,10 @@ class Fuzz:
         self.outcome = Outcome()
         self.queries: list[tuple[str, list[bytes]]] = []  # to the resolver: by which socket, what
         self.sockets: dict[str, bool] = {}  # those that are there; whether it is a stream
-        self.brain.step(node.Opened(UDP, is_datagrams=True), self.now)
-        self.look(self.brain.step(node.Woken(), self.now))
+        self.brain.step(Opened(UDP, Role.DNS, is_datagrams=True), self.now)
+        self.look(self.brain.step(Woken(), self.now))
         for conn in () if resolvers else ("TS1", "TS2"):
-            self.brain.step(node.Opened(conn), self.now)
+            self.brain.step(Opened(conn, Role.UPSTREAM), self.now)
 
     def batch(self) -> None:
         """A turn's packets, what the TSs say to it, and, now and then, time."""
@@ -147,7 +149,7 @@ class Fuzz:
         self.owed.update(packet[:2] for packet in packets)
         self.outcome.packets += _BATCH
         whence = ("127.0.0.1", 4000)
-        effects = self.brain.step(node.Datagrams(UDP, [(p, whence) for p in packets]), self.now)
+        effects = self.brain.step(Datagrams(UDP, [(p, whence) for p in packets]), self.now)
         asked = self.look(effects)
         answers = b"".join(
             b"%b 10.0.0.1,10.0.0.2 A IN\n" % name
@@ -157,7 +159,7 @@ class Fuzz:
             if chance.random() < 0.5
         )
         if answers:
-            self.look(self.brain.step(node.Lines("TS1", answers), self.now))
+            self.look(self.brain.step(Received("TS1", answers), self.now))
         queries, self.queries = self.queries, []
         for conn, asked_by_it in queries:
             replies = [
@@ -169,45 +171,45 @@ class Fuzz:
             if conn not in self.sockets:
                 continue
             if not self.sockets[conn]:
-                said: list[node.Datagram] = [(reply, None) for reply in replies]
-                self.look(self.brain.step(node.Datagrams(conn, said), self.now))
+                said: list[Datagram] = [(reply, None) for reply in replies]
+                self.look(self.brain.step(Datagrams(conn, said), self.now))
                 continue
-            self.look(self.brain.step(node.Lines(conn, b"".join(map(frame, replies))), self.now))
+            self.look(self.brain.step(Received(conn, b"".join(map(frame, replies))), self.now))
             if conn in self.sockets and chance.random() < 0.1:
-                self.look(self.brain.step(node.Ended(conn, False), self.now))
+                self.look(self.brain.step(Ended(conn, False), self.now))
         if chance.random() < 0.1:
             self.now += 2.0
             while (due := self.brain.deadline()) is not None and due <= self.now:
-                self.look(self.brain.step(node.Woken(), self.now))
+                self.look(self.brain.step(Woken(), self.now))
             self.owed.clear()  # whoever is not replied to by now will not be
 
-    def look(self, effects: list[node.Effect]) -> list[bytes]:
+    def look(self, effects: list[Effect]) -> list[bytes]:
         """See that what is sent may be; return what TS1 is asked."""
         asked: list[bytes] = []
         for effect in effects:
-            if isinstance(effect, node.DialDatagrams):
+            if isinstance(effect, DialDatagrams):
                 self.sockets[effect.conn] = False
-                asked += self.look(self.brain.step(node.Opened(effect.conn), self.now))
-            elif isinstance(effect, node.Dial) and effect.framed:
-                event: node.Event = node.Closed(effect.conn, "no")
+                asked += self.look(self.brain.step(Opened(effect.conn, Role.UPSTREAM), self.now))
+            elif isinstance(effect, Dial) and effect.framed:
+                event: Event = Closed(effect.conn, "no")
                 if self.chance.random() < 0.5:
-                    event = node.Opened(effect.conn)
+                    event = Opened(effect.conn, Role.UPSTREAM)
                     self.sockets[effect.conn] = True
                 asked += self.look(self.brain.step(event, self.now))
-            elif isinstance(effect, node.Close | node.Abort):
+            elif isinstance(effect, Close | Abort):
                 self.sockets.pop(effect.conn, None)
-                asked += self.look(self.brain.step(node.Closed(effect.conn, ""), self.now))
-            elif isinstance(effect, node.SendTo) and effect.conn != UDP:
+                asked += self.look(self.brain.step(Closed(effect.conn, ""), self.now))
+            elif isinstance(effect, SendTo) and effect.conn != UDP:
                 self.queries.append((effect.conn, [query for query, _ in effect.datagrams]))
-            elif isinstance(effect, node.Send) and self.sockets.get(effect.conn):
+            elif isinstance(effect, Send) and self.sockets.get(effect.conn):
                 self.queries.append((effect.conn, split_frames(effect.data)))
-            elif isinstance(effect, node.SendTo):
+            elif isinstance(effect, SendTo):
                 for data, _ in effect.datagrams:
                     assert 12 <= len(data) <= UDP_BYTES_MAX and data[2] & 0x80, data
                     self.owed[data[:2]] -= 1
                     assert self.owed[data[:2]] >= 0, f"nobody is owed {data!r}"
                     self.outcome.codes[data[3] & 15] += 1
-            elif isinstance(effect, node.Send) and effect.conn == "TS1":
+            elif isinstance(effect, Send) and effect.conn == "TS1":
                 asked += split_lines(effect.data)
         self.outcome.asked += len(asked)
         return asked

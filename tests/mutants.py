@@ -259,7 +259,7 @@ MUTANTS = (
         "a drain does not read each session once more",
         "core/io/loop.py",
         "        self._drain_next = True",
-        "        self._events.append(node.DrainAsked())\n        self._deliver()",
+        "        self._events.append(DrainAsked())\n        self._deliver()",
     ),
     Mutant(
         "a drain forgets who waits to be accepted",
@@ -591,8 +591,8 @@ MUTANTS = (
     Mutant(
         "watchers reach LS",
         "nodes/status_page/with_status_page.py",
-        "self._web if conn.startswith(node.WATCHER) else self._brain",
-        "self._brain",
+        "if event.conn not in self._watchers:",
+        "if True:",
     ),
     Mutant(
         "survivors only",
@@ -724,7 +724,7 @@ MUTANTS = (
     Mutant(
         "a drain closes the door of watchers, too",
         "core/io/loop.py",
-        "return [one for one in self._listeners.values() if one.name != node.WATCHER]",
+        "return [one for one in self._listeners.values() if one.role is not Role.HTTP]",
         "return list(self._listeners.values())",
     ),
     # -- reloading
@@ -1061,7 +1061,7 @@ MUTANTS = (
     Mutant(
         "a pause without an end",
         "nodes/ls/load_balancer.py",
-        "effects.append(node.Resume(conn))",
+        "effects.append(Resume(conn))",
         "pass",
     ),
     Mutant(
@@ -1123,8 +1123,8 @@ MUTANTS = (
     Mutant(
         "a worker outlives its parent",
         "nodes/workers/worker.py",
-        "effects += [node.Report(text, node.Level.WARNING), node.Drain()]",
-        "effects += [node.Report(text, node.Level.WARNING)]",
+        "effects += [Report(text, Level.WARNING), Drain()]",
+        "effects += [Report(text, Level.WARNING)]",
     ),
     Mutant(
         "a worker's last counts are not told",

@@ -29,7 +29,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from random import Random
 
-from core import node
+from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
@@ -462,7 +462,7 @@ class Story:
     def landed(self, data: bytes, who: str, port: int) -> None:
         """Something came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
-        is_too_long = len(data) > node.DATAGRAM_BYTES_MAX
+        is_too_long = len(data) > DATAGRAM_BYTES_MAX
         if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # whatever comes by UDP after it is not waited for
         promised = self.promised.get(key)

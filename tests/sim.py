@@ -35,12 +35,14 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from core import node
+from core.addresses import Address
 from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import Standing
+from core.events import Role
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
 from core.io.outputs import Output
-from core.node import Address, Brain, Standing
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
@@ -714,7 +716,7 @@ class Host:
         if listens:
             self.reactor.listen((2, (self.name, PORT)))
         if with_dns:
-            self.reactor.listen((2, (self.name, DNS_PORT)), name=node.RESOLVER)
+            self.reactor.listen((2, (self.name, DNS_PORT)), role=Role.DNS)
             self.reactor.listen_for_datagrams((2, (self.name, DNS_PORT)))
         self.reactor.start(build(self.reactor))
         self.touched()

@@ -7,52 +7,91 @@ happens to a connection. What happens is told to the brain as the reactor would 
 Not here: sockets and the reactor. `tests/transcript.py` plays the document on this stage.
 """
 
-from core import node
+from core.addresses import Address, Datagram
 from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import (
+    Abort,
+    Close,
+    Dial,
+    DialDatagrams,
+    Effect,
+    Notify,
+    Pause,
+    Progress,
+    Report,
+    Resolve,
+    Resume,
+    Send,
+    SendTo,
+    Standing,
+    Stop,
+    Unlisten,
+    Write,
+)
+from core.events import (
+    Backlogged,
+    Closed,
+    DrainAsked,
+    Ended,
+    Event,
+    Opened,
+    Received,
+    Relieved,
+    ReloadAsked,
+    Resolved,
+    Role,
+    Woken,
+)
 from core.io.connection import HEARD, Connection, StreamState
 from core.io.frame_buffer import FrameBuffer
+
+
+def role_of(conn: str) -> Role:
+    """What a connection of this name is for: tests name what they accept as the loop does."""
+    return next((role for role in Role if conn.startswith(f"{role.value}-")), Role.LINES)
 
 
 class Stage:
     """One brain. `said[conn]` is what it has sent there and the test has not taken out."""
 
-    def __init__(self, brain: node.Brain, bounds: Bounds, now: float = 100.0) -> None:
+    def __init__(self, brain: Brain, bounds: Bounds, now: float = 100.0) -> None:
         self.brain = brain
         self.bounds = bounds
         self.now = now
         self.connections: dict[str, Connection] = {}
         self.said: dict[str, bytearray] = {}
         self.dialled: list[str] = []  # dials that wait for `connect` or `refuse`
-        self.addresses: dict[str, tuple[node.Address, ...]] = {}  # of the last dial
+        self.addresses: dict[str, tuple[Address, ...]] = {}  # of the last dial
         self.lookups: list[tuple[str, str, int]] = []
         self.paused: set[str] = set()
         self.written = bytearray()
         self.reports: list[str] = []
         self.progress: list[str] = []
-        self.standings: list[node.Standing] = []
+        self.standings: list[Standing] = []
         self.listening = True
         self.exit_code: int | None = None
-        self.replies: dict[str, list[node.Datagram]] = {}  # by socket of datagrams
+        self.replies: dict[str, list[Datagram]] = {}  # by socket of datagrams
         self.framed: set[str] = set()  # dialled streams that carry DNS
         self.refused: set[str] = set()  # sockets of datagrams that cannot be had
         self.asked: dict[tuple[str, str], tuple[str, bytes]] = {}  # whose query came by what
         self.held: set[str] = set()  # connections whose peer takes nothing
-        self._events: list[node.Event] = []
+        self._events: list[Event] = []
 
     # -- what others do ----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self.step(node.Woken())
+        self.step(Woken())
 
     def accept(self, conn: str) -> None:
-        buffer = FrameBuffer() if conn.startswith(node.RESOLVER) else None
+        buffer = FrameBuffer() if role_of(conn) is Role.DNS else None
         self.connections[conn] = Connection(conn, accepted=True, bounds=self.bounds, buffer=buffer)
-        self.step(node.Opened(conn))
+        self.step(Opened(conn, role_of(conn)))
 
     def take_datagrams(self, conn: str) -> None:
         """A socket of datagrams is there."""
         self.replies[conn] = []
-        self.step(node.Opened(conn, is_datagrams=True))
+        self.step(Opened(conn, role_of(conn), is_datagrams=True))
 
     def connect(self, conn: str) -> None:
         """The dial is answered."""
@@ -61,23 +100,23 @@ class Stage:
         connection = Connection(conn, accepted=False, bounds=self.bounds, buffer=buffer)
         connection.connected()
         self.connections[conn] = connection
-        self.step(node.Opened(conn))
+        self.step(Opened(conn, Role.UPSTREAM))
 
     def refuse(self, conn: str) -> None:
         """The dial fails."""
         self.dialled.remove(conn)
-        self.step(node.Closed(conn, "connection refused"))
+        self.step(Closed(conn, "connection refused"))
 
-    def resolve(self, conn: str, addresses: tuple[node.Address, ...], why: str = "") -> None:
+    def resolve(self, conn: str, addresses: tuple[Address, ...], why: str = "") -> None:
         """A lookup is done; without addresses it failed, because of `why`."""
-        self.step(node.Resolved(conn, addresses, why))
+        self.step(Resolved(conn, addresses, why))
 
     def hear(self, conn: str, *chunks: bytes) -> None:
         """Bytes come, a read per chunk. A paused connection is not read: that is the test's."""
         for chunk in chunks:
             connection = self.connections.get(conn)
             if connection is not None and connection.life.state in HEARD:
-                self.step(node.Lines(conn, connection.receive(chunk)))
+                self.step(Received(conn, connection.receive(chunk)))
 
     def end(self, conn: str) -> None:
         """The peer's end of stream."""
@@ -85,7 +124,7 @@ class Stage:
         heard = connection.life.state in HEARD
         unfinished = connection.receive_eof()
         if heard:
-            self._events.append(node.Ended(conn, unfinished))
+            self._events.append(Ended(conn, unfinished))
         self.settle()
 
     def reset(self, conn: str) -> None:
@@ -96,22 +135,22 @@ class Stage:
     def break_socket(self, conn: str, why: str = "connection refused") -> None:
         """The network says that nothing gets to the peer by this socket of datagrams."""
         del self.replies[conn]
-        self.step(node.Closed(conn, why))
+        self.step(Closed(conn, why))
 
     def drain(self) -> None:
         """A signal comes."""
-        self.step(node.DrainAsked())
+        self.step(DrainAsked())
 
     def reload(self) -> None:
         """A signal comes that asks for that. What a reload does in turns is done in `wait`."""
-        self.step(node.ReloadAsked())
+        self.step(ReloadAsked())
 
     def wait(self, seconds: float) -> None:
         """Time passes; the brain is woken whenever it wanted to be."""
         until = self.now + seconds
         while (due := self.brain.deadline()) is not None and due <= until:
             self.now = max(self.now, due)
-            self.step(node.Woken())
+            self.step(Woken())
         self.now = until
 
     def take(self, conn: str) -> bytes:
@@ -120,7 +159,7 @@ class Stage:
 
     # -- what the brain does -----------------------------------------------------------------------
 
-    def step(self, event: node.Event) -> None:
+    def step(self, event: Event) -> None:
         self._events.append(event)
         self.settle()
 
@@ -136,7 +175,7 @@ class Stage:
                 if connection.is_closed:
                     del self.connections[conn]
                     self.paused.discard(conn)
-                    self._events.append(node.Closed(conn, "gone"))
+                    self._events.append(Closed(conn, "gone"))
             if not self._events:
                 return
 
@@ -148,63 +187,63 @@ class Stage:
             self.said.setdefault(conn, bytearray()).extend(data)
             relieved = connection.sent(len(data))
             if relieved and not connection.accepted and connection.life.state is StreamState.OPEN:
-                self._events.append(node.Relieved(conn))
+                self._events.append(Relieved(conn))
 
-    def perform(self, effect: node.Effect) -> None:
+    def perform(self, effect: Effect) -> None:
         match effect:
-            case node.Send(conn, data):
+            case Send(conn, data):
                 assert data.endswith(b"\n") or not self.connections[conn].speaks_lines
                 connection = self.connections[conn]
                 if connection.send(data) and not connection.accepted:
-                    self._events.append(node.Backlogged(conn))
-            case node.SendTo(conn, datagrams):
+                    self._events.append(Backlogged(conn))
+            case SendTo(conn, datagrams):
                 assert datagrams
                 self.replies[conn] += datagrams
-            case node.DialDatagrams(conn, _):
+            case DialDatagrams(conn, _):
                 assert conn not in self.replies
                 if conn in self.refused:
-                    self._events.append(node.Closed(conn, "refused"))
+                    self._events.append(Closed(conn, "refused"))
                 else:
                     self.replies[conn] = []
-                    self._events.append(node.Opened(conn))
-            case node.Close(conn) if conn in self.replies:
-                if not conn.startswith(node.RESOLVER):
+                    self._events.append(Opened(conn))
+            case Close(conn) if conn in self.replies:
+                if role_of(conn) is not Role.DNS:
                     del self.replies[conn]
-                self._events.append(node.Closed(conn, ""))
-            case node.Pause(conn) if conn in self.replies:
+                self._events.append(Closed(conn, ""))
+            case Pause(conn) if conn in self.replies:
                 self.paused.add(conn)
-            case node.Dial(conn, addresses, framed):
+            case Dial(conn, addresses, framed):
                 if framed:
                     self.framed.add(conn)
                 assert addresses and conn not in self.connections and conn not in self.dialled
                 self.dialled.append(conn)
                 self.addresses[conn] = addresses
-            case node.Resolve(conn, host, port):
+            case Resolve(conn, host, port):
                 self.lookups.append((conn, host, port))
-            case node.Close(conn):
+            case Close(conn):
                 self.paused.discard(conn)
                 self.connections[conn].close()
-            case node.Abort(conn):
+            case Abort(conn):
                 if conn in self.dialled:
                     self.refuse(conn)
                 else:
                     self.connections[conn].lost()
-            case node.Pause(conn):
+            case Pause(conn):
                 assert conn in self.connections and conn not in self.paused
                 self.paused.add(conn)
-            case node.Resume(conn):
+            case Resume(conn):
                 self.paused.remove(conn)
-            case node.Unlisten():
+            case Unlisten():
                 self.listening = False
-            case node.Write(data):
+            case Write(data):
                 self.written += data
-            case node.Report(text):
+            case Report(text):
                 self.reports.append(text)
-            case node.Progress(text):
+            case Progress(text):
                 self.progress.append(text)
-            case node.Notify(standing):
+            case Notify(standing):
                 self.standings.append(standing)
-            case node.Stop(exit_code):
+            case Stop(exit_code):
                 assert self.exit_code is None
                 self.exit_code = exit_code
 

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node
+from core.addresses import Address
 from core.bounds import Bounds
+from core.effects import Close, DialDatagrams, Effect, SendTo
+from core.events import Closed, Datagrams, Event, Opened, Woken
 from core.io import ports
 from core.io.datagrams import DatagramSocket, DatagramSockets
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
-from core.node import Address
 
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, 4000)
@@ -37,12 +38,12 @@ class Asks:
     def deadline(self) -> float | None:
         return None
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         match event:
-            case node.Woken():
-                return [node.DialDatagrams("x", self.address)]
-            case node.Opened("x"):
-                return [node.SendTo("x", [(message, None) for message in self.messages])]
+            case Woken():
+                return [DialDatagrams("x", self.address)]
+            case Opened("x"):
+                return [SendTo("x", [(message, None) for message in self.messages])]
         return []
 
 
@@ -184,12 +185,12 @@ class Echoes(Asks):
 
     def __init__(self, address: Address, messages: list[bytes]) -> None:
         super().__init__(address, messages)
-        self.events: list[node.Event] = []
+        self.events: list[Event] = []
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         self.events.append(event)
-        if isinstance(event, node.Datagrams):
-            return [node.SendTo("x", event.datagrams)]
+        if isinstance(event, Datagrams):
+            return [SendTo("x", event.datagrams)]
         return super().step(event, now)
 
 
@@ -210,7 +211,7 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
         reactor.turn()
         reactor.close()
     assert [type(event) for event in brain.events] == [
-        node.Woken, node.Opened, node.Datagrams, node.Closed,
+        Woken, Opened, Datagrams, Closed,
     ]  # fmt: skip
 
 
@@ -301,30 +302,30 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
 class Chatty:
     """A brain that dials one socket of datagrams, and answers whatever it hears by it."""
 
-    def __init__(self, address: Address, last: node.Effect) -> None:
+    def __init__(self, address: Address, last: Effect) -> None:
         self.address = address
         self.last = last  # what it says besides
-        self.events: list[node.Event] = []
+        self.events: list[Event] = []
 
     def deadline(self) -> float | None:
         return None
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         self.events.append(event)
         match event:
-            case node.Woken():
-                return [node.DialDatagrams("x", self.address)]
-            case node.Opened("x"):
-                return [node.SendTo("x", [(b"hello", None)])]
-            case node.Datagrams("x", [(b"one", None)]):
-                return [node.SendTo("x", [(b"two?", None)])]
-            case node.Datagrams("x"):
-                return [node.SendTo("x", [(b"three?", None)]), self.last]
+            case Woken():
+                return [DialDatagrams("x", self.address)]
+            case Opened("x"):
+                return [SendTo("x", [(b"hello", None)])]
+            case Datagrams("x", [(b"one", None)]):
+                return [SendTo("x", [(b"two?", None)])]
+            case Datagrams("x"):
+                return [SendTo("x", [(b"three?", None)]), self.last]
         return []
 
 
-@pytest.mark.parametrize("last", [node.SendTo("x", [(b"more", None)]), node.Close("x")])
-def test_a_broken_socket_may_be_used_until_the_brain_knows(last: node.Effect) -> None:
+@pytest.mark.parametrize("last", [SendTo("x", [(b"more", None)]), Close("x")])
+def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None:
     """What had come by it before the error is heard first, and may be a reason to send or close."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
@@ -341,9 +342,9 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: node.Effect) ->
     reactor.turn()  # "two?" makes an error, and "two" waits
     reactor.turn()
     reactor.close()
-    heard = [event for event in brain.events if isinstance(event, node.Datagrams | node.Closed)]
-    assert heard[1] == node.Datagrams("x", [(b"two", None)])
-    assert isinstance(heard[2], node.Closed)
+    heard = [event for event in brain.events if isinstance(event, Datagrams | Closed)]
+    assert heard[1] == Datagrams("x", [(b"two", None)])
+    assert isinstance(heard[2], Closed)
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import node
+from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
+from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from core.metrics import Value
 from core.owed import Owed
@@ -29,7 +30,7 @@ from tests.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 T1, T2 = "TS1", "TS2"
-UDP, TCP = "resolver-0", "resolver-1"
+UDP, TCP = "dns-client-0", "dns-client-1"
 A, AAAA, MX = 1, 28, 15
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
@@ -79,9 +80,9 @@ def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
     return stage
 
 
-def ask(stage: Stage, *datagrams: node.Datagram) -> None:
+def ask(stage: Stage, *datagrams: Datagram) -> None:
     """These come in one turn."""
-    stage.step(node.Datagrams(UDP, list(datagrams)))
+    stage.step(Datagrams(UDP, list(datagrams)))
 
 
 def replies(stage: Stage) -> list[tuple[Reply, Any]]:

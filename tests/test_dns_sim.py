@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Effect
+from core.events import Datagrams, Event
 from core.protocol.messages import Type
 from nodes.dns.query import Query, RecordSet
 from nodes.ls import dns_front_end as module
@@ -40,7 +41,7 @@ def test_bad_things_do_happen() -> None:
     assert min(probes["a datagram is lost"], probes["a datagram arrives twice"]) > 10
 
 
-def in_vain(self: DnsClient, lines: bytes) -> list[node.Effect]:
+def in_vain(self: DnsClient, lines: bytes) -> list[Effect]:
     return self.last_words()
 
 
@@ -84,8 +85,8 @@ class Hearing:
     def deadline(self) -> float | None:
         return None
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        if isinstance(event, node.Datagrams):
+    def step(self, event: Event, now: float) -> list[Effect]:
+        if isinstance(event, Datagrams):
             self.heard.append(len(event.datagrams))
         return []
 

@@ -260,7 +260,7 @@ def test_kdig_gets_a_hundred_names_over_one_connection(tmp_path: Path) -> None:
         ways = ("+tcp", "+keepopen", "+short", *patient)
         said = run("kdig", "@127.0.0.1", "-p", port, *ways, *names)
         assert said.split() == [f"10.1.0.{n}" for n in range(100)]
-        assert len(re.findall(r"resolver-\d+ is 127\.0\.0\.1", ls.log)) == 1
+        assert len(re.findall(r"dns-client-\d+ is 127\.0\.0\.1", ls.log)) == 1
 
 
 @drill

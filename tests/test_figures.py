@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.events import Woken
 from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
 from core.protocol.messages import End, Stat, parse_reply, split_lines
 from core.protocol.session import Session
@@ -545,4 +545,4 @@ def test_the_status_of_ls_has_the_same_figures_as_stats() -> None:
     assert brain.unhealthy() == "no table server is up"
     stage.drain()
     assert brain.unhealthy() == "draining"
-    assert stage.brain.step(node.Woken(), stage.now) == []
+    assert stage.brain.step(Woken(), stage.now) == []

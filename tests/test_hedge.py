@@ -20,8 +20,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Effect, Send
+from core.events import Backlogged, Woken
 from core.io.connection import BacklogState
 from core.protocol.messages import (
     Answer,
@@ -196,8 +197,8 @@ class HedgeStage(Stage):
         super().__init__(brain, bounds)
         self.note: Callable[[str, bytes], None] = lambda conn, line: None
 
-    def perform(self, effect: node.Effect) -> None:
-        if isinstance(effect, node.Send):
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
             for line in split_lines(effect.data):
                 self.note(effect.conn, line)
         super().perform(effect)
@@ -1452,7 +1453,7 @@ def a_link_goes(count: int) -> int:
 
 def a_link_stalls(count: int) -> int:
     stage = one_by_one(count, TSS)
-    stage.step(node.Backlogged(T1))
+    stage.step(Backlogged(T1))
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.02))
     assert link_of(stage, T1) is LinkState.STALLED
     assert asked(stage, T2) == names(count)
@@ -1525,7 +1526,7 @@ def halfway(count: int = 100) -> Stage:
 def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
     """[P24]"""
     stage = halfway()
-    stage.step(node.Woken())
+    stage.step(Woken())
     assert asked(stage, T2) == names(100)[32:64]
     stage.wait(0.0)
     assert asked(stage, T2) == names(100)[64:]
@@ -1544,7 +1545,7 @@ def lose_and_connect(stage: Stage, name: str) -> None:
     """A link is gone and back, and as little is done meanwhile as can be."""
     stage.reset(name)
     stage.now += 0.002
-    stage.step(node.Woken())
+    stage.step(Woken())
     stage.connect(name)
 
 
@@ -1589,7 +1590,7 @@ def test_a_link_lost_between_slices_moves_on_all_it_had() -> None:
     for name in names(100):
         ask(stage, name)
     stage.reset(T3)
-    stage.step(node.Woken())
+    stage.step(Woken())
     prefer(stage, T2)
     stage.reset(T1)
     stage.wait(0.0)
@@ -1620,7 +1621,7 @@ def test_an_old_question_goes_once_to_a_link_that_is_back() -> None:
     stage.take(T1)
     stage.reset(T3)
     for _ in range(50):
-        stage.step(node.Woken())
+        stage.step(Woken())
     lose_and_connect(stage, T1)  # what is looked at first was judged before that
     stage.take("a")
     stage.wait(0.0)

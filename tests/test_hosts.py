@@ -11,12 +11,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from core import node
+from core.addresses import Address
 from core.bounds import Bounds
+from core.effects import Standing
 from core.io.lookup import _CHILD, Lookup, Lookups
 from core.io.loop import Loop
 from core.io.system import System
-from core.node import Address
 from nodes.cli.arguments import Failure
 from nodes.cli.host_names import check_name, find_hosts
 from nodes.ls.load_balancer import LoadBalancer
@@ -195,7 +195,7 @@ def test_a_reload_looks_up_a_name_that_is_not_known_once() -> None:
     stage.reload()
     stage.resolve(T2, KNOWN)
     stage.resolve(T1, (), "no reply")
-    assert stage.standings == [node.Standing.RELOADING, node.Standing.READY]
+    assert stage.standings == [Standing.RELOADING, Standing.READY]
     assert sum("TS1: cannot look up" in report for report in stage.reports) == 2
     assert not any("taken to be where it was" in report for report in stage.reports)
     stage.reload()
@@ -270,7 +270,7 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     world.run_until(20.0)
     assert sorted(ls.looked_up) == sorted(names)
     assert set(by_turn.values()) == {1} and most == bounds.lookups_max
-    assert ls.standings == [node.Standing.RELOADING, node.Standing.READY]
+    assert ls.standings == [Standing.RELOADING, Standing.READY]
     assert_nothing_is_left(ls)
 
 

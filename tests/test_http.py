@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Close, Effect, Send
+from core.events import Closed, Ended, Event, Received, Woken
 from core.protocol.messages import LINE_BYTES_MAX
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page.http import HEALTH, Page, WebServer
@@ -42,7 +43,7 @@ class Site:
         self.why = ""  # it is unhealthy
         made = {"/": self.page, "/sick": self.sick, HEALTH: self.health}
         self.web = WebServer(made, watchers_max)
-        self.effects: list[node.Effect] = []
+        self.effects: list[Effect] = []
 
     def page(self, now: float) -> Page:
         self.made["/"] += 1
@@ -56,8 +57,8 @@ class Site:
         status = HTTPStatus.SERVICE_UNAVAILABLE if self.why else HTTPStatus.OK
         return Page("text/plain; charset=utf-8", self.why.encode() or b"ok", status)
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        woken = isinstance(event, node.Woken)
+    def step(self, event: Event, now: float) -> list[Effect]:
+        woken = isinstance(event, Woken)
         effects = self.web.woken(now) if woken else self.web.step(event, now)
         self.effects += effects
         return effects
@@ -69,8 +70,8 @@ class Site:
 class WebStage(Stage):
     """A stage on which what is sent need not be lines."""
 
-    def perform(self, effect: node.Effect) -> None:
-        if isinstance(effect, node.Send) and effect.conn.startswith(node.WATCHER):
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Send) and effect.conn.startswith("watcher-"):
             self.connections[effect.conn].send(effect.data)
         else:
             super().perform(effect)
@@ -112,7 +113,7 @@ def asked(request: bytes, *chunks: bytes) -> tuple[http.client.HTTPResponse, byt
     """What comes back for a request that arrives so, and then the end."""
     stage, site = visited()
     stage.hear(ME, *(chunks or (request,)))
-    assert [type(effect) for effect in site.effects] == [node.Send, node.Close]
+    assert [type(effect) for effect in site.effects] == [Send, Close]
     assert stage.has_ended(ME)
     return response(stage.take(ME), request.split(b" ")[0].decode("latin-1"))
 
@@ -227,9 +228,9 @@ def test_a_second_request_on_the_same_connection_is_not_read() -> None:
 
 def test_a_second_chunk_that_was_read_before_the_close_is_ignored() -> None:
     _, site = visited()
-    assert len(site.step(node.Lines(ME, b"GET / HTTP/1.1\n\n"), 100.0)) == 2
-    assert site.step(node.Lines(ME, b"GET / HTTP/1.1\n\n"), 100.0) == []
-    assert site.step(node.Ended(ME, False), 100.0) == []
+    assert len(site.step(Received(ME, b"GET / HTTP/1.1\n\n"), 100.0)) == 2
+    assert site.step(Received(ME, b"GET / HTTP/1.1\n\n"), 100.0) == []
+    assert site.step(Ended(ME, False), 100.0) == []
 
 
 @pytest.mark.parametrize("said", [b"", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n"])
@@ -377,7 +378,7 @@ def test_any_bytes_in_any_cut_come_to_one_response_and_the_end(
         assert had or last != "wait" or site.effects
         said.append(stage.take(ME))
         if site.effects:
-            assert [type(effect) for effect in site.effects] == [node.Send, node.Close]
+            assert [type(effect) for effect in site.effects] == [Send, Close]
             assert site.web.requests == 1
             method = "HEAD" if said[-1].endswith(b"\r\n\r\n") else "GET"
             assert response(said[-1], method)[0].status in STATUSES
@@ -501,7 +502,7 @@ def test_watchers_are_no_clients() -> None:
     stage.drain()
     stage.end(T1)
     stage.dialled.clear()
-    stage.step(node.Closed(T2, "given up")) if stage.exit_code is None else None
+    stage.step(Closed(T2, "given up")) if stage.exit_code is None else None
     assert stage.exit_code == 0 and ME in stage.connections
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Close, Effect, Record, ReopenRecords, Send
+from core.events import DrainAsked, Ended, Event, Opened, Received, Role
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
@@ -66,22 +67,22 @@ class Echo:
     """Says what it hears, and records it."""
 
     def __init__(self) -> None:
-        self.events: list[node.Event] = []
+        self.events: list[Event] = []
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         self.events.append(event)
         match event:
-            case node.Lines(conn, data):
-                return [node.Send(conn, data), node.Record(data)]
-            case node.Ended(conn):
-                return [node.Close(conn)]
+            case Received(conn, data):
+                return [Send(conn, data), Record(data)]
+            case Ended(conn):
+                return [Close(conn)]
         return []
 
     def deadline(self) -> float | None:
         return None
 
     def opened(self) -> list[str]:
-        return [event.conn for event in self.events if isinstance(event, node.Opened)]
+        return [event.conn for event in self.events if isinstance(event, Opened)]
 
 
 class House:
@@ -94,15 +95,15 @@ class House:
         log = Log("X", sink.append, None)
         self.reactor = Loop(self.desk, bounds, log, sink, records=self.records)
         here = (socket.AF_INET, ("127.0.0.1", 0))
-        self.doors: dict[str, Any] = {
-            name: self.reactor.listen(here, name=name) for name in (node.CLIENT, node.WATCHER)
+        self.doors: dict[Role, Any] = {
+            role: self.reactor.listen(here, role=role) for role in (Role.LINES, Role.HTTP)
         }
         self.reactor.start(self.brain)
         self.guests: list[socket.socket] = []
 
-    def knock(self, name: str) -> socket.socket:
+    def knock(self, role: Role) -> socket.socket:
         """Somebody connects."""
-        guest = socket.create_connection(self.doors[name][:2], timeout=5)
+        guest = socket.create_connection(self.doors[role][:2], timeout=5)
         self.guests.append(guest)
         self.turn()
         return guest
@@ -128,15 +129,15 @@ def house() -> Iterator[House]:
 
 
 def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
-    for name in (node.WATCHER, node.CLIENT, node.CLIENT, node.WATCHER):
+    for name in (Role.HTTP, Role.LINES, Role.LINES, Role.HTTP):
         house.knock(name)
     assert house.brain.opened() == ["watcher-1", "client-1", "client-2", "watcher-2"]
 
 
 def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -> None:
     """A client that is too many is told; a watcher waits until another has gone."""
-    watchers = [house.knock(node.WATCHER) for _ in range(3)]
-    clients = [house.knock(node.CLIENT) for _ in range(4)]
+    watchers = [house.knock(Role.HTTP) for _ in range(3)]
+    clients = [house.knock(Role.LINES) for _ in range(4)]
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
     assert len(house.brain.opened()) == 5
     assert house.reactor.hits == {"watchers_max": 1, "clients_max": 1}
@@ -155,7 +156,7 @@ def test_watchers_that_come_at_once_come_in_one_after_another(most: int) -> None
     """Never more than may be there, and none is closed."""
     some = House(replace(Bounds(), watchers_max=most))
     try:
-        waiting = [some.knock(node.WATCHER) for _ in range(30)]
+        waiting = [some.knock(Role.HTTP) for _ in range(30)]
         for number, guest in enumerate(list(waiting), 1):
             opened = some.brain.opened()
             assert len(opened) == min(30, number + most - 1)
@@ -171,7 +172,7 @@ def test_watchers_that_come_at_once_come_in_one_after_another(most: int) -> None
 
 def test_who_has_gone_makes_room_for_another(house: House) -> None:
     for number in range(1, 8):
-        guest = house.knock(node.WATCHER)
+        guest = house.knock(Role.HTTP)
         assert house.brain.opened()[-1] == f"watcher-{number}"
         guest.close()
         house.turn(3)
@@ -182,7 +183,7 @@ def test_the_places_of_watchers_are_kept_free_of_clients() -> None:
     some = House(replace(Bounds(), watchers_max=5, descriptors_max=35, descriptors_spare=16))
     try:
         for _ in range(10):
-            some.knock(node.CLIENT)
+            some.knock(Role.LINES)
         standing = 3 + 2 + 2  # standard streams, signals, listeners
         assert len(some.brain.opened()) == 35 - 16 - standing - 5
     finally:
@@ -192,11 +193,11 @@ def test_the_places_of_watchers_are_kept_free_of_clients() -> None:
 def test_a_signal_closes_the_door_of_clients_only(house: House) -> None:
     house.desk.waker.send(b"\x0f")
     house.turn(3)
-    assert any(isinstance(event, node.DrainAsked) for event in house.brain.events)
-    house.knock(node.WATCHER)
+    assert any(isinstance(event, DrainAsked) for event in house.brain.events)
+    house.knock(Role.HTTP)
     assert house.brain.opened() == ["watcher-1"]
     with pytest.raises(ConnectionRefusedError):
-        house.knock(node.CLIENT)
+        house.knock(Role.LINES)
 
 
 # -- records ---------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def spoken(house: House, guest: socket.socket, *lines: bytes) -> None:
 
 def test_records_are_written_as_they_are_however_little_is_taken_at_a_time(house: House) -> None:
     house.desk.at_once = 3
-    guest = house.knock(node.CLIENT)
+    guest = house.knock(Role.LINES)
     spoken(house, guest, *(b"line %d\n" % number for number in range(10)))
     house.turn(40)
     expected = b"".join(b"line %d\n" % number for number in range(10))
@@ -220,7 +221,7 @@ def test_records_are_written_as_they_are_however_little_is_taken_at_a_time(house
 
 
 def test_a_full_disk_costs_records_and_one_warning_and_may_have_room_again(house: House) -> None:
-    guest = house.knock(node.CLIENT)
+    guest = house.knock(Role.LINES)
     house.desk.errors = [errno.ENOSPC, 0, errno.ENOSPC, errno.EDQUOT]
     spoken(house, guest, b"a\n", b"b\n", b"c\n", b"d\n", b"e\n")
     house.turn(3)
@@ -234,7 +235,7 @@ def test_a_full_disk_costs_records_and_one_warning_and_may_have_room_again(house
 
 
 def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
-    guest = house.knock(node.CLIENT)
+    guest = house.knock(Role.LINES)
     house.records.bytes_max = 0
     spoken(house, guest, b"a\n", b"b\n")
     assert (house.records.dropped, house.desk.written[RECORDS_FD]) == (2, b"")
@@ -246,7 +247,7 @@ def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) ->
     for number in range(3):
         house.records.append(b"record %d\n" % number)
     house.records.reopen = lambda: True
-    house.reactor._do_reopen_records(node.ReopenRecords())
+    house.reactor._do_reopen_records(ReopenRecords())
     assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
     house.desk.written[RECORDS_FD] = bytearray()
     house.desk.room = 1 << 20

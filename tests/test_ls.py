@@ -22,8 +22,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.brain import Brain
+from core.effects import Effect, Send, Standing
+from core.events import Relieved
 from core.io.connection import BacklogState
 from core.owed import Owed
 from core.protocol.messages import LINE_BYTES_MAX, Negative, fold_lines, split_lines
@@ -608,12 +610,12 @@ class CloggedServer(Server):
 class CloggedStage(Stage):
     """Notes what is sent to TSs at the time of sending, not of taking."""
 
-    def __init__(self, brain: node.Brain, bounds: Bounds) -> None:
+    def __init__(self, brain: Brain, bounds: Bounds) -> None:
         super().__init__(brain, bounds)
         self.noted: dict[str, list[bytes]] = {T1: [], T2: []}
 
-    def perform(self, effect: node.Effect) -> None:
-        if isinstance(effect, node.Send) and effect.conn in self.noted:
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Send) and effect.conn in self.noted:
             self.noted[effect.conn] += split_lines(effect.data)
         super().perform(effect)
 
@@ -656,7 +658,7 @@ class CloggedMachine(ClusterMachine):
         connection = self.stage.connections[server.conn]
         if connection.waiting and connection.sent(min(count, len(connection.unsent()))):
             server.heavy_since = None  # what it is sent now begins a new hold
-            self.stage.step(node.Relieved(server.conn))
+            self.stage.step(Relieved(server.conn))
         self.settle()
 
     def reply(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
@@ -1589,7 +1591,7 @@ def test_a_ts_that_stays_away_is_looked_up_again() -> None:
 HOSTS = ("ts1", 1), ("ts2", 2)
 ELSEWHERE = ((2, ("elsewhere", 1)),)
 LOOKUPS = [(T1, "ts1", 1), (T2, "ts2", 2)]
-RELOADING, READY = node.Standing.RELOADING, node.Standing.READY
+RELOADING, READY = Standing.RELOADING, Standing.READY
 
 
 def named(linked: bool = True) -> Stage:

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from core import node
+from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
+from core.events import DrainAsked
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from tests.resolvers import (
     CODES,
@@ -397,12 +398,12 @@ def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
     cast.ask("x.example TXT")
     conn, asked = cast.query_at(D1)
     whole = long_reply(asked, 5_000)
-    cast.say(conn, whole[: node.DATAGRAM_BYTES_MAX - 1])
+    cast.say(conn, whole[: DATAGRAM_BYTES_MAX - 1])
     assert not cast.stage.dialled and cast.metric("DNS1.malformed") == 1
-    cast.say(conn, whole[: node.DATAGRAM_BYTES_MAX])
+    cast.say(conn, whole[:DATAGRAM_BYTES_MAX])
     cast.stage.connect(cast.dialled(D1))
     conn, asked = cast.query_at(D1)
-    cast.say(conn, long_reply(asked, 5_000)[: node.DATAGRAM_BYTES_MAX])
+    cast.say(conn, long_reply(asked, 5_000)[:DATAGRAM_BYTES_MAX])
     assert cast.told() == []  # of a stream all is read
     cast.say(conn, long_reply(asked, 5_000))
     ((message, _),) = cast.told()
@@ -415,7 +416,7 @@ def test_a_datagram_that_is_as_long_and_whole_counts() -> None:
     cast.ask("x.example TXT")
     conn, asked = cast.query_at(D1)
     padded = long_reply(asked, 600) + bytes(4_000)
-    cast.say(conn, padded[: node.DATAGRAM_BYTES_MAX])
+    cast.say(conn, padded[:DATAGRAM_BYTES_MAX])
     assert not cast.stage.dialled and len(cast.told()) == 1
 
 
@@ -481,7 +482,7 @@ def test_a_drain_waits_for_dns_as_long_as_dns_does() -> None:
     cast = Cast(1, bounds=replace(Bounds(), timeout_s=1.0, dns_timeout_s=4.5))
     cast.ask("x.example")
     conn, query = cast.query_at(D1)
-    cast.stage.step(node.DrainAsked())
+    cast.stage.step(DrainAsked())
     cast.wait(3.0)
     cast.say(conn, said(query, "10.0.0.1"))
     assert cast.codes() == [0] and not cast.hits["drain_grace_s"]

@@ -26,8 +26,9 @@ from typing import Any
 
 import pytest
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Effect
+from core.events import Event, Role
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
@@ -287,7 +288,7 @@ class Hostile:
 
     # The brain behind the page, which has nothing to do.
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         return []
 
     def deadline(self) -> None:
@@ -299,7 +300,7 @@ def serve_hostile() -> None:
     system, sink, hostile = System(), Output(2), Hostile()
     reactor = Loop(system, Bounds(), Log("", sink.append, None), sink)
     (address, *_) = system.resolve("127.0.0.1", 0)
-    where = reactor.listen(address, name=node.WATCHER)
+    where = reactor.listen(address, role=Role.HTTP)
     reactor.start(WithStatusPage(hostile, WebServer(pages(hostile))))
     os.write(1, f"{where[1]}\n".encode())
     reactor.run()

@@ -21,9 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node
-from core.addresses import THIS_MACHINE, network, network_of_peer
+from core.addresses import THIS_MACHINE, Address, network, network_of_peer
 from core.bounds import BoundHits, Bounds
+from core.brain import Brain
+from core.effects import Send
+from core.events import PlaceWanted, Role
 from core.io.connection import Connection
 from core.io.frame_buffer import frame
 from core.io.log import Log
@@ -177,14 +179,14 @@ class Desk(System):
         woken.setblocking(False)
         return woken
 
-    def listen(self, address: node.Address, backlog: int, *, shared: bool = False) -> Any:  # noqa: ANN401
+    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Any:  # noqa: ANN401
         return Door(self._house, System.listen(self, address, backlog, shared=shared))
 
 
 class House:
     """A server in a loop that the test turns, and its guests."""
 
-    def __init__(self, bounds: Bounds, name: str = node.CLIENT) -> None:
+    def __init__(self, bounds: Bounds, role: Role = Role.LINES) -> None:
         self.bounds = replace(bounds, sleep_s=0.001)
         self.hosts: dict[int, str] = {}  # by the port of a guest
         self.guests: list[socket.socket] = []
@@ -192,11 +194,11 @@ class House:
         self.log = bytearray()
         sink = Output(2, bytes_max=0)
         self.reactor = Loop(Desk(self), self.bounds, Log("X", self.log.extend, None), sink)
-        self.there: Any = self.reactor.listen((socket.AF_INET, (HERE, 0)), name=name)
-        self.reactor.start(self._brain(name))
+        self.there: Any = self.reactor.listen((socket.AF_INET, (HERE, 0)), role=role)
+        self.reactor.start(self._brain(role))
 
-    def _brain(self, name: str) -> node.Brain:
-        if name == node.CLIENT:
+    def _brain(self, role: Role) -> Brain:
+        if role is Role.LINES:
             return TableServer(
                 Table({b"x.example": ROW}),
                 self.bounds,
@@ -273,8 +275,8 @@ class House:
 def build() -> Iterator[Callable[..., House]]:
     houses: list[House] = []
 
-    def make(name: str = node.CLIENT, **bounds: float) -> House:
-        houses.append(House(replace(Bounds(), **bounds), name))  # type: ignore[arg-type]
+    def make(role: Role = Role.LINES, **bounds: float) -> House:
+        houses.append(House(replace(Bounds(), **bounds), role))  # type: ignore[arg-type]
         return houses[-1]
 
     yield make
@@ -313,7 +315,7 @@ def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
     """[P38]"""
     house = build(clients_max=2)
     first, second = house.knock(A), house.knock(A)
-    house.reactor._do_send(node.Send("client-1", b"PONG\n"))
+    house.reactor._do_send(Send("client-1", b"PONG\n"))
     house.turn()
     house.knock(B)
     assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
@@ -346,7 +348,7 @@ def test_a_client_on_this_machine_never_parts(build: Callable[..., House]) -> No
 
 def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., House]) -> None:
     """[P38]"""
-    house = build(node.RESOLVER, resolvers_max=4)
+    house = build(Role.DNS, dns_clients_max=4)
     many = [house.knock(A) for _ in range(4)]
     newcomer = house.knock(B)
     assert house.heard(many[0]) == b""
@@ -385,7 +387,7 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
 
 def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., House]) -> None:
     """[P38]: each has been sent everything at once, so it may be cut in the same turn."""
-    house = build(node.RESOLVER, resolvers_max=30, accepts_per_turn=100)
+    house = build(Role.DNS, dns_clients_max=30, accepts_per_turn=100)
     for _ in range(30):
         house.knock(A)
     house.most = 0
@@ -393,7 +395,7 @@ def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., Hou
         house.knock(f"198.51.100.{number}", turned=False)
     house.turn()
     assert house.most <= 30 + 8 + 1
-    assert house.reactor.hits["resolvers_max"] == 24 - 8 and house.replaced == 8
+    assert house.reactor.hits["dns_clients_max"] == 24 - 8 and house.replaced == 8
 
 
 def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., House]) -> None:
@@ -401,7 +403,7 @@ def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., H
     house = build(clients_max=6, owed_bytes_high=1 << 30)
     many = [house.knock(A) for _ in range(6)]
     for name in list(house.reactor._accepted):
-        house.reactor._do_send(node.Send(name, b"PONG\n" * (1 << 21)))
+        house.reactor._do_send(Send(name, b"PONG\n" * (1 << 21)))
     house.turn()
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(5)]
     assert house.heard(newcomers[4]) == b"- ERROR BUSY\n"
@@ -438,7 +440,7 @@ def test_one_that_parts_gets_what_ls_owes_it_and_then_bye() -> None:
     stage = started()
     stage.accept("client-1")
     stage.hear("client-1", b"x.example\n")
-    stage.step(node.PlaceWanted("client-1"))
+    stage.step(PlaceWanted("client-1"))
     stage.hear("client-1", b"y.example\n")  # not taken
     assert stage.take("client-1") == b"" and not stage.has_ended("client-1")
     stage.hear("TS1", ROW)
@@ -450,7 +452,7 @@ def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
     stage = started()
     stage.accept(TCP)
     stage.hear(TCP, frame(query(7, b"x.example")))
-    stage.step(node.PlaceWanted(TCP))
+    stage.step(PlaceWanted(TCP))
     assert stage.take(TCP) == b"" and not stage.has_ended(TCP)
     stage.hear("TS1", ROW)
     assert stage.take(TCP)[2:4] == b"\0\7" and stage.has_ended(TCP)
@@ -468,8 +470,8 @@ def test_one_that_is_leaving_already_is_left_as_it_is(how: str) -> None:
         stage.hear("a", b"?\n")
         stage.end("a")
     else:
-        stage.step(node.PlaceWanted("a"))
-    stage.step(node.PlaceWanted("a"))
+        stage.step(PlaceWanted("a"))
+    stage.step(PlaceWanted("a"))
     stage.held.clear()
     stage.settle()
     expected = b"- ERROR BADNAME\n" if how == "end" else b"BYE\n"

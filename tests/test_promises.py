@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
+from core.brain import Brain
 from core.io.line_buffer import LineBuffer
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
-from core.node import Brain
 from core.protocol.messages import LINE_BYTES_MAX
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer

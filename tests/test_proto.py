@@ -85,7 +85,7 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     )
     in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
     pending = r'|pending_bound = "(\w+)"(?: if \w+ else "(\w+)")?'
-    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|node\.\w+: "(\w+)"'
+    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+: "(\w+)"'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 

@@ -22,8 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Effect, Notify, Report, Standing
+from core.events import Woken
 from core.io.log import Log
 from core.machine import STAY
 from core.protocol.messages import split_lines
@@ -39,7 +40,7 @@ from tests.stage import Stage
 OLD = {b"a": b"a 10.0.0.1 A IN\n", b"b": b"b 10.0.0.1 A IN\n"}
 NEW = b"a 10.0.0.2 A\nb 10.0.0.2 A\nc 10.0.0.2 A\n"
 NEW_ROWS = {name: b"%b 10.0.0.2 A IN\n" % name for name in (b"a", b"b", b"c")}
-RELOADING, READY = node.Standing.RELOADING, node.Standing.READY
+RELOADING, READY = Standing.RELOADING, Standing.READY
 PATIENCE_S = 20.0
 
 
@@ -78,7 +79,7 @@ class Server:
         self.moves: list[str] = []
         self.reload = Reload(path, strict=strict, read=read, watch=self.saw)
         self.table = Table(dict(OLD))
-        self.said: list[node.Effect] = []
+        self.said: list[Effect] = []
         self.now = 0.0
 
     def saw(self, name: str, old: object, new: ReloadState) -> None:
@@ -105,13 +106,13 @@ class Server:
 
     def tell(self) -> list[str]:
         """Reports since the last time."""
-        reports = [effect.text for effect in self.said if isinstance(effect, node.Report)]
-        self.said = [effect for effect in self.said if not isinstance(effect, node.Report)]
+        reports = [effect.text for effect in self.said if isinstance(effect, Report)]
+        self.said = [effect for effect in self.said if not isinstance(effect, Report)]
         return reports
 
     @property
-    def standings(self) -> list[node.Standing]:
-        return [effect.standing for effect in self.said if isinstance(effect, node.Notify)]
+    def standings(self) -> list[Standing]:
+        return [effect.standing for effect in self.said if isinstance(effect, Notify)]
 
     @property
     def taken(self) -> int:
@@ -513,7 +514,7 @@ def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) 
     why = f"{path}:102: a row has 3 fields, `name address type`; this one has 2"
     said = server.tell()
     assert len(said) == 1
-    server.said.insert(0, node.Report(said[0]))
+    server.said.insert(0, Report(said[0]))
     refused(server, path, f"{why}, and --strict wants no bad row")
 
 
@@ -533,7 +534,7 @@ def test_of_many_bad_rows_the_log_shows_a_few_and_why_it_is_refused(tmp_path: Pa
     written: list[bytes] = []
     log = Log("TS", written.append, float)
     for effect in server.said:
-        if isinstance(effect, node.Report):
+        if isinstance(effect, Report):
             log.report(effect.text, effect.level, effect.kind)
     assert len(written) == 6
     assert b"ERROR" in written[-1] and b"is not taken: it has no good row" in written[-1]
@@ -753,7 +754,7 @@ def test_e5_a_ts_answers_from_the_old_table_until_it_answers_from_the_new_one() 
                          [b"a 10.0.0.2 A IN", b"b 10.0.0.2 A IN", b"c 10.0.0.2 A IN"])  # fmt: skip
         assert len(lines) == 3 or (b"c 10.0.0.2 A IN" not in answers), "old after new"
         answers.update(lines)
-        stage.step(node.Woken())
+        stage.step(Woken())
     assert len(answers) == 5
     assert stage.reports == ["table is read anew: 3 rows in 0.0 s"]
     assert stage.standings == [RELOADING, READY]
@@ -802,7 +803,7 @@ def test_a_table_that_gains_ipv6_says_no_data_from_its_first_turn_on_and_not_bef
     stage.reload()
     while not stage.reports:
         assert said(stage, b"Six") == []
-        stage.step(node.Woken())
+        stage.step(Woken())
     assert said(stage, b"Six") == [b"Six - NO DATA"]
     assert said(stage, b"b", b"b AAAA", b"six AAAA") == [b"six 2001:db8::2 AAAA IN"]
 
@@ -832,7 +833,7 @@ def test_a_reload_keeps_no_drain_and_a_ts_that_drains_begins_none(turns: int) ->
     stage = serving(file)
     stage.reload()
     for _ in range(turns):
-        stage.step(node.Woken())
+        stage.step(Woken())
     stage.hear("a", b"a\n")
     stage.drain()
     answer = b"a 10.0.0.%d A IN\n" % (2 if file.left_open == 0 and file.opened else 1)
@@ -850,8 +851,8 @@ def test_a_drain_that_takes_too_long_ends_in_the_midst_of_a_reload() -> None:
     stage.reload()
     stage.drain()
     stage.now += 5.9
-    stage.step(node.Woken())
+    stage.step(Woken())
     assert stage.exit_code is None
     stage.now += 0.2
-    stage.step(node.Woken())
-    assert stage.exit_code == 0 and stage.standings == [RELOADING, node.Standing.STOPPING]
+    stage.step(Woken())
+    assert stage.exit_code == 0 and stage.standings == [RELOADING, Standing.STOPPING]

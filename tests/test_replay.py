@@ -21,8 +21,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Effect, Record, Send
+from core.events import Woken
 from core.protocol.messages import split_lines
 from nodes.cli import replay as command
 from nodes.cli.programs import main
@@ -438,11 +439,11 @@ class RecordedStage(Stage):
         self.coming: list[tuple[float, int, str, bytes]] = []
         self.number = count()
 
-    def perform(self, effect: node.Effect) -> None:
+    def perform(self, effect: Effect) -> None:
         match effect:
-            case node.Record(data):
+            case Record(data):
                 self.records += split_lines(data)
-            case node.Send(conn, data) if conn.startswith("TS"):
+            case Send(conn, data) if conn.startswith("TS"):
                 for question in split_lines(data):
                     delay_s, what = self.script.ways[question][int(conn[2:]) - 1]
                     if delay_s is not None:
@@ -471,7 +472,7 @@ class RecordedStage(Stage):
             else:
                 assert due is not None
                 self.now = due
-                self.step(node.Woken())
+                self.step(Woken())
             for said in split_lines(self.take("a")):
                 name = said.split(b" ")[0] + (b" AAAA" if b" AAAA" in said else b"")
                 got[name] = (self.now - asked_at[name], said)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import node
+from core.effects import Effect
 from core.io.datagrams import DatagramSocket
 from core.protocol.session import Relayed
 from nodes.dns.reply import DnsReply, is_bare, read_reply
@@ -208,11 +208,11 @@ def mended(message: bytes) -> bytes:
     return message[:9] + bytes([message[9] - 1]) + message[10:-1]
 
 
-def never(self: Resolver, *_: object) -> list[node.Effect]:
+def never(self: Resolver, *_: object) -> list[Effect]:
     return []
 
 
-def in_vain(self: DnsClient, relayed: list[Relayed]) -> list[node.Effect]:
+def in_vain(self: DnsClient, relayed: list[Relayed]) -> list[Effect]:
     return self.last_words()
 
 

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core import node
 from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import Effect, Level, Record, Report
 from core.metrics import SPANS_S
 from core.protocol.messages import answered_in
 from nodes.ls.load_balancer import LoadBalancer
@@ -51,9 +52,9 @@ def texts(lines: bytes) -> Callable[[], list[bytes]]:
     return lambda: [line.split(b" ")[1] for line in lines.split(b"\n")[:-1]]
 
 
-def lines_of(effects: list[node.Effect]) -> list[dict[str, Any]]:
+def lines_of(effects: list[Effect]) -> list[dict[str, Any]]:
     """The records among effects, each a line of its own."""
-    data = [effect.data for effect in effects if isinstance(effect, node.Record)]
+    data = [effect.data for effect in effects if isinstance(effect, Record)]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in data)
     return [json.loads(line) for line in data]
 
@@ -262,7 +263,7 @@ class SamplesMachine(RuleBasedStateMachine):
         self.checked = len(self.closed)
         records = {record["question"]: record for record in lines_of(effects)}
         assert len(records) == len(news) == len(lines_of(effects))
-        reports = [effect for effect in effects if isinstance(effect, node.Report)]
+        reports = [effect for effect in effects if isinstance(effect, Report)]
         for one in news:
             record = records[one.question.decode()]
             assert list(record) == FIELDS
@@ -281,7 +282,7 @@ class SamplesMachine(RuleBasedStateMachine):
                 for _, said in answers.values()
             ):
                 report = next(r for r in reports if f" {one.question.decode()}: " in r.text)
-                assert (report.level, report.kind) == (node.Level.WARNING, "disagreement")
+                assert (report.level, report.kind) == (Level.WARNING, "disagreement")
                 assert all(f"{ts} {said}" in report.text for ts, (_, said) in answers.items())
                 self.reports += 1
                 reports.remove(report)
@@ -415,12 +416,12 @@ SMALL = replace(Bounds(), redial_first_s=1 / 16, no_data_s=1 / 8, hedge_delay_mi
 class RecordedStage(Stage):
     """A stage that keeps the records."""
 
-    def __init__(self, brain: node.Brain, bounds: Bounds) -> None:
+    def __init__(self, brain: Brain, bounds: Bounds) -> None:
         super().__init__(brain, bounds)
         self.records: list[dict[str, Any]] = []
 
-    def perform(self, effect: node.Effect) -> None:
-        if isinstance(effect, node.Record):
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Record):
             self.records += lines_of([effect])
         else:
             super().perform(effect)

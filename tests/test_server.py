@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.events import DrainAsked, StatsAsked
 from core.protocol.server import Server, ServerState
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
@@ -109,7 +109,7 @@ def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal()
         assert server.drain_due == 10.0 + longest_s
     stage = serving("a")
     stage.now = 50.0
-    stage.step(node.DrainAsked(since=49.0))
+    stage.step(DrainAsked(since=49.0))
     assert stage.brain.deadline() == 55.0
 
 
@@ -118,7 +118,7 @@ def test_who_asks_for_the_figures_finds_them_in_the_log() -> None:
     stage = serving("a")
     stage.hear("a", b"rutgers.edu\n", b"STATS\n")
     said = stage.take("a").decode().split("\n")
-    stage.step(node.StatsAsked())
+    stage.step(StatsAsked())
     assert [f"STAT {line}" for line in stage.reports] == [x for x in said if x.startswith("STAT ")]
     assert stage.take("a") == b"" and stage.exit_code is None
 

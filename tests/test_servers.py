@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from core.addresses import comes_to
+from core.addresses import Address, comes_to
 from core.io.system import System
-from core.node import Address
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.server_addresses import refuse_loops, resolver_address
 from tests.processes import Programs, programs

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import BoundHits, Bounds
-from core.node import Close, Send
+from core.effects import Close, Send
 from core.protocol.session import Requests, Session, SessionEvent, SessionState
 from tests.splitting import name_of
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.node import Close, Ended, Lines, Opened, Relieved, Send
+from core.effects import Close, Send
+from core.events import Ended, Opened, Received, Relieved
 from core.protocol.messages import split_lines
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
@@ -91,15 +92,15 @@ def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
     brain.step(Opened("a"), 0.0)
     asked = b"google.com\nnobody\nRUTGERS.edu\ngoogle.com\n"
     answers = ROWS[b"google.com"] + ROWS[b"rutgers.edu"] + ROWS[b"google.com"]
-    assert brain.step(Lines("a", asked), 0.0) == [Send("a", answers)]
-    assert brain.step(Lines("a", b"nobody\n"), 0.0) == []
-    assert brain.step(Lines("a", b""), 0.0) == []
+    assert brain.step(Received("a", asked), 0.0) == [Send("a", answers)]
+    assert brain.step(Received("a", b"nobody\n"), 0.0) == []
+    assert brain.step(Received("a", b""), 0.0) == []
 
 
 def test_b1_with_quit_comes_the_last_answer_then_bye_then_the_end() -> None:
     brain = TableServer(Table(ROWS), Bounds())
     brain.step(Opened("a"), 0.0)
-    *sends, end = brain.step(Lines("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
+    *sends, end = brain.step(Received("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
     assert b"".join(send.data for send in sends) == ROWS[b"google.com"] + b"BYE\n"
     assert end == Close("a")
 
@@ -303,7 +304,7 @@ def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> Non
     rows = Counted({b"four": MIXED[b"four"]})
     brain = TableServer(Table(rows), Bounds())
     brain.step(Opened("a"), 0.0)
-    brain.step(Lines("a", b"nobody\nfour\nnobody.x\n"), 0.0)
+    brain.step(Received("a", b"nobody\nfour\nnobody.x\n"), 0.0)
     assert rows.looks == 3
 
 

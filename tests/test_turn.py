@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Abort, Dial, Effect, Send
+from core.events import Closed, Event, Received, Woken
 from core.io.acceptor import Listener
 from core.io.system import System
 from nodes.ls.load_balancer import LoadBalancer
@@ -47,8 +48,8 @@ class Due:
         self.due = 1.0
         self.woken = 0
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        self.woken += isinstance(event, node.Woken)
+    def step(self, event: Event, now: float) -> list[Effect]:
+        self.woken += isinstance(event, Woken)
         return []
 
     def deadline(self) -> float | None:
@@ -132,9 +133,9 @@ def test_a_host_is_tried_address_by_address_and_then_from_the_first_again() -> N
 class Closing:
     """A brain that dials when a client is gone, so that a number could be used again."""
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        if isinstance(event, node.Closed) and event.conn.startswith("client"):
-            return [node.Dial("TS1", ((2, ("TS1", PORT)),))]
+    def step(self, event: Event, now: float) -> list[Effect]:
+        if isinstance(event, Closed) and event.conn.startswith("client"):
+            return [Dial("TS1", ((2, ("TS1", PORT)),))]
         return []
 
     def deadline(self) -> float | None:
@@ -173,12 +174,12 @@ class Impatient:
     """A brain that dials what cannot be dialled, and gives it up in the same step."""
 
     def __init__(self) -> None:
-        self.heard: list[node.Event] = []
+        self.heard: list[Event] = []
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         self.heard.append(event)
-        woken = isinstance(event, node.Woken)
-        return [node.Dial("TS1", ()), node.Abort("TS1")] if woken else []
+        woken = isinstance(event, Woken)
+        return [Dial("TS1", ()), Abort("TS1")] if woken else []
 
     def deadline(self) -> float | None:
         return None
@@ -190,7 +191,7 @@ def test_a_dial_that_has_failed_already_may_be_given_up() -> None:
     host = scene.world.host("server")
     host.run(Bounds(), Observer(scene.world, "server"), lambda reactor: brain, listens=True)
     scene.wait(0.1)
-    assert brain.heard == [node.Woken(), node.Closed("TS1", "no address")]
+    assert brain.heard == [Woken(), Closed("TS1", "no address")]
 
 
 def test_c7_after_a_stop_nobody_is_cut_off_for_what_could_not_be_sent_meanwhile() -> None:
@@ -293,11 +294,11 @@ class Plain:
         self.heard: list[tuple[str, int]] = []  # who spoke, and how many bytes
         self.says = b""
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        if not isinstance(event, node.Lines):
+    def step(self, event: Event, now: float) -> list[Effect]:
+        if not isinstance(event, Received):
             return []
         self.heard.append((event.conn, len(event.data)))
-        return [node.Send(event.conn, self.says)] if self.says else []
+        return [Send(event.conn, self.says)] if self.says else []
 
     def deadline(self) -> float | None:
         return None

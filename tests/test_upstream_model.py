@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.effects import DialDatagrams, Effect, Report, SendTo
+from core.events import Datagrams, Opened
 from nodes.ls.link import Link
 from nodes.ls.resolvers.resolver import QuestionInterest, Resolver
 from tests.resolvers import question_of, said
@@ -73,15 +74,15 @@ class ResolverMachine(RuleBasedStateMachine):
         link = Link("DNS1", ((2, ("10.0.0.1", 53)),), BOUNDS, lambda: 0.0, None)
         self.upstream = Resolver(link, BOUNDS, Chance(), interest, BoundHits())
         for effect in self.upstream.dial():
-            assert isinstance(effect, node.DialDatagrams)
-            self.perform(self.upstream.hear(node.Opened(effect.conn), self.now).effects)
+            assert isinstance(effect, DialDatagrams)
+            self.perform(self.upstream.hear(Opened(effect.conn), self.now).effects)
 
     # -- what the resolver does ----------------------------------------------------------------
 
-    def perform(self, effects: list[node.Effect]) -> None:
+    def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if not isinstance(effect, node.SendTo):
-                assert isinstance(effect, node.Report), effect
+            if not isinstance(effect, SendTo):
+                assert isinstance(effect, Report), effect
                 continue
             by_question: dict[bytes, int] = {}
             for query, _ in effect.datagrams:
@@ -157,7 +158,7 @@ class ResolverMachine(RuleBasedStateMachine):
         one.is_replied = not was_late
         self.heard_at = self.now
         was_silent, self.is_silent = self.is_silent, False
-        event = node.Datagrams(one.conn, [(said(one.query, text), None)])
+        event = Datagrams(one.conn, [(said(one.query, text), None)])
         heard = self.upstream.hear(event, self.now)
         assert heard.is_back is was_silent
         assert len(heard.questions) + len(heard.denials) == (was_wanted and not was_late)

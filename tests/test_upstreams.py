@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.effects import DialDatagrams, Effect, SendTo
+from core.events import Closed, Datagrams, Event, Opened
 from core.io.frame_buffer import frame, split_frames
 from nodes.cli.arguments import Parser
 from nodes.cli.ls import bounds_of_ls
@@ -46,7 +47,7 @@ from tests.resolvers import (
 )
 from tests.stage import Stage
 
-UDP, TCP, CLIENT = "resolver-0", "resolver-1", "client-1"
+UDP, TCP, CLIENT = "dns-client-0", "dns-client-1", "client-1"
 HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
 D1, D2, D3 = "DNS1", "DNS2", "DNS3"
 UNKNOWN_S = Bounds().grace_unknown_s
@@ -113,7 +114,7 @@ class Cast:
     ) -> bytes:
         """A query by UDP; returned so that its reply can be compared."""
         query = self.query(question, edns=edns, flags=flags)
-        self.stage.step(node.Datagrams(UDP, [(query, whence)]))
+        self.stage.step(Datagrams(UDP, [(query, whence)]))
         return query
 
     def query(self, question: str, *, edns: bytes = b"", flags: int = RD) -> bytes:
@@ -167,7 +168,7 @@ class Cast:
         if conn in self.stage.framed:
             self.stage.hear(conn, b"".join(map(frame, messages)))
         elif conn in self.stage.replies:
-            self.stage.step(node.Datagrams(conn, [(message, None) for message in messages]))
+            self.stage.step(Datagrams(conn, [(message, None) for message in messages]))
 
     def answer(self, resolver: str, *texts: str) -> None:
         """It replies in these words to all that it was asked."""
@@ -556,7 +557,7 @@ def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
     drawn = iter([b"\0", b"\1\1\2\2\3\3", b"\0", b"\1\1", b"\2\2", b"\4\4"])
     cast = Cast(1)
     cast.brain._resolvers._all[D1]._secret = lambda size: next(drawn)
-    cast.stage.step(node.Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
+    cast.stage.step(Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
     assert [query[:2] for _, query in cast.asked(D1)] == [b"\1\1", b"\2\2", b"\3\3"]
     cast.wait(0.001)
     cast.ask("x.example")
@@ -800,18 +801,18 @@ def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_o
     first.old_at = second.old_at = cast.stage.now
     upstream._secret = lambda size: bytes(size)  # the first of those that are open
 
-    def turn(event: node.Event) -> list[node.Effect]:
+    def turn(event: Event) -> list[Effect]:
         return cast.brain.step(event, cast.stage.now)
 
-    (dial, sent) = turn(node.Datagrams(UDP, [(cast.query("x.example"), HERE)]))
-    assert isinstance(dial, node.DialDatagrams) and isinstance(sent, node.SendTo)
-    turn(node.Opened(dial.conn))
+    (dial, sent) = turn(Datagrams(UDP, [(cast.query("x.example"), HERE)]))
+    assert isinstance(dial, DialDatagrams) and isinstance(sent, SendTo)
+    turn(Opened(dial.conn))
     ((query, _),) = sent.datagrams
-    turn(node.Datagrams(sent.conn, [(said(query, "10.0.0.1"), None)]))  # and it is closed
-    (dial, _) = turn(node.Datagrams(UDP, [(cast.query("y.example"), HERE)]))
-    assert isinstance(dial, node.DialDatagrams)
-    turn(node.Closed(sent.conn, ""))
-    turn(node.Opened(dial.conn))
+    turn(Datagrams(sent.conn, [(said(query, "10.0.0.1"), None)]))  # and it is closed
+    (dial, _) = turn(Datagrams(UDP, [(cast.query("y.example"), HERE)]))
+    assert isinstance(dial, DialDatagrams)
+    turn(Closed(sent.conn, ""))
+    turn(Opened(dial.conn))
     assert len(upstream._open) == most and second not in upstream._open
 
 
@@ -864,7 +865,7 @@ WINDOW_100 = replace(Bounds(), upstream_window=100)
 def flood(cast: Cast, count: int, label: str = "n") -> None:
     """So many different questions at once."""
     queries = [cast.query(f"{label}{n}.example") for n in range(count)]
-    cast.stage.step(node.Datagrams(UDP, [(query, HERE) for query in queries]))
+    cast.stage.step(Datagrams(UDP, [(query, HERE) for query in queries]))
 
 
 def test_no_more_is_in_flight_than_the_window_and_the_rest_waits() -> None:
@@ -1648,7 +1649,7 @@ def test_names_below_one_of_a_table_are_no_word_beside_resolvers(kind: str) -> N
 def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
     cast = Cast(1, tables=1)
     queries = [cast.query(f"web.corp {kind}".strip()) for kind in ("", "MX", "TXT", "AAAA")]
-    cast.stage.step(node.Datagrams(UDP, [(query, HERE) for query in queries]))
+    cast.stage.step(Datagrams(UDP, [(query, HERE) for query in queries]))
     assert cast.stage.take("TS1") == b"web.corp\nweb.corp AAAA\n"
     assert cast.metric("TS1.asked") == 2
     cast.stage.hear("TS1", b"web.corp 10.0.0.1 A IN\nweb.corp AAAA - NO DATA\n")
@@ -1766,7 +1767,7 @@ def test_a_question_that_comes_back_joins_and_costs_nothing_more() -> None:
     cast.ask("x.example MX", edns=opt(flags=DO))
     for _ in range(3):
         for _, query in cast.asked(D1):
-            cast.stage.step(node.Datagrams(UDP, [(query, THERE)]))
+            cast.stage.step(Datagrams(UDP, [(query, THERE)]))
     assert cast.asked(D1) == [] and cast.metric("joined") == 1
     cast.wait(1.8)
     assert cast.codes() == [CODES["SERVFAIL"]] * 2
@@ -1821,7 +1822,7 @@ def test_what_is_asked_in_text_can_be_logged_and_ends_its_own_asker_only() -> No
     odd = [b"\5a b.c\0", b"\3a\nb\0", b"\3a\\b\0", b"\7a - b.c\0", b"\0"]
     for number, packed in enumerate(odd):
         head = number.to_bytes(2) + RD.to_bytes(2) + b"\0\1\0\0\0\0\0\0"
-        cast.stage.step(node.Datagrams(UDP, [(head + packed + b"\0\x10\0\1", HERE)]))
+        cast.stage.step(Datagrams(UDP, [(head + packed + b"\0\x10\0\1", HERE)]))
     assert sorted(section_of(query)[:-4] for _, query in cast.asked(D1)) == sorted(odd)
     cast.wait(1.8)
     assert [(message[:2], section_of(message)[:-4]) for message, _ in cast.told()] == [

@@ -28,8 +28,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import node
 from core.bounds import Bounds
+from core.effects import Drain, Effect, Spawn, Standing
+from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
@@ -126,8 +127,8 @@ class Nursery(Stage):
         super().__init__(Supervisor(count, bounds, READY, watchdog_s=watchdog_s), bounds)
         self.begin()
 
-    def perform(self, effect: node.Effect) -> None:
-        if isinstance(effect, node.Spawn):
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Spawn):
             self.spawned.append(effect.conn)
             self.dialled.append(effect.conn)
         else:
@@ -145,7 +146,7 @@ class Nursery(Stage):
         if conn in self.dialled:
             self.dialled.remove(conn)
         self.connections.pop(conn, None)
-        self.step(node.Closed(conn, why))
+        self.step(Closed(conn, why))
 
     def told(self, conn: str) -> list[dict[str, Any]]:
         return Unpacker().take(self.take(conn))
@@ -169,7 +170,7 @@ def test_it_is_ready_once_every_worker_serves() -> None:
     stage.tell("W1")
     assert stage.written == b"" and stage.standings == []
     stage.tell("W2")
-    assert stage.written == READY and stage.standings == [node.Standing.READY]
+    assert stage.written == READY and stage.standings == [Standing.READY]
     assert stage.reports == ["W1 is up: process 7", "W2 is up: process 7"]
 
 
@@ -325,7 +326,7 @@ def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
     stage = nursery(count=3)
     stage.die("W3")
     stage.drain()
-    assert not stage.listening and stage.standings[-1] is node.Standing.STOPPING
+    assert not stage.listening and stage.standings[-1] is Standing.STOPPING
     assert [stage.told(conn)[-1] for conn in ("W1", "W2")] == [{"do": "drain"}] * 2
     stage.tell("W1", asked=4)
     stage.die("W1", "it ended with exit code 0")
@@ -349,16 +350,16 @@ def test_a_drain_that_takes_too_long_says_who_does() -> None:
 @pytest.mark.parametrize("ends", ["done", "dead"])
 def test_a_reload_is_over_when_it_is_over_for_all(ends: str) -> None:
     stage = nursery()
-    stage.step(node.ReloadAsked())
-    assert stage.standings[-1] is node.Standing.RELOADING
+    stage.step(ReloadAsked())
+    assert stage.standings[-1] is Standing.RELOADING
     assert [stage.told(conn)[-1] for conn in ("W1", "W2")] == [{"do": "reload"}] * 2
     stage.hear("W1", pack({"standing": "RELOADING"}) + pack({"standing": "READY"}))
-    assert stage.standings[-1] is node.Standing.RELOADING
+    assert stage.standings[-1] is Standing.RELOADING
     if ends == "done":
         stage.hear("W2", pack({"standing": "READY"}))
     else:
         stage.die("W2")
-    assert stage.standings[-1] is node.Standing.READY
+    assert stage.standings[-1] is Standing.READY
 
 
 def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
@@ -366,17 +367,17 @@ def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
     stage = nursery()
     stage.wait(1.0)
     stage.tell("W1")
-    stage.step(node.ReloadAsked())
+    stage.step(ReloadAsked())
     stage.hear("W1", pack({"standing": "READY"}))
-    assert stage.standings[-1] is node.Standing.RELOADING
+    assert stage.standings[-1] is Standing.RELOADING
     stage.wait(1.0)
-    assert stage.metrics()["W2.old"] == 1 and stage.standings[-1] is node.Standing.READY
+    assert stage.metrics()["W2.old"] == 1 and stage.standings[-1] is Standing.READY
     stage.told("W2")
     for _ in range(3):
-        stage.step(node.ReloadAsked())
-        assert stage.standings[-1] is node.Standing.RELOADING
+        stage.step(ReloadAsked())
+        assert stage.standings[-1] is Standing.RELOADING
         stage.hear("W1", pack({"standing": "READY"}))
-        assert stage.standings[-1] is node.Standing.READY
+        assert stage.standings[-1] is Standing.READY
     assert stage.take("W2") == b"", "nothing piles up for it"
     stage.tell("W2")
     assert stage.told("W2").count({"do": "reload"}) == 1
@@ -387,15 +388,15 @@ def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
 def test_a_reload_is_over_where_all_are_stopped() -> None:
     stage = nursery()
     stage.wait(2.0)
-    stage.step(node.ReloadAsked())
-    assert stage.standings[-2:] == [node.Standing.RELOADING, node.Standing.READY]
+    stage.step(ReloadAsked())
+    assert stage.standings[-2:] == [Standing.RELOADING, Standing.READY]
 
 
 def test_a_worker_that_is_started_again_reads_anew() -> None:
     """What it was forked with is what its parent read long ago."""
     stage = nursery()
     stage.die("W1")
-    stage.step(node.ReloadAsked())
+    stage.step(ReloadAsked())
     stage.wait(0.1)
     stage.tell("W1")
     assert stage.told("W1").count({"do": "reload"}) == 1
@@ -407,18 +408,18 @@ def test_a_worker_that_is_started_again_reads_anew() -> None:
 def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
     stage = Nursery()
     stage.tell("W1")
-    stage.step(node.ReloadAsked())
+    stage.step(ReloadAsked())
     assert stage.standings == []
     stage.tell("W2")
-    assert stage.standings == [node.Standing.READY, node.Standing.RELOADING]
+    assert stage.standings == [Standing.READY, Standing.RELOADING]
     assert all(stage.told(conn).count({"do": "reload"}) == 1 for conn in ("W1", "W2"))
 
 
 def test_a_drain_waits_for_questions_by_dns() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
     supervisor = Supervisor(1, bounds, READY, with_dns=True)
-    supervisor.step(node.Woken(), 10.0)
-    supervisor.step(node.DrainAsked(), 10.0)
+    supervisor.step(Woken(), 10.0)
+    supervisor.step(DrainAsked(), 10.0)
     assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
 
 
@@ -427,7 +428,7 @@ def test_who_asks_for_the_figures_finds_the_sum_in_the_log() -> None:
     stage = nursery()
     stage.tell("W1", asked=10)
     stage.tell("W2", asked=5)
-    stage.step(node.StatsAsked())
+    stage.step(StatsAsked())
     assert "asked 15" in stage.reports and "W2.state UP" in stage.reports
 
 
@@ -505,8 +506,8 @@ def worker(sample: float = 0.0) -> Stage:
         return LoadBalancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown, sample=sample)
 
     class Nest(Stage):
-        def perform(self, effect: node.Effect) -> None:
-            if isinstance(effect, node.Drain):
+        def perform(self, effect: Effect) -> None:
+            if isinstance(effect, Drain):
                 self.drain()
             else:
                 super().perform(effect)

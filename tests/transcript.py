@@ -14,10 +14,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import count, groupby
 
-from core import node
 from core.bounds import Bounds
+from core.brain import Brain
+from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
-from core.node import Brain
 from nodes.client.client import Client
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
@@ -221,7 +221,7 @@ def _reply(stage: Stage, step: Said) -> None:
     if conn in stage.framed:
         stage.hear(conn, frame(message))
     elif conn in stage.replies:
-        stage.step(node.Datagrams(conn, [(message, None)]))
+        stage.step(Datagrams(conn, [(message, None)]))
 
 
 def _expect_query(stage: Stage, step: Said) -> None:

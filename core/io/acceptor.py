@@ -4,7 +4,7 @@ A queue of connections that cannot be accepted, for want of descriptors, keeps t
 readable: a loop that tried again at once would spin. So the listener rests for a while, and
 `again_at` says until when; it is not to be waited for meanwhile.
 
-What a listener accepts is called after it: `client-1`, `client-2`, ... It knows which of its
+What a listener accepts is called after its role: `client-1`, `client-2`, ... It knows which of its
 connections hold a place, and what is said to one that is too many. Where places are soon free
 again, one that is too many may wait in the kernel's queue instead: closed with a request unread
 it would get a reset, and no word.
@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from core.addresses import network_of_peer
+from core.events import Role
 from core.io.places import Places
 from core.io.system import Socket, System, reason
 
@@ -46,14 +47,14 @@ class Listener:
         self,
         system: System,
         stream: Socket,
-        name: str,
+        role: Role,
         admit: Callable[[str], bool],
         most: Callable[[], int],
         farewell: bytes | None,
         rest_s: float,
     ) -> None:
         self.stream = stream
-        self.name = name
+        self.role = role
         self.most = most
         self.farewell = farewell
         self.places = Places()
@@ -82,7 +83,7 @@ class Listener:
     def next_name(self) -> str:
         """What the next connection is called."""
         self._ever += 1
-        return f"{self.name}-{self._ever}"
+        return f"{self.role.value}-{self._ever}"
 
     def last_call(self, most: int) -> None:
         """Take only those who wait already, and no more than so many: then `left` is 0."""

@@ -23,8 +23,8 @@ import errno
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
+from core.addresses import DATAGRAM_BYTES_MAX, Datagram
 from core.io.system import Socket
-from core.node import DATAGRAM_BYTES_MAX, Datagram
 
 _WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
 _ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now

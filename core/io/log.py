@@ -23,8 +23,8 @@ import json
 from collections.abc import Callable
 
 from core.bounds import PIPE_BYTES
+from core.effects import Level
 from core.machine import Label
-from core.node import Level
 from core.protocol.messages import printable, split_lines
 
 _DAY_S = 86_400
@@ -82,7 +82,7 @@ class Log:
         self._record(f"= {machine} {old.name} -> {new.name}", Level.DEBUG)
 
     def report(self, text: str, level: Level = Level.INFO, kind: str = "") -> None:
-        """Something that an operator wants to know. `kind`: see `node.Report`."""
+        """Something that an operator wants to know. `kind`: see `Report`."""
         if level < self._least:
             return
         hidden = self._hidden_before(kind or text)

@@ -15,8 +15,8 @@ import os
 import subprocess
 import sys
 
+from core.addresses import Address
 from core.io.child import reap_alone
-from core.node import Address
 
 _CHILD = """\
 import _signal, _socket, sys

@@ -32,9 +32,48 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import node
-from core.addresses import comes_to
+from core.addresses import Address, comes_to
 from core.bounds import BoundHits, Bounds
+from core.brain import Brain
+from core.effects import (
+    Abort,
+    Close,
+    Dial,
+    DialDatagrams,
+    Drain,
+    Level,
+    Notify,
+    Pause,
+    Progress,
+    Record,
+    ReopenRecords,
+    Report,
+    Resolve,
+    Resume,
+    Send,
+    SendTo,
+    Spawn,
+    Stop,
+    Unlisten,
+    Write,
+)
+from core.events import (
+    Backlogged,
+    Closed,
+    Datagrams,
+    DrainAsked,
+    Ended,
+    Event,
+    Opened,
+    PlaceWanted,
+    Received,
+    Relieved,
+    ReloadAsked,
+    Resolved,
+    Role,
+    StatsAsked,
+    Woken,
+)
 from core.io.acceptor import Listener, everybody
 from core.io.connection import HEARD, Connection, StreamState
 from core.io.datagrams import DatagramSocket, DatagramSockets
@@ -56,12 +95,12 @@ _DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: some
 TURNS = Metric("turns", "Iterations of the loop")
 # Of what comes to a listener, how much there may be at once.
 _MOST = {
-    node.CLIENT: "clients_max",
-    node.RESOLVER: "resolvers_max",
-    node.WATCHER: "watchers_max",
+    Role.LINES: "clients_max",
+    Role.DNS: "dns_clients_max",
+    Role.HTTP: "watchers_max",
 }
 # What one more is told; None: it waits, since whoever watches is soon gone.
-_FAREWELL = {node.CLIENT: refusal(Error.BUSY), node.WATCHER: None}
+_FAREWELL = {Role.LINES: refusal(Error.BUSY), Role.HTTP: None}
 LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Metric(
@@ -109,10 +148,10 @@ class Loop:
         for sink in self._outputs:
             sink.make_room = self._write_output
         self._on_terminal = on_terminal
-        self._brain: node.Brain
+        self._brain: Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
         self._brain_stepped = True  # since then; nothing else can change it
-        self._events: deque[node.Event] = deque()
+        self._events: deque[Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
         self.hits = BoundHits()
@@ -137,7 +176,7 @@ class Loop:
         self._accepted: dict[str, Connection] = {}
         self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
-        self._dials: dict[Connection, deque[node.Address]] = {}  # addresses not yet tried
+        self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
         self._lookups = Lookups(bounds.lookups_max)
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
@@ -169,25 +208,25 @@ class Loop:
         self._limits_due = math.inf  # when the first of all is due, as it was when the turn began
         self._late_turns = 0
         self._performers: dict[type, Callable[[Any], None]] = {
-            node.Send: self._do_send,
-            node.SendTo: self._do_send_to,
-            node.Dial: self._do_dial,
-            node.DialDatagrams: self._do_dial_datagrams,
-            node.Spawn: self._do_spawn,
-            node.Resolve: self._do_resolve,
-            node.Close: self._do_close,
-            node.Abort: self._do_abort,
-            node.Pause: self._do_pause,
-            node.Resume: self._do_resume,
-            node.Unlisten: self._do_unlisten,
-            node.Write: self._do_write,
-            node.Report: self._do_report,
-            node.Record: self._do_record,
-            node.ReopenRecords: self._do_reopen_records,
-            node.Progress: self._do_progress,
-            node.Notify: self._do_notify,
-            node.Drain: self._do_drain,
-            node.Stop: self._do_stop,
+            Send: self._do_send,
+            SendTo: self._do_send_to,
+            Dial: self._do_dial,
+            DialDatagrams: self._do_dial_datagrams,
+            Spawn: self._do_spawn,
+            Resolve: self._do_resolve,
+            Close: self._do_close,
+            Abort: self._do_abort,
+            Pause: self._do_pause,
+            Resume: self._do_resume,
+            Unlisten: self._do_unlisten,
+            Write: self._do_write,
+            Report: self._do_report,
+            Record: self._do_record,
+            ReopenRecords: self._do_reopen_records,
+            Progress: self._do_progress,
+            Notify: self._do_notify,
+            Drain: self._do_drain,
+            Stop: self._do_stop,
         }
 
     # -- before the first turn -------------------------------------------------------------------
@@ -199,36 +238,35 @@ class Loop:
 
     def listen(
         self,
-        address: node.Address,
+        address: Address,
         admit: Callable[[str], bool] = everybody,
-        name: str = node.CLIENT,
+        role: Role = Role.LINES,
         *,
         shared: bool = False,
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned. What comes
-        is called after `name`. `shared`: others listen there, too, each
-        with a socket of its own.
+        has this role. `shared`: other processes listen there, too, each with a socket of its own.
         """
         bounds = self._bounds
         stream = self._system.listen(address, bounds.backlog_max, shared=shared)
         self.descriptors.reserve(1)
-        if name == node.CLIENT:
+        if role is Role.LINES:
             most = lambda: self.descriptors.clients_max  # noqa: E731
         else:
-            count = int(getattr(bounds, _MOST[name]))
+            count = int(getattr(bounds, _MOST[role]))
             self.descriptors.reserve(count)
             most = lambda: count  # noqa: E731
-        farewell = _FAREWELL.get(name, b"")
-        listener = Listener(self._system, stream, name, admit, most, farewell, bounds.accept_rest_s)
+        farewell = _FAREWELL.get(role, b"")
+        listener = Listener(self._system, stream, role, admit, most, farewell, bounds.accept_rest_s)
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
 
     def listen_for_datagrams(
         self,
-        address: node.Address,
+        address: Address,
         admit: Callable[[str], bool] = everybody,
         *,
         shared: bool = False,
@@ -236,11 +274,11 @@ class Loop:
         """Take datagrams at one address: Opened. Else as `listen`."""
         self.descriptors.reserve(1)
         stream = self._system.take_datagrams(address, shared=shared)
-        name = f"{node.RESOLVER}-0"
+        name = f"{Role.DNS.value}-0"
         judge = None if admit is everybody else admit
         overflowed = self._system.overflowed
         self._datagrams.add(DatagramSocket(stream, name, judge, overflowed=overflowed))
-        self._events.append(node.Opened(name, is_datagrams=True))
+        self._events.append(Opened(name, Role.DNS, is_datagrams=True))
         there: Sequence[object] = stream.getsockname()
         return there
 
@@ -256,7 +294,7 @@ class Loop:
         )
         self._accepted[name] = connection
         self._register(connection, stream)
-        self._events.append(node.Opened(name))
+        self._events.append(Opened(name, Role.WORKER))
 
     def metrics(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
@@ -273,16 +311,16 @@ class Loop:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values
 
-    def start(self, brain: node.Brain) -> None:
+    def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
-        has_clients = any(one.name == node.CLIENT for one in self._listeners.values())
+        has_clients = any(one.role is Role.LINES for one in self._listeners.values())
         if has_clients and (few := self.descriptors.few()):
-            self._log.report(few, node.Level.WARNING)
+            self._log.report(few, Level.WARNING)
         self._signals = self._system.catch_signals()
         if self._alive_s < math.inf:
             self._alive_due = self._system.now()
         self._brain = brain
-        self._events.append(node.Woken())
+        self._events.append(Woken())
         self._deliver()
 
     # -- the loop --------------------------------------------------------------------------------
@@ -452,20 +490,20 @@ class Loop:
                 self._accepted_from(listener, stream, host, network)
                 self._deliver()
             else:
-                self.hits[_MOST[listener.name]] += 1
+                self.hits[_MOST[listener.role]] += 1
                 with contextlib.suppress(OSError):
                     stream.send(listener.farewell or b"")
                 stream.close()
         if count == most:
             self.hits["accepts_per_turn"] += 1
         if not listener.room:
-            self.hits[_MOST[listener.name]] += 1
+            self.hits[_MOST[listener.role]] += 1
         if listener.again_at is not None:
             self.hits["accept_rest_s"] += 1
             self._read_fds_stale = True
             if listener.trouble != known:  # once, not ten times a second
                 text = f"cannot accept: {listener.trouble}; trying again"
-                self._log.report(text, node.Level.WARNING)
+                self._log.report(text, Level.WARNING)
 
     def _make_room(self, listener: Listener, network: str) -> bool:
         """Have a connection part for a newcomer of this network; return whether one does.
@@ -486,21 +524,21 @@ class Loop:
             self._lose(done, "its descriptor is needed")
         holder, held = listener.places.holder(going)
         self._log.report(
-            f"{_MOST[listener.name]} is reached, and {holder} has {held}: the longest idle parts",
-            node.Level.WARNING,
+            f"{_MOST[listener.role]} is reached, and {holder} has {held}: the longest idle parts",
+            Level.WARNING,
             REPLACED.name,
         )
         self._replaced += 1
         self._came_to.pop(going).places.leave(going)
         self._parting[going] = None
-        self._events.append(node.PlaceWanted(going.name))
+        self._events.append(PlaceWanted(going.name))
         self._deliver()
         return True
 
     def _accepted_from(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
         name = listener.next_name()
         buffer = read_bytes = None
-        if listener.name == node.RESOLVER:
+        if listener.role is Role.DNS:
             buffer, read_bytes = FrameBuffer(), self._bounds.dns_read_bytes
         connection = Connection(
             name, True, self._bounds, self.watch, buffer, owed=self.owed, read_bytes=read_bytes
@@ -512,11 +550,11 @@ class Loop:
         self._register(connection, stream)
         if self._wire is not None:
             self._wire.report(f"{name} is {host}")
-        idle = self._dns_idle if listener.name == node.RESOLVER else self._idle
+        idle = self._dns_idle if listener.role is Role.DNS else self._idle
         if idle.span_s < math.inf:
             self._idle_of[connection] = idle
             idle.start(connection, self._system.now())
-        self._events.append(node.Opened(name))
+        self._events.append(Opened(name, listener.role))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -580,7 +618,7 @@ class Loop:
                 self._idle_of[connection].restart(connection, self._system.now())
             if self._wire is not None and connection.speaks_lines:
                 self._wire.received(connection.name, lines)
-            self._events.append(node.Lines(connection.name, lines))
+            self._events.append(Received(connection.name, lines))
         return len(data)
 
     def _read_datagrams(self, one: DatagramSocket) -> bool:
@@ -593,9 +631,9 @@ class Loop:
             self.hits["datagrams_per_turn"] += 1
         if len(datagrams) >= _MANY_DATAGRAMS and (lost := one.overflowed_since()):
             text = f"{one.name}: {lost} datagrams found no room; raise net.core.rmem_max"
-            self._log.report(text, node.Level.WARNING, f"{one.name} overflows")
+            self._log.report(text, Level.WARNING, f"{one.name} overflows")
         if datagrams:
-            self._events.append(node.Datagrams(one.name, datagrams))
+            self._events.append(Datagrams(one.name, datagrams))
         return len(datagrams) == most
 
     def _broken(self, one: DatagramSocket) -> None:
@@ -612,7 +650,7 @@ class Loop:
         self._doomed.append(one.stream)
         self._read_fds_stale = True
         why = "" if one.broke is None or one.is_ending else reason(one.broke)
-        self._events.append(node.Closed(one.name, why))
+        self._events.append(Closed(one.name, why))
 
     def _read_end(self, connection: Connection, now: float) -> None:
         heard = connection.life.state in HEARD
@@ -623,7 +661,7 @@ class Loop:
             # DEAF until its end: that peer did not take all that it was owed.
             self._gone(connection, "the peer stopped reading" if heard else "")
         elif heard:
-            self._events.append(node.Ended(connection.name, unfinished))
+            self._events.append(Ended(connection.name, unfinished))
         else:
             self._after_flush(connection, now)
 
@@ -654,10 +692,10 @@ class Loop:
             return
         hangups = numbers.count(self._system.hangup)
         if hangups:
-            self._events.append(node.ReloadAsked())
+            self._events.append(ReloadAsked())
         tells = numbers.count(self._system.tell)
         if tells:
-            self._events.append(node.StatsAsked())
+            self._events.append(StatsAsked())
         ends = len(numbers) - hangups - tells
         first = ends > 0 and self._signals_seen == 0
         self._signals_seen += ends
@@ -666,7 +704,7 @@ class Loop:
             self._signals = None
             self._read_fds_stale = True
         elif self._signals_seen > 1 and self.exit_code is None:
-            self._log.report("second signal: stopping at once", node.Level.WARNING)
+            self._log.report("second signal: stopping at once", Level.WARNING)
             self.exit_code = 1
         elif first:
             self._begin_to_drain()
@@ -701,11 +739,11 @@ class Loop:
 
     def _ask_to_drain(self) -> None:
         self._drain_next = False
-        self._events.append(node.DrainAsked(self._drain_since))
+        self._events.append(DrainAsked(self._drain_since))
         self._deliver()
 
     def _for_askers(self) -> list[Listener]:
-        return [one for one in self._listeners.values() if one.name != node.WATCHER]
+        return [one for one in self._listeners.values() if one.role is not Role.HTTP]
 
     def _unlisten(self) -> None:
         self._doomed += self._claims
@@ -717,9 +755,7 @@ class Loop:
 
     # -- dialling --------------------------------------------------------------------------------
 
-    def _dial(
-        self, name: str, addresses: tuple[node.Address, ...], buffer: FrameBuffer | None
-    ) -> None:
+    def _dial(self, name: str, addresses: tuple[Address, ...], buffer: FrameBuffer | None) -> None:
         connection = Connection(
             name, accepted=False, bounds=self._bounds, watch=self.watch, buffer=buffer
         )
@@ -740,7 +776,7 @@ class Loop:
                     text = (
                         f"{connection.name}: {host} port {port} is this server itself; not dialled"
                     )
-                    self._log.report(text, node.Level.WARNING, f"{connection.name} is itself")
+                    self._log.report(text, Level.WARNING, f"{connection.name} is itself")
                     continue
                 stream = self._system.connect(address)
             except OSError as error:
@@ -752,7 +788,7 @@ class Loop:
             return
         self._lose(connection, why)
 
-    def _comes_to_us(self, address: node.Address) -> bool:
+    def _comes_to_us(self, address: Address) -> bool:
         """Whether one of our listeners is there. Raises OSError when there is no way there."""
         names = [listener.stream.getsockname() for listener in self._listeners.values()]
         ours = [name for name in names if name[1] == address[1][1]]
@@ -762,7 +798,7 @@ class Loop:
         """Return why there is no socket; say so where this process is out of something."""
         if error.errno in _EXHAUSTED:
             text = f"no socket for {name}: {reason(error)}; trying again"
-            self._log.report(text, node.Level.WARNING, f"no socket for {name}")
+            self._log.report(text, Level.WARNING, f"no socket for {name}")
         return reason(error)
 
     def _dial_decided(self, connection: Connection) -> None:
@@ -785,7 +821,7 @@ class Loop:
             self._blocked.pop(connection, None)
             connection.connected()
             self._read_fds_stale = True
-            self._events.append(node.Opened(connection.name))
+            self._events.append(Opened(connection.name, Role.UPSTREAM))
 
     def _spawn(self, name: str) -> None:
         connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
@@ -797,7 +833,7 @@ class Loop:
             return
         self._register(connection, stream)
         connection.connected()
-        self._events.append(node.Opened(name))
+        self._events.append(Opened(name, Role.WORKER))
 
     def _look_up(self) -> None:
         """Start the next lookup."""
@@ -805,7 +841,7 @@ class Loop:
         try:
             self._lookups.started(name, self._system.look_up(host, port))
         except OSError as error:
-            self._events.append(node.Resolved(name, (), reason(error)))
+            self._events.append(Resolved(name, (), reason(error)))
             self._deliver()
             return
         self._read_fds_stale = True
@@ -817,7 +853,7 @@ class Loop:
             self._lookups.done(fd)
             self._doomed.append(lookup)
             self._read_fds_stale = True
-            self._events.append(node.Resolved(name, addresses, lookup.why))
+            self._events.append(Resolved(name, addresses, lookup.why))
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -855,7 +891,7 @@ class Loop:
         if link_was_full:
             self.hits["late_turns"] += 1
         self._late_turns = 0
-        self._events.append(node.Woken())
+        self._events.append(Woken())
         self._deliver()
 
     # -- sending ---------------------------------------------------------------------------------
@@ -898,7 +934,7 @@ class Loop:
             if connection.life.state is not StreamState.OPEN:
                 self._after_flush(connection, now)
             elif relieved and not connection.accepted:
-                self._events.append(node.Relieved(connection.name))
+                self._events.append(Relieved(connection.name))
             if self._events:
                 self._deliver()
         for one in self._datagrams.send():
@@ -933,7 +969,7 @@ class Loop:
 
     # -- effects ---------------------------------------------------------------------------------
 
-    def _do_send(self, effect: node.Send) -> None:
+    def _do_send(self, effect: Send) -> None:
         connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
         if self._wire is not None and connection.speaks_lines:
             self._wire.sent(effect.conn, effect.data)
@@ -943,14 +979,14 @@ class Loop:
                 self._read_fds_stale = True
             else:
                 self.hits["waiting_bytes_high"] += 1
-                self._events.append(node.Backlogged(effect.conn))
+                self._events.append(Backlogged(effect.conn))
         if connection not in self._blocked:
             self._unsent[connection] = None
 
-    def _do_send_to(self, effect: node.SendTo) -> None:
+    def _do_send_to(self, effect: SendTo) -> None:
         self._datagrams.append(effect.conn, effect.datagrams)
 
-    def _do_close(self, effect: node.Close) -> None:
+    def _do_close(self, effect: Close) -> None:
         if effect.conn in self._datagrams:
             self._datagrams.end(effect.conn)
             return
@@ -962,30 +998,30 @@ class Loop:
         self._read_fds_stale = True
         self._after_flush(connection, self._system.now())
 
-    def _do_abort(self, effect: node.Abort) -> None:
+    def _do_abort(self, effect: Abort) -> None:
         self._drop_events_of(effect.conn)
         connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
         if not connection.is_closed:  # else its dial failed in this step: Closed will come
             self._lose(connection, "given up")
 
-    def _do_pause(self, effect: node.Pause) -> None:
+    def _do_pause(self, effect: Pause) -> None:
         self._paused.add(self._named(effect.conn))
         self._read_fds_stale = True
 
-    def _do_resume(self, effect: node.Resume) -> None:
+    def _do_resume(self, effect: Resume) -> None:
         connection = self._named(effect.conn)
         self._paused.discard(connection)
         self._reads_again(connection)
 
-    def _do_dial(self, effect: node.Dial) -> None:
+    def _do_dial(self, effect: Dial) -> None:
         self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else None)
 
-    def _do_dial_datagrams(self, effect: node.DialDatagrams) -> None:
+    def _do_dial_datagrams(self, effect: DialDatagrams) -> None:
         try:
             stream = self._system.dial_datagrams(effect.address)
         except OSError as error:
             why = self._not_dialled(effect.conn.partition(".")[0], error)
-            self._events.append(node.Closed(effect.conn, why))
+            self._events.append(Closed(effect.conn, why))
             return
         one = DatagramSocket(
             stream,
@@ -996,30 +1032,30 @@ class Loop:
         )
         self._datagrams.add(one)
         self._read_fds_stale = True
-        self._events.append(node.Opened(effect.conn))
+        self._events.append(Opened(effect.conn, Role.UPSTREAM))
 
-    def _do_spawn(self, effect: node.Spawn) -> None:
+    def _do_spawn(self, effect: Spawn) -> None:
         self._spawn(effect.conn)
 
-    def _do_resolve(self, effect: node.Resolve) -> None:
+    def _do_resolve(self, effect: Resolve) -> None:
         addresses = self._system.numeric(effect.host, effect.port)
         if addresses:
-            self._events.append(node.Resolved(effect.conn, addresses))
+            self._events.append(Resolved(effect.conn, addresses))
         else:
             self._lookups.want(effect.conn, effect.host, effect.port)
 
-    def _do_write(self, effect: node.Write) -> None:
+    def _do_write(self, effect: Write) -> None:
         if self._output is not None:
             self._output.append(effect.data)
 
-    def _do_report(self, effect: node.Report) -> None:
+    def _do_report(self, effect: Report) -> None:
         self._log.report(effect.text, effect.level, effect.kind)
 
-    def _do_record(self, effect: node.Record) -> None:
+    def _do_record(self, effect: Record) -> None:
         if self._records is not None:
             self._records.append(effect.data)
 
-    def _do_reopen_records(self, effect: node.ReopenRecords) -> None:
+    def _do_reopen_records(self, effect: ReopenRecords) -> None:
         records = self._records
         if records is None or records.reopen is None:
             return
@@ -1031,22 +1067,22 @@ class Loop:
                 self._log.report(f"{records.name} is opened anew")
         except OSError as error:
             text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
-            self._log.report(text, node.Level.WARNING)
+            self._log.report(text, Level.WARNING)
 
-    def _do_progress(self, effect: node.Progress) -> None:
+    def _do_progress(self, effect: Progress) -> None:
         if self._on_terminal:
             self._log_output.append(b"\r\x1b[K" + effect.text.encode())
 
-    def _do_notify(self, effect: node.Notify) -> None:
+    def _do_notify(self, effect: Notify) -> None:
         self._system.notify(effect.standing)
 
-    def _do_unlisten(self, effect: node.Unlisten) -> None:
+    def _do_unlisten(self, effect: Unlisten) -> None:
         self._unlisten()
 
-    def _do_drain(self, effect: node.Drain) -> None:
+    def _do_drain(self, effect: Drain) -> None:
         self._begin_to_drain()
 
-    def _do_stop(self, effect: node.Stop) -> None:
+    def _do_stop(self, effect: Stop) -> None:
         if self.exit_code is None:  # else a second signal, or a broken output, came first
             self.exit_code = effect.exit_code
 
@@ -1055,7 +1091,7 @@ class Loop:
         self._events = deque(
             event
             for event in self._events
-            if not (isinstance(event, node.Backlogged) and event.conn == name)
+            if not (isinstance(event, Backlogged) and event.conn == name)
         )
 
     def _named(self, name: str) -> Connection:
@@ -1099,7 +1135,7 @@ class Loop:
         if listener := self._came_to.pop(connection, None):
             listener.places.leave(connection)
         self._parting.pop(connection, None)
-        self._events.append(node.Closed(connection.name, why))
+        self._events.append(Closed(connection.name, why))
 
     def _reap(self) -> None:
         for stream in self._doomed:
@@ -1124,17 +1160,17 @@ class Loop:
             if sink is self._records:  # a disk may have room again
                 if sink.drop():
                     text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
-                    self._log.report(text, node.Level.WARNING)
+                    self._log.report(text, Level.WARNING)
                 return
             is_all = sink.bytes_max == math.inf  # what the program is for
             sink.fail()
             if sink is self._output and is_all:
                 text = f"cannot write the output: {reason(error)}"
-                self._log.report(text, node.Level.ERROR)
+                self._log.report(text, Level.ERROR)
                 self.exit_code = 1
             elif sink is self._output:
                 text = f"cannot write to standard output: {reason(error)}; going on without it"
-                self._log.report(text, node.Level.WARNING)
+                self._log.report(text, Level.WARNING)
 
     def _write_out(self, timeout_s: float) -> None:
         """Wait for the readers of what waits, or for a signal, and write what they take."""

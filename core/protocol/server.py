@@ -14,8 +14,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
+from core.events import Role
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value, stats_text
 from core.protocol.messages import Error, refusal
@@ -69,7 +70,7 @@ class OtherAskers(Protocol):
 class Server:
     """The sessions of one server. `account` says in a line what became of all questions;
     `metrics` are all that the server counts, these here among them. `others` makes askers of
-    connections that are called after `node.RESOLVER`.
+    connections whose role is DNS.
     """
 
     def __init__(
@@ -115,10 +116,12 @@ class Server:
 
     # -- one session -------------------------------------------------------------------------------
 
-    def opened(self, conn: str, is_datagrams: bool = False) -> list[node.Effect]:
+    def opened(
+        self, conn: str, role: Role = Role.LINES, is_datagrams: bool = False
+    ) -> list[Effect]:
         """Somebody may ask from now on."""
         session: Asker
-        if self._others is not None and conn.startswith(node.RESOLVER):
+        if self._others is not None and role is Role.DNS:
             session = self._others.asker(conn, is_datagrams)
         else:
             session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
@@ -130,77 +133,77 @@ class Server:
             return self._turn_away(conn)
         return session.last_words()
 
-    def spoke(self, conn: str) -> list[node.Effect]:
+    def spoke(self, conn: str) -> list[Effect]:
         """A client has sent bytes. Only `once` wants to know: the first to do so is the session."""
         if not self.once or self._the_session is not None:
             return []
         self._the_session = conn
-        effects: list[node.Effect] = [node.Unlisten()]
+        effects: list[Effect] = [Unlisten()]
         for other in self.sessions:
             if other != conn:
                 effects += self._turn_away(other)
         return effects
 
-    def _turn_away(self, conn: str) -> list[node.Effect]:
+    def _turn_away(self, conn: str) -> list[Effect]:
         """There is one session only, and this is not it."""
         return [self.sessions[conn].say(refusal(Error.BUSY)), *self.part(conn)]
 
-    def ended(self, conn: str, unfinished: bool) -> list[node.Effect]:
+    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
         """A client will send nothing more."""
         session = self.sessions[conn]
         refusal = session.receive_end(unfinished)
         self.errors += bool(refusal)
         return [*([session.say(refusal)] if refusal else []), *session.last_words()]
 
-    def part(self, conn: str) -> list[node.Effect]:
+    def part(self, conn: str) -> list[Effect]:
         """Take no more questions of a client, and let it go once it is owed nothing."""
         session = self.sessions[conn]
         session.life.fire(SessionEvent.DRAIN)
         return session.last_words()
 
-    def closed(self, conn: str, now: float) -> list[node.Effect]:
+    def closed(self, conn: str, now: float) -> list[Effect]:
         """A client's connection is gone."""
         self.sessions.pop(conn).life.fire(SessionEvent.LOST)
         return self.drain(now) if conn == self._the_session else []
 
     # -- all of them -------------------------------------------------------------------------------
 
-    def drain(self, now: float) -> list[node.Effect]:
+    def drain(self, now: float) -> list[Effect]:
         """Take no more questions, and let those go who are owed nothing. It was asked for `now`."""
         if self.life.state is not ServerState.SERVING:
             self.life.fire(ServerEvent.DRAIN)
             return []
         self.life.fire(ServerEvent.DRAIN)
         self.drain_due = now + self._drain_s
-        effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
+        effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
         for conn in self.sessions:
             effects += self.part(conn)
         return effects
 
-    def all_closed(self) -> list[node.Effect]:
+    def all_closed(self) -> list[Effect]:
         """The node has found that no connection is left: stop, if that was to be."""
         if self.life.state is not ServerState.DRAINING:
             return []
         return self._stop(ServerEvent.ALL_CLOSED)
 
-    def woken(self, now: float) -> list[node.Effect]:
+    def woken(self, now: float) -> list[Effect]:
         """Stop when the drain has taken too long."""
         if now < self.drain_due:
             return []
         self._hits["drain_grace_s"] += 1
-        cut_off = node.Report(f"the drain took too long: {len(self.sessions)} clients cut off")
+        cut_off = Report(f"the drain took too long: {len(self.sessions)} clients cut off")
         return [cut_off, *self._stop(ServerEvent.TIME_UP)]
 
-    def tell(self) -> list[node.Effect]:
+    def tell(self) -> list[Effect]:
         """Say in the log what STATS would."""
-        return [node.Report(f"{value.key} {value.value}") for value in self._metrics()]
+        return [Report(f"{value.key} {value.value}") for value in self._metrics()]
 
-    def _stop(self, fate: ServerEvent) -> list[node.Effect]:
+    def _stop(self, fate: ServerEvent) -> list[Effect]:
         """Stop, and say what there was."""
         self.life.fire(fate)
         self.drain_due = math.inf
-        effects: list[node.Effect] = [node.Report(self._account())]
+        effects: list[Effect] = [Report(self._account())]
         if self._hits:
             said = ", ".join(f"{bound} {count}" for bound, count in sorted(self._hits.items()))
-            effects.append(node.Report(f"bounds that took hold: {said}"))
-        return [*effects, node.Stop(0)]
+            effects.append(Report(f"bounds that took hold: {said}"))
+        return [*effects, Stop(0)]

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.effects import Close, Effect, Send
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.protocol.messages import (
     BYE,
@@ -122,19 +122,19 @@ class Asker(Protocol):
         """The asker's input has ended; return what there is to say about it."""
         ...
 
-    def say(self, said: Any) -> node.Effect:  # noqa: ANN401
+    def say(self, said: Any) -> Effect:  # noqa: ANN401
         """Send replies."""
         ...
 
-    def reply(self, lines: bytes) -> list[node.Effect]:
+    def reply(self, lines: bytes) -> list[Effect]:
         """Send what became of its questions: whole lines of the protocol."""
         ...
 
-    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+    def relay(self, relayed: list[Relayed]) -> list[Effect]:
         """Send what became of its questions, as others said it."""
         ...
 
-    def last_words(self) -> list[node.Effect]:
+    def last_words(self) -> list[Effect]:
         """What ends the session, if it is to end and nothing is owed."""
         ...
 
@@ -193,31 +193,31 @@ class Session:
         self.life.fire(SessionEvent.ENDED)
         return refusal(Error.UNFINISHED) if said else b""
 
-    def say(self, said: bytes) -> node.Effect:
+    def say(self, said: bytes) -> Effect:
         """Send lines."""
-        return node.Send(self.conn, said)
+        return Send(self.conn, said)
 
-    def reply(self, lines: bytes) -> list[node.Effect]:
+    def reply(self, lines: bytes) -> list[Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
-        effects: list[node.Effect] = [node.Send(self.conn, lines)]
+        effects: list[Effect] = [Send(self.conn, lines)]
         if self.life.state is not SessionState.OPEN:
             effects += self.last_words()
         return effects
 
-    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+    def relay(self, relayed: list[Relayed]) -> list[Effect]:
         """Send what became of its questions, as lines."""
         return self.reply(
             b"".join([message.line(question, spelling) for question, spelling, message in relayed])
         )
 
-    def last_words(self) -> list[node.Effect]:
+    def last_words(self) -> list[Effect]:
         """What ends the session, if it is to end and nothing is owed."""
         state = self.life.state
         if self.owed or state in (SessionState.OPEN, SessionState.DONE):
             return []
         self.life.fire(SessionEvent.ALL_REPLIED)
-        close = node.Close(self.conn)
-        return [node.Send(self.conn, BYE), close] if state is SessionState.LEAVING else [close]
+        close = Close(self.conn)
+        return [Send(self.conn, BYE), close] if state is SessionState.LEAVING else [close]
 
     def _receive_by_line(self, data: bytes) -> Requests:
         """The slow way, where something in the chunk is not an ordinary question."""

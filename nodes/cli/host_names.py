@@ -9,9 +9,9 @@ Not here: one lookup (`core/io/lookup.py`), and looking up again (`nodes/ls/load
 
 from collections.abc import Sequence
 
+from core.addresses import Address
 from core.io.lookup import Lookups
 from core.io.system import System
-from core.node import Address
 from core.protocol.messages import NAME_BYTES_MAX
 from nodes.cli.arguments import USAGE, Failure
 

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from core.bounds import TICK_S, Bounds
+from core.brain import Brain
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
-from core.node import Brain
 from nodes.cli.arguments import (
     DEFAULTS,
     EXTRA_LOAD,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from core.addresses import Address
 from core.io.system import reason
-from core.node import Address
 from core.text import not_text
 from nodes.cli.arguments import (
     CLEAN,

@@ -12,9 +12,8 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from core.addresses import comes_to
+from core.addresses import Address, comes_to
 from core.io.system import System
-from core.node import Address
 from nodes.cli.arguments import USAGE, Failure, address_text, port_number
 
 _DNS_PORT = 53

@@ -8,15 +8,17 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from core import node
+from core.addresses import Address
 from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import Level, Standing
+from core.events import Role
 from core.io.acceptor import everybody
 from core.io.descriptors import Descriptors
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
-from core.node import Address, Brain, Level
 from nodes.cli.arguments import (
     STDERR,
     STDOUT,
@@ -176,13 +178,13 @@ def listen(
     reactor: Loop,
     address: Address,
     arguments: argparse.Namespace,
-    name: str = node.CLIENT,
+    role: Role = Role.LINES,
     *,
     shared: bool = False,
 ) -> Sequence[object]:
     """Have a reactor listen; see there. Raises Failure."""
     try:
-        there = reactor.listen(address, gate(arguments.allow), name, shared=shared)
+        there = reactor.listen(address, gate(arguments.allow), role, shared=shared)
     except OSError as error:
         raise cannot_listen(address, error) from None
     _check_descriptors(reactor.descriptors)
@@ -200,7 +202,7 @@ def listen_for_watchers(
 ) -> None:
     """Have a status page there, if it is to be anywhere. Raises Failure."""
     if address is not None:
-        watched = listen(reactor, address, arguments, node.WATCHER)
+        watched = listen(reactor, address, arguments, Role.HTTP)
         say(f"status page on http://{address_text(watched)}/")
 
 
@@ -208,7 +210,7 @@ def listen_for_dns(
     reactor: Loop, address: Address, arguments: argparse.Namespace, *, shared: bool = False
 ) -> Sequence[object]:
     """Have a reactor take DNS over TCP and UDP, at the same port. Raises Failure."""
-    there = listen(reactor, address, arguments, node.RESOLVER, shared=shared)
+    there = listen(reactor, address, arguments, Role.DNS, shared=shared)
     try:
         gatekeeper = gate(arguments.allow)
         return reactor.listen_for_datagrams((address[0], there), gatekeeper, shared=shared)
@@ -253,5 +255,5 @@ def serve(
             output.append(ready_line(name, there))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
-        system.notify(node.Standing.READY)
+        system.notify(Standing.READY)
         return reactor.run()

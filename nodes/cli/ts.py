@@ -5,9 +5,9 @@ Reads its table before the loop runs, since that takes a while.
 Not here: what it does (`nodes/ts/table_server.py`).
 """
 
+from core.brain import Brain
 from core.io.loop import Loop
 from core.io.system import System, reason
-from core.node import Brain
 from nodes.cli.arguments import Failure, bounds_of, program_parser, say
 from nodes.cli.serving import own_address, serve, server_arguments
 from nodes.ts.reload import EMPTY, Reload

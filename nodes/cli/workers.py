@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
+from core.addresses import Address
 from core.bounds import Bounds
 from core.io.child import Born
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import Socket, System, reason
-from core.node import Address
 from nodes.cli.arguments import STDOUT, Failure, address_text, say
 from nodes.cli.serving import (
     LOG_BYTES_MAX,

@@ -12,8 +12,22 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import repeat
 
-from core import node
+from core.addresses import Address
 from core.bounds import Bounds
+from core.effects import Abort, Close, Dial, Effect, Progress, Report, Send, Stop, Write
+from core.events import (
+    Backlogged,
+    Closed,
+    DrainAsked,
+    Ended,
+    Event,
+    Opened,
+    Received,
+    Relieved,
+    ReloadAsked,
+    StatsAsked,
+    Woken,
+)
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.protocol.messages import (
     Answer,
@@ -95,7 +109,7 @@ class Client:
     def __init__(
         self,
         names: list[bytes],
-        addresses: tuple[node.Address, ...],
+        addresses: tuple[Address, ...],
         where: str,
         bounds: Bounds,
         *,
@@ -157,39 +171,39 @@ class Client:
         patience = self._replied_at + self._bounds.patience_s
         return patience if self._progress_at is None else min(patience, self._progress_at)
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
         match event:
-            case node.Lines(_, data):
+            case Received(_, data):
                 return self._heard(data, now)
-            case node.Opened():
+            case Opened():
                 self._life.fire(ClientEvent.CONNECTED)
                 self._replied_at = now
                 return self._ask_more()
-            case node.Backlogged() | node.StatsAsked():
+            case Backlogged() | StatsAsked():
                 return []
-            case node.Relieved():
+            case Relieved():
                 return self._ask_more()
-            case node.Ended():
+            case Ended():
                 why = self._trouble or "LS ended the connection"
                 # Nothing more can come: what LS has not taken is not worth waiting for.
-                return [*self._cut_short(why, now), node.Abort(LS)]
-            case node.Closed(_, why):
+                return [*self._cut_short(why, now), Abort(LS)]
+            case Closed(_, why):
                 why = self._trouble or f"no connection to LS at {self._where}: {why}"
                 return [
                     *self._cut_short(why, now),
-                    node.Stop(0 if self._life.state is ClientState.DONE else 1),
+                    Stop(0 if self._life.state is ClientState.DONE else 1),
                 ]
-            case node.DrainAsked() | node.ReloadAsked():  # SIGHUP: the terminal is gone
+            case DrainAsked() | ReloadAsked():  # SIGHUP: the terminal is gone
                 effects = self._cut_short("interrupted", now)
-                return [*effects, node.Abort(LS)] if effects else []
-            case node.Woken():
+                return [*effects, Abort(LS)] if effects else []
+            case Woken():
                 return self._woken(now)
         raise AssertionError(event)
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def _woken(self, now: float) -> list[node.Effect]:
+    def _woken(self, now: float) -> list[Effect]:
         if self._life.state is ClientState.IDLE:
             return self._start(now)
         if self._replied_at is not None and now >= self._replied_at + self._bounds.patience_s:
@@ -198,26 +212,24 @@ class Client:
             why = f"LS at {self._where} has sent no reply for {silent_s} (see --patience)"
             if self._trouble:
                 why += f"; {self._trouble}"
-            return [*self._cut_short(why, now), node.Abort(LS)]
+            return [*self._cut_short(why, now), Abort(LS)]
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + _PROGRESS_EVERY_S
             done = len(self._names) - self._owed
-            return [
-                node.Progress(f"{done:,} of {len(self._names):,} names, {self._owed:,} waiting")
-            ]
+            return [Progress(f"{done:,} of {len(self._names):,} names, {self._owed:,} waiting")]
         return []
 
-    def _start(self, now: float) -> list[node.Effect]:
+    def _start(self, now: float) -> list[Effect]:
         self._started_at = now
         if self._progress_at is not None:
             self._progress_at = now + 2 * _PROGRESS_EVERY_S
         if not self._owed:
             self._life.fire(ClientEvent.NOTHING_TO_ASK)
-            return [*self._write(), *self._sum_up(now), node.Stop(0)]
+            return [*self._write(), *self._sum_up(now), Stop(0)]
         self._life.fire(ClientEvent.START)
-        return [node.Dial(LS, self._addresses)]
+        return [Dial(LS, self._addresses)]
 
-    def _ask_more(self) -> list[node.Effect]:
+    def _ask_more(self) -> list[Effect]:
         """Send the next slice. If more is left, it goes over the high mark, so that Relieved will
         call for the next one."""
         questions = self._questions
@@ -230,11 +242,11 @@ class Client:
         if end == len(questions):
             self._life.fire(ClientEvent.ALL_ASKED)
             slice_ += Command.QUIT.value + b"\n"
-        return [node.Send(LS, slice_)]
+        return [Send(LS, slice_)]
 
     # -- replies -----------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, now: float) -> list[node.Effect]:
+    def _heard(self, data: bytes, now: float) -> list[Effect]:
         """Credit each reply to its name, and write what is complete."""
         owed = self._owed
         questions = answered_in(data)
@@ -249,9 +261,9 @@ class Client:
         if not self._owed and self._life.state is ClientState.LEAVING:
             self._life.fire(ClientEvent.ALL_REPLIED)
             self._progress_at = None
-            effects += [*self._sum_up(now), node.Close(LS)]
+            effects += [*self._sum_up(now), Close(LS)]
         elif self._errors_in_a_row >= self._bounds.errors_in_a_row_max:
-            effects += [*self._cut_short(self._trouble, now), node.Abort(LS)]
+            effects += [*self._cut_short(self._trouble, now), Abort(LS)]
         return effects
 
     def _credit(self, questions: list[bytes], lines: list[bytes]) -> None:
@@ -317,7 +329,7 @@ class Client:
             self._waiting[question] = places
         return places.popleft()
 
-    def _write(self) -> list[node.Effect]:
+    def _write(self) -> list[Effect]:
         """What has become complete from the beginning on. `index` searches at C speed."""
         begin = self._written
         try:
@@ -329,11 +341,11 @@ class Client:
         complete = [line for line in self._lines[begin:end] if line is not None]
         self._lines[begin:end] = repeat(b"", end - begin)  # let them go; the places stay
         self._written = end
-        return [node.Write(b"\n".join(complete) + b"\n")]
+        return [Write(b"\n".join(complete) + b"\n")]
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def _cut_short(self, why: str, now: float) -> list[node.Effect]:
+    def _cut_short(self, why: str, now: float) -> list[Effect]:
         """No more replies will come: say so of every name that has none."""
         before = self._life.state
         if self._life.fire(ClientEvent.CUT_SHORT) is before:
@@ -344,9 +356,9 @@ class Client:
                 self._lines[place] = self._names[place] + b" - LOST"
                 self.tally.lost += 1
         self._owed = 0
-        return [*self._write(), node.Progress(""), node.Report(why), *self._sum_up(now)]
+        return [*self._write(), Progress(""), Report(why), *self._sum_up(now)]
 
-    def _sum_up(self, now: float) -> list[node.Effect]:
+    def _sum_up(self, now: float) -> list[Effect]:
         tally = self.tally
         known_unknown = "".join(
             f"{count} {what}, "
@@ -362,7 +374,7 @@ class Client:
             f"{tally.timed_out} timed out, {tally.bad} bad, {tally.lost} lost, "
             f"{now - self._started_at:.1f} s"
         )
-        return [node.Progress(""), node.Report(text)]
+        return [Progress(""), Report(text)]
 
 
 def _read_question(spelling: bytes) -> Question | None:

@@ -20,9 +20,9 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from core import node
-from core.addresses import is_loopback, network
+from core.addresses import Datagram, is_loopback, network
 from core.bounds import BoundHits, Bounds
+from core.effects import Close, Effect, Send, SendTo
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine, Watch
 from core.metrics import Metric, Value
@@ -125,7 +125,7 @@ class DnsFrontEnd:
             self._records.keep(key, records)
         return records
 
-    def heard(self, datagrams: list[node.Datagram], now: float) -> list[node.Datagram]:
+    def heard(self, datagrams: list[Datagram], now: float) -> list[Datagram]:
         """Leave out those whose clients have asked too much in this second."""
         if now - self._second >= _SECOND_S:
             self._second = now
@@ -177,7 +177,7 @@ class DnsClient:
             room = self.pending_max - self.owed
         waiting = self._waiting
         questions: list[bytes] = []
-        said: list[node.Datagram] = []
+        said: list[Datagram] = []
         for message, whence in datagrams:
             query = face.read(message[2:])
             if isinstance(query, Query):
@@ -212,15 +212,15 @@ class DnsClient:
         self.life.fire(SessionEvent.ENDED)
         return b""
 
-    def say(self, said: list[node.Datagram]) -> node.Effect:
+    def say(self, said: list[Datagram]) -> Effect:
         """Send replies."""
         if said[0][1] is None:
-            return node.Send(self.conn, b"".join([frame(message) for message, _ in said]))
-        return node.SendTo(self.conn, said)
+            return Send(self.conn, b"".join([frame(message) for message, _ in said]))
+        return SendTo(self.conn, said)
 
-    def relay(self, relayed: list[Relayed]) -> list[node.Effect]:
+    def relay(self, relayed: list[Relayed]) -> list[Effect]:
         """Send on what resolvers replied, or tables have, and let it go if it waited for that."""
-        said: list[node.Datagram] = []
+        said: list[Datagram] = []
         taken: dict[bytes, int] = {}
         for question, _, message in relayed:
             number, whence, query = self._first_waiting(question, taken)
@@ -249,10 +249,10 @@ class DnsClient:
             else:
                 del held[:count]
 
-    def reply(self, lines: bytes) -> list[node.Effect]:
+    def reply(self, lines: bytes) -> list[Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
         face = self._face
-        said: list[node.Datagram] = []
+        said: list[Datagram] = []
         taken: dict[bytes, int] = {}
         for line in split_lines(lines):
             if line.endswith(b" IN"):
@@ -273,18 +273,18 @@ class DnsClient:
         self._let_go(taken)
         return self._say_and_end(said)
 
-    def _say_and_end(self, said: list[node.Datagram]) -> list[node.Effect]:
+    def _say_and_end(self, said: list[Datagram]) -> list[Effect]:
         effects = [self.say(said)]
         if self.life.state is not SessionState.OPEN:
             effects += self.last_words()
         return effects
 
-    def last_words(self) -> list[node.Effect]:
+    def last_words(self) -> list[Effect]:
         """What ends it, if it is to end and nothing is owed."""
         if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
             return []
         self.life.fire(SessionEvent.ALL_REPLIED)
-        return [node.Close(self.conn)]
+        return [Close(self.conn)]
 
 
 _NEGATIVE: dict[bytes, Callable[[Query], bytes]] = {

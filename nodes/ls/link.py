@@ -18,10 +18,10 @@ Not here: what is done about any of it (`nodes/ls/load_balancer.py`).
 import math
 from collections.abc import Callable
 
+from core.addresses import Address
 from core.bounds import Bounds
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
-from core.node import Address
 
 
 class LinkState(Label):

@@ -24,8 +24,40 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
 
-from core import node
+from core.addresses import Address
 from core.bounds import BoundHits, Bounds
+from core.effects import (
+    Abort,
+    Close,
+    Dial,
+    Effect,
+    Level,
+    Notify,
+    Pause,
+    ReopenRecords,
+    Report,
+    Resolve,
+    Resume,
+    Send,
+    Standing,
+)
+from core.events import (
+    Backlogged,
+    Closed,
+    ConnectionEvent,
+    Datagrams,
+    DrainAsked,
+    Ended,
+    Event,
+    Opened,
+    PlaceWanted,
+    Received,
+    Relieved,
+    ReloadAsked,
+    Resolved,
+    StatsAsked,
+    Woken,
+)
 from core.io.descriptors import LOOKUP_STARTS
 from core.machine import Watch
 from core.metrics import Histogram, Metric, Value
@@ -85,14 +117,14 @@ class LoadBalancer:
 
     def __init__(
         self,
-        servers: Sequence[tuple[node.Address, ...]],
+        servers: Sequence[tuple[Address, ...]],
         bounds: Bounds,
         random: Callable[[], float],
         *,
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
         dns: OtherAskers | None = None,
-        upstreams: Sequence[node.Address] = (),
+        upstreams: Sequence[Address] = (),
         secret: Callable[[int], bytes] = bytes,
         grace_s: float | None = None,
         sample: float = 0.0,
@@ -194,9 +226,9 @@ class LoadBalancer:
             due = min(due, self._resolvers.due())
         return None if due == math.inf else due
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
-        if isinstance(event, node.Lines):
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
+        if isinstance(event, Received):
             link = self._links.get(event.conn)
             if link is not None:
                 effects = self._hear(link, event.data, now)
@@ -204,7 +236,7 @@ class LoadBalancer:
                 effects = self._hear_resolver(upstream, event, now)
             else:
                 effects = self._ask(event.conn, event.data, now)
-        elif isinstance(event, node.Datagrams):
+        elif isinstance(event, Datagrams):
             if upstream := self._resolvers.get(event.conn):
                 effects = self._hear_resolver(upstream, event, now)
             else:
@@ -213,24 +245,25 @@ class LoadBalancer:
             effects = self._step_rarely(event, now)
             effects += self._links_changed(now)
             newcomer = None
-            if isinstance(event, node.Opened):
+            if isinstance(event, Opened):
                 newcomer = self._server.sessions.get(event.conn)
             effects += self._apply_backpressure(newcomer)
         if self._samples is not None and self._samples.effects:
             effects += self._samples.take_effects()
         return effects
 
-    def _step_rarely(self, event: node.Event, now: float) -> list[node.Effect]:
+    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
         """Everything but lines."""
         match event:
-            case node.Woken():
+            case Woken():
                 return self._woken(now)
-            case node.DrainAsked(since):
+            case DrainAsked(since):
                 return self._server.drain(min(now, since)) + self._part_maybe()
-            case node.StatsAsked():
+            case StatsAsked():
                 return self._server.tell()
-            case node.ReloadAsked():
-                return [node.ReopenRecords(), *self._look_up_all()]
+            case ReloadAsked():
+                return [ReopenRecords(), *self._look_up_all()]
+        assert isinstance(event, ConnectionEvent)
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)
@@ -238,14 +271,14 @@ class LoadBalancer:
         if upstream is not None:
             return self._step_upstream(upstream, event, now)
         match event:
-            case node.Opened(conn, is_datagrams):
-                return self._server.opened(conn, is_datagrams)
-            case node.Ended(conn, unfinished):
+            case Opened(conn, role, is_datagrams):
+                return self._server.opened(conn, role, is_datagrams)
+            case Ended(conn, unfinished):
                 spoke = self._server.spoke(conn) if unfinished else []
                 return spoke + self._server.ended(conn, unfinished)
-            case node.PlaceWanted(conn):
+            case PlaceWanted(conn):
                 return self._server.part(conn)
-            case node.Closed(conn):
+            case Closed(conn):
                 self._paused.pop(conn, None)
                 session = self._server.sessions[conn]
                 self._questions.forget(session)
@@ -256,7 +289,7 @@ class LoadBalancer:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def _ask(self, conn: str, data: Any, now: float) -> list[node.Effect]:  # noqa: ANN401
+    def _ask(self, conn: str, data: Any, now: float) -> list[Effect]:  # noqa: ANN401
         """Admit an asker's questions and pass on those that are not being asked already."""
         effects = self._server.spoke(conn) if self._server.once else []
         session = self._server.sessions[conn]
@@ -288,7 +321,7 @@ class LoadBalancer:
 
     def _ask_server(
         self, link: Link, questions: list[bytes], now: float, lines: bytes = b""
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
         upstream = self._resolvers.get(link.conn)
         count = len(questions)
@@ -305,27 +338,27 @@ class LoadBalancer:
             self._samples.asked(link.conn, racing, now)
         if upstream is not None:
             return upstream.ask(questions, now)
-        return [node.Send(link.conn, lines or _lines(questions))]
+        return [Send(link.conn, lines or _lines(questions))]
 
-    def _reply(self, replies: Replies) -> list[node.Effect]:
+    def _reply(self, replies: Replies) -> list[Effect]:
         """Send what became of questions, and let those go who were waiting for it."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for session, chunks in replies.items():
             self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
             effects += session.reply(b"".join(chunks))
         return effects
 
-    def _relay(self, relays: Relays) -> list[node.Effect]:
+    def _relay(self, relays: Relays) -> list[Effect]:
         """Send what resolvers said to those who wait for it."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for asker, relayed in relays.items():
             self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
             effects += asker.relay(relayed)
         return effects
 
-    def _woken(self, now: float) -> list[node.Effect]:
+    def _woken(self, now: float) -> list[Effect]:
         is_time_up = self._questions.next_due() <= now
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if self._negatives.spoken:
             late = self._questions.due_questions(now) if is_time_up else ()
             effects += self._release(self._negatives.held_until(now, late), now)
@@ -353,25 +386,25 @@ class LoadBalancer:
                 self._hits["held_s"] += 1
                 link.asked_upto = self._questions.next_number
                 text = f"{link.conn} is stalled: it does not take its questions"
-                effects.append(node.Report(text, node.Level.WARNING))
+                effects.append(Report(text, Level.WARNING))
             elif not link.addresses and link.conn in self._hosts:
                 link.is_sought = True
-                effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
+                effects.append(Resolve(link.conn, *self._hosts[link.conn]))
             else:
                 link.life.fire(LinkEvent.DIAL_DUE)
                 link.dials += 1
                 if upstream := self._resolvers.get(link.conn):
                     effects += upstream.dial()
                     continue
-                effects.append(node.Dial(link.conn, link.addresses))
+                effects.append(Dial(link.conn, link.addresses))
                 if link.conn in self._hosts and link.is_long_away(now):
                     self._hits["away_s"] += 1
-                    effects.append(node.Resolve(link.conn, *self._hosts[link.conn]))
+                    effects.append(Resolve(link.conn, *self._hosts[link.conn]))
         return effects + self._server.woken(now)
 
-    def _ask_waiting(self, now: float) -> list[node.Effect]:
+    def _ask_waiting(self, now: float) -> list[Effect]:
         """Ask the links for what the policy wants them to be asked besides new questions."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for link in list(self._policy.waiting):
             if link.life.state is LinkState.UP:  # else it is asked as soon as it is relieved
                 effects += self._ask_slice(link, now)
@@ -379,7 +412,7 @@ class LoadBalancer:
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def _hear(self, link: Link, data: bytes, now: float) -> list[node.Effect]:
+    def _hear(self, link: Link, data: bytes, now: float) -> list[Effect]:
         """Credit what a TS said to whoever waits for it."""
         why = ""
         questions = answered_in(data)
@@ -396,14 +429,14 @@ class LoadBalancer:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"
         if why:
-            effects += self._give_up(link, why, node.Abort(link.conn))
+            effects += self._give_up(link, why, Abort(link.conn))
             effects += self._links_changed(now)
         effects += self._apply_backpressure()
         return effects
 
     def _answer_lines(
         self, link: Link, questions: list[bytes], lines: bytes, now: float
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """Answers of a TS say something of the twins of what it was asked, too."""
         if not self._line_equivalents.have(questions):
             return self._answer(link, questions, lines, now)
@@ -418,7 +451,7 @@ class LoadBalancer:
             effects += self._answer(link, list(compress(questions, are_asked)), lines, now)
         return effects
 
-    def _deny_lines(self, link: Link, said: ReplyBatch, now: float) -> list[node.Effect]:
+    def _deny_lines(self, link: Link, said: ReplyBatch, now: float) -> list[Effect]:
         """What a TS says of lines without an answer it says of their twins, too. Whether a name
         exists that is only above others is for resolvers to say, where there are any."""
         not_found, no_data, below = said.not_found, said.no_data, said.names_below
@@ -437,9 +470,7 @@ class LoadBalancer:
         """Whether a line was asked for itself, and not only for its twins."""
         return self._is_wanted(line) or not self._line_equivalents.have((line,))
 
-    def _hear_resolver(
-        self, upstream: Resolver, event: node.Event, now: float
-    ) -> list[node.Effect]:
+    def _hear_resolver(self, upstream: Resolver, event: Event, now: float) -> list[Effect]:
         """What a resolver says counts as what a TS says."""
         heard = upstream.hear(event, now)
         link, effects = upstream.link, heard.effects
@@ -467,10 +498,10 @@ class LoadBalancer:
         questions: list[bytes],
         answers: bytes | Sequence[DnsReply | TableAnswer],
         now: float,
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """Relay answers, parallel to `questions`, for what this link was asked: lines, or what is
         to be relayed in another language."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         late_before = self._questions.late
         admitted = self._policy.admits(link, questions)
         if self._samples is not None:
@@ -508,7 +539,7 @@ class LoadBalancer:
 
     def _deny(
         self, link: Link, not_found: list[bytes], denials: Sequence[Denial], now: float
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """A server has nothing about these; end what that decides, and ask others for the rest."""
         denied = [*not_found, *[question for question, _, _ in denials]]
         if self._samples is not None:
@@ -533,9 +564,9 @@ class LoadBalancer:
             self._close(QuestionState.NOT_FOUND, now)
         return effects + self._ask_waiting(now)
 
-    def _release(self, enough: list[HeldNegative], now: float) -> list[node.Effect]:
+    def _release(self, enough: list[HeldNegative], now: float) -> list[Effect]:
         """Say the best that was said of what has been held enough."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for course in dict.fromkeys([held.course for held in enough]):
             some = [held for held in enough if held.course is course]
             plain = [held.question for held in some if held.message is None]
@@ -568,7 +599,7 @@ class LoadBalancer:
 
     # -- whether hedging fits ----------------------------------------------------------------------
 
-    def _judge_silence(self) -> list[node.Effect]:
+    def _judge_silence(self) -> list[Effect]:
         """Hedging is for TSs that say what they do not know."""
         race = self._questions
         silent = race.denied[Negative.TIMED_OUT]
@@ -577,10 +608,10 @@ class LoadBalancer:
             return []
         return self._say_unfit("more than half of the questions get no reply from any TS")
 
-    def _say_unfit(self, why: str) -> list[node.Effect]:
+    def _say_unfit(self, why: str) -> list[Effect]:
         self._unfit_said = True
         advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
-        return [node.Report(f"{why}: {advice}", node.Level.WARNING)]
+        return [Report(f"{why}: {advice}", Level.WARNING)]
 
     # -- resolvers ---------------------------------------------------------------------------------
 
@@ -616,7 +647,7 @@ class LoadBalancer:
             no_data_s = self._bounds.grace_failed_s if is_early else self._bounds.no_data_s
         return max(no_data_s, self._resolvers.grace_s(bits, now, is_failure=is_failure))
 
-    def _fail(self, questions: list[bytes], now: float) -> list[node.Effect]:
+    def _fail(self, questions: list[bytes], now: float) -> list[Effect]:
         """Resolvers cannot be asked these, and no other resolver is waited for: that counts as if
         they had said SERVFAIL."""
         if not questions:
@@ -631,23 +662,21 @@ class LoadBalancer:
         _, enough = self._negatives.hear(self._failing, awaited, [], denials, now)
         return self._release(enough, now)
 
-    def _step_upstream(
-        self, upstream: Resolver, event: node.Event, now: float
-    ) -> list[node.Effect]:
+    def _step_upstream(self, upstream: Resolver, event: Event, now: float) -> list[Effect]:
         """What happens to one of its sockets."""
         link = upstream.link
         effects = self._hear_resolver(upstream, event, now)
-        if isinstance(event, node.Opened) and link.life.state is LinkState.DIALING:
+        if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
             if not upstream.reachability.is_refused:  # else it is when something comes from it
                 effects += self._come_up(link, now)
-        elif isinstance(event, node.Closed) and not upstream.has_sockets:
+        elif isinstance(event, Closed) and not upstream.has_sockets:
             link.lost(now, self._bounds.probe_s)
             effects += [*self._say_down(link, event.why), *self._part_maybe()]
         return effects
 
-    def _come_up(self, link: Link, now: float) -> list[node.Effect]:
+    def _come_up(self, link: Link, now: float) -> list[Effect]:
         """A resolver can be asked: ask for what is open."""
-        news = [node.Report(f"{link.conn} is up")] if link.down_said else []
+        news = [Report(f"{link.conn} is up")] if link.down_said else []
         link.connected(now)
         link.down_said = False
         self._negatives.forget_server(link.bit)
@@ -655,76 +684,76 @@ class LoadBalancer:
 
     # -- links -------------------------------------------------------------------------------------
 
-    def _step_link(self, link: Link, event: node.Event, now: float) -> list[node.Effect]:
+    def _step_link(self, link: Link, event: Event, now: float) -> list[Effect]:
         match event:
-            case node.Opened():
+            case Opened():
                 link.connected(now)
                 link.down_said = False
                 meeting = self._links_changed(now)
-                up = node.Report(f"{link.conn} is up")
+                up = Report(f"{link.conn} is up")
                 return [up, *meeting, *self._ask_slice(link, now)]
-            case node.Closed(_, why):
+            case Closed(_, why):
                 link.lost(now)
                 return [*self._say_down(link, why), *self._part_maybe()]
-            case node.Resolved(_, addresses, why):
+            case Resolved(_, addresses, why):
                 return self._looked_up(link, addresses, why, now)
-            case node.Ended():
-                return self._give_up(link, "it ended", node.Close(link.conn))
-            case node.Backlogged():
+            case Ended():
+                return self._give_up(link, "it ended", Close(link.conn))
+            case Backlogged():
                 if link.life.fire(LinkEvent.BACKLOGGED) is LinkState.HOLDING:
                     link.held_since = now
                 return []
-            case node.Relieved():
+            case Relieved():
                 if link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP:
                     return [*self._links_changed(now), *self._ask_slice(link, now)]
                 return self._ask_waiting(now)
         raise AssertionError(event)
 
-    def _look_up_all(self) -> list[node.Effect]:
+    def _look_up_all(self) -> list[Effect]:
         """Where are the TSs now? Nothing waits for the answers. Who asks again before they are all
         there gets one more round afterwards: there are no more children at a time than TSs."""
         if self._server.is_draining or not self._hosts:
             return []
-        effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
+        effects: list[Effect] = [Notify(Standing.RELOADING)]
         self._seek_again = bool(self._sought)
         if self._seek_again:
             return effects
         self._sought = dict.fromkeys(self._hosts)
-        return effects + [node.Resolve(conn, *host) for conn, host in self._hosts.items()]
+        return effects + [Resolve(conn, *host) for conn, host in self._hosts.items()]
 
     def _looked_up(
-        self, link: Link, addresses: tuple[node.Address, ...], why: str, now: float
-    ) -> list[node.Effect]:
+        self, link: Link, addresses: tuple[Address, ...], why: str, now: float
+    ) -> list[Effect]:
         """A lookup is done. A TS that has moved is parted from, and dialled where it is now; one
         that nobody knows yet is looked up again."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
             link.found(addresses, now)
             if not self._is_parting and (link.is_answering or link.life.state is LinkState.DIALING):
-                effects += self._give_up(link, "it has moved", node.Abort(link.conn))
+                effects += self._give_up(link, "it has moved", Abort(link.conn))
         elif not link.addresses:
             if not self._is_parting:
                 text = f"{link.conn}: cannot look up {self._hosts[link.conn][0]} ({why}); "
                 text += "trying again; is the name spelled right?"
                 kind = f"{link.conn} cannot be looked up"
-                effects.append(node.Report(text, node.Level.WARNING, kind))
+                effects.append(Report(text, Level.WARNING, kind))
             link.not_found(now, sum(not self._links[conn].addresses for conn in self._hosts))
         if link.conn in self._sought:
             del self._sought[link.conn]
             host = self._hosts[link.conn][0]
             if not addresses and link.addresses:
                 text = f"{link.conn}: cannot look up {host} ({why}); it is taken to be where it was"
-                effects.append(node.Report(text, node.Level.WARNING))
+                effects.append(Report(text, Level.WARNING))
             elif addresses and not has_moved:
-                effects.append(node.Report(f"{link.conn} is where it was"))
+                effects.append(Report(f"{link.conn} is where it was"))
             if not self._sought and self._seek_again:
                 effects += self._look_up_all()
             elif not self._sought:
-                effects.append(node.Notify(node.Standing.READY))
+                effects.append(Notify(Standing.READY))
         return effects
 
-    def _ask_slice(self, link: Link, now: float) -> list[node.Effect]:
+    def _ask_slice(self, link: Link, now: float) -> list[Effect]:
         """Ask a link for the next slice of what the policy has for it. If more is left, it goes
         over the high mark, so that Relieved will call for the next one. Datagrams have no mark."""
         questions, is_last = self._policy.next_slice(link, now)
@@ -737,19 +766,19 @@ class LoadBalancer:
             link.life.fire(LinkEvent.FELL_BEHIND)
         return self._ask_server(link, questions, now)
 
-    def _give_up(self, link: Link, why: str, end: node.Effect) -> list[node.Effect]:
+    def _give_up(self, link: Link, why: str, end: Effect) -> list[Effect]:
         """Part from a link in the way that `end` says."""
         link.life.fire(LinkEvent.GIVEN_UP)
         return [*self._say_down(link, why), end]
 
-    def _say_down(self, link: Link, why: str) -> list[node.Effect]:
+    def _say_down(self, link: Link, why: str) -> list[Effect]:
         if link.down_said or self._server.is_draining:
             return []
         link.down_said = True
         text = f"{link.conn} is down ({why}); dialling it again"
-        return [node.Report(text, node.Level.WARNING)]
+        return [Report(text, Level.WARNING)]
 
-    def _links_changed(self, now: float) -> list[node.Effect]:
+    def _links_changed(self, now: float) -> list[Effect]:
         """Take in how all links stand, since one of them may have moved."""
         links = self._links.values()
         self._links_due = math.inf if self._is_parting else min(link.due() for link in links)
@@ -758,7 +787,7 @@ class LoadBalancer:
         live = sum(link.bit for link in links if link.is_live)
         gone, lame = self._there & ~there, self._live & ~live
         self._there, self._live = there, live
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if self._negatives.spoken and (gone or lame):
             self._negatives.forget_server(gone)
             effects = self._release(self._negatives.held_in_vain(self._awaited), now)
@@ -770,7 +799,7 @@ class LoadBalancer:
 
     # -- backpressure ------------------------------------------------------------------------------
 
-    def _apply_backpressure(self, asker: Asker | None = None) -> list[node.Effect]:
+    def _apply_backpressure(self, asker: Asker | None = None) -> list[Effect]:
         """Pause and resume sessions as links and caps want it. `asker` may have asked too much."""
         held = self._held
         sessions: Iterable[Asker]
@@ -785,7 +814,7 @@ class LoadBalancer:
             sessions = [asker]
         else:
             return []
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for session in sessions:
             conn = session.conn
             paused = conn in self._paused
@@ -794,12 +823,12 @@ class LoadBalancer:
             if (held or session.owed > session.pending_max) is not paused:
                 if paused:
                     del self._paused[conn]
-                    effects.append(node.Resume(conn))
+                    effects.append(Resume(conn))
                 else:
                     if not held:
                         self._hits[session.pending_bound] += 1
                     self._paused[conn] = None
-                    effects.append(node.Pause(conn))
+                    effects.append(Pause(conn))
         return effects
 
     # -- what it shows of itself: see `nodes/ls/status.py` ------------------------------------
@@ -827,11 +856,11 @@ class LoadBalancer:
         """Whether the links are not needed any more."""
         return self._server.is_draining and not self._server.sessions
 
-    def _part_maybe(self) -> list[node.Effect]:
+    def _part_maybe(self) -> list[Effect]:
         """Draining, once the last session is gone: part from the links, and then stop."""
         if not self._is_parting:
             return []
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for link in self._links.values():
             upstream = self._resolvers.get(link.conn)
             if upstream is not None:
@@ -842,10 +871,10 @@ class LoadBalancer:
                     link.life.fire(LinkEvent.GIVEN_UP)
                     effects += upstream.part()
             elif link.life.state is LinkState.DIALING:
-                effects += self._give_up(link, "", node.Abort(link.conn))
+                effects += self._give_up(link, "", Abort(link.conn))
             elif link.is_answering:
-                effects.append(node.Send(link.conn, Command.QUIT.value + b"\n"))
-                effects += self._give_up(link, "", node.Close(link.conn))
+                effects.append(Send(link.conn, Command.QUIT.value + b"\n"))
+                effects += self._give_up(link, "", Close(link.conn))
         if all(link.life.state is LinkState.DOWN for link in self._links.values()):
             effects += self._server.all_closed()
         return effects

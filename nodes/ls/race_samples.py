@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
-from core import node
+from core.effects import Effect, Level, Record, Report
 from core.metrics import Histogram, Metric, Value
 from nodes.ls.questions import QuestionEvent, QuestionState
 
@@ -85,7 +85,7 @@ class RaceSamples:
         self._policy = policy
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, RaceSample] = OrderedDict()
-        self.effects: list[node.Effect] = []
+        self.effects: list[Effect] = []
         self.sampled = 0
         self.disagreements = 0
         self.lost = dict.fromkeys(servers, 0)
@@ -195,7 +195,7 @@ class RaceSamples:
         watched = compress(questions, map(self._open.__contains__, questions))
         return [self._open[question] for question in dict.fromkeys(watched)]
 
-    def take_effects(self) -> list[node.Effect]:
+    def take_effects(self) -> list[Effect]:
         """What is to be recorded and reported of the races that were closed."""
         effects, self.effects = self.effects, []
         return effects
@@ -232,7 +232,7 @@ class RaceSamples:
                 self.margin_s.add(margin_s)
         if winner is not None and len(sample.answers) > 1:
             self._compare(sample, winner)
-        self.effects.append(node.Record(self._line(sample)))
+        self.effects.append(Record(self._line(sample)))
 
     def _compare(self, sample: RaceSample, winner: str) -> None:
         """Whether every TS that answered gave the same set of addresses."""
@@ -254,9 +254,7 @@ class RaceSamples:
         self.told.append({"question": question, "answers": said, "times": times})
         shown = ", ".join(f"{server} {addresses}" for server, addresses in said.items())
         self.effects.append(
-            node.Report(
-                f"TSs disagree about {question}: {shown}", node.Level.WARNING, "disagreement"
-            )
+            Report(f"TSs disagree about {question}: {shown}", Level.WARNING, "disagreement")
         )
 
     def _line(self, sample: RaceSample) -> bytes:

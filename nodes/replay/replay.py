@@ -20,7 +20,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from core import node
+from core.brain import Brain
+from core.effects import Dial, Send
+from core.events import Backlogged, Event, Opened, Received, Relieved, Woken
 from core.protocol.messages import IPV4, IPV6, LINE_BYTES_MAX, Type, split_lines
 
 LINES_DROPPED = "DROPPED"
@@ -147,9 +149,7 @@ def as_recorded(races: Sequence[RecordedRace]) -> ReplayOutcome:
     return ReplayOutcome([race.took_s for race in races], sent, timed_out)
 
 
-def replay(
-    races: Sequence[RecordedRace], servers: Sequence[str], brain: node.Brain
-) -> ReplayOutcome:
+def replay(races: Sequence[RecordedRace], servers: Sequence[str], brain: Brain) -> ReplayOutcome:
     """Run a load balancer through the races. Its TSs, TS1 and so on, are these of the records."""
     return _Stage(races, servers, brain).run()
 
@@ -157,25 +157,23 @@ def replay(
 class _Stage:
     """A brain, its time, and its TSs, which say what the records say."""
 
-    def __init__(
-        self, races: Sequence[RecordedRace], servers: Sequence[str], brain: node.Brain
-    ) -> None:
+    def __init__(self, races: Sequence[RecordedRace], servers: Sequence[str], brain: Brain) -> None:
         self._races = races
         self._brain = brain
         self._recorded = {f"TS{n}": server for n, server in enumerate(servers, 1)}
         self._outcome = ReplayOutcome()
         self._now = 0.0
-        self._coming: list[tuple[float, int, node.Event]] = []
+        self._coming: list[tuple[float, int, Event]] = []
         self._number = count()
 
     def run(self) -> ReplayOutcome:
         """Everything, in the order of time."""
-        self._step(node.Woken())
-        self._step(node.Opened(_CLIENT))
+        self._step(Woken())
+        self._step(Opened(_CLIENT))
         began = self._now
         for number, race in enumerate(self._races):
             line = (_NAME % number + " AAAA" * race.is_typed + "\n").encode()
-            self._at(began + race.at, node.Lines(_CLIENT, line))
+            self._at(began + race.at, Received(_CLIENT, line))
         while len(self._outcome.took_s) < len(self._races):
             due = self._brain.deadline()
             if self._coming and (due is None or self._coming[0][0] <= due):
@@ -184,26 +182,26 @@ class _Stage:
             else:
                 assert due is not None  # else a question would never have its reply
                 self._now = max(self._now, due)
-                self._step(node.Woken())
+                self._step(Woken())
         return self._outcome
 
-    def _at(self, when: float, event: node.Event) -> None:
+    def _at(self, when: float, event: Event) -> None:
         heapq.heappush(self._coming, (when, next(self._number), event))
 
-    def _step(self, event: node.Event) -> None:
+    def _step(self, event: Event) -> None:
         sent: list[str] = []
         for effect in self._brain.step(event, self._now):
             match effect:
-                case node.Dial(conn):
-                    self._step(node.Opened(conn))
-                case node.Send(conn, data) if conn == _CLIENT:
+                case Dial(conn):
+                    self._step(Opened(conn))
+                case Send(conn, data) if conn == _CLIENT:
                     self._replied(split_lines(data))
-                case node.Send(conn, data):
+                case Send(conn, data):
                     self._asked(conn, split_lines(data))
                     sent.append(conn)
         for conn in sent:  # whatever it is, it is taken at once
-            self._step(node.Backlogged(conn))
-            self._step(node.Relieved(conn))
+            self._step(Backlogged(conn))
+            self._step(Relieved(conn))
 
     def _asked(self, conn: str, lines: list[bytes]) -> None:
         """A TS is asked, and will say what it said then."""
@@ -221,7 +219,7 @@ class _Stage:
             else:
                 kind = b"AAAA" if race.is_typed else b"A"
                 reply = b"%b %b %b IN\n" % (name, what.encode(), kind)
-            self._at(max(self._now, there) + wait_s, node.Lines(conn, reply))
+            self._at(max(self._now, there) + wait_s, Received(conn, reply))
 
     def _replied(self, lines: list[bytes]) -> None:
         for line in lines:

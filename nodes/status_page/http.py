@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
 
-from core import node
+from core.effects import Abort, Close, Effect, Send
+from core.events import Closed, Ended, Event, Opened, Received
 from core.protocol.messages import LINE_BYTES_MAX, split_lines
 
 _HEAD_S = 5.0  # a browser sends its head at once
@@ -90,9 +91,9 @@ class WebServer:
             oldest += islice(self._parting.values(), 1)
         return min(oldest, default=math.inf) + self._patience_s()
 
-    def woken(self, now: float) -> list[node.Effect]:
+    def woken(self, now: float) -> list[Effect]:
         """Let those go who take too long."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         while self.due() <= now:
             for conn, request in islice(self._requests.items(), 1):
                 if request.since + self._patience_s() <= now:
@@ -101,7 +102,7 @@ class WebServer:
             else:
                 conn = next(iter(self._parting))
                 del self._parting[conn]
-                effects.append(node.Abort(conn))
+                effects.append(Abort(conn))
         return effects
 
     def _is_crowded(self) -> bool:
@@ -110,21 +111,21 @@ class WebServer:
     def _patience_s(self) -> float:
         return _CROWDED_S if self._is_crowded() else _HEAD_S
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
+    def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event of a watcher's connection."""
         match event:
-            case node.Opened(conn):
+            case Opened(conn):
                 self._requests[conn] = _Request(now)
-            case node.Lines(conn, data):
+            case Received(conn, data):
                 return self._read(conn, data, now)
-            case node.Ended(conn) if conn in self._requests:
+            case Ended(conn) if conn in self._requests:
                 return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST), now)
-            case node.Closed(conn):
+            case Closed(conn):
                 self._requests.pop(conn, None)
                 self._parting.pop(conn, None)
         return []
 
-    def _read(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
+    def _read(self, conn: str, data: bytes, now: float) -> list[Effect]:
         request = self._requests.get(conn)
         if request is None:  # it has its response, and says more
             return []
@@ -140,7 +141,7 @@ class WebServer:
                 return self._respond(conn, too_large, now)
         return []
 
-    def _answer(self, conn: str, first: bytes, now: float) -> list[node.Effect]:
+    def _answer(self, conn: str, first: bytes, now: float) -> list[Effect]:
         method, page = self._page(first, now)
         more = _ALLOW if method == b"OPTIONS" or page.status in _NOT_ALLOWED else ""
         return self._respond(conn, page, now, more=more, with_body=method != b"HEAD")
@@ -175,7 +176,7 @@ class WebServer:
 
     def _respond(
         self, conn: str, page: Page, now: float, *, more: str = "", with_body: bool = True
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """The whole response, and the end."""
         self.requests += 1
         del self._requests[conn]
@@ -183,7 +184,7 @@ class WebServer:
         head = _HEAD.format(
             status=page.status, kind=page.kind, length=len(page.body), more=more
         ).encode("ascii")
-        return [node.Send(conn, head + page.body if with_body else head), node.Close(conn)]
+        return [Send(conn, head + page.body if with_body else head), Close(conn)]
 
 
 def _plain(status: HTTPStatus) -> Page:

@@ -7,16 +7,19 @@ Not here: either of them.
 
 import math
 
-from core import node
+from core.brain import Brain
+from core.effects import Effect
+from core.events import Closed, ConnectionEvent, Event, Opened, Role, Woken
 from nodes.status_page.http import WebServer
 
 
 class WithStatusPage:
     """A brain made of these two."""
 
-    def __init__(self, brain: node.Brain, web: WebServer) -> None:
+    def __init__(self, brain: Brain, web: WebServer) -> None:
         self._brain = brain
         self._web = web
+        self._watchers: set[str] = set()  # the connections that are the web server's
 
     def deadline(self) -> float | None:
         """The earlier one."""
@@ -26,10 +29,16 @@ class WithStatusPage:
             return None if web_due == math.inf else web_due
         return min(due, web_due)
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
-        if isinstance(event, node.Woken):
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
+        if isinstance(event, Woken):
             return self._brain.step(event, now) + self._web.woken(now)
-        conn: str = getattr(event, "conn", "")
-        part = self._web if conn.startswith(node.WATCHER) else self._brain
-        return part.step(event, now)
+        if not isinstance(event, ConnectionEvent):
+            return self._brain.step(event, now)
+        if isinstance(event, Opened) and event.role is Role.HTTP:
+            self._watchers.add(event.conn)
+        if event.conn not in self._watchers:
+            return self._brain.step(event, now)
+        if isinstance(event, Closed):
+            self._watchers.remove(event.conn)
+        return self._web.step(event, now)

@@ -18,7 +18,7 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterable
 
-from core import node
+from core.effects import Effect, Level, Notify, Report, Standing
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
 from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
@@ -115,14 +115,14 @@ class Reload:
         """What became of reloads."""
         return [Value(RELOADS, self._taken), Value(RELOADS_REFUSED, self._refused)]
 
-    def ask(self, now: float) -> list[node.Effect]:
+    def ask(self, now: float) -> list[Effect]:
         """Have the file read, from its beginning."""
         if self.life.state is ReloadState.STEADY:
             self._begin(now)
         self.life.fire(ReloadEvent.ASKED)
-        return [node.Notify(node.Standing.RELOADING)]
+        return [Notify(Standing.RELOADING)]
 
-    def turn(self, served: Table, now: float) -> tuple[Table, Iterable[node.Effect]]:
+    def turn(self, served: Table, now: float) -> tuple[Table, Iterable[Effect]]:
         """Do a slice of what is to be done; return the table to serve from now on."""
         if self.life.state in (ReloadState.READING, ReloadState.OUTDATED):
             return self._read_slice(served, now)
@@ -139,7 +139,7 @@ class Reload:
         self._is_empty = True
         self._loading = Loading(self._path, self._bad.append)
 
-    def _read_slice(self, served: Table, now: float) -> tuple[Table, list[node.Effect]]:
+    def _read_slice(self, served: Table, now: float) -> tuple[Table, list[Effect]]:
         try:
             data = next(self._slices, b"")
         except OSError as error:
@@ -158,9 +158,7 @@ class Reload:
         if self._strict and table.bad_rows:
             bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
             return served, self._refuse(f"{bad}, and --strict wants no bad row")
-        effects: list[node.Effect] = [
-            node.Report(text, node.Level.WARNING, "a bad row") for text in self._bad
-        ]
+        effects: list[Effect] = [Report(text, Level.WARNING, "a bad row") for text in self._bad]
         self._bad.clear()
         if data:
             return served, effects
@@ -176,19 +174,19 @@ class Reload:
         text = (
             f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
         )
-        effects.append(node.Report(text))
+        effects.append(Report(text))
         if not table.rows:
-            effects.append(node.Report(f"{self._path} {EMPTY}", node.Level.WARNING))
+            effects.append(Report(f"{self._path} {EMPTY}", Level.WARNING))
         return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
 
-    def _refuse(self, why: str) -> list[node.Effect]:
+    def _refuse(self, why: str) -> list[Effect]:
         self._refused += 1
         self._slices.close()
         self._retired, self._loading.table = self._loading.table, Table()
         text = f"{self._path} is not taken: {why}; the old table is served on"
-        return [node.Report(text, node.Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
+        return [Report(text, Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
 
-    def _decided(self, step: ReloadEvent) -> list[node.Effect]:
+    def _decided(self, step: ReloadEvent) -> list[Effect]:
         if self.life.fire(step) is ReloadState.RESTARTING:
             return []
-        return [node.Notify(node.Standing.READY)]
+        return [Notify(Standing.READY)]

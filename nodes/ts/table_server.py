@@ -13,8 +13,20 @@ import math
 from collections.abc import Callable
 from itertools import repeat
 
-from core import node
 from core.bounds import BoundHits, Bounds
+from core.effects import Effect, Send
+from core.events import (
+    Closed,
+    DrainAsked,
+    Ended,
+    Event,
+    Opened,
+    PlaceWanted,
+    Received,
+    ReloadAsked,
+    StatsAsked,
+    Woken,
+)
 from core.machine import Watch
 from core.metrics import Metric, Value, hits_taken
 from core.protocol.messages import Negative, negatives
@@ -67,40 +79,40 @@ class TableServer:
         due = self._server.drain_due
         return None if due == math.inf else due
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
         server = self._server
         match event:
-            case node.Lines(conn, data):
+            case Received(conn, data):
                 return self._answer(conn, data, now)
-            case node.Opened(conn):
+            case Opened(conn):
                 return server.opened(conn)
-            case node.Ended(conn, unfinished):
+            case Ended(conn, unfinished):
                 spoke = server.spoke(conn) if unfinished else []
                 return spoke + server.ended(conn, unfinished)
-            case node.PlaceWanted(conn):
+            case PlaceWanted(conn):
                 return server.part(conn)
-            case node.Closed(conn):
+            case Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
-            case node.DrainAsked(since):
+            case DrainAsked(since):
                 return server.drain(min(now, since)) + self._stop_maybe()
-            case node.StatsAsked():
+            case StatsAsked():
                 return server.tell()
-            case node.ReloadAsked():
+            case ReloadAsked():
                 if self._reload is None or server.is_draining:
                     return []
                 return self._reload.ask(now)
-            case node.Woken():
+            case Woken():
                 return self._read_anew(now) + server.woken(now)
         raise AssertionError(event)
 
-    def _read_anew(self, now: float) -> list[node.Effect]:
+    def _read_anew(self, now: float) -> list[Effect]:
         if self._reload is None or not self._reload.is_busy:
             return []
         self._table, effects = self._reload.turn(self._table, now)
         return [*effects]
 
-    def _answer(self, conn: str, data: bytes, now: float) -> list[node.Effect]:
+    def _answer(self, conn: str, data: bytes, now: float) -> list[Effect]:
         """Say what the table has to say about these names, and what is wrong with the rest."""
         effects = self._server.spoke(conn) if self._server.once else []
         session = self._server.sessions[conn]
@@ -120,7 +132,7 @@ class TableServer:
             answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
         said = asked.said + b"".join(answers)
         if said:
-            effects.append(node.Send(conn, said))
+            effects.append(Send(conn, said))
         if session.life.state is not SessionState.OPEN:
             effects += session.last_words()
         return effects
@@ -152,7 +164,7 @@ class TableServer:
             return negatives([spelling], Negative.NAMES_BELOW)
         return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""
 
-    def _stop_maybe(self) -> list[node.Effect]:
+    def _stop_maybe(self) -> list[Effect]:
         return [] if self._server.sessions else self._server.all_closed()
 
     def _account(self) -> str:

@@ -11,8 +11,32 @@ Not here: a worker's end of it (`nodes/workers/worker.py`), and forking (`core/i
 import math
 from typing import Any
 
-from core import node
 from core.bounds import Bounds
+from core.effects import (
+    Abort,
+    Effect,
+    Level,
+    Notify,
+    Report,
+    Send,
+    Spawn,
+    Standing,
+    Stop,
+    Unlisten,
+    Write,
+)
+from core.events import (
+    Backlogged,
+    Closed,
+    DrainAsked,
+    Event,
+    Opened,
+    Received,
+    Relieved,
+    ReloadAsked,
+    StatsAsked,
+    Woken,
+)
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Histogram, Metric, Value
 from core.protocol.server import SERVER, ServerEvent, ServerState
@@ -167,33 +191,33 @@ class Supervisor:
                 due = min(due, worker.start_at)
         return None if due == math.inf else due
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
         match event:
-            case node.Woken():
+            case Woken():
                 return self._woken(now)
-            case node.Opened():  # it tells of itself as soon as it serves
+            case Opened():  # it tells of itself as soon as it serves
                 return []
-            case node.Lines(conn, data):
+            case Received(conn, data):
                 return self._hear(self._workers[conn], data, now)
-            case node.Closed(conn, why):
+            case Closed(conn, why):
                 return self._closed(self._workers[conn], why, now)
-            case node.DrainAsked(since):
+            case DrainAsked(since):
                 return self._drain(min(now, since))
-            case node.StatsAsked():
-                return [node.Report(f"{value.key} {value.value}") for value in self.metrics()]
-            case node.ReloadAsked():
+            case StatsAsked():
+                return [Report(f"{value.key} {value.value}") for value in self.metrics()]
+            case ReloadAsked():
                 return self._reload()
-            case node.Backlogged() | node.Relieved():  # one that has stopped: see `_ask`
+            case Backlogged() | Relieved():  # one that has stopped: see `_ask`
                 return []
         raise AssertionError(event)
 
-    def _woken(self, now: float) -> list[node.Effect]:
-        effects: list[node.Effect] = []
+    def _woken(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
         for worker in self._workers.values():
             if worker.life.state is SlotState.VACANT and worker.start_at <= now:
                 worker.started(now)
-                effects.append(node.Spawn(worker.conn))
+                effects.append(Spawn(worker.conn))
         if self._ask_at <= now:
             self._ask_at = now + self._bounds.news_s
             effects += self._ask(now)
@@ -202,15 +226,15 @@ class Supervisor:
             self.life.fire(ServerEvent.TIME_UP)
             left = [worker.conn for worker in self._workers.values() if worker.is_there]
             text = f"the drain took too long: {', '.join(left)} ended by force"
-            effects += [node.Report(text, node.Level.WARNING), node.Stop(self._exit_code)]
+            effects += [Report(text, Level.WARNING), Stop(self._exit_code)]
         return effects
 
     # -- workers -----------------------------------------------------------------------------------
 
-    def _ask(self, now: float) -> list[node.Effect]:
+    def _ask(self, now: float) -> list[Effect]:
         """Ask for news. A worker that has not replied since the last time is waited for no more,
         and is told nothing, since that would pile up. Under a watchdog it is ended."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for worker in self._workers.values():
             if not worker.is_there:
                 continue
@@ -226,20 +250,20 @@ class Supervisor:
             if not worker.is_old:
                 worker.is_old = True
                 text = f"{worker.conn} does not tell of itself; its last figures count"
-                effects.append(node.Report(text, node.Level.WARNING))
+                effects.append(Report(text, Level.WARNING))
                 if worker.is_reloading:
                     worker.is_reloading = False
                     effects += self._reloaded()
             if now - worker.asked_at >= self._watchdog_s:
                 text = f"{worker.conn} has stood still for {self._watchdog_s:g} s: ending it"
-                effects += [node.Report(text, node.Level.ERROR), node.Abort(worker.conn)]
+                effects += [Report(text, Level.ERROR), Abort(worker.conn)]
         return effects
 
     def _up(self) -> list[_Worker]:
         return [worker for worker in self._workers.values() if worker.life.state is SlotState.UP]
 
-    def _hear(self, worker: _Worker, data: bytes, now: float) -> list[node.Effect]:
-        effects: list[node.Effect] = []
+    def _hear(self, worker: _Worker, data: bytes, now: float) -> list[Effect]:
+        effects: list[Effect] = []
         for message in worker.unpacker.take(data):
             if "standing" in message:
                 effects += self._stands(worker, message["standing"])
@@ -249,17 +273,17 @@ class Supervisor:
             if worker.is_old:
                 worker.is_old = False
                 self._stale |= dict.fromkeys(self._summed())  # it has heard nothing meanwhile
-                effects.append(node.Report(f"{worker.conn} tells of itself again"))
+                effects.append(Report(f"{worker.conn} tells of itself again"))
             if worker.life.state is SlotState.STARTING:
                 self._stale |= dict.fromkeys(self._summed())  # it has heard nothing
                 text = f"{worker.conn} is up: process {message['process']}"
-                effects.append(node.Report(text))
+                effects.append(Report(text))
             worker.life.fire(SlotEvent.TOLD)
             if worker.is_outdated:
                 worker.is_outdated = False
                 effects.append(_say(worker, {"do": "reload"}))
             if self._ready and len(self._up()) == len(self._workers):
-                effects += [node.Write(self._ready), node.Notify(node.Standing.READY)]
+                effects += [Write(self._ready), Notify(Standing.READY)]
                 self._ready = b""
                 self._ask_at = now + self._bounds.news_s
                 if self._reload_next:
@@ -268,14 +292,14 @@ class Supervisor:
                 effects += self._spread()
         return effects
 
-    def _spread(self) -> list[node.Effect]:
+    def _spread(self) -> list[Effect]:
         """Let each worker know what has changed of the others, once all have told."""
         here = self._of_workers()
         stale = self._stale | dict.fromkeys(changes(here, self._here))
         self._stale, self._here = {}, here
         if not stale:
             return []
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         up = self._up()
         for worker in up:
             if worker.is_old:
@@ -289,7 +313,7 @@ class Supervisor:
             effects.append(_say(worker, {"do": "hear", "values": values, "gone": gone}))
         return effects
 
-    def _closed(self, worker: _Worker, why: str, now: float) -> list[node.Effect]:
+    def _closed(self, worker: _Worker, why: str, now: float) -> list[Effect]:
         was = worker.life.state
         self._stale |= dict.fromkeys(worker.news.values)
         self._gone = summed([self._gone, risen(worker.news.values)])
@@ -298,25 +322,25 @@ class Supervisor:
         worker.lost(now)
         if self.life.state is ServerState.DRAINING:
             return self._stop_maybe()
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if was is SlotState.STARTING and self._ready:  # it will not get better
             self._exit_code = 1
             text = f"{worker.conn} could not be started: {why}"
-            return [node.Report(text, node.Level.ERROR), *self._drain(now)]
+            return [Report(text, Level.ERROR), *self._drain(now)]
         text = f"{worker.conn} is gone: {why}; starting it again"
-        effects.append(node.Report(text, node.Level.WARNING, f"{worker.conn} is gone"))
+        effects.append(Report(text, Level.WARNING, f"{worker.conn} is gone"))
         return effects + (self._reloaded() if was_reloading else [])
 
     # -- reloading ---------------------------------------------------------------------------------
 
-    def _reload(self) -> list[node.Effect]:
+    def _reload(self) -> list[Effect]:
         self._reload_next = bool(self._ready)
         if self._reload_next:
             return []
         up = self._up()
         if self.life.state is not ServerState.SERVING or not up:
             return []
-        effects: list[node.Effect] = [node.Notify(node.Standing.RELOADING)]
+        effects: list[Effect] = [Notify(Standing.RELOADING)]
         for worker in up:
             if worker.is_old:  # nobody waits for it
                 worker.is_outdated = True
@@ -325,27 +349,27 @@ class Supervisor:
             effects.append(_say(worker, {"do": "reload"}))
         return effects + self._reloaded()
 
-    def _stands(self, worker: _Worker, standing: str) -> list[node.Effect]:
-        if standing != node.Standing.READY.name or not worker.is_reloading:
+    def _stands(self, worker: _Worker, standing: str) -> list[Effect]:
+        if standing != Standing.READY.name or not worker.is_reloading:
             return []
         worker.is_reloading = False
         return self._reloaded()
 
-    def _reloaded(self) -> list[node.Effect]:
+    def _reloaded(self) -> list[Effect]:
         if any(worker.is_reloading for worker in self._workers.values()):
             return []
-        return [node.Notify(node.Standing.READY)]
+        return [Notify(Standing.READY)]
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def _drain(self, now: float) -> list[node.Effect]:
+    def _drain(self, now: float) -> list[Effect]:
         is_first = self.life.state is ServerState.SERVING
         self.life.fire(ServerEvent.DRAIN)
         if not is_first:
             return []
         self._drain_due = now + self._drain_s
         self._ask_at = math.inf
-        effects: list[node.Effect] = [node.Unlisten(), node.Notify(node.Standing.STOPPING)]
+        effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
         for worker in self._workers.values():
             if worker.is_there:
                 effects.append(_say(worker, {"do": "drain"}))
@@ -353,13 +377,13 @@ class Supervisor:
                 worker.life.fire(SlotEvent.DRAIN)
         return effects + self._stop_maybe()
 
-    def _stop_maybe(self) -> list[node.Effect]:
+    def _stop_maybe(self) -> list[Effect]:
         if any(worker.is_there for worker in self._workers.values()):
             return []
         self._drain_due = math.inf
         self.life.fire(ServerEvent.ALL_CLOSED)
         account = [f"{v.metric.name} {v.value}" for v in self._gone.values() if not v.metric.per]
-        return [node.Report(f"all workers: {', '.join(account)}"), node.Stop(self._exit_code)]
+        return [Report(f"all workers: {', '.join(account)}"), Stop(self._exit_code)]
 
     # -- what it shows -----------------------------------------------------------------------------
 
@@ -403,5 +427,5 @@ class Supervisor:
         }
 
 
-def _say(worker: _Worker, message: dict[str, Any]) -> node.Effect:
-    return node.Send(worker.conn, pack(message))
+def _say(worker: _Worker, message: dict[str, Any]) -> Effect:
+    return Send(worker.conn, pack(message))

@@ -11,7 +11,8 @@ Not here: the parent (`nodes/workers/supervisor.py`).
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from core import node
+from core.effects import Abort, Drain, Effect, Level, Notify, Report, Send, Stop
+from core.events import Closed, Ended, Event, Opened, Received, ReloadAsked
 from core.metrics import Histogram, Metric, Value
 from nodes.workers.messages import (
     Sections,
@@ -32,12 +33,12 @@ StatsView = Callable[[list[Value]], list[Value]]  # of one worker's figures, tho
 class Balancer(Protocol):
     """What a worker runs."""
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """See `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """See `core/brain.py`."""
         ...
 
     def deadline(self) -> float | None:
-        """See `core/node.py`."""
+        """See `core/brain.py`."""
         ...
 
     def metrics(self) -> list[Value]:
@@ -73,26 +74,26 @@ class Worker:
         """Return that of the inner brain: nothing of the parent's waits for a time."""
         return self._brain.deadline()
 
-    def step(self, event: node.Event, now: float) -> list[node.Effect]:
-        """Take one event; see `core/node.py`."""
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; see `core/brain.py`."""
         conn: str = getattr(event, "conn", "")
         if conn == PARENT:
             effects = self._step_parent(event, now)
-        elif isinstance(event, node.Lines):
+        elif isinstance(event, Received):
             return self._brain.step(event, now)  # nothing in it is for the parent
         else:
             effects = self._brain.step(event, now)
-        if any(isinstance(effect, node.Stop) for effect in effects) and self._has_parent:
+        if any(isinstance(effect, Stop) for effect in effects) and self._has_parent:
             effects.insert(0, self._news())  # what has been counted since the last time
         return [self._to_parent(effect) for effect in effects]
 
-    def _step_parent(self, event: node.Event, now: float) -> list[node.Effect]:
-        effects: list[node.Effect] = []
+    def _step_parent(self, event: Event, now: float) -> list[Effect]:
+        effects: list[Effect] = []
         match event:
-            case node.Opened():
+            case Opened():
                 self._has_parent = True
                 effects.append(self._news())
-            case node.Lines(_, data):
+            case Received(_, data):
                 for message in self._unpacker.take(data):
                     match message["do"]:
                         case "tell":
@@ -102,28 +103,28 @@ class Worker:
                             for key in message["gone"]:
                                 self._others.pop(key, None)
                         case "reload":
-                            effects += self._brain.step(node.ReloadAsked(), now)
+                            effects += self._brain.step(ReloadAsked(), now)
                         case "drain":
-                            effects.append(node.Drain())
-            case node.Ended():
-                effects.append(node.Abort(PARENT))
-            case node.Closed():
+                            effects.append(Drain())
+            case Ended():
+                effects.append(Abort(PARENT))
+            case Closed():
                 self._has_parent = False
                 text = "the parent is gone: draining"
-                effects += [node.Report(text, node.Level.WARNING), node.Drain()]
+                effects += [Report(text, Level.WARNING), Drain()]
         return effects
 
-    def _news(self) -> node.Effect:
+    def _news(self) -> Effect:
         """Tell what has changed since the last time."""
         brain = self._brain
         before = self._told
         about = {**brain.about(), "unhealthy": brain.unhealthy()}
         self._told = sections(brain.metrics(), brain.histograms(), about)
         changed = {name: changes(part, before.get(name, {})) for name, part in self._told.items()}
-        return node.Send(PARENT, pack({"process": self._process, **changed}))
+        return Send(PARENT, pack({"process": self._process, **changed}))
 
-    def _to_parent(self, effect: node.Effect) -> node.Effect:
+    def _to_parent(self, effect: Effect) -> Effect:
         """Tell the parent how this server stands, in place of the service manager."""
-        if isinstance(effect, node.Notify) and self._has_parent:
-            return node.Send(PARENT, pack({"standing": effect.standing.name}))
+        if isinstance(effect, Notify) and self._has_parent:
+            return Send(PARENT, pack({"standing": effect.standing.name}))
         return effect

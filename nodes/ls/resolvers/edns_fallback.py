@@ -18,7 +18,7 @@ Not here: what was sent how (`Flight.plain`), and who sends (`nodes/ls/resolvers
 import math
 from collections.abc import Collection
 
-from core import node
+from core.effects import Effect, Level, Report
 from core.metrics import Metric, Value
 
 PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="ts")
@@ -65,7 +65,7 @@ class EdnsFallback:
             self._odd_until = now + self._plain_s
         self._odd |= dict.fromkeys(questions)
 
-    def understood(self, question: bytes, now: float) -> list[node.Effect]:
+    def understood(self, question: bytes, now: float) -> list[Effect]:
         """Take note that this was understood, asked without. The operator hears what that means,
         unless that was so just before."""
         if question not in self._odd:
@@ -78,4 +78,4 @@ class EdnsFallback:
             return []
         minutes = f"{self._plain_s / 60:g} min"
         text = f"{self._name} does not know EDNS: it is asked without for {minutes} at a time"
-        return [node.Report(text, node.Level.WARNING)]
+        return [Report(text, Level.WARNING)]

@@ -33,8 +33,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import compress, count, islice, repeat
 
-from core import node
+from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import BoundHits, Bounds
+from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Level, Report, Send, SendTo
+from core.events import Backlogged, Closed, Datagrams, Ended, Event, Opened, Received
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Watch
 from core.metrics import Metric, Value
@@ -95,7 +97,7 @@ class ResolverReplies:
     `answers` are parallel. `is_back`: it had been silent, or refused. `differs`: it has data, too
     late, of what another denied. `why`: why nothing gets there, if it is to be parted from."""
 
-    effects: list[node.Effect] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
     questions: list[bytes] = field(default_factory=list)
     answers: list[DnsReply] = field(default_factory=list)
     denials: list[Denial] = field(default_factory=list)
@@ -202,22 +204,22 @@ class Resolver:
 
     # -- sockets -----------------------------------------------------------------------------------
 
-    def dial(self) -> list[node.Effect]:
+    def dial(self) -> list[Effect]:
         """Dial its sockets and forget what waits: once there is one, all that is open is asked."""
         self._queue.clear()
         return [self._dial_datagrams() for _ in range(self._bounds.upstream_sockets)]
 
-    def _dial_datagrams(self) -> node.Effect:
+    def _dial_datagrams(self) -> Effect:
         self._number += 1
         one = self._new_socket(f"{self.link.conn}.{self._number}", is_stream=False)
-        return node.DialDatagrams(one.conn, self.link.addresses[0])
+        return DialDatagrams(one.conn, self.link.addresses[0])
 
-    def _dial_stream(self) -> list[node.Effect]:
+    def _dial_stream(self) -> list[Effect]:
         if self._stream is not None:
             return []
         # Always of this name: the loop keeps a place for each name that was ever dialled.
         self._stream = self._new_socket(f"{self.link.conn}.0", is_stream=True)
-        return [node.Dial(self._stream.conn, self.link.addresses, framed=True)]
+        return [Dial(self._stream.conn, self.link.addresses, framed=True)]
 
     def _new_socket(self, name: str, *, is_stream: bool) -> ResolverSocket:
         most = self._bounds.remembered_max
@@ -231,12 +233,12 @@ class Resolver:
         """Whether it can be asked, or there is something to be closed."""
         return bool(self._sockets)
 
-    def opened(self, conn: str, now: float) -> list[node.Effect]:
+    def opened(self, conn: str, now: float) -> list[Effect]:
         """Take a socket that is there into use, and send what waits for it."""
         one = self._sockets[conn]
         one.life.fire(SocketEvent.OPENED)
         if one.life.state is SocketState.CLOSING:
-            return [node.Close(one.conn)]
+            return [Close(one.conn)]
         if one.is_stream:
             if self._is_wary_next:
                 self._is_wary_next = False
@@ -245,7 +247,7 @@ class Resolver:
         # They are not all to be replaced at once, nor at a time that can be foretold.
         one.old_at = now + self._bounds.upstream_socket_s * (0.5 + self._secret(1)[0] / 256)
         self._open.append(one)
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if self.reachability.due() <= now:
             effects += self._probe(now)
         if self._old:
@@ -255,11 +257,11 @@ class Resolver:
             effects += self._close_settled(old)
         return self._send_queued(now) + effects
 
-    def _close_settled(self, one: ResolverSocket) -> list[node.Effect]:
+    def _close_settled(self, one: ResolverSocket) -> list[Effect]:
         if one.asked or one.life.state is not SocketState.RETIRED:
             return []
         one.life.fire(SocketEvent.SETTLED)
-        return [node.Close(one.conn)]
+        return [Close(one.conn)]
 
     def closed(self, conn: str, why: str, now: float) -> ResolverReplies:
         """Let go of a socket that is gone, has broken, or could not be had."""
@@ -308,9 +310,9 @@ class Resolver:
             else:  # of all that it is asked, this is what is refused
                 heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
 
-    def _replace_sockets(self) -> tuple[list[node.Effect], list[SentQuestion]]:
+    def _replace_sockets(self) -> tuple[list[Effect], list[SentQuestion]]:
         """Give up all sockets of datagrams and dial others; return what has no reply, too."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         asked: list[SentQuestion] = []
         missing = self._bounds.upstream_sockets
         for one in list(self._sockets.values()):
@@ -322,7 +324,7 @@ class Resolver:
             effects += self._give_up(one)
         return effects + [self._dial_datagrams() for _ in range(missing)], asked
 
-    def _replace_stream(self, now: float) -> list[node.Effect]:
+    def _replace_stream(self, now: float) -> list[Effect]:
         """Give up the stream, since our address may be gone: it would not say so. What it has not
         replied to goes by the next one. Errors that come again and again are not to keep a stream
         from its replies."""
@@ -335,7 +337,7 @@ class Resolver:
         self._is_replaced = True
         return self._give_up(one)
 
-    def _probe(self, now: float) -> list[node.Effect]:
+    def _probe(self, now: float) -> list[Effect]:
         """Ask one that is refused whether it is back."""
         self.reachability.probed(now)
         most = self._bounds.resends_max  # it is not sent again otherwise
@@ -346,9 +348,9 @@ class Resolver:
             if one in where:
                 where.remove(one)
 
-    def part(self) -> list[node.Effect]:
+    def part(self) -> list[Effect]:
         """Close everything: the resolver is not needed any more."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         self._waiting.clear()
         self._queue.clear()
         self._put_off.clear()
@@ -360,11 +362,11 @@ class Resolver:
                 effects += self._give_up(one)
         return effects
 
-    def _give_up(self, one: ResolverSocket) -> list[node.Effect]:
+    def _give_up(self, one: ResolverSocket) -> list[Effect]:
         self._put_away(one)
         is_there = one.is_stream or one.life.state is not SocketState.OPENING
         one.life.fire(SocketEvent.GIVEN_UP)
-        return [node.Abort(one.conn) if one.is_stream else node.Close(one.conn)] if is_there else []
+        return [Abort(one.conn) if one.is_stream else Close(one.conn)] if is_there else []
 
     def _forget(self, one: ResolverSocket) -> None:
         for question, _, flight in one.asked.values():
@@ -377,7 +379,7 @@ class Resolver:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, questions: list[bytes], now: float) -> list[node.Effect]:
+    def ask(self, questions: list[bytes], now: float) -> list[Effect]:
         """Send questions, as many as may be in flight, all by one socket; the rest waits."""
         if not questions:
             return []
@@ -393,7 +395,7 @@ class Resolver:
             return self._dial_stream() + self._ask_by_datagrams(questions, now)
         return self._ask_by_datagrams(questions, now)
 
-    def _ask_by_datagrams(self, questions: list[bytes], now: float) -> list[node.Effect]:
+    def _ask_by_datagrams(self, questions: list[bytes], now: float) -> list[Effect]:
         if self.grace.is_silent:
             if now < self._probed_at + self._bounds.probe_s:
                 return []
@@ -412,7 +414,7 @@ class Resolver:
         """Whether questions wait for the window, or for a socket."""
         return bool(self._queue or self._moved)
 
-    def _send_queued(self, now: float) -> list[node.Effect]:
+    def _send_queued(self, now: float) -> list[Effect]:
         """Send what waits and is still wanted, as far as the window lets it."""
         effects = self._send_moved(now) if self._moved else []
         queue, is_wanted = self._queue, self._is_wanted
@@ -431,9 +433,9 @@ class Resolver:
                 asked_at = queue[0][0]
         return effects + (self._send_by_datagrams(questions, asked_at, now) if questions else [])
 
-    def _send_moved(self, now: float) -> list[node.Effect]:
+    def _send_moved(self, now: float) -> list[Effect]:
         """The same of what was asked by sockets that broke."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         while self._moved and self._open and (room := self._room(now)) > 0:
             moves, moved = self._moved.popitem()
             moved = list(filter(self._is_wanted, moved))
@@ -452,13 +454,13 @@ class Resolver:
         tries: int = 0,
         *,
         moves: int = 0,
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """Send questions, the first of which was asked at that time, by a socket that is open."""
         if not self._open:  # there will be one in a moment
             self._queue.appendleft((asked_at, deque(questions)))
             return []
         one = self._choose_socket(now)
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if one.old_at <= now:  # it retires when its successor is there
             one.old_at = math.inf
             self._old.append(one)
@@ -475,7 +477,7 @@ class Resolver:
             heapq.heappush(self._again, (due, next(self._order), flight))
         else:
             self._young.append(flight)
-        return [*effects, node.SendTo(one.conn, [(message, None) for message in messages])]
+        return [*effects, SendTo(one.conn, [(message, None) for message in messages])]
 
     def _choose_socket(self, now: float) -> ResolverSocket:
         """Choose by chance, but once a turn: what goes by one socket goes with one call."""
@@ -534,14 +536,14 @@ class Resolver:
 
     # -- the stream --------------------------------------------------------------------------------
 
-    def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[node.Effect]:
+    def _ask_by_stream(self, questions: dict[bytes, bool], now: float) -> list[Effect]:
         self._waiting |= questions
         one = self._stream
         if one is not None and one.life.state is SocketState.OPEN:
             return self._send_by_stream(one, now)
         return self._dial_stream()
 
-    def _send_by_stream(self, one: ResolverSocket, now: float) -> list[node.Effect]:
+    def _send_by_stream(self, one: ResolverSocket, now: float) -> list[Effect]:
         """Send what waits for the stream, or, where one was closed, as much as it may have."""
         if not self._waiting or (one.asked and self._stream_most < math.inf):
             return []
@@ -553,7 +555,7 @@ class Resolver:
         cut = frozenset([question for question, is_only in waiting.items() if is_only])
         _, messages = self._make(one, list(waiting), now, asked_at=now, cut=cut)
         self._streamed += len(messages)
-        return [node.Send(one.conn, b"".join(map(frame, messages)))] if messages else []
+        return [Send(one.conn, b"".join(map(frame, messages)))] if messages else []
 
     def _stream_lost(self, one: ResolverSocket, heard: ResolverReplies, now: float) -> None:
         """What waits for it, and what it did not reply to, goes another way, if there is one.
@@ -595,18 +597,18 @@ class Resolver:
 
     # -- hearing -----------------------------------------------------------------------------------
 
-    def hear(self, event: node.Event, now: float) -> ResolverReplies:
-        """Take what came by one of its sockets; see `core/node.py`."""
+    def hear(self, event: Event, now: float) -> ResolverReplies:
+        """Take what came by one of its sockets; see `core/brain.py`."""
         match event:
-            case node.Datagrams(conn, datagrams):
+            case Datagrams(conn, datagrams):
                 return self._hear(conn, [message for message, _ in datagrams], now)
-            case node.Lines(conn, frames):
+            case Received(conn, frames):
                 return self._hear(conn, split_frames(frames), now)
-            case node.Opened(conn):
+            case Opened(conn):
                 return ResolverReplies(self.opened(conn, now))
-            case node.Closed(conn, why):
+            case Closed(conn, why):
                 return self.closed(conn, why, now)
-            case node.Ended(conn) | node.Backlogged(conn):  # it takes nothing more, or too slowly
+            case Ended(conn) | Backlogged(conn):  # it takes nothing more, or too slowly
                 return ResolverReplies(self._give_up(self._sockets[conn]))
         raise AssertionError(event)
 
@@ -634,7 +636,7 @@ class Resolver:
                 if len(after_id) <= REPLY_BYTES_MAX:
                     reply = _read(after_id)
                 else:
-                    is_whole = one.is_stream or len(message) < node.DATAGRAM_BYTES_MAX
+                    is_whole = one.is_stream or len(message) < DATAGRAM_BYTES_MAX
                     reply = read_reply(after_id, is_whole=is_whole)
                 if reply is None:
                     self.link.malformed += 1
@@ -702,7 +704,7 @@ class Resolver:
 
     def _ask_plain(
         self, one: ResolverSocket, misunderstood: list[tuple[bytes, SentBatch]], now: float
-    ) -> list[node.Effect]:
+    ) -> list[Effect]:
         """Ask these again, at once and the same way, without EDNS."""
         asked = {question: question in flight.cut for question, flight in misunderstood}
         self._edns.misunderstood(asked, now)
@@ -721,7 +723,7 @@ class Resolver:
         self._in_flight -= one.pass_by(flight, flight.size - flight.left)
         self._window.replied(replies, now - flight.sent_at, now, was_calm=flight.was_calm)
 
-    def _widen_stream(self, one: ResolverSocket, now: float) -> list[node.Effect]:
+    def _widen_stream(self, one: ResolverSocket, now: float) -> list[Effect]:
         """Let a stream that has replied to all that it had have twice as much from now on."""
         if not one.asked and self._stream_most < math.inf:
             self._stream_most *= 2
@@ -743,12 +745,12 @@ class Resolver:
             self._guesses_since, self._guesses = now, 0
         self._guesses += 1
 
-    def _spoofing_suspected(self, now: float) -> list[node.Effect]:
+    def _spoofing_suspected(self, now: float) -> list[Effect]:
         """Give up all sockets that somebody may have guessed, ask by others what was asked by them,
         and over TCP once there is a stream."""
         self._hits["unmatched_max"] += 1
         way = "by other sockets"
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         if now >= self._no_stream_until:
             way = f"over TCP for {self._bounds.wary_s:g} s"
             stream = self._stream
@@ -762,11 +764,11 @@ class Resolver:
             f"or forged; it is asked {way}"
         )
         self._guesses = 0
-        effects.append(node.Report(text, node.Level.WARNING, "guesses"))
+        effects.append(Report(text, Level.WARNING, "guesses"))
         others, asked = self._replace_sockets()
         return [*effects, *others, *self._ask_anew(asked, now)]
 
-    def _ask_anew(self, asked: list[SentQuestion], now: float) -> list[node.Effect]:
+    def _ask_anew(self, asked: list[SentQuestion], now: float) -> list[Effect]:
         """Ask again what was asked by sockets that are given up, all of it once in `join_s`.
 
         In between only what may have its reply on the way, or is held. The rest would take the room
@@ -823,11 +825,11 @@ class Resolver:
             due = min(due, self._put_off[0][0])
         return due
 
-    def woken(self, now: float, admits: Admits) -> list[node.Effect]:
+    def woken(self, now: float, admits: Admits) -> list[Effect]:
         """Look at flights that have come of an age. `admits`: see Policy; what this resolver is not
         asked any more is not sent once more."""
         silent, lost, hopeless = (list(self._come_of_age(at, now)) for at in range(3))
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for flight in silent:
             if not self.reachability.is_refused:
                 self.grace.waited(flight.sent_at, flight.left)
@@ -836,7 +838,7 @@ class Resolver:
             self._queue.clear()
             self._moved.clear()
             text = f"{self.link.conn} is silent: nobody waits for it until it replies again"
-            effects.append(node.Report(text, node.Level.WARNING))
+            effects.append(Report(text, Level.WARNING))
         effects += self._resend_held(now)
         again: list[bytes] = []
         for flight in lost:
@@ -857,7 +859,7 @@ class Resolver:
             effects += self._send_queued(now)
         return effects
 
-    def _ask_put_off(self, questions: list[bytes], admits: Admits, now: float) -> list[node.Effect]:
+    def _ask_put_off(self, questions: list[bytes], admits: Admits, now: float) -> list[Effect]:
         """Ask those of these that nobody has asked again meanwhile."""
         questions = [
             question
@@ -890,7 +892,7 @@ class Resolver:
             return [question for question in questions if question not in flight.cut]
         return [question for question in questions if self._overdue.get(question) == 0]
 
-    def _give_up_hope(self, flight: SentBatch) -> list[node.Effect]:
+    def _give_up_hope(self, flight: SentBatch) -> list[Effect]:
         """Forget a flight to which no reply will come, and the stream that did not reply."""
         one = flight.way
         for number in flight.numbers():
@@ -907,7 +909,7 @@ class Resolver:
 
     # -- sending again -----------------------------------------------------------------------------
 
-    def _resend_held(self, now: float) -> list[node.Effect]:
+    def _resend_held(self, now: float) -> list[Effect]:
         """Take flights that may be lost out of the window; send again what of them is held."""
         overdue: list[SentBatch] = []
         young = self._young
@@ -919,7 +921,7 @@ class Resolver:
             flight = heapq.heappop(self._again)[2]
             if flight.left:
                 overdue.append(flight)
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for flight in overdue:
             if flight.way.life.state in KNOWN:
                 self._in_flight -= flight.way.pass_by(flight, flight.size)
@@ -928,7 +930,7 @@ class Resolver:
             effects += self.held(questions, now)
         return effects
 
-    def held(self, questions: Iterable[bytes], now: float) -> list[node.Effect]:
+    def held(self, questions: Iterable[bytes], now: float) -> list[Effect]:
         """Send again those of them of which something worse is held and that may be lost."""
         overdue = self._overdue
         if not overdue:
@@ -938,12 +940,12 @@ class Resolver:
             tries = overdue.get(question, self._bounds.resends_max)
             if tries < self._bounds.resends_max and self._interest.is_held(question):
                 by_tries.setdefault(tries + 1, []).append(question)
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for tries, some in by_tries.items():
             effects += self._send_again(some, tries, now)
         return effects
 
-    def _send_again(self, questions: list[bytes], tries: int, now: float) -> list[node.Effect]:
+    def _send_again(self, questions: list[bytes], tries: int, now: float) -> list[Effect]:
         """Send these at once, whatever is in flight: they are few, and somebody waits for them."""
         if not questions or self.grace.is_silent or not self._open:
             return []

@@ -6,8 +6,9 @@ Not here: one of them (`nodes/ls/resolvers/resolver.py`), and what is done with 
 import math
 from collections.abc import Callable, Sequence
 
-from core import node
+from core.addresses import Address
 from core.bounds import BoundHits, Bounds
+from core.effects import Effect
 from core.machine import Watch
 from core.metrics import Value
 from nodes.ls.link import Link
@@ -21,7 +22,7 @@ class Resolvers:
 
     def __init__(
         self,
-        addresses: Sequence[node.Address],
+        addresses: Sequence[Address],
         first_bit: int,
         bounds: Bounds,
         random: Callable[[], float],
@@ -62,17 +63,17 @@ class Resolvers:
         """When one wants to be woken; infinite for never."""
         return min([upstream.due() for upstream in self._all.values()], default=math.inf)
 
-    def woken(self, now: float, admits: Admits) -> list[node.Effect]:
+    def woken(self, now: float, admits: Admits) -> list[Effect]:
         """Wake those that have something due. `admits`: see Policy."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for upstream in self._all.values():
             if upstream.due() <= now:
                 effects += upstream.woken(now, admits)
         return effects
 
-    def held(self, questions: Sequence[bytes], now: float) -> list[node.Effect]:
+    def held(self, questions: Sequence[bytes], now: float) -> list[Effect]:
         """Send again those that may be lost; something worse than data is held of all these."""
-        effects: list[node.Effect] = []
+        effects: list[Effect] = []
         for upstream in self._all.values():
             effects += upstream.held(questions, now)
         return effects

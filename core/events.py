@@ -1,0 +1,126 @@
+"""Events: what happened, as the loop tells a brain.
+
+Plain values: they print, and they compare with `==`. What happens on a connection is a
+`ConnectionEvent` and says which. A connection has a role, which says what it is for; its name is
+a label, and nobody reads anything from how it is spelled. The loop names what it accepts:
+`client-1`, `dns-client-3`, `watcher-2`; a brain names what it dials.
+
+Not here: what to do about any of it (`core/effects.py`), and the rules (`core/brain.py`).
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from core.addresses import Address, Datagram
+
+
+class Role(Enum):
+    """What a connection is for. The value begins the names of connections that were accepted."""
+
+    LINES = "client"
+    DNS = "dns-client"
+    HTTP = "watcher"
+    UPSTREAM = "upstream"
+    WORKER = "worker"
+
+
+class Event:
+    """Something happened."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class ConnectionEvent(Event):
+    """Something happened on the connection of this name."""
+
+    conn: str
+
+
+@dataclass(slots=True)
+class Opened(ConnectionEvent):
+    """A connection was accepted, or a dialled one is there; or a socket that takes datagrams."""
+
+    role: Role = Role.LINES
+    is_datagrams: bool = False
+
+
+@dataclass(slots=True)
+class Received(ConnectionEvent):
+    """One read: the lines that it completed (maybe none), each ended by LF. Never after Ended.
+
+    Of a stream that carries DNS: messages, each after its length in two bytes.
+    """
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class Datagrams(ConnectionEvent):
+    """What one turn brought to a socket of datagrams. Of each, `DATAGRAM_BYTES_MAX` bytes are read;
+    the rest is lost."""
+
+    datagrams: list[Datagram]
+
+
+@dataclass(slots=True)
+class Ended(ConnectionEvent):
+    """The peer will send nothing more; it may still be sent to. `unfinished`: in mid-line."""
+
+    unfinished: bool
+
+
+@dataclass(slots=True)
+class Closed(ConnectionEvent):
+    """The connection is gone, or the dial failed. `why` is empty when we closed and all went."""
+
+    why: str
+
+
+@dataclass(slots=True)
+class PlaceWanted(ConnectionEvent):
+    """This accepted connection is to part for another: give it what it is owed, and close it."""
+
+
+@dataclass(slots=True)
+class Backlogged(ConnectionEvent):
+    """More bytes wait for this dialled connection than its high mark."""
+
+
+@dataclass(slots=True)
+class Relieved(ConnectionEvent):
+    """After Backlogged: fewer bytes wait than the low mark."""
+
+
+@dataclass(slots=True)
+class Resolved(ConnectionEvent):
+    """After Resolve: the addresses, none when the lookup failed, because of `why`."""
+
+    addresses: tuple[Address, ...]
+    why: str = ""
+
+
+@dataclass(slots=True)
+class DrainAsked(Event):
+    """A signal asked for a clean end. The backlog is accepted, each session was read once more.
+
+    `since`: when it came, if that is known.
+    """
+
+    since: float = math.inf
+
+
+@dataclass(slots=True)
+class ReloadAsked(Event):
+    """A signal asked to read anew what was read at the start."""
+
+
+@dataclass(slots=True)
+class StatsAsked(Event):
+    """A signal asked for the figures, in the log."""
+
+
+@dataclass(slots=True)
+class Woken(Event):
+    """The deadline has come."""

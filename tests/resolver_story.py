@@ -562,8 +562,8 @@ class Story:
     def longest_hold_s(self, what: str) -> float:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
-            self.ls.clock() < upstream.grace._differs_until
-            for upstream in self.brain._resolvers._all.values()
+            self.ls.clock() < resolver.grace._differs_until
+            for resolver in self.brain._resolvers.by_name.values()
         )
         is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
@@ -645,15 +645,17 @@ class Story:
         hold(not brain._negatives._held and brain._negatives.due() > 1e9, "something is held")
         hold(not brain._line_equivalents, "twins are kept")
         for one in self.resolvers:
-            upstream = brain._resolvers.get(one.host.name)
-            assert upstream is not None
-            kept = {name: len(it.asked) for name, it in upstream._sockets.items() if it.asked}
-            hold(not kept and not upstream._waiting, f"it is kept what was asked: {kept}")
-            hold(upstream.due() > 1e9, "flights are kept")
-            hold(upstream.link.life.state is LinkState.UP, f"{one.host.name} is not up")
-            datagrams = [it for it in upstream._sockets.values() if not it.is_stream]
+            resolver = brain._resolvers.by_name[one.host.name]
+            sockets = resolver.sockets.by_conn
+            kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
+            hold(not kept and not resolver.stream.waiting, f"it is kept what was asked: {kept}")
+            hold(resolver.due() > 1e9, "batches are kept")
+            hold(resolver.link.life.state is LinkState.UP, f"{one.host.name} is not up")
+            udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
-            hold(len(datagrams) == len(upstream._open) == most, f"{len(datagrams)} sockets")
+            hold(len(udp) == len(resolver.sockets.open) == most, f"{len(udp)} sockets")
+            by_it = {conn for conn, it in brain._resolvers.by_connection.items() if it is resolver}
+            hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
 
     def check_the_end(self) -> None:
         """LS drains, and nothing is left."""

@@ -164,18 +164,17 @@ def test_many_in_flight_are_asked_again_in_one_batch() -> None:
     first = cast.asked(D1)
     (conn,) = {conn for conn, _ in first}
     cast.say(conn, *[said(query, "FORMERR") for _, query in first])
-    upstream = cast.brain._resolvers.get(D1)
-    assert upstream is not None
+    resolver = cast.brain._resolvers.by_name[D1]
     again = cast.asked(D1)
     plain = [query for _, query in again if not has_opt(query)]
-    assert len(plain) == len(first) and upstream._in_flight == len(again)
+    assert len(plain) == len(first) and resolver.in_flight.count == len(again)
     while again:
         for conn, query in again:
             text = "FORMERR" if has_opt(query) else "10.0.0.1"
             cast.say(conn, said(query, text))
         again = cast.asked(D1)
-    assert cast.codes() == [0] * 300 and upstream._in_flight == 0
-    assert cast.metric("DNS1.resent") == 0 and not upstream._overdue
+    assert cast.codes() == [0] * 300 and resolver.in_flight.count == 0
+    assert cast.metric("DNS1.resent") == 0 and not resolver.ageing.overdue
     assert cast.stage.reports.count(TELLS) == 1
 
 

@@ -5,6 +5,8 @@ The real LS on a `tests/stage.py`, as in `tests/test_upstreams.py`. Not here: wh
 (`tests/test_resolver_loopback.py`, `tests/test_moving.py`).
 """
 
+import math
+
 import pytest
 
 from core.bounds import Bounds
@@ -69,12 +71,12 @@ def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
         conn, query = cast.query_at(D1)
         cast.say(conn, *guesses(query, 32))
         cast.wait(0.4)
-    upstream = cast.brain._resolvers.get(D1)
-    assert upstream is not None and upstream._put_off
+    resolver = cast.brain._resolvers.by_name[D1]
+    assert resolver.queue.deferred_until < math.inf
     refuse(cast)
     for conn, query in cast.asked(D2):
         cast.say(conn, said(query, "10.0.0.1"))
-    assert not upstream._put_off and not upstream._overdue
+    assert resolver.queue.deferred_until == math.inf and not resolver.ageing.overdue
 
 
 def test_a_resolver_that_replies_between_two_errors_stays_up() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.bounds import Bounds
 from core.effects import Effect
 from core.io.datagrams import DatagramSocket
 from core.protocol.session import Relayed
@@ -19,11 +20,14 @@ from nodes.ls import negatives as verdicts
 from nodes.ls.dns_front_end import DnsClient
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.questions import QUESTION, QuestionEvent, QuestionState
-from nodes.ls.resolvers import resolver as module
+from nodes.ls.resolvers import reply_matcher as module
+from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.grace import Grace
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reachability import Reachability
-from nodes.ls.resolvers.resolver import Resolver, ResolverReplies
+from nodes.ls.resolvers.recent_queries import RecentQueries
+from nodes.ls.resolvers.reply_matcher import ResolverReplies
+from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.sockets import ResolverSocket
 from nodes.ls.resolvers.window import Window
 from tests.dns_story import Violated
@@ -230,13 +234,13 @@ def as_before(patch: pytest.MonkeyPatch) -> None:
 
 def forget_soon(patch: pytest.MonkeyPatch) -> None:
     """Wait for an ID as long as a line waits, however long DNS may."""
-    begin = Resolver.__init__
+    begin = Ageing.__init__
 
-    def begin_so(self: Resolver, *arguments: Any) -> None:  # noqa: ANN401
-        begin(self, *arguments)
-        self._ages_s = (*self._ages_s[:2], self._bounds.timeout_s)
+    def begin_so(self: Ageing, bounds: Bounds, resend_s: float) -> None:
+        begin(self, bounds, resend_s)
+        self._ages_s = (*self._ages_s[:2], bounds.timeout_s)
 
-    patch.setattr(Resolver, "__init__", begin_so)
+    patch.setattr(Ageing, "__init__", begin_so)
 
 
 def last_word(was: QuestionState, found: QuestionEvent) -> QuestionState:
@@ -249,7 +253,7 @@ def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverRepli
     heard.denials += [
         (question, QuestionEvent.FAILURE_SAID, None) for question, _, _ in one.asked.values()
     ]
-    heard.effects.append(self._dial_datagrams())
+    heard.effects.append(self.sockets.dial_udp())
 
 
 def nothing_of_the_name(self: LineEquivalents, questions: list[bytes], lines: list[bytes]) -> Any:  # noqa: ANN401
@@ -304,7 +308,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         module, "_read", lambda message: None if is_bare(message) else read_reply(message)
     ),
     "a copy of a reply is a guess": lambda patch: patch.setattr(
-        ResolverSocket, "was_asked", lambda self, pair: False
+        RecentQueries, "has", lambda self, pair: False
     ),
 }
 

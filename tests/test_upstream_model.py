@@ -1,9 +1,10 @@
 """One resolver against an obvious model: in flight, waiting, sent again, silent.
 
-The model keeps every sending for ever, in a list, and works out each time what `upstream.py` counts
-as it goes: what may still lie in the resolver's socket, who is overdue, how often each question was
-sent. It believes `window.py` about the size of a window and `patience.py` about usual times, which
-have tests of their own; everything else it knows only from proto.md. Times are multiples of 1/64 s.
+The model keeps every sending for ever, in a list, and works out each time what `in_flight.py` and
+`ageing.py` count as they go: what may still lie in the resolver's socket, who is overdue, how often
+each question was sent. It believes `window.py` about the size of a window and `grace.py` about
+usual times, which have tests of their own; everything else it knows only from proto.md. Times are
+multiples of 1/64 s.
 
 Not here: which reply is good enough (`tests/test_verdicts.py`), guesses and streams
 (`tests/test_upstreams.py`).
@@ -15,11 +16,13 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.bounds import BoundHits, Bounds
+from core.bounds import Bounds
 from core.effects import DialDatagrams, Effect, Report, SendTo
+from core.environment import Environment
 from core.events import Datagrams, Opened
 from nodes.ls.link import Link
-from nodes.ls.resolvers.resolver import QuestionInterest, Resolver
+from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.resolver import Resolver
 from tests.resolvers import question_of, said
 from tests.test_upstreams import Chance
 
@@ -69,13 +72,16 @@ class ResolverMachine(RuleBasedStateMachine):
         self.batch = 0
         self.asked = 0
         interest = QuestionInterest(
-            self.wanted.__contains__, self.held.__contains__, lambda _: False
+            self.wanted.__contains__,
+            self.held.__contains__,
+            lambda _: False,
+            lambda link, questions: None,
         )
         link = Link("DNS1", ((2, ("10.0.0.1", 53)),), BOUNDS, lambda: 0.0, None)
-        self.upstream = Resolver(link, BOUNDS, Chance(), interest, BoundHits())
-        for effect in self.upstream.dial():
+        self.resolver = Resolver(Environment(BOUNDS, secret=Chance()), link, interest, {})
+        for effect in self.resolver.dial():
             assert isinstance(effect, DialDatagrams)
-            self.perform(self.upstream.hear(Opened(effect.conn), self.now).effects)
+            self.perform(self.resolver.receive(Opened(effect.conn), self.now).effects)
 
     # -- what the resolver does ----------------------------------------------------------------
 
@@ -99,7 +105,7 @@ class ResolverMachine(RuleBasedStateMachine):
                         self.now,
                         tries,
                         self.batch,
-                        self.now + self.upstream._resend_s * 2**tries,
+                        self.now + self.resolver.ageing.resend_s * 2**tries,
                     )
                 )
                 if question in self.waiting:
@@ -146,7 +152,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.wanted |= dict.fromkeys(questions)
         if not self.is_silent:
             self.waiting += questions
-        self.perform(self.upstream.ask(questions, self.now))
+        self.perform(self.resolver.ask(questions, self.now))
 
     @precondition(lambda self: any(not one.is_replied for one in self.sendings))
     @rule(pick=PICK, text=st.sampled_from(["10.0.0.1", "REFUSED", "NXDOMAIN"]))
@@ -159,7 +165,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.heard_at = self.now
         was_silent, self.is_silent = self.is_silent, False
         event = Datagrams(one.conn, [(said(one.query, text), None)])
-        heard = self.upstream.hear(event, self.now)
+        heard = self.resolver.receive(event, self.now)
         assert heard.is_back is was_silent
         assert len(heard.questions) + len(heard.denials) == (was_wanted and not was_late)
         assert heard.late == (was_late or not was_wanted)
@@ -184,7 +190,7 @@ class ResolverMachine(RuleBasedStateMachine):
     def somebody_else_denies(self, pick: int) -> None:
         question = list(self.wanted)[pick % len(self.wanted)]
         self.held.add(question)
-        self.perform(self.upstream.held([question], self.now))
+        self.perform(self.resolver.held([question], self.now))
 
     @rule(ticks=st.sampled_from([1, 1, 2, 4, 8, 16, 64]))
     def time_passes(self, ticks: int) -> None:
@@ -192,15 +198,17 @@ class ResolverMachine(RuleBasedStateMachine):
         for _ in range(ticks):
             self.now += 1 / 64
             self.grow_old()
-            if self.upstream.due() <= self.now:
-                self.perform(self.upstream.woken(self.now, lambda link, questions: None))
+            if self.resolver.due() <= self.now:
+                self.perform(self.resolver.woken(self.now))
             self.check_silence()
 
     def grow_old(self) -> None:
         for one in self.sendings:
             age_s = self.now - one.at
             if not one.is_replied:
-                young_until = one.overdue_at if one.tries else one.at + self.upstream._resend_s
+                young_until = (
+                    one.overdue_at if one.tries else one.at + self.resolver.ageing.resend_s
+                )
                 one.is_overdue = one.is_overdue or self.now >= young_until
                 one.is_forgotten = one.is_forgotten or age_s >= BOUNDS.timeout_s + BOUNDS.join_s
 
@@ -217,22 +225,23 @@ class ResolverMachine(RuleBasedStateMachine):
         if is_due and not self.is_silent:
             self.is_silent = True
             self.waiting.clear()
-        assert self.upstream.grace.is_silent is self.is_silent
+        assert self.resolver.grace.is_silent is self.is_silent
 
     # -- what holds at every moment ------------------------------------------------------------
 
     @invariant()
     def what_is_in_flight_is_known(self) -> None:
         least, most = self.in_flight()
-        assert least <= self.upstream._in_flight <= most
+        assert least <= self.resolver.in_flight.count <= most
 
     @invariant()
     def nothing_waits_that_need_not(self) -> None:
         """[P40]: and the rest of the queue is what the model has waiting."""
-        waits = [one for _, some in self.upstream._queue for one in some if one in self.wanted]
+        ready = [one for batch in self.resolver.queue.ready for one in batch.questions]
+        waits = [one for one in ready if one in self.wanted]
         assert waits == [one for one in self.waiting if one in self.wanted]
         if waits:
-            assert self.upstream._in_flight >= self.upstream._window.size(self.now)
+            assert self.resolver.in_flight.room(self.now) <= 0
 
 
 TestResolver = ResolverMachine.TestCase

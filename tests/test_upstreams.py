@@ -8,6 +8,7 @@ Not here: the rule of grace against a model (`tests/test_verdicts.py`), the byte
 (`tests/test_resolver_tools.py`).
 """
 
+import math
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,8 +60,12 @@ class Chance:
 
     def __init__(self) -> None:
         self.state = 1
+        self.draw = self.next  # a test may put something else here
 
     def __call__(self, size: int) -> bytes:
+        return self.draw(size)
+
+    def next(self, size: int) -> bytes:
         drawn = bytearray()
         for _ in range(size):
             self.state = self.state * 1_103_515_245 + 12_345 & 0x7FFFFFFF
@@ -82,13 +87,14 @@ class Cast:
     ) -> None:
         self.bounds = bounds or Bounds()
         hits = BoundHits()
+        self.chance = Chance()
         self.brain = LoadBalancer(
             [((2, (f"TS{n + 1}", 1)),) for n in range(tables)],
             self.bounds,
             lambda: 0.0,
             dns=DnsFrontEnd(self.bounds, 60, hits, forwards=True),
             upstreams=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
-            secret=Chance(),
+            secret=self.chance,
             hits=hits,
             **more,
         )
@@ -400,7 +406,7 @@ def test_the_grace_can_be_told() -> None:
 def test_nothing_is_held_past_a_timeout_and_the_timeout_of_one_ends_no_other() -> None:
     """[P33]: the one whose time is over hears the best that was said."""
     cast = Cast(bounds=replace(Bounds(), grace_failed_s=60.0, dns_timeout_s=1.8))
-    cast.brain._resolvers._all[D2].grace.differs(1e9)
+    cast.brain._resolvers.by_name[D2].grace.differs(1e9)
     cast.ask("x.example")
     cast.wait(1.0)
     cast.ask("y.example")
@@ -556,7 +562,7 @@ def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
     """Two of the same would let one reply end the other's question."""
     drawn = iter([b"\0", b"\1\1\2\2\3\3", b"\0", b"\1\1", b"\2\2", b"\4\4"])
     cast = Cast(1)
-    cast.brain._resolvers._all[D1]._secret = lambda size: next(drawn)
+    cast.chance.draw = lambda size: next(drawn)
     cast.stage.step(Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
     assert [query[:2] for _, query in cast.asked(D1)] == [b"\1\1", b"\2\2", b"\3\3"]
     cast.wait(0.001)
@@ -749,8 +755,7 @@ def test_guesses_at_a_socket_that_is_retired_cost_no_more_sockets() -> None:
     asked = cast.asked(D1)
     for conn, query in asked:
         cast.say(conn, *guesses(query, 32))
-    upstream = cast.brain._resolvers.get(D1)
-    assert upstream is not None and len(upstream._open) == cast.bounds.upstream_sockets
+    assert len(cast.brain._resolvers.by_name[D1].sockets.open) == cast.bounds.upstream_sockets
 
 
 def test_a_stream_that_is_stuck_is_given_up() -> None:
@@ -794,12 +799,11 @@ def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None
 def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_on_its_way() -> None:
     """The closing of one that has been replaced says nothing about who comes next."""
     cast = Cast(1)
-    upstream = cast.brain._resolvers.get(D1)
-    assert upstream is not None
+    sockets = cast.brain._resolvers.by_name[D1].sockets
     most = cast.bounds.upstream_sockets
-    first, second = upstream._open[:2]
-    first.old_at = second.old_at = cast.stage.now
-    upstream._secret = lambda size: bytes(size)  # the first of those that are open
+    first, second = sockets.open[:2]
+    first.replace_at = second.replace_at = cast.stage.now
+    cast.chance.draw = lambda size: bytes(size)  # the first of those that are open
 
     def turn(event: Event) -> list[Effect]:
         return cast.brain.step(event, cast.stage.now)
@@ -813,7 +817,7 @@ def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_o
     assert isinstance(dial, DialDatagrams)
     turn(Closed(sent.conn, ""))
     turn(Opened(dial.conn))
-    assert len(upstream._open) == most and second not in upstream._open
+    assert len(sockets.open) == most and second not in sockets.open
 
 
 def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
@@ -838,9 +842,9 @@ def test_what_is_lost_is_sent_once_more_and_then_forgotten() -> None:
     cast.say(conn, said(again, "10.0.0.1"))
     assert cast.lines() == b"x.example 10.0.0.1 A IN\n"
     cast.wait(10.0)
-    upstream = cast.brain._resolvers._all[D1]
-    assert not any(one.asked for one in upstream._sockets.values())
-    assert not any(upstream._ages) and cast.brain.deadline() is None
+    resolver = cast.brain._resolvers.by_name[D1]
+    assert not any(one.asked for one in resolver.sockets.by_conn.values())
+    assert resolver.due() == math.inf and cast.brain.deadline() is None
 
 
 def test_a_silent_one_is_sent_nothing_once_more() -> None:
@@ -1069,8 +1073,7 @@ def test_what_may_be_lost_is_forgotten_when_it_is_replied_to_too_late(ending: st
             cast.say(conn, said(query, "10.0.0.1"))
         else:
             cast.say(conn, *guesses(query, 32))
-    upstream = cast.brain._resolvers.get(D2)
-    assert upstream is not None and not upstream._overdue
+    assert not cast.brain._resolvers.by_name[D2].ageing.overdue
 
 
 # -- copies, and what comes late -------------------------------------------------------------------

@@ -41,6 +41,7 @@ from core.effects import (
     Send,
     Standing,
 )
+from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
@@ -81,7 +82,8 @@ from nodes.ls.questions import (
 )
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
-from nodes.ls.resolvers.resolver import QuestionInterest, Resolver
+from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.resolvers import Resolvers
 from nodes.ls.status import Status
 from nodes.ls.table_link import sort_lines
@@ -152,21 +154,14 @@ class LoadBalancer:
             f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
             for number, addresses in enumerate(servers, 1)
         }
-        self._resolvers = Resolvers(
-            upstreams,
-            1 << len(servers),
-            bounds,
-            random,
-            secret,
-            QuestionInterest(
-                self._is_wanted,
-                lambda question: self._negatives.is_held(question),
-                lambda question: self._negatives.was_denied(question),
-            ),
-            self._hits,
-            grace_s,
-            watch,
+        interest = QuestionInterest(
+            self._is_wanted,
+            lambda question: self._negatives.is_held(question),
+            lambda question: self._negatives.was_denied(question),
+            lambda link, questions: self._policy.admits(link, questions),
         )
+        env = Environment(bounds, self._hits, watch, random, secret)
+        self._resolvers = Resolvers(env, upstreams, 1 << len(servers), interest, grace_s)
         self._links |= self._resolvers.links
         self._line_equivalents = LineEquivalents()
         links = list(self._links.values())
@@ -232,12 +227,12 @@ class LoadBalancer:
             link = self._links.get(event.conn)
             if link is not None:
                 effects = self._hear(link, event.data, now)
-            elif upstream := self._resolvers.get(event.conn):
+            elif upstream := self._resolvers.by_connection.get(event.conn):
                 effects = self._hear_resolver(upstream, event, now)
             else:
                 effects = self._ask(event.conn, event.data, now)
         elif isinstance(event, Datagrams):
-            if upstream := self._resolvers.get(event.conn):
+            if upstream := self._resolvers.by_connection.get(event.conn):
                 effects = self._hear_resolver(upstream, event, now)
             else:
                 effects = self._ask(event.conn, event.datagrams, now)
@@ -267,7 +262,7 @@ class LoadBalancer:
         link = self._links.get(event.conn)
         if link is not None:
             return self._step_link(link, event, now)
-        upstream = self._resolvers.get(event.conn)
+        upstream = self._resolvers.by_connection.get(event.conn)
         if upstream is not None:
             return self._step_upstream(upstream, event, now)
         match event:
@@ -323,7 +318,7 @@ class LoadBalancer:
         self, link: Link, questions: list[bytes], now: float, lines: bytes = b""
     ) -> list[Effect]:
         """Ask a server. `lines` are the questions as such, if they are there already."""
-        upstream = self._resolvers.get(link.conn)
+        upstream = self._resolvers.by_name.get(link.conn)
         count = len(questions)
         if upstream is None and self._resolvers:
             questions, asked = self._line_equivalents.as_lines(questions)
@@ -364,7 +359,7 @@ class LoadBalancer:
             effects += self._release(self._negatives.held_until(now, late), now)
         if self._resolvers:
             silent_before = self._resolvers.silent
-            effects += self._resolvers.woken(now, self._policy.admits)
+            effects += self._resolvers.woken(now)
             if self._negatives.spoken and self._resolvers.silent & ~silent_before:
                 effects += self._release(self._negatives.held_in_vain(self._awaited), now)
             if self._failing and self._resolvers.silent & ~silent_before:
@@ -393,7 +388,7 @@ class LoadBalancer:
             else:
                 link.life.fire(LinkEvent.DIAL_DUE)
                 link.dials += 1
-                if upstream := self._resolvers.get(link.conn):
+                if upstream := self._resolvers.by_name.get(link.conn):
                     effects += upstream.dial()
                     continue
                 effects.append(Dial(link.conn, link.addresses))
@@ -472,7 +467,7 @@ class LoadBalancer:
 
     def _hear_resolver(self, upstream: Resolver, event: Event, now: float) -> list[Effect]:
         """What a resolver says counts as what a TS says."""
-        heard = upstream.hear(event, now)
+        heard = upstream.receive(event, now)
         link, effects = upstream.link, heard.effects
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             link.life.fire(LinkEvent.GIVEN_UP)
@@ -623,7 +618,7 @@ class LoadBalancer:
 
     def _differs(self, link: Link, now: float) -> None:
         """Wait longer for this resolver from now on: it had what another denied."""
-        upstream = self._resolvers.get(link.conn)
+        upstream = self._resolvers.by_name.get(link.conn)
         if upstream is not None and upstream.grace.differs(now):
             self._negatives.wait_longer(link.bit, now)
 
@@ -757,7 +752,7 @@ class LoadBalancer:
         """Ask a link for the next slice of what the policy has for it. If more is left, it goes
         over the high mark, so that Relieved will call for the next one. Datagrams have no mark."""
         questions, is_last = self._policy.next_slice(link, now)
-        while not is_last and self._resolvers.get(link.conn):
+        while not is_last and self._resolvers.by_name.get(link.conn):
             more, is_last = self._policy.next_slice(link, now)
             questions += more
         if link.life.state is LinkState.CATCHING_UP and is_last:
@@ -862,7 +857,7 @@ class LoadBalancer:
             return []
         effects: list[Effect] = []
         for link in self._links.values():
-            upstream = self._resolvers.get(link.conn)
+            upstream = self._resolvers.by_name.get(link.conn)
             if upstream is not None:
                 if (
                     link.life.state is not LinkState.DOWN

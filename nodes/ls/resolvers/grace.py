@@ -44,6 +44,7 @@ class Grace:
         self._unanswered_since = math.inf  # when the first of them was sent
         self._differs_until = -math.inf  # it has lately had what another denied
         self.is_silent = False
+        self.silent_at = math.inf  # when it becomes silent if nothing comes
 
     def replied(self, took_s: float, count: int) -> None:
         """Learn that `count` questions had a reply so long after they were asked."""
@@ -54,30 +55,29 @@ class Grace:
         was_silent, self.is_silent = self.is_silent, False
         self._heard_at = now
         self._unanswered, self._unanswered_since = 0, math.inf
+        self.silent_at = math.inf
         return was_silent
 
     def refused(self) -> None:
         """Take note that it is known why nothing comes from it."""
         self.is_silent = False
         self._unanswered, self._unanswered_since = 0, math.inf
+        self.silent_at = math.inf
 
     def waited(self, sent_at: float, count: int) -> None:
         """Take note that `count` questions, sent at that time, are `grace_max_s` old."""
         if sent_at > self._heard_at:
             self._unanswered += count
             self._unanswered_since = min(self._unanswered_since, sent_at)
-
-    def due(self) -> float:
-        """When it becomes silent if nothing comes; infinite for never."""
-        if self.is_silent or self._unanswered < self._bounds.silent_questions:
-            return math.inf
-        return self._unanswered_since + self._bounds.silent_s
+            if self._unanswered >= self._bounds.silent_questions and not self.is_silent:
+                self.silent_at = self._unanswered_since + self._bounds.silent_s
 
     def woken(self, now: float) -> bool:
-        """Return whether it has become silent."""
-        if self.due() > now:
+        """Return whether it becomes silent now."""
+        if self.silent_at > now:
             return False
         self.is_silent = True
+        self.silent_at = math.inf
         return True
 
     def differs(self, now: float) -> bool:

@@ -4,44 +4,44 @@ Not here: one of them (`nodes/ls/resolvers/resolver.py`), and what is done with 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from core.addresses import Address
-from core.bounds import BoundHits, Bounds
 from core.effects import Effect
-from core.machine import Watch
+from core.environment import Environment
 from core.metrics import Value
 from nodes.ls.link import Link
-from nodes.ls.resolvers.resolver import Admits, QuestionInterest, Resolver
+from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.resolver import Resolver
 
 
 class Resolvers:
-    """All resolvers, each as an `Resolver`. `first_bit`: that of the first one's link; those of the
-    others follow. `secret(n)`: n bytes that nobody can guess. `grace_s`: the longest that a worse
-    answer waits for any."""
+    """All resolvers. `first_bit`: that of the first one's link; those of the others follow.
+    `grace_s`: the longest that a worse answer waits for any.
+
+    `by_name`: each resolver by what it is called. `by_connection`: each by the names of the
+    connections that it has, or is dialling.
+    """
 
     def __init__(
         self,
+        env: Environment,
         addresses: Sequence[Address],
         first_bit: int,
-        bounds: Bounds,
-        random: Callable[[], float],
-        secret: Callable[[int], bytes],
         interest: QuestionInterest,
-        hits: BoundHits,
         grace_s: float | None = None,
-        watch: Watch | None = None,
     ) -> None:
-        self._all: dict[str, Resolver] = {}
+        self.by_name: dict[str, Resolver] = {}
+        self.by_connection: dict[str, Resolver] = {}
         for at, address in enumerate(addresses):
             name = f"DNS{at + 1}"
-            link = Link(name, (address,), bounds, random, watch, first_bit << at)
-            self._all[name] = Resolver(link, bounds, secret, interest, hits, grace_s, watch)
+            link = Link(name, (address,), env.bounds, env.random, env.watch, first_bit << at)
+            self.by_name[name] = Resolver(env, link, interest, self.by_connection, grace_s)
 
     @property
     def links(self) -> dict[str, Link]:
         """How each stands."""
-        return {name: upstream.link for name, upstream in self._all.items()}
+        return {name: resolver.link for name, resolver in self.by_name.items()}
 
     @property
     def where(self) -> dict[str, str]:
@@ -53,52 +53,53 @@ class Resolvers:
         }
 
     def __len__(self) -> int:
-        return len(self._all)
-
-    def get(self, name: str) -> Resolver | None:
-        """The one that is called so, or has a socket of this name."""
-        return self._all.get(name.partition(".")[0]) if self._all else None
+        return len(self.by_name)
 
     def due(self) -> float:
         """When one wants to be woken; infinite for never."""
-        return min([upstream.due() for upstream in self._all.values()], default=math.inf)
+        due = math.inf
+        for resolver in self.by_name.values():
+            due = min(due, resolver.due())
+        return due
 
-    def woken(self, now: float, admits: Admits) -> list[Effect]:
-        """Wake those that have something due. `admits`: see Policy."""
+    def woken(self, now: float) -> list[Effect]:
+        """Wake those that have something due."""
         effects: list[Effect] = []
-        for upstream in self._all.values():
-            if upstream.due() <= now:
-                effects += upstream.woken(now, admits)
+        for resolver in self.by_name.values():
+            if resolver.due() <= now:
+                effects += resolver.woken(now)
         return effects
 
     def held(self, questions: Sequence[bytes], now: float) -> list[Effect]:
         """Send again those that may be lost; something worse than data is held of all these."""
         effects: list[Effect] = []
-        for upstream in self._all.values():
-            effects += upstream.held(questions, now)
+        for resolver in self.by_name.values():
+            effects += resolver.held(questions, now)
         return effects
 
     @property
     def silent(self) -> int:
         """The bits of those that are not waited for."""
-        return sum(upstream.link.bit for upstream in self._all.values() if upstream.grace.is_silent)
+        return sum(
+            resolver.link.bit for resolver in self.by_name.values() if resolver.grace.is_silent
+        )
 
     def grace_s(self, bits: int, now: float, *, is_failure: bool) -> float:
         """How long a worse answer waits for these; `is_failure`: it is REFUSED or SERVFAIL."""
         return max(
             [
-                upstream.grace.grace_s(now, is_failure=is_failure)
-                for upstream in self._all.values()
-                if upstream.link.bit & bits
+                resolver.grace.grace_s(now, is_failure=is_failure)
+                for resolver in self.by_name.values()
+                if resolver.link.bit & bits
             ],
             default=0.0,
         )
 
     def find_with(self, question: bytes) -> None:
         """Ask those that are refused this, when they are asked whether they are back."""
-        for upstream in self._all.values():
-            upstream.reachability.question = question
+        for resolver in self.by_name.values():
+            resolver.reachability.question = question
 
     def metrics(self) -> list[Value]:
         """What is counted about them, beside their links."""
-        return [value for upstream in self._all.values() for value in upstream.metrics()]
+        return [value for resolver in self.by_name.values() for value in resolver.metrics()]

@@ -1,0 +1,215 @@
+"""Replies of one resolver, matched with what it was asked, and sorted by what they say.
+
+A reply counts only when it came by the socket of its query, with the same ID, and repeats the
+question (an error need not, RFC 1035); anything else is as if it had not come. A reply that nobody
+wants any more, and a copy of one, are *late*.
+
+Not here: what a reply says (`nodes/dns/reply.py`), which is good enough (`nodes/ls/negatives.py`),
+and what else follows (`nodes/ls/resolvers/resolver.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from core.addresses import DATAGRAM_BYTES_MAX
+from core.effects import Effect
+from nodes.dns.question import REPLY_BYTES_MAX
+from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
+from nodes.dns.wire_names import HEADER, ID_BYTES, TWO, Malformed, after_name
+from nodes.ls.link import Link
+from nodes.ls.negatives import Denial
+from nodes.ls.questions import QuestionEvent
+from nodes.ls.resolvers.edns_fallback import EdnsFallback
+from nodes.ls.resolvers.guess_guard import GuessGuard
+from nodes.ls.resolvers.in_flight import InFlight
+from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch
+
+_FINDING = {
+    ReplyResult.NOT_FOUND: QuestionEvent.NOT_FOUND_SAID,
+    ReplyResult.NO_DATA: QuestionEvent.NO_DATA_SAID,
+    ReplyResult.REFUSED: QuestionEvent.REFUSAL_SAID,
+    ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
+}
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TWO.size
+_REPLIES_KEPT = 16_384
+
+
+@dataclass(slots=True)
+class QuestionInterest:
+    """What a resolver has to know of questions, from its owner."""
+
+    is_wanted: Callable[[bytes], bool]  # whether a reply would be of interest
+    is_held: Callable[[bytes], bool]  # whether something worse than data is held of it
+    was_denied: Callable[[bytes], bool]  # whether it was lately told that it has no data
+    # Which questions the resolver of a link is still to be asked; None: all. See Policy.
+    admits: Callable[[Link, list[bytes]], list[bool] | None]
+
+
+@dataclass(slots=True)
+class ResolverReplies:
+    """What came of an event on a socket to a resolver, about questions that somebody wants.
+
+    `questions` and `answers` are parallel.
+    """
+
+    effects: list[Effect] = field(default_factory=list)
+    questions: list[bytes] = field(default_factory=list)
+    answers: list[DnsReply] = field(default_factory=list)
+    denials: list[Denial] = field(default_factory=list)
+    late: int = 0  # replies that nobody waited for
+    is_back: bool = False  # it had been silent, or refused
+    differs: bool = False  # it has data, too late, of what another resolver denied
+    why: str = ""  # why nothing gets there, if it is to be parted from
+
+
+@dataclass(slots=True)
+class AskAgain:
+    """Queries to be sent another way, since of their replies."""
+
+    over_tcp: list[bytes] = field(default_factory=list)  # the reply is truncated
+    plain: list[tuple[bytes, SentBatch]] = field(default_factory=list)  # it is not understood
+
+
+class ReplyMatcher:
+    """Matches the replies of the resolver of a link."""
+
+    def __init__(
+        self,
+        link: Link,
+        interest: QuestionInterest,
+        in_flight: InFlight,
+        overdue: dict[bytes, int],
+        edns: EdnsFallback,
+        guard: GuessGuard,
+    ) -> None:
+        self._link = link
+        self._is_wanted = interest.is_wanted
+        self._was_denied = interest.was_denied
+        self._in_flight = in_flight
+        self._overdue = overdue
+        self._edns = edns
+        self._guard = guard
+
+    def match(
+        self, socket: ResolverSocket, messages: list[bytes], found: ResolverReplies, now: float
+    ) -> AskAgain | None:
+        """Match what came by a socket, and add it to `found`; return what is to be asked again."""
+        asked, is_wanted, overdue = socket.asked, self._is_wanted, self._overdue
+        is_plain_of_interest = not self._edns.is_at_rest
+        again: AskAgain | None = None
+        batch: SentBatch | None = None
+        replies = 0  # to queries of this batch
+        for message in messages:
+            number = message[:ID_BYTES]
+            sent = asked.get(number)
+            if sent is None:
+                self._take_unmatched(socket, message, found, now)
+                continue
+            question, repeated, its_batch = sent
+            if is_wanted(question):
+                after_id = message[ID_BYTES:]
+                if len(after_id) <= REPLY_BYTES_MAX:
+                    reply = _read(after_id)
+                else:
+                    is_whole = socket.is_stream or len(message) < DATAGRAM_BYTES_MAX
+                    reply = read_reply(after_id, is_whole=is_whole)
+                if reply is None:
+                    self._link.count_malformed()
+                    continue
+                if reply.asked != repeated and reply.asked:
+                    self._take_unmatched(socket, message, found, now)
+                    continue
+                if reply.is_cut or reply.said is ReplyResult.MISUNDERSTOOD:
+                    again = self._sort_useless(reply, question, its_batch, found, again)
+                elif reply.said is ReplyResult.DATA:
+                    found.questions.append(question)
+                    found.answers.append(reply)
+                else:
+                    found.denials.append((question, _FINDING[reply.said], reply))
+                if (
+                    is_plain_of_interest
+                    and reply.said is not ReplyResult.MISUNDERSTOOD
+                    and question in its_batch.plain
+                ):
+                    found.effects += self._edns.understood(question, now)
+            elif _repeats(message, repeated) or is_bare(message[ID_BYTES:]):
+                found.late += 1
+                if self._was_denied(question) and _has_data(message):
+                    found.differs = True
+            else:
+                self._take_unmatched(socket, message, found, now)
+                continue
+            del asked[number]
+            if overdue:
+                overdue.pop(question, None)
+            its_batch.left -= 1
+            if its_batch is not batch:
+                if batch is not None:
+                    self._in_flight.learn(batch, replies, now)
+                batch, replies = its_batch, 0
+            replies += 1
+        if batch is not None:
+            self._in_flight.learn(batch, replies, now)
+        return again
+
+    def _sort_useless(
+        self,
+        reply: DnsReply,
+        question: bytes,
+        batch: SentBatch,
+        found: ResolverReplies,
+        again: AskAgain | None,
+    ) -> AskAgain | None:
+        """Sort a reply that is truncated, or says that the query was not understood: it is asked
+        again another way, or, where there is none, has failed."""
+        has_failed = batch.socket.is_stream if reply.is_cut else question in batch.plain
+        if has_failed:  # its code is not passed on: it would say that LS does not know EDNS
+            found.denials.append((question, QuestionEvent.FAILURE_SAID, None))
+            return again
+        again = again or AskAgain()
+        if reply.is_cut:
+            again.over_tcp.append(question)
+        else:
+            again.plain.append((question, batch))
+        return again
+
+    def _take_unmatched(
+        self, socket: ResolverSocket, message: bytes, found: ResolverReplies, now: float
+    ) -> None:
+        """Count a message that matches nothing as a guess, unless it is late, or a copy."""
+        if socket.is_stream:
+            self._guard.count_unmatched()
+            return
+        pair = message[:ID_BYTES] + _question_section(message)
+        has_pair = len(pair) > ID_BYTES or is_bare(message[ID_BYTES:])
+        if has_pair and socket.recent.has(pair):
+            found.late += 1
+        else:
+            self._guard.count_guess(now)
+
+
+def _question_section(message: bytes) -> bytes:
+    """Return the question section of a message, in lower case; empty where there is none."""
+    try:
+        end = after_name(message[ID_BYTES:], _HEADER_BYTES - ID_BYTES) + ID_BYTES
+    except Malformed:
+        return b""
+    return message[_HEADER_BYTES:end].lower() + message[end : end + _TYPE_AND_CLASS_BYTES]
+
+
+def _repeats(message: bytes, asked: bytes) -> bool:
+    """Whether a message has this question section, in whatever spelling."""
+    at, size = _HEADER_BYTES, len(asked) - _TYPE_AND_CLASS_BYTES
+    section = message[at : at + len(asked)]
+    return section == asked or section[:size].lower() + section[size:] == asked
+
+
+def _has_data(message: bytes) -> bool:
+    reply = read_reply(message[ID_BYTES:])
+    return reply is not None and reply.said is ReplyResult.DATA
+
+
+@lru_cache(maxsize=_REPLIES_KEPT)
+def _read(message: bytes) -> DnsReply | None:
+    return read_reply(message)

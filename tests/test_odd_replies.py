@@ -272,8 +272,8 @@ def test_odd_questions_are_forgotten_beyond_a_bound() -> None:
     for n in range(10_000):
         edns.misunderstood([b"n%d" % n], 1.0)
     assert len(edns._odd) <= 4_096
-    assert edns.plain([b"n9999", b"x"], 1.0) == {b"n9999"}
-    assert not edns.plain([b"n9999"], 601.0) and not edns._odd
+    assert edns.select_plain([b"n9999", b"x"], 1.0) == {b"n9999"}
+    assert not edns.select_plain([b"n9999"], 601.0) and not edns._odd
 
 
 # -- a header only ---------------------------------------------------------------------------------

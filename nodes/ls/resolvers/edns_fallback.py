@@ -1,4 +1,4 @@
-"""EDNS: which questions one resolver is asked without an OPT record (RFC 6891, section 6.2.2).
+"""EDNS fallback: which questions one resolver is asked without an OPT record (RFC 6891, 6.2.2).
 
 A resolver that does not know EDNS says FORMERR or NOTIMP to a query that has an OPT record
 (section 7), and may know the answer to the same query without one. So may one that says BADVERS:
@@ -12,7 +12,8 @@ things are remembered for `plain_s`, and then EDNS is tried again:
 
 One of the three codes in reply to a question that was asked without an OPT record is a failure.
 
-Not here: what was sent how (`Flight.plain`), and who sends (`nodes/ls/resolvers/resolver.py`).
+Not here: which queries were sent without (`SentBatch.plain`), and sending
+(`nodes/ls/resolvers/in_flight.py`).
 """
 
 import math
@@ -22,28 +23,28 @@ from core.effects import Effect, Level, Report
 from core.metrics import Metric, Value
 
 PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="ts")
-_ODD_MAX = 4_096  # questions that are remembered: more than are in flight until the first reply
+_ODD_MAX = 4_096  # questions remembered: more than are in flight until the first reply
 
 
 class EdnsFallback:
-    """What is known of one resolver, which is called `name`. While it `is_at_rest` nothing is to be
-    asked without, and no reply is of interest."""
+    """What is known of one resolver, called `name`. While it `is_at_rest` everything is asked with
+    an OPT record, and no reply is of interest."""
 
     def __init__(self, name: str, plain_s: float) -> None:
         self.is_at_rest = True
         self._name = name
         self._plain_s = plain_s
-        self._plain_until = -math.inf  # all questions
-        self._odd: dict[bytes, None] = {}  # questions that are asked without
+        self._plain_until = -math.inf  # for all questions
+        self._odd: dict[bytes, None] = {}  # the questions that are asked without
         self._odd_until = -math.inf
-        self._asked = 0  # so many have been
+        self._asked = 0  # how often any was asked without
 
     def metric(self) -> Value:
-        """How many questions were asked without an OPT record."""
+        """Return how many questions were asked without an OPT record."""
         return Value(PLAIN, self._asked, self._name)
 
-    def plain(self, questions: list[bytes], now: float) -> Collection[bytes]:
-        """Those of these questions that are to be asked now, and that without an OPT record."""
+    def select_plain(self, questions: list[bytes], now: float) -> Collection[bytes]:
+        """Select the questions that are asked without an OPT record now, and count them."""
         if now < self._plain_until:
             plain = frozenset(questions)
         elif now < self._odd_until:
@@ -56,7 +57,7 @@ class EdnsFallback:
         return plain
 
     def misunderstood(self, questions: Collection[bytes], now: float) -> None:
-        """Take note that these were not understood, asked with an OPT record."""
+        """Record that these were not understood, asked with an OPT record."""
         self.is_at_rest = False
         if now < self._plain_until:
             return
@@ -66,8 +67,8 @@ class EdnsFallback:
         self._odd |= dict.fromkeys(questions)
 
     def understood(self, question: bytes, now: float) -> list[Effect]:
-        """Take note that this was understood, asked without. The operator hears what that means,
-        unless that was so just before."""
+        """Record that this was understood, asked without. The operator is told what that means,
+        unless it was so just before."""
         if question not in self._odd:
             return []
         is_news = now >= self._plain_until + self._plain_s

@@ -1,6 +1,6 @@
-"""Patience: how long one resolver is worth waiting for, from how it has replied lately.
+"""Grace: how long one resolver is worth waiting for, from how it has replied lately.
 
-A worse answer is held until the resolvers that have not spoken do, for a *grace* at most:
+A worse answer is held until the resolvers that have said nothing yet do, for a *grace* at most:
 
 - REFUSED and SERVFAIL say nothing about a name, so they wait long enough for a question that was
   lost to be sent again a few times (`grace_failed_s`);
@@ -18,7 +18,7 @@ at least `silent_s`; then nobody waits for it until something comes from it. A q
 it is `grace_max_s` old and nothing has come since it was sent: with many in flight the newest are
 always open.
 
-Not here: whom to ask first (`nodes/ls/latency.py` has means for that), and the clock.
+Not here: which server is asked first (`nodes/ls/latency.py` has means for that), and the clock.
 """
 
 import math
@@ -29,11 +29,15 @@ from nodes.ls.latency import RecentQuantile
 _USUALLY = 0.95
 _TIMES = 3.0
 _RESEND_TIMES = 2.0
-_HALF_LIFE_S = 30.0  # who is asked now and then is known by what was a minute ago
+_HALF_LIFE_S = 30.0  # of a reply time: a resolver that is asked now and then stays known
 
 
 class Grace:
-    """How long to wait for one resolver. `most_s`: the longest grace, if there is such a limit."""
+    """How long to wait for one resolver. `most_s`: the longest grace, if there is such a limit.
+
+    `is_silent`: nobody waits for it. `silent_at`: when it becomes silent if nothing comes; infinite
+    for never.
+    """
 
     def __init__(self, bounds: Bounds, most_s: float | None) -> None:
         self._bounds = bounds
@@ -44,14 +48,14 @@ class Grace:
         self._unanswered_since = math.inf  # when the first of them was sent
         self._differs_until = -math.inf  # it has lately had what another denied
         self.is_silent = False
-        self.silent_at = math.inf  # when it becomes silent if nothing comes
+        self.silent_at = math.inf
 
     def replied(self, took_s: float, count: int) -> None:
         """Learn that `count` questions had a reply so long after they were asked."""
         self._times.add(took_s, count)
 
     def heard(self, now: float) -> bool:
-        """Take note that something came from it; return whether it had been silent."""
+        """Record that something came from it; return whether it had been silent."""
         was_silent, self.is_silent = self.is_silent, False
         self._heard_at = now
         self._unanswered, self._unanswered_since = 0, math.inf
@@ -59,13 +63,13 @@ class Grace:
         return was_silent
 
     def refused(self) -> None:
-        """Take note that it is known why nothing comes from it."""
+        """Record that the network says why nothing comes from it: that is no silence."""
         self.is_silent = False
         self._unanswered, self._unanswered_since = 0, math.inf
         self.silent_at = math.inf
 
     def waited(self, sent_at: float, count: int) -> None:
-        """Take note that `count` questions, sent at that time, are `grace_max_s` old."""
+        """Record that `count` questions, sent at that time, are `grace_max_s` old."""
         if sent_at > self._heard_at:
             self._unanswered += count
             self._unanswered_since = min(self._unanswered_since, sent_at)
@@ -81,13 +85,13 @@ class Grace:
         return True
 
     def differs(self, now: float) -> bool:
-        """Take note that it had what another denied; return whether that is news."""
+        """Record that it had what another denied; return whether it lately had not."""
         is_news = self._differs_until <= now
         self._differs_until = now + self._bounds.split_view_s
         return is_news
 
     def grace_s(self, now: float, *, is_failure: bool) -> float:
-        """Say how long a worse answer waits for it; `is_failure`: it is REFUSED or SERVFAIL."""
+        """Return how long a worse answer waits for it; `is_failure`: REFUSED or SERVFAIL."""
         bounds = self._bounds
         if is_failure or now < self._differs_until:
             grace_s = bounds.grace_failed_s
@@ -100,7 +104,7 @@ class Grace:
         return min(grace_s, self._most_s)
 
     def resend_s(self, now: float) -> float:
-        """Say after how long without a reply a question may be thought lost."""
+        """Return after how long without a reply a question may be lost."""
         bounds = self._bounds
         usual_s = self._times.seconds(now)
         if usual_s == math.inf:

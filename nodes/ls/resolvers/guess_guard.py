@@ -78,9 +78,9 @@ class GuessGuard:
         self.tcp_until = -math.inf
         self._no_stream_until = now + self._bounds.away_s
 
-    def defer_until(self, now: float) -> float:
-        """Return until when the questions that replaced sockets were asked have to wait: not at
-        all the first time in `join_s`, else until that is over."""
+    def take_turn(self, now: float) -> float:
+        """Return from when everything that replaced sockets were asked may be asked again: from
+        now, once in `join_s`, else from when that is over."""
         if now >= self._all_again_at:
             self._all_again_at = now + self._bounds.join_s
             return now

@@ -34,7 +34,7 @@ class InFlight:
         self._window = Window(env.bounds.upstream_window)
 
     def room(self, now: float) -> int:
-        """How many more may go over UDP; none if negative."""
+        """Return how many more may go over UDP; none if negative."""
         return self._window.size(now) - self.count
 
     def add(
@@ -60,7 +60,7 @@ class InFlight:
         size = len(questions)
         random = self._secret(ID_BYTES * size)
         was_calm = self._window.is_calm(self.count)
-        plain = () if self._edns.is_at_rest else self._edns.plain(questions, now)
+        plain = () if self._edns.is_at_rest else self._edns.select_plain(questions, now)
         batch = SentBatch(
             socket, questions, random, socket.sent, size, now, asked_at, tries, moves, was_calm,
             tcp_only, plain,

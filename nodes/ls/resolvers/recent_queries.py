@@ -53,7 +53,7 @@ class RecentQueries:
         self._count = 0
 
     def has(self, pair: bytes) -> bool:
-        """Whether this ID, followed by this question section, if there is one, was asked lately."""
+        """Return whether this ID, and the question section behind it, if any, were asked lately."""
         if len(self._pairs) > 4 * self._most:
             self._pairs.clear()
             self._unsorted = self._batches.copy()

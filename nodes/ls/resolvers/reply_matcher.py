@@ -109,11 +109,8 @@ class ReplyMatcher:
             question, repeated, its_batch = sent
             if is_wanted(question):
                 after_id = message[ID_BYTES:]
-                if len(after_id) <= REPLY_BYTES_MAX:
-                    reply = _read(after_id)
-                else:
-                    is_whole = socket.is_stream or len(message) < DATAGRAM_BYTES_MAX
-                    reply = read_reply(after_id, is_whole=is_whole)
+                is_short = len(after_id) <= REPLY_BYTES_MAX
+                reply = _read(after_id) if is_short else _read_long(socket, after_id)
                 if reply is None:
                     self._link.count_malformed()
                     continue
@@ -208,6 +205,11 @@ def _repeats(message: bytes, asked: bytes) -> bool:
 def _has_data(message: bytes) -> bool:
     reply = read_reply(message[ID_BYTES:])
     return reply is not None and reply.said is ReplyResult.DATA
+
+
+def _read_long(socket: ResolverSocket, after_id: bytes) -> DnsReply | None:
+    is_whole = socket.is_stream or ID_BYTES + len(after_id) < DATAGRAM_BYTES_MAX
+    return read_reply(after_id, is_whole=is_whole)
 
 
 @lru_cache(maxsize=_REPLIES_KEPT)

@@ -17,6 +17,7 @@ for want of a connection it is UP when there is a socket), and its parts, each i
 import math
 from collections.abc import Iterable
 from itertools import compress, repeat
+from typing import Any
 
 from core.effects import Close, Effect, Level, Report
 from core.environment import Environment
@@ -53,8 +54,8 @@ WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=Tru
 class Resolver:
     """One resolver: its sockets, what it is asked, and which of its replies count.
 
-    `link` is how it stands. `connections`: where it puts itself by the name of each connection that
-    it dials, until that is closed. `grace_s`: the longest that a worse answer waits for it.
+    `link` is how it stands. `connections`: where it puts itself, by the name of each connection
+    that it dials, until that is closed. `grace_s`: the longest that a worse answer waits for it.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Resolver:
         env: Environment,
         link: Link,
         interest: QuestionInterest,
-        connections: dict[str, "Resolver"],
+        connections: dict[str, Any],
         grace_s: float | None = None,
     ) -> None:
         bounds = env.bounds
@@ -70,12 +71,11 @@ class Resolver:
         self.grace = Grace(bounds, grace_s)
         self.reachability = Reachability(bounds.probe_s)
         self.ageing = Ageing(bounds, self.grace.resend_s(-math.inf))
-        self.sockets = SocketPool(env, link, self._claim)
+        self.sockets = SocketPool(env, link, connections, self)
         self.queue = SendQueue(interest.is_wanted)
         self._bounds = bounds
         self._interest = interest
         self._is_wanted = interest.is_wanted
-        self._connections = connections
         self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._guard = GuessGuard(env, link.conn)
         self.in_flight = InFlight(env, self.ageing, self._edns, self.grace)
@@ -93,7 +93,7 @@ class Resolver:
         self._probed_at = -math.inf  # when it was asked last, while silent
 
     def metrics(self) -> list[Value]:
-        """What is counted about it, beside its link."""
+        """Return what is counted about it, beside its link."""
         name = self.link.conn
         return [
             Value(UNMATCHED, self._guard.unmatched, name),
@@ -105,9 +105,6 @@ class Resolver:
 
     # -- sockets -----------------------------------------------------------------------------------
 
-    def _claim(self, conn: str) -> None:
-        self._connections[conn] = self
-
     def dial(self) -> list[Effect]:
         """Dial its UDP sockets. What waits is forgotten: once there is one, its owner asks it for
         all that is open."""
@@ -116,7 +113,7 @@ class Resolver:
 
     @property
     def has_sockets(self) -> bool:
-        """Whether it can be asked, or there is something to be closed."""
+        """Return whether there is a socket that can be asked, or has to be closed."""
         return bool(self.sockets.by_conn)
 
     def part(self) -> list[Effect]:
@@ -141,7 +138,6 @@ class Resolver:
             case Opened(conn):
                 return ResolverReplies(self._opened(self.sockets.by_conn[conn], now))
             case Closed(conn, why):
-                del self._connections[conn]
                 return self._closed(conn, why, now)
             case Ended(conn) | Backlogged(conn):  # it takes nothing more, or too slowly
                 return ResolverReplies(self.sockets.give_up(self.sockets.by_conn[conn]))
@@ -178,7 +174,8 @@ class Resolver:
         return replies
 
     def _broke(self, socket: ResolverSocket, why: str, replies: ResolverReplies) -> None:
-        """Nothing gets to the resolver by this socket: see `reachability.py`."""
+        """Ask by new sockets what a broken one was asked, or say why to part from the resolver: see
+        `reachability.py`."""
         asked = list(socket.asked.values())
         if asked:
             self.reachability.question = asked[-1][0]
@@ -228,7 +225,7 @@ class Resolver:
         return effects + self._sender.ask(questions, now)
 
     def _probe(self, now: float) -> list[Effect]:
-        """Ask one that is refused whether it is back."""
+        """Ask a refused resolver whether it is back."""
         self.reachability.probed(now)
         most = self._bounds.resends_max  # it is not sent again otherwise
         return self._sender.send([self.reachability.question], now, now, tries=most)
@@ -289,7 +286,7 @@ class Resolver:
         effects += [report, *others]
         if now < self._guard.tcp_until or self.grace.is_silent:
             return effects + self.ask(list(open_since), now)
-        self._replacement.queue_spoofed(open_since, self._guard.defer_until(now), now)
+        self._replacement.queue_spoofed(open_since, self._guard.take_turn(now), now)
         return effects + self._sender.send_queued(now)
 
     def held(self, questions: Iterable[bytes], now: float) -> list[Effect]:
@@ -300,7 +297,7 @@ class Resolver:
     # -- time --------------------------------------------------------------------------------------
 
     def due(self) -> float:
-        """When it wants to be woken; infinite for never."""
+        """Return when it has to be woken; infinite for never."""
         due = min(self.ageing.due(), self.grace.silent_at, self.queue.deferred_until)
         if self.reachability.is_refused and self.sockets.open:
             due = min(due, self.reachability.due())
@@ -334,7 +331,7 @@ class Resolver:
         return list(compress(questions, admitted or repeat(True)))
 
     def _ask_deferred(self, now: float) -> list[Effect]:
-        """Ask those that were deferred and that nobody has asked again meanwhile."""
+        """Ask the deferred questions that nobody has asked again meanwhile."""
         questions = [
             question
             for question in self.queue.take_deferred(now)

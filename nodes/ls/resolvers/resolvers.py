@@ -1,6 +1,7 @@
-"""Resolvers: all that the load balancer asks with DNS, by what they are called: DNS1, DNS2, ...
+"""Resolvers: all servers that the load balancer asks with DNS. They are called DNS1, DNS2, ...
 
-Not here: one of them (`nodes/ls/resolvers/resolver.py`), and what is done with what it says.
+Not here: a single one (`nodes/ls/resolvers/resolver.py`), and what its replies count for
+(`nodes/ls/load_balancer.py`).
 """
 
 import math
@@ -16,8 +17,8 @@ from nodes.ls.resolvers.resolver import Resolver
 
 
 class Resolvers:
-    """All resolvers. `first_bit`: that of the first one's link; those of the others follow.
-    `grace_s`: the longest that a worse answer waits for any.
+    """All resolvers. `first_bit`: the bit of the first link; those of the others follow. `grace_s`:
+    the longest that a worse answer waits for any.
 
     `by_name`: each resolver by what it is called. `by_connection`: each by the names of the
     connections that it has, or is dialling.
@@ -40,12 +41,12 @@ class Resolvers:
 
     @property
     def links(self) -> dict[str, Link]:
-        """How each stands."""
+        """Return how each stands, by its name."""
         return {name: resolver.link for name, resolver in self.by_name.items()}
 
     @property
     def where(self) -> dict[str, str]:
-        """The address of each, for people."""
+        """Return the address of each, for people."""
         return {
             name: f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             for name, link in self.links.items()
@@ -56,7 +57,7 @@ class Resolvers:
         return len(self.by_name)
 
     def due(self) -> float:
-        """When one wants to be woken; infinite for never."""
+        """Return when one has to be woken; infinite for never."""
         due = math.inf
         for resolver in self.by_name.values():
             due = min(due, resolver.due())
@@ -71,7 +72,8 @@ class Resolvers:
         return effects
 
     def held(self, questions: Sequence[bytes], now: float) -> list[Effect]:
-        """Send again those that may be lost; something worse than data is held of all these."""
+        """Send those of these questions again that may be lost. Something worse than data is held
+        of each."""
         effects: list[Effect] = []
         for resolver in self.by_name.values():
             effects += resolver.held(questions, now)
@@ -79,13 +81,13 @@ class Resolvers:
 
     @property
     def silent(self) -> int:
-        """The bits of those that are not waited for."""
+        """Return the bits of those that nobody waits for."""
         return sum(
             resolver.link.bit for resolver in self.by_name.values() if resolver.grace.is_silent
         )
 
     def grace_s(self, bits: int, now: float, *, is_failure: bool) -> float:
-        """How long a worse answer waits for these; `is_failure`: it is REFUSED or SERVFAIL."""
+        """Return how long a worse answer waits for these; `is_failure`: REFUSED or SERVFAIL."""
         return max(
             [
                 resolver.grace.grace_s(now, is_failure=is_failure)
@@ -96,10 +98,10 @@ class Resolvers:
         )
 
     def find_with(self, question: bytes) -> None:
-        """Ask those that are refused this, when they are asked whether they are back."""
+        """Let this be the question by which a refused resolver is asked whether it is back."""
         for resolver in self.by_name.values():
             resolver.reachability.question = question
 
     def metrics(self) -> list[Value]:
-        """What is counted about them, beside their links."""
+        """Return what is counted about them, beside their links."""
         return [value for resolver in self.by_name.values() for value in resolver.metrics()]

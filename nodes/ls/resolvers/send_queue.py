@@ -36,7 +36,7 @@ class SendQueue:
 
     @property
     def count(self) -> int:
-        """How many questions are ready."""
+        """Return how many questions are ready."""
         return sum(len(batch.questions) for batch in self.ready)
 
     def put_last(self, questions: Iterable[bytes], asked_at: float) -> None:

@@ -5,12 +5,12 @@ replaced after a while (RFC 5452). A socket that is replaced *retires* when its 
 it is asked nothing new, and closed once each of its queries has a reply, or is forgotten. Beside
 them there is one TCP stream at most.
 
-Not here: what is asked by which (`nodes/ls/resolvers/resolver.py`, `stream.py`).
+Not here: what is sent by which (`nodes/ls/resolvers/udp_sender.py`, `stream.py`).
 """
 
 import math
 from collections import deque
-from collections.abc import Callable
+from typing import Any
 
 from core.effects import Abort, Close, DialDatagrams, Effect
 from core.environment import Environment
@@ -21,20 +21,23 @@ _TURN_S = 0.0005  # what is sent within so long may go by one socket
 
 
 class SocketPool:
-    """The sockets to the resolver of a link. `claim` is called with the name of each connection
-    before it is dialled.
+    """The sockets to the resolver of a link. `connections`: each has its `owner` there, by the name
+    of its connection, from when it is dialled until it is gone.
 
     `by_conn` holds all that are not GONE; `open` the UDP sockets to be asked by.
     """
 
-    def __init__(self, env: Environment, link: Link, claim: Callable[[str], None]) -> None:
+    def __init__(
+        self, env: Environment, link: Link, connections: dict[str, Any], owner: object
+    ) -> None:
         self.by_conn: dict[str, ResolverSocket] = {}
         self.open: list[ResolverSocket] = []
         self._env = env
         self._bounds = env.bounds
         self._secret = env.secret
         self._link = link
-        self._claim = claim
+        self._connections = connections
+        self._owner = owner
         self._replaced: deque[ResolverSocket] = deque()  # open; their successors are being opened
         self._number = 0
         self._chosen: ResolverSocket | None = None
@@ -61,7 +64,7 @@ class SocketPool:
         most = self._bounds.remembered_max
         socket = ResolverSocket(name, most, is_stream=is_stream, watch=self._env.watch)
         self.by_conn[name] = socket
-        self._claim(name)
+        self._connections[name] = self._owner
         return socket
 
     def take_into_use(self, socket: ResolverSocket, now: float) -> None:
@@ -138,6 +141,7 @@ class SocketPool:
     def lost(self, conn: str) -> tuple[ResolverSocket, SocketState]:
         """Drop a socket that is gone, broken, or could not be had; also return its last state."""
         socket = self.by_conn.pop(conn)
+        del self._connections[conn]
         state = socket.life.state
         socket.life.fire(SocketEvent.LOST)
         self._put_away(socket)

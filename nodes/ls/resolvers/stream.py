@@ -54,12 +54,12 @@ class StreamFallback:
 
     @property
     def is_open(self) -> bool:
-        """Whether questions are sent by it at once."""
+        """Return whether questions are sent by it at once."""
         return self._socket is not None and self._socket.life.state is SocketState.OPEN
 
     @property
     def is_limited(self) -> bool:
-        """Whether a question may have to wait for another, which may never have a reply."""
+        """Return whether a question may wait for the reply to another, which may never come."""
         return self._most < math.inf
 
     def dial(self) -> list[Effect]:

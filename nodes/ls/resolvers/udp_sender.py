@@ -25,7 +25,7 @@ class UdpSender:
 
     @property
     def has_socket(self) -> bool:
-        """Whether something can be sent at once."""
+        """Return whether something can be sent at once."""
         return bool(self._sockets.open)
 
     def ask(self, questions: list[bytes], now: float) -> list[Effect]:

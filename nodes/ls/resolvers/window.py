@@ -1,39 +1,39 @@
 """Window: how many questions one resolver may have in flight over UDP.
 
-A resolver takes datagrams from a socket with room for some hundreds. A burst beyond that is lost
-before anybody reads it, and an asker that goes on as soon as another resolver answers never notices
-that it is sending too fast. So only so many are in flight, and the rest waits in the load balancer:
+A resolver reads datagrams from a socket with room for some hundreds. A burst beyond that is lost
+unread, and a client that goes on as soon as another resolver answers never notices that it is
+sending too fast. So the rest waits in the load balancer, while there are in flight
 
     base + 1.25 x (replies a second) x (least reply time)
 
 The product is what is under way when nothing queues (bandwidth times delay); a quarter more lets
-the window grow while replies speed up, and `base` is what may wait in the resolver's socket.
+the window grow while replies speed up; `base` is what may wait in the resolver's socket.
 
 *In flight* is what may still lie in that socket. A socket is first in, first out: when a reply has
-come, whatever the same socket of ours sent before that question has been taken, also where its
-reply takes long or never comes (as in TCP's forward acknowledgement, Mathis and Mahdavi, 1996). So
-a question that a resolver has to look up elsewhere makes room for others, and so does a lost one;
-`nodes/ls/resolvers/resolver.py` counts. What is older than the time after which it is sent again
-has left, too.
+come, whatever the same socket of ours sent before that question has been read, also where its reply
+takes long or never comes (as in TCP's forward acknowledgement, Mathis and Mahdavi, 1996). So a
+question that a resolver has to look up elsewhere makes room for others, and so does a lost one;
+`nodes/ls/resolvers/in_flight.py` counts. A question that is overdue (`ageing.py`) has left, too.
 
-The least reply time counts only questions that were sent while few were in flight: all others
-measure the queue that we made ourselves, and a window that grew by it would never stop growing.
-Where many have been in flight all the time, it may be of long ago, and wrong by now: then the
-window is so few until a reply to one of them has come (as BBR does, Cardwell and others, 2016).
+The least reply time counts only *calm* questions, sent while few were in flight: all others measure
+the queue that we made ourselves, and a window that grew by it would never stop growing. Where many
+have been in flight for long, it may be wrong by now: then the window shrinks to those few until a
+reply to a calm question has come (as BBR does, Cardwell and others, 2016).
 
-Not here: what waits (`nodes/ls/resolvers/resolver.py`), and the clock.
+Not here: what waits (`nodes/ls/resolvers/send_queue.py`), and the clock.
 """
 
 import math
 
 _GAIN = 1.25
-_SPAN_S = 0.05  # replies are counted over so long, or over the least reply time, if it is longer
-_RECENT_S = 10.0  # a least reply time is forgotten once there is a younger one of so long
-_FEW = 0.25  # of `base`: so many in flight make no queue
+_SPAN_S = 0.05  # over which replies are counted; or the least reply time, if it is longer
+_RECENT_S = 10.0  # a least reply time is forgotten when a younger one is known for so long
+_FEW = 0.25  # of `base`: no more than this in flight make no queue
 
 
 class Window:
-    """How many questions one resolver may have in flight. `base`: see above."""
+    """How many questions one resolver may have in flight. `base`: how many may wait in its
+    socket."""
 
     __slots__ = (
         "_base", "_before", "_began", "_calm_at", "_count", "_least_at", "_least_before_s",
@@ -43,18 +43,19 @@ class Window:
     def __init__(self, base: int) -> None:
         self._base = base
         self._least_s = self._least_before_s = math.inf  # of the last `_RECENT_S`, and before
-        self._least_at = -math.inf  # since when the first of these is measured
+        self._least_at = -math.inf  # since when `_least_s` is measured
         self._calm_at = -math.inf  # when a reply last measured it
         self._began = -math.inf  # the span in which replies are counted
         self._count = 0  # in this span
         self._before = 0  # in the span before
 
     def is_calm(self, in_flight: int) -> bool:
-        """Whether the reply time of what is sent now will say how fast the resolver is."""
+        """Return whether the reply time of a query that is sent now will show how fast the resolver
+        is."""
         return in_flight <= self._base * _FEW
 
     def replied(self, count: int, took_s: float, now: float, *, was_calm: bool) -> None:
-        """Learn from `count` replies that came so long after they were sent."""
+        """Learn from `count` replies that came `took_s` after their queries were sent."""
         if was_calm:
             if now - self._calm_at >= _RECENT_S:  # nothing that is known is recent
                 self._least_s = math.inf
@@ -68,7 +69,7 @@ class Window:
         self._count += count
 
     def size(self, now: float) -> int:
-        """How many may be in flight."""
+        """Return how many may be in flight."""
         least_s = min(self._least_s, self._least_before_s)
         if least_s == math.inf:
             return self._base

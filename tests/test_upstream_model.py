@@ -81,7 +81,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.resolver = Resolver(Environment(BOUNDS, secret=Chance()), link, interest, {})
         for effect in self.resolver.dial():
             assert isinstance(effect, DialDatagrams)
-            self.perform(self.resolver.receive(Opened(effect.conn), self.now).effects)
+            self.perform(self.resolver.take(Opened(effect.conn), self.now).effects)
 
     # -- what the resolver does ----------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.heard_at = self.now
         was_silent, self.is_silent = self.is_silent, False
         event = Datagrams(one.conn, [(said(one.query, text), None)])
-        heard = self.resolver.receive(event, self.now)
+        heard = self.resolver.take(event, self.now)
         assert heard.is_back is was_silent
         assert len(heard.questions) + len(heard.denials) == (was_wanted and not was_late)
         assert heard.late == (was_late or not was_wanted)

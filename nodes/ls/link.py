@@ -162,9 +162,9 @@ class Link:
         self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
         self._up_since = now
 
-    def count_malformed(self) -> None:
-        """Count a line or message of it that is no reply."""
-        self.malformed += 1
+    def misread(self, malformed: int) -> None:
+        """Count lines or messages of it that are no replies."""
+        self.malformed += malformed
 
     def due(self) -> float:
         """When something has to be done about it: dial, or look its host up, or stop holding up the

@@ -467,7 +467,7 @@ class LoadBalancer:
 
     def _hear_resolver(self, upstream: Resolver, event: Event, now: float) -> list[Effect]:
         """What a resolver says counts as what a TS says."""
-        heard = upstream.receive(event, now)
+        heard = upstream.take(event, now)
         link, effects = upstream.link, heard.effects
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             link.life.fire(LinkEvent.GIVEN_UP)

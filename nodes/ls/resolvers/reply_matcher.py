@@ -112,7 +112,7 @@ class ReplyMatcher:
                 is_short = len(after_id) <= REPLY_BYTES_MAX
                 reply = _read(after_id) if is_short else _read_long(socket, after_id)
                 if reply is None:
-                    self._link.count_malformed()
+                    self._link.misread(1)
                     continue
                 if reply.asked != repeated and reply.asked:
                     self._take_unmatched(socket, message, found, now)

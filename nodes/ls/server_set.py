@@ -2,8 +2,7 @@
 
 A set is kept for every open question and worked out anew for every reply, so it is a plain `int`:
 making one, or testing it, allocates nothing. `|` unites two sets, `&` is what both have, and a set
-is true when it is not empty; the functions here give words to the rest. One load balancer numbers
-its servers from 0, table servers before resolvers.
+is true when it is not empty; the functions here give words to the rest.
 
 Not here: the servers themselves (`nodes/ls/link.py`, whose `bit` is the set of that one server).
 """
@@ -36,11 +35,6 @@ def union(sets: Iterable[ServerSet]) -> ServerSet:
 def without(servers: ServerSet, others: ServerSet) -> ServerSet:
     """Return those of `servers` that are not among `others`."""
     return servers & ~others
-
-
-def has_any(servers: ServerSet, others: ServerSet) -> bool:
-    """Return whether at least one of `others` is among `servers`."""
-    return servers & others != 0
 
 
 def has_all(servers: ServerSet, others: ServerSet) -> bool:

@@ -49,7 +49,7 @@ from core.protocol.messages import (
     split_lines,
 )
 from core.protocol.session import SessionState
-from nodes.ls.hedging.policy import AskingState
+from nodes.ls.hedging.asking import AskingState
 from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import ReloadState
@@ -716,10 +716,10 @@ class LoadBalancerWatch(Observer):
         if reactor.turns != self._turns_seen and brain._hedge is not None:
             self._turns_seen = reactor.turns
             for asking in dict.fromkeys(brain._hedge._askings.values()):
-                self.world.probes[f"Way {asking.way.state.name}"] = 1
+                self.world.probes[f"Way {asking.life.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
-                if asking.way.state is AskingState.LATE and asking.left:
+                if asking.life.state is AskingState.LATE and asking.open_count:
                     self.world.probes["a question waits for the budget"] = 1
 
     def _check_held(self) -> None:
@@ -812,8 +812,8 @@ class LoadBalancerWatch(Observer):
         verdicts, hedge = self.brain._negatives, self.brain._hedge
         hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
         if hedge is not None:
-            hold(not hedge._askings and not hedge._queues, "I8", "askings are left")
-            late = [asking for asking, _ in hedge._late if asking.left]
+            hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")
+            late = [asking for asking, _ in hedge._late if asking.open_count]
             hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain._paused, "I8", "somebody is paused")
         hold(reactor.owed.total == 0, "I8", f"{reactor.owed.total} bytes are owed")

@@ -370,7 +370,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer counts that was not asked for on this connection",
-        "nodes/ls/policy.py",
+        "nodes/ls/race_policy.py",
         "        if link.is_asked:\n            return None",
         "        if link.is_answering:\n            return None",
     ),
@@ -505,32 +505,32 @@ MUTANTS = (
     ),
     Mutant(
         "the silence of a TS says nothing of its pace",
-        "nodes/ls/hedging/policy.py",
-        "self._paces[link].add(now - sent_at, asking.left, now)",
+        "nodes/ls/hedging/ranking.py",
+        "self.add(link, now - sent_at, asking.open_count, now)",
         "pass",
     ),
     Mutant(
         "there are tokens at the start",
-        "nodes/ls/hedging/policy.py",
+        "nodes/ls/hedging/budget.py",
         "self.tokens = 0.0",
         "self.tokens = 1.0",
     ),
     Mutant(
         "a speculative question takes no token",
-        "nodes/ls/hedging/policy.py",
-        "self._budget.tokens -= len(few)",
+        "nodes/ls/hedging/budget.py",
+        "self.tokens -= questions",
         "pass",
     ),
     Mutant(
         "a slice of any size",
-        "nodes/ls/hedging/policy.py",
-        "while queue and size <= self._bounds.waiting_bytes_high:",
+        "nodes/ls/hedging/link_queues.py",
+        "while queue and size <= self._slice_bytes:",
         "while queue:",
     ),
     Mutant(
         "an answer counts from whoever was not asked",
         "nodes/ls/hedging/policy.py",
-        "asking is not None and bool(asking.admits & link.bit) for asking",
+        "asking is not None and bool(asking.recipients & bit) for asking",
         "asking is not None for asking",
     ),
     Mutant(
@@ -542,14 +542,14 @@ MUTANTS = (
     Mutant(
         "what went over a lost connection counts until its slice",
         "nodes/ls/hedging/policy.py",
-        "                self._part(asking)\n        admitted",
-        "                pass\n        admitted",
+        "                self._changes.forget_lost(asking)\n        bit",
+        "                pass\n        bit",
     ),
     Mutant(
         "a round forgets its rest",
-        "nodes/ls/hedging/policy.py",
-        "return bool(self._round) or self._round_moves != self._moves",
-        "return self._round_moves != self._moves",
+        "nodes/ls/hedging/link_changes.py",
+        "return bool(self._round) or self._round_version != self.version",
+        "return self._round_version != self.version",
     ),
     # -- figures, samples, replay, the status page, the log
     Mutant(
@@ -1437,13 +1437,13 @@ MUTANTS = (
     Mutant(
         "hedging asks a table first for what it cannot have",
         "nodes/ls/hedging/policy.py",
-        "link.bit & (asking.unable | asking.last)",
+        "link.bit & (asking.unable | asking.without_data)",
         "link.bit & asking.unable",
     ),
     Mutant(
         "hedging asks a table before resolvers for what it cannot have",
-        "nodes/ls/hedging/policy.py",
-        "                link.bit & last > 0,\n",
+        "nodes/ls/hedging/ranking.py",
+        "                link.bit & asking.without_data > 0,\n",
         "",
     ),
     Mutant(

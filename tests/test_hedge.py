@@ -112,7 +112,7 @@ def prefer(stage: Stage, first: str) -> None:
     hedge = stage.brain._hedge
     for name, link in stage.brain._links.items():
         if name != first:
-            hedge._paces[link].add(1000.0, 1000, stage.now)
+            hedge._ranking.add(link, 1000.0, 1000, stage.now)
 
 
 def keeps_nothing(brain: LoadBalancer) -> None:
@@ -121,11 +121,11 @@ def keeps_nothing(brain: LoadBalancer) -> None:
     assert hedge is not None
     assert not hedge._askings
     assert not brain._negatives.spoken and not brain._negatives._held
-    assert all(not asking.left for asking, _ in hedge._late)
-    assert all(not asking.left for asking in hedge._round)
+    assert all(not asking.open_count for asking, _ in hedge._late)
+    assert all(not asking.open_count for asking in hedge._changes._round)
     while (due := hedge.due()) < math.inf:  # a step clears so much away and no more
         hedge.woken(due)
-    assert not hedge._looks and not hedge._round
+    assert not hedge._schedule._entries and not hedge._changes._round
 
 
 # -- whatever happens ------------------------------------------------------------------------------

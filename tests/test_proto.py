@@ -25,7 +25,7 @@ from core.protocol.server import SERVER
 from core.protocol.session import SESSION
 from nodes.client.client import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.hedging.policy import ASKING
+from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link import LINK
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.questions import QUESTION

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from nodes.ls.hedging.policy import Budget
+from nodes.ls.hedging.budget import Budget
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_server import TableServer
 from tests.invariants import Violated

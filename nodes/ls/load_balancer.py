@@ -71,7 +71,7 @@ from nodes.dns.reply import DnsReply
 from nodes.ls.hedging.policy import HedgePolicy
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.negatives import Denial, HeldNegative, HeldNegatives
-from nodes.ls.policy import Policy, RacePolicy
+from nodes.ls.policy import Policy
 from nodes.ls.questions import (
     QuestionEvent,
     Questions,
@@ -80,6 +80,7 @@ from nodes.ls.questions import (
     Replies,
     state_after,
 )
+from nodes.ls.race_policy import RacePolicy
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
@@ -173,7 +174,7 @@ class LoadBalancer:
         self._hedge = None
         if extra_load is not None:
             unfit = self._negatives.unfit if servers and upstreams else None
-            self._hedge = HedgePolicy(links, bounds, extra_load, unfit)
+            self._hedge = HedgePolicy(Environment(bounds), links, extra_load, unfit)
         self._policy: Policy = self._hedge or RacePolicy(
             links, self._questions, bounds.waiting_bytes_high
         )
@@ -519,7 +520,7 @@ class LoadBalancer:
                 effects += self._say_unfit(f"{link.conn} answers what another TS has not")
             self._negatives.forget(questions)
         self._line_equivalents.forget(questions)
-        self._policy.answered(link, questions, now)
+        self._policy.won(link, questions, now)
         late_admitted = self._questions.late
         if isinstance(answers, bytes):
             effects += self._reply(self._questions.answer(questions, answers))
@@ -549,7 +550,7 @@ class LoadBalancer:
         not_found = [question for question in not_found if question in still]
         denials = [denial for denial in denials if denial[0] in still]
         unknown, enough = self._negatives.hear(link.bit, self._awaited, not_found, denials, now)
-        self._policy.denied(link, list(still), now)
+        self._policy.passed(link, list(still), now)
         effects = self._release(enough, now)
         if denials and self._resolvers:
             effects += self._resolvers.held([question for question, _, _ in denials], now)
@@ -789,7 +790,7 @@ class LoadBalancer:
         self._failing = self._asked_by_dns & ~live
         if self._failing and lame:
             effects += self._fail(list(self._questions.open_questions()), now)
-        self._policy.links_moved(now)
+        self._policy.links_changed(now)
         return effects + self._ask_waiting(now)
 
     # -- backpressure ------------------------------------------------------------------------------

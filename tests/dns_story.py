@@ -30,6 +30,7 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.sim import PORT, Host, Observer, SimDatagrams, SimSocket, World
 from tests.test_dns_asker import AAAA, MX, NOERROR, NXDOMAIN, SERVFAIL, A, Reply, query
 
@@ -220,7 +221,7 @@ class Story:
             jitter = Random(f"{self.seed}:jitter")
             self.hits = reactor.hits
             face = DnsFrontEnd(self.bounds, 60, self.hits)
-            self.brain = LoadBalancer(
+            self.brain = load_balancer(
                 addresses,
                 self.bounds,
                 jitter.random,
@@ -358,7 +359,7 @@ class Story:
         self.world.run_until(self.world.t + 15.0)
         hold(self.ls.reactor is None and not self.ls.open, f"LS holds {self.ls.open}")
         hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
-        hold(not self.brain._questions._open, "questions are left")
+        hold(not self.brain.parts.questions.all_open(), "questions are left")
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ from core.io.frame_buffer import frame, split_frames
 from core.protocol.messages import split_lines
 from nodes.dns.query import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 
 UDP = "dns-client-0"
 _BATCH = 200
@@ -123,12 +123,12 @@ class Fuzz:
         hits = BoundHits()
         bounds = Bounds(dns_per_second=1_000_000, unmatched_max=1_000_000)
         face = DnsFrontEnd(bounds, 60, hits, forwards=resolvers)
-        self.brain = LoadBalancer(
+        self.brain = load_balancer(
             () if resolvers else _SERVERS,
             bounds,
             lambda: 0.0,
             dns=face,
-            upstreams=[(2, ("127.0.0.1", 53))] if resolvers else [],
+            resolvers=[(2, ("127.0.0.1", 53))] if resolvers else [],
             secret=Random(f"{seed}:secret").randbytes,
             hits=hits,
         )

@@ -362,7 +362,10 @@ class LoadBalancerWatch(Observer):
             life = self.lives.get(question)
             if life is None or question in self.answers or life.is_held:
                 continue
-            if all(Negative.NOT_FOUND in life.said.get(each, ()) for each in self.brain._links):
+            if all(
+                Negative.NOT_FOUND in life.said.get(each, ())
+                for each in self.brain.parts.upstreams.by_name
+            ):
                 self.unknown.add(question)
                 self.must_end.append(life)
 
@@ -570,12 +573,14 @@ class LoadBalancerWatch(Observer):
             mine = self.holders.get(link, ())
             says = question in mine or other_type(question) in mine
             hold(not says, "I5", f"{question!r} timed out though {link} has it")
-        is_known_unknown = self.frank.issuperset(self.brain._links) and len(well) == len(self.frank)
+        is_known_unknown = self.frank.issuperset(self.brain.parts.upstreams.by_name) and len(
+            well
+        ) == len(self.frank)
         hold(not is_known_unknown, "I5", f"{question!r} timed out though every TS says NOT FOUND")
 
     def _check_asked(self, question: bytes) -> None:
         """Under hedging: it has been waiting to go to another TS for no longer than it may."""
-        life, bounds, hedge = self.lives[question], self.bounds, self.brain._hedge
+        life, bounds, hedge = self.lives[question], self.bounds, self.brain.parts.hedging
         assert hedge is not None
         links = [link for link, since in self.up_since.items() if since < life.born_at]
         unasked = sorted(set(links) - life.lines.keys())
@@ -690,7 +695,7 @@ class LoadBalancerWatch(Observer):
         calm = not (self.world.network.refused or self.world.network.spurious)
         if calm and host.idle_turns > 3:
             # Where LS hedges, it looks at a living asking now and then, ever more rarely.
-            hedge = self.brain._hedge
+            hedge = self.brain.parts.hedging
             looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
             hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
@@ -704,18 +709,18 @@ class LoadBalancerWatch(Observer):
         reactor, brain = self.host.reactor, self.brain
         assert reactor is not None
         for happened, probe in (
-            (brain._questions.joined, "a question joins"),
-            (brain._questions.late, "an answer is late"),
-            (brain._paused, "a client is paused"),
+            (brain.parts.questions.joined, "a question joins"),
+            (brain.parts.questions.late, "an answer is late"),
+            (brain.backpressure.paused, "a client is paused"),
             (reactor._late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
             (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):
             if happened:
                 self.world.probes[probe] = 1
-        if reactor.turns != self._turns_seen and brain._hedge is not None:
+        if reactor.turns != self._turns_seen and brain.parts.hedging is not None:
             self._turns_seen = reactor.turns
-            for asking in dict.fromkeys(brain._hedge._askings.values()):
+            for asking in dict.fromkeys(brain.parts.hedging._askings.values()):
                 self.world.probes[f"Way {asking.life.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
@@ -751,7 +756,7 @@ class LoadBalancerWatch(Observer):
 
     def _check_budget(self) -> None:
         """Speculation costs no more than its share, by what LS counts and by its lines."""
-        hedge = self.brain._hedge
+        hedge = self.brain.parts.hedging
         if hedge is None or self.share is None:
             return
         most = self.share * self.first + _EDGE_S
@@ -761,7 +766,7 @@ class LoadBalancerWatch(Observer):
         hold(not self.is_plain or hedge.hedged <= self.speculative + self.aged, "P23", counted)
 
     def _check_account(self) -> None:
-        race = self.brain._questions
+        race = self.brain.parts.questions
         hold(
             race.asked == race.answered + sum(race.denied.values()) + race.dropped + race.pending,
             "I11",
@@ -793,7 +798,7 @@ class LoadBalancerWatch(Observer):
 
     def _check_owed(self, reactor: Loop) -> None:
         """What all are owed adds up, and is over its mark by no more than one read and the few."""
-        bounds, race, owed = self.bounds, self.brain._questions, reactor.owed
+        bounds, race, owed = self.bounds, self.brain.parts.questions, reactor.owed
         waiting = sum(connection.waiting for connection in reactor._accepted.values())
         promised = race.pending * LINE_BYTES_MAX
         hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
@@ -804,18 +809,18 @@ class LoadBalancerWatch(Observer):
 
     def check_end(self) -> None:
         """I8, when every client has gone."""
-        reactor, race = self.host.reactor, self.brain._questions
+        reactor, race = self.host.reactor, self.brain.parts.questions
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race._in_order()), "I8", "names are left")
-        verdicts, hedge = self.brain._negatives, self.brain._hedge
+        verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
         hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
         if hedge is not None:
             hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")
             late = [asking for asking, _ in hedge._late if asking.open_count]
             hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
-        hold(not self.brain._paused, "I8", "somebody is paused")
+        hold(not self.brain.backpressure.paused, "I8", "somebody is paused")
         hold(reactor.owed.total == 0, "I8", f"{reactor.owed.total} bytes are owed")
         dialled = sum(1 for c in reactor._dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)

@@ -38,6 +38,7 @@ from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.dns_story import Resolver, hold
 from tests.resolver_checks import ALL, Checks, Reports, wording
 from tests.resolver_shapes import (
@@ -416,13 +417,13 @@ class Story:
         self.log = Reports(self.world, "LS", self.heard)
 
         def build(reactor: Loop) -> LoadBalancer:
-            self.brain = LoadBalancer(
+            self.brain = load_balancer(
                 [((2, ("TS1", PORT)),)] if self.has_table else [],
                 self.bounds,
                 Random(f"{self.seed}:jitter").random,
                 extra_load=share,
                 dns=DnsFrontEnd(self.bounds, 60, reactor.hits, forwards=True),
-                upstreams=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
+                resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
                 secret=Random(f"{self.seed}:secret").randbytes,
                 grace_s=grace_s,
                 sample=self.chance.choice([0.0, 0.5]),
@@ -475,8 +476,8 @@ class Story:
         if data[5] and section_of(data) != promised.section:
             return
         self.settled.add(key)
-        link = self.brain._links[who]
-        if self.brain._policy.admits(link, [promised.question]) is not None:
+        link = self.brain.parts.upstreams.link(who)
+        if self.brain.parts.policy.admits(link, [promised.question]) is not None:
             return  # hedging, it was not asked for this asking
         if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
             what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
@@ -551,7 +552,7 @@ class Story:
 
     def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
         """Something worse than data was told. Hedging, a table's word may be of another asking."""
-        if self.was_disturbed or self.brain._hedge is not None:
+        if self.was_disturbed or self.brain.parts.hedging is not None:
             return
         line = wording(section).partition(" TYPE")[0]
         line += " AAAA" * (section[-4:-2] == b"\0\x1c")
@@ -563,7 +564,7 @@ class Story:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
             self.ls.clock() < resolver.grace._differs_until
-            for resolver in self.brain._resolvers.by_name.values()
+            for resolver in self.brain.parts.upstreams.by_name.values()
         )
         is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
@@ -641,11 +642,17 @@ class Story:
 
     def check_nothing_is_kept(self) -> None:
         brain = self.brain
-        hold(not brain._questions._open and not brain._negatives.spoken, "questions are kept")
-        hold(not brain._negatives._held and brain._negatives.due() > 1e9, "something is held")
-        hold(not brain._line_equivalents, "twins are kept")
+        hold(
+            not brain.parts.questions.all_open() and brain.parts.negatives.is_empty,
+            "questions are kept",
+        )
+        hold(
+            not brain.parts.negatives._held and brain.parts.negatives.due() > 1e9,
+            "something is held",
+        )
+        hold(not brain.parts.equivalents, "twins are kept")
         for one in self.resolvers:
-            resolver = brain._resolvers.by_name[one.host.name]
+            resolver = brain.parts.upstreams.by_name[one.host.name]
             sockets = resolver.sockets.by_conn
             kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
             hold(not kept and not resolver.stream.waiting, f"it is kept what was asked: {kept}")

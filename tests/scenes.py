@@ -18,6 +18,7 @@ from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.invariants import LoadBalancerWatch, TableWatch
 from tests.sim import PORT, Host, SimSocket, SimSystem, TableFile, World
 
@@ -163,7 +164,7 @@ class Scene:
         def build(reactor: Loop) -> LoadBalancer:
             addresses = [((2, (name, PORT)),) for name in names]
             chance = Random("jitter")
-            self.watch.brain = LoadBalancer(
+            self.watch.brain = load_balancer(
                 addresses,
                 self.bounds,
                 chance.random,

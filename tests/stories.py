@@ -23,6 +23,7 @@ from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
 from tests.sim import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 
@@ -552,7 +553,7 @@ class Cluster:
         def build(reactor: Loop) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
-            watch.brain = LoadBalancer(
+            watch.brain = load_balancer(
                 [()] * len(addresses) if self.hosts else addresses,
                 self.bounds,
                 chance.random,

@@ -10,7 +10,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.io.descriptors import Descriptors
-from nodes.ls.load_balancer import descriptors_for
+from nodes.ls.setup import descriptors_for
 from tests.processes import Programs, Talk, programs
 from tests.scenes import Scene
 

@@ -24,7 +24,7 @@ from core.metrics import Value
 from core.owed import Owed
 from nodes.ls import dns_front_end as module
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 from tests.fuzz_dns import Fuzz
 from tests.stage import Stage
 
@@ -69,7 +69,7 @@ class Reply:
 def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
     bounds = bounds or Bounds()
     hits = BoundHits()
-    brain = LoadBalancer(
+    brain = load_balancer(
         SERVERS, bounds, lambda: 0.0, dns=DnsFrontEnd(bounds, 60, hits), hits=hits, **more
     )
     stage = Stage(brain, bounds)
@@ -532,4 +532,4 @@ def test_mutated_packets_and_mutated_replies_of_a_resolver_are_no_exception() ->
     assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
     assert outcome.silent > 1_000 and outcome.asked > 10_000
     fuzz.brain.deadline()
-    assert len(fuzz.brain._negatives._dues) <= len(fuzz.brain._questions._open)
+    assert len(fuzz.brain.parts.negatives._releases) <= len(fuzz.brain.parts.questions.all_open())

@@ -30,6 +30,7 @@ from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.stage import Stage
 
 # -- a strict reader of Prometheus text ------------------------------------------------------------
@@ -261,7 +262,7 @@ def started(
 ) -> Stage:
     """LS with both links up."""
     bounds = bounds or Bounds()
-    brain = LoadBalancer(SERVERS, bounds, lambda: 0.0, loop=lambda: LOOP, hits=hits, **words)
+    brain = load_balancer(SERVERS, bounds, lambda: 0.0, loop=lambda: LOOP, hits=hits, **words)
     stage = Stage(brain, bounds)
     stage.begin()
     stage.connect(T1)

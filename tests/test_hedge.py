@@ -35,6 +35,7 @@ from core.protocol.messages import (
 )
 from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 from tests.counting import lines_run
 from tests.stage import Stage
 
@@ -50,7 +51,7 @@ def balancer(
     if not explores:
         bounds = replace(bounds, explore_every=2**31 - 1)
     addresses = [((2, (name, 1)),) for name in TSS[:servers]]
-    return LoadBalancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
+    return load_balancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
 
 
 def started(
@@ -109,18 +110,18 @@ def train(stage: Stage, took_s: dict[str, float], rounds: int = 40) -> None:
 
 def prefer(stage: Stage, first: str) -> None:
     """All others seem very slow."""
-    hedge = stage.brain._hedge
-    for name, link in stage.brain._links.items():
+    hedge = stage.brain.parts.hedging
+    for name, link in stage.brain.parts.upstreams.by_name.items():
         if name != first:
             hedge._ranking.add(link, 1000.0, 1000, stage.now)
 
 
 def keeps_nothing(brain: LoadBalancer) -> None:
     """What is settled is let go, but for what the next question or moment clears away."""
-    hedge = brain._hedge
+    hedge = brain.parts.hedging
     assert hedge is not None
     assert not hedge._askings
-    assert not brain._negatives.spoken and not brain._negatives._held
+    assert brain.parts.negatives.is_empty
     assert all(not asking.open_count for asking, _ in hedge._late)
     assert all(not asking.open_count for asking in hedge._changes._round)
     while (due := hedge.due()) < math.inf:  # a step clears so much away and no more
@@ -394,7 +395,9 @@ class HedgeMachine(RuleBasedStateMachine):
         """Whether a TS was asked it, lately, and may still answer."""
         server, life = self.servers[name], self.lives[question]
         lately = life.anew in server.sent.get(question, [])
-        return lately and question not in server.said and self.brain._links[name].is_live
+        return (
+            lately and question not in server.said and self.brain.parts.upstreams.link(name).is_live
+        )
 
     def note_asked(self, name: str, question: bytes) -> None:
         """A line to a TS."""
@@ -449,7 +452,9 @@ class HedgeMachine(RuleBasedStateMachine):
             assert all(what == "NOT FOUND" for what in said.values()), said
         else:
             assert life.held_at is not None
-            live = [server for server in self.servers if self.brain._links[server].is_live]
+            live = [
+                server for server in self.servers if self.brain.parts.upstreams.link(server).is_live
+            ]
             held_enough = now - life.held_at >= SMALL.no_data_s - LEAST_S
             is_time = any(q.asked_at + SMALL.timeout_s <= now + LEAST_S for q in self.open)
             assert held_enough or is_time or all(said[server] for server in live)
@@ -479,7 +484,7 @@ class HedgeMachine(RuleBasedStateMachine):
     @invariant()
     def extra_load_stays_within_its_share(self) -> None:
         """[P23]"""
-        hedged = self.brain._hedge.hedged
+        hedged = self.brain.parts.hedging.hedged
         assert self.speculative <= hedged <= self.share * self.asked + LEAST_S
         assert not self.is_plain or self.speculative == hedged
 
@@ -502,14 +507,14 @@ class HedgeMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_link_that_is_well_has_nothing_waiting(self) -> None:
-        for link in self.brain._hedge.waiting:
+        for link in self.brain.parts.hedging.waiting:
             assert not self.is_well(link.conn), link.conn
 
     @invariant()
     def what_is_settled_is_let_go(self) -> None:
         if not self.open:
             keeps_nothing(self.brain)
-        assert set(self.brain._hedge._askings) == set(self.lives)
+        assert set(self.brain.parts.hedging._askings) == set(self.lives)
 
     def teardown(self) -> None:
         if not hasattr(self, "stage"):
@@ -637,7 +642,7 @@ def learn(stage: Stage, *took_s: float, rounds: int = 10) -> None:
 
 def delay_s(stage: Stage) -> float:
     """Ask, with tokens enough, and see after how long the second TS is asked."""
-    stage.brain._hedge._budget.tokens = 10.0
+    stage.brain.parts.hedging._budget.tokens = 10.0
     prefer(stage, T1)
     stage.wait(0.06)
     ask(stage, b"how-long")
@@ -704,7 +709,7 @@ def test_tokens_come_with_questions_and_there_are_none_at_the_start() -> None:
     assert asked(stage, T2) == []
     ask(stage, b"h")
     assert asked(stage, T2) == [b"b"]
-    assert stage.brain._hedge.hedged == 2
+    assert stage.brain.parts.hedging.hedged == 2
 
 
 def test_tokens_are_saved_up_to_a_bound() -> None:
@@ -735,7 +740,7 @@ def test_of_late_questions_the_oldest_goes_first_and_the_rest_when_tokens_come()
         ask(stage, b"more%03d" % number)
         hedged += asked(stage, T2)
     assert hedged == expected
-    assert stage.brain._hedge.hedged == len(hedged) == 40
+    assert stage.brain.parts.hedging.hedged == len(hedged) == 40
 
 
 def test_what_is_answered_meanwhile_takes_no_token() -> None:
@@ -753,9 +758,9 @@ def test_an_answer_to_a_hedged_question_counts_whoever_gives_it() -> None:
         stage.wait(0.05)
         say(stage, winner, b"x")
         assert stage.take("a") == b"x 10.0.0.1 A IN\n"
-        late = stage.brain._questions.late
+        late = stage.brain.parts.questions.late
         say(stage, loser, b"x")
-        assert stage.take("a") == b"" and stage.brain._questions.late == late + 1
+        assert stage.take("a") == b"" and stage.brain.parts.questions.late == late + 1
 
 
 @pytest.mark.parametrize("extra_load", [0.0, 1.0])
@@ -770,7 +775,7 @@ def test_without_a_budget_nothing_is_speculative_and_with_all_of_it_everything_m
     assert asked(stage, T2) == (some if extra_load else [])
     stage.wait(0.01)
     assert asked(stage, T2) == ([] if extra_load else some)
-    assert stage.brain._hedge.hedged == (500 if extra_load else 0)
+    assert stage.brain.parts.hedging.hedged == (500 if extra_load else 0)
     stage.wait(4.0)
     assert stage.take("a") == b"".join(name + b" - TIMED OUT\n" for name in some)
 
@@ -791,7 +796,7 @@ def test_a_ts_that_has_nothing_moves_the_question_on_at_once(why: bytes) -> None
     assert stage.take("a") == b"y 10.0.0.1 A IN\n"
     stage.wait(0.5)
     assert asked(stage, T2) == asked(stage, T3) == []
-    assert stage.brain._hedge.hedged == 0
+    assert stage.brain.parts.hedging.hedged == 0
 
 
 def test_not_found_is_said_when_all_have_said_so_one_after_the_other() -> None:
@@ -822,7 +827,7 @@ def test_what_a_ts_was_not_asked_it_cannot_answer() -> None:
     stage = started(extra_load=0.0)
     ask(stage, b"x", b"y")
     say(stage, T2, b"x", b"y")
-    assert stage.take("a") == b"" and stage.brain._questions.late == 2
+    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
 
 
 def test_no_data_of_one_ts_waits_for_the_next_which_was_asked_only_then() -> None:
@@ -846,7 +851,7 @@ def test_a_ts_that_goes_away_moves_its_questions_on_at_once(how: str) -> None:
     say(stage, T1, *some[:20])
     getattr(stage, how)(T1)
     assert asked(stage, T2) == some[20:]
-    assert stage.brain._hedge.hedged == 0
+    assert stage.brain.parts.hedging.hedged == 0
 
 
 TIGHT = replace(Bounds(), waiting_bytes_high=60, waiting_bytes_low=20)
@@ -917,7 +922,7 @@ def test_what_joins_an_asking_costs_no_line_and_no_token() -> None:
     ask(stage, b"x", b"x", b"X")
     ask(stage, b"x")
     assert asked(stage, T1) == [b"x"]
-    assert stage.brain._hedge._budget.tokens == 1
+    assert stage.brain.parts.hedging._budget.tokens == 1
 
 
 def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
@@ -931,7 +936,7 @@ def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
     assert asked(stage, T1) == [b"x", b"y"] and b"y" not in asked(stage, T2)
     say(stage, T2, b"y")
     deny(stage, T2, b"y")
-    assert stage.take("a") == b"" and stage.brain._questions.late == 2
+    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
 
 
 def test_a_name_that_is_asked_all_the_time_gets_to_every_ts_all_the_same() -> None:
@@ -1037,7 +1042,7 @@ def test_a_link_that_is_back_at_once_cannot_answer_what_went_over_its_last_conne
     assert asked(stage, T1) == []
     say(stage, T1, b"x")
     deny(stage, T1, b"x")
-    assert stage.take("a") == b"" and stage.brain._questions.late == 2
+    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
 
 
 def test_one_that_denied_before_it_was_lost_is_hoped_for_when_it_is_asked_again() -> None:
@@ -1066,11 +1071,11 @@ def test_a_link_that_is_lost_after_it_has_stalled_is_asked_anew() -> None:
     stage.wait(0.05)
     asked(stage, T1)
     stage.connect(T1)
-    before = stage.brain._questions.late
+    before = stage.brain.parts.questions.late
     got = asked(stage, T1)
     assert got == some
     say(stage, T1, *some)
-    assert stage.take("a").count(b"\n") == 20 and stage.brain._questions.late == before
+    assert stage.take("a").count(b"\n") == 20 and stage.brain.parts.questions.late == before
 
 
 def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes() -> None:
@@ -1089,7 +1094,7 @@ def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes()
 
 
 def link_of(stage: Stage, name: str) -> LinkState:
-    return stage.brain._links[name].life.state
+    return stage.brain.parts.upstreams.link(name).life.state
 
 
 def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
@@ -1292,7 +1297,7 @@ def test_late_questions_without_tokens_are_not_kept_for_ever(extra_load: float) 
         stage.wait(0.06)
         for ts in (T1, T2):
             say(stage, ts, name)
-    assert len(stage.brain._hedge._late) <= 1
+    assert len(stage.brain.parts.hedging._late) <= 1
     keeps_nothing(stage.brain)
 
 
@@ -1333,7 +1338,7 @@ def hedged_one_by_one(count: int) -> None:
     some = names(count)
     prefer(stage, T1)
     ask(stage, *some)
-    stage.brain._hedge._budget.tokens = 0.0
+    stage.brain.parts.hedging._budget.tokens = 0.0
     stage.wait(0.06)
     for number in range(count):
         ask(stage, b"more%d" % number)
@@ -1463,7 +1468,7 @@ def a_link_stalls(count: int) -> int:
 def all_are_late_at_once(count: int) -> int:
     stage = one_by_one(count, TSS)
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
-    assert len(stage.brain._hedge._late) == count
+    assert len(stage.brain.parts.hedging._late) == count
     return most
 
 
@@ -1480,16 +1485,16 @@ def tokens_come_and_nobody_is_left_to_ask(count: int) -> int:
     stage.wait(0.05)
     stage.reset(T2)
     stage.wait(0.0)
-    stage.brain._hedge._budget.tokens = 1.0
+    stage.brain.parts.hedging._budget.tokens = 1.0
     most = work_of_largest_step(stage, lambda stage: (ask(stage, b"new"), stage.wait(0.0)))
-    assert not stage.brain._hedge._late
+    assert not stage.brain.parts.hedging._late
     return most
 
 
 def all_that_is_looked_at_is_settled(count: int) -> int:
     stage = one_by_one(count, TSS)
     say(stage, T1, *names(count))
-    stage.brain._questions.next_due()  # which clears away what is settled, too
+    stage.brain.parts.questions.due()  # which clears away what is settled, too
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
     keeps_nothing(stage.brain)
     return most
@@ -1530,7 +1535,7 @@ def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
     assert asked(stage, T2) == names(100)[32:64]
     stage.wait(0.0)
     assert asked(stage, T2) == names(100)[64:]
-    assert stage.brain._hedge.hedged == 0
+    assert stage.brain.parts.hedging.hedged == 0
 
 
 def test_what_is_settled_before_its_slice_does_not_move_on() -> None:
@@ -1559,11 +1564,11 @@ def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> N
     for name in names(100):
         ask(stage, name)
     lose_and_connect(stage, T1)
-    last, before = names(100)[-1], stage.brain._questions.late
+    last, before = names(100)[-1], stage.brain.parts.questions.late
     stage.take(T1)
     assert last not in asked(stage, T2)
     stage.hear(T1, last + line)
-    assert stage.take("a") == b"" and stage.brain._questions.late == before + 1
+    assert stage.take("a") == b"" and stage.brain.parts.questions.late == before + 1
     stage.wait(0.0)
     assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
 
@@ -1577,7 +1582,7 @@ def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     lose_and_connect(stage, T1)
     stage.take(T1)
     last = names(100)[-1]
-    stage.brain._hedge._ask_everyone = lambda asking, now: None
+    stage.brain.parts.hedging._ask_everyone = lambda asking, now: None
     ask(stage, last)
     assert last in asked(stage, T2)
     say(stage, T1, last)
@@ -1605,10 +1610,10 @@ def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
     stage.wait(0.05)
     stage.reset(T3)
     stage.reset(T1)  # a round is under way, and goes on before it begins anew
-    stage.brain._hedge._budget.tokens = 1.0
+    stage.brain.parts.hedging._budget.tokens = 1.0
     ask(stage, b"new")
     stage.wait(0.0)
-    assert stage.brain._hedge.hedged == 0
+    assert stage.brain.parts.hedging.hedged == 0
     assert sorted(asked(stage, T2)) == [*names(100), b"new"]
 
 

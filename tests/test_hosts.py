@@ -20,6 +20,7 @@ from core.io.system import System
 from nodes.cli.arguments import Failure
 from nodes.cli.host_names import check_name, find_hosts
 from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 from tests.processes import PATIENCE_S, Programs, Talk, programs
 from tests.sim import PORT, Host, Observer, SimSystem, World
 from tests.stage import Stage
@@ -116,7 +117,7 @@ def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
 
 
 def unknown(*servers: tuple[Address, ...]) -> Stage:
-    brain = LoadBalancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS)
+    brain = load_balancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS)
     stage = Stage(brain, Bounds())
     stage.begin()
     return stage
@@ -150,7 +151,7 @@ def test_many_names_that_are_not_known_cost_no_more_than_few() -> None:
     """A lookup costs a process: all of them together, one in `lookup_each_s` in the long run."""
     count = 40
     hosts = [(f"{n}.example", 1) for n in range(count)]
-    brain = LoadBalancer([()] * count, Bounds(), lambda: 0.0, hosts=hosts)
+    brain = load_balancer([()] * count, Bounds(), lambda: 0.0, hosts=hosts)
     stage = Stage(brain, Bounds())
     stage.begin()
     done = before = 0
@@ -260,7 +261,7 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     def build(reactor: Loop) -> LoadBalancer:
         hosts = [(name, PORT) for name in names]
         addresses: list[tuple[Address, ...]] = [((2, (name, PORT)),) for name in names]
-        return LoadBalancer(addresses, bounds, lambda: 0.0, hosts=hosts)
+        return load_balancer(addresses, bounds, lambda: 0.0, hosts=hosts)
 
     ls.run(bounds, Observer(world, "LS"), build, listens=True, links=60 + 4)
     world.run_until(1.0)

@@ -21,10 +21,10 @@ from core.bounds import Bounds
 from core.effects import Close, Effect, Send
 from core.events import Closed, Ended, Event, Received, Woken
 from core.protocol.messages import LINE_BYTES_MAX
-from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page.http import HEALTH, Page, WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
+from tests.balancers import load_balancer
 from tests.splitting import cuts, pieces
 from tests.stage import Stage
 
@@ -431,7 +431,7 @@ def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> Non
 
 def balanced(**words: float) -> Stage:
     """LS with a status page, its link up."""
-    brain = LoadBalancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
+    brain = load_balancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
     stage = WebStage(WithStatusPage(brain, WebServer(pages(brain))), Bounds())
     stage.begin()
     stage.connect(T1)

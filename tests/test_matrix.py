@@ -57,7 +57,7 @@ def test_a3_a4_half_a_line_and_its_rest_after_six_seconds() -> None:
     assert asker.take() == TIMED_OUT
     scene.puppets[0].say(X[9:])
     scene.wait(0.1)
-    assert asker.take() == b"" and scene.watch.brain._questions.late == 1
+    assert asker.take() == b"" and scene.watch.brain.parts.questions.late == 1
 
 
 def test_a5_a_ts_restarts_within_a_questions_life() -> None:
@@ -177,7 +177,7 @@ def test_a18_a_ts_that_stops_reading_holds_up_the_clients_for_a_second_at_most()
     scene.world.network.room = 100
     asker = scene.asker(b"".join(b"n%d\n" % n for n in range(200)))
     scene.wait(0.5)
-    assert scene.watch.brain._paused
+    assert scene.watch.brain.backpressure.paused
     scene.world.network.room = 1 << 20  # for the others; the puppet's stays full of its own
     scene.puppets[0].stream.pipe_in.size = 1 << 20  # type: ignore[union-attr]
     scene.wait(1.5)
@@ -293,7 +293,7 @@ def test_a30_answers_that_cannot_come_through_come_late_and_hurt_nobody() -> Non
     assert asker.take() == TIMED_OUT + b"y - TIMED OUT\n"
     asker.say(b"x\n")
     scene.wait(0.1)
-    assert asker.take() == X and scene.watch.brain._questions.late == 1
+    assert asker.take() == X and scene.watch.brain.parts.questions.late == 1
 
 
 def test_a31_all_links_are_cut_and_heal_in_another_order() -> None:
@@ -333,7 +333,7 @@ def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() ->
     second.say(replies(100)[len(replies(40)) :])
     scene.wait(0.01)
     assert asker.take() == replies(100)
-    assert scene.watch.brain._hedge.hedged == 0  # type: ignore[union-attr]
+    assert scene.watch.brain.parts.hedging.hedged == 0  # type: ignore[union-attr]
 
 
 def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -> None:
@@ -738,7 +738,7 @@ def test_c16_too_many_unknown_names_pause_the_reading() -> None:
     scene = Scene(TABLE, bounds=bounds)
     asker = scene.asker(b"".join(b"unknown%d\n" % n for n in range(400)) + b"QUIT\n")
     scene.wait(1.0)
-    assert scene.watch.brain._questions.pending <= 100 + 100 // 2
+    assert scene.watch.brain.parts.questions.pending <= 100 + 100 // 2
     assert asker.take() == b""
     scene.wait_for(lambda: asker.has_ended)
     assert asker.take().count(b" - TIMED OUT\n") == 400

@@ -34,9 +34,9 @@ from core.io.outputs import Output
 from core.io.places import Places
 from core.io.system import System
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.processes import PATIENCE_S, ROOT
 from tests.scenes import Scene
 from tests.sim import SimSocket
@@ -206,7 +206,7 @@ class House:
                 hits=self.reactor.hits,
             )
         face = DnsFrontEnd(self.bounds, 60, BoundHits())
-        return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
+        return load_balancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""

@@ -27,13 +27,13 @@ from nodes.client.client import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link import LINK
-from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.questions import QUESTION
+from nodes.ls.outcomes import QUESTION
 from nodes.ls.resolvers.sockets import SOCKET
 from nodes.ts.reload import RELOAD, Reload
 from nodes.ts.table_file import Loading, Table
 from nodes.ts.table_server import TableServer
 from nodes.workers.supervisor import WORKER, Supervisor
+from tests.balancers import load_balancer
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
 ROOT = Path(__file__).parent.parent
@@ -145,14 +145,14 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
     hits = BoundHits({"clients_max": 1})
     servers = {
-        "LS": LoadBalancer(
+        "LS": load_balancer(
             [(), ()],
             Bounds(),
             float,
             extra_load=0.05,
             sample=1,
             dns=DnsFrontEnd(Bounds(), 60, hits),
-            upstreams=[(AF_INET, ("127.0.0.1", 53))],
+            resolvers=[(AF_INET, ("127.0.0.1", 53))],
             loop=reactor.metrics,
             hits=hits,
         ),

@@ -39,6 +39,7 @@ from nodes.replay.replay import (
     servers_of,
     shown,
 )
+from tests.balancers import load_balancer
 from tests.processes import ROOT
 from tests.stage import Stage
 
@@ -60,7 +61,7 @@ def balancer(
     servers: int, extra_load: float | None = None, bounds: Bounds = BOUNDS
 ) -> LoadBalancer:
     addresses = [((2, (f"TS{n}", 1)),) for n in range(1, servers + 1)]
-    return LoadBalancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
+    return load_balancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -432,7 +433,7 @@ class RecordedStage(Stage):
 
     def __init__(self, script: Script, bounds: Bounds) -> None:
         addresses = [((2, (f"TS{n}", 1)),) for n in (1, 2)]
-        brain = LoadBalancer(addresses, bounds, lambda: 0.0, sample=1.0)
+        brain = load_balancer(addresses, bounds, lambda: 0.0, sample=1.0)
         super().__init__(brain, bounds)
         self.script = script
         self.records: list[bytes] = []

@@ -14,12 +14,12 @@ import pytest
 from core.bounds import Bounds
 from core.effects import Effect
 from core.io.datagrams import DatagramSocket
-from core.protocol.session import Relayed
+from core.protocol.outcome import Outcome
 from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import negatives as verdicts
 from nodes.ls.dns_front_end import DnsClient
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.questions import QUESTION, QuestionEvent, QuestionState
+from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.resolvers import reply_matcher as module
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.grace import Grace
@@ -216,7 +216,7 @@ def never(self: Resolver, *_: object) -> list[Effect]:
     return []
 
 
-def in_vain(self: DnsClient, relayed: list[Relayed]) -> list[Effect]:
+def in_vain(self: DnsClient, outcomes: list[Outcome]) -> list[Effect]:
     return self.last_words()
 
 

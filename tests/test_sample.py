@@ -27,8 +27,9 @@ from core.effects import Effect, Level, Record, Report
 from core.metrics import SPANS_S
 from core.protocol.messages import answered_in
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.questions import QuestionEvent, QuestionState
+from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_samples import RaceSamples
+from tests.balancers import load_balancer
 from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"
@@ -429,7 +430,7 @@ class RecordedStage(Stage):
 
 def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
     """LS that samples every race, both links up, and a client."""
-    brain = LoadBalancer(ADDRESSES, bounds, lambda: 0.0, **{"sample": 1.0, **words})
+    brain = load_balancer(ADDRESSES, bounds, lambda: 0.0, **{"sample": 1.0, **words})
     stage = RecordedStage(brain, bounds)
     stage.begin()
     stage.connect(T1)
@@ -440,7 +441,7 @@ def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
 
 def samples_of(stage: Stage) -> RaceSamples:
     assert isinstance(stage.brain, LoadBalancer)
-    samples = stage.brain._samples
+    samples = stage.brain.parts.samples
     assert samples is not None
     return samples
 
@@ -574,7 +575,7 @@ def test_with_no_share_there_are_no_samples_and_no_records() -> None:
     stage.hear(T2, b"x 10.0.0.2 A IN\n")
     assert not stage.records
     assert isinstance(stage.brain, LoadBalancer)
-    assert stage.brain._samples is None and stage.brain.histograms() == []
+    assert stage.brain.parts.samples is None and stage.brain.histograms() == []
     assert not any("disagree" in text for text in stage.reports)
 
 

@@ -405,23 +405,23 @@ def test_a_frozen_host_reads_what_waits_when_it_thaws() -> None:
 
 
 def everyone_is_one(brain: LoadBalancer) -> None:
-    brain._negatives._everyone = 1
+    brain.parts.upstreams.everyone = 1
 
 
 def words_outlive_connections(brain: LoadBalancer) -> None:
-    brain._negatives.forget_server = lambda bits: None  # type: ignore[method-assign]
+    brain.parts.negatives.forget_servers = lambda bits: None  # type: ignore[method-assign]
 
 
 def nothing_is_held(brain: LoadBalancer) -> None:
-    brain._negatives._grace_s = lambda course, bits, now: 0.0
+    brain.parts.negatives._grace_s = lambda course, bits, now: 0.0
 
 
 def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain._negatives._grace_s = lambda course, bits, now: 1.0
+    brain.parts.negatives._grace_s = lambda course, bits, now: 1.0
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:
-    brain._hedge._budget = Free(1.0, 100)  # type: ignore[union-attr]
+    brain.parts.hedging._budget = Free(1.0, 100)  # type: ignore[union-attr]
 
 
 class Free(Budget):
@@ -431,11 +431,11 @@ class Free(Budget):
 
 
 def nobody_else_is_asked(brain: LoadBalancer) -> None:
-    brain._hedge._ask_everyone = lambda asking, now: None  # type: ignore[method-assign,union-attr]
+    brain.parts.hedging._ask_everyone = lambda asking, now: None  # type: ignore[method-assign,union-attr]
 
 
 def everything_is_admitted(brain: LoadBalancer) -> None:
-    brain._policy.admits = lambda link, questions: None  # type: ignore[method-assign]
+    brain.parts.policy.admits = lambda link, questions: None  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from core.events import Closed, Event, Received, Woken
 from core.io.acceptor import Listener
 from core.io.system import System
 from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 from tests.scenes import Puppet, Scene
 from tests.sim import PORT, Observer
 
@@ -116,7 +117,7 @@ def test_a_host_is_tried_address_by_address_and_then_from_the_first_again() -> N
     addresses = tuple((2, (name, PORT)) for name in ("dead", "second"))
 
     def build(reactor: Any) -> LoadBalancer:  # noqa: ANN401
-        return LoadBalancer([addresses], bounds, Random("jitter").random)
+        return load_balancer([addresses], bounds, Random("jitter").random)
 
     host.run(bounds, Observer(world, "LS2"), build, listens=True)
     scene.wait(0.5)

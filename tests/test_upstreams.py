@@ -25,7 +25,7 @@ from nodes.cli.arguments import Parser
 from nodes.cli.ls import bounds_of_ls
 from nodes.dns.reply import read_reply
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.load_balancer import LoadBalancer
+from tests.balancers import load_balancer
 from tests.resolvers import (
     AD,
     CD,
@@ -88,12 +88,12 @@ class Cast:
         self.bounds = bounds or Bounds()
         hits = BoundHits()
         self.chance = Chance()
-        self.brain = LoadBalancer(
+        self.brain = load_balancer(
             [((2, (f"TS{n + 1}", 1)),) for n in range(tables)],
             self.bounds,
             lambda: 0.0,
             dns=DnsFrontEnd(self.bounds, 60, hits, forwards=True),
-            upstreams=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
+            resolvers=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
             secret=self.chance,
             hits=hits,
             **more,
@@ -406,7 +406,7 @@ def test_the_grace_can_be_told() -> None:
 def test_nothing_is_held_past_a_timeout_and_the_timeout_of_one_ends_no_other() -> None:
     """[P33]: the one whose time is over hears the best that was said."""
     cast = Cast(bounds=replace(Bounds(), grace_failed_s=60.0, dns_timeout_s=1.8))
-    cast.brain._resolvers.by_name[D2].grace.differs(1e9)
+    cast.brain.parts.upstreams.by_name[D2].grace.differs(1e9)
     cast.ask("x.example")
     cast.wait(1.0)
     cast.ask("y.example")
@@ -755,7 +755,7 @@ def test_guesses_at_a_socket_that_is_retired_cost_no_more_sockets() -> None:
     asked = cast.asked(D1)
     for conn, query in asked:
         cast.say(conn, *guesses(query, 32))
-    assert len(cast.brain._resolvers.by_name[D1].sockets.open) == cast.bounds.upstream_sockets
+    assert len(cast.brain.parts.upstreams.by_name[D1].sockets.open) == cast.bounds.upstream_sockets
 
 
 def test_a_stream_that_is_stuck_is_given_up() -> None:
@@ -799,7 +799,7 @@ def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None
 def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_on_its_way() -> None:
     """The closing of one that has been replaced says nothing about who comes next."""
     cast = Cast(1)
-    sockets = cast.brain._resolvers.by_name[D1].sockets
+    sockets = cast.brain.parts.upstreams.by_name[D1].sockets
     most = cast.bounds.upstream_sockets
     first, second = sockets.open[:2]
     first.replace_at = second.replace_at = cast.stage.now
@@ -842,7 +842,7 @@ def test_what_is_lost_is_sent_once_more_and_then_forgotten() -> None:
     cast.say(conn, said(again, "10.0.0.1"))
     assert cast.lines() == b"x.example 10.0.0.1 A IN\n"
     cast.wait(10.0)
-    resolver = cast.brain._resolvers.by_name[D1]
+    resolver = cast.brain.parts.upstreams.by_name[D1]
     assert not any(one.asked for one in resolver.sockets.by_conn.values())
     assert resolver.due() == math.inf and cast.brain.deadline() is None
 
@@ -1073,7 +1073,7 @@ def test_what_may_be_lost_is_forgotten_when_it_is_replied_to_too_late(ending: st
             cast.say(conn, said(query, "10.0.0.1"))
         else:
             cast.say(conn, *guesses(query, 32))
-    assert not cast.brain._resolvers.by_name[D2].ageing.overdue
+    assert not cast.brain.parts.upstreams.by_name[D2].ageing.overdue
 
 
 # -- copies, and what comes late -------------------------------------------------------------------
@@ -1433,7 +1433,7 @@ def test_a_query_that_says_more_than_a_line_is_asked_of_tables_as_the_line() -> 
         assert section_of(message) == section_of(query) and message[6:8] == b"\0\2"
         assert address("2001:db8::1") in message and address("2001:db8::2") in message
         assert message.endswith(edns)
-    assert not cast.brain._line_equivalents and cast.metric("TS1.won") == 2
+    assert not cast.brain.parts.equivalents and cast.metric("TS1.won") == 2
 
 
 @pytest.mark.parametrize("flags", [RD | AD, RD | CD, 0])
@@ -1451,7 +1451,7 @@ def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int
     assert message[3] & 15 == 0 and message[6:8] == b"\0\0"
     cast.ask("z.example", flags=flags)
     cast.wait(1.8)
-    assert not cast.brain._line_equivalents
+    assert not cast.brain.parts.equivalents
 
 
 @pytest.mark.parametrize(("question", "lines"), [("x.example MX", 1), ("x~.example MX", 0)])
@@ -1530,7 +1530,7 @@ def test_a_name_of_a_table_exists_whatever_type_is_asked(
     assert section_of(message) == section_of(query)
     assert cast.metric("no_data") == 1 and cast.metric("late") == 0
     assert cast.metric("TS1.late") == 0 and cast.metric("TS1.asked") == 1
-    assert not cast.brain._line_equivalents and not cast.brain._negatives.spoken
+    assert not cast.brain.parts.equivalents and cast.brain.parts.negatives.is_empty
 
 
 def test_a_table_s_no_data_for_a_line_beats_nxdomain_too() -> None:
@@ -1611,7 +1611,7 @@ def test_no_data_of_a_resolver_waits_for_no_table_that_cannot_have_the_type() ->
     cast.answer(D1, "NOERROR")
     assert cast.codes() == [0]
     cast.stage.hear("TS1", HAS[0])
-    assert cast.metric("TS1.late") == 1 and not cast.brain._negatives.spoken
+    assert cast.metric("TS1.late") == 1 and cast.brain.parts.negatives.is_empty
 
 
 def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:

@@ -44,6 +44,7 @@ from nodes.status_page import pages
 from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
 from nodes.workers.supervisor import Supervisor
 from nodes.workers.worker import PARENT, Worker
+from tests.balancers import load_balancer
 from tests.processes import (
     PATIENCE_S,
     Programs,
@@ -503,7 +504,7 @@ def worker(sample: float = 0.0) -> Stage:
     hosts = [("ts1", 1), ("ts2", 1)]
 
     def build(shown: Callable[[list[Value]], list[Value]]) -> LoadBalancer:
-        return LoadBalancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown, sample=sample)
+        return load_balancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown, sample=sample)
 
     class Nest(Stage):
         def perform(self, effect: Effect) -> None:

@@ -19,10 +19,10 @@ from core.brain import Brain
 from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from nodes.client.client import Client
-from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
+from tests.balancers import load_balancer
 from tests.resolvers import malformed, question_of, said
 from tests.stage import Stage
 
@@ -157,15 +157,15 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
         extra_load = transcript.extra_load
         if "--dns-upstream" in transcript.flags:
             numbers = count()
-            return LoadBalancer(
+            return load_balancer(
                 (),
                 Bounds(),
                 lambda: 0.0,
                 extra_load=extra_load,
-                upstreams=_RESOLVERS,
+                resolvers=_RESOLVERS,
                 secret=lambda size: bytes(next(numbers) % 251 for _ in range(size)),
             )
-        return LoadBalancer(_SERVERS, Bounds(), lambda: 0.0, hosts=_HOSTS, extra_load=extra_load)
+        return load_balancer(_SERVERS, Bounds(), lambda: 0.0, hosts=_HOSTS, extra_load=extra_load)
     if program == "client":
         said = [step for step in transcript.steps if isinstance(step, Said)]
         asked = [s.data for s in said if (s.speaker, s.hearer) == ("client", "LS") and s.data]

@@ -20,6 +20,7 @@ Not here: bytes that are not yet lines (`core/io/line_buffer.py`), and who owes 
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -332,7 +333,7 @@ def _repeated(lines: list[bytes], end: bytes) -> list[bytes]:
     return split_lines(fold_lines(b"\n".join(said) + b"\n")) if said else []
 
 
-def negatives(questions: list[bytes], why: Negative) -> bytes:
+def negatives(questions: Sequence[bytes], why: Negative) -> bytes:
     """The lines that say so of each of these questions (at least one), in this spelling."""
     end = b" - %b\n" % why.value
     return end.join(questions) + end

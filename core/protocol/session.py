@@ -37,6 +37,7 @@ from core.protocol.messages import (
     refusal,
     split_lines,
 )
+from core.protocol.outcome import Outcome
 
 
 class SessionState(Label):
@@ -85,21 +86,10 @@ class Requests:
     errors: int  # how many of those are refusals
 
 
-class RelayedReply(Protocol):
-    """What somebody said of a question in another language than ours, to be passed on as it is."""
-
-    def line(self, question: bytes, spelling: bytes) -> bytes:
-        """The same in lines, to one who asked in this spelling."""
-        ...
-
-
-Relayed = tuple[bytes, bytes, Any]  # a question, how it was spelled, and the Message about it
-
-
 class Asker(Protocol):
     """Whoever asks a server: it reads requests, and knows how far the conversation has come.
 
-    `owed` is kept by whoever admits its questions and replies to them; `timeout_s` is how long it
+    `owed` is how many of its questions have no reply; `timeout_s` is how long it
     waits for a reply, and `reply_bytes_max` how long that may be, if it may have to wait to be
     sent. `can_wait`: what it asks may be left unread for a while. Such a one is not read while it
     has more than `pending_max` questions without a reply, a bound called `pending_bound`.
@@ -126,12 +116,12 @@ class Asker(Protocol):
         """Send replies."""
         ...
 
-    def reply(self, lines: bytes) -> list[Effect]:
-        """Send what became of its questions: whole lines of the protocol."""
+    def admitted(self, count: int) -> None:
+        """Owe replies to so many questions more."""
         ...
 
-    def relay(self, relayed: list[Relayed]) -> list[Effect]:
-        """Send what became of its questions, as others said it."""
+    def reply(self, outcomes: list[Outcome]) -> list[Effect]:
+        """Send what became of its questions; they are owed no more."""
         ...
 
     def last_words(self) -> list[Effect]:
@@ -197,18 +187,20 @@ class Session:
         """Send lines."""
         return Send(self.conn, said)
 
-    def reply(self, lines: bytes) -> list[Effect]:
+    def admitted(self, count: int) -> None:
+        """Owe replies to so many questions more."""
+        self.owed += count
+
+    def reply(self, outcomes: list[Outcome]) -> list[Effect]:
         """Send what became of its questions, and let it go if it waited for that."""
-        effects: list[Effect] = [Send(self.conn, lines)]
+        lines = []
+        for outcome in outcomes:
+            self.owed -= len(outcome.questions)
+            lines.append(outcome.as_lines())
+        effects: list[Effect] = [Send(self.conn, b"".join(lines))]
         if self.life.state is not SessionState.OPEN:
             effects += self.last_words()
         return effects
-
-    def relay(self, relayed: list[Relayed]) -> list[Effect]:
-        """Send what became of its questions, as lines."""
-        return self.reply(
-            b"".join([message.line(question, spelling) for question, spelling, message in relayed])
-        )
 
     def last_words(self) -> list[Effect]:
         """What ends the session, if it is to end and nothing is owed."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.bounds import TICK_S, Bounds
 from core.brain import Brain
+from core.environment import Environment
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
@@ -41,7 +42,8 @@ from nodes.cli.serving import (
 )
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.load_balancer import LoadBalancer, descriptors_for
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.setup import Setup, descriptors_for
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
@@ -250,23 +252,23 @@ def run_ls(words: list[str]) -> int:
         return DnsFrontEnd(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
 
     def balancer(reactor: Loop, shown: StatsView = list) -> LoadBalancer:
-        return LoadBalancer(
+        env = Environment(bounds, reactor.hits, reactor.watch, system.random, system.secret)
+        setup = Setup(
             servers,
-            bounds,
-            system.random,
-            hosts=named,
-            extra_load=extra_load,
+            named,
+            upstreams,
+            extra_load,
+            arguments.grace,
+            arguments.race_sample,
+            arguments.once,
+        )
+        return LoadBalancer(
+            setup,
+            env,
+            owed=reactor.owed,
             dns=None if resolvers is None else face(reactor),
-            upstreams=upstreams,
-            secret=system.secret,
-            grace_s=arguments.grace,
-            sample=arguments.race_sample,
             loop=reactor.metrics,
             shown=shown,
-            once=arguments.once,
-            hits=reactor.hits,
-            owed=reactor.owed,
-            watch=reactor.watch,
         )
 
     def build(reactor: Loop) -> Brain:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.addresses import Address
+from core.environment import Environment
 from core.io.system import reason
 from core.text import not_text
 from nodes.cli.arguments import (
@@ -26,6 +27,7 @@ from nodes.cli.arguments import (
     timeout_argument,
 )
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.setup import Setup
 from nodes.replay.replay import (
     HEAD,
     LINES_DROPPED,
@@ -71,7 +73,8 @@ def run_replay(words: list[str]) -> int:
 
     def play(names: Sequence[str], extra_load: float | None) -> ReplayOutcome:
         nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
-        balancer = LoadBalancer(nobody, bounds, lambda: 0.0, extra_load=extra_load)
+        setup = Setup(nobody, extra_load=extra_load)
+        balancer = LoadBalancer(setup, Environment(bounds))
         return replay(races, names, balancer)
 
     show(HEAD)

@@ -26,8 +26,9 @@ from core.effects import Close, Effect, Send, SendTo
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine, Watch
 from core.metrics import Metric, Value
-from core.protocol.messages import Negative, Type, split_lines
-from core.protocol.session import SESSION, Relayed, Requests, SessionEvent, SessionState
+from core.protocol.messages import Negative, Type
+from core.protocol.outcome import Answers, Denied, Outcome, Relayed
+from core.protocol.session import SESSION, Requests, SessionEvent, SessionState
 from nodes.dns.query import MESSAGE_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from nodes.dns.question import TableAnswer
 
@@ -218,20 +219,61 @@ class DnsClient:
             return Send(self.conn, b"".join([frame(message) for message, _ in said]))
         return SendTo(self.conn, said)
 
-    def relay(self, relayed: list[Relayed]) -> list[Effect]:
-        """Send on what resolvers replied, or tables have, and let it go if it waited for that."""
+    def admitted(self, count: int) -> None:
+        """Owe replies to so many questions more."""
+        self.owed += count
+
+    def reply(self, outcomes: list[Outcome]) -> list[Effect]:
+        """Send what became of its questions, and let it go if it waited for that."""
         said: list[Datagram] = []
         taken: dict[bytes, int] = {}
-        for question, _, message in relayed:
-            number, whence, query = self._first_waiting(question, taken)
-            if isinstance(message, TableAnswer):
-                records = self._face.records(message.addresses, message.kind)
-                made = query.addresses(records, whence is not None)
-            else:
-                made = query.relayed(message, whence is not None)
-            said.append((number + made, whence))
+        for outcome in outcomes:
+            self.owed -= len(outcome.questions)
+            match outcome:
+                case Answers():
+                    said += self._answered(outcome, taken)
+                case Denied():
+                    said += self._denied(outcome, taken)
+                case Relayed():
+                    said += self._relayed(outcome, taken)
         self._let_go(taken)
-        return self._say_and_end(said)
+        effects = [self.say(said)]
+        if self.life.state is not SessionState.OPEN:
+            effects += self.last_words()
+        return effects
+
+    def _answered(self, answers: Answers, taken: dict[bytes, int]) -> list[Datagram]:
+        said: list[Datagram] = []
+        found = zip(answers.questions, answers.addresses(), strict=True)
+        for question, (addresses, kind) in found:
+            number, whence, query = self._first_waiting(question, taken)
+            if query.wants is None:
+                message = query.empty()
+            else:
+                records = self._face.records(addresses, kind)
+                message = query.addresses(records, whence is not None)
+            said.append((number + message, whence))
+        return said
+
+    def _denied(self, denied: Denied, taken: dict[bytes, int]) -> list[Datagram]:
+        write = _NEGATIVE[denied.why]
+        said: list[Datagram] = []
+        for question in denied.questions:
+            number, whence, query = self._first_waiting(question, taken)
+            said.append((number + write(query), whence))
+        return said
+
+    def _relayed(self, relayed: Relayed, taken: dict[bytes, int]) -> list[Datagram]:
+        said: list[Datagram] = []
+        for question, reply in zip(relayed.questions, relayed.replies, strict=True):
+            number, whence, query = self._first_waiting(question, taken)
+            if isinstance(reply, TableAnswer):
+                records = self._face.records(reply.addresses, reply.kind)
+                message = query.addresses(records, whence is not None)
+            else:
+                message = query.relayed(reply, whence is not None)
+            said.append((number + message, whence))
+        return said
 
     def _first_waiting(self, question: bytes, taken: dict[bytes, int]) -> Waiting:
         """Return whoever has waited longest for this, of those who are not taken yet."""
@@ -249,36 +291,6 @@ class DnsClient:
             else:
                 del held[:count]
 
-    def reply(self, lines: bytes) -> list[Effect]:
-        """Send what became of its questions, and let it go if it waited for that."""
-        face = self._face
-        said: list[Datagram] = []
-        taken: dict[bytes, int] = {}
-        for line in split_lines(lines):
-            if line.endswith(b" IN"):
-                name, addresses, kind, _ = line.split(b" ")
-                question, why = name.lower() if kind == b"A" else name.lower() + b" AAAA", b""
-            else:
-                question, _, why = line.partition(b" - ")
-            number, whence, query = self._first_waiting(question, taken)
-            if why:
-                message = number + _NEGATIVE[why](query)
-            elif query.wants is None:
-                message = number + query.empty()
-            else:
-                message = number + query.addresses(
-                    face.records(addresses, kind), whence is not None
-                )
-            said.append((message, whence))
-        self._let_go(taken)
-        return self._say_and_end(said)
-
-    def _say_and_end(self, said: list[Datagram]) -> list[Effect]:
-        effects = [self.say(said)]
-        if self.life.state is not SessionState.OPEN:
-            effects += self.last_words()
-        return effects
-
     def last_words(self) -> list[Effect]:
         """What ends it, if it is to end and nothing is owed."""
         if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
@@ -287,9 +299,9 @@ class DnsClient:
         return [Close(self.conn)]
 
 
-_NEGATIVE: dict[bytes, Callable[[Query], bytes]] = {
-    Negative.TIMED_OUT.value: Query.failure,
-    Negative.NOT_FOUND.value: Query.no_such_name,
-    Negative.NO_DATA.value: Query.empty,
-    Negative.FAILED.value: Query.failure,
+_NEGATIVE: dict[Negative, Callable[[Query], bytes]] = {
+    Negative.TIMED_OUT: Query.failure,
+    Negative.NOT_FOUND: Query.no_such_name,
+    Negative.NO_DATA: Query.empty,
+    Negative.FAILED: Query.failure,
 }

@@ -1,26 +1,18 @@
-"""Link: one table server as the load balancer sees it, through every connection it has had.
+"""Link: how one upstream stands, through every connection to it, and when it is dialled again.
 
 A link that comes up is asked for what is open, in slices, before it gets what is new
-(CATCHING_UP). Where everyone is asked, `asked_upto` says how far that has come, in batch
-numbers; a link that is UP or HOLDING then has been asked for every open question, so it needs no
-such figure. Where not everyone is asked, a link that is UP may be given more at once than a slice
-and fall behind.
+(CATCHING_UP). One that takes too little first holds the clients up (HOLDING), since they ask faster
+than it reads, and after a while nobody (STALLED): the other servers are there to answer.
 
-A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
-reads, and after a while it holds up nobody (STALLED): the other servers are there to answer.
-
-A resolver has a link, too. It is UP when there is a socket; one that was refused
-(`reachability.py`) only when it has replied again.
-
-Not here: what is done about any of it (`nodes/ls/load_balancer.py`).
+Not here: connections (`table_link.py`, `resolvers/sockets.py`), and what it is asked.
 """
 
 import math
-from collections.abc import Callable
 
 from core.addresses import Address
-from core.bounds import Bounds
-from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.effects import Effect, Level, Report
+from core.environment import Environment
+from core.machine import STAY, Label, Machine, Transitions
 from core.metrics import Metric, Value
 
 
@@ -92,120 +84,110 @@ REDIALS = Metric("redials", "Times that it was dialled again", per="ts")
 
 
 class Link:
-    """One table server. `conn` is what it is called here and in the log: TS1, TS2, ... `bit`
-    stands for it in numbers that mean several."""
+    """How one upstream stands. `conn` is what it is called here and in the log: TS1, DNS1, ...;
+    `bit` stands for it in sets of servers."""
 
     def __init__(
-        self,
-        conn: str,
-        addresses: tuple[Address, ...],
-        bounds: Bounds,
-        random: Callable[[], float],
-        watch: Watch | None,
-        bit: int = 1,
+        self, conn: str, addresses: tuple[Address, ...], env: Environment, bit: int = 1
     ) -> None:
         self.conn = conn
         self.bit = bit
         self.addresses = addresses
-        self.life = Machine(LINK, LinkState.DOWN, f"link {conn}", watch)
-        self.dial_at = 0.0  # while DOWN
-        self.is_sought = False  # there is no address yet, and its host is being looked up
-        self.away_since: float | None = None  # since when it is away, or was last looked up
-        self.held_since = 0.0  # while HOLDING
-        self.asked_upto = 0  # where everyone is asked: see above
-        self.asked = 0  # lines, since it came up
-        self.asked_before = 0  # lines, on earlier connections
-        self.won = 0  # races
-        self.late = 0  # replies that nobody waited for
-        self.dials = 0
-        self.nothing_said = 0  # legal lines that end no question
-        self.malformed = 0  # lines that are no replies
-        self.answered = 0  # lines, since it came up
-        self.errors_in_a_row = 0
-        self.down_said = False  # the log says once that it is down
-        self._bounds = bounds
-        self._random = random
+        self.life = Machine(LINK, LinkState.DOWN, f"link {conn}", env.watch)
+        self.away_since: float | None = None  # since when it is down, or was last looked up
+        self._dial_at = 0.0  # while DOWN
+        self._held_since = 0.0  # while HOLDING
+        self._is_retired = False  # never dialled again
+        self._is_mute = False
+        self._down_said = False  # the log says once that it is down
+        self._asked = 0  # questions, since it came up
+        self._asked_before = 0  # questions, on earlier connections
+        self._won = 0
+        self._late = 0
+        self._nothing_said = 0  # legal lines that end no question
+        self._malformed = 0  # lines or messages that are no replies
+        self._dials = 0
+        self._bounds = env.bounds
+        self._random = env.random
         self._up_since: float | None = None
-        self._wait_s = bounds.redial_first_s  # before the next dial
+        self._wait_s = env.bounds.redial_first_s  # before the next dial
 
     def metrics(self) -> list[Value]:
-        """What is counted about it."""
+        """Return what is counted about it."""
         return [
             Value(LINK_STATE, self.life.state.name, self.conn),
-            Value(LINK_ASKED, self.asked_before + self.asked, self.conn),
-            Value(LINK_WON, self.won, self.conn),
-            Value(LINK_LATE, self.late, self.conn),
-            Value(REDIALS, max(0, self.dials - 1), self.conn),
-            Value(NOTHING_SAID, self.nothing_said, self.conn),
-            Value(MALFORMED, self.malformed, self.conn),
+            Value(LINK_ASKED, self._asked_before + self._asked, self.conn),
+            Value(LINK_WON, self._won, self.conn),
+            Value(LINK_LATE, self._late, self.conn),
+            Value(REDIALS, max(0, self._dials - 1), self.conn),
+            Value(NOTHING_SAID, self._nothing_said, self.conn),
+            Value(MALFORMED, self._malformed, self.conn),
         ]
 
     @property
     def is_asked(self) -> bool:
-        """Whether a new question is sent to it at once."""
+        """Return whether a new question is sent to it at once."""
         return self.life.state in _ASKED
 
     @property
     def is_live(self) -> bool:
-        """Whether it is asked for things, at once or in slices, and an answer can be hoped for."""
+        """Return whether it is asked, at once or in slices, and an answer can be hoped for."""
         return self.life.state in _LIVE
 
     @property
     def is_answering(self) -> bool:
-        """Whether what comes from it may count."""
+        """Return whether what comes from it may count."""
         return self.life.state in _ANSWERS
 
-    def connected(self, now: float) -> None:
-        """A new connection, which has been asked for nothing."""
-        self.life.fire(LinkEvent.CONNECTED)
-        self.asked_before += self.asked
-        self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
-        self._up_since = now
+    def sent(self, count: int) -> None:
+        """Count questions that it was sent."""
+        self._asked += count
 
-    def misread(self, malformed: int) -> None:
-        """Count lines or messages of it that are no replies."""
-        self.malformed += malformed
+    @property
+    def asked(self) -> int:
+        """Return how many questions it was sent since it came up."""
+        return self._asked
+
+    def credit(self, won: int, late: int) -> None:
+        """Count replies of it: races that it won, and replies that nobody waited for."""
+        self._won += won
+        self._late += late
+
+    def misread(self, malformed: int, nothing_said: int = 0) -> None:
+        """Count what came from it and ended no question."""
+        self._malformed += malformed
+        self._nothing_said += nothing_said
+
+    # -- up and down -------------------------------------------------------------------------------
 
     def due(self) -> float:
-        """When something has to be done about it: dial, or look its host up, or stop holding up the
-        clients. Infinite for never."""
+        """Return when it has to be dialled, or is to hold up clients no longer."""
         match self.life.state:
-            case LinkState.DOWN:
-                return math.inf if self.is_sought else self.dial_at
+            case LinkState.DOWN if not self._is_retired:
+                return self._dial_at
             case LinkState.HOLDING:
-                return self.held_since + self._bounds.held_s
+                return self._held_since + self._bounds.held_s
         return math.inf
 
-    def is_long_away(self, now: float) -> bool:
-        """Whether it may have moved meanwhile. Says so once in a while."""
-        if self.away_since is None:
-            self.away_since = now
-        if now - self.away_since < self._bounds.away_s:
-            return False
-        self.away_since = now
-        return True
+    def dialled(self) -> None:
+        """Take note that it is being dialled."""
+        self.life.fire(LinkEvent.DIAL_DUE)
+        self._dials += 1
 
-    def found(self, addresses: tuple[Address, ...], now: float) -> None:
-        """Its host is somewhere, elsewhere than before or for the first time: dial there."""
-        if not self.addresses:
-            self.dial_at = now
-            self._wait_s = self._bounds.redial_first_s
-        self.addresses = addresses
-        self.is_sought = False
-
-    def not_found(self, now: float, count: int) -> None:
-        """Nobody knows where its host is, nor those of so many in all: look it up again, after a
-        wait that doubles. The more there are, the longer it may be, so that they cost no more."""
-        most_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
-        self.is_sought = False
-        self.dial_at = now + self._wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, most_s)
+    def connected(self, now: float) -> bool:
+        """Take a new connection, which was asked nothing; return whether it was said to be down."""
+        self.life.fire(LinkEvent.CONNECTED)
+        self._asked_before += self._asked
+        self._asked = 0
+        self._up_since = now
+        was_said, self._down_said = self._down_said, False
+        return was_said
 
     def lost(self, now: float, again_s: float | None = None) -> None:
-        """No connection any more: dial again after `again_s`, or a wait that doubles every time.
+        """Dial again after `again_s`, or after a wait that doubles every time.
 
         Only a connection that stood for a while starts it over: a server that accepts and closes
-        would else be dialled without end. Jitter keeps many balancers from knocking in step.
+        would else be dialled without end. Jitter keeps many balancers from dialling in step.
         """
         self.life.fire(LinkEvent.LOST)
         longest_s = self._bounds.redial_max_s
@@ -215,5 +197,59 @@ class Link:
                 self._wait_s = self._bounds.redial_first_s
         self._up_since = None
         wait_s = self._wait_s if again_s is None else again_s
-        self.dial_at = now + wait_s * (1 + self._random() / 4)
+        self._dial_at = now + wait_s * (1 + self._random() / 4)
+        self._wait_s = min(2 * self._wait_s, longest_s)
+
+    def give_up(self, why: str) -> list[Effect]:
+        """Take leave of the connection; return what there is to say about it."""
+        self.life.fire(LinkEvent.GIVEN_UP)
+        return self.say_down(why)
+
+    def say_down(self, why: str) -> list[Effect]:
+        """Return a line for the log, once each time that it goes down."""
+        if self._down_said or self._is_mute:
+            return []
+        self._down_said = True
+        return [Report(f"{self.conn} is down ({why}); dialling it again", Level.WARNING)]
+
+    def mute(self) -> None:
+        """Say no more that it is down."""
+        self._is_mute = True
+
+    def retire(self) -> None:
+        """Never dial it again."""
+        self._is_retired = True
+
+    def backlogged(self, now: float) -> None:
+        """Take note that more waits for it than its high mark."""
+        if self.life.fire(LinkEvent.BACKLOGGED) is LinkState.HOLDING:
+            self._held_since = now
+
+    # -- where it is -------------------------------------------------------------------------------
+
+    def wait_for_address(self) -> None:
+        """Do not dial it: it has no address, and its host is being looked up."""
+        self._dial_at = math.inf
+
+    def is_long_away(self, now: float) -> bool:
+        """Return whether it may have moved meanwhile; True once in `away_s`."""
+        if self.away_since is None:
+            self.away_since = now
+        if now - self.away_since < self._bounds.away_s:
+            return False
+        self.away_since = now
+        return True
+
+    def found(self, addresses: tuple[Address, ...], now: float) -> None:
+        """Take other addresses than before, or the first ones: dial there."""
+        if not self.addresses:
+            self._dial_at = now
+            self._wait_s = self._bounds.redial_first_s
+        self.addresses = addresses
+
+    def not_found(self, now: float, count: int) -> None:
+        """Look its host up again after a wait that doubles. `count` hosts are nowhere: the more,
+        the longer the wait may be, so that together they cost no more."""
+        longest_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
+        self._dial_at = now + self._wait_s * (1 + self._random() / 4)
         self._wait_s = min(2 * self._wait_s, longest_s)

@@ -1,225 +1,297 @@
-"""Verdicts: what servers have said of open questions that is no answer, and when that decides.
+"""Negatives: what servers have said of open questions that is no answer, and when that decides.
 
 Three rules. What a TS says with NOT FOUND is only that its own table does not have the name: it
-decides when every configured server has spoken, since one that is down, stalled or silent may have
-it. Everything else that is no answer is *held*, for a grace, until every server that is waited for
-has spoken, and the best of it is then what was said; which is the best, RACE says
-(`nodes/ls/questions.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is
-held for as long as somebody may have more to say. What a TS has said on a connection goes with it.
+decides when every configured server has denied, since one that is down, stalled or silent may have
+it. Everything else that is no answer is *held*, for a grace, until every server that is awaited has
+denied, and the best of it is then what was said; which is the best, the machine says
+(`outcomes.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is held for
+as long as somebody may have more to say. What a TS has said on a connection goes with it.
 
 What was told as NOT FOUND or NO DATA because its grace was over is remembered for a while: data
 that comes after all shows that servers differ.
 
-A server is one bit, so that who has spoken is one number; here is nothing of a question that
-nobody has denied, and so nothing at all where TSs are silent about what they do not know.
+Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
+about what they do not know.
 
-Not here: who is told, whom to ask next (`nodes/ls/hedging/policy.py`), and how long a grace is.
+Not here: whom to ask next (`policy.py`), and how long a grace is (`upstreams.py`).
 """
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from core.protocol.session import RelayedReply
-from nodes.dns.question import is_beyond_tables, line_of
-from nodes.ls.questions import QuestionEvent, QuestionState, state_after
+from core.effects import Effect
+from core.protocol.outcome import Answered, Denied, Relayed, RelayedReply
+from nodes.ls.observer import Observer
+from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
+from nodes.ls.questions import Questions
+from nodes.ls.upstream import Denial, Upstream
+from nodes.ls.upstreams import Upstreams
 
 
 @dataclass(slots=True, eq=False)
 class HeldNegative:
-    """The best that was said of a question so far. `message`: it is a resolver's reply. `since`:
-    when its grace began. `moot`: the bits of tables that could say nothing better."""
+    """The best that was said of a question so far. `reply`: the resolver's that said so, if any.
+    `since`: when its grace began. `moot`: the servers that could say nothing better."""
 
     question: bytes
-    course: QuestionState
-    message: RelayedReply | None
+    state: QuestionState
+    reply: RelayedReply | None
     since: float
     until: float
     moot: int = 0
 
 
-Denial = tuple[bytes, QuestionEvent, RelayedReply | None]  # a question, what is said of it, and how
-_DENIED = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
+_NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
-_DENIED_KEPT = 1_024  # questions: data that comes too late comes soon after
+# No resolver has said anything about the name.
+_FAILURES = frozenset(
+    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
+)
+_TOLD_MAX = 1_024  # questions that are remembered: data that comes too late comes soon after
 
 
-class HeldNegatives:
-    """All open questions of which a server has said that it has nothing.
+class HeldNegatives(Observer):
+    """All open questions of which a server has said that it has nothing."""
 
-    `everyone`: the bits of all configured servers; `tables` are those of them that can only be
-    asked what a line can ask. `grace_s(course, bits, now)`: how long a question that is held so
-    waits for these to speak.
-    """
-
-    def __init__(
-        self, everyone: int, tables: int, grace_s: Callable[[QuestionState, int, float], float]
-    ) -> None:
-        self._everyone = everyone
-        self._tables = tables
-        self._grace_s = grace_s
-        self.spoken: dict[bytes, int] = {}  # the bits of those who have, by question
+    def __init__(self, questions: Questions, upstreams: Upstreams) -> None:
+        self._questions = questions
+        self._upstreams = upstreams
+        # The servers that have denied each question, or cannot be asked it.
+        self._deniers: dict[bytes, int] = {}
         self._held: dict[bytes, HeldNegative] = {}
-        self._dues: list[
-            tuple[float, int, HeldNegative]
-        ] = []  # a heap; some are settled, or due sooner
+        # A heap of when each is released; some are settled by then, or are released sooner.
+        self._releases: list[tuple[float, int, HeldNegative]] = []
         self._number = count()
-        self._denied: dict[bytes, None] = {}  # lately told that there is no data, for want of time
+        self._told: dict[bytes, None] = {}  # lately told that there is no data, for want of time
 
-    def due(self) -> float:
-        """When the first one has been held long enough; infinite for never. Asked now and then, it
-        lets go of what is settled."""
-        dues = self._dues
-        while dues and not self._is_due(dues[0][2], dues[0][0]):
-            heapq.heappop(dues)
-        return dues[0][0] if dues else math.inf
+    # -- what servers say --------------------------------------------------------------------------
 
-    def _is_due(self, held: HeldNegative, until: float) -> bool:
-        return held.until == until and self._held.get(held.question) is held
-
-    def hear(
-        self, bit: int, awaited: int, not_found: list[bytes], denials: list[Denial], now: float
-    ) -> tuple[list[bytes], list[HeldNegative]]:
-        """A server says so of open questions: `not_found` of its table, `denials` of the world.
-
-        `awaited` are those who are waited for. Returns what is NOT FOUND now, and what has been
-        held enough.
-        """
-        spoken = self.spoken
-        unknown: dict[bytes, None] = {}
+    def add(
+        self, servers: int, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
+    ) -> list[Effect]:
+        """Take what servers say of open questions: `unknown` to their tables, `denials` of the
+        world. End what that decides."""
+        awaited = self._upstreams.awaited
+        for question, event, reply in denials:
+            deniers = self._deniers[question] = self._deniers_of(question) | servers
+            held = self._hold(question, event, reply, now)
+            left = awaited & ~deniers & ~held.moot
+            if left and event is not QuestionEvent.NAME_SAID:  # else it has been held enough
+                self._shorten(held, now + self._grace_s(held, left, now), now)
+        nowhere: dict[bytes, None] = {}
         enough: dict[bytes, HeldNegative] = {}
-        for question, finding, message in denials:
-            spoken[question] = by = self._spoken_of(question) | bit
-            held = self._hold(question, finding, message, now)
-            left = awaited & ~by & ~held.moot
-            if left and finding is not QuestionEvent.NAME_SAID:  # else it has been held enough
-                self._hold_until(held, now + self._grace_s(held.course, left, now), now)
-        for question in [*[question for question, _, _ in denials], *not_found]:
-            spoken[question] = by = self._spoken_of(question) | bit
+        for question in [*[question for question, _, _ in denials], *unknown]:
+            deniers = self._deniers[question] = self._deniers_of(question) | servers
             if question in self._held:
                 held = self._held[question]
-                if not awaited & ~by & ~held.moot:
+                if not awaited & ~deniers & ~held.moot:
                     enough[question] = held
-            elif by == self._everyone:
-                unknown[question] = None
-        return list(unknown), list(enough.values())
+            elif deniers == self._upstreams.everyone:
+                nowhere[question] = None
+        effects = self._release(list(enough.values()), now)
+        if nowhere:
+            end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
+            effects += self._end_plainly(list(nowhere), *end, now)
+        return effects
 
-    def _spoken_of(self, question: bytes) -> int:
-        """The bits of those who have spoken of it, or cannot be asked it."""
-        by = self.spoken.get(question)
-        return self.unable(question) if by is None else by
+    def _deniers_of(self, question: bytes) -> int:
+        deniers = self._deniers.get(question)
+        return self._upstreams.unable(question) if deniers is None else deniers
 
-    def unable(self, question: bytes) -> int:
-        """The bits of those that cannot be asked it."""
-        return self._tables if self._tables and line_of(question) is None else 0
-
-    def unfit(self, question: bytes) -> tuple[int, int]:
-        """The bits of those that cannot be asked it, and of those that cannot have data of it."""
-        return self.unable(question), self._tables if is_beyond_tables(question) else 0
+    def _grace_s(self, held: HeldNegative, servers: int, now: float) -> float:
+        is_failure = held.state in _FAILURES
+        return self._upstreams.grace_s(servers, now, is_failure=is_failure)
 
     def _hold(
-        self, question: bytes, finding: QuestionEvent, message: RelayedReply | None, now: float
+        self,
+        question: bytes,
+        event: QuestionEvent,
+        reply: RelayedReply | None,
+        now: float,
     ) -> HeldNegative:
         """Keep this, if it is better than what is held."""
         held = self._held.get(question)
         if held is None:
-            held = self._held[question] = HeldNegative(
-                question, QuestionState.OPEN, None, now, math.inf
-            )
-        best = state_after(held.course, finding)
-        if best is not held.course:
-            held.course = best
-            says_so = (
-                state_after(QuestionState.OPEN, finding) is best
-            )  # NXDOMAIN of a name that exists
-            held.message = message if says_so else None
-            if self._tables and best in _NAME_EXISTS and is_beyond_tables(question):
-                held.moot = self._tables
+            held = HeldNegative(question, QuestionState.OPEN, None, now, math.inf)
+            self._held[question] = held
+        best = state_after(held.state, event)
+        if best is not held.state:
+            held.state = best
+            # NXDOMAIN of a name that exists becomes NO DATA, which the reply does not say.
+            says_so = state_after(QuestionState.OPEN, event) is best
+            held.reply = reply if says_so else None
+            if best in _NAME_EXISTS:
+                held.moot = self._upstreams.without_data(question)
         return held
 
-    def _hold_until(self, held: HeldNegative, until: float, now: float) -> None:
-        """Hold it no longer than that: those still to speak may be fewer by now, or faster."""
+    def _shorten(self, held: HeldNegative, until: float, now: float) -> None:
+        """Shorten a hold: fewer or faster servers may be left."""
         if until < held.until:
             if held.until == math.inf:
                 held.since = now
-            held.until = until
-            heapq.heappush(self._dues, (until, next(self._number), held))
+            self._schedule(held, until)
 
-    def wait_longer(self, bit: int, now: float) -> None:
-        """Hold what others deny for as long as this server is waited for now: it has been seen to
-        have what others denied."""
-        for question, held in self._held.items():
-            if held.course in _DENIED and not self.spoken[question] & bit:
-                until = held.since + self._grace_s(held.course, bit, now)
-                if until > held.until:
-                    held.until = until
-                    heapq.heappush(self._dues, (until, next(self._number), held))
+    def _schedule(self, held: HeldNegative, until: float) -> None:
+        held.until = until
+        heapq.heappush(self._releases, (until, next(self._number), held))
 
-    def held_until(self, now: float, among: Iterable[bytes] = ()) -> list[HeldNegative]:
-        """What has been held long enough, and, however long, what is `among` these."""
-        due = {question: self._held[question] for question in among if question in self._held}
-        while self.due() <= now:
-            held = heapq.heappop(self._dues)[2]
+    # -- releasing ---------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        """Return when the first one is released; infinite for never."""
+        releases = self._releases
+        if not self._held:
+            releases.clear()
+            return math.inf
+        return min(self._next_release(), self._questions.due())
+
+    def _next_release(self) -> float:
+        releases = self._releases
+        while releases and not self._is_scheduled(releases[0][2], releases[0][0]):
+            heapq.heappop(releases)
+        return releases[0][0] if releases else math.inf
+
+    def _is_scheduled(self, held: HeldNegative, until: float) -> bool:
+        return held.until == until and self._held.get(held.question) is held
+
+    def woken(self, now: float) -> list[Effect]:
+        """Release what has been held long enough, and what clients wait for no longer."""
+        if not self._held:
+            return []
+        due: dict[bytes, HeldNegative] = {}
+        if self._questions.due() <= now:
+            for question in self._questions.due_questions(now):
+                if question in self._held:
+                    due[question] = self._held[question]
+        while self._next_release() <= now:
+            held = heapq.heappop(self._releases)[2]
             due[held.question] = held
         for question, held in due.items():
-            if held.course in _DENIED:
-                if len(self._denied) == _DENIED_KEPT:
-                    self._denied.clear()
-                self._denied[question] = None
-        return list(due.values())
+            if held.state in _NO_DATA:
+                if len(self._told) == _TOLD_MAX:
+                    self._told.clear()
+                self._told[question] = None
+        return self._release(list(due.values()), now)
 
-    def held_in_vain(self, awaited: int) -> list[HeldNegative]:
-        """What need not be held any longer, now that only these may still speak."""
-        return [
+    def fail(self, questions: list[bytes], now: float) -> list[Effect]:
+        """Let servers that are down count as if they had said SERVFAIL to these, where no server is
+        awaited whose failure would count."""
+        upstreams = self._upstreams
+        if not questions:
+            return []
+        upstreams.probe_with(questions[-1])
+        if not upstreams.fails_at_once:
+            return []
+        denials = [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
+        return self.add(upstreams.failing, (), denials, now)
+
+    def servers_changed(self, gone: int, unawaited: int, now: float) -> list[Effect]:
+        """Forget what servers said that are gone, and release what nobody can better any more."""
+        if gone:
+            self.forget_servers(gone)
+        awaited = self._upstreams.awaited
+        enough = [
             held
             for held in self._held.values()
-            if not awaited & ~self.spoken[held.question] & ~held.moot
+            if not awaited & ~self._deniers[held.question] & ~held.moot
         ]
+        effects = self._release(enough, now)
+        if unawaited and self._upstreams.failing:
+            effects += self.fail(self._questions.all_open(), now)
+        return effects
+
+    def _release(self, enough: list[HeldNegative], now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        released = QuestionEvent.RELEASED
+        for state in dict.fromkeys([held.state for held in enough]):
+            of_state = [held for held in enough if held.state is state]
+            plain = [held.question for held in of_state if held.reply is None]
+            effects += self._end_plainly(plain, state, released, now)
+            replied = [held for held in of_state if held.reply is not None]
+            if replied:
+                questions = [held.question for held in replied]
+                relayed = Relayed(questions, [held.reply for held in replied])
+                effects += self._questions.end(relayed, state, released, now)
+        return effects
+
+    def _end_plainly(
+        self, questions: list[bytes], state: QuestionState, event: QuestionEvent, now: float
+    ) -> list[Effect]:
+        if not questions:
+            return []
+        denied = Denied(questions, questions, negative_after(state, event))
+        return self._questions.end(denied, state, event, now)
+
+    # -- what others want to know ------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is kept of any question."""
+        return not self._deniers and not self._held
 
     def is_held(self, question: bytes) -> bool:
-        """Whether something worse than data is held of it, for a grace."""
+        """Return whether something worse than data is held of it, for a grace."""
         held = self._held.get(question)
         return held is not None and held.until < math.inf
 
-    def have_denied(self, questions: Iterable[bytes]) -> bool:
-        """Whether NXDOMAIN or NO DATA is the best that is held of one of them, or was told."""
-        held, denied = self._held, self._denied
-        if not held and not denied:
-            return False
-        return any(
-            question in denied or (question in held and held[question].course in _DENIED)
-            for question in questions
-        )
+    def was_told(self, question: bytes) -> bool:
+        """Return whether it was lately told that there is no data, before everybody had denied."""
+        return question in self._told
 
-    def was_denied(self, question: bytes) -> bool:
-        """Whether it was lately told that there is no data, before everybody had spoken."""
-        return question in self._denied
+    def are_denied(self, questions: Iterable[bytes]) -> bool:
+        """Return whether a server has said of one of them that it has nothing."""
+        return not self._deniers.keys().isdisjoint(questions)
 
-    def are_spoken_of(self, questions: list[bytes]) -> bool:
-        """Whether a server has said of one of them that it has nothing."""
-        return not self.spoken.keys().isdisjoint(questions)
+    def differs(self, upstream: Upstream, now: float) -> None:
+        """Wait longer for a server from now on: it has been seen to have what others denied."""
+        if not upstream.has_differed(now):
+            return
+        bit = upstream.link.bit
+        for question, held in self._held.items():
+            if held.state in _NO_DATA and not self._deniers[question] & bit:
+                until = held.since + self._grace_s(held, bit, now)
+                if until > held.until:
+                    self._schedule(held, until)
 
-    def asked_again(self, questions: list[bytes]) -> None:
-        """Forget who has spoken of these: they are asked anew. What is held stays held."""
-        if self.are_spoken_of(questions):
+    # -- what happens to questions: see `Observer` -------------------------------------------------
+
+    def asked(self, questions: Sequence[bytes], now: float) -> Iterable[Effect]:
+        """Forget who has denied these: they are asked anew. What is held stays held."""
+        if self._deniers and self.are_denied(questions):
             for question in questions:
                 if question not in self._held:
-                    self.spoken.pop(question, None)
+                    self._deniers.pop(question, None)
+        return ()
 
-    def forget_server(self, bits: int) -> None:
-        """Forget what these TSs have said: their connections are gone."""
-        for question, by in list(self.spoken.items()):
-            if by & bits:
-                unable = self.unable(question)
-                self.spoken[question] = by & ~bits | unable
-                if not by & ~bits & ~unable and question not in self._held:
-                    del self.spoken[question]
-
-    def forget(self, questions: Iterable[bytes]) -> None:
-        """Forget these: they are open no more."""
-        if self.spoken:
+    def answered(
+        self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
+    ) -> Iterable[Effect]:
+        held, told = self._held, self._told
+        if held or told:
+            questions = answers.questions if admitted is None else answers.only(admitted).questions
             for question in questions:
-                self.spoken.pop(question, None)
+                if question in told or (question in held and held[question].state in _NO_DATA):
+                    self.differs(upstream, now)
+                    break
+        return ()
+
+    def closed(
+        self, questions: Sequence[bytes], end: QuestionState, now: float
+    ) -> Iterable[Effect]:
+        if self._deniers:
+            for question in questions:
+                self._deniers.pop(question, None)
                 self._held.pop(question, None)
+        return ()
+
+    def forget_servers(self, servers: int) -> None:
+        """Forget what these have said: their connections are gone."""
+        for question, deniers in list(self._deniers.items()):
+            if deniers & servers:
+                unable = self._upstreams.unable(question)
+                self._deniers[question] = deniers & ~servers | unable
+                if not deniers & ~servers & ~unable and question not in self._held:
+                    del self._deniers[question]

@@ -8,44 +8,41 @@ link is given more than it takes. Every question in here is folded, and open whe
 Not here: the policies (`race_policy.py`, `hedging/policy.py`), and how a link stands (`link.py`).
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
 
 from nodes.ls.link import Link
+from nodes.ls.observer import Observer
 
 Shares = Iterable[tuple[Link, list[bytes]]]  # which link is to be asked what
 
 
-class Policy(Protocol):
+class Policy(Observer):
     """Decides which links are asked. `waiting`: the links that have a next slice waiting, whether
     or not they can take it."""
 
     waiting: Collection[Link]
 
+    @abstractmethod
     def ask(self, questions: list[bytes], now: float) -> Shares:
         """Return which links to ask these at once: new questions, or some to be asked again."""
-        ...
 
+    @abstractmethod
     def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:
         """Return what else to ask a link, up to its high mark, and whether that is all."""
-        ...
 
+    @abstractmethod
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """Return whether a link was asked each of these on its present connection; None: all."""
-        ...
 
+    @abstractmethod
     def won(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """Take note of answers of a link that count: these questions are closed."""
-        ...
 
+    @abstractmethod
     def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """Take note that a link has nothing about these, which may stay open."""
-        ...
 
-    def closed(self, questions: Iterable[bytes]) -> None:
-        """Take note that these are closed for another reason than an answer."""
-        ...
-
+    @abstractmethod
     def links_changed(self, now: float) -> None:
         """Take note that a link may have come, gone, stalled or recovered."""
-        ...

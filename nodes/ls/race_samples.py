@@ -15,14 +15,17 @@ import ipaddress
 import json
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
 from core.effects import Effect, Level, Record, Report
 from core.metrics import Histogram, Metric, Value
-from nodes.ls.questions import QuestionEvent, QuestionState
+from core.protocol.outcome import Answered
+from nodes.ls.observer import Observer
+from nodes.ls.outcomes import QuestionEvent, QuestionState
+from nodes.ls.upstream import Denial, Upstream
 
 SAMPLED = Metric("sampled", "Questions whose races were watched to their end")
 DISAGREEMENTS = Metric("disagreements", "Sampled races in which two TSs gave different addresses")
@@ -70,7 +73,7 @@ class RaceSample:
         return self.replies[self.answers[1]][0] - self.replies[self.answers[0]][0]
 
 
-class RaceSamples:
+class RaceSamples(Observer):
     """All sampled races. `servers`: what the TSs are called; `share`: of all questions."""
 
     def __init__(
@@ -85,7 +88,6 @@ class RaceSamples:
         self._policy = policy
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, RaceSample] = OrderedDict()
-        self.effects: list[Effect] = []
         self.sampled = 0
         self.disagreements = 0
         self.lost = dict.fromkeys(servers, 0)
@@ -113,14 +115,14 @@ class RaceSamples:
             (MARGIN_S, self.margin_s, ""),
         ]
 
-    # -- what happens ------------------------------------------------------------------------------
+    # -- what happens to questions: see `Observer` -------------------------------------------------
 
-    def begin(self, questions: list[bytes], now: float) -> None:
-        """These are asked now: sample some."""
+    def asked(self, questions: Sequence[bytes], now: float) -> list[Effect]:
+        """Sample some of these."""
         count = len(questions)
         if count <= self._ahead:
             self._ahead -= count
-            return
+            return []
         at = self._ahead
         while at < count:
             question = questions[int(at)]
@@ -128,47 +130,61 @@ class RaceSamples:
                 self._open[question] = RaceSample(question, now)
             at += self._every
         self._ahead = at - count
+        return []
 
-    def asked(self, server: str, questions: Collection[bytes], now: float) -> None:
-        """A TS is asked these."""
+    def sent(self, upstream: Upstream, questions: Sequence[bytes], now: float) -> list[Effect]:
+        if upstream.is_limited:
+            questions = [
+                question
+                for question in questions
+                if upstream.can_be_asked(question) and upstream.can_have_data(question)
+            ]
         for sample in self._of(questions):
-            sample.asked.setdefault(server, now - sample.began)
+            sample.asked.setdefault(upstream.link.conn, now - sample.began)
+        return []
 
     def answered(
-        self,
-        server: str,
-        questions: list[bytes],
-        texts: Callable[[], list[bytes]],
-        now: float,
-        admitted: list[bool] | None = None,
-    ) -> None:
-        """A server answers these; the addresses, `texts`, are parallel to them. What is not
-        `admitted` (None: all is) does not count for the askers, but as a loser's where the race is
-        over."""
+        self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
+    ) -> list[Effect]:
+        """What is not admitted counts as a loser's reply where the race is over."""
+        questions, server = answers.questions, upstream.link.conn
         if self._open.keys().isdisjoint(questions):
-            return
-        each = texts()
+            return []
+        texts = answers.texts()
         watched = map(self._open.__contains__, questions)
+        effects: list[Effect] = []
         for at in list(compress(range(len(questions)), watched)):
             sample = self._open.get(questions[at])
             if sample is None or (sample.end is None and admitted and not admitted[at]):
                 continue
-            if self._reply(sample, server, each[at].decode("ascii"), now):
+            if self._reply(sample, server, texts[at].decode("ascii"), now):
                 sample.answers.append(server)
                 sample.finish(QuestionState.ANSWERED, now)
-            self._close_maybe(sample)
+            effects += self._close_maybe(sample)
+        return effects
 
-    def denied(self, server: str, questions: list[bytes], what: QuestionEvent, now: float) -> None:
-        """A server says of these what is no answer."""
-        for sample in self._of(questions):
-            self._reply(sample, server, _NEGATIVE[what], now)
-            self._close_maybe(sample)
+    def denied(
+        self, upstream: Upstream, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
+    ) -> list[Effect]:
+        said = {QuestionEvent.NOT_FOUND_SAID: list(unknown)}
+        for question, event, _ in denials:
+            said.setdefault(event, []).append(question)
+        effects: list[Effect] = []
+        for event, questions in said.items():
+            for sample in self._of(questions):
+                self._reply(sample, upstream.link.conn, _NEGATIVE[event], now)
+                effects += self._close_maybe(sample)
+        return effects
 
-    def ended(self, questions: Collection[bytes], end: QuestionState, now: float) -> None:
-        """These are over for their askers, without an answer."""
+    def closed(self, questions: Sequence[bytes], end: QuestionState, now: float) -> list[Effect]:
+        """These are over for their clients. What was answered is finished already."""
+        if end is QuestionState.ANSWERED:
+            return []
+        effects: list[Effect] = []
         for sample in self._of(questions):
             sample.finish(end, now)
-            self._close_maybe(sample)
+            effects += self._close_maybe(sample)
+        return effects
 
     def watches(self, question: bytes) -> bool:
         """Whether there is a sample of this."""
@@ -180,13 +196,15 @@ class RaceSamples:
             return sample.began + self._timeout_s
         return math.inf
 
-    def woken(self, now: float) -> None:
+    def woken(self, now: float) -> list[Effect]:
         """Close those for which nobody can wait any more. One whose question is asked again and
         again is closed, too: it has been watched for long enough."""
+        effects: list[Effect] = []
         while self.due() <= now:
             sample = next(iter(self._open.values()))
             sample.finish(QuestionState.TIMED_OUT, now)  # for who began it, though others wait
-            self._close(sample)
+            effects += self._close(sample)
+        return effects
 
     def _of(self, questions: Collection[bytes]) -> list[RaceSample]:
         """Those of these questions, in their order, each once."""
@@ -194,11 +212,6 @@ class RaceSamples:
             return []
         watched = compress(questions, map(self._open.__contains__, questions))
         return [self._open[question] for question in dict.fromkeys(watched)]
-
-    def take_effects(self) -> list[Effect]:
-        """What is to be recorded and reported of the races that were closed."""
-        effects, self.effects = self.effects, []
-        return effects
 
     # -- the end of one ----------------------------------------------------------------------------
 
@@ -209,11 +222,12 @@ class RaceSamples:
         sample.replies[server] = (now - sample.began, what)
         return True
 
-    def _close_maybe(self, sample: RaceSample) -> None:
-        if sample.end is not None and sample.replies.keys() == sample.asked.keys():
-            self._close(sample)
+    def _close_maybe(self, sample: RaceSample) -> list[Effect]:
+        if sample.end is None or sample.replies.keys() != sample.asked.keys():
+            return []
+        return self._close(sample)
 
-    def _close(self, sample: RaceSample) -> None:
+    def _close(self, sample: RaceSample) -> list[Effect]:
         del self._open[sample.question]
         self.sampled += 1
         winner = sample.winner
@@ -230,17 +244,18 @@ class RaceSamples:
                 self.margin_s.add_beyond(self._timeout_s)
             else:
                 self.margin_s.add(margin_s)
+        effects: list[Effect] = []
         if winner is not None and len(sample.answers) > 1:
-            self._compare(sample, winner)
-        self.effects.append(Record(self._line(sample)))
+            effects += self._compare(sample, winner)
+        return [*effects, Record(self._line(sample))]
 
-    def _compare(self, sample: RaceSample, winner: str) -> None:
+    def _compare(self, sample: RaceSample, winner: str) -> list[Effect]:
         """Whether every TS that answered gave the same set of addresses."""
         said = {server: sample.replies[server][1] for server in sample.answers}
         first = _as_set(said[winner])
         others = [server for server in sample.answers if _as_set(said[server]) != first]
         if not others:
-            return
+            return []
         self.disagreements += 1
         for server in others:
             self.disagreed[server] += 1
@@ -253,9 +268,7 @@ class RaceSamples:
                 break
         self.told.append({"question": question, "answers": said, "times": times})
         shown = ", ".join(f"{server} {addresses}" for server, addresses in said.items())
-        self.effects.append(
-            Report(f"TSs disagree about {question}: {shown}", Level.WARNING, "disagreement")
-        )
+        return [Report(f"TSs disagree about {question}: {shown}", Level.WARNING, "disagreement")]
 
     def _line(self, sample: RaceSample) -> bytes:
         margin_s = sample.margin_s

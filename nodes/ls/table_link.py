@@ -1,68 +1,217 @@
-"""Hearing: the lines of a TS that are not all answers, sorted by what they say.
+"""Table link: a table server, asked and heard over its link.
 
-A malformed line never ends a question: another TS may answer it. A TS that says too many in a
-row, or one that is too long, speaks another protocol, and is to be given up.
+Answers go on as the chunk of lines that they came in. A malformed line never ends a question:
+another server may answer it. A table server that sends too many of them in a row, a line that is
+too long, or more answers than it was asked for, speaks another protocol, and is given up.
 
-Not here: what becomes of it (`nodes/ls/load_balancer.py`), and chunks that are all answers, which
-need no sorting.
+Not here: what becomes of its replies (`load_balancer.py`).
 """
 
-from core.bounds import BoundHits, Bounds
+from collections.abc import Iterable
+
+from core.addresses import Address
+from core.effects import Abort, Close, Dial, Effect, Level, Report, Resolve, Send
+from core.environment import Environment
+from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
+from core.metrics import Value
 from core.protocol.messages import (
     Answer,
+    Command,
     Error,
     Negative,
     NoAnswer,
     ProtocolError,
     Question,
     ReplyBatch,
+    answered_in,
     fold,
     parse_reply,
     replied_in,
     split_lines,
 )
-from nodes.ls.link import Link
+from core.protocol.outcome import Answers
+from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.outcomes import QuestionEvent
+from nodes.ls.upstream import Replies
+
+Host = tuple[str, int]  # a name and a port
 
 
-def sort_lines(link: Link, data: bytes, bounds: Bounds, hits: BoundHits) -> tuple[ReplyBatch, str]:
-    """Sort a chunk; also return why the link has to be given up, if it has."""
-    said = replied_in(data)
-    if said is not None:
-        link.errors_in_a_row = 0
-        link.answered += data.count(b"\n")
-        return said, ""
-    said = ReplyBatch([], b"", [], [], [])
-    lines: list[bytes] = []
-    why = ""
-    for line in split_lines(data):
-        if not line:
-            continue
-        link.answered += 1
-        try:
-            reply = parse_reply(line)
-        except ProtocolError as error:
-            link.malformed += 1
-            link.errors_in_a_row += 1
-            if error.code is Error.TOOLONG:
-                why = "it sent a line that is too long"
-                break
-            if link.errors_in_a_row == bounds.errors_in_a_row_max:
-                hits["errors_in_a_row_max"] += 1
-                why = "it does not speak this protocol"
-                break
-            continue
-        link.errors_in_a_row = 0
-        match reply:
-            case Answer(spelling, _, kind):
-                said.questions.append(fold(spelling, kind))
-                lines.append(line + b"\n")
-            case NoAnswer(Question(spelling, kind), Negative.NOT_FOUND):
-                said.not_found.append(fold(spelling, kind))
-            case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
-                said.no_data.append(fold(spelling, kind))
-            case NoAnswer(Question(spelling, kind), Negative.NAMES_BELOW):
-                said.names_below.append(fold(spelling, kind))
-            case _:
-                link.nothing_said += 1
-    said.lines = b"".join(lines)
-    return said, why
+class TableLink:
+    """One table server; see `Upstream`. `host`: what its addresses were looked up from; without it
+    a server that has moved is not found again."""
+
+    is_decisive = is_timed = is_limited = False
+    takes_slices = True
+
+    def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
+        self.link = link
+        self.host = host
+        self._env = env
+        self._replies = 0  # lines, since it came up
+        self._errors_in_a_row = 0
+
+    def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
+        self.link.sent(len(questions))
+        return [Send(self.link.conn, lines or b"\n".join(questions) + b"\n")]
+
+    def resume(self, questions: list[bytes], now: float) -> list[Effect]:
+        return []
+
+    def can_be_asked(self, question: bytes) -> bool:
+        return True
+
+    def can_have_data(self, question: bytes) -> bool:
+        return True
+
+    @property
+    def is_awaited(self) -> bool:
+        return self.link.is_live
+
+    def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
+        bounds = self._env.bounds
+        return bounds.grace_failed_s if is_failure and is_early else bounds.no_data_s
+
+    def has_differed(self, now: float) -> bool:
+        return False
+
+    def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
+        return []
+
+    def metrics(self) -> list[Value]:
+        return []
+
+    def probe_with(self, question: bytes) -> None:
+        pass
+
+    # -- what comes from it ------------------------------------------------------------------------
+
+    def receive(self, event: ConnectionEvent, now: float) -> Replies:
+        link = self.link
+        match event:
+            case Received(data=data):
+                return self._read(data)
+            case Opened():
+                link.connected(now)
+                self._replies = 0
+                return Replies([Report(f"{link.conn} is up")], has_come_up=True)
+            case Closed(why=why):
+                link.lost(now)
+                return Replies(link.say_down(why), has_changed=True)
+            case Ended():
+                return Replies([*link.give_up("it ended"), Close(link.conn)], has_changed=True)
+            case Backlogged():
+                link.backlogged(now)
+            case Relieved():
+                is_behind = link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP
+                return Replies(has_room=is_behind, has_changed=True)
+        return Replies(has_changed=True)
+
+    def _read(self, data: bytes) -> Replies:
+        questions = answered_in(data)
+        if questions is not None:
+            self._errors_in_a_row = 0
+            self._replies += len(questions)
+            replies = Replies(answers=(Answers(questions, data),))
+        else:
+            replies = self._read_by_line(data)
+        surplus = self._replies - self.link.asked
+        if surplus > self._env.bounds.surplus_answers_max and not replies.failure:
+            self._env.hits["surplus_answers_max"] += 1
+            replies.failure = "it answers what nobody asked"
+        return replies
+
+    def _read_by_line(self, data: bytes) -> Replies:
+        batch, why = self._sorted(data)
+        denials = [(question, QuestionEvent.NO_DATA_SAID, None) for question in batch.no_data]
+        denials += [(question, QuestionEvent.NAME_SAID, None) for question in batch.names_below]
+        answers = (Answers(batch.questions, batch.lines),) if batch.questions else ()
+        return Replies(answers=answers, unknown=batch.not_found, denials=denials, failure=why)
+
+    def give_up(self, why: str) -> list[Effect]:
+        return [*self.link.give_up(why), Abort(self.link.conn)]
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        return self.link.due()
+
+    def woken(self, now: float) -> list[Effect]:
+        """Dial it, look its host up, or let it hold up clients no longer."""
+        link = self.link
+        if link.due() > now:
+            return []
+        if link.life.state is LinkState.HOLDING:
+            link.life.fire(LinkEvent.HELD_TOO_LONG)
+            self._env.hits["held_s"] += 1
+            text = f"{link.conn} is stalled: it does not take its questions"
+            return [Report(text, Level.WARNING)]
+        if not link.addresses and self.host is not None:
+            link.wait_for_address()
+            return [Resolve(link.conn, *self.host)]
+        link.dialled()
+        effects: list[Effect] = [Dial(link.conn, link.addresses)]
+        if self.host is not None and link.is_long_away(now):
+            self._env.hits["away_s"] += 1
+            effects.append(Resolve(link.conn, *self.host))
+        return effects
+
+    def moved(self, addresses: tuple[Address, ...], now: float) -> list[Effect]:
+        """Dial it at other addresses from now on."""
+        self.link.found(addresses, now)
+        if self.link.is_answering or self.link.life.state is LinkState.DIALING:
+            return self.give_up("it has moved")
+        return []
+
+    def part(self) -> list[Effect]:
+        link = self.link
+        link.retire()
+        if link.life.state is LinkState.DIALING:
+            return [*link.give_up(""), Abort(link.conn)]
+        if link.is_answering:
+            quit_line = Send(link.conn, Command.QUIT.value + b"\n")
+            return [quit_line, *link.give_up(""), Close(link.conn)]
+        return []
+
+    def _sorted(self, data: bytes) -> tuple[ReplyBatch, str]:
+        """The slow way, where not every line is an answer; also why it has to be given up."""
+        batch = replied_in(data)
+        if batch is not None:
+            self._errors_in_a_row = 0
+            self._replies += data.count(b"\n")
+            return batch, ""
+        batch = ReplyBatch([], b"", [], [], [])
+        lines: list[bytes] = []
+        why = ""
+        for line in split_lines(data):
+            if not line:
+                continue
+            self._replies += 1
+            try:
+                reply = parse_reply(line)
+            except ProtocolError as error:
+                self.link.misread(1)
+                self._errors_in_a_row += 1
+                if error.code is Error.TOOLONG:
+                    why = "it sent a line that is too long"
+                    break
+                if self._errors_in_a_row == self._env.bounds.errors_in_a_row_max:
+                    self._env.hits["errors_in_a_row_max"] += 1
+                    why = "it does not speak this protocol"
+                    break
+                continue
+            self._errors_in_a_row = 0
+            match reply:
+                case Answer(spelling, _, kind):
+                    batch.questions.append(fold(spelling, kind))
+                    lines.append(line + b"\n")
+                case NoAnswer(Question(spelling, kind), Negative.NOT_FOUND):
+                    batch.not_found.append(fold(spelling, kind))
+                case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
+                    batch.no_data.append(fold(spelling, kind))
+                case NoAnswer(Question(spelling, kind), Negative.NAMES_BELOW):
+                    batch.names_below.append(fold(spelling, kind))
+                case _:
+                    self.link.misread(0, 1)
+        batch.lines = b"".join(lines)
+        return batch, why

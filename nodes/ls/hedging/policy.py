@@ -38,7 +38,8 @@ from nodes.ls.hedging.link_changes import LinkChanges
 from nodes.ls.hedging.link_queues import LinkQueues
 from nodes.ls.hedging.ranking import Ranking
 from nodes.ls.link import Link
-from nodes.ls.policy import Shares
+from nodes.ls.outcomes import QuestionState
+from nodes.ls.policy import Policy, Shares
 from nodes.ls.server_set import NO_SERVERS, ServerSet
 
 Limits = tuple[ServerSet, ServerSet]  # who cannot be asked a question, and who has no data of it
@@ -46,7 +47,7 @@ _NO_LIMITS: Limits = (NO_SERVERS, NO_SERVERS)
 _CAN_BE_PLACED = frozenset(state for state, row in ASKING.items() if AskingEvent.PLACED in row)
 
 
-class HedgePolicy:
+class HedgePolicy(Policy):
     """A Policy that asks one server at a time, within a budget for extra questions.
 
     `extra_load`: the share of extra questions, 0.05 for 5 %. `limits(question)`: the servers that
@@ -177,11 +178,13 @@ class HedgePolicy:
             part.deny(link)
             self._assess(part, now)
 
-    def closed(self, questions: Iterable[bytes]) -> None:
-        """See Policy."""
+    def closed(
+        self, questions: Sequence[bytes], end: QuestionState, now: float
+    ) -> Iterable[Effect]:
         for asking, run in groupby(map(self._askings.pop, questions, repeat(None))):
             if asking is not None:
                 asking.settle(len(list(run)))
+        return ()
 
     def _split(self, asking: Asking, questions: list[bytes]) -> Asking:
         """Split off an asking that is late, and is checked, like the whole."""

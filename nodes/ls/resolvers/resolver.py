@@ -25,7 +25,7 @@ from core.events import Backlogged, Closed, Datagrams, Ended, Event, Opened, Rec
 from core.io.frame_buffer import split_frames
 from core.metrics import Metric, Value
 from nodes.ls.link import Link
-from nodes.ls.questions import QuestionEvent
+from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.grace import Grace
@@ -196,11 +196,11 @@ class Resolver:
             if is_only
         ]
         others = [question for question, is_only in unanswered.items() if not is_only]
-        replies.effects += self.__ask(others, now)
+        replies.effects += self.query(others, now)
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, questions: list[bytes], now: float) -> list[Effect]:
+    def query(self, questions: list[bytes], now: float) -> list[Effect]:
         """Send questions, as many as may be in flight, all by one socket; the rest waits."""
         if not questions:
             return []
@@ -219,8 +219,6 @@ class Resolver:
             self._probed_at = now
             return effects + self._sender.send(questions[:1], now, now)
         return effects + self._sender.ask(questions, now)
-
-    __ask = ask  # for what is asked again in here: a subclass may count what its owner asks
 
     def _probe(self, now: float) -> list[Effect]:
         """Ask a refused resolver whether it is back."""
@@ -283,7 +281,7 @@ class Resolver:
                 open_since[question] = min(batch.asked_at, since)
         effects += [report, *others]
         if now < self._guard.tcp_until or self.grace.is_silent:
-            return effects + self.__ask(list(open_since), now)
+            return effects + self.query(list(open_since), now)
         self._replacement.queue_spoofed(open_since, self._guard.take_turn(now), now)
         return effects + self._sender.send_queued(now)
 
@@ -335,7 +333,7 @@ class Resolver:
             for question in self.queue.take_deferred(now)
             if self.ageing.overdue.pop(question, None) is not None and self._is_wanted(question)
         ]
-        return self.__ask(self._admitted(questions), now)
+        return self.query(self._admitted(questions), now)
 
     def _give_up_hope(self, batch: SentBatch) -> list[Effect]:
         """Forget a batch to which no reply will come, and the stream that did not reply."""

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nodes.dns.reply import DnsReply
-from nodes.ls.negatives import Denial, HeldNegative, HeldNegatives
-from nodes.ls.questions import QuestionEvent, QuestionState
+from nodes.ls.negatives import HeldNegative, HeldNegatives
+from nodes.ls.outcomes import QuestionEvent, QuestionState
+from nodes.ls.upstream import Denial
 
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
 BITS = list(GRACES)

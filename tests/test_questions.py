@@ -20,7 +20,8 @@ from core.bounds import BoundHits, Bounds
 from core.machine import IllegalTransition, Stay
 from core.protocol.messages import Negative, answered_in, fold_lines, split_lines
 from core.protocol.session import Session
-from nodes.ls.questions import DENIED, QUESTION, QuestionEvent, Questions, QuestionState, Replies
+from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
+from nodes.ls.questions import DENIED, Questions, Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others

@@ -1,0 +1,143 @@
+"""Outcomes: what became of questions, as an asker is told.
+
+An asker puts them into its own language: a session into lines, a DNS client into messages. One
+outcome covers many questions: what an upstream said in one read stays together, and goes on as it
+came where one batch of questions waited for all of it.
+
+Not here: who waits for what (`nodes/ls/questions.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import methodcaller
+from typing import Any, Protocol
+
+from core.protocol.messages import Negative, negatives, split_lines
+
+
+class RelayedReply(Protocol):
+    """A reply in another language than lines, relayed unchanged to whoever speaks it."""
+
+    def line(self, question: bytes, spelling: bytes) -> bytes:
+        """Return the same as a line, ended by LF, for a question that was spelled so."""
+        ...
+
+    @property
+    def addresses(self) -> bytes:
+        """The addresses in it as a line has them; empty where it has other data."""
+        ...
+
+
+_WORDS = methodcaller("split", b" ")
+Spell = Callable[[bytes], Sequence[bytes]]  # how one asker spelled a question, as often as it asked
+
+
+class Answers:
+    """Answers of a table server as they came: whole lines, parallel to the questions."""
+
+    __slots__ = ("_each", "lines", "questions")
+
+    def __init__(self, questions: Sequence[bytes], lines: bytes) -> None:
+        self.questions = questions
+        self.lines = lines
+        self._each: list[bytes] | None = None
+
+    def as_lines(self) -> bytes:
+        return self.lines
+
+    def each(self) -> list[bytes]:
+        """Return the lines one by one, without LF."""
+        if self._each is None:
+            self._each = split_lines(self.lines)
+        return self._each
+
+    def addresses(self) -> list[tuple[bytes, bytes]]:
+        """Return the addresses of each, and their type, as the lines have them."""
+        return [(addresses, kind) for _, addresses, kind, _ in map(_WORDS, self.each())]
+
+    def only(self, wanted: Sequence[bool]) -> "Answers":
+        lines = [line + b"\n" for line in compress(self.each(), wanted)]
+        return Answers(list(compress(self.questions, wanted)), b"".join(lines))
+
+    def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Answers":
+        if times == 1 and stop - start == len(self.questions):
+            return self
+        lines = b"\n".join(self.each()[start:stop]) + b"\n"
+        return Answers([*self.questions[start:stop]] * times, lines * times)
+
+    def texts(self) -> list[bytes]:
+        return [addresses for addresses, _ in self.addresses()]
+
+
+class Relayed:
+    """Replies in another language, parallel to the questions and to how they were spelled."""
+
+    __slots__ = ("questions", "replies", "spellings")
+
+    def __init__(
+        self,
+        questions: Sequence[bytes],
+        replies: Sequence[Any],  # each a RelayedReply, of a kind that the asker knows
+        spellings: Sequence[bytes] = (),
+    ) -> None:
+        self.questions = questions
+        self.replies = replies
+        self.spellings = spellings
+
+    def as_lines(self) -> bytes:
+        spelled = zip(self.questions, self.spellings, self.replies, strict=True)
+        return b"".join([reply.line(question, spelling) for question, spelling, reply in spelled])
+
+    def only(self, wanted: Sequence[bool]) -> "Relayed":
+        return Relayed(list(compress(self.questions, wanted)), list(compress(self.replies, wanted)))
+
+    def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Relayed":
+        questions, replies = self.questions[start:stop], self.replies[start:stop]
+        if spell is None:
+            return Relayed(questions, replies, questions)
+        spellings = [spell(question) for question in questions]
+        return Relayed(
+            [question for question, ways in zip(questions, spellings, strict=True) for _ in ways],
+            [reply for reply, ways in zip(replies, spellings, strict=True) for _ in ways],
+            [spelling for ways in spellings for spelling in ways],
+        )
+
+    def texts(self) -> list[bytes]:
+        return [reply.addresses or b"data" for reply in self.replies]
+
+
+class Denied:
+    """A negative for questions, parallel to how they were spelled."""
+
+    __slots__ = ("questions", "spellings", "why")
+
+    def __init__(
+        self, questions: Sequence[bytes], spellings: Sequence[bytes], why: Negative
+    ) -> None:
+        self.questions = questions
+        self.spellings = spellings
+        self.why = why
+
+    def as_lines(self) -> bytes:
+        return negatives(self.spellings, self.why)
+
+    def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Denied":
+        questions = self.questions[start:stop]
+        if spell is None:
+            return Denied(questions, questions, self.why)
+        spellings = [spell(question) for question in questions]
+        return Denied(
+            [question for question, ways in zip(questions, spellings, strict=True) for _ in ways],
+            [spelling for ways in spellings for spelling in ways],
+            self.why,
+        )
+
+
+# Each has `questions` (folded, as often as they were asked), `as_lines()`: one line for each, ended
+# by LF, and `part(start, stop, times, spell)`: what of it is for one asker, who asked each of these
+# questions so often. `spell` is None where it asked each once, in the spelling of the questions.
+Outcome = Answers | Relayed | Denied
+# Of one upstream, before it is known who waits for them: `only(wanted)`, a parallel list, are those
+# that are wanted, and `texts()` the addresses in each, or a word for other data.
+Answered = Answers | Relayed
+Part = Callable[[int, int, int, Spell | None], Outcome]

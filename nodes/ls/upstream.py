@@ -1,0 +1,113 @@
+"""Upstream: a server that the load balancer asks, whatever it speaks, and what it replied.
+
+The contract that a table server over its link (`table_link.py`) and a resolver
+(`resolvers/resolver.py`) fulfil. A further kind of server is one more file.
+
+Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.py`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from core.effects import Effect
+from core.events import ConnectionEvent
+from core.metrics import Value
+from core.protocol.outcome import Answered, RelayedReply
+from nodes.ls.link import Link
+from nodes.ls.outcomes import QuestionEvent
+
+# A question, what was said of it, and the reply that said it where a resolver did.
+Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
+
+
+@dataclass(slots=True)
+class Replies:
+    """What came of one event. All questions are folded."""
+
+    effects: list[Effect] = field(default_factory=list)
+    answers: Sequence[Answered] = ()
+    unknown: Sequence[bytes] = ()  # questions of which its own table has no name
+    denials: Sequence[Denial] = ()  # everything else that is no answer
+    late: int = 0  # replies that nobody waits for
+    has_come_up: bool = False  # it can be asked, and was asked nothing yet
+    has_room: bool = False  # it can be asked what waits for it
+    is_back: bool = False  # it had been silent, and was asked little meanwhile
+    has_late_data: bool = False  # it has data, too late, of what another denied
+    has_changed: bool = False  # its link stands otherwise
+    failure: str = ""  # why it has to be given up, once its replies are counted
+
+
+class Upstream(Protocol):
+    """One server. `is_decisive`: that it is down counts as its failure to answer. `is_timed`:
+    when it is due changes with what it is asked, not only with how its link stands. `is_limited`:
+    there are questions that it cannot be asked, or have data of. `takes_slices`: it says when it
+    has room for more, so that it is not asked everything at once."""
+
+    link: Link
+    is_decisive: bool
+    is_timed: bool
+    is_limited: bool
+    takes_slices: bool
+
+    def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
+        """Ask it. `lines`: the questions as lines, if they are there already."""
+        ...
+
+    def resume(self, questions: list[bytes], now: float) -> list[Effect]:
+        """Ask it once more for all that is open: it was silent."""
+        ...
+
+    def receive(self, event: ConnectionEvent, now: float) -> Replies:
+        """Take what happened on one of its connections."""
+        ...
+
+    def give_up(self, why: str) -> list[Effect]:
+        """Close its connections; it is dialled again in time."""
+        ...
+
+    def can_be_asked(self, question: bytes) -> bool:
+        """Return whether it can be asked this at all."""
+        ...
+
+    def can_have_data(self, question: bytes) -> bool:
+        """Return whether its reply to this can be more than that the name exists."""
+        ...
+
+    @property
+    def is_awaited(self) -> bool:
+        """Return whether others' negatives wait for it."""
+        ...
+
+    def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
+        """Return how long a negative waits for it. `is_failure`: REFUSED or SERVFAIL; `is_early`:
+        it came at once, from a server that is down."""
+        ...
+
+    def has_differed(self, now: float) -> bool:
+        """Take note that it had what another denied; return whether it did not before."""
+        ...
+
+    def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
+        """Ask again what may have been lost of these: something worse than data is held of them."""
+        ...
+
+    def probe_with(self, question: bytes) -> None:
+        """Ask it this, if it is down, to see whether it is back."""
+        ...
+
+    def due(self) -> float:
+        """Return when it has to be woken; infinite for never."""
+        ...
+
+    def woken(self, now: float) -> list[Effect]:
+        """Do what is due: dial, ask again, give up."""
+        ...
+
+    def metrics(self) -> list[Value]:
+        """Return what is counted about it, beside its link."""
+        ...
+
+    def part(self) -> list[Effect]:
+        """Take leave: it is not needed any more, and never dialled again."""
+        ...

@@ -1,0 +1,136 @@
+"""Upstreams: all servers that the load balancer asks, and how they stand taken together.
+
+What every step wants to know of all links is kept here, and brought up to date when one of them may
+have changed (`update`), so that a step that changes none asks none.
+
+Not here: what is done about a change (`load_balancer.py`).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from core.effects import Effect
+from nodes.ls.link import Link, LinkState
+from nodes.ls.upstream import Upstream
+
+
+class Upstreams:
+    """Sets of servers are bits of their links. `by_conn` knows each by all its connections."""
+
+    def __init__(self, servers: Sequence[Upstream], by_conn: dict[str, Upstream]) -> None:
+        self.all = servers
+        self.by_conn = by_conn
+        self.by_name = {upstream.link.conn: upstream for upstream in servers}
+        self.links = [upstream.link for upstream in servers]
+        self.everyone = sum(link.bit for link in self.links)
+        self._decisive = sum(upstream.link.bit for upstream in servers if upstream.is_decisive)
+        self.present = 0  # those that have a connection
+        self.awaited = 0  # those that a reply is waited for from
+        self.failing = 0  # those that are down, where that counts as a failure
+        self.is_holding = False  # whether one holds up clients
+        self._due = 0.0  # of those whose links alone say when
+        self._limited = [upstream for upstream in servers if upstream.is_limited]
+        self._timed = [upstream for upstream in servers if upstream.is_timed]
+
+    def link(self, name: str) -> Link:
+        """Return the link of the server that is called so."""
+        return self.by_name[name].link
+
+    def update(self) -> tuple[int, int]:
+        """Take in how they stand; return who is gone, and who is not awaited any more."""
+        present = awaited = live = 0
+        is_holding = False
+        for upstream in self.all:
+            link = upstream.link
+            if link.is_answering:
+                present |= link.bit
+            if link.is_live:
+                live |= link.bit
+            if upstream.is_awaited:
+                awaited |= link.bit
+            is_holding = is_holding or link.life.state is LinkState.HOLDING
+        gone, given_up = self.present & ~present, self.awaited & ~awaited
+        self.present, self.awaited, self.is_holding = present, awaited, is_holding
+        self.failing = self._decisive & ~live
+        untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
+        self._due = min(untimed, default=math.inf)
+        return gone, given_up
+
+    @property
+    def are_all_down(self) -> bool:
+        """Return whether nothing has to be closed any more."""
+        return all(link.life.state is LinkState.DOWN for link in self.links)
+
+    @property
+    def fails_at_once(self) -> bool:
+        """Return whether nobody is awaited whose failure would count."""
+        return not self.awaited & self._decisive
+
+    def among(self, servers: int) -> list[Upstream]:
+        """Return those in this set."""
+        return [upstream for upstream in self.all if upstream.link.bit & servers]
+
+    def unable(self, question: bytes) -> int:
+        """Return those that cannot be asked this."""
+        return sum(
+            upstream.link.bit for upstream in self._limited if not upstream.can_be_asked(question)
+        )
+
+    def without_data(self, question: bytes) -> int:
+        """Return those that can only say of this that the name exists."""
+        return sum(
+            upstream.link.bit for upstream in self._limited if not upstream.can_have_data(question)
+        )
+
+    def limits(self, question: bytes) -> tuple[int, int]:
+        """Return those that cannot be asked this, and those that can have no data of it."""
+        return self.unable(question), self.without_data(question)
+
+    def grace_s(self, servers: int, now: float, *, is_failure: bool) -> float:
+        """Return how long a negative waits for these."""
+        is_early = self.failing > 0
+        return max(
+            [
+                upstream.grace_s(now, is_failure=is_failure, is_early=is_early)
+                for upstream in self.among(servers)
+            ],
+            default=0.0,
+        )
+
+    def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
+        """Ask again what may have been lost of these: something worse than data is held of them."""
+        effects: list[Effect] = []
+        for upstream in self.all:
+            effects += upstream.hurry(questions, now)
+        return effects
+
+    def probe_with(self, question: bytes) -> None:
+        """Ask those that are down this, to see whether they are back."""
+        for upstream in self.all:
+            upstream.probe_with(question)
+
+    def due(self) -> float:
+        """Return when one has to be woken; infinite for never."""
+        if not self._timed:
+            return self._due
+        return min(self._due, *[upstream.due() for upstream in self._timed])
+
+    def woken(self, now: float) -> list[Effect]:
+        """Wake those that are due."""
+        effects: list[Effect] = []
+        for upstream in self.all:
+            if upstream.due() <= now:
+                effects += upstream.woken(now)
+        return effects
+
+    def mute(self) -> None:
+        """Say no more that one is down."""
+        for link in self.links:
+            link.mute()
+
+    def part(self) -> list[Effect]:
+        """Take leave of all."""
+        effects: list[Effect] = []
+        for upstream in self.all:
+            effects += upstream.part()
+        return effects

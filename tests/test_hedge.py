@@ -6,7 +6,7 @@ said what there, and what each asker is owed, all of it kept by looking at lines
 
 Below it stand the rules of `proto.md`'s chapter Hedging, each by itself.
 
-Not here: what fast is (`tests/test_pace.py`), and what LS does under either policy
+Not here: what fast is (`tests/test_latency.py`), and what LS does under either policy
 (`tests/test_ls.py`).
 """
 
@@ -33,6 +33,7 @@ from core.protocol.messages import (
     parse_reply,
     split_lines,
 )
+from nodes.ls.hedging.policy import HedgePolicy
 from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from tests.balancers import load_balancer
@@ -41,6 +42,7 @@ from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"
 TSS = (T1, T2, T3)
+LIVE = (LinkState.CATCHING_UP, LinkState.UP, LinkState.HOLDING)
 LEAST_S = 1e-6  # times of different origin that differ by less are equal
 
 
@@ -110,16 +112,41 @@ def train(stage: Stage, took_s: dict[str, float], rounds: int = 40) -> None:
 
 def prefer(stage: Stage, first: str) -> None:
     """All others seem very slow."""
-    hedge = stage.brain.parts.hedging
-    for name, link in stage.brain.parts.upstreams.by_name.items():
-        if name != first:
-            hedge._ranking.add(link, 1000.0, 1000, stage.now)
+    ranking = hedge_of(stage.brain)._ranking
+    for link in ranking._links:
+        if link.conn != first:
+            ranking.add(link, 1000.0, 1000, stage.now)
+
+
+def set_tokens(stage: Stage, tokens: float) -> None:
+    """As if so many had been saved up."""
+    hedge_of(stage.brain)._budget.tokens = tokens
+
+
+def waiting_for_tokens(stage: Stage) -> int:
+    """How many askings do, those that are settled included."""
+    return len(hedge_of(stage.brain)._late)
+
+
+def hedge_of(brain: LoadBalancer) -> HedgePolicy:
+    """The policy, for what takes long to come about and for what is kept: see the helpers."""
+    assert brain.parts.hedging is not None
+    return brain.parts.hedging
+
+
+def shown(brain: LoadBalancer, key: str) -> int | float | str:
+    """A metric as LS shows it."""
+    return next(value.value for value in brain.metrics() if value.key == key)
+
+
+def state_of(brain: LoadBalancer, name: str) -> LinkState:
+    """How the link to a TS stands."""
+    return LinkState[str(shown(brain, f"{name}.state"))]
 
 
 def keeps_nothing(brain: LoadBalancer) -> None:
     """What is settled is let go, but for what the next question or moment clears away."""
-    hedge = brain.parts.hedging
-    assert hedge is not None
+    hedge = hedge_of(brain)
     assert not hedge._askings
     assert brain.parts.negatives.is_empty
     assert all(not asking.open_count for asking, _ in hedge._late)
@@ -395,9 +422,7 @@ class HedgeMachine(RuleBasedStateMachine):
         """Whether a TS was asked it, lately, and may still answer."""
         server, life = self.servers[name], self.lives[question]
         lately = life.anew in server.sent.get(question, [])
-        return (
-            lately and question not in server.said and self.brain.parts.upstreams.link(name).is_live
-        )
+        return lately and question not in server.said and state_of(self.brain, name) in LIVE
 
     def note_asked(self, name: str, question: bytes) -> None:
         """A line to a TS."""
@@ -452,9 +477,7 @@ class HedgeMachine(RuleBasedStateMachine):
             assert all(what == "NOT FOUND" for what in said.values()), said
         else:
             assert life.held_at is not None
-            live = [
-                server for server in self.servers if self.brain.parts.upstreams.link(server).is_live
-            ]
+            live = [server for server in self.servers if state_of(self.brain, server) in LIVE]
             held_enough = now - life.held_at >= SMALL.no_data_s - LEAST_S
             is_time = any(q.asked_at + SMALL.timeout_s <= now + LEAST_S for q in self.open)
             assert held_enough or is_time or all(said[server] for server in live)
@@ -484,7 +507,7 @@ class HedgeMachine(RuleBasedStateMachine):
     @invariant()
     def extra_load_stays_within_its_share(self) -> None:
         """[P23]"""
-        hedged = self.brain.parts.hedging.hedged
+        hedged = shown(self.brain, "hedged")
         assert self.speculative <= hedged <= self.share * self.asked + LEAST_S
         assert not self.is_plain or self.speculative == hedged
 
@@ -507,14 +530,14 @@ class HedgeMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_link_that_is_well_has_nothing_waiting(self) -> None:
-        for link in self.brain.parts.hedging.waiting:
+        for link in hedge_of(self.brain).waiting:
             assert not self.is_well(link.conn), link.conn
 
     @invariant()
     def what_is_settled_is_let_go(self) -> None:
         if not self.open:
             keeps_nothing(self.brain)
-        assert set(self.brain.parts.hedging._askings) == set(self.lives)
+        assert set(hedge_of(self.brain)._askings) == set(self.lives)
 
     def teardown(self) -> None:
         if not hasattr(self, "stage"):
@@ -642,7 +665,7 @@ def learn(stage: Stage, *took_s: float, rounds: int = 10) -> None:
 
 def delay_s(stage: Stage) -> float:
     """Ask, with tokens enough, and see after how long the second TS is asked."""
-    stage.brain.parts.hedging._budget.tokens = 10.0
+    set_tokens(stage, 10.0)
     prefer(stage, T1)
     stage.wait(0.06)
     ask(stage, b"how-long")
@@ -709,7 +732,7 @@ def test_tokens_come_with_questions_and_there_are_none_at_the_start() -> None:
     assert asked(stage, T2) == []
     ask(stage, b"h")
     assert asked(stage, T2) == [b"b"]
-    assert stage.brain.parts.hedging.hedged == 2
+    assert shown(stage.brain, "hedged") == 2
 
 
 def test_tokens_are_saved_up_to_a_bound() -> None:
@@ -740,7 +763,7 @@ def test_of_late_questions_the_oldest_goes_first_and_the_rest_when_tokens_come()
         ask(stage, b"more%03d" % number)
         hedged += asked(stage, T2)
     assert hedged == expected
-    assert stage.brain.parts.hedging.hedged == len(hedged) == 40
+    assert shown(stage.brain, "hedged") == len(hedged) == 40
 
 
 def test_what_is_answered_meanwhile_takes_no_token() -> None:
@@ -758,9 +781,9 @@ def test_an_answer_to_a_hedged_question_counts_whoever_gives_it() -> None:
         stage.wait(0.05)
         say(stage, winner, b"x")
         assert stage.take("a") == b"x 10.0.0.1 A IN\n"
-        late = stage.brain.parts.questions.late
+        late = shown(stage.brain, "late")
         say(stage, loser, b"x")
-        assert stage.take("a") == b"" and stage.brain.parts.questions.late == late + 1
+        assert stage.take("a") == b"" and shown(stage.brain, "late") == late + 1
 
 
 @pytest.mark.parametrize("extra_load", [0.0, 1.0])
@@ -775,7 +798,7 @@ def test_without_a_budget_nothing_is_speculative_and_with_all_of_it_everything_m
     assert asked(stage, T2) == (some if extra_load else [])
     stage.wait(0.01)
     assert asked(stage, T2) == ([] if extra_load else some)
-    assert stage.brain.parts.hedging.hedged == (500 if extra_load else 0)
+    assert shown(stage.brain, "hedged") == (500 if extra_load else 0)
     stage.wait(4.0)
     assert stage.take("a") == b"".join(name + b" - TIMED OUT\n" for name in some)
 
@@ -796,7 +819,7 @@ def test_a_ts_that_has_nothing_moves_the_question_on_at_once(why: bytes) -> None
     assert stage.take("a") == b"y 10.0.0.1 A IN\n"
     stage.wait(0.5)
     assert asked(stage, T2) == asked(stage, T3) == []
-    assert stage.brain.parts.hedging.hedged == 0
+    assert shown(stage.brain, "hedged") == 0
 
 
 def test_not_found_is_said_when_all_have_said_so_one_after_the_other() -> None:
@@ -827,7 +850,7 @@ def test_what_a_ts_was_not_asked_it_cannot_answer() -> None:
     stage = started(extra_load=0.0)
     ask(stage, b"x", b"y")
     say(stage, T2, b"x", b"y")
-    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
 
 
 def test_no_data_of_one_ts_waits_for_the_next_which_was_asked_only_then() -> None:
@@ -851,7 +874,7 @@ def test_a_ts_that_goes_away_moves_its_questions_on_at_once(how: str) -> None:
     say(stage, T1, *some[:20])
     getattr(stage, how)(T1)
     assert asked(stage, T2) == some[20:]
-    assert stage.brain.parts.hedging.hedged == 0
+    assert shown(stage.brain, "hedged") == 0
 
 
 TIGHT = replace(Bounds(), waiting_bytes_high=60, waiting_bytes_low=20)
@@ -918,11 +941,13 @@ def test_an_answer_to_the_first_asking_counts_for_the_second() -> None:
 
 
 def test_what_joins_an_asking_costs_no_line_and_no_token() -> None:
-    stage = started(extra_load=1.0)
+    stage = started(extra_load=1.0, servers=3)
     ask(stage, b"x", b"x", b"X")
     ask(stage, b"x")
     assert asked(stage, T1) == [b"x"]
-    assert stage.brain.parts.hedging._budget.tokens == 1
+    stage.wait(0.5)  # enough for two more TSs, if there were tokens for both
+    assert asked(stage, T2) == [b"x"] and asked(stage, T3) == []
+    assert shown(stage.brain, "hedged") == 1
 
 
 def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
@@ -936,7 +961,7 @@ def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
     assert asked(stage, T1) == [b"x", b"y"] and b"y" not in asked(stage, T2)
     say(stage, T2, b"y")
     deny(stage, T2, b"y")
-    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
 
 
 def test_a_name_that_is_asked_all_the_time_gets_to_every_ts_all_the_same() -> None:
@@ -1042,7 +1067,7 @@ def test_a_link_that_is_back_at_once_cannot_answer_what_went_over_its_last_conne
     assert asked(stage, T1) == []
     say(stage, T1, b"x")
     deny(stage, T1, b"x")
-    assert stage.take("a") == b"" and stage.brain.parts.questions.late == 2
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
 
 
 def test_one_that_denied_before_it_was_lost_is_hoped_for_when_it_is_asked_again() -> None:
@@ -1071,11 +1096,11 @@ def test_a_link_that_is_lost_after_it_has_stalled_is_asked_anew() -> None:
     stage.wait(0.05)
     asked(stage, T1)
     stage.connect(T1)
-    before = stage.brain.parts.questions.late
+    before = shown(stage.brain, "late")
     got = asked(stage, T1)
     assert got == some
     say(stage, T1, *some)
-    assert stage.take("a").count(b"\n") == 20 and stage.brain.parts.questions.late == before
+    assert stage.take("a").count(b"\n") == 20 and shown(stage.brain, "late") == before
 
 
 def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes() -> None:
@@ -1093,10 +1118,6 @@ def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes()
 # -- slices ----------------------------------------------------------------------------------------
 
 
-def link_of(stage: Stage, name: str) -> LinkState:
-    return stage.brain.parts.upstreams.link(name).life.state
-
-
 def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
     stage = started(TIGHT, extra_load=0.0)
     some = names(40)
@@ -1105,7 +1126,7 @@ def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
     stage.held.add(T2)
     stage.reset(T1)
     assert 60 < stage.connections[T2].waiting <= 67
-    assert link_of(stage, T2) is LinkState.CATCHING_UP and stage.paused == set()
+    assert state_of(stage.brain, T2) is LinkState.CATCHING_UP and stage.paused == set()
     ask(stage, b"new")
     assert 60 < stage.connections[T2].waiting <= 67
     said = b"n00030 10.0.0.1 A IN\n"  # which it has not been asked yet
@@ -1113,7 +1134,7 @@ def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
     assert stage.take("a") == b""
     stage.held.clear()
     stage.settle()
-    assert asked(stage, T2) == [*some, b"new"] and link_of(stage, T2) is LinkState.UP
+    assert asked(stage, T2) == [*some, b"new"] and state_of(stage.brain, T2) is LinkState.UP
     stage.hear(T2, said)
     assert stage.take("a") == said
 
@@ -1131,7 +1152,7 @@ def test_what_is_closed_meanwhile_is_not_asked() -> None:
     stage.held.clear()
     stage.settle()
     assert asked(stage, T2) == [*first, b"new"]
-    assert link_of(stage, T2) is LinkState.UP
+    assert state_of(stage.brain, T2) is LinkState.UP
 
 
 def test_a_link_that_catches_up_is_asked_only_if_nobody_else_is_there() -> None:
@@ -1140,7 +1161,7 @@ def test_a_link_that_catches_up_is_asked_only_if_nobody_else_is_there() -> None:
         ask(stage, name)
     stage.held.add(T2)
     stage.reset(T1)
-    assert link_of(stage, T2) is LinkState.CATCHING_UP
+    assert state_of(stage.brain, T2) is LinkState.CATCHING_UP
     ask(stage, b"new")
     assert asked(stage, T3) == [b"new"]
 
@@ -1152,7 +1173,7 @@ def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
         ask(stage, name)
     stage.held.add(T1)
     stage.connect(T1)
-    assert link_of(stage, T1) is LinkState.CATCHING_UP
+    assert state_of(stage.brain, T1) is LinkState.CATCHING_UP
     ask(stage, b"x" * 30)
     stage.wait(1.0)
     ask(stage, b"x" * 30)
@@ -1160,7 +1181,7 @@ def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
     stage.held.clear()
     stage.settle()
     assert asked(stage, T1) == [*names(10), b"x" * 30, b"y" * 30]
-    assert link_of(stage, T1) is LinkState.UP
+    assert state_of(stage.brain, T1) is LinkState.UP
     ask(stage, b"z")
     assert asked(stage, T1) == [b"z"]
 
@@ -1297,7 +1318,7 @@ def test_late_questions_without_tokens_are_not_kept_for_ever(extra_load: float) 
         stage.wait(0.06)
         for ts in (T1, T2):
             say(stage, ts, name)
-    assert len(stage.brain.parts.hedging._late) <= 1
+    assert waiting_for_tokens(stage) <= 1
     keeps_nothing(stage.brain)
 
 
@@ -1338,7 +1359,7 @@ def hedged_one_by_one(count: int) -> None:
     some = names(count)
     prefer(stage, T1)
     ask(stage, *some)
-    stage.brain.parts.hedging._budget.tokens = 0.0
+    set_tokens(stage, 0.0)
     stage.wait(0.06)
     for number in range(count):
         ask(stage, b"more%d" % number)
@@ -1460,7 +1481,7 @@ def a_link_stalls(count: int) -> int:
     stage = one_by_one(count, TSS)
     stage.step(Backlogged(T1))
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.02))
-    assert link_of(stage, T1) is LinkState.STALLED
+    assert state_of(stage.brain, T1) is LinkState.STALLED
     assert asked(stage, T2) == names(count)
     return most
 
@@ -1468,7 +1489,7 @@ def a_link_stalls(count: int) -> int:
 def all_are_late_at_once(count: int) -> int:
     stage = one_by_one(count, TSS)
     most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
-    assert len(stage.brain.parts.hedging._late) == count
+    assert waiting_for_tokens(stage) == count
     return most
 
 
@@ -1485,9 +1506,9 @@ def tokens_come_and_nobody_is_left_to_ask(count: int) -> int:
     stage.wait(0.05)
     stage.reset(T2)
     stage.wait(0.0)
-    stage.brain.parts.hedging._budget.tokens = 1.0
+    set_tokens(stage, 1.0)
     most = work_of_largest_step(stage, lambda stage: (ask(stage, b"new"), stage.wait(0.0)))
-    assert not stage.brain.parts.hedging._late
+    assert not waiting_for_tokens(stage)
     return most
 
 
@@ -1535,7 +1556,7 @@ def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
     assert asked(stage, T2) == names(100)[32:64]
     stage.wait(0.0)
     assert asked(stage, T2) == names(100)[64:]
-    assert stage.brain.parts.hedging.hedged == 0
+    assert shown(stage.brain, "hedged") == 0
 
 
 def test_what_is_settled_before_its_slice_does_not_move_on() -> None:
@@ -1564,11 +1585,11 @@ def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> N
     for name in names(100):
         ask(stage, name)
     lose_and_connect(stage, T1)
-    last, before = names(100)[-1], stage.brain.parts.questions.late
+    last, before = names(100)[-1], shown(stage.brain, "late")
     stage.take(T1)
     assert last not in asked(stage, T2)
     stage.hear(T1, last + line)
-    assert stage.take("a") == b"" and stage.brain.parts.questions.late == before + 1
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == before + 1
     stage.wait(0.0)
     assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
 
@@ -1582,7 +1603,7 @@ def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     lose_and_connect(stage, T1)
     stage.take(T1)
     last = names(100)[-1]
-    stage.brain.parts.hedging._ask_everyone = lambda asking, now: None
+    hedge_of(stage.brain)._ask_everyone = lambda asking, now: None
     ask(stage, last)
     assert last in asked(stage, T2)
     say(stage, T1, last)
@@ -1610,10 +1631,10 @@ def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
     stage.wait(0.05)
     stage.reset(T3)
     stage.reset(T1)  # a round is under way, and goes on before it begins anew
-    stage.brain.parts.hedging._budget.tokens = 1.0
+    set_tokens(stage, 1.0)
     ask(stage, b"new")
     stage.wait(0.0)
-    assert stage.brain.parts.hedging.hedged == 0
+    assert shown(stage.brain, "hedged") == 0
     assert sorted(asked(stage, T2)) == [*names(100), b"new"]
 
 

@@ -77,7 +77,7 @@ class ResolverMachine(RuleBasedStateMachine):
             lambda _: False,
             lambda link, questions: None,
         )
-        link = Link("DNS1", ((2, ("10.0.0.1", 53)),), BOUNDS, lambda: 0.0, None)
+        link = Link("DNS1", ((2, ("10.0.0.1", 53)),), Environment(BOUNDS))
         self.resolver = Resolver(Environment(BOUNDS, secret=Chance()), link, interest, {})
         for effect in self.resolver.dial():
             assert isinstance(effect, DialDatagrams)

@@ -1,60 +1,63 @@
-"""Pace: how fast TSs answer lately, from samples of many questions at once.
+"""Latency: how fast servers reply lately, as a mean and as a quantile.
 
-A sample is a time and how many questions took so long. A question that is still open counts,
-too, with its age: else a server that falls silent would keep the good name of its last answers.
-Recent samples count, old ones fade by time, not by count, so a server that turns slow loses its
-name within a few spans, however few it still answers.
+A sample is a time, and how many questions took so long. A question that is still open is a sample,
+too, with its age: else a server that falls silent would keep the mean of its last replies. Samples
+fade with time, not with further samples: the mean of a server that turns slow follows within a few
+spans, however few questions it still answers.
 
-Not here: what is done about it (`nodes/ls/hedging/policy.py`), and the clock.
+Not here: what is done about it (`hedging/policy.py`, `resolvers/grace.py`), and the clock.
 """
 
 import math
 
 _SPAN_S = 0.05  # samples of one span make one mean: short beside what a person notices
-_NEWEST = 0.5  # the weight of the newest mean: three spans, and little of the old is left
-_BUCKETS_PER_DOUBLING = 16  # 4 % wide each
+_NEWEST_WEIGHT = 0.5  # of the mean of the newest span: after three spans the old is an eighth
+_BUCKETS_PER_DOUBLING = 16  # each is 4 % wide
 _FIRST_S = 1e-4  # the first bucket ends here: the loop itself takes about as long
 _BUCKETS = 18 * _BUCKETS_PER_DOUBLING  # the last one begins at 26 s
-_FRESH_S = 0.01  # a quantile is worked out this often at most
+_FRESH_S = 0.01  # a quantile that was worked out so lately is not worked out again
 
 
 class RecentMean:
-    """One TS: a mean of its recent times, 0 while nothing is known."""
+    """Mean of the recent latencies of one server."""
 
-    __slots__ = ("_count", "_mean_s", "_since", "_sum_s")
+    __slots__ = ("_count", "_mean_s", "_span_began_at", "_sum_s")
 
     def __init__(self) -> None:
         self._mean_s = 0.0
-        self._since = -math.inf  # when the span began whose samples are being added up
+        self._span_began_at = -math.inf  # the span whose samples are being added up
         self._sum_s = 0.0
         self._count = 0
 
     def add(self, seconds: float, count: int, now: float) -> None:
-        """`count` questions took so long, or have waited so long already."""
-        self._fold(now)
+        """Take note that `count` questions took so long, or have waited so long already."""
+        self._end_span(now)
         self._sum_s += seconds * count
         self._count += count
 
     def mean_s(self, now: float) -> float:
-        """The recent mean, in s; 0 while nothing is known."""
-        self._fold(now)
+        """Return the recent mean, in s; 0 while nothing is known."""
+        self._end_span(now)
         if self._mean_s or not self._count:
             return self._mean_s
         return self._sum_s / self._count  # the very first span
 
-    def _fold(self, now: float) -> None:
-        if now - self._since < _SPAN_S:
+    def _end_span(self, now: float) -> None:
+        if now - self._span_began_at < _SPAN_S:
             return
-        self._since = now
+        self._span_began_at = now
         if self._count:
             mean_s = self._sum_s / self._count
-            self._mean_s += (mean_s - self._mean_s) * (_NEWEST if self._mean_s else 1.0)
+            self._mean_s += (mean_s - self._mean_s) * (_NEWEST_WEIGHT if self._mean_s else 1.0)
             self._sum_s, self._count = 0.0, 0
 
 
 class RecentQuantile:
-    """The time that a given share of recent questions did not exceed. Fewer than `least` of them
-    say nothing; after each `half_life_s` one counts half as much."""
+    """The latency that a given share of recent questions did not exceed.
+
+    A question counts half as much after each `half_life_s`; while all that are known count less
+    than `least`, there is no quantile.
+    """
 
     def __init__(self, share: float, half_life_s: float = 1.0, least: float = 20) -> None:
         self._share = share
@@ -67,7 +70,7 @@ class RecentQuantile:
         self._found_s = math.inf
 
     def add(self, seconds: float, count: int) -> None:
-        """`count` questions took so long."""
+        """Take note that `count` questions took so long."""
         bucket = 0
         if seconds > _FIRST_S:
             bucket = 1 + int(math.log2(seconds / _FIRST_S) * _BUCKETS_PER_DOUBLING)
@@ -75,7 +78,7 @@ class RecentQuantile:
         self._total += count
 
     def seconds(self, now: float) -> float:
-        """The quantile, in s, at most a little old; infinite while too little is known."""
+        """Return the quantile, in s, at most `_FRESH_S` old; infinite while too little is known."""
         if now - self._found_at >= _FRESH_S:
             self._found_at = now
             self._fade(now)

@@ -109,11 +109,11 @@ class Asking:
         self.life.fire(event)
         self.sent_at[link] = now
 
-    def received(self, link: Link) -> None:
+    def add_recipient(self, link: Link) -> None:
         """Take note that the questions are on their way over the link's present connection."""
         self.recipients |= link.bit
 
-    def deny(self, link: Link) -> None:
+    def denied_by(self, link: Link) -> None:
         """Take note that a link has nothing."""
         self.denied |= link.bit
 

@@ -42,7 +42,7 @@ class LinkQueues:
                 asking = askings.get(question)
                 if asking is not None and asking.origin is origin and not asking.denied & link.bit:
                     if not asking.recipients & link.bit:
-                        asking.received(link)
+                        asking.add_recipient(link)
                     questions.append(question)
                     size += len(question) + 1
         if not queue:

@@ -42,8 +42,10 @@ from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.server_set import NO_SERVERS, ServerSet
 
-Limits = tuple[ServerSet, ServerSet]  # who cannot be asked a question, and who has no data of it
-_NO_LIMITS: Limits = (NO_SERVERS, NO_SERVERS)
+QuestionLimits = tuple[
+    ServerSet, ServerSet
+]  # who cannot be asked a question, and who has no data of it
+_NO_LIMITS: QuestionLimits = (NO_SERVERS, NO_SERVERS)
 _CAN_BE_PLACED = frozenset(state for state, row in ASKING.items() if AskingEvent.PLACED in row)
 
 
@@ -60,7 +62,7 @@ class HedgePolicy(Policy):
         env: Environment,
         links: Sequence[Link],
         extra_load: float,
-        limits: Callable[[bytes], Limits] | None = None,
+        limits: Callable[[bytes], QuestionLimits] | None = None,
     ) -> None:
         bounds = env.bounds
         self._bounds = bounds
@@ -108,7 +110,7 @@ class HedgePolicy(Policy):
         limits, askings, version = self._limits, self._askings, self._changes.version
         if limits is None and askings.keys().isdisjoint(questions):
             return [Asking(questions, now, version)] if questions else []
-        groups: dict[tuple[Asking | None, Limits], list[bytes]] = {}
+        groups: dict[tuple[Asking | None, QuestionLimits], list[bytes]] = {}
         for question in questions:
             limited = _NO_LIMITS if limits is None else limits(question)
             groups.setdefault((askings.get(question), limited), []).append(question)
@@ -137,7 +139,7 @@ class HedgePolicy(Policy):
         self._check_after_delay(asking, now)
         shares = []
         if link.is_asked:
-            asking.received(link)
+            asking.add_recipient(link)
             shares = [(link, questions)]
         else:
             self._queues.add(link, asking, questions)
@@ -175,7 +177,7 @@ class HedgePolicy(Policy):
             self._changes.forget_lost(asking)
             self._ranking.learn_from_reply(asking, link, len(group), now)
             part = asking if len(group) == asking.open_count else self._split(asking, group)
-            part.deny(link)
+            part.denied_by(link)
             self._assess(part, now)
 
     def closed(

@@ -467,7 +467,7 @@ class Story:
         if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # whatever comes by UDP after it is not waited for
         promised = self.promised.get(key)
-        if promised is not None and not self.brain._is_wanted(promised.question):
+        if promised is not None and not self.brain.parts.is_wanted(promised.question):
             self.settled.add(key)  # nobody looks at it closely
         if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
             return
@@ -485,11 +485,11 @@ class Story:
             word = self.world.t, what
             self.came.setdefault(section, []).append(word)
             self.checks.came(who, section, what, self.world.t)
-            given_up = self.brain._hits["unmatched_max"]
+            given_up = self.brain.env.hits["unmatched_max"]
 
             def forget_server() -> None:
                 """What lies in a socket is lost with it, if a guess before it was one too many."""
-                if self.brain._hits["unmatched_max"] > given_up:
+                if self.brain.env.hits["unmatched_max"] > given_up:
                     self.came[section].remove(word)
                     self.world.saw("a socket is given up with a reply in it")
 
@@ -564,7 +564,7 @@ class Story:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
             self.ls.clock() < resolver.grace._differs_until
-            for resolver in self.brain.parts.upstreams.by_name.values()
+            for resolver in self.brain.parts.resolvers
         )
         is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
@@ -661,7 +661,7 @@ class Story:
             udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
             hold(len(udp) == len(resolver.sockets.open) == most, f"{len(udp)} sockets")
-            by_it = {conn for conn, it in brain._resolvers.by_connection.items() if it is resolver}
+            by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is resolver}
             hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
 
     def check_the_end(self) -> None:

@@ -14,16 +14,16 @@ import pytest
 from core.bounds import Bounds
 from core.effects import Effect
 from core.io.datagrams import DatagramSocket
-from core.protocol.outcome import Outcome
+from core.protocol.outcome import Answers, Outcome
 from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import negatives as verdicts
 from nodes.ls.dns_front_end import DnsClient
-from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.resolvers import reply_matcher as module
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.grace import Grace
-from nodes.ls.resolvers.line_equivalents import LineEquivalents
+from nodes.ls.resolvers.line_equivalents import TableLinkBesideResolvers
 from nodes.ls.resolvers.reachability import Reachability
 from nodes.ls.resolvers.recent_queries import RecentQueries
 from nodes.ls.resolvers.reply_matcher import ResolverReplies
@@ -217,6 +217,7 @@ def never(self: Resolver, *_: object) -> list[Effect]:
 
 
 def in_vain(self: DnsClient, outcomes: list[Outcome]) -> list[Effect]:
+    self.owed -= sum(len(outcome.questions) for outcome in outcomes)
     return self.last_words()
 
 
@@ -256,12 +257,11 @@ def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverRepli
     heard.effects.append(self.sockets.dial_udp())
 
 
-def nothing_of_the_name(self: LineEquivalents, questions: list[bytes], lines: list[bytes]) -> Any:  # noqa: ANN401
-    twins, answers, _ = ANSWERED(self, questions, lines)
-    return twins, answers, []
+def nothing_of_the_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # noqa: ANN401
+    return ANSWERED(self, chunk, [])
 
 
-ANSWERED = LineEquivalents.answered
+ANSWERED = TableLinkBesideResolvers._answers_to_queries
 
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a reply to another question counts": lambda patch: patch.setattr(
@@ -275,10 +275,10 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "the last to speak is right": lambda patch: patch.setattr(verdicts, "state_after", last_word),
     "that a table has the name is nothing": lambda patch: patch.setattr(
-        LineEquivalents, "answered", nothing_of_the_name
+        TableLinkBesideResolvers, "_answers_to_queries", nothing_of_the_name
     ),
     "what was asked is never forgotten": lambda patch: patch.setattr(Resolver, "woken", never),
-    "nothing is relayed": lambda patch: patch.setattr(DnsClient, "relay", in_vain),
+    "nothing is relayed": lambda patch: patch.setattr(DnsClient, "reply", in_vain),
     "the first to fail wins under load": as_before,
     "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
     "nobody hears that a port is closed": lambda patch: patch.setattr(
@@ -288,7 +288,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         raising=False,
     ),
     "what is asked of a resolver that is down waits": lambda patch: patch.setattr(
-        LoadBalancer, "_fail", never
+        HeldNegatives, "fail", never
     ),
     "what was asked by a socket that broke fails": lambda patch: patch.setattr(
         Resolver, "_broke", fail_all

@@ -152,7 +152,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.wanted |= dict.fromkeys(questions)
         if not self.is_silent:
             self.waiting += questions
-        self.perform(self.resolver.ask(questions, self.now))
+        self.perform(self.resolver.query(questions, self.now))
 
     @precondition(lambda self: any(not one.is_replied for one in self.sendings))
     @rule(pick=PICK, text=st.sampled_from(["10.0.0.1", "REFUSED", "NXDOMAIN"]))

@@ -64,6 +64,7 @@ class LoadBalancer:
     ) -> None:
         parts = make_parts(setup, env, owed or Owed(env.bounds, env.hits))
         self.parts = parts
+        self.env = env
         self._questions = parts.questions
         self._upstreams = parts.upstreams
         self._policy = parts.policy
@@ -249,7 +250,7 @@ class LoadBalancer:
             effects += upstream.resume(self._open_for(upstream), now)
         if replies.failure:
             effects += upstream.give_up(replies.failure)
-        if replies.failure or replies.has_changed:
+        if replies.failure or replies.has_changed or replies.has_come_up:
             effects += self._update_links(now)
         return effects + self.backpressure.apply(self._upstreams.is_holding)
 

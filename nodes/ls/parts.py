@@ -5,6 +5,7 @@ A further part is a file, and an entry here.
 Not here: what the load balancer does with them (`load_balancer.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.environment import Environment
@@ -19,6 +20,7 @@ from nodes.ls.race_policy import RacePolicy
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.resolvers.resolvers import make_resolvers
 from nodes.ls.setup import Setup, table_links
 from nodes.ls.table_link import TableLink
@@ -28,17 +30,20 @@ from nodes.ls.upstreams import Upstreams
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of one load balancer. `observers` are told of a happening in this order, and
+    """The parts of one load balancer. `is_wanted(question)`: whether a reply to it is of interest,
+    to clients or to samples. `observers` are told of a happening in this order, and
     `timed` are woken in this order."""
 
     questions: Questions
     upstreams: Upstreams
     table_links: list[TableLink]
+    resolvers: list[ResolverLink]
     negatives: HeldNegatives
     policy: Policy
     hedging: HedgePolicy | None
     samples: RaceSamples | None
     equivalents: LineEquivalents | None
+    is_wanted: Callable[[bytes], bool]
     observers: list[Observer]
     timed: list[Timed]
 
@@ -87,16 +92,18 @@ def make_parts(setup: Setup, env: Environment, owed: Owed) -> Parts:
         observers.append(equivalents)
     observers.append(policy)
     return Parts(
-        questions,
-        upstreams,
-        tables,
-        negatives,
-        policy,
-        hedging,
-        samples,
-        equivalents,
-        observers,
-        timed,
+        questions=questions,
+        upstreams=upstreams,
+        table_links=tables,
+        resolvers=resolvers,
+        negatives=negatives,
+        policy=policy,
+        hedging=hedging,
+        samples=samples,
+        equivalents=equivalents,
+        is_wanted=is_wanted,
+        observers=observers,
+        timed=timed,
     )
 
 

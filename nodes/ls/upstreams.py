@@ -25,6 +25,7 @@ class Upstreams:
         self.everyone = sum(link.bit for link in self.links)
         self._decisive = sum(upstream.link.bit for upstream in servers if upstream.is_decisive)
         self.present = 0  # those that have a connection
+        self._live = 0  # those that are asked, at once or in slices
         self.awaited = 0  # those that a reply is waited for from
         self.failing = 0  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
@@ -37,7 +38,8 @@ class Upstreams:
         return self.by_name[name].link
 
     def update(self) -> tuple[int, int]:
-        """Take in how they stand; return who is gone, and who is not awaited any more."""
+        """Take in how they stand; return who is gone, and from whom nothing is hoped
+        for any more."""
         present = awaited = live = 0
         is_holding = False
         for upstream in self.all:
@@ -49,12 +51,14 @@ class Upstreams:
             if upstream.is_awaited:
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
-        gone, given_up = self.present & ~present, self.awaited & ~awaited
-        self.present, self.awaited, self.is_holding = present, awaited, is_holding
+        gone = self.present & ~present
+        hopeless = self.awaited & ~awaited | self._live & ~live
+        self.present, self._live, self.awaited = present, live, awaited
+        self.is_holding = is_holding
         self.failing = self._decisive & ~live
         untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
         self._due = min(untimed, default=math.inf)
-        return gone, given_up
+        return gone, hopeless
 
     @property
     def are_all_down(self) -> bool:

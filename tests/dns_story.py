@@ -23,9 +23,10 @@ from random import Random
 from typing import Protocol
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
-from nodes.dns.query import UDP_BYTES_MAX, Rcode
+from nodes.dns.codes import UDP_BYTES_MAX, Rcode
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
@@ -219,7 +220,7 @@ class Story:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             jitter = Random(f"{self.seed}:jitter")
             self.hits = reactor.hits
-            face = DnsFrontEnd(self.bounds, 60, self.hits)
+            face = DnsFrontEnd(Environment(self.bounds, self.hits), 60)
             self.brain = LoadBalancer(
                 addresses,
                 self.bounds,

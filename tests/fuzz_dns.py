@@ -25,10 +25,11 @@ from random import Random
 from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
 from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Send, SendTo
+from core.environment import Environment
 from core.events import Closed, Datagrams, Ended, Event, Opened, Received, Role, Woken
 from core.io.frame_buffer import frame, split_frames
 from core.protocol.messages import split_lines
-from nodes.dns.query import UDP_BYTES_MAX
+from nodes.dns.codes import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 
@@ -122,7 +123,7 @@ class Fuzz:
         self.chance = Random(seed)
         hits = BoundHits()
         bounds = Bounds(dns_per_second=1_000_000, unmatched_max=1_000_000)
-        face = DnsFrontEnd(bounds, 60, hits, forwards=resolvers)
+        face = DnsFrontEnd(Environment(bounds, hits), 60, forwards=resolvers)
         self.brain = LoadBalancer(
             () if resolvers else _SERVERS,
             bounds,

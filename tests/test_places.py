@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.addresses import THIS_MACHINE, Address, network, network_of_peer
-from core.bounds import BoundHits, Bounds
+from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Send
+from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
 from core.io.frame_buffer import frame
@@ -205,7 +206,7 @@ class House:
                 loop=self.reactor.metrics,
                 hits=self.reactor.hits,
             )
-        face = DnsFrontEnd(self.bounds, 60, BoundHits())
+        face = DnsFrontEnd(Environment(self.bounds), 60)
         return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
 
     def look(self) -> None:

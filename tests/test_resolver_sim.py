@@ -16,7 +16,7 @@ from core.io.datagrams import DatagramSocket
 from core.protocol.session import Relayed
 from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import negatives as verdicts
-from nodes.ls.dns_front_end import DnsClient
+from nodes.ls.dns_clients import DnsClient
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.questions import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.resolvers import resolver as module
@@ -197,7 +197,7 @@ class Anything(bytes):
 def about_anything(message: bytes) -> DnsReply | None:
     reply = read_reply(message)
     if reply is not None:
-        reply.asked = Anything()
+        reply.section = Anything()
     return reply
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.bounds import TICK_S, Bounds
 from core.brain import Brain
+from core.environment import Environment
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
@@ -247,7 +248,11 @@ def run_ls(words: list[str]) -> int:
     refuse_loops(system, resolvers, "LS's own --dns", upstreams, "a --dns-upstream")
 
     def face(reactor: Loop) -> DnsFrontEnd:
-        return DnsFrontEnd(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
+        return DnsFrontEnd(
+            Environment(bounds, reactor.hits, reactor.watch),
+            arguments.dns_ttl,
+            forwards=bool(upstreams),
+        )
 
     def balancer(reactor: Loop, shown: StatsView = list) -> LoadBalancer:
         return LoadBalancer(

@@ -40,9 +40,10 @@ from core.events import Backlogged, Closed, Datagrams, Ended, Event, Opened, Rec
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Watch
 from core.metrics import Metric, Value
-from nodes.dns.question import REPLY_BYTES_MAX, without_opt, wording
+from nodes.dns.codes import HEADER, ID_BYTES, TYPE_AND_CLASS, UDP_BYTES_MAX
+from nodes.dns.question import resolver_query, without_opt
 from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
-from nodes.dns.wire_names import HEADER, ID_BYTES, TWO, Malformed, after_name
+from nodes.dns.wire_names import Malformed, walk_name
 from nodes.ls.link import Link
 from nodes.ls.negatives import Denial
 from nodes.ls.questions import QuestionEvent
@@ -65,7 +66,7 @@ _FINDING = {
     ReplyResult.REFUSED: QuestionEvent.REFUSAL_SAID,
     ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
 }
-_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TWO.size
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TYPE_AND_CLASS.size
 _REPLIES_KEPT = 16_384
 _TURN_S = 0.0005  # what is sent within so long may go by one socket
 
@@ -524,8 +525,8 @@ class Resolver:
             while number in asked:
                 number = ids[at] = self._secret(ID_BYTES)
                 flight.ids = b"".join(ids)
-            words = wording(question)
-            asked[number] = (question, words.asked, flight)
+            words = resolver_query(question)
+            asked[number] = (question, words.section, flight)
             messages.append(number + words.message)
         if plain:
             messages = [
@@ -633,7 +634,7 @@ class Resolver:
             question, repeated, its_flight = found
             if is_wanted(question):
                 after_id = message[ID_BYTES:]
-                if len(after_id) <= REPLY_BYTES_MAX:
+                if len(after_id) <= UDP_BYTES_MAX:
                     reply = _read(after_id)
                 else:
                     is_whole = one.is_stream or len(message) < DATAGRAM_BYTES_MAX
@@ -641,7 +642,7 @@ class Resolver:
                 if reply is None:
                     self.link.malformed += 1
                     continue
-                if reply.asked != repeated and reply.asked:
+                if reply.section != repeated and reply.section:
                     self._judge_unmatched(one, message, heard, now)
                     continue
                 if reply.is_cut:
@@ -649,18 +650,18 @@ class Resolver:
                         heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
                     else:
                         cut.append(question)
-                elif reply.said is ReplyResult.DATA:
+                elif reply.result is ReplyResult.DATA:
                     heard.questions.append(question)
                     heard.answers.append(reply)
-                elif reply.said is not ReplyResult.MISUNDERSTOOD:
-                    heard.denials.append((question, _FINDING[reply.said], reply))
+                elif reply.result is not ReplyResult.MISUNDERSTOOD:
+                    heard.denials.append((question, _FINDING[reply.result], reply))
                 elif question in its_flight.plain:  # to tell it would say that we do not know EDNS
                     heard.denials.append((question, QuestionEvent.FAILURE_SAID, None))
                 else:
                     misunderstood.append((question, its_flight))
                 if (
                     not is_at_rest
-                    and reply.said is not ReplyResult.MISUNDERSTOOD
+                    and reply.result is not ReplyResult.MISUNDERSTOOD
                     and question in its_flight.plain
                 ):
                     heard.effects += self._edns.understood(question, now)
@@ -959,7 +960,7 @@ class Resolver:
 def _question_section(message: bytes) -> bytes:
     """The question section of a message, in lower case; empty where there is none."""
     try:
-        end = after_name(message[ID_BYTES:], _HEADER_BYTES - ID_BYTES) + ID_BYTES
+        end = walk_name(message[ID_BYTES:], HEADER.size)[0] + ID_BYTES
     except Malformed:
         return b""
     return message[_HEADER_BYTES:end].lower() + message[end : end + _TYPE_AND_CLASS_BYTES]
@@ -974,7 +975,7 @@ def _repeats(message: bytes, asked: bytes) -> bool:
 
 def _has_data(message: bytes) -> bool:
     reply = read_reply(message[ID_BYTES:])
-    return reply is not None and reply.said is ReplyResult.DATA
+    return reply is not None and reply.result is ReplyResult.DATA
 
 
 @lru_cache(maxsize=_REPLIES_KEPT)

@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Container
 
 from core.machine import STAY, Label, Machine, Transitions, Watch
-from nodes.dns.question import wording
-from nodes.dns.wire_names import ID_BYTES
+from nodes.dns.codes import ID_BYTES
+from nodes.dns.question import resolver_query
 
 
 class SocketState(Label):
@@ -172,5 +172,5 @@ class ResolverSocket:
             flight = self._unsorted.popleft()
             for number, question in zip(flight.numbers(), flight.questions, strict=True):
                 self._pairs[number] = None
-                self._pairs[number + wording(question).asked] = None
+                self._pairs[number + resolver_query(question).section] = None
         return pair in self._pairs

@@ -1,10 +1,10 @@
-"""Stories of the DNS face in the simulator: datagrams that are lost, overtaken and doubled.
+"""Stories of the DNS front end in the simulator: datagrams that are lost, overtaken and doubled.
 
     python3 -m tests.dns_story --seeds 1000
 
-One LS with a face, two or three TSs, resolvers over UDP that ask again when nothing comes, one over
-a stream that is cut anywhere, and a client that speaks lines. TSs die, return, pause and are cut
-off. Checked all the while, at LS's own socket:
+One LS with a DNS front end, two or three TSs, resolvers over UDP that ask again when nothing comes,
+one over a stream that is cut anywhere, and a client that speaks lines. TSs die, return, pause and
+are cut off. Checked all the while, at LS's own socket:
 
 - each reply goes to whoever sent a query with its ID and its question, spelled as it was;
 - every query that arrives gets exactly one, once all is well again (P29);
@@ -220,13 +220,13 @@ class Story:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             jitter = Random(f"{self.seed}:jitter")
             self.hits = reactor.hits
-            face = DnsFrontEnd(Environment(self.bounds, self.hits), 60)
+            front_end = DnsFrontEnd(Environment(self.bounds, self.hits), 60)
             self.brain = LoadBalancer(
                 addresses,
                 self.bounds,
                 jitter.random,
                 extra_load=share,
-                dns=face,
+                dns=front_end,
                 owed=reactor.owed,
             )
             return self.brain
@@ -364,7 +364,7 @@ class Story:
 
 def main() -> int:
     """Tell many; print what was seen."""
-    parser = argparse.ArgumentParser(description="Tells stories of the DNS face.")
+    parser = argparse.ArgumentParser(description="Tells stories of the DNS front end.")
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     arguments = parser.parse_args()

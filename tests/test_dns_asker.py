@@ -447,7 +447,7 @@ def test_a_drain_gives_everyone_what_they_are_owed() -> None:
     assert stage.exit_code == 0
 
 
-def test_an_idle_face_ends_at_once() -> None:
+def test_an_idle_dns_front_end_ends_at_once() -> None:
     stage = started()
     stage.drain()
     stage.end(T1)
@@ -460,7 +460,7 @@ def test_an_idle_face_ends_at_once() -> None:
 NAMES = [b"a", b"b", b"c.d"]
 
 
-class FaceMachine(RuleBasedStateMachine):
+class ClientsMachine(RuleBasedStateMachine):
     """Queries, lines, answers, and time, against what each asker is owed."""
 
     def __init__(self) -> None:
@@ -518,7 +518,7 @@ class FaceMachine(RuleBasedStateMachine):
         assert told["pending"] == len(self.open) + len(self.lines)
 
 
-TestFace = FaceMachine.TestCase
+TestClients = ClientsMachine.TestCase
 
 
 def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:

@@ -1,4 +1,4 @@
-"""The DNS face in the simulator: stories hold, say the same each time, and can say no.
+"""The DNS front end in the simulator: stories hold, say the same each time, and can say no.
 
 More of them: `python3 -m tests.dns_story --seeds 1000`.
 """

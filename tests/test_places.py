@@ -206,8 +206,8 @@ class House:
                 loop=self.reactor.metrics,
                 hits=self.reactor.hits,
             )
-        face = DnsFrontEnd(Environment(self.bounds), 60)
-        return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
+        front_end = DnsFrontEnd(Environment(self.bounds), 60)
+        return LoadBalancer([()], self.bounds, float, dns=front_end, loop=self.reactor.metrics)
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""

@@ -247,7 +247,7 @@ def run_ls(words: list[str]) -> int:
     refuse_loops(system, resolvers, "LS's own --dns", servers_at, "a table server")
     refuse_loops(system, resolvers, "LS's own --dns", upstreams, "a --dns-upstream")
 
-    def face(reactor: Loop) -> DnsFrontEnd:
+    def front_end(reactor: Loop) -> DnsFrontEnd:
         return DnsFrontEnd(
             Environment(bounds, reactor.hits, reactor.watch),
             arguments.dns_ttl,
@@ -261,7 +261,7 @@ def run_ls(words: list[str]) -> int:
             system.random,
             hosts=named,
             extra_load=extra_load,
-            dns=None if resolvers is None else face(reactor),
+            dns=None if resolvers is None else front_end(reactor),
             upstreams=upstreams,
             secret=system.secret,
             grace_s=arguments.grace,

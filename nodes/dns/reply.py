@@ -163,7 +163,8 @@ class DnsReply:
                     raise Malformed
                 stop, additionals = begin, number - answers - authorities
                 self.rcode_high = ttl >> 24
-                self.options = _end_to_end(data[at:end])
+                if size:
+                    self.options = _end_to_end(data[at:end])
             elif number < answers:
                 if rdtype == RdataType.CNAME and wanted != RdataType.CNAME:
                     alias, alias_end = read_name(data, at, known)
@@ -179,7 +180,11 @@ class DnsReply:
             at = end
         self.counts = (answers, authorities, additionals)
         self.body = data[start : at if stop is None else stop]
-        self._conclude(wanted, _follow(name, aliases, found), authority_types)
+        for _ in range(_ALIASES_MAX):
+            if name in found or name not in aliases:
+                break
+            name = aliases[name]
+        self._conclude(wanted, found.get(name, []), authority_types)
 
     def _conclude(self, wanted: int, data: list[bytes], authority_types: set[int]) -> None:
         """Take in what the records say: `data` of the type that was asked for."""
@@ -244,17 +249,6 @@ def is_bare(data: bytes) -> bool:
     if has_question or not flags & Flag.QR or flags & OPCODE_MASK:
         return False
     return bool(flags & Flag.TC) or flags & RCODE_MASK not in _WITH_SECTIONS
-
-
-def _follow(
-    name: bytes, aliases: dict[bytes, bytes], found: dict[bytes, list[bytes]]
-) -> list[bytes]:
-    """Return the data that a name has, or that its aliases lead to."""
-    for _ in range(_ALIASES_MAX):
-        if name in found or name not in aliases:
-            break
-        name = aliases[name]
-    return found.get(name, [])
 
 
 def _end_to_end(options: bytes) -> bytes:

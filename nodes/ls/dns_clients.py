@@ -13,6 +13,7 @@ Not here: what all of them share (`nodes/ls/dns_shared.py`), the bytes of a mess
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +33,10 @@ from nodes.ls.dns_shared import DnsShared
 Waiting = tuple[bytes, Any, Query]  # the ID, where the reply goes, and the query
 
 
-class DnsClient:
-    """An asker that speaks DNS; see `Asker`. What differs by transport is in its two subclasses.
+class DnsClient(ABC):
+    """An asker that speaks DNS; see `Asker`. A subclass for each transport adds what differs.
 
-    Replies are kept as datagrams; those of a stream have no address.
+    Messages are handled as datagrams; those of a stream have no address.
     """
 
     can_wait: bool
@@ -56,25 +57,13 @@ class DnsClient:
         self._ignored_in_a_row = 0
         self._ignored_max = math.inf  # in a row; from then on nothing more is read
 
+    @abstractmethod
+    def _unpack(self, data: Any, now: float) -> list[Datagram]:  # noqa: ANN401
+        """Return the messages that an event brought, without those that are not heard."""
+
+    @abstractmethod
     def say(self, replies: list[Datagram]) -> Effect:
         """Send replies."""
-        raise AssertionError
-
-    def receive_end(self, unfinished: bool) -> bytes:
-        """Take the end of input; half a message is not replied to."""
-        self.life.fire(SessionEvent.ENDED)
-        return b""
-
-    def last_words(self) -> list[Effect]:
-        """Return what ends the session, if it is to end and nothing is owed."""
-        if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
-            return []
-        self.life.fire(SessionEvent.ALL_REPLIED)
-        return [Close(self.conn)]
-
-    def _unpack(self, data: Any, now: float) -> list[Datagram]:  # noqa: ANN401
-        """Return the messages that an event brought."""
-        raise AssertionError
 
     def receive(self, data: Any, now: float) -> Requests:  # noqa: ANN401 (as the event brought it)
         """Read the messages that one event brought."""
@@ -113,6 +102,18 @@ class DnsClient:
         self._shared.count(len(questions), refused, ignored)
         lines = b"\n".join([*questions, b""])
         return Requests(questions, questions, lines, replies, 0)
+
+    def receive_end(self, unfinished: bool) -> bytes:
+        """Take the end of input; half a message is not replied to."""
+        self.life.fire(SessionEvent.ENDED)
+        return b""
+
+    def last_words(self) -> list[Effect]:
+        """Return what ends the session, if it is to end and nothing is owed."""
+        if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
+            return []
+        self.life.fire(SessionEvent.ALL_REPLIED)
+        return [Close(self.conn)]
 
     # -- replies -----------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class DnsShared:
     """
 
     def __init__(self, env: Environment, ttl_s: int, *, forwards: bool) -> None:
-        """Share with nobody yet; for the arguments see `DnsFrontEnd`."""
+        """Begin with empty caches; `DnsFrontEnd` says what the arguments are."""
         self.env = env
         self.queries = BoundedCache(partial(read_query, forwards=forwards), _QUERY_COPIES)
         self.record_sets = BoundedCache(partial(RecordSet, ttl_s=ttl_s), _RECORDS_COPIES)

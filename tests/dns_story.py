@@ -1,10 +1,10 @@
-"""Stories of the DNS face in the simulator: datagrams that are lost, overtaken and doubled.
+"""Stories of the DNS front end in the simulator: datagrams that are lost, overtaken and doubled.
 
     python3 -m tests.dns_story --seeds 1000
 
-One LS with a face, two or three TSs, resolvers over UDP that ask again when nothing comes, one over
-a stream that is cut anywhere, and a client that speaks lines. TSs die, return, pause and are cut
-off. Checked all the while, at LS's own socket:
+One LS with a DNS front end, two or three TSs, resolvers over UDP that ask again when nothing comes,
+one over a stream that is cut anywhere, and a client that speaks lines. TSs die, return, pause and
+are cut off. Checked all the while, at LS's own socket:
 
 - each reply goes to whoever sent a query with its ID and its question, spelled as it was;
 - every query that arrives gets exactly one, once all is well again (P29);
@@ -23,9 +23,10 @@ from random import Random
 from typing import Protocol
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
-from nodes.dns.query import UDP_BYTES_MAX, Rcode
+from nodes.dns.codes import UDP_BYTES_MAX, Rcode
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
@@ -220,13 +221,13 @@ class Story:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             jitter = Random(f"{self.seed}:jitter")
             self.hits = reactor.hits
-            face = DnsFrontEnd(self.bounds, 60, self.hits)
+            front_end = DnsFrontEnd(Environment(self.bounds, self.hits), 60)
             self.brain = load_balancer(
                 addresses,
                 self.bounds,
                 jitter.random,
                 extra_load=share,
-                dns=face,
+                dns=front_end,
                 owed=reactor.owed,
             )
             return self.brain
@@ -364,7 +365,7 @@ class Story:
 
 def main() -> int:
     """Tell many; print what was seen."""
-    parser = argparse.ArgumentParser(description="Tells stories of the DNS face.")
+    parser = argparse.ArgumentParser(description="Tells stories of the DNS front end.")
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Mutated DNS packets through the real face and the real LS: an answer, an error, or silence.
+"""Mutated DNS packets through the real LS: an answer, an error, or silence.
 
     python3 -m tests.fuzz_dns --packets 1000000 --seed 1
 
@@ -25,10 +25,11 @@ from random import Random
 from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
 from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Send, SendTo
+from core.environment import Environment
 from core.events import Closed, Datagrams, Ended, Event, Opened, Received, Role, Woken
 from core.io.frame_buffer import frame, split_frames
 from core.protocol.messages import split_lines
-from nodes.dns.query import UDP_BYTES_MAX
+from nodes.dns.codes import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
 from tests.balancers import load_balancer
 
@@ -122,12 +123,12 @@ class Fuzz:
         self.chance = Random(seed)
         hits = BoundHits()
         bounds = Bounds(dns_per_second=1_000_000, unmatched_max=1_000_000)
-        face = DnsFrontEnd(bounds, 60, hits, forwards=resolvers)
+        front_end = DnsFrontEnd(Environment(bounds, hits), 60, forwards=resolvers)
         self.brain = load_balancer(
             () if resolvers else _SERVERS,
             bounds,
             lambda: 0.0,
-            dns=face,
+            dns=front_end,
             resolvers=[(2, ("127.0.0.1", 53))] if resolvers else [],
             secret=Random(f"{seed}:secret").randbytes,
             hits=hits,
@@ -234,7 +235,7 @@ class Fuzz:
 
 def main() -> int:
     """Run, print, and say whether all was well."""
-    parser = argparse.ArgumentParser(description="Sends mutated DNS packets through LS's face.")
+    parser = argparse.ArgumentParser(description="Sends mutated DNS packets through the real LS.")
     parser.add_argument("--packets", type=int, default=1_000_000, metavar="N")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--resolvers", action="store_true", help="have a resolver behind LS")

@@ -1042,9 +1042,9 @@ MUTANTS = (
     ),
     Mutant(
         "a stream of DNS has any number of queries in flight",
-        "nodes/ls/dns_front_end.py",
-        'else "stream_pending_max"',
-        'else "pending_per_client_max"',
+        "nodes/ls/dns_clients.py",
+        'pending_bound = "stream_pending_max"',
+        'pending_bound = "pending_per_client_max"',
     ),
     Mutant(
         "datagrams wait while a link holds up the rest",
@@ -1183,9 +1183,9 @@ MUTANTS = (
     # -- DNS
     Mutant(
         "a reply goes to who asked last",
-        "nodes/ls/dns_front_end.py",
-        "return self._waiting[question][place]",
-        "return self._waiting[question][-1 - place]",
+        "nodes/ls/dns_clients.py",
+        "return waiting.popleft()",
+        "return waiting.pop()",
     ),
     # -- resolvers
     Mutant(
@@ -1497,38 +1497,38 @@ MUTANTS = (
     Mutant(
         "a cookie goes from hop to hop",
         "nodes/dns/reply.py",
-        "        if code not in _OF_ONE_HOP:",
+        "        if code not in _HOP_BY_HOP:",
         "        if True:",
     ),
     Mutant(
         "a referral is NO DATA",
         "nodes/dns/reply.py",
-        "ReplyResult.REFUSED if reply.is_referral else ReplyResult.NO_DATA",
+        "ReplyResult.REFUSED if self.is_referral else ReplyResult.NO_DATA",
         "ReplyResult.NO_DATA",
     ),
     Mutant(
         "NO DATA with NS beside its SOA is a referral",
         "nodes/dns/reply.py",
-        "NS in beside and SOA not in beside",
-        "NS in beside",
+        "self.is_referral = has_ns and RdataType.SOA not in authority_types",
+        "self.is_referral = has_ns",
     ),
     Mutant(
         "a referral is relayed to who wants recursion",
         "nodes/dns/query.py",
-        "if reply.is_referral and self._flags & RD:",
+        "if reply.is_referral and self._flags & Flag.RD:",
         "if False:",
     ),
     Mutant(
         "a referral is kept from who wants no recursion",
         "nodes/dns/query.py",
-        "if reply.is_referral and self._flags & RD:",
+        "if reply.is_referral and self._flags & Flag.RD:",
         "if reply.is_referral:",
     ),
     Mutant(
         "who asks another operation, or no question, is taken for one without EDNS",
         "nodes/dns/query.py",
-        "return _refusal(flags, rcode, opt=_our_opt(opt))",
-        "return _refusal(flags, rcode)",
+        'return _refused(flags, rcode, b"", opt)',
+        'return _refused(flags, rcode, b"", None)',
     ),
     Mutant(
         "an OPT record is sought where records are that nobody may send",
@@ -1539,9 +1539,10 @@ MUTANTS = (
     Mutant(
         "bytes behind a reply make it none",
         "nodes/dns/reply.py",
-        "    reply.counts = (answers, authorities, additionals)",
-        "    if at != len(data):\n        raise Malformed\n"
-        "    reply.counts = (answers, authorities, additionals)",
+        "        self.counts = (answers, authorities, additionals)\n",
+        "        if at != len(data):\n"
+        "            raise Malformed\n"
+        "        self.counts = (answers, authorities, additionals)\n",
     ),
     Mutant(
         "bytes behind a reply are passed on with it",
@@ -1552,8 +1553,8 @@ MUTANTS = (
     Mutant(
         "a datagram that was not read whole is malformed",
         "nodes/dns/reply.py",
-        "            elif not is_whole:",
-        "            elif False:",
+        "return None if is_whole else",
+        "return None if True else",
     ),
     Mutant(
         "what is cut over TCP is asked for again",
@@ -1600,8 +1601,8 @@ MUTANTS = (
     Mutant(
         "who asks for signatures joins who does not",
         "nodes/dns/question.py",
-        '_MARKS = ((AD, b"ad"), (CD, b"cd"), (DO, b"do"))',
-        '_MARKS = ((AD, b"ad"), (CD, b"cd"))',
+        '_MARKS = ((Flag.AD, b"ad"), (Flag.CD, b"cd"), (EDNS_DO, b"do"))',
+        '_MARKS = ((Flag.AD, b"ad"), (Flag.CD, b"cd"))',
     ),
     Mutant(
         "a table has no word for who says more than a line",
@@ -1720,38 +1721,38 @@ MUTANTS = (
     Mutant(
         "a DNS reply is answered",
         "nodes/dns/query.py",
-        "    if flags & QR:\n        return None\n",
+        "    if sent_flags & Flag.QR:\n        return None\n",
         "",
     ),
     Mutant(
         "a datagram as long as it likes",
         "nodes/dns/query.py",
-        "if is_datagram and size > self._size_max:\n            return self._reply(TC)",
-        "if False:\n            return self._reply(TC)",
+        "if is_datagram and size > self._size_max:\n            return self._reply(Flag.TC)",
+        "if False:\n            return self._reply(Flag.TC)",
     ),
     Mutant(
         "nobody asks too much",
-        "nodes/ls/dns_front_end.py",
-        "if count <= most or",
+        "nodes/ls/dns_shared.py",
+        "if count <= per_second or",
         "if True or",
     ),
     Mutant(
         "the question comes back in another spelling",
         "nodes/dns/query.py",
-        "echo = data[HEADER.size : end]",
-        "echo = data[HEADER.size : end].lower()",
+        "section = data[HEADER.size : end]",
+        "section = data[HEADER.size : end].lower()",
     ),
     Mutant(
         "what is remembered of queries grows for ever",
-        "nodes/ls/dns_front_end.py",
-        "if self._bytes > _REMEMBERED_BYTES_MAX:",
+        "nodes/ls/dns_shared.py",
+        "if self._bytes > _CACHE_BYTES_MAX:",
         "if False:",
     ),
     Mutant(
         "long queries are remembered",
-        "nodes/ls/dns_front_end.py",
-        "if len(after_id) <= _REMEMBERED_BYTES:",
-        "if True:",
+        "nodes/ls/dns_shared.py",
+        "if len(text) > _TEXT_BYTES_MAX:",
+        "if False:",
     ),
     Mutant(
         "DNS waits for resolvers as long as for tables",
@@ -1779,9 +1780,9 @@ MUTANTS = (
     ),
     Mutant(
         "DNS waits as long as lines do",
-        "nodes/ls/dns_front_end.py",
-        "self.timeout_s = face.bounds.dns_timeout_s",
-        "self.timeout_s = face.bounds.timeout_s",
+        "nodes/ls/dns_clients.py",
+        "self.timeout_s = env.bounds.dns_timeout_s",
+        "self.timeout_s = env.bounds.timeout_s",
     ),
     Mutant(
         "bytes behind a query are passed over",
@@ -1792,30 +1793,30 @@ MUTANTS = (
     Mutant(
         "a format error has no OPT record",
         "nodes/dns/query.py",
-        "return _refusal(flags, Rcode.FORMERR, echo, our_opt)",
-        "return _refusal(flags, Rcode.FORMERR, echo)",
+        "return _refused(flags, refusal, section, opt)",
+        "return _refused(flags, refusal, section, None)",
     ),
     Mutant(
         "a pointer may point forward",
         "nodes/dns/wire_names.py",
-        "<= where < ID_BYTES + start:",
-        "<= where:",
+        "if HEADER.size <= target < start:",
+        "if HEADER.size <= target < start + 2:",
     ),
     Mutant(
         "a format error says that EDNS is of a bad version, too",
         "nodes/dns/query.py",
-        "        if is_new and is_whole:",
-        "        if is_new:",
+        "ttl = rcode >> 4 << 24 |",
+        "ttl = (opt[1] >> 16 & 0xFF > 0) << 24 |",
     ),
     Mutant(
         "addresses are always in the same order",
-        "nodes/dns/query.py",
+        "nodes/dns/record_set.py",
         "self._at = after if after < size else 0",
         "self._at = 0",
     ),
     Mutant(
         "an address that is written in two ways is two",
-        "nodes/dns/query.py",
+        "nodes/dns/record_set.py",
         "packed = list(dict.fromkeys([make(text).packed for text in texts]))",
         "packed = [make(text).packed for text in texts]",
     ),
@@ -1827,9 +1828,9 @@ MUTANTS = (
     ),
     Mutant(
         "datagrams that there is no room for are taken",
-        "nodes/ls/dns_front_end.py",
-        "            room = self.pending_max - self.owed\n",
-        "            pass\n",
+        "nodes/ls/dns_clients.py",
+        "        self._owed_max = self.pending_max\n",
+        "",
     ),
     Mutant(
         "what DNS asked in time is thought to be lines'",

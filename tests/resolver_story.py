@@ -31,6 +31,7 @@ from random import Random
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
@@ -422,7 +423,7 @@ class Story:
                 self.bounds,
                 Random(f"{self.seed}:jitter").random,
                 extra_load=share,
-                dns=DnsFrontEnd(self.bounds, 60, reactor.hits, forwards=True),
+                dns=DnsFrontEnd(Environment(self.bounds, reactor.hits), 60, forwards=True),
                 resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
                 secret=Random(f"{self.seed}:secret").randbytes,
                 grace_s=grace_s,

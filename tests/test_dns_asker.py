@@ -18,12 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
+from core.environment import Environment
 from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from core.metrics import Value
 from core.owed import Owed
-from nodes.ls import dns_front_end as module
+from nodes.ls import dns_shared as module
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.dns_shared import DnsShared
 from tests.balancers import load_balancer
 from tests.fuzz_dns import Fuzz
 from tests.stage import Stage
@@ -69,9 +71,8 @@ class Reply:
 def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
     bounds = bounds or Bounds()
     hits = BoundHits()
-    brain = load_balancer(
-        SERVERS, bounds, lambda: 0.0, dns=DnsFrontEnd(bounds, 60, hits), hits=hits, **more
-    )
+    dns = DnsFrontEnd(Environment(bounds, hits), 60)
+    brain = load_balancer(SERVERS, bounds, lambda: 0.0, dns=dns, hits=hits, **more)
     stage = Stage(brain, bounds)
     stage.begin()
     stage.take_datagrams(UDP)
@@ -366,16 +367,17 @@ def test_whose_datagrams_count_together(hosts: list[str], heard: int) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED_BYTES_MAX", 6_000)
-    face = DnsFrontEnd(Bounds(), 60, BoundHits())
+    monkeypatch.setattr(module, "_CACHE_BYTES_MAX", 6_000)
+    shared = DnsShared(Environment(), 60, forwards=False)
     for number in range(100):
-        found = face.read(query(0, b"n%d" % number)[2:])
-        assert face.read(query(1, b"n%d" % number)[2:]) is found
-        face.records(b"10.0.0.%d" % number, b"A")
-        assert len(face._read) <= 10 and len(face._records) <= 10
+        found = shared.queries[query(0, b"n%d" % number)[2:]]
+        assert shared.queries[query(1, b"n%d" % number)[2:]] is found
+        records = shared.record_sets[b"10.0.0.%d" % number]
+        assert shared.record_sets[b"10.0.0.%d" % number] is records
+        assert len(shared.queries) <= 10 and len(shared.record_sets) <= 10
     padded = query(0, b"x", edns=EDNS[:-2] + struct.pack(">HHH", 600, 12, 596) + b"\0" * 596)[2:]
-    before = dict(face._read)
-    assert face.read(padded) is not None and face._read == before
+    before = dict(shared.queries)
+    assert shared.queries[padded] is not None and shared.queries == before
 
 
 def test_a_datagram_that_there_is_no_room_for_fails_at_once() -> None:
@@ -445,7 +447,7 @@ def test_a_drain_gives_everyone_what_they_are_owed() -> None:
     assert stage.exit_code == 0
 
 
-def test_an_idle_face_ends_at_once() -> None:
+def test_an_idle_dns_front_end_ends_at_once() -> None:
     stage = started()
     stage.drain()
     stage.end(T1)
@@ -458,7 +460,7 @@ def test_an_idle_face_ends_at_once() -> None:
 NAMES = [b"a", b"b", b"c.d"]
 
 
-class FaceMachine(RuleBasedStateMachine):
+class ClientsMachine(RuleBasedStateMachine):
     """Queries, lines, answers, and time, against what each asker is owed."""
 
     def __init__(self) -> None:
@@ -516,7 +518,7 @@ class FaceMachine(RuleBasedStateMachine):
         assert told["pending"] == len(self.open) + len(self.lines)
 
 
-TestFace = FaceMachine.TestCase
+TestClients = ClientsMachine.TestCase
 
 
 def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:

@@ -1,4 +1,4 @@
-"""The DNS face over real sockets: part F of the fault matrix, as far as it concerns a face.
+"""DNS clients over real sockets: part F of the fault matrix, as far as it concerns them.
 
 Queries are made by hand and sent as a bad network or a bad client would. (F5 is about upstreams.)
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Iterator[Programs]:
 
 
 class Site:
-    """LS with a DNS face before two equal TSs; `udp()` is a client's socket."""
+    """LS with a DNS front end before two equal TSs; `udp()` is a client's socket."""
 
     def __init__(self, run: Programs, *words: object, host: str = "127.0.0.1") -> None:
         rows = [f"n{n}.example 10.0.0.{n}" for n in range(100)]
@@ -293,7 +293,7 @@ def test_what_cannot_be_is_said_in_a_line(run: Programs, words: list[str], said:
     assert code == 2 and said in log and log.count("\n") == 1, log
 
 
-def test_workers_share_the_face(run: Programs) -> None:
+def test_workers_share_the_dns_port(run: Programs) -> None:
     site = Site(run, "--workers", 2)
     site.ls.logs("is up: process", 2)
     with ExitStack() as stack:

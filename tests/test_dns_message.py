@@ -17,7 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.protocol.messages import Type, is_name
-from nodes.dns.query import UDP_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
+from nodes.dns.codes import UDP_BYTES_MAX
+from nodes.dns.query import Query, RefusedQuery, read_query
+from nodes.dns.record_set import RecordSet
 from tests.counting import lines_run
 
 pytest.importorskip("dns", reason="no dnspython here (pip install dnspython)")
@@ -96,7 +98,7 @@ def test_every_reply_says_what_it_should_and_repeats_the_question_as_it_was_spel
 ) -> None:
     query = asked(made(name, kind, edns, recursive))
     for reply, rcode in (
-        (query.empty(), dns.rcode.NOERROR),
+        (query.no_data(), dns.rcode.NOERROR),
         (query.no_such_name(), dns.rcode.NXDOMAIN),
         (query.failure(), dns.rcode.SERVFAIL),
     ):
@@ -126,10 +128,10 @@ def test_an_answer_has_all_addresses_turned_round_or_says_that_it_does_not_fit(
 ) -> None:
     kind = Type.A if addresses[0].version == 4 else Type.AAAA
     query = asked(made(name, A if kind is Type.A else AAAA, edns))
-    records = RecordSet(",".join(map(str, addresses)).encode(), kind, TTL_S)
+    records = RecordSet(",".join(map(str, addresses)).encode(), TTL_S)
     most = 512 if edns is None else min(max(edns[0], 512), UDP_BYTES_MAX)
     for turn in range(len(addresses) + 1):
-        whole = query.addresses(records, is_datagram=False)
+        whole = query.answer(records, is_datagram=False)
         message = heard(whole)
         assert message.rcode() == dns.rcode.NOERROR and not message.flags & dns.flags.TC
         (found,) = message.answer
@@ -139,7 +141,7 @@ def test_an_answer_has_all_addresses_turned_round_or_says_that_it_does_not_fit(
             *addresses[start:],
             *addresses[:start],
         ]
-        cut = query.addresses(records, is_datagram=True)
+        cut = query.answer(records, is_datagram=True)
         assert len(ID + cut) <= most
         if len(ID + whole) <= most:
             assert len(heard(cut).answer[0]) == len(addresses)
@@ -150,11 +152,11 @@ def test_an_answer_has_all_addresses_turned_round_or_says_that_it_does_not_fit(
 
 def test_a_set_holds_each_address_once_and_takes_the_room_of_two_replies() -> None:
     """RFC 2181, section 5; and 65,536 sets are remembered."""
-    twice = RecordSet(b"2001:db8::1,2001:DB8:0::1,::2", Type.AAAA, TTL_S)
+    twice = RecordSet(b"2001:db8::1,2001:DB8:0::1,::2", TTL_S)
     query = asked(made("a", AAAA))
-    (found,) = heard(query.addresses(twice, is_datagram=True)).answer
+    (found,) = heard(query.answer(twice, is_datagram=True)).answer
     assert [item.address for item in found] == ["2001:db8::1", "::2"]
-    many = RecordSet(b",".join(b"::%x" % n for n in range(1, 100)), Type.AAAA, TTL_S)
+    many = RecordSet(b",".join(b"::%x" % n for n in range(1, 100)), TTL_S)
     assert len(many._twice) == 2 * 99 * 28
 
 
@@ -371,6 +373,14 @@ def test_edns_of_another_version_is_told_ours(version: int) -> None:
     assert message.rcode() == dns.rcode.BADVERS and message.edns == 0 and message.question
 
 
+def test_a_refused_transfer_says_nothing_of_its_edns_version() -> None:
+    """The upper bits of BADVERS and REFUSED together would be an extended code of 21."""
+    query = dns.message.make_query("a.example", AXFR)
+    query.use_edns(1, 0, 1232)
+    message = refused(query.to_wire()[2:])
+    assert message.rcode() == dns.rcode.REFUSED and message.edns == 0
+
+
 def test_two_opt_records_or_one_of_a_name_are_a_format_error() -> None:
     query = made("a.example", edns=(1232, False))
     opt = query[-11:]
@@ -390,7 +400,7 @@ def test_options_and_signatures_that_we_do_not_know_are_passed_over(
     plain = asked(query)
     for after_id in (query[:-11] + opt, with_counts(query[:-11] + opt + signed, 1, 0, 0, 2)):
         found = asked(after_id)
-        assert (found.question, found.empty()) == (plain.question, plain.empty())
+        assert (found.question, found.no_data()) == (plain.question, plain.no_data())
 
 
 def test_many_records_that_lead_nowhere_are_read_once() -> None:
@@ -453,8 +463,8 @@ def test_whatever_arrives_gets_a_legal_reply_or_none(
     data = changed(made(name, kind, edns), how)
     found = read_query(data)
     if isinstance(found, Query):
-        records = RecordSet(b",".join(b"10.0.0.%d" % n for n in range(25)), Type.A, TTL_S)
-        replies = [found.empty(), found.failure(), found.addresses(records, is_datagram=True)]
+        records = RecordSet(b",".join(b"10.0.0.%d" % n for n in range(25)), TTL_S)
+        replies = [found.no_data(), found.failure(), found.answer(records, is_datagram=True)]
         said = dns.message.from_wire(ID + data, question_only=True).question[0]
         assert found.question.removesuffix(b" AAAA").decode() == str(said.name).lower().rstrip(".")
     else:

@@ -15,17 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.protocol.messages import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
+from nodes.dns.codes import EDNS_DO, Flag
 from nodes.dns.query import Query, read_query
 from nodes.dns.question import (
-    AD,
-    CD,
-    DO,
-    RD,
     is_beyond_tables,
     is_of_line,
     line_of,
-    wording,
-    written,
+    question_text,
+    resolver_query,
 )
 from nodes.dns.reply import DnsReply, ReplyResult, read_reply
 from tests.counting import lines_run
@@ -149,7 +146,7 @@ def test_what_tells_a_referral_from_no_data(
             owner, kind = text.split(" ")
             section.append(dns.rrset.from_text(owner, 60, "IN", kind, RDATA[kind][-1]))
     reply = read_reply(wire(message)[2:])
-    assert reply is not None and reply.said is said
+    assert reply is not None and reply.result is said
     assert reply.is_referral is (said is ReplyResult.REFUSED)
 
 
@@ -158,7 +155,7 @@ def test_a_reply_says_what_the_model_says(message: dns.message.Message) -> None:
     reply = read_reply(wire(message)[2:])
     assert reply is not None and not reply.is_cut
     said, addresses = model(message)
-    assert reply.said is said
+    assert reply.result is said
     if said is ReplyResult.DATA:
         assert sorted(reply.addresses.decode().split(",")) == sorted(addresses or [""])
 
@@ -174,7 +171,7 @@ def test_a_chain_is_followed_for_sixteen_aliases_and_no_further() -> None:
         reply.answer.insert(0, last)
         read_one = read_reply(wire(reply)[2:])
         assert read_one is not None
-        assert read_one.said is (ReplyResult.DATA if count <= 16 else ReplyResult.NO_DATA)
+        assert read_one.result is (ReplyResult.DATA if count <= 16 else ReplyResult.NO_DATA)
 
 
 CHAIN = [dns.name.from_text(f"{'x' * (n % 3)}n{n}.Example.") for n in range(19)]
@@ -211,7 +208,7 @@ def test_aliases_lead_where_dnspython_goes(
         found = dns.message.from_wire(wire(message)).resolve_chaining().answer
     except dns.message.ChainTooLong:
         found = text if length == 16 and text != "round" else None  # here we go one further
-    assert reply.said is (ReplyResult.DATA if found else ReplyResult.NO_DATA)
+    assert reply.result is (ReplyResult.DATA if found else ReplyResult.NO_DATA)
     assert reply.addresses.decode() == (text if found and kind in ("A", "AAAA") else "")
 
 
@@ -276,7 +273,7 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
     message.set_rcode(code)
     query, reply = read_query(asked.to_wire()[2:], forwards=True), read_reply(wire(message)[2:])
     assert isinstance(query, Query) and reply is not None
-    assert reply.said in (ReplyResult.FAILED, ReplyResult.MISUNDERSTOOD)
+    assert reply.result in (ReplyResult.FAILED, ReplyResult.MISUNDERSTOOD)
     relayed = b"\0\0" + query.relayed(reply, True)
     got = dns.message.from_wire(relayed)
     assert len(relayed) <= 1232  # [P31]: options, too, may be what is too long
@@ -308,7 +305,7 @@ def test_what_is_changed_or_cut_is_no_exception(
     if reply is not None and not reply.is_cut:
         reply.line(
             b"q.example", b"q.example"
-        ) if reply.said is not ReplyResult.DATA else reply.addresses
+        ) if reply.result is not ReplyResult.DATA else reply.addresses
 
 
 def long_reply(kind: str) -> bytes:
@@ -357,7 +354,7 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
                 assert reply is None
             elif reply is None:
                 assert whole[at - 1] == 0xC0 and new < 12
-            elif not reply.asked:  # fewer questions than there are
+            elif not reply.section:  # fewer questions than there are
                 assert not message.question and message.rcode() not in (0, 3)
             elif not reply.is_cut and (reply.body or message.rcode() in (0, 3)):
                 for one in relayed:
@@ -365,7 +362,7 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
                 aliases = [rrset.name for rrset in message.answer if rrset.rdtype == 5]
                 is_ours = all(rrset.rdclass == 1 for rrset in message.answer)
                 if is_ours and len(set(aliases)) == len(aliases):
-                    assert model(message)[0] is reply.said
+                    assert model(message)[0] is reply.result
 
 
 @given(st.binary(max_size=100))
@@ -437,7 +434,7 @@ def test_no_reply_takes_more_work_than_it_has_bytes() -> None:
 labels = st.lists(
     st.binary(min_size=1, max_size=12) | st.sampled_from([b"a", b"B-0", b"_x"]), max_size=6
 )
-bits = st.lists(st.sampled_from([RD, AD, CD, DO]), unique=True).map(sum)
+bits = st.lists(st.sampled_from([Flag.RD, Flag.AD, Flag.CD, EDNS_DO]), unique=True).map(sum)
 kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
 
 
@@ -445,15 +442,16 @@ kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
 def test_the_text_of_a_question_leads_to_the_message_that_asks_it(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
-    question = written(labels, kind, bits)
+    question = question_text(labels, kind, bits)
     assert b"\n" not in question and question.isascii() and b" - " not in question
-    words = wording(question)
+    words = resolver_query(question)
     message = dns.message.from_wire(b"\0\0" + words.message)
     folded = tuple(label.lower() for label in labels)
     assert message.question[0].name.labels == (*folded, b"")
     assert message.question[0].rdtype == kind
-    assert message.flags == bits & ~DO and bool(message.ednsflags & DO) is bool(bits & DO)
-    assert message.payload == 1232 and section_of(b"\0\0" + words.message) == words.asked
+    assert message.flags == bits & ~EDNS_DO
+    assert bool(message.ednsflags & EDNS_DO) is bool(bits & EDNS_DO)
+    assert message.payload == 1232 and section_of(b"\0\0" + words.message) == words.section
 
 
 @given(st.lists(st.tuples(labels, kinds, bits), min_size=2, max_size=2))
@@ -461,7 +459,7 @@ def test_two_questions_have_one_text_only_if_they_are_one(
     two: list[tuple[list[bytes], int, int]],
 ) -> None:
     one, other = ([[label.lower() for label in labels], kind, bits] for labels, kind, bits in two)
-    assert (written(*two[0]) == written(*two[1])) is (one == other)
+    assert (question_text(*two[0]) == question_text(*two[1])) is (one == other)
 
 
 @given(labels, kinds, bits)
@@ -469,10 +467,10 @@ def test_a_line_asks_what_is_an_address_of_a_legal_name_and_nothing_else(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
     """And of another type the line that stands for it is the name, as a table may have it."""
-    question = written(labels, kind, bits)
+    question = question_text(labels, kind, bits)
     name = b".".join(labels)
     is_legal = is_name(name) and name.count(b".") == len(labels) - 1
-    assert is_of_line(question) is (is_legal and kind in (1, 28) and bits == RD)
+    assert is_of_line(question) is (is_legal and kind in (1, 28) and bits == Flag.RD)
     assert is_beyond_tables(question) is (kind not in (1, 28))
     line = name.lower() + (b" AAAA" if kind == 28 else b"")
     assert line_of(question) == (line if is_legal else None)

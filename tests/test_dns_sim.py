@@ -1,20 +1,24 @@
-"""The DNS face in the simulator: stories hold, say the same each time, and can say no.
+"""The DNS front end in the simulator: stories hold, say the same each time, and can say no.
 
 More of them: `python3 -m tests.dns_story --seeds 1000`.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from core.bounds import Bounds
 from core.effects import Effect
 from core.events import Datagrams, Event
-from core.protocol.messages import Type
-from nodes.dns.query import Query, RecordSet
-from nodes.ls import dns_front_end as module
-from nodes.ls.dns_front_end import DnsClient, DnsFrontEnd
+from core.protocol.messages import Negative
+from nodes.dns.query import Query
+from nodes.dns.record_set import RecordSet
+from nodes.ls import dns_clients as module
+from nodes.ls.dns_clients import DnsClient
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.dns_shared import BoundedCache, DnsShared
 from tests.dns_story import Story, Violated
 from tests.sim import Observer, World
 
@@ -45,25 +49,31 @@ def in_vain(self: DnsClient, lines: bytes) -> list[Effect]:
     return self.last_words()
 
 
-def impatient(conn: str, face: DnsFrontEnd, is_datagrams: bool) -> DnsClient:
-    asker = DnsClient(conn, face, is_datagrams)
+def impatient(self: DnsFrontEnd, conn: str, is_datagrams: bool) -> DnsClient:
+    asker = ASKER(self, conn, is_datagrams)
     asker.timeout_s = 0.2
     return asker
 
 
+def with_wrong_addresses(self: DnsShared, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
+    BEGIN(self, *arguments, **more)
+    self.record_sets = BoundedCache(lambda _: RecordSet(b"10.0.0.0,10.0.1.1", 60), 1)
+
+
+ASKER, BEGIN = DnsFrontEnd.asker, DnsShared.__init__
+
+
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "NXDOMAIN when time is up": lambda patch: patch.setitem(
-        module._NEGATIVE, b"TIMED OUT", Query.no_such_name
+        module._DENIALS, Negative.TIMED_OUT, Query.no_such_name
     ),
     "SERVFAIL when there is no data": lambda patch: patch.setitem(
-        module._NEGATIVE, b"NO DATA", Query.failure
+        module._DENIALS, Negative.NO_DATA, Query.failure
     ),
     "no reply at all": lambda patch: patch.setattr(DnsClient, "reply", in_vain),
-    "time is up too soon": lambda patch: patch.setattr(
-        DnsFrontEnd, "asker", lambda self, conn, is_datagrams: impatient(conn, self, is_datagrams)
-    ),
+    "time is up too soon": lambda patch: patch.setattr(DnsFrontEnd, "asker", impatient),
     "addresses of the wrong question": lambda patch: patch.setattr(
-        DnsFrontEnd, "records", lambda *_: RecordSet(b"10.0.0.0,10.0.1.1", Type.A, 60)
+        DnsShared, "__init__", with_wrong_addresses
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The DNS face under tools written by others: dig, kdig, drill, dnsperf, and a program's resolver.
+"""LS under DNS tools written by others: dig, kdig, drill, dnsperf, and a program's resolver.
 
 The whole system runs as processes. `make test-dns` runs these tests alone; each is skipped with a
 clear line where its program is missing, and `make parts` installs them.
@@ -54,7 +54,7 @@ dnsperf = need("dnsperf", "dnsperf")
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The whole system; the port of its DNS face."""
+    """The whole system; the port of its DNS front end."""
     folder = tmp_path_factory.mktemp("dns")
     with programs(folder) as some:
         yield system(some, folder)[1]
@@ -63,7 +63,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def system(
     some: Programs, folder: Path, *words: object, linked: bool = True
 ) -> tuple[Program, str]:
-    """LS before two TSs with the same rows; the port of its DNS face. `words` are LS's."""
+    """LS before two TSs with the same rows; the port of its DNS front end. `words` are LS's."""
     table = folder / "table.txt"
     sets = [f"{LONG} 2001:db8::{n} AAAA\n" for n in range(1, 17)]
     sets += [f"large.example {address} AAAA\n" for address in MANY.split(",")]
@@ -313,7 +313,7 @@ def can_be_apart() -> bool:
 
 
 def resolved(folder: Path, resolve: str, first: str = "", words: str = "") -> str:
-    """What a program says whose resolver asks the face, in namespaces of its own.
+    """What a program says whose resolver asks LS by DNS, in namespaces of its own.
 
     `first` is run before LS is started, with these words besides.
     """

@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.addresses import THIS_MACHINE, Address, network, network_of_peer
-from core.bounds import BoundHits, Bounds
+from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Send
+from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
 from core.io.frame_buffer import frame
@@ -205,8 +206,8 @@ class House:
                 loop=self.reactor.metrics,
                 hits=self.reactor.hits,
             )
-        face = DnsFrontEnd(self.bounds, 60, BoundHits())
-        return load_balancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
+        front_end = DnsFrontEnd(Environment(self.bounds), 60)
+        return load_balancer([()], self.bounds, float, dns=front_end, loop=self.reactor.metrics)
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""

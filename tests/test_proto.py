@@ -14,6 +14,7 @@ from socket import AF_INET
 import pytest
 
 from core.bounds import BoundHits, Bounds
+from core.environment import Environment
 from core.io.connection import STREAM
 from core.io.log import Log
 from core.io.loop import Loop
@@ -151,7 +152,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
             float,
             extra_load=0.05,
             sample=1,
-            dns=DnsFrontEnd(Bounds(), 60, hits),
+            dns=DnsFrontEnd(Environment(hits=hits), 60),
             resolvers=[(AF_INET, ("127.0.0.1", 53))],
             loop=reactor.metrics,
             hits=hits,

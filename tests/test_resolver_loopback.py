@@ -92,7 +92,7 @@ class Resolver:
 
 
 class Site:
-    """LS with a DNS face before these resolvers, and table servers at `tables`."""
+    """LS with a DNS front end before these resolvers, and table servers at `tables`."""
 
     def __init__(
         self, run: Programs, ports: list[int], *words: object, tables: list[int] | None = None

@@ -17,7 +17,7 @@ from core.io.datagrams import DatagramSocket
 from core.protocol.outcome import Answers, Outcome
 from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import negatives as verdicts
-from nodes.ls.dns_front_end import DnsClient
+from nodes.ls.dns_clients import DnsClient
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.resolvers import reply_matcher as module
@@ -201,7 +201,7 @@ class Anything(bytes):
 def about_anything(message: bytes) -> DnsReply | None:
     reply = read_reply(message)
     if reply is not None:
-        reply.asked = Anything()
+        reply.section = Anything()
     return reply
 
 

@@ -198,7 +198,7 @@ def some(tmp_path: Path) -> Iterator[Programs]:
 
 
 def balancer(some: Programs, servers: list[Server], *words: object) -> tuple[int, str]:
-    """LS before these; its port, and that of its DNS face."""
+    """LS before these; its port, and that of its DNS front end."""
     upstreams = [word for one in servers for word in ("--dns-upstream", f"{LOOPBACK}:{one.port}")]
     waits = ("--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S)
     ls, port = some.ls([], "--dns", 0, *upstreams, *waits, *words, linked=False)

@@ -19,6 +19,7 @@ import pytest
 
 from core.bounds import BoundHits, Bounds
 from core.effects import DialDatagrams, Effect, SendTo
+from core.environment import Environment
 from core.events import Closed, Datagrams, Event, Opened
 from core.io.frame_buffer import frame, split_frames
 from nodes.cli.arguments import Parser
@@ -92,7 +93,7 @@ class Cast:
             [((2, (f"TS{n + 1}", 1)),) for n in range(tables)],
             self.bounds,
             lambda: 0.0,
-            dns=DnsFrontEnd(self.bounds, 60, hits, forwards=True),
+            dns=DnsFrontEnd(Environment(self.bounds, hits), 60, forwards=True),
             resolvers=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
             secret=self.chance,
             hits=hits,

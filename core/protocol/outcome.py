@@ -9,7 +9,6 @@ Not here: who waits for what (`nodes/ls/questions.py`).
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import methodcaller
 from typing import Any, Protocol
 
 from core.protocol.messages import Negative, negatives, split_lines
@@ -28,7 +27,6 @@ class RelayedReply(Protocol):
         ...
 
 
-_WORDS = methodcaller("split", b" ")
 Spell = Callable[[bytes], Sequence[bytes]]  # how one asker spelled a question, as often as it asked
 
 
@@ -51,9 +49,9 @@ class Answers:
             self._each = split_lines(self.lines)
         return self._each
 
-    def addresses(self) -> list[tuple[bytes, bytes]]:
-        """Return the addresses of each, and their type, as the lines have them."""
-        return [(addresses, kind) for _, addresses, kind, _ in map(_WORDS, self.each())]
+    def addresses(self) -> list[bytes]:
+        """Return the addresses of each, as the lines have them."""
+        return [line.split(b" ")[1] for line in self.each()]
 
     def only(self, wanted: Sequence[bool]) -> "Answers":
         lines = [line + b"\n" for line in compress(self.each(), wanted)]
@@ -66,7 +64,7 @@ class Answers:
         return Answers([*self.questions[start:stop]] * times, lines * times)
 
     def texts(self) -> list[bytes]:
-        return [addresses for addresses, _ in self.addresses()]
+        return self.addresses()
 
 
 class Relayed:

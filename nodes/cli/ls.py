@@ -248,8 +248,9 @@ def run_ls(words: list[str]) -> int:
     refuse_loops(system, resolvers, "LS's own --dns", servers_at, "a table server")
     refuse_loops(system, resolvers, "LS's own --dns", upstreams, "a --dns-upstream")
 
-    def face(reactor: Loop) -> DnsFrontEnd:
-        return DnsFrontEnd(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
+    def front_end(reactor: Loop) -> DnsFrontEnd:
+        env = Environment(bounds, reactor.hits, reactor.watch)
+        return DnsFrontEnd(env, arguments.dns_ttl, forwards=bool(upstreams))
 
     def balancer(reactor: Loop, shown: StatsView = list) -> LoadBalancer:
         env = Environment(bounds, reactor.hits, reactor.watch, system.random, system.secret)
@@ -266,7 +267,7 @@ def run_ls(words: list[str]) -> int:
             setup,
             env,
             owed=reactor.owed,
-            dns=None if resolvers is None else face(reactor),
+            dns=None if resolvers is None else front_end(reactor),
             loop=reactor.metrics,
             shown=shown,
         )

@@ -1,307 +1,39 @@
-"""Askers that speak DNS: all of UDP together is one, and each stream is one (RFC 1035, RFC 7766).
+"""The DNS front end of LS: makes the DNS clients that its server serves, and counts what they do.
 
-To the race they are askers like any other. A query becomes a question of the protocol; what comes
-back are lines of the protocol, or what a resolver replied; each ends one question, so it becomes
-the reply to the oldest query that waits for it: an answer to all of them, a TIMED OUT to those
-whose time is over.
-
-A query is read once: what it came to is remembered by its bytes after the ID, within a bound of
-memory. So are the records that a set of addresses becomes; several are turned round from reply
-to reply.
-
-Rules: a reply is never answered, nor anything that is not a query; a UDP client that asks too
-much is not heard for the rest of the second. (Loopback is: it cannot be forged.) A
-stream that has too much pending is not read; UDP is, and what there is no room for gets SERVFAIL.
-
-Not here: the bytes of a message (`nodes/dns/query.py`), and who wins a race.
+Not here: the clients (`nodes/ls/dns_clients.py`), and what they share (`nodes/ls/dns_shared.py`).
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from core.addresses import Datagram, is_loopback, network
-from core.bounds import BoundHits, Bounds
-from core.effects import Close, Effect, Send, SendTo
-from core.io.frame_buffer import frame, split_frames
-from core.machine import Machine, Watch
+from core.environment import Environment
 from core.metrics import Metric, Value
-from core.protocol.messages import Negative, Type
-from core.protocol.outcome import Answers, Denied, Outcome, Relayed
-from core.protocol.session import SESSION, Requests, SessionEvent, SessionState
-from nodes.dns.query import MESSAGE_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
-from nodes.dns.question import TableAnswer
+from nodes.ls.dns_clients import DatagramClients, DnsClient, StreamClient
+from nodes.ls.dns_shared import DnsShared
 
 QUERIES = Metric("dns_queries", "Questions that were asked by DNS")
 REFUSED = Metric("dns_refused", "DNS messages that were no question of ours, and were told so")
 IGNORED = Metric("dns_ignored", "DNS messages that are never replied to")
 LIMITED = Metric("dns_limited", "Datagrams of clients that asked too much")
-_REMEMBERED_BYTES_MAX = 32 * 1024 * 1024  # of queries, and of records: 50,000 ordinary ones
-_ENTRY_BYTES = 512  # what one costs besides its text, which is kept several times
-_QUERY_TIMES, _RECORDS_TIMES = 4, 16  # how often the text of one is kept
-_REMEMBERED_BYTES = 512  # of a query: what is longer is padded, or meant to fill our memory
-_SECOND_S = 1.0
-
-Found = TypeVar("Found")
-Waiting = tuple[bytes, Any, Query]  # the ID, whence it came, and what it asked
-
-
-class BoundedCache(dict[bytes, Found]):
-    """What was found before, by a text that it keeps `times` over.
-
-    When it takes too much memory all of it is forgotten: what is asked often is soon there again.
-    """
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self._times = times
-        self._bytes = 0
-
-    def keep(self, text: bytes, found: Found) -> None:
-        """Remember one more."""
-        size = _ENTRY_BYTES + self._times * len(text)
-        self._bytes += size
-        if self._bytes > _REMEMBERED_BYTES_MAX:
-            self.clear()
-            self._bytes = size
-        self[text] = found
 
 
 class DnsFrontEnd:
-    """What all askers of one LS that speak DNS share. `ttl_s`: how long a resolver may remember
-    what a table has. `forwards`: there are resolvers that are asked what a line cannot ask."""
+    """Makes the DNS clients of one LS.
 
-    def __init__(
-        self,
-        bounds: Bounds,
-        ttl_s: int,
-        hits: BoundHits,
-        watch: Watch | None = None,
-        *,
-        forwards: bool = False,
-    ) -> None:
-        self.bounds = bounds
-        self.watch = watch
-        self.queries = 0
-        self.refused = 0
-        self.ignored = 0
-        self._ttl_s = ttl_s
-        self._forwards = forwards
-        self.hits = hits
-        self._read = BoundedCache[Query | RefusedQuery | None](_QUERY_TIMES)
-        self._records = BoundedCache[RecordSet](_RECORDS_TIMES)  # by `addresses type`
-        self._heard: dict[str, int] = {}  # datagrams of each client in this second
-        self._second = 0.0  # when it began
-        self._limited = 0
-
-    def asker(self, conn: str, is_datagrams: bool) -> "DnsClient":
-        """One for this connection, or for this socket of datagrams."""
-        return DnsClient(conn, self, is_datagrams)
-
-    def metrics(self) -> list[Value]:
-        """What is counted here."""
-        return [
-            Value(QUERIES, self.queries),
-            Value(REFUSED, self.refused),
-            Value(IGNORED, self.ignored),
-            Value(LIMITED, self._limited),
-        ]
-
-    def read(self, after_id: bytes) -> Query | RefusedQuery | None:
-        """What a message says, by its bytes after the ID. None: nothing that may be replied to."""
-        try:
-            return self._read[after_id]
-        except KeyError:
-            found = read_query(after_id, forwards=self._forwards)
-            if len(after_id) <= _REMEMBERED_BYTES:
-                self._read.keep(after_id, found)
-            return found
-
-    def records(self, addresses: bytes, kind: bytes) -> RecordSet:
-        """The records of a set of addresses, as an answer has them."""
-        key = addresses + kind
-        records = self._records.get(key)
-        if records is None:
-            records = RecordSet(addresses, Type(kind), self._ttl_s)
-            self._records.keep(key, records)
-        return records
-
-    def heard(self, datagrams: list[Datagram], now: float) -> list[Datagram]:
-        """Leave out those whose clients have asked too much in this second."""
-        if now - self._second >= _SECOND_S:
-            self._second = now
-            self._heard.clear()
-        most, heard = self.bounds.dns_per_second, self._heard
-        within = []
-        for datagram in datagrams:
-            host = datagram[1][0]
-            client = host if ":" not in host else network(host)
-            count = heard[client] = heard.get(client, 0) + 1
-            if count <= most or is_loopback(client):
-                within.append(datagram)
-        if len(within) < len(datagrams):
-            self._limited += len(datagrams) - len(within)
-            self.hits["dns_per_second"] += len(datagrams) - len(within)
-        return within
-
-
-class DnsClient:
-    """One asker that speaks DNS: `conn` is a stream, or a socket of datagrams; see `Asker`.
-
-    Datagrams that are not read are lost, so they are read always; what there is no room for is
-    told so. Replies to them never wait long: what the network does not take is dropped.
+    `ttl_s` is how long a DNS client may remember what a table has. `forwards`: there are resolvers,
+    which are asked what a line cannot ask.
     """
 
-    def __init__(self, conn: str, face: DnsFrontEnd, is_datagrams: bool) -> None:
-        self.conn = conn
-        self.life = Machine(SESSION, SessionState.OPEN, f"session {conn}", face.watch)
-        self.owed = 0
-        self.timeout_s = face.bounds.dns_timeout_s
-        self.can_wait = not is_datagrams
-        self.reply_bytes_max = 0 if is_datagrams else MESSAGE_BYTES_MAX
-        self.pending_bound = "pending_per_client_max" if is_datagrams else "stream_pending_max"
-        self.pending_max: int = getattr(face.bounds, self.pending_bound)
-        self._face = face
-        self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
-        self._ignored_in_a_row = 0
+    def __init__(self, env: Environment, ttl_s: int, *, forwards: bool = False) -> None:
+        self._shared = DnsShared(env, ttl_s, forwards=forwards)
 
-    def receive(self, data: Any, now: float) -> Requests:  # noqa: ANN401
-        """Read what came: whole frames of a stream, or datagrams."""
-        if self.life.state is not SessionState.OPEN:
-            return Requests([], [], b"", b"", 0)
-        face = self._face
-        room: float = math.inf  # for so many questions
-        if self.can_wait:
-            datagrams = [(message, None) for message in split_frames(data)]
-        else:
-            datagrams = face.heard(data, now)
-            room = self.pending_max - self.owed
-        waiting = self._waiting
-        questions: list[bytes] = []
-        said: list[Datagram] = []
-        for message, whence in datagrams:
-            query = face.read(message[2:])
-            if isinstance(query, Query):
-                self._ignored_in_a_row = 0
-                if len(questions) >= room:
-                    face.hits[self.pending_bound] += 1
-                    said.append((message[:2] + query.busy(), whence))
-                    continue
-                question = query.question
-                questions.append(question)
-                held = waiting.get(question)
-                if held is None:
-                    waiting[question] = [(message[:2], whence, query)]
-                else:
-                    held.append((message[:2], whence, query))
-            elif query is not None:
-                face.refused += 1
-                said.append((message[:2] + query.reply, whence))
-            else:
-                face.ignored += 1
-                self._ignored_in_a_row += 1
-                if self.can_wait and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
-                    self.life.fire(SessionEvent.TOO_MANY_ERRORS)  # it carries something else
-                    face.hits["errors_in_a_row_max"] += 1
-                    break
-        face.queries += len(questions)
-        lines = b"\n".join([*questions, b""])
-        return Requests(questions, questions, lines, said, 0)
+    def asker(self, conn: str, is_datagrams: bool) -> DnsClient:
+        """Make the client of a stream, or one for all clients behind a socket of datagrams."""
+        make = DatagramClients if is_datagrams else StreamClient
+        return make(conn, self._shared)
 
-    def receive_end(self, unfinished: bool) -> bytes:
-        """The stream's input has ended; half a message is not replied to."""
-        self.life.fire(SessionEvent.ENDED)
-        return b""
-
-    def say(self, said: list[Datagram]) -> Effect:
-        """Send replies."""
-        if said[0][1] is None:
-            return Send(self.conn, b"".join([frame(message) for message, _ in said]))
-        return SendTo(self.conn, said)
-
-    def admitted(self, count: int) -> None:
-        """Owe replies to so many questions more."""
-        self.owed += count
-
-    def reply(self, outcomes: list[Outcome]) -> list[Effect]:
-        """Send what became of its questions, and let it go if it waited for that."""
-        said: list[Datagram] = []
-        taken: dict[bytes, int] = {}
-        for outcome in outcomes:
-            self.owed -= len(outcome.questions)
-            match outcome:
-                case Answers():
-                    said += self._answered(outcome, taken)
-                case Denied():
-                    said += self._denied(outcome, taken)
-                case Relayed():
-                    said += self._relayed(outcome, taken)
-        self._let_go(taken)
-        effects = [self.say(said)]
-        if self.life.state is not SessionState.OPEN:
-            effects += self.last_words()
-        return effects
-
-    def _answered(self, answers: Answers, taken: dict[bytes, int]) -> list[Datagram]:
-        said: list[Datagram] = []
-        found = zip(answers.questions, answers.addresses(), strict=True)
-        for question, (addresses, kind) in found:
-            number, whence, query = self._first_waiting(question, taken)
-            if query.wants is None:
-                message = query.empty()
-            else:
-                records = self._face.records(addresses, kind)
-                message = query.addresses(records, whence is not None)
-            said.append((number + message, whence))
-        return said
-
-    def _denied(self, denied: Denied, taken: dict[bytes, int]) -> list[Datagram]:
-        write = _NEGATIVE[denied.why]
-        said: list[Datagram] = []
-        for question in denied.questions:
-            number, whence, query = self._first_waiting(question, taken)
-            said.append((number + write(query), whence))
-        return said
-
-    def _relayed(self, relayed: Relayed, taken: dict[bytes, int]) -> list[Datagram]:
-        said: list[Datagram] = []
-        for question, reply in zip(relayed.questions, relayed.replies, strict=True):
-            number, whence, query = self._first_waiting(question, taken)
-            if isinstance(reply, TableAnswer):
-                records = self._face.records(reply.addresses, reply.kind)
-                message = query.addresses(records, whence is not None)
-            else:
-                message = query.relayed(reply, whence is not None)
-            said.append((number + message, whence))
-        return said
-
-    def _first_waiting(self, question: bytes, taken: dict[bytes, int]) -> Waiting:
-        """Return whoever has waited longest for this, of those who are not taken yet."""
-        place = taken.get(question, 0)
-        taken[question] = place + 1
-        return self._waiting[question][place]
-
-    def _let_go(self, taken: dict[bytes, int]) -> None:
-        """Forget so many of those who waited for each question: all at once, since they may be as
-        many as there is room for."""
-        for question, count in taken.items():
-            held = self._waiting[question]
-            if count == len(held):
-                del self._waiting[question]
-            else:
-                del held[:count]
-
-    def last_words(self) -> list[Effect]:
-        """What ends it, if it is to end and nothing is owed."""
-        if self.owed or self.life.state in (SessionState.OPEN, SessionState.DONE):
-            return []
-        self.life.fire(SessionEvent.ALL_REPLIED)
-        return [Close(self.conn)]
-
-
-_NEGATIVE: dict[Negative, Callable[[Query], bytes]] = {
-    Negative.TIMED_OUT: Query.failure,
-    Negative.NOT_FOUND: Query.no_such_name,
-    Negative.NO_DATA: Query.empty,
-    Negative.FAILED: Query.failure,
-}
+    def metrics(self) -> list[Value]:
+        """Return what is counted of all clients."""
+        return [
+            Value(QUERIES, self._shared.asked),
+            Value(REFUSED, self._shared.refused),
+            Value(IGNORED, self._shared.ignored),
+            Value(LIMITED, self._shared.limited),
+        ]

@@ -10,8 +10,8 @@ Not here: how many may be (`nodes/ls/resolvers/window.py`), and their replies
 from collections.abc import Container
 
 from core.environment import Environment
-from nodes.dns.question import without_opt, wording
-from nodes.dns.wire_names import ID_BYTES
+from nodes.dns.codes import ID_BYTES
+from nodes.dns.question import resolver_query, without_opt
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.grace import Grace
@@ -72,8 +72,8 @@ class InFlight:
             while number in asked:
                 number = ids[at] = self._secret(ID_BYTES)
                 batch.ids = b"".join(ids)
-            words = wording(question)
-            asked[number] = (question, words.asked, batch)
+            words = resolver_query(question)
+            asked[number] = (question, words.section, batch)
             messages.append(number + words.message)
         if plain:
             messages = [

@@ -134,13 +134,13 @@ class TableLinkBesideResolvers(TableLink):
     def _answers_to_queries(self, chunk: Answers, denials: list[Denial]) -> list[Answered]:
         queries: list[bytes] = []
         found: list[TableAnswer] = []
-        for line, (addresses, kind) in zip(chunk.questions, chunk.addresses(), strict=True):
+        for line, addresses in zip(chunk.questions, chunk.addresses(), strict=True):
             for query in self._equivalents.queries_of((line,)):
                 if is_beyond_tables(query):
                     denials.append((query, QuestionEvent.NAME_SAID, None))
                 else:
                     queries.append(query)
-                    found.append(TableAnswer(addresses, kind))
+                    found.append(TableAnswer(addresses))
         return [Relayed(queries, found)] if queries else []
 
     def _is_asked_itself(self, line: bytes) -> bool:

@@ -9,8 +9,8 @@ Not here: queries that still wait for a reply (`nodes/ls/resolvers/sockets.py`).
 
 from collections import deque
 
-from nodes.dns.question import wording
-from nodes.dns.wire_names import ID_BYTES
+from nodes.dns.codes import ID_BYTES
+from nodes.dns.question import resolver_query
 
 _Batch = tuple[bytes, list[bytes]]  # the IDs, joined, and the question of each
 
@@ -61,5 +61,5 @@ class RecentQueries:
             ids, questions = self._unsorted.popleft()
             for number, question in zip(split_ids(ids), questions, strict=True):
                 self._pairs[number] = None
-                self._pairs[number + wording(question).asked] = None
+                self._pairs[number + resolver_query(question).section] = None
         return pair in self._pairs

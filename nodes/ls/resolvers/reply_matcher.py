@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.effects import Effect
-from nodes.dns.question import REPLY_BYTES_MAX
+from nodes.dns.codes import HEADER, ID_BYTES, TYPE_AND_CLASS, UDP_BYTES_MAX
 from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
-from nodes.dns.wire_names import HEADER, ID_BYTES, TWO, Malformed, after_name
+from nodes.dns.wire_names import Malformed, walk_name
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
@@ -31,7 +31,7 @@ _FINDING = {
     ReplyResult.REFUSED: QuestionEvent.REFUSAL_SAID,
     ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
 }
-_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TWO.size
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TYPE_AND_CLASS.size
 _REPLIES_KEPT = 16_384
 
 
@@ -109,24 +109,24 @@ class ReplyMatcher:
             question, repeated, its_batch = sent
             if is_wanted(question):
                 after_id = message[ID_BYTES:]
-                is_short = len(after_id) <= REPLY_BYTES_MAX
+                is_short = len(after_id) <= UDP_BYTES_MAX
                 reply = _read(after_id) if is_short else _read_long(socket, after_id)
                 if reply is None:
                     self._link.misread(1)
                     continue
-                if reply.asked != repeated and reply.asked:
+                if reply.section != repeated and reply.section:
                     self._take_unmatched(socket, message, found, now)
                     continue
-                if reply.is_cut or reply.said is ReplyResult.MISUNDERSTOOD:
+                if reply.is_cut or reply.result is ReplyResult.MISUNDERSTOOD:
                     again = self._sort_useless(reply, question, its_batch, found, again)
-                elif reply.said is ReplyResult.DATA:
+                elif reply.result is ReplyResult.DATA:
                     found.questions.append(question)
                     found.answers.append(reply)
                 else:
-                    found.denials.append((question, _FINDING[reply.said], reply))
+                    found.denials.append((question, _FINDING[reply.result], reply))
                 if (
                     is_plain_of_interest
-                    and reply.said is not ReplyResult.MISUNDERSTOOD
+                    and reply.result is not ReplyResult.MISUNDERSTOOD
                     and question in its_batch.plain
                 ):
                     found.effects += self._edns.understood(question, now)
@@ -189,7 +189,7 @@ class ReplyMatcher:
 def _question_section(message: bytes) -> bytes:
     """Return the question section of a message, in lower case; empty where there is none."""
     try:
-        end = after_name(message[ID_BYTES:], _HEADER_BYTES - ID_BYTES) + ID_BYTES
+        end = walk_name(message[ID_BYTES:], HEADER.size)[0] + ID_BYTES
     except Malformed:
         return b""
     return message[_HEADER_BYTES:end].lower() + message[end : end + _TYPE_AND_CLASS_BYTES]
@@ -204,7 +204,7 @@ def _repeats(message: bytes, asked: bytes) -> bool:
 
 def _has_data(message: bytes) -> bool:
     reply = read_reply(message[ID_BYTES:])
-    return reply is not None and reply.said is ReplyResult.DATA
+    return reply is not None and reply.result is ReplyResult.DATA
 
 
 def _read_long(socket: ResolverSocket, after_id: bytes) -> DnsReply | None:

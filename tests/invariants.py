@@ -721,7 +721,7 @@ class LoadBalancerWatch(Observer):
         if reactor.turns != self._turns_seen and brain.parts.hedging is not None:
             self._turns_seen = reactor.turns
             for asking in dict.fromkeys(brain.parts.hedging._askings.values()):
-                self.world.probes[f"Way {asking.life.state.name}"] = 1
+                self.world.probes[f"AskingState {asking.life.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
                 if asking.life.state is AskingState.LATE and asking.open_count:

@@ -23,6 +23,7 @@ from random import Random
 from typing import Protocol
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
 from nodes.dns.query import UDP_BYTES_MAX, Rcode
@@ -208,7 +209,7 @@ class Story:
 
         def build(reactor: Loop) -> TableServer:
             table = Table(dict(self.tables[place]))
-            return TableServer(table, Bounds(), answer_unknown=self.frank[place])
+            return TableServer(table, Environment(), answer_unknown=self.frank[place])
 
         host.run(Bounds(), Observer(self.world, host.name), build, listens=True)
 

@@ -31,6 +31,7 @@ from random import Random
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
@@ -404,7 +405,7 @@ class Story:
         host.run(
             Bounds(),
             Observer(self.world, "TS1"),
-            lambda reactor: TableServer(Table(rows), Bounds(), answer_unknown=is_frank),
+            lambda reactor: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
             listens=True,
         )
 

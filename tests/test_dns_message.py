@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.protocol.messages import Type, is_name
+from core.protocol.names import Type, is_name
 from nodes.dns.query import UDP_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from tests.counting import lines_run
 

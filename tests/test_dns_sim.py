@@ -11,7 +11,7 @@ import pytest
 from core.bounds import Bounds
 from core.effects import Effect
 from core.events import Datagrams, Event
-from core.protocol.messages import Type
+from core.protocol.names import Type
 from nodes.dns.query import Query, RecordSet
 from nodes.ls import dns_front_end as module
 from nodes.ls.dns_front_end import DnsClient, DnsFrontEnd

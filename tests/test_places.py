@@ -25,6 +25,7 @@ from core.addresses import THIS_MACHINE, Address, network, network_of_peer
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Send
+from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
 from core.io.frame_buffer import frame
@@ -201,9 +202,8 @@ class House:
         if role is Role.LINES:
             return TableServer(
                 Table({b"x.example": ROW}),
-                self.bounds,
+                Environment(self.bounds, self.reactor.hits),
                 loop=self.reactor.metrics,
-                hits=self.reactor.hits,
             )
         face = DnsFrontEnd(self.bounds, 60, BoundHits())
         return LoadBalancer([()], self.bounds, float, dns=face, loop=self.reactor.metrics)
@@ -460,7 +460,7 @@ def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
 
 @pytest.mark.parametrize("how", ["QUIT", "end", "twice"])
 def test_one_that_is_leaving_already_is_left_as_it_is(how: str) -> None:
-    stage = Stage(TableServer(Table({}), Bounds()), Bounds())
+    stage = Stage(TableServer(Table({}), Environment()), Bounds())
     stage.begin()
     stage.accept("a")
     if how == "QUIT":

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.effects import Effect, Record, Send
 from core.events import Woken
-from core.protocol.messages import split_lines
+from core.text import split_lines
 from nodes.cli import replay as command
 from nodes.cli.programs import main
 from nodes.ls.load_balancer import LoadBalancer

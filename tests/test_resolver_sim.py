@@ -13,7 +13,7 @@ import pytest
 
 from core.effects import Effect
 from core.io.datagrams import DatagramSocket
-from core.protocol.session import Relayed
+from core.protocol.asker import Relayed
 from nodes.dns.reply import DnsReply, is_bare, read_reply
 from nodes.ls import negatives as verdicts
 from nodes.ls.dns_front_end import DnsClient

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
-from core.protocol.messages import Type, fold, is_name
+from core.protocol.names import Type, fold, is_name
 from nodes.dns.question import AD, CD, DO, RD, written
 from nodes.dns.question import REPLY_BYTES_MAX as UDP_BYTES_MAX
 from nodes.dns.reply import RCODE, DnsReply

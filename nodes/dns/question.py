@@ -4,7 +4,7 @@ Where LS has DNS upstreams, a query of any type can be answered, and what its bi
 wants DNSSEC, say) changes the answer. So the race knows it by more than a name:
 
 - what a line can ask, and with the bits that a line is asked with, is the line: `name`, or
-  `name AAAA` (`core/protocol/messages.py`); a query and a line that ask the same are one question;
+  `name AAAA` (`core/protocol/names.py`); a query and a line that ask the same are one question;
 - everything else is `name TYPE15`, and the bits that differ behind it: `name TYPE1 +do`. A byte
   that no line can have in a name is `\DDD`, the root `.` (RFC 1035, section 5.1).
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
-from core.protocol.messages import Type, is_name
+from core.protocol.names import Type, is_name, question_of
 from nodes.dns.wire_names import AAAA, HEADER, IN, OPT, TWO, A
 
 REPLY_BYTES_MAX = 1_232  # of one datagram: fits into every path's packets (DNS flag day 2020)
@@ -56,7 +56,7 @@ def line_of(question: bytes) -> bytes | None:
     name, _, rest = question.partition(_TYPED)
     if not is_name(name):
         return None
-    return name + b" AAAA" if rest.partition(b" ")[0] == b"28" else name
+    return question_of(name, Type.AAAA if rest.partition(b" ")[0] == b"28" else Type.A)
 
 
 def is_beyond_tables(question: bytes) -> bool:
@@ -84,7 +84,7 @@ def written(labels: list[bytes], kind: int, bits: int) -> bytes:
     if line_type is not None and bits == RD:
         name = b".".join(folded)
         if is_name(name) and name.count(b".") == len(labels) - 1:
-            return name if line_type is Type.A else name + b" AAAA"
+            return question_of(name, line_type)
     text = b".".join(map(_escaped, folded)) or b"."
     marks = b"".join(b"+" + mark for bit, mark in _MARKS if bits & bit)
     if not bits & RD:

@@ -22,7 +22,7 @@ Not here: whether anybody asked for it (`nodes/ls/resolvers/resolver.py`), and w
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from core.protocol.messages import LINE_BYTES_MAX, Negative
+from core.protocol.names import LINE_BYTES_MAX, Negative
 from nodes.dns.wire_names import (
     AAAA,
     ANY,

@@ -23,11 +23,14 @@ from typing import Any, TypeVar
 from core.addresses import Datagram, is_loopback, network
 from core.bounds import BoundHits, Bounds
 from core.effects import Close, Effect, Send, SendTo
+from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine, Watch
 from core.metrics import Metric, Value
-from core.protocol.messages import Negative, Type, split_lines
-from core.protocol.session import SESSION, Relayed, Requests, SessionEvent, SessionState
+from core.protocol.asker import SESSION, Relayed, Requests, SessionEvent, SessionState
+from core.protocol.batches import ErrorStreak
+from core.protocol.names import Negative, Type
+from core.text import split_lines
 from nodes.dns.query import MESSAGE_BYTES_MAX, Query, RecordSet, RefusedQuery, read_query
 from nodes.dns.question import TableAnswer
 
@@ -162,7 +165,7 @@ class DnsClient:
         self.pending_max: int = getattr(face.bounds, self.pending_bound)
         self._face = face
         self._waiting: dict[bytes, list[Waiting]] = {}  # by question, the oldest first
-        self._ignored_in_a_row = 0
+        self._streak = ErrorStreak(Environment(face.bounds, face.hits))
 
     def receive(self, data: Any, now: float) -> Requests:  # noqa: ANN401
         """Read what came: whole frames of a stream, or datagrams."""
@@ -181,7 +184,7 @@ class DnsClient:
         for message, whence in datagrams:
             query = face.read(message[2:])
             if isinstance(query, Query):
-                self._ignored_in_a_row = 0
+                self._streak.count = 0
                 if len(questions) >= room:
                     face.hits[self.pending_bound] += 1
                     said.append((message[:2] + query.busy(), whence))
@@ -198,11 +201,11 @@ class DnsClient:
                 said.append((message[:2] + query.reply, whence))
             else:
                 face.ignored += 1
-                self._ignored_in_a_row += 1
-                if self.can_wait and self._ignored_in_a_row == face.bounds.errors_in_a_row_max:
-                    self.life.fire(SessionEvent.TOO_MANY_ERRORS)  # it carries something else
-                    face.hits["errors_in_a_row_max"] += 1
-                    break
+                if self.can_wait:
+                    self._streak.add()
+                    if self._streak.is_over:
+                        self.life.fire(SessionEvent.TOO_MANY_ERRORS)  # it carries something else
+                        break
         face.queries += len(questions)
         lines = b"\n".join([*questions, b""])
         return Requests(questions, questions, lines, said, 0)

@@ -19,9 +19,11 @@ import math
 from collections.abc import Callable
 
 from core.addresses import Address
-from core.bounds import Bounds
+from core.bounds import BoundHits, Bounds
+from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
+from core.protocol.batches import ErrorStreak
 
 
 class LinkState(Label):
@@ -103,6 +105,7 @@ class Link:
         random: Callable[[], float],
         watch: Watch | None,
         bit: int = 1,
+        hits: BoundHits | None = None,
     ) -> None:
         self.conn = conn
         self.bit = bit
@@ -121,7 +124,7 @@ class Link:
         self.nothing_said = 0  # legal lines that end no question
         self.malformed = 0  # lines that are no replies
         self.answered = 0  # lines, since it came up
-        self.errors_in_a_row = 0
+        self.streak = ErrorStreak(Environment(bounds, BoundHits() if hits is None else hits))
         self.down_said = False  # the log says once that it is down
         self._bounds = bounds
         self._random = random
@@ -159,7 +162,7 @@ class Link:
         """A new connection, which has been asked for nothing."""
         self.life.fire(LinkEvent.CONNECTED)
         self.asked_before += self.asked
-        self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0
+        self.asked_upto = self.asked = self.answered = self.streak.count = 0
         self._up_since = now
 
     def due(self) -> float:

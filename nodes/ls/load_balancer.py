@@ -13,10 +13,9 @@ questions may come to it keeps in `Owed`, for the reactor to see what all client
 owed. Datagrams that are not read would be lost, so they are always read.
 
 Not here: which question waits for what (`nodes/ls/questions.py`), whom it is asked of
-(`nodes/ls/policy.py`, `hedging/policy.py`), what TSs say that is no answer (`table_link.py`,
-`negatives.py`), how resolvers are asked (`resolvers/resolver.py`), what the losers say
-(`race_samples.py`), how a link stands (`link.py`), sessions and draining
-(`core/protocol/session.py`, `core/protocol/server.py`).
+(`nodes/ls/policy.py`, `hedging/policy.py`), what is held for a better answer (`negatives.py`), how
+resolvers are asked (`resolvers/resolver.py`), what the losers say (`race_samples.py`), how a link
+stands (`link.py`), sessions and draining (`core/protocol/session.py`, `core/protocol/server.py`).
 """
 
 import math
@@ -41,6 +40,7 @@ from core.effects import (
     Send,
     Standing,
 )
+from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
@@ -55,16 +55,19 @@ from core.events import (
     Relieved,
     ReloadAsked,
     Resolved,
+    Role,
     StatsAsked,
     Woken,
 )
 from core.io.descriptors import LOOKUP_STARTS
 from core.machine import Watch
-from core.metrics import Histogram, Metric, Value
+from core.metrics import Histogram, Metric, Value, stats_text
 from core.owed import Owed
-from core.protocol.messages import Command, Negative, ReplyBatch, answered_in, split_lines
-from core.protocol.server import OtherAskers, Server
-from core.protocol.session import Asker, SessionState
+from core.protocol.asker import Asker, AskerFactory, SessionState
+from core.protocol.batches import ReplyBatch, read_replies
+from core.protocol.names import Command, Negative
+from core.protocol.server import Server
+from core.text import split_lines
 from nodes.dns.question import TableAnswer, is_beyond_tables
 from nodes.dns.reply import DnsReply
 from nodes.ls.hedging.policy import HedgePolicy
@@ -84,7 +87,6 @@ from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver import QuestionInterest, Resolver
 from nodes.ls.resolvers.resolvers import Resolvers
 from nodes.ls.status import Status
-from nodes.ls.table_link import sort_lines
 
 _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 # No resolver has said anything about the name.
@@ -123,7 +125,7 @@ class LoadBalancer:
         *,
         hosts: Sequence[tuple[str, int]] = (),
         extra_load: float | None = None,
-        dns: OtherAskers | None = None,
+        dns: AskerFactory | None = None,
         upstreams: Sequence[Address] = (),
         secret: Callable[[int], bytes] = bytes,
         grace_s: float | None = None,
@@ -139,17 +141,17 @@ class LoadBalancer:
         self._hits = BoundHits() if hits is None else hits
         self._owed = Owed(bounds, self._hits) if owed is None else owed
         self._server = Server(
-            bounds,
-            once,
+            Environment(bounds, self._hits, watch),
+            lambda: stats_text(shown(self.metrics())),
             lambda: self._status.account(),
-            lambda: shown(self.metrics()),
-            self._hits,
-            watch,
-            dns,
+            once=once,
+            factories={} if dns is None else {Role.DNS: dns},
         )
         self._questions = Questions(bounds.join_s)
         self._links = {
-            f"TS{number}": Link(f"TS{number}", addresses, bounds, random, watch, 1 << number - 1)
+            f"TS{number}": Link(
+                f"TS{number}", addresses, bounds, random, watch, 1 << number - 1, self._hits
+            )
             for number, addresses in enumerate(servers, 1)
         }
         self._resolvers = Resolvers(
@@ -260,7 +262,7 @@ class LoadBalancer:
             case DrainAsked(since):
                 return self._server.drain(min(now, since)) + self._part_maybe()
             case StatsAsked():
-                return self._server.tell()
+                return self._server.report_stats()
             case ReloadAsked():
                 return [ReopenRecords(), *self._look_up_all()]
         assert isinstance(event, ConnectionEvent)
@@ -274,8 +276,7 @@ class LoadBalancer:
             case Opened(conn, role, is_datagrams):
                 return self._server.opened(conn, role, is_datagrams)
             case Ended(conn, unfinished):
-                spoke = self._server.spoke(conn) if unfinished else []
-                return spoke + self._server.ended(conn, unfinished)
+                return self._server.ended(conn, unfinished)
             case PlaceWanted(conn):
                 return self._server.part(conn)
             case Closed(conn):
@@ -291,12 +292,7 @@ class LoadBalancer:
 
     def _ask(self, conn: str, data: Any, now: float) -> list[Effect]:  # noqa: ANN401
         """Admit an asker's questions and pass on those that are not being asked already."""
-        effects = self._server.spoke(conn) if self._server.once else []
-        session = self._server.sessions[conn]
-        asked = session.receive(data, now)
-        if asked.said:
-            self._server.errors += asked.errors
-            effects.append(session.say(asked.said))
+        session, asked, effects = self._server.received(conn, data, now)
         if asked.questions:
             questions = self._questions.ask(session, asked.questions, asked.spellings, now)
             self._owed.promise(session.conn, session.owed * session.reply_bytes_max)
@@ -414,17 +410,14 @@ class LoadBalancer:
 
     def _hear(self, link: Link, data: bytes, now: float) -> list[Effect]:
         """Credit what a TS said to whoever waits for it."""
-        why = ""
-        questions = answered_in(data)
-        if questions is not None:
-            link.errors_in_a_row = 0
-            link.answered += len(questions)
-            effects = self._answer_lines(link, questions, data, now)
-        else:
-            said, why = sort_lines(link, data, self._bounds, self._hits)
-            effects = self._answer_lines(link, said.questions, said.lines, now)
-            if said.not_found or said.no_data or said.names_below:
-                effects += self._deny_lines(link, said, now)
+        batch = read_replies(data, link.streak)
+        link.answered += batch.count
+        link.malformed += batch.malformed
+        link.nothing_said += len(batch.others)
+        effects = self._answer_lines(link, batch.questions, batch.lines, now)
+        if batch.not_found or batch.no_data or batch.names_below:
+            effects += self._deny_lines(link, batch, now)
+        why = batch.why
         if link.answered > link.asked + self._bounds.surplus_answers_max and not why:
             self._hits["surplus_answers_max"] += 1
             why = "it answers what nobody asked"

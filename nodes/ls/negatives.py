@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
-from core.protocol.session import RelayedReply
+from core.protocol.asker import RelayedReply
 from nodes.dns.question import is_beyond_tables, line_of
 from nodes.ls.questions import QuestionEvent, QuestionState, state_after
 

@@ -32,8 +32,11 @@ from itertools import groupby, islice, repeat, takewhile
 
 from core.machine import STAY, IllegalTransition, Label, Transitions
 from core.metrics import Metric, Value
-from core.protocol.messages import Negative, negatives, split_lines
-from core.protocol.session import Asker, Relayed, RelayedReply
+from core.protocol.asker import Asker, Relayed, RelayedReply
+from core.protocol.batches import negatives
+from core.protocol.names import Negative
+from core.protocol.server import ANSWERED, ASKED, NO_DATA
+from core.text import split_lines
 
 Replies = dict[Asker, list[bytes]]  # chunks of whole lines by whom they are for
 Relays = dict[Asker, list[Relayed]]
@@ -149,12 +152,10 @@ _SAID = {
 }
 
 
-ASKED = Metric("asked", "Questions that clients asked")
-ANSWERED = Metric("answered", "Questions that were answered with addresses")
 DENIED = {
     Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
     Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
-    Negative.NO_DATA: Metric("no_data", "Questions whose name has nothing of their type"),
+    Negative.NO_DATA: NO_DATA,
     Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
 }
 DROPPED = Metric("dropped", "Questions whose asker left before the reply")

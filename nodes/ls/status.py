@@ -10,7 +10,7 @@ from typing import Any
 
 from core.bounds import BoundHits
 from core.metrics import Histogram, Metric, Value, hits_taken
-from core.protocol.messages import Negative
+from core.protocol.names import Negative
 from core.protocol.server import Server, ServerState
 from nodes.ls.hedging.policy import HedgePolicy
 from nodes.ls.link import Link

@@ -23,7 +23,8 @@ from itertools import count
 from core.brain import Brain
 from core.effects import Dial, Send
 from core.events import Backlogged, Event, Opened, Received, Relieved, Woken
-from core.protocol.messages import IPV4, IPV6, LINE_BYTES_MAX, Type, split_lines
+from core.protocol.names import IPV4, IPV6, LINE_BYTES_MAX, Type, name_of, type_of
+from core.text import split_lines
 
 LINES_DROPPED = "DROPPED"
 _ANSWERED = "ANSWERED"
@@ -94,7 +95,7 @@ def parse(line: bytes) -> RecordedRace:
             )
         if not all(map(_SERVER.fullmatch, asked)):
             raise ValueError(asked)
-        kind = Type.AAAA if record["question"].endswith(" AAAA") else Type.A
+        kind = type_of(record["question"].encode())
         replies = {
             server: (_seconds(at - asked[server]), _reply(what, kind))
             for server, (at, what) in record["replies"].items()
@@ -208,7 +209,7 @@ class _Stage:
         server = self._recorded[conn]
         self._outcome.sent += len(lines)
         for line in lines:
-            name = line.removesuffix(b" AAAA")
+            name = name_of(line)
             race = self._races[int(name[1:])]
             if server not in race.replies:
                 continue

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.protocol import batches, messages, names
+from core.protocol import messages, names
 from nodes.ts import table_file as load
 from tests.test_tidy import ROOT, SOURCES
 
@@ -103,7 +103,6 @@ def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
     for path, module in (
         ("core/protocol/names.py", names),
         ("core/protocol/messages.py", messages),
-        ("core/protocol/batches.py", batches),
         ("nodes/ts/table_file.py", load),
     ):
         for name, pattern in patterns_of(module).items():
@@ -112,7 +111,7 @@ def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
 
 
 OF_CHUNKS = [
-    *(f"core/protocol/batches.py {name}" for name in ("_QUESTIONS", "_ANSWERS", "_REPLIES")),
+    *(f"core/protocol/names.py {name}" for name in ("QUESTIONS", "ANSWERS", "REPLIES")),
     "nodes/ts/table_file.py _ORDINARY_ROWS",
 ]
 

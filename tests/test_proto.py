@@ -23,7 +23,7 @@ from core.io.system import System
 from core.machine import Stay
 from core.protocol import messages, names
 from core.protocol.asker import SESSION
-from core.protocol.server import SERVER
+from core.protocol.server_state import SERVER
 from nodes.client.client import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.policy import ASKING

@@ -13,7 +13,8 @@ import pytest
 from core.bounds import Bounds
 from core.environment import Environment
 from core.events import DrainAsked, Role, StatsAsked
-from core.protocol.server import Server, ServerState
+from core.protocol.server import Server
+from core.protocol.server_state import ServerState
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.stage import Stage

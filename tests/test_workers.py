@@ -34,7 +34,7 @@ from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
-from core.protocol.server import CLIENTS, SESSIONS
+from core.protocol.server_state import CLIENTS, SESSIONS
 from core.text import split_lines
 from nodes.cli.arguments import Parser
 from nodes.cli.ls import bounds_of_ls

@@ -7,7 +7,6 @@ possessive, so a match costs one pass however bytes lie.
 Not here: a single line (`core/protocol/messages.py`), and what becomes of a batch.
 """
 
-import re
 from dataclasses import dataclass, field
 
 from core.environment import Environment
@@ -23,11 +22,11 @@ from core.protocol.messages import (
     parse_request,
 )
 from core.protocol.names import (
-    ADDRESSES_AND_TYPE,
+    ANSWERS,
     LINE_BYTES_MAX,
-    NAME,
     NAME_BYTES_MAX,
-    POSSESSIVE,
+    QUESTIONS,
+    REPLIES,
     Command,
     Error,
     Negative,
@@ -36,14 +35,6 @@ from core.protocol.names import (
     questions_of,
 )
 from core.text import split_lines
-
-_NOT_RESERVED = rb"(?!(?:QUIT|PING|STATS|-++(?: AAAA)?)\n)"
-_ANSWER = rb"(?!-++ )" + NAME + rb" " + ADDRESSES_AND_TYPE + rb" IN\n"
-_NEGATIVE = rb"(?!-++ )%b(?: AAAA)?%b - N(?:OT FOUND|O DATA|AMES BELOW)\n" % (NAME, POSSESSIVE)
-# Chunks of lines that are all ordinary, but for the length of their names.
-_QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"(?:\n| AAAA\n))+" + POSSESSIVE)
-_ANSWERS = re.compile(rb"(?:" + _ANSWER + rb")+" + POSSESSIVE)
-_REPLIES = re.compile(rb"(?:" + _ANSWER + rb"|" + _NEGATIVE + rb")+" + POSSESSIVE)
 
 
 class ErrorStreak:
@@ -77,7 +68,7 @@ def read_questions(data: bytes) -> Requests | None:
 
     One with a trailing dot, or with a type behind a very long name, has to be read by itself.
     """
-    if not _QUESTIONS.fullmatch(data):
+    if not QUESTIONS.fullmatch(data):
         return None
     spellings = data.split(b"\n")
     spellings.pop()
@@ -148,7 +139,7 @@ def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     """Read a chunk of whole lines. Nothing is read after a line for which the peer has to be given
     up: one that is too long, or the last error of the streak."""
     fits = b"," not in data or max(map(len, data.split(b"\n"))) <= LINE_BYTES_MAX
-    if fits and _ANSWERS.fullmatch(data):
+    if fits and ANSWERS.fullmatch(data):
         fields = data.lower().split()
         questions = fields[::4]
         if max(map(len, questions)) <= NAME_BYTES_MAX:
@@ -156,7 +147,7 @@ def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
             if b":" in data:  # no IPv6 address is without one, and nothing else has one
                 questions = questions_of(questions, fields[2::4])
             return ReplyBatch(questions, data, count=len(questions))
-    elif _REPLIES.fullmatch(data):
+    elif REPLIES.fullmatch(data):
         lines = split_lines(data)
         if max(map(len, lines)) <= NAME_BYTES_MAX:  # longer ones are rare: mostly sets
             return _sort(lines, streak)

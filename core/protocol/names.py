@@ -94,6 +94,13 @@ ADDRESSES_AND_TYPE = rb"(?:%b(?:,%b)*%b A|%b(?:,%b)*%b AAAA)" % (
     IPV4, IPV4, POSSESSIVE, IPV6, IPV6, POSSESSIVE
 )  # fmt: skip
 _LEGAL_NAME = re.compile(NAME)
+_NOT_RESERVED = rb"(?!(?:QUIT|PING|STATS|-++(?: AAAA)?)\n)"
+_ANSWER = rb"(?!-++ )" + NAME + rb" " + ADDRESSES_AND_TYPE + rb" IN\n"
+_NEGATIVE = rb"(?!-++ )%b(?: AAAA)?%b - N(?:OT FOUND|O DATA|AMES BELOW)\n" % (NAME, POSSESSIVE)
+# Chunks of lines that are all ordinary, but for the length of their names.
+QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"(?:\n| AAAA\n))+" + POSSESSIVE)
+ANSWERS = re.compile(rb"(?:" + _ANSWER + rb")+" + POSSESSIVE)
+REPLIES = re.compile(rb"(?:" + _ANSWER + rb"|" + _NEGATIVE + rb")+" + POSSESSIVE)
 
 
 def is_name(spelling: bytes) -> bool:

@@ -1,13 +1,10 @@
 """Server: what both servers have in common: their sessions, and how they end.
 
-A server serves until it is asked to drain: by a signal, or, with `--once`, because its one
-session has ended. Draining, it takes no more questions, gives every session what it is owed and
-its last words, and stops when all connections are gone, or when its time is up.
-
 `--once`: the first connection that sends a byte is the session. From then on nobody is accepted,
-and whoever is there besides is told BUSY.
+and whoever is there besides is told BUSY. When the session ends, the server drains.
 
-Not here: what a question means. The node owns its server and asks it, never the other way.
+Not here: the states of a server and what it counts (`core/protocol/server_state.py`), and what a
+question means: the node owns its server and asks it, never the other way.
 """
 
 import math
@@ -17,43 +14,22 @@ from typing import Any
 from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
 from core.environment import Environment
 from core.events import Role
-from core.machine import STAY, Label, Machine, Transitions
-from core.metrics import Metric, Value
+from core.machine import Machine
+from core.metrics import Value
 from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
 from core.protocol.messages import refusal
 from core.protocol.names import Error
+from core.protocol.server_state import (
+    CLIENTS,
+    ERRORS,
+    SERVER,
+    SESSIONS,
+    ServerEvent,
+    ServerState,
+    closing_report,
+    stats_report,
+)
 from core.protocol.session import Session
-
-
-class ServerState(Label):
-    """The life of a server."""
-
-    SERVING = "sessions are accepted and may ask"
-    DRAINING = "no more questions are taken; what is owed is still sent"
-    STOPPED = "every connection is gone, or the drain took too long"
-
-
-class ServerEvent(Label):
-    """What happens to a server."""
-
-    DRAIN = "a signal came, or the one session of --once has ended"
-    ALL_CLOSED = "no connection is left"
-    TIME_UP = "the drain has taken as long as it may"
-
-
-S, E = ServerState, ServerEvent
-SERVER: Transitions[ServerState, ServerEvent] = {
-    S.SERVING: {E.DRAIN: S.DRAINING},
-    S.DRAINING: {E.DRAIN: STAY, E.ALL_CLOSED: S.STOPPED, E.TIME_UP: S.STOPPED},
-    S.STOPPED: {E.DRAIN: STAY},
-}
-
-ASKED = Metric("asked", "Questions that clients asked")
-ANSWERED = Metric("answered", "Questions that were answered with addresses")
-NO_DATA = Metric("no_data", "Questions whose name has nothing of their type")
-CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
-SESSIONS = Metric("sessions", "Clients that have come")
-ERRORS = Metric("errors", "Lines of clients that were refused")
 
 
 class Server:
@@ -86,17 +62,6 @@ class Server:
     @property
     def is_draining(self) -> bool:
         return self.life.state is ServerState.DRAINING
-
-    def metrics(self) -> list[Value]:
-        """Return what is counted about clients, in order."""
-        values = [
-            Value(CLIENTS, sum(isinstance(asker, Session) for asker in self.sessions.values())),
-            Value(SESSIONS, self._came),
-            Value(ERRORS, self.errors),
-        ]
-        for factory in self._factories.values():
-            values += factory.metrics()
-        return values
 
     # -- one session -------------------------------------------------------------------------------
 
@@ -188,17 +153,19 @@ class Server:
         cut_off = Report(f"the drain took too long: {len(self.sessions)} clients cut off")
         return [cut_off, *self._stop(ServerEvent.TIME_UP)]
 
-    def report_stats(self) -> list[Effect]:
-        """Say in the log what STATS would."""
-        *lines, _, _ = self._stats().decode("ascii").split("\n")
-        return [Report(line.removeprefix("STAT ")) for line in lines]
-
     def _stop(self, event: ServerEvent) -> list[Effect]:
-        """Stop, and say what there was."""
         self.life.fire(event)
         self.drain_due = math.inf
-        effects: list[Effect] = [Report(self._account())]
-        if hits := self._env.hits:
-            counts = ", ".join(f"{bound} {count}" for bound, count in sorted(hits.items()))
-            effects.append(Report(f"bounds that took hold: {counts}"))
-        return [*effects, Stop(0)]
+        return [*closing_report(self._account(), self._env.hits), Stop(0)]
+
+    def report_stats(self) -> list[Effect]:
+        """Say in the log what STATS would."""
+        return stats_report(self._stats())
+
+    def metrics(self) -> list[Value]:
+        """Return what is counted about clients."""
+        clients = sum(isinstance(asker, Session) for asker in self.sessions.values())
+        values = [Value(CLIENTS, clients), Value(SESSIONS, self._came), Value(ERRORS, self.errors)]
+        for factory in self._factories.values():
+            values += factory.metrics()
+        return values

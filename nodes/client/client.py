@@ -26,10 +26,9 @@ from core.events import (
 )
 from core.machine import STAY, Label, Machine, Transitions
 from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
-from core.protocol.messages import NoAnswer, Question, Refusal
-from core.protocol.names import LINE_BYTES_MAX, Command, Negative, Word, fold
-from core.text import split_lines
-from nodes.client.worksheet import Worksheet
+from core.protocol.messages import Refusal
+from core.protocol.names import Command, Word
+from nodes.client.worksheet import Worksheet, in_order
 
 LS = "LS"
 _PROGRESS_EVERY_S = 0.2
@@ -176,8 +175,10 @@ class Client:
     def _receive(self, data: bytes, now: float) -> list[Effect]:
         """Credit each reply to its name, and write what is complete."""
         owed = self._sheet.owed
-        for chunk in _chunks_in_order(data):
-            self._credit(read_replies(chunk, self._streak))
+        for part in in_order(data):
+            batch = read_replies(part, self._streak)
+            self._sheet.take(batch)
+            self._note(batch)
             if self._streak.is_over:
                 break
         if self._sheet.owed < owed:
@@ -191,25 +192,15 @@ class Client:
             effects += [*self._cut_short(self._trouble, now), Abort(LS)]
         return effects
 
-    def _credit(self, batch: ReplyBatch) -> None:
-        self._sheet.answer(batch.questions, split_lines(batch.lines))
-        for questions, why in (
-            (batch.not_found, Negative.NOT_FOUND),
-            (batch.no_data, Negative.NO_DATA),
-            (batch.names_below, Negative.NAMES_BELOW),
-        ):
-            for question in questions:
-                self._sheet.deny(question, why)
+    def _note(self, batch: ReplyBatch) -> None:
+        """Keep what may explain the end."""
         if batch.malformed:
             self._trouble = f"what answers at {self._where} does not speak this protocol"
         for reply in batch.others:
-            match reply:
-                case NoAnswer(Question(spelling, type), why):
-                    self._sheet.deny(fold(spelling, type), why)
-                case Refusal(code):
-                    self._trouble = f"LS at {self._where} says {code.name}: {code.value}"
-                case Word.BYE:
-                    self._trouble = f"LS at {self._where} is going away; ask again later"
+            if isinstance(reply, Refusal):
+                self._trouble = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
+            elif reply is Word.BYE:
+                self._trouble = f"LS at {self._where} is going away; ask again later"
 
     def _write(self) -> list[Effect]:
         complete = self._sheet.take_complete()
@@ -229,12 +220,3 @@ class Client:
     def _sum_up(self, now: float) -> list[Effect]:
         seconds = f"{now - self._started_at:.1f} s"
         return [Progress(""), Report(f"{self._sheet.summary()}, {seconds}")]
-
-
-def _chunks_in_order(data: bytes) -> list[bytes]:
-    """Cut a chunk so that replies to equal names keep their order: answers are read at once, a
-    mixture line by line."""
-    lines = split_lines(data)
-    if data.count(b" IN\n") == len(lines) and max(map(len, lines), default=0) <= LINE_BYTES_MAX:
-        return [data]
-    return [line + b"\n" for line in lines]

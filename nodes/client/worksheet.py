@@ -10,10 +10,10 @@ Not here: the talk with LS (`nodes/client/client.py`).
 from collections import Counter, deque
 from itertools import repeat
 
-from core.protocol.batches import read_questions
-from core.protocol.messages import ProtocolError, Question, parse_request
-from core.protocol.names import Command, Negative, fold
-from core.text import printable
+from core.protocol.batches import ReplyBatch, read_questions
+from core.protocol.messages import NoAnswer, ProtocolError, Question, parse_request
+from core.protocol.names import LINE_BYTES_MAX, Command, Negative, fold
+from core.text import printable, split_lines
 
 _RESERVED = frozenset(command.value for command in Command)
 # Outcomes, as the summary calls them and in its order; the others are shown where there are any.
@@ -36,12 +36,12 @@ class Worksheet:
 
     def __init__(self, names: list[bytes]) -> None:
         self.names = names
-        self.tally: Counter[str] = Counter()
+        self._tally: Counter[str] = Counter()
         self._lines: list[bytes | None] = [None] * len(names)
         self._written = 0  # of `_lines`
         self._waiting: dict[bytes, int | deque[int]] = {}  # places in `names`, by question
         self.to_ask = self._prepare()
-        self.owed = len(names) - self.tally["bad"]
+        self.owed = len(names) - self._tally["bad"]
 
     def _prepare(self) -> bytes:
         """Write down what is wrong with bad names; return what to ask for the others."""
@@ -58,7 +58,7 @@ class Worksheet:
             question = _question_of(name)
             if question is None:
                 self._lines[place] = printable(name) + b" - ERROR BADNAME"
-                self.tally["bad"] += 1
+                self._tally["bad"] += 1
                 continue
             places = self._waiting.setdefault(question, place)
             if isinstance(places, deque):
@@ -68,8 +68,22 @@ class Worksheet:
             to_ask.append(question if name in _RESERVED else name)
         return b"".join(name + b"\n" for name in to_ask)
 
-    def answer(self, questions: list[bytes], lines: list[bytes]) -> None:
-        """Write these answers down, as they came, for the names that wait for them."""
+    def take(self, batch: ReplyBatch) -> None:
+        """Credit replies to the names that wait for them."""
+        self._answer(batch.questions, split_lines(batch.lines))
+        for questions, why in (
+            (batch.not_found, Negative.NOT_FOUND),
+            (batch.no_data, Negative.NO_DATA),
+            (batch.names_below, Negative.NAMES_BELOW),
+        ):
+            for question in questions:
+                self._deny(question, why)
+        for reply in batch.others:
+            if isinstance(reply, NoAnswer):
+                self._deny(fold(reply.question.spelling, reply.question.type), reply.why)
+
+    def _answer(self, questions: list[bytes], lines: list[bytes]) -> None:
+        """Write answers down as they came."""
         places = map(self._waiting.pop, questions, repeat(None))
         credited = 0
         for question, place, line in zip(questions, places, lines, strict=True):
@@ -79,24 +93,24 @@ class Worksheet:
                 self._lines[place] = line
                 credited += 1
         self.owed -= credited
-        self.tally["answered"] += credited
+        self._tally["answered"] += credited
 
-    def deny(self, question: bytes, why: Negative) -> None:
-        """Write a negative down, in the spelling of the input, for the name that waits for it."""
+    def _deny(self, question: bytes, why: Negative) -> None:
+        """Write a negative down in the spelling of the input."""
         place = self._waiting.pop(question, None)
         if isinstance(place, deque):
             place = self._first_of(question, place)
         if place is not None:
             self._lines[place] = b"%b - %b" % (self.names[place], why.value)
             self.owed -= 1
-            self.tally[_OUTCOME[why]] += 1
+            self._tally[_OUTCOME[why]] += 1
 
     def lose(self) -> None:
         """Write down that the names without a line are lost."""
         for place, line in enumerate(self._lines):
             if line is None:
                 self._lines[place] = self.names[place] + b" - LOST"
-                self.tally["lost"] += 1
+                self._tally["lost"] += 1
         self.owed = 0
 
     def take_complete(self) -> bytes:
@@ -114,9 +128,9 @@ class Worksheet:
     def summary(self) -> str:
         """Return in words how many names had which outcome."""
         counts = [
-            f"{self.tally[outcome]} {outcome}"
+            f"{self._tally[outcome]} {outcome}"
             for outcome in _OUTCOMES
-            if self.tally[outcome] or outcome in _ALWAYS_SHOWN
+            if self._tally[outcome] or outcome in _ALWAYS_SHOWN
         ]
         return f"{len(self.names)} names: {', '.join(counts)}"
 
@@ -125,6 +139,19 @@ class Worksheet:
         if len(places) > 1:
             self._waiting[question] = places
         return places.popleft()
+
+
+def in_order(data: bytes) -> list[bytes]:
+    """Cut a chunk of replies so that, with each part read by itself, replies to equal names keep
+    their order, and so do other lines: it stays whole where it has neither."""
+    lines = split_lines(data)
+    negatives = data.count(b" - ")
+    is_plain = data.count(b" IN\n") + negatives == len(lines)
+    if is_plain and max(map(len, lines), default=0) <= LINE_BYTES_MAX:
+        names = (line.partition(b" ")[0].removesuffix(b".").lower() for line in lines)
+        if not negatives or len(set(names)) == len(lines):
+            return [data]
+    return [line + b"\n" for line in lines]
 
 
 def _question_of(name: bytes) -> bytes | None:

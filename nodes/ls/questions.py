@@ -35,7 +35,7 @@ from core.metrics import Metric, Value
 from core.protocol.asker import Asker, Relayed, RelayedReply
 from core.protocol.batches import negatives
 from core.protocol.names import Negative
-from core.protocol.server import ANSWERED, ASKED, NO_DATA
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
 from core.text import split_lines
 
 Replies = dict[Asker, list[bytes]]  # chunks of whole lines by whom they are for

@@ -11,7 +11,8 @@ from typing import Any
 from core.bounds import BoundHits
 from core.metrics import Histogram, Metric, Value, hits_taken
 from core.protocol.names import Negative
-from core.protocol.server import Server, ServerState
+from core.protocol.server import Server
+from core.protocol.server_state import ServerState
 from nodes.ls.hedging.policy import HedgePolicy
 from nodes.ls.link import Link
 from nodes.ls.questions import Questions

@@ -31,7 +31,8 @@ from core.metrics import Metric, Value, hits_taken, stats_text
 from core.protocol.asker import SessionState
 from core.protocol.batches import negatives
 from core.protocol.names import Negative, name_of, other_type
-from core.protocol.server import ANSWERED, ASKED, NO_DATA, Server
+from core.protocol.server import Server
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 

@@ -26,7 +26,7 @@ class SessionState(Label):
 
 
 class SessionEvent(Label):
-    """What happens in a session."""
+    """The events of a session."""
 
     QUIT = "the asker will ask nothing more and waits for BYE"
     ENDED = "the asker's input has ended"
@@ -53,7 +53,7 @@ SESSION: Transitions[SessionState, SessionEvent] = {
 
 @dataclass(slots=True)
 class Requests:
-    """What one read of requests came to. The three of questions are parallel, in order."""
+    """The requests of one read. `questions`, `spellings` and `lines` are parallel, in order."""
 
     questions: list[bytes]  # folded
     spellings: list[bytes]  # as sent; the same list as `questions` where nothing differs

@@ -121,8 +121,8 @@ def read_requests(
 
 @dataclass(slots=True)
 class ReplyBatch:
-    """What one read of replies came to. All questions are folded; `lines` are the answers to
-    `questions` as they came, parallel to them and each ended by LF."""
+    """The replies of one read. All questions are folded; `lines` are the answers to `questions` as
+    they came, parallel to them and each ended by LF."""
 
     questions: list[bytes] = field(default_factory=list)
     lines: bytes = b""

@@ -67,7 +67,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Stat:
-    """One line of the reply to STATS: a metric and its value."""
+    """A line of the reply to STATS: a metric and its value."""
 
     key: bytes
     value: bytes

@@ -22,7 +22,7 @@ LABEL_BYTES_MAX = 63  # RFC 1035 section 2.3.4
 
 
 class Error(Enum):
-    """What can be wrong with a line that somebody sent us. The value is for people."""
+    """Reasons why a line, or a client, is refused. The value is for people."""
 
     BADNAME = "the line is neither a legal question nor a command"
     TOOLONG = "the line has more than 512 bytes; the rest of it was dropped"
@@ -48,7 +48,7 @@ class Word(Enum):
 
 
 class Type(Enum):
-    """What kind of address is asked for (RFC 1035 section 3.4.1, RFC 3596)."""
+    """Types of address that can be asked for (RFC 1035 section 3.4.1, RFC 3596)."""
 
     A = b"A"
     AAAA = b"AAAA"

@@ -24,7 +24,7 @@ class ServerState(Label):
 
 
 class ServerEvent(Label):
-    """What happens to a server."""
+    """The events in the life of a server."""
 
     DRAIN = "a signal came, or the one session of --once has ended"
     ALL_CLOSED = "no connection is left"

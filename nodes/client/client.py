@@ -46,7 +46,7 @@ class ClientState(Label):
 
 
 class ClientEvent(Label):
-    """What happens to a client."""
+    """The events in the life of a client."""
 
     START = "the loop runs"
     NOTHING_TO_ASK = "no name is legal"

@@ -42,7 +42,7 @@ class ReloadState(Label):
 
 
 class ReloadEvent(Label):
-    """What happens to a reload."""
+    """The events of a reload."""
 
     ASKED = "a signal came"
     TAKEN = "the whole file has been read, and its table is served from now on"

@@ -69,7 +69,7 @@ class NoTableError(ValueError):
 
 
 class Table:
-    """What is served. `rows`: by folded question the whole line of the answer, with its LF.
+    """The answers of a TS. `rows`: by folded question the whole line of the answer, with its LF.
     `above`: the names above those of rows, in lower case."""
 
     def __init__(self, rows: dict[bytes, bytes] | None = None) -> None:

@@ -141,8 +141,7 @@ def type_of(question: bytes) -> Type:
 
 def other_type(question: bytes) -> bytes:
     """Return the question for the same name's addresses of the other type."""
-    name = name_of(question)
-    return name if name != question else question + _TYPED
+    return question.removesuffix(_TYPED) if question.endswith(_TYPED) else question + _TYPED
 
 
 def fold(spelling: bytes, type: Type = Type.A) -> bytes:

@@ -164,10 +164,77 @@ class Loading:
         """Take whole lines, without CRs."""
         if not block:
             return
-        if not _take_ordinary(self.table, block, self._old):
-            place = f"{self._path}:"
-            _take_rows(self.table, block, place, self._rows, self._report, self._old)
+        if not self._take_ordinary(block):
+            self._take_rows(block)
         self._rows += block.count(b"\n")
+
+    def _take_ordinary(self, block: bytes) -> bool:
+        """Take a block in which every row is ordinary and new; else take nothing."""
+        if not _ORDINARY_ROWS.fullmatch(block):
+            return False
+        table = self.table
+        answers: Iterable[bytes]
+        count = block.count(b"\n")
+        if b"\t" not in block and block.count(b" ") == 2 * count:  # blanks as answers have them
+            fields = block.lower().split()
+            names = questions = fields[::3]
+            answers = BytesIO(block.replace(b"\n", b" IN\n")).readlines()
+        else:
+            fields = block.split()
+            names = questions = list(map(bytes.lower, fields[::3]))
+            each = zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+            answers = map(b"%b %b %b IN\n".__mod__, each)
+        if b":" in block:  # an IPv6 address
+            table.is_mixed = True
+            questions = questions_of(names, fields[2::3])
+        rows = dict(zip(questions, answers, strict=True))
+        if len(rows) != len(questions) or not table.rows.keys().isdisjoint(rows):
+            return False
+        table.rows.update(rows if self._old is None else self._old.reuse(rows))
+        table.add_above(names)
+        return True
+
+    def _take_rows(self, block: bytes) -> None:
+        """Take a block row by row."""
+        table = self.table
+        names: list[bytes] = []
+        for number, row in enumerate(split_lines(block), self._rows + 1):
+            if not row.strip(b" \t") or row.startswith(b"#"):
+                continue
+            try:
+                answer = parse_row(row)
+            except RowError as bad:
+                table.bad_rows += 1
+                self._report(f"{self._path}:{number}: {bad}{SKIPPED}")
+                continue
+            table.is_mixed = table.is_mixed or answer.type is Type.AAAA
+            names.append(answer.spelling.lower())
+            line = format_message(answer) + b"\n"
+            question = fold(answer.spelling, answer.type)
+            present = table.rows.get(question)
+            if present is None:
+                new = {question: line}
+                table.rows.update(new if self._old is None else self._old.reuse(new))
+                continue
+            spelling, addresses, _, _ = present.split(b" ")
+            if _is_among(answer.addresses, addresses.split(b",")):
+                table.duplicate_rows += 1
+                continue
+            answer.spelling, added = spelling, answer.addresses
+            answer.addresses = addresses + b"," + added
+            line = format_message(answer)
+            if len(line) <= LINE_BYTES_MAX:
+                line += b"\n"
+                old = self._old
+                table.rows[question] = line if old is None else old.reuse_line(question, line)
+            else:
+                table.left_out_rows += 1
+                self._report(
+                    f"{self._path}:{number}: the addresses of {spelling.decode('ascii')} do not "
+                    f"fit into a line of {LINE_BYTES_MAX} bytes; {added.decode('ascii')} is left "
+                    "out"
+                )
+        table.add_above(names)
 
 
 def parse_row(row: bytes) -> Answer:
@@ -188,74 +255,6 @@ def parse_row(row: bytes) -> Answer:
     if not _ADDRESS[type].fullmatch(address):
         raise RowError(f"the address is not {_ADDRESS_WORDS[type]}")
     return Answer(spelling, address, type)
-
-
-def _take_ordinary(table: Table, block: bytes, old: OldRows | None) -> bool:
-    """Take a block in which every row is ordinary and new; else take nothing."""
-    if not _ORDINARY_ROWS.fullmatch(block):
-        return False
-    answers: Iterable[bytes]
-    if b"\t" not in block and block.count(b" ") == 2 * block.count(b"\n"):  # as answers have them
-        fields = block.lower().split()
-        names = questions = fields[::3]
-        answers = BytesIO(block.replace(b"\n", b" IN\n")).readlines()
-    else:
-        fields = block.split()
-        names = questions = list(map(bytes.lower, fields[::3]))
-        each = zip(fields[::3], fields[1::3], fields[2::3], strict=True)
-        answers = map(b"%b %b %b IN\n".__mod__, each)
-    if b":" in block:  # an IPv6 address
-        table.is_mixed = True
-        questions = questions_of(names, fields[2::3])
-    rows = dict(zip(questions, answers, strict=True))
-    if len(rows) != len(questions) or not table.rows.keys().isdisjoint(rows):
-        return False
-    table.rows.update(rows if old is None else old.reuse(rows))
-    table.add_above(names)
-    return True
-
-
-def _take_rows(
-    table: Table,
-    block: bytes,
-    place: str,
-    before: int,
-    report: Callable[[str], None],
-    old: OldRows | None,
-) -> None:
-    names: list[bytes] = []
-    for number, row in enumerate(split_lines(block), before + 1):
-        if not row.strip(b" \t") or row.startswith(b"#"):
-            continue
-        try:
-            answer = parse_row(row)
-        except RowError as bad:
-            table.bad_rows += 1
-            report(f"{place}{number}: {bad}{SKIPPED}")
-            continue
-        table.is_mixed = table.is_mixed or answer.type is Type.AAAA
-        names.append(answer.spelling.lower())
-        line = format_message(answer) + b"\n"
-        question = fold(answer.spelling, answer.type)
-        present = table.rows.get(question)
-        if present is None:
-            table.rows.update({question: line} if old is None else old.reuse({question: line}))
-            continue
-        spelling, addresses, _, _ = present.split(b" ")
-        if _is_among(answer.addresses, addresses.split(b",")):
-            table.duplicate_rows += 1
-            continue
-        line = format_message(Answer(spelling, addresses + b"," + answer.addresses, answer.type))
-        if len(line) <= LINE_BYTES_MAX:
-            line += b"\n"
-            table.rows[question] = line if old is None else old.reuse_line(question, line)
-        else:
-            table.left_out_rows += 1
-            report(
-                f"{place}{number}: the addresses of {spelling.decode('ascii')} do not fit into a "
-                f"line of {LINE_BYTES_MAX} bytes; {answer.addresses.decode('ascii')} is left out"
-            )
-    table.add_above(names)
 
 
 def _is_among(address: bytes, addresses: list[bytes]) -> bool:

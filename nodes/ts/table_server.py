@@ -39,6 +39,11 @@ from nodes.ts.table_file import Table
 UNKNOWN = Metric("unknown", "Questions whose name is in no row")
 ROWS = Metric("rows", "Sets of addresses in the table", is_level=True)
 
+# What follows the question in the lines that deny it.
+_NO_DATA, _NAMES_BELOW, _NOT_FOUND = (
+    negatives([b""], why) for why in (Negative.NO_DATA, Negative.NAMES_BELOW, Negative.NOT_FOUND)
+)
+
 
 class TableServer:
     """The brain of a TS. `reload` reads its table anew when that is asked for.
@@ -125,23 +130,24 @@ class TableServer:
             or b" " in requests.lines
             or not table.above.isdisjoint(questions)
         ):
-            answers = list(map(self._or_negative, answers, questions, requests.spellings))
+            each = zip(answers, questions, requests.spellings, strict=True)
+            answers = [
+                answer or self._negative(question, spelling) for answer, question, spelling in each
+            ]
         if lines := b"".join(answers):
             effects.append(Send(conn, lines))
         if session.life.state is not SessionState.OPEN:
             effects += session.last_words()
         return effects
 
-    def _or_negative(self, answer: bytes, question: bytes, spelling: bytes) -> bytes:
-        """Return the answer, if there is one, or what there is to say about there being none."""
-        if answer:
-            return answer
+    def _negative(self, question: bytes, spelling: bytes) -> bytes:
+        """Return what there is to say about a question without an answer."""
         if other_type(question) in self._table.rows:
             self._no_data += 1
-            return negatives([spelling], Negative.NO_DATA)
+            return spelling + _NO_DATA
         if name_of(question) in self._table.above:
-            return negatives([spelling], Negative.NAMES_BELOW)
-        return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""
+            return spelling + _NAMES_BELOW
+        return spelling + _NOT_FOUND if self._answer_unknown else b""
 
     # -- metrics -----------------------------------------------------------------------------------
 

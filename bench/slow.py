@@ -31,6 +31,7 @@ from laws import LAWS
 
 from core.bounds import Bounds
 from core.effects import Close, Effect, Report, Send, Stop
+from core.environment import Environment
 from core.events import Closed, DrainAsked, Event, Received, Woken
 from core.io.log import Log
 from core.io.loop import Loop
@@ -187,7 +188,7 @@ def main() -> int:
         return 1
     reactor.start(
         SlowTableServer(
-            TableServer(table, bounds, hits=reactor.hits),
+            TableServer(table, Environment(bounds, reactor.hits)),
             lambda: law(chance, mean_s),
             queues=arguments.mode == "service",
             is_silent=lambda: chance.random() < arguments.silent,

@@ -1,7 +1,7 @@
 """Every bound of the running system, once, each with its reason.
 
 Rules: what both ends of a conversation must agree on (the length of a line, of a name) is grammar
-and stands in `core/protocol/messages.py`; everything here is one program's own choice, so a test or
+and stands in `core/protocol/names.py`; everything here is one program's own choice, so a test or
 an operator may run with another value. Units stand last in each name. `proto.md` lists every field
 with its default, and `tests/test_proto.py` compares the two.
 

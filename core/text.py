@@ -1,4 +1,4 @@
-"""Text: what the beginning of a file that a person gave shows to be no text of lines.
+"""Text: the lines of a chunk, bytes made printable, and what a file shows to be no text.
 
 Tables, lists of names and records of races are ASCII, in lines. A file that was saved in another
 encoding, packed, or is no text at all, would be thousands of bad lines; it deserves one sentence
@@ -7,6 +7,8 @@ what it begins with: text has hardly any. A few odd bytes are left to whoever re
 
 Not here: what a line means.
 """
+
+import re
 
 BEGINNING_BYTES = 512  # what there has to be of a file, if it is as long, to tell
 _MARKS = (
@@ -26,8 +28,21 @@ _WIDE = (
     ("UTF-16", 2, (1,), 0),
     ("UTF-16", 2, (0,), 1),
 )
+_UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\r\n"))
 _CONTROLS_SHARE = 1 / 16  # of random bytes an eighth are, of text none
+
+
+def split_lines(chunk: bytes) -> list[bytes]:
+    """Return the lines of a chunk that ends with LF, without their LFs."""
+    lines = chunk.split(b"\n")
+    lines.pop()
+    return lines
+
+
+def printable(text: bytes) -> bytes:
+    r"""Return the text with every byte that is not printable ASCII as `\xNN`."""
+    return _UNPRINTABLE.sub(lambda found: b"\\x%02x" % found[0][0], text)
 
 
 def not_text(beginning: bytes) -> str:

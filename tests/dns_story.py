@@ -210,7 +210,7 @@ class Story:
 
         def build(reactor: Loop) -> TableServer:
             table = Table(dict(self.tables[place]))
-            return TableServer(table, Bounds(), answer_unknown=self.frank[place])
+            return TableServer(table, Environment(), answer_unknown=self.frank[place])
 
         host.run(Bounds(), Observer(self.world, host.name), build, listens=True)
 

@@ -28,7 +28,7 @@ from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Send, SendTo
 from core.environment import Environment
 from core.events import Closed, Datagrams, Ended, Event, Opened, Received, Role, Woken
 from core.io.frame_buffer import frame, split_frames
-from core.protocol.messages import split_lines
+from core.text import split_lines
 from nodes.dns.codes import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
 from tests.balancers import load_balancer

@@ -30,25 +30,19 @@ from enum import Enum
 from core.bounds import Bounds
 from core.io.connection import StreamState
 from core.io.loop import Loop
+from core.protocol.asker import SessionState
 from core.protocol.messages import (
-    LINE_BYTES_MAX,
     Answer,
-    Bye,
-    Command,
-    Error,
-    Negative,
     NoAnswer,
-    Pong,
     ProtocolError,
     Question,
     Refusal,
-    fold,
     format_message,
     parse_reply,
     parse_request,
-    split_lines,
 )
-from core.protocol.session import SessionState
+from core.protocol.names import LINE_BYTES_MAX, Command, Error, Negative, Word, fold
+from core.text import split_lines
 from nodes.ls.hedging.asking import AskingState
 from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer
@@ -451,10 +445,10 @@ class LoadBalancerWatch(Observer):
         hold(conn in self.owed, "I6", f"{conn} is sent to after its end")
         for line in split_lines(data):
             match parse_reply(line):
-                case Bye():
+                case Word.BYE:
                     hold(not self.owed_to(conn), "I6", f"BYE to {conn}, which is owed something")
                     hold(conn not in self.talking, "I6", f"BYE to {conn} before it has ended")
-                case Pong():
+                case Word.PONG:
                     self.pongs[conn] -= 1
                     hold(self.pongs[conn] >= 0, "I1", f"a PONG for nothing to {conn}")
                 case Refusal(Error.UNFINISHED):
@@ -699,7 +693,7 @@ class LoadBalancerWatch(Observer):
             looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
             hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
-            with_dns = self.brain._server._others is not None
+            with_dns = bool(self.brain._server._factories)
             longest = self.bounds.drain_s(with_dns) + _SLACK_S
             hold(host.clock() - self.drain_since <= longest, "I14", "the drain does not end")
         self._probe()
@@ -813,7 +807,7 @@ class LoadBalancerWatch(Observer):
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
-        hold(not any(batch.questions for batch in race._in_order()), "I8", "names are left")
+        hold(not any(batch.questions for batch in race._in_order(0)), "I8", "names are left")
         verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
         hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
         if hedge is not None:

@@ -209,13 +209,13 @@ MUTANTS = (
     Mutant(
         "a peer of the client may talk nonsense for ever",
         "nodes/client/client.py",
-        "        elif self._errors_in_a_row >= self._bounds.errors_in_a_row_max:",
+        "        elif self._streak.is_over:",
         "        elif False:",
     ),
     Mutant(
         "whatever LS says keeps the client waiting",
         "nodes/client/client.py",
-        "        if self._owed < owed:\n",
+        "        if self._sheet.owed < owed:\n",
         "        if True:\n",
     ),
     Mutant(
@@ -306,15 +306,16 @@ MUTANTS = (
     # -- lines
     Mutant(
         "splitlines",
-        "core/protocol/messages.py",
+        "core/text.py",
         '    lines = chunk.split(b"\\n")\n    lines.pop()\n',
         "    lines = chunk.splitlines()\n",
     ),
     Mutant(
         "compare names as text",
-        "core/protocol/messages.py",
-        'name = spelling.removesuffix(b".").lower()',
-        'name = spelling.removesuffix(b".").decode("utf-8", "replace").lower().encode()',
+        "core/protocol/names.py",
+        'return question_of(spelling.removesuffix(b".").lower(), type)',
+        'name = spelling.removesuffix(b".").decode("utf-8", "replace").lower().encode()\n'
+        "    return question_of(name, type)",
     ),
     Mutant(
         "an endless line is kept",
@@ -325,8 +326,8 @@ MUTANTS = (
     Mutant(
         "a cut name is asked",
         "core/protocol/session.py",
-        "said = unfinished and self.life.state is SessionState.OPEN",
-        "said = False",
+        "is_cut = unfinished and self.life.state is SessionState.OPEN",
+        "is_cut = False",
     ),
     Mutant(
         "the lines after an overlong one are dropped",
@@ -344,9 +345,9 @@ MUTANTS = (
     Mutant(
         "the end of input drops what is open",
         "nodes/ls/load_balancer.py",
-        "                return spoke + self._server.ended(conn, unfinished)",
+        "                return self._server.ended(conn, unfinished)",
         "                self._questions.forget(self._server.sessions[conn])\n"
-        "                return spoke + self._server.ended(conn, unfinished)",
+        "                return self._server.ended(conn, unfinished)",
     ),
     Mutant(
         "no BYE",
@@ -356,9 +357,9 @@ MUTANTS = (
     ),
     Mutant(
         "errors in a row are not counted over",
-        "core/protocol/session.py",
-        "                    self._errors_in_a_row = 0\n",
-        "                    pass\n",
+        "core/protocol/batches.py",
+        "        streak.count = 0\n        if isinstance(request, Question):\n",
+        "        if isinstance(request, Question):\n",
     ),
     # -- the race
     Mutant(
@@ -411,24 +412,24 @@ MUTANTS = (
     Mutant(
         "a link that comes back is not asked again",
         "nodes/ls/link.py",
-        "self.asked_upto = self.asked = self.answered = self.errors_in_a_row = 0",
-        "self.asked_upto = 1 << 60\n        self.asked = self.answered = self.errors_in_a_row = 0",
+        "self.asked_upto = self.asked = self.answered = self.streak.count = 0",
+        "self.asked_upto = 1 << 60\n        self.asked = self.answered = self.streak.count = 0",
     ),
     Mutant(
         "a malformed answer ends a question",
-        "nodes/ls/table_link.py",
-        "            link.malformed += 1\n",
-        "            link.malformed += 1\n"
-        '            said.questions.append(line.split(b" ")[0].lower())\n'
-        '            lines.append(line + b"\\n")\n',
+        "core/protocol/batches.py",
+        "            batch.malformed += 1\n",
+        "            batch.malformed += 1\n"
+        '            batch.questions.append(line.split(b" ")[0].lower())\n'
+        '            answers.append(line + b"\\n")\n',
     ),
     Mutant(
         "a timeout of a TS ends a question",
-        "nodes/ls/table_link.py",
-        "                link.nothing_said += 1\n",
-        "                link.nothing_said += 1\n"
-        '                said.questions.append(line.split(b" ")[0].lower())\n'
-        '                lines.append(line + b"\\n")\n',
+        "core/protocol/batches.py",
+        "            batch.others.append(reply)\n",
+        "            batch.others.append(reply)\n"
+        '            batch.questions.append(line.split(b" ")[0].lower())\n'
+        '            answers.append(line + b"\\n")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",
@@ -450,9 +451,9 @@ MUTANTS = (
     ),
     Mutant(
         "blank lines of a TS count as answers",
-        "nodes/ls/table_link.py",
-        "        if not line:\n            continue\n        link.answered += 1\n",
-        "        link.answered += 1\n        if not line:\n            continue\n",
+        "core/protocol/batches.py",
+        "    for line in filter(None, split_lines(data)):\n        batch.count += 1\n",
+        '    batch.count = data.count(b"\\n")\n    for line in filter(None, split_lines(data)):\n',
     ),
     # -- known unknowns, and hedging
     Mutant(
@@ -572,8 +573,8 @@ MUTANTS = (
     ),
     Mutant(
         "any number of STATS in a read",
-        "core/protocol/session.py",
-        "if stats > self._bounds.stats_per_read:",
+        "core/protocol/batches.py",
+        "if request is Command.STATS and stats > stats_max:",
         "if False:",
     ),
     Mutant(
@@ -757,7 +758,7 @@ MUTANTS = (
     Mutant(
         "a reload makes everything anew",
         "nodes/ts/reload.py",
-        "self._loading.keep(served.rows)",
+        "self._loading.reuse(served.rows)",
         "pass",
     ),
     Mutant(
@@ -787,8 +788,8 @@ MUTANTS = (
     Mutant(
         "a table is let go in one turn",
         "nodes/ts/table_file.py",
-        "few = min(most, len(entries))",
-        "few = len(entries)",
+        "forgotten = min(count, len(entries))",
+        "forgotten = len(entries)",
     ),
     Mutant(
         "a table that is let go keeps its room",
@@ -1449,7 +1450,7 @@ MUTANTS = (
     Mutant(
         "a TS that is silent is silent about names above its own",
         "nodes/ts/table_server.py",
-        "            or not table.above.isdisjoint(asked.questions)\n",
+        "            or not table.above.isdisjoint(questions)\n",
         "",
     ),
     Mutant(
@@ -1479,7 +1480,7 @@ MUTANTS = (
     Mutant(
         "rows with more blanks are relayed with them",
         "nodes/ts/table_file.py",
-        'block.count(b" ") == 2 * block.count(b"\\n")',
+        'block.count(b" ") == 2 * count',
         "True",
     ),
     Mutant(

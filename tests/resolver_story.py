@@ -406,7 +406,7 @@ class Story:
         host.run(
             Bounds(),
             Observer(self.world, "TS1"),
-            lambda reactor: TableServer(Table(rows), Bounds(), answer_unknown=is_frank),
+            lambda reactor: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
             listens=True,
         )
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 from random import Random
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.loop import Loop
-from core.protocol.messages import Type, fold
+from core.protocol.names import Type, fold
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
@@ -195,10 +196,9 @@ class Scene:
         def build(reactor: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
-                Bounds(),
+                Environment(watch=reactor.watch),
                 reload=Reload("table", read=read, watch=reactor.watch),
                 answer_unknown=is_frank,
-                watch=reactor.watch,
             )
 
         host.run(replace(Bounds()), watch, build, listens=True)

@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.loop import Loop
-from core.protocol.messages import ProtocolError, Question, fold, parse_request
+from core.protocol.messages import ProtocolError, Question, parse_request
+from core.protocol.names import fold
 from nodes.client.client import Client
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
@@ -529,10 +531,9 @@ class Cluster:
         def build(reactor: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
-                bounds,
+                Environment(bounds, watch=reactor.watch),
                 reload=Reload("table", read=watch.file.read, watch=reactor.watch),
                 answer_unknown=host in self.frank,
-                watch=reactor.watch,
             )
 
         host.run(bounds, watch, build, listens=True)
@@ -582,7 +583,9 @@ class Cluster:
         bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
 
         def build(reactor: Loop) -> Client:
-            return Client(names, ((2, ("LS", PORT)),), "LS", bounds, watch=reactor.watch)
+            return Client(
+                names, ((2, ("LS", PORT)),), "LS", Environment(bounds, watch=reactor.watch)
+            )
 
         host.run(bounds, Observer(self.world, host.name), build, listens=False)
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.protocol.messages import split_lines
+from core.environment import Environment
+from core.text import split_lines
 from nodes.client.client import LS, Client
 from tests.splitting import name_of, pieces
 from tests.stage import Stage
@@ -24,7 +25,7 @@ ADDRESSES = ((2, ("127.0.0.1", 1)),)
 
 def client(*names: bytes, bounds: Bounds | None = None, progress: bool = False) -> Stage:
     bounds = bounds or Bounds()
-    brain = Client(list(names), ADDRESSES, "127.0.0.1:1", bounds, progress=progress)
+    brain = Client(list(names), ADDRESSES, "127.0.0.1:1", Environment(bounds), progress=progress)
     stage = Stage(brain, bounds)
     stage.begin()
     return stage

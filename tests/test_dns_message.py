@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.protocol.messages import Type, is_name
+from core.protocol.names import Type, is_name
 from nodes.dns.codes import UDP_BYTES_MAX
 from nodes.dns.query import Query, RefusedQuery, read_query
 from nodes.dns.record_set import RecordSet

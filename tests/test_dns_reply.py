@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.protocol.messages import LINE_BYTES_MAX, Answer, NoAnswer, is_name, parse_reply
+from core.protocol.messages import Answer, NoAnswer, parse_reply
+from core.protocol.names import LINE_BYTES_MAX, is_name
 from nodes.dns.codes import EDNS_DO, Flag
 from nodes.dns.query import Query, read_query
 from nodes.dns.question import (

@@ -12,7 +12,7 @@ import pytest
 from core.bounds import Bounds
 from core.effects import Effect
 from core.events import Datagrams, Event
-from core.protocol.messages import Negative
+from core.protocol.names import Negative
 from nodes.dns.query import Query
 from nodes.dns.record_set import RecordSet
 from nodes.ls import dns_clients as module

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.loop import Loop
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
@@ -33,7 +34,9 @@ class House:
         def build(reactor: Loop) -> TableServer:
             table = Table({b"x": ROW})
             read = Reload("table", read=lambda path: iter([b"x 10.0.0.1 A\n"]))  # type: ignore[arg-type,return-value]
-            self.brain = TableServer(table, bounds, reload=read, once=once, hits=reactor.hits)
+            self.brain = TableServer(
+                table, Environment(bounds, reactor.hits), reload=read, once=once
+            )
             return self.brain
 
         self.host.run(bounds, Observer(self.world, "server"), build, listens=True)
@@ -145,7 +148,7 @@ def test_a_watchdog_hears_twice_in_its_time_and_nothing_without_one() -> None:
     host.run(
         SMALL,
         Observer(house.world, "watched"),
-        lambda reactor: TableServer(Table({}), SMALL),
+        lambda reactor: TableServer(Table({}), Environment(SMALL)),
         listens=True,
     )
     house.scene.wait(30.0)

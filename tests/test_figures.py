@@ -22,10 +22,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.bounds import BoundHits, Bounds
+from core.environment import Environment
 from core.events import Woken
 from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
-from core.protocol.messages import End, Stat, parse_reply, split_lines
+from core.protocol.messages import Stat, parse_reply
+from core.protocol.names import Word
 from core.protocol.session import Session
+from core.text import split_lines
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
 from nodes.ts.table_file import Table
@@ -169,7 +172,7 @@ histograms = st.lists(st.one_of(times, st.sampled_from(SPANS_S)), max_size=30)
 @given(values=some_values())
 def test_any_values_come_back_from_the_lines_that_answer_stats(values: list[Value]) -> None:
     *said, end = map(parse_reply, split_lines(stats_text(values)))
-    assert isinstance(end, End)
+    assert end is Word.END
     assert said == [Stat(v.key.encode(), str(v.value).encode()) for v in values]
 
 
@@ -296,7 +299,7 @@ def test_no_figure_of_ls_has_the_name_of_another(words: dict[str, float]) -> Non
 
 
 def test_no_figure_of_ts_has_the_name_of_another() -> None:
-    brain = TableServer(Table({b"x": b"X 10.0.0.1 A IN\n"}), Bounds(), loop=lambda: LOOP)
+    brain = TableServer(Table({b"x": b"X 10.0.0.1 A IN\n"}), Environment(), loop=lambda: LOOP)
     stage = Stage(brain, Bounds())
     stage.accept("a")
     stage.hear("a", b"X\nx\ny\nx AAAA\n\xff\n")
@@ -314,7 +317,7 @@ def test_a_ts_counts_by_chunk_what_it_would_count_one_by_one(questions: list[byt
         counts = []
         for cut in (len(questions), 1):
             stage = Stage(
-                TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds()
+                TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), Bounds()
             )
             stage.accept("a")
             for at in range(0, len(questions), max(1, cut)):
@@ -360,7 +363,7 @@ def test_stats_are_made_only_for_those_who_get_them() -> None:
         made.append(1)
         return b"END\n"
 
-    session = Session("a", Bounds(stats_per_read=2), BoundHits(), make)
+    session = Session("a", Environment(Bounds(stats_per_read=2)), make)
     said = session.receive(b"x\nSTATS\n" * 5, 0.0).said
     assert len(made) == 2 and said == b"END\n" * 2 + b"- ERROR TOOMANY\n" * 3
 

@@ -24,15 +24,9 @@ from core.bounds import Bounds
 from core.effects import Effect, Send
 from core.events import Backlogged, Woken
 from core.io.connection import BacklogState
-from core.protocol.messages import (
-    Answer,
-    Negative,
-    NoAnswer,
-    fold,
-    format_message,
-    parse_reply,
-    split_lines,
-)
+from core.protocol.messages import Answer, NoAnswer, format_message, parse_reply
+from core.protocol.names import Negative, fold
+from core.text import split_lines
 from nodes.ls.hedging.policy import HedgePolicy
 from nodes.ls.link import LinkState
 from nodes.ls.load_balancer import LoadBalancer

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.effects import Close, Effect, Send
 from core.events import Closed, Ended, Event, Received, Woken
-from core.protocol.messages import LINE_BYTES_MAX
+from core.protocol.names import LINE_BYTES_MAX
 from nodes.status_page.http import HEALTH, Page, WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage

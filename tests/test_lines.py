@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from core.io.line_buffer import LineBuffer
-from core.protocol.messages import LINE_BYTES_MAX
+from core.protocol.names import LINE_BYTES_MAX
 from tests.splitting import cut_streams
 
 

@@ -195,10 +195,10 @@ def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> N
 
 def test_a_new_connection_has_been_asked_nothing_and_has_said_nothing() -> None:
     one = brought_to(LinkState.UP)
-    one.asked, one.answered, one.errors_in_a_row, one.asked_upto = 9, 8, 7, 6
+    one.asked, one.answered, one.streak.count, one.asked_upto = 9, 8, 7, 6
     one.lost(10.0)
     connected(one, 11.0)
-    assert (one.asked, one.answered, one.errors_in_a_row, one.asked_upto) == (0, 0, 0, 0)
+    assert (one.asked, one.answered, one.streak.count, one.asked_upto) == (0, 0, 0, 0)
     assert one.life.state is LinkState.CATCHING_UP
 
 

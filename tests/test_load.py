@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.protocol.messages import Answer, fold, parse_reply
+from core.protocol.messages import Answer, parse_reply
+from core.protocol.names import fold
 from core.text import not_text
 from nodes.ts import table_file as module
 from nodes.ts.table_file import Loading, NoTableError, RowError, Table, load, parse_row
@@ -446,7 +447,7 @@ def test_what_is_above_a_table_is_let_go_with_it_by_and_by() -> None:
     table = Table({b"%d.x%d.y" % (n, n): b"" for n in range(50)})
     assert len(table.above) == 51
     steps = 1
-    while not table.let_go(30):
+    while not table.free(30):
         steps += 1
     assert steps == 4 and not table.rows and not table.above
 

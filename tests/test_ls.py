@@ -28,7 +28,8 @@ from core.effects import Effect, Send, Standing
 from core.events import Relieved
 from core.io.connection import BacklogState
 from core.owed import Owed
-from core.protocol.messages import LINE_BYTES_MAX, Negative, fold_lines, split_lines
+from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
+from core.text import split_lines
 from tests.balancers import load_balancer, metric
 from tests.stage import Stage
 

@@ -7,8 +7,8 @@ import pytest
 
 from core.io.connection import STREAM, WEIGHT, BacklogEvent, BacklogState, StreamEvent, StreamState
 from core.machine import STAY, IllegalTransition, Machine, Stay
-from core.protocol.server import SERVER, ServerEvent, ServerState
-from core.protocol.session import SESSION, SessionEvent, SessionState
+from core.protocol.asker import SESSION, SessionEvent, SessionState
+from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.client.client import CLIENT, ClientEvent, ClientState
 from nodes.ls.link import LINK, LinkEvent, LinkState
 from nodes.ts.reload import RELOAD, ReloadEvent, ReloadState

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.protocol.messages import split_lines
+from core.text import split_lines
 from nodes.ls.link import LinkState
 from tests.scenes import Scene
 

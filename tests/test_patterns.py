@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.protocol import messages as wire
+from core.protocol import messages, names
 from nodes.ts import table_file as load
 from tests.test_tidy import ROOT, SOURCES
 
@@ -55,10 +55,8 @@ def as_of_old(path: str) -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "version_info", (3, 11, 4, "final", 0))
         patch.setitem(sys.modules, "as_of_old", module)  # dataclasses look there
-        if path != "core/protocol/messages.py":
-            patch.setitem(
-                sys.modules, "core.protocol.messages", as_of_old("core/protocol/messages.py")
-            )
+        if path != "core/protocol/names.py":
+            patch.setitem(sys.modules, "core.protocol.names", as_of_old("core/protocol/names.py"))
         spec.loader.exec_module(module)
     return module
 
@@ -102,14 +100,18 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join))
 def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
-    for path, module in (("core/protocol/messages.py", wire), ("nodes/ts/table_file.py", load)):
+    for path, module in (
+        ("core/protocol/names.py", names),
+        ("core/protocol/messages.py", messages),
+        ("nodes/ts/table_file.py", load),
+    ):
         for name, pattern in patterns_of(module).items():
             old = OLD[f"{path} {name}"]
             assert (old.fullmatch(data) is None) is (pattern.fullmatch(data) is None), name
 
 
 OF_CHUNKS = [
-    *(f"core/protocol/messages.py {name}" for name in ("_QUESTIONS", "_ANSWERS", "_REPLIES")),
+    *(f"core/protocol/names.py {name}" for name in ("QUESTIONS", "ANSWERS", "REPLIES")),
     "nodes/ts/table_file.py _ORDINARY_ROWS",
 ]
 

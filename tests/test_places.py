@@ -202,9 +202,8 @@ class House:
         if role is Role.LINES:
             return TableServer(
                 Table({b"x.example": ROW}),
-                self.bounds,
+                Environment(self.bounds, self.reactor.hits),
                 loop=self.reactor.metrics,
-                hits=self.reactor.hits,
             )
         front_end = DnsFrontEnd(Environment(self.bounds), 60)
         return load_balancer([()], self.bounds, float, dns=front_end, loop=self.reactor.metrics)
@@ -461,7 +460,7 @@ def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
 
 @pytest.mark.parametrize("how", ["QUIT", "end", "twice"])
 def test_one_that_is_leaving_already_is_left_as_it_is(how: str) -> None:
-    stage = Stage(TableServer(Table({}), Bounds()), Bounds())
+    stage = Stage(TableServer(Table({}), Environment()), Bounds())
     stage.begin()
     stage.accept("a")
     if how == "QUIT":

@@ -14,12 +14,13 @@ import pytest
 
 from core.bounds import Bounds
 from core.brain import Brain
+from core.environment import Environment
 from core.io.line_buffer import LineBuffer
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
-from core.protocol.messages import LINE_BYTES_MAX
+from core.protocol.names import LINE_BYTES_MAX
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.transcript import Transcript, play, transcripts
@@ -202,7 +203,7 @@ BRISK = replace(Bounds(), sleep_s=0.001)  # a turn without anything to do is sho
 def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> None:
     """[P14]: and the other one, whom it owes nothing, is served meanwhile."""
     questions = b"".join(b"%d.example\n" % n for n in range(20_000)) * 40 + b"QUIT\n"
-    with serving(TableServer(Table(ROWS), BRISK), BRISK) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (reactor, port):
         with closing(dial(port, 4096)) as slow, closing(dial(port)) as other:
             sent, got, replies = 0, bytearray(), bytearray()
 
@@ -227,7 +228,7 @@ def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> N
 
 def test_who_closes_reads_on_so_that_nobody_loses_replies_by_a_reset() -> None:
     """[P17]: questions that arrive after QUIT are read and dropped; the replies all come."""
-    with serving(TableServer(Table(ROWS), BRISK), BRISK) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (reactor, port):
         with closing(dial(port)) as client:
             names = b"".join(b"%d.example\n" % n for n in range(2_000))
             client.setblocking(True)
@@ -241,7 +242,7 @@ def test_who_closes_reads_on_so_that_nobody_loses_replies_by_a_reset() -> None:
 def test_a_client_above_the_bound_is_told_so_and_a_place_that_is_free_again_is_used() -> None:
     """[P18]"""
     bounds = replace(BRISK, clients_max=2)
-    with serving(TableServer(Table(ROWS), bounds), bounds) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(bounds)), bounds) as (reactor, port):
         first, second = dial(port), dial(port)
         turn_until(reactor, lambda: len(reactor._accepted) == 2)
         with closing(dial(port)) as third:

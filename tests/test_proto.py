@@ -21,9 +21,9 @@ from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
 from core.machine import Stay
-from core.protocol import messages as wire
-from core.protocol.server import SERVER
-from core.protocol.session import SESSION
+from core.protocol import messages, names
+from core.protocol.asker import SESSION
+from core.protocol.server_state import SERVER
 from nodes.client.client import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.asking import ASKING
@@ -68,7 +68,7 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_the_limits_of_the_grammar_are_the_constants() -> None:
     said = {row[0]: int(row[1]) for row in rows("Limits") if row[0].isupper()}
-    assert said == {name: getattr(wire, name) for name in dir(wire) if name.endswith("_MAX")}
+    assert said == {name: getattr(names, name) for name in dir(names) if name.endswith("_MAX")}
 
 
 def test_the_bounds_are_the_defaults() -> None:
@@ -92,40 +92,41 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
 
 
 def test_the_errors_are_the_enum() -> None:
-    assert dict(rows("Errors")) == {error.name: error.value for error in wire.Error}
+    assert dict(rows("Errors")) == {error.name: error.value for error in names.Error}
 
 
 @pytest.mark.parametrize("row", rows("Requests"), ids=lambda row: row[0])
 def test_each_example_of_a_request_is_one(row: list[str]) -> None:
     line = row[1].encode()
-    message = wire.parse_request(line)
-    assert wire.format_message(message) == line
-    kind = message.name if isinstance(message, wire.Command) else "question"
+    message = messages.parse_request(line)
+    assert messages.format_message(message) == line
+    kind = message.name if isinstance(message, names.Command) else "question"
     assert kind == row[0]
 
 
 def test_each_example_of_a_reply_is_one_and_each_kind_has_one() -> None:
-    negatives = {negative.value.decode().lower() for negative in wire.Negative}
+    negatives = {negative.value.decode().lower() for negative in names.Negative}
     kinds: dict[str, type] = {
-        "answer": wire.Answer,
-        **dict.fromkeys(negatives, wire.NoAnswer),
-        "error": wire.Refusal,
-        "bye": wire.Bye,
-        "pong": wire.Pong,
-        "stat": wire.Stat,
-        "end": wire.End,
+        "answer": messages.Answer,
+        **dict.fromkeys(negatives, messages.NoAnswer),
+        "error": messages.Refusal,
+        "bye": names.Word,
+        "pong": names.Word,
+        "stat": messages.Stat,
+        "end": names.Word,
     }
     assert {row[0] for row in rows("Replies")} == set(kinds)
     for kind, example, *_ in rows("Replies"):
-        message = wire.parse_reply(example.encode())
+        message = messages.parse_reply(example.encode())
         assert type(message) is kinds[kind]
-        assert wire.format_message(message) == example.encode()
+        assert not isinstance(message, names.Word) or message.name.lower() == kind
+        assert messages.format_message(message) == example.encode()
 
 
 def test_the_reserved_words_are_the_commands() -> None:
     said = re.search(r"^(.*), in exactly this spelling, are commands", DOCUMENT, re.M)
     assert said is not None
-    assert set(re.findall(r"`(\w+)`", said[1])) == {c.name for c in wire.Command}
+    assert set(re.findall(r"`(\w+)`", said[1])) == {c.name for c in names.Command}
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
             loop=reactor.metrics,
             hits=hits,
         ),
-        "TS": TableServer(Table(), Bounds(), reload=Reload(""), loop=reactor.metrics, hits=hits),
+        "TS": TableServer(Table(), Environment(hits=hits), reload=Reload(""), loop=reactor.metrics),
     }
     counted: dict[str, set[tuple[str, str]]] = {
         kind: {(generic(value.key), value.metric.about) for value in brain.metrics()}

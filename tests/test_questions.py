@@ -16,12 +16,16 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core.bounds import BoundHits, Bounds
+from core.bounds import Bounds
+from core.environment import Environment
 from core.machine import IllegalTransition, Stay
-from core.protocol.messages import Negative, answered_in, fold_lines, split_lines
+from core.protocol.batches import ErrorStreak, read_replies
+from core.protocol.names import Negative, fold_lines
 from core.protocol.session import Session
+from core.text import split_lines
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
-from nodes.ls.questions import DENIED, Questions, Replies
+from nodes.ls.questions import DENIED, Questions
+from nodes.ls.upstream import Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
@@ -82,7 +86,7 @@ class RaceMachine(RuleBasedStateMachine):
     def session(self) -> Session:
         self.born += 1
         patience_s = TIMEOUTS_S[self.born % len(TIMEOUTS_S)]
-        return Session(f"client-{self.born}", Bounds(timeout_s=patience_s), BoundHits(), bytes)
+        return Session(f"client-{self.born}", Environment(Bounds(timeout_s=patience_s)), bytes)
 
     def settle(self, questions: list[Open]) -> None:
         self.open = [question for question in self.open if question not in questions]
@@ -127,7 +131,10 @@ class RaceMachine(RuleBasedStateMachine):
             for question in served:
                 model.setdefault(question.session, []).append(line)
             self.settle(served)
-        self.expect(self.race.answer(answered_in(lines) or [], lines), model)
+        self.expect(
+            self.race.answer(read_replies(lines, ErrorStreak(Environment())).questions, lines),
+            model,
+        )
 
     @rule(
         ended=st.lists(st.sampled_from(QUESTIONS), unique=True, max_size=6),
@@ -245,7 +252,7 @@ TestRace = RaceMachine.TestCase
 
 def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
     race = Questions(100.0)
-    first, second = (Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in (1, 2))
+    first, second = (Session(f"client-{n}", Environment(), bytes) for n in (1, 2))
     race.ask(first, [b"x"], [b"x"], 0.0)
     assert list(race.ask(second, [b"x"], [b"X"], 4.9)) == []
     assert race.expire(5.0) == {first: [b"x - TIMED OUT\n"]}
@@ -256,7 +263,7 @@ def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
 def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
     for age_s, sent in ((0.875, []), (1.0, [b"x"])):
         race = Questions(1.0)
-        session = Session("client-1", Bounds(), BoundHits(), bytes)
+        session = Session("client-1", Environment(), bytes)
         race.ask(session, [b"x"], [b"x"], 0.0)
         assert list(race.ask(session, [b"x"], [b"x"], age_s)) == sent
         assert race.joined == (not sent)
@@ -264,7 +271,7 @@ def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
 
 def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_each() -> None:
     race = Questions(1.0)
-    sessions = [Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in range(1000)]
+    sessions = [Session(f"client-{n}", Environment(), bytes) for n in range(1000)]
     sent = [list(race.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0)) for session in sessions]
     assert sent == [[b"x"]] + [[]] * 999
     assert race.joined == 2999
@@ -275,7 +282,7 @@ def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_eac
 def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -> None:
     """A walk over the waiters per question would be ten thousand million steps."""
     race = Questions(1.0)
-    session = Session("client-1", Bounds(), BoundHits(), bytes)
+    session = Session("client-1", Environment(), bytes)
     names = [b"x"] * 100_000
     race.ask(session, names, names, 0.0)
     assert race.expire(5.0) == {session: [b"x - TIMED OUT\n" * 100_000]}
@@ -283,7 +290,7 @@ def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -
 
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     race = Questions(1.0)
-    session = Session("client-1", Bounds(), BoundHits(), bytes)
+    session = Session("client-1", Environment(), bytes)
     race.ask(session, [b"a", b"b"], [b"A", b"b"], 0.0)
     chunk = b"A 10.0.0.1 A IN\nB 10.0.0.2 A IN\n"
     (relayed,) = race.answer([b"a", b"b"], chunk)[session]
@@ -293,7 +300,7 @@ def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
 def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
     """Looked for one by one in their batch, they would be five thousand million steps."""
     race = Questions(1.0)
-    first, second = (Session(f"client-{n}", Bounds(), BoundHits(), bytes) for n in (1, 2))
+    first, second = (Session(f"client-{n}", Environment(), bytes) for n in (1, 2))
     folded = [b"n%d" % number for number in range(100_000)]
     spelled = [question.upper() for question in folded]
     race.ask(first, folded, spelled, 0.0)
@@ -331,7 +338,7 @@ def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
 def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
     race = Questions(1.0)
-    session = Session("client-1", Bounds(), BoundHits(), bytes)
+    session = Session("client-1", Environment(), bytes)
     race.ask(session, [b"nobody"], [b"nobody"], 0.0)
     for number in range(100):
         name = b"n%d" % number
@@ -344,7 +351,7 @@ def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open(
 
 def work_of_catching_up(count: int) -> int:
     race = Questions(join_s=1.0)
-    session = Session("client-1", Bounds(), BoundHits(), bytes)
+    session = Session("client-1", Environment(), bytes)
     for number in range(count):
         question = b"n%06d" % number
         race.ask(session, [question], [question], 0.0)

@@ -24,13 +24,14 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Effect, Notify, Report, Standing
+from core.environment import Environment
 from core.events import Woken
 from core.io.log import Log
 from core.machine import STAY
-from core.protocol.messages import split_lines
-from nodes.ts import kept as kept_module
+from core.text import split_lines
+from nodes.ts import old_rows as old_rows_module
 from nodes.ts import reload as module
-from nodes.ts.kept import Kept
+from nodes.ts.old_rows import OldRows
 from nodes.ts.reload import RELOAD, Reload, ReloadState, slices
 from nodes.ts.table_file import Table, load
 from nodes.ts.table_server import TableServer
@@ -656,7 +657,7 @@ def test_an_old_table_is_not_held_by_the_one_that_was_made_of_it(tmp_path: Path)
     path = tmp_path / "table"
     path.write_bytes(b"".join(MANY))
     server = asked_of(path)
-    assert server.taken == 1 and server.reload._loading._kept is None
+    assert server.taken == 1 and server.reload._loading._old is None
 
 
 @given(
@@ -672,13 +673,13 @@ def test_what_is_kept_never_changes_what_is_in_a_table(
         return {b"n%d" % name: b"n%d 10.0.0.%d A IN\n" % (name, host) for name, host in rows}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept_module, "_WINDOW_ROWS", window)
-        kept, made = Kept(table(before)), {}
+        patch.setattr(old_rows_module, "_WINDOW_ROWS", window)
+        kept, made = OldRows(table(before)), {}
         rows = list(table(after).items())
         for at in range(0, len(rows), size):
-            made.update(kept.rows(dict(rows[at : at + size])))
+            made.update(kept.reuse(dict(rows[at : at + size])))
     assert list(made.items()) == rows
-    assert all(kept.line(question, line) == line for question, line in rows)
+    assert all(kept.reuse_line(question, line) == line for question, line in rows)
 
 
 # -- how much is done in a turn --------------------------------------------------------------------
@@ -732,7 +733,7 @@ def test_e4_no_turn_does_more_than_a_slice_and_what_is_let_go_leaves_no_room(
 def serving(file: Versions, rows: dict[bytes, bytes] = OLD, **words: bool) -> Stage:
     """A TS with one asker."""
     reload = Reload("table", read=file.read)
-    stage = Stage(TableServer(Table(dict(rows)), Bounds(), reload=reload, **words), Bounds())
+    stage = Stage(TableServer(Table(dict(rows)), Environment(), reload=reload, **words), Bounds())
     stage.begin()
     stage.accept("a")
     return stage
@@ -786,7 +787,7 @@ def test_e6_a_ts_that_refuses_a_table_answers_as_before_and_counts_it() -> None:
 
 
 def test_a_ts_without_a_file_has_nothing_to_reload() -> None:
-    stage = Stage(TableServer(Table(OLD), Bounds()), Bounds())
+    stage = Stage(TableServer(Table(OLD), Environment()), Bounds())
     stage.begin()
     stage.reload()
     assert stage.brain.deadline() is None and stage.standings == []

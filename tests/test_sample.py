@@ -24,8 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Effect, Level, Record, Report
+from core.environment import Environment
 from core.metrics import SPANS_S
-from core.protocol.messages import answered_in
+from core.protocol.batches import ErrorStreak, read_replies
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_samples import RaceSamples
@@ -51,6 +52,11 @@ DENIED = {
 def texts(lines: bytes) -> Callable[[], list[bytes]]:
     """The addresses in lines."""
     return lambda: [line.split(b" ")[1] for line in lines.split(b"\n")[:-1]]
+
+
+def questions_in(lines: bytes) -> list[bytes]:
+    """The questions that a chunk of replies answers."""
+    return read_replies(lines, ErrorStreak(Environment())).questions
 
 
 def lines_of(effects: list[Effect]) -> list[dict[str, Any]]:
@@ -193,7 +199,7 @@ class SamplesMachine(RuleBasedStateMachine):
                 one.replies[server] = (self.now - one.began, addresses)
                 self.finish(one, "ANSWERED")
         questions = [question for question, _ in said]
-        assert not said or answered_in(lines) == questions
+        assert not said or questions_in(lines) == questions
         self.samples.answered(server, questions, texts(lines), self.now)
         self.close({question for question, _ in said})
 
@@ -317,7 +323,7 @@ class SamplesMachine(RuleBasedStateMachine):
             assert sum(counts[:6]) == sum(at <= SPANS_S[5] for at in answers)
 
     def winning(self, one: Watched) -> tuple[float, str]:
-        return next(reply for reply in one.replies.values() if not reply[1].startswith("NO"))
+        return next(reply for reply in one.replies.values() if reply[1] not in DENIED)
 
     @invariant()
     def nothing_is_kept_of_what_is_closed(self) -> None:
@@ -361,7 +367,7 @@ def raced(kind: bytes, first: str, second: str) -> RaceSamples:
     for server, said in ((T1, first), (T2, second)):
         line = b"x %b %b IN\n" % (said.encode(), kind)
         if len(line) <= 512:
-            assert answered_in(line) == [question]
+            assert questions_in(line) == [question]
         samples.answered(server, [question], texts(line), 0.1)
     return samples
 

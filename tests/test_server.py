@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from core.bounds import BoundHits, Bounds
-from core.events import DrainAsked, StatsAsked
-from core.protocol.server import Server, ServerState
+from core.bounds import Bounds
+from core.environment import Environment
+from core.events import DrainAsked, Role, StatsAsked
+from core.protocol.server import Server
+from core.protocol.server_state import ServerState
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.stage import Stage
@@ -22,7 +24,7 @@ ROWS = {b"rutgers.edu": ROW}
 
 
 def serving(*conns: str, once: bool = False) -> Stage:
-    stage = Stage(TableServer(Table(ROWS), Bounds(), once=once), Bounds())
+    stage = Stage(TableServer(Table(ROWS), Environment(), once=once), Bounds())
     stage.begin()
     for conn in conns:
         stage.accept(conn)
@@ -102,9 +104,9 @@ def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code
 
 def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
-    others: Any = ()
-    for who, longest_s in ((None, 2.0), (others, 5.5)):
-        server = Server(bounds, False, str, list, BoundHits(), None, who)
+    dns: Any = {Role.DNS: ()}
+    for factories, longest_s in ((None, 2.0), (dns, 5.5)):
+        server = Server(Environment(bounds), bytes, str, factories=factories)
         server.drain(10.0)
         assert server.drain_due == 10.0 + longest_s
     stage = serving("a")
@@ -153,7 +155,7 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
 
 
 def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
-    server = Server(Bounds(), False, str, list, BoundHits(), None)
+    server = Server(Environment(), bytes, str)
     server.drain(0.0)
     assert server.all_closed() != []
     assert server.life.state is ServerState.STOPPED

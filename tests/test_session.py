@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import BoundHits, Bounds
+from core.bounds import Bounds
 from core.effects import Close, Send
-from core.protocol.session import Requests, Session, SessionEvent, SessionState
+from core.environment import Environment
+from core.protocol.asker import Requests, SessionEvent, SessionState
+from core.protocol.session import Session
 from tests.splitting import name_of
 
 ERRORS_MAX = 16
@@ -26,7 +28,7 @@ LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 def session(errors_max: int = ERRORS_MAX) -> Session:
     bounds = replace(Bounds(), errors_in_a_row_max=errors_max)
-    return Session("a", bounds, BoundHits(), lambda: FIGURES)
+    return Session("a", Environment(bounds), lambda: FIGURES)
 
 
 def folded(spelling: bytes) -> bytes:

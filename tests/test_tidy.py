@@ -34,9 +34,9 @@ FOLDERS = {
     "nodes/workers": {"core", "core/io", "core/protocol", "nodes/workers"},
 }
 EXCEPTIONS = {
-    ("core/io/line_buffer.py", "core.protocol.messages"),
-    ("core/io/log.py", "core.protocol.messages"),
+    ("core/io/line_buffer.py", "core.protocol.names"),
     ("core/io/loop.py", "core.protocol.messages"),
+    ("core/io/loop.py", "core.protocol.names"),
 }
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.
 OUTSIDE = {"select", "socket", "time", "random", "signal", "resource", "subprocess", "secrets"}

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Close, Send
+from core.environment import Environment
 from core.events import Ended, Opened, Received, Relieved
-from core.protocol.messages import split_lines
+from core.text import split_lines
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.splitting import cut_streams, pieces
@@ -30,7 +31,7 @@ ROWS = {
 
 
 def talking() -> Stage:
-    stage = Stage(TableServer(Table(ROWS), Bounds()), Bounds())
+    stage = Stage(TableServer(Table(ROWS), Environment()), Bounds())
     stage.begin()
     stage.accept("a")
     return stage
@@ -88,7 +89,7 @@ def test_a_name_above_a_row_with_a_row_of_its_own_is_in_the_table() -> None:
 
 
 def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
-    brain = TableServer(Table(ROWS), Bounds())
+    brain = TableServer(Table(ROWS), Environment())
     brain.step(Opened("a"), 0.0)
     asked = b"google.com\nnobody\nRUTGERS.edu\ngoogle.com\n"
     answers = ROWS[b"google.com"] + ROWS[b"rutgers.edu"] + ROWS[b"google.com"]
@@ -98,7 +99,7 @@ def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
 
 
 def test_b1_with_quit_comes_the_last_answer_then_bye_then_the_end() -> None:
-    brain = TableServer(Table(ROWS), Bounds())
+    brain = TableServer(Table(ROWS), Environment())
     brain.step(Opened("a"), 0.0)
     *sends, end = brain.step(Received("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
     assert b"".join(send.data for send in sends) == ROWS[b"google.com"] + b"BYE\n"
@@ -180,7 +181,7 @@ MIXED = {
 
 
 def replies(answer_unknown: bool, *lines: bytes, rows: dict[bytes, bytes] = MIXED) -> list[bytes]:
-    stage = Stage(TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage = Stage(TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), Bounds())
     stage.begin()
     stage.accept("a")
     stage.hear("a", b"".join(line + b"\n" for line in lines))
@@ -270,7 +271,7 @@ def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
         else:
             counts["unknown"] += 1
             expected += [spelled + kind + b" - NOT FOUND"] * answer_unknown
-    stage = Stage(TableServer(Table(rows), Bounds(), answer_unknown=answer_unknown), Bounds())
+    stage = Stage(TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), Bounds())
     stage.begin()
     stage.accept("a")
     # QUIT alone is a command; it is asked with its dot.
@@ -302,14 +303,14 @@ def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> Non
             return super().__contains__(key)
 
     rows = Counted({b"four": MIXED[b"four"]})
-    brain = TableServer(Table(rows), Bounds())
+    brain = TableServer(Table(rows), Environment())
     brain.step(Opened("a"), 0.0)
     brain.step(Received("a", b"nobody\nfour\nnobody.x\n"), 0.0)
     assert rows.looks == 3
 
 
 def test_an_event_that_no_server_of_tables_can_get_is_our_mistake() -> None:
-    brain = TableServer(Table(ROWS), Bounds())
+    brain = TableServer(Table(ROWS), Environment())
     with pytest.raises(AssertionError):
         brain.step(Relieved("a"), 0.0)
     with pytest.raises(KeyError):

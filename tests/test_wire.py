@@ -2,47 +2,62 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from itertools import product
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.protocol import messages as wire
+from core.environment import Environment
+from core.protocol import batches, messages
+from core.protocol.batches import (
+    ErrorStreak,
+    ReplyBatch,
+    read_questions,
+    read_replies,
+    read_requests,
+)
 from core.protocol.messages import (
-    IPV4,
     Answer,
-    Bye,
-    Command,
-    End,
-    Error,
-    Negative,
     NoAnswer,
-    Pong,
     ProtocolError,
     Question,
     Refusal,
     Stat,
-    Type,
-    answered_in,
-    asked_in,
-    fold,
-    fold_lines,
     format_message,
     negatives,
     parse_reply,
     parse_request,
-    printable,
-    replied_in,
 )
+from core.protocol.names import (
+    IPV4,
+    IPV6,
+    Command,
+    Error,
+    Negative,
+    Type,
+    Word,
+    fold,
+    fold_lines,
+    name_of,
+    other_type,
+    question_of,
+    questions_of,
+    type_of,
+)
+from core.text import printable
 from tests.splitting import (
     PIECES,
     addresses,
     addresses_v6,
     ipv6_texts,
     long_names,
-    name_of,
     names,
+)
+from tests.splitting import (
+    name_of as a_name_of,
 )
 
 RESERVED = [command.value for command in Command]
@@ -68,7 +83,7 @@ replies = st.one_of(
     negative_replies,
     st.builds(Refusal, st.sampled_from(Error)),
     st.builds(Stat, metrics, metrics),
-    st.sampled_from([Bye(), Pong(), End()]),
+    st.sampled_from(Word),
 )
 
 
@@ -150,12 +165,12 @@ def replied(line: bytes) -> object:
 
 
 @given(requests)
-def test_a_request_parses_back(message: wire.Request) -> None:
+def test_a_request_parses_back(message: messages.Request) -> None:
     assert parse_request(format_message(message)) == message
 
 
 @given(replies)
-def test_a_reply_parses_back(message: wire.Reply) -> None:
+def test_a_reply_parses_back(message: messages.Reply) -> None:
     assert parse_reply(format_message(message)) == message
 
 
@@ -170,7 +185,75 @@ def test_any_line_is_a_message_that_formats_back_or_a_protocol_error(line: bytes
         assert format_message(message) in (line, line.replace(b". ", b" ").removesuffix(b"."))
 
 
+# -- questions as bytes ----------------------------------------------------------------------------
+
+
+@given(any_names, st.sampled_from(Type))
+def test_a_question_is_put_together_as_it_is_taken_apart(name: bytes, type: Type) -> None:
+    question = question_of(name, type)
+    assert question == format_message(Question(name, type))
+    assert (name_of(question), type_of(question)) == (name, type)
+    assert fold(name + b".", type) == fold_lines(question + b"\n")[:-1]
+    other = other_type(question)
+    assert name_of(other) == name and type_of(other) is not type and other_type(other) == question
+    for text in (type.value, type.value.lower()):
+        assert questions_of([name, b"x"], [text, b"a"]) == [question, b"x"]
+
+
 # -- a chunk at once, and line by line -------------------------------------------------------------
+
+
+def chunk_of(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def asked_in(data: bytes) -> list[bytes] | None:
+    """The questions of a chunk that is taken at once, as they are spelled."""
+    requests = read_questions(data)
+    return None if requests is None else requests.spellings
+
+
+def replied_in(data: bytes) -> ReplyBatch | None:
+    """What a chunk of replies comes to that is taken at once."""
+    with patch.object(batches, "_read_each", lambda data, streak: None):
+        return read_replies(data, ErrorStreak(Environment()))
+
+
+def answered_in(data: bytes) -> list[bytes] | None:
+    """The questions of a chunk that is taken at once, since it has nothing but answers."""
+    batch = replied_in(data)
+    return None if batch is None or batch.count > len(batch.questions) else batch.questions
+
+
+def line_by_line(chunk: list[bytes]) -> ReplyBatch:
+    """What a chunk of replies comes to."""
+    batch = ReplyBatch()
+    errors_in_a_row = 0
+    for line in filter(None, chunk):
+        message = replied(line)
+        batch.count += 1
+        errors_in_a_row = errors_in_a_row + 1 if isinstance(message, Error) else 0
+        match message:
+            case Error():
+                batch.malformed += 1
+                if message is Error.TOOLONG:
+                    batch.why = "it sent a line that is too long"
+                    break
+                if errors_in_a_row == 16:
+                    batch.why = "it does not speak this protocol"
+                    break
+            case Answer(spelling, _, type):
+                batch.questions.append(fold(spelling, type))
+                batch.lines += line + b"\n"
+            case NoAnswer(Question(spelling, type), Negative.NOT_FOUND):
+                batch.not_found.append(fold(spelling, type))
+            case NoAnswer(Question(spelling, type), Negative.NO_DATA):
+                batch.no_data.append(fold(spelling, type))
+            case NoAnswer(Question(spelling, type), Negative.NAMES_BELOW):
+                batch.names_below.append(fold(spelling, type))
+            case _:
+                batch.others.append(message)  # type: ignore[arg-type]
+    return batch
 
 
 @given(request_lines)
@@ -216,57 +299,62 @@ def test_a_chunk_of_answers_is_matched(answers: list[Answer]) -> None:
     assert fits
 
 
+@given(st.one_of(reply_lines, st.lists(st.sampled_from([b"", b"?", b"PONG"]), max_size=40)))
+def test_a_chunk_of_replies_comes_to_what_its_lines_come_to_one_by_one(chunk: list[bytes]) -> None:
+    assert read_replies(chunk_of(chunk), ErrorStreak(Environment())) == line_by_line(chunk)
+
+
 @given(st.lists(st.one_of(answers, negative_replies), min_size=1, max_size=8))
-def test_a_chunk_of_answers_and_negatives_is_sorted(chunk: list[Answer | NoAnswer]) -> None:
-    """TIMED OUT and FAILED from a TS are rare: a chunk with one is read line by line."""
-    said = replied_in(b"".join(format_message(reply) + b"\n" for reply in chunk))
-    negative = [reply for reply in chunk if isinstance(reply, NoAnswer)]
-    if any(
-        reply.why in (Negative.TIMED_OUT, Negative.FAILED)
-        or len(format_message(reply.question)) > 253
-        for reply in negative
-    ):
-        assert said is None
-        return
-    answered = [reply for reply in chunk if isinstance(reply, Answer)]
-    assert said is not None
-    assert said.questions == [fold(reply.spelling, reply.type) for reply in answered]
-    assert said.lines == b"".join(format_message(reply) + b"\n" for reply in answered)
-    for found, why in (
-        (said.not_found, Negative.NOT_FOUND),
-        (said.no_data, Negative.NO_DATA),
-        (said.names_below, Negative.NAMES_BELOW),
-    ):
-        assert found == [
-            fold(reply.question.spelling, reply.question.type)
-            for reply in negative
-            if reply.why is why
-        ]
+def test_a_chunk_of_answers_and_negatives_is_sorted(replies: list[Answer | NoAnswer]) -> None:
+    chunk = [format_message(reply) for reply in replies]
+    batch = read_replies(chunk_of(chunk), ErrorStreak(Environment()))
+    assert batch == line_by_line(chunk) and batch.count == len(chunk) and not batch.malformed
 
 
 @given(reply_lines)
 def test_what_is_sorted_at_once_is_all_plain_answers_and_negatives_and_nothing_else_is(
     chunk: list[bytes],
 ) -> None:
-    """A negative with a type behind a very long name is read by itself, as its question is."""
+    """TIMED OUT and FAILED from a TS are rare, as are long lines in a mixture: a chunk with one is
+    read line by line."""
 
     def is_plain(message: object) -> bool:
         match message:
             case Answer(spelling):
                 return not spelling.endswith(b".")
             case NoAnswer(question, why):
-                short = len(format_message(question)) <= 253
-                return short and not question.spelling.endswith(b".") and why.value[:1] == b"N"
+                return not question.spelling.endswith(b".") and why.value[:1] == b"N"
         return False
 
     messages = [replied(line) for line in chunk]
-    said = replied_in(b"".join(line + b"\n" for line in chunk))
-    assert (said is not None) is all(map(is_plain, messages))
-    if said is not None:
-        kinds = [type(message) for message in messages]
-        negatives = len(said.not_found) + len(said.no_data) + len(said.names_below)
-        counts = len(said.questions), negatives
-        assert counts == (kinds.count(Answer), kinds.count(NoAnswer))
+    is_all_answers = all(isinstance(message, Answer) for message in messages)
+    is_short = max(map(len, chunk)) <= 253
+    batch = replied_in(chunk_of(chunk))
+    assert (batch is not None) is (all(map(is_plain, messages)) and (is_all_answers or is_short))
+    assert batch is None or batch == line_by_line(chunk)
+
+
+@pytest.mark.parametrize("good", [b"x 1.2.3.4 A IN", b"x - NO DATA", b"x - FAILED", b"PONG"])
+def test_errors_in_a_row_are_counted_over_chunks_and_a_legal_line_starts_over(good: bytes) -> None:
+    env = Environment()
+    streak = ErrorStreak(env)
+    for chunk in ([b"?"] * 15, [good], [good, *[b"?"] * 15], [b"", good]):
+        assert not read_replies(chunk_of(chunk), streak).why and not env.hits
+    assert not read_replies(b"?\n" * 15, streak).why
+    batch = read_replies(chunk_of([b"?", good]), streak)
+    assert batch.why and batch.count == batch.malformed == 1 and streak.is_over
+    assert env.hits == {"errors_in_a_row_max": 1}
+
+
+def test_what_is_no_question_is_returned_in_order_and_nothing_is_read_after_the_end() -> None:
+    def others(*lines: bytes) -> list[Command | Error]:
+        return read_requests(chunk_of(lines), ErrorStreak(Environment()), 2)[1]
+
+    ping, stats, bad = Command.PING, Command.STATS, Error.BADNAME
+    assert others(b"x", b"?", b"PING", b"y", b"STATS") == [bad, ping, stats]
+    assert others(*[b"STATS"] * 4) == [stats, stats, Error.TOOMANY, Error.TOOMANY]
+    assert others(b"x" * 513, b"QUIT", b"PING") == [Error.TOOLONG, Command.QUIT]
+    assert others(*[b"?"] * 20, b"PING") == [bad] * 16
 
 
 @given(st.lists(questions, min_size=1, max_size=6), st.sampled_from(Negative))
@@ -280,7 +368,7 @@ def test_negatives_repeat_their_questions(asked: list[Question], why: Negative) 
 @pytest.mark.parametrize("kind", [b"", b" AAAA"])
 @pytest.mark.parametrize("length", [252, 253, 254, 258])
 def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: bytes) -> None:
-    name = name_of(length)
+    name = a_name_of(length)
     line = name + kind
     assert (judged(line) is Error.BADNAME) is (length > 253)
     if length > 253:
@@ -292,7 +380,7 @@ def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: by
 @pytest.mark.parametrize("length", range(246, 256))
 def test_round_253_bytes_both_ways_of_reading_agree_wherever_the_line_stands(length: int) -> None:
     """What is not taken at once is read by itself, and then taken after all."""
-    name = name_of(length)
+    name = a_name_of(length)
     for kind in (b"", b" AAAA"):
         asked, legal = name + kind, length <= 253
         for dot in (b"", b"."):
@@ -306,11 +394,13 @@ def test_round_253_bytes_both_ways_of_reading_agree_wherever_the_line_stands(len
             whole = before + asked + b"\n" + after
             assert (asked_in(whole) is not None) is (len(asked) <= 253)
             deny = whole.replace(b"\n", b" - NO DATA\n")
-            assert (replied_in(deny) is not None) is (len(asked) <= 253)
+            batch = read_replies(deny, ErrorStreak(Environment()))
+            assert batch.malformed == (not legal) and len(batch.no_data) == deny.count(b"\n") - (
+                not legal
+            )
         for row in (b"", b"x 1.2.3.4 A IN\n", b"x ::1 AAAA IN\n"):
             for whole in (row + answer + b"\n", answer + b"\n" + row):
                 assert (answered_in(whole) is not None) is legal
-                assert (replied_in(whole) is not None) is legal
 
 
 @pytest.mark.parametrize("word", [*RESERVED, b"-", b"--", b"-" * 63, b"-" * 64])
@@ -324,7 +414,7 @@ def test_a_reserved_word_or_hyphens_in_a_chunk_are_what_they_are_by_themselves(w
     for before, after in ((b"", b""), (b"x 1.2.3.4 A IN\n", b""), (b"", b"x ::1 AAAA IN\n")):
         for end in (b" 1.2.3.4 A IN\n", b" ::1 AAAA IN\n"):
             whole = before + word + end + after
-            assert (answered_in(whole) is not None) is (replied_in(whole) is not None) is legal
+            assert (answered_in(whole) is not None) is legal
         for end in (b" - NO DATA\n", b" AAAA - NOT FOUND\n"):
             assert (replied_in(before + word + end + after) is not None) is legal
 
@@ -378,7 +468,7 @@ def test_d2_an_answer_of_512_bytes_is_one_in_both_ways_of_reading(
 ) -> None:
     line = answer_of(512, address, kind)
     assert isinstance(replied(line), Answer)
-    assert answered_in(line + b"\n") is not None and replied_in(line + b"\n") is not None
+    assert answered_in(line + b"\n") is not None
 
 
 @pytest.mark.parametrize("length", [513, 514, 2_000])
@@ -537,12 +627,12 @@ def is_ipv6(text: str) -> bool:
 @given(near_v6)
 @settings(max_examples=500)
 def test_the_pattern_of_ipv6_addresses_gives_the_verdicts_of_ipaddress(text: str) -> None:
-    assert (re.fullmatch(wire.IPV6, text.encode()) is not None) is is_ipv6(text)
+    assert (re.fullmatch(IPV6, text.encode()) is not None) is is_ipv6(text)
 
 
 @given(ipv6_texts)
 def test_any_way_to_write_an_ipv6_address_is_one(text: str) -> None:
-    assert is_ipv6(text) and re.fullmatch(wire.IPV6, text.encode())
+    assert is_ipv6(text) and re.fullmatch(IPV6, text.encode())
 
 
 # Up to nine groups, each written, left out, or an IPv4 address: with `::` and with a dotted part
@@ -555,7 +645,7 @@ SHAPES = [
 
 
 def test_every_shape_of_an_ipv6_address_gets_the_verdict_of_ipaddress() -> None:
-    pattern = re.compile(wire.IPV6)
+    pattern = re.compile(IPV6)
     taken = [text for text in SHAPES if pattern.fullmatch(text.encode())]
     assert taken == list(filter(is_ipv6, SHAPES))
 
@@ -567,5 +657,5 @@ def test_every_shape_of_an_ipv6_address_may_stand_anywhere_in_a_set() -> None:
             line = b"x %b AAAA IN" % in_set
             assert replied(line) == Answer(b"x", in_set, Type.AAAA)
             assert answered_in(line + b"\n") == [b"x AAAA"]
-            said = replied_in(line + b"\nx - NO DATA\n")
-            assert said is not None and said.questions == [b"x AAAA"]
+            batch = read_replies(line + b"\nx - NO DATA\n", ErrorStreak(Environment()))
+            assert batch.questions == [b"x AAAA"] and batch.no_data == [b"x"]

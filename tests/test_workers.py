@@ -34,8 +34,8 @@ from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
-from core.protocol.messages import split_lines
-from core.protocol.server import CLIENTS, SESSIONS
+from core.protocol.server_state import CLIENTS, SESSIONS
+from core.text import split_lines
 from nodes.cli.arguments import Parser
 from nodes.cli.ls import bounds_of_ls
 from nodes.ls import questions as race

@@ -16,6 +16,7 @@ from itertools import count, groupby
 
 from core.bounds import Bounds
 from core.brain import Brain
+from core.environment import Environment
 from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from nodes.client.client import Client
@@ -170,7 +171,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
         said = [step for step in transcript.steps if isinstance(step, Said)]
         asked = [s.data for s in said if (s.speaker, s.hearer) == ("client", "LS") and s.data]
         names = [line.removesuffix(b"\n") for line in asked if line != b"QUIT\n"]
-        return Client(names, _SERVERS[0], "LS", Bounds())
+        return Client(names, _SERVERS[0], "LS", Environment())
     answer_unknown = "--answer-unknown" in transcript.flags
 
     def read(path: str) -> Generator[bytes, None, None]:
@@ -180,7 +181,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
 
     return TableServer(
         Table(dict(tables[program])),
-        Bounds(),
+        Environment(),
         reload=Reload(f"{program} anew", read=read),
         answer_unknown=answer_unknown,
     )

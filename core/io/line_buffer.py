@@ -13,7 +13,7 @@ Not here: what a line means (`core/protocol/messages.py`), and when a line has t
 reactor).
 """
 
-from core.protocol.messages import LINE_BYTES_MAX
+from core.protocol.names import LINE_BYTES_MAX
 
 
 class LineBuffer:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from core.bounds import PIPE_BYTES
 from core.effects import Level
 from core.machine import Label
-from core.protocol.messages import printable, split_lines
+from core.text import printable, split_lines
 
 _DAY_S = 86_400
 _ALIKE_MAX = 5  # reports of a kind

@@ -88,7 +88,8 @@ from core.io.time_limits import TimeLimit
 from core.machine import Watch
 from core.metrics import Metric, Value
 from core.owed import Owed
-from core.protocol.messages import Error, refusal
+from core.protocol.messages import refusal
+from core.protocol.names import Error
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
 _DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it

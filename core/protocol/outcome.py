@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any, Protocol
 
-from core.protocol.messages import Negative, negatives, split_lines
+from core.protocol.messages import negatives
+from core.protocol.names import Negative
+from core.text import split_lines
 
 
 class RelayedReply(Protocol):

@@ -1,142 +1,122 @@
-"""Server: what table server and load balancer have in common: their sessions, and how they end.
+"""Server: what both servers have in common: their sessions, and how they end.
 
-A server serves until it is asked to drain: by a signal, or, with `--once`, because its one
-session has ended. Draining, it takes no more questions, gives every session what it is owed and
-its last words, and stops when all connections are gone, or when its time is up.
+`--once`: the first connection that sends a byte is the session. From then on nobody is accepted,
+and whoever is there besides is told BUSY. When the session ends, the server drains.
 
-`--once`: the first connection that has sent a byte is the session. From then on nobody is accepted,
-and whoever is there besides is told BUSY.
-
-Not here: what a question means. The node owns its server and asks it, never the other way.
+Not here: the states of a server and what it counts (`core/protocol/server_state.py`), and what a
+question means: the node owns its server and asks it, never the other way.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from core.bounds import BoundHits, Bounds
 from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
+from core.environment import Environment
 from core.events import Role
-from core.machine import STAY, Label, Machine, Transitions, Watch
-from core.metrics import Metric, Value, stats_text
-from core.protocol.messages import Error, refusal
-from core.protocol.session import Asker, Session, SessionEvent
-
-
-class ServerState(Label):
-    """The life of a server."""
-
-    SERVING = "sessions are accepted and may ask"
-    DRAINING = "no more questions are taken; what is owed is still sent"
-    STOPPED = "every connection is gone, or the drain took too long"
-
-
-class ServerEvent(Label):
-    """What happens to a server."""
-
-    DRAIN = "a signal came, or the one session of --once has ended"
-    ALL_CLOSED = "no connection is left"
-    TIME_UP = "the drain has taken as long as it may"
-
-
-SERVER: Transitions[ServerState, ServerEvent] = {
-    ServerState.SERVING: {ServerEvent.DRAIN: ServerState.DRAINING},
-    ServerState.DRAINING: {
-        ServerEvent.DRAIN: STAY,
-        ServerEvent.ALL_CLOSED: ServerState.STOPPED,
-        ServerEvent.TIME_UP: ServerState.STOPPED,
-    },
-    ServerState.STOPPED: {ServerEvent.DRAIN: STAY},
-}
-
-
-CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
-SESSIONS = Metric("sessions", "Clients that have come")
-ERRORS = Metric("errors", "Lines of clients that were refused")
-
-
-class OtherAskers(Protocol):
-    """Who makes askers that do not speak lines."""
-
-    def asker(self, conn: str, is_datagrams: bool) -> Asker:
-        """One for this connection, or for this socket of datagrams."""
-        ...
-
-    def metrics(self) -> list[Value]:
-        """What is counted about them."""
-        ...
+from core.machine import Machine
+from core.metrics import Value
+from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
+from core.protocol.messages import refusal
+from core.protocol.names import Error
+from core.protocol.server_state import (
+    CLIENTS,
+    ERRORS,
+    SERVER,
+    SESSIONS,
+    ServerEvent,
+    ServerState,
+    closing_report,
+    stats_report,
+)
+from core.protocol.session import Session
 
 
 class Server:
-    """The sessions of one server. `account` says in a line what became of all questions;
-    `metrics` are all that the server counts, these here among them. `others` makes askers of
-    connections whose role is DNS.
+    """The sessions of one server. `stats()` is the whole reply to STATS, and `account()` says in a
+    line what became of all questions. `factories` make the askers that do not speak lines.
     """
 
     def __init__(
         self,
-        bounds: Bounds,
-        once: bool,
+        env: Environment,
+        stats: Callable[[], bytes],
         account: Callable[[], str],
-        metrics: Callable[[], Iterable[Value]],
-        hits: BoundHits,
-        watch: Watch | None,
-        others: OtherAskers | None = None,
+        *,
+        once: bool = False,
+        factories: Mapping[Role, AskerFactory] | None = None,
     ) -> None:
+        self.life = Machine(SERVER, ServerState.SERVING, "server", env.watch)
         self.sessions: dict[str, Asker] = {}
-        self._others = others
-        self.life = Machine(SERVER, ServerState.SERVING, "server", watch)
         self.errors = 0  # lines that were refused
-        self._came = 0
-        self._account = account
-        self._metrics = metrics
-        self._hits = hits
-        self._drain_s = bounds.drain_s(with_dns=others is not None)
         self.drain_due = math.inf  # when the drain has taken too long
-        self._bounds = bounds
-        self.once = once
+        self._came = 0  # sessions
+        self._awaits_session = once  # until a connection has sent a byte
         self._the_session: str | None = None  # of --once
-        self._watch = watch
+        self._env = env
+        self._stats = stats
+        self._account = account
+        self._factories = factories or {}
+        self._drain_s = env.bounds.drain_s(with_dns=Role.DNS in self._factories)
 
     @property
     def is_draining(self) -> bool:
         return self.life.state is ServerState.DRAINING
-
-    def metrics(self) -> list[Value]:
-        """What this file knows."""
-        return [
-            Value(CLIENTS, sum(isinstance(one, Session) for one in self.sessions.values())),
-            Value(SESSIONS, self._came),
-            Value(ERRORS, self.errors),
-            *([] if self._others is None else self._others.metrics()),
-        ]
-
-    def _stats(self) -> bytes:
-        return stats_text(self._metrics())
 
     # -- one session -------------------------------------------------------------------------------
 
     def opened(
         self, conn: str, role: Role = Role.LINES, is_datagrams: bool = False
     ) -> list[Effect]:
-        """Somebody may ask from now on."""
-        session: Asker
-        if self._others is not None and role is Role.DNS:
-            session = self._others.asker(conn, is_datagrams)
-        else:
-            session = Session(conn, self._bounds, self._hits, self._stats, self._watch)
+        """Take in a connection that may ask from now on, or a socket of datagrams."""
+        factory = self._factories.get(role)
+        if factory is None:
+            self.sessions[conn] = Session(conn, self._env, self._stats)
             self._came += 1
-        self.sessions[conn] = session
+        else:
+            self.sessions[conn] = factory.asker(conn, is_datagrams)
         if self.life.state is not ServerState.SERVING:
-            session.life.fire(SessionEvent.DRAIN)
-        elif self._the_session is not None:  # it came in the very turn
-            return self._turn_away(conn)
-        return session.last_words()
+            return self.part(conn)
+        return [] if self._the_session is None else self._turn_away(conn)  # it came in that turn
 
-    def spoke(self, conn: str) -> list[Effect]:
-        """A client has sent bytes. Only `once` wants to know: the first to do so is the session."""
-        if not self.once or self._the_session is not None:
-            return []
+    def received(
+        self,
+        conn: str,
+        data: Any,  # noqa: ANN401 (as the event brought it)
+        now: float,
+    ) -> tuple[Asker, Requests, list[Effect]]:
+        """Read what one event brought; also return what there is to say at once."""
+        effects = self._begin_once(conn) if self._awaits_session else []
+        asker = self.sessions[conn]
+        requests = asker.receive(data, now)
+        if requests.said:
+            self.errors += requests.errors
+            effects.append(asker.say(requests.said))
+        return asker, requests, effects
+
+    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
+        """Take the end of a client's input, perhaps in the middle of a line."""
+        effects = self._begin_once(conn) if self._awaits_session and unfinished else []
+        asker = self.sessions[conn]
+        if said := asker.receive_end(unfinished):
+            self.errors += 1
+            effects.append(asker.say(said))
+        return effects + asker.last_words()
+
+    def part(self, conn: str) -> list[Effect]:
+        """Take no more questions of a client, and let it go once it is owed nothing."""
+        asker = self.sessions[conn]
+        asker.life.fire(SessionEvent.DRAIN)
+        return asker.last_words()
+
+    def closed(self, conn: str, now: float) -> list[Effect]:
+        """Forget a client whose connection is gone."""
+        self.sessions.pop(conn).life.fire(SessionEvent.LOST)
+        return self.drain(now) if conn == self._the_session else []
+
+    def _begin_once(self, conn: str) -> list[Effect]:
+        """Make this connection the session of --once: it is the first that has sent a byte."""
+        self._awaits_session = False
         self._the_session = conn
         effects: list[Effect] = [Unlisten()]
         for other in self.sessions:
@@ -145,35 +125,16 @@ class Server:
         return effects
 
     def _turn_away(self, conn: str) -> list[Effect]:
-        """There is one session only, and this is not it."""
         return [self.sessions[conn].say(refusal(Error.BUSY)), *self.part(conn)]
-
-    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
-        """A client will send nothing more."""
-        session = self.sessions[conn]
-        refusal = session.receive_end(unfinished)
-        self.errors += bool(refusal)
-        return [*([session.say(refusal)] if refusal else []), *session.last_words()]
-
-    def part(self, conn: str) -> list[Effect]:
-        """Take no more questions of a client, and let it go once it is owed nothing."""
-        session = self.sessions[conn]
-        session.life.fire(SessionEvent.DRAIN)
-        return session.last_words()
-
-    def closed(self, conn: str, now: float) -> list[Effect]:
-        """A client's connection is gone."""
-        self.sessions.pop(conn).life.fire(SessionEvent.LOST)
-        return self.drain(now) if conn == self._the_session else []
 
     # -- all of them -------------------------------------------------------------------------------
 
     def drain(self, now: float) -> list[Effect]:
-        """Take no more questions, and let those go who are owed nothing. It was asked for `now`."""
-        if self.life.state is not ServerState.SERVING:
-            self.life.fire(ServerEvent.DRAIN)
-            return []
+        """Take no more questions, and let those go that are owed nothing. Asked for at `now`."""
+        is_first = self.life.state is ServerState.SERVING
         self.life.fire(ServerEvent.DRAIN)
+        if not is_first:
+            return []
         self.drain_due = now + self._drain_s
         effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
         for conn in self.sessions:
@@ -181,29 +142,30 @@ class Server:
         return effects
 
     def all_closed(self) -> list[Effect]:
-        """The node has found that no connection is left: stop, if that was to be."""
-        if self.life.state is not ServerState.DRAINING:
-            return []
-        return self._stop(ServerEvent.ALL_CLOSED)
+        """Stop, if that was to be: the node has found that no connection is left."""
+        return self._stop(ServerEvent.ALL_CLOSED) if self.is_draining else []
 
     def woken(self, now: float) -> list[Effect]:
         """Stop when the drain has taken too long."""
         if now < self.drain_due:
             return []
-        self._hits["drain_grace_s"] += 1
+        self._env.hits["drain_grace_s"] += 1
         cut_off = Report(f"the drain took too long: {len(self.sessions)} clients cut off")
         return [cut_off, *self._stop(ServerEvent.TIME_UP)]
 
-    def tell(self) -> list[Effect]:
-        """Say in the log what STATS would."""
-        return [Report(f"{value.key} {value.value}") for value in self._metrics()]
-
-    def _stop(self, fate: ServerEvent) -> list[Effect]:
-        """Stop, and say what there was."""
-        self.life.fire(fate)
+    def _stop(self, event: ServerEvent) -> list[Effect]:
+        self.life.fire(event)
         self.drain_due = math.inf
-        effects: list[Effect] = [Report(self._account())]
-        if self._hits:
-            said = ", ".join(f"{bound} {count}" for bound, count in sorted(self._hits.items()))
-            effects.append(Report(f"bounds that took hold: {said}"))
-        return [*effects, Stop(0)]
+        return [*closing_report(self._account(), self._env.hits), Stop(0)]
+
+    def report_stats(self) -> list[Effect]:
+        """Say in the log what STATS would."""
+        return stats_report(self._stats())
+
+    def metrics(self) -> list[Value]:
+        """Return what is counted about clients."""
+        clients = sum(isinstance(asker, Session) for asker in self.sessions.values())
+        values = [Value(CLIENTS, clients), Value(SESSIONS, self._came), Value(ERRORS, self.errors)]
+        for factory in self._factories.values():
+            values += factory.metrics()
+        return values

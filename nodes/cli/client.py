@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from core.environment import Environment
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
@@ -79,7 +80,7 @@ def run_client(words: list[str]) -> int:
         reactor = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
         stack.callback(reactor.close)
         where = address_text((arguments.host, arguments.port))
-        reactor.start(Client(names, addresses, where, bounds, progress=on_terminal))
+        reactor.start(Client(names, addresses, where, Environment(bounds), progress=on_terminal))
         return reactor.run()
 
 

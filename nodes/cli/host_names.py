@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from core.addresses import Address
 from core.io.lookup import Lookups
 from core.io.system import System
-from core.protocol.messages import NAME_BYTES_MAX
+from core.protocol.names import NAME_BYTES_MAX
 from nodes.cli.arguments import USAGE, Failure
 
 Found = tuple[Address, ...]

@@ -6,6 +6,7 @@ Not here: what it does (`nodes/ts/table_server.py`).
 """
 
 from core.brain import Brain
+from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System, reason
 from nodes.cli.arguments import Failure, bounds_of, program_parser, say
@@ -52,13 +53,11 @@ def run_ts(words: list[str]) -> int:
     def build(reactor: Loop) -> Brain:
         return TableServer(
             table,
-            bounds,
+            Environment(bounds, reactor.hits, reactor.watch),
             reload=Reload(arguments.table, strict=arguments.strict, watch=reactor.watch),
             answer_unknown=arguments.answer_unknown,
             loop=reactor.metrics,
             once=arguments.once,
-            hits=reactor.hits,
-            watch=reactor.watch,
         )
 
     return serve("ts", own_address(system, arguments), arguments, bounds, system, build)

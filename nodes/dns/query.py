@@ -12,7 +12,7 @@ Not here: sockets, and what becomes of a question (`nodes/ls/dns_clients.py`).
 
 from dataclasses import dataclass
 
-from core.protocol.messages import Type, fold, is_name
+from core.protocol.names import Type, fold, is_name
 from nodes.dns.codes import (
     EDNS_DO,
     HEADER,

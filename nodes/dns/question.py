@@ -4,7 +4,7 @@ Where LS has DNS upstreams, a query of any type can be answered, and what its fl
 wants DNSSEC, say) changes the answer. A name alone does not identify such a question:
 
 - a query that asks what a line can ask, with the flags that a line is asked with, has the text of
-  the line: `name`, or `name AAAA` (`core/protocol/messages.py`); both are one question;
+  the line: `name`, or `name AAAA` (`core/protocol/names.py`); both are one question;
 - every other query is `name TYPE15`, and behind it the flags that differ: `name TYPE1 +do`. A byte
   that no line can have in a name is `\DDD`, the root `.` (RFC 1035, section 5.1).
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
-from core.protocol.messages import Type, is_name
+from core.protocol.names import Type, is_name
 from nodes.dns.codes import (
     EDNS_DO,
     HEADER,

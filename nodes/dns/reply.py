@@ -22,7 +22,7 @@ Not here: whether it was asked for (`nodes/ls/resolvers/resolver.py`), and to wh
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from core.protocol.messages import LINE_BYTES_MAX, Negative
+from core.protocol.names import LINE_BYTES_MAX, Negative
 from nodes.dns.codes import (
     HEADER,
     OPCODE_MASK,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from core.bounds import BoundHits
 from core.effects import Effect, Pause, Resume
-from core.protocol.session import Asker, SessionState
+from core.protocol.asker import Asker, SessionState
 
 
 class Backpressure:

@@ -23,9 +23,10 @@ from core.addresses import Datagram
 from core.effects import Close, Effect, Send, SendTo
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine
-from core.protocol.messages import Negative
+from core.protocol.asker import SESSION, Requests, SessionEvent, SessionState
+from core.protocol.batches import ErrorStreak
+from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Denied, Outcome, Relayed
-from core.protocol.session import SESSION, Requests, SessionEvent, SessionState
 from nodes.dns.codes import ID_BYTES, MESSAGE_BYTES_MAX
 from nodes.dns.query import Query
 from nodes.dns.question import TableAnswer
@@ -56,8 +57,7 @@ class DnsClient(ABC):
         self._shared = shared
         self._waiting: dict[bytes, list[Waiting] | deque[Waiting]] = {}  # the oldest first
         self._owed_max = math.inf  # queries beyond it get SERVFAIL
-        self._ignored_in_a_row = 0
-        self._ignored_max = math.inf  # in a row; from then on nothing more is read
+        self._streak: ErrorStreak | None = None  # of messages that are ignored
 
     @abstractmethod
     def _unpack(self, data: Any, now: float) -> list[Datagram]:  # noqa: ANN401
@@ -80,7 +80,8 @@ class DnsClient(ABC):
         for message, source in datagrams:
             query = queries[message[ID_BYTES:]]
             if isinstance(query, Query):
-                self._ignored_in_a_row = 0
+                if self._streak is not None:
+                    self._streak.count = 0
                 if len(questions) >= room:
                     env.hits[self.pending_bound] += 1
                     replies.append((message[:ID_BYTES] + query.busy(), source))
@@ -96,11 +97,11 @@ class DnsClient(ABC):
                 replies.append((message[:ID_BYTES] + query.reply, source))
             else:
                 ignored += 1
-                self._ignored_in_a_row += 1
-                if self._ignored_in_a_row == self._ignored_max:
-                    self.life.fire(SessionEvent.TOO_MANY_ERRORS)  # it carries something else
-                    env.hits["errors_in_a_row_max"] += 1
-                    break
+                if self._streak is not None:
+                    self._streak.add()
+                    if self._streak.is_over:  # it carries something else
+                        self.life.fire(SessionEvent.TOO_MANY_ERRORS)
+                        break
         self._shared.count(len(questions), refused, ignored)
         lines = b"\n".join([*questions, b""])
         return Requests(questions, questions, lines, replies, 0)
@@ -214,7 +215,7 @@ class StreamClient(DnsClient):
 
     def __init__(self, conn: str, shared: DnsShared) -> None:
         super().__init__(conn, shared)
-        self._ignored_max = shared.env.bounds.errors_in_a_row_max
+        self._streak = ErrorStreak(shared.env)
 
     def _unpack(self, data: bytes, now: float) -> list[Datagram]:
         return [(message, None) for message in split_frames(data)]

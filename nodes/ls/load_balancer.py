@@ -27,14 +27,15 @@ from core.events import (
     Received,
     ReloadAsked,
     Resolved,
+    Role,
     StatsAsked,
     Woken,
 )
-from core.metrics import Value
+from core.metrics import Value, stats_text
 from core.owed import Owed
+from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.outcome import Answered
-from core.protocol.server import OtherAskers, Server
-from core.protocol.session import SessionState
+from core.protocol.server import Server
 from nodes.ls.backpressure import Backpressure
 from nodes.ls.host_lookups import HostLookups
 from nodes.ls.link import LinkEvent, LinkState
@@ -58,7 +59,7 @@ class LoadBalancer:
         env: Environment,
         *,
         owed: Owed | None = None,
-        dns: OtherAskers | None = None,
+        dns: AskerFactory | None = None,
         loop: Callable[[], list[Value]] = list,
         shown: Callable[[list[Value]], list[Value]] = list,
     ) -> None:
@@ -71,13 +72,11 @@ class LoadBalancer:
         self._negatives = parts.negatives
         self._lookups = HostLookups(parts.table_links)
         self._server = Server(
-            env.bounds,
-            setup.once,
+            env,
+            lambda: stats_text(shown(self.status.metrics())),
             lambda: self.status.account(),
-            lambda: shown(self.status.metrics()),
-            env.hits,
-            env.watch,
-            dns,
+            once=setup.once,
+            factories={} if dns is None else {Role.DNS: dns},
         )
         self.backpressure = Backpressure(self._server.sessions, env.hits)
         self.status = Status(setup, env, parts, self._server, loop)
@@ -129,7 +128,7 @@ class LoadBalancer:
                 self._lookups.drain()
                 return server.drain(min(now, since)) + self._part_maybe()
             case StatsAsked():
-                return server.tell()
+                return server.report_stats()
             case ReloadAsked():
                 return [ReopenRecords(), *self._lookups.reload()]
             case Resolved():
@@ -163,12 +162,7 @@ class LoadBalancer:
 
     def _ask(self, conn: str, data: Any, now: float) -> list[Effect]:  # noqa: ANN401
         """Admit an asker's questions, and ask those that are not being asked already."""
-        effects = self._server.spoke(conn) if self._server.once else []
-        asker = self._server.sessions[conn]
-        requests = asker.receive(data, now)
-        if requests.said:
-            self._server.errors += requests.errors
-            effects.append(asker.say(requests.said))
+        asker, requests, effects = self._server.received(conn, data, now)
         if requests.questions:
             questions = self._questions.ask(asker, requests.questions, requests.spellings, now)
             if questions:

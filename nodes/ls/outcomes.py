@@ -7,7 +7,7 @@ Not here: how long anything is held (`nodes/ls/negatives.py`), and who is told.
 """
 
 from core.machine import STAY, IllegalTransition, Label, Transitions
-from core.protocol.messages import Negative
+from core.protocol.names import Negative
 
 
 class QuestionState(Label):

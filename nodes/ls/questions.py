@@ -22,18 +22,17 @@ from core.bounds import Bounds
 from core.effects import Effect
 from core.metrics import Metric, Value
 from core.owed import Owed
-from core.protocol.messages import Negative
+from core.protocol.asker import Asker
+from core.protocol.names import Negative
 from core.protocol.outcome import Answered, Denied, Outcome, Part, Relayed
-from core.protocol.session import Asker
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.waiting import Batch, Shared
 
-ASKED = Metric("asked", "Questions that clients asked")
-ANSWERED = Metric("answered", "Questions that were answered with addresses")
 DENIED = {
     Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
     Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
-    Negative.NO_DATA: Metric("no_data", "Questions whose name has nothing of their type"),
+    Negative.NO_DATA: NO_DATA,
     Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
 }
 DROPPED = Metric("dropped", "Questions whose asker left before the reply")

@@ -10,8 +10,9 @@ from typing import Any
 
 from core.environment import Environment
 from core.metrics import Histogram, Metric, Value, hits_taken
-from core.protocol.messages import Negative
-from core.protocol.server import Server, ServerState
+from core.protocol.names import Negative
+from core.protocol.server import Server
+from core.protocol.server_state import ServerState
 from nodes.ls.parts import Parts
 from nodes.ls.setup import Setup
 

@@ -14,21 +14,8 @@ from core.effects import Abort, Close, Dial, Effect, Level, Report, Resolve, Sen
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
 from core.metrics import Value
-from core.protocol.messages import (
-    Answer,
-    Command,
-    Error,
-    Negative,
-    NoAnswer,
-    ProtocolError,
-    Question,
-    ReplyBatch,
-    answered_in,
-    fold,
-    parse_reply,
-    replied_in,
-    split_lines,
-)
+from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
+from core.protocol.names import Command
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
@@ -49,7 +36,8 @@ class TableLink:
         self.host = host
         self._env = env
         self._replies = 0  # lines, since it came up
-        self._errors_in_a_row = 0
+        self._surplus_max = env.bounds.surplus_answers_max
+        self._streak = ErrorStreak(env)
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.link.sent(len(questions))
@@ -93,7 +81,7 @@ class TableLink:
                 return self._read(data)
             case Opened():
                 link.connected(now)
-                self._replies = 0
+                self._replies = self._streak.count = 0
                 return Replies([Report(f"{link.conn} is up")], has_come_up=True)
             case Closed(why=why):
                 link.lost(now)
@@ -108,25 +96,26 @@ class TableLink:
         return Replies(has_changed=True)
 
     def _read(self, data: bytes) -> Replies:
-        questions = answered_in(data)
-        if questions is not None:
-            self._errors_in_a_row = 0
-            self._replies += len(questions)
-            replies = Replies(answers=(Answers(questions, data),))
-        else:
-            replies = self._read_by_line(data)
-        surplus = self._replies - self.link.asked
-        if surplus > self._env.bounds.surplus_answers_max and not replies.failure:
+        batch = read_replies(data, self._streak)
+        self._replies += batch.count
+        replies = Replies(failure=batch.why)
+        if batch.questions:
+            replies.answers = (Answers(batch.questions, batch.lines),)
+        if len(batch.questions) < batch.count:
+            self._add_negatives(replies, batch)
+        if self._replies - self.link.asked > self._surplus_max and not replies.failure:
             self._env.hits["surplus_answers_max"] += 1
             replies.failure = "it answers what nobody asked"
         return replies
 
-    def _read_by_line(self, data: bytes) -> Replies:
-        batch, why = self._sorted(data)
-        denials = [(question, QuestionEvent.NO_DATA_SAID, None) for question in batch.no_data]
-        denials += [(question, QuestionEvent.NAME_SAID, None) for question in batch.names_below]
-        answers = (Answers(batch.questions, batch.lines),) if batch.questions else ()
-        return Replies(answers=answers, unknown=batch.not_found, denials=denials, failure=why)
+    def _add_negatives(self, replies: Replies, batch: ReplyBatch) -> None:
+        self.link.misread(batch.malformed, len(batch.others))
+        no_data, name_said = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID
+        replies.unknown = batch.not_found
+        replies.denials = [
+            *[(question, no_data, None) for question in batch.no_data],
+            *[(question, name_said, None) for question in batch.names_below],
+        ]
 
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), Abort(self.link.conn)]
@@ -172,46 +161,3 @@ class TableLink:
             quit_line = Send(link.conn, Command.QUIT.value + b"\n")
             return [quit_line, *link.give_up(""), Close(link.conn)]
         return []
-
-    def _sorted(self, data: bytes) -> tuple[ReplyBatch, str]:
-        """The slow way, where not every line is an answer; also why it has to be given up."""
-        batch = replied_in(data)
-        if batch is not None:
-            self._errors_in_a_row = 0
-            self._replies += data.count(b"\n")
-            return batch, ""
-        batch = ReplyBatch([], b"", [], [], [])
-        lines: list[bytes] = []
-        why = ""
-        for line in split_lines(data):
-            if not line:
-                continue
-            self._replies += 1
-            try:
-                reply = parse_reply(line)
-            except ProtocolError as error:
-                self.link.misread(1)
-                self._errors_in_a_row += 1
-                if error.code is Error.TOOLONG:
-                    why = "it sent a line that is too long"
-                    break
-                if self._errors_in_a_row == self._env.bounds.errors_in_a_row_max:
-                    self._env.hits["errors_in_a_row_max"] += 1
-                    why = "it does not speak this protocol"
-                    break
-                continue
-            self._errors_in_a_row = 0
-            match reply:
-                case Answer(spelling, _, kind):
-                    batch.questions.append(fold(spelling, kind))
-                    lines.append(line + b"\n")
-                case NoAnswer(Question(spelling, kind), Negative.NOT_FOUND):
-                    batch.not_found.append(fold(spelling, kind))
-                case NoAnswer(Question(spelling, kind), Negative.NO_DATA):
-                    batch.no_data.append(fold(spelling, kind))
-                case NoAnswer(Question(spelling, kind), Negative.NAMES_BELOW):
-                    batch.names_below.append(fold(spelling, kind))
-                case _:
-                    self.link.misread(0, 1)
-        batch.lines = b"".join(lines)
-        return batch, why

@@ -9,8 +9,8 @@ Not here: which questions are open (`nodes/ls/questions.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.protocol.asker import Asker
 from core.protocol.outcome import Spell
-from core.protocol.session import Asker
 
 
 @dataclass(slots=True, eq=False)

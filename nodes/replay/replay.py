@@ -23,7 +23,8 @@ from itertools import count
 from core.brain import Brain
 from core.effects import Dial, Send
 from core.events import Backlogged, Event, Opened, Received, Relieved, Woken
-from core.protocol.messages import IPV4, IPV6, LINE_BYTES_MAX, Type, split_lines
+from core.protocol.names import IPV4, IPV6, LINE_BYTES_MAX, Type, name_of, question_of, type_of
+from core.text import split_lines
 
 LINES_DROPPED = "DROPPED"
 _ANSWERED = "ANSWERED"
@@ -53,7 +54,7 @@ class RecordedRace:
     """
 
     at: float
-    is_typed: bool
+    type: Type
     took_s: float
     said: str  # addresses, or a negative
     lag_s: dict[str, float]
@@ -94,7 +95,7 @@ def parse(line: bytes) -> RecordedRace:
             )
         if not all(map(_SERVER.fullmatch, asked)):
             raise ValueError(asked)
-        kind = Type.AAAA if record["question"].endswith(" AAAA") else Type.A
+        kind = type_of(record["question"].encode())
         replies = {
             server: (_seconds(at - asked[server]), _reply(what, kind))
             for server, (at, what) in record["replies"].items()
@@ -105,7 +106,7 @@ def parse(line: bytes) -> RecordedRace:
             raise ValueError(end)
         return RecordedRace(
             _seconds(record["at"]) * record["share"],
-            kind is Type.AAAA,
+            kind,
             _seconds(record["took"]),
             said,
             asked,
@@ -172,8 +173,8 @@ class _Stage:
         self._step(Opened(_CLIENT))
         began = self._now
         for number, race in enumerate(self._races):
-            line = (_NAME % number + " AAAA" * race.is_typed + "\n").encode()
-            self._at(began + race.at, Received(_CLIENT, line))
+            question = question_of((_NAME % number).encode(), race.type)
+            self._at(began + race.at, Received(_CLIENT, question + b"\n"))
         while len(self._outcome.took_s) < len(self._races):
             due = self._brain.deadline()
             if self._coming and (due is None or self._coming[0][0] <= due):
@@ -208,7 +209,7 @@ class _Stage:
         server = self._recorded[conn]
         self._outcome.sent += len(lines)
         for line in lines:
-            name = line.removesuffix(b" AAAA")
+            name = name_of(line)
             race = self._races[int(name[1:])]
             if server not in race.replies:
                 continue
@@ -217,8 +218,7 @@ class _Stage:
             if what in ("NOT FOUND", "NO DATA"):
                 reply = b"%b - %b\n" % (line, what.encode())
             else:
-                kind = b"AAAA" if race.is_typed else b"A"
-                reply = b"%b %b %b IN\n" % (name, what.encode(), kind)
+                reply = b"%b %b %b IN\n" % (name, what.encode(), race.type.value)
             self._at(max(self._now, there) + wait_s, Received(conn, reply))
 
     def _replied(self, lines: list[bytes]) -> None:

@@ -22,7 +22,8 @@ from itertools import islice
 
 from core.effects import Abort, Close, Effect, Send
 from core.events import Closed, Ended, Event, Opened, Received
-from core.protocol.messages import LINE_BYTES_MAX, split_lines
+from core.protocol.names import LINE_BYTES_MAX
+from core.text import split_lines
 
 _HEAD_S = 5.0  # a browser sends its head at once
 _CROWDED_S = 1.0  # when all places are taken: and ends at once, too

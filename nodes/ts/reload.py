@@ -1,14 +1,15 @@
 """Reload: a table file is read anew, in slices, while the table that was read before is served.
 
-One slice a turn of the loop, so that nobody waits for more than that. When the whole file has
-been read it is judged, and then its table is served, all of it at once, or not at all. What is
-not served any more is let go in slices, too: to free a million rows takes longer than a turn may.
+The loop runs one slice a turn, so that nobody waits for longer than a slice takes. When the whole
+file has been read it is judged, and then its table replaces the old one all at once, or is
+refused. What is not served any more is freed in slices, too: to free a million rows takes longer
+than a turn may.
 
 A file is refused, with one line that says why, when it cannot be read, is not a regular file
 (only that can be read without waiting), changes while it is read, is no text, has rows and no good
-one, or, for --strict, a bad one. One without rows is served: a list of names may be empty. But one
-of no bytes at all, which is how a file begins that is written in place, does not replace rows. Who
-asks again while a file is being read gets it read once more afterwards.
+one, or, for --strict, a bad one. A file without rows is served: a list of names may be empty. But a
+file of no bytes at all, which is how a file begins that is written in place, does not replace rows.
+A reload that is asked for while a file is being read reads it once more afterwards.
 
 Not here: what a row is (`nodes/ts/table_file.py`), and who asks (`nodes/ts/table_server.py`).
 """
@@ -16,16 +17,16 @@ Not here: what a row is (`nodes/ts/table_file.py`), and who asks (`nodes/ts/tabl
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 
 from core.effects import Effect, Level, Notify, Report, Standing
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
 from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
 
-# Hundreds of rows: 0.2 ms, or 1 to 3 ms where they have to be read row by row.
+# Read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.
 SLICE_BYTES = 8 * 1024
-_SLICE_ROWS = 20_000  # to let go, and names above them, 2 ms
+_SLICE_ROWS = 20_000  # freed in one turn, with names above them: 2 ms
 _NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
 EMPTY = "has no row: every name is unknown"
 
@@ -41,7 +42,7 @@ class ReloadState(Label):
 
 
 class ReloadEvent(Label):
-    """What happens to a reload."""
+    """The events of a reload."""
 
     ASKED = "a signal came"
     TAKEN = "the whole file has been read, and its table is served from now on"
@@ -65,7 +66,7 @@ Slices = Callable[[str], Generator[bytes, None, None]]
 
 
 def slices(path: str) -> Generator[bytes, None, None]:
-    """The file in slices. Raises OSError: it cannot be read, or not without waiting, or changed."""
+    """Read a file in slices. Raises OSError: it cannot be read, or not at once, or has changed."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = os.fstat(fd)
@@ -83,7 +84,7 @@ def slices(path: str) -> Generator[bytes, None, None]:
 
 
 class Reload:
-    """The reloading of one file. `read` makes slices of it."""
+    """The reloading of one file, which `read` makes slices of."""
 
     def __init__(
         self,
@@ -101,18 +102,18 @@ class Reload:
         self._slices: Generator[bytes, None, None]
         self._loading: Loading
         self._is_empty = True  # no byte of it has been read
-        self._bad: list[str] = []  # what there is to say about rows of this slice
+        self._bad: list[str] = []  # reports about rows of this slice
         self._retired = Table()
         self._taken = 0
         self._refused = 0
 
     @property
     def is_busy(self) -> bool:
-        """Whether it wants a turn."""
+        """Whether it wants the next turn."""
         return self.life.state is not ReloadState.STEADY
 
     def metrics(self) -> list[Value]:
-        """What became of reloads."""
+        """Return what became of reloads."""
         return [Value(RELOADS, self._taken), Value(RELOADS_REFUSED, self._refused)]
 
     def ask(self, now: float) -> list[Effect]:
@@ -122,11 +123,11 @@ class Reload:
         self.life.fire(ReloadEvent.ASKED)
         return [Notify(Standing.RELOADING)]
 
-    def turn(self, served: Table, now: float) -> tuple[Table, Iterable[Effect]]:
-        """Do a slice of what is to be done; return the table to serve from now on."""
+    def turn(self, served: Table, now: float) -> tuple[Table, list[Effect]]:
+        """Read or free the next slice; return the table to serve from now on."""
         if self.life.state in (ReloadState.READING, ReloadState.OUTDATED):
             return self._read_slice(served, now)
-        if self._retired.let_go(_SLICE_ROWS):
+        if self._retired.free(_SLICE_ROWS):
             self._retired = Table()  # the one that is empty now holds the room that it needed
             if self.life.fire(ReloadEvent.LET_GO) is ReloadState.READING:
                 self._begin(now)
@@ -148,7 +149,7 @@ class Reload:
             if data:
                 if self._is_empty:
                     self._is_empty = False
-                    self._loading.keep(served.rows)
+                    self._loading.reuse(served.rows)
                 self._loading.take(data)
             else:
                 self._loading.end()

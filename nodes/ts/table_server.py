@@ -1,20 +1,20 @@
 """The table server (TS): answers the names that its table has, and is silent about the rest.
 
 Silence is the protocol: several servers are asked at once, and only one that knows has anything
-to say. One that is the same as others may say NOT FOUND instead; of a name that it has, but not
-with the type that is asked for, any says NO DATA, and of a name above one that it has NAMES BELOW.
-So nothing is ever owed here: what can be said is said in the step that asked.
+to say. A replica of others may say NOT FOUND instead; of a name that it has, but not with the type
+that is asked for, every TS says NO DATA, and of a name above one that it has NAMES BELOW. Nothing
+is ever owed: what can be said is said in the step that asked.
 
 Not here: the file (`nodes/ts/table_file.py`, `reload.py`), and sessions, --once and draining
-(`core/protocol/session.py`, `core/protocol/server.py`).
+(`core/protocol/`).
 """
 
 import math
 from collections.abc import Callable
 from itertools import repeat
 
-from core.bounds import BoundHits, Bounds
 from core.effects import Effect, Send
+from core.environment import Environment
 from core.events import (
     Closed,
     DrainAsked,
@@ -27,53 +27,53 @@ from core.events import (
     StatsAsked,
     Woken,
 )
-from core.machine import Watch
-from core.metrics import Metric, Value, hits_taken
-from core.protocol.messages import Negative, negatives
+from core.metrics import Metric, Value, hits_taken, stats_text
+from core.protocol.asker import SessionState
+from core.protocol.messages import negatives
+from core.protocol.names import Negative, name_of, other_type
 from core.protocol.server import Server
-from core.protocol.session import SessionState
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 
-ASKED = Metric("asked", "Questions that clients asked")
-ANSWERED = Metric("answered", "Questions that were answered with addresses")
-NO_DATA = Metric("no_data", "Questions whose name has nothing of their type")
 UNKNOWN = Metric("unknown", "Questions whose name is in no row")
 ROWS = Metric("rows", "Sets of addresses in the table", is_level=True)
+
+# What follows the question in the lines that deny it.
+_NO_DATA, _NAMES_BELOW, _NOT_FOUND = (
+    negatives([b""], why) for why in (Negative.NO_DATA, Negative.NAMES_BELOW, Negative.NOT_FOUND)
+)
 
 
 class TableServer:
     """The brain of a TS. `reload` reads its table anew when that is asked for.
 
-    `answer_unknown`: it says NOT FOUND of a name that the table does not have. `loop`: the figures
+    `answer_unknown`: it says NOT FOUND of a name that the table does not have. `loop`: the metrics
     of the loop that runs it.
     """
 
     def __init__(
         self,
         table: Table,
-        bounds: Bounds,
+        env: Environment,
         *,
         reload: Reload | None = None,
         answer_unknown: bool = False,
         loop: Callable[[], list[Value]] = list,
         once: bool = False,
-        hits: BoundHits | None = None,
-        watch: Watch | None = None,
     ) -> None:
         self._table = table
         self._reload = reload
         self._answer_unknown = answer_unknown
-        hits = BoundHits() if hits is None else hits
-        self._server = Server(bounds, once, self._account, self.metrics, hits, watch)
-        self._hits = hits
+        self._server = Server(env, lambda: stats_text(self.metrics()), self._account, once=once)
+        self._hits = env.hits
         self._loop = loop
-        self.asked = 0
-        self.answered = 0
-        self.no_data = 0
+        self._asked = 0
+        self._answered = 0
+        self._no_data = 0
 
     def deadline(self) -> float | None:
-        """A reload wants every turn; else only a drain has one."""
+        """Return when a Woken is wanted: each turn for a reload, and for the end of a drain."""
         if self._reload is not None and self._reload.is_busy:
             return -math.inf
         due = self._server.drain_due
@@ -88,8 +88,7 @@ class TableServer:
             case Opened(conn):
                 return server.opened(conn)
             case Ended(conn, unfinished):
-                spoke = server.spoke(conn) if unfinished else []
-                return spoke + server.ended(conn, unfinished)
+                return server.ended(conn, unfinished)
             case PlaceWanted(conn):
                 return server.part(conn)
             case Closed(conn):
@@ -97,7 +96,7 @@ class TableServer:
             case DrainAsked(since):
                 return server.drain(min(now, since)) + self._stop_maybe()
             case StatsAsked():
-                return server.tell()
+                return server.report_stats()
             case ReloadAsked():
                 if self._reload is None or server.is_draining:
                     return []
@@ -110,40 +109,55 @@ class TableServer:
         if self._reload is None or not self._reload.is_busy:
             return []
         self._table, effects = self._reload.turn(self._table, now)
-        return [*effects]
+        return effects
+
+    def _stop_maybe(self) -> list[Effect]:
+        return [] if self._server.sessions else self._server.all_closed()
+
+    # -- answers -----------------------------------------------------------------------------------
 
     def _answer(self, conn: str, data: bytes, now: float) -> list[Effect]:
-        """Say what the table has to say about these names, and what is wrong with the rest."""
-        effects = self._server.spoke(conn) if self._server.once else []
-        session = self._server.sessions[conn]
-        asked = session.receive(data, now)
-        answers = list(map(self._table.rows.get, asked.questions, repeat(b"")))
+        """Say what the table has to say about these names."""
+        session, requests, effects = self._server.received(conn, data, now)
+        table, questions = self._table, requests.questions
+        answers = list(map(table.rows.get, questions, repeat(b"")))
         missing = answers.count(b"")
-        self.asked += len(answers)
-        self.answered += len(answers) - missing
-        self._server.errors += asked.errors
-        table = self._table
+        self._asked += len(answers)
+        self._answered += len(answers) - missing
         if missing and (
             self._answer_unknown
             or table.is_mixed
-            or b" " in asked.lines
-            or not table.above.isdisjoint(asked.questions)
+            or b" " in requests.lines
+            or not table.above.isdisjoint(questions)
         ):
-            answers = list(map(self._or_negative, answers, asked.questions, asked.spellings))
-        said = asked.said + b"".join(answers)
-        if said:
-            effects.append(Send(conn, said))
+            each = zip(answers, questions, requests.spellings, strict=True)
+            answers = [
+                answer or self._negative(question, spelling) for answer, question, spelling in each
+            ]
+        if lines := b"".join(answers):
+            effects.append(Send(conn, lines))
         if session.life.state is not SessionState.OPEN:
             effects += session.last_words()
         return effects
 
+    def _negative(self, question: bytes, spelling: bytes) -> bytes:
+        """Return what there is to say about a question without an answer."""
+        if other_type(question) in self._table.rows:
+            self._no_data += 1
+            return spelling + _NO_DATA
+        if name_of(question) in self._table.above:
+            return spelling + _NAMES_BELOW
+        return spelling + _NOT_FOUND if self._answer_unknown else b""
+
+    # -- metrics -----------------------------------------------------------------------------------
+
     def metrics(self) -> list[Value]:
-        """All that it counts, for STATS."""
+        """Return all that it counts, for STATS."""
         return [
-            Value(ASKED, self.asked),
-            Value(ANSWERED, self.answered),
-            Value(NO_DATA, self.no_data),
-            Value(UNKNOWN, self.asked - self.answered - self.no_data),
+            Value(ASKED, self._asked),
+            Value(ANSWERED, self._answered),
+            Value(NO_DATA, self._no_data),
+            Value(UNKNOWN, self._asked - self._answered - self._no_data),
             Value(ROWS, len(self._table.rows)),
             *([] if self._reload is None else self._reload.metrics()),
             *self._server.metrics(),
@@ -151,25 +165,9 @@ class TableServer:
             *hits_taken(self._hits),
         ]
 
-    def _or_negative(self, answer: bytes, question: bytes, spelling: bytes) -> bytes:
-        """The answer, if there is one, or what there is to say about there being none."""
-        if answer:
-            return answer
-        name = question.removesuffix(b" AAAA")
-        other = name if name != question else question + b" AAAA"
-        if other in self._table.rows:
-            self.no_data += 1
-            return negatives([spelling], Negative.NO_DATA)
-        if name in self._table.above:
-            return negatives([spelling], Negative.NAMES_BELOW)
-        return negatives([spelling], Negative.NOT_FOUND) if self._answer_unknown else b""
-
-    def _stop_maybe(self) -> list[Effect]:
-        return [] if self._server.sessions else self._server.all_closed()
-
     def _account(self) -> str:
-        unknown = self.asked - self.answered - self.no_data
+        unknown = self._asked - self._answered - self._no_data
         return (
-            f"asked {self.asked}, answered {self.answered}, no data {self.no_data}, "
+            f"asked {self._asked}, answered {self._answered}, no data {self._no_data}, "
             f"unknown {unknown}, refused {self._server.errors}"
         )

@@ -17,7 +17,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, TypeVar
 
 from core.metrics import Histogram, Metric, Value
-from core.protocol.messages import split_lines
+from core.text import split_lines
 
 _LINE_BYTES = 500  # a line of the loop is at most LINE_BYTES_MAX long
 Told = tuple[Metric, Histogram, str]  # a histogram, as `core.metrics.metrics` takes it

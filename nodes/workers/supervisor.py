@@ -39,7 +39,7 @@ from core.events import (
 )
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Histogram, Metric, Value
-from core.protocol.server import SERVER, ServerEvent, ServerState
+from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.workers.messages import (
     Told,
     Unpacker,

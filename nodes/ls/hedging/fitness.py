@@ -9,7 +9,7 @@ Not here: hedging itself (`policy.py`).
 from collections.abc import Iterable, Sequence
 
 from core.effects import Effect, Level, Report
-from core.protocol.messages import Negative
+from core.protocol.names import Negative
 from core.protocol.outcome import Answered
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer

@@ -1,0 +1,205 @@
+"""Batches: many lines at once, read in the direction of a server and in that of a client.
+
+A chunk of ordinary lines is taken by one pattern, at C speed, without an object for a line; any
+other chunk is read line by line. The two ways agree. Quantifiers of what is simple are
+possessive, so a match costs one pass however bytes lie.
+
+Not here: a single line (`core/protocol/messages.py`), and what becomes of a batch.
+"""
+
+from dataclasses import dataclass, field
+
+from core.environment import Environment
+from core.protocol.asker import Requests
+from core.protocol.messages import (
+    Answer,
+    NoAnswer,
+    ProtocolError,
+    Question,
+    Reply,
+    format_message,
+    parse_reply,
+    parse_request,
+)
+from core.protocol.names import (
+    ANSWERS,
+    LINE_BYTES_MAX,
+    NAME_BYTES_MAX,
+    QUESTIONS,
+    REPLIES,
+    Command,
+    Error,
+    Negative,
+    fold,
+    fold_lines,
+    questions_of,
+)
+from core.text import split_lines
+
+
+class ErrorStreak:
+    """The errors that a peer made in a row: after `errors_in_a_row_max` it speaks another protocol.
+    A legal message starts the `count` over."""
+
+    __slots__ = ("_hits", "_max", "count")
+
+    def __init__(self, env: Environment) -> None:
+        self.count = 0
+        self._max = env.bounds.errors_in_a_row_max
+        self._hits = env.hits
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there were too many."""
+        return self.count >= self._max
+
+    def add(self) -> None:
+        """Count an error."""
+        self.count += 1
+        if self.count == self._max:
+            self._hits["errors_in_a_row_max"] += 1
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+def read_questions(data: bytes) -> Requests | None:
+    """Read a chunk in which every line is a question; return None when one line is not.
+
+    One with a trailing dot, or with a type behind a very long name, has to be read by itself.
+    """
+    if not QUESTIONS.fullmatch(data):
+        return None
+    spellings = data.split(b"\n")
+    spellings.pop()
+    if max(map(len, spellings)) > NAME_BYTES_MAX:
+        return None
+    lines = fold_lines(data) if b" " in data else data.lower()
+    return Requests(spellings if lines == data else split_lines(lines), spellings, lines)
+
+
+def read_requests(
+    data: bytes, streak: ErrorStreak, stats_max: int
+) -> tuple[Requests, list[Command | Error]]:
+    """Read a chunk of whole lines; also return, in order, its commands and what was wrong.
+
+    Nothing is read after QUIT, nor after the last error of the streak. STATS that comes more than
+    `stats_max` times is an error.
+    """
+    if requests := read_questions(data):
+        streak.count = 0
+        return requests, []
+    questions: list[bytes] = []
+    spellings: list[bytes] = []
+    others: list[Command | Error] = []
+    stats = 0
+    for line in filter(None, split_lines(data)):
+        try:
+            request = parse_request(line)
+            stats += request is Command.STATS
+            if request is Command.STATS and stats > stats_max:
+                raise ProtocolError(Error.TOOMANY)
+        except ProtocolError as error:
+            others.append(error.code)
+            streak.add()
+            if streak.is_over:
+                break
+            continue
+        streak.count = 0
+        if isinstance(request, Question):
+            questions.append(fold(request.spelling, request.type))
+            spellings.append(format_message(request))
+            continue
+        others.append(request)
+        if request is Command.QUIT:
+            break
+    return Requests(questions, spellings, b"".join(q + b"\n" for q in questions)), others
+
+
+# -- replies ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ReplyBatch:
+    """The replies of one read. All questions are folded; `lines` are the answers to `questions` as
+    they came, parallel to them and each ended by LF."""
+
+    questions: list[bytes] = field(default_factory=list)
+    lines: bytes = b""
+    not_found: list[bytes] = field(default_factory=list)
+    no_data: list[bytes] = field(default_factory=list)
+    names_below: list[bytes] = field(default_factory=list)
+    others: list[Reply] = field(default_factory=list)  # legal, but say nothing of a question
+    count: int = 0  # lines that are not blank
+    malformed: int = 0  # lines that are no replies
+    why: str = ""  # the peer has to be given up, if it has
+
+
+def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
+    """Read a chunk of whole lines. Nothing is read after a line for which the peer has to be given
+    up: one that is too long, or the last error of the streak."""
+    fits = b"," not in data or max(map(len, data.split(b"\n"))) <= LINE_BYTES_MAX
+    if fits and ANSWERS.fullmatch(data):
+        fields = data.lower().split()
+        questions = fields[::4]
+        if max(map(len, questions)) <= NAME_BYTES_MAX:
+            streak.count = 0
+            if b":" in data:  # no IPv6 address is without one, and nothing else has one
+                questions = questions_of(questions, fields[2::4])
+            return ReplyBatch(questions, data, count=len(questions))
+    elif REPLIES.fullmatch(data):
+        lines = split_lines(data)
+        if max(map(len, lines)) <= NAME_BYTES_MAX:  # longer ones are rare: mostly sets
+            return _sort(lines, streak)
+    return _read_each(data, streak)
+
+
+def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
+    """Sort answers and negatives by how they end."""
+    answers = [line + b"\n" for line in lines if line.endswith(b" IN")]
+    batch = read_replies(b"".join(answers), streak) if answers else ReplyBatch()
+    for questions, end in (
+        (batch.not_found, b" - NOT FOUND"),
+        (batch.no_data, b" - NO DATA"),
+        (batch.names_below, b" - NAMES BELOW"),
+    ):
+        named = [line.removesuffix(end) + b"\n" for line in lines if line.endswith(end)]
+        questions += split_lines(fold_lines(b"".join(named)))
+    streak.count = 0
+    batch.count = len(lines)
+    return batch
+
+
+def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
+    """Read line by line, where a line is neither an ordinary answer nor an ordinary negative."""
+    batch = ReplyBatch()
+    denied = {
+        Negative.NOT_FOUND: batch.not_found,
+        Negative.NO_DATA: batch.no_data,
+        Negative.NAMES_BELOW: batch.names_below,
+    }
+    answers: list[bytes] = []
+    for line in filter(None, split_lines(data)):
+        batch.count += 1
+        try:
+            reply = parse_reply(line)
+        except ProtocolError as error:
+            batch.malformed += 1
+            if error.code is Error.TOOLONG:
+                batch.why = "it sent a line that is too long"
+                break
+            streak.add()
+            if streak.is_over:
+                batch.why = "it does not speak this protocol"
+                break
+            continue
+        streak.count = 0
+        if isinstance(reply, Answer):
+            batch.questions.append(fold(reply.spelling, reply.type))
+            answers.append(line + b"\n")
+        elif isinstance(reply, NoAnswer) and reply.why in denied:
+            denied[reply.why].append(fold(reply.question.spelling, reply.question.type))
+        else:
+            batch.others.append(reply)
+    batch.lines = b"".join(answers)
+    return batch

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Drain, Effect, Spawn, Standing
+from core.environment import Environment
 from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
@@ -41,8 +42,9 @@ from nodes.cli.ls import bounds_of_ls
 from nodes.ls import questions as race
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
-from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
+from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections
 from nodes.workers.supervisor import Supervisor
+from nodes.workers.totals import summed
 from nodes.workers.worker import PARENT, Worker
 from tests.processes import (
     PATIENCE_S,
@@ -124,7 +126,9 @@ class Nursery(Stage):
     ) -> None:
         bounds = bounds or Bounds()
         self.spawned: list[str] = []
-        super().__init__(Supervisor(count, bounds, READY, watchdog_s=watchdog_s), bounds)
+        super().__init__(
+            Supervisor(Environment(bounds), count, READY, watchdog_s=watchdog_s), bounds
+        )
         self.begin()
 
     def perform(self, effect: Effect) -> None:
@@ -287,7 +291,7 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
         stage.take(conn)
     stage.take("W3")
     stage.wait(1.0)
-    assert stage.reports[-1] == "W3 does not tell of itself; its last figures count"
+    assert stage.reports[-1] == "W3 does not report; its last metrics count"
     assert stage.metrics()["W3.old"] == 1 and stage.take("W3") == b""
     for conn in ("W1", "W2"):
         stage.tell(conn, asked=5)
@@ -298,11 +302,13 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
         stage.tell("W1", asked=6)
         stage.tell("W2", asked=6)
     assert stage.take("W3") == b"", "nothing piles up for it"
-    assert stage.metrics()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
+    assert (
+        stage.metrics()["asked"] == 12 and sum("does not report" in r for r in stage.reports) == 1
+    )
     stage.wait(1.0)
     stage.told("W1")
     stage.tell("W3", asked=2)
-    assert stage.reports[-1] == "W3 tells of itself again"
+    assert stage.reports[-1] == "W3 reports again"
     stage.tell("W1", asked=7)
     stage.tell("W2", asked=7)
     heard = [message for message in stage.told("W3") if message["do"] == "hear"]
@@ -417,7 +423,7 @@ def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
 
 def test_a_drain_waits_for_questions_by_dns() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
-    supervisor = Supervisor(1, bounds, READY, with_dns=True)
+    supervisor = Supervisor(Environment(bounds), 1, READY, with_dns=True)
     supervisor.step(Woken(), 10.0)
     supervisor.step(DrainAsked(), 10.0)
     assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
@@ -441,8 +447,8 @@ def test_one_that_stands_still_is_ended_where_there_is_a_watchdog(watchdog_s: fl
         stage.wait(1.0)
         if stage.told("W2")[-1:] == [{"do": "tell"}]:
             stage.tell("W2")
-    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
-    assert ended == ([] if watchdog_s == math.inf else ["W1 has stood still for 3 s: ending it"])
+    ended = [report for report in stage.reports if "has been silent for 3 s" in report]
+    assert ended == ([] if watchdog_s == math.inf else ["W1 has been silent for 3 s: ending it"])
     assert ("W1" in stage.dialled) == (watchdog_s < math.inf)
 
 
@@ -458,8 +464,8 @@ def test_one_that_stands_still_while_it_starts_again_is_old(watchdog_s: float) -
         assert not stage.metrics()["W1.old"] or stage.now - 0.96 >= 1.0
         stage.wait(0.25)
         stage.tell("W2")
-    assert sum("W1 does not tell of itself" in report for report in stage.reports) >= 1
-    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
+    assert sum("W1 does not report" in report for report in stage.reports) >= 1
+    ended = [report for report in stage.reports if "has been silent for 3 s" in report]
     assert bool(ended) == (watchdog_s < math.inf)
 
 
@@ -471,7 +477,7 @@ def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
     stage.wait(1.0)
     assert stage.metrics()["W2.old"] == 1 and brain.unhealthy() == ""
     stage.wait(1.0)
-    assert brain.unhealthy() == "no worker tells of itself"
+    assert brain.unhealthy() == "no worker reports"
     stage.tell("W2")
     assert brain.unhealthy() == ""
 
@@ -862,7 +868,7 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
 
     stopped = crew.processes()["W2"]
     os.kill(stopped, signal.SIGSTOP)
-    crew.parent.logs("W2 does not tell of itself; its last figures count")
+    crew.parent.logs("W2 does not report; its last metrics count")
     assert metric('photofinish_worker_old{worker="W2"}') == 1
     asked = metric("photofinish_asked_total")
     others = 0

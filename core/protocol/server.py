@@ -17,8 +17,9 @@ from typing import Protocol
 from core.bounds import BoundHits, Bounds
 from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
 from core.events import Role
+from core.exposition import stats_text
 from core.machine import STAY, Label, Machine, Transitions, Watch
-from core.metrics import Metric, Value, stats_text
+from core.metrics import Metric, Value
 from core.protocol.messages import Error, refusal
 from core.protocol.session import Asker, Session, SessionEvent
 

@@ -45,7 +45,7 @@ from nodes.ls.load_balancer import LoadBalancer, descriptors_for
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
-from nodes.workers.worker import StatsView
+from nodes.workers.worker import StatsFilter
 
 _TTL_S = 60  # short enough to be sorry for, long enough to be worth remembering
 _TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
@@ -249,7 +249,7 @@ def run_ls(words: list[str]) -> int:
     def face(reactor: Loop) -> DnsFrontEnd:
         return DnsFrontEnd(bounds, arguments.dns_ttl, reactor.hits, forwards=bool(upstreams))
 
-    def balancer(reactor: Loop, shown: StatsView = list) -> LoadBalancer:
+    def balancer(reactor: Loop, shown: StatsFilter = list) -> LoadBalancer:
         return LoadBalancer(
             servers,
             bounds,

@@ -15,6 +15,7 @@ from contextlib import closing
 
 from core.addresses import Address
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.child import Born
 from core.io.loop import Loop
 from core.io.outputs import Output
@@ -33,7 +34,7 @@ from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
 from nodes.workers.supervisor import Supervisor
-from nodes.workers.worker import PARENT, Balancer, StatsView, Worker
+from nodes.workers.worker import PARENT, ObservableBrain, StatsFilter, Worker
 
 
 def serve_with_workers(
@@ -41,7 +42,7 @@ def serve_with_workers(
     arguments: argparse.Namespace,
     bounds: Bounds,
     system: System,
-    build: Callable[[Loop, StatsView], Balancer],
+    build: Callable[[Loop, StatsFilter], ObservableBrain],
     *,
     watchers: Address | None,
     resolvers: Address | None,
@@ -114,12 +115,11 @@ def _be_parent(
         listen_for_watchers(reactor, watchers, arguments)
         ready = ready_line("ls", address[1])
         supervisor = Supervisor(
+            Environment(bounds, watch=reactor.watch),
             arguments.workers,
-            bounds,
             ready,
             with_dns=resolvers is not None,
             watchdog_s=system.watchdog_s(),
-            watch=reactor.watch,
         )
         web = WebServer(pages(supervisor), bounds.watchers_max)
         try:

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable
 
 from core.addresses import Address
+from core.backoff import Backoff
 from core.bounds import Bounds
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
@@ -124,9 +125,8 @@ class Link:
         self.errors_in_a_row = 0
         self.down_said = False  # the log says once that it is down
         self._bounds = bounds
-        self._random = random
         self._up_since: float | None = None
-        self._wait_s = bounds.redial_first_s  # before the next dial
+        self._backoff = Backoff(bounds.redial_first_s, bounds.redial_max_s, random)
 
     def metrics(self) -> list[Value]:
         """What is counted about it."""
@@ -185,7 +185,7 @@ class Link:
         """Its host is somewhere, elsewhere than before or for the first time: dial there."""
         if not self.addresses:
             self.dial_at = now
-            self._wait_s = self._bounds.redial_first_s
+            self._backoff.start_over()
         self.addresses = addresses
         self.is_sought = False
 
@@ -194,22 +194,17 @@ class Link:
         wait that doubles. The more there are, the longer it may be, so that they cost no more."""
         most_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
         self.is_sought = False
-        self.dial_at = now + self._wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, most_s)
+        self.dial_at = now + self._backoff.wait_s(longest_s=most_s)
 
     def lost(self, now: float, again_s: float | None = None) -> None:
-        """No connection any more: dial again after `again_s`, or a wait that doubles every time.
-
-        Only a connection that stood for a while starts it over: a server that accepts and closes
-        would else be dialled without end. Jitter keeps many balancers from knocking in step.
-        """
+        """No connection any more: dial again after `again_s`, or a wait that doubles every time
+        (`core/backoff.py`)."""
         self.life.fire(LinkEvent.LOST)
-        longest_s = self._bounds.redial_max_s
+        lasted_s = 0.0
         if self._up_since is not None:
             self.away_since = now
-            if now - self._up_since > longest_s:
-                self._wait_s = self._bounds.redial_first_s
+            lasted_s = now - self._up_since
         self._up_since = None
-        wait_s = self._wait_s if again_s is None else again_s
-        self.dial_at = now + wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, longest_s)
+        backoff = self._backoff
+        wait_s = backoff.wait_s(lasted_s) if again_s is None else backoff.jittered(again_s)
+        self.dial_at = now + wait_s

@@ -597,14 +597,14 @@ MUTANTS = (
     Mutant(
         "survivors only",
         "nodes/ls/race_samples.py",
-        "                self.answer_s[server].add_beyond(self._timeout_s - asked_s)\n",
+        "                self._answer_s[server].add_beyond(timeout_s - asked_s)\n",
         "                pass\n",
     ),
     Mutant(
         "losers are not waited for",
-        "nodes/ls/race_samples.py",
-        "if sample.end is not None and sample.replies.keys() == sample.asked.keys():",
-        "if sample.end is not None:",
+        "nodes/ls/race_record.py",
+        "return bool(self.end) and self.replies.keys() == self.asked.keys()",
+        "return bool(self.end)",
     ),
     Mutant(
         "each batch begins its count anew",
@@ -614,19 +614,19 @@ MUTANTS = (
     ),
     Mutant(
         "the last reply of a TS counts",
-        "nodes/ls/race_samples.py",
-        "if server not in sample.asked or server in sample.replies:",
-        "if server not in sample.asked:",
+        "nodes/ls/race_record.py",
+        "if server not in self.asked or server in self.replies:",
+        "if server not in self.asked:",
     ),
     Mutant(
         "any number of samples",
         "nodes/ls/race_samples.py",
-        "question not in self._open and len(self._open) < self._open_max",
+        "question not in self._open and len(self._open) < self._bounds.samples_max",
         "question not in self._open",
     ),
     Mutant(
         "addresses are compared as text",
-        "nodes/ls/race_samples.py",
+        "nodes/ls/disagreements.py",
         'frozenset(map(ipaddress.ip_address, addresses.split(",")))',
         'frozenset(addresses.split(","))',
     ),
@@ -639,13 +639,13 @@ MUTANTS = (
     Mutant(
         "hedged records are refused without the reason",
         "nodes/replay/replay.py",
-        'if record["policy"] == "hedge":',
+        'if record.policy == "hedge":',
         "if False:",
     ),
     Mutant(
         "nobody waits for one that comes up",
         "nodes/replay/replay.py",
-        "self._at(max(self._now, there) + wait_s",
+        "self._at(max(self._now, there_at) + wait_s",
         "self._at(self._now + wait_s",
     ),
     Mutant(

@@ -26,17 +26,17 @@ from nodes.cli.arguments import (
     timeout_argument,
 )
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_record import RecordError
 from nodes.replay.replay import (
+    DROPPED_REPLY,
     HEAD,
-    LINES_DROPPED,
-    RecordedRace,
-    RecordError,
+    ReplayedRace,
     ReplayOutcome,
     as_recorded,
     parse,
     replay,
     servers_of,
-    shown,
+    table_row,
 )
 
 
@@ -75,18 +75,18 @@ def run_replay(words: list[str]) -> int:
         return replay(races, names, balancer)
 
     show(HEAD)
-    show(shown("as recorded", as_recorded(races)))
+    show(table_row("as recorded", as_recorded(races)))
     for policy in arguments.policy or ["race", "single", "hedge"]:
         if policy == "single":
             for name in servers:
-                show(shown(f"single {name}", play([name], None)))
+                show(table_row(f"single {name}", play([name], None)))
         else:
             extra_load = arguments.max_extra_load if policy == "hedge" else None
-            show(shown(policy, play(servers, extra_load)))
+            show(table_row(policy, play(servers, extra_load)))
     return CLEAN if is_whole else FAILED
 
 
-def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
+def _read_races(path: str) -> tuple[list[ReplayedRace], bool]:
     """The races of a file, in the order of their beginning, and whether every record was good; of
     each bad one a line is said. Races whose asker left before the reply are left out: how long it
     would have waited is not known."""
@@ -105,7 +105,7 @@ def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
     for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
         try:
             race = parse(line) if line else None
-            if race is not None and race.said != LINES_DROPPED:
+            if race is not None and race.reply != DROPPED_REPLY:
                 races.append(race)
         except RecordError as bad:
             is_whole = False

@@ -41,6 +41,7 @@ from core.effects import (
     Send,
     Standing,
 )
+from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
@@ -186,9 +187,7 @@ class LoadBalancer:
         self._samples: RaceSamples | None = None
         if sample:
             policy = "race" if self._hedge is None else "hedge"
-            self._samples = RaceSamples(
-                list(self._links), sample, bounds.timeout_s, bounds.samples_max, policy
-            )
+            self._samples = RaceSamples(Environment(bounds), list(self._links), sample, policy)
         self._hosts = dict(zip(self._links, hosts, strict=False))
         where = {name: f"{host}:{port}" for name, (host, port) in self._hosts.items()}
         self._status = Status(

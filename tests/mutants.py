@@ -956,7 +956,7 @@ MUTANTS = (
     ),
     Mutant(
         "a worker drains as long as the whole",
-        "nodes/cli/ls.py",
+        "nodes/cli/ls_arguments.py",
         "if arguments.workers:  # its parent",
         "if False:  # its parent",
     ),
@@ -1754,14 +1754,14 @@ MUTANTS = (
     ),
     Mutant(
         "DNS waits for resolvers as long as for tables",
-        "nodes/cli/ls.py",
+        "nodes/cli/ls_arguments.py",
         "    if not arguments.upstreams or ",
         "    if True or ",
     ),
     Mutant(
         "what is said of the time of DNS is forgotten before resolvers",
-        "nodes/cli/ls.py",
-        """ or "dns_timeout_s" in dict(arguments.bounds)""",
+        "nodes/cli/ls_arguments.py",
+        ' or "dns_timeout_s" in dict(arguments.bounds)',
         "",
     ),
     Mutant(

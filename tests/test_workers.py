@@ -7,7 +7,6 @@ summed, and how all of it ends.
 Not here: how fast it is (`bench/workers.py`).
 """
 
-import argparse
 import json
 import math
 import os
@@ -37,8 +36,7 @@ from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
 from core.protocol.messages import split_lines
 from core.protocol.server import CLIENTS, SESSIONS
-from nodes.cli.arguments import Parser
-from nodes.cli.ls import bounds_of_ls
+from nodes.cli.ls_arguments import read_ls_options
 from nodes.ls import questions as race
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
@@ -888,8 +886,8 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
 
 def test_each_worker_has_its_share_of_grace_and_of_lookups() -> None:
     """A drain with workers ends in time, too: the parent waits for as long again."""
-    given = argparse.Namespace(bounds=[("drain_grace_s", 0.8)], workers=2, upstreams=[])
-    bounds = bounds_of_ls(given, Parser())
+    words = ["0", "localhost", "5001", "--workers", "2", "--bound", "drain_grace_s=0.8"]
+    bounds = read_ls_options(words).server.bounds
     assert bounds.drain_grace_s == 0.4
     assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
     stage = nursery(bounds=bounds)

@@ -53,7 +53,7 @@ class Supervisor:
         self._ready = ready
         self._exit_code = 0
         # A worker's own drain ends before this: its grace is half of what the user has set, see
-        # `worker_bounds` (`nodes/cli/ls_arguments.py`).
+        # `nodes/cli/ls_arguments.py`.
         self._drain_s = env.bounds.drain_s(with_dns) + env.bounds.drain_grace_s
         self._watchdog_s = watchdog_s
         self._reload_next = False  # a reload was asked for before all served

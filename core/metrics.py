@@ -21,9 +21,8 @@ SPANS_S = (
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is counted. `is_level`: it goes up and down; else it only rises. `per`: what there is
-    one of it for: an upstream (`ts`), a `worker`, a `bound`; empty for one of the whole server.
-    """
+    """A thing that is counted. `is_level`: it goes up and down; else it only rises. `per`: what it
+    is counted for, an upstream (`ts`), a `worker` or a `bound`; empty for the whole server."""
 
     name: str
     about: str
@@ -47,7 +46,7 @@ class Value:
 
 
 class Histogram:
-    """How many times fell into each span. `counts` are parallel to SPANS_S, and one more."""
+    """A distribution of times. `counts`: how many fell into each span of SPANS_S, and beyond."""
 
     __slots__ = ("counts", "sum_s")
 
@@ -71,7 +70,7 @@ LabelledHistogram = tuple[Metric, Histogram, str]
 
 
 class Observable(Protocol):
-    """What a status page, or the parent of a worker, reads of a brain."""
+    """The part of a brain that a status page, or the parent of a worker, reads."""
 
     def metrics(self) -> list[Value]:
         """Return all that it counts."""

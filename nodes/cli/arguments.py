@@ -1,4 +1,4 @@
-"""What all command lines share: their parser, the types of their arguments, and their failures.
+"""All that command lines share: their parser, the types of their arguments, and their failures.
 
 Rules. Whatever a person can get wrong is one line on standard error that says what to do, and an
 exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback). A
@@ -164,7 +164,7 @@ def show(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        # What is left in the buffer would be tried again at the end, and fail again.
+        # The rest of the buffer would be tried again at the end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         raise Failure(f"cannot write the output: {reason(error)}") from None
 

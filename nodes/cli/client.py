@@ -35,7 +35,7 @@ from nodes.client.client import Client
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """What the client is told. Without `names` they are read from `names_file`, or from standard
+    """The options of the client. Without `names` they are read from `names_file`, or from standard
     input."""
 
     host: str

@@ -15,12 +15,12 @@ from core.io.system import System
 from core.protocol.messages import NAME_BYTES_MAX
 from nodes.cli.arguments import USAGE, Failure
 
-Found = tuple[Address, ...]
+_Found = tuple[Address, ...]
 
 
 def find_hosts(
     system: System, hosts: Sequence[tuple[str, int]], lookups_max: int, within_s: float
-) -> list[Found]:
+) -> list[_Found]:
     """Return the addresses of each host and port, none of a host that is not found within this
     time; `lookups_max` are looked up at once. Raises Failure for what is no host name."""
     found = {host: system.numeric(*host) for host in hosts}
@@ -44,7 +44,7 @@ def check_name(host: str) -> None:
         raise Failure(f"{host!r} is not a host name: is it spelled right?", USAGE)
 
 
-def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, int], Found]:
+def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, int], _Found]:
     """Return what these lookups find in time."""
     found = {}
     try:
@@ -70,6 +70,6 @@ def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, 
     return found
 
 
-def _at_port(addresses: Found, port: int) -> Found:
+def _at_port(addresses: _Found, port: int) -> _Found:
     """Return the same addresses, at another port."""
     return tuple((family, (end[0], port, *end[2:])) for family, end in addresses)

@@ -38,7 +38,7 @@ _grace = number(float, 0, _GRACE_MAX_S, f"a number of seconds up to {_GRACE_MAX_
 
 @dataclass(frozen=True, slots=True)
 class LsOptions:
-    """What the load balancer is told. Servers and addresses are hosts and ports."""
+    """The options of the load balancer. Servers and addresses are hosts and ports."""
 
     server: ServerOptions
     table_servers: tuple[tuple[str, int], ...]

@@ -45,7 +45,7 @@ _POLICIES = ("race", "single", "hedge")
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What the replay is told. `extra_load`: of hedge, the share of further questions."""
+    """The options of the replay. `extra_load`: of hedge, the share of further questions."""
 
     file: str
     policies: tuple[str, ...]

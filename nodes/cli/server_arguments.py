@@ -24,7 +24,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """What both servers are told. `allow`: who may connect; empty where only this machine can."""
+    """The options of both servers. `allow`: who may connect; empty where only this machine can."""
 
     host: str
     port: int

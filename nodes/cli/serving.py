@@ -71,8 +71,8 @@ def make_loop(
     output: Output | None = None,
 ) -> Loop:
     """Make the loop of a server; the log calls it by this name. `links`: the descriptors that it
-    needs besides those of its clients. What goes to `output` may be lost. Raises Failure when there
-    are too few descriptors."""
+    needs besides those of its clients. `output`: what is written to it may be lost. Raises Failure
+    when there are too few descriptors."""
     sink = Output(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,

@@ -21,7 +21,7 @@ from nodes.ts.table_server import TableServer
 
 @dataclass(frozen=True, slots=True)
 class TsOptions:
-    """What a table server is told."""
+    """The options of a table server."""
 
     server: ServerOptions
     table: str

@@ -110,7 +110,7 @@ def _run_parent(
     links: int,
 ) -> int:
     output = Output(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
-    # What a worker has no room for is said once, here.
+    # The log says once, here, that descriptors are too few for a worker.
     loop = make_loop("LS", options, system, links=max(links, count), output=output)
     with closing(loop):
         loop.hold(*claims)

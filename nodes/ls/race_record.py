@@ -30,7 +30,7 @@ class RecordError(ValueError):
 
 @dataclass(slots=True)
 class RaceRecord:
-    """One race. `at` is a time of the machine's clock, all others are spans since then."""
+    """A sampled race. `at` is a time of the machine's clock, all others are spans since then."""
 
     at: float
     question: str

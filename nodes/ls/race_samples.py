@@ -111,9 +111,9 @@ class RaceSamples:
         now: float,
         admitted: list[bool] | None = None,
     ) -> None:
-        """Note a server's answers; `texts` gives the addresses, parallel to the questions. What is
-        not `admitted` (None: all is) does not count for the askers, but as a loser's where the race
-        is over."""
+        """Note a server's answers; `texts` gives the addresses, parallel to the questions. An
+        answer that is not `admitted` (None: all are) does not count for the askers, but as a
+        loser's where the race is over."""
         if self._open.keys().isdisjoint(questions):
             return
         addresses = texts()

@@ -2,7 +2,7 @@
 
 A record of `ls --race-log` says what each table server replied and after how long. That is enough
 to run the load balancer itself, the real one, through the same questions in a time of its own: its
-table servers are the records. What comes out is what the policy would have made of that day:
+table servers are the records. The outcome is what the policy would have made of that day:
 latencies, further questions, changed answers.
 
 Records made under hedging are refused: they do not say what the servers that were not asked would
@@ -43,8 +43,8 @@ _ADDRESSES = {
 
 @dataclass(slots=True)
 class ReplayedRace:
-    """One race. `lag_s`: by table server, s from the question's coming to its being asked of it.
-    `replies`: by table server, s from being asked and what it replied.
+    """A race to be replayed. `lag_s`: by table server, s from the question's coming to its being
+    asked of it. `replies`: by table server, s from being asked and what it replied.
     """
 
     at: float
@@ -57,7 +57,7 @@ class ReplayedRace:
 
 @dataclass(slots=True)
 class ReplayOutcome:
-    """What came of all races under one policy."""
+    """The outcome of all races under one policy."""
 
     took_s: list[float] = field(default_factory=list)
     sent: int = 0  # questions to table servers

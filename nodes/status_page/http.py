@@ -1,11 +1,11 @@
 """A web server for a few pages, as a pure part of a brain: lines in, effects out (RFC 9112).
 
-One request a connection: GET or HEAD of a path that is known; anything else gets the status that
-says what is wrong. OPTIONS, of a known path or of `*`, tells which methods are allowed, with the
-status of the health page: balancers check with it, so it must fail when the server is not well. A
-watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner when
-all places are taken, since others may wait for one. A page is made at most once a second, however
-many ask for it, so that watching costs next to nothing.
+Each connection is for one request: GET or HEAD of a path that is known; anything else gets the
+status that says what is wrong. OPTIONS, of a known path or of `*`, tells which methods are allowed,
+with the status of the health page: balancers check with it, so it must fail when the server is not
+well. A watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner
+when all places are taken, since others may wait for one. A page is made at most once a second,
+however many ask for it, so that watching costs next to nothing.
 
 The head of a request is lines, so it comes through the same buffers as the protocol's: a field
 that is too long for them arrives cut, and no field is looked at.

@@ -75,7 +75,7 @@ def changes(now: Mapping[str, _T], before: Mapping[str, _T]) -> dict[str, _T]:
 
 @dataclass(slots=True)
 class WorkerReport:
-    """What a worker has reported: all that it counts, and what its status page would show
+    """All that a worker has reported: what it counts, and what its status page would show
     besides."""
 
     values: Values = field(default_factory=dict)

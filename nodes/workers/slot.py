@@ -30,7 +30,7 @@ class SlotState(Label):
 
 
 class SlotEvent(Label):
-    """What happens to a worker's place."""
+    """An event of a worker's place."""
 
     START_DUE = "it is time to start a process"
     TOLD = "it tells of itself"

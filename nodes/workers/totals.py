@@ -54,7 +54,7 @@ class Totals:
         self._known: Values = {}  # what was counted about each worker when they last heard
 
     def take(self, slot: WorkerSlot, message: WorkerMessage) -> None:
-        """Take in a worker's report. One that was old or starting has yet to hear everything."""
+        """Take in a report. A worker that was old or starting has yet to hear everything."""
         self._stale |= dict.fromkeys(slot.report.take(message))
         if slot.is_old or slot.is_starting:
             self._stale |= dict.fromkeys(self.values())

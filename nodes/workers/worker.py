@@ -41,7 +41,7 @@ StatsFilter = Callable[[list[Value]], list[Value]]  # of a worker's own metrics,
 
 
 class ObservableBrain(Brain, Observable, Protocol):
-    """What a worker runs."""
+    """A brain that a worker can run."""
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
         self._brain = build(lambda own: list(summed([keyed(own), self._others]).values()))
 
     def deadline(self) -> float | None:
-        """Return that of the inner brain: nothing of the parent's waits for a time."""
+        """Return the inner brain's deadline: nothing of the parent's waits for a time."""
         return self._brain.deadline()
 
     def step(self, event: Event, now: float) -> list[Effect]:

@@ -1,4 +1,4 @@
-# photofinish. `make` says what there is. Only run-local works with nothing but Python and make;
+# photofinish. `make` lists the targets. Only run-local works with nothing but Python and make;
 # the other targets keep what they need in .venv, made from the pinned lists.
 
 PYTHON ?= python3

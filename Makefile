@@ -1,4 +1,4 @@
-# photofinish. `make` says what there is. Only run-local works with nothing but Python and make;
+# photofinish. `make` lists the targets. Only run-local works with nothing but Python and make;
 # the other targets keep what they need in .venv, made from the pinned lists.
 
 PYTHON ?= python3
@@ -16,7 +16,7 @@ PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
-help: ## say what there is
+help: ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run-local: ## run two TSs, LS and the client once, and show the race (5 s)
@@ -56,7 +56,7 @@ lint: $(TOOLS) ## check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-format: $(TOOLS) ## bring the sources into shape
+format: $(TOOLS) ## format and auto-fix
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
@@ -96,7 +96,7 @@ bench-hostile: $(TOOLS) ## measure what clients that ask much and never read cos
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
 	$(RUN) bench/watching.py --rounds 9 --workloads 1x100
 
-parts: ## install the programs of others that some tests need, where they are missing (Debian, as root)
+parts: ## install third-party programs that some tests use, where missing (Debian, as root)
 	@missing=""; \
 	for part in $(PARTS); do \
 		command -v "$${part%%:*}" >/dev/null || missing="$$missing $${part##*:}"; \

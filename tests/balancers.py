@@ -25,7 +25,7 @@ def load_balancer(
     hits = BoundHits() if hits is None else hits
     env = Environment(bounds or Bounds(), hits, watch, random, secret)
     parts = {
-        name: options.pop(name) for name in ("owed", "dns", "loop", "shown") if name in options
+        name: options.pop(name) for name in ("owed", "dns", "loop", "stats") if name in options
     }
     return LoadBalancer(Setup(servers, **options), env, **parts)
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.events import Woken
-from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken, prometheus_text, stats_text
+from core.exposition import prometheus_text, stats_text
+from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken
 from core.protocol.messages import Stat, parse_reply
 from core.protocol.names import Word
 from core.protocol.session import Session
@@ -205,7 +206,7 @@ def test_any_values_come_back_from_prometheus_text(
         metric = value.metric
         full = "photofinish_" + ("ts_" if metric.per == "ts" else "") + metric.name
         full += "" if metric.is_level else "_total"
-        labels = ((metric.per, value.of),) if value.of else ()
+        labels = ((metric.per, value.subject),) if value.subject else ()
         if isinstance(value.value, str):
             model.setdefault(full, {})[full, (*labels, ("is", value.value))] = 1
         else:

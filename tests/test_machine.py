@@ -12,7 +12,7 @@ from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.client.client import CLIENT, ClientEvent, ClientState
 from nodes.ls.link import LINK, LinkEvent, LinkState
 from nodes.ts.reload import RELOAD, ReloadEvent, ReloadState
-from nodes.workers.supervisor import WORKER, SlotEvent, SlotState
+from nodes.workers.slot import SLOT, SlotEvent, SlotState
 
 # table, its events, where it starts, where it may end, and what a peer can cause at any time
 MACHINES = {
@@ -26,7 +26,7 @@ MACHINES = {
     "session": (SESSION, SessionEvent, {SessionState.OPEN}, {SessionState.DONE}),
     "server": (SERVER, ServerEvent, {ServerState.SERVING}, {ServerState.STOPPED}),
     "link": (LINK, LinkEvent, {LinkState.DOWN}, set()),
-    "worker": (WORKER, SlotEvent, {SlotState.VACANT}, {SlotState.CLOSED}),
+    "worker": (SLOT, SlotEvent, {SlotState.VACANT}, {SlotState.CLOSED}),
     "reload": (RELOAD, ReloadEvent, {ReloadState.STEADY}, set()),
     "client": (CLIENT, ClientEvent, {ClientState.IDLE}, {ClientState.DONE, ClientState.FAILED}),
 }
@@ -52,8 +52,8 @@ PEER_CAUSED = [
     (LINK, LinkEvent.LOST, set(LinkState) - {LinkState.DOWN}),
     (LINK, LinkEvent.BACKLOGGED, {LinkState.CATCHING_UP, LinkState.UP}),
     (LINK, LinkEvent.RELIEVED, {LinkState.CATCHING_UP, LinkState.HOLDING, LinkState.STALLED}),
-    (WORKER, SlotEvent.LOST, {SlotState.STARTING, SlotState.UP, SlotState.DRAINING}),
-    (WORKER, SlotEvent.DRAIN, {SlotState.VACANT, SlotState.STARTING, SlotState.UP}),
+    (SLOT, SlotEvent.LOST, {SlotState.STARTING, SlotState.UP, SlotState.DRAINING}),
+    (SLOT, SlotEvent.DRAIN, {SlotState.VACANT, SlotState.STARTING, SlotState.UP}),
     (RELOAD, ReloadEvent.ASKED, set(ReloadState)),
     (CLIENT, ClientEvent.CUT_SHORT, set(ClientState)),
 ]

@@ -412,7 +412,7 @@ def test_what_is_not_there_is_said_so_by_the_rules_of_http(run: Programs) -> Non
     talk.say(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
     head, _, body = talk.rest().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n") and body == b""
-    page = Path(ROOT / "nodes" / "status" / "page.html").read_bytes()
+    page = Path(ROOT / "nodes" / "status_page" / "page.html").read_bytes()
     assert b"Content-Length: %d\r\n" % len(page) in head
 
 

@@ -33,7 +33,8 @@ from nodes.ls.resolvers.sockets import SOCKET
 from nodes.ts.reload import RELOAD, Reload
 from nodes.ts.table_file import Loading, Table
 from nodes.ts.table_server import TableServer
-from nodes.workers.supervisor import WORKER, Supervisor
+from nodes.workers.slot import SLOT
+from nodes.workers.supervisor import Supervisor
 from tests.balancers import load_balancer
 from tests.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
@@ -48,7 +49,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "An asking": ASKING,
     "A link": LINK,
     "A socket to a resolver": SOCKET,
-    "A worker": WORKER,
+    "A worker": SLOT,
     "A reload": RELOAD,
     "The client": CLIENT,
 }  # type: ignore[dict-item]
@@ -168,7 +169,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     as_dns = {(key.replace("TS1.", "DNS1."), about) for key, about in counted["LS"] if "TS1" in key}
     assert as_dns - counted["LS"] == set()
     counted["LS"] -= as_dns
-    supervisor = Supervisor(2, Bounds(), b"")
+    supervisor = Supervisor(Environment(), 2, b"")
     counted["LS"] |= {(generic(value.key), value.metric.about) for value in supervisor.metrics()}
     reactor.close()
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}

@@ -24,21 +24,20 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.effects import Effect, Record, Send
 from core.events import Woken
-from core.protocol.names import Type
 from core.text import split_lines
 from nodes.cli import replay as command
 from nodes.cli.programs import main
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_record import RecordError
 from nodes.replay.replay import (
     HEAD,
-    RecordedRace,
-    RecordError,
+    ReplayedRace,
     ReplayOutcome,
     as_recorded,
     parse,
     replay,
     servers_of,
-    shown,
+    table_row,
 )
 from tests.balancers import load_balancer
 from tests.processes import ROOT
@@ -72,8 +71,8 @@ def test_a_record_is_read() -> None:
     asked = {"TS1": 0.0, "TS2": 0.05}
     replies = {"TS1": [0.1, "::1,2001:db8::1"], "TS2": [0.2, "::2"]}
     record = line(at=4.0, share=0.25, question="x AAAA", asked=asked, replies=replies)
-    assert parse(record) == RecordedRace(
-        1.0, Type.AAAA, 0.1, "::1,2001:db8::1", asked,
+    assert parse(record) == ReplayedRace(
+        1.0, True, 0.1, "::1,2001:db8::1", asked,
         {"TS1": (0.1, "::1,2001:db8::1"), "TS2": (pytest.approx(0.15), "::2")},
     )  # fmt: skip
 
@@ -81,7 +80,7 @@ def test_a_record_is_read() -> None:
 @pytest.mark.parametrize("end", ["TIMED_OUT", "NOT_FOUND", "NO_DATA"])
 def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
     race = parse(line(winner=None, margin=None, end=end, replies={}))
-    assert race.said == end.replace("_", " ")
+    assert race.reply == end.replace("_", " ")
 
 
 def test_what_was_recorded_under_hedging_is_refused_with_the_reason() -> None:
@@ -144,7 +143,7 @@ json_values = st.recursive(
 )
 def test_any_bytes_are_a_race_or_are_refused_in_one_line(data: bytes) -> None:
     try:
-        assert isinstance(parse(data), RecordedRace)
+        assert isinstance(parse(data), ReplayedRace)
     except RecordError as refused:
         assert str(refused).isprintable()
 
@@ -205,19 +204,19 @@ def test_figures_are_those_of_the_ranks() -> None:
 
 
 def test_a_row_has_a_column_for_each_heading() -> None:
-    row = shown("race", ReplayOutcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
+    row = table_row("race", ReplayOutcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
     assert row.split() == ["race", "4", "300.0", "400.0", "400.0", "50.00", "1", "2"]
     assert len(row) == len(HEAD)
 
 
-def two(*ways: tuple[float | None, float | None]) -> list[RecordedRace]:
+def two(*ways: tuple[float | None, float | None]) -> list[ReplayedRace]:
     """Races, a second apart, that two TSs answer after so long, or never."""
     races = []
     for number, way in enumerate(ways):
         replies = {f"TS{n}": (s, "10.0.0.1") for n, s in enumerate(way, 1) if s is not None}
         said = "10.0.0.1" if replies else "TIMED OUT"
         took_s = min((s for s, _ in replies.values()), default=5.0)
-        races.append(RecordedRace(number, Type.A, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
+        races.append(ReplayedRace(number, False, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
     return races
 
 
@@ -267,8 +266,8 @@ def test_without_a_budget_hedge_asks_one_more_only_for_what_may_be_lost() -> Non
 @pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
 def test_what_nobody_has_is_said_again(what: str) -> None:
     replies = {"TS1": (0.1, what), "TS2": (0.15, what)}
-    for type in Type:
-        race = RecordedRace(0.0, type, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
+    for is_typed in (False, True):
+        race = ReplayedRace(0.0, is_typed, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
         outcome = replay([race], ["TS1", "TS2"], balancer(2))
         assert (outcome.timed_out, outcome.changed) == (0, 0)
 
@@ -276,7 +275,7 @@ def test_what_nobody_has_is_said_again(what: str) -> None:
 def test_an_answer_is_changed_when_its_set_is_another() -> None:
     def outcome(first: str, said: str) -> ReplayOutcome:
         replies = {"TS1": (0.1, first), "TS2": (0.2, "10.0.0.3")}
-        race = RecordedRace(0.0, Type.A, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
+        race = ReplayedRace(0.0, False, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
         return replay([race], ["TS1", "TS2"], balancer(2))
 
     assert outcome("10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1").changed == 0
@@ -286,12 +285,12 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
 
 def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
     """It came up later: its time runs from then."""
-    race = RecordedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
+    race = ReplayedRace(0.0, False, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
     assert close(replay([race], ["TS1"], balancer(1)), [0.7])
 
 
 def test_a_ts_is_known_by_the_name_of_the_record() -> None:
-    race = RecordedRace(0.0, Type.A, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
+    race = ReplayedRace(0.0, False, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
     outcome = replay([race], ["TS7"], balancer(1))
     assert close(outcome, [0.1]) and outcome.changed == 0
 
@@ -488,7 +487,7 @@ def reply(question: bytes, what: bytes) -> bytes:
     return b"%b %b %b IN\n" % (name, what, kind or b"A")
 
 
-def recorded(script: Script) -> tuple[list[RecordedRace], dict[bytes, tuple[float, bytes]]]:
+def recorded(script: Script) -> tuple[list[ReplayedRace], dict[bytes, tuple[float, bytes]]]:
     """The records of a run, in the order of asking, and what the client got."""
     stage = RecordedStage(script, BOUNDS)
     got = stage.run()
@@ -605,8 +604,8 @@ def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -
     """Nobody tells the load balancer that its TS is relieved."""
     bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
     races = [
-        RecordedRace(
-            0.0, Type.A, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
+        ReplayedRace(
+            0.0, False, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
         )
     ] * 100
     outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))

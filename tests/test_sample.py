@@ -25,7 +25,7 @@ from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Effect, Level, Record, Report
 from core.environment import Environment
-from core.metrics import SPANS_S
+from core.metrics import SPANS_S, Histogram
 from core.protocol.batches import ErrorStreak, read_replies
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
@@ -59,6 +59,22 @@ def questions_in(lines: bytes) -> list[bytes]:
     return read_replies(lines, ErrorStreak(Environment())).questions
 
 
+def sampler(servers: list[str], share: float = 1.0, most: int = 1 << 30) -> RaceSamples:
+    bounds = Bounds(timeout_s=TIMEOUT_S, samples_max=most)
+    return RaceSamples(Environment(bounds), servers, share, "race")
+
+
+def counts(samples: RaceSamples) -> dict[str, Any]:
+    """What is counted, by its key."""
+    return {value.key: value.value for value in samples.metrics()}
+
+
+def times(samples: RaceSamples, server: str = "") -> Histogram:
+    """The times to an answer of a server, or the margins."""
+    (histogram,) = [h for _, h, subject in samples.histograms() if subject == server]
+    return histogram
+
+
 def lines_of(effects: list[Effect]) -> list[dict[str, Any]]:
     """The records among effects, each a line of its own."""
     data = [effect.data for effect in effects if isinstance(effect, Record)]
@@ -79,7 +95,7 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
     share: float, sizes: list[int]
 ) -> None:
     """The first one, and then one for each whole `share`; at any moment, and never one more."""
-    samples = RaceSamples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
+    samples = sampler(NAMES, share)
     asked = 0
     for size in sizes:
         questions = [b"n%d" % number for number in range(asked, asked + size)]
@@ -92,14 +108,14 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
         assert sampled[0] == 0
         gaps = {after - before for before, after in pairwise(sampled)}
         assert gaps <= {math.floor(1 / share + 1e-9), math.ceil(1 / share - 1e-9)}
-    whole = RaceSamples(NAMES, share, TIMEOUT_S, 1 << 30, "race")
+    whole = sampler(NAMES, share)
     whole.begin([b"n%d" % number for number in range(asked)], 0.0)
     if (1 / share).is_integer():  # else sums may differ in the last bit
         assert list(whole._open) == list(samples._open)
 
 
 def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> None:
-    samples = RaceSamples(NAMES, 0.001, TIMEOUT_S, 1 << 30, "race")
+    samples = sampler(NAMES, 0.001)
     samples.begin([b"first"], 0.0)
 
     class Unread(list[bytes]):
@@ -116,7 +132,7 @@ def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> No
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=60))
 def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: list[int]) -> None:
-    samples = RaceSamples(NAMES, 1.0, TIMEOUT_S, most, "race")
+    samples = sampler(NAMES, most=most)
     open_: list[bytes] = []
     for number in asked:
         name = b"n%d" % number
@@ -158,7 +174,7 @@ class SamplesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.samples = RaceSamples(NAMES, 1.0, TIMEOUT_S, 3, "race")
+        self.samples = sampler(NAMES, most=3)
         self.now = 50.0
         self.open: list[Watched] = []
         self.closed: list[Watched] = []
@@ -297,9 +313,9 @@ class SamplesMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_figures_are_those_of_all_that_are_closed(self) -> None:
-        samples = self.samples
-        assert samples.sampled == len(self.closed)
-        assert samples.disagreements == self.reports
+        counted = counts(self.samples)
+        assert counted["sampled"] == len(self.closed)
+        assert counted["disagreements"] == self.reports
         for server in NAMES:
             asked = [one for one in self.closed if server in one.asked]
             silent = [one for one in asked if server not in one.replies]
@@ -313,14 +329,14 @@ class SamplesMachine(RuleBasedStateMachine):
                     first = next(s for _, s in one.replies.values() if s not in DENIED)
                     lost += one.replies[server] is not self.winning(one)
                     disagreed += addresses_of(said) != addresses_of(first)
-            assert samples.silent[server] == len(silent)
-            assert samples.lost[server] == lost
-            assert samples.disagreed[server] == disagreed
-            counts = samples.answer_s[server].counts
-            assert sum(counts) == len(silent) + len(answers)
+            assert counted[f"{server}.silent"] == len(silent)
+            assert counted[f"{server}.lost"] == lost
+            assert counted[f"{server}.disagreed"] == disagreed
+            spans = times(self.samples, server).counts
+            assert sum(spans) == len(silent) + len(answers)
             over = sum(at > SPANS_S[-1] for at in answers)
-            assert counts[-1] == len(silent) + over
-            assert sum(counts[:6]) == sum(at <= SPANS_S[5] for at in answers)
+            assert spans[-1] == len(silent) + over
+            assert sum(spans[:6]) == sum(at <= SPANS_S[5] for at in answers)
 
     def winning(self, one: Watched) -> tuple[float, str]:
         return next(reply for reply in one.replies.values() if reply[1] not in DENIED)
@@ -359,7 +375,7 @@ def in_some_spelling(address: ipaddress.IPv6Address, number: int) -> str:
 
 def raced(kind: bytes, first: str, second: str) -> RaceSamples:
     """One race, answered so by two TSs."""
-    samples = RaceSamples([T1, T2], 1.0, TIMEOUT_S, 10, "race")
+    samples = sampler([T1, T2])
     question = b"x" if kind == b"A" else b"x AAAA"
     samples.begin([question], 0.0)
     for server in (T1, T2):
@@ -383,9 +399,9 @@ def test_sets_of_ipv6_agree_in_any_order_and_spelling(
     again = [in_some_spelling(a, way) for a, way in zip(first, ways[5:], strict=False)]
     chance.shuffle(again)
     samples = raced(b"AAAA", ",".join(spelled), ",".join([*again, again[0]]))
-    assert samples.disagreements == 0 and not samples.told
+    assert counts(samples)["disagreements"] == 0 and not samples.told
     differing = raced(b"AAAA", ",".join(spelled), ",".join(map(str, other)))
-    assert differing.disagreements == (set(first) != set(other))
+    assert counts(differing)["disagreements"] == (set(first) != set(other))
 
 
 @given(v4_sets, v4_sets)
@@ -395,12 +411,14 @@ def test_sets_of_ipv4_agree_in_any_order(
     def said(some: list[ipaddress.IPv4Address]) -> str:
         return ",".join(map(str, some))
 
-    assert raced(b"A", said(first), said(first[::-1])).disagreements == 0
-    assert raced(b"A", said(first), said(other)).disagreements == (set(first) != set(other))
+    assert counts(raced(b"A", said(first), said(first[::-1])))["disagreements"] == 0
+    assert counts(raced(b"A", said(first), said(other)))["disagreements"] == (
+        set(first) != set(other)
+    )
 
 
 def test_of_disagreements_the_last_twenty_are_remembered() -> None:
-    samples = RaceSamples([T1, T2], 1.0, TIMEOUT_S, 100, "race")
+    samples = sampler([T1, T2])
     for number in range(50):
         question = b"n%d" % number
         samples.begin([question], 0.0)
@@ -409,7 +427,7 @@ def test_of_disagreements_the_last_twenty_are_remembered() -> None:
         for server in (T1, T2):
             line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
             samples.answered(server, [question], texts(line), 0.1)
-    assert samples.disagreements == 50
+    assert counts(samples)["disagreements"] == 50
     assert [one["question"] for one in samples.told] == [f"n{n}" for n in range(30, 50)]
 
 
@@ -452,6 +470,11 @@ def samples_of(stage: Stage) -> RaceSamples:
     return samples
 
 
+def per_ts(stage: Stage, name: str) -> list[int]:
+    counted = counts(samples_of(stage))
+    return [counted[f"{server}.{name}"] for server in (T1, T2)]
+
+
 def test_a_race_is_recorded_when_the_loser_has_answered_too() -> None:
     stage = started()
     stage.hear("a", b"X.example\n")
@@ -469,8 +492,8 @@ def test_a_race_is_recorded_when_the_loser_has_answered_too() -> None:
         }
     ]  # fmt: skip
     samples = samples_of(stage)
-    assert (samples.lost, samples.silent) == ({T1: 1, T2: 0}, {T1: 0, T2: 0})
-    assert samples.answer_s[T1].sum_s == 0.3125 and samples.margin_s.sum_s == 0.25
+    assert (per_ts(stage, "lost"), per_ts(stage, "silent")) == ([1, 0], [0, 0])
+    assert times(samples, T1).sum_s == 0.3125 and times(samples).sum_s == 0.25
 
 
 @pytest.mark.parametrize("after", [0.5, 4.9])
@@ -486,9 +509,9 @@ def test_a_loser_that_never_answers_is_silent_when_its_time_is_up(after: float) 
     (record,) = stage.records
     assert record["replies"] == {T1: [0.0, "::1"]} and record["margin"] is None
     assert (record["winner"], record["end"], record["took"]) == (T1, "ANSWERED", 0.0)
-    assert samples_of(stage).silent == {T1: 0, T2: 1}
-    assert samples_of(stage).answer_s[T2].counts[-1] == 1
-    assert samples_of(stage).margin_s.counts[-1] == 1
+    assert per_ts(stage, "silent") == [0, 1]
+    assert times(samples_of(stage), T2).counts[-1] == 1
+    assert times(samples_of(stage)).counts[-1] == 1
 
 
 def test_what_nobody_knows_is_recorded_with_what_each_said() -> None:
@@ -500,8 +523,8 @@ def test_what_nobody_knows_is_recorded_with_what_each_said() -> None:
     (record,) = stage.records
     assert (record["end"], record["took"], record["winner"]) == ("NOT_FOUND", 0.0625, None)
     assert record["replies"] == {T1: [0.0, "NOT FOUND"], T2: [0.0625, "NOT FOUND"]}
-    assert samples_of(stage).silent == {T1: 0, T2: 0}
-    assert sum(samples_of(stage).answer_s[T1].counts) == 0  # it is no answer
+    assert per_ts(stage, "silent") == [0, 0]
+    assert sum(times(samples_of(stage), T1).counts) == 0  # it is no answer
 
 
 def test_no_data_that_is_held_in_vain_is_recorded_so() -> None:
@@ -514,7 +537,7 @@ def test_no_data_that_is_held_in_vain_is_recorded_so() -> None:
     (record,) = stage.records
     assert (record["end"], record["took"], record["winner"]) == ("NO_DATA", 0.125, None)
     assert record["replies"] == {T1: [0.0, "NO DATA"], T2: [1.0, "10.0.0.1"]}
-    assert samples_of(stage).lost == {T1: 0, T2: 0}
+    assert per_ts(stage, "lost") == [0, 0]
 
 
 def test_one_who_was_asked_later_has_its_own_clock() -> None:
@@ -531,8 +554,8 @@ def test_one_who_was_asked_later_has_its_own_clock() -> None:
     for record in stage.records:
         assert record["policy"] == "hedge" and record["asked"] == {first: 0.0, second: 0.0625}
         assert record["winner"] == second and record["margin"] == 0.0
-    assert samples_of(stage).answer_s[second].sum_s == pytest.approx(2 / 16)
-    assert samples_of(stage).answer_s[first].sum_s == pytest.approx(2 / 8)
+    assert times(samples_of(stage), second).sum_s == pytest.approx(2 / 16)
+    assert times(samples_of(stage), first).sum_s == pytest.approx(2 / 8)
 
 
 def test_one_who_is_asked_no_more_of_a_race_is_not_waited_for() -> None:
@@ -543,8 +566,8 @@ def test_one_who_is_asked_no_more_of_a_race_is_not_waited_for() -> None:
         (first,) = [conn for conn in (T1, T2) if stage.take(conn)]
         stage.hear(first, b"n%d 10.0.0.1 A IN\n" % number)
         assert len(stage.records) == number + 1
-    assert sum(samples_of(stage).margin_s.counts) == 0
-    assert samples_of(stage).silent == {T1: 0, T2: 0}
+    assert sum(times(samples_of(stage)).counts) == 0
+    assert per_ts(stage, "silent") == [0, 0]
 
 
 def test_joined_questions_are_one_race_and_take_as_long_as_the_first_who_asked() -> None:
@@ -666,18 +689,18 @@ class BalancedMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_figures_are_those_of_the_records(self) -> None:
-        samples, records = samples_of(self.stage), self.records()
-        assert samples.sampled == len(records)
+        records, counted = self.records(), counts(samples_of(self.stage))
+        assert counted["sampled"] == len(records)
         for name in (T1, T2):
-            assert samples.silent[name] == sum(
+            assert counted[f"{name}.silent"] == sum(
                 name in record["asked"] and name not in record["replies"] for record in records
             )
-            assert samples.lost[name] == sum(
+            assert counted[f"{name}.lost"] == sum(
                 record["winner"] not in (None, name)
                 and record["replies"].get(name, (0, "NO DATA"))[1] not in NOTHING
                 for record in records
             )
-        assert len(samples._open) <= 6
+        assert len(samples_of(self.stage)._open) <= 6
 
     def teardown(self) -> None:
         self.stage.wait(5.0)
@@ -708,7 +731,7 @@ def test_a_race_that_ends_without_another_answer_is_recorded_at_once(left: str) 
         stage.wait(5.0)
     else:
         stage.reset("a")
-    assert samples_of(stage).sampled == len(stage.records) == 1
+    assert counts(samples_of(stage))["sampled"] == len(stage.records) == 1
 
 
 @pytest.mark.parametrize("after", [0.5, 2.0])
@@ -758,23 +781,29 @@ def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over
 def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
     """The first of a dictionary is found by a walk past all that were deleted before it: that
     would be eighty thousand million steps."""
-    samples = RaceSamples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
+    samples = sampler([T1])
     questions = [b"n%d" % number for number in range(400_000)]
     samples.begin(questions, 0.0)
     samples.asked(T1, questions, 0.0)
     samples.woken(TIMEOUT_S)
-    assert samples.sampled == samples.silent[T1] == 400_000
+    assert counts(samples) == {
+        "sampled": 400_000,
+        "disagreements": 0,
+        "TS1.lost": 0,
+        "TS1.silent": 400_000,
+        "TS1.disagreed": 0,
+    }
 
 
 def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
     """Each looked for in the chunk, they would be twenty thousand million steps."""
-    samples = RaceSamples([T1], 1.0, TIMEOUT_S, 1 << 20, "race")
+    samples = sampler([T1])
     questions = [b"n%d" % number for number in range(200_000)]
     samples.begin(questions, 0.0)
     samples.asked(T1, questions, 0.0)
     lines = b"".join(question + b" 10.0.0.1 A IN\n" for question in questions)
     samples.answered(T1, questions, texts(lines), 0.1)
-    assert samples.sampled == 200_000
+    assert counts(samples)["sampled"] == 200_000
 
 
 def test_nothing_is_said_in_the_order_of_a_set() -> None:

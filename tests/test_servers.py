@@ -127,7 +127,7 @@ def is_refused(host: str, other: str) -> bool:
     family, _, _, _, at = socket.getaddrinfo(other, 5300, type=socket.SOCK_STREAM)[0]
     own: Address = (V6, (host, 5300, 0, 0)) if ":" in host else (V4, (host, 5300))
     try:
-        refuse_loops(System(), own, "LS itself", [(family, at)], "a table server")
+        refuse_loops(System(), own, "", [(family, at)], "a table server")
     except Failure as failure:
         assert failure.exit_code == USAGE and "give one of the two another port" in str(failure)
         return True
@@ -169,14 +169,20 @@ WILD = ["--host", "0.0.0.0", "--allow", "127.0.0.0/8"]
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["0.0.0.0", "PORT"], "is to be a table server and LS itself"),
-        (["localhost", "PORT"], "127.0.0.1:PORT is to be a table server and LS itself"),
-        (["127.0.0.1", "1", "127.0.0.2", "PORT", *WILD], "127.0.0.2:PORT is to be a table server"),
-        (["127.0.0.1", "5", "--metrics", "5"], "is to be a table server and LS's own --metrics"),
-        (["127.0.0.2", "5", "--dns", "5", *WILD], "is to be a table server and LS's own --dns"),
+        (["0.0.0.0", "PORT"], "is this load balancer's own address"),
+        (["localhost", "PORT"], "127.0.0.1:PORT, given as a table server, is this load balancer's"),
+        (["127.0.0.1", "1", "127.0.0.2", "PORT", *WILD], "127.0.0.2:PORT, given as a table server"),
+        (
+            ["127.0.0.1", "5", "--metrics", "5"],
+            "given as a table server, is this load balancer's own --metrics",
+        ),
+        (
+            ["127.0.0.2", "5", "--dns", "5", *WILD],
+            "given as a table server, is this load balancer's own --dns",
+        ),
         (
             ["--dns-upstream", "127.0.0.2:5", "--dns", "5", *WILD],
-            "is to be a --dns-upstream and LS's own --dns",
+            "given as a --dns-upstream, is this load balancer's own --dns",
         ),
     ],
 )

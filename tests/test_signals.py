@@ -382,7 +382,7 @@ def test_under_a_watchdog_a_worker_that_stands_still_is_started_again(run: Progr
         )
         worker = int(ls.log.split("W1 is up: process ")[1].split()[0])
         os.kill(worker, signal.SIGSTOP)
-        ls.logs("ERROR W1 has stood still for 0.5 s: ending it")
+        ls.logs("ERROR W1 has been silent for 0.5 s: ending it")
         ls.logs("W1 is up", 2)
         assert "W2 is gone" not in ls.log
         ls.signal(signal.SIGTERM)

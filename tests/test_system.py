@@ -610,7 +610,7 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
         port = taken.getsockname()[1]
         for words, code, said in (
             (("ts", port, "--table", table), 1, f"cannot listen on 127.0.0.1:{port}"),
-            (("ls", port, "127.0.0.1", port), 2, "is to be a table server and LS itself"),
+            (("ls", port, "127.0.0.1", port), 2, "this load balancer's own address"),
             (("ls", 0, "a..b", 1), 2, "'a..b' is not a host name"),
             (("ls", 0, "x" * 64, 1), 2, "xxx' is not a host name"),
             (("ls", 0, "127.0.0.1"), 2, "'127.0.0.1' has no port"),

@@ -37,6 +37,7 @@ EXCEPTIONS = {
     ("core/io/line_buffer.py", "core.protocol.names"),
     ("core/io/loop.py", "core.protocol.messages"),
     ("core/io/loop.py", "core.protocol.names"),
+    ("nodes/replay/replay.py", "nodes.ls.race_record"),  # it reads what LS has written
 }
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.
 OUTSIDE = {"select", "socket", "time", "random", "signal", "resource", "subprocess", "secrets"}
@@ -119,13 +120,11 @@ def contracts_missing(path: str, source: str) -> list[str]:
 INNER = {
     "admit",
     "build",
-    "balancer",
-    "open_records",
+    "read",
     "say",
-    "error",
     "play",
     "health",
-}  # functions inside functions, and an override
+}  # functions inside functions
 
 
 def words_forbidden(path: str, source: str) -> list[str]:

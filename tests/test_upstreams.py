@@ -9,7 +9,6 @@ Not here: the rule of grace against a model (`tests/test_verdicts.py`), the byte
 """
 
 import math
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -22,8 +21,7 @@ from core.effects import DialDatagrams, Effect, SendTo
 from core.environment import Environment
 from core.events import Closed, Datagrams, Event, Opened
 from core.io.frame_buffer import frame, split_frames
-from nodes.cli.arguments import Parser
-from nodes.cli.ls import bounds_of_ls
+from nodes.cli.ls_arguments import read_ls_options
 from nodes.dns.reply import read_reply
 from nodes.ls.dns_front_end import DnsFrontEnd
 from tests.balancers import load_balancer
@@ -1848,8 +1846,12 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
 
 def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | None = None) -> Bounds:
     """What the command line makes of these."""
-    given = Namespace(bounds=[*said], upstreams=[D1] * upstreams, workers=workers)
-    return bounds_of_ls(given, Parser())
+    words = ["0", "localhost", "5001", *["--dns-upstream", "192.0.2.1"] * upstreams]
+    for bound, value in said:
+        words += ["--bound", f"{bound}={value}"]
+    if workers is not None:
+        words += ["--workers", str(workers)]
+    return read_ls_options(words).server.bounds
 
 
 def test_workers_share_what_may_be_in_flight() -> None:

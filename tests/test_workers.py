@@ -7,7 +7,6 @@ summed, and how all of it ends.
 Not here: how fast it is (`bench/workers.py`).
 """
 
-import argparse
 import json
 import math
 import os
@@ -30,19 +29,20 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Drain, Effect, Spawn, Standing
+from core.environment import Environment
 from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
 from core.protocol.server_state import CLIENTS, SESSIONS
 from core.text import split_lines
-from nodes.cli.arguments import Parser
-from nodes.cli.ls import bounds_of_ls
+from nodes.cli.ls_arguments import read_ls_options
 from nodes.ls import questions as race
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
-from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections, summed
+from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections
 from nodes.workers.supervisor import Supervisor
+from nodes.workers.totals import summed
 from nodes.workers.worker import PARENT, Worker
 from tests.balancers import load_balancer
 from tests.processes import (
@@ -125,7 +125,9 @@ class Nursery(Stage):
     ) -> None:
         bounds = bounds or Bounds()
         self.spawned: list[str] = []
-        super().__init__(Supervisor(count, bounds, READY, watchdog_s=watchdog_s), bounds)
+        super().__init__(
+            Supervisor(Environment(bounds), count, READY, watchdog_s=watchdog_s), bounds
+        )
         self.begin()
 
     def perform(self, effect: Effect) -> None:
@@ -288,7 +290,7 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
         stage.take(conn)
     stage.take("W3")
     stage.wait(1.0)
-    assert stage.reports[-1] == "W3 does not tell of itself; its last figures count"
+    assert stage.reports[-1] == "W3 does not report; its last metrics count"
     assert stage.metrics()["W3.old"] == 1 and stage.take("W3") == b""
     for conn in ("W1", "W2"):
         stage.tell(conn, asked=5)
@@ -299,11 +301,13 @@ def test_news_of_others_go_on_while_a_worker_is_stopped() -> None:
         stage.tell("W1", asked=6)
         stage.tell("W2", asked=6)
     assert stage.take("W3") == b"", "nothing piles up for it"
-    assert stage.metrics()["asked"] == 12 and sum("does not tell" in r for r in stage.reports) == 1
+    assert (
+        stage.metrics()["asked"] == 12 and sum("does not report" in r for r in stage.reports) == 1
+    )
     stage.wait(1.0)
     stage.told("W1")
     stage.tell("W3", asked=2)
-    assert stage.reports[-1] == "W3 tells of itself again"
+    assert stage.reports[-1] == "W3 reports again"
     stage.tell("W1", asked=7)
     stage.tell("W2", asked=7)
     heard = [message for message in stage.told("W3") if message["do"] == "hear"]
@@ -418,7 +422,7 @@ def test_a_reload_before_all_have_served_waits_until_they_have() -> None:
 
 def test_a_drain_waits_for_questions_by_dns() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
-    supervisor = Supervisor(1, bounds, READY, with_dns=True)
+    supervisor = Supervisor(Environment(bounds), 1, READY, with_dns=True)
     supervisor.step(Woken(), 10.0)
     supervisor.step(DrainAsked(), 10.0)
     assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
@@ -442,8 +446,8 @@ def test_one_that_stands_still_is_ended_where_there_is_a_watchdog(watchdog_s: fl
         stage.wait(1.0)
         if stage.told("W2")[-1:] == [{"do": "tell"}]:
             stage.tell("W2")
-    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
-    assert ended == ([] if watchdog_s == math.inf else ["W1 has stood still for 3 s: ending it"])
+    ended = [report for report in stage.reports if "has been silent for 3 s" in report]
+    assert ended == ([] if watchdog_s == math.inf else ["W1 has been silent for 3 s: ending it"])
     assert ("W1" in stage.dialled) == (watchdog_s < math.inf)
 
 
@@ -459,8 +463,8 @@ def test_one_that_stands_still_while_it_starts_again_is_old(watchdog_s: float) -
         assert not stage.metrics()["W1.old"] or stage.now - 0.96 >= 1.0
         stage.wait(0.25)
         stage.tell("W2")
-    assert sum("W1 does not tell of itself" in report for report in stage.reports) >= 1
-    ended = [report for report in stage.reports if "has stood still for 3 s" in report]
+    assert sum("W1 does not report" in report for report in stage.reports) >= 1
+    ended = [report for report in stage.reports if "has been silent for 3 s" in report]
     assert bool(ended) == (watchdog_s < math.inf)
 
 
@@ -472,7 +476,7 @@ def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
     stage.wait(1.0)
     assert stage.metrics()["W2.old"] == 1 and brain.unhealthy() == ""
     stage.wait(1.0)
-    assert brain.unhealthy() == "no worker tells of itself"
+    assert brain.unhealthy() == "no worker reports"
     stage.tell("W2")
     assert brain.unhealthy() == ""
 
@@ -504,7 +508,7 @@ def worker(sample: float = 0.0) -> Stage:
     hosts = [("ts1", 1), ("ts2", 1)]
 
     def build(shown: Callable[[list[Value]], list[Value]]) -> LoadBalancer:
-        return load_balancer(servers, bounds, lambda: 0.0, hosts=hosts, shown=shown, sample=sample)
+        return load_balancer(servers, bounds, lambda: 0.0, hosts=hosts, stats=shown, sample=sample)
 
     class Nest(Stage):
         def perform(self, effect: Effect) -> None:
@@ -863,7 +867,7 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
 
     stopped = crew.processes()["W2"]
     os.kill(stopped, signal.SIGSTOP)
-    crew.parent.logs("W2 does not tell of itself; its last figures count")
+    crew.parent.logs("W2 does not report; its last metrics count")
     assert metric('photofinish_worker_old{worker="W2"}') == 1
     asked = metric("photofinish_asked_total")
     others = 0
@@ -883,8 +887,8 @@ def test_a_worker_that_is_stopped_keeps_neither_news_nor_a_drain(run: Programs) 
 
 def test_each_worker_has_its_share_of_grace_and_of_lookups() -> None:
     """A drain with workers ends in time, too: the parent waits for as long again."""
-    given = argparse.Namespace(bounds=[("drain_grace_s", 0.8)], workers=2, upstreams=[])
-    bounds = bounds_of_ls(given, Parser())
+    words = ["0", "localhost", "5001", "--workers", "2", "--bound", "drain_grace_s=0.8"]
+    bounds = read_ls_options(words).server.bounds
     assert bounds.drain_grace_s == 0.4
     assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
     stage = nursery(bounds=bounds)

@@ -1,7 +1,9 @@
-"""What all command lines share: their parser, the types of their arguments, and their failures.
+"""All that command lines share: their parser, the types of their arguments, and their failures.
 
 Rules. Whatever a person can get wrong is one line on standard error that says what to do, and an
-exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback).
+exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback). A
+program reads its words into one options object, checks them against each other in one place, and
+hands on that object.
 
 Not here: any program's own arguments.
 """
@@ -14,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from core.addresses import Address
 from core.bounds import Bounds
@@ -24,10 +26,13 @@ CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
 DEFAULTS = Bounds()
 EXTRA_LOAD = 0.05  # hardly felt by the servers, and most of the tail is gone
+_PORT_MAX = 65_535
+_SECONDS_END = 1e6  # below it, so that a slip of the keyboard is found
+_Number = TypeVar("_Number", int, float)
 
 
 def called() -> str:
-    """What a person types before the name of one of the programs."""
+    """Return what a person types before the name of one of the programs."""
     name = Path(sys.argv[0]).name
     return "python3 -m nodes" if name == "__main__.py" else name
 
@@ -44,52 +49,46 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line, also one of writing the help."""
 
     def print_help(self, file: Any = None) -> None:  # noqa: ANN401 (as the base class has it)
+        """Write the help. Raises Failure."""
         show(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
+        """Raise a Failure that names this program's --help."""
         raise Failure(f"{message} (see {self.prog} --help)", USAGE)
 
 
-def _number(text: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and least <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port, {least} to 65535")
-    return int(text)
+# -- types of arguments ----------------------------------------------------------------------------
 
 
-def port_number(text: str) -> int:
-    """A port to connect to."""
-    return _number(text, 1)
+def number(
+    kind: type[_Number], least: float, most: float, description: str
+) -> Callable[[str], _Number]:
+    """Return a reader of numbers from `least` to `most`. Of any other text it says that it "is not
+    `description`"."""
+
+    def read(text: str) -> _Number:
+        try:
+            if kind is float or (text.isascii() and text.isdigit()):
+                value = kind(text)
+                if least <= value <= most:
+                    return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"'{text}' is not {description}")
+
+    return read
 
 
-def own_port(text: str) -> int:
-    """A port to listen on; 0 takes a free one."""
-    return _number(text, 0)
-
-
-def seconds(text: str) -> float:
-    """A span of time."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return value
-
-
-def share(text: str) -> float:
-    """A part of a whole."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a share, 0 to 1 (0.05 is 5 %)")
-    return value
+port_number = number(int, 1, _PORT_MAX, f"a port, 1 to {_PORT_MAX}")
+own_port = number(int, 0, _PORT_MAX, f"a port, 0 to {_PORT_MAX}")  # 0 takes a free one
+seconds = number(
+    float, math.nextafter(0, 1), math.nextafter(_SECONDS_END, 0), "a number of seconds above 0"
+)
+share = number(float, 0, 1, "a share, 0 to 1 (0.05 is 5 %)")
 
 
 def bound_and_value(text: str) -> tuple[str, float]:
-    """One field of Bounds and its value."""
+    """Read NAME=VALUE: a field of Bounds and its value."""
     name, _, value = text.partition("=")
     kinds = {field.name: type(getattr(DEFAULTS, field.name)) for field in fields(Bounds)}
     if name not in kinds:
@@ -104,32 +103,15 @@ def bound_and_value(text: str) -> tuple[str, float]:
 
 
 def bound_in_seconds(name: str) -> Callable[[str], tuple[str, float]]:
-    """For a flag that sets one bound."""
+    """Return a reader for an option that sets one bound."""
     return lambda text: (name, seconds(text))
 
 
-def bounds_of(arguments: argparse.Namespace, parser: Parser) -> Bounds:
-    """The bounds that the flags ask for; of several for one, the last."""
-    try:
-        return replace(DEFAULTS, **dict(arguments.bounds))
-    except ValueError as error:
-        parser.error(str(error))
-
-
-def timeout_argument(parser: Parser) -> None:
-    """Add `--timeout`."""
-    parser.add_argument(
-        "--timeout",
-        dest="bounds",
-        action="append",
-        type=bound_in_seconds("timeout_s"),
-        metavar="S",
-        help="how long a question may wait for its answer (default 5.0)",
-    )
+# -- parsers ---------------------------------------------------------------------------------------
 
 
 def program_parser(program: str, about: str) -> Parser:
-    """The parser of one of the programs."""
+    """Return the parser of one of the programs."""
     parser = Parser(
         prog=f"{called()} {program}",
         description=about,
@@ -140,24 +122,55 @@ def program_parser(program: str, about: str) -> Parser:
     return parser
 
 
+def add_bound(parser: Parser, option: str, bound: str, about: str) -> None:
+    """Add an option that sets one bound, in seconds."""
+    parser.add_argument(
+        option,
+        dest="bounds",
+        action="append",
+        type=bound_in_seconds(bound),
+        metavar="S",
+        help=about,
+    )
+
+
+def add_timeout(parser: Parser) -> None:
+    """Add `--timeout`."""
+    about = "how long a question may wait for its answer (default 5.0)"
+    add_bound(parser, "--timeout", "timeout_s", about)
+
+
+def read_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
+    """Return the bounds that the options ask for; of several for one bound, the last. Raises
+    Failure."""
+    try:
+        return replace(DEFAULTS, **dict(arguments.bounds))
+    except ValueError as error:
+        parser.error(str(error))
+
+
+# -- output and addresses --------------------------------------------------------------------------
+
+
 def say(text: str) -> None:
-    """One line on standard error, as far as that takes it. Not `print`: there may be no stderr."""
+    """Write a line on standard error, as far as that takes it. Not `print`: there may be no
+    stderr."""
     with suppress(OSError):
         os.write(STDERR, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def show(text: str) -> None:
-    """Lines on standard output, at once. Raises Failure."""
+    """Write lines on standard output, at once. Raises Failure."""
     try:
         print(text, flush=True)
     except OSError as error:
-        # What is left in the buffer would be tried again at the end, and fail again.
+        # The rest of the buffer would be tried again at the end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         raise Failure(f"cannot write the output: {reason(error)}") from None
 
 
 def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
-    """Where a host is. Blocks. Raises Failure."""
+    """Look up where a host is. Blocks. Raises Failure."""
     try:
         return system.resolve(host, port)
     except OSError as error:
@@ -168,6 +181,6 @@ def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
 
 
 def address_text(socket_address: Sequence[object]) -> str:
-    """An address as people write it: 127.0.0.1:5001, [::1]:5001."""
+    """Return an address as people write it: 127.0.0.1:5001, [::1]:5001."""
     host, port = socket_address[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -5,13 +5,14 @@ All names are read before the loop runs, since reading blocks.
 Not here: what it does (`nodes/client/client.py`).
 """
 
-import argparse
 import math
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.bounds import Bounds
 from core.environment import Environment
 from core.io.log import Log
 from core.io.loop import Loop
@@ -23,80 +24,108 @@ from nodes.cli.arguments import (
     STDIN,
     STDOUT,
     Failure,
+    add_bound,
     address_text,
-    bound_in_seconds,
-    bounds_of,
     port_number,
     program_parser,
+    read_bounds,
     resolve,
 )
 from nodes.client.client import Client
 
 
-def run_client(words: list[str]) -> int:
-    """Be a client until every name has its line; return the exit code. Raises Failure."""
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """The options of the client. Without `names` they are read from `names_file`, or from standard
+    input."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
+    names_file: str | None
+    output_file: str | None
+    bounds: Bounds
+
+
+def read_client_options(words: Sequence[str]) -> ClientOptions:
+    """Read the options from a command line. Raises Failure."""
     parser = program_parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
         "from the command line, from --names, or else from standard input, one a line. A name\n"
         "alone asks for IPv4 addresses, and `name AAAA` (one word of the shell) for IPv6.",
     )
-    parser.add_argument("host", metavar="LS_HOST", help="where LS is")
-    parser.add_argument("port", metavar="LS_PORT", type=port_number)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="to ask for")
+    parser.add_argument("host", metavar="LS_HOST", help="host of LS")
+    parser.add_argument("port", metavar="LS_PORT", type=port_number, help="port of LS")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names to ask for")
     parser.add_argument(
         "--names", dest="file", metavar="FILE", help="read names from FILE; - is standard input"
     )
     parser.add_argument("--out", metavar="FILE", help="write to FILE, not to standard output")
-    parser.add_argument(
+    add_bound(
+        parser,
         "--patience",
-        dest="bounds",
-        action="append",
-        type=bound_in_seconds("patience_s"),
-        metavar="S",
-        help="give up when no name has had a reply for so long (default 30)",
+        "patience_s",
+        "give up after S seconds in which no name has had a reply (default 30)",
     )
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
         parser.error("give names or --names FILE, not both")
     if not arguments.names and not arguments.file and os.isatty(STDIN):
         parser.error("no names: give some, or --names FILE, or pipe them in")
-    system = System(is_server=False)
-    names = _read_names(arguments)
-    addresses = resolve(system, arguments.host, arguments.port)
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.
-    bounds = replace(bounds_of(arguments, parser), write_stall_s=math.inf)
+    bounds = replace(read_bounds(arguments, parser), write_stall_s=math.inf)
+    return ClientOptions(
+        arguments.host,
+        arguments.port,
+        tuple(arguments.names),
+        arguments.file,
+        arguments.out,
+        bounds,
+    )
+
+
+def run_client(words: list[str]) -> int:
+    """Be a client until every name has its line; return the exit code. Raises Failure."""
+    options = read_client_options(words)
+    system = System(is_server=False)
+    names = _read_names(options)
+    addresses = resolve(system, options.host, options.port)
+    bounds = options.bounds
     system.limit_descriptors(bounds.descriptors_max)
     on_terminal = os.isatty(STDERR)
     with ExitStack() as stack:
         output_fd = STDOUT
-        if arguments.out:
+        if options.output_file:
             try:
-                output_fd = stack.enter_context(Path(arguments.out).open("wb")).fileno()
+                output_fd = stack.enter_context(Path(options.output_file).open("wb")).fileno()
             except OSError as error:
-                raise Failure(f"cannot write {arguments.out}: {reason(error)}") from None
+                raise Failure(f"cannot write {options.output_file}: {reason(error)}") from None
         sink = Output(STDERR)
         log = Log("", sink.append, None)
-        reactor = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
-        stack.callback(reactor.close)
-        where = address_text((arguments.host, arguments.port))
-        reactor.start(Client(names, addresses, where, Environment(bounds), progress=on_terminal))
-        return reactor.run()
+        loop = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
+        stack.callback(loop.close)
+        where = address_text((options.host, options.port))
+        env = Environment(bounds, loop.hits, loop.watch)
+        loop.start(Client(names, addresses, where, env, progress=on_terminal))
+        return loop.run()
 
 
-def _read_names(arguments: argparse.Namespace) -> list[bytes]:
-    """The input's lines: CRs before LF and a byte-order mark dropped, empty ones left out."""
-    if arguments.names:
-        return [os.fsencode(name) for name in arguments.names if name]
+def _read_names(options: ClientOptions) -> list[bytes]:
+    """Read the input's lines: CRs before LF and a byte-order mark dropped, empty ones left out.
+    Raises Failure."""
+    if options.names:
+        return [os.fsencode(name) for name in options.names if name]
+    path = options.names_file
     try:
-        if arguments.file in (None, "-"):
+        if path in (None, "-"):
             with open(STDIN, "rb", closefd=False) as file:
                 data = file.read()
         else:
-            data = Path(arguments.file).read_bytes()
+            data = Path(path).read_bytes()
     except OSError as error:
-        raise Failure(f"cannot read {arguments.file or 'the names'}: {reason(error)}") from None
+        raise Failure(f"cannot read {path or 'the names'}: {reason(error)}") from None
     if why := not_text(data):
-        raise Failure(f"{arguments.file or 'the list of names'} {why}")
+        raise Failure(f"{path or 'the list of names'} {why}")
     data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     return [line for line in data.split(b"\n") if line]

@@ -1,7 +1,7 @@
-"""Hosts: where table servers are, as far as that is known before LS serves.
+"""Host names: where table servers are, as far as that is known before LS serves.
 
-An address is itself. A name is looked up by a child process, as the loop does it later, since a
-name service that is away would hold up the start; what is not known in time, or at all yet, is
+An address needs no lookup. A name is looked up by a child process, as the loop does it later, since
+a host lookup that is away would hold up the start; what is not known in time, or at all yet, is
 looked up again while LS serves. Only what can never be the name of a host is an error.
 
 Not here: one lookup (`core/io/lookup.py`), and looking up again (`nodes/ls/load_balancer.py`).
@@ -15,16 +15,16 @@ from core.io.system import System
 from core.protocol.names import NAME_BYTES_MAX
 from nodes.cli.arguments import USAGE, Failure
 
-Found = tuple[Address, ...]
+_Found = tuple[Address, ...]
 
 
 def find_hosts(
-    system: System, hosts: Sequence[tuple[str, int]], most: int, within_s: float
-) -> list[Found]:
-    """Return the addresses of each host and port, none of one that is not found within this time;
-    `most` are looked up at once. Raises Failure for what is no host name."""
+    system: System, hosts: Sequence[tuple[str, int]], lookups_max: int, within_s: float
+) -> list[_Found]:
+    """Return the addresses of each host and port, none of a host that is not found within this
+    time; `lookups_max` are looked up at once. Raises Failure for what is no host name."""
     found = {host: system.numeric(*host) for host in hosts}
-    lookups = Lookups(most)
+    lookups = Lookups(lookups_max)
     for host, addresses in found.items():
         if not addresses:
             check_name(host[0])
@@ -44,8 +44,8 @@ def check_name(host: str) -> None:
         raise Failure(f"{host!r} is not a host name: is it spelled right?", USAGE)
 
 
-def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, int], Found]:
-    """Do these lookups, as far as they end in time."""
+def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, int], _Found]:
+    """Return what these lookups find in time."""
     found = {}
     try:
         while lookups.waiting or lookups.fds:
@@ -62,7 +62,7 @@ def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, 
                     lookups.done(fd)
                     lookup.close()
                     found[host, 0] = addresses
-    except OSError:  # no process or descriptor for one: the loop tries again, and says why
+    except OSError:  # no process or descriptor for it: the loop tries again, and says why
         pass
     finally:
         for lookup in lookups.give_up():
@@ -70,6 +70,6 @@ def _look_up(system: System, lookups: Lookups, until: float) -> dict[tuple[str, 
     return found
 
 
-def _at_port(addresses: Found, port: int) -> Found:
-    """The same addresses, for another port."""
-    return tuple((family, (there[0], port, *there[2:])) for family, there in addresses)
+def _at_port(addresses: _Found, port: int) -> _Found:
+    """Return the same addresses, at another port."""
+    return tuple((family, (end[0], port, *end[2:])) for family, end in addresses)

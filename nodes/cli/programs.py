@@ -50,8 +50,8 @@ def main(words: list[str]) -> int:
             show(f"photofinish {VERSION}")
             return CLEAN
         if not words or words[0] not in PROGRAMS:
-            said = f"there is no program {words[0]!r}" if words else "say which program to run"
-            raise Failure(f"{said}: ts, ls, client or replay (see {called()} --help)", USAGE)
+            what = f"there is no program {words[0]!r}" if words else "say which program to run"
+            raise Failure(f"{what}: ts, ls, client or replay (see {called()} --help)", USAGE)
         return PROGRAMS[words[0]](words[1:])
     except Failure as failure:
         say(f"photofinish: {failure}")

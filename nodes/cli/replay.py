@@ -6,10 +6,11 @@ Not here: what a replay is (`nodes/replay/replay.py`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.addresses import Address
+from core.bounds import Bounds
 from core.environment import Environment
 from core.io.system import reason
 from core.text import not_text
@@ -19,31 +20,43 @@ from nodes.cli.arguments import (
     FAILED,
     STDIN,
     Failure,
-    bounds_of,
+    add_timeout,
     program_parser,
+    read_bounds,
     say,
     share,
     show,
-    timeout_argument,
 )
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_record import RecordError
 from nodes.ls.setup import Setup
 from nodes.replay.replay import (
+    DROPPED_REPLY,
     HEAD,
-    LINES_DROPPED,
-    RecordedRace,
-    RecordError,
+    ReplayedRace,
     ReplayOutcome,
     as_recorded,
     parse,
     replay,
     servers_of,
-    shown,
+    table_row,
 )
 
+_POLICIES = ("race", "single", "hedge")
 
-def run_replay(words: list[str]) -> int:
-    """Replay recorded races; return the exit code. Raises Failure."""
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """The options of the replay. `extra_load`: of hedge, the share of further questions."""
+
+    file: str
+    policies: tuple[str, ...]
+    extra_load: float
+    bounds: Bounds
+
+
+def read_replay_options(words: Sequence[str]) -> ReplayOptions:
+    """Read the options from a command line. Raises Failure."""
     parser = program_parser(
         "replay",
         "Runs the races of a record (ls --race-sample SHARE --race-log FILE) again under other\n"
@@ -53,46 +66,74 @@ def run_replay(words: list[str]) -> int:
     parser.add_argument(
         "--policy",
         action="append",
-        choices=("race", "single", "hedge"),
-        help="to play (may be repeated; default: all). single: one table server alone, each",
+        choices=_POLICIES,
+        help="policy to play (may be repeated; default: all). single: each table server alone",
     )
     parser.add_argument(
         "--max-extra-load",
         type=share,
         default=EXTRA_LOAD,
         metavar="SHARE",
-        help="of hedge (default %(default)s)",
+        help="of hedge: further questions, as a share of all (default %(default)s)",
     )
-    timeout_argument(parser)
+    add_timeout(parser)
     arguments = parser.parse_intermixed_args(words)
-    bounds = bounds_of(arguments, parser)
-    races, is_whole = _read_races(arguments.file)
+    return ReplayOptions(
+        arguments.file,
+        tuple(arguments.policy or _POLICIES),
+        arguments.max_extra_load,
+        read_bounds(arguments, parser),
+    )
+
+
+def run_replay(words: list[str]) -> int:
+    """Replay recorded races; return the exit code. Raises Failure."""
+    options = read_replay_options(words)
+    races, is_whole = _read_races(options.file)
     servers = servers_of(races)
     if not servers:
-        raise Failure(f"in none of the races of {arguments.file} was a table server there")
+        raise Failure(f"no table server was up in any of the races of {options.file}")
 
     def play(names: Sequence[str], extra_load: float | None) -> ReplayOutcome:
-        nobody: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
-        setup = Setup(nobody, extra_load=extra_load)
-        balancer = LoadBalancer(setup, Environment(bounds))
+        nowhere: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
+        setup = Setup(nowhere, extra_load=extra_load)
+        balancer = LoadBalancer(setup, Environment(options.bounds))
         return replay(races, names, balancer)
 
     show(HEAD)
-    show(shown("as recorded", as_recorded(races)))
-    for policy in arguments.policy or ["race", "single", "hedge"]:
+    show(table_row("as recorded", as_recorded(races)))
+    for policy in options.policies:
         if policy == "single":
             for name in servers:
-                show(shown(f"single {name}", play([name], None)))
+                show(table_row(f"single {name}", play([name], None)))
         else:
-            extra_load = arguments.max_extra_load if policy == "hedge" else None
-            show(shown(policy, play(servers, extra_load)))
+            extra_load = options.extra_load if policy == "hedge" else None
+            show(table_row(policy, play(servers, extra_load)))
     return CLEAN if is_whole else FAILED
 
 
-def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
-    """The races of a file, in the order of their beginning, and whether every record was good; of
-    each bad one a line is said. Races whose asker left before the reply are left out: how long it
-    would have waited is not known."""
+def _read_races(path: str) -> tuple[list[ReplayedRace], bool]:
+    """Return the races of a file, in the order of their beginning, and whether every record was
+    good; each bad one is a line on standard error. Races whose asker left before the reply are left
+    out: how long it would have waited is not known. Raises Failure."""
+    races = []
+    is_whole = True
+    for number, line in enumerate(_read(path).split(b"\n")[:-1], 1):  # an unfinished one is none
+        try:
+            race = parse(line) if line else None
+            if race is not None and race.reply != DROPPED_REPLY:
+                races.append(race)
+        except RecordError as error:
+            is_whole = False
+            say(f"{path}:{number}: {error}; left out")
+    if not races:
+        raise Failure(f"there is no race in {path}")
+    first_at = min(race.at for race in races)
+    races = [replace(race, at=race.at - first_at) for race in races]
+    return sorted(races, key=lambda race: race.at), is_whole
+
+
+def _read(path: str) -> bytes:
     try:
         if path == "-":
             with open(STDIN, "rb", closefd=False) as file:
@@ -103,18 +144,4 @@ def _read_races(path: str) -> tuple[list[RecordedRace], bool]:
         raise Failure(f"cannot read {path}: {reason(error)}") from None
     if why := not_text(data):
         raise Failure(f"{path} {why}")
-    races = []
-    is_whole = True
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):  # an unfinished one is none
-        try:
-            race = parse(line) if line else None
-            if race is not None and race.said != LINES_DROPPED:
-                races.append(race)
-        except RecordError as bad:
-            is_whole = False
-            say(f"{path}:{number}: {bad}; left out")
-    if not races:
-        raise Failure(f"there is no race in {path}")
-    first = min(race.at for race in races)
-    races = [replace(race, at=race.at - first) for race in races]
-    return sorted(races, key=lambda race: race.at), is_whole
+    return data

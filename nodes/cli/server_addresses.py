@@ -1,8 +1,8 @@
 """The servers that LS is told to ask: addresses that can be asked, and none that is LS itself.
 
-A resolver is named by its address, so one at which nobody can ever be asked is refused at once. A
-table server may be a host that moves: where LS listens itself it is not dialled later, either
-(`core/io/loop.py`).
+A resolver is named by its address, so an address at which nobody can ever be asked is refused at
+once. A table server may be a host that moves: it is not dialled later, either, where LS listens
+itself (`core/io/loop.py`).
 
 Not here: how they are asked.
 """
@@ -18,11 +18,11 @@ from nodes.cli.arguments import USAGE, Failure, address_text, port_number
 
 _DNS_PORT = 53
 _BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")
-_EVERYBODY = ipaddress.ip_address("255.255.255.255")
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 def resolver_address(text: str) -> tuple[str, int]:
-    """An address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0."""
+    """Read an address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0."""
     host, port = text, str(_DNS_PORT)
     if bracketed := _BRACKETED.fullmatch(text):
         host, given = bracketed.groups()
@@ -41,14 +41,15 @@ def resolver_address(text: str) -> tuple[str, int]:
 
 
 def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Why nobody can be asked at this address, and what to write instead; empty if one can."""
+    """Return why nobody can be asked at this address, and what to write instead; empty if a server
+    can."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     if mapped is not None:
         return f"is an IPv4 address; write it as {mapped}"
     if address.is_unspecified:
         here = "127.0.0.1" if address.version == 4 else "::1"
-        return f"is every address of this machine, and none to ask at; write {here}"
-    if address.is_multicast or address == _EVERYBODY:
+        return f"is every address of this machine; write {here}"
+    if address.is_multicast or address == _BROADCAST:
         return "is no machine's own address; write that of one resolver"
     if address.version == 6 and address.is_link_local and address.scope_id is None:
         return f"is an address at each interface; write which, like {address}%eth0"
@@ -56,14 +57,16 @@ def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 def refuse_loops(
-    system: System, own: Address | None, does: str, others: Sequence[Address], what: str
+    system: System, own: Address | None, option: str, others: Sequence[Address], given_as: str
 ) -> None:
-    """None of these others, which are to be `what`, is where LS does this. Raises Failure."""
+    """Raise Failure where one of these others, `given_as` a server to ask, is LS's own address,
+    that of this option (empty for PORT)."""
     for other in others:
         if own is not None and _comes_to(system, own, other):
             raise Failure(
-                f"{address_text(other[1])} is to be {what} and {does}: LS would ask itself; give "
-                "one of the two another port",
+                f"{address_text(other[1])}, given as {given_as}, is this load balancer's own "
+                f"{option}{' ' if option else ''}address: LS would ask itself; give one of the two "
+                "another port",
                 USAGE,
             )
 

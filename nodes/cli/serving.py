@@ -1,17 +1,18 @@
-"""Running a server: the arguments of both servers, who may connect, listening, and the loop.
+"""Running a server: who may connect, listening, and the loop.
 
-Not here: what a server is made of (`nodes/cli/ts.py`, `ls.py`).
+Not here: what a server is made of (`ts.py`, `ls.py`), and its options (`server_arguments.py`).
 """
 
-import argparse
+import errno
 import ipaddress
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
-from core.effects import Level, Standing
+from core.effects import Standing
 from core.events import Role
 from core.io.acceptor import everybody
 from core.io.descriptors import Descriptors
@@ -19,84 +20,34 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
-from nodes.cli.arguments import (
-    STDERR,
-    STDOUT,
-    USAGE,
-    Failure,
-    Parser,
-    address_text,
-    bound_and_value,
-    bound_in_seconds,
-    own_port,
-    resolve,
-    say,
-)
+from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
+from nodes.cli.server_arguments import Network, ServerOptions
 
 LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+_ADVICE = {
+    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "is it an address of this machine?",
+}
 
 
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
+@dataclass(frozen=True, slots=True)
+class ListenAddresses:
+    """Where a server listens, for each protocol that it serves."""
+
+    lines: Address
+    dns: Address | None = None
+    status_page: Address | None = None
 
 
-def server_arguments(parser: Parser) -> None:
-    """Add what both servers have."""
-    parser.add_argument("port", metavar="PORT", type=own_port, help="to listen on; 0: a free one")
-    parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDR", help="to listen at (default %(default)s)"
-    )
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        type=_network,
-        metavar="CIDR",
-        help="let these addresses connect, and no others (may be repeated); needed when --host "
-        "is not a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
-    )
-    parser.add_argument(
-        "--idle",
-        dest="bounds",
-        action="append",
-        type=bound_in_seconds("idle_s"),
-        metavar="S",
-        help="close a connection on which nothing has come or gone for so long (default: never)",
-    )
-    parser.add_argument(
-        "--bound",
-        dest="bounds",
-        action="append",
-        type=bound_and_value,
-        metavar="NAME=VALUE",
-        help="another bound than the default (may be repeated); proto.md lists them, with reasons",
-    )
-    parser.add_argument(
-        "--once",
-        action="store_true",
-        help="serve one session, the first connection that sends a byte, and exit when it ends",
-    )
-    parser.add_argument(
-        "--log-level",
-        choices=[level.name.lower() for level in Level],
-        default=Level.INFO.name.lower(),
-        help="log what is at least so important (default %(default)s)",
-    )
-    parser.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="(default %(default)s)"
-    )
-    parser.add_argument(
-        "--wire-log",
-        action="store_true",
-        help="log every line received (>) and sent (<) and every change of state (=)",
-    )
+def own_address(system: System, options: ServerOptions) -> Address:
+    """Return where the server is to listen. Raises Failure."""
+    address = resolve(system, options.host, options.port)[0]
+    options.check_open("--host", options.host, address)
+    return address
 
 
-def gate(allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Callable[[str], bool]:
-    """Who may connect, by the address that accept returned."""
+def gate(allow: Sequence[Network]) -> Callable[[str], bool]:
+    """Return what tells whether an address, as `accept` returns it, may connect."""
     if not allow:
         return everybody
 
@@ -107,61 +58,45 @@ def gate(allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Call
     return admit
 
 
-def check_open(host: str, address: Address, arguments: argparse.Namespace, flag: str) -> None:
-    """Nobody opens a server to other machines by mistake. Raises Failure."""
-    loopback = ipaddress.ip_address(address[1][0].partition("%")[0]).is_loopback
-    if not arguments.allow and not loopback:
-        raise Failure(
-            f"{flag} {host} is open to other machines: say with --allow CIDR who may connect "
-            "(everyone: --allow 0.0.0.0/0 --allow ::/0)",
-            USAGE,
-        )
+# -- the loop --------------------------------------------------------------------------------------
 
 
-def own_address(system: System, arguments: argparse.Namespace) -> Address:
-    """Where the server is to listen. Raises Failure."""
-    address = resolve(system, arguments.host, arguments.port)[0]
-    check_open(arguments.host, address, arguments, "--host")
-    return address
-
-
-def reactor_of(
+def make_loop(
     name: str,
-    arguments: argparse.Namespace,
-    bounds: Bounds,
+    options: ServerOptions,
     system: System,
     *,
     links: int = 0,
     records: Output | None = None,
     output: Output | None = None,
 ) -> Loop:
-    """The loop of a server that is called so in the log. `links`: the descriptors that it needs
-    besides those for whoever comes to it. What goes to `output` may be lost. Raises Failure when
-    there are too few descriptors."""
+    """Make the loop of a server; the log calls it by this name. `links`: the descriptors that it
+    needs besides those of its clients. `output`: what is written to it may be lost. Raises Failure
+    when there are too few descriptors."""
     sink = Output(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
         sink.append,
         system.wall,
         system.now,
-        least=Level[arguments.log_level.upper()],
-        as_json=arguments.log_format == "json",
+        least=options.log_level,
+        as_json=options.log_as_json,
     )
-    descriptors = descriptors_of(bounds, system, links)
     return Loop(
         system,
-        bounds,
+        options.bounds,
         log,
         sink,
-        wire_log=arguments.wire_log,
+        wire_log=options.wire_log,
         records=records,
         output=output,
-        descriptors=descriptors,
+        descriptors=limit_descriptors(options.bounds, system, links),
     )
 
 
-def descriptors_of(bounds: Bounds, system: System, links: int) -> Descriptors:
-    """What there are from now on; `links`: see `reactor_of`. Raises Failure when too few."""
+def limit_descriptors(bounds: Bounds, system: System, links: int) -> Descriptors:
+    """Limit the descriptors of this process, and count them from now on; `links`: see `make_loop`.
+    Raises Failure when there are too few."""
     limit, taken = system.limit_descriptors(bounds.descriptors_max)
     descriptors = Descriptors(bounds, limit, taken)
     descriptors.reserve(links)
@@ -174,86 +109,81 @@ def _check_descriptors(descriptors: Descriptors) -> None:
         raise Failure(too_few)
 
 
+# -- listening -------------------------------------------------------------------------------------
+
+
 def listen(
-    reactor: Loop,
+    loop: Loop,
     address: Address,
-    arguments: argparse.Namespace,
+    allow: Sequence[Network],
     role: Role = Role.LINES,
     *,
     shared: bool = False,
 ) -> Sequence[object]:
-    """Have a reactor listen; see there. Raises Failure."""
+    """Have the loop listen at this address; return where that is. Raises Failure."""
     try:
-        there = reactor.listen(address, gate(arguments.allow), role, shared=shared)
+        bound = loop.listen(address, gate(allow), role, shared=shared)
     except OSError as error:
         raise cannot_listen(address, error) from None
-    _check_descriptors(reactor.descriptors)
-    return there
-
-
-def cannot_listen(address: Address, error: OSError) -> Failure:
-    """What to say about it."""
-    where = address_text(address[1])
-    return Failure(f"cannot listen on {where}: {reason(error)}; try another port")
-
-
-def listen_for_watchers(
-    reactor: Loop, address: Address | None, arguments: argparse.Namespace
-) -> None:
-    """Have a status page there, if it is to be anywhere. Raises Failure."""
-    if address is not None:
-        watched = listen(reactor, address, arguments, Role.HTTP)
-        say(f"status page on http://{address_text(watched)}/")
+    _check_descriptors(loop.descriptors)
+    return bound
 
 
 def listen_for_dns(
-    reactor: Loop, address: Address, arguments: argparse.Namespace, *, shared: bool = False
+    loop: Loop, address: Address, allow: Sequence[Network], *, shared: bool = False
 ) -> Sequence[object]:
-    """Have a reactor take DNS over TCP and UDP, at the same port. Raises Failure."""
-    there = listen(reactor, address, arguments, Role.DNS, shared=shared)
+    """Have the loop take DNS over TCP and UDP, at the same port. Raises Failure."""
+    bound = listen(loop, address, allow, Role.DNS, shared=shared)
     try:
-        gatekeeper = gate(arguments.allow)
-        return reactor.listen_for_datagrams((address[0], there), gatekeeper, shared=shared)
+        return loop.listen_for_datagrams((address[0], bound), gate(allow), shared=shared)
     except OSError as error:
-        raise cannot_listen((address[0], there), error) from None
+        raise cannot_listen((address[0], bound), error) from None
 
 
-def ready_line(name: str, there: Sequence[object]) -> bytes:
-    """What a server writes on standard output once it can be connected to."""
-    return f"{name} ready on {address_text(there)}\n".encode()
+def listen_for_status_page(loop: Loop, address: Address | None, allow: Sequence[Network]) -> None:
+    """Have the loop serve the status page, if there is an address for it. Raises Failure."""
+    if address is not None:
+        bound = listen(loop, address, allow, Role.HTTP)
+        say(f"status page on http://{address_text(bound)}/")
+
+
+def cannot_listen(address: Address, error: OSError) -> Failure:
+    """Return the failure to raise for this error."""
+    advice = _ADVICE.get(error.errno or 0, "try another port")
+    return Failure(f"cannot listen on {address_text(address[1])}: {reason(error)}; {advice}")
+
+
+# -- serving ---------------------------------------------------------------------------------------
+
+
+def ready_line(name: str, bound: Sequence[object]) -> bytes:
+    """Return what a server writes on standard output once it can be connected to."""
+    return f"{name} ready on {address_text(bound)}\n".encode()
 
 
 def serve(
     name: str,
-    address: Address,
-    arguments: argparse.Namespace,
-    bounds: Bounds,
+    options: ServerOptions,
     system: System,
+    addresses: ListenAddresses,
     build: Callable[[Loop], Brain],
     *,
-    watchers: Address | None = None,
-    resolvers: Address | None = None,
     links: int = 0,
     records: Output | None = None,
 ) -> int:
-    """Listen at this address, say so, and run the server's brain to its end.
-
-    `links`: see `reactor_of`. `watchers`: where its status page is to be. `resolvers`: where it is
-    to be asked with DNS.
-    """
+    """Listen, say so, and run the brain that `build` makes to its end; return the exit code.
+    `links`: see `make_loop`. Raises Failure."""
     output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
-    reactor = reactor_of(
-        name.upper(), arguments, bounds, system, links=links, records=records, output=output
-    )
-    with closing(reactor):
-        there = listen(reactor, address, arguments)
-        listen_for_watchers(reactor, watchers, arguments)
-        if resolvers is not None:
-            say(f"DNS on {address_text(listen_for_dns(reactor, resolvers, arguments))}")
+    loop = make_loop(name.upper(), options, system, links=links, records=records, output=output)
+    with closing(loop):
+        bound = listen(loop, addresses.lines, options.allow)
+        listen_for_status_page(loop, addresses.status_page, options.allow)
+        if addresses.dns is not None:
+            say(f"DNS on {address_text(listen_for_dns(loop, addresses.dns, options.allow))}")
         try:
-            reactor.start(build(reactor))
-            output.append(ready_line(name, there))
+            loop.start(build(loop))
+            output.append(ready_line(name, bound))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         system.notify(Standing.READY)
-        return reactor.run()
+        return loop.run()

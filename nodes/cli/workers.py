@@ -8,77 +8,83 @@ Not here: what the parent does (`nodes/workers/supervisor.py`), and how it forks
 (`core/io/child.py`).
 """
 
-import argparse
 import os
 from collections.abc import Callable
 from contextlib import closing
 
 from core.addresses import Address
-from core.bounds import Bounds
+from core.environment import Environment
 from core.io.child import Born
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import Socket, System, reason
 from nodes.cli.arguments import STDOUT, Failure, address_text, say
+from nodes.cli.race_log import race_log
+from nodes.cli.server_arguments import ServerOptions
 from nodes.cli.serving import (
     LOG_BYTES_MAX,
+    ListenAddresses,
     cannot_listen,
     listen,
     listen_for_dns,
-    listen_for_watchers,
-    reactor_of,
+    listen_for_status_page,
+    make_loop,
     ready_line,
 )
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
 from nodes.workers.supervisor import Supervisor
-from nodes.workers.worker import PARENT, Balancer, StatsView, Worker
+from nodes.workers.worker import PARENT, ObservableBrain, StatsFilter, Worker
+
+Build = Callable[[Loop, StatsFilter], ObservableBrain]
 
 
 def serve_with_workers(
-    address: Address,
-    arguments: argparse.Namespace,
-    bounds: Bounds,
+    count: int,
+    options: ServerOptions,
     system: System,
-    build: Callable[[Loop, StatsView], Balancer],
+    addresses: ListenAddresses,
+    build: Build,
     *,
-    watchers: Address | None,
-    resolvers: Address | None,
     links: int,
-    open_records: Callable[[], Output | None],
+    race_log_path: str | None,
 ) -> int:
-    """As `serve`, with so many workers as the arguments say. `build` makes the brain of each;
-    `open_records` opens its file, in each; `links`: see `reactor_of`."""
+    """Serve as `serve` does, with `count` workers. `build` makes the brain of each; each opens the
+    race log itself. `links`: see `make_loop`. Raises Failure."""
     claims: list[Socket] = []
     try:
-        address = _claimed(system, address, claims)
-        if resolvers is not None:
-            resolvers = _claimed(system, resolvers, claims)
-            _check_datagrams(system, resolvers)
-            say(f"DNS on {address_text(resolvers[1])}")
-        return _be_parent(arguments, bounds, system, claims, address, watchers, resolvers, links)
+        addresses = _claim(system, addresses, claims)
+        return _run_parent(count, options, system, addresses, claims, links)
     except Born as born:
         name, stream = born.name, born.stream
     finally:
         for claim in claims:  # those that no loop has closed
             claim.close()
-    # Who started the parent is not told of its workers.
+    # The service manager that started the parent hears nothing of its workers.
     os.environ.pop("NOTIFY_SOCKET", None)
-    reactor = reactor_of(
-        f"LS.{name}", arguments, bounds, system, links=links, records=open_records()
-    )
-    with closing(reactor):
-        listen(reactor, address, arguments, shared=True)
-        if resolvers is not None:
-            listen_for_dns(reactor, resolvers, arguments, shared=True)
-        reactor.adopt(PARENT, stream)
-        reactor.start(Worker(lambda shown: build(reactor, shown), os.getpid()))
-        return reactor.run()
+    with race_log(race_log_path) as records:
+        loop = make_loop(f"LS.{name}", options, system, links=links, records=records)
+        with closing(loop):
+            listen(loop, addresses.lines, options.allow, shared=True)
+            if addresses.dns is not None:
+                listen_for_dns(loop, addresses.dns, options.allow, shared=True)
+            loop.adopt(PARENT, stream)
+            loop.start(Worker(lambda stats: build(loop, stats), os.getpid()))
+            return loop.run()
+
+
+def _claim(system: System, addresses: ListenAddresses, claims: list[Socket]) -> ListenAddresses:
+    """Claim the addresses that workers share; return what they became. Raises Failure."""
+    lines, dns = _claimed(system, addresses.lines, claims), addresses.dns
+    if dns is not None:
+        dns = _claimed(system, dns, claims)
+        _check_datagrams(system, dns)
+        say(f"DNS on {address_text(dns[1])}")
+    return ListenAddresses(lines, dns, addresses.status_page)
 
 
 def _claimed(system: System, address: Address, claims: list[Socket]) -> Address:
-    """Claim this address; return what it became. Raises Failure."""
     try:
         claims.append(system.claim(address))
     except OSError as error:
@@ -87,43 +93,38 @@ def _claimed(system: System, address: Address, claims: list[Socket]) -> Address:
 
 
 def _check_datagrams(system: System, address: Address) -> None:
-    """Nobody else takes datagrams there. They cannot be claimed: a socket that holds the address
-    gets some of them. Raises Failure."""
+    """Check that nobody else takes datagrams at this address. They cannot be claimed: a socket that
+    holds the address gets some of them. Raises Failure."""
     try:
         system.take_datagrams(address).close()
     except OSError as error:
         raise cannot_listen(address, error) from None
 
 
-def _be_parent(
-    arguments: argparse.Namespace,
-    bounds: Bounds,
+def _run_parent(
+    count: int,
+    options: ServerOptions,
     system: System,
+    addresses: ListenAddresses,
     claims: list[Socket],
-    address: Address,
-    watchers: Address | None,
-    resolvers: Address | None,
     links: int,
 ) -> int:
     output = Output(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
-    # What a worker has no room for is said once, here.
-    most = max(links, arguments.workers)
-    reactor = reactor_of("LS", arguments, bounds, system, links=most, output=output)
-    with closing(reactor):
-        reactor.hold(*claims)
-        listen_for_watchers(reactor, watchers, arguments)
-        ready = ready_line("ls", address[1])
+    # The log says once, here, that descriptors are too few for a worker.
+    loop = make_loop("LS", options, system, links=max(links, count), output=output)
+    with closing(loop):
+        loop.hold(*claims)
+        listen_for_status_page(loop, addresses.status_page, options.allow)
         supervisor = Supervisor(
-            arguments.workers,
-            bounds,
-            ready,
-            with_dns=resolvers is not None,
+            Environment(options.bounds, watch=loop.watch),
+            count,
+            ready_line("ls", addresses.lines[1]),
+            with_dns=addresses.dns is not None,
             watchdog_s=system.watchdog_s(),
-            watch=reactor.watch,
         )
-        web = WebServer(pages(supervisor), bounds.watchers_max)
+        web = WebServer(pages(supervisor), options.bounds.watchers_max)
         try:
-            reactor.start(WithStatusPage(supervisor, web))
+            loop.start(WithStatusPage(supervisor, web))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
-        return reactor.run()
+        return loop.run()

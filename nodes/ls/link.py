@@ -10,6 +10,7 @@ Not here: connections (`table_link.py`, `resolvers/sockets.py`), and what it is 
 import math
 
 from core.addresses import Address
+from core.backoff import Backoff
 from core.effects import Effect, Level, Report
 from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions
@@ -108,9 +109,8 @@ class Link:
         self._malformed = 0  # lines or messages that are no replies
         self._dials = 0
         self._bounds = env.bounds
-        self._random = env.random
+        self._backoff = Backoff(env.bounds.redial_first_s, env.bounds.redial_max_s, env.random)
         self._up_since: float | None = None
-        self._wait_s = env.bounds.redial_first_s  # before the next dial
 
     def metrics(self) -> list[Value]:
         """Return what is counted about it."""
@@ -184,21 +184,17 @@ class Link:
         return was_said
 
     def lost(self, now: float, again_s: float | None = None) -> None:
-        """Dial again after `again_s`, or after a wait that doubles every time.
-
-        Only a connection that stood for a while starts it over: a server that accepts and closes
-        would else be dialled without end. Jitter keeps many balancers from dialling in step.
-        """
+        """Dial again after `again_s`, or after a wait that doubles every time
+        (`core/backoff.py`)."""
         self.life.fire(LinkEvent.LOST)
-        longest_s = self._bounds.redial_max_s
+        lasted_s = 0.0
         if self._up_since is not None:
             self.away_since = now
-            if now - self._up_since > longest_s:
-                self._wait_s = self._bounds.redial_first_s
+            lasted_s = now - self._up_since
         self._up_since = None
-        wait_s = self._wait_s if again_s is None else again_s
-        self._dial_at = now + wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, longest_s)
+        backoff = self._backoff
+        wait_s = backoff.wait_s(lasted_s) if again_s is None else backoff.jittered(again_s)
+        self._dial_at = now + wait_s
 
     def give_up(self, why: str) -> list[Effect]:
         """Take leave of the connection; return what there is to say about it."""
@@ -244,12 +240,11 @@ class Link:
         """Take other addresses than before, or the first ones: dial there."""
         if not self.addresses:
             self._dial_at = now
-            self._wait_s = self._bounds.redial_first_s
+            self._backoff.start_over()
         self.addresses = addresses
 
     def not_found(self, now: float, count: int) -> None:
         """Look its host up again after a wait that doubles. `count` hosts are nowhere: the more,
         the longer the wait may be, so that together they cost no more."""
         longest_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
-        self._dial_at = now + self._wait_s * (1 + self._random() / 4)
-        self._wait_s = min(2 * self._wait_s, longest_s)
+        self._dial_at = now + self._backoff.wait_s(longest_s=longest_s)

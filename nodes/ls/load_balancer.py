@@ -31,7 +31,8 @@ from core.events import (
     StatsAsked,
     Woken,
 )
-from core.metrics import Value, stats_text
+from core.exposition import stats_text
+from core.metrics import Value
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.outcome import Answered
@@ -50,7 +51,7 @@ class LoadBalancer:
     """The brain of LS.
 
     `dns` makes the askers that speak DNS, if there are any. `loop`: the metrics of the loop that
-    runs it. `shown` makes of its metrics what STATS tells.
+    runs it. `stats` makes of all metrics those that answer STATS.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class LoadBalancer:
         owed: Owed | None = None,
         dns: AskerFactory | None = None,
         loop: Callable[[], list[Value]] = list,
-        shown: Callable[[list[Value]], list[Value]] = list,
+        stats: Callable[[list[Value]], list[Value]] = list,
     ) -> None:
         parts = make_parts(setup, env, owed or Owed(env.bounds, env.hits))
         self.parts = parts
@@ -73,7 +74,7 @@ class LoadBalancer:
         self._lookups = HostLookups(parts.table_links)
         self._server = Server(
             env,
-            lambda: stats_text(shown(self.status.metrics())),
+            lambda: stats_text(stats(self.status.metrics())),
             lambda: self.status.account(),
             once=setup.once,
             factories={} if dns is None else {Role.DNS: dns},

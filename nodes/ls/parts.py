@@ -113,5 +113,4 @@ def _samples(setup: Setup, env: Environment) -> RaceSamples | None:
     names = [f"TS{number}" for number in range(1, len(setup.servers) + 1)]
     names += [f"DNS{number}" for number in range(1, len(setup.resolvers) + 1)]
     policy = "race" if setup.extra_load is None else "hedge"
-    bounds = env.bounds
-    return RaceSamples(names, setup.sample, bounds.timeout_s, bounds.samples_max, policy)
+    return RaceSamples(env, names, setup.sample, policy)

@@ -1,16 +1,16 @@
 """A web server for a few pages, as a pure part of a brain: lines in, effects out (RFC 9112).
 
-One request a connection: GET or HEAD of a path that is known; anything else gets the status that
-says what is wrong. OPTIONS, of a known path or of `*`, tells what may be asked, with the status of
-the health page: balancers check with it, so it must fail when the server is not well. Whoever has
-not asked within a few seconds, or sends too long a head, is let go; sooner when all places are
-taken, since others may wait for one. A page is made at most once a second, however many ask for it,
-so that watching costs next to nothing.
+Each connection is for one request: GET or HEAD of a path that is known; anything else gets the
+status that says what is wrong. OPTIONS, of a known path or of `*`, tells which methods are allowed,
+with the status of the health page: balancers check with it, so it must fail when the server is not
+well. A watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner
+when all places are taken, since others may wait for one. A page is made at most once a second,
+however many ask for it, so that watching costs next to nothing.
 
 The head of a request is lines, so it comes through the same buffers as the protocol's: a field
 that is too long for them arrives cut, and no field is looked at.
 
-Not here: what the pages say (`nodes/status_page/pages.py`).
+Not here: what the pages say (`pages.py`).
 """
 
 import math
@@ -25,20 +25,20 @@ from core.events import Closed, Ended, Event, Opened, Received
 from core.protocol.names import LINE_BYTES_MAX
 from core.text import split_lines
 
-_HEAD_S = 5.0  # a browser sends its head at once
-_CROWDED_S = 1.0  # when all places are taken: and ends at once, too
+_HEAD_S = 5.0  # for a whole head: a browser sends it at once
+_CROWDED_S = 1.0  # the same, and for the end, when all places are taken
 _HEAD_LINES_MAX = 200
-_FRESH_S = 1.0
-HEALTH = "*"  # the page that OPTIONS shows
+_FRESH_S = 1.0  # how long a page is shown before it is made anew
+HEALTH = "*"  # the path of the page whose status OPTIONS gets
 _METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _ALLOW = "Allow: GET, HEAD, OPTIONS\r\n"
-_UNDERSTOOD = frozenset({*_METHODS, b"POST", b"PUT", b"DELETE", b"CONNECT", b"TRACE", b"PATCH"})
-_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+_KNOWN_METHODS = frozenset({*_METHODS, b"POST", b"PUT", b"DELETE", b"CONNECT", b"TRACE", b"PATCH"})
+_WRONG_METHOD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _REQUEST_LINE = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.[0-9]")
 _ORIGIN = re.compile(rb"^http://[^/?]*", re.IGNORECASE)
 _HEAD = """\
 HTTP/1.1 {status.value} {status.phrase}\r
-Content-Type: {kind}\r
+Content-Type: {media_type}\r
 Content-Length: {length}\r
 Cache-Control: no-store\r
 Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
@@ -52,52 +52,51 @@ Connection: close\r
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a path leads to."""
+    """A page, as a response carries it."""
 
-    kind: str  # its media type
+    media_type: str
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
 
 
 @dataclass(slots=True)
 class _Request:
-    """As far as it has come."""
+    """A request, as far as it has come."""
 
     since: float
-    first: bytes = b""  # the request line
+    line: bytes = b""  # the request line, the first of its head
     lines: int = 0
 
 
 class WebServer:
-    """`pages` make what each path leads to, at the time that they are given; one is `HEALTH`.
-
-    `watchers_max`: so many connections there may be at once, and others wait to come in.
-    """
+    """The connections of all watchers. `pages` make the page of each path, at the time that they
+    are given; one of the paths is `HEALTH`. `watchers_max`: the connections that there may be at
+    once; others wait to come in."""
 
     def __init__(
         self, pages: Mapping[str, Callable[[float], Page]], watchers_max: float = math.inf
     ) -> None:
         self._pages = pages
         self._watchers_max = watchers_max
-        self._parting: dict[str, float] = {}  # who have their response, and since when
-        self._made: dict[str, tuple[float, Page]] = {}
-        self._requests: dict[str, _Request] = {}  # of those who have no response, the oldest first
+        self._parting: dict[str, float] = {}  # those that have their response, and since when
+        self._made: dict[str, tuple[float, Page]] = {}  # by path, and when
+        self._requests: dict[str, _Request] = {}  # of those without a response, the oldest first
         self.requests = 0
 
     def due(self) -> float:
-        """When the first is let go: who has not asked yet, or, when all places are taken, who has
-        its response and does not end; infinite for never."""
+        """Return when the first watcher is let go: one that has not asked yet, or, when all places
+        are taken, one that has its response and does not end. Infinite for never."""
         oldest = [request.since for request in islice(self._requests.values(), 1)]
         if self._is_crowded():
             oldest += islice(self._parting.values(), 1)
-        return min(oldest, default=math.inf) + self._patience_s()
+        return min(oldest, default=math.inf) + self._limit_s()
 
     def woken(self, now: float) -> list[Effect]:
-        """Let those go who take too long."""
+        """Let the watchers go that take too long."""
         effects: list[Effect] = []
         while self.due() <= now:
             for conn, request in islice(self._requests.items(), 1):
-                if request.since + self._patience_s() <= now:
+                if request.since + self._limit_s() <= now:
                     effects += self._respond(conn, _plain(HTTPStatus.REQUEST_TIMEOUT), now)
                     break
             else:
@@ -109,7 +108,7 @@ class WebServer:
     def _is_crowded(self) -> bool:
         return len(self._requests) + len(self._parting) >= self._watchers_max
 
-    def _patience_s(self) -> float:
+    def _limit_s(self) -> float:
         return _CROWDED_S if self._is_crowded() else _HEAD_S
 
     def step(self, event: Event, now: float) -> list[Effect]:
@@ -128,37 +127,37 @@ class WebServer:
 
     def _read(self, conn: str, data: bytes, now: float) -> list[Effect]:
         request = self._requests.get(conn)
-        if request is None:  # it has its response, and says more
+        if request is None:  # it has its response, and sends more
             return []
         for line in split_lines(data):
-            if not request.first:
-                request.first = line  # an empty line before it is ignored (RFC 9112, 2.2)
+            if not request.line:
+                request.line = line  # an empty line before it is ignored (RFC 9112, 2.2)
                 continue
             if not line:
-                return self._answer(conn, request.first, now)
+                return self._answer(conn, request.line, now)
             request.lines += 1
             if request.lines > _HEAD_LINES_MAX:
                 too_large = _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return self._respond(conn, too_large, now)
         return []
 
-    def _answer(self, conn: str, first: bytes, now: float) -> list[Effect]:
-        method, page = self._page(first, now)
-        more = _ALLOW if method == b"OPTIONS" or page.status in _NOT_ALLOWED else ""
+    def _answer(self, conn: str, line: bytes, now: float) -> list[Effect]:
+        method, page = self._page(line, now)
+        more = _ALLOW if method == b"OPTIONS" or page.status in _WRONG_METHOD else ""
         return self._respond(conn, page, now, more=more, with_body=method != b"HEAD")
 
-    def _page(self, first: bytes, now: float) -> tuple[bytes, Page]:
-        """The method of a request line, as far as it is one, and what it leads to."""
-        if len(first) > LINE_BYTES_MAX:
+    def _page(self, line: bytes, now: float) -> tuple[bytes, Page]:
+        """Return the method of a request line, as far as it has one, and the page to respond."""
+        if len(line) > LINE_BYTES_MAX:
             return b"", _plain(HTTPStatus.REQUEST_URI_TOO_LONG)
-        found = _REQUEST_LINE.fullmatch(first)
-        if found is None:
+        parts = _REQUEST_LINE.fullmatch(line)
+        if parts is None:
             return b"", _plain(HTTPStatus.BAD_REQUEST)
-        method, target, version = found.groups()
+        method, target, version = parts.groups()
         if version != b"1":
             return method, _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         if method not in _METHODS:
-            known = method in _UNDERSTOOD
+            known = method in _KNOWN_METHODS
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_IMPLEMENTED
             return method, _plain(status)
         # In absolute form, as for a proxy, a host stands before the path (RFC 9112, 3.2.2).
@@ -178,12 +177,12 @@ class WebServer:
     def _respond(
         self, conn: str, page: Page, now: float, *, more: str = "", with_body: bool = True
     ) -> list[Effect]:
-        """The whole response, and the end."""
+        """Send the whole response, and end the connection."""
         self.requests += 1
         del self._requests[conn]
         self._parting[conn] = now
         head = _HEAD.format(
-            status=page.status, kind=page.kind, length=len(page.body), more=more
+            status=page.status, media_type=page.media_type, length=len(page.body), more=more
         ).encode("ascii")
         return [Send(conn, head + page.body if with_body else head), Close(conn)]
 

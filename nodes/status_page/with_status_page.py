@@ -1,8 +1,8 @@
 """A brain with a status page: events of watchers go to the web server, all others to the brain.
 
-Neither knows of the other, and watching has no way into the race.
+Neither knows of the other, so nobody who watches can reach what is watched.
 
-Not here: either of them.
+Not here: the web server (`http.py`), and what its pages say (`pages.py`).
 """
 
 import math
@@ -14,7 +14,7 @@ from nodes.status_page.http import WebServer
 
 
 class WithStatusPage:
-    """A brain made of these two."""
+    """A brain made of another one and a web server."""
 
     def __init__(self, brain: Brain, web: WebServer) -> None:
         self._brain = brain
@@ -22,7 +22,7 @@ class WithStatusPage:
         self._watchers: set[str] = set()  # the connections that are the web server's
 
     def deadline(self) -> float | None:
-        """The earlier one."""
+        """Return the earlier deadline of the two."""
         due = self._brain.deadline()
         web_due = self._web.due()
         if due is None:

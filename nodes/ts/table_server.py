@@ -27,7 +27,8 @@ from core.events import (
     StatsAsked,
     Woken,
 )
-from core.metrics import Metric, Value, hits_taken, stats_text
+from core.exposition import stats_text
+from core.metrics import Metric, Value, hits_taken
 from core.protocol.asker import SessionState
 from core.protocol.messages import negatives
 from core.protocol.names import Negative, name_of, other_type

@@ -1,0 +1,249 @@
+"""The options of the load balancer: read from words, and checked against each other.
+
+Not here: anything that asks the operating system, as whether an address can be listened on
+(`ls.py`).
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.bounds import TICK_S, Bounds
+from nodes.cli.arguments import (
+    DEFAULTS,
+    EXTRA_LOAD,
+    Parser,
+    add_bound,
+    add_timeout,
+    number,
+    own_port,
+    port_number,
+    program_parser,
+    read_bounds,
+    share,
+)
+from nodes.cli.server_addresses import resolver_address
+from nodes.cli.server_arguments import ServerOptions, add_server_arguments, read_server_options
+
+_TTL_S = 60  # short enough to undo a mistake, long enough to be cached
+_TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
+_GRACE_MAX_S = 60  # nobody waits longer for a name
+_WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
+_DNS_PORTS = (5053, 5054)  # to advise
+
+_ttl = number(int, 0, _TTL_MAX_S, "a whole number of seconds")
+_workers = number(int, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
+_grace = number(float, 0, _GRACE_MAX_S, f"a number of seconds up to {_GRACE_MAX_S}")
+
+
+@dataclass(frozen=True, slots=True)
+class LsOptions:
+    """The options of the load balancer. Servers and addresses are hosts and ports."""
+
+    server: ServerOptions
+    table_servers: tuple[tuple[str, int], ...]
+    resolvers: tuple[tuple[str, int], ...]
+    grace_s: float | None  # None: as long as the resolvers usually take
+    extra_load: float | None  # the share of further questions that hedging may ask; None: race
+    sample: float  # the share of races that are followed to the end
+    race_log: str | None
+    status_page: tuple[str, int] | None
+    dns_port: int | None  # at the server's host
+    dns_ttl_s: int
+    workers: int | None  # None: this process alone
+
+
+def read_ls_options(words: Sequence[str]) -> LsOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = program_parser(
+        "ls",
+        "The load balancer: asks every table server and resolver and relays the first answer;\n"
+        "when none came in time it says `name - TIMED OUT`. A table server that is not there yet,\n"
+        "or goes away, is dialled until it comes.",
+    )
+    add_server_arguments(parser)
+    _add_upstreams(parser)
+    _add_policy(parser)
+    _add_monitoring(parser)
+    _add_dns(parser)
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="serve with N processes that share the port, for more processors and clients; one "
+        "that dies is started again (default: this process alone)",
+    )
+    arguments = parser.parse_intermixed_args(words)
+    _check(arguments, parser)
+    extra_load = None
+    if arguments.policy == "hedge":
+        extra_load = arguments.max_extra_load
+        extra_load = EXTRA_LOAD if extra_load is None else extra_load
+    status_page = None
+    if arguments.metrics is not None:
+        status_page = arguments.metrics_host, arguments.metrics
+    return LsOptions(
+        read_server_options(arguments, _read_ls_bounds(arguments, parser)),
+        _table_servers(arguments.servers, parser),
+        tuple(arguments.upstreams),
+        arguments.grace,
+        extra_load,
+        arguments.race_sample,
+        arguments.race_log,
+        status_page,
+        arguments.dns,
+        arguments.dns_ttl,
+        arguments.workers,
+    )
+
+
+# -- the parser ------------------------------------------------------------------------------------
+
+
+def _add_upstreams(parser: Parser) -> None:
+    parser.add_argument(
+        "servers",
+        nargs="*",
+        metavar="TS_HOST TS_PORT",
+        help="table servers, in pairs; at least one, or a --dns-upstream",
+    )
+    parser.add_argument(
+        "--dns-upstream",
+        dest="upstreams",
+        action="append",
+        default=[],
+        type=resolver_address,
+        metavar="ADDR[:PORT]",
+        help="also ask this resolver, with DNS (may be repeated; port 53 by default). Line "
+        "clients get its addresses; with --dns, DNS clients get its replies of any type, unchanged",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_grace,
+        metavar="S",
+        help="hold a worse answer for a better one of another resolver no longer than this "
+        "(default: REFUSED and SERVFAIL 1.2; NXDOMAIN and no data 3 times what its replies lately "
+        "took, 0.01 to 0.4, and 1.2 where resolvers have been seen to differ)",
+    )
+    add_timeout(parser)
+
+
+def _add_policy(parser: Parser) -> None:
+    parser.add_argument(
+        "--policy",
+        choices=("race", "hedge"),
+        default="race",
+        help="race: ask every table server at once (the default; right for different tables). "
+        "hedge: ask the fastest, and the next one only when that takes long (right for equal "
+        "tables that are served with --answer-unknown)",
+    )
+    parser.add_argument(
+        "--max-extra-load",
+        type=share,
+        metavar="SHARE",
+        help="with --policy hedge: how many more questions it may ask for speed, as a share of all "
+        f"(default {EXTRA_LOAD:g})",
+    )
+
+
+def _add_monitoring(parser: Parser) -> None:
+    parser.add_argument(
+        "--race-sample",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of races to follow to the end, 0 to 1, losers included, for the metrics of "
+        "each server and to see whether they agree; 0.01 costs little (default 0)",
+    )
+    parser.add_argument(
+        "--race-log", metavar="FILE", help="append each sampled race to FILE, a line of JSON each"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=own_port,
+        metavar="PORT",
+        help="serve /metrics (Prometheus), /healthz and a status page at / on this port",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDR",
+        help="address of the status page (default %(default)s); --allow applies",
+    )
+
+
+def _add_dns(parser: Parser) -> None:
+    parser.add_argument(
+        "--dns",
+        type=own_port,
+        metavar="PORT",
+        help="also serve DNS over UDP and TCP on this port of --host",
+    )
+    add_bound(
+        parser,
+        "--dns-timeout",
+        "dns_timeout_s",
+        "how long a DNS query may wait for its answer before SERVFAIL (default "
+        f"{DEFAULTS.dns_timeout_s:g}; {DEFAULTS.dns_timeout_upstream_s:g} with a --dns-upstream)",
+    )
+    parser.add_argument(
+        "--dns-ttl",
+        type=_ttl,
+        default=_TTL_S,
+        metavar="S",
+        help="how long DNS clients may cache an answer from a table (default %(default)s)",
+    )
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _check(arguments: argparse.Namespace, parser: Parser) -> None:
+    """Check the options against each other. Raises Failure."""
+    if arguments.workers and arguments.once:
+        parser.error("--once is one session in one process; leave --workers out")
+    if arguments.dns is not None and arguments.once:
+        parser.error("--once is one session of lines; leave --dns out")
+    if arguments.max_extra_load is not None and arguments.policy != "hedge":
+        parser.error("--max-extra-load is for --policy hedge; race asks every server in any case")
+    if not arguments.servers and not arguments.upstreams:
+        parser.error("nobody to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
+    if arguments.grace is not None and not arguments.upstreams:
+        parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
+    if arguments.race_log and not arguments.race_sample:
+        parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
+    if arguments.dns is not None and arguments.dns == arguments.port != 0:
+        advised = next(port for port in _DNS_PORTS if port != arguments.port)
+        parser.error(f"port {arguments.dns} is already used by PORT; try --dns {advised}")
+
+
+def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int], ...]:
+    """Return the hosts and ports that these words are. Raises Failure."""
+    hosts, ports = words[::2], words[1::2]
+    if len(hosts) != len(ports):
+        parser.error(
+            f"a table server is two words, as in localhost 5001; {hosts[-1]!r} has no port"
+        )
+    try:
+        return tuple(zip(hosts, map(port_number, ports), strict=True))
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+
+
+def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
+    """Return the bounds that the options ask for. Raises Failure.
+
+    How long DNS waits depends on who is asked, unless the options say it. Each worker has its share
+    of what may be in flight to a resolver, of the grace of a drain, and of what lookups cost.
+    """
+    bounds = read_bounds(arguments, parser)
+    if bounds.idle_s <= bounds.timeout_s:
+        parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
+    window = max(1, bounds.upstream_window // (arguments.workers or 1))
+    bounds = replace(bounds, upstream_window=window)
+    if arguments.workers:  # its parent waits for as long again
+        bounds = replace(bounds, drain_grace_s=max(TICK_S, bounds.drain_grace_s / 2))
+        bounds = replace(bounds, lookup_each_s=bounds.lookup_each_s * arguments.workers)
+    if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
+        return bounds
+    return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)

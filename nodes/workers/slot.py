@@ -1,0 +1,144 @@
+"""Slot: one worker's place, through every process that has filled it.
+
+A process that is gone leaves its place vacant until the next one is started, after a wait that
+doubles (`core/backoff.py`). A worker that is asked for a report and does not send one in time is
+old: its last report counts, nobody waits for it, and nothing more is sent to it, since that would
+pile up.
+
+Not here: what the workers count together, and how all of them end (`supervisor.py`).
+"""
+
+import math
+from collections.abc import Mapping
+
+from core.backoff import Backoff
+from core.effects import Effect, Send, Spawn
+from core.environment import Environment
+from core.machine import STAY, Label, Machine, Transitions
+from core.metrics import Metric, Value
+from nodes.workers.messages import Unpacker, WorkerMessage, WorkerReport, pack
+
+
+class SlotState(Label):
+    """How a worker's place stands."""
+
+    VACANT = "there is no process; one is started when its time comes"
+    STARTING = "there is a process, and it has not told of itself yet"
+    UP = "it serves clients"
+    DRAINING = "it takes no more questions, and will end"
+    CLOSED = "there is no process, and none is wanted"
+
+
+class SlotEvent(Label):
+    """An event of a worker's place."""
+
+    START_DUE = "it is time to start a process"
+    TOLD = "it tells of itself"
+    LOST = "the process is gone, or could not be started"
+    DRAIN = "the server drains"
+
+
+S, E = SlotState, SlotEvent
+SLOT: Transitions[SlotState, SlotEvent] = {
+    S.VACANT: {E.START_DUE: S.STARTING, E.DRAIN: S.CLOSED},
+    S.STARTING: {E.TOLD: S.UP, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
+    S.UP: {E.TOLD: STAY, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
+    S.DRAINING: {E.TOLD: STAY, E.LOST: S.CLOSED},
+    S.CLOSED: {},
+}
+_RUNNING = frozenset({S.STARTING, S.UP, S.DRAINING})
+
+WORKER_STATE = Metric("state", "How it stands with this worker", is_level=True, per="worker")
+WORKER_CLIENTS = Metric("clients", "Clients that are connected to it", is_level=True, per="worker")
+WORKER_SESSIONS = Metric(
+    "sessions", "Clients that came to it since it began", is_level=True, per="worker"
+)
+RESTARTS = Metric("restarts", "Times that it was started again", per="worker")
+OLD = Metric("old", "Whether its figures are old: it does not tell", is_level=True, per="worker")
+
+
+class WorkerSlot:
+    """A worker's place. `conn` names it here and in the log: W1, W2, ..."""
+
+    def __init__(self, env: Environment, conn: str) -> None:
+        self.conn = conn
+        self.life = Machine(SLOT, SlotState.VACANT, f"worker {conn}", env.watch)
+        self.report = WorkerReport()
+        self.asked_at = 0.0  # when it was asked for the report that is not here yet
+        self.is_asked = False  # for a report, and has not sent it yet
+        self.is_old = False  # and is waited for no more
+        self.is_reloading = False
+        self.is_outdated = False  # it is to reload once it reports
+        self._unpacker = Unpacker()
+        self._backoff = Backoff(env.bounds.restart_first_s, env.bounds.restart_max_s)
+        self._start_at = 0.0  # while VACANT
+        self._starts = 0
+        self._began = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that messages may be sent to."""
+        return self.life.state in _RUNNING
+
+    @property
+    def is_starting(self) -> bool:
+        return self.life.state is SlotState.STARTING
+
+    @property
+    def is_up(self) -> bool:
+        return self.life.state is SlotState.UP
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it is up, and its report is still waited for."""
+        return self.is_up and self.is_asked and not self.is_old
+
+    def due(self) -> float:
+        """Return when a process is to be started; infinite for never."""
+        return self._start_at if self.life.state is SlotState.VACANT else math.inf
+
+    def start(self, now: float) -> Effect:
+        """Start a process, which reports unasked as soon as it serves. It knows what the parent
+        read at its own start, which may be long ago."""
+        self.life.fire(SlotEvent.START_DUE)
+        self.is_outdated = self._starts > 0
+        self._starts += 1
+        self.is_asked, self.asked_at = True, now
+        self._began = now
+        self._unpacker = Unpacker()
+        return Spawn(self.conn)
+
+    def lost(self, now: float) -> None:
+        """Note that the process is gone. The next one is started after a wait."""
+        self.life.fire(SlotEvent.LOST)
+        self.report = WorkerReport()
+        self.is_asked = self.is_old = self.is_reloading = False
+        self._start_at = now + self._backoff.wait_s(now - self._began)
+
+    def receive(self, data: bytes) -> list[WorkerMessage]:
+        """Return the messages that these lines of it complete."""
+        return self._unpacker.take(data)
+
+    def ask(self, now: float) -> Effect:
+        """Ask for a report."""
+        self.is_asked, self.asked_at = True, now
+        return self.send({"do": "tell"})
+
+    def send(self, message: Mapping[str, object]) -> Effect:
+        """Send a message to it."""
+        return Send(self.conn, pack(dict(message)))
+
+    def metrics(self) -> list[Value]:
+        """Return what is counted about this worker."""
+        values = self.report.values
+        clients, sessions = (
+            values[metric.name].value if metric.name in values else 0
+            for metric in (WORKER_CLIENTS, WORKER_SESSIONS)  # as the worker counts them itself
+        )
+        return [
+            Value(WORKER_STATE, self.life.state.name, self.conn),
+            Value(WORKER_CLIENTS, clients, self.conn),
+            Value(WORKER_SESSIONS, sessions, self.conn),
+            Value(RESTARTS, max(0, self._starts - 1), self.conn),
+            Value(OLD, int(self.is_old), self.conn),
+        ]

@@ -14,6 +14,8 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
+from core.effects import Level, Report
+from core.environment import Environment
 from core.machine import IllegalTransition
 from nodes.ls.link import Link, LinkEvent, LinkState
 
@@ -49,7 +51,12 @@ ASKED_AGAIN = (*WAYS[LinkState.UP], LinkEvent.FELL_BEHIND)  # from UP back to CA
 
 
 def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
-    return Link("TS1", ADDRESSES, BOUNDS, chance, None)
+    return Link("TS1", ADDRESSES, Environment(BOUNDS, random=chance))
+
+
+def metric(one: Link, key: str) -> int | str:
+    (value,) = [value.value for value in one.metrics() if value.key == f"TS1.{key}"]
+    return value
 
 
 def brought_to(state: LinkState) -> Link:
@@ -61,12 +68,12 @@ def brought_to(state: LinkState) -> Link:
 
 
 def connected(one: Link, now: float) -> None:
-    one.life.fire(LinkEvent.DIAL_DUE)
+    one.dialled()
     one.connected(now)
 
 
 def refused(one: Link, now: float) -> None:
-    one.life.fire(LinkEvent.DIAL_DUE)
+    one.dialled()
     one.lost(now)
 
 
@@ -120,7 +127,7 @@ def test_one_that_fell_behind_may_go(event: LinkEvent) -> None:
 
 
 def test_each_link_has_a_bit_of_its_own_that_its_connections_share() -> None:
-    links = [Link(f"TS{n}", ADDRESSES, BOUNDS, lambda: 0.0, None, 1 << n) for n in range(5)]
+    links = [Link(f"TS{n}", ADDRESSES, Environment(BOUNDS), 1 << n) for n in range(5)]
     assert sum(one.bit for one in links) == 0b11111
     connected(links[3], 0.0)
     links[3].lost(1.0)
@@ -136,10 +143,27 @@ def test_what_comes_counts_while_there_is_a_connection_that_we_do_not_end(state:
 
 @pytest.mark.parametrize("state", LinkState)
 def test_something_is_due_only_to_dial_or_to_let_the_clients_go(state: LinkState) -> None:
-    one = brought_to(state)
-    one.dial_at, one.held_since = 7.0, 9.0
+    one = link()
+    refused(one, 7.0 - 1 / 16)
+    for event in WAYS[state]:
+        if event is LinkEvent.BACKLOGGED:
+            one.backlogged(9.0)
+        else:
+            one.life.fire(event)
     dues = {LinkState.DOWN: 7.0, LinkState.HOLDING: 9.0 + BOUNDS.held_s}
     assert one.due() == dues.get(state, math.inf)
+
+
+def test_one_that_catches_up_holds_up_nobody_however_much_waits() -> None:
+    one = brought_to(LinkState.CATCHING_UP)
+    one.backlogged(9.0)
+    assert one.life.state is LinkState.CATCHING_UP and one.due() == math.inf
+
+
+def test_one_that_is_retired_is_never_dialled_again() -> None:
+    one = link()
+    one.retire()
+    assert one.due() == math.inf
 
 
 def test_the_first_dial_is_due_from_the_beginning() -> None:
@@ -153,8 +177,8 @@ def test_a19_the_wait_doubles_from_the_first_to_the_longest_plus_a_quarter_at_mo
     one, now, waits = link(lambda: chance), 100.0, []
     for _ in range(8):
         refused(one, now)
-        waits.append(one.dial_at - now)
-        now = one.dial_at
+        waits.append(one.due() - now)
+        now = one.due()
     plain = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 2.0, 2.0]
     assert waits == pytest.approx([wait * (1 + chance / 4) for wait in plain])
     assert all(1.0 <= w / p < 1.25 for w, p in zip(waits, plain, strict=True))
@@ -166,7 +190,7 @@ def test_each_wait_has_a_jitter_of_its_own() -> None:
     waits = []
     for _ in range(3):
         refused(one, 0.0)
-        waits.append(one.dial_at)
+        waits.append(one.due())
     assert waits == [1 / 16, 1 / 8 * 1.25, 1 / 4]
 
 
@@ -179,7 +203,7 @@ def test_a19_only_a_connection_that_stood_longer_than_the_longest_wait_starts_ov
         refused(one, 100.0)
     connected(one, 200.0)
     one.lost(200.0 + stood_s)
-    assert one.dial_at - (200.0 + stood_s) == wait_s
+    assert one.due() - (200.0 + stood_s) == wait_s
 
 
 def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> None:
@@ -189,17 +213,70 @@ def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> N
     waits = []
     for now in (200.0, 300.0, 400.0):
         refused(one, now)
-        waits.append(one.dial_at - now)
+        waits.append(one.due() - now)
     assert waits == [1 / 8, 1 / 4, 1 / 2]
 
 
-def test_a_new_connection_has_been_asked_nothing_and_has_said_nothing() -> None:
-    one = brought_to(LinkState.UP)
-    one.asked, one.answered, one.streak.count, one.asked_upto = 9, 8, 7, 6
+def test_a_new_connection_has_been_asked_nothing() -> None:
+    one = link()
+    connected(one, 0.0)
+    one.sent(9)
+    assert one.asked == 9
     one.lost(10.0)
     connected(one, 11.0)
-    assert (one.asked, one.answered, one.streak.count, one.asked_upto) == (0, 0, 0, 0)
+    assert one.asked == 0
     assert one.life.state is LinkState.CATCHING_UP
+
+
+def test_what_is_counted_outlives_connections() -> None:
+    one = link()
+    for now in (0.0, 10.0):
+        connected(one, now)
+        one.sent(4)
+        one.credit(2, 1)
+        one.misread(1)
+        one.misread(0, 3)
+        one.lost(now + 1.0)
+    counted = {key: metric(one, key) for key in ("asked", "won", "late", "redials")}
+    assert counted == {"asked": 8, "won": 4, "late": 2, "redials": 1}
+    assert (metric(one, "malformed"), metric(one, "nothing_said")) == (2, 6)
+    assert metric(one, "state") == "DOWN"
+
+
+def test_that_it_is_down_is_said_once_until_it_is_up() -> None:
+    one = link()
+    down = Report("TS1 is down (gone); dialling it again", Level.WARNING)
+    assert (one.say_down("gone"), one.say_down("gone")) == ([down], [])
+    one.dialled()
+    assert one.connected(0.0)  # it was said to be down
+    assert one.give_up("gone") == [down]
+    one.lost(1.0)
+    connected(one, 2.0)
+    one.mute()
+    assert one.say_down("gone") == []
+
+
+def test_one_without_an_address_is_dialled_once_it_has_one() -> None:
+    one = Link("TS1", (), Environment(BOUNDS))
+    one.wait_for_address()
+    assert one.due() == math.inf
+    waits = []
+    for _ in range(3):
+        one.not_found(100.0, 1)
+        waits.append(one.due() - 100.0)
+    assert waits == [1 / 16, 1 / 8, 1 / 4]
+    one.found(ADDRESSES, 200.0)
+    assert one.due() == 200.0 and one.addresses == ADDRESSES
+    refused(one, 200.0)
+    assert one.due() == 200.0 + 1 / 16  # the wait starts over
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_the_more_hosts_are_nowhere_the_longer_a_lookup_may_wait(count: int) -> None:
+    one = Link("TS1", (), Environment(BOUNDS))
+    for _ in range(30):
+        one.not_found(0.0, count)
+    assert one.due() == max(BOUNDS.lookup_max_s, BOUNDS.lookup_each_s * count)
 
 
 def test_one_that_stays_away_may_have_moved_and_again_after_as_long() -> None:

@@ -1,8 +1,8 @@
-"""Race against an obvious model: one record per question, looked through from end to end.
+"""Questions against an obvious model: one record per question, looked through from end to end.
 
-The model knows nothing of batches that share names, of speakers or of counters: a question is
-open or it is not, and whatever happens walks over all of them. After every step the race must
-say what the model says, and keep nothing that the model does not.
+The model knows nothing of batches that share names, or of counters: a question is open or it is
+not, and whatever happens walks over all of them. After every step, askers must hear what the model
+says, and nothing may be kept that the model does not keep.
 
 All times are multiples of 1/8 s, so that sums of them are exact and a moment can be hit exactly.
 
@@ -10,22 +10,25 @@ Not here: who is told what in which connection (`tests/test_ls.py`).
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core.bounds import Bounds
+from core.bounds import BoundHits, Bounds
+from core.effects import Effect, Send
 from core.environment import Environment
 from core.machine import IllegalTransition, Stay
+from core.owed import Owed
 from core.protocol.batches import ErrorStreak, read_replies
-from core.protocol.names import Negative, fold_lines
+from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
+from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from core.text import split_lines
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.questions import DENIED, Questions
-from nodes.ls.upstream import Replies
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
@@ -50,6 +53,26 @@ def fold(spelling: bytes) -> bytes:
     return fold_lines(spelling + b"\n").removesuffix(b"\n")
 
 
+def made(join_s: float = JOIN_S, owed: Owed | None = None) -> Questions:
+    bounds = Bounds(join_s=join_s)
+    return Questions(bounds, owed or Owed(bounds, BoundHits()))
+
+
+def client(number: int, timeout_s: float = 5.0) -> Session:
+    return Session(f"client-{number}", Environment(Bounds(timeout_s=timeout_s)), bytes)
+
+
+def sent(effects: list[Effect]) -> dict[str, bytes]:
+    """What each asker is sent, once."""
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    assert len(sends) == len(effects) == len({send.conn for send in sends})
+    return {send.conn: send.data for send in sends}
+
+
+def denied(questions: list[bytes], why: Negative) -> Denied:
+    return Denied(questions, questions, why)
+
+
 @dataclass(eq=False)
 class Open:
     """The model's record of one question. `batch` is the number of the asking it came with."""
@@ -68,12 +91,14 @@ class Open:
         return self.asked_at + self.session.timeout_s
 
 
-class RaceMachine(RuleBasedStateMachine):
+class QuestionsMachine(RuleBasedStateMachine):
     """Sessions ask, answers come, time passes, sessions leave, links catch up."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.race = Questions(JOIN_S)
+        self.owed = Owed(Bounds(), BoundHits())
+        self.questions = made(JOIN_S, self.owed)
+        self.questions.on_closed = [self.note_closed]
         self.born = 0
         self.sessions = [self.session() for _ in range(3)]
         self.now = 50.0
@@ -81,29 +106,41 @@ class RaceMachine(RuleBasedStateMachine):
         self.sent_at: dict[bytes, float] = {}  # when one that is open was last sent to a TS
         self.asked = self.answered = self.dropped = self.joined = self.late = 0
         self.denied = dict.fromkeys(DENIED, 0)
-        self.closed: set[bytes] = set()
+        self.closed: list[tuple[list[bytes], QuestionState, float]] = []  # as it was told
 
     def session(self) -> Session:
         self.born += 1
-        patience_s = TIMEOUTS_S[self.born % len(TIMEOUTS_S)]
-        return Session(f"client-{self.born}", Environment(Bounds(timeout_s=patience_s)), bytes)
+        return client(self.born, TIMEOUTS_S[self.born % len(TIMEOUTS_S)])
+
+    def note_closed(
+        self, questions: Sequence[bytes], end: QuestionState, now: float
+    ) -> Iterable[Effect]:
+        self.closed.append((list(questions), end, now))
+        return ()
 
     def settle(self, questions: list[Open]) -> None:
         self.open = [question for question in self.open if question not in questions]
 
-    def close_all_but_open(self, settled: list[Open]) -> None:
-        still = {question.folded for question in self.open}
-        self.closed |= {question.folded for question in settled} - still
+    def expect_closed(self, questions: set[bytes], end: QuestionState) -> None:
+        """Whoever keeps something about these is told, of each once, that they are open no more."""
+        told = [question for questions, _, _ in self.closed for question in questions]
+        assert len(told) == len(set(told)) and set(told) == questions
+        assert all((state, now) == (end, self.now) for _, state, now in self.closed)
+        self.closed = []
 
-    def expect(self, replies: Replies, model: dict[Session, list[bytes]]) -> None:
+    def not_open(self, settled: list[Open]) -> set[bytes]:
+        """The questions of these that nobody waits for any more."""
+        return {q.folded for q in settled} - {question.folded for question in self.open}
+
+    def expect(self, effects: list[Effect], model: dict[Session, list[bytes]]) -> None:
         """The same lines to the same sessions, each session's in the same order."""
-        said = {s: split_lines(b"".join(chunks)) for s, chunks in replies.items()}
-        assert said == model
+        said = {conn: split_lines(lines) for conn, lines in sent(effects).items()}
+        assert said == {session.conn: lines for session, lines in model.items()}
 
     @rule(number=st.integers(0, 2), asked=st.lists(spellings, min_size=1, max_size=6))
     def ask(self, number: int, asked: list[bytes]) -> None:
         """What a question costs: a line, unless the same was sent less than a second ago."""
-        session, batch = self.sessions[number], self.race.next_number
+        session, batch = self.sessions[number], self.questions.next_number
         folded = [fold(spelling) for spelling in asked]
         to_send = []
         for spelling, question in zip(asked, folded, strict=True):
@@ -117,13 +154,14 @@ class RaceMachine(RuleBasedStateMachine):
         self.asked += len(asked)
         if folded == asked:
             asked = folded  # as a session hands them over: one list, where nothing differs
-        assert list(self.race.ask(session, folded, asked, self.now)) == to_send
+        assert list(self.questions.ask(session, folded, asked, self.now)) == to_send
 
     @rule(answered=st.lists(st.sampled_from(list(ANSWERS)), min_size=1, max_size=6))
     def answer(self, answered: list[bytes]) -> None:
         """Everyone who waits gets the line as it came, once per question."""
         lines = b"".join(ANSWERS[question] % at for at, question in enumerate(answered))
         model: dict[Session, list[bytes]] = {}
+        were_open = {question.folded for question in self.open}
         for name, line in zip(answered, split_lines(lines), strict=True):
             served = [question for question in self.open if question.folded == name]
             self.late += not served
@@ -131,10 +169,13 @@ class RaceMachine(RuleBasedStateMachine):
             for question in served:
                 model.setdefault(question.session, []).append(line)
             self.settle(served)
-        self.expect(
-            self.race.answer(read_replies(lines, ErrorStreak(Environment())).questions, lines),
-            model,
-        )
+        answers = Answers(read_replies(lines, ErrorStreak(Environment())).questions or [], lines)
+        effects, credited = self.questions.answer(answers, self.now)
+        self.expect(effects, model)
+        assert credited == len(were_open & set(answered))
+        ((told, end, now),) = self.closed
+        assert (set(told), end, now) == (set(answered), QuestionState.ANSWERED, self.now)
+        self.closed = []
 
     @rule(
         ended=st.lists(st.sampled_from(QUESTIONS), unique=True, max_size=6),
@@ -143,8 +184,11 @@ class RaceMachine(RuleBasedStateMachine):
     def end(self, ended: list[bytes], way: tuple[QuestionState, QuestionEvent]) -> None:
         """Everyone who waits hears it in its own spelling, once per question."""
         late = [q for q in ended if all(other.folded != q for other in self.open)]
-        ended = self.race.are_open(ended)
+        ended = list(filter(self.questions.is_open, ended))
+        self.questions.count_late(len(late))
         self.late += len(late)
+        if not ended:
+            return
         model: dict[Session, list[bytes]] = {}
         for question in ended:
             served = [other for other in self.open if other.folded == question]
@@ -154,11 +198,11 @@ class RaceMachine(RuleBasedStateMachine):
                 model.setdefault(other.session, []).append(line)
             self.denied[ENDINGS[way]] += len(served)
             self.settle(served)
-        self.closed |= set(ended)
-        replies = self.race.end(ended, *way)
-        assert {s: sorted(split_lines(b"".join(chunks))) for s, chunks in replies.items()} == {
-            session: sorted(lines) for session, lines in model.items()
+        effects = self.questions.end(denied(ended, ENDINGS[way]), *way, self.now)
+        assert {conn: sorted(split_lines(lines)) for conn, lines in sent(effects).items()} == {
+            session.conn: sorted(lines) for session, lines in model.items()
         }
+        self.expect_closed(set(ended), QuestionState[ENDINGS[way].name])
 
     @rule(eighths=st.sampled_from([1, 7, 8, 9, 20, 39, 40]))
     def pass_time(self, eighths: int) -> None:
@@ -166,28 +210,33 @@ class RaceMachine(RuleBasedStateMachine):
         until = self.now + eighths / 8
         while due := [q for q in self.open if q.due <= until]:
             self.now = min(q.due for q in due)
-            assert self.race.next_due() == self.now
-            assert self.race.expire(self.now - 1 / 16) == {}
+            assert self.questions.due() == self.now
+            self.nothing_is_due(self.now - 1 / 16)
             due = [q for q in due if q.due == self.now]
             model: dict[Session, list[bytes]] = {}
             for question in due:
                 model.setdefault(question.session, []).append(question.spelling + b" - TIMED OUT")
             self.denied[Negative.TIMED_OUT] += len(due)
             self.settle(due)
-            self.close_all_but_open(due)
-            self.expect(self.race.expire(self.now), model)
+            assert set(self.questions.due_questions(self.now)) >= {q.folded for q in due}
+            self.expect(self.questions.woken(self.now), model)
+            self.expect_closed(self.not_open(due), QuestionState.TIMED_OUT)
         self.now = until
-        assert self.race.expire(self.now) == {}
+        self.nothing_is_due(self.now)
+
+    def nothing_is_due(self, now: float) -> None:
+        assert self.questions.woken(now) == []
+        assert not any(questions for questions, _, _ in self.closed)
+        self.closed = []
 
     @rule(number=st.integers(0, 2))
     def leave(self, number: int) -> None:
         gone = self.sessions[number]
         mine = [question for question in self.open if question.session is gone]
-        self.race.forget(gone)
-        assert gone.owed == 0
+        assert self.questions.forget(gone, self.now) == []
         self.dropped += len(mine)
         self.settle(mine)
-        self.close_all_but_open(mine)
+        self.expect_closed(self.not_open(mine), QuestionState.DROPPED)
         self.sessions[number] = self.session()
 
     @rule(over=st.integers(0, 12), data=st.data())
@@ -196,122 +245,126 @@ class RaceMachine(RuleBasedStateMachine):
 
         A slice is more than `over` bytes unless it is the last, and not a batch more than needed.
         """
-        first = data.draw(st.integers(0, self.race.next_number), "number")
+        first = data.draw(st.integers(0, self.questions.next_number), "number")
         oldest: dict[bytes, int] = {}
         for question in self.open:
             oldest.setdefault(question.folded, question.batch)
         found: list[bytes] = []
         number = first
-        while number != self.race.next_number:
-            some, following = self.race.slice_from(number, over)
+        while number != self.questions.next_number:
+            some, following = self.questions.slice_from(number, over)
             assert following > number
             sizes = [len(n) + 1 for n in some if oldest[n] != oldest[some[-1]]]
             assert sum(sizes) <= over
-            if following != self.race.next_number:
+            if following != self.questions.next_number:
                 assert sum(len(name) + 1 for name in some) > over
             found += some
             number = following
         assert found == [name for name, batch in oldest.items() if batch >= first]
-        assert self.race.slice_from(self.race.next_number, over) == ([], self.race.next_number)
-
-    @rule()
-    def those_who_keep_something_about_a_question_hear_that_it_is_closed(self) -> None:
-        """Also of one that is open again by now: it was asked anew then."""
-        assert set(self.race.take_closed()) == self.closed
-        self.closed = set()
+        assert self.questions.slice_from(self.questions.next_number, over) == (
+            [],
+            self.questions.next_number,
+        )
 
     @invariant()
     def every_question_is_accounted_for(self) -> None:
-        race = self.race
-        assert race.pending == len(self.open)
-        denied = sum(race.denied.values())
-        assert race.asked == race.answered + denied + race.dropped + race.pending
-        said = (race.asked, race.answered, race.denied, race.dropped, race.joined, race.late)
-        model = (self.asked, self.answered, self.denied, self.dropped, self.joined, self.late)
-        assert said == model
+        questions = self.questions
+        assert questions.pending == len(self.open)
+        assert sum(questions.denied.values()) == (
+            questions.asked - questions.answered - questions.dropped - questions.pending
+        )
+        assert questions.denied == self.denied
+        assert (questions.asked, questions.answered) == (self.asked, self.answered)
+        assert (questions.dropped, questions.joined) == (self.dropped, self.joined)
+        assert questions.late == self.late
         for session in self.sessions:
             assert session.owed == sum(question.session is session for question in self.open)
+        assert self.owed.total == len(self.open) * LINE_BYTES_MAX
 
     @invariant()
     def nothing_is_kept_of_what_is_settled(self) -> None:
-        race = self.race
-        assert set(race._open) == {question.folded for question in self.open}
-        kept = [batch for batch in race._in_order() if batch.questions]
-        assert {batch.number: batch.owed for batch in kept} == {
+        questions = self.questions
+        all_open = questions.all_open()
+        assert len(all_open) == len(set(all_open))
+        assert set(all_open) == {question.folded for question in self.open}
+        kept = [batch for batch in questions._in_order(0) if batch.questions]
+        assert {batch.number: batch.unanswered for batch in kept} == {
             batch: sum(q.batch == batch for q in self.open)
             for batch in {q.batch for q in self.open}
         }
-        assert sum(map(len, race._of_asker.values())) == len(kept)
-        assert race._of_asker.keys() <= set(self.sessions)
+        assert sum(map(len, questions._of_asker.values())) == len(kept)
+        assert questions._of_asker.keys() <= set(self.sessions)
         if not self.open:
-            assert race.next_due() == math.inf and not list(race._in_order())
+            assert questions.due() == math.inf and not list(questions._in_order(0))
 
 
-TestRace = RaceMachine.TestCase
+TestQuestions = QuestionsMachine.TestCase
 
 
 def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
-    race = Questions(100.0)
-    first, second = (Session(f"client-{n}", Environment(), bytes) for n in (1, 2))
-    race.ask(first, [b"x"], [b"x"], 0.0)
-    assert list(race.ask(second, [b"x"], [b"X"], 4.9)) == []
-    assert race.expire(5.0) == {first: [b"x - TIMED OUT\n"]}
-    assert race.expire(9.8) == {}
-    assert race.expire(9.9) == {second: [b"X - TIMED OUT\n"]}
+    questions = made(100.0)
+    first, second = client(1), client(2)
+    questions.ask(first, [b"x"], [b"x"], 0.0)
+    assert list(questions.ask(second, [b"x"], [b"X"], 4.9)) == []
+    assert questions.woken(5.0) == [Send(first.conn, b"x - TIMED OUT\n")]
+    assert questions.woken(9.8) == []
+    assert questions.woken(9.9) == [Send(second.conn, b"X - TIMED OUT\n")]
 
 
 def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
-    for age_s, sent in ((0.875, []), (1.0, [b"x"])):
-        race = Questions(1.0)
-        session = Session("client-1", Environment(), bytes)
-        race.ask(session, [b"x"], [b"x"], 0.0)
-        assert list(race.ask(session, [b"x"], [b"x"], age_s)) == sent
-        assert race.joined == (not sent)
+    for age_s, to_ask in ((0.875, []), (1.0, [b"x"])):
+        questions = made(1.0)
+        session = client(1)
+        questions.ask(session, [b"x"], [b"x"], 0.0)
+        assert list(questions.ask(session, [b"x"], [b"x"], age_s)) == to_ask
+        assert questions.joined == (not to_ask)
 
 
 def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_each() -> None:
-    race = Questions(1.0)
-    sessions = [Session(f"client-{n}", Environment(), bytes) for n in range(1000)]
-    sent = [list(race.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0)) for session in sessions]
-    assert sent == [[b"x"]] + [[]] * 999
-    assert race.joined == 2999
-    replies = race.answer([b"x"], b"x 10.0.0.1 A IN\n")
-    assert replies == {session: [b"x 10.0.0.1 A IN\n" * 3] for session in sessions}
+    questions = made()
+    sessions = [client(number) for number in range(1000)]
+    to_ask = [questions.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0) for session in sessions]
+    assert to_ask == [[b"x"]] + [[]] * 999
+    assert questions.joined == 2999
+    effects, credited = questions.answer(Answers([b"x"], b"x 10.0.0.1 A IN\n"), 0.5)
+    assert credited == 1
+    assert effects == [Send(session.conn, b"x 10.0.0.1 A IN\n" * 3) for session in sessions]
 
 
 def test_a_hundred_thousand_times_one_name_in_one_batch_is_no_quadratic_work() -> None:
     """A walk over the waiters per question would be ten thousand million steps."""
-    race = Questions(1.0)
-    session = Session("client-1", Environment(), bytes)
+    questions = made()
+    session = client(1)
     names = [b"x"] * 100_000
-    race.ask(session, names, names, 0.0)
-    assert race.expire(5.0) == {session: [b"x - TIMED OUT\n" * 100_000]}
+    questions.ask(session, names, names, 0.0)
+    assert questions.woken(5.0) == [Send(session.conn, b"x - TIMED OUT\n" * 100_000)]
 
 
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
-    race = Questions(1.0)
-    session = Session("client-1", Environment(), bytes)
-    race.ask(session, [b"a", b"b"], [b"A", b"b"], 0.0)
+    questions = made()
+    session = client(1)
+    questions.ask(session, [b"a", b"b"], [b"A", b"b"], 0.0)
     chunk = b"A 10.0.0.1 A IN\nB 10.0.0.2 A IN\n"
-    (relayed,) = race.answer([b"a", b"b"], chunk)[session]
-    assert relayed is chunk
+    effects, _ = questions.answer(Answers([b"a", b"b"], chunk), 0.5)
+    assert sent(effects)[session.conn] is chunk
 
 
 def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
     """Looked for one by one in their batch, they would be five thousand million steps."""
-    race = Questions(1.0)
-    first, second = (Session(f"client-{n}", Environment(), bytes) for n in (1, 2))
+    questions = made()
+    first, second = client(1), client(2)
     folded = [b"n%d" % number for number in range(100_000)]
     spelled = [question.upper() for question in folded]
-    race.ask(first, folded, spelled, 0.0)
-    race.ask(second, folded, folded, 0.0)
-    replies: dict[Session, list[bytes]] = {first: [], second: []}
+    questions.ask(first, folded, spelled, 0.0)
+    questions.ask(second, folded, folded, 0.0)
+    replies: dict[str, list[bytes]] = {first.conn: [], second.conn: []}
+    end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
     for at in range(0, len(folded), 1_000):
-        some = race.end(folded[at : at + 1_000], QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND)
-        for session, chunks in some.items():
-            replies[session] += chunks
-    assert b"".join(replies[first]) == b"".join(s + b" - NOT FOUND\n" for s in spelled)
-    assert b"".join(replies[second]) == b"".join(q + b" - NOT FOUND\n" for q in folded)
+        outcome = denied(folded[at : at + 1_000], Negative.NOT_FOUND)
+        for conn, lines in sent(questions.end(outcome, *end, 0.5)).items():
+            replies[conn].append(lines)
+    assert b"".join(replies[first.conn]) == b"".join(s + b" - NOT FOUND\n" for s in spelled)
+    assert b"".join(replies[second.conn]) == b"".join(q + b" - NOT FOUND\n" for q in folded)
 
 
 def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
@@ -323,43 +376,52 @@ def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
 
 
 def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
-    race = Questions(1.0)
     for state, row in QUESTION.items():
         for event in QuestionEvent:
+            questions = made()
+            questions.ask(client(1), [b"x"], [b"x"], 0.0)
             following = row.get(event)
-            said = following.name if following and not isinstance(following, Stay) else ""
-            if said in Negative.__members__:
-                assert race.end([], state, event) == {}
+            name = following.name if following and not isinstance(following, Stay) else ""
+            if name in Negative.__members__:
+                line = b"x - %b\n" % Negative[name].value
+                effects = questions.end(denied([b"x"], Negative[name]), state, event, 0.0)
+                assert effects == [Send("client-1", line)]
+                assert questions.denied[Negative[name]] == 1
                 continue
             with pytest.raises(IllegalTransition):
-                race.end([], state, event)
+                questions.end(denied([b"x"], Negative.NOT_FOUND), state, event, 0.0)
+            assert questions.is_open(b"x")
 
 
 def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
-    race = Questions(1.0)
-    session = Session("client-1", Environment(), bytes)
-    race.ask(session, [b"nobody"], [b"nobody"], 0.0)
+    questions = made()
+    session = client(1)
+    questions.ask(session, [b"nobody"], [b"nobody"], 0.0)
     for number in range(100):
         name = b"n%d" % number
-        race.ask(session, [name], [name], 0.0)
-        race.answer([name], name + b" 10.0.0.1 A IN\n")
-    assert [batch.questions for batch in race._in_order() if batch.questions] == [[b"nobody"]]
-    race.expire(5.0)
-    assert race.next_due() == math.inf and not list(race._in_order()) and not race._open
+        questions.ask(session, [name], [name], 0.0)
+        questions.answer(Answers([name], name + b" 10.0.0.1 A IN\n"), 0.0)
+    assert [batch.questions for batch in questions._in_order(0) if batch.questions] == [[b"nobody"]]
+    questions.woken(5.0)
+    assert (
+        questions.due() == math.inf
+        and not list(questions._in_order(0))
+        and not questions.all_open()
+    )
 
 
 def work_of_catching_up(count: int) -> int:
-    race = Questions(join_s=1.0)
-    session = Session("client-1", Environment(), bytes)
+    questions = made()
+    session = client(1)
     for number in range(count):
         question = b"n%06d" % number
-        race.ask(session, [question], [question], 0.0)
+        questions.ask(session, [question], [question], 0.0)
 
     def catch_up() -> None:
         number = 0
-        while number != race.next_number:
-            _, number = race.slice_from(number, 30)
+        while number != questions.next_number:
+            _, number = questions.slice_from(number, 30)
 
     return lines_run(catch_up)
 

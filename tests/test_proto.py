@@ -172,7 +172,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key not in of_ls}
     said = {
-        kind: {(row[0], row[2]) for row in rows("Figures") if kind in row[1].split(", ")}
+        kind: {(row[0], row[2]) for row in rows("Metrics") if kind in row[1].split(", ")}
         for kind in servers
     }
     assert said == counted

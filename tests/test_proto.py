@@ -66,12 +66,12 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_limits_of_the_grammar_are_the_constants() -> None:
-    said = {row[0]: int(row[1]) for row in rows("Limits") if row[0].isupper()}
+    said = {row[0]: int(row[1]) for row in rows("Limits")}
     assert said == {name: getattr(wire, name) for name in dir(wire) if name.endswith("_MAX")}
 
 
 def test_the_bounds_are_the_defaults() -> None:
-    said = {row[0]: row[1] for row in rows("Limits") if row[0].islower()}
+    said = {row[0]: row[1] for row in rows("Bounds") if row[0].islower()}
     bounds = {field.name: getattr(Bounds(), field.name) for field in fields(Bounds)}
     assert list(said) and set(said) == set(bounds)
     for name, value in bounds.items():
@@ -79,7 +79,7 @@ def test_the_bounds_are_the_defaults() -> None:
 
 
 def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
-    said = {row[0] for row in rows("Limits") if row[0].islower() and row[3]}
+    said = {row[0] for row in rows("Bounds") if row[0].islower() and row[3]}
     sources = "".join(
         path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")
     )

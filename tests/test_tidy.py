@@ -457,6 +457,7 @@ NOT_YET: set[tuple[str, str]] = {
     ("too_long", "nodes/ls/load_balancer.py"),
     ("too_many_parameters", "nodes/ls/load_balancer.py"),
     ("riddles", "nodes/ls/negatives.py"),
+    ("links", "nodes/ls/observer.py"),
     ("the_reading_path", "nodes/ls/outcomes.py"),
     ("riddles", "nodes/ls/policy.py"),
     ("header_wrong", "nodes/ls/questions.py"),
@@ -523,8 +524,44 @@ def test_the_reading_path_is_there_and_short() -> None:
     assert set(missing) | ({"all"} if lines > READING_LINES_MAX else set()) == not_yet, lines
 
 
+def headings(document: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"(?ms)^```.*?^```", "", document)
+    found = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def broken_links(path: str, document: str) -> set[str]:
+    """What a document's links lead to that is not there: files, or headings of documents."""
+    broken = set()
+    for link in re.findall(r"\]\(([^)\s]+)\)", document):
+        if not link.startswith("http"):
+            file, _, anchor = link.partition("#")
+            target = ((ROOT / path).parent / file).resolve() if file else ROOT / path
+            name = target.relative_to(ROOT).as_posix()
+            if not target.exists():
+                broken.add(name)
+            elif anchor and anchor not in headings(document if not file else target.read_text()):
+                broken.add(f"{name}#{anchor}")
+    return broken
+
+
+def test_links_that_lead_nowhere_are_found() -> None:
+    document = "# A page\n[x](#a-page) [x](#b) [x](nowhere.md) [x](proto.md#time) [x](proto.md#b)"
+    assert broken_links("README.md", document) == {"README.md#b", "nowhere.md", "proto.md#b"}
+
+
+def test_links_of_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("core/*.md"), *ROOT.glob("bench/*.md")]
+    broken: set[str] = set()
+    for path in documents:
+        broken |= broken_links(path.relative_to(ROOT).as_posix(), path.read_text())
+    missing = set(READING_PATH) - set(SOURCES)
+    assert broken - missing == {path for name, path in NOT_YET if name == "links"}
+
+
 def test_not_yet_names_rules() -> None:
-    rules = {rule.__name__ for rule, _, _ in RULES} | {"the_reading_path"}
+    rules = {rule.__name__ for rule, _, _ in RULES} | {"the_reading_path", "links"}
     assert {name for name, _ in NOT_YET} <= rules
 
 

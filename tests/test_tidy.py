@@ -48,6 +48,7 @@ FOLDERS = {
     "nodes/ts": {"core", "core/io", "core/protocol", "nodes/ts"},
     "nodes/workers": {"core", "core/io", "core/protocol", "nodes/workers"},
 }
+EXCEPTIONS = {("nodes/replay/replay.py", "nodes.ls.race_record")}  # it reads what LS has written
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.
 OUTSIDE = {"select", "socket", "time", "random", "signal", "resource", "subprocess", "secrets"}
 SEAM = {
@@ -94,7 +95,8 @@ def wrong_imports(path: str, source: str) -> list[str]:
             folder = folder_of(module.replace(".", "/"))
             if folder in allowed or f"{folder}/*" in allowed or f"{top}/*" in allowed:
                 continue
-            wrong.append(module)
+            if (path, module) not in EXCEPTIONS:
+                wrong.append(module)
         elif top in FORBIDDEN or top not in sys.stdlib_module_names - (
             OUTSIDE if path not in SEAM else set()
         ):
@@ -146,27 +148,38 @@ def header_wrong(path: str, source: str) -> list[str]:
     return [] if 3 <= count <= most else [f"{count} lines of header"]
 
 
+def base_names(owner: ast.ClassDef) -> set[str]:
+    """The bases of a class, without modules and parameters."""
+    return {ast.unparse(base).split("[")[0].split(".")[-1] for base in owner.bases}
+
+
+@cache
+def promised_in_contracts() -> set[str]:
+    """Methods that a Protocol, or a base class, of the house says what they promise."""
+    owners = [owner for path in SOURCES for owner in classes((ROOT / path).read_text())]
+    bases = {base for owner in owners for base in base_names(owner)}
+    return {
+        node.name
+        for owner in owners
+        if owner.name in bases or "Protocol" in base_names(owner)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)
+    }
+
+
 def contracts_missing(path: str, source: str) -> list[str]:
-    """Public classes, functions and methods that do not say what they promise."""
+    """Public classes, functions and methods that do not say what they promise. A method may leave
+    that to the contract that it fulfils."""
     wrong = []
-    for found in ast.walk(ast.parse(source)):
-        if isinstance(found, ast.ClassDef | ast.FunctionDef) and not ast.get_docstring(found):
-            plain = isinstance(found, ast.FunctionDef) and len(found.body) == 1  # says it itself
-            if not found.name.startswith("_") and not plain and found.name not in INNER:
-                wrong.append(found.name)
+    places: list[tuple[list[ast.stmt], set[str]]] = [(ast.parse(source).body, set())]
+    places += [(owner.body, promised_in_contracts()) for owner in classes(source)]
+    for body, promised in places:
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not ast.get_docstring(node):
+                plain = isinstance(node, ast.FunctionDef) and len(node.body) == 1  # says it itself
+                if not (node.name.startswith("_") or plain or node.name in promised):
+                    wrong.append(node.name)
     return wrong
-
-
-INNER = {
-    "admit",
-    "build",
-    "balancer",
-    "open_records",
-    "say",
-    "error",
-    "play",
-    "health",
-}  # functions inside functions, and an override
 
 
 def words_forbidden(path: str, source: str) -> list[str]:
@@ -288,7 +301,8 @@ def connections_spelled(path: str, source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         text = ""
         if isinstance(node, ast.Subscript):
-            text = ast.unparse(node.value).removeprefix("name")  # mostly a name that is asked
+            if isinstance(node.slice, ast.Slice | ast.Constant):  # else a dictionary is looked up
+                text = ast.unparse(node.value).removeprefix("name")  # mostly a name that is asked
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             given = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
             if node.func.attr in TAKES_APART and not any(isinstance(v, bytes) for v in given):
@@ -298,6 +312,23 @@ def connections_spelled(path: str, source: str) -> list[str]:
     return wrong
 
 
+@cache
+def counters_of_the_house() -> set[str]:
+    """Attributes of classes of the house that are numbers."""
+    return {
+        target.attr if isinstance(target, ast.Attribute) else ast.unparse(target)
+        for path in SOURCES
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        for target in assigned(node)
+        if (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in ("int", "float"))
+        or (isinstance(node, ast.Assign) and is_number(node.value))
+    }
+
+
+def is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
 def counted_from_outside(path: str, source: str) -> list[str]:
     """Counters that a file adds to without having the class that owns them."""
     own = {name for owner in classes(source) for name in attributes(owner)} | SHARED_COUNTERS
@@ -305,10 +336,10 @@ def counted_from_outside(path: str, source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.AugAssign):
             target = node.target.value if isinstance(node.target, ast.Subscript) else node.target
-            if isinstance(target, ast.Attribute) and not (
-                target.attr in own or ast.unparse(target.value) in ("self", "cls")
-            ):
-                wrong.append(ast.unparse(node))
+            if isinstance(target, ast.Attribute) and target.attr not in own:
+                is_counter = is_number(node.value) or target.attr in counters_of_the_house()
+                if is_counter and ast.unparse(target.value) not in ("self", "cls"):
+                    wrong.append(ast.unparse(node))
     return wrong
 
 
@@ -384,6 +415,10 @@ ALLOWED: list[tuple[Rule, str, str]] = [  # what a rule must not forbid
     (connections_spelled, "core/bounds.py", "field.name.endswith('_s')"),
     (counted_from_outside, "nodes/ls/link.py", "class C:\n    n: int\nlink.n += 1"),
     (counted_from_outside, "nodes/ls/link.py", "self._env.hits['clients_max'] += 1"),
+    (counted_from_outside, "nodes/ls/link.py", "replies.effects += self._woken(now)"),
+    (connections_spelled, "nodes/ls/link.py", "self._sockets.by_conn[event.conn]"),
+    (contracts_missing, "core/io/loop.py", "class _C:\n    def step(self):\n        x = 1; y"),
+    (contracts_missing, "core/io/loop.py", "def _f():\n    def inner():\n        x = 1; y"),
 ]
 NOT_YET: set[tuple[str, str]] = {
     ("the_reading_path", "all"),

@@ -334,7 +334,7 @@ def counted_from_outside(path: str, source: str) -> list[str]:
     own = {name for owner in classes(source) for name in attributes(owner)} | SHARED_COUNTERS
     wrong = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.AugAssign):
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add | ast.Sub):
             target = node.target.value if isinstance(node.target, ast.Subscript) else node.target
             if isinstance(target, ast.Attribute) and target.attr not in own:
                 is_counter = is_number(node.value) or target.attr in counters_of_the_house()

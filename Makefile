@@ -66,31 +66,31 @@ ci: ## what continuous integration runs: check, then the whole system once
 	$(MAKE) check
 	$(MAKE) run-local
 
-bench: $(BENCH_TOOLS) ## measure throughput and latency beside others; write bench/RESULTS.md (15 min)
+bench: $(BENCH_TOOLS) ## measure throughput and latency, compared with alternatives; write bench/RESULTS.md (15 min)
 	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md
 
-bench-tail: $(BENCH_TOOLS) ## measure what asking two servers buys; write bench/TAIL.md (7 min)
+bench-tail: $(BENCH_TOOLS) ## measure the gain of asking two servers; write bench/TAIL.md (7 min)
 	$(RUN) bench/tail.py --results bench/TAIL.md
 
-bench-workers: $(TOOLS) ## measure what several processes cost and buy; write bench/WORKERS.md (1 min)
+bench-workers: $(TOOLS) ## measure cost and gain of several processes; write bench/WORKERS.md (1 min)
 	$(RUN) bench/workers.py --results bench/WORKERS.md
 
-bench-dns: $(BENCH_TOOLS) ## measure the DNS face beside dnsmasq and smartdns; write bench/DNS.md (3 min)
+bench-dns: $(BENCH_TOOLS) ## measure LS as a DNS server, compared with dnsmasq and smartdns; write bench/DNS.md (3 min)
 	$(RUN) bench/dns.py --results bench/DNS.md
 
-bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers beside dnsmasq and smartdns; write bench/RESOLVERS.md (8 min)
+bench-resolvers: $(BENCH_TOOLS) ## measure LS in front of resolvers, compared with dnsmasq and smartdns; write bench/RESOLVERS.md (8 min)
 	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md
 
-bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, beside BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
+bench-first-good: $(TOOLS) ## measure LS in front of real and odd resolvers, compared with BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
 	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md
 
-bench-odd: $(TOOLS) ## measure what clients hear of LS before odd resolvers; write bench/ODD.md (1.5 min)
+bench-odd: $(TOOLS) ## measure what clients hear of LS in front of odd resolvers; write bench/ODD.md (1.5 min)
 	$(RUN) bench/oddities.py --results bench/ODD.md
 
-bench-cpu: $(TOOLS) ## measure the CPU that a lookup costs, beside BEFORE=DIR, in alternating rounds (5 min)
+bench-cpu: $(TOOLS) ## measure the CPU of a lookup, compared with BEFORE=DIR, in alternating rounds (5 min)
 	$(RUN) bench/cpu.py --before $(or $(BEFORE),$(error BEFORE=DIR is another checkout))
 
-bench-hostile: $(TOOLS) ## measure what clients that ask much and never read cost (1 min)
+bench-hostile: $(TOOLS) ## measure the cost of clients that ask much and never read (1 min)
 	$(RUN) bench/hostile.py
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)

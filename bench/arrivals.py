@@ -1,11 +1,11 @@
-"""Questions that come when they come: an open loop, Poisson arrivals, for many systems at once.
+"""Questions that arrive in an open loop, as a Poisson process, at many systems at once.
 
-The times of arrival are drawn beforehand and do not heed the replies, and a latency counts from
-the drawn time, not from when this process got round to asking. So a system that is slow is asked
-no less for it, and what waits because of it counts against it.
+The arrival times are drawn beforehand and do not depend on the replies, and a latency counts from
+the drawn time, not from when this process got round to sending. A slow system therefore gets no
+less load, and questions that wait because of it count against it.
 
-One process asks all of them in one loop: none of them is busy. Every reply is checked; a wrong
-one, or none at all, raises WrongReply. TIMED OUT is a reply, and counted.
+One process drives all systems in one loop: none of them is busy. Every reply is checked; a wrong
+reply, or none at all, raises WrongReply. TIMED OUT is a reply, and counted.
 
 Not here: the closed loop (`bench/load.py`).
 """
@@ -23,12 +23,12 @@ from load import TIMED_OUT, WrongReply
 
 _READ_BYTES = 1 << 16
 _PATIENCE_S = 30.0
-_PAUSE_S = 1.0  # between two offers, for what the first has left in queues
+_PAUSE_S = 1.0  # between two offers, for the queues that the first has left
 
 
 @dataclass(slots=True)
 class Offer:
-    """So many questions, at this rate on the average; and what came of them."""
+    """A number of questions at an average rate, and their latencies."""
 
     load: float  # what the rate is called
     questions_per_s: float
@@ -42,10 +42,10 @@ class Offer:
 
 
 class Station:
-    """One system that is made one offer after the other.
+    """A system that is given one offer after the other.
 
-    Each question goes to one of `ports`, by chance; no name is asked twice. The chance of an offer
-    depends on its load alone: two systems are asked at the same times.
+    Each question goes to a random port of `ports`; no name is asked twice. The random draws of an
+    offer depend on its load alone, so two systems are asked at the same times.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Station:
 
 
 def ask_all(stations: Sequence[Station], say: Callable[[int], None]) -> None:
-    """Make every station all its offers; `say` hears how many are not done. Raises WrongReply."""
+    """Give every station all its offers; `say` is told how many are not done. Raises WrongReply."""
     station_of = {fd: station for station in stations for fd in station.fds}
     fds = list(station_of)
     heard_at = time.perf_counter()

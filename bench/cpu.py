@@ -1,21 +1,21 @@
-"""The CPU that a lookup costs LS, of this checkout beside another.
+"""CPU that a lookup costs LS, of this checkout and of another.
 
     python3 bench/cpu.py --before DIR
     python3 bench/cpu.py --before DIR --only "1x100,dns 20" --rounds 5
 
-Each round starts an LS of each, one after the other, before the same servers, and drives it with
-the same load; who is first changes from round to round. What is compared is the CPU of LS alone, as
-the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a time). The
-ratio of a round is this checkout to the other: below 1 is cheaper. A median of 21 ratios and their
-quartiles is what to look at; two equal checkouts show what the machine makes of nothing.
+Each round starts an LS of each checkout, one after the other, in front of the same servers, and
+drives it with the same load; the order alternates. Compared is the CPU of LS alone, as the kernel
+counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a time). The ratio of a
+round is this checkout to the other: below 1 is cheaper. Look at the median of 21 ratios and at
+their quartiles; two equal checkouts show how much of a difference is noise.
 
 Lines go to two of our table servers with half of the names each; `dns` to two with all of them,
-and `resolver` before one fast fake resolver (`bench/peers/late.c`), over UDP, asked by dnsperf.
-Table servers are of this checkout, for both. Without dnsperf or a C compiler there are lines only,
-and a line says so.
+and `resolver` to one fast fake resolver (`bench/peers/late.c`), over UDP, asked by dnsperf. The
+table servers are of this checkout, for both. Without dnsperf or a C compiler only lines are
+measured, and a message says so.
 
-Every reply is checked; a wrong one ends the run with exit code 1. No bound: that is for whoever
-changes something to say. Not here: throughput, and others (`bench/throughput.py`).
+Every reply is checked; a wrong one ends the run with exit code 1. There is no bound: the author of
+a change judges the ratio. Not here: throughput, and other programs (`bench/throughput.py`).
 """
 
 import argparse
@@ -41,7 +41,7 @@ from workloads import NAMES, WORKLOADS, names_and_answers, table_servers
 
 ROUNDS, SECONDS = 21, 0.5
 _WARM_SHARE = 0.3  # of the seconds measured, before them
-_LOST_S = 5  # dnsperf waits so long
+_LOST_S = 5  # how long dnsperf waits for a reply
 LINES = ("1", "1x100", "50x100")
 DNS = ("dns 20", "dns 100", "resolver 20", "resolver 100")  # in flight
 
@@ -51,12 +51,12 @@ def cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-Drive = Callable[[Process, float], tuple[int, float]]  # for so long; lookups, and CPU seconds
+Drive = Callable[[Process, float], tuple[int, float]]  # (LS, seconds) -> (lookups, CPU seconds)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What LS is told besides its port, and what is asked of it."""
+    """Arguments of LS besides its port, and the load that drives it."""
 
     words: tuple[object, ...]
     drive: Drive
@@ -99,7 +99,7 @@ def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
 
 @contextlib.contextmanager
 def workloads(folder: Path, names: list[str]) -> Iterator[dict[str, Workload]]:
-    """Those of these names, and the servers behind them."""
+    """Start servers for the named workloads, and yield these by name."""
     with contextlib.ExitStack() as stack:
         found = {}
         servers = stack.enter_context(table_servers(folder))["split"]
@@ -159,7 +159,7 @@ def main() -> int:
     if missing and any(name in DNS for name in names):
         print(f"without DNS (Debian, as root: apt-get install {' '.join(missing)})")
         names = [name for name in names if name not in DNS]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     progress = Progress()
     print(f"{machine()}; {arguments.rounds} rounds of {arguments.seconds:g} s")
     print(f"{'':12}  {'µs':>7}  {'before':>7}  {'ratio':>6}  {'quartiles':>14}", flush=True)
@@ -185,7 +185,7 @@ def row(name: str, seen: list[tuple[float, float]]) -> str:
     """Medians of both, of their ratios, and the quartiles of these."""
     ours, theirs = (statistics.median(costs) for costs in zip(*seen, strict=True))
     ratios = [a / b for a, b in seen]
-    ratios = ratios * 2 if len(ratios) == 1 else ratios  # one has no quartiles
+    ratios = ratios * 2 if len(ratios) == 1 else ratios  # a single ratio has no quartiles
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return f"{name:12}  {ours:7.2f}  {theirs:7.2f}  {middle:6.3f}  {low:.3f} to {high:.3f}"
 

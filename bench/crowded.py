@@ -1,7 +1,8 @@
-"""The parts of `bench/first_good.py` in which dnsperf asks, as much as there is room for in flight.
+"""Parts of `bench/first_good.py` in which dnsperf keeps a number of queries in flight.
 
-All balancers in alternating rounds, each of them started anew; what a resolver's socket had no room
-for is counted by the kernel. Not here: who is measured (`bench/first_good_stage.py`).
+All balancers in alternating rounds, each of them started anew; the kernel counts the datagrams for
+which a resolver's socket had no room. Not here: the programs that are measured
+(`bench/first_good_stage.py`).
 """
 
 import re
@@ -21,12 +22,12 @@ SLOWEST_S = {"refused": 0.3, "nxdomain": 0.3, "single": 0.1}
 
 FAR_S, MIXED_S = 0.04, 0.1
 _FEWER = 5  # where replies are late there are fewer questions, or it would take too long
-_LATE_S, _LOST_S = 5, 1  # dnsperf waits so long for ours, as libc does, and for the peer
+_LATE_S, _LOST_S = 5, 1  # how long dnsperf waits for ours, as libc does, and for the peer
 
 
 @dataclass
 class Round:
-    """What dnsperf saw of one balancer, and what that and the kernel counted meanwhile."""
+    """Results of dnsperf for one balancer, and counts of that and of the kernel meanwhile."""
 
     queries_per_s: float
     slowest_s: float
@@ -44,7 +45,7 @@ class Round:
 def measure(
     start: Balancer, upstreams: list[int], folder: Path, load: int, runs: int, patience_s: int
 ) -> Round:
-    """Start one, and ask it for all names so often. Raises Wrong."""
+    """Start a balancer, and ask it for all names `runs` times. Raises Wrong."""
     with start(upstreams, folder) as asked:
         full, cpu = drops(upstreams)[0], cpu_s(asked.pid)
         more = ("-n", str(runs), "-t", str(patience_s))
@@ -67,10 +68,10 @@ def measure(
 def in_turns(
     bench: Bench, part: str, upstreams: list[int], names: list[str], load: int, runs: int
 ) -> dict[str, list[Round]]:
-    """Alternating rounds under one load."""
+    """Measure the named balancers under one load, in alternating rounds."""
     seen: dict[str, list[Round]] = {name: [] for name in names}
     for number in range(bench.rounds):
-        turn = number % len(names)  # nobody is always the first
+        turn = number % len(names)  # none is always the first
         for name in names[turn:] + names[:turn]:
             bench.progress.say(f"{part}, {load} in flight, round {number + 1}, {name}")
             patience_s = _LOST_S if name == PEER else _LATE_S
@@ -88,7 +89,7 @@ _HEAD = (
 
 
 def row(load: int, name: str, rounds: list[Round], mine: list[Round]) -> str:
-    """The line of one balancer under one load: medians of rates, sums of counts."""
+    """Format the row of a balancer under a load: medians of rates, sums of counts."""
     rates = [one.queries_per_s for one in rounds]
     metrics = sum((one.metrics for one in rounds), Counter())
     counts = [f"{metrics[key]:,}" for key in ("resent", "unmatched", "streamed")]
@@ -105,14 +106,14 @@ def row(load: int, name: str, rounds: list[Round], mine: list[Round]) -> str:
 
 
 def ratios(mine: list[Round], theirs: list[Round]) -> list[float]:
-    """Of the rates, round by round."""
+    """Divide the rates, round by round."""
     return [a.queries_per_s / b.queries_per_s for a, b in zip(mine, theirs, strict=True)]
 
 
 def busy(
     bench: Bench, page: Page, part: str, upstreams: list[int], loads: list[int], fewer: int = 1
 ) -> None:
-    """The table of one part that dnsperf measures, and its bounds. Raises Wrong."""
+    """Add the table of a part that dnsperf measures, and its bounds. Raises Wrong."""
     runs = max(1, bench.runs // fewer)
     names = list(bench.balancers if len(upstreams) > 1 else bench.ours())
     page.add(f"{runs * NAMES * bench.rounds:,} questions in {bench.rounds} rounds.", "", *_HEAD)
@@ -160,14 +161,14 @@ def single(bench: Bench, page: Page) -> None:
 
 
 def far(bench: Bench, page: Page) -> None:
-    page.head("One that is far", f"It replies after {FAR_S * 1000:g} ms.")
+    page.head("A distant resolver", f"It replies after {FAR_S * 1000:g} ms.")
     with one_odd(bench.folder, "--delay", FAR_S * 1000) as upstreams:
         busy(bench, page, "far", upstreams, [500], _FEWER)
 
 
 def mixed(bench: Bench, page: Page) -> None:
     page.head(
-        "One that is late now and then",
+        "A resolver that is sometimes late",
         f"It replies to a fifth of the names after {MIXED_S * 1000:g} ms, to the others at once.",
     )
     with one_odd(bench.folder, "--delay", MIXED_S * 1000, "--fifth") as upstreams:

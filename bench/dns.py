@@ -1,19 +1,19 @@
-"""The DNS face beside what else asks several servers and keeps the first answer.
+"""LS as a DNS server, compared with others that ask several servers and keep the first answer.
 
     python3 bench/dns.py --results bench/DNS.md
 
-Three balancers, each before two servers with the same names: ours before two of our TSs, dnsmasq
-(`--all-servers`) and smartdns (`response-mode fastest-response`) before two dnsmasq, the simplest
-servers that they can have. Caches are off everywhere: what is compared is asking. dnsperf asks,
-with the same queries, in alternating rounds; figures are medians of the rounds. CPU is of the
-balancer alone. Each round starts every balancer anew and gives it one load after the other: how
-many queries are in flight decides more than anything else does.
+Three balancers, each in front of two servers with the same names: ours in front of two of our TSs,
+dnsmasq (`--all-servers`) and smartdns (`response-mode fastest-response`) in front of two dnsmasq,
+the simplest servers that they can have. Caches are off everywhere, since relaying is compared.
+dnsperf asks, with the same queries, in alternating rounds; results are medians of the rounds. CPU
+is of the balancer alone. Each round starts every balancer anew and gives it one load after the
+other: how many queries are in flight matters more than anything else.
 
-dnsperf looks at codes, so some addresses are asked for and compared before it does, one after the
-other; this is where the time of a query alone comes from. (With less than some twenty in flight
-dnsperf naps between replies, whomever it asks, and measures itself.) A wrong code, a wrong
-address, or more than one query in 5,000 lost by ours ends it with exit code 1. Not here: what is
-right in each reply (`tests/test_dns_tools.py`).
+dnsperf looks at codes only, so some addresses are asked for and compared beforehand, one after the
+other; the time of a single query comes from there. (With fewer than about twenty in flight dnsperf
+naps between replies, whatever it asks, and measures itself.) A wrong code, a wrong address, or more
+than one query in 5,000 lost by ours ends it with exit code 1. Not here: whether each reply is right
+in full (`tests/test_dns_tools.py`).
 """
 
 import argparse
@@ -45,18 +45,18 @@ LOST_MAX = 1 / 5_000
 BOUNDS = {"dnsmasq --all-servers": 2.5, "smartdns": 1.2}  # how many times as many ours shall be
 IN_FLIGHT = "20,100,500"  # dnsperf's own choice is 100
 _CLIENTS = 10
-_LOST_S = 1  # dnsperf gives up: what is lost takes no place in flight for longer
+_LOST_S = 1  # dnsperf gives up: a lost query takes a place in flight no longer
 _CHECKED = range(0, NAMES, NAMES // 500)
 _COLOURS = {"ours": "#2a7de1", "dnsmasq --all-servers": "#9aa0a6", "smartdns": "#5f6368"}
 
 
 class Wrong(Exception):
-    """Somebody replied what is not so, or ours lost queries."""
+    """A reply is wrong, or ours lost queries."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """What dnsperf saw of one balancer."""
+    """Results of dnsperf for one balancer."""
 
     queries_per_s: float
     latency_ms: float  # the mean
@@ -66,7 +66,7 @@ class Round:
 
 
 def dnsmasq(port: int, *words: str) -> list[str]:
-    """One that knows nothing but what it is told here."""
+    """Command of a dnsmasq that knows nothing but these words."""
     return [
         "dnsmasq", "--keep-in-foreground", f"--port={port}", "--listen-address=127.0.0.1",
         "--bind-interfaces", "--no-resolv", "--no-hosts", "--cache-size=0", "--pid-file=",
@@ -75,12 +75,12 @@ def dnsmasq(port: int, *words: str) -> list[str]:
 
 
 def address(number: int) -> bytes:
-    """Of the name of this number."""
+    """Address of the name with this number."""
     return (10 << 24 | number).to_bytes(4)
 
 
 def query(number: int) -> bytes:
-    """A query for the address of the name of this number, which is its ID, too."""
+    """A query for the address of the name with this number, which is its ID, too."""
     label = f"n{number}".encode()
     head = struct.pack(">6H", number, 0x100, 1, 0, 0, 0)
     return head + bytes([len(label)]) + label + b"\7example\0\0\1\0\1"
@@ -90,8 +90,9 @@ def query(number: int) -> bytes:
 def serving(
     words: list[str], port: int, root: Path = ROOT, log: int = subprocess.DEVNULL
 ) -> Iterator[int]:
-    """A program that is asked by DNS at this port; its process. It is there when it replies.
-    It is started in `root`, and `log` takes its standard error."""
+    """Start a DNS server and wait until it replies at this port; yield its process ID.
+
+    It is started in `root`, and `log` takes its standard error. Raises RuntimeError."""
     process = subprocess.Popen(words, cwd=root, stdout=subprocess.DEVNULL, stderr=log)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -114,7 +115,7 @@ def serving(
 
 @contextlib.contextmanager
 def ours(backends: "Backends") -> Iterator[tuple[int, int]]:
-    """Port and process of our LS with a DNS face."""
+    """Start our LS as a DNS server; yield its port and process ID."""
     port = free_port()
     words = [word for ts in backends.ts_ports for word in ("127.0.0.1", ts)]
     with serving([*node("ls", 0, *words, "--dns", port)], port) as pid:
@@ -123,7 +124,7 @@ def ours(backends: "Backends") -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def all_servers(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """dnsmasq that asks all of these."""
+    """Start a dnsmasq that asks all of these; yield its port and process ID."""
     port = free_port()
     servers = [f"--server=127.0.0.1#{server}" for server in ports]
     words = dnsmasq(port, "--all-servers", "--dns-forward-max=10000", *servers)
@@ -133,7 +134,7 @@ def all_servers(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def smart(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """smartdns that asks these and keeps the fastest response."""
+    """Start a smartdns that keeps the fastest response of these; yield port and process ID."""
     port = free_port()
     lines = [
         f"bind 127.0.0.1:{port}", "cache-size 0", "speed-check-mode none",
@@ -167,7 +168,7 @@ class Backends:
 
 @contextlib.contextmanager
 def backends(folder: Path) -> Iterator[Backends]:
-    """Two of our TSs and two dnsmasq, with the same names."""
+    """Start two of our TSs and two dnsmasq, with the same names."""
     rows = [(f"n{n}.example", ".".join(map(str, address(n)))) for n in range(NAMES)]
     table, hosts = folder / "table", folder / "hosts"
     table.write_text("".join(f"{name} {address} A\n" for name, address in rows))
@@ -178,7 +179,7 @@ def backends(folder: Path) -> Iterator[Backends]:
         for _ in range(2):
             words = node("ts", 0, "--table", table, "--answer-unknown")
             ts_ports.append(stack.enter_context(running(words)).port)
-            if len(BALANCERS) == 1:  # nobody else is asked
+            if len(BALANCERS) == 1:  # no other balancer is measured
                 continue
             dns_ports.append(free_port())
             words = dnsmasq(dns_ports[-1], f"--addn-hosts={hosts}")
@@ -187,8 +188,7 @@ def backends(folder: Path) -> Iterator[Backends]:
 
 
 def check(name: str, port: int) -> list[float]:
-    """Some names have the addresses that they should have; how many ms each took, asked alone.
-    Raises Wrong."""
+    """Compare the addresses of some names, asked alone; return ms for each. Raises Wrong."""
     took_ms = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(5)
@@ -205,12 +205,12 @@ def check(name: str, port: int) -> list[float]:
 
 
 def ask(port: int, queries: Path, seconds: float, in_flight: int) -> str:
-    """What dnsperf says after so long."""
+    """Run dnsperf for a time; return its output."""
     return dnsperf(port, queries, in_flight, "-l", f"{seconds:g}", "-t", str(_LOST_S))
 
 
 def dnsperf(port: int, queries: Path, in_flight: int, *more: str) -> str:
-    """What it says."""
+    """Run dnsperf; return its output."""
     words = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(queries)]
     words += ["-c", str(_CLIENTS), "-q", str(in_flight), *more]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -219,7 +219,7 @@ def dnsperf(port: int, queries: Path, in_flight: int, *more: str) -> str:
 def measure(
     name: str, behind: Backends, seconds: float, loads: list[int]
 ) -> tuple[list[float], list[Round]]:
-    """Start one, warm it up, check it, measure it under each load. Raises Wrong."""
+    """Start a balancer, warm it up, check it, measure it under each load. Raises Wrong."""
     queries = behind.folder / "queries"
     with BALANCERS[name](behind) as (port, pid):
         ask(port, queries, seconds / 4, loads[0])
@@ -233,7 +233,7 @@ def measure(
 
 
 def judge(name: str, said: str, cpu: float) -> Round:
-    """What dnsperf said of one balancer that used so many seconds of CPU. Raises Wrong."""
+    """Read the output of dnsperf for a balancer that used `cpu` seconds. Raises Wrong."""
     completed = int(metric(said, r"Queries completed:\s+(\d+)"))
     codes = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
     if [code for code, _ in codes] != ["NOERROR"]:
@@ -265,8 +265,9 @@ Seen = dict[tuple[str, int], list[Round]]  # by balancer and queries in flight
 
 
 def draw(seen: Seen, loads: list[int], path: Path) -> bool:
-    """The picture: a bar for each balancer under each load, and its rounds. False without
-    matplotlib."""
+    """Draw a bar for each balancer under each load, and its rounds.
+
+    Returns False without matplotlib."""
     plot = plotter(path)
     if plot is None:
         return False
@@ -299,7 +300,7 @@ def main() -> int:
     parser.add_argument(
         "--in-flight", default=IN_FLIGHT, metavar="N,N", help=f"the loads ({IN_FLIGHT})"
     )
-    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
     arguments = parser.parse_args()
     loads = [int(word) for word in arguments.in_flight.split(",")]
     os.environ["PATH"] += ":/usr/sbin"  # where Debian has servers, and not everybody looks
@@ -320,7 +321,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-") as name, backends(Path(name)) as behind:
             for number in range(arguments.rounds):
                 names = list(BALANCERS)
-                turn = number % len(names)  # nobody is always the first
+                turn = number % len(names)  # none is always the first
                 for one in names[turn:] + names[:turn]:
                     progress.say(f"round {number + 1}, {one}")
                     took_ms, rounds = measure(one, behind, arguments.seconds, loads)
@@ -356,10 +357,10 @@ def report(
     )
     rounds = len(seen["ours", loads[0]])
     lines = [
-        "# The DNS face beside dnsmasq and smartdns",
+        "# Serving DNS, compared with dnsmasq and smartdns",
         "",
         "`make bench-dns` writes this page: dnsperf asks each balancer, which has two servers with",
-        f"the same {NAMES:,} names behind it: our TSs behind ours, dnsmasq behind the two others.",
+        f"the same {NAMES:,} names behind it: our TSs behind ours, dnsmasq behind the other two.",
         f"{_CLIENTS} clients, {rounds} alternating rounds, medians; `from` and `to` are the",
         "slowest and the fastest round. The load, the balancer and the servers share this machine.",
         "CPU is of the balancer alone.",
@@ -397,16 +398,16 @@ def report(
     said = "kept" if most <= LOST_MAX else "NOT kept"
     lines += [
         f"- Ours shall lose one query in {1 / LOST_MAX:,.0f} at most ({LOST_MAX:.4%}): {said}.",
-        "- A query alone takes, in the middle, "
+        "- A single query takes, in the median, "
         + ", ".join(f"{name} {statistics.median(ms):.2f} ms" for name, ms in alone_ms.items())
         + ".",
         "- Every reply had the code NOERROR, and each balancer, in each round, the right address "
         f"for {len(_CHECKED)} of the names.",
         "",
-        "What the others lose found no room in the socket that they are asked at, which they leave",
-        f"as the kernel makes it; each such query takes a place in flight for {_LOST_S} s, so they",
-        "have fewer in flight than it says. With few in flight the cost is that of waking: the few",
-        "queries that a turn of LS finds share a `select` and a write to each TS.",
+        "Queries that the others lose found no room in their listening socket, whose buffer they",
+        f"leave as the kernel makes it; each such query takes a place in flight for {_LOST_S} s,",
+        "so they have fewer in flight than stated. With few in flight the cost is that of waking",
+        "up: the few queries that a turn of LS finds share a `select` and a write to each TS.",
     ]
     if results is not None and draw(seen, loads, results.with_name("dns.svg")):
         lines += ["", "![Queries a second](dns.svg)"]

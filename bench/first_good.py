@@ -1,28 +1,28 @@
-"""LS before resolvers that are real and odd, under load, beside another checkout of itself.
+"""LS in front of real and odd resolvers, under load, compared with another checkout of itself.
 
     python3 bench/first_good.py --before DIR --results bench/FIRST_GOOD.md
     python3 bench/first_good.py --parts refused,dies --questions 20000 --rounds 1
 
-Each part puts one kind of resolver behind LS and has a bound or more, which stand at the top of
+Each part puts one kind of resolver behind LS and has one or more bounds, which stand at the top of
 `bench/crowded.py` and `bench/odd.py`:
 
 - *refused*, *nxdomain*: two dnsmasq with half of the names each say REFUSED, or NXDOMAIN, of the
   other half; the good reply is the one that counts, though the bad one may come first;
 - *single*: one dnsmasq with all names;
-- *far*, *mixed*: one resolver that replies after 40 ms; one of whose replies a fifth take 100 ms;
-- *dies*: two that say NXDOMAIN, or REFUSED, of everything, of which one dies;
-- *twice*, *frozen*: one that sends each reply twice; one that is frozen for 14 s, beside a good one
-  and alone. Neither is an attack, and the log shall not say so;
-- *ends*: one that sends everybody to TCP, and closes that after each reply.
+- *far*, *mixed*: a resolver that replies after 40 ms; one of whose replies a fifth take 100 ms;
+- *dies*: two resolvers that say NXDOMAIN, or REFUSED, of everything, of which one dies;
+- *twice*, *frozen*: a resolver that sends each reply twice; one that is frozen for 14 s, together
+  with a good one and alone. Neither is an attack, and the log must not say so;
+- *ends*: a resolver that sends every client to TCP, and closes that after each reply.
 
 `--before` is the folder of another checkout, which is run with the same Python, in alternating
-rounds; its figures stand beside ours and are held to no bound. In the first five parts dnsperf
-asks, as much as there is room for in flight; in the others the load is an open one. The resolvers'
-sockets have the receive buffer that the kernel gives everybody: that it overflows is the point.
+rounds; its results stand beside ours and have no bounds. In the first five parts dnsperf keeps a
+number of queries in flight; in the others the load is an open one. The resolvers' sockets have the
+receive buffer that the kernel gives by default: that it overflows is the point.
 
-A bound that is missed ends it with exit code 1. A ratio misses its bound only when the ratios of
-all rounds do, and a death its bounds only when three in a row do: they differ with what else the
-machine does, and all are shown. Not here: what is done in each part.
+A missed bound ends the run with exit code 1. A ratio misses its bound only when the ratios of all
+rounds do, and a death its bounds only when three in a row do: they vary with whatever else the
+machine does, and all are shown. Not here: the parts themselves.
 """
 
 import argparse
@@ -51,7 +51,7 @@ QUESTIONS, ROUNDS = 1_000_000, 5
 
 @dataclass(frozen=True)
 class Part:
-    """What adds a part to the page, and the programs that it needs."""
+    """The function that adds a part to the page, and the programs that it needs."""
 
     run: Callable[[Bench, Page], None]
     needs: tuple[str, ...]
@@ -71,14 +71,14 @@ PARTS = {
 
 
 def heading(before: Path | None) -> list[str]:
-    """What the page begins with."""
+    """Format the beginning of the page."""
     versions = ", ".join(
         f"{words[0]} {version(words)}"
         for words in (["dnsmasq", "--version"], ["dnsperf", "-h"])
         if shutil.which(words[0])
     )
     lines = [
-        "# The first good answer, before real and odd resolvers",
+        "# The first good answer, in front of real and odd resolvers",
         "",
         "`make bench-first-good` writes this page. Everything shares this machine; caches are off.",
         f"10 clients; each socket of a resolver has room for {buffer_bytes():,} bytes.",
@@ -93,12 +93,12 @@ def heading(before: Path | None) -> list[str]:
 
 
 def buffer_bytes() -> int:
-    """What the kernel gives a socket to receive (man 7 socket)."""
+    """Read the default size of a receive buffer (man 7 socket)."""
     return int(Path("/proc/sys/net/core/rmem_default").read_text())
 
 
 def available(parts: list[str]) -> list[str]:
-    """These without those that lack a program, of which a line says so."""
+    """Leave out parts that lack a program, with a line for each."""
     packages = {**PACKAGES, "cc": "gcc"}
     found = []
     for part in parts:
@@ -117,14 +117,25 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--parts", metavar="PART,PART", help=f"of {', '.join(PARTS)} (all)")
-    add("--before", type=Path, metavar="DIR", help="another checkout, to stand beside")
+    add("--before", type=Path, metavar="DIR", help="another checkout, to compare with")
     add(
         "--questions", type=int, default=QUESTIONS, metavar="N",
-        help="dnsperf asks so many under each load, in all rounds (default %(default)s)",
+        help="of dnsperf under each load, all rounds together (default %(default)s)",
     )  # fmt: skip
-    add("--rounds", type=int, default=ROUNDS, metavar="N", help="of dnsperf (default %(default)s)")
-    add("--in-flight", default="200,1000", metavar="N,N", help="before halves (%(default)s)")
-    add("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    add(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        metavar="N",
+        help="rounds of dnsperf (default %(default)s)",
+    )
+    add(
+        "--in-flight",
+        default="200,1000",
+        metavar="N,N",
+        help="loads of refused and nxdomain (%(default)s)",
+    )
+    add("--results", type=Path, metavar="FILE.md", help="write the page")
     arguments = parser.parse_args()
     before: Path | None = arguments.before and arguments.before.resolve()
     if before is not None and not (before / "nodes" / "__main__.py").exists():

@@ -1,8 +1,7 @@
-"""What the parts of `bench/first_good.py` share: who is measured, before whom, and the page.
+"""Stage for the parts of `bench/first_good.py`: balancers, resolvers, and the page.
 
-LS of a checkout and a peer are started before resolvers that are started here, too. The page
-keeps count of the bounds that are missed. Not here: what is asked (`bench/crowded.py`,
-`bench/odd.py`).
+LS of a checkout and a peer are started in front of resolvers that are started here, too. The page
+keeps count of the bounds that are missed. Not here: the load (`bench/crowded.py`, `bench/odd.py`).
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from workers import stats
 OURS, BEFORE, PEER = "ours", "before", "dnsmasq --all-servers"
 
 
-# -- who is measured -------------------------------------------------------------------------------
+# -- balancers -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Asked:
     log: Path = Path(os.devnull)
 
     def stats(self) -> dict[str, str]:
-        """What STATS tells; nothing where there are no lines, or LS lets nobody in."""
+        """Ask for STATS; nothing where there are no lines, or LS takes no client."""
         with contextlib.suppress(OSError):
             return stats(self.lines) if self.lines else {}
         return {}
 
     def metrics(self) -> Counter[str]:
-        """What STATS tells of its resolvers, summed up."""
+        """Add up the STATS of all its resolvers."""
         summed: Counter[str] = Counter()
         for name, said in self.stats().items():
             if re.fullmatch(r"DNS\d+\.(resent|unmatched|streamed)", name):
@@ -55,7 +54,7 @@ Balancer = Callable[[list[int], Path], contextlib.AbstractContextManager[Asked]]
 
 
 def photofinish(root: Path) -> Balancer:
-    """LS of this checkout."""
+    """LS of the checkout in `root`."""
 
     @contextlib.contextmanager
     def start(upstreams: list[int], folder: Path) -> Iterator[Asked]:
@@ -85,7 +84,7 @@ def peer(upstreams: list[int], folder: Path) -> Iterator[Asked]:
 
 @contextlib.contextmanager
 def tables(folder: Path, shares: int, *words: str) -> Iterator[list[int]]:
-    """So many dnsmasq, each of which has its share of the names; their ports."""
+    """Start `shares` dnsmasq, each with its share of the names; yield their ports."""
     with contextlib.ExitStack() as stack:
         ports = []
         for share in range(shares):
@@ -101,7 +100,7 @@ def tables(folder: Path, shares: int, *words: str) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def odd(folder: Path, *words: object) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """One of `bench/peers/late.c`: its port and process."""
+    """Start a `bench/peers/late.c`; yield its port and process."""
     with late(*words, program=(str(compiled(PEERS / "late.c", folder)),)) as one:
         yield one
 
@@ -113,8 +112,9 @@ def one_odd(folder: Path, *words: object) -> Iterator[list[int]]:
 
 
 def drops(ports: list[int]) -> tuple[int, int]:
-    """What the sockets bound to these ports, and those connected to them, had no room for (man 5
-    proc, net/udp). Of the latter, those that are open now."""
+    """Count datagrams that found no room: in sockets bound to these ports, and in those connected.
+
+    See man 5 proc, net/udp. Of the latter, sockets that are open now."""
     bound = connected = 0
     for row in Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = row.split()
@@ -129,7 +129,7 @@ def drops(ports: list[int]) -> tuple[int, int]:
 
 @dataclass
 class Page:
-    """What is said, and how many bounds were missed."""
+    """The lines of the page, and the number of missed bounds."""
 
     lines: list[str] = field(default_factory=list)
     missed: int = 0
@@ -141,12 +141,12 @@ class Page:
         self.add(f"## {title}", "", *lines, "")
 
     def shall(self, text: str, is_kept: bool) -> None:
-        """One bound, and whether it was kept."""
+        """Add a bound, and whether it was kept."""
         self.missed += not is_kept
         self.add(f"- {text}: {'kept' if is_kept else 'NOT kept'}.")
 
     def ratio(self, name: str, ratios: list[float], least: float) -> None:
-        """Ours shall be so many times as fast as this; a ratio for each round."""
+        """Add the bound that ours is `least` times as fast as `name`; a ratio for each round."""
         middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
         said = f"- Ours shall be {least:g} times {name}, and is {middle:.2f} ({low:.2f} to"
         said += f" {high:.2f} in {len(ratios)} rounds): "
@@ -158,7 +158,7 @@ class Page:
 
 @dataclass
 class Bench:
-    """What all parts share."""
+    """Settings that all parts share."""
 
     folder: Path
     balancers: dict[str, Balancer]

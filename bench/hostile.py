@@ -1,15 +1,15 @@
-"""What clients that ask much and never read cost: memory, and the waits of somebody else.
+"""Cost of clients that ask much and never read: memory, and the waits of another client.
 
     python3 bench/hostile.py
     python3 bench/hostile.py --parts stream,lines
 
-- *stream*: 20,000 equal queries for 59 KB on one stream of DNS, before a resolver that has them;
+- *stream*: 20,000 equal queries for 59 KB on one DNS stream, in front of a resolver that has them;
 - *lines*: 150 clients that ask 32,768 times each for an answer of 508 bytes, at LS and at a TS;
 - *waiting*: 900 clients with 64 KiB of names each in LS's sockets before it reads the first;
 - *circle*: sixteen clients that read, with 62,500 names each: every name has its answer.
 
-Meanwhile somebody else asks, one question after the other; the slowest is what counts. Bounds stand
-at the top; one that is missed ends it with exit code 1. Not here: the same with smaller bounds, as
+Meanwhile another client asks, one question after the other; its slowest reply counts. Bounds stand
+at the top; a missed bound ends the run with exit code 1. Not here: the same with smaller bounds, as
 tests (`tests/test_hostile.py`).
 """
 
@@ -37,7 +37,7 @@ _TEXT_STRINGS = 230  # of 255 bytes: 59 KB
 
 
 class Watch:
-    """Somebody else, who asks LS for a PONG again and again on one connection."""
+    """Another client, which asks LS for a PONG again and again on one connection."""
 
     def __init__(self, port: int) -> None:
         self._stream = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -97,7 +97,7 @@ def text_resolver() -> tuple[int, Callable[[], None]]:
 
 
 def stream() -> Iterator[tuple[str, float, float]]:
-    """20,000 queries on one stream that is not read for a while."""
+    """Send 20,000 queries on one stream that is not read for a while."""
     resolver, end = text_resolver()
     dns = free_port()
     words = node("ls", 0, "--dns", dns, "--dns-upstream", f"127.0.0.1:{resolver}")
@@ -132,7 +132,7 @@ def peak_mb(pid: int) -> float:
 
 
 def flood(stack: ExitStack, port: int, clients: int, data: bytes) -> list[socket.socket]:
-    """So many clients who have sent this, as far as it goes, and never read."""
+    """Connect clients that send this, as far as it goes, and never read."""
     came = []
     for _ in range(clients):
         client = stack.enter_context(socket.socket())

@@ -6,7 +6,7 @@ the figures of "The Tail at Scale" (Dean, Barroso, 2013), P(X > 10 ms) = 0.02, P
 through the three points and on, the logarithm of the share that takes longer falls in a straight
 line with the logarithm of the delay, up to 3 s.
 
-Not here: who is late, and whether one waits for another (`bench/slow.py`).
+Not here: the server that is late, and its queue (`bench/slow.py`).
 """
 
 import math
@@ -16,7 +16,7 @@ from random import Random
 
 Law = Callable[[Random, float], float]
 
-_PARETO_SHAPE = 2.1  # just a variance: heavier has none, and its figures never settle
+_PARETO_SHAPE = 2.1  # just a variance: a heavier tail has none, and its results never settle
 _SLOW_SHARE = 0.02  # of bimodal; the others take half the mean
 _FASTEST_S = 0.002
 _POINTS = ((0.010, 0.02), (0.070, 10**-2.5), (1.8, 10**-5))  # a delay, and the share above it

@@ -1,15 +1,15 @@
-"""The load: one process that asks in a closed loop, checks every reply, and takes the time.
+"""The load: a process that asks in a closed loop, checks every reply, and measures latencies.
 
-Each connection keeps `window` questions in flight: as many as were answered are asked anew. The
-names of the connections differ, so that nobody profits from asking for equal names once. Every
-reply is looked up among those owed on its connection: one that is wrong, or comes twice, raises
-WrongReply; at the end all that is owed is waited for, and after QUIT come BYE and the end, and
-nothing else. Where a question may time out, TIMED OUT is a reply, too, and counted.
+Each connection keeps `window` questions in flight: for each reply a new question is sent. The names
+of the connections differ, so that no system gains by merging equal questions. Every reply is looked
+up among those owed on its connection: a reply that is wrong, or comes twice, raises WrongReply; at
+the end all replies that are owed are waited for, and after QUIT come BYE and the end, and nothing
+else. Where a question may time out, TIMED OUT is a reply, too, and counted.
 
 The cost here is per batch, too: a third to half a microsecond for each lookup, the same for
 every system that is measured.
 
-Not here: the programs (`bench/systems.py`), and what is made of the figures.
+Not here: the programs (`bench/systems.py`), and reports.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ TIMED_OUT = b" - TIMED OUT"
 
 
 class WrongReply(Exception):
-    """A reply that nobody asked for, a wrong address, a second reply, or none at all."""
+    """A reply without a question, a wrong address, a second reply, or none at all."""
 
 
 @dataclass(slots=True)
 class Period:
-    """What was seen while the load ran."""
+    """Results of a time of load."""
 
     seconds: float = 0.0
     lookups: int = 0
@@ -64,7 +64,7 @@ class Period:
         return milliseconds, shares
 
     def add(self, other: "Period") -> None:
-        """Count what another period saw as seen here."""
+        """Add the results of another period to these."""
         self.seconds += other.seconds
         self.lookups += other.lookups
         for latency, count in other.latencies_us.items():
@@ -72,7 +72,7 @@ class Period:
 
 
 class _Asker:
-    """One connection. `in_flight` maps the reply that is owed to the time of asking."""
+    """A connection. `in_flight` maps each reply that is owed to when it was asked for."""
 
     def __init__(
         self, port: int, names: Sequence[bytes], answers: Sequence[bytes], may_time_out: bool
@@ -144,7 +144,7 @@ class _Asker:
 
 
 class Load:
-    """Askers on a server's port; also `idle` connections that say nothing.
+    """Connections to a server's port that ask, and `idle` ones that do not.
 
     `may_time_out`: TIMED OUT is a reply, too.
     """
@@ -178,11 +178,11 @@ class Load:
 
     @property
     def timed_out(self) -> int:
-        """How often TIMED OUT came so far."""
+        """Number of TIMED OUT replies up to now."""
         return sum(asker.timed_out for asker in self._askers)
 
     def run(self, seconds: float, lookups: float = math.inf) -> Period:
-        """Keep the windows full for so long, or until so many replies have come."""
+        """Keep the windows full for `seconds`, or until `lookups` replies have come."""
         period = Period()
         began = time.perf_counter()
         for asker in self._askers:
@@ -195,7 +195,7 @@ class Load:
         return period
 
     def finish(self) -> Period:
-        """Wait for what is owed, and leave; return what was seen meanwhile. Raises WrongReply."""
+        """Wait for replies that are owed, and leave; return their results. Raises WrongReply."""
         period = Period()
         began = time.perf_counter()
         while self.in_flight:
@@ -212,7 +212,7 @@ class Load:
         return period
 
     def _turn(self, period: Period) -> list[tuple[_Asker, int]]:
-        """Read what there is; return who got how many replies."""
+        """Read once from each connection; return those that got replies, and how many."""
         blocked = [asker.fd for asker in self._askers if asker.unsent]
         readable, writable, _ = select.select(self._fds, blocked, [], _PATIENCE_S)
         if not readable and not writable:

@@ -1,7 +1,7 @@
-"""The parts of `bench/first_good.py` with an open load: each question goes out at its time.
+"""Parts of `bench/first_good.py` with an open load: each question is sent at its time.
 
-One resolver dies, is frozen, sends each reply twice, or closes after each; what counts is what
-becomes of the questions, and what LS says of the resolver. Not here: who is measured
+A resolver dies, is frozen, sends each reply twice, or closes after each; measured is what becomes
+of the questions, and what LS logs about the resolver. Not here: the programs that are measured
 (`bench/first_good_stage.py`), and the resolvers themselves (`bench/peers/late.c`).
 """
 
@@ -23,10 +23,10 @@ from resolvers import Seen, offer
 
 # The bounds, for ours.
 DIES_SLOWEST_S = {"NXDOMAIN": 0.12, "REFUSED": 1.25}
-DIES_SILENT_SLOWEST_S = {"REFUSED": 0.02}  # once it is said to be silent
-DIES_SILENT_S = (1.0, 1.6)  # that is said so long after its death
+DIES_SILENT_SLOWEST_S = {"REFUSED": 0.02}  # once the log says that it is silent
+DIES_SILENT_S = (1.0, 1.6)  # when the log says that, after its death
 ENDS_WRITTEN_MOST = 4.0  # queries over TCP for a question: the first stream has all, then few each
-GUESSES = "match nothing"  # what the log shall not say
+GUESSES = "match nothing"  # words that the log must not have
 
 FROZEN_S = 14.0
 _DAY_S = 86_400
@@ -34,7 +34,7 @@ _DAY_S = 86_400
 
 @contextlib.contextmanager
 def timed(*events: tuple[float, int, int]) -> Iterator[None]:
-    """Send processes signals meanwhile: after how long, whom, which."""
+    """Send signals meanwhile; an event is a delay in s, a process ID and a signal."""
     timers = [threading.Timer(after_s, os.kill, words) for after_s, *words in events]
     for timer in timers:
         timer.start()
@@ -50,12 +50,12 @@ def labels(count: int) -> list[bytes]:
 
 
 def slowest(waits: list[tuple[float, float]], since: float, until: float) -> float:
-    """In s, of those that were asked in this time; 0 when there are none."""
+    """Return the longest wait, in s, of questions asked in this time; 0 without any."""
     return max((took for at, took in waits if since <= at < until), default=0.0)
 
 
 def said_at(log: Path, pattern: str, began: float) -> float | None:
-    """How many s after `began` (s since 1970) the log first had this in a line."""
+    """Return how many s after `began` (s since 1970) a line of the log first has this."""
     for line in log.read_text().splitlines():
         if re.search(pattern, line) and (found := re.match(r"(\d+):(\d+):([\d.]+) ", line)):
             hours, minutes, seconds = map(float, found.groups())
@@ -64,17 +64,19 @@ def said_at(log: Path, pattern: str, began: float) -> float | None:
 
 
 _DIES_RATE, _DIES_AFTER_S, _DIES_S = 40.0, 5.0, 12.0
-_TRIES = 3  # of a death that misses a bound: the machine may be busy with something else
+_TRIES = 3  # of a death that misses a bound: the machine may be busy with other things
 
 
 def dies(bench: Bench, page: Page) -> None:
     page.head(
         "One of two dies",
-        "Both say the same of everything, at once. One dies, without a word from its host, "
-        f"{_DIES_AFTER_S:g} s after the first of {_DIES_RATE:g} questions a second. The slowest "
-        "of those asked before that, until LS says that it is silent, and then; in ms.",
+        "Both reply the same to everything, at once. One dies, without a word from its host, "
+        f"{_DIES_AFTER_S:g} s after the first of {_DIES_RATE:g} questions a second. Slowest reply "
+        "to questions asked before that, until LS logs that it is silent, and afterwards; in ms.",
     )
-    page.add("| | code | before | until silent | then | other codes | lost | silent after s |")
+    page.add(
+        "| | code | before | until silent | afterwards | other codes | lost | silent after s |"
+    )
     page.add("|---|---|---:|---:|---:|---:|---:|---:|")
     last = []
     for code in DIES_SLOWEST_S:
@@ -95,12 +97,12 @@ def dies(bench: Bench, page: Page) -> None:
 
 @dataclass
 class Death:
-    """What became of questions before and after the death of one of two resolvers."""
+    """Results before and after the death of one of two resolvers."""
 
     code: str
     seen: Seen
-    slowest_s: tuple[float, float, float]  # before it, until LS has said so, and then
-    silent_s: float | None  # when LS said so, after it
+    slowest_s: tuple[float, float, float]  # before it, until the log says so, and afterwards
+    silent_s: float | None  # when the log said so, after the death
 
     @property
     def wrong(self) -> int:
@@ -134,7 +136,7 @@ class Death:
 
 
 def die(bench: Bench, start: Balancer, code: str) -> Death:
-    """One experiment."""
+    """Measure the death of one of two resolvers that say this code of everything."""
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         words = ("--code", CODES[code])
@@ -153,13 +155,13 @@ def die(bench: Bench, start: Balancer, code: str) -> Death:
 
 
 _ODD_HEAD = (
-    "| | | replies | bad | lost | slowest ms | resent | unmatched | streamed | said of guesses |",
+    "| | | replies | bad | lost | slowest ms | resent | unmatched | streamed | spoofing logged |",
     "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
 def no_guess(page: Page, name: str, what: str, asked: Asked, seen: Seen) -> list[str]:
-    """Add the row of one that is no attacker; what ours did wrong about it."""
+    """Add the row of a resolver that is no attacker; return the mistakes of ours about it."""
     metrics = asked.stats()
     said = asked.log.read_text().count(GUESSES)
     good = seen.count("NOERROR")
@@ -174,7 +176,7 @@ def no_guess(page: Page, name: str, what: str, asked: Asked, seen: Seen) -> list
 
 
 def judge_guesses(page: Page, wrong: list[str]) -> None:
-    said = "The log shall not speak of guesses, and nothing be asked over TCP for them"
+    said = "The log shall not report spoofing, and nothing be asked over TCP because of it"
     page.add("")
     page.shall(f"{said}: {'; '.join(wrong) or 'nothing'}", not wrong)
     page.add("")
@@ -185,7 +187,7 @@ _TWICE_RATE, _TWICE_S = 2_000.0, 10.0
 
 def twice(bench: Bench, page: Page) -> None:
     said = f"It does so for {_TWICE_S:g} s, at {_TWICE_RATE:,.0f} questions a second."
-    page.head("One that sends each reply twice", said)
+    page.head("A resolver that sends each reply twice", said)
     page.add(*_ODD_HEAD)
     wrong = []
     for name, start in bench.ours().items():
@@ -202,7 +204,7 @@ _FROZEN_RATE, _FROZEN_AFTER_S, _THAWED_S = 200.0, 2.0, 4.0
 
 def frozen(bench: Bench, page: Page) -> None:
     page.head(
-        "One that is frozen",
+        "A resolver that is frozen",
         f"For {FROZEN_S:g} s, at {_FROZEN_RATE:g} questions a second; then it replies to what its "
         "socket has kept.",
     )
@@ -231,8 +233,8 @@ _ENDS_QUESTIONS, _ENDS_RATE = (300, 1_500), 20_000.0
 
 def ends(bench: Bench, page: Page) -> None:
     page.head(
-        "One that cuts, and closes after each reply",
-        "Over UDP it says that each reply is cut, and each TCP connection has one reply. All "
+        "A resolver that truncates, and closes after each reply",
+        "Over UDP each reply is truncated (TC), and each TCP connection gets one reply. All "
         "questions come at once.",
     )
     page.add(

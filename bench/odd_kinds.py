@@ -1,6 +1,6 @@
-"""The kinds of odd resolver: what each does, and what a client of LS shall hear.
+"""The kinds of odd resolver: the behaviour of each, and what a client of LS must hear.
 
-Not here: messages, sockets, and the loop (`bench/odd_resolver.py`); who asks and judges
+Not here: messages, sockets, and the loop (`bench/odd_resolver.py`); the client, and the verdict
 (`bench/oddities.py`).
 """
 
@@ -34,14 +34,14 @@ from odd_resolver import (
     upper,
 )
 
-GOOD_S = 0.02  # the good one replies so late
+GOOD_S = 0.02  # the delay of a good resolver
 
 
-# -- what they do with a query ---------------------------------------------------------------------
+# -- behaviours ------------------------------------------------------------------------------------
 
 
 def says(make: Callable[[bytes], bytes], wait_s: float = 0.0, times: int = 1) -> Way:
-    """It says this of everything."""
+    """Reply this to every query."""
 
     def way(one: Resolver, query: bytes, whence: Address) -> None:
         for _ in range(times):
@@ -51,7 +51,7 @@ def says(make: Callable[[bytes], bytes], wait_s: float = 0.0, times: int = 1) ->
 
 
 def if_edns(make: Callable[[bytes], bytes]) -> Way:
-    """It says this of queries with EDNS, and is good about others."""
+    """Reply this to queries with EDNS, and well to others."""
     return says(lambda query: make(query) if has_edns(query) else data(query))
 
 
@@ -78,7 +78,7 @@ AWAY_AFTER, AWAY_S = 100, 1.5
 
 
 def away(one: Resolver, query: bytes, whence: Address) -> None:
-    """Good, but for a while it hears nothing."""
+    """Reply well, but receive nothing for a while."""
     now = time.perf_counter()
     if one.asked == AWAY_AFTER:
         one.mute_until = now + AWAY_S
@@ -90,14 +90,14 @@ FROZEN_AFTER, FROZEN_S = 10, 1.2
 
 
 def freezes(one: Resolver, query: bytes, whence: Address) -> None:
-    """Good, but for a while it does nothing; then it replies to all that came meanwhile."""
+    """Reply well, but stand still for a while, and then reply to all that came meanwhile."""
     if one.asked == FROZEN_AFTER:
         one.mute_until = time.perf_counter() + FROZEN_S
     one.say(data(query), whence, max(0.0, one.mute_until - time.perf_counter()))
 
 
 def loses_firsts(one: Resolver, query: bytes, whence: Address) -> None:
-    """The first query for each third name is lost."""
+    """Lose the first query for each third name."""
     number = number_of(query)
     if number % 3 or number in one.heard:
         one.say(data(query), whence)
@@ -142,15 +142,16 @@ UNDERSTOOD_S, NOT_UNDERSTOOD_S = 1.8, 5.0
 
 @dataclass(frozen=True)
 class Kind:
-    """What is odd about a resolver, and what a client shall hear: codes, or `data` for the right
-    address. `alone_s`: the slowest shall be faster, where nobody else is asked."""
+    """A kind of odd resolver, and what a client must hear: codes, or `data` for the right address.
+
+    `alone_s`: the slowest reply must be faster, where no other resolver is asked."""
 
     name: str
     way: Way | None
     alone: frozenset[str] = DATA
     beside: frozenset[str] = DATA
     alone_s: float = UNDERSTOOD_S
-    good: Way = _good  # what the other does
+    good: Way = _good  # the behaviour of the other resolver
     stream: Stream | None = stream_good
     is_suspect: bool = False  # the log may speak of forged replies
     questions: int = 50
@@ -176,7 +177,7 @@ def _without_opt(code: int) -> Callable[[bytes], bytes]:
 
 
 def _mute(name: str, way: Way, *, is_suspect: bool = False) -> Kind:
-    """One of whom nothing can be understood."""
+    """A kind that says nothing that can be understood."""
     late_s = NOT_UNDERSTOOD_S
     return Kind(name, way, _FAILED, alone_s=late_s, stream=None, is_suspect=is_suspect)
 

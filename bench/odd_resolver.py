@@ -1,7 +1,7 @@
-"""A resolver that does as its way says, and the loop that all of them live in.
+"""A resolver with a programmed behaviour, and the loop that runs all of them.
 
-A `Way` is a function of the resolver, a query, and where that came from, which sends what it likes,
-now or later; over TCP a `Stream` says the reply to a query, and whether the stream ends with it.
+A `Way` is a function of the resolver, a query, and its sender, which sends whatever it likes, now
+or later; over TCP a `Stream` returns the reply to a query, and whether the stream ends with it.
 The names are `nNUMBER.example`, and their addresses 10.x.y.z of the number. Replies are made by
 hand from the query: header, question, records, and an OPT record where the query has one.
 
@@ -9,7 +9,7 @@ Everything is in one process and one `select`, clients too: there are some hundr
 a second, and a process for each resolver would cost more than they do. For many, and for a fast
 resolver, see `bench/peers/late.c`.
 
-Not here: the ways that there are (`bench/odd_kinds.py`).
+Not here: the behaviours (`bench/odd_kinds.py`).
 """
 
 import contextlib
@@ -35,7 +35,7 @@ QR, TC, RA = 0x8000, 0x0200, 0x0080
 
 
 def end_of_question(message: bytes) -> int:
-    """Where the question section of a message with one question ends."""
+    """Find the end of the question section of a message with one question."""
     at = 12
     while message[at]:
         at += message[at] + 1
@@ -43,7 +43,7 @@ def end_of_question(message: bytes) -> int:
 
 
 def number_of(message: bytes) -> int:
-    """The number in the name that is asked."""
+    """Read the number in the name that is asked."""
     label = message[13 : 13 + message[12]]
     return int(label[1:]) if label[1:].isdigit() else 0
 
@@ -62,8 +62,9 @@ def reply(
     additionals: tuple[bytes, ...] = (),
     high: int = 0,
 ) -> bytes:
-    """With these records, and an OPT record behind them where the query has one. `high`: the
-    upper bits of the code, in that (RFC 6891, section 6.1.3)."""
+    """Make a reply with these records, and an OPT record behind them where the query has one.
+
+    `high`: the upper bits of the code, in the OPT record (RFC 6891, section 6.1.3)."""
     opt = b"\0" + struct.pack(">HHBBHH", 41, 1232, high, 0, 0, 0) if has_edns(query) else b""
     counts = (1, len(answers), len(authorities), len(additionals) + bool(opt))
     bits = QR | int.from_bytes(query[2:4]) & 0x0100 | flags | code
@@ -75,7 +76,7 @@ def reply(
 
 
 def data(query: bytes, *, more: tuple[bytes, ...] = ()) -> bytes:
-    """The good reply."""
+    """Make the good reply."""
     address = (10 << 24 | number_of(query)).to_bytes(4)
     record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + address
     return reply(query, answers=(record,), additionals=more)
@@ -99,14 +100,14 @@ def no_data(query: bytes) -> bytes:
 
 
 def referral(query: bytes) -> bytes:
-    """Ask another one: NS records alone (RFC 1034, section 4.3.2)."""
+    """Make a referral: NS records alone (RFC 1034, section 4.3.2)."""
     return reply(
         query, flags=0, authorities=(_in_example(query, 2, b"\2ns\xc0" + bytes([13 + query[12]])),)
     )
 
 
 def header(query: bytes, code: int) -> bytes:
-    """A reply that consists of a header only."""
+    """Make a reply that consists of a header only."""
     return query[:2] + struct.pack(">5H", QR | code, 0, 0, 0, 0)
 
 
@@ -116,13 +117,13 @@ def padding(query: bytes) -> tuple[bytes, ...]:
 
 
 def upper(message: bytes) -> bytes:
-    """With its question spelled in capital letters."""
+    """Spell the question of a message in capital letters."""
     end = end_of_question(message)
     return message[:12] + message[12:end].upper() + message[end:]
 
 
 def other_name(message: bytes) -> bytes:
-    """With another name in its question, of the same length."""
+    """Put another name of the same length into the question of a message."""
     return message[:13] + b"m" + message[14:]
 
 
@@ -130,7 +131,7 @@ def other_name(message: bytes) -> bytes:
 
 
 class Loop:
-    """Whatever is read, and whatever is to be done later."""
+    """Sockets to read, and calls for later."""
 
     def __init__(self) -> None:
         self.readers: dict[socket.socket, Callable[[], None]] = {}
@@ -151,14 +152,14 @@ class Loop:
 
 
 class Resolver:
-    """One at a port of its own, which is closed where there is no way, or no stream."""
+    """A resolver at its own port, which is closed where there is no `way`, or no `stream`."""
 
     def __init__(self, loop: Loop, way: Way | None, stream: Stream | None) -> None:
         self.loop = loop
         self.way = way
         self.stream = stream
-        self.asked = 0  # queries so far, by UDP
-        self.mute_until = 0.0  # what comes until then is not heard
+        self.asked = 0  # queries up to now, by UDP
+        self.mute_until = 0.0  # queries are dropped until then
         self.open: list[socket.socket] = []
         self.heard: set[int] = set()  # numbers of names
         while True:

@@ -1,17 +1,17 @@
-"""What a client hears of LS before resolvers that are odd, and how soon: a table.
+"""Table of what a client hears of LS in front of odd resolvers, and how soon.
 
     python3 bench/oddities.py --results bench/ODD.md
     python3 bench/oddities.py --kinds "REFUSED; TC, and TCP is closed" --questions 20
 
-Each kind of `bench/odd_kinds.py` stands before a good resolver, which has every name and
+Each kind of `bench/odd_kinds.py` is asked together with a good resolver, which has every name and
 replies after 20 ms, and alone. Each time some 50 questions are asked over UDP, each at its time,
-every other one with EDNS; what comes with TC is asked for again over TCP, as clients do. A
-measurement has an LS of its own. Several run at once: all of them wait most of the time.
+every other one with EDNS; a reply with TC is asked for again over TCP, as clients do. A measurement
+has an LS of its own. Several run at once: all of them wait most of the time.
 
-What shall be: nobody is told anything but what the table of kinds allows, nothing is lost, and
+Required is: no client hears anything but what the table of kinds allows, nothing is lost, and
 nothing takes 1.8 s or more; where the resolver itself is late, as much longer; and where nothing
-that it says can be understood, no more than clients wait. Nor does the log speak of forged replies
-where there are none. What is not so is said below the table, and the exit code is 1.
+that it says can be understood, no more than clients wait. The log must not report forged replies
+where there are none. Violations are listed below the table, and the exit code is 1.
 
 Not here: resolvers under load (`bench/first_good.py`).
 """
@@ -43,8 +43,7 @@ PLACES = ("beside", "alone")
 
 @dataclass
 class Heard:
-    """What became of the questions of one measurement: codes, `data` or `wrong data`, and s. `log`
-    is what LS said meanwhile."""
+    """Results of one measurement: codes, `data` or `wrong data`, and s. `log` is the log of LS."""
 
     replies: Counter[str] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
@@ -56,7 +55,7 @@ class Heard:
         return ", ".join(f"{count} {what}" for what, count in self.replies.most_common())
 
     def missed(self, kind: Kind, place: str) -> list[str]:
-        """What is not as it shall be."""
+        """List what is not as required."""
         allowed = kind.beside if place == "beside" else kind.alone
         limit_s = kind.alone_s if place == "alone" else UNDERSTOOD_S
         bad = {what: count for what, count in self.replies.items() if what not in allowed}
@@ -69,7 +68,7 @@ class Heard:
 
 
 class Measurement:
-    """One LS before one kind of resolver, and the client that asks it."""
+    """An LS in front of one kind of resolver, and the client that asks it."""
 
     def __init__(self, loop: Loop, kind: Kind, place: str, questions: int | None) -> None:
         self.loop = loop
@@ -138,7 +137,7 @@ class Measurement:
         self.loop.readers[stream] = read
 
     def took(self, message: bytes) -> None:
-        """This is what it hears in the end."""
+        """Note the last reply to a question."""
         at = self.asked_at.pop(int.from_bytes(message[:2]), None)
         if at is not None:
             self.heard.replies[meaning(message)] += 1
@@ -183,7 +182,7 @@ def meaning(message: bytes) -> str:
 def measure(
     kinds: list[Kind], questions: int | None, progress: Progress
 ) -> dict[tuple[str, str], Heard]:
-    """What was heard, by the kind's name and the place."""
+    """Measure kinds; return results by the name of the kind and the place."""
     loop = Loop()
     todo = list(itertools.product(kinds, PLACES))
     seen: dict[tuple[str, str], Heard] = {}
@@ -194,7 +193,7 @@ def measure(
             for kind, place in todo[first : first + _AT_ONCE]:
                 running.append(Measurement(loop, kind, place, questions))
                 stack.callback(running[-1].close)
-            for one in running:  # when all LSs are up: while one starts nobody else is served
+            for one in running:  # when all LSs are up: while one starts, no other is served
                 one.go()
             while not all(one.is_over for one in running):
                 loop.turn()
@@ -204,14 +203,14 @@ def measure(
 
 
 def page(kinds: list[Kind], seen: dict[tuple[str, str], Heard]) -> tuple[list[str], int]:
-    """Its lines, and how many bounds are missed."""
+    """Format the page; return its lines, and how many bounds are missed."""
     lines = [
         "# Odd resolvers",
         "",
         "`make bench-odd` writes this page: what a client hears of LS, and after how many ms, "
         "where a resolver is odd,",
-        f"beside a good one, which has every name and replies after {GOOD_S * 1000:g} ms, and "
-        "alone. `data` is the right address.",
+        f"together with a good one, which has every name and replies after {GOOD_S * 1000:g} ms, "
+        "and alone. `data` is the right address.",
         "",
         f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",
         "",
@@ -231,9 +230,9 @@ def page(kinds: list[Kind], seen: dict[tuple[str, str], Heard]) -> tuple[list[st
             missed += [f"- {kind.name}, {place}: {text}: NOT kept." for text in is_bad]
         lines.append(f"| {' | '.join(cells)} |")
     said = (
-        "Beside a good one nothing worse is heard than it says, nothing is lost, and nothing takes "
-        f"{UNDERSTOOD_S:g} s; alone nothing takes as long where what the resolver says can be "
-        "understood, unless it is late itself"
+        "Beside a good resolver no reply is worse than its own, none is lost, and none takes "
+        f"{UNDERSTOOD_S:g} s; alone none takes as long if the resolver can be understood, "
+        "unless it is late itself"
     )
     lines += ["", f"{said}: {'NOT kept:' if missed else 'kept.'}"]
     return [*lines, *([""] if missed else []), *missed, ""], len(missed)
@@ -245,15 +244,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [kind.name for kind in KINDS]
-    parser.add_argument("--kinds", metavar="A;B", help="only these (all)")
+    parser.add_argument("--kinds", metavar="A;B", help="only these kinds (default: all)")
     parser.add_argument(
-        "--questions", type=int, metavar="N", help="of each, at most (50; some 240)"
+        "--questions", type=int, metavar="N", help="of each kind, at most (default 50, of some 240)"
     )
-    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
     arguments = parser.parse_args()
     wanted = chosen(arguments.kinds, names, "kind", ";")
     kinds = [kind for kind in KINDS if kind.name in wanted]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     try:
         lines, missed = page(kinds, measure(kinds, arguments.questions, Progress()))
     except KeyboardInterrupt:

@@ -1,14 +1,14 @@
-"""What asking two servers buys when one of them is late: the experiments in a closed loop.
+"""Gain of asking two servers when one of them is late: the experiments in a closed loop.
 
 Each starts two slow table servers and LS anew, keeps a window of questions in flight, and counts
-every question from the first to the last, also those that are still open at the end. All that is
-bad (dead, slow, silent) is bad at the first server, in the order in which LS is told of them, so
-that whoever asks one before the other begins with the bad one.
+every question from the first to the last, also those that are still open at the end. Whatever is
+bad (dead, slow, silent) is bad at the first server, in the order of LS's command line, so that
+a policy that asks one before the other begins with the bad one.
 
-`single` has the first server only; where that is dead it has the other, which shows what is to
-be had. Extra questions are counted by the servers: all that they were asked, beyond one each.
+`single` has the first server only; where that is dead it has the other, which shows the best that
+is possible. Extra questions are counted by the servers: all that they were asked, beyond one each.
 
-Not here: the load sweep (`bench/sweep.py`), and what is made of the figures.
+Not here: the load sweep (`bench/sweep.py`), and reports.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from systems import HERE, free_port, node, running
 
 POLICIES: dict[str, tuple[str, ...]] = {  # flags of LS
     "single": (),
-    "race": (),  # what LS does unasked
+    "race": (),  # the default of LS
     "hedge": ("--policy", "hedge", "--max-extra-load", "0.05"),
 }
 SLOWER_BY_S = 0.5
@@ -33,7 +33,7 @@ RECOVERED_S = 0.1 * SLOWER_BY_S  # p99 below this: one good server alone has 21 
 _SETTLE_S = 0.3  # until LS has found its servers
 _SLICE_S = 0.25
 _TURN = 0.4  # of the seconds, before the server turns slow
-_SLICES_LEFT_OUT = 2  # at the beginning, of what counts as before
+_SLICES_LEFT_OUT = 2  # at the beginning, counted as "before"
 _SLICES_LOW = 4  # in a row, to count as recovered
 THREE_POINT = ("--law", "three-point")
 
@@ -67,7 +67,7 @@ EXPERIMENTS = (
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked, and how."""
+    """Questions, answers, the table that has them, and the number in flight."""
 
     names: Sequence[bytes]
     answers: Sequence[bytes]
@@ -77,7 +77,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Row:
-    """One policy in one experiment."""
+    """Results of one policy in one experiment."""
 
     experiment: str
     policy: str
@@ -98,7 +98,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Turning:
-    """What came of a server that turned slow."""
+    """Results of a run in which a server turns slow."""
 
     policy: str
     before_ms: float  # p99, the median of slices
@@ -113,7 +113,7 @@ class Turning:
 def measure(
     experiment: Experiment, policy: str, asking: Asking, lookups: int, seconds: float
 ) -> Row:
-    """So many lookups, or fewer if the seconds are over before. Raises WrongReply."""
+    """Measure `lookups` lookups, or fewer if `seconds` are over before. Raises WrongReply."""
     with _system(experiment, policy, asking) as (load, counters):
         period = load.run(seconds, lookups - asking.window)
         period.add(load.finish())
@@ -122,9 +122,9 @@ def measure(
 
 
 def measure_turning(policy: str, asking: Asking, seconds: float) -> Turning:
-    """The first server becomes 500 ms slower in mid-run. Raises WrongReply.
+    """Measure while the first server becomes 500 ms slower in mid-run. Raises WrongReply.
 
-    Until then it is the faster one, by 2 ms, so that whoever prefers the faster is hit.
+    Until then it is the faster one, by 2 ms, so that a policy that prefers the faster is hit.
     """
     turns_after_s = _TURN * seconds
     flags = ("--slow-by", str(SLOWER_BY_S), "--slow-after", str(turns_after_s))
@@ -174,7 +174,7 @@ def _judge(policy: str, slices: list[Slice]) -> Turning:
 def _system(
     experiment: Experiment, policy: str, asking: Asking
 ) -> Iterator[tuple[Load, list[Counter]]]:
-    """Servers, LS and the load, as the policy wants them; and who counts at each server."""
+    """Start servers and LS as the policy wants; yield the load, and a counter for each server."""
     with contextlib.ExitStack() as stack:
         ports: list[int] = []
         counters: list[Counter] = []

@@ -1,4 +1,4 @@
-"""What is made of the figures: the table, JSON, the picture, and RESULTS.md.
+"""Reports of results: the table, JSON, the picture, and RESULTS.md.
 
 Not here: how they are measured.
 """
@@ -26,7 +26,7 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One system under one workload: the median of its rounds."""
+    """A system under a workload: the median of its rounds."""
 
     workload: str
     system: str
@@ -82,7 +82,7 @@ def as_text(cells: Sequence[Cell], first: bool) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
-    """Lines for a terminal: two columns of names, then figures."""
+    """Align rows for a terminal: two columns of names, then numbers."""
     return "\n".join(
         "  ".join(
             text.ljust(width) if at < 2 else text.rjust(width)
@@ -93,7 +93,7 @@ def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table: two columns of names, then figures."""
+    """Format a table: two columns of names, then numbers."""
     lines = ["| " + " | ".join(head) + " |", "|---|---" + "|---:" * (len(head) - 2) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
@@ -132,7 +132,7 @@ def as_json(
 
 
 def machine() -> str:
-    """What this was measured on."""
+    """Describe this machine and Python."""
     model = ""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -150,28 +150,28 @@ def machine() -> str:
 
 
 def plotter(path: Path) -> ModuleType | None:
-    """The module to draw this picture with; None, after a line that says why, if there is none."""
+    """Import the module that draws; print a line and return None if there is none."""
     try:
         import matplotlib
     except ImportError:
         print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
         return None
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "photofinish"  # the same figures give the same bytes
+    matplotlib.rcParams["svg.hashsalt"] = "photofinish"  # the same results give the same bytes
     from matplotlib import pyplot
 
     return pyplot
 
 
 def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
-    """For each workload, the share of lookups that took longer than so long; both axes log."""
+    """Draw, for each workload, the share of lookups that took longer than a time; log axes."""
     workloads = list(dict.fromkeys(cell.workload for cell in cells))
     pyplot = plotter(path)
     if pyplot is None or not workloads:
         return False
     columns = min(4, len(workloads))
     lines = -(-len(workloads) // columns)
-    metric, axes = pyplot.subplots(
+    figure, axes = pyplot.subplots(
         lines, columns, figsize=(4 * columns, 3 * lines), squeeze=False, sharey=True
     )
     colours: dict[str, str] = {}
@@ -195,10 +195,10 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
         for axis in axes.flat
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    metric.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
-    metric.tight_layout(rect=(0, 0.04, 1, 1))
-    metric.savefig(path, metadata={"Date": None})
-    pyplot.close(metric)
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
     return True
 
 
@@ -209,7 +209,7 @@ def write_results(
     curves: dict[str, list[tuple[int, float]]],
     pictures: Sequence[Path],
 ) -> None:
-    """RESULTS.md: the tables, the pictures, the machine, the command and the date."""
+    """Write RESULTS.md: the tables, the pictures, the machine, the command and the date."""
     parts = [
         "# Results",
         f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",

@@ -1,18 +1,18 @@
-"""A resolver for measuring what stands in front of several: it is late, or fails, as it is told to.
+"""A resolver for measurements: late, failing, dead, or forged, as its flags say.
 
     python3 bench/resolver.py --delay-ms 30 [--code SERVFAIL] [--dead] [--forge blind --rate 10000]
 
-`nNUMBER.example` has the address 10.x.y.z of its number, `xNUMBER.example` does not exist, and of
-`lostNUMBER.example` nothing is ever said. With `--code` it says that of everything, with `--dead`
-nothing at all.
+`nNUMBER.example` has the address 10.x.y.z of its number, `xNUMBER.example` does not exist, and
+`lostNUMBER.example` never gets a reply. With `--code` every reply has that code, with `--dead`
+there is none at all.
 
-`--forge` has it speak for an attacker, who has this address and port to put on packets, but does
-not see what was asked: so many replies a second, with the address 10.6.6.6, for the `lost` name
+`--forge` makes it act for an attacker, who can put this address and port on packets, but does not
+see the queries: it sends `--rate` replies a second, with the address 10.6.6.6, for the `lost` name
 that was asked last (the attacker had it asked). `blind` guesses port and ID; `knowing` reads the
 ports from the kernel, which no attacker can, and guesses IDs only. It prints how many it has sent
 when it is terminated.
 
-Not here: what is asked, and what is made of it (`bench/resolvers.py`).
+Not here: the queries, and the verdict (`bench/resolvers.py`).
 """
 
 import argparse
@@ -34,12 +34,12 @@ _PORTS_S = 0.05  # ports are looked up this often
 
 
 def label_of(query: bytes) -> bytes:
-    """The first label of what is asked."""
+    """Read the first label of the name that is asked."""
     return query[13 : 13 + query[12]].lower()
 
 
 def section_end(message: bytes) -> int:
-    """Where the question ends."""
+    """Find the end of the question."""
     at = 12
     while message[at]:
         at += message[at] + 1
@@ -47,7 +47,7 @@ def section_end(message: bytes) -> int:
 
 
 def reply(query: bytes, code: int, address: bytes = b"") -> bytes:
-    """With an address, or with none; the OPT record, if any, comes back as it is."""
+    """Make a reply with an address, or none; the OPT record, if any, comes back as it is."""
     end = section_end(query)
     head = struct.pack(">HHHHH", 0x8180 | code, 1, bool(address), 0, query[11])
     record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + address if address else b""
@@ -55,7 +55,7 @@ def reply(query: bytes, code: int, address: bytes = b"") -> bytes:
 
 
 def ports_of_peers(port: int) -> list[int]:
-    """The ports of all sockets here that are connected to this one (man 5 proc, net/udp)."""
+    """List the ports of all sockets here that are connected to this one (man 5 proc, net/udp)."""
     peer = f"0100007F:{port:04X}"
     rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return [int(row[1].split(":")[1], 16) for row in rows if row[2] == peer]
@@ -115,7 +115,7 @@ class Resolver:
             heapq.heappush(self.later, (due, reply(query, code, address), whence))
 
     def forge(self, now: float) -> None:
-        """Guesses, as many as are due."""
+        """Send forged replies, as many as are due."""
         count = int(self.arguments.rate * _TICK_S)
         self.forge_at = max(self.forge_at + _TICK_S, now - 0.1)
         if not self.victim:
@@ -129,7 +129,7 @@ class Resolver:
             try:
                 self.socket.sendto(random.randbytes(2) + after_id, ("127.0.0.1", port))
                 self.forged += 1
-            except OSError:  # nobody there: told about an earlier one
+            except OSError:  # an error of an earlier one: no socket there
                 pass
 
 
@@ -141,7 +141,13 @@ def main() -> None:
     parser.add_argument("--code", choices=CODES, default="NOERROR")
     parser.add_argument("--dead", action="store_true")
     parser.add_argument("--forge", choices=("blind", "knowing"))
-    parser.add_argument("--rate", type=int, default=10_000, metavar="N", help="forged, a second")
+    parser.add_argument(
+        "--rate",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="forged replies a second (default %(default)s)",
+    )
     resolver = Resolver(parser.parse_args())
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,18 +1,19 @@
-"""LS before resolvers, beside what else asks several and keeps one answer.
+"""LS in front of resolvers, compared with others that ask several and keep one answer.
 
     python3 bench/resolvers.py --results bench/RESOLVERS.md
 
-Four questions, each put to ours, dnsmasq (`--all-servers`) and smartdns (`fastest-response`) before
-the same two resolvers, caches off:
+Four experiments, each with ours, dnsmasq (`--all-servers`) and smartdns (`fastest-response`) in
+front of the same two resolvers, caches off:
 
 - *throughput*: two real servers (Knot DNS) with the same 10,000 names, dnsperf asks; dnsdist and
-  unbound, before one of the two, stand beside for reference;
-- *one fails fast*: one says SERVFAIL of everything after 1 ms, the other is good after 30 ms;
-- *one is dead*: one says nothing, the other is good at once; some names do not exist;
-- *one guesses* (ours only): beside the good replies an attacker sends 10,000 forged ones a second
-  for names that the resolver says nothing of.
+  unbound, in front of one of the two, are there for reference;
+- *one fails fast*: one resolver says SERVFAIL to everything after 1 ms, the other is good after
+  30 ms;
+- *one is dead*: one resolver never replies, the other is good at once; some names do not exist;
+- *one is spoofed* (ours only): beside the good replies an attacker sends 10,000 forged ones
+  a second for names to which the resolver never replies.
 
-But for dnsperf the load is an open one: each query goes out at its time, whatever became of those
+But for dnsperf the load is an open one: each query is sent at its time, whatever became of those
 before. Not here: the resolvers that are late, dead or forged (`bench/resolver.py`).
 """
 
@@ -48,7 +49,7 @@ PACKAGES = {
 }  # fmt: skip
 THROUGHPUT_LEAST, THROUGHPUT_GOAL = 1.2, 1.5
 GOOD_P99_MS = 60.0
-DEAD_P99_MS = 2.0  # beyond the good one alone
+DEAD_P99_MS = 2.0  # more than the good one alone
 SLOWED_MAX = 1.2
 IN_FLIGHT = "20,100"
 PARTS = ["throughput", "fails", "dead", "guesses"]
@@ -56,12 +57,12 @@ _WAIT_S = 3.0  # for the last replies
 _NAME_OF = {code: name for name, code in CODES.items()}
 
 
-# -- who is measured -------------------------------------------------------------------------------
+# -- balancers -------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def ours(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """Port and process of our LS."""
+    """Start our LS; yield its port and process ID."""
     port = free_port()
     words = [word for upstream in upstreams for word in ("--dns-upstream", f"127.0.0.1:{upstream}")]
     with serving([*node("ls", 0, "--dns", port, *words)], port) as pid:
@@ -70,7 +71,7 @@ def ours(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def one_dnsdist(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """dnsdist before the first one."""
+    """Start dnsdist in front of the first resolver; yield its port and process ID."""
     port = free_port()
     path = folder / "dnsdist.conf"
     path.write_text(
@@ -84,7 +85,7 @@ def one_dnsdist(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]
 
 @contextlib.contextmanager
 def one_unbound(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """unbound that forwards to the first one and remembers nothing."""
+    """Start an unbound that forwards to the first resolver, without a cache."""
     port = free_port()
     path = folder / "unbound.conf"
     path.write_text(
@@ -132,7 +133,7 @@ PROGRAM = {
 
 @contextlib.contextmanager
 def knots(folder: Path) -> Iterator[list[int]]:
-    """Two real servers with the same zone."""
+    """Start two real servers with the same zone; yield their ports."""
     zone = folder / "example.zone"
     records = "".join(f"n{n} A {'.'.join(map(str, address(n)))}\n" for n in range(NAMES))
     zone.write_text(
@@ -171,7 +172,7 @@ zone:
 def late(
     *words: object, program: tuple[str, ...] = (sys.executable, str(HERE / "resolver.py"))
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """One of `bench/resolver.py`, or of this program: its port and process."""
+    """Start `bench/resolver.py`, or another program; yield its port and process."""
     process = subprocess.Popen([*program, *map(str, words)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -186,7 +187,7 @@ def late(
 
 @dataclass
 class Seen:
-    """What became of queries: ms of those that had a reply, by code; how many were forged."""
+    """Results of queries: ms of those that had a reply, by code; how many were forged."""
 
     took_ms: dict[str, list[float]] = field(default_factory=dict)
     lost: int = 0
@@ -200,7 +201,7 @@ class Seen:
         return sum(map(len, self.took_ms.values())) + self.lost
 
     def quantile(self, code: str, share: float) -> float:
-        """In ms; NaN when there are none."""
+        """Return a quantile of the latencies of a code, in ms; NaN when there are none."""
         took = sorted(self.took_ms.get(code, []))
         return took[min(len(took) - 1, int(share * len(took)))] if took else float("nan")
 
@@ -212,13 +213,13 @@ class Seen:
 
 
 def query(number: int, label: bytes) -> bytes:
-    """A query for the address of this name."""
+    """Make a query for the address of this name."""
     head = struct.pack(">6H", number, 0x100, 1, 0, 0, 0)
     return head + bytes([len(label)]) + label + b"\7example\0\0\1\0\1"
 
 
 def offer(port: int, labels: list[bytes], rate: float) -> Seen:
-    """Ask for these at so many a second. What has no reply `_WAIT_S` after the last is lost."""
+    """Ask for these at `rate` a second; no reply `_WAIT_S` after the last question is a loss."""
     assert len(labels) < 65_536
     seen = Seen()
     sent_at: dict[int, float] = {}
@@ -261,13 +262,13 @@ def offer(port: int, labels: list[bytes], rate: float) -> Seen:
     return seen
 
 
-# -- the four questions ----------------------------------------------------------------------------
+# -- the four experiments --------------------------------------------------------------------------
 
 
 def throughput(
     folder: Path, seconds: float, rounds: int, loads: list[int], progress: Progress
 ) -> list[str]:
-    """Through two Knots; the lines of the page. Raises Wrong."""
+    """Measure throughput with two Knot DNS; return lines of the page. Raises Wrong."""
     rates: dict[tuple[str, int], list[float]] = {}
     more: dict[tuple[str, int], list[tuple[float, float]]] = {}
     names = {**RACERS, **SINGLES}
@@ -291,7 +292,7 @@ def throughput(
         "",
         f"Two Knot DNS with {NAMES:,} names; dnsperf, 10 clients, {rounds} alternating rounds of "
         f"{seconds:g} s, medians.",
-        "Those marked (one) ask one of the two.",
+        "Balancers marked (one) ask only one of the two.",
         "",
         "| in flight | | queries/s | from | to | ours to it | lost | CPU µs a query |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
@@ -320,7 +321,7 @@ def throughput(
 
 
 def fails_fast(folder: Path, seconds: float, rounds: int, progress: Progress) -> list[str]:
-    """One says SERVFAIL after 1 ms, the other is good after 30."""
+    """Measure with a resolver that fails after 1 ms, and one that is good after 30."""
     rate, seen = 200.0, {name: Seen() for name in RACERS}
     for number in range(rounds):
         for name in RACERS:
@@ -335,7 +336,7 @@ def fails_fast(folder: Path, seconds: float, rounds: int, progress: Progress) ->
         "",
         "## One fails fast",
         "",
-        "One says SERVFAIL of everything after 1 ms, the other has the answer after 30 ms; "
+        "One says SERVFAIL to everything after 1 ms, the other has the answer after 30 ms; "
         f"{rate:g} different names a second, {rounds} rounds of {seconds:g} s.",
         "",
         "| | good | SERVFAIL | lost | p50 ms | p99 ms | slowest ms |",
@@ -357,7 +358,7 @@ def fails_fast(folder: Path, seconds: float, rounds: int, progress: Progress) ->
 
 
 def one_is_dead(folder: Path, seconds: float, rounds: int, progress: Progress) -> list[str]:
-    """One says nothing, the other is good at once; every tenth name does not exist."""
+    """Measure with a dead resolver, and a good one; every tenth name does not exist."""
     rate = 500.0
     ways: dict[str, Balancer | None] = {"the good one, asked directly": None}
     ways |= {f"{name}, the good one alone": racer for name, racer in RACERS.items()}
@@ -379,7 +380,7 @@ def one_is_dead(folder: Path, seconds: float, rounds: int, progress: Progress) -
         "",
         "## One is dead",
         "",
-        "One says nothing, the other has the answer after 1 ms; every tenth name does not exist; "
+        "One never replies, the other has the answer after 1 ms; every tenth name does not exist; "
         f"{rate:g} names a second, {rounds} rounds of {seconds:g} s.",
         "",
         "| | replies | data p50 ms | p99 ms | NXDOMAIN p50 ms | p99 ms | slowest ms |",
@@ -402,24 +403,24 @@ def one_is_dead(folder: Path, seconds: float, rounds: int, progress: Progress) -
     lines += [
         "",
         f"The p99 of data shall be within {DEAD_P99_MS:g} ms of the good one alone: "
-        f"{beyond:+.2f} ms, {said}. NXDOMAIN waits for the dead one until that has been silent for "
-        f"16 questions, for a grace of 100 ms each; the slowest took {slowest:.1f} ms, and then "
-        "nobody waits.",
+        f"{beyond:+.2f} ms, {said}. NXDOMAIN waits for the dead one until it has left 16 questions "
+        f"without a reply, for a grace of 100 ms each; the slowest took {slowest:.1f} ms, and "
+        "later ones do not wait.",
     ]
     return lines
 
 
 def one_guesses(folder: Path, seconds: float, progress: Progress) -> list[str]:
-    """Forged replies beside good ones; ours only."""
+    """Measure with forged replies beside good ones; ours only."""
     rate = 500.0
     lines = [
         "",
-        "## One guesses",
+        "## One is spoofed",
         "",
-        "The resolver has the answer after 10 ms, and says nothing of every tenth name; an "
+        "The resolver has the answer after 10 ms, and never replies to every tenth name; an "
         f"attacker sends 10,000 forged replies a second for such a name, for {seconds:g} s. "
-        "`blind` guesses port and ID, as one who is off the path must; `knowing` is told the "
-        "ports by the kernel.",
+        "`blind` guesses port and ID, as an attacker off the path must; `knowing` reads the "
+        "ports from the kernel.",
         "",
         "| attacker | forged | believed | p50 ms | p99 ms |",
         "|---|---:|---:|---:|---:|",
@@ -435,7 +436,7 @@ def one_guesses(folder: Path, seconds: float, progress: Progress) -> list[str]:
         total, sent = Seen(), 0
         with late("--delay-ms", 10, *words) as (upstream, process), ours([upstream], folder) as at:
             for start in range(0, len(labels), 60_000):
-                progress.say(f"one guesses, {attacker}, {start / rate:.0f} of {seconds:.0f} s")
+                progress.say(f"spoofed, {attacker}, {start / rate:.0f} of {seconds:.0f} s")
                 total.add(offer(at[0], labels[start : start + 60_000], rate))
             process.terminate()
             assert process.stdout is not None
@@ -450,8 +451,8 @@ def one_guesses(folder: Path, seconds: float, progress: Progress) -> list[str]:
     is_kept = not believed["blind"] and slowed <= SLOWED_MAX
     lines += [
         "",
-        f"None shall be believed, and nobody be slowed by more than {SLOWED_MAX - 1:.0%}: "
-        f"{believed['blind']} believed, {slowed - 1:+.1%} in the middle: "
+        f"None shall be believed, and replies not be slowed by more than {SLOWED_MAX - 1:.0%}: "
+        f"{believed['blind']} believed, {slowed - 1:+.1%} in the median: "
         f"{'kept' if is_kept else 'NOT kept'}.",
     ]
     return lines
@@ -471,7 +472,7 @@ def main() -> int:
         "--forge-seconds", type=float, default=60.0, metavar="S", help="of the attacks (60)"
     )
     parser.add_argument("--only", metavar="PART,PART", help=f"of {', '.join(PARTS)} (all)")
-    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin"  # where Debian has servers, and not everybody looks
     for name, program in PROGRAM.items():
@@ -515,7 +516,7 @@ def main() -> int:
 
 
 def heading() -> list[str]:
-    """What the page begins with."""
+    """Format the beginning of the page."""
     versions = ", ".join(
         f"{words[0]} {version(words)}"
         for words in (
@@ -525,7 +526,7 @@ def heading() -> list[str]:
         if shutil.which(words[0])
     )  # fmt: skip
     return [
-        "# Before resolvers, beside dnsmasq and smartdns",
+        "# In front of resolvers, compared with dnsmasq and smartdns",
         "",
         "`make bench-resolvers` writes this page. Everything shares this machine; caches are off.",
         "",

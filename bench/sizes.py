@@ -1,7 +1,7 @@
-"""Cost against size: CPU microseconds that a lookup costs when there is more of something.
+"""Cost against size: CPU microseconds of a lookup when there is more of something.
 
-What must not be seen is a curve that rises with its size: a buffer that is copied as it grows, a
-list that is gone through. Measured are the load balancer, and for the rows of a table the table
+No curve may rise with its size: that would be a buffer that is copied as it grows, or a list that
+is searched. Measured are the load balancer, and for the rows of a table the table
 server.
 
 Not here: the comparison with others.

@@ -2,17 +2,17 @@
 
     python3 bench/slow.py PORT --table FILE --law LAW [--mode delay|service] [--seed N] ...
 
-It wraps the brain of the real one. What that has to say is held back, line by line, until it is
-due. In mode `delay` each answer is late by a draw of its own, whatever else goes on; in mode
-`service` one server takes the questions in their order, a draw each, so that they queue. The
-answers that fall due within one step of a grid leave together, because a turn of the reactor
-costs tens of microseconds and everything that is measured shares the cores.
+It wraps the brain of the real one and holds back its answers, line by line, until they are due. In
+mode `delay` each answer is late by a draw of its own, whatever else goes on; in mode `service` one
+server takes the questions in their order, a draw each, so that they queue. The answers that fall
+due within one step of a grid leave together, because a turn of the loop costs tens of
+microseconds and everything that is measured shares the cores.
 
 `asked.slow.bench`, sent alone, is answered at once with the count of all questions so far,
-written as an address, and is not counted. So who measures can ask at any moment.
+written as an address, and is not counted, so that a measurement can ask at any moment.
 
-Not here: the laws (`bench/laws.py`), and a clean end: a signal stops it at once, and whoever says
-QUIT gets no more of what is held back.
+Not here: the laws (`bench/laws.py`), and a clean end: a signal stops it at once, and after QUIT no
+answers that are held back are sent.
 """
 
 import argparse
@@ -69,7 +69,7 @@ class SlowTableServer:
         self._slow_by_s = slow_by_s
         self._slow_after_s = slow_after_s
         self._slow_from: float | None = None  # known from the first question on
-        self._free_at = 0.0  # when the server of mode `service` has served all so far
+        self._free_at = 0.0  # when the server of mode `service` has served all
         self._held: dict[int, dict[str, list[bytes]]] = {}  # by step of the grid and connection
         self._steps: list[int] = []  # a heap of those
 
@@ -115,7 +115,7 @@ class SlowTableServer:
             self._held[step].setdefault(conn, []).append(line)
 
     def _release(self, now: float) -> list[Effect]:
-        """What is due, one Send for each connection."""
+        """Send the lines that are due, one Send for each connection."""
         due: dict[str, list[bytes]] = {}
         while self._steps and self._steps[0] * GRID_S <= now:
             for conn, lines in self._held.pop(heapq.heappop(self._steps)).items():
@@ -123,7 +123,7 @@ class SlowTableServer:
         return [Send(conn, b"\n".join(lines) + b"\n") for conn, lines in due.items()]
 
     def _forget(self, conn: str) -> None:
-        """Drop what is held back for a connection that ends."""
+        """Drop the lines held back for a connection that ends."""
         for lines in self._held.values():
             lines.pop(conn, None)
 
@@ -164,13 +164,31 @@ def main() -> int:
     add = parser.add_argument
     add("port", metavar="PORT", type=int, help="to listen on, at 127.0.0.1; 0: a free one")
     add("--table", required=True, metavar="FILE", help="the rows to serve")
-    add("--law", required=True, choices=LAWS, help="of the draws")
-    add("--mean", type=float, default=0.005, metavar="S", help="of the law (default %(default)s)")
+    add("--law", required=True, choices=LAWS, help="law of the delays")
+    add(
+        "--mean",
+        type=float,
+        default=0.005,
+        metavar="S",
+        help="mean of the law (default %(default)s)",
+    )
     add("--mode", choices=("delay", "service"), default="delay", help="(default %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
-    add("--silent", type=float, default=0.0, metavar="SHARE", help="of answers never to give")
-    add("--slow-by", type=float, default=0.0, metavar="S", help="added to each draw")
-    add("--slow-after", type=float, default=0.0, metavar="S", help="from then on (default 0)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the delays (default 0)")
+    add(
+        "--silent",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of answers that never come (default 0)",
+    )
+    add("--slow-by", type=float, default=0.0, metavar="S", help="added to each delay (default 0)")
+    add(
+        "--slow-after",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="add it only from then on (default 0)",
+    )
     arguments = parser.parse_args()
     if arguments.mean <= 0 or min(arguments.silent, arguments.slow_by, arguments.slow_after) < 0:
         parser.error("--mean has to be more than 0, and nothing less than 0")

@@ -1,4 +1,4 @@
-"""Where duplication to both stops paying: the mean latency against the load, asked once or twice.
+"""Load at which asking both servers stops paying: mean latency against load, once or twice.
 
 Two servers that serve one question at a time. `single` gives each question to one of them, by
 chance, so that each has half; `race` gives it to both and takes the first answer, so that each
@@ -35,7 +35,7 @@ Sweep = dict[str, dict[str, Curve]]  # by law and policy
 
 
 def measure_sweep(folder: Path, seconds: float, say: Callable[[str], None]) -> Sweep:
-    """Every load under every law and policy."""
+    """Measure every load under every law and policy."""
     table = write_table(folder / "sweep", range(_NAMES))
     stations: list[Station] = []
     offers: dict[tuple[str, str], list[Offer]] = {}
@@ -61,7 +61,7 @@ def measure_sweep(folder: Path, seconds: float, say: Callable[[str], None]) -> S
 
 
 def crossing(single: Curve, race: Curve) -> float | None:
-    """The load up to which race is the faster; None if it never is. By a straight line."""
+    """Interpolate the load up to which race is faster; None if it never is."""
     gains = [(load, alone - both) for (load, alone), (_, both) in zip(single, race, strict=True)]
     paying = [at for at, (_, gain) in enumerate(gains) if gain > 0]
     if not paying:
@@ -81,7 +81,7 @@ def _offer(load: float, seconds: float) -> Offer:
 def _start(
     stack: contextlib.ExitStack, law: str, policy: str, table: Path, seed: int
 ) -> Sequence[int]:
-    """Two servers, and one LS before both or one before each; the ports to ask."""
+    """Start two servers, and an LS in front of both or one of each; return the ports to ask."""
     words = [sys.executable, HERE / "slow.py", 0, "--table", table, "--law", law]
     words += ["--mode", "service", "--mean", SERVICE_S, "--seed"]
     servers = [

@@ -1,9 +1,9 @@
-"""The systems that are measured: how each load balancer is started, and what it has used.
+"""The systems that are measured: how each load balancer is started, and the CPU it has used.
 
-All of them stand in front of the same table servers, ours, and are asked by the same load. What
-is compared is the load balancer alone.
+All of them stand in front of the same table servers, ours, and get the same load. Compared is the
+load balancer alone.
 
-Not here: what they are asked (`bench/load.py`).
+Not here: the load (`bench/load.py`).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Unavailable(Exception):
 
 
 class Process:
-    """One program that said where it listens. It is started in `root`."""
+    """A program that has printed where it listens. It is started in `root`."""
 
     def __init__(self, words: list[str], root: Path = ROOT) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `stop`)
@@ -38,7 +38,7 @@ class Process:
         assert self._popen.stdout is not None
         try:
             line = self._popen.stdout.readline()
-        except BaseException:  # a signal, while it was starting: nobody else knows of it yet
+        except BaseException:  # a signal while it starts: no caller knows of it yet
             self.stop()
             raise
         if " on " not in line:
@@ -50,17 +50,17 @@ class Process:
         self.pid = self._popen.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far, user and system (man 5 proc, fields 14 and 15 of stat)."""
+        """CPU seconds used up to now, user and system (man 5 proc, fields 14 and 15 of stat)."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * _TICK_S
 
     def peak_mb(self) -> float:
-        """The largest resident size so far, in MB."""
+        """The largest resident size up to now, in MB."""
         text = Path(f"/proc/{self.pid}/status").read_text()
         return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
     def log(self) -> str:
-        """What it has said on its standard error so far."""
+        """Everything it has written to standard error."""
         size = os.fstat(self._errors.fileno()).st_size
         return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
 
@@ -72,7 +72,7 @@ class Process:
 
 @contextlib.contextmanager
 def running(words: list[str], root: Path = ROOT) -> Iterator[Process]:
-    """A program, started in `root`, killed at the end."""
+    """Start a program in `root`, and kill it at the end."""
     process = Process(words, root)
     try:
         yield process
@@ -81,7 +81,7 @@ def running(words: list[str], root: Path = ROOT) -> Iterator[Process]:
 
 
 def node(*words: object) -> list[str]:
-    """The command of one of our own programs."""
+    """Command of one of our own programs."""
     return [sys.executable, "-m", "nodes", *map(str, words)]
 
 
@@ -96,7 +96,7 @@ class System:
     needs: str = ""  # a Python package
 
     def command(self, servers: list[int], folder: Path) -> list[str]:
-        """How to start it in front of these ports. Raises Unavailable."""
+        """Command that starts it in front of these ports. Raises Unavailable."""
         if self.needs:
             probe = subprocess.run(
                 [sys.executable, "-c", f"import {self.needs}"], check=False, capture_output=True
@@ -116,7 +116,7 @@ class System:
 
 
 def compiled(source: Path, folder: Path) -> Path:
-    """A program in C, built in this folder. Raises Unavailable."""
+    """Build a program in C in this folder; return its path. Raises Unavailable."""
     program = folder / source.stem
     if not program.exists():
         compiler = shutil.which("cc")
@@ -139,7 +139,7 @@ SYSTEMS = (
 
 
 def free_port() -> int:
-    """A port where nobody is, by TCP or UDP: LS has its random ones there."""
+    """Find a port that is free for TCP and UDP: random ports of LS are in the same range."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.suppress(OSError):
             port: int = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The tail: what asking two servers buys when servers are late, dead or silent, on real sockets.
+"""The tail: gain of asking two servers when servers are late, dead or silent, on real sockets.
 
     python3 bench/tail.py                          everything, in six minutes
     python3 bench/tail.py --only three-point --policies single,race --lookups 50000
@@ -7,8 +7,7 @@ Table servers that are slow on purpose (bench/slow.py) stand behind the real LS,
 first of them (`single`), both at once (`race`), or the second only when the first is late, within
 a budget of 5 % (`hedge`). Every reply is checked; a wrong one ends the run with exit code 1.
 
-Not here: the experiments (bench/replicas.py, bench/sweep.py), and what is made of the figures
-(bench/tail_report.py).
+Not here: the experiments (bench/replicas.py, bench/sweep.py), and reports (bench/tail_report.py).
 """
 
 import argparse
@@ -33,7 +32,7 @@ from tail_report import (
 from terminal import Progress, chosen
 from workloads import names_and_answers, write_table
 
-_NAMES = 200_000  # so many that none is asked anew while an answer to it may still be on its way
+_NAMES = 200_000  # enough that none is asked again while an answer to it may be on its way
 _LARGEST = "three-point"  # has all of --lookups, however long that takes; others a quarter
 _LONGEST_S = 600.0
 TURNS_SLOW, LOAD = "turns-slow", "load"
@@ -65,7 +64,7 @@ def main() -> int:
         "(default 10)",
     )  # fmt: skip
     add("--window", type=int, default=100, metavar="N", help="questions in flight (default 100)")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--json", type=Path, metavar="FILE", help="write all results")
     add("--plot", type=Path, metavar="FILE.svg", help="draw them (needs matplotlib)")
     add("--results", type=Path, metavar="FILE.md", help="write tables, the machine, and tail.svg")
     arguments = parser.parse_args()
@@ -77,7 +76,7 @@ def main() -> int:
         return 2
     wanted = chosen(arguments.only, names, "experiment")
     policies = chosen(arguments.policies, list(POLICIES), "policy")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     try:
         metrics = run(arguments, wanted, policies)
     except WrongReply as wrong:
@@ -100,7 +99,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> Figures:
-    """All that is wanted, each line of a table printed as soon as it is known."""
+    """Run the wanted experiments; print each line of a table as soon as it is known."""
     progress = Progress()
     metrics = Figures()
 

@@ -1,4 +1,4 @@
-"""What is made of the figures of the tail: tables, verdicts, JSON, the picture, the results.
+"""Reports of the tail: tables, verdicts, JSON, the picture, TAIL.md.
 
 Not here: how they are measured.
 """
@@ -44,7 +44,7 @@ class Figures:
 
 
 def row_texts(row: Row) -> tuple[str, ...]:
-    """The cells of its line in a table, parallel to the head."""
+    """Format the cells of a row, parallel to the head."""
     period = row.period
     return (
         row.experiment,
@@ -108,7 +108,7 @@ def sweep_as_text(sweep: Sweep) -> str:
 
 
 def verdicts(metrics: Figures) -> list[str]:
-    """A sentence for each question that the experiments were to answer."""
+    """Write a sentence for each question that the experiments answer."""
     said = []
     for experiment in dict.fromkeys(row.experiment for row in metrics.rows):
         rows = {row.policy: row for row in metrics.rows if row.experiment == experiment}
@@ -186,14 +186,14 @@ def draw(metrics: Figures, path: Path) -> bool:
     pyplot = plotter(path)
     if pyplot is None or not panels:
         return False
-    metric, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
     for panel, axis in zip(panels, axes[0], strict=True):
         panel(metrics, axis)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    metric.tight_layout()
-    metric.savefig(path, metadata={"Date": None})
-    pyplot.close(metric)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
     return True
 
 

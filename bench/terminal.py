@@ -1,6 +1,6 @@
-"""What the command lines here have in common: a line of progress, and flags that choose by name.
+"""Terminal: a line of progress, and flags that choose by name, for all command lines here.
 
-Not here: what is run, and what is printed of it.
+Not here: the measurements, and their reports.
 """
 
 import sys
@@ -8,7 +8,7 @@ import time
 
 
 class Progress:
-    """One line on a terminal, about how far it has come."""
+    """A line on a terminal that shows how far a run has come."""
 
     def __init__(self) -> None:
         self._status = sys.stderr.isatty()
@@ -25,7 +25,7 @@ class Progress:
 
 
 def chosen(text: str | None, names: list[str], what: str, separator: str = ",") -> list[str]:
-    """The names that a flag asks for, which separates them so. Raises SystemExit(2)."""
+    """Split the names that a flag lists. Raises SystemExit(2) for an unknown one."""
     if text is None:
         return names
     wanted = [word.strip() for word in text.split(separator) if word.strip()]

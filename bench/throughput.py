@@ -1,11 +1,11 @@
-"""Throughput and latency of photofinish and of what one would use instead, side by side.
+"""Throughput and latency of photofinish and of the alternatives, side by side.
 
     python3 bench/throughput.py                    every system, every workload
     python3 bench/throughput.py --workloads 1,1x100 --peers relay,streams --seconds 1
 
-Each round starts every system anew and drives each with the same load in turn, so that what
-disturbs the machine disturbs them alike; figures are medians of the rounds. The figures to look
-at are the ratios: what a machine does in a second is its own affair.
+Each round starts every system anew and drives each with the same load in turn, so that
+disturbances of the machine hit them alike; results are medians of the rounds. Only the ratios
+matter: absolute rates depend on the machine.
 
 Every reply is checked; a wrong one ends the run with exit code 1.
 """
@@ -44,14 +44,14 @@ def main() -> int:
     add("--workloads", metavar="A,B", help="only these, separated by commas")
     add("--peers", metavar="A,B", help="ours and only these; - for ours alone")
     add("--sizes", action="store_true", help="also measure cost against size, for ours")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--json", type=Path, metavar="FILE", help="write all results")
     add("--plot", type=Path, metavar="FILE.svg", help="draw the latencies (needs matplotlib)")
     add("--results", type=Path, metavar="FILE.md", help="write tables, pictures and the machine")
     arguments = parser.parse_args()
     if arguments.seconds <= 0 or arguments.rounds < 1:
         print("--seconds and --rounds have to be more than 0", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     names = chosen(arguments.workloads, [*workload_names, *large], "workload")
     peers = chosen(None if arguments.peers != "-" else "", system_names[1:], "system")
     if arguments.peers not in (None, "-"):
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
                 ]
                 rounds = {system.name: [] for system in taking_part}
                 for number in range(arguments.rounds):
-                    turn = number % len(taking_part)  # nobody is always the first
+                    turn = number % len(taking_part)  # none is always the first
                     for system in taking_part[turn:] + taking_part[:turn]:
                         progress.say(f"{workload.name}: round {number + 1}, {system.name}")
                         rounds[system.name].append(

@@ -1,15 +1,15 @@
-"""What watching costs: sampling of races, and scrapes of /metrics, side by side with neither.
+"""Cost of watching: sampling of races, and scrapes of /metrics, side by side with neither.
 
     python3 bench/watching.py                      5 rounds, 1x100 and 10x20 (4 min)
     python3 bench/watching.py --rounds 9 --workloads 1x100
 
-Each round starts an LS anew for each way of being watched, all before the same table servers,
-and then drives one after the other, a quarter of a second each, many times over: what disturbs
-the machine disturbs all alike, and two figures that are compared were taken within two seconds.
+Each round starts an LS anew for each way of being watched, all in front of the same table servers,
+and then drives one after the other, a quarter of a second each, many times over: disturbances of
+the machine hit all alike, and two results that are compared were taken within two seconds.
 `x off` and `p99 x` are medians, over all turns, of the ratios to the unwatched LS of the same
-turn. A scraper is a process of its own that begins so many scrapes a second whatever became of
-those before; each is served whole, refused, or (which must not be) lost. It shares the cores
-with the rest, so its own work is in the figures.
+turn. A scraper is a process of its own that begins scrapes at its rate, whatever became of those
+before; each is served whole, refused, or (which must not be) lost. It shares the cores
+with the rest, so its own work is included.
 
 Every reply of the load is checked; a wrong one ends the run with exit code 1.
 """
@@ -45,7 +45,7 @@ _SAMPLED = ("--race-sample", "0.01")
 
 @dataclass(frozen=True)
 class Way:
-    """How LS is watched: what it is told, and scrapes a second. `records`: races go to a file."""
+    """How LS is watched: its arguments, and scrapes a second. `records`: races go to a file."""
 
     name: str
     words: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ WAYS = (
 
 @dataclass
 class Seen:
-    """What one way came to: a slice of time each turn, and what its scrapes came to in all."""
+    """Results of one way: a slice of time each turn, and all its scrapes."""
 
     slices: list[Period] = field(default_factory=list)
     cpu_s: float = 0.0  # of LS alone
@@ -88,7 +88,7 @@ class SlicedLoad(Load):
     """A load that can rest: nothing is in flight between two slices."""
 
     def slice(self, seconds: float) -> Period:
-        """Ask for so long, and wait for what is owed."""
+        """Ask for `seconds`, and wait for the replies that are owed."""
         period = self.run(seconds)
         while any(asker.in_flight for asker in self._askers):
             self._turn(Period())
@@ -99,7 +99,7 @@ class SlicedLoad(Load):
 
 
 class Scrape:
-    """One request, as far as it has come."""
+    """A request in progress."""
 
     def __init__(self, port: int) -> None:
         self.began = time.perf_counter()
@@ -132,8 +132,8 @@ class Scrape:
 
 
 def scrape(port: int, rate: int) -> None:
-    """Begin so many a second from each `g` on standard input to the next `s`; at its end, print
-    what became of them."""
+    """Scrape at a rate from each `g` on standard input to the next `s`; at its end, print the
+    results."""
     ended: Counter[str] = Counter()
     open_: dict[int, Scrape] = {}
     times: list[float] = []
@@ -178,7 +178,7 @@ def scrape(port: int, rate: int) -> None:
 
 
 class Scraper:
-    """That process. `go` and `stop` take hold at once; `end` says what it has seen."""
+    """The scraper process. `go` and `stop` work at once; `end` returns its results."""
 
     def __init__(self, port: int, rate: int) -> None:
         self._process = subprocess.Popen(
@@ -211,7 +211,7 @@ class Scraper:
 
 @dataclass
 class Runner:
-    """One way's LS in one round, its load, and its scraper if it has one."""
+    """The LS of one way in one round, its load, and its scraper if it has one."""
 
     way: Way
     balancer: Process
@@ -236,7 +236,7 @@ def measure(
     seconds: float,
     seen: dict[str, Seen],
 ) -> None:
-    """One round: start all, warm each up, measure in turns, see that all was replied to. Raises."""
+    """Measure a round: start all, warm up, take turns, wait for all replies. Raises."""
     names, answers = names_and_answers(NAMES)
     words = [word for port in servers for word in ("127.0.0.1", port)]
     with contextlib.ExitStack() as stack:
@@ -262,7 +262,7 @@ def measure(
         for runner in runners:
             runner.slice(_SLICE_S, Seen())
         for turn in range(max(1, round(seconds / _SLICE_S))):
-            first = turn % len(runners)  # nobody is always the first
+            first = turn % len(runners)  # none is always the first
             for runner in runners[first:] + runners[:first]:
                 runner.slice(_SLICE_S, seen[runner.way.name])
         for runner in runners:
@@ -286,7 +286,7 @@ def line(texts: tuple[str, ...]) -> str:
 
 
 def row(workload: str, way: Way, seen: Seen, off: Seen) -> tuple[str, ...]:
-    """The line of one way: medians of all slices, and scrapes in all."""
+    """Format the row of one way: medians of all slices, and all scrapes."""
     median = statistics.median
     rates = seen.rates()
     p99s = seen.quantiles_ms(0.99)
@@ -323,7 +323,7 @@ def main() -> int:
     add("--rounds", type=int, default=5, metavar="N", help="of every measurement (default 5)")
     add("--workloads", default="1x100,10x20", metavar="A,B", help="(default %(default)s)")
     add("--ways", metavar="A,B", help=f"only these: {', '.join(way.name for way in WAYS)}")
-    add("--scrape", nargs=2, type=int, help=argparse.SUPPRESS)  # what a scraper is started with
+    add("--scrape", nargs=2, type=int, help=argparse.SUPPRESS)  # starts a scraper
     arguments = parser.parse_args()
     if arguments.scrape:
         scrape(*arguments.scrape)
@@ -331,7 +331,7 @@ def main() -> int:
     if arguments.seconds <= 0 or arguments.rounds < 1:
         print("--seconds and --rounds have to be more than 0", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     names = chosen(arguments.workloads, [workload.name for workload in WORKLOADS], "workload")
     wanted = chosen(arguments.ways, [way.name for way in WAYS], "way")
     ways = [way for way in WAYS if way is OFF or way.name in wanted]

@@ -1,11 +1,11 @@
-"""What workers cost and what they buy: `ls --workers N` beside one process.
+"""Cost and gain of workers: `ls --workers N` compared with one process.
 
     python3 bench/workers.py --results bench/WORKERS.md
 
-Each round starts every kind anew and drives each with the same load in turn; figures are medians
-of the rounds. What is compared is the CPU of LS for a lookup, its parent and all its workers
-together: where cores are left over, throughput is what that allows. On a machine whose cores are
-all busy with the load, LS and the TSs, more workers cannot serve more, and the table says so.
+Each round starts every kind anew and drives each with the same load in turn; results are medians
+of the rounds. Compared is the CPU of LS for a lookup, its parent and all its workers together:
+where cores are left over, it determines throughput. On a machine whose cores are all busy with
+the load, LS and the TSs, more workers cannot serve more, and the table shows that.
 
 Not here: what must be true of workers (`tests/test_workers.py`).
 """
@@ -36,7 +36,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement. CPU in µs a lookup."""
+    """Results of one measurement. CPU in µs a lookup."""
 
     lookups_per_s: float
     ls_us: float
@@ -72,7 +72,7 @@ def measure(
     ts_pids: list[int],
     seconds: float,
 ) -> Round:
-    """Start one kind, warm it up, measure, see that everything was replied to."""
+    """Start a kind, warm it up, measure, wait for all replies."""
     names, answers = names_and_answers(NAMES)
     with running(started(servers, words)) as balancer:
         load = Load(
@@ -92,7 +92,7 @@ def measure(
 
 
 def stats(port: int) -> dict[str, str]:
-    """What STATS tells."""
+    """Ask for STATS; return values by name."""
     with socket.create_connection(("127.0.0.1", port)) as talk:
         talk.sendall(b"STATS\nQUIT\n")
         said = b""
@@ -103,7 +103,7 @@ def stats(port: int) -> dict[str, str]:
 
 
 def until(port: int, happened: Callable[[dict[str, str]], bool]) -> dict[str, str]:
-    """The first figures of which it is true. Raises WrongReply when there are none in 10 s."""
+    """Ask for STATS until a condition holds. Raises WrongReply after 10 s without."""
     end = time.monotonic() + 10
     while not happened(told := stats(port)):
         if time.monotonic() > end:
@@ -155,7 +155,7 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each (2)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each (5)")
-    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write what was seen")
+    parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
@@ -172,10 +172,10 @@ def main() -> int:
 
 
 def run(rounds: int, seconds: float) -> str:
-    """All of it; what there is to say about it."""
+    """Measure everything; return the page."""
     progress = Progress()
     lines = [
-        "# What workers cost and buy",
+        "# Cost and gain of workers",
         "",
         "`make bench-workers` writes this page. CPU is of LS (parent and workers together), of the",
         "TSs, and of the load, in µs a lookup; medians of the rounds.",
@@ -189,7 +189,7 @@ def run(rounds: int, seconds: float) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         with table_servers(Path(name)) as ports:
             servers = ports["split"]
-            ts_pids = children(os.getpid())  # so far there is nobody else
+            ts_pids = children(os.getpid())  # no other child is running yet
             for workload in (w for w in WORKLOADS if w.name in ASKED):
                 seen: dict[str, list[Round]] = {kind: [] for kind in KINDS}
                 for number in range(rounds):
@@ -222,7 +222,7 @@ def run(rounds: int, seconds: float) -> str:
                 shares = spread(balancer)
                 back_s = comes_back(balancer)
             progress.end()
-    lines += ["", "What that is where cores are left over:", "", *arithmetic, ""]
+    lines += ["", "With enough cores that comes to:", "", *arithmetic, ""]
     most = max(shares) / sum(shares)
     lines += [
         f"{SESSIONS} sessions: {shares[0]} and {shares[1]}, at most {100 * most:.0f} % with one.",

@@ -1,4 +1,4 @@
-"""What is asked, of which servers; and one measurement of one system under one workload.
+"""Workloads, their servers, and the measurement of a system under a workload.
 
 Not here: rounds, medians and tables (`bench/throughput.py`, `bench/report.py`).
 """
@@ -21,12 +21,12 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Workload:
-    """`connections` askers with `window` questions in flight each."""
+    """`connections` connections with `window` questions in flight each."""
 
     name: str
     connections: int
     window: int
-    idle: int = 0  # more connections, which say nothing
+    idle: int = 0  # more connections, which ask nothing
     servers: str = "split"  # which table servers: see `table_servers`
 
 
@@ -47,7 +47,7 @@ def row(number: int) -> str:
 
 
 def names_and_answers(count: int) -> tuple[list[bytes], list[bytes]]:
-    """Names and the whole replies that they must get, parallel."""
+    """Return names and the whole replies that they must get, parallel."""
     rows = [row(number) for number in range(count)]
     return [r.split()[0].encode() for r in rows], [f"{r} A IN".encode() for r in rows]
 
@@ -60,7 +60,7 @@ def write_table(path: Path, numbers: range) -> Path:
 
 @contextlib.contextmanager
 def table_servers(folder: Path, count: int = NAMES) -> Iterator[dict[str, list[int]]]:
-    """Our table servers for every workload: ports by what is said of them.
+    """Start our table servers for every workload; yield their ports by kind.
 
     split: two with half of the names each. silent: one without a row, one with all. dead: one
     that is not there, one with all.
@@ -86,7 +86,7 @@ def table_servers(folder: Path, count: int = NAMES) -> Iterator[dict[str, list[i
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement."""
+    """Results of one measurement."""
 
     lookups_per_s: float
     cpu_s_per_million: float  # of the load balancer alone
@@ -97,7 +97,7 @@ class Round:
 def measure(
     system: System, workload: Workload, servers: list[int], folder: Path, seconds: float
 ) -> Round:
-    """Start the system, warm it up, measure, see that everything was replied to. Raises."""
+    """Start the system, warm it up, measure, wait for all replies. Raises."""
     names, answers = names_and_answers(NAMES)
     with running(system.command(servers, folder)) as balancer:
         load = Load(
@@ -125,7 +125,7 @@ def measure(
 
 
 def cold_start(folder: Path) -> dict[str, float]:
-    """A table server with a million rows: seconds until it is ready, and its memory."""
+    """Measure a table server with a million rows: seconds until it is ready, and its memory."""
     table = write_table(folder / "million", range(MILLION))
     began = time.perf_counter()
     with running(node("ts", 0, "--table", table)) as server:
@@ -133,7 +133,7 @@ def cold_start(folder: Path) -> dict[str, float]:
 
 
 def large_file(folder: Path) -> dict[str, float]:
-    """A million names, 1 % of them unknown, through the real client; its output is checked."""
+    """Measure a million names, 1 % of them unknown, with the real client; check its output."""
     names, answers = names_and_answers(MILLION)
     unknown = [b"unknown%d.example" % number for number in range(0, MILLION, 100)]
     names[::100] = unknown
@@ -165,7 +165,7 @@ def large_file(folder: Path) -> dict[str, float]:
 
 
 def _peak_kb_of_child(child: "subprocess.Popen[bytes]") -> int:
-    """Wait for it; its largest resident size in KB."""
+    """Wait for a child; return its largest resident size in KB."""
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:

@@ -68,12 +68,12 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_limits_of_the_grammar_are_the_constants() -> None:
-    said = {row[0]: int(row[1]) for row in rows("Limits") if row[0].isupper()}
+    said = {row[0]: int(row[1]) for row in rows("Limits")}
     assert said == {name: getattr(names, name) for name in dir(names) if name.endswith("_MAX")}
 
 
 def test_the_bounds_are_the_defaults() -> None:
-    said = {row[0]: row[1] for row in rows("Limits") if row[0].islower()}
+    said = {row[0]: row[1] for row in rows("Bounds") if row[0].islower()}
     bounds = {field.name: getattr(Bounds(), field.name) for field in fields(Bounds)}
     assert list(said) and set(said) == set(bounds)
     for name, value in bounds.items():
@@ -81,7 +81,7 @@ def test_the_bounds_are_the_defaults() -> None:
 
 
 def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
-    said = {row[0] for row in rows("Limits") if row[0].islower() and row[3]}
+    said = {row[0] for row in rows("Bounds") if row[0].islower() and row[3]}
     sources = "".join(
         path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")
     )
@@ -175,7 +175,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key not in of_ls}
     said = {
-        kind: {(row[0], row[2]) for row in rows("Figures") if kind in row[1].split(", ")}
+        kind: {(row[0], row[2]) for row in rows("Metrics") if kind in row[1].split(", ")}
         for kind in servers
     }
     assert said == counted

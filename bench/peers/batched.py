@@ -1,8 +1,8 @@
 """Peer: the load balancer with asyncio protocols and batches written by hand.
 
-What a good engineer gets out of asyncio, or of uvloop, by taking all lines of one read together:
+The best of asyncio, or of uvloop, by an engineer who takes all lines of one read together:
 `batched.py [--uvloop] PORT TS_HOST TS_PORT ...`, the same protocol as ours.
-It keeps: the first answer wins, one reply per question, one asking for equal names, 5.0 s for
+It keeps: the first answer wins, one reply per question, equal names sent once, 5.0 s for
 each batch of questions, QUIT and BYE, a table server that is not there.
 It leaves out: checking of names and answers, every bound (a reader that is slow costs memory
 without end), redialling, draining, counters, logs.
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 class Batch:
-    """Questions of one read; `owed` of them have no reply yet."""
+    """Questions of one read; `owed` is how many have no reply yet."""
 
     __slots__ = ("asker", "due", "owed", "spellings")
 

@@ -3,14 +3,13 @@
  *     late [--delay MS] [--fifth] [--code N] [--twice] [--cut]
  *
  * Every name has the address 10.0.0.1; a reply is the question with that behind it. `--delay`
- * holds each reply back for so long, with `--fifth` only those of the names that one in five
- * hashes to. `--code` says that code of everything, with no record. `--twice` sends each reply
- * twice. Over TCP it replies at once, and once. `--cut` says over UDP that the reply is cut (TC),
- * and over TCP closes after each reply: it replies to the first query of a stream and ends it, but
- * reads and counts what else comes.
+ * holds each reply back, with `--fifth` only for a fifth of the names (by hash). `--code` replies
+ * that code to everything, with no record. `--twice` sends each reply twice. Over TCP it replies at
+ * once, and once. `--cut` truncates each reply over UDP (TC), and closes after each reply over TCP:
+ * it replies to the first query of a stream and ends it, but reads and counts later ones.
  *
- * It prints where it is asked (UDP and TCP at one port), and on SIGTERM how many queries have
- * come by UDP and by TCP. Its socket has the receive buffer that the kernel gives everybody. To
+ * It prints its address (UDP and TCP at one port), and on SIGTERM how many queries have
+ * come by UDP and by TCP. Its socket has the kernel's default receive buffer. To
  * freeze it send SIGSTOP and SIGCONT: the kernel queues what the buffer holds, and it goes on
  * with that.
  * It leaves out: names that do not exist beside those that do, EDNS, checking of queries. For

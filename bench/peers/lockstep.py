@@ -1,4 +1,4 @@
-"""Peer: the way of the original system: one client at a time, and one question at a time.
+"""Peer: the original system's way: one client at a time, and one question at a time.
 
 Each question is sent to every table server, the first answer is relayed, and only then is the
 next question read: `lockstep.py PORT TS_HOST TS_PORT ...`.
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 def ask(name: bytes, servers: dict[socket.socket, bytearray]) -> bytes:
-    """The first answer for this name, or that there was none."""
+    """Ask all servers; return the first answer, or TIMED OUT."""
     for server in servers:
         server.sendall(name.lower() + b"\n")
     due = time.monotonic() + TIMEOUT_S

@@ -1,7 +1,7 @@
 """Peer: the load balancer as one writes it with asyncio streams, a task for each question.
 
 The same command line and protocol as ours: `streams.py [--uvloop] PORT TS_HOST TS_PORT ...`.
-It keeps: the first answer wins, one reply per question, one asking for equal names, 5.0 s for
+It keeps: the first answer wins, one reply per question, equal names sent once, 5.0 s for
 each question, QUIT and BYE, a table server that is not there.
 It leaves out: checking of names and answers, every bound, redialling, draining, counters, logs.
 """

@@ -809,7 +809,7 @@ class LoadBalancerWatch(Observer):
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race._in_order(0)), "I8", "names are left")
         verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
-        hold(not verdicts.spoken and not verdicts._held, "I8", "verdicts are left")
+        hold(verdicts.is_empty, "I8", "negatives are left")
         if hedge is not None:
             hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")
             late = [asking for asking, _ in hedge._late if asking.open_count]

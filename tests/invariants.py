@@ -807,7 +807,7 @@ class LoadBalancerWatch(Observer):
         assert reactor is not None
         hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
-        hold(not any(batch.questions for batch in race._in_order(0)), "I8", "names are left")
+        hold(not any(batch.questions for batch in race.batches), "I8", "names are left")
         verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
         hold(verdicts.is_empty, "I8", "negatives are left")
         if hedge is not None:

@@ -18,6 +18,7 @@ from core.effects import Level, Report
 from core.environment import Environment
 from core.machine import IllegalTransition
 from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.link_metrics import link_metrics
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)
@@ -55,7 +56,7 @@ def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
 
 
 def metric(one: Link, key: str) -> int | str:
-    (value,) = [value.value for value in one.metrics() if value.key == f"TS1.{key}"]
+    (value,) = [value.value for value in link_metrics(one) if value.key == f"TS1.{key}"]
     return value
 
 
@@ -254,44 +255,3 @@ def test_that_it_is_down_is_said_once_until_it_is_up() -> None:
     connected(one, 2.0)
     one.mute()
     assert one.say_down("gone") == []
-
-
-def test_one_without_an_address_is_dialled_once_it_has_one() -> None:
-    one = Link("TS1", (), Environment(BOUNDS))
-    one.wait_for_address()
-    assert one.due() == math.inf
-    waits = []
-    for _ in range(3):
-        one.not_found(100.0, 1)
-        waits.append(one.due() - 100.0)
-    assert waits == [1 / 16, 1 / 8, 1 / 4]
-    one.found(ADDRESSES, 200.0)
-    assert one.due() == 200.0 and one.addresses == ADDRESSES
-    refused(one, 200.0)
-    assert one.due() == 200.0 + 1 / 16  # the wait starts over
-
-
-@pytest.mark.parametrize("count", [1, 1_000])
-def test_the_more_hosts_are_nowhere_the_longer_a_lookup_may_wait(count: int) -> None:
-    one = Link("TS1", (), Environment(BOUNDS))
-    for _ in range(30):
-        one.not_found(0.0, count)
-    assert one.due() == max(BOUNDS.lookup_max_s, BOUNDS.lookup_each_s * count)
-
-
-def test_one_that_stays_away_may_have_moved_and_again_after_as_long() -> None:
-    one = link()
-    asked = [one.is_long_away(now) for now in (100.0, 129.9, 130.0, 131.0, 159.9, 160.0)]
-    assert asked == [False, False, True, False, False, True]
-
-
-def test_only_a_connection_counts_as_having_been_there() -> None:
-    """A dial that fails says nothing new of where a TS is; one that held until now does."""
-    one = link()
-    assert not one.is_long_away(100.0)
-    refused(one, 120.0)
-    assert one.is_long_away(130.0)
-    connected(one, 140.0)
-    one.lost(1000.0)
-    assert not one.is_long_away(1029.9)
-    assert one.is_long_away(1030.0)

@@ -28,7 +28,8 @@ from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from core.text import split_lines
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
-from nodes.ls.questions import DENIED, Questions
+from nodes.ls.question_metrics import DENIED
+from nodes.ls.questions import Questions
 from tests.counting import lines_run
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
@@ -140,7 +141,7 @@ class QuestionsMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), asked=st.lists(spellings, min_size=1, max_size=6))
     def ask(self, number: int, asked: list[bytes]) -> None:
         """What a question costs: a line, unless the same was sent less than a second ago."""
-        session, batch = self.sessions[number], self.questions.next_number
+        session, batch = self.sessions[number], self.questions.batches.next_number
         folded = [fold(spelling) for spelling in asked]
         to_send = []
         for spelling, question in zip(asked, folded, strict=True):
@@ -245,25 +246,25 @@ class QuestionsMachine(RuleBasedStateMachine):
 
         A slice is more than `over` bytes unless it is the last, and not a batch more than needed.
         """
-        first = data.draw(st.integers(0, self.questions.next_number), "number")
+        first = data.draw(st.integers(0, self.questions.batches.next_number), "number")
         oldest: dict[bytes, int] = {}
         for question in self.open:
             oldest.setdefault(question.folded, question.batch)
         found: list[bytes] = []
         number = first
-        while number != self.questions.next_number:
+        while number != self.questions.batches.next_number:
             some, following = self.questions.slice_from(number, over)
             assert following > number
             sizes = [len(n) + 1 for n in some if oldest[n] != oldest[some[-1]]]
             assert sum(sizes) <= over
-            if following != self.questions.next_number:
+            if following != self.questions.batches.next_number:
                 assert sum(len(name) + 1 for name in some) > over
             found += some
             number = following
         assert found == [name for name, batch in oldest.items() if batch >= first]
-        assert self.questions.slice_from(self.questions.next_number, over) == (
+        assert self.questions.slice_from(self.questions.batches.next_number, over) == (
             [],
-            self.questions.next_number,
+            self.questions.batches.next_number,
         )
 
     @invariant()
@@ -287,7 +288,7 @@ class QuestionsMachine(RuleBasedStateMachine):
         all_open = questions.all_open()
         assert len(all_open) == len(set(all_open))
         assert set(all_open) == {question.folded for question in self.open}
-        kept = [batch for batch in questions._in_order(0) if batch.questions]
+        kept = [batch for batch in questions.batches if batch.questions]
         assert {batch.number: batch.unanswered for batch in kept} == {
             batch: sum(q.batch == batch for q in self.open)
             for batch in {q.batch for q in self.open}
@@ -295,7 +296,7 @@ class QuestionsMachine(RuleBasedStateMachine):
         assert sum(map(len, questions._of_asker.values())) == len(kept)
         assert questions._of_asker.keys() <= set(self.sessions)
         if not self.open:
-            assert questions.due() == math.inf and not list(questions._in_order(0))
+            assert questions.due() == math.inf and not list(questions.batches)
 
 
 TestQuestions = QuestionsMachine.TestCase
@@ -402,13 +403,9 @@ def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open(
         name = b"n%d" % number
         questions.ask(session, [name], [name], 0.0)
         questions.answer(Answers([name], name + b" 10.0.0.1 A IN\n"), 0.0)
-    assert [batch.questions for batch in questions._in_order(0) if batch.questions] == [[b"nobody"]]
+    assert [batch.questions for batch in questions.batches if batch.questions] == [[b"nobody"]]
     questions.woken(5.0)
-    assert (
-        questions.due() == math.inf
-        and not list(questions._in_order(0))
-        and not questions.all_open()
-    )
+    assert questions.due() == math.inf and not list(questions.batches) and not questions.all_open()
 
 
 def work_of_catching_up(count: int) -> int:
@@ -420,7 +417,7 @@ def work_of_catching_up(count: int) -> int:
 
     def catch_up() -> None:
         number = 0
-        while number != questions.next_number:
+        while number != questions.batches.next_number:
             _, number = questions.slice_from(number, 30)
 
     return lines_run(catch_up)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from core.effects import Effect, Level, Notify, Report, Resolve, Standing
 from core.events import Resolved
+from nodes.ls.link import LinkState
 from nodes.ls.table_link import TableLink
 
 
@@ -20,16 +21,14 @@ class HostLookups:
 
     def __init__(self, servers: Sequence[TableLink]) -> None:
         self._servers = {
-            server.link.conn: (server, server.host) for server in servers if server.host is not None
+            server.link.conn: (server, server.whereabouts)
+            for server in servers
+            if server.whereabouts is not None
         }
         self._reloading: dict[str, None] = {}  # those that are looked up because of a reload
         self._reload_again = False
         self._is_draining = False
         self._is_over = False  # LS needs nobody any more
-
-    def where(self) -> dict[str, str]:
-        """Return the host and port of each, for people."""
-        return {name: "{}:{}".format(*host) for name, (_, host) in self._servers.items()}
 
     def drain(self) -> None:
         """Look nothing up any more because of a reload."""
@@ -48,19 +47,21 @@ class HostLookups:
         if self._reload_again:
             return effects
         self._reloading = dict.fromkeys(self._servers)
-        return effects + [Resolve(conn, *host) for conn, (_, host) in self._servers.items()]
+        return effects + [
+            Resolve(conn, *whereabouts.host) for conn, (_, whereabouts) in self._servers.items()
+        ]
 
     def resolved(self, event: Resolved, now: float) -> list[Effect]:
         """Take what a lookup found."""
-        server, (host, _) = self._servers[event.conn]
+        server, whereabouts = self._servers[event.conn]
         link, addresses, why = server.link, event.addresses, event.why
+        host = whereabouts.host[0]
         effects: list[Effect] = []
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
-            if self._is_over:
-                link.found(addresses, now)
-            else:
-                effects += server.moved(addresses, now)
+            whereabouts.found(addresses, now)
+            if not self._is_over and (link.is_answering or link.life.state is LinkState.DIALING):
+                effects += server.give_up("it has moved")
         elif not link.addresses:
             if not self._is_over:
                 text = f"{link.conn}: cannot look up {host} ({why}); "
@@ -68,7 +69,7 @@ class HostLookups:
                 kind = f"{link.conn} cannot be looked up"
                 effects.append(Report(text, Level.WARNING, kind))
             nowhere = sum(not server.link.addresses for server, _ in self._servers.values())
-            link.not_found(now, nowhere)
+            whereabouts.not_found(now, nowhere)
         if event.conn in self._reloading:
             del self._reloading[event.conn]
             if not addresses and link.addresses:

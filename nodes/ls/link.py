@@ -14,7 +14,6 @@ from core.backoff import Backoff
 from core.effects import Effect, Level, Report
 from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions
-from core.metrics import Metric, Value
 
 
 class LinkState(Label):
@@ -75,15 +74,6 @@ _LIVE = frozenset({S.CATCHING_UP, S.UP, S.HOLDING})
 _ANSWERS = _LIVE | {S.STALLED}
 
 
-LINK_STATE = Metric("state", "How the link to it stands", is_level=True, per="ts")
-LINK_ASKED = Metric("asked", "Questions that it was sent", per="ts")
-LINK_WON = Metric("won", "Races that it won", per="ts")
-LINK_LATE = Metric("late", "Replies of it that nobody waited for", per="ts")
-NOTHING_SAID = Metric("nothing_said", "Legal lines of it that end no question", per="ts")
-MALFORMED = Metric("malformed", "Lines or messages of it that are no replies", per="ts")
-REDIALS = Metric("redials", "Times that it was dialled again", per="ts")
-
-
 class Link:
     """How one upstream stands. `conn` is what it is called here and in the log: TS1, DNS1, ...;
     `bit` stands for it in sets of servers."""
@@ -95,34 +85,21 @@ class Link:
         self.bit = bit
         self.addresses = addresses
         self.life = Machine(LINK, LinkState.DOWN, f"link {conn}", env.watch)
-        self.away_since: float | None = None  # since when it is down, or was last looked up
         self._dial_at = 0.0  # while DOWN
         self._held_since = 0.0  # while HOLDING
         self._is_retired = False  # never dialled again
         self._is_mute = False
         self._down_said = False  # the log says once that it is down
-        self._asked = 0  # questions, since it came up
-        self._asked_before = 0  # questions, on earlier connections
-        self._won = 0
-        self._late = 0
-        self._nothing_said = 0  # legal lines that end no question
-        self._malformed = 0  # lines or messages that are no replies
-        self._dials = 0
+        self.asked = 0  # questions, since it came up
+        self.asked_before = 0  # questions, on earlier connections
+        self.won = 0
+        self.late = 0
+        self.nothing_said = 0  # legal lines that end no question
+        self.malformed = 0  # lines or messages that are no replies
+        self.dials = 0
         self._bounds = env.bounds
         self._backoff = Backoff(env.bounds.redial_first_s, env.bounds.redial_max_s, env.random)
         self._up_since: float | None = None
-
-    def metrics(self) -> list[Value]:
-        """Return what is counted about it."""
-        return [
-            Value(LINK_STATE, self.life.state.name, self.conn),
-            Value(LINK_ASKED, self._asked_before + self._asked, self.conn),
-            Value(LINK_WON, self._won, self.conn),
-            Value(LINK_LATE, self._late, self.conn),
-            Value(REDIALS, max(0, self._dials - 1), self.conn),
-            Value(NOTHING_SAID, self._nothing_said, self.conn),
-            Value(MALFORMED, self._malformed, self.conn),
-        ]
 
     @property
     def is_asked(self) -> bool:
@@ -141,22 +118,17 @@ class Link:
 
     def sent(self, count: int) -> None:
         """Count questions that it was sent."""
-        self._asked += count
-
-    @property
-    def asked(self) -> int:
-        """Return how many questions it was sent since it came up."""
-        return self._asked
+        self.asked += count
 
     def credit(self, won: int, late: int) -> None:
         """Count replies of it: races that it won, and replies that nobody waited for."""
-        self._won += won
-        self._late += late
+        self.won += won
+        self.late += late
 
     def misread(self, malformed: int, nothing_said: int = 0) -> None:
         """Count what came from it and ended no question."""
-        self._malformed += malformed
-        self._nothing_said += nothing_said
+        self.malformed += malformed
+        self.nothing_said += nothing_said
 
     # -- up and down -------------------------------------------------------------------------------
 
@@ -172,29 +144,28 @@ class Link:
     def dialled(self) -> None:
         """Take note that it is being dialled."""
         self.life.fire(LinkEvent.DIAL_DUE)
-        self._dials += 1
+        self.dials += 1
 
     def connected(self, now: float) -> bool:
         """Take a new connection, which was asked nothing; return whether it was said to be down."""
         self.life.fire(LinkEvent.CONNECTED)
-        self._asked_before += self._asked
-        self._asked = 0
+        self.asked_before += self.asked
+        self.asked = 0
         self._up_since = now
         was_said, self._down_said = self._down_said, False
         return was_said
 
-    def lost(self, now: float, again_s: float | None = None) -> None:
-        """Dial again after `again_s`, or after a wait that doubles every time
-        (`core/backoff.py`)."""
+    def lost(self, now: float, again_s: float | None = None) -> bool:
+        """Dial again after `again_s`, or after a wait that doubles every time (`core/backoff.py`).
+        Return whether it had been up."""
         self.life.fire(LinkEvent.LOST)
-        lasted_s = 0.0
-        if self._up_since is not None:
-            self.away_since = now
-            lasted_s = now - self._up_since
+        was_up = self._up_since is not None
+        lasted_s = now - self._up_since if self._up_since is not None else 0.0
         self._up_since = None
         backoff = self._backoff
         wait_s = backoff.wait_s(lasted_s) if again_s is None else backoff.jittered(again_s)
         self._dial_at = now + wait_s
+        return was_up
 
     def give_up(self, why: str) -> list[Effect]:
         """Take leave of the connection; return what there is to say about it."""
@@ -221,30 +192,9 @@ class Link:
         if self.life.fire(LinkEvent.BACKLOGGED) is LinkState.HOLDING:
             self._held_since = now
 
-    # -- where it is -------------------------------------------------------------------------------
-
-    def wait_for_address(self) -> None:
-        """Do not dial it: it has no address, and its host is being looked up."""
-        self._dial_at = math.inf
-
-    def is_long_away(self, now: float) -> bool:
-        """Return whether it may have moved meanwhile; True once in `away_s`."""
-        if self.away_since is None:
-            self.away_since = now
-        if now - self.away_since < self._bounds.away_s:
-            return False
-        self.away_since = now
-        return True
-
     def found(self, addresses: tuple[Address, ...], now: float) -> None:
         """Take other addresses than before, or the first ones: dial there."""
         if not self.addresses:
             self._dial_at = now
             self._backoff.start_over()
         self.addresses = addresses
-
-    def not_found(self, now: float, count: int) -> None:
-        """Look its host up again after a wait that doubles. `count` hosts are nowhere: the more,
-        the longer the wait may be, so that together they cost no more."""
-        longest_s = max(self._bounds.lookup_max_s, self._bounds.lookup_each_s * count)
-        self._dial_at = now + self._backoff.wait_s(longest_s=longest_s)

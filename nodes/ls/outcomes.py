@@ -112,7 +112,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
     S.TIMED_OUT: {},
     S.DROPPED: {},
 }
-_NEGATIVE = {
+NEGATIVES = {  # that questions end with
     S.NOT_FOUND: Negative.NOT_FOUND,
     S.NO_DATA: Negative.NO_DATA,
     S.FAILED: Negative.FAILED,
@@ -130,7 +130,7 @@ def state_after(state: QuestionState, event: QuestionEvent) -> QuestionState:
 
 def negative_after(state: QuestionState, event: QuestionEvent) -> Negative:
     """Return the negative that a question ends with after this event. Raises IllegalTransition."""
-    negative = _NEGATIVE.get(state_after(state, event))
+    negative = NEGATIVES.get(state_after(state, event))
     if negative is None:
         raise IllegalTransition(f"a question: {event.name} in {state.name} ends nothing")
     return negative

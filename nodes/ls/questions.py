@@ -10,38 +10,19 @@ asked = answered + not found + no data + failed + timed out + dropped + pending,
 Not here: whom to ask, connections, and the machine of a question (`nodes/ls/outcomes.py`).
 """
 
-import math
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from heapq import merge
-from itertools import groupby, islice, repeat, takewhile
-from operator import attrgetter
+from itertools import groupby, repeat
 
 from core.bounds import Bounds
 from core.effects import Effect
-from core.metrics import Metric, Value
 from core.owed import Owed
 from core.protocol.asker import Asker
 from core.protocol.names import Negative
 from core.protocol.outcome import Answered, Denied, Outcome, Part, Relayed
-from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
-from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
-from nodes.ls.waiting import Batch, Shared
+from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
+from nodes.ls.waiting import Batch, Batches, Shared
 
-DENIED = {
-    Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
-    Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
-    Negative.NO_DATA: NO_DATA,
-    Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
-}
-DROPPED = Metric("dropped", "Questions whose asker left before the reply")
-PENDING = Metric("pending", "Questions without a reply", is_level=True)
-JOINED = Metric("joined", "Questions that joined an asking of the same")
-LATE = Metric("late", "Replies of servers that nobody waited for")
-
-_NUMBER = attrgetter("number")
-Closed = Callable[[Sequence[bytes], QuestionState, float], Iterable[Effect]]
+ToldClosed = Callable[[Sequence[bytes], QuestionState, float], Iterable[Effect]]
 
 
 class Questions:
@@ -52,33 +33,19 @@ class Questions:
     """
 
     def __init__(self, bounds: Bounds, owed: Owed) -> None:
-        self.on_closed: Sequence[Closed] = ()
+        self.on_closed: Sequence[ToldClosed] = ()
         self._join_s = bounds.join_s
         self._owed = owed
         self._open: dict[bytes, Batch | Shared] = {}
-        # By how long the asker waits; in each, by number, which is by deadline, too.
-        self._lanes: dict[float, deque[Batch]] = {}
+        self.batches = Batches()
         self._of_asker: dict[Asker, dict[Batch, None]] = {}
-        self.next_number = 0  # of the next batch: what has been asked has a smaller one
         self.asked = 0
         self.answered = 0
-        self.denied = dict.fromkeys(DENIED, 0)
+        self.denied = dict.fromkeys(NEGATIVES.values(), 0)
         self.dropped = 0
         self.pending = 0  # counted by itself, so that the law can be checked
         self.joined = 0
         self.late = 0
-
-    def metrics(self) -> list[Value]:
-        """Return what is counted here; the conservation law holds among it."""
-        return [
-            Value(ASKED, self.asked),
-            Value(ANSWERED, self.answered),
-            *(Value(DENIED[why], number) for why, number in self.denied.items()),
-            Value(DROPPED, self.dropped),
-            Value(PENDING, self.pending),
-            Value(JOINED, self.joined),
-            Value(LATE, self.late),
-        ]
 
     def count_late(self, count: int) -> None:
         """Count replies that nobody waited for."""
@@ -99,10 +66,7 @@ class Questions:
     ) -> list[bytes]:
         """Admit questions (at least one); return those to ask upstreams: often the same list."""
         count = len(questions)
-        due = now + asker.timeout_s
-        batch = Batch(self.next_number, asker, questions, spellings, now, due, count)
-        self.next_number += 1
-        self._lanes.setdefault(asker.timeout_s, deque()).append(batch)
+        batch = self.batches.add(asker, questions, spellings, now)
         self._of_asker.setdefault(asker, {})[batch] = None
         asker.admitted(count)
         self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
@@ -208,42 +172,23 @@ class Questions:
 
     def due(self) -> float:
         """Return when the oldest open batch times out; infinite for never."""
-        due = math.inf
-        for lane in self._lanes.values():
-            while lane and not lane[0].unanswered:
-                lane.popleft()
-            if lane and lane[0].due < due:
-                due = lane[0].due
-        return due
-
-    def due_questions(self, now: float) -> list[bytes]:
-        """Return what is asked in the batches that are due; some of it may be settled."""
-        return [
-            question
-            for lane in self._lanes.values()
-            for batch in takewhile(lambda batch: batch.due <= now, lane)
-            for question in batch.questions
-        ]
+        return self.batches.due()
 
     def woken(self, now: float) -> list[Effect]:
         """Time out the batches that are due. No negative may be held in them."""
         outcomes: dict[Asker, list[Outcome]] = {}
         gone: list[bytes] = []
-        for lane in self._lanes.values():
-            while lane and (not lane[0].unanswered or lane[0].due <= now):
-                batch = lane.popleft()
-                if not batch.unanswered:
-                    continue
-                waited = [
-                    (question, spelling)
-                    for question, spelling in zip(batch.questions, batch.spellings, strict=True)
-                    if self._leave(batch, question, gone)
-                ]
-                questions, spellings = map(list, zip(*waited, strict=True))
-                denied = Denied(questions, spellings, Negative.TIMED_OUT)
-                outcomes.setdefault(batch.asker, []).append(denied)
-                self.denied[Negative.TIMED_OUT] += len(questions)
-                self._replied(batch, len(questions))
+        for batch in self.batches.take_due(now):
+            waited = [
+                (question, spelling)
+                for question, spelling in zip(batch.questions, batch.spellings, strict=True)
+                if self._leave(batch, question, gone)
+            ]
+            questions, spellings = map(list, zip(*waited, strict=True))
+            denied = Denied(questions, spellings, Negative.TIMED_OUT)
+            outcomes.setdefault(batch.asker, []).append(denied)
+            self.denied[Negative.TIMED_OUT] += len(questions)
+            self._replied(batch, len(questions))
         return self._tell(outcomes) + self._closed(gone, QuestionState.TIMED_OUT, now)
 
     def forget(self, asker: Asker, now: float) -> list[Effect]:
@@ -283,24 +228,13 @@ class Questions:
         """
         questions: list[bytes] = []
         size = 0
-        for batch in self._in_order(number):
-            if not batch.unanswered:
-                continue
+        for batch in self.batches.since(number):
             if size > bytes_over:
                 return questions, batch.number
             own = [q for q in dict.fromkeys(batch.questions) if self._first_waiter(q) is batch]
             questions += own
             size += sum(map(len, own)) + len(own)
-        return questions, self.next_number
-
-    def _in_order(self, number: int) -> Iterable[Batch]:
-        """The batches from `number` on, of all lanes, by number."""
-        starts = [bisect_left(lane, number, key=_NUMBER) for lane in self._lanes.values()]
-        rests = [
-            islice(lane, start, None)
-            for lane, start in zip(self._lanes.values(), starts, strict=True)
-        ]
-        return merge(*rests, key=_NUMBER)
+        return questions, self.batches.next_number
 
     def _first_waiter(self, question: bytes) -> Batch | None:
         owner = self._open.get(question)

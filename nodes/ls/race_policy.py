@@ -37,7 +37,7 @@ class RacePolicy(Policy):
         upto = self._upto.get(link, 0)
         questions, self._upto[link] = self._questions.slice_from(upto, self._slice_bytes)
         self._sent.setdefault(link, set()).update(questions)
-        return questions, self._upto[link] == self._questions.next_number
+        return questions, self._upto[link] == self._questions.batches.next_number
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy."""
@@ -69,4 +69,4 @@ class RacePolicy(Policy):
                     self._upto.pop(link, None)
             elif link.life.state is LinkState.STALLED and link not in self._sent:
                 self._sent[link] = set(self._questions.all_open())
-                self._upto[link] = self._questions.next_number
+                self._upto[link] = self._questions.batches.next_number

@@ -16,7 +16,8 @@ from core.environment import Environment
 from core.io.descriptors import LOOKUP_STARTS
 from nodes.ls.link import Link
 from nodes.ls.resolvers.line_equivalents import LineEquivalents, TableLinkBesideResolvers
-from nodes.ls.table_link import Host, TableLink
+from nodes.ls.table_link import TableLink
+from nodes.ls.whereabouts import Host
 
 _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 

@@ -13,7 +13,9 @@ from core.metrics import Histogram, Metric, Value, hits_taken
 from core.protocol.names import Negative
 from core.protocol.server import Server
 from core.protocol.server_state import ServerState
+from nodes.ls.link_metrics import link_metrics
 from nodes.ls.parts import Parts
+from nodes.ls.question_metrics import question_metrics
 from nodes.ls.setup import Setup
 
 
@@ -38,14 +40,14 @@ class Status:
         """Return all that is counted."""
         parts = self._parts
         values = [
-            *parts.questions.metrics(),
+            *question_metrics(parts.questions),
             *([] if parts.hedging is None else parts.hedging.metrics()),
             *self._server.metrics(),
             *self._loop(),
             *hits_taken(self._hits),
         ]
         for link in parts.upstreams.links:
-            values += link.metrics()
+            values += link_metrics(link)
         for upstream in parts.upstreams.all:
             values += upstream.metrics()
         return values if parts.samples is None else values + parts.samples.metrics()

@@ -7,33 +7,27 @@ too long, or more answers than it was asked for, speaks another protocol, and is
 Not here: what becomes of its replies (`load_balancer.py`).
 """
 
-from collections.abc import Iterable
-
-from core.addresses import Address
-from core.effects import Abort, Close, Dial, Effect, Level, Report, Resolve, Send
+from core.effects import Abort, Close, Dial, Effect, Level, Report, Send
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
-from core.metrics import Value
 from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
 from core.protocol.names import Command
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.upstream import Replies
+from nodes.ls.upstream import Replies, Upstream
+from nodes.ls.whereabouts import Host, Whereabouts
 
-Host = tuple[str, int]  # a name and a port
 
-
-class TableLink:
+class TableLink(Upstream):
     """One table server; see `Upstream`. `host`: what its addresses were looked up from; without it
     a server that has moved is not found again."""
 
-    is_decisive = is_timed = is_limited = False
     takes_slices = True
 
     def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
         self.link = link
-        self.host = host
+        self.whereabouts = None if host is None else Whereabouts(link, env, host)
         self._env = env
         self._replies = 0  # lines, since it came up
         self._surplus_max = env.bounds.surplus_answers_max
@@ -43,15 +37,6 @@ class TableLink:
         self.link.sent(len(questions))
         return [Send(self.link.conn, lines or b"\n".join(questions) + b"\n")]
 
-    def resume(self, questions: list[bytes], now: float) -> list[Effect]:
-        return []
-
-    def can_be_asked(self, question: bytes) -> bool:
-        return True
-
-    def can_have_data(self, question: bytes) -> bool:
-        return True
-
     @property
     def is_awaited(self) -> bool:
         return self.link.is_live
@@ -59,18 +44,6 @@ class TableLink:
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
         bounds = self._env.bounds
         return bounds.grace_failed_s if is_failure and is_early else bounds.no_data_s
-
-    def has_differed(self, now: float) -> bool:
-        return False
-
-    def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
-        return []
-
-    def metrics(self) -> list[Value]:
-        return []
-
-    def probe_with(self, question: bytes) -> None:
-        pass
 
     # -- what comes from it ------------------------------------------------------------------------
 
@@ -84,7 +57,8 @@ class TableLink:
                 self._replies = self._streak.count = 0
                 return Replies([Report(f"{link.conn} is up")], has_come_up=True)
             case Closed(why=why):
-                link.lost(now)
+                if link.lost(now) and self.whereabouts is not None:
+                    self.whereabouts.went_away(now)
                 return Replies(link.say_down(why), has_changed=True)
             case Ended():
                 return Replies([*link.give_up("it ended"), Close(link.conn)], has_changed=True)
@@ -123,34 +97,26 @@ class TableLink:
     # -- time --------------------------------------------------------------------------------------
 
     def due(self) -> float:
-        return self.link.due()
+        whereabouts = self.whereabouts
+        if whereabouts is None or self.link.addresses:
+            return self.link.due()
+        return whereabouts.due()
 
     def woken(self, now: float) -> list[Effect]:
         """Dial it, look its host up, or let it hold up clients no longer."""
-        link = self.link
-        if link.due() > now:
+        link, whereabouts = self.link, self.whereabouts
+        if self.due() > now:
             return []
         if link.life.state is LinkState.HOLDING:
             link.life.fire(LinkEvent.HELD_TOO_LONG)
             self._env.hits["held_s"] += 1
             text = f"{link.conn} is stalled: it does not take its questions"
             return [Report(text, Level.WARNING)]
-        if not link.addresses and self.host is not None:
-            link.wait_for_address()
-            return [Resolve(link.conn, *self.host)]
+        if whereabouts is not None and not link.addresses:
+            return whereabouts.look_up()
         link.dialled()
-        effects: list[Effect] = [Dial(link.conn, link.addresses)]
-        if self.host is not None and link.is_long_away(now):
-            self._env.hits["away_s"] += 1
-            effects.append(Resolve(link.conn, *self.host))
-        return effects
-
-    def moved(self, addresses: tuple[Address, ...], now: float) -> list[Effect]:
-        """Dial it at other addresses from now on."""
-        self.link.found(addresses, now)
-        if self.link.is_answering or self.link.life.state is LinkState.DIALING:
-            return self.give_up("it has moved")
-        return []
+        dial = Dial(link.conn, link.addresses)
+        return [dial] if whereabouts is None else [dial, *whereabouts.look_up_if_long_away(now)]
 
     def part(self) -> list[Effect]:
         link = self.link

@@ -6,9 +6,9 @@ The contract that a table server over its link (`table_link.py`) and a resolver
 Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.py`).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from core.effects import Effect
 from core.events import ConnectionEvent
@@ -38,76 +38,73 @@ class Replies:
     failure: str = ""  # why it has to be given up, once its replies are counted
 
 
-class Upstream(Protocol):
-    """One server. `is_decisive`: that it is down counts as its failure to answer. `is_timed`:
-    when it is due changes with what it is asked, not only with how its link stands. `is_limited`:
-    there are questions that it cannot be asked, or have data of. `takes_slices`: it says when it
-    has room for more, so that it is not asked everything at once."""
+class Upstream:
+    """A server that is asked. `is_decisive`: that it is down counts as its failure to answer.
+    `is_timed`: when it is due changes with what it is asked, not only with how its link stands.
+    `is_limited`: there are questions that it cannot be asked, or have data of. `takes_slices`: it
+    says when it has room for more, so that it is not asked everything at once.
+    """
 
     link: Link
-    is_decisive: bool
-    is_timed: bool
-    is_limited: bool
-    takes_slices: bool
+    is_decisive = is_timed = is_limited = takes_slices = False
 
+    @abstractmethod
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         """Ask it. `lines`: the questions as lines, if they are there already."""
-        ...
 
     def resume(self, questions: list[bytes], now: float) -> list[Effect]:
         """Ask it once more for all that is open: it was silent."""
-        ...
+        return []
 
+    @abstractmethod
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
         """Take what happened on one of its connections."""
-        ...
 
+    @abstractmethod
     def give_up(self, why: str) -> list[Effect]:
         """Close its connections; it is dialled again in time."""
-        ...
 
     def can_be_asked(self, question: bytes) -> bool:
         """Return whether it can be asked this at all."""
-        ...
+        return True
 
     def can_have_data(self, question: bytes) -> bool:
         """Return whether its reply to this can be more than that the name exists."""
-        ...
+        return True
 
     @property
+    @abstractmethod
     def is_awaited(self) -> bool:
         """Return whether others' negatives wait for it."""
-        ...
 
+    @abstractmethod
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
         """Return how long a negative waits for it. `is_failure`: REFUSED or SERVFAIL; `is_early`:
         it came at once, from a server that is down."""
-        ...
 
     def has_differed(self, now: float) -> bool:
         """Take note that it had what another denied; return whether it did not before."""
-        ...
+        return False
 
     def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
         """Ask again what may have been lost of these: something worse than data is held of them."""
-        ...
+        return []
 
     def probe_with(self, question: bytes) -> None:
         """Ask it this, if it is down, to see whether it is back."""
-        ...
 
+    @abstractmethod
     def due(self) -> float:
         """Return when it has to be woken; infinite for never."""
-        ...
 
+    @abstractmethod
     def woken(self, now: float) -> list[Effect]:
         """Do what is due: dial, ask again, give up."""
-        ...
+
+    @abstractmethod
+    def part(self) -> list[Effect]:
+        """Take leave: it is not needed any more, and never dialled again."""
 
     def metrics(self) -> list[Value]:
         """Return what is counted about it, beside its link."""
-        ...
-
-    def part(self) -> list[Effect]:
-        """Take leave: it is not needed any more, and never dialled again."""
-        ...
+        return []

@@ -6,8 +6,14 @@ a question in it costs dictionary operations, not objects.
 Not here: which questions are open (`nodes/ls/questions.py`).
 """
 
-from collections.abc import Sequence
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import chain, islice, takewhile
+from operator import attrgetter
 
 from core.protocol.asker import Asker
 from core.protocol.outcome import Spell
@@ -65,3 +71,67 @@ class Shared:
         self.waiters[batch] -= 1
         if not self.waiters[batch]:
             del self.waiters[batch]
+
+
+_NUMBER = attrgetter("number")
+
+
+class Batches:
+    """Batches in the order of asking, and by when they are due.
+
+    They are kept by how long their askers wait: in each queue the order of asking is that of being
+    due. A batch in which nothing is unanswered leaves when it comes to the head.
+    """
+
+    def __init__(self) -> None:
+        self.next_number = 0  # of the next batch: what has been asked has a smaller one
+        self._by_timeout: dict[float, deque[Batch]] = {}
+
+    def add(
+        self, asker: Asker, questions: list[bytes], spellings: list[bytes], now: float
+    ) -> Batch:
+        """Make a batch of what an asker asks now."""
+        timeout_s = asker.timeout_s
+        number, count = self.next_number, len(questions)
+        batch = Batch(number, asker, questions, spellings, now, now + timeout_s, count)
+        self.next_number += 1
+        self._by_timeout.setdefault(timeout_s, deque()).append(batch)
+        return batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """All that are kept, those that are settled included."""
+        return chain.from_iterable(self._by_timeout.values())
+
+    def due(self) -> float:
+        """Return when the oldest one that is unanswered times out; infinite for never."""
+        due = math.inf
+        for queue in self._by_timeout.values():
+            while queue and not queue[0].unanswered:
+                queue.popleft()
+            if queue and queue[0].due < due:
+                due = queue[0].due
+        return due
+
+    def due_questions(self, now: float) -> list[bytes]:
+        """Return what is asked in those that are due; some of it may be settled."""
+        return [
+            question
+            for queue in self._by_timeout.values()
+            for batch in takewhile(lambda batch: batch.due <= now, queue)
+            for question in batch.questions
+        ]
+
+    def take_due(self, now: float) -> Iterator[Batch]:
+        """Take out those that are due and unanswered."""
+        for queue in self._by_timeout.values():
+            while queue and (not queue[0].unanswered or queue[0].due <= now):
+                batch = queue.popleft()
+                if batch.unanswered:
+                    yield batch
+
+    def since(self, number: int) -> Iterable[Batch]:
+        """Return those from this number on that are unanswered, in the order of asking."""
+        queues = self._by_timeout.values()
+        starts = [bisect_left(queue, number, key=_NUMBER) for queue in queues]
+        rests = [islice(queue, start, None) for queue, start in zip(queues, starts, strict=True)]
+        return (batch for batch in merge(*rests, key=_NUMBER) if batch.unanswered)

@@ -13,14 +13,13 @@ from core.events import Closed, ConnectionEvent, Opened
 from core.protocol.outcome import Relayed
 from nodes.ls.link import LinkState
 from nodes.ls.resolvers.resolver import Resolver
-from nodes.ls.upstream import Replies
+from nodes.ls.upstream import Replies, Upstream
 
 
-class ResolverLink(Resolver):
+class ResolverLink(Resolver, Upstream):
     """One resolver; see `Upstream`."""
 
     is_decisive = is_timed = True
-    is_limited = takes_slices = False
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.link.sent(len(questions))
@@ -28,12 +27,6 @@ class ResolverLink(Resolver):
 
     def resume(self, questions: list[bytes], now: float) -> list[Effect]:
         return self.query(questions, now)
-
-    def can_be_asked(self, question: bytes) -> bool:
-        return True
-
-    def can_have_data(self, question: bytes) -> bool:
-        return True
 
     @property
     def is_awaited(self) -> bool:

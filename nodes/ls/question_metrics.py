@@ -1,0 +1,36 @@
+"""Metrics of questions: what became of all that clients asked.
+
+The conservation law holds among them: asked = answered + not found + no data + failed + timed out +
+dropped + pending.
+
+Not here: who counts (`questions.py`).
+"""
+
+from core.metrics import Metric, Value
+from core.protocol.names import Negative
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
+from nodes.ls.questions import Questions
+
+DENIED = {
+    Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
+    Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
+    Negative.NO_DATA: NO_DATA,
+    Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
+}
+DROPPED = Metric("dropped", "Questions whose asker left before the reply")
+PENDING = Metric("pending", "Questions without a reply", is_level=True)
+JOINED = Metric("joined", "Questions that joined an asking of the same")
+LATE = Metric("late", "Replies of servers that nobody waited for")
+
+
+def question_metrics(questions: Questions) -> list[Value]:
+    """Return what was counted of all questions."""
+    return [
+        Value(ASKED, questions.asked),
+        Value(ANSWERED, questions.answered),
+        *(Value(metric, questions.denied[why]) for why, metric in DENIED.items()),
+        Value(DROPPED, questions.dropped),
+        Value(PENDING, questions.pending),
+        Value(JOINED, questions.joined),
+        Value(LATE, questions.late),
+    ]

@@ -219,7 +219,7 @@ class QuestionsMachine(RuleBasedStateMachine):
                 model.setdefault(question.session, []).append(question.spelling + b" - TIMED OUT")
             self.denied[Negative.TIMED_OUT] += len(due)
             self.settle(due)
-            assert set(self.questions.due_questions(self.now)) >= {q.folded for q in due}
+            assert set(self.questions.batches.due_questions(self.now)) >= {q.folded for q in due}
             self.expect(self.questions.woken(self.now), model)
             self.expect_closed(self.not_open(due), QuestionState.TIMED_OUT)
         self.now = until

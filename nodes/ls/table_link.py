@@ -93,7 +93,7 @@ class TableLink:
                 return self._read(data)
             case Opened():
                 link.connected(now)
-                self._replies = 0
+                self._replies = self._errors_in_a_row = 0
                 return Replies([Report(f"{link.conn} is up")], has_come_up=True)
             case Closed(why=why):
                 link.lost(now)

@@ -345,9 +345,11 @@ MUTANTS = (
     Mutant(
         "the end of input drops what is open",
         "nodes/ls/load_balancer.py",
-        "                return self._server.ended(conn, unfinished)",
-        "                self._questions.forget(self._server.sessions[conn])\n"
-        "                return self._server.ended(conn, unfinished)",
+        """                return server.ended(conn, unfinished)
+""",
+        """                self._questions.forget(server.sessions[conn], now)
+                return server.ended(conn, unfinished)
+""",
     ),
     Mutant(
         "no BYE",
@@ -365,9 +367,11 @@ MUTANTS = (
     Mutant(
         "answers are credited by order",
         "nodes/ls/questions.py",
-        "        owners = list(map(self._open.pop, questions, repeat(None)))\n        first =",
-        "        questions = list(self._open)[: len(questions)] or questions\n"
-        "        owners = list(map(self._open.pop, questions, repeat(None)))\n        first =",
+        """        owners = list(map(self._open.pop, questions, repeat(None)))
+""",
+        """        questions = list(self._open)[: len(questions)] or questions
+        owners = list(map(self._open.pop, questions, repeat(None)))
+""",
     ),
     Mutant(
         "an answer counts that was not asked for on this connection",
@@ -377,16 +381,15 @@ MUTANTS = (
     ),
     Mutant(
         "coalescing forgets the second who waits",
-        "nodes/ls/questions.py",
-        "            owner.waiters[batch] = owner.waiters.get(batch, 0) + 1",
-        "            owner.waiters.setdefault(batch, 1)",
+        "nodes/ls/waiting.py",
+        "self.waiters[batch] = self.waiters.get(batch, 0) + 1",
+        "self.waiters.setdefault(batch, 1)",
     ),
     Mutant(
         "who joins inherits the first deadline",
-        "nodes/ls/questions.py",
-        "due = now + asker.timeout_s",
-        "due = max((lane[-1].due for lane in self._lanes.values() if lane), "
-        "default=now + asker.timeout_s)",
+        "nodes/ls/waiting.py",
+        "questions, spellings, now, now + timeout_s, count)",
+        "questions, spellings, now, max((q[-1].due for q in self._by_timeout.values() if q), default=now + timeout_s), count)",
     ),
     Mutant(
         "a question joins an asking of any age",
@@ -397,45 +400,39 @@ MUTANTS = (
     Mutant(
         "what a client asked stays open when it is gone",
         "nodes/ls/load_balancer.py",
-        "                self._questions.forget(session)\n"
-        "                self._owed.promise(session.conn, session.owed * session.reply_bytes_max)\n"
-        "                self._close(QuestionState.DROPPED, now)\n",
-        "",
+        "effects = self._questions.forget(server.sessions[conn], now)",
+        "effects: list[Effect] = []",
     ),
     Mutant(
         "a timeout before its time",
-        "nodes/ls/questions.py",
-        "lane[0].due <= now",
-        "lane[0].due <= now + 0.1",
+        "nodes/ls/waiting.py",
+        "or queue[0].due <= now)",
+        "or queue[0].due <= now + 0.1)",
     ),
     # -- links
     Mutant(
         "a link that comes back is not asked again",
-        "nodes/ls/link.py",
-        "self.asked_upto = self.asked = self.answered = self.streak.count = 0",
-        "self.asked_upto = 1 << 60\n        self.asked = self.answered = self.streak.count = 0",
+        "nodes/ls/race_policy.py",
+        "self._upto.get(link, 0)",
+        "self._upto.get(link, 1 << 60)",
     ),
     Mutant(
         "a malformed answer ends a question",
         "core/protocol/batches.py",
         "            batch.malformed += 1\n",
-        "            batch.malformed += 1\n"
-        '            batch.questions.append(line.split(b" ")[0].lower())\n'
-        '            answers.append(line + b"\\n")\n',
+        '            batch.malformed += 1\n            batch.questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
     ),
     Mutant(
         "a timeout of a TS ends a question",
         "core/protocol/batches.py",
         "            batch.others.append(reply)\n",
-        "            batch.others.append(reply)\n"
-        '            batch.questions.append(line.split(b" ")[0].lower())\n'
-        '            answers.append(line + b"\\n")\n',
+        '            batch.others.append(reply)\n            batch.questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",
         "core/backoff.py",
-        "min(2 * wait_s, self._longest_s if longest_s is None else longest_s)",
-        "wait_s",
+        "self._next_s = min(2 * wait_s, ",
+        "self._next_s = min(wait_s, ",
     ),
     Mutant(
         "the wait before a redial never starts over",
@@ -445,8 +442,8 @@ MUTANTS = (
     ),
     Mutant(
         "a TS may answer what nobody asked",
-        "nodes/ls/load_balancer.py",
-        "if link.answered > link.asked + self._bounds.surplus_answers_max and not why:",
+        "nodes/ls/table_link.py",
+        "if self._replies - self.link.asked > self._surplus_max and not replies.failure:",
         "if False:",
     ),
     Mutant(
@@ -459,8 +456,8 @@ MUTANTS = (
     Mutant(
         "NOT FOUND is said when every live TS has said so",
         "nodes/ls/negatives.py",
-        "elif by == self._everyone:",
-        "elif by & live == live:",
+        "elif deniers == self._upstreams.everyone:",
+        "elif deniers & awaited == awaited:",
     ),
     Mutant(
         "each NO DATA begins the hold anew",
@@ -471,36 +468,40 @@ MUTANTS = (
     Mutant(
         "what a TS has said outlives its connection",
         "nodes/ls/negatives.py",
-        "self.spoken[question] = by & ~bits",
-        "self.spoken[question] = by",
+        "self._deniers[question] = deniers & ~servers | unable",
+        "self._deniers[question] = deniers | unable",
     ),
     Mutant(
         "NO DATA is held past a timeout",
-        "nodes/ls/load_balancer.py",
-        "held_until(now, late)",
-        "held_until(now)",
+        "nodes/ls/negatives.py",
+        "if self._questions.due() <= now:",
+        "if False:",
     ),
     Mutant(
         "a TS that has stalled keeps its word when it goes",
-        "nodes/ls/load_balancer.py",
-        "self._negatives.spoken and (gone or lame)",
-        "self._negatives.spoken and lame",
+        "nodes/ls/exchange.py",
+        "if gone or unawaited:",
+        "if unawaited:",
     ),
     Mutant(
         "a TS may deny what it was not asked",
-        "nodes/ls/load_balancer.py",
-        "self._questions.are_open(self._only_asked(link, denied))",
-        "self._questions.are_open(denied)",
+        "nodes/ls/exchange.py",
+        "if is_admitted and is_open",
+        "if is_open",
     ),
     Mutant(
         "a race is told that hedging does not fit",
-        "nodes/ls/load_balancer.py",
-        "self._unfit_said = self._hedge is None",
-        "self._unfit_said = False",
+        "nodes/ls/parts.py",
+        """    if hedging is not None:
+        observers.append(HedgingFitness(questions, negatives))
+""",
+        """    observers.append(HedgingFitness(questions, negatives))
+    if hedging is not None:
+""",
     ),
     Mutant(
         "a link that was given more than a slice looks up",
-        "nodes/ls/load_balancer.py",
+        "nodes/ls/exchange.py",
         "elif link.life.state is LinkState.UP and not is_last:",
         "elif False:",
     ),
@@ -561,9 +562,9 @@ MUTANTS = (
     ),
     Mutant(
         "what was late is won, too",
-        "nodes/ls/load_balancer.py",
-        "link.won += len(questions) - (self._questions.late - late_admitted)",
-        "link.won += len(questions)",
+        "nodes/ls/exchange.py",
+        "link.credit(won, late)",
+        "link.credit(len(answers.questions), late)",
     ),
     Mutant(
         "a link that comes back is counted anew",
@@ -633,9 +634,9 @@ MUTANTS = (
     ),
     Mutant(
         "what is asked is not watched",
-        "nodes/ls/load_balancer.py",
-        "            self._samples.asked(link.conn, racing, now)\n",
-        "            pass\n",
+        "nodes/ls/race_samples.py",
+        "race.asked.setdefault(upstream.link.conn, now - race.at)",
+        "pass",
     ),
     Mutant(
         "hedged records are refused without the reason",
@@ -878,8 +879,8 @@ MUTANTS = (
     ),
     Mutant(
         "LS stays with a TS that has moved",
-        "nodes/ls/load_balancer.py",
-        "if not self._is_parting and (link.is_answering or link.life.state is LinkState.DIALING):",
+        "nodes/ls/host_lookups.py",
+        "if not self._is_over and (link.is_answering or link.life.state is LinkState.DIALING):",
         "if False:",
     ),
     Mutant(
@@ -908,16 +909,18 @@ MUTANTS = (
     ),
     Mutant(
         "a name that is not known is never looked up again",
-        "nodes/ls/load_balancer.py",
-        "            link.not_found(now, sum(not self._links[conn].addresses "
-        "for conn in self._hosts))\n",
-        "",
+        "nodes/ls/host_lookups.py",
+        "            whereabouts.not_found(now, nowhere)\n",
+        "            pass\n",
     ),
     Mutant(
         "a name that comes to be known is not dialled at once",
         "nodes/ls/link.py",
-        "        self.addresses = addresses\n        self.is_sought = False\n",
-        "        self.addresses = addresses\n",
+        """        if not self.addresses:
+            self._dial_at = now
+""",
+        """        if not self.addresses:
+""",
     ),
     Mutant(
         "all lookups at once",
@@ -963,14 +966,16 @@ MUTANTS = (
     ),
     Mutant(
         "every hangup starts lookups",
-        "nodes/ls/load_balancer.py",
-        "        if self._seek_again:\n            return effects\n",
+        "nodes/ls/host_lookups.py",
+        """        if self._reload_again:
+            return effects
+""",
         "",
     ),
     Mutant(
         "a hangup during lookups is forgotten",
-        "nodes/ls/load_balancer.py",
-        "if not self._sought and self._seek_again:",
+        "nodes/ls/host_lookups.py",
+        "if not self._reloading and self._reload_again:",
         "if False:",
     ),
     # -- backpressure
@@ -1036,9 +1041,9 @@ MUTANTS = (
     ),
     Mutant(
         "what was promised to a client outlives it",
-        "nodes/ls/load_balancer.py",
-        "                self._owed.promise"
-        "(session.conn, session.owed * session.reply_bytes_max)\n",
+        "nodes/ls/questions.py",
+        """        self._owed.promise(asker.conn, 0)
+""",
         "",
     ),
     Mutant(
@@ -1049,7 +1054,7 @@ MUTANTS = (
     ),
     Mutant(
         "datagrams wait while a link holds up the rest",
-        "nodes/ls/load_balancer.py",
+        "nodes/ls/backpressure.py",
         " or not session.can_wait:",
         ":",
     ),
@@ -1061,21 +1066,21 @@ MUTANTS = (
     ),
     Mutant(
         "a pause without an end",
-        "nodes/ls/load_balancer.py",
+        "nodes/ls/backpressure.py",
         "effects.append(Resume(conn))",
         "pass",
     ),
     Mutant(
         "a link holds up the clients for ever",
         "nodes/ls/link.py",
-        "                return self.held_since + self._bounds.held_s",
-        "                return None",
+        "                return self._held_since + self._bounds.held_s",
+        "                return math.inf",
     ),
     Mutant(
         "a client may have any number of questions pending",
-        "nodes/ls/load_balancer.py",
-        "(held or session.owed > session.pending_max)",
-        "held",
+        "nodes/ls/backpressure.py",
+        "has_too_many = session.owed > session.pending_max",
+        "has_too_many = False",
     ),
     # -- workers
     Mutant(
@@ -1191,14 +1196,14 @@ MUTANTS = (
     Mutant(
         "a reply to another question counts",
         "nodes/ls/resolvers/reply_matcher.py",
-        "                if reply.asked != repeated and reply.asked:",
+        "                if reply.section != repeated and reply.section:",
         "                if False:",
     ),
     Mutant(
         "a reply that is cut is an answer",
         "nodes/ls/resolvers/reply_matcher.py",
-        "                if reply.is_cut or reply.said",
-        "                if reply.said",
+        "                if reply.is_cut or reply.result is",
+        "                if reply.result is",
     ),
     Mutant(
         "who guesses may guess for ever",
@@ -1238,9 +1243,9 @@ MUTANTS = (
     ),
     Mutant(
         "a silent resolver is waited for",
-        "nodes/ls/resolvers/resolvers.py",
-        "if resolver.grace.is_silent",
-        "if False",
+        "nodes/ls/resolvers/resolver_link.py",
+        "return self.link.is_live and not self.grace.is_silent",
+        "return self.link.is_live",
     ),
     Mutant(
         "as much is in flight as is asked",
@@ -1280,9 +1285,9 @@ MUTANTS = (
     ),
     Mutant(
         "one that is back is not asked for what is open",
-        "nodes/ls/load_balancer.py",
-        "        if heard.is_back:",
-        "        if False:",
+        "nodes/ls/exchange.py",
+        "effects += upstream.resume(self._open_for(upstream), now)",
+        "pass",
     ),
     Mutant(
         "silence needs no time",
@@ -1292,9 +1297,9 @@ MUTANTS = (
     ),
     Mutant(
         "what is held for a silent one stays held",
-        "nodes/ls/load_balancer.py",
-        "            if self._negatives.spoken and self._resolvers.silent & ~silent_before:",
-        "            if False:",
+        "nodes/ls/upstreams.py",
+        "hopeless = self.awaited & ~awaited | self._live & ~live",
+        "hopeless = self._live & ~live",
     ),
     Mutant(
         "a failure waits no longer than a denial",
@@ -1328,9 +1333,9 @@ MUTANTS = (
     ),
     Mutant(
         "what comes to be held later is not sent again",
-        "nodes/ls/load_balancer.py",
-        "        if denials and self._resolvers:",
-        "        if False:",
+        "nodes/ls/exchange.py",
+        "effects += self._upstreams.hurry([question for question, _, _ in denials], now)",
+        "pass",
     ),
     Mutant(
         "it is sent again for ever",
@@ -1365,31 +1370,33 @@ MUTANTS = (
     # -- that a name exists
     Mutant(
         "NXDOMAIN beats NO DATA",
-        "nodes/ls/questions.py",
-        "        E.NOT_FOUND_SAID: STAY,\n"
-        "        E.NAME_SAID: S.NO_DATA_HELD,\n"
-        "        E.NO_DATA_SAID: S.NO_DATA_HELD,\n",
-        "        E.NOT_FOUND_SAID: STAY,\n"
-        "        E.NAME_SAID: STAY,\n"
-        "        E.NO_DATA_SAID: STAY,\n",
+        "nodes/ls/outcomes.py",
+        """        E.NOT_FOUND_SAID: STAY,
+        E.NAME_SAID: S.NO_DATA_HELD,
+        E.NO_DATA_SAID: S.NO_DATA_HELD,
+""",
+        """        E.NOT_FOUND_SAID: STAY,
+        E.NAME_SAID: STAY,
+        E.NO_DATA_SAID: STAY,
+""",
     ),
     Mutant(
         "that a table has a name begins a grace",
         "nodes/ls/negatives.py",
-        "if left and finding is not QuestionEvent.NAME_SAID:",
+        "if left and event is not QuestionEvent.NAME_SAID:",
         "if left:",
     ),
     Mutant(
         "NXDOMAIN is relayed of a name that exists",
         "nodes/ls/negatives.py",
-        "held.message = message if says_so else None",
-        "held.message = message",
+        "held.reply = reply if says_so else None",
+        "held.reply = reply",
     ),
     Mutant(
         "tables that can say nothing better are waited for",
         "nodes/ls/negatives.py",
-        "                held.moot = self._tables",
-        "                pass",
+        "held.moot = self._upstreams.without_data(question)",
+        "pass",
     ),
     Mutant(
         "a grace counts from the word of a table",
@@ -1405,34 +1412,33 @@ MUTANTS = (
     ),
     Mutant(
         "a refusal waits as shortly as NO DATA where a table has the name",
-        "nodes/ls/load_balancer.py",
-        """QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
-)""",
-        "QuestionState.REFUSAL_HELD})",
+        "nodes/ls/negatives.py",
+        "QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}",
+        "QuestionState.REFUSAL_HELD}",
     ),
     Mutant(
         "an address of a table says nothing of other types",
         "nodes/ls/resolvers/line_equivalents.py",
-        "                    denials.append((twin, QuestionEvent.NAME_SAID, None))",
-        "                    pass",
+        "denials.append((query, QuestionEvent.NAME_SAID, None))",
+        "pass",
     ),
     Mutant(
         "NO DATA of a name is NO DATA of all its types",
         "nodes/ls/resolvers/line_equivalents.py",
-        "QuestionEvent.NAME_SAID if is_beyond_tables(twin) else QuestionEvent.NO_DATA_SAID",
-        "QuestionEvent.NO_DATA_SAID",
+        "(query, name_said if is_beyond_tables(query) else event, None)",
+        "(query, event, None)",
     ),
     Mutant(
         "a line that was asked for its twins only is late",
-        "nodes/ls/load_balancer.py",
-        "return self._is_wanted(line) or not self._line_equivalents.have((line,))",
+        "nodes/ls/resolvers/line_equivalents.py",
+        "return self._is_wanted(line) or not self._equivalents.have((line,))",
         "return True",
     ),
     Mutant(
         "a table is silent about what it cannot have",
-        "nodes/ls/load_balancer.py",
-        "racing = [q for q in questions if not is_beyond_tables(q)]",
-        "pass",
+        "nodes/ls/race_samples.py",
+        "if upstream.is_limited:",
+        "if False:",
     ),
     Mutant(
         "hedging asks a table first for what it cannot have",
@@ -1466,15 +1472,15 @@ MUTANTS = (
     ),
     Mutant(
         "names below one of a table beat what resolvers say of it",
-        "nodes/ls/load_balancer.py",
-        "        if self._resolvers:\n            not_found, below",
-        "        if False:\n            not_found, below",
+        "nodes/ls/resolvers/line_equivalents.py",
+        "if event is name_said:",
+        "if False:",
     ),
     Mutant(
         "names below end a question as soon as NO DATA",
-        "nodes/ls/load_balancer.py",
-        "(question, QuestionEvent.NAME_SAID, None) for question in below",
-        "(question, QuestionEvent.NO_DATA_SAID, None) for question in below",
+        "nodes/ls/table_link.py",
+        "QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID",
+        "QuestionEvent.NO_DATA_SAID, QuestionEvent.NO_DATA_SAID",
     ),
     Mutant(
         "rows with more blanks are relayed with them",
@@ -1485,14 +1491,14 @@ MUTANTS = (
     Mutant(
         "the worse answer is told",
         "nodes/ls/negatives.py",
-        "        if best is not held.course:",
-        "        if held.message is None:",
+        "if best is not held.state:",
+        "if held.reply is None:",
     ),
     Mutant(
         "a timeout ends what others wait for",
-        "nodes/ls/questions.py",
-        "takewhile(lambda batch: batch.due <= now, lane)",
-        "takewhile(lambda batch: True, lane)",
+        "nodes/ls/waiting.py",
+        "takewhile(lambda batch: batch.due <= now, queue)",
+        "takewhile(lambda batch: True, queue)",
     ),
     Mutant(
         "a cookie goes from hop to hop",
@@ -1565,8 +1571,8 @@ MUTANTS = (
     Mutant(
         "an error has to repeat its question",
         "nodes/ls/resolvers/reply_matcher.py",
-        "                if reply.asked != repeated and reply.asked:",
-        "                if reply.asked != repeated:",
+        "                if reply.section != repeated and reply.section:",
+        "                if reply.section != repeated:",
     ),
     Mutant(
         "a copy of an error without a question is a guess",
@@ -1607,14 +1613,14 @@ MUTANTS = (
     Mutant(
         "a table has no word for who says more than a line",
         "nodes/ls/resolvers/line_equivalents.py",
-        "                self._of.setdefault(line, {})[question] = None",
-        "                pass",
+        "self._queries.setdefault(line, {})[question] = None",
+        "pass",
     ),
     Mutant(
         "what no table server can be asked waits for them",
-        "nodes/ls/negatives.py",
-        "return self._tables if self._tables and line_of(question) is None else 0",
-        "return 0",
+        "nodes/ls/resolvers/line_equivalents.py",
+        "return line_of(question) is not None",
+        "return True",
     ),
     Mutant(
         "replies leave from whichever address the routes prefer",
@@ -1678,9 +1684,9 @@ MUTANTS = (
     ),
     Mutant(
         "a resolver that was refused is up when there is a socket",
-        "nodes/ls/load_balancer.py",
-        "            if not upstream.reachability.is_refused:  # else",
-        "            if True:  # else",
+        "nodes/ls/resolvers/resolver_link.py",
+        "if not self.reachability.is_refused:",
+        "if True:",
     ),
     Mutant(
         "one that is down is not asked whether it is back",
@@ -1690,21 +1696,21 @@ MUTANTS = (
     ),
     Mutant(
         "new questions wait for resolvers that are down",
-        "nodes/ls/load_balancer.py",
-        "                    effects += self._fail(questions, now)",
-        "                    pass",
+        "nodes/ls/exchange.py",
+        "effects += self._negatives.fail(questions, now)",
+        "pass",
     ),
     Mutant(
         "what is open waits for resolvers that are down",
-        "nodes/ls/load_balancer.py",
-        "        if self._failing and lame:",
-        "        if False:",
+        "nodes/ls/negatives.py",
+        "effects += self.fail(self._questions.all_open(), now)",
+        "pass",
     ),
     Mutant(
         "a failure that is there at once waits for a TS as one that took time",
-        "nodes/ls/load_balancer.py",
-        "            is_early = is_failure and self._failing",
-        "            is_early = False",
+        "nodes/ls/upstreams.py",
+        "is_early = self.failing > 0",
+        "is_early = False",
     ),
     Mutant(
         "many datagrams are sent as one on any kernel",
@@ -1834,9 +1840,9 @@ MUTANTS = (
     ),
     Mutant(
         "what DNS asked in time is thought to be lines'",
-        "nodes/ls/questions.py",
-        "self._lanes.setdefault(asker.timeout_s, deque())",
-        "self._lanes.setdefault(0.0, deque())",
+        "nodes/ls/waiting.py",
+        "self._by_timeout.setdefault(timeout_s, deque())",
+        "self._by_timeout.setdefault(0.0, deque())",
     ),
 )
 

@@ -5,13 +5,13 @@ LS every sampled race becomes one line of JSON, whatever clients and table serve
 
 Times are multiples of 1/16 s, so that sums of them are exact and a moment can be hit exactly.
 
-Not here: how a race goes for its askers (`tests/test_race.py`, `tests/test_ls.py`).
+Not here: how a race goes for its askers (`tests/test_questions.py`, `tests/test_ls.py`).
 """
 
 import ipaddress
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -27,9 +27,13 @@ from core.effects import Effect, Level, Record, Report
 from core.environment import Environment
 from core.metrics import SPANS_S, Histogram
 from core.protocol.batches import ErrorStreak, read_replies
+from core.protocol.outcome import Answers
+from nodes.ls.link import Link
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_samples import RaceSamples
+from nodes.ls.table_link import TableLink
+from nodes.ls.upstream import Upstream
 from tests.balancers import load_balancer
 from tests.stage import Stage
 
@@ -49,9 +53,29 @@ DENIED = {
 }
 
 
-def texts(lines: bytes) -> Callable[[], list[bytes]]:
-    """The addresses in lines."""
-    return lambda: [line.split(b" ")[1] for line in lines.split(b"\n")[:-1]]
+SERVERS: dict[str, Upstream] = {
+    server: TableLink(Link(server, (), Environment()), Environment()) for server in NAMES
+}
+
+
+def sent(samples: RaceSamples, server: str, questions: Sequence[bytes], now: float) -> None:
+    assert samples.sent(SERVERS[server], questions, now) == []
+
+
+def answered(
+    samples: RaceSamples, server: str, questions: list[bytes], lines: bytes, now: float
+) -> list[Effect]:
+    return samples.answered(SERVERS[server], Answers(questions, lines), None, now)
+
+
+def denied(
+    samples: RaceSamples, server: str, questions: list[bytes], what: str, now: float
+) -> list[Effect]:
+    """A table server says NOT FOUND of its table; TS3 stands for a resolver, that says NXDOMAIN."""
+    if what == "NOT FOUND" and server != T3:
+        return samples.denied(SERVERS[server], questions, (), now)
+    denials = [(question, DENIED[what], None) for question in questions]
+    return samples.denied(SERVERS[server], (), denials, now)
 
 
 def questions_in(lines: bytes) -> list[bytes]:
@@ -100,7 +124,7 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
     for size in sizes:
         questions = [b"n%d" % number for number in range(asked, asked + size)]
         asked += size
-        samples.begin(questions, 0.0)
+        samples.asked(questions, 0.0)
         exact = asked * share
         assert math.floor(exact - 1e-6) <= len(samples._open) <= math.ceil(exact + 1e-6)
     sampled = [int(question[1:]) for question in samples._open]
@@ -109,14 +133,14 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
         gaps = {after - before for before, after in pairwise(sampled)}
         assert gaps <= {math.floor(1 / share + 1e-9), math.ceil(1 / share - 1e-9)}
     whole = sampler(NAMES, share)
-    whole.begin([b"n%d" % number for number in range(asked)], 0.0)
+    whole.asked([b"n%d" % number for number in range(asked)], 0.0)
     if (1 / share).is_integer():  # else sums may differ in the last bit
         assert list(whole._open) == list(samples._open)
 
 
 def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> None:
     samples = sampler(NAMES, 0.001)
-    samples.begin([b"first"], 0.0)
+    samples.asked([b"first"], 0.0)
 
     class Unread(list[bytes]):
         def __getitem__(self, at: Any) -> Any:  # noqa: ANN401
@@ -126,7 +150,7 @@ def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> No
             raise AssertionError
 
     for _ in range(99):
-        samples.begin(Unread([b"x"] * 10), 0.0)
+        samples.asked(Unread([b"x"] * 10), 0.0)
     assert list(samples._open) == [b"first"]
 
 
@@ -136,7 +160,7 @@ def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: l
     open_: list[bytes] = []
     for number in asked:
         name = b"n%d" % number
-        samples.begin([name], 0.0)
+        samples.asked([name], 0.0)
         if name not in open_ and len(open_) < most:
             open_.append(name)
         assert list(samples._open) == open_
@@ -178,6 +202,7 @@ class SamplesMachine(RuleBasedStateMachine):
         self.now = 50.0
         self.open: list[Watched] = []
         self.closed: list[Watched] = []
+        self.effects: list[Effect] = []
         self.checked = 0
         self.reports = 0
 
@@ -186,7 +211,7 @@ class SamplesMachine(RuleBasedStateMachine):
 
     @rule(questions=some)
     def begin(self, questions: list[bytes]) -> None:
-        self.samples.begin(questions, self.now)
+        assert self.samples.asked(questions, self.now) == []
         for question in questions:
             if self.find(question) is None and len(self.open) < 3:
                 self.open.append(Watched(question, self.now))
@@ -194,7 +219,7 @@ class SamplesMachine(RuleBasedStateMachine):
     @rule(server=servers, questions=some)
     def ask(self, server: str, questions: list[bytes]) -> None:
         """The first time counts, of those that are asked again."""
-        self.samples.asked(server, questions, self.now)
+        sent(self.samples, server, questions, self.now)
         for question in questions:
             if one := self.find(question):
                 one.asked.setdefault(server, self.now - one.began)
@@ -216,12 +241,12 @@ class SamplesMachine(RuleBasedStateMachine):
                 self.finish(one, "ANSWERED")
         questions = [question for question, _ in said]
         assert not said or questions_in(lines) == questions
-        self.samples.answered(server, questions, texts(lines), self.now)
+        self.effects += answered(self.samples, server, questions, lines, self.now)
         self.close({question for question, _ in said})
 
     @rule(server=servers, questions=some, what=st.sampled_from(sorted(DENIED)))
     def deny(self, server: str, questions: list[bytes], what: str) -> None:
-        self.samples.denied(server, questions, DENIED[what], self.now)
+        self.effects += denied(self.samples, server, questions, what, self.now)
         for question in questions:
             one = self.find(question)
             if one and server in one.asked and server not in one.replies:
@@ -242,7 +267,7 @@ class SamplesMachine(RuleBasedStateMachine):
     )
     def end(self, questions: list[bytes], end: QuestionState) -> None:
         """The first end counts."""
-        self.samples.ended(questions, end, self.now)
+        self.effects += self.samples.closed(questions, end, self.now)
         for question in questions:
             if one := self.find(question):
                 self.finish(one, end.name)
@@ -256,7 +281,7 @@ class SamplesMachine(RuleBasedStateMachine):
             self.now = self.samples.due()
             due = [one for one in self.open if one.began + TIMEOUT_S <= self.now]
             assert due
-            self.samples.woken(self.now)
+            self.effects += self.samples.woken(self.now)
             for one in due:
                 self.finish(one, "TIMED_OUT")
                 self.open.remove(one)
@@ -281,7 +306,7 @@ class SamplesMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_that_is_closed_has_its_record_and_each_disagreement_its_report(self) -> None:
-        effects = self.samples.take_effects()
+        effects, self.effects = self.effects, []
         news = self.closed[self.checked :]
         self.checked = len(self.closed)
         records = {record["question"]: record for record in lines_of(effects)}
@@ -377,14 +402,14 @@ def raced(kind: bytes, first: str, second: str) -> RaceSamples:
     """One race, answered so by two TSs."""
     samples = sampler([T1, T2])
     question = b"x" if kind == b"A" else b"x AAAA"
-    samples.begin([question], 0.0)
+    samples.asked([question], 0.0)
     for server in (T1, T2):
-        samples.asked(server, [question], 0.0)
+        sent(samples, server, [question], 0.0)
     for server, said in ((T1, first), (T2, second)):
         line = b"x %b %b IN\n" % (said.encode(), kind)
         if len(line) <= 512:
             assert questions_in(line) == [question]
-        samples.answered(server, [question], texts(line), 0.1)
+        answered(samples, server, [question], line, 0.1)
     return samples
 
 
@@ -421,12 +446,12 @@ def test_of_disagreements_the_last_twenty_are_remembered() -> None:
     samples = sampler([T1, T2])
     for number in range(50):
         question = b"n%d" % number
-        samples.begin([question], 0.0)
+        samples.asked([question], 0.0)
         for server in (T1, T2):
-            samples.asked(server, [question], 0.0)
+            sent(samples, server, [question], 0.0)
         for server in (T1, T2):
             line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
-            samples.answered(server, [question], texts(line), 0.1)
+            answered(samples, server, [question], line, 0.1)
     assert counts(samples)["disagreements"] == 50
     assert [one["question"] for one in samples.told] == [f"n{n}" for n in range(30, 50)]
 
@@ -666,13 +691,9 @@ class BalancedMachine(RuleBasedStateMachine):
     def pass_time(self, sixteenths: int) -> None:
         self.stage.wait(sixteenths / 16)
 
-    def records(self) -> list[dict[str, Any]]:
-        """Those that were written, and those that wait to be."""
-        return self.stage.records + lines_of(samples_of(self.stage).effects)
-
     @invariant()
     def every_record_makes_sense(self) -> None:
-        for record in self.records():
+        for record in self.stage.records:
             assert list(record) == FIELDS
             asked, replies = record["asked"], record["replies"]
             assert replies.keys() <= asked.keys() <= {T1, T2}
@@ -689,7 +710,7 @@ class BalancedMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_figures_are_those_of_the_records(self) -> None:
-        records, counted = self.records(), counts(samples_of(self.stage))
+        records, counted = self.stage.records, counts(samples_of(self.stage))
         assert counted["sampled"] == len(records)
         for name in (T1, T2):
             assert counted[f"{name}.silent"] == sum(
@@ -783,8 +804,8 @@ def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
     would be eighty thousand million steps."""
     samples = sampler([T1])
     questions = [b"n%d" % number for number in range(400_000)]
-    samples.begin(questions, 0.0)
-    samples.asked(T1, questions, 0.0)
+    samples.asked(questions, 0.0)
+    sent(samples, T1, questions, 0.0)
     samples.woken(TIMEOUT_S)
     assert counts(samples) == {
         "sampled": 400_000,
@@ -799,10 +820,10 @@ def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
     """Each looked for in the chunk, they would be twenty thousand million steps."""
     samples = sampler([T1])
     questions = [b"n%d" % number for number in range(200_000)]
-    samples.begin(questions, 0.0)
-    samples.asked(T1, questions, 0.0)
+    samples.asked(questions, 0.0)
+    sent(samples, T1, questions, 0.0)
     lines = b"".join(question + b" 10.0.0.1 A IN\n" for question in questions)
-    samples.answered(T1, questions, texts(lines), 0.1)
+    answered(samples, T1, questions, lines, 0.1)
     assert counts(samples)["sampled"] == 200_000
 
 

@@ -389,7 +389,8 @@ MUTANTS = (
         "who joins inherits the first deadline",
         "nodes/ls/waiting.py",
         "questions, spellings, now, now + timeout_s, count)",
-        "questions, spellings, now, max((q[-1].due for q in self._by_timeout.values() if q), default=now + timeout_s), count)",
+        "questions, spellings, now, max((q[-1].due for q in self._by_timeout.values() if q), "
+        "default=now + timeout_s), count)",
     ),
     Mutant(
         "a question joins an asking of any age",
@@ -420,13 +421,19 @@ MUTANTS = (
         "a malformed answer ends a question",
         "core/protocol/batches.py",
         "            batch.malformed += 1\n",
-        '            batch.malformed += 1\n            batch.questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
+        "            batch.malformed += 1\n"
+        '            batch.questions.append(line.split(b" ")[0].lower())\n'
+        '            answers.append(line + b"\\n'
+        '")\n',
     ),
     Mutant(
         "a timeout of a TS ends a question",
         "core/protocol/batches.py",
         "            batch.others.append(reply)\n",
-        '            batch.others.append(reply)\n            batch.questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
+        "            batch.others.append(reply)\n"
+        '            batch.questions.append(line.split(b" ")[0].lower())\n'
+        '            answers.append(line + b"\\n'
+        '")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",

@@ -14,6 +14,7 @@ from core.environment import Environment
 from core.events import Closed, Ended, Opened, Received, Relieved
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.link_metrics import link_metrics
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.table_link import TableLink
 from nodes.ls.upstream import Replies
@@ -41,7 +42,7 @@ def hear(table: TableLink, data: bytes) -> Replies:
 
 
 def metric(table: TableLink, key: str) -> int | str:
-    (value,) = [value.value for value in table.link.metrics() if value.key == f"TS1.{key}"]
+    (value,) = [value.value for value in link_metrics(table.link) if value.key == f"TS1.{key}"]
     return value
 
 
@@ -140,15 +141,6 @@ def test_one_long_away_is_dialled_and_looked_up() -> None:
     assert table.woken(39.0) == [Dial("TS1", ADDRESSES)]
     table.receive(Closed("TS1", "refused"), 39.0)
     assert table.woken(45.0) == [Dial("TS1", ADDRESSES), Resolve("TS1", "ts.example", 53)]
-
-
-def test_one_that_has_moved_is_given_up_if_it_is_up() -> None:
-    elsewhere = ((2, ("127.0.0.2", 1)),)
-    table = connected(host=("ts.example", 53))
-    assert table.moved(elsewhere, 1.0)[-1] == Abort("TS1")
-    table.receive(Closed("TS1", ""), 1.0)
-    assert table.moved(ADDRESSES, 1.0) == []
-    assert table.woken(9.0) == [Dial("TS1", ADDRESSES)]
 
 
 def test_one_that_is_parted_from_is_told_and_never_dialled() -> None:

@@ -59,6 +59,11 @@ class Histogram:
         self.counts[bisect_left(SPANS_S, seconds)] += 1
         self.sum_s += seconds
 
+    def add_all(self, other: "Histogram") -> None:
+        """Add all that another one has."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum_s += other.sum_s
+
     def add_beyond(self, seconds: float) -> None:
         """Count a time beyond all spans, perhaps endless, that was watched for `seconds`."""
         self.counts[-1] += 1

@@ -1498,8 +1498,8 @@ MUTANTS = (
     Mutant(
         "the worse answer is told",
         "nodes/ls/negatives.py",
-        "if best is not held.state:",
-        "if held.reply is None:",
+        "if better is not held.best:",
+        "if True:",
     ),
     Mutant(
         "a timeout ends what others wait for",

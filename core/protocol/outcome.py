@@ -43,6 +43,7 @@ class Answers:
         self._each: list[bytes] | None = None
 
     def as_lines(self) -> bytes:
+        """Return the lines as they came."""
         return self.lines
 
     def each(self) -> list[bytes]:
@@ -56,6 +57,7 @@ class Answers:
         return [line.split(b" ")[1] for line in self.each()]
 
     def only(self, wanted: Sequence[bool]) -> "Answers":
+        """Return those that are wanted; `wanted` is parallel to the questions."""
         lines = [line + b"\n" for line in compress(self.each(), wanted)]
         return Answers(list(compress(self.questions, wanted)), b"".join(lines))
 
@@ -85,10 +87,12 @@ class Relayed:
         self.spellings = spellings
 
     def as_lines(self) -> bytes:
+        """Return a line for each reply, in the client's spelling."""
         spelled = zip(self.questions, self.spellings, self.replies, strict=True)
         return b"".join([reply.line(question, spelling) for question, spelling, reply in spelled])
 
     def only(self, wanted: Sequence[bool]) -> "Relayed":
+        """Return those that are wanted; `wanted` is parallel to the questions."""
         return Relayed(list(compress(self.questions, wanted)), list(compress(self.replies, wanted)))
 
     def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Relayed":
@@ -119,6 +123,7 @@ class Denied:
         self.why = why
 
     def as_lines(self) -> bytes:
+        """Return a line for each question, in the client's spelling."""
         return negatives(self.spellings, self.why)
 
     def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Denied":

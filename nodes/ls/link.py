@@ -29,7 +29,7 @@ class LinkState(Label):
 
 
 class LinkEvent(Label):
-    """What happens to a link."""
+    """The events of a link."""
 
     DIAL_DUE = "it is time to dial"
     CONNECTED = "the dial was answered"

@@ -33,11 +33,11 @@ from nodes.ls.upstreams import Upstreams
 
 @dataclass(slots=True, eq=False)
 class HeldNegative:
-    """The best that was said of a question so far. `reply`: the resolver's that said so, if any.
+    """The `best` that was said of a question so far. `reply`: the resolver's that said so, if any.
     `since`: when its grace began. `moot`: the servers that could say nothing better."""
 
     question: bytes
-    state: QuestionState
+    best: QuestionState
     reply: RelayedReply | None
     since: float
     until: float
@@ -102,7 +102,7 @@ class HeldNegatives(Observer):
         return self._upstreams.unable(question) if deniers is None else deniers
 
     def _grace_s(self, held: HeldNegative, servers: int, now: float) -> float:
-        is_failure = held.state in _FAILURES
+        is_failure = held.best in _FAILURES
         return self._upstreams.grace_s(servers, now, is_failure=is_failure)
 
     def _hold(
@@ -117,13 +117,13 @@ class HeldNegatives(Observer):
         if held is None:
             held = HeldNegative(question, QuestionState.OPEN, None, now, math.inf)
             self._held[question] = held
-        best = state_after(held.state, event)
-        if best is not held.state:
-            held.state = best
+        better = state_after(held.best, event)
+        if better is not held.best:
+            held.best = better
             # NXDOMAIN of a name that exists becomes NO DATA, which the reply does not say.
-            says_so = state_after(QuestionState.OPEN, event) is best
+            says_so = state_after(QuestionState.OPEN, event) is better
             held.reply = reply if says_so else None
-            if best in _NAME_EXISTS:
+            if better in _NAME_EXISTS:
                 held.moot = self._upstreams.without_data(question)
         return held
 
@@ -170,7 +170,7 @@ class HeldNegatives(Observer):
             held = heapq.heappop(self._releases)[2]
             due[held.question] = held
         for question, held in due.items():
-            if held.state in _NO_DATA:
+            if held.best in _NO_DATA:
                 if len(self._told) == _TOLD_MAX:
                     self._told.clear()
                 self._told[question] = None
@@ -206,8 +206,8 @@ class HeldNegatives(Observer):
     def _release(self, enough: list[HeldNegative], now: float) -> list[Effect]:
         effects: list[Effect] = []
         released = QuestionEvent.RELEASED
-        for state in dict.fromkeys([held.state for held in enough]):
-            of_state = [held for held in enough if held.state is state]
+        for state in dict.fromkeys([held.best for held in enough]):
+            of_state = [held for held in enough if held.best is state]
             plain = [held.question for held in of_state if held.reply is None]
             effects += self._end_plainly(plain, state, released, now)
             replied = [held for held in of_state if held.reply is not None]
@@ -251,7 +251,7 @@ class HeldNegatives(Observer):
             return
         bit = upstream.link.bit
         for question, held in self._held.items():
-            if held.state in _NO_DATA and not self._deniers[question] & bit:
+            if held.best in _NO_DATA and not self._deniers[question] & bit:
                 until = held.since + self._grace_s(held, bit, now)
                 if until > held.until:
                     self._schedule(held, until)
@@ -273,7 +273,7 @@ class HeldNegatives(Observer):
         if held or told:
             questions = answers.questions if admitted is None else answers.only(admitted).questions
             for question in questions:
-                if question in told or (question in held and held[question].state in _NO_DATA):
+                if question in told or (question in held and held[question].best in _NO_DATA):
                     self.differs(upstream, now)
                     break
         return ()

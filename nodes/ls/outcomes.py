@@ -28,7 +28,7 @@ class QuestionState(Label):
 
 
 class QuestionEvent(Label):
-    """What happens to a question."""
+    """The events of a question."""
 
     ANSWER = "a server answers it"
     NOT_FOUND_SAID = "a resolver says NXDOMAIN"

@@ -20,7 +20,7 @@ from nodes.ls.whereabouts import Host, Whereabouts
 
 
 class TableLink(Upstream):
-    """One table server; see `Upstream`. `host`: what its addresses were looked up from; without it
+    """A table server as an `Upstream`. `host`: what its addresses were looked up from; without it
     a server that has moved is not found again."""
 
     takes_slices = True

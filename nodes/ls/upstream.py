@@ -23,7 +23,7 @@ Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
 
 @dataclass(slots=True)
 class Replies:
-    """What came of one event. All questions are folded."""
+    """The replies, and the news of its link, that one event brought. All questions are folded."""
 
     effects: list[Effect] = field(default_factory=list)
     answers: Sequence[Answered] = ()

@@ -39,8 +39,7 @@ def summed_histograms(parts: Iterable[Mapping[str, LabelledHistogram]]) -> Histo
     for part in parts:
         for key, (metric, histogram, subject) in part.items():
             _, total, _ = sums.setdefault(key, (metric, Histogram(), subject))
-            total.counts = [a + b for a, b in zip(total.counts, histogram.counts, strict=True)]
-            total.sum_s += histogram.sum_s
+            total.add_all(histogram)
     return sums
 
 

@@ -27,7 +27,7 @@ _ODD_MAX = 4_096  # questions remembered: more than are in flight until the firs
 
 
 class EdnsFallback:
-    """What is known of one resolver, called `name`. While it `is_at_rest` everything is asked with
+    """Knowledge of one resolver, called `name`. While it `is_at_rest` everything is asked with
     an OPT record, and no reply is of interest."""
 
     def __init__(self, name: str, plain_s: float) -> None:

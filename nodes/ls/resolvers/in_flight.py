@@ -21,7 +21,8 @@ from nodes.ls.resolvers.window import Window
 
 
 class InFlight:
-    """What one resolver is asked. `count`: queries over UDP that it may not have read yet."""
+    """All queries to one resolver that have no reply. `count`: those over UDP that it may not have
+    read yet."""
 
     def __init__(self, env: Environment, ageing: Ageing, edns: EdnsFallback, grace: Grace) -> None:
         self.count = 0
@@ -62,8 +63,8 @@ class InFlight:
         was_calm = self._window.is_calm(self.count)
         plain = () if self._edns.is_at_rest else self._edns.select_plain(questions, now)
         batch = SentBatch(
-            socket, questions, random, socket.sent, size, now, asked_at, tries, moves, was_calm,
-            tcp_only, plain,
+            socket, questions, random, socket.recent.sent, size, now, asked_at, tries, moves,
+            was_calm, tcp_only, plain,
         )  # fmt: skip
         ids = split_ids(random)
         messages = []
@@ -83,13 +84,13 @@ class InFlight:
         self._ageing.add(batch)
         if not socket.is_stream:
             socket.recent.remember(batch.ids, questions)
-            socket.sent += size
             self.count += size
         return messages
 
     def learn(self, batch: SentBatch, replies: int, now: float) -> None:
         """Learn from `replies` replies to queries of one batch how fast the resolver is, and how
         far it has read."""
+        batch.settle(replies)
         self._grace.replied(now - batch.asked_at, replies)
         socket = batch.socket
         if socket.is_stream:
@@ -109,5 +110,5 @@ class InFlight:
             self._ageing.overdue.pop(question, None)
         socket.forget()
         if not socket.is_stream:
-            self.count -= socket.sent - socket.passed
-            socket.passed = socket.sent
+            self.count -= socket.recent.sent - socket.passed
+            socket.passed = socket.recent.sent

@@ -23,9 +23,10 @@ def split_ids(ids: bytes) -> list[bytes]:
 class RecentQueries:
     """The newest `most` queries of a socket, in whole batches: rather more than fewer."""
 
-    __slots__ = ("_batches", "_count", "_most", "_pairs", "_unsorted")
+    __slots__ = ("_batches", "_count", "_most", "_pairs", "_unsorted", "sent")
 
     def __init__(self, most: int) -> None:
+        self.sent = 0  # queries, ever: the position of the next one
         self._most = most
         self._batches: deque[_Batch] = deque()  # the oldest first
         self._count = 0  # queries in them
@@ -37,6 +38,7 @@ class RecentQueries:
         batches = self._batches
         batch = ids, questions
         batches.append(batch)
+        self.sent += len(questions)
         self._count += len(questions)
         while self._count - len(batches[0][1]) >= self._most:
             oldest = batches.popleft()

@@ -37,7 +37,7 @@ _REPLIES_KEPT = 16_384
 
 @dataclass(slots=True)
 class QuestionInterest:
-    """What a resolver has to know of questions, from its owner."""
+    """Knowledge of questions that a resolver needs from its owner."""
 
     is_wanted: Callable[[bytes], bool]  # whether a reply would be of interest
     is_held: Callable[[bytes], bool]  # whether something worse than data is held of it
@@ -48,7 +48,7 @@ class QuestionInterest:
 
 @dataclass(slots=True)
 class ResolverReplies:
-    """What came of an event on a socket to a resolver, about questions that somebody wants.
+    """Replies that an event on a socket brought, to questions that somebody wants.
 
     `questions` and `answers` are parallel.
     """
@@ -140,7 +140,6 @@ class ReplyMatcher:
             del asked[number]
             if overdue:
                 overdue.pop(question, None)
-            its_batch.left -= 1
             if its_batch is not batch:
                 if batch is not None:
                     self._in_flight.learn(batch, replies, now)

@@ -48,7 +48,7 @@ WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=Tru
 
 
 class Resolver:
-    """One resolver: its sockets, what it is asked, and which of its replies count.
+    """A resolver: its sockets, what it is asked, and which of its replies count.
 
     `link` is how it stands. `connections`: where it puts itself, by the name of each connection
     that it dials, until that is closed. `grace_s`: the longest that a worse answer waits for it.
@@ -237,7 +237,6 @@ class Resolver:
         again = self._matcher.match(socket, messages, replies, now)
         matched = before - len(socket.asked)
         if matched:
-            socket.replies += matched
             self.ageing.resend_s = self.grace.resend_s(now)
         if matched or replies.late:
             replies.is_back = self.grace.heard(now)

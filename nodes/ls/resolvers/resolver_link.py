@@ -17,7 +17,7 @@ from nodes.ls.upstream import Replies, Upstream
 
 
 class ResolverLink(Resolver, Upstream):
-    """One resolver; see `Upstream`."""
+    """A resolver as an `Upstream`."""
 
     is_decisive = is_timed = True
 

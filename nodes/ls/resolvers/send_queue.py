@@ -25,8 +25,8 @@ class WaitingBatch:
 
 
 class SendQueue:
-    """What waits to be sent to one resolver. `ready` is what may go as soon as there is room;
-    `deferred_until` when the first that is deferred is due, infinite for never."""
+    """Queries that wait to be sent to one resolver. `ready`: those that go as soon as there is
+    room; `deferred_until`: when the first that is deferred is due, infinite for never."""
 
     def __init__(self, is_wanted: Callable[[bytes], bool]) -> None:
         self.ready: deque[WaitingBatch] = deque()

@@ -29,7 +29,7 @@ class SocketState(Label):
 
 
 class SocketEvent(Label):
-    """What happens to a socket."""
+    """The events of a socket."""
 
     OPENED = "it is there"
     OLD = "another one takes its place"
@@ -66,6 +66,11 @@ class SentBatch:
     tcp_only: Container[bytes] = ()  # those whose replies over UDP were truncated
     plain: Container[bytes] = ()  # those that were asked without EDNS
 
+    def settle(self, replies: int) -> None:
+        """Count replies to its queries."""
+        self.left -= replies
+        self.socket.replies += replies
+
     def unanswered(self) -> list[tuple[bytes, bytes]]:
         """Return the ID and the question of each query that has no reply."""
         asked = self.socket.asked
@@ -77,10 +82,10 @@ SentQuestion = tuple[bytes, bytes, SentBatch]  # a question, what a reply to it 
 
 
 class ResolverSocket:
-    """One UDP socket or TCP stream. `asked` are its queries without a reply, by ID."""
+    """A UDP socket or TCP stream to a resolver. `asked` are its queries without a reply, by ID."""
 
     __slots__ = (
-        "asked", "conn", "is_stream", "life", "passed", "recent", "replace_at", "replies", "sent",
+        "asked", "conn", "is_stream", "life", "passed", "recent", "replace_at", "replies",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +98,6 @@ class ResolverSocket:
         self.recent = RecentQueries(remembered_max)
         self.replace_at = math.inf
         self.replies = 0
-        self.sent = 0  # the next position
         self.passed = 0  # the position up to which the resolver has read
 
     def pass_by(self, batch: SentBatch, count: int) -> int:

@@ -1499,7 +1499,7 @@ MUTANTS = (
         "the worse answer is told",
         "nodes/ls/negatives.py",
         "if better is not held.best:",
-        "if True:",
+        "if held.reply is None:",
     ),
     Mutant(
         "a timeout ends what others wait for",

@@ -163,7 +163,7 @@ class HeldNegatives(Observer):
             return []
         due: dict[bytes, HeldNegative] = {}
         if self._questions.due() <= now:
-            for question in self._questions.batches.due_questions(now):
+            for question in self._questions.due_questions(now):
                 if question in self._held:
                     due[question] = self._held[question]
         while self._next_release() <= now:

@@ -174,6 +174,10 @@ class Questions:
         """Return when the oldest open batch times out; infinite for never."""
         return self.batches.due()
 
+    def due_questions(self, now: float) -> list[bytes]:
+        """Return what is asked in the batches that are due; some of it may be settled."""
+        return self.batches.due_questions(now)
+
     def woken(self, now: float) -> list[Effect]:
         """Time out the batches that are due. No negative may be held in them."""
         outcomes: dict[Asker, list[Outcome]] = {}

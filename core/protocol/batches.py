@@ -7,7 +7,7 @@ possessive, so a match costs one pass however bytes lie.
 Not here: a single line (`core/protocol/messages.py`), and what becomes of a batch.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from core.environment import Environment
 from core.protocol.asker import Requests
@@ -34,6 +34,7 @@ from core.protocol.names import (
     fold_lines,
     questions_of,
 )
+from core.protocol.outcome import Answers
 from core.text import split_lines
 
 
@@ -119,20 +120,22 @@ def read_requests(
 # -- replies ---------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class ReplyBatch:
-    """The replies of one read. All questions are folded; `lines` are the answers to `questions` as
-    they came, parallel to them and each ended by LF."""
+class ReplyBatch(Answers):
+    """The replies of one read: answers, and what else there was. All questions are folded.
+    `count`: lines that are not blank."""
 
-    questions: list[bytes] = field(default_factory=list)
-    lines: bytes = b""
-    not_found: list[bytes] = field(default_factory=list)
-    no_data: list[bytes] = field(default_factory=list)
-    names_below: list[bytes] = field(default_factory=list)
-    others: list[Reply] = field(default_factory=list)  # legal, but say nothing of a question
-    count: int = 0  # lines that are not blank
-    malformed: int = 0  # lines that are no replies
-    why: str = ""  # the peer has to be given up, if it has
+    not_found: Sequence[bytes] = ()
+    no_data: Sequence[bytes] = ()
+    names_below: Sequence[bytes] = ()
+    others: Sequence[Reply] = ()  # legal, but say nothing of a question
+    malformed = 0  # lines that are no replies
+    why = ""  # the peer has to be given up, if it has
+
+    def __init__(self, questions: Sequence[bytes] = (), lines: bytes = b"", count: int = 0) -> None:
+        self.questions = questions
+        self.lines = lines
+        self._each = None
+        self.count = count
 
 
 def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
@@ -142,11 +145,11 @@ def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     if fits and ANSWERS.fullmatch(data):
         fields = data.lower().split()
         questions = fields[::4]
-        if max(map(len, questions)) <= NAME_BYTES_MAX:
+        if len(data) <= NAME_BYTES_MAX or max(map(len, questions)) <= NAME_BYTES_MAX:
             streak.count = 0
             if b":" in data:  # no IPv6 address is without one, and nothing else has one
                 questions = questions_of(questions, fields[2::4])
-            return ReplyBatch(questions, data, count=len(questions))
+            return ReplyBatch(questions, data, len(questions))
     elif REPLIES.fullmatch(data):
         lines = split_lines(data)
         if max(map(len, lines)) <= NAME_BYTES_MAX:  # longer ones are rare: mostly sets
@@ -158,27 +161,31 @@ def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
     """Sort answers and negatives by how they end."""
     answers = [line + b"\n" for line in lines if line.endswith(b" IN")]
     batch = read_replies(b"".join(answers), streak) if answers else ReplyBatch()
-    for questions, end in (
-        (batch.not_found, b" - NOT FOUND"),
-        (batch.no_data, b" - NO DATA"),
-        (batch.names_below, b" - NAMES BELOW"),
-    ):
-        named = [line.removesuffix(end) + b"\n" for line in lines if line.endswith(end)]
-        questions += split_lines(fold_lines(b"".join(named)))
+    batch.not_found = _named(lines, b" - NOT FOUND")
+    batch.no_data = _named(lines, b" - NO DATA")
+    batch.names_below = _named(lines, b" - NAMES BELOW")
     streak.count = 0
     batch.count = len(lines)
     return batch
 
 
+def _named(lines: list[bytes], end: bytes) -> list[bytes]:
+    """Return the questions of the lines that end so."""
+    named = [line.removesuffix(end) + b"\n" for line in lines if line.endswith(end)]
+    return split_lines(fold_lines(b"".join(named)))
+
+
 def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     """Read line by line, where a line is neither an ordinary answer nor an ordinary negative."""
     batch = ReplyBatch()
-    denied = {
-        Negative.NOT_FOUND: batch.not_found,
-        Negative.NO_DATA: batch.no_data,
-        Negative.NAMES_BELOW: batch.names_below,
-    }
+    questions: list[bytes] = []
     answers: list[bytes] = []
+    others: list[Reply] = []
+    denied: dict[Negative, list[bytes]] = {
+        Negative.NOT_FOUND: [],
+        Negative.NO_DATA: [],
+        Negative.NAMES_BELOW: [],
+    }
     for line in filter(None, split_lines(data)):
         batch.count += 1
         try:
@@ -195,11 +202,12 @@ def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
             continue
         streak.count = 0
         if isinstance(reply, Answer):
-            batch.questions.append(fold(reply.spelling, reply.type))
+            questions.append(fold(reply.spelling, reply.type))
             answers.append(line + b"\n")
         elif isinstance(reply, NoAnswer) and reply.why in denied:
             denied[reply.why].append(fold(reply.question.spelling, reply.question.type))
         else:
-            batch.others.append(reply)
-    batch.lines = b"".join(answers)
+            others.append(reply)
+    batch.questions, batch.lines, batch.others = questions, b"".join(answers), others
+    batch.not_found, batch.no_data, batch.names_below = denied.values()
     return batch

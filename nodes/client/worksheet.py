@@ -8,6 +8,7 @@ Not here: the talk with LS (`nodes/client/client.py`).
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from itertools import repeat
 
 from core.protocol.batches import ReplyBatch, read_questions
@@ -82,7 +83,7 @@ class Worksheet:
             if isinstance(reply, NoAnswer):
                 self._deny(fold(reply.question.spelling, reply.question.type), reply.why)
 
-    def _answer(self, questions: list[bytes], lines: list[bytes]) -> None:
+    def _answer(self, questions: Iterable[bytes], lines: list[bytes]) -> None:
         """Write answers down as they came."""
         places = map(self._waiting.pop, questions, repeat(None))
         credited = 0

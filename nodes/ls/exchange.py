@@ -15,7 +15,8 @@ from core.protocol.outcome import Answered
 from nodes.ls.link import LinkEvent, LinkState
 from nodes.ls.observer import hooks
 from nodes.ls.parts import Parts
-from nodes.ls.upstream import Replies, Upstream
+from nodes.ls.policy import Policy
+from nodes.ls.upstream import LinkNews, Replies, Upstream
 
 
 class Exchange:
@@ -30,7 +31,8 @@ class Exchange:
         self._sent = hooks(parts.observers, "sent")
         self._answered = hooks(parts.observers, "answered")
         self._denied = hooks(parts.observers, "denied")
-        parts.questions.on_closed = hooks(parts.observers, "closed")
+        self._won = hooks([parts.policy], "won", Policy)
+        parts.questions.observers = parts.observers
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -39,11 +41,15 @@ class Exchange:
         effects: list[Effect] = []
         for asked in self._asked:
             effects += asked(questions, now)
+        if self._negatives.kept:
+            self._negatives.asked_again(questions)
         for link, share in self._policy.ask(questions, now):
             if not lines and share is questions:
                 lines = b"\n".join(questions) + b"\n"
             server = self._upstreams.by_name[link.conn]
-            effects += self._send(server, share, lines if share is questions else b"", now)
+            for sent in self._sent:
+                effects += sent(server, share, now)
+            effects += server.ask(share, now, lines if share is questions else b"")
         if self._policy.waiting:
             effects += self.ask_waiting(now)
         if self._upstreams.failing:
@@ -86,28 +92,32 @@ class Exchange:
         """Take what happened to an upstream, and give its replies to whoever waits for them."""
         replies = upstream.receive(event, now)
         effects = replies.effects
-        if replies.has_come_up:
-            self._negatives.forget_servers(upstream.link.bit)
-        if replies.has_come_up or replies.has_room:
-            effects += self.update_links(now)
-            effects += self._ask_slice(upstream, now)
-        elif replies.is_back:
-            effects += self.update_links(now)
+        news = replies.news
+        if news is not LinkNews.NOTHING:
+            effects += self._link_changed(upstream, news, now)
+        for answers in replies.answers:
+            effects += self._answer(upstream, answers, now)
+        if replies.unknown or replies.denials:
+            effects += self._deny(upstream, replies, now)
         if replies.late:
             self._questions.count_late(replies.late)
             upstream.link.credit(0, replies.late)
-        for answers in replies.answers:
-            effects += self._answer(upstream, answers, now)
-        if replies.has_late_data:
+        if replies.has_denied_data:
             self._negatives.differs(upstream, now)
-        if replies.unknown or replies.denials:
-            effects += self._deny(upstream, replies, now)
-        if replies.is_back:
+        if news is LinkNews.IS_BACK:
             effects += upstream.resume(self._open_for(upstream), now)
         if replies.failure:
             effects += upstream.give_up(replies.failure)
-        if replies.failure or replies.has_changed or replies.has_come_up:
+        if replies.failure or news is not LinkNews.NOTHING:
             effects += self.update_links(now)
+        return effects
+
+    def _link_changed(self, upstream: Upstream, news: LinkNews, now: float) -> list[Effect]:
+        if news is LinkNews.CAME_UP:
+            self._negatives.forget_servers(upstream.link.bit)
+        effects = self.update_links(now)
+        if news in (LinkNews.CAME_UP, LinkNews.HAS_ROOM):
+            effects += self._ask_slice(upstream, now)
         return effects
 
     def _answer(self, upstream: Upstream, answers: Answered, now: float) -> list[Effect]:
@@ -122,7 +132,8 @@ class Exchange:
             answers = answers.only(admitted)
         won = 0
         if answers.questions:
-            self._policy.won(link, answers.questions, now)
+            for take_win in self._won:
+                take_win(link, answers.questions, now)
             told, won = self._questions.answer(answers, now)
             effects += told
             late += len(answers.questions) - won

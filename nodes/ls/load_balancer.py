@@ -41,7 +41,6 @@ from nodes.ls.host_lookups import HostLookups
 from nodes.ls.parts import make_parts
 from nodes.ls.setup import Setup
 from nodes.ls.status import Status
-from nodes.ls.upstream import Upstream
 
 
 class LoadBalancer:
@@ -82,35 +81,44 @@ class LoadBalancer:
         self.unhealthy = self.status.unhealthy
         self.about = self.status.about
         self._timed = parts.timed
+        self._dues = [
+            timed.due
+            for timed in parts.timed
+            if timed is not parts.upstreams or parts.upstreams.are_timed
+        ]
 
     def deadline(self) -> float | None:
         """Return when the first part is due, None for never."""
-        due = self._server.drain_due
-        for timed in self._timed:
-            due = min(due, timed.due())
+        due = min(self._server.drain_due, self._upstreams.links_due)
+        for due_of in self._dues:
+            if (of_part := due_of()) < due:
+                due = of_part
         return None if due == math.inf else due
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
-        if isinstance(event, ConnectionEvent):
-            server = self._upstreams.by_conn.get(event.conn)
-            if isinstance(event, Received):
-                if server is None:
-                    return self._ask(event.conn, event.data, now)
-                return self._receive(server, event, now)
-            if isinstance(event, Datagrams):
-                if server is None:
-                    return self._ask(event.conn, event.datagrams, now)
-                return self._receive(server, event, now)
-        effects = self._step_rarely(event, now)
+        if isinstance(event, Received):
+            data: Any = event.data
+        elif isinstance(event, Datagrams):
+            data = event.datagrams
+        else:
+            return self._step_rarely(event, now)
+        upstream = self._upstreams.by_conn.get(event.conn)
+        if upstream is None:
+            return self._ask(event.conn, data, now)
+        effects = self._exchange.receive(upstream, event, now)
+        return effects + self.backpressure.apply(self._upstreams.is_holding)
+
+    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
+        """Take an event that is no read; all links may have changed with it."""
+        effects = self._take(event, now)
         effects += self._exchange.update_links(now)
         newcomer = None
         if isinstance(event, Opened):
             newcomer = self._server.sessions.get(event.conn)
         return effects + self.backpressure.apply(self._upstreams.is_holding, newcomer)
 
-    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
-        """Everything but reads."""
+    def _take(self, event: Event, now: float) -> list[Effect]:
         server = self._server
         match event:
             case Woken():
@@ -163,11 +171,6 @@ class LoadBalancer:
         if asker.life.state is not SessionState.OPEN:
             effects += asker.last_words()
         return effects + self.backpressure.apply(self._upstreams.is_holding, asker)
-
-    def _receive(self, upstream: Upstream, event: ConnectionEvent, now: float) -> list[Effect]:
-        """Take a read from an upstream."""
-        effects = self._exchange.receive(upstream, event, now)
-        return effects + self.backpressure.apply(self._upstreams.is_holding)
 
     # -- the end -----------------------------------------------------------------------------------
 

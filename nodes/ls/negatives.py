@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from core.effects import Effect
-from core.protocol.outcome import Answered, Denied, Relayed, RelayedReply
+from core.protocol.outcome import Denied, Relayed, RelayedReply
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.questions import Questions
@@ -61,6 +61,7 @@ class HeldNegatives(Observer):
         self._upstreams = upstreams
         # The servers that have denied each question, or cannot be asked it.
         self._deniers: dict[bytes, int] = {}
+        self.kept = self._deniers
         self._held: dict[bytes, HeldNegative] = {}
         # A heap of when each is released; some are settled by then, or are released sooner.
         self._releases: list[tuple[float, int, HeldNegative]] = []
@@ -256,35 +257,32 @@ class HeldNegatives(Observer):
                 if until > held.until:
                     self._schedule(held, until)
 
+    def have_denied(self, questions: Iterable[bytes]) -> bool:
+        """Return whether NXDOMAIN or NO DATA is the best that is held of one of these, or was
+        told."""
+        held, told = self._held, self._told
+        if not held and not told:
+            return False
+        return any(
+            question in told or (question in held and held[question].best in _NO_DATA)
+            for question in questions
+        )
+
     # -- what happens to questions: see `Observer` -------------------------------------------------
 
-    def asked(self, questions: Sequence[bytes], now: float) -> Iterable[Effect]:
+    def asked_again(self, questions: Sequence[bytes]) -> None:
         """Forget who has denied these: they are asked anew. What is held stays held."""
-        if self._deniers and self.are_denied(questions):
+        if self.are_denied(questions):
             for question in questions:
                 if question not in self._held:
                     self._deniers.pop(question, None)
-        return ()
-
-    def answered(
-        self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
-    ) -> Iterable[Effect]:
-        held, told = self._held, self._told
-        if held or told:
-            questions = answers.questions if admitted is None else answers.only(admitted).questions
-            for question in questions:
-                if question in told or (question in held and held[question].best in _NO_DATA):
-                    self.differs(upstream, now)
-                    break
-        return ()
 
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float
     ) -> Iterable[Effect]:
-        if self._deniers:
-            for question in questions:
-                self._deniers.pop(question, None)
-                self._held.pop(question, None)
+        for question in questions:
+            self._deniers.pop(question, None)
+            self._held.pop(question, None)
         return ()
 
     def forget_servers(self, servers: int) -> None:

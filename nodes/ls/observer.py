@@ -7,7 +7,7 @@ folded. Each method returns effects, usually none.
 Not here: any part. They are the policy, held negatives, line equivalents and samples.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, Protocol
 
 from core.effects import Effect
@@ -29,7 +29,10 @@ class Timed(Protocol):
 
 
 class Observer:
-    """Keeps something about open questions."""
+    """Keeps something about open questions: what, is in `kept`. While that is empty it is not told
+    of questions that are closed."""
+
+    kept: Sized
 
     def asked(self, questions: Sequence[bytes], now: float) -> Iterable[Effect]:
         """Take note of questions that are about to be asked, for the first time or once more."""
@@ -60,9 +63,11 @@ class Observer:
         return ()
 
 
-def hooks(observers: Iterable[Observer], name: str) -> tuple[Callable[..., Any], ...]:
-    """Return the methods of this name of those observers that override it."""
-    plain = getattr(Observer, name)
+def hooks(
+    observers: Iterable[Observer], name: str, base: type[Observer] = Observer
+) -> tuple[Callable[..., Any], ...]:
+    """Return the methods of this name of those observers that override that of the base."""
+    plain = getattr(base, name)
     return tuple(
         getattr(observer, name)
         for observer in observers

@@ -35,11 +35,9 @@ class Policy(Observer):
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """Return whether a link was asked each of these on its present connection; None: all."""
 
-    @abstractmethod
     def won(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """Take note of answers of a link that count: these questions are closed."""
 
-    @abstractmethod
     def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """Take note that a link has nothing about these, which may stay open."""
 

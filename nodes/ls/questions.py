@@ -10,8 +10,9 @@ asked = answered + not found + no data + failed + timed out + dropped + pending,
 Not here: whom to ask, connections, and the machine of a question (`nodes/ls/outcomes.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from itertools import groupby, repeat
+from typing import Protocol
 
 from core.bounds import Bounds
 from core.effects import Effect
@@ -22,22 +23,30 @@ from core.protocol.outcome import Answered, Denied, Outcome, Part, Relayed
 from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.waiting import Batch, Batches, Shared
 
-ToldClosed = Callable[[Sequence[bytes], QuestionState, float], Iterable[Effect]]
+
+class Closing(Protocol):
+    """Keeps something of open questions, in `kept`; see `Observer`."""
+
+    kept: Sized
+
+    def closed(
+        self, questions: Sequence[bytes], end: QuestionState, now: float
+    ) -> Iterable[Effect]:
+        """Take note of questions that are open no more, and how they ended."""
+        ...
 
 
 class Questions:
-    """All open questions of a load balancer.
-
-    `owed` is told the most that replies to each asker may come to. `on_closed` are called with
-    questions that are open no more, the state that they ended in, and the time.
-    """
+    """All open questions of a load balancer. `owed` is told the most that replies to each asker may
+    come to; `observers` what is open no more."""
 
     def __init__(self, bounds: Bounds, owed: Owed) -> None:
-        self.on_closed: Sequence[ToldClosed] = ()
+        self.observers: Sequence[Closing] = ()
         self._join_s = bounds.join_s
         self._owed = owed
         self._open: dict[bytes, Batch | Shared] = {}
         self.batches = Batches()
+        self.due = self.batches.due  # when the oldest open batch times out; infinite for never
         self._of_asker: dict[Asker, dict[Batch, None]] = {}
         self.asked = 0
         self.answered = 0
@@ -101,12 +110,14 @@ class Questions:
 
     def answer(self, answers: Answered, now: float) -> tuple[list[Effect], int]:
         """Send answers to everyone who waits; return, too, how many somebody waited for."""
-        outcomes, settled, late = self._settle(answers.questions, answers.part)
+        questions = answers.questions
+        outcomes, settled, late = self._settle(questions, answers.part)
         self.answered += settled
         self.late += late
-        effects = self._tell(outcomes)
-        effects += self._closed(answers.questions, QuestionState.ANSWERED, now)
-        return effects, len(answers.questions) - late
+        if not outcomes:
+            return [], 0
+        effects = self._close(questions, QuestionState.ANSWERED, outcomes, now)
+        return effects, len(questions) - late
 
     def end(
         self, negatives: Relayed | Denied, state: QuestionState, event: QuestionEvent, now: float
@@ -116,37 +127,39 @@ class Questions:
         why = negative_after(state, event)
         outcomes, settled, _ = self._settle(negatives.questions, negatives.part)
         self.denied[why] += settled
-        effects = self._tell(outcomes)
-        effects += self._closed(negatives.questions, state_after(state, event), now)
-        return effects
+        return self._close(negatives.questions, state_after(state, event), outcomes, now)
 
     def _settle(
         self, questions: Sequence[bytes], part: Part
     ) -> tuple[dict[Asker, list[Outcome]], int, int]:
-        """Close questions; return what each asker hears of them, how many that settles, and how
+        """Take questions out; return what each asker hears of them, how many that settles, and how
         many nobody waited for."""
         owners = list(map(self._open.pop, questions, repeat(None)))
         first, count = owners[0], len(owners)
         if isinstance(first, Batch) and owners.count(first) == count:
-            outcome = part(0, count, 1, first.spell)
-            self._replied(first, count)
+            spell = None if first.spellings is first.questions else first.spellings_of
+            outcome = part(0, count, 1, spell)
+            self.pending -= count
+            if first.settle(count):
+                del self._of_asker[first.asker][first]
             return {first.asker: [outcome]}, count, 0
         outcomes: dict[Asker, list[Outcome]] = {}
+        if first is None and owners.count(None) == count:  # those of the loser of a race
+            return outcomes, 0, count
         settled = late = start = 0
         for owner, run in groupby(owners):
             stop = start + len(list(run))
             if owner is None:
                 late += stop - start
-            elif isinstance(owner, Batch):
-                outcomes.setdefault(owner.asker, []).append(part(start, stop, 1, owner.spell))
-                self._replied(owner, stop - start)
-                settled += stop - start
             else:
-                for batch, times in owner.waiters.items():
-                    outcome = part(start, stop, times, batch.spellings_of)
+                waiters = {owner: 1} if isinstance(owner, Batch) else owner.waiters
+                for batch, times in waiters.items():
+                    is_folded = owner is batch and batch.spellings is batch.questions
+                    outcome = part(start, stop, times, None if is_folded else batch.spellings_of)
                     outcomes.setdefault(batch.asker, []).append(outcome)
-                    self._replied(batch, times)
-                    settled += times
+                    count = times * (stop - start)
+                    self._replied(batch, count)
+                    settled += count
             start = stop
         return outcomes, settled, late
 
@@ -155,24 +168,24 @@ class Questions:
         if batch.settle(count):
             del self._of_asker[batch.asker][batch]
 
-    def _tell(self, outcomes: dict[Asker, list[Outcome]]) -> list[Effect]:
+    def _close(
+        self,
+        questions: Sequence[bytes],
+        end: QuestionState,
+        outcomes: dict[Asker, list[Outcome]],
+        now: float,
+    ) -> list[Effect]:
+        """Tell askers what became of their questions, and observers that they are closed."""
         effects: list[Effect] = []
         for asker, heard in outcomes.items():
             effects += asker.reply(heard)
             self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
-        return effects
-
-    def _closed(self, questions: Sequence[bytes], end: QuestionState, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        for closed in self.on_closed:
-            effects += closed(questions, end, now)
+        for observer in self.observers:
+            if observer.kept:
+                effects += observer.closed(questions, end, now)
         return effects
 
     # -- time, and askers that leave ---------------------------------------------------------------
-
-    def due(self) -> float:
-        """Return when the oldest open batch times out; infinite for never."""
-        return self.batches.due()
 
     def due_questions(self, now: float) -> list[bytes]:
         """Return what is asked in the batches that are due; some of it may be settled."""
@@ -193,7 +206,7 @@ class Questions:
             outcomes.setdefault(batch.asker, []).append(denied)
             self.denied[Negative.TIMED_OUT] += len(questions)
             self._replied(batch, len(questions))
-        return self._tell(outcomes) + self._closed(gone, QuestionState.TIMED_OUT, now)
+        return self._close(gone, QuestionState.TIMED_OUT, outcomes, now)
 
     def forget(self, asker: Asker, now: float) -> list[Effect]:
         """Drop what an asker waits for: it is gone."""
@@ -205,7 +218,7 @@ class Questions:
             self.pending -= batch.unanswered
             batch.settle(batch.unanswered)
         self._owed.promise(asker.conn, 0)
-        return self._closed(gone, QuestionState.DROPPED, now)
+        return self._close(gone, QuestionState.DROPPED, {}, now)
 
     def _leave(self, batch: Batch, question: bytes, gone: list[bytes]) -> bool:
         """Let a batch wait for a question once less; return whether it did wait. If nobody does

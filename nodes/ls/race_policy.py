@@ -26,6 +26,7 @@ class RacePolicy(Policy):
         self._slice_bytes = slice_bytes
         self._asked: list[Link] = []  # those that are asked at once
         self._sent: dict[Link, set[bytes]] = {}
+        self.kept = self._sent
         self._upto: dict[Link, int] = {}  # the batch that each goes on with
         self.waiting: Collection[Link] = ()  # what a link missed it gets when it comes up
 
@@ -45,12 +46,6 @@ class RacePolicy(Policy):
             return None
         sent = self._sent.get(link, ())
         return [question in sent for question in questions]
-
-    def won(self, link: Link, questions: Sequence[bytes], now: float) -> None:
-        """See Policy. Nothing is learned from it."""
-
-    def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
-        """See Policy. Every other link has been asked already."""
 
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float

@@ -54,6 +54,7 @@ class RaceSamples(Observer):
         self._ahead = 0.0  # questions until the next sample
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, RaceRecord] = OrderedDict()
+        self.kept = self._open
         self._disagreements = Disagreements(servers)
         self._sampled = 0
         self._lost = dict.fromkeys(servers, 0)

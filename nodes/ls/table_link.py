@@ -12,10 +12,9 @@ from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
 from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
 from core.protocol.names import Command
-from core.protocol.outcome import Answers
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.upstream import Replies, Upstream
+from nodes.ls.upstream import LinkNews, Replies, Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
 
 
@@ -55,27 +54,27 @@ class TableLink(Upstream):
             case Opened():
                 link.connected(now)
                 self._replies = self._streak.count = 0
-                return Replies([Report(f"{link.conn} is up")], has_come_up=True)
+                return Replies([Report(f"{link.conn} is up")], news=LinkNews.CAME_UP)
             case Closed(why=why):
                 if link.lost(now) and self.whereabouts is not None:
                     self.whereabouts.went_away(now)
-                return Replies(link.say_down(why), has_changed=True)
+                return Replies(link.say_down(why), news=LinkNews.CHANGED)
             case Ended():
-                return Replies([*link.give_up("it ended"), Close(link.conn)], has_changed=True)
+                effects = [*link.give_up("it ended"), Close(link.conn)]
+                return Replies(effects, news=LinkNews.CHANGED)
             case Backlogged():
                 link.backlogged(now)
             case Relieved():
-                is_behind = link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP
-                return Replies(has_room=is_behind, has_changed=True)
-        return Replies(has_changed=True)
+                if link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP:
+                    return Replies([], news=LinkNews.HAS_ROOM)
+        return Replies([], news=LinkNews.CHANGED)
 
     def _read(self, data: bytes) -> Replies:
         batch = read_replies(data, self._streak)
         self._replies += batch.count
-        replies = Replies(failure=batch.why)
-        if batch.questions:
-            replies.answers = (Answers(batch.questions, batch.lines),)
+        replies = Replies([], (batch,) if batch.questions else ())
         if len(batch.questions) < batch.count:
+            replies.failure = batch.why
             self._add_negatives(replies, batch)
         if self._replies - self.link.asked > self._surplus_max and not replies.failure:
             self._env.hits["surplus_answers_max"] += 1

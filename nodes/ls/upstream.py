@@ -8,7 +8,7 @@ Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from enum import Enum
 
 from core.effects import Effect
 from core.events import ConnectionEvent
@@ -21,21 +21,34 @@ from nodes.ls.outcomes import QuestionEvent
 Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
 
 
-@dataclass(slots=True)
-class Replies:
-    """The replies, and the news of its link, that one event brought. All questions are folded."""
+class LinkNews(Enum):
+    """News of a link that an event of its upstream brought."""
 
-    effects: list[Effect] = field(default_factory=list)
-    answers: Sequence[Answered] = ()
+    NOTHING = "it stands as before"
+    CHANGED = "it stands otherwise"
+    CAME_UP = "it can be asked, and was asked nothing yet"
+    HAS_ROOM = "it can be asked what waits for it"
+    IS_BACK = "it had been silent, and was asked little meanwhile"
+
+
+class Replies:
+    """The replies that one event brought, and the news of its link. All questions are folded."""
+
     unknown: Sequence[bytes] = ()  # questions of which its own table has no name
     denials: Sequence[Denial] = ()  # everything else that is no answer
-    late: int = 0  # replies that nobody waits for
-    has_come_up: bool = False  # it can be asked, and was asked nothing yet
-    has_room: bool = False  # it can be asked what waits for it
-    is_back: bool = False  # it had been silent, and was asked little meanwhile
-    has_late_data: bool = False  # it has data, too late, of what another denied
-    has_changed: bool = False  # its link stands otherwise
-    failure: str = ""  # why it has to be given up, once its replies are counted
+    late = 0  # replies that nobody waits for
+    has_denied_data = False  # it has data of what another denied
+    failure = ""  # why it has to be given up, once its replies are counted
+
+    def __init__(
+        self,
+        effects: list[Effect],
+        answers: Sequence[Answered] = (),
+        news: LinkNews = LinkNews.NOTHING,
+    ) -> None:
+        self.effects = effects
+        self.answers = answers
+        self.news = news
 
 
 class Upstream:

@@ -29,8 +29,9 @@ class Upstreams:
         self.awaited = 0  # those that a reply is waited for from
         self.failing = 0  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
-        self._due = 0.0  # of those whose links alone say when
+        self.links_due = 0.0  # when the first is due of those whose links alone say when
         self._limited = [upstream for upstream in servers if upstream.is_limited]
+        self.are_timed = any(upstream.is_timed for upstream in servers)
         self._timed = [upstream for upstream in servers if upstream.is_timed]
 
     def link(self, name: str) -> Link:
@@ -57,7 +58,7 @@ class Upstreams:
         self.is_holding = is_holding
         self.failing = self._decisive & ~live
         untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
-        self._due = min(untimed, default=math.inf)
+        self.links_due = min(untimed, default=math.inf)
         return gone, hopeless
 
     @property
@@ -115,9 +116,7 @@ class Upstreams:
 
     def due(self) -> float:
         """Return when one has to be woken; infinite for never."""
-        if not self._timed:
-            return self._due
-        return min(self._due, *[upstream.due() for upstream in self._timed])
+        return min([self.links_due, *[upstream.due() for upstream in self._timed]])
 
     def woken(self, now: float) -> list[Effect]:
         """Wake those that are due."""

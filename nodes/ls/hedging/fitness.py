@@ -26,12 +26,12 @@ class HedgingFitness(Observer):
     def __init__(self, questions: Questions, negatives: HeldNegatives) -> None:
         self._questions = questions
         self._negatives = negatives
-        self._is_said = False
+        self.kept: tuple[object, ...] = (self,)  # nothing, once it is said
 
     def answered(
         self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
     ) -> Iterable[Effect]:
-        if self._is_said or upstream.is_decisive:  # resolvers may always know more than tables
+        if not self.kept or upstream.is_decisive:  # resolvers may always know more than tables
             return ()
         questions = answers.questions if admitted is None else answers.only(admitted).questions
         if not self._negatives.are_denied(questions):
@@ -41,7 +41,7 @@ class HedgingFitness(Observer):
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float
     ) -> Iterable[Effect]:
-        if self._is_said or end is not QuestionState.TIMED_OUT:
+        if end is not QuestionState.TIMED_OUT:
             return ()
         denied = self._questions.denied
         ended = self._questions.answered + sum(denied.values())
@@ -50,6 +50,6 @@ class HedgingFitness(Observer):
         return self._say("more than half of the questions get no reply from any TS")
 
     def _say(self, why: str) -> Iterable[Effect]:
-        self._is_said = True
+        self.kept = ()
         advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
         return [Report(f"{why}: {advice}", Level.WARNING)]

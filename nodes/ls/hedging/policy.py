@@ -68,6 +68,7 @@ class HedgePolicy(Policy):
         self._bounds = bounds
         self._limits = limits
         self._askings: dict[bytes, Asking] = {}  # that of each open question
+        self.kept = self._askings
         self._ranking = Ranking(links, extra_load, bounds)
         self._exploration = Exploration(links, bounds.explore_every)
         self._budget = Budget(extra_load, bounds.hedge_tokens_max)

@@ -32,6 +32,7 @@ class LineEquivalents(Observer):
 
     def __init__(self) -> None:
         self._queries: dict[bytes, dict[bytes, None]] = {}
+        self.kept = self._queries
 
     def __bool__(self) -> bool:
         return bool(self._queries)
@@ -60,13 +61,12 @@ class LineEquivalents(Observer):
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float
     ) -> Iterable[Effect]:
-        if self._queries:
-            for question in questions:
-                line = line_of(question)
-                if line is not question and line in self._queries:
-                    self._queries[line].pop(question, None)
-                    if not self._queries[line]:
-                        del self._queries[line]
+        for question in questions:
+            line = line_of(question)
+            if line is not question and line in self._queries:
+                self._queries[line].pop(question, None)
+                if not self._queries[line]:
+                    del self._queries[line]
         return ()
 
 

@@ -13,7 +13,7 @@ from core.events import Closed, ConnectionEvent, Opened
 from core.protocol.outcome import Relayed
 from nodes.ls.link import LinkState
 from nodes.ls.resolvers.resolver import Resolver
-from nodes.ls.upstream import Replies, Upstream
+from nodes.ls.upstream import LinkNews, Replies, Upstream
 
 
 class ResolverLink(Resolver, Upstream):
@@ -46,32 +46,34 @@ class ResolverLink(Resolver, Upstream):
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
         heard = self.take(event, now)
-        replies = Replies(
-            heard.effects, denials=heard.denials, late=heard.late, has_late_data=heard.differs
-        )
+        replies = Replies(heard.effects)
+        replies.denials, replies.late = heard.denials, heard.late
+        replies.has_denied_data = heard.differs
         if heard.questions:
             replies.answers = (Relayed(heard.questions, heard.answers),)
+            if self._interest.have_denied(heard.questions):
+                replies.has_denied_data = True
         link = self.link
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             replies.effects += self.give_up(heard.why)
-            replies.has_changed = True
+            replies.news = LinkNews.CHANGED
         elif heard.is_back and link.life.state is LinkState.DIALING:
             self._come_up(replies, now)
         elif heard.is_back:
-            replies.is_back = True
+            replies.news = LinkNews.IS_BACK
         if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
             if not self.reachability.is_refused:  # else it is when something comes from it
                 self._come_up(replies, now)
         elif isinstance(event, Closed) and not self.has_sockets:
             link.lost(now, self._bounds.probe_s)
             replies.effects += link.say_down(event.why)
-            replies.has_changed = True
+            replies.news = LinkNews.CHANGED
         return replies
 
     def _come_up(self, replies: Replies, now: float) -> None:
         if self.link.connected(now):
             replies.effects.append(Report(f"{self.link.conn} is up"))
-        replies.has_come_up = True
+        replies.news = LinkNews.CAME_UP
 
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), *super().part()]

@@ -12,7 +12,7 @@ from nodes.ls.backpressure import Backpressure
 BOUNDS = Bounds(pending_per_client_max=2)
 
 
-class Waterless(Session):
+class DatagramSocket(Session):
     """A socket of datagrams: what is not read is lost."""
 
     __slots__ = ()
@@ -25,7 +25,7 @@ class Clients:
     def __init__(self) -> None:
         self.hits = BoundHits()
         self.sessions: dict[str, Asker] = {}
-        for made, conn in ((Session, "a"), (Session, "b"), (Waterless, "udp")):
+        for made, conn in ((Session, "a"), (Session, "b"), (DatagramSocket, "udp")):
             self.sessions[conn] = made(conn, BOUNDS, self.hits, bytes)
         self.backpressure = Backpressure(self.sessions, self.hits)
 

@@ -452,6 +452,12 @@ MUTANTS = (
         "                pass\n",
     ),
     Mutant(
+        "errors of an earlier connection count",
+        "nodes/ls/table_link.py",
+        "self._replies = self._errors_in_a_row = 0",
+        "self._replies = 0",
+    ),
+    Mutant(
         "a TS may answer what nobody asked",
         "nodes/ls/table_link.py",
         "if surplus > self._env.bounds.surplus_answers_max and not replies.failure:",
@@ -1718,6 +1724,12 @@ MUTANTS = (
         "nodes/ls/load_balancer.py",
         "effects += self._negatives.fail(questions, now)",
         "pass",
+    ),
+    Mutant(
+        "what is open waits for a silent resolver that is refused",
+        "nodes/ls/upstreams.py",
+        "hopeless = self.awaited & ~awaited | self._live & ~live",
+        "hopeless = self.awaited & ~awaited",
     ),
     Mutant(
         "what is open waits for resolvers that are down",

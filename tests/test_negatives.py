@@ -417,7 +417,7 @@ def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_
     assert held.negatives.due() == 15.0
 
 
-def test_an_answer_to_what_another_denied_shows_that_servers_differ() -> None:
+def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
     """What a connection was not asked shows nothing, nor what is held as a failure."""
     for denials, admitted, due in (
         (no_data(b"x"), None, 5.0),
@@ -481,7 +481,7 @@ def test_what_is_settled_is_not_looked_at_while_another_is_held() -> None:
     assert len(held.negatives._releases) == 1
 
 
-def test_servers_that_are_down_fail_what_is_asked_where_none_is_awaited() -> None:
+def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
     held = Held(servers(1, 2), awaited=1)
     held.upstreams.failing = 2
     held.negatives.fail([b"x", b"y"], 0.0)
@@ -490,7 +490,7 @@ def test_servers_that_are_down_fail_what_is_asked_where_none_is_awaited() -> Non
     assert held.woken(3 * GRACES[1]) == [b"x", b"y"]
 
 
-def test_servers_that_are_down_fail_nothing_while_one_like_them_is_up() -> None:
+def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
     decisive = servers(1, 2)
     for server in decisive:
         server.is_decisive = True

@@ -194,7 +194,7 @@ def test_ls_that_would_ask_itself_is_refused_in_a_line(
 def test_a_ts_that_moves_to_where_ls_listens_is_not_dialled() -> None:
     """[P54]: its other addresses are; and when there are none it is down, until it moves on."""
     scene = Scene("")
-    (link,) = scene.watch.brain.parts.upstreams.by_name.values()
+    (link,) = scene.watch.brain.parts.upstreams.links
     came = scene.watch.brain._server._came
     link.addresses = ((2, ("LS", PORT)), (2, ("TS1", PORT)))
     scene.puppets[0].reset()

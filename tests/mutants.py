@@ -429,11 +429,8 @@ MUTANTS = (
     Mutant(
         "a timeout of a TS ends a question",
         "core/protocol/batches.py",
-        "            batch.others.append(reply)\n",
-        "            batch.others.append(reply)\n"
-        '            batch.questions.append(line.split(b" ")[0].lower())\n'
-        '            answers.append(line + b"\\n'
-        '")\n',
+        "            others.append(reply)\n",
+        '            others.append(reply)\n            questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",
@@ -446,6 +443,12 @@ MUTANTS = (
         "core/backoff.py",
         "        if lasted_s > self._longest_s:\n            self.start_over()\n",
         "",
+    ),
+    Mutant(
+        "errors of an earlier connection count",
+        "nodes/ls/table_link.py",
+        "self._replies = self._streak.count = 0",
+        "self._replies = 0",
     ),
     Mutant(
         "a TS may answer what nobody asked",
@@ -1706,6 +1709,12 @@ MUTANTS = (
         "nodes/ls/exchange.py",
         "effects += self._negatives.fail(questions, now)",
         "pass",
+    ),
+    Mutant(
+        "what is open waits for a silent resolver that is refused",
+        "nodes/ls/upstreams.py",
+        "hopeless = self.awaited & ~awaited | self._live & ~live",
+        "hopeless = self.awaited & ~awaited",
     ),
     Mutant(
         "what is open waits for resolvers that are down",

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from core.effects import Effect
 from core.environment import Environment
 from core.protocol.names import Negative
-from core.protocol.outcome import Answers, Denied, Relayed
+from core.protocol.outcome import Denied, Relayed
 from nodes.dns.reply import DnsReply
 from nodes.ls.link import Link
 from nodes.ls.negatives import HeldNegatives
@@ -324,7 +324,7 @@ class NegativesMachine(RuleBasedStateMachine):
 
     @rule(questions=some)
     def some_are_asked_again(self, questions: list[bytes]) -> None:
-        self.negatives.asked(questions, self.now)
+        self.negatives.asked_again(questions)
         for question in set(questions) - set(self.held):
             self.spoken.pop(question, None)
 
@@ -417,25 +417,19 @@ def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_
     assert held.negatives.due() == 15.0
 
 
-def test_an_answer_to_what_another_denied_shows_that_servers_differ() -> None:
-    """What a connection was not asked shows nothing, nor what is held as a failure."""
-    for denials, admitted, due in (
-        (no_data(b"x"), None, 5.0),
-        (no_data(b"x"), [True], 5.0),
-        (no_data(b"x"), [False], 1.0),
-        (failed(b"x"), None, 3.0),
-    ):
+def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
+    """Nothing is shown by an answer to what is held as a failure."""
+    for denials, due in ((no_data(b"x"), 5.0), (failed(b"x"), 3.0)):
         held = Held([Server(1), Server(2, 1.0)])
         held.add(1, [], denials)
         held.servers[2].usual_s = 5.0
-        answers = Answers([b"x"], b"x 10.0.0.1 A IN\n")
-        held.negatives.answered(cast(Any, held.servers[2]), answers, admitted, 0.5)
+        held.negatives.compare(cast(Any, held.servers[2]), [b"x"], 0.5)
         assert held.negatives.due() == due
 
 
 def test_where_nobody_denies_nothing_is_kept() -> None:
     held = Held(servers(1, 2))
-    held.negatives.asked([b"x"], 0.0)
+    held.negatives.asked_again([b"x"])
     closed(held, b"x")
     held.negatives.forget_servers(1)
     held.questions.late = [b"x"]
@@ -481,7 +475,7 @@ def test_what_is_settled_is_not_looked_at_while_another_is_held() -> None:
     assert len(held.negatives._releases) == 1
 
 
-def test_servers_that_are_down_fail_what_is_asked_where_none_is_awaited() -> None:
+def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
     held = Held(servers(1, 2), awaited=1)
     held.upstreams.failing = 2
     held.negatives.fail([b"x", b"y"], 0.0)
@@ -490,7 +484,7 @@ def test_servers_that_are_down_fail_what_is_asked_where_none_is_awaited() -> Non
     assert held.woken(3 * GRACES[1]) == [b"x", b"y"]
 
 
-def test_servers_that_are_down_fail_nothing_while_one_like_them_is_up() -> None:
+def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
     decisive = servers(1, 2)
     for server in decisive:
         server.is_decisive = True

@@ -971,6 +971,22 @@ def test_a_silent_one_gets_no_queue_but_a_question_now_and_then() -> None:
     }  # fmt: skip
 
 
+def test_a_silent_one_that_is_refused_fails_what_is_open() -> None:
+    """Nobody waits for it, and so nobody is awaited less when it is down."""
+    cast = Cast(1)
+    for n in range(20):
+        cast.ask(f"n{n}.example")
+    cast.wait(1.0)
+    assert any("DNS1 is silent" in report for report in cast.stage.reports)
+    cast.told()
+    for _ in range(2):  # the first may be about one datagram
+        conn = cast.sockets(D1)[-1]
+        del cast.stage.replies[conn]
+        cast.stage.step(Closed(conn, "connection refused"))
+    assert cast.codes() == [CODES["SERVFAIL"]] * 20
+    assert cast.metric("pending") == 0
+
+
 def test_when_one_turns_silent_what_is_held_for_it_is_told_at_once() -> None:
     """[P34]: 40 questions a second, and it dies."""
     cast = Cast()

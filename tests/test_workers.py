@@ -34,10 +34,10 @@ from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
+from core.protocol import server_state
 from core.protocol.server_state import CLIENTS, SESSIONS
 from core.text import split_lines
 from nodes.cli.ls_arguments import read_ls_options
-from nodes.ls import questions as race
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
 from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections
@@ -555,7 +555,7 @@ def test_it_tells_of_itself_at_once_and_whenever_it_is_asked() -> None:
 def test_stats_tells_the_sum_over_all() -> None:
     """[P28]"""
     stage = worker()
-    stage.hear(PARENT, hear([Value(race.ASKED, 41)]))
+    stage.hear(PARENT, hear([Value(server_state.ASKED, 41)]))
     stage.accept("client-1")
     stage.hear("client-1", b"x\n", b"STATS\n")
     assert b"STAT asked 42\n" in stage.take("client-1")
@@ -567,7 +567,7 @@ def test_stats_tells_the_sum_over_all() -> None:
 
 def test_what_others_no_longer_have_leaves_the_sum() -> None:
     stage = worker()
-    stage.hear(PARENT, hear([Value(STATE, "DOWN", "TS1"), Value(race.ASKED, 41)]))
+    stage.hear(PARENT, hear([Value(STATE, "DOWN", "TS1"), Value(server_state.ASKED, 41)]))
     stage.hear(PARENT, hear([], gone=["TS1.state"]))
     stage.accept("client-1")
     stage.hear("client-1", b"STATS\n")

@@ -102,7 +102,7 @@ class Exchange:
         if replies.late:
             self._questions.count_late(replies.late)
             upstream.link.credit(0, replies.late)
-        if replies.has_denied_data:
+        if replies.has_late_data:
             self._negatives.differs(upstream, now)
         if news is LinkNews.IS_BACK:
             effects += upstream.resume(self._open_for(upstream), now)
@@ -132,6 +132,8 @@ class Exchange:
             answers = answers.only(admitted)
         won = 0
         if answers.questions:
+            if self._negatives.kept or self._negatives.told:
+                self._negatives.compare(upstream, answers.questions, now)
             for take_win in self._won:
                 take_win(link, answers.questions, now)
             told, won = self._questions.answer(answers, now)

@@ -66,7 +66,7 @@ class HeldNegatives(Observer):
         # A heap of when each is released; some are settled by then, or are released sooner.
         self._releases: list[tuple[float, int, HeldNegative]] = []
         self._number = count()
-        self._told: dict[bytes, None] = {}  # lately told that there is no data, for want of time
+        self.told: dict[bytes, None] = {}  # lately told that there is no data, for want of time
 
     # -- what servers say --------------------------------------------------------------------------
 
@@ -172,9 +172,9 @@ class HeldNegatives(Observer):
             due[held.question] = held
         for question, held in due.items():
             if held.best in _NO_DATA:
-                if len(self._told) == _TOLD_MAX:
-                    self._told.clear()
-                self._told[question] = None
+                if len(self.told) == _TOLD_MAX:
+                    self.told.clear()
+                self.told[question] = None
         return self._release(list(due.values()), now)
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
@@ -240,7 +240,7 @@ class HeldNegatives(Observer):
 
     def was_told(self, question: bytes) -> bool:
         """Return whether it was lately told that there is no data, before everybody had denied."""
-        return question in self._told
+        return question in self.told
 
     def are_denied(self, questions: Iterable[bytes]) -> bool:
         """Return whether a server has said of one of them that it has nothing."""
@@ -257,16 +257,14 @@ class HeldNegatives(Observer):
                 if until > held.until:
                     self._schedule(held, until)
 
-    def have_denied(self, questions: Iterable[bytes]) -> bool:
-        """Return whether NXDOMAIN or NO DATA is the best that is held of one of these, or was
-        told."""
-        held, told = self._held, self._told
-        if not held and not told:
-            return False
-        return any(
-            question in told or (question in held and held[question].best in _NO_DATA)
-            for question in questions
-        )
+    def compare(self, upstream: Upstream, questions: Iterable[bytes], now: float) -> None:
+        """Compare answers with what others said: if NXDOMAIN or NO DATA is the best that is held of
+        one of these, or was told, the server differs."""
+        held, told = self._held, self.told
+        for question in questions:
+            if question in told or (question in held and held[question].best in _NO_DATA):
+                self.differs(upstream, now)
+                break
 
     # -- what happens to questions: see `Observer` -------------------------------------------------
 

@@ -67,7 +67,6 @@ def make_parts(setup: Setup, env: Environment, owed: Owed) -> Parts:
         is_wanted,
         lambda question: negatives.is_held(question),
         lambda question: negatives.was_told(question),
-        lambda questions: negatives.have_denied(questions),
         lambda link, questions: policy.admits(link, questions),
     )
     resolvers = make_resolvers(setup, env, by_conn, interest)

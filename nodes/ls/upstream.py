@@ -37,7 +37,7 @@ class Replies:
     unknown: Sequence[bytes] = ()  # questions of which its own table has no name
     denials: Sequence[Denial] = ()  # everything else that is no answer
     late = 0  # replies that nobody waits for
-    has_denied_data = False  # it has data of what another denied
+    has_late_data = False  # it has data, too late, of what another denied
     failure = ""  # why it has to be given up, once its replies are counted
 
     def __init__(

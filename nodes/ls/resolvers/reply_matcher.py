@@ -42,7 +42,6 @@ class QuestionInterest:
     is_wanted: Callable[[bytes], bool]  # whether a reply would be of interest
     is_held: Callable[[bytes], bool]  # whether something worse than data is held of it
     was_denied: Callable[[bytes], bool]  # whether it was lately told that it has no data
-    have_denied: Callable[[list[bytes]], bool]  # whether others deny that one of them has data
     # Which questions the resolver of a link is still to be asked; None: all. See Policy.
     admits: Callable[[Link, list[bytes]], list[bool] | None]
 

@@ -48,11 +48,9 @@ class ResolverLink(Resolver, Upstream):
         heard = self.take(event, now)
         replies = Replies(heard.effects)
         replies.denials, replies.late = heard.denials, heard.late
-        replies.has_denied_data = heard.differs
+        replies.has_late_data = heard.differs
         if heard.questions:
             replies.answers = (Relayed(heard.questions, heard.answers),)
-            if self._interest.have_denied(heard.questions):
-                replies.has_denied_data = True
         link = self.link
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             replies.effects += self.give_up(heard.why)

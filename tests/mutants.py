@@ -430,7 +430,10 @@ MUTANTS = (
         "a timeout of a TS ends a question",
         "core/protocol/batches.py",
         "            others.append(reply)\n",
-        '            others.append(reply)\n            questions.append(line.split(b" ")[0].lower())\n            answers.append(line + b"\\n")\n',
+        "            others.append(reply)\n"
+        '            questions.append(line.split(b" ")[0].lower())\n'
+        '            answers.append(line + b"\\n'
+        '")\n',
     ),
     Mutant(
         "the wait before a redial does not grow",

@@ -177,7 +177,7 @@ def _named(lines: list[bytes], end: bytes) -> list[bytes]:
 
 def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     """Read line by line, where a line is neither an ordinary answer nor an ordinary negative."""
-    batch = ReplyBatch()
+    why, count, malformed = "", 0, 0
     questions: list[bytes] = []
     answers: list[bytes] = []
     others: list[Reply] = []
@@ -187,17 +187,17 @@ def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
         Negative.NAMES_BELOW: [],
     }
     for line in filter(None, split_lines(data)):
-        batch.count += 1
+        count += 1
         try:
             reply = parse_reply(line)
         except ProtocolError as error:
-            batch.malformed += 1
+            malformed += 1
             if error.code is Error.TOOLONG:
-                batch.why = "it sent a line that is too long"
+                why = "it sent a line that is too long"
                 break
             streak.add()
             if streak.is_over:
-                batch.why = "it does not speak this protocol"
+                why = "it does not speak this protocol"
                 break
             continue
         streak.count = 0
@@ -208,6 +208,7 @@ def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
             denied[reply.why].append(fold(reply.question.spelling, reply.question.type))
         else:
             others.append(reply)
-    batch.questions, batch.lines, batch.others = questions, b"".join(answers), others
+    batch = ReplyBatch(questions, b"".join(answers), count)
+    batch.others, batch.malformed, batch.why = others, malformed, why
     batch.not_found, batch.no_data, batch.names_below = denied.values()
     return batch

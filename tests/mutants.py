@@ -420,9 +420,9 @@ MUTANTS = (
     Mutant(
         "a malformed answer ends a question",
         "core/protocol/batches.py",
-        "            batch.malformed += 1\n",
-        "            batch.malformed += 1\n"
-        '            batch.questions.append(line.split(b" ")[0].lower())\n'
+        "            malformed += 1\n",
+        "            malformed += 1\n"
+        '            questions.append(line.split(b" ")[0].lower())\n'
         '            answers.append(line + b"\\n'
         '")\n',
     ),
@@ -462,8 +462,8 @@ MUTANTS = (
     Mutant(
         "blank lines of a TS count as answers",
         "core/protocol/batches.py",
-        "    for line in filter(None, split_lines(data)):\n        batch.count += 1\n",
-        '    batch.count = data.count(b"\\n")\n    for line in filter(None, split_lines(data)):\n',
+        "    for line in filter(None, split_lines(data)):\n        count += 1\n",
+        '    count = data.count(b"\\n")\n    for line in filter(None, split_lines(data)):\n',
     ),
     # -- known unknowns, and hedging
     Mutant(

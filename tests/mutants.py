@@ -417,7 +417,7 @@ MUTANTS = (
     ),
     Mutant(
         "a malformed answer ends a question",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "            batch.malformed += 1\n",
         "            batch.malformed += 1\n"
         '            batch.questions.append(line.split(b" ")[0].lower())\n'
@@ -425,7 +425,7 @@ MUTANTS = (
     ),
     Mutant(
         "a timeout of a TS ends a question",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "            batch.others.append(reply)\n",
         "            batch.others.append(reply)\n"
         '            batch.questions.append(line.split(b" ")[0].lower())\n'
@@ -451,7 +451,7 @@ MUTANTS = (
     ),
     Mutant(
         "blank lines of a TS count as answers",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "    for line in filter(None, split_lines(data)):\n        batch.count += 1\n",
         '    batch.count = data.count(b"\\n")\n    for line in filter(None, split_lines(data)):\n',
     ),

@@ -22,7 +22,8 @@ from core.effects import Effect, Send
 from core.environment import Environment
 from core.machine import IllegalTransition, Stay
 from core.owed import Owed
-from core.protocol.batches import ErrorStreak, read_replies
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
 from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session

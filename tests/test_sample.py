@@ -26,7 +26,8 @@ from core.brain import Brain
 from core.effects import Effect, Level, Record, Report
 from core.environment import Environment
 from core.metrics import SPANS_S, Histogram
-from core.protocol.batches import ErrorStreak, read_replies
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_samples import RaceSamples

@@ -14,9 +14,11 @@ from core.effects import Abort, Close, Dial, Effect, Level, Report, Resolve, Sen
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
 from core.metrics import Value
-from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
 from core.protocol.outcome import Answers
+from core.protocol.reply_batch import ReplyBatch
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.upstream import Replies

@@ -24,47 +24,17 @@ from core.events import (
     StatsAsked,
     Woken,
 )
-from core.machine import STAY, Label, Machine, Transitions
-from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
+from core.machine import Machine
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.messages import Refusal
 from core.protocol.names import Command, Word
+from core.protocol.reply_batch import ReplyBatch
+from nodes.client.client_state import CLIENT, ClientEvent, ClientState
 from nodes.client.worksheet import Worksheet, in_order
 
 LS = "LS"
 _PROGRESS_EVERY_S = 0.2
-
-
-class ClientState(Label):
-    """The life of a client."""
-
-    IDLE = "nothing has been done yet"
-    DIALING = "a connection to LS is being made"
-    ASKING = "names are being sent, and replies come"
-    LEAVING = "everything is asked, QUIT too; replies come, and then BYE"
-    DONE = "every name has its line"
-    FAILED = "the connection could not be made, ended too early, or brought no replies"
-
-
-class ClientEvent(Label):
-    """The events in the life of a client."""
-
-    START = "the loop runs"
-    NOTHING_TO_ASK = "no name is legal"
-    CONNECTED = "LS has answered the dial"
-    ALL_ASKED = "the last name is on its way"
-    ALL_REPLIED = "nothing is owed"
-    CUT_SHORT = "there will be no more replies, and some are owed"
-
-
-S, E = ClientState, ClientEvent
-CLIENT: Transitions[ClientState, ClientEvent] = {
-    S.IDLE: {E.START: S.DIALING, E.NOTHING_TO_ASK: S.DONE, E.CUT_SHORT: S.FAILED},
-    S.DIALING: {E.CONNECTED: S.ASKING, E.CUT_SHORT: S.FAILED},
-    S.ASKING: {E.ALL_ASKED: S.LEAVING, E.CUT_SHORT: S.FAILED},
-    S.LEAVING: {E.ALL_REPLIED: S.DONE, E.CUT_SHORT: S.FAILED},
-    S.DONE: {E.CUT_SHORT: STAY},
-    S.FAILED: {E.CUT_SHORT: STAY},
-}
 
 
 class Client:
@@ -130,8 +100,6 @@ class Client:
                 return self._woken(now)
         raise AssertionError(event)
 
-    # -- asking ------------------------------------------------------------------------------------
-
     def _woken(self, now: float) -> list[Effect]:
         if self._life.state is ClientState.IDLE:
             return self._start(now)
@@ -170,8 +138,6 @@ class Client:
             questions += Command.QUIT.value + b"\n"
         return [Send(LS, questions)]
 
-    # -- replies -----------------------------------------------------------------------------------
-
     def _receive(self, data: bytes, now: float) -> list[Effect]:
         """Credit each reply to its name, and write what is complete."""
         owed = self._sheet.owed
@@ -205,8 +171,6 @@ class Client:
     def _write(self) -> list[Effect]:
         complete = self._sheet.take_complete()
         return [Write(complete)] if complete else []
-
-    # -- the end -----------------------------------------------------------------------------------
 
     def _cut_short(self, why: str, now: float) -> list[Effect]:
         """End it: no more replies will come, and the names that have none are lost."""

@@ -848,9 +848,9 @@ MUTANTS = (
     Mutant(
         "a swap keeps what was known of the old table",
         "nodes/ts/table_server.py",
-        "        self._table, effects = self._reload.turn(self._table, now)\n",
-        "        table, effects = self._reload.turn(self._table, now)\n"
-        "        self._table.rows = table.rows\n",
+        "        self._answers.table, effects = self._reload.turn(self._answers.table, now)\n",
+        "        table, effects = self._reload.turn(self._answers.table, now)\n"
+        "        self._answers.table.rows = table.rows\n",
     ),
     Mutant(
         "a reload goes on when somebody asks",
@@ -1448,7 +1448,7 @@ MUTANTS = (
     ),
     Mutant(
         "a TS that is silent is silent about names above its own",
-        "nodes/ts/table_server.py",
+        "nodes/ts/answers.py",
         "            or not table.above.isdisjoint(questions)\n",
         "",
     ),

@@ -299,8 +299,8 @@ MUTANTS = (
     ),
     Mutant(
         "--once serves whoever was accepted before the session",
-        "core/protocol/server.py",
-        "                effects += self._turn_away(other)\n",
+        "core/protocol/only_session.py",
+        "                effects += turn_away(asker)\n",
         "                pass\n",
     ),
     # -- lines

@@ -139,8 +139,8 @@ class LoadBalancer:
         if upstream is not None:
             return self._receive(upstream, event, now) + self._part_maybe()
         match event:
-            case Opened(conn, role, is_datagrams):
-                return server.opened(conn, role, is_datagrams)
+            case Opened():
+                return server.opened(event)
             case Ended(conn, unfinished):
                 return server.ended(conn, unfinished)
             case PlaceWanted(conn):

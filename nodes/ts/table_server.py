@@ -74,8 +74,8 @@ class TableServer:
                 if session.life.state is not SessionState.OPEN:
                     effects += session.last_words()
                 return effects
-            case Opened(conn):
-                return server.opened(conn)
+            case Opened():
+                return server.opened(event)
             case Ended(conn, unfinished):
                 return server.ended(conn, unfinished)
             case PlaceWanted(conn):

@@ -23,7 +23,6 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.effects import Standing
 from core.io import process
 from core.io.child import Child
 from core.io.lookup import Lookup
@@ -31,6 +30,7 @@ from core.io.ports import ours
 from core.io.process import Signals
 from core.io.wildcard import WildcardSocket
 from core.io.writer import WriteFunction, writer
+from core.operator import Standing
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it

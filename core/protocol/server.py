@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
+from core.effects import Effect, Stop, Unlisten
 from core.environment import Environment
 from core.events import Opened, Role
 from core.machine import Machine
 from core.metrics import Value
+from core.operator import Notify, Report, Standing
 from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
 from core.protocol.only_session import OnlySession, let_go, turn_away
 from core.protocol.server_state import (

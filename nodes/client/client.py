@@ -9,22 +9,11 @@ Not here: names and their lines (`nodes/client/worksheet.py`), files and argumen
 """
 
 from core.addresses import Address
-from core.effects import Abort, Close, Dial, Effect, Progress, Report, Send, Stop, Write
+from core.effects import Abort, Close, Dial, Effect, Send, Stop, Write
 from core.environment import Environment
-from core.events import (
-    Backlogged,
-    Closed,
-    DrainAsked,
-    Ended,
-    Event,
-    Opened,
-    Received,
-    Relieved,
-    ReloadAsked,
-    StatsAsked,
-    Woken,
-)
+from core.events import Backlogged, Closed, Ended, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
+from core.operator import DrainAsked, Progress, ReloadAsked, Report, StatsAsked
 from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command

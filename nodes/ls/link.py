@@ -11,10 +11,11 @@ import math
 
 from core.addresses import Address
 from core.backoff import Backoff
-from core.effects import Effect, Level, Report
+from core.effects import Effect
 from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions
 from core.metrics import Metric, Value
+from core.operator import Level, Report
 
 
 class LinkState(Label):

@@ -13,26 +13,24 @@ from collections.abc import Callable
 from itertools import compress, repeat
 from typing import Any
 
-from core.effects import Effect, ReopenRecords
+from core.effects import Effect
 from core.environment import Environment
 from core.events import (
     Closed,
     ConnectionEvent,
     Datagrams,
-    DrainAsked,
     Ended,
     Event,
     Opened,
     PlaceWanted,
     Received,
-    ReloadAsked,
     Resolved,
     Role,
-    StatsAsked,
     Woken,
 )
 from core.exposition import stats_text
 from core.metrics import Value
+from core.operator import DrainAsked, ReloadAsked, ReopenRecords, StatsAsked
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.outcome import Answered

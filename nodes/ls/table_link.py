@@ -10,10 +10,11 @@ Not here: what becomes of its replies (`load_balancer.py`).
 from collections.abc import Iterable
 
 from core.addresses import Address
-from core.effects import Abort, Close, Dial, Effect, Level, Report, Resolve, Send
+from core.effects import Abort, Close, Dial, Effect, Resolve, Send
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
 from core.metrics import Value
+from core.operator import Level, Report
 from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command

@@ -12,20 +12,10 @@ from collections.abc import Callable
 
 from core.effects import Effect, Send
 from core.environment import Environment
-from core.events import (
-    Closed,
-    DrainAsked,
-    Ended,
-    Event,
-    Opened,
-    PlaceWanted,
-    Received,
-    ReloadAsked,
-    StatsAsked,
-    Woken,
-)
+from core.events import Closed, Ended, Event, Opened, PlaceWanted, Received, Woken
 from core.exposition import stats_text
 from core.metrics import Value, hits_taken
+from core.operator import DrainAsked, ReloadAsked, StatsAsked
 from core.protocol.asker import SessionState
 from core.protocol.server import Server
 from nodes.ts.answers import TableAnswers

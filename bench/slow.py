@@ -30,13 +30,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from laws import LAWS
 
 from core.bounds import Bounds
-from core.effects import Close, Effect, Report, Send, Stop
+from core.effects import Close, Effect, Send, Stop
 from core.environment import Environment
-from core.events import Closed, DrainAsked, Event, Received, Woken
+from core.events import Closed, Event, Received, Woken
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
+from core.operator import DrainAsked, Report
 from nodes.ts.table_file import load
 from nodes.ts.table_server import TableServer
 

@@ -1,17 +1,13 @@
 """The contract between a brain and the loop: events in, effects out.
 
-A brain is pure. `step(event, now)` returns effects, which the loop performs after the step, in
-order; `deadline()` is when the brain wants a `Woken` at the latest, None for never. Time and
-randomness are arguments.
+A brain is pure: time and randomness are arguments, and the loop performs its effects after the
+step, in order. Every connection, accepted or dialled, ends with exactly one `Closed`: nothing comes
+from it afterwards, and no effect may name it. After its own `Close` or `Abort` the brain hears
+nothing of a connection but that `Closed`. An event carries every whole line of one read; answer it
+with one `Send` per connection. The loop reads dialled connections first, in the order in which
+their names were first dialled.
 
-Rules for the brain. Every connection, accepted or dialled, ends with exactly one `Closed`, and
-nothing comes from it afterwards; no effect may name it then. After its own `Close` or `Abort`
-the brain hears nothing of a connection but that `Closed`. One event carries every whole line of
-one read; answer it with one `Send` per connection.
-
-The loop reads dialled connections first, in the order in which their names were first dialled.
-
-Not here: any behaviour.
+Not here: any behaviour. Whatever the operator asks and is told is in `core/operator.py`.
 """
 
 from typing import Protocol
@@ -21,12 +17,12 @@ from core.events import Event
 
 
 class Brain(Protocol):
-    """What the loop runs."""
+    """A program without its sockets and its clock: the loop runs it."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event at time `now` (seconds, monotonic). Must not raise: that is a bug."""
         ...
 
     def deadline(self) -> float | None:
-        """When a Woken is wanted; cheap, asked once a turn."""
+        """Return when a Woken is wanted at the latest, None for never; cheap, asked once a turn."""
         ...

@@ -3,11 +3,11 @@
 Plain values, as events are. What is done to a connection is a `ConnectionEffect`, and names one
 that is there: none may be named after its `Closed`.
 
-Not here: who performs them (`core/io/loop.py`), and the rules (`core/brain.py`).
+Not here: what people are told (`core/operator.py`), who performs all of it (`core/io/loop.py`), and
+the rules (`core/brain.py`).
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
 
 from core.addresses import Address, Datagram
 
@@ -23,23 +23,6 @@ class ConnectionEffect(Effect):
     """Something to be done to the connection of this name."""
 
     conn: str
-
-
-class Level(IntEnum):
-    """How much an operator wants to hear of something."""
-
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-
-
-class Standing(Enum):
-    """What a service manager wants to know of a server."""
-
-    READY = "it serves, with what it has read"
-    RELOADING = "it serves, and reads anew what it read before it began to"
-    STOPPING = "it drains"
 
 
 @dataclass(slots=True)
@@ -58,10 +41,8 @@ class SendTo(ConnectionEffect):
 
 @dataclass(slots=True)
 class Dial(ConnectionEffect):
-    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed.
-
-    `framed`: the stream carries DNS, not lines.
-    """
+    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed. If it
+    is `framed`, the stream carries DNS, not lines."""
 
     addresses: tuple[Address, ...]
     framed: bool = False
@@ -119,44 +100,6 @@ class Write(Effect):
     """Append bytes to the program's own output."""
 
     data: bytes
-
-
-@dataclass(slots=True)
-class Report(Effect):
-    """One line for the operator: what happened, and what to do about it.
-
-    `kind` is what it has in common with others of which a few are enough; the text, if empty.
-    """
-
-    text: str
-    level: Level = Level.INFO
-    kind: str = ""
-
-
-@dataclass(slots=True)
-class Record(Effect):
-    """Whole lines for the file of records, if there is one; they may be dropped."""
-
-    data: bytes
-
-
-@dataclass(slots=True)
-class ReopenRecords(Effect):
-    """Go on with the file of records that is at its path now: it may have been renamed."""
-
-
-@dataclass(slots=True)
-class Progress(Effect):
-    """How far long work has come, for a terminal; replaces the one before, empty wipes it."""
-
-    text: str
-
-
-@dataclass(slots=True)
-class Notify(Effect):
-    """Tell the service manager, if there is one."""
-
-    standing: Standing
 
 
 @dataclass(slots=True)

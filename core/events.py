@@ -5,10 +5,10 @@ Plain values: they print, and they compare with `==`. What happens on a connecti
 a label, and nobody reads anything from how it is spelled. The loop names what it accepts:
 `client-1`, `dns-client-3`, `watcher-2`; a brain names what it dials.
 
-Not here: what to do about any of it (`core/effects.py`), and the rules (`core/brain.py`).
+Not here: what to do about any of it (`core/effects.py`), what people ask for by signals
+(`core/operator.py`), and the rules (`core/brain.py`).
 """
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,7 +16,7 @@ from core.addresses import Address, Datagram
 
 
 class Role(Enum):
-    """What a connection is for. The value begins the names of connections that were accepted."""
+    """The purpose of a connection. Names of connections that were accepted begin with the value."""
 
     LINES = "client"
     DNS = "dns-client"
@@ -48,18 +48,16 @@ class Opened(ConnectionEvent):
 
 @dataclass(slots=True)
 class Received(ConnectionEvent):
-    """One read: the lines that it completed (maybe none), each ended by LF. Never after Ended.
-
-    Of a stream that carries DNS: messages, each after its length in two bytes.
-    """
+    """A read completed these lines (maybe none), each ended by LF. Never after Ended. Of a stream
+    that carries DNS: messages, each after its length in two bytes."""
 
     data: bytes
 
 
 @dataclass(slots=True)
 class Datagrams(ConnectionEvent):
-    """What one turn brought to a socket of datagrams. Of each, `DATAGRAM_BYTES_MAX` bytes are read;
-    the rest is lost."""
+    """A turn brought these to a socket of datagrams. Of each, `DATAGRAM_BYTES_MAX` bytes are read,
+    and the rest is lost."""
 
     datagrams: list[Datagram]
 
@@ -99,26 +97,6 @@ class Resolved(ConnectionEvent):
 
     addresses: tuple[Address, ...]
     why: str = ""
-
-
-@dataclass(slots=True)
-class DrainAsked(Event):
-    """A signal asked for a clean end. The backlog is accepted, each session was read once more.
-
-    `since`: when it came, if that is known.
-    """
-
-    since: float = math.inf
-
-
-@dataclass(slots=True)
-class ReloadAsked(Event):
-    """A signal asked to read anew what was read at the start."""
-
-
-@dataclass(slots=True)
-class StatsAsked(Event):
-    """A signal asked for the figures, in the log."""
 
 
 @dataclass(slots=True)

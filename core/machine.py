@@ -3,8 +3,8 @@
 Rules. A table names every state, also those with no way out. The value of a state is its gloss,
 one sentence, and `proto.md` prints it. Whatever a peer can do has a cell; an absent cell is a
 mistake of ours and crashes. `STAY` says that an event may repeat and changes nothing (it is not
-drawn). A condition that matters is an event with a name; there are no guards and no actions in
-a table: the caller acts on the state that `fire` returns.
+drawn). A condition that matters is an event with a name: a table has no guards and no actions, and
+the caller acts on the state that `fire` returns.
 
 Not here: the tables themselves. Each stands at the top of the file of the one who runs it.
 """
@@ -41,10 +41,8 @@ class IllegalTransition(AssertionError):
 
 
 class Machine(Generic[StateT, EventT]):
-    """One running machine: a table, a state, and a name for the log.
-
-    `watch(name, old, new)` is called after each change of state, or never when it is None.
-    """
+    """A machine that runs: a table, a state, and a name for the log. `watch(name, old, new)` is
+    called after each change of state, or never when it is None."""
 
     __slots__ = ("_table", "_watch", "name", "state")
 

@@ -17,7 +17,7 @@ from core.bounds import BoundHits, Bounds
 
 
 class Owed:
-    """What one program owes to all connections: the reactor makes it, its brain promises."""
+    """The debt of one program to all its connections: the loop makes it, its brain promises."""
 
     __slots__ = ("_few", "_high", "_hits", "_promised", "_short", "low", "total")
 

@@ -299,8 +299,8 @@ MUTANTS = (
     ),
     Mutant(
         "--once serves whoever was accepted before the session",
-        "core/protocol/server.py",
-        "                effects += self._turn_away(other)\n",
+        "core/protocol/only_session.py",
+        "                effects += turn_away(asker)\n",
         "                pass\n",
     ),
     # -- lines
@@ -419,7 +419,7 @@ MUTANTS = (
     ),
     Mutant(
         "a malformed answer ends a question",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "            malformed += 1\n",
         "            malformed += 1\n"
         '            questions.append(line.split(b" ")[0].lower())\n'
@@ -428,7 +428,7 @@ MUTANTS = (
     ),
     Mutant(
         "a timeout of a TS ends a question",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "            others.append(reply)\n",
         "            others.append(reply)\n"
         '            questions.append(line.split(b" ")[0].lower())\n'
@@ -461,7 +461,7 @@ MUTANTS = (
     ),
     Mutant(
         "blank lines of a TS count as answers",
-        "core/protocol/batches.py",
+        "core/protocol/reply_batch.py",
         "    for line in filter(None, split_lines(data)):\n        count += 1\n",
         '    count = data.count(b"\\n")\n    for line in filter(None, split_lines(data)):\n',
     ),
@@ -862,9 +862,9 @@ MUTANTS = (
     Mutant(
         "a swap keeps what was known of the old table",
         "nodes/ts/table_server.py",
-        "        self._table, effects = self._reload.turn(self._table, now)\n",
-        "        table, effects = self._reload.turn(self._table, now)\n"
-        "        self._table.rows = table.rows\n",
+        "        self._answers.table, effects = self._reload.turn(self._answers.table, now)\n",
+        "        table, effects = self._reload.turn(self._answers.table, now)\n"
+        "        self._answers.table.rows = table.rows\n",
     ),
     Mutant(
         "a reload goes on when somebody asks",
@@ -1467,7 +1467,7 @@ MUTANTS = (
     ),
     Mutant(
         "a TS that is silent is silent about names above its own",
-        "nodes/ts/table_server.py",
+        "nodes/ts/answers.py",
         "            or not table.above.isdisjoint(questions)\n",
         "",
     ),

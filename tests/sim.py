@@ -38,11 +38,11 @@ from typing import Any, Generic, TypeVar
 from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
-from core.effects import Standing
 from core.events import Role
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
 from core.io.outputs import Output
+from core.operator import Standing
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2

@@ -16,15 +16,11 @@ from core.effects import (
     Dial,
     DialDatagrams,
     Effect,
-    Notify,
     Pause,
-    Progress,
-    Report,
     Resolve,
     Resume,
     Send,
     SendTo,
-    Standing,
     Stop,
     Unlisten,
     Write,
@@ -32,19 +28,18 @@ from core.effects import (
 from core.events import (
     Backlogged,
     Closed,
-    DrainAsked,
     Ended,
     Event,
     Opened,
     Received,
     Relieved,
-    ReloadAsked,
     Resolved,
     Role,
     Woken,
 )
 from core.io.connection import HEARD, Connection, StreamState
 from core.io.frame_buffer import FrameBuffer
+from core.operator import DrainAsked, Notify, Progress, ReloadAsked, Report, Standing
 
 
 def role_of(conn: str) -> Role:

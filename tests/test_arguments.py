@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.effects import Level
+from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure, number, own_port, port_number, seconds, share
 from nodes.cli.client import read_client_options
 from nodes.cli.ls_arguments import read_ls_options

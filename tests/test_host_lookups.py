@@ -5,9 +5,10 @@ Not here: lookups themselves, and LS before servers that nobody knows (`tests/te
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.effects import Abort, Effect, Notify, Report, Resolve, Standing
+from core.effects import Abort, Effect, Resolve
 from core.environment import Environment
 from core.events import Opened, Resolved
+from core.operator import Notify, Report, Standing
 from nodes.ls.host_lookups import HostLookups
 from nodes.ls.link import Link
 from nodes.ls.table_link import TableLink

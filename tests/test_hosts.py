@@ -13,10 +13,10 @@ import pytest
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.effects import Standing
 from core.io.lookup import _CHILD, Lookup, Lookups
 from core.io.loop import Loop
 from core.io.system import System
+from core.operator import Standing
 from nodes.cli.arguments import Failure
 from nodes.cli.host_names import check_name, find_hosts
 from nodes.ls.load_balancer import LoadBalancer

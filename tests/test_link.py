@@ -14,9 +14,9 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.effects import Level, Report
 from core.environment import Environment
 from core.machine import IllegalTransition
+from core.operator import Level, Report
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.link_metrics import link_metrics
 

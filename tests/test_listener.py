@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from core.bounds import Bounds
-from core.effects import Close, Effect, Record, ReopenRecords, Send
-from core.events import DrainAsked, Ended, Event, Opened, Received, Role
+from core.effects import Close, Effect, Send
+from core.events import Ended, Event, Opened, Received, Role
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
+from core.operator import DrainAsked, Record, ReopenRecords
 
 LOG_FD, RECORDS_FD = 1_001, 1_002  # nobody has these
 

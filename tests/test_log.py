@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import PIPE_BYTES
-from core.effects import Level
 from core.io.connection import StreamState
 from core.io.log import Log
 from core.io.outputs import Output
+from core.operator import Level
 
 RECORD_MAX, SHOWN, WHILE_S = 4_096, 5, 10.0  # as an operator may rely on them
 NOON = 1_700_000_000.0  # some time of day

@@ -24,9 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
-from core.effects import Effect, Send, Standing
+from core.effects import Effect, Send
 from core.events import Relieved
 from core.io.connection import BacklogState
+from core.operator import Standing
 from core.owed import Owed
 from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
 from core.text import split_lines

@@ -11,7 +11,7 @@ import pytest
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
-from core.events import DrainAsked
+from core.operator import DrainAsked
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from tests.resolvers import (
     CODES,

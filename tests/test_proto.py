@@ -24,7 +24,7 @@ from core.machine import Stay
 from core.protocol import messages, names
 from core.protocol.asker import SESSION
 from core.protocol.server_state import SERVER
-from nodes.client.client import CLIENT
+from nodes.client.client_state import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link import LINK

@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.effects import Effect, Notify, Report, Standing
+from core.effects import Effect
 from core.environment import Environment
 from core.events import Woken
 from core.io.log import Log
 from core.machine import STAY
+from core.operator import Notify, Report, Standing
 from core.text import split_lines
 from nodes.ts import old_rows as old_rows_module
 from nodes.ts import reload as module

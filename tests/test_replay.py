@@ -22,8 +22,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.effects import Effect, Record, Send
+from core.effects import Effect, Send
 from core.events import Woken
+from core.operator import Record
 from core.text import split_lines
 from nodes.cli import replay as command
 from nodes.cli.programs import main

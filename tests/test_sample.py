@@ -23,10 +23,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.bounds import Bounds
 from core.brain import Brain
-from core.effects import Effect, Level, Record, Report
+from core.effects import Effect
 from core.environment import Environment
 from core.metrics import SPANS_S, Histogram
-from core.protocol.batches import ErrorStreak, read_replies
+from core.operator import Level, Record, Report
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link
 from nodes.ls.load_balancer import LoadBalancer

@@ -12,7 +12,8 @@ import pytest
 
 from core.bounds import Bounds
 from core.environment import Environment
-from core.events import DrainAsked, Role, StatsAsked
+from core.events import Role
+from core.operator import DrainAsked, StatsAsked
 from core.protocol.server import Server
 from core.protocol.server_state import ServerState
 from nodes.ts.table_file import Table

@@ -17,7 +17,7 @@ from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.table_link import TableLink
-from nodes.ls.upstream import Replies
+from nodes.ls.upstream import LinkNews, Replies
 from nodes.ls.whereabouts import Host
 
 BOUNDS = replace(Bounds(), errors_in_a_row_max=3, surplus_answers_max=2, away_s=30.0)
@@ -33,7 +33,7 @@ def connected(host: Host | None = None) -> TableLink:
 
 
 def connect(table: TableLink, now: float) -> None:
-    assert table.receive(Opened("TS1"), now).has_come_up
+    assert table.receive(Opened("TS1"), now).news is LinkNews.CAME_UP
     table.link.life.fire(LinkEvent.CAUGHT_UP)
 
 
@@ -128,11 +128,11 @@ def test_one_that_ends_is_closed_and_one_given_up_is_aborted() -> None:
 def test_one_that_was_stalled_has_room_for_what_waits() -> None:
     table = connected()
     table.link.backlogged(1.0)
-    assert not table.receive(Relieved("TS1"), 1.0).has_room
+    assert table.receive(Relieved("TS1"), 1.0).news is LinkNews.CHANGED
     table.link.backlogged(1.0)
     (report,) = table.woken(1.0 + BOUNDS.held_s)
     assert "stalled" in str(report)
-    assert table.receive(Relieved("TS1"), 9.0).has_room
+    assert table.receive(Relieved("TS1"), 9.0).news is LinkNews.HAS_ROOM
 
 
 def test_one_long_away_is_dialled_and_looked_up() -> None:

@@ -422,11 +422,6 @@ ALLOWED: list[tuple[Rule, str, str]] = [  # what a rule must not forbid
 ]
 NOT_YET: set[tuple[str, str]] = {
     ("the_reading_path", "all"),
-    ("header_wrong", "core/brain.py"),
-    ("riddles", "core/brain.py"),
-    ("names_twice", "core/effects.py"),
-    ("riddles", "core/effects.py"),
-    ("riddles", "core/events.py"),
     ("riddles", "core/io/acceptor.py"),
     ("counted_from_outside", "core/io/connection.py"),
     ("header_wrong", "core/io/connection.py"),
@@ -449,9 +444,6 @@ NOT_YET: set[tuple[str, str]] = {
     ("too_large", "core/io/system.py"),
     ("riddles", "core/io/time_limits.py"),
     ("riddles", "core/io/wildcard.py"),
-    ("names_twice", "core/io/writer.py"),
-    ("riddles", "core/machine.py"),
-    ("riddles", "core/owed.py"),
 }
 
 

@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 
 from core.environment import Environment
 from core.protocol import batches, messages
-from core.protocol.batches import (
-    ErrorStreak,
-    ReplyBatch,
-    read_questions,
-    read_replies,
-    read_requests,
-)
+from core.protocol.batches import read_questions, read_replies, read_requests
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.messages import (
     Answer,
     NoAnswer,
@@ -48,6 +43,7 @@ from core.protocol.names import (
     questions_of,
     type_of,
 )
+from core.protocol.reply_batch import ReplyBatch
 from core.text import printable
 from tests.splitting import (
     PIECES,
@@ -216,7 +212,7 @@ def asked_in(data: bytes) -> list[bytes] | None:
 
 def replied_in(data: bytes) -> ReplyBatch | None:
     """What a chunk of replies comes to that is taken at once."""
-    with patch.object(batches, "_read_each", lambda data, streak: None):
+    with patch.object(batches, "read_each", lambda data, streak: None):
         return read_replies(data, ErrorStreak(Environment()))
 
 

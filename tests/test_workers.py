@@ -28,12 +28,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
-from core.effects import Drain, Effect, Spawn, Standing
+from core.effects import Drain, Effect, Spawn
 from core.environment import Environment
-from core.events import Closed, DrainAsked, ReloadAsked, StatsAsked, Woken
+from core.events import Closed, Woken
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
 from core.metrics import Histogram, Metric, Value
+from core.operator import DrainAsked, ReloadAsked, Standing, StatsAsked
 from core.protocol import server_state
 from core.protocol.server_state import CLIENTS, SESSIONS
 from core.text import split_lines

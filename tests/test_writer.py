@@ -18,7 +18,7 @@ import pytest
 
 from core.bounds import PIPE_BYTES
 from core.io import writer as writers
-from core.io.writer import Write, writer
+from core.io.writer import WriteFunction, writer
 
 BLOCKED_S = 30  # far beyond what a test takes
 LINE = b"x" * 59 + b"\n"
@@ -61,7 +61,7 @@ def sockets() -> tuple[int, int]:
     return one.detach(), other.detach()
 
 
-def filled(write: Write, fd: int) -> int:
+def filled(write: WriteFunction, fd: int) -> int:
     """Write whenever select says so, until nothing more is taken; return how much was.
 
     A loop that does so must not spin: what says that it can be written takes something.

@@ -23,8 +23,8 @@ import json
 from collections.abc import Callable
 
 from core.bounds import PIPE_BYTES
-from core.effects import Level
 from core.machine import Label
+from core.operator import Level
 from core.text import printable, split_lines
 
 _DAY_S = 86_400

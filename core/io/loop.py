@@ -41,13 +41,7 @@ from core.effects import (
     Dial,
     DialDatagrams,
     Drain,
-    Level,
-    Notify,
     Pause,
-    Progress,
-    Record,
-    ReopenRecords,
-    Report,
     Resolve,
     Resume,
     Send,
@@ -61,17 +55,14 @@ from core.events import (
     Backlogged,
     Closed,
     Datagrams,
-    DrainAsked,
     Ended,
     Event,
     Opened,
     PlaceWanted,
     Received,
     Relieved,
-    ReloadAsked,
     Resolved,
     Role,
-    StatsAsked,
     Woken,
 )
 from core.io.acceptor import Listener, everybody
@@ -87,6 +78,17 @@ from core.io.system import Socket, System, reason
 from core.io.time_limits import TimeLimit
 from core.machine import Watch
 from core.metrics import Metric, Value
+from core.operator import (
+    DrainAsked,
+    Level,
+    Notify,
+    Progress,
+    Record,
+    ReloadAsked,
+    ReopenRecords,
+    Report,
+    StatsAsked,
+)
 from core.owed import Owed
 from core.protocol.messages import refusal
 from core.protocol.names import Error

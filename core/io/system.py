@@ -23,14 +23,14 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.effects import Standing
 from core.io import process
 from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
 from core.io.process import Signals
 from core.io.wildcard import WildcardSocket
-from core.io.writer import Write, writer
+from core.io.writer import WriteFunction, writer
+from core.operator import Standing
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
@@ -59,7 +59,7 @@ class System:
 
     def __init__(self, *, is_server: bool = True) -> None:
         self._is_server = is_server
-        self._writers: dict[int, Write] = {}  # by descriptor
+        self._writers: dict[int, WriteFunction] = {}  # by descriptor
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
         """The addresses of a host, in the resolver's order. Blocks. Raises OSError.

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-Write = Callable[[memoryview], int]
+WriteFunction = Callable[[memoryview], int]
 
 
-def writer(fd: int) -> Write:
+def writer(fd: int) -> WriteFunction:
     """Return what writes to this descriptor. Raises OSError when it is not open.
 
     What is returned takes bytes and says how many were taken. It raises BlockingIOError when that

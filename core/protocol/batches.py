@@ -4,23 +4,13 @@ A chunk of ordinary lines is taken by one pattern, at C speed, without an object
 other chunk is read line by line. The two ways agree. Quantifiers of what is simple are
 possessive, so a match costs one pass however bytes lie.
 
-Not here: a single line (`core/protocol/messages.py`), and what becomes of a batch.
+Not here: a single line (`core/protocol/messages.py`), replies line by line, and what a batch of
+them holds (`reply_batch.py`), and what becomes of a batch.
 """
 
-from collections.abc import Sequence
-
-from core.environment import Environment
 from core.protocol.asker import Requests
-from core.protocol.messages import (
-    Answer,
-    NoAnswer,
-    ProtocolError,
-    Question,
-    Reply,
-    format_message,
-    parse_reply,
-    parse_request,
-)
+from core.protocol.error_streak import ErrorStreak
+from core.protocol.messages import ProtocolError, Question, format_message, parse_request
 from core.protocol.names import (
     ANSWERS,
     LINE_BYTES_MAX,
@@ -29,39 +19,12 @@ from core.protocol.names import (
     REPLIES,
     Command,
     Error,
-    Negative,
     fold,
     fold_lines,
     questions_of,
 )
-from core.protocol.outcome import Answers
+from core.protocol.reply_batch import ReplyBatch, read_each
 from core.text import split_lines
-
-
-class ErrorStreak:
-    """The errors that a peer made in a row: after `errors_in_a_row_max` it speaks another protocol.
-    A legal message starts the `count` over."""
-
-    __slots__ = ("_hits", "_max", "count")
-
-    def __init__(self, env: Environment) -> None:
-        self.count = 0
-        self._max = env.bounds.errors_in_a_row_max
-        self._hits = env.hits
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there were too many."""
-        return self.count >= self._max
-
-    def add(self) -> None:
-        """Count an error."""
-        self.count += 1
-        if self.count == self._max:
-            self._hits["errors_in_a_row_max"] += 1
-
-
-# -- requests --------------------------------------------------------------------------------------
 
 
 def read_questions(data: bytes) -> Requests | None:
@@ -117,27 +80,6 @@ def read_requests(
     return Requests(questions, spellings, b"".join(q + b"\n" for q in questions)), others
 
 
-# -- replies ---------------------------------------------------------------------------------------
-
-
-class ReplyBatch(Answers):
-    """The replies of one read: answers, and what else there was. All questions are folded.
-    `count`: lines that are not blank."""
-
-    not_found: Sequence[bytes] = ()
-    no_data: Sequence[bytes] = ()
-    names_below: Sequence[bytes] = ()
-    others: Sequence[Reply] = ()  # legal, but say nothing of a question
-    malformed = 0  # lines that are no replies
-    why = ""  # the peer has to be given up, if it has
-
-    def __init__(self, questions: Sequence[bytes] = (), lines: bytes = b"", count: int = 0) -> None:
-        self.questions = questions
-        self.lines = lines
-        self._each = None
-        self.count = count
-
-
 def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     """Read a chunk of whole lines. Nothing is read after a line for which the peer has to be given
     up: one that is too long, or the last error of the streak."""
@@ -154,7 +96,7 @@ def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
         lines = split_lines(data)
         if max(map(len, lines)) <= NAME_BYTES_MAX:  # longer ones are rare: mostly sets
             return _sort(lines, streak)
-    return _read_each(data, streak)
+    return read_each(data, streak)
 
 
 def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
@@ -173,42 +115,3 @@ def _named(lines: list[bytes], end: bytes) -> list[bytes]:
     """Return the questions of the lines that end so."""
     named = [line.removesuffix(end) + b"\n" for line in lines if line.endswith(end)]
     return split_lines(fold_lines(b"".join(named)))
-
-
-def _read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
-    """Read line by line, where a line is neither an ordinary answer nor an ordinary negative."""
-    why, count, malformed = "", 0, 0
-    questions: list[bytes] = []
-    answers: list[bytes] = []
-    others: list[Reply] = []
-    denied: dict[Negative, list[bytes]] = {
-        Negative.NOT_FOUND: [],
-        Negative.NO_DATA: [],
-        Negative.NAMES_BELOW: [],
-    }
-    for line in filter(None, split_lines(data)):
-        count += 1
-        try:
-            reply = parse_reply(line)
-        except ProtocolError as error:
-            malformed += 1
-            if error.code is Error.TOOLONG:
-                why = "it sent a line that is too long"
-                break
-            streak.add()
-            if streak.is_over:
-                why = "it does not speak this protocol"
-                break
-            continue
-        streak.count = 0
-        if isinstance(reply, Answer):
-            questions.append(fold(reply.spelling, reply.type))
-            answers.append(line + b"\n")
-        elif isinstance(reply, NoAnswer) and reply.why in denied:
-            denied[reply.why].append(fold(reply.question.spelling, reply.question.type))
-        else:
-            others.append(reply)
-    batch = ReplyBatch(questions, b"".join(answers), count)
-    batch.others, batch.malformed, batch.why = others, malformed, why
-    batch.not_found, batch.no_data, batch.names_below = denied.values()
-    return batch

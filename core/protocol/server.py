@@ -1,24 +1,25 @@
 """Server: what both servers have in common: their sessions, and how they end.
 
-`--once`: the first connection that sends a byte is the session. From then on nobody is accepted,
-and whoever is there besides is told BUSY. When the session ends, the server drains.
+A drain takes no more questions and lets each session go once it is owed nothing. The server stops
+when none is left, or when the drain has taken too long.
 
-Not here: the states of a server and what it counts (`core/protocol/server_state.py`), and what a
-question means: the node owns its server and asks it, never the other way.
+Not here: the states of a server and what it counts (`core/protocol/server_state.py`), the session
+of --once (`only_session.py`), and what a question means: the node owns its server and asks it,
+never the other way.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.effects import Effect, Notify, Report, Standing, Stop, Unlisten
+from core.effects import Effect, Stop, Unlisten
 from core.environment import Environment
-from core.events import Role
+from core.events import Opened, Role
 from core.machine import Machine
 from core.metrics import Value
+from core.operator import Notify, Report, Standing
 from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
-from core.protocol.messages import refusal
-from core.protocol.names import Error
+from core.protocol.only_session import OnlySession, let_go, turn_away
 from core.protocol.server_state import (
     CLIENTS,
     ERRORS,
@@ -34,8 +35,7 @@ from core.protocol.session import Session
 
 class Server:
     """The sessions of one server. `stats()` is the whole reply to STATS, and `account()` says in a
-    line what became of all questions. `factories` make the askers that do not speak lines.
-    """
+    line what became of all questions. `factories` make the askers that do not speak lines."""
 
     def __init__(
         self,
@@ -51,8 +51,7 @@ class Server:
         self.errors = 0  # lines that were refused
         self.drain_due = math.inf  # when the drain has taken too long
         self._came = 0  # sessions
-        self._awaits_session = once  # until a connection has sent a byte
-        self._the_session: str | None = None  # of --once
+        self._only = OnlySession(once)
         self._env = env
         self._stats = stats
         self._account = account
@@ -63,30 +62,22 @@ class Server:
     def is_draining(self) -> bool:
         return self.life.state is ServerState.DRAINING
 
-    # -- one session -------------------------------------------------------------------------------
-
-    def opened(
-        self, conn: str, role: Role = Role.LINES, is_datagrams: bool = False
-    ) -> list[Effect]:
+    def opened(self, event: Opened) -> list[Effect]:
         """Take in a connection that may ask from now on, or a socket of datagrams."""
-        factory = self._factories.get(role)
-        if factory is None:
-            self.sessions[conn] = Session(conn, self._env, self._stats)
-            self._came += 1
+        conn = event.conn
+        if factory := self._factories.get(event.role):
+            asker = factory.asker(conn, event.is_datagrams)
         else:
-            self.sessions[conn] = factory.asker(conn, is_datagrams)
+            asker = Session(conn, self._env, self._stats)
+            self._came += 1
+        self.sessions[conn] = asker
         if self.life.state is not ServerState.SERVING:
-            return self.part(conn)
-        return [] if self._the_session is None else self._turn_away(conn)  # it came in that turn
+            return let_go(asker)
+        return [] if self._only.conn is None else turn_away(asker)  # it came in that turn
 
-    def received(
-        self,
-        conn: str,
-        data: Any,  # noqa: ANN401 (as the event brought it)
-        now: float,
-    ) -> tuple[Asker, Requests, list[Effect]]:
-        """Read what one event brought; also return what there is to say at once."""
-        effects = self._begin_once(conn) if self._awaits_session else []
+    def received(self, conn: str, data: Any, now: float) -> tuple[Asker, Requests, list[Effect]]:  # noqa: ANN401
+        """Read the `data` of one event; also return what there is to say at once."""
+        effects = self._only.begin(conn, self.sessions) if self._only.is_awaited else []
         asker = self.sessions[conn]
         requests = asker.receive(data, now)
         if requests.said:
@@ -96,7 +87,8 @@ class Server:
 
     def ended(self, conn: str, unfinished: bool) -> list[Effect]:
         """Take the end of a client's input, perhaps in the middle of a line."""
-        effects = self._begin_once(conn) if self._awaits_session and unfinished else []
+        is_first = unfinished and self._only.is_awaited
+        effects = self._only.begin(conn, self.sessions) if is_first else []
         asker = self.sessions[conn]
         if said := asker.receive_end(unfinished):
             self.errors += 1
@@ -105,29 +97,12 @@ class Server:
 
     def part(self, conn: str) -> list[Effect]:
         """Take no more questions of a client, and let it go once it is owed nothing."""
-        asker = self.sessions[conn]
-        asker.life.fire(SessionEvent.DRAIN)
-        return asker.last_words()
+        return let_go(self.sessions[conn])
 
     def closed(self, conn: str, now: float) -> list[Effect]:
         """Forget a client whose connection is gone."""
         self.sessions.pop(conn).life.fire(SessionEvent.LOST)
-        return self.drain(now) if conn == self._the_session else []
-
-    def _begin_once(self, conn: str) -> list[Effect]:
-        """Make this connection the session of --once: it is the first that has sent a byte."""
-        self._awaits_session = False
-        self._the_session = conn
-        effects: list[Effect] = [Unlisten()]
-        for other in self.sessions:
-            if other != conn:
-                effects += self._turn_away(other)
-        return effects
-
-    def _turn_away(self, conn: str) -> list[Effect]:
-        return [self.sessions[conn].say(refusal(Error.BUSY)), *self.part(conn)]
-
-    # -- all of them -------------------------------------------------------------------------------
+        return self.drain(now) if conn == self._only.conn else []
 
     def drain(self, now: float) -> list[Effect]:
         """Take no more questions, and let those go that are owed nothing. Asked for at `now`."""
@@ -137,8 +112,8 @@ class Server:
             return []
         self.drain_due = now + self._drain_s
         effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
-        for conn in self.sessions:
-            effects += self.part(conn)
+        for asker in self.sessions.values():
+            effects += let_go(asker)
         return effects
 
     def all_closed(self) -> list[Effect]:

@@ -10,9 +10,10 @@ the same life (`nodes/workers/supervisor.py`).
 
 from collections.abc import Mapping
 
-from core.effects import Effect, Report
+from core.effects import Effect
 from core.machine import STAY, Label, Transitions
 from core.metrics import Metric
+from core.operator import Report
 
 
 class ServerState(Label):

@@ -13,7 +13,8 @@ from core.effects import Close, Effect, Send
 from core.environment import Environment
 from core.machine import Machine
 from core.protocol.asker import SESSION, Requests, SessionEvent, SessionState
-from core.protocol.batches import ErrorStreak, read_requests
+from core.protocol.batches import read_requests
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.messages import format_message, refusal
 from core.protocol.names import LINE_BYTES_MAX, Command, Error, Word
 from core.protocol.outcome import Outcome

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.effects import Level
+from core.operator import Level
 from nodes.cli.arguments import (
     USAGE,
     Failure,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
-from core.effects import Standing
 from core.events import Role
 from core.io.acceptor import everybody
 from core.io.descriptors import Descriptors
@@ -20,6 +19,7 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
+from core.operator import Standing
 from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
 from nodes.cli.server_arguments import Network, ServerOptions
 

@@ -9,62 +9,20 @@ Not here: names and their lines (`nodes/client/worksheet.py`), files and argumen
 """
 
 from core.addresses import Address
-from core.effects import Abort, Close, Dial, Effect, Progress, Report, Send, Stop, Write
+from core.effects import Abort, Close, Dial, Effect, Send, Stop, Write
 from core.environment import Environment
-from core.events import (
-    Backlogged,
-    Closed,
-    DrainAsked,
-    Ended,
-    Event,
-    Opened,
-    Received,
-    Relieved,
-    ReloadAsked,
-    StatsAsked,
-    Woken,
-)
-from core.machine import STAY, Label, Machine, Transitions
-from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
-from core.protocol.messages import Refusal
-from core.protocol.names import Command, Word
+from core.events import Backlogged, Closed, Ended, Event, Opened, Received, Relieved, Woken
+from core.machine import Machine
+from core.operator import DrainAsked, Progress, ReloadAsked, Report, StatsAsked
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
+from core.protocol.names import Command
+from nodes.client.client_state import CLIENT, ClientEvent, ClientState
+from nodes.client.trouble import Trouble
 from nodes.client.worksheet import Worksheet, in_order
 
 LS = "LS"
 _PROGRESS_EVERY_S = 0.2
-
-
-class ClientState(Label):
-    """The life of a client."""
-
-    IDLE = "nothing has been done yet"
-    DIALING = "a connection to LS is being made"
-    ASKING = "names are being sent, and replies come"
-    LEAVING = "everything is asked, QUIT too; replies come, and then BYE"
-    DONE = "every name has its line"
-    FAILED = "the connection could not be made, ended too early, or brought no replies"
-
-
-class ClientEvent(Label):
-    """The events in the life of a client."""
-
-    START = "the loop runs"
-    NOTHING_TO_ASK = "no name is legal"
-    CONNECTED = "LS has answered the dial"
-    ALL_ASKED = "the last name is on its way"
-    ALL_REPLIED = "nothing is owed"
-    CUT_SHORT = "there will be no more replies, and some are owed"
-
-
-S, E = ClientState, ClientEvent
-CLIENT: Transitions[ClientState, ClientEvent] = {
-    S.IDLE: {E.START: S.DIALING, E.NOTHING_TO_ASK: S.DONE, E.CUT_SHORT: S.FAILED},
-    S.DIALING: {E.CONNECTED: S.ASKING, E.CUT_SHORT: S.FAILED},
-    S.ASKING: {E.ALL_ASKED: S.LEAVING, E.CUT_SHORT: S.FAILED},
-    S.LEAVING: {E.ALL_REPLIED: S.DONE, E.CUT_SHORT: S.FAILED},
-    S.DONE: {E.CUT_SHORT: STAY},
-    S.FAILED: {E.CUT_SHORT: STAY},
-}
 
 
 class Client:
@@ -84,7 +42,6 @@ class Client:
     ) -> None:
         self._sheet = Worksheet(names)
         self._addresses = addresses
-        self._where = where
         self._patience_s = env.bounds.patience_s
         self._slice_bytes = env.bounds.waiting_bytes_high
         self._life = Machine(CLIENT, ClientState.IDLE, "client", env.watch)
@@ -93,7 +50,7 @@ class Client:
         self._started_at = 0.0
         self._replied_at: float | None = None  # LS's last reply to a name, or to the dial
         self._progress_at: float | None = 0.0 if progress else None
-        self._trouble = ""  # what LS said, or did, that explains the end
+        self._trouble = Trouble(where)
 
     def deadline(self) -> float | None:
         """Return the first of: the end of patience, and the next progress to be shown."""
@@ -116,12 +73,10 @@ class Client:
             case Relieved():
                 return self._ask_more()
             case Ended():
-                why = self._trouble or "LS ended the connection"
                 # Nothing more can come: what LS has not taken is not worth waiting for.
-                return [*self._cut_short(why, now), Abort(LS)]
+                return [*self._cut_short(self._trouble.of_end(), now), Abort(LS)]
             case Closed(_, why):
-                why = self._trouble or f"no connection to LS at {self._where}: {why}"
-                effects = self._cut_short(why, now)
+                effects = self._cut_short(self._trouble.of_loss(why), now)
                 return [*effects, Stop(0 if self._life.state is ClientState.DONE else 1)]
             case DrainAsked() | ReloadAsked():  # SIGHUP: the terminal is gone
                 effects = self._cut_short("interrupted", now)
@@ -130,16 +85,12 @@ class Client:
                 return self._woken(now)
         raise AssertionError(event)
 
-    # -- asking ------------------------------------------------------------------------------------
-
     def _woken(self, now: float) -> list[Effect]:
         if self._life.state is ClientState.IDLE:
             return self._start(now)
         if self._replied_at is not None and now >= self._replied_at + self._patience_s:
             self._replied_at = None
-            why = f"LS at {self._where} has sent no reply for {self._patience_s:g} s"
-            why += " (see --patience)" + (f"; {self._trouble}" if self._trouble else "")
-            return [*self._cut_short(why, now), Abort(LS)]
+            return [*self._cut_short(self._trouble.of_silence(self._patience_s), now), Abort(LS)]
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + _PROGRESS_EVERY_S
             count, owed = len(self._sheet.names), self._sheet.owed
@@ -170,15 +121,13 @@ class Client:
             questions += Command.QUIT.value + b"\n"
         return [Send(LS, questions)]
 
-    # -- replies -----------------------------------------------------------------------------------
-
     def _receive(self, data: bytes, now: float) -> list[Effect]:
         """Credit each reply to its name, and write what is complete."""
         owed = self._sheet.owed
         for part in in_order(data):
             batch = read_replies(part, self._streak)
             self._sheet.take(batch)
-            self._note(batch)
+            self._trouble.note(batch)
             if self._streak.is_over:
                 break
         if self._sheet.owed < owed:
@@ -189,24 +138,12 @@ class Client:
             self._progress_at = None
             effects += [*self._sum_up(now), Close(LS)]
         elif self._streak.is_over:
-            effects += [*self._cut_short(self._trouble, now), Abort(LS)]
+            effects += [*self._cut_short(self._trouble.of_end(), now), Abort(LS)]
         return effects
-
-    def _note(self, batch: ReplyBatch) -> None:
-        """Keep what may explain the end."""
-        if batch.malformed:
-            self._trouble = f"what answers at {self._where} does not speak this protocol"
-        for reply in batch.others:
-            if isinstance(reply, Refusal):
-                self._trouble = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
-            elif reply is Word.BYE:
-                self._trouble = f"LS at {self._where} is going away; ask again later"
 
     def _write(self) -> list[Effect]:
         complete = self._sheet.take_complete()
         return [Write(complete)] if complete else []
-
-    # -- the end -----------------------------------------------------------------------------------
 
     def _cut_short(self, why: str, now: float) -> list[Effect]:
         """End it: no more replies will come, and the names that have none are lost."""

@@ -11,9 +11,10 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import repeat
 
-from core.protocol.batches import ReplyBatch, read_questions
+from core.protocol.batches import read_questions
 from core.protocol.messages import NoAnswer, ProtocolError, Question, parse_request
 from core.protocol.names import LINE_BYTES_MAX, Command, Negative, fold
+from core.protocol.reply_batch import ReplyBatch
 from core.text import printable, split_lines
 
 _RESERVED = frozenset(command.value for command in Command)

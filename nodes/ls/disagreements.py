@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.effects import Level, Report
 from core.metrics import Metric, Value
+from core.operator import Level, Report
 
 DISAGREEMENTS = Metric("disagreements", "Sampled races in which two TSs gave different addresses")
 DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="ts")

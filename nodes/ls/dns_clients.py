@@ -24,7 +24,7 @@ from core.effects import Close, Effect, Send, SendTo
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine
 from core.protocol.asker import SESSION, Requests, SessionEvent, SessionState
-from core.protocol.batches import ErrorStreak
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Denied, Outcome, Relayed
 from nodes.dns.codes import ID_BYTES, MESSAGE_BYTES_MAX

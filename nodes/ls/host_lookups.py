@@ -10,8 +10,9 @@ Not here: the lookup itself (`core/io/lookup.py`).
 
 from collections.abc import Sequence
 
-from core.effects import Effect, Level, Notify, Report, Resolve, Standing
+from core.effects import Effect, Resolve
 from core.events import Resolved
+from core.operator import Level, Notify, Report, Standing
 from nodes.ls.link import LinkState
 from nodes.ls.table_link import TableLink
 

@@ -11,9 +11,10 @@ import math
 
 from core.addresses import Address
 from core.backoff import Backoff
-from core.effects import Effect, Level, Report
+from core.effects import Effect
 from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions
+from core.operator import Level, Report
 
 
 class LinkState(Label):

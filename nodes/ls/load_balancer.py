@@ -12,26 +12,24 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from core.effects import Effect, ReopenRecords
+from core.effects import Effect
 from core.environment import Environment
 from core.events import (
     Closed,
     ConnectionEvent,
     Datagrams,
-    DrainAsked,
     Ended,
     Event,
     Opened,
     PlaceWanted,
     Received,
-    ReloadAsked,
     Resolved,
     Role,
-    StatsAsked,
     Woken,
 )
 from core.exposition import stats_text
 from core.metrics import Value
+from core.operator import DrainAsked, ReloadAsked, ReopenRecords, StatsAsked
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
@@ -138,8 +136,8 @@ class LoadBalancer:
         if upstream is not None:
             return self._exchange.receive(upstream, event, now) + self._part_maybe()
         match event:
-            case Opened(conn, role, is_datagrams):
-                return server.opened(conn, role, is_datagrams)
+            case Opened():
+                return server.opened(event)
             case Ended(conn, unfinished):
                 return server.ended(conn, unfinished)
             case PlaceWanted(conn):

@@ -17,9 +17,10 @@ from collections.abc import Collection, Sequence
 from itertools import compress
 from typing import Any
 
-from core.effects import Effect, Record
+from core.effects import Effect
 from core.environment import Environment
 from core.metrics import Histogram, LabelledHistogram, Metric, Value
+from core.operator import Record
 from core.protocol.outcome import Answered
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.observer import Observer

@@ -7,11 +7,14 @@ too long, or more answers than it was asked for, speaks another protocol, and is
 Not here: what becomes of its replies (`load_balancer.py`).
 """
 
-from core.effects import Abort, Close, Dial, Effect, Level, Report, Send
+from core.effects import Abort, Close, Dial, Effect, Send
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
-from core.protocol.batches import ErrorStreak, ReplyBatch, read_replies
+from core.operator import Level, Report
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
+from core.protocol.reply_batch import ReplyBatch
 from nodes.ls.link import Link, LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.upstream import LinkNews, Replies, Upstream

@@ -19,9 +19,10 @@ import os
 import stat
 from collections.abc import Callable, Generator
 
-from core.effects import Effect, Level, Notify, Report, Standing
+from core.effects import Effect
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
+from core.operator import Level, Notify, Report, Standing
 from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
 
 # Read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.

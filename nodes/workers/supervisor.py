@@ -11,22 +11,12 @@ Not here: one worker's place (`slot.py`), a worker's end of it (`worker.py`), an
 import math
 from typing import Any
 
-from core.effects import Abort, Effect, Level, Notify, Report, Standing, Stop, Unlisten, Write
+from core.effects import Abort, Effect, Stop, Unlisten, Write
 from core.environment import Environment
-from core.events import (
-    Backlogged,
-    Closed,
-    DrainAsked,
-    Event,
-    Opened,
-    Received,
-    Relieved,
-    ReloadAsked,
-    StatsAsked,
-    Woken,
-)
+from core.events import Backlogged, Closed, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
 from core.metrics import LabelledHistogram, Value
+from core.operator import DrainAsked, Level, Notify, ReloadAsked, Report, Standing, StatsAsked
 from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.workers.messages import WorkerMessage
 from nodes.workers.slot import SlotEvent, SlotState, WorkerSlot

@@ -12,17 +12,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from core.brain import Brain
-from core.effects import Abort, Drain, Effect, Level, Notify, Report, Send, Stop
-from core.events import (
-    Closed,
-    ConnectionEvent,
-    Ended,
-    Event,
-    Opened,
-    Received,
-    ReloadAsked,
-)
+from core.effects import Abort, Drain, Effect, Send, Stop
+from core.events import Closed, ConnectionEvent, Ended, Event, Opened, Received
 from core.metrics import Observable, Value
+from core.operator import Level, Notify, ReloadAsked, Report
 from nodes.workers.messages import (
     Sections,
     Unpacker,

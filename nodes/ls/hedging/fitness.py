@@ -8,7 +8,8 @@ Not here: hedging itself (`policy.py`).
 
 from collections.abc import Iterable, Sequence
 
-from core.effects import Effect, Level, Report
+from core.effects import Effect
+from core.operator import Level, Report
 from core.protocol.names import Negative
 from core.protocol.outcome import Answered
 from nodes.ls.negatives import HeldNegatives

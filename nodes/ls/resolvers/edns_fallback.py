@@ -19,8 +19,9 @@ Not here: which queries were sent without (`SentBatch.plain`), and sending
 import math
 from collections.abc import Collection
 
-from core.effects import Effect, Level, Report
+from core.effects import Effect
 from core.metrics import Metric, Value
+from core.operator import Level, Report
 
 PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="ts")
 _ODD_MAX = 4_096  # questions remembered: more than are in flight until the first reply

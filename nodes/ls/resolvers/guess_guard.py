@@ -11,8 +11,8 @@ Not here: which reply matches nothing (`nodes/ls/resolvers/reply_matcher.py`), a
 
 import math
 
-from core.effects import Level, Report
 from core.environment import Environment
+from core.operator import Level, Report
 
 
 class GuessGuard:

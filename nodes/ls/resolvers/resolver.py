@@ -19,11 +19,12 @@ from collections.abc import Iterable
 from itertools import compress, repeat
 from typing import Any
 
-from core.effects import Close, Effect, Level, Report
+from core.effects import Close, Effect
 from core.environment import Environment
 from core.events import Backlogged, Closed, Datagrams, Ended, Event, Opened, Received
 from core.io.frame_buffer import split_frames
 from core.metrics import Metric, Value
+from core.operator import Level, Report
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.resolvers.ageing import Ageing

@@ -8,8 +8,9 @@ Not here: queries and their replies (`resolver.py`).
 
 from collections.abc import Iterable
 
-from core.effects import Effect, Report
+from core.effects import Effect
 from core.events import Closed, ConnectionEvent, Opened
+from core.operator import Report
 from core.protocol.outcome import Relayed
 from nodes.ls.link import LinkState
 from nodes.ls.resolvers.resolver import Resolver

@@ -1,0 +1,86 @@
+"""The operator: the events by which people ask a program for something, and how they are told.
+
+People ask by signals: for a clean end, for files to be read anew, for figures. They are told in
+the log, on a terminal, in the file of records, and through the service manager.
+
+Not here: which signal asks for what, and where all of it is written (`core/io/`); the rules of
+events and effects (`core/brain.py`).
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from core.effects import Effect
+from core.events import Event
+
+
+@dataclass(slots=True)
+class DrainAsked(Event):
+    """A signal asked for a clean end, at `since` if that is known. The backlog is accepted, and
+    each session was read once more."""
+
+    since: float = math.inf
+
+
+@dataclass(slots=True)
+class ReloadAsked(Event):
+    """A signal asked to read anew what was read at the start."""
+
+
+@dataclass(slots=True)
+class StatsAsked(Event):
+    """A signal asked for the figures, in the log."""
+
+
+class Level(IntEnum):
+    """How much an operator wants to hear of something."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+@dataclass(slots=True)
+class Report(Effect):
+    """A line of the log: what happened, and what to do about it. Of those that share a `kind` (the
+    text, if empty) a few are enough."""
+
+    text: str
+    level: Level = Level.INFO
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class Progress(Effect):
+    """How far long work has come, for a terminal; replaces the one before, empty wipes it."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Record(Effect):
+    """Whole lines for the file of records, if there is one; they may be dropped."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class ReopenRecords(Effect):
+    """Go on with the file of records that is at its path now: it may have been renamed."""
+
+
+class Standing(Enum):
+    """The state of a server, as a service manager wants to know it."""
+
+    READY = "it serves, with what it has read"
+    RELOADING = "it serves, and reads anew what it read before it began to"
+    STOPPING = "it drains"
+
+
+@dataclass(slots=True)
+class Notify(Effect):
+    """Tell the service manager, if there is one."""
+
+    standing: Standing

@@ -1,0 +1,42 @@
+"""The life of a client as a machine.
+
+A client dials LS, sends every name and QUIT, and is done when each name has its reply. The end may
+come from every state: the patience is over, the connection is gone, or a signal interrupts.
+
+Not here: the client (`nodes/client/client.py`).
+"""
+
+from core.machine import STAY, Label, Transitions
+
+
+class ClientState(Label):
+    """The life of a client."""
+
+    IDLE = "nothing has been done yet"
+    DIALING = "a connection to LS is being made"
+    ASKING = "names are being sent, and replies come"
+    LEAVING = "everything is asked, QUIT too; replies come, and then BYE"
+    DONE = "every name has its line"
+    FAILED = "the connection could not be made, ended too early, or brought no replies"
+
+
+class ClientEvent(Label):
+    """The events in the life of a client."""
+
+    START = "the loop runs"
+    NOTHING_TO_ASK = "no name is legal"
+    CONNECTED = "LS has answered the dial"
+    ALL_ASKED = "the last name is on its way"
+    ALL_REPLIED = "nothing is owed"
+    CUT_SHORT = "there will be no more replies, and some are owed"
+
+
+S, E = ClientState, ClientEvent
+CLIENT: Transitions[ClientState, ClientEvent] = {
+    S.IDLE: {E.START: S.DIALING, E.NOTHING_TO_ASK: S.DONE, E.CUT_SHORT: S.FAILED},
+    S.DIALING: {E.CONNECTED: S.ASKING, E.CUT_SHORT: S.FAILED},
+    S.ASKING: {E.ALL_ASKED: S.LEAVING, E.CUT_SHORT: S.FAILED},
+    S.LEAVING: {E.ALL_REPLIED: S.DONE, E.CUT_SHORT: S.FAILED},
+    S.DONE: {E.CUT_SHORT: STAY},
+    S.FAILED: {E.CUT_SHORT: STAY},
+}

@@ -44,7 +44,7 @@ from core.protocol.messages import (
 from core.protocol.names import LINE_BYTES_MAX, Command, Error, Negative, Word, fold
 from core.text import split_lines
 from nodes.ls.hedging.asking import AskingState
-from nodes.ls.link import LinkState
+from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import ReloadState
 from tests.sim import Host, Observer, TableFile, World

@@ -481,8 +481,8 @@ MUTANTS = (
     Mutant(
         "what a TS has said outlives its connection",
         "nodes/ls/negatives.py",
-        "self._deniers[question] = deniers & ~servers | unable",
-        "self._deniers[question] = deniers | unable",
+        "self._deniers[question] = others | unable",
+        "self._deniers[question] = deniers",
     ),
     Mutant(
         "NO DATA is held past a timeout",
@@ -1311,8 +1311,8 @@ MUTANTS = (
     Mutant(
         "what is held for a silent one stays held",
         "nodes/ls/upstreams.py",
-        "hopeless = self.awaited & ~awaited | self._live & ~live",
-        "hopeless = self._live & ~live",
+        "hopeless = without(self.awaited, awaited) | without(self._live, live)",
+        "hopeless = without(self._live, live)",
     ),
     Mutant(
         "a failure waits no longer than a denial",
@@ -1716,8 +1716,8 @@ MUTANTS = (
     Mutant(
         "what is open waits for a silent resolver that is refused",
         "nodes/ls/upstreams.py",
-        "hopeless = self.awaited & ~awaited | self._live & ~live",
-        "hopeless = self.awaited & ~awaited",
+        "hopeless = without(self.awaited, awaited) | without(self._live, live)",
+        "hopeless = without(self.awaited, awaited)",
     ),
     Mutant(
         "what is open waits for resolvers that are down",

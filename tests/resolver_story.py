@@ -35,7 +35,7 @@ from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
-from nodes.ls.link import LinkState
+from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer

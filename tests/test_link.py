@@ -17,8 +17,9 @@ from core.bounds import Bounds
 from core.environment import Environment
 from core.machine import IllegalTransition
 from core.operator import Level, Report
-from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
+from nodes.ls.link_state import LinkEvent, LinkState
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)

@@ -10,7 +10,7 @@ from core.machine import STAY, IllegalTransition, Machine, Stay
 from core.protocol.asker import SESSION, SessionEvent, SessionState
 from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.client.client_state import CLIENT, ClientEvent, ClientState
-from nodes.ls.link import LINK, LinkEvent, LinkState
+from nodes.ls.link_state import LINK, LinkEvent, LinkState
 from nodes.ts.reload import RELOAD, ReloadEvent, ReloadState
 from nodes.workers.slot import SLOT, SlotEvent, SlotState
 

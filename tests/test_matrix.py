@@ -13,7 +13,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.text import split_lines
-from nodes.ls.link import LinkState
+from nodes.ls.link_state import LinkState
 from tests.scenes import Scene
 
 X = b"x 10.0.0.1 A IN\n"

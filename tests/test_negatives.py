@@ -25,7 +25,7 @@ from nodes.dns.reply import DnsReply
 from nodes.ls.link import Link
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
-from nodes.ls.upstream import Denial
+from nodes.ls.replies import Denial
 from nodes.ls.upstreams import Upstreams
 
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for

@@ -27,7 +27,7 @@ from core.protocol.server_state import SERVER
 from nodes.client.client_state import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.asking import ASKING
-from nodes.ls.link import LINK
+from nodes.ls.link_state import LINK
 from nodes.ls.outcomes import QUESTION
 from nodes.ls.resolvers.sockets import SOCKET
 from nodes.ts.reload import RELOAD, Reload

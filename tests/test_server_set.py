@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from nodes.ls.server_set import (
     NO_SERVERS,
     ServerSet,
-    first_servers,
     has_all,
     server_at,
     union,
@@ -33,11 +32,6 @@ def test_server_sets_behave_like_sets(some: frozenset[int], more: frozenset[int]
     assert has_all(servers, others) is (more <= some)
     assert bool(servers) is bool(some)
     assert (servers == others) is (some == more)
-
-
-@given(st.integers(0, 80))
-def test_first_servers_are_those_numbered_below_the_count(count: int) -> None:
-    assert first_servers(count) == made(frozenset(range(count)))
 
 
 def test_no_servers_is_the_union_of_nothing() -> None:

@@ -13,11 +13,12 @@ from core.effects import Abort, Close, Dial, Resolve, Send
 from core.environment import Environment
 from core.events import Closed, Ended, Opened, Received, Relieved
 from core.protocol.outcome import Answers
-from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
+from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
+from nodes.ls.replies import LinkNews, Replies
 from nodes.ls.table_link import TableLink
-from nodes.ls.upstream import LinkNews, Replies
 from nodes.ls.whereabouts import Host
 
 BOUNDS = replace(Bounds(), errors_in_a_row_max=3, surplus_answers_max=2, away_s=30.0)

@@ -12,11 +12,12 @@ from itertools import compress, repeat
 from core.effects import Effect
 from core.events import ConnectionEvent
 from core.protocol.outcome import Answered
-from nodes.ls.link import LinkEvent, LinkState
+from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hooks
 from nodes.ls.parts import Parts
 from nodes.ls.policy import Policy
-from nodes.ls.upstream import LinkNews, Replies, Upstream
+from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.upstream import Upstream
 
 
 class Exchange:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from core.effects import Effect, Resolve
 from core.events import Resolved
 from core.operator import Level, Notify, Report, Standing
-from nodes.ls.link import LinkState
+from nodes.ls.link_state import LinkState
 from nodes.ls.table_link import TableLink
 
 

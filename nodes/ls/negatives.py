@@ -27,7 +27,9 @@ from core.protocol.outcome import Denied, Relayed, RelayedReply
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.questions import Questions
-from nodes.ls.upstream import Denial, Upstream
+from nodes.ls.replies import Denial
+from nodes.ls.server_set import NO_SERVERS, ServerSet, has_all, without
+from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
 
 
@@ -41,7 +43,7 @@ class HeldNegative:
     reply: RelayedReply | None
     since: float
     until: float
-    moot: int = 0
+    moot: ServerSet = NO_SERVERS
 
 
 _NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
@@ -60,7 +62,7 @@ class HeldNegatives(Observer):
         self._questions = questions
         self._upstreams = upstreams
         # The servers that have denied each question, or cannot be asked it.
-        self._deniers: dict[bytes, int] = {}
+        self._deniers: dict[bytes, ServerSet] = {}
         self.kept = self._deniers
         self._held: dict[bytes, HeldNegative] = {}
         # A heap of when each is released; some are settled by then, or are released sooner.
@@ -71,7 +73,7 @@ class HeldNegatives(Observer):
     # -- what servers say --------------------------------------------------------------------------
 
     def add(
-        self, servers: int, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
+        self, servers: ServerSet, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
     ) -> list[Effect]:
         """Take what servers say of open questions: `unknown` to their tables, `denials` of the
         world. End what that decides."""
@@ -79,7 +81,7 @@ class HeldNegatives(Observer):
         for question, event, reply in denials:
             deniers = self._deniers[question] = self._deniers_of(question) | servers
             held = self._hold(question, event, reply, now)
-            left = awaited & ~deniers & ~held.moot
+            left = without(awaited, deniers | held.moot)
             if left and event is not QuestionEvent.NAME_SAID:  # else it has been held enough
                 self._shorten(held, now + self._grace_s(held, left, now), now)
         nowhere: dict[bytes, None] = {}
@@ -88,7 +90,7 @@ class HeldNegatives(Observer):
             deniers = self._deniers[question] = self._deniers_of(question) | servers
             if question in self._held:
                 held = self._held[question]
-                if not awaited & ~deniers & ~held.moot:
+                if has_all(deniers | held.moot, awaited):
                     enough[question] = held
             elif deniers == self._upstreams.everyone:
                 nowhere[question] = None
@@ -98,11 +100,11 @@ class HeldNegatives(Observer):
             effects += self._end_plainly(list(nowhere), *end, now)
         return effects
 
-    def _deniers_of(self, question: bytes) -> int:
+    def _deniers_of(self, question: bytes) -> ServerSet:
         deniers = self._deniers.get(question)
         return self._upstreams.unable(question) if deniers is None else deniers
 
-    def _grace_s(self, held: HeldNegative, servers: int, now: float) -> float:
+    def _grace_s(self, held: HeldNegative, servers: ServerSet, now: float) -> float:
         is_failure = held.best in _FAILURES
         return self._upstreams.grace_s(servers, now, is_failure=is_failure)
 
@@ -189,7 +191,7 @@ class HeldNegatives(Observer):
         denials = [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
         return self.add(upstreams.failing, (), denials, now)
 
-    def servers_changed(self, gone: int, unawaited: int, now: float) -> list[Effect]:
+    def servers_changed(self, gone: ServerSet, unawaited: ServerSet, now: float) -> list[Effect]:
         """Forget what servers said that are gone, and release what nobody can better any more."""
         if gone:
             self.forget_servers(gone)
@@ -197,7 +199,7 @@ class HeldNegatives(Observer):
         enough = [
             held
             for held in self._held.values()
-            if not awaited & ~self._deniers[held.question] & ~held.moot
+            if has_all(self._deniers[held.question] | held.moot, awaited)
         ]
         effects = self._release(enough, now)
         if unawaited and self._upstreams.failing:
@@ -283,11 +285,12 @@ class HeldNegatives(Observer):
             self._held.pop(question, None)
         return ()
 
-    def forget_servers(self, servers: int) -> None:
+    def forget_servers(self, servers: ServerSet) -> None:
         """Forget what these have said: their connections are gone."""
         for question, deniers in list(self._deniers.items()):
             if deniers & servers:
                 unable = self._upstreams.unable(question)
-                self._deniers[question] = deniers & ~servers | unable
-                if not deniers & ~servers & ~unable and question not in self._held:
+                others = without(deniers, servers)
+                self._deniers[question] = others | unable
+                if has_all(unable, others) and question not in self._held:
                     del self._deniers[question]

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from core.effects import Effect
 from core.protocol.outcome import Answered
 from nodes.ls.outcomes import QuestionState
-from nodes.ls.upstream import Denial, Upstream
+from nodes.ls.replies import Denial
+from nodes.ls.upstream import Upstream
 
 
 class Timed(Protocol):

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import repeat
 
 from core.effects import Effect
-from nodes.ls.link import Link, LinkState
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkState
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.questions import Questions

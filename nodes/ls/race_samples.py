@@ -26,7 +26,8 @@ from nodes.ls.disagreements import Disagreements
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_record import RaceRecord
-from nodes.ls.upstream import Denial, Upstream
+from nodes.ls.replies import Denial
+from nodes.ls.upstream import Upstream
 
 SAMPLED = Metric("sampled", "Questions whose races were watched to their end")
 LOST = Metric("lost", "Sampled races in which it answered, and another was faster", per="ts")

@@ -19,11 +19,6 @@ def server_at(number: int) -> ServerSet:
     return 1 << number
 
 
-def first_servers(count: int) -> ServerSet:
-    """Return the set of the servers from 0 to `count` - 1."""
-    return (1 << count) - 1
-
-
 def union(sets: Iterable[ServerSet]) -> ServerSet:
     """Return the set of all servers that are in any of these sets."""
     servers = NO_SERVERS

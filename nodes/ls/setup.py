@@ -16,6 +16,7 @@ from core.environment import Environment
 from core.io.descriptors import LOOKUP_STARTS
 from nodes.ls.link import Link
 from nodes.ls.resolvers.line_equivalents import LineEquivalents, TableLinkBesideResolvers
+from nodes.ls.server_set import server_at
 from nodes.ls.table_link import TableLink
 from nodes.ls.whereabouts import Host
 
@@ -70,7 +71,7 @@ def table_links(
     `is_wanted(question)`: whether a reply to it is of interest."""
     links = []
     for number, addresses in enumerate(setup.servers):
-        link = Link(f"TS{number + 1}", addresses, env, 1 << number)
+        link = Link(f"TS{number + 1}", addresses, env, server_at(number))
         host = setup.hosts[number] if number < len(setup.hosts) else None
         if equivalents is None:
             links.append(TableLink(link, env, host))

@@ -15,9 +15,11 @@ from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
 from core.protocol.reply_batch import ReplyBatch
-from nodes.ls.link import Link, LinkEvent, LinkState
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.upstream import LinkNews, Replies, Upstream
+from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
 
 

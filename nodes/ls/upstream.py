@@ -7,48 +7,13 @@ Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from enum import Enum
+from collections.abc import Iterable
 
 from core.effects import Effect
 from core.events import ConnectionEvent
 from core.metrics import Value
-from core.protocol.outcome import Answered, RelayedReply
 from nodes.ls.link import Link
-from nodes.ls.outcomes import QuestionEvent
-
-# A question, what was said of it, and the reply that said it where a resolver did.
-Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
-
-
-class LinkNews(Enum):
-    """News of a link that an event of its upstream brought."""
-
-    NOTHING = "it stands as before"
-    CHANGED = "it stands otherwise"
-    CAME_UP = "it can be asked, and was asked nothing yet"
-    HAS_ROOM = "it can be asked what waits for it"
-    IS_BACK = "it had been silent, and was asked little meanwhile"
-
-
-class Replies:
-    """The replies that one event brought, and the news of its link. All questions are folded."""
-
-    unknown: Sequence[bytes] = ()  # questions of which its own table has no name
-    denials: Sequence[Denial] = ()  # everything else that is no answer
-    late = 0  # replies that nobody waits for
-    has_late_data = False  # it has data, too late, of what another denied
-    failure = ""  # why it has to be given up, once its replies are counted
-
-    def __init__(
-        self,
-        effects: list[Effect],
-        answers: Sequence[Answered] = (),
-        news: LinkNews = LinkNews.NOTHING,
-    ) -> None:
-        self.effects = effects
-        self.answers = answers
-        self.news = news
+from nodes.ls.replies import Replies
 
 
 class Upstream:

@@ -10,24 +10,26 @@ import math
 from collections.abc import Iterable, Sequence
 
 from core.effects import Effect
-from nodes.ls.link import Link, LinkState
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkState
+from nodes.ls.server_set import NO_SERVERS, ServerSet, union, without
 from nodes.ls.upstream import Upstream
 
 
 class Upstreams:
-    """Sets of servers are bits of their links. `by_conn` knows each by all its connections."""
+    """All upstreams. `by_conn` knows each by all its connections."""
 
     def __init__(self, servers: Sequence[Upstream], by_conn: dict[str, Upstream]) -> None:
         self.all = servers
         self.by_conn = by_conn
         self.by_name = {upstream.link.conn: upstream for upstream in servers}
         self.links = [upstream.link for upstream in servers]
-        self.everyone = sum(link.bit for link in self.links)
-        self._decisive = sum(upstream.link.bit for upstream in servers if upstream.is_decisive)
-        self.present = 0  # those that have a connection
-        self._live = 0  # those that are asked, at once or in slices
-        self.awaited = 0  # those that a reply is waited for from
-        self.failing = 0  # those that are down, where that counts as a failure
+        self.everyone = union(link.bit for link in self.links)
+        self._decisive = union(upstream.link.bit for upstream in servers if upstream.is_decisive)
+        self.present = NO_SERVERS  # those that have a connection
+        self._live = NO_SERVERS  # those that are asked, at once or in slices
+        self.awaited = NO_SERVERS  # those that a reply is waited for from
+        self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
         self.links_due = 0.0  # when the first is due of those whose links alone say when
         self._limited = [upstream for upstream in servers if upstream.is_limited]
@@ -38,10 +40,10 @@ class Upstreams:
         """Return the link of the server that is called so."""
         return self.by_name[name].link
 
-    def update(self) -> tuple[int, int]:
+    def update(self) -> tuple[ServerSet, ServerSet]:
         """Take in how they stand; return who is gone, and from whom nothing is hoped
         for any more."""
-        present = awaited = live = 0
+        present = awaited = live = NO_SERVERS
         is_holding = False
         for upstream in self.all:
             link = upstream.link
@@ -52,11 +54,11 @@ class Upstreams:
             if upstream.is_awaited:
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
-        gone = self.present & ~present
-        hopeless = self.awaited & ~awaited | self._live & ~live
+        gone = without(self.present, present)
+        hopeless = without(self.awaited, awaited) | without(self._live, live)
         self.present, self._live, self.awaited = present, live, awaited
         self.is_holding = is_holding
-        self.failing = self._decisive & ~live
+        self.failing = without(self._decisive, live)
         untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
         self.links_due = min(untimed, default=math.inf)
         return gone, hopeless
@@ -71,27 +73,27 @@ class Upstreams:
         """Return whether nobody is awaited whose failure would count."""
         return not self.awaited & self._decisive
 
-    def among(self, servers: int) -> list[Upstream]:
+    def among(self, servers: ServerSet) -> list[Upstream]:
         """Return those in this set."""
         return [upstream for upstream in self.all if upstream.link.bit & servers]
 
-    def unable(self, question: bytes) -> int:
+    def unable(self, question: bytes) -> ServerSet:
         """Return those that cannot be asked this."""
-        return sum(
+        return union(
             upstream.link.bit for upstream in self._limited if not upstream.can_be_asked(question)
         )
 
-    def without_data(self, question: bytes) -> int:
+    def without_data(self, question: bytes) -> ServerSet:
         """Return those that can only say of this that the name exists."""
-        return sum(
+        return union(
             upstream.link.bit for upstream in self._limited if not upstream.can_have_data(question)
         )
 
-    def limits(self, question: bytes) -> tuple[int, int]:
+    def limits(self, question: bytes) -> tuple[ServerSet, ServerSet]:
         """Return those that cannot be asked this, and those that can have no data of it."""
         return self.unable(question), self.without_data(question)
 
-    def grace_s(self, servers: int, now: float, *, is_failure: bool) -> float:
+    def grace_s(self, servers: ServerSet, now: float, *, is_failure: bool) -> float:
         """Return how long a negative waits for these."""
         is_early = self.failing > 0
         return max(

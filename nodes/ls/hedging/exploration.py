@@ -8,7 +8,8 @@ Not here: which server is the fastest (`ranking.py`).
 
 from collections.abc import Sequence
 
-from nodes.ls.link import Link, LinkState
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkState
 
 
 class Exploration:

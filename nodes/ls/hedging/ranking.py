@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from core.bounds import Bounds
 from nodes.ls.hedging.asking import Asking
 from nodes.ls.latency import RecentMean, RecentQuantile
-from nodes.ls.link import Link, LinkState
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkState
 
 _PREFERENCE = {LinkState.UP: 0, LinkState.HOLDING: 1, LinkState.CATCHING_UP: 2}
 

@@ -22,8 +22,8 @@ from nodes.dns.question import TableAnswer, is_beyond_tables, line_of
 from nodes.ls.link import Link
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
+from nodes.ls.replies import Denial, Replies
 from nodes.ls.table_link import TableLink
-from nodes.ls.upstream import Denial, Replies
 from nodes.ls.whereabouts import Host
 
 

@@ -19,11 +19,11 @@ from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
 from nodes.dns.wire_names import Malformed, walk_name
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
+from nodes.ls.replies import Denial
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.guess_guard import GuessGuard
 from nodes.ls.resolvers.in_flight import InFlight
 from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch
-from nodes.ls.upstream import Denial
 
 _FINDING = {
     ReplyResult.NOT_FOUND: QuestionEvent.NOT_FOUND_SAID,

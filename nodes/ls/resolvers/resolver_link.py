@@ -12,9 +12,10 @@ from core.effects import Effect
 from core.events import Closed, ConnectionEvent, Opened
 from core.operator import Report
 from core.protocol.outcome import Relayed
-from nodes.ls.link import LinkState
+from nodes.ls.link_state import LinkState
+from nodes.ls.replies import LinkNews, Replies
 from nodes.ls.resolvers.resolver import Resolver
-from nodes.ls.upstream import LinkNews, Replies, Upstream
+from nodes.ls.upstream import Upstream
 
 
 class ResolverLink(Resolver, Upstream):

@@ -7,6 +7,7 @@ from core.environment import Environment
 from nodes.ls.link import Link
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolver_link import ResolverLink
+from nodes.ls.server_set import server_at
 from nodes.ls.setup import Setup
 from nodes.ls.upstream import Upstream
 
@@ -18,7 +19,7 @@ def make_resolvers(
     that it has, or is dialling."""
     resolvers = []
     for number, address in enumerate(setup.resolvers, 1):
-        bit = 1 << len(setup.servers) + number - 1
+        bit = server_at(len(setup.servers) + number - 1)
         link = Link(f"DNS{number}", (address,), env, bit)
         resolvers.append(ResolverLink(env, link, interest, by_conn, setup.grace_s))
     return resolvers

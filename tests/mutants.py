@@ -482,7 +482,7 @@ MUTANTS = (
         "what a TS has said outlives its connection",
         "nodes/ls/negatives.py",
         "self._deniers[question] = others | unable",
-        "self._deniers[question] = deniers",
+        "self._deniers[question] = deniers | unable",
     ),
     Mutant(
         "NO DATA is held past a timeout",

@@ -35,4 +35,4 @@ def test_server_sets_behave_like_sets(some: frozenset[int], more: frozenset[int]
 
 
 def test_no_servers_is_the_union_of_nothing() -> None:
-    assert union([]) == first_servers(0) == NO_SERVERS
+    assert union([]) == NO_SERVERS

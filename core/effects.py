@@ -9,7 +9,7 @@ the rules (`core/brain.py`).
 
 from dataclasses import dataclass
 
-from core.addresses import Address, Datagram
+from core.addresses import Address
 
 
 class Effect:
@@ -33,28 +33,12 @@ class Send(ConnectionEffect):
 
 
 @dataclass(slots=True)
-class SendTo(ConnectionEffect):
-    """Send these through a socket of datagrams, as far as the network takes them."""
-
-    datagrams: list[Datagram]
-
-
-@dataclass(slots=True)
 class Dial(ConnectionEffect):
     """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed. If it
     is `framed`, the stream carries DNS, not lines."""
 
     addresses: tuple[Address, ...]
     framed: bool = False
-
-
-@dataclass(slots=True)
-class DialDatagrams(ConnectionEffect):
-    """Have a socket of datagrams that hears this address only, at a port that nobody can guess
-    (RFC 5452, section 4.5): Opened or Closed. Closed, too, when the network says that nothing gets
-    there by it: what it was sent lately may be lost."""
-
-    address: Address
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ Not here: what to do about any of it (`core/effects.py`), what people ask for by
 from dataclasses import dataclass
 from enum import Enum
 
-from core.addresses import Address, Datagram
+from core.addresses import Address
 
 
 class Role(Enum):
@@ -52,14 +52,6 @@ class Received(ConnectionEvent):
     that carries DNS: messages, each after its length in two bytes."""
 
     data: bytes
-
-
-@dataclass(slots=True)
-class Datagrams(ConnectionEvent):
-    """A turn brought these to a socket of datagrams. Of each, `DATAGRAM_BYTES_MAX` bytes are read,
-    and the rest is lost."""
-
-    datagrams: list[Datagram]
 
 
 @dataclass(slots=True)

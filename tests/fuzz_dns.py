@@ -24,9 +24,10 @@ from random import Random
 
 from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
-from core.effects import Abort, Close, Dial, DialDatagrams, Effect, Send, SendTo
+from core.datagram_events import Datagrams, DialDatagrams, SendTo
+from core.effects import Abort, Close, Dial, Effect, Send
 from core.environment import Environment
-from core.events import Closed, Datagrams, Ended, Event, Opened, Received, Role, Woken
+from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
 from core.io.frame_buffer import frame, split_frames
 from core.text import split_lines
 from nodes.dns.codes import UDP_BYTES_MAX

@@ -10,17 +10,16 @@ Not here: sockets and the reactor. `tests/transcript.py` plays the document on t
 from core.addresses import Address, Datagram
 from core.bounds import Bounds
 from core.brain import Brain
+from core.datagram_events import DialDatagrams, SendTo
 from core.effects import (
     Abort,
     Close,
     Dial,
-    DialDatagrams,
     Effect,
     Pause,
     Resolve,
     Resume,
     Send,
-    SendTo,
     Stop,
     Unlisten,
     Write,

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.effects import Close, DialDatagrams, Effect, SendTo
-from core.events import Closed, Datagrams, Event, Opened, Woken
+from core.datagram_events import Datagrams, DialDatagrams, SendTo
+from core.effects import Close, Effect
+from core.events import Closed, Event, Opened, Woken
 from core.io import ports
 from core.io.datagrams import DatagramSocket, DatagramSockets
 from core.io.loop import Loop

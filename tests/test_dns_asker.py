@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
+from core.datagram_events import Datagrams
 from core.environment import Environment
-from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from core.metrics import Value
 from core.owed import Owed

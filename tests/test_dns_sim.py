@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from core.bounds import Bounds
+from core.datagram_events import Datagrams
 from core.effects import Effect
-from core.events import Datagrams, Event
+from core.events import Event
 from core.protocol.names import Negative
 from nodes.dns.query import Query
 from nodes.dns.record_set import RecordSet

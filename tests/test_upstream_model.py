@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import Bounds
-from core.effects import DialDatagrams, Effect, SendTo
+from core.datagram_events import Datagrams, DialDatagrams, SendTo
+from core.effects import Effect
 from core.environment import Environment
-from core.events import Datagrams, Opened
+from core.events import Opened
 from core.operator import Report
 from nodes.ls.link import Link
 from nodes.ls.resolvers.reply_matcher import QuestionInterest

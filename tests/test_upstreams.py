@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from core.bounds import BoundHits, Bounds
-from core.effects import DialDatagrams, Effect, SendTo
+from core.datagram_events import Datagrams, DialDatagrams, SendTo
+from core.effects import Effect
 from core.environment import Environment
-from core.events import Closed, Datagrams, Event, Opened
+from core.events import Closed, Event, Opened
 from core.io.frame_buffer import frame, split_frames
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.dns.reply import read_reply

@@ -16,8 +16,8 @@ from itertools import count, groupby
 
 from core.bounds import Bounds
 from core.brain import Brain
+from core.datagram_events import Datagrams
 from core.environment import Environment
-from core.events import Datagrams
 from core.io.frame_buffer import frame, split_frames
 from nodes.client.client import Client
 from nodes.ts.reload import Reload

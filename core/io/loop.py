@@ -35,17 +35,16 @@ from typing import Any
 from core.addresses import Address, comes_to
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
+from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.effects import (
     Abort,
     Close,
     Dial,
-    DialDatagrams,
     Drain,
     Pause,
     Resolve,
     Resume,
     Send,
-    SendTo,
     Spawn,
     Stop,
     Unlisten,
@@ -54,7 +53,6 @@ from core.effects import (
 from core.events import (
     Backlogged,
     Closed,
-    Datagrams,
     Ended,
     Event,
     Opened,

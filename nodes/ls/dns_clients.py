@@ -20,7 +20,8 @@ from itertools import repeat
 from typing import Any
 
 from core.addresses import Datagram
-from core.effects import Close, Effect, Send, SendTo
+from core.datagram_events import SendTo
+from core.effects import Close, Effect, Send
 from core.io.frame_buffer import frame, split_frames
 from core.machine import Machine
 from core.protocol.asker import SESSION, Requests, SessionEvent, SessionState

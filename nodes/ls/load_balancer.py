@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.environment import Environment
 from core.events import (
     Closed,
     ConnectionEvent,
-    Datagrams,
     Ended,
     Event,
     Opened,

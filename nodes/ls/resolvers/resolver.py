@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from itertools import compress, repeat
 from typing import Any
 
+from core.datagram_events import Datagrams
 from core.effects import Close, Effect
 from core.environment import Environment
-from core.events import Backlogged, Closed, Datagrams, Ended, Event, Opened, Received
+from core.events import Backlogged, Closed, Ended, Event, Opened, Received
 from core.io.frame_buffer import split_frames
 from core.metrics import Metric, Value
 from core.operator import Level, Report

@@ -12,7 +12,8 @@ import math
 from collections import deque
 from typing import Any
 
-from core.effects import Abort, Close, DialDatagrams, Effect
+from core.datagram_events import DialDatagrams
+from core.effects import Abort, Close, Effect
 from core.environment import Environment
 from nodes.ls.link import Link
 from nodes.ls.resolvers.sockets import KNOWN, ResolverSocket, SocketEvent, SocketState

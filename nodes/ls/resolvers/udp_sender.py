@@ -8,7 +8,8 @@ Not here: what is sent again, and when (`nodes/ls/resolvers/resend.py`), and ask
 (`nodes/ls/resolvers/stream.py`).
 """
 
-from core.effects import Effect, SendTo
+from core.datagram_events import SendTo
+from core.effects import Effect
 from nodes.ls.resolvers.in_flight import InFlight
 from nodes.ls.resolvers.send_queue import SendQueue
 from nodes.ls.resolvers.socket_pool import SocketPool

@@ -1,4 +1,4 @@
-"""Text: what the beginning of a file that a person gave shows to be no text of lines.
+"""Text: how to show bytes to a person, and whether a file that a person gave is text at all.
 
 Tables, lists of names and records of races are ASCII, in lines. A file that was saved in another
 encoding, packed, or is no text at all, would be thousands of bad lines; it deserves one sentence
@@ -8,7 +8,10 @@ what it begins with: text has hardly any. A few odd bytes are left to whoever re
 Not here: what a line means.
 """
 
+import re
+
 BEGINNING_BYTES = 512  # what there has to be of a file, if it is as long, to tell
+_UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 _MARKS = (
     (b"\xff\xfe\0\0", "looks like UTF-32; save it as UTF-8"),
     (b"\0\0\xfe\xff", "looks like UTF-32; save it as UTF-8"),
@@ -49,3 +52,8 @@ def not_text(beginning: bytes) -> str:
     if b"\n" not in beginning and b"\r" in beginning[:-1]:  # a last one may be half of a CRLF
         return "ends its lines with CR alone; save it with LF"
     return ""
+
+
+def printable(text: bytes) -> bytes:
+    r"""The text with every byte that is not printable ASCII as `\xNN`."""
+    return _UNPRINTABLE.sub(lambda found: b"\\x%02x" % found[0][0], text)

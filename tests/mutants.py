@@ -319,7 +319,7 @@ MUTANTS = (
     Mutant(
         "an endless line is kept",
         "core/io/line_buffer.py",
-        "        if len(held) <= LINE_BYTES_MAX or (\n",
+        "        if len(held) <= self._line_bytes_max or (\n",
         "        if True or (\n",
     ),
     Mutant(
@@ -724,7 +724,7 @@ MUTANTS = (
     Mutant(
         "a drain closes the door of watchers, too",
         "core/io/loop.py",
-        "return [one for one in self._listeners.values() if one.role is not Role.HTTP]",
+        "return [one for one in self._listeners.values() if one.service.drains]",
         "return list(self._listeners.values())",
     ),
     # -- reloading

@@ -23,6 +23,7 @@ from core.io.datagrams import DatagramSocket, DatagramSockets
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
+from core.protocol.messages import LINE_BYTES_MAX
 
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, 4000)
@@ -199,7 +200,13 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(System(), Bounds(sleep_s=0.1), log, Output(2, bytes_max=0))
+        reactor = Loop(
+            System(),
+            Bounds(sleep_s=0.1),
+            log,
+            Output(2, bytes_max=0),
+            line_bytes_max=LINE_BYTES_MAX,
+        )
         brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
         reactor.start(brain)
         reactor.turn()
@@ -289,7 +296,7 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         peer.settimeout(5.0)
         said: list[Any] = []
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0))
+        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
         questions = [b"question %d" % n for n in range(10)]
         brain = Asks((socket.AF_INET, peer.getsockname()), questions)
         reactor.start(brain)
@@ -332,7 +339,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
         peer.settimeout(5.0)
         log: Any = SimpleNamespace(report=lambda *_: None)
         bounds = replace(Bounds(), datagrams_per_turn=1)
-        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0))
+        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
         brain = Chatty((socket.AF_INET, peer.getsockname()), last)
         reactor.start(brain)
         reactor.turn()

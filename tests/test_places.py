@@ -25,14 +25,17 @@ from core.addresses import THIS_MACHINE, Address, network, network_of_peer
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Send
+from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
-from core.io.frame_buffer import frame
+from core.io.frame_buffer import FrameBuffer, frame
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.places import Places
 from core.io.system import System
+from core.protocol.messages import LINE_BYTES_MAX
+from nodes.cli.serving import DNS_STREAMS, LINES
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_file import Table
@@ -87,11 +90,14 @@ def test_a_peer_on_this_machine_is_known_by_its_address(peer: str, own: str, her
 # -- who parts -------------------------------------------------------------------------------------
 
 
+ENV = Environment()
+
+
 def holding(networks: str) -> tuple[Places, list[Connection]]:
     """A letter is the network of a connection, `-` this machine; the first is the longest idle."""
     places, connections = Places(), []
     for turn, letter in enumerate(networks):
-        connection = Connection(f"{letter}{turn}", accepted=True, bounds=Bounds())
+        connection = Connection(ENV, f"{letter}{turn}", True, FrameBuffer())
         connection.last_turn = turn
         places.take(connection, letter.strip("-"))
         connections.append(connection)
@@ -144,7 +150,7 @@ def test_newcomers_come_to_rest_and_no_network_loses_all(held: list[str], come: 
         places.leave(going)
         connections.remove(going)
         assert any(other.name[0] == going.name[0] for other in connections)
-        connections.append(Connection(letter, accepted=True, bounds=Bounds()))
+        connections.append(Connection(ENV, letter, True, FrameBuffer()))
         places.take(connections[-1], newcomer)
         assert len(places) == count
     assert all(places.to_part(letter.strip("-")) is None for letter in come)
@@ -193,8 +199,16 @@ class House:
         self.most = 0  # sockets at a time
         self.log = bytearray()
         sink = Output(2, bytes_max=0)
-        self.reactor = Loop(Desk(self), self.bounds, Log("X", self.log.extend, None), sink)
-        self.there: Any = self.reactor.listen((socket.AF_INET, (HERE, 0)), role=role)
+        self.reactor = Loop(
+            Desk(self),
+            self.bounds,
+            Log("X", self.log.extend, None),
+            sink,
+            line_bytes_max=LINE_BYTES_MAX,
+        )
+        self.there: Any = self.reactor.listen(
+            (socket.AF_INET, (HERE, 0)), DNS_STREAMS if role is Role.DNS else LINES
+        )
         self.reactor.start(self._brain(role))
 
     def _brain(self, role: Role) -> Brain:

@@ -85,7 +85,7 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     )
     in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
     pending = r'|pending_bound = "(\w+)"(?: if \w+ else "(\w+)")?'
-    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+: "(\w+)"'
+    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+, "(\w+_max)"'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 
@@ -141,7 +141,14 @@ def generic(key: str) -> str:
 def test_the_figures_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
     system, sink = System(), Output(2)
-    reactor = Loop(system, Bounds(), Log("x", print, None), sink, records=Output(2))
+    reactor = Loop(
+        system,
+        Bounds(),
+        Log("x", print, None),
+        sink,
+        records=Output(2),
+        line_bytes_max=wire.LINE_BYTES_MAX,
+    )
     reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
     hits = BoundHits({"clients_max": 1})
     servers = {

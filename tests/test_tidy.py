@@ -33,11 +33,6 @@ FOLDERS = {
     "nodes/ts": {"core", "core/io", "core/protocol", "nodes/ts"},
     "nodes/workers": {"core", "core/io", "core/protocol", "nodes/workers"},
 }
-EXCEPTIONS = {
-    ("core/io/line_buffer.py", "core.protocol.messages"),
-    ("core/io/log.py", "core.protocol.messages"),
-    ("core/io/loop.py", "core.protocol.messages"),
-}
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots.
 OUTSIDE = {"select", "socket", "time", "random", "signal", "resource", "subprocess", "secrets"}
 SEAM = {
@@ -74,8 +69,7 @@ def wrong_imports(path: str, source: str) -> list[str]:
             folder = folder_of(module.replace(".", "/"))
             if folder in allowed or f"{folder}/*" in allowed or f"{top}/*" in allowed:
                 continue
-            if (path, module) not in EXCEPTIONS:
-                wrong.append(module)
+            wrong.append(module)
         elif top in FORBIDDEN or top not in sys.stdlib_module_names - (
             OUTSIDE if path not in SEAM else set()
         ):

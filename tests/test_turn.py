@@ -18,6 +18,7 @@ from core.effects import Abort, Dial, Effect, Send
 from core.events import Closed, Event, Received, Woken
 from core.io.acceptor import Listener
 from core.io.system import System
+from nodes.cli.serving import LINES
 from nodes.ls.load_balancer import LoadBalancer
 from tests.scenes import Puppet, Scene
 from tests.sim import PORT, Observer
@@ -244,7 +245,7 @@ class Queue:
 def listener(queue: Queue, *refused: str) -> Listener:
     stream: Any = queue
     return Listener(
-        System(), stream, "client", lambda host: host not in refused, lambda: 9, b"", rest_s=0.1
+        System(), stream, LINES, lambda host: host not in refused, lambda: 9, rest_s=0.1
     )
 
 

@@ -32,9 +32,9 @@ from core.protocol.messages import (
     negatives,
     parse_reply,
     parse_request,
-    printable,
     replied_in,
 )
+from core.text import printable
 from tests.splitting import (
     PIECES,
     addresses,

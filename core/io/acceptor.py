@@ -15,9 +15,11 @@ Not here: what becomes of a connection (the reactor).
 import errno
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from core.addresses import network_of_peer
 from core.events import Role
+from core.io.frame_buffer import FrameBuffer
 from core.io.places import Places
 from core.io.system import Socket, System, reason
 
@@ -31,6 +33,26 @@ _GONE = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is offered at a listener: how each connection that comes there is treated.
+
+    Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
+    many descriptors are kept for them; else they have what others leave. `farewell`: what one
+    more is told; None: it waits. `framer()`: what takes the stream apart; None: lines. `reads`: the
+    bytes of one read. `idles`: how long nothing may come or go. `drains`: whether a drain ends it.
+    """
+
+    role: Role
+    connections: str
+    farewell: bytes | None = b""
+    framer: Callable[[], FrameBuffer] | None = None
+    reads: str = "read_bytes"
+    idles: str = "idle_s"
+    reserves: bool = True
+    drains: bool = True
+
+
 def everybody(host: str) -> bool:
     """The judge that lets everyone in."""
     return True
@@ -39,24 +61,21 @@ def everybody(host: str) -> bool:
 class Listener:
     """`admit(host)` judges who may come in, by the numeric address that accept returned.
 
-    `most()` is how many connections there may be at once, `farewell` what one more is told; without
-    it (None) it waits.
+    `most()` is how many connections there may be at once.
     """
 
     def __init__(
         self,
         system: System,
         stream: Socket,
-        role: Role,
+        service: Service,
         admit: Callable[[str], bool],
         most: Callable[[], int],
-        farewell: bytes | None,
         rest_s: float,
     ) -> None:
         self.stream = stream
-        self.role = role
+        self.service = service
         self.most = most
-        self.farewell = farewell
         self.places = Places()
         self._ever = 0
         self.again_at: float | None = None  # resting until then
@@ -78,12 +97,12 @@ class Listener:
     @property
     def room(self) -> float:
         """How many may be accepted, of those who else wait."""
-        return math.inf if self.farewell is not None else self.most() - len(self.places)
+        return math.inf if self.service.farewell is not None else self.most() - len(self.places)
 
     def next_name(self) -> str:
         """What the next connection is called."""
         self._ever += 1
-        return f"{self.role.value}-{self._ever}"
+        return f"{self.service.role.value}-{self._ever}"
 
     def last_call(self, most: int) -> None:
         """Take only those who wait already, and no more than so many: then `left` is 0."""

@@ -13,10 +13,10 @@ A peer that takes nothing more may still have sent something that we have not re
 Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
 """
 
-from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
-from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.machine import STAY, Label, Machine, Transitions
 from core.owed import Owed
 
 
@@ -121,14 +121,14 @@ class Connection:
 
     def __init__(
         self,
+        env: Environment,
         name: str,
         accepted: bool,
-        bounds: Bounds,
-        watch: Watch | None = None,
-        buffer: LineBuffer | FrameBuffer | None = None,
+        framer: LineBuffer | FrameBuffer,
         owed: Owed | None = None,
         read_bytes: int | None = None,
     ) -> None:
+        bounds, watch = env.bounds, env.watch
         self.accepted = accepted
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
@@ -140,7 +140,7 @@ class Connection:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
-        self.lines = LineBuffer() if buffer is None else buffer
+        self.lines = framer
         self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both

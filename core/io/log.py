@@ -25,7 +25,7 @@ from collections.abc import Callable
 from core.bounds import PIPE_BYTES
 from core.effects import Level
 from core.machine import Label
-from core.protocol.messages import printable, split_lines
+from core.text import printable
 
 _DAY_S = 86_400
 _ALIKE_MAX = 5  # reports of a kind
@@ -106,7 +106,7 @@ class Log:
         return hidden
 
     def _each(self, mark: str, conn: str, data: bytes) -> None:
-        for line in split_lines(data):
+        for line in data.split(b"\n")[:-1]:
             self._record(f"{mark} {conn} {printable(line).decode('ascii')}", Level.DEBUG)
 
     def _record(self, text: str, level: Level) -> None:

@@ -57,6 +57,7 @@ from core.effects import (
     Unlisten,
     Write,
 )
+from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
@@ -74,11 +75,12 @@ from core.events import (
     StatsAsked,
     Woken,
 )
-from core.io.acceptor import Listener, everybody
+from core.io.acceptor import Listener, Service, everybody
 from core.io.connection import HEARD, Connection, StreamState
 from core.io.datagrams import DatagramSocket, DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.frame_buffer import FrameBuffer
+from core.io.line_buffer import LineBuffer
 from core.io.log import Log
 from core.io.lookup import Lookup, Lookups
 from core.io.outputs import Output
@@ -88,19 +90,10 @@ from core.io.time_limits import TimeLimit
 from core.machine import Watch
 from core.metrics import Metric, Value
 from core.owed import Owed
-from core.protocol.messages import Error, refusal
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
 _DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
 TURNS = Metric("turns", "Iterations of the loop")
-# Of what comes to a listener, how much there may be at once.
-_MOST = {
-    Role.LINES: "clients_max",
-    Role.DNS: "dns_clients_max",
-    Role.HTTP: "watchers_max",
-}
-# What one more is told; None: it waits, since whoever watches is soon gone.
-_FAREWELL = {Role.LINES: refusal(Error.BUSY), Role.HTTP: None}
 LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Metric(
@@ -130,6 +123,7 @@ class Loop:
         log: Log,
         log_output: Output,
         *,
+        line_bytes_max: int,
         wire_log: bool = False,
         output: Output | None = None,
         records: Output | None = None,
@@ -155,6 +149,8 @@ class Loop:
         self.exit_code: int | None = None
         self.turns = 0
         self.hits = BoundHits()
+        self.environment = Environment(bounds, self.hits, self.watch, system.random, system.secret)
+        self._line_bytes_max = line_bytes_max
         self.owed = Owed(bounds, self.hits)
 
         self._listeners: dict[int, Listener] = {}  # by descriptor
@@ -239,27 +235,28 @@ class Loop:
     def listen(
         self,
         address: Address,
+        service: Service,
         admit: Callable[[str], bool] = everybody,
-        role: Role = Role.LINES,
         *,
         shared: bool = False,
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned. What comes
-        has this role. `shared`: other processes listen there, too, each with a socket of its own.
+        is treated as the service says. `shared`: other processes listen there, too, each with a
+        socket of its own.
         """
         bounds = self._bounds
         stream = self._system.listen(address, bounds.backlog_max, shared=shared)
         self.descriptors.reserve(1)
-        if role is Role.LINES:
-            most = lambda: self.descriptors.clients_max  # noqa: E731
-        else:
-            count = int(getattr(bounds, _MOST[role]))
+        if service.reserves:
+            count = int(getattr(bounds, service.connections))
             self.descriptors.reserve(count)
             most = lambda: count  # noqa: E731
-        farewell = _FAREWELL.get(role, b"")
-        listener = Listener(self._system, stream, role, admit, most, farewell, bounds.accept_rest_s)
+        else:
+            most = lambda: self.descriptors.clients_max  # noqa: E731
+        rest_s = bounds.accept_rest_s
+        listener = Listener(self._system, stream, service, admit, most, rest_s)
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
@@ -282,6 +279,9 @@ class Loop:
         there: Sequence[object] = stream.getsockname()
         return there
 
+    def _lines(self) -> LineBuffer:
+        return LineBuffer(self._line_bytes_max)
+
     def hold(self, *claims: Socket) -> None:
         """Keep addresses for children who share them, as long as anybody is to come there."""
         self._claims += claims
@@ -289,9 +289,7 @@ class Loop:
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""
         stream.setblocking(False)  # its descriptor is taken already
-        connection = Connection(
-            name, accepted=True, bounds=self._bounds, watch=self.watch, owed=self.owed
-        )
+        connection = Connection(self.environment, name, True, self._lines(), self.owed)
         self._accepted[name] = connection
         self._register(connection, stream)
         self._events.append(Opened(name, Role.WORKER))
@@ -313,7 +311,7 @@ class Loop:
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
-        has_clients = any(one.role is Role.LINES for one in self._listeners.values())
+        has_clients = any(not one.service.reserves for one in self._listeners.values())
         if has_clients and (few := self.descriptors.few()):
             self._log.report(few, Level.WARNING)
         self._signals = self._system.catch_signals()
@@ -490,14 +488,14 @@ class Loop:
                 self._accepted_from(listener, stream, host, network)
                 self._deliver()
             else:
-                self.hits[_MOST[listener.role]] += 1
+                self.hits[listener.service.connections] += 1
                 with contextlib.suppress(OSError):
-                    stream.send(listener.farewell or b"")
+                    stream.send(listener.service.farewell or b"")
                 stream.close()
         if count == most:
             self.hits["accepts_per_turn"] += 1
         if not listener.room:
-            self.hits[_MOST[listener.role]] += 1
+            self.hits[listener.service.connections] += 1
         if listener.again_at is not None:
             self.hits["accept_rest_s"] += 1
             self._read_fds_stale = True
@@ -524,7 +522,8 @@ class Loop:
             self._lose(done, "its descriptor is needed")
         holder, held = listener.places.holder(going)
         self._log.report(
-            f"{_MOST[listener.role]} is reached, and {holder} has {held}: the longest idle parts",
+            f"{listener.service.connections} is reached, and {holder} has {held}: "
+            "the longest idle parts",
             Level.WARNING,
             REPLACED.name,
         )
@@ -537,12 +536,10 @@ class Loop:
 
     def _accepted_from(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
         name = listener.next_name()
-        buffer = read_bytes = None
-        if listener.role is Role.DNS:
-            buffer, read_bytes = FrameBuffer(), self._bounds.dns_read_bytes
-        connection = Connection(
-            name, True, self._bounds, self.watch, buffer, owed=self.owed, read_bytes=read_bytes
-        )
+        service = listener.service
+        framer = self._lines() if service.framer is None else service.framer()
+        read_bytes = getattr(self._bounds, service.reads)
+        connection = Connection(self.environment, name, True, framer, self.owed, read_bytes)
         self._accepted[name] = connection
         connection.last_turn = self.turns
         listener.places.take(connection, network)
@@ -550,11 +547,11 @@ class Loop:
         self._register(connection, stream)
         if self._wire is not None:
             self._wire.report(f"{name} is {host}")
-        idle = self._dns_idle if listener.role is Role.DNS else self._idle
+        idle = self._dns_idle if service.idles == self._dns_idle.bound else self._idle
         if idle.span_s < math.inf:
             self._idle_of[connection] = idle
             idle.start(connection, self._system.now())
-        self._events.append(Opened(name, listener.role))
+        self._events.append(Opened(name, service.role))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -743,7 +740,7 @@ class Loop:
         self._deliver()
 
     def _for_askers(self) -> list[Listener]:
-        return [one for one in self._listeners.values() if one.role is not Role.HTTP]
+        return [one for one in self._listeners.values() if one.service.drains]
 
     def _unlisten(self) -> None:
         self._doomed += self._claims
@@ -755,10 +752,10 @@ class Loop:
 
     # -- dialling --------------------------------------------------------------------------------
 
-    def _dial(self, name: str, addresses: tuple[Address, ...], buffer: FrameBuffer | None) -> None:
-        connection = Connection(
-            name, accepted=False, bounds=self._bounds, watch=self.watch, buffer=buffer
-        )
+    def _dial(
+        self, name: str, addresses: tuple[Address, ...], framer: LineBuffer | FrameBuffer
+    ) -> None:
+        connection = Connection(self.environment, name, False, framer)
         self._dialled[name] = connection
         self._dials[connection] = deque(addresses)
         self._dial_next(connection, "no address")
@@ -824,7 +821,7 @@ class Loop:
             self._events.append(Opened(connection.name, Role.UPSTREAM))
 
     def _spawn(self, name: str) -> None:
-        connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
+        connection = Connection(self.environment, name, False, self._lines())
         self._dialled[name] = connection
         try:
             stream = self._system.spawn(name)
@@ -1014,7 +1011,7 @@ class Loop:
         self._reads_again(connection)
 
     def _do_dial(self, effect: Dial) -> None:
-        self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else None)
+        self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else self._lines())
 
     def _do_dial_datagrams(self, effect: DialDatagrams) -> None:
         try:

@@ -178,7 +178,6 @@ _ONE_REFUSAL = re.compile(rb"- ERROR (" + b"|".join(e.name.encode() for e in Err
 _ONE_STAT = re.compile(rb"STAT ([A-Za-z0-9_.]++) ([A-Za-z0-9_.+-]++)")
 _WORDS: dict[bytes, type[Bye | Pong | End]] = {b"BYE": Bye, b"PONG": Pong, b"END": End}
 _COMMANDS = {command.value: command for command in Command}
-_UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 
 
 def is_name(spelling: bytes) -> bool:
@@ -336,8 +335,3 @@ def negatives(questions: list[bytes], why: Negative) -> bytes:
     """The lines that say so of each of these questions (at least one), in this spelling."""
     end = b" - %b\n" % why.value
     return end.join(questions) + end
-
-
-def printable(text: bytes) -> bytes:
-    r"""The text with every byte that is not printable ASCII as `\xNN`."""
-    return _UNPRINTABLE.sub(lambda found: b"\\x%02x" % found[0][0], text)

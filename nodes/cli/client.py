@@ -16,6 +16,7 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
+from core.protocol.messages import LINE_BYTES_MAX
 from core.text import not_text
 from nodes.cli.arguments import (
     STDERR,
@@ -76,7 +77,15 @@ def run_client(words: list[str]) -> int:
                 raise Failure(f"cannot write {arguments.out}: {reason(error)}") from None
         sink = Output(STDERR)
         log = Log("", sink.append, None)
-        reactor = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
+        reactor = Loop(
+            system,
+            bounds,
+            log,
+            sink,
+            line_bytes_max=LINE_BYTES_MAX,
+            output=Output(output_fd),
+            on_terminal=on_terminal,
+        )
         stack.callback(reactor.close)
         where = address_text((arguments.host, arguments.port))
         reactor.start(Client(names, addresses, where, bounds, progress=on_terminal))

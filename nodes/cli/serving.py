@@ -13,12 +13,14 @@ from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Level, Standing
 from core.events import Role
-from core.io.acceptor import everybody
+from core.io.acceptor import Service, everybody
 from core.io.descriptors import Descriptors
+from core.io.frame_buffer import FrameBuffer
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
+from core.protocol.messages import LINE_BYTES_MAX, Error, refusal
 from nodes.cli.arguments import (
     STDERR,
     STDOUT,
@@ -34,6 +36,12 @@ from nodes.cli.arguments import (
 )
 
 LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+# What comes to each kind of listener. A watcher too many waits, since the others are soon gone.
+LINES = Service(Role.LINES, "clients_max", refusal(Error.BUSY), reserves=False)
+DNS_STREAMS = Service(
+    Role.DNS, "dns_clients_max", framer=FrameBuffer, reads="dns_read_bytes", idles="dns_idle_s"
+)
+STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -153,6 +161,7 @@ def reactor_of(
         bounds,
         log,
         sink,
+        line_bytes_max=LINE_BYTES_MAX,
         wire_log=arguments.wire_log,
         records=records,
         output=output,
@@ -178,13 +187,13 @@ def listen(
     reactor: Loop,
     address: Address,
     arguments: argparse.Namespace,
-    role: Role = Role.LINES,
+    service: Service = LINES,
     *,
     shared: bool = False,
 ) -> Sequence[object]:
     """Have a reactor listen; see there. Raises Failure."""
     try:
-        there = reactor.listen(address, gate(arguments.allow), role, shared=shared)
+        there = reactor.listen(address, service, gate(arguments.allow), shared=shared)
     except OSError as error:
         raise cannot_listen(address, error) from None
     _check_descriptors(reactor.descriptors)
@@ -202,7 +211,7 @@ def listen_for_watchers(
 ) -> None:
     """Have a status page there, if it is to be anywhere. Raises Failure."""
     if address is not None:
-        watched = listen(reactor, address, arguments, Role.HTTP)
+        watched = listen(reactor, address, arguments, STATUS_PAGE)
         say(f"status page on http://{address_text(watched)}/")
 
 
@@ -210,7 +219,7 @@ def listen_for_dns(
     reactor: Loop, address: Address, arguments: argparse.Namespace, *, shared: bool = False
 ) -> Sequence[object]:
     """Have a reactor take DNS over TCP and UDP, at the same port. Raises Failure."""
-    there = listen(reactor, address, arguments, Role.DNS, shared=shared)
+    there = listen(reactor, address, arguments, DNS_STREAMS, shared=shared)
     try:
         gatekeeper = gate(arguments.allow)
         return reactor.listen_for_datagrams((address[0], there), gatekeeper, shared=shared)

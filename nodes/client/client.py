@@ -44,9 +44,9 @@ from core.protocol.messages import (
     fold_lines,
     parse_reply,
     parse_request,
-    printable,
     split_lines,
 )
+from core.text import printable
 
 LS = "LS"
 _PROGRESS_EVERY_S = 0.2

@@ -681,15 +681,15 @@ MUTANTS = (
     ),
     Mutant(
         "nobody makes room in a sink",
-        "core/io/loop.py",
-        "            sink.make_room = self._write_output\n",
+        "core/io/outputs.py",
+        "            each.make_room = self._write\n",
         "            pass\n",
     ),
     Mutant(
         "one piece is written a turn",
-        "core/io/loop.py",
-        "            while sink.waiting:\n",
-        "            if sink.waiting:\n",
+        "core/io/outputs.py",
+        "            while output.waiting:\n",
+        "            if output.waiting:\n",
     ),
     Mutant(
         "a terminal is written as if it were a file",
@@ -717,8 +717,8 @@ MUTANTS = (
     ),
     Mutant(
         "a full disk ends the records",
-        "core/io/loop.py",
-        "if sink is self._records:  # a disk may have room again",
+        "core/io/outputs.py",
+        "if output is self._records:  # a disk may have room again",
         "if False:",
     ),
     Mutant(

@@ -821,9 +821,7 @@ class Host:
             self._exit(self.reactor)
 
     def _exit(self, reactor: Loop) -> None:
-        output = reactor._output
-        while output is not None and output.waiting:
-            reactor._write_out(0.0)
+        reactor.outputs.write_all()
         self.exit_code = reactor.exit_code
         reactor.close()
         for holder in list(self.open.values()):

@@ -44,10 +44,6 @@ from core.effects import (
     Level,
     Notify,
     Pause,
-    Progress,
-    Record,
-    ReopenRecords,
-    Report,
     Resolve,
     Resume,
     Send,
@@ -55,7 +51,6 @@ from core.effects import (
     Spawn,
     Stop,
     Unlisten,
-    Write,
 )
 from core.environment import Environment
 from core.events import (
@@ -83,7 +78,7 @@ from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
 from core.io.log import Log
 from core.io.lookup import Lookup, Lookups
-from core.io.outputs import Output
+from core.io.outputs import Output, Outputs
 from core.io.process import Signals
 from core.io.system import Socket, System, reason
 from core.io.time_limits import TimeLimit
@@ -94,7 +89,6 @@ from core.owed import Owed
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
 _DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
 TURNS = Metric("turns", "Iterations of the loop")
-LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 DATAGRAMS_DROPPED = Metric(
     "datagrams_dropped", "Datagrams that the network did not take, or not in time"
@@ -104,7 +98,6 @@ OVERFLOWED = Metric(
 )
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
-RECORDS_DROPPED = Metric("records_dropped", "Records of races that their file did not take in time")
 
 
 class Loop:
@@ -135,13 +128,9 @@ class Loop:
         self._bounds = bounds
         self._log = log
         self._wire = log if wire_log else None
-        self._log_output = log_output
-        self._output = output
-        self._records = records
-        self._outputs = [sink for sink in (log_output, output, records) if sink is not None]
-        for sink in self._outputs:
-            sink.make_room = self._write_output
-        self._on_terminal = on_terminal
+        self.outputs = Outputs(
+            system, log, log_output, output, records, self._output_failed, on_terminal=on_terminal
+        )
         self._brain: Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
         self._brain_stepped = True  # since then; nothing else can change it
@@ -215,11 +204,7 @@ class Loop:
             Pause: self._do_pause,
             Resume: self._do_resume,
             Unlisten: self._do_unlisten,
-            Write: self._do_write,
-            Report: self._do_report,
-            Record: self._do_record,
-            ReopenRecords: self._do_reopen_records,
-            Progress: self._do_progress,
+            **self.outputs.performers(),
             Notify: self._do_notify,
             Drain: self._do_drain,
             Stop: self._do_stop,
@@ -298,16 +283,13 @@ class Loop:
         """What the loop counts, but for `hits`, which the brain has as well."""
         values = [
             Value(TURNS, self.turns),
-            Value(LOG_DROPPED, self._log_output.dropped),
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self.descriptors.clients_max),
         ]
         if self._datagrams:
             values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
             values.append(Value(OVERFLOWED, self._datagrams.overflowed))
-        if self._records is not None:
-            values.append(Value(RECORDS_DROPPED, self._records.dropped))
-        return values
+        return values + self.outputs.metrics()
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
@@ -332,12 +314,9 @@ class Loop:
         try:
             while self.exit_code is None:
                 self.turn()
-            output = self._output
-            if output is not None and output.bytes_max == math.inf:
-                while output.waiting and self._signals_seen < 2:
-                    self._write_out(self._bounds.sleep_s)
-            for sink in reversed(self._outputs):  # the log last: it has to say what went wrong
-                self._write_output(sink)
+            while self.outputs.is_awaited and self._signals_seen < 2:
+                self._write_out(self._bounds.sleep_s)
+            self.outputs.write_all()
             return self.exit_code
         finally:
             self.close()
@@ -380,9 +359,9 @@ class Loop:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
         write_fds += self._datagrams.to_write()
-        for sink in self._outputs:
-            if sink.waiting:
-                write_fds.append(sink.fd)
+        for output in self.outputs.all:
+            if output.waiting:
+                write_fds.append(output.fd)
         due = self._alive_due
         for limit in self._limits:
             if limit.due < due:
@@ -409,7 +388,7 @@ class Loop:
         connection = self._by_fd.get(fd)
         if connection is None:
             if self._datagrams.at(fd) is None:  # those are sent to in any case
-                self._write_outputs(fd)
+                self.outputs.writable(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
         else:
@@ -1041,35 +1020,6 @@ class Loop:
         else:
             self._lookups.want(effect.conn, effect.host, effect.port)
 
-    def _do_write(self, effect: Write) -> None:
-        if self._output is not None:
-            self._output.append(effect.data)
-
-    def _do_report(self, effect: Report) -> None:
-        self._log.report(effect.text, effect.level, effect.kind)
-
-    def _do_record(self, effect: Record) -> None:
-        if self._records is not None:
-            self._records.append(effect.data)
-
-    def _do_reopen_records(self, effect: ReopenRecords) -> None:
-        records = self._records
-        if records is None or records.reopen is None:
-            return
-        self._write_output(records)  # what has been recorded by now belongs into the old one
-        try:
-            if records.reopen():
-                records.moved()
-                self._system.forget(records.fd)
-                self._log.report(f"{records.name} is opened anew")
-        except OSError as error:
-            text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
-            self._log.report(text, Level.WARNING)
-
-    def _do_progress(self, effect: Progress) -> None:
-        if self._on_terminal:
-            self._log_output.append(b"\r\x1b[K" + effect.text.encode())
-
     def _do_notify(self, effect: Notify) -> None:
         self._system.notify(effect.standing)
 
@@ -1141,40 +1091,15 @@ class Loop:
 
     # -- descriptors that are not sockets --------------------------------------------------------
 
-    def _write_outputs(self, fd: int) -> None:
-        for sink in self._outputs:
-            if sink.fd == fd:
-                self._write_output(sink)
-
-    def _write_output(self, sink: Output) -> None:
-        """Write what waits, as far as the descriptor takes it now."""
-        try:
-            while sink.waiting:
-                sink.written(self._system.write(sink.fd, sink.unwritten()))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if sink is self._records:  # a disk may have room again
-                if sink.drop():
-                    text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
-                    self._log.report(text, Level.WARNING)
-                return
-            is_all = sink.bytes_max == math.inf  # what the program is for
-            sink.fail()
-            if sink is self._output and is_all:
-                text = f"cannot write the output: {reason(error)}"
-                self._log.report(text, Level.ERROR)
-                self.exit_code = 1
-            elif sink is self._output:
-                text = f"cannot write to standard output: {reason(error)}; going on without it"
-                self._log.report(text, Level.WARNING)
-
     def _write_out(self, timeout_s: float) -> None:
         """Wait for the readers of what waits, or for a signal, and write what they take."""
-        write_fds = [sink.fd for sink in self._outputs if sink.waiting]
+        write_fds = [output.fd for output in self.outputs.all if output.waiting]
         read_fds = [] if self._signals is None else [self._signals.fileno()]
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
         if readable and self._signals is not None:
             self._read_signals(self._signals)
         for fd in writable:
-            self._write_outputs(fd)
+            self.outputs.writable(fd)
+
+    def _output_failed(self) -> None:
+        self.exit_code = 1

@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "forget the descriptors that are closed at the end of the turn",
         "core/io/loop.py",
-        "if len(self._parting) + len(self._doomed) >= 2 * most:",
+        "if len(self._parting) + len(self.doomed) >= 2 * most:",
         "if most == 0:",
     ),
     # -- bytes and sockets
@@ -99,8 +99,8 @@ MUTANTS = (
     Mutant(
         "close descriptors inside the turn",
         "core/io/loop.py",
-        "        self._doomed.append(stream)\n        self._read_fds_stale = True",
-        "        stream.close()\n        self._read_fds_stale = True",
+        "        self.doomed.append(stream)\n        self.read_fds_stale = True",
+        "        stream.close()\n        self.read_fds_stale = True",
     ),
     Mutant(
         "a broken send ends the reading, too",
@@ -173,7 +173,7 @@ MUTANTS = (
         "timers before input",
         "core/io/loop.py",
         "        link_was_full = self._read(readable)\n",
-        "        self._wake(self._system.now(), False)\n"
+        "        self._wake(self.system.now(), False)\n"
         "        link_was_full = self._read(readable)\n",
     ),
     Mutant(
@@ -221,14 +221,14 @@ MUTANTS = (
     Mutant(
         "a negative timeout",
         "core/io/loop.py",
-        "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
-        "min(due - self._system.now(), self._bounds.sleep_s)",
+        "min(max(0.0, due - self.system.now()), self._bounds.sleep_s)",
+        "min(due - self.system.now(), self._bounds.sleep_s)",
     ),
     Mutant(
         "an endless timeout",
         "core/io/loop.py",
-        "min(max(0.0, due - self._system.now()), self._bounds.sleep_s)",
-        "max(0.0, due - self._system.now())",
+        "min(max(0.0, due - self.system.now()), self._bounds.sleep_s)",
+        "max(0.0, due - self.system.now())",
     ),
     Mutant(
         "a line's clock is restarted by its bytes",
@@ -259,7 +259,7 @@ MUTANTS = (
         "a drain does not read each session once more",
         "core/io/loop.py",
         "        self._drain_next = True",
-        "        self._events.append(DrainAsked())\n        self._deliver()",
+        "        self.events.append(DrainAsked())\n        self.deliver()",
     ),
     Mutant(
         "a drain forgets who waits to be accepted",
@@ -1707,9 +1707,9 @@ MUTANTS = (
     ),
     Mutant(
         "many datagrams are sent as one on any kernel",
-        "core/io/loop.py",
-        "self._system.send_alike if self._system.can_send_alike(stream) else None",
-        "self._system.send_alike",
+        "core/io/datagram_sockets.py",
+        "system.send_alike if system.can_send_alike(stream) else None",
+        "system.send_alike",
     ),
     Mutant(
         "a reserved port is used",

@@ -19,7 +19,8 @@ from core.bounds import Bounds
 from core.effects import Close, DialDatagrams, Effect, SendTo
 from core.events import Closed, Datagrams, Event, Opened, Woken
 from core.io import ports
-from core.io.datagrams import DatagramSocket, DatagramSockets
+from core.io.datagram_sockets import DatagramSockets
+from core.io.datagrams import DatagramSocket
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
@@ -213,7 +214,7 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
         _, whence = peer.recvfrom(4_096)
         peer.sendto(b"reply", whence)
         peer.close()
-        reactor._datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
+        reactor.datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
         reactor.turn()
         reactor.turn()
         reactor.close()
@@ -355,7 +356,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:
-    sockets = DatagramSockets()
+    sockets = DatagramSockets(SimpleNamespace())  # type: ignore[arg-type]
     with Pair() as pair:
         sockets.add(pair.one)
         pair.one.dropped = 3
@@ -372,7 +373,7 @@ def test_what_found_no_room_is_counted_once() -> None:
     stream = system.take_datagrams((socket.AF_INET, (LOOPBACK, 0)))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
     one = DatagramSocket(stream, "x", overflowed=system.overflowed)
-    sockets = DatagramSockets()
+    sockets = DatagramSockets(SimpleNamespace())  # type: ignore[arg-type]
     sockets.add(one)
     assert one.overflowed == one.overflowed_since() == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:

@@ -224,7 +224,7 @@ class House:
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""
-        known = len(self.reactor._sockets) + len(self.reactor._doomed)
+        known = len(self.reactor._sockets) + len(self.reactor.doomed)
         self.most = max(self.most, known + 1)
 
     def knock(self, host: str, *, turned: bool = True) -> socket.socket:

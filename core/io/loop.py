@@ -39,7 +39,6 @@ from core.effects import (
     Abort,
     Close,
     Dial,
-    DialDatagrams,
     Drain,
     Level,
     Notify,
@@ -47,7 +46,6 @@ from core.effects import (
     Resolve,
     Resume,
     Send,
-    SendTo,
     Spawn,
     Stop,
     Unlisten,
@@ -56,7 +54,6 @@ from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
-    Datagrams,
     DrainAsked,
     Ended,
     Event,
@@ -72,7 +69,7 @@ from core.events import (
 )
 from core.io.acceptor import Listener, Service, everybody
 from core.io.connection import HEARD, Connection, StreamState
-from core.io.datagrams import DatagramSocket, DatagramSockets
+from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
@@ -86,16 +83,8 @@ from core.machine import Watch
 from core.metrics import Metric, Value
 from core.owed import Owed
 
-_MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
-_DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
 TURNS = Metric("turns", "Iterations of the loop")
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
-DATAGRAMS_DROPPED = Metric(
-    "datagrams_dropped", "Datagrams that the network did not take, or not in time"
-)
-OVERFLOWED = Metric(
-    "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
-)
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
 
@@ -124,9 +113,9 @@ class Loop:
         descriptors: Descriptors | None = None,
     ) -> None:
         self.descriptors = descriptors or Descriptors(bounds, bounds.descriptors_max, 3)
-        self._system = system
+        self.system = system
         self._bounds = bounds
-        self._log = log
+        self.log = log
         self._wire = log if wire_log else None
         self.outputs = Outputs(
             system, log, log_output, output, records, self._output_failed, on_terminal=on_terminal
@@ -134,7 +123,7 @@ class Loop:
         self._brain: Brain
         self._brain_due: float | None = None  # its deadline, as it was when the turn began
         self._brain_stepped = True  # since then; nothing else can change it
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
         self.exit_code: int | None = None
         self.turns = 0
         self.hits = BoundHits()
@@ -147,7 +136,7 @@ class Loop:
         self._parting: dict[Connection, None] = {}  # those that part for another, the oldest first
         self._replaced = 0
         self._claims: list[Socket] = []
-        self._datagrams = DatagramSockets()
+        self.datagrams = DatagramSockets(self)
         self._signals: Signals | None = None
         self._signals_seen = 0
         self._last_call = False  # a signal came; those who wait are being accepted
@@ -166,9 +155,9 @@ class Loop:
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
-        self._doomed: list[Socket | Lookup | Signals] = []  # to close at the end of the turn
+        self.doomed: list[Socket | Lookup | Signals] = []  # to close at the end of the turn
         self._read_fds: list[int] = []  # in the order of reading
-        self._read_fds_stale = True
+        self.read_fds_stale = True
         self._was_short = False  # whether memory was short when that list was made
 
         self._dialling: TimeLimit[Connection] = TimeLimit(bounds.dial_s, "dial_s", "no answer")
@@ -194,9 +183,8 @@ class Loop:
         self._late_turns = 0
         self._performers: dict[type, Callable[[Any], None]] = {
             Send: self._do_send,
-            SendTo: self._do_send_to,
+            **self.datagrams.performers(),
             Dial: self._do_dial,
-            DialDatagrams: self._do_dial_datagrams,
             Spawn: self._do_spawn,
             Resolve: self._do_resolve,
             Close: self._do_close,
@@ -232,7 +220,7 @@ class Loop:
         socket of its own.
         """
         bounds = self._bounds
-        stream = self._system.listen(address, bounds.backlog_max, shared=shared)
+        stream = self.system.listen(address, bounds.backlog_max, shared=shared)
         self.descriptors.reserve(1)
         if service.reserves:
             count = int(getattr(bounds, service.connections))
@@ -241,7 +229,7 @@ class Loop:
         else:
             most = lambda: self.descriptors.clients_max  # noqa: E731
         rest_s = bounds.accept_rest_s
-        listener = Listener(self._system, stream, service, admit, most, rest_s)
+        listener = Listener(self.system, stream, service, admit, most, rest_s)
         self._listeners[stream.fileno()] = listener
         there: Sequence[object] = stream.getsockname()
         return there
@@ -255,14 +243,7 @@ class Loop:
     ) -> Sequence[object]:
         """Take datagrams at one address: Opened. Else as `listen`."""
         self.descriptors.reserve(1)
-        stream = self._system.take_datagrams(address, shared=shared)
-        name = f"{Role.DNS.value}-0"
-        judge = None if admit is everybody else admit
-        overflowed = self._system.overflowed
-        self._datagrams.add(DatagramSocket(stream, name, judge, overflowed=overflowed))
-        self._events.append(Opened(name, Role.DNS, is_datagrams=True))
-        there: Sequence[object] = stream.getsockname()
-        return there
+        return self.datagrams.listen(address, admit, shared=shared)
 
     def _lines(self) -> LineBuffer:
         return LineBuffer(self._line_bytes_max)
@@ -277,7 +258,7 @@ class Loop:
         connection = Connection(self.environment, name, True, self._lines(), self.owed)
         self._accepted[name] = connection
         self._register(connection, stream)
-        self._events.append(Opened(name, Role.WORKER))
+        self.events.append(Opened(name, Role.WORKER))
 
     def metrics(self) -> list[Value]:
         """What the loop counts, but for `hits`, which the brain has as well."""
@@ -286,22 +267,19 @@ class Loop:
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self.descriptors.clients_max),
         ]
-        if self._datagrams:
-            values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
-            values.append(Value(OVERFLOWED, self._datagrams.overflowed))
-        return values + self.outputs.metrics()
+        return values + self.datagrams.metrics() + self.outputs.metrics()
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
         has_clients = any(not one.service.reserves for one in self._listeners.values())
         if has_clients and (few := self.descriptors.few()):
-            self._log.report(few, Level.WARNING)
-        self._signals = self._system.catch_signals()
+            self.log.report(few, Level.WARNING)
+        self._signals = self.system.catch_signals()
         if self._alive_s < math.inf:
-            self._alive_due = self._system.now()
+            self._alive_due = self.system.now()
         self._brain = brain
-        self._events.append(Woken())
-        self._deliver()
+        self.events.append(Woken())
+        self.deliver()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -325,7 +303,7 @@ class Loop:
         """One iteration: wait for something to happen, and handle all of it."""
         self.turns += 1
         read_fds, write_fds, timeout_s = self.wants()
-        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
+        readable, writable, _ = self.system.select(read_fds, write_fds, [], timeout_s)
         drains, is_last_call = self._drain_next, self._last_call
         link_was_full = self._read(readable)
         if drains:
@@ -334,8 +312,8 @@ class Loop:
             self._accept_the_last()
         for fd in writable:
             self._writable(fd)
-            self._deliver()
-        now = self._system.now()
+            self.deliver()
+        now = self.system.now()
         if self._brain_due is None or self._brain_due > now:
             self._late_turns = 0
         else:
@@ -345,7 +323,7 @@ class Loop:
             self._expire(now)
         if self._lookups.waiting and self._lookups.may_start:
             self._look_up()
-        if self._doomed:
+        if self.doomed:
             self._reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
@@ -355,10 +333,10 @@ class Loop:
         """
         owed = self.owed
         is_short = self._was_short or (owed.total > owed.low and owed.is_short())
-        if self._read_fds_stale or is_short:
+        if self.read_fds_stale or is_short:
             self._list_read_fds()
         write_fds = list(self._blocked.values())
-        write_fds += self._datagrams.to_write()
+        write_fds += self.datagrams.busy
         for output in self.outputs.all:
             if output.waiting:
                 write_fds.append(output.fd)
@@ -376,18 +354,18 @@ class Loop:
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
         looks_up = self._lookups.waiting and self._lookups.may_start
-        if self._unsent or self._doomed or self._drain_next or self._last_call or looks_up:
+        if self._unsent or self.doomed or self._drain_next or self._last_call or looks_up:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
         else:
-            timeout_s = min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
+            timeout_s = min(max(0.0, due - self.system.now()), self._bounds.sleep_s)
         return self._read_fds, write_fds, timeout_s
 
     def _writable(self, fd: int) -> None:
         connection = self._by_fd.get(fd)
         if connection is None:
-            if self._datagrams.at(fd) is None:  # those are sent to in any case
+            if self.datagrams.at(fd) is None:  # those are sent to in any case
                 self.outputs.writable(fd)
         elif connection in self._dials:
             self._dial_decided(connection)
@@ -397,16 +375,14 @@ class Loop:
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
         self._unlisten()
-        self._doomed += (listener.stream for listener in self._listeners.values())
+        self.doomed += (listener.stream for listener in self._listeners.values())
         self._listeners.clear()
         if self._signals is not None:
-            self._doomed.append(self._signals)
+            self.doomed.append(self._signals)
             self._signals = None
-        self._doomed += self._sockets.values()
-        for one in list(self._datagrams):
-            self._datagrams.remove(one)
-            self._doomed.append(one.stream)
-        self._doomed += self._lookups.give_up()
+        self.doomed += self._sockets.values()
+        self.doomed += self.datagrams.give_up()
+        self.doomed += self._lookups.give_up()
         self._sockets.clear()
         self._reap()
 
@@ -426,11 +402,11 @@ class Loop:
                 for connection in connections.values()
                 if self._is_read(connection)
             ]
-            fds += self._datagrams.to_read(dialled=dialled)
+            fds += self.datagrams.to_read(dialled=dialled)
         if self._signals is not None:
             fds.append(self._signals.fileno())
         self._read_fds = fds
-        self._read_fds_stale = False
+        self.read_fds_stale = False
 
     def _is_read(self, connection: Connection) -> bool:
         return self._to_read(connection, 1) > 0
@@ -447,12 +423,12 @@ class Loop:
             share = min(share, self._bounds.few_read_bytes)
         return min(share, connection.read_bytes)
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
         """Step the brain through what happened and what that caused, until nothing is left."""
-        while self._events:
-            event = self._events.popleft()
+        while self.events:
+            event = self.events.popleft()
             self._brain_stepped = True
-            for effect in self._brain.step(event, self._system.now()):
+            for effect in self._brain.step(event, self.system.now()):
                 self._performers[type(effect)](effect)
 
     # -- accepting -------------------------------------------------------------------------------
@@ -461,11 +437,11 @@ class Loop:
         """Accept until nobody waits, or `most` have come."""
         known = listener.trouble
         count = 0
-        for stream, host, network in listener.accept(min(most, listener.room), self._system.now()):
+        for stream, host, network in listener.accept(min(most, listener.room), self.system.now()):
             count += 1
             if len(listener.places) < listener.most() or self._make_room(listener, network):
                 self._accepted_from(listener, stream, host, network)
-                self._deliver()
+                self.deliver()
             else:
                 self.hits[listener.service.connections] += 1
                 with contextlib.suppress(OSError):
@@ -477,10 +453,10 @@ class Loop:
             self.hits[listener.service.connections] += 1
         if listener.again_at is not None:
             self.hits["accept_rest_s"] += 1
-            self._read_fds_stale = True
+            self.read_fds_stale = True
             if listener.trouble != known:  # once, not ten times a second
                 text = f"cannot accept: {listener.trouble}; trying again"
-                self._log.report(text, Level.WARNING)
+                self.log.report(text, Level.WARNING)
 
     def _make_room(self, listener: Listener, network: str) -> bool:
         """Have a connection part for a newcomer of this network; return whether one does.
@@ -489,7 +465,7 @@ class Loop:
         once. One of those that has been sent everything is then no longer waited for.
         """
         most = self._bounds.descriptors_spare // 4
-        if len(self._parting) + len(self._doomed) >= 2 * most:  # the doomed have theirs, too
+        if len(self._parting) + len(self.doomed) >= 2 * most:  # the doomed have theirs, too
             return False
         going = listener.places.to_part(network)
         if going is None:
@@ -500,7 +476,7 @@ class Loop:
                 return False
             self._lose(done, "its descriptor is needed")
         holder, held = listener.places.holder(going)
-        self._log.report(
+        self.log.report(
             f"{listener.service.connections} is reached, and {holder} has {held}: "
             "the longest idle parts",
             Level.WARNING,
@@ -509,8 +485,8 @@ class Loop:
         self._replaced += 1
         self._came_to.pop(going).places.leave(going)
         self._parting[going] = None
-        self._events.append(PlaceWanted(going.name))
-        self._deliver()
+        self.events.append(PlaceWanted(going.name))
+        self.deliver()
         return True
 
     def _accepted_from(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
@@ -529,8 +505,8 @@ class Loop:
         idle = self._dns_idle if service.idles == self._dns_idle.bound else self._idle
         if idle.span_s < math.inf:
             self._idle_of[connection] = idle
-            idle.start(connection, self._system.now())
-        self._events.append(Opened(name, service.role))
+            idle.start(connection, self.system.now())
+        self.events.append(Opened(name, service.role))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -554,17 +530,14 @@ class Loop:
                 if most and count == most:
                     self.hits["read_bytes" if most == connection.read_bytes else "turn_bytes"] += 1
                     link_was_full = link_was_full or not connection.accepted
-            self._deliver()
+            self.deliver()
         return link_was_full
 
     def _read_other(self, fd: int) -> bool:
         """What is no connection; return whether it was dialled and has more to read."""
-        one = self._datagrams.at(fd)
-        if one is not None:
-            has_more = self._read_datagrams(one) and one.dialled
-            if one.broke is not None:
-                self._broken(one)
-            return has_more
+        datagram_socket = self.datagrams.at(fd)
+        if datagram_socket is not None:
+            return self.datagrams.read(datagram_socket)
         if fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
@@ -584,60 +557,29 @@ class Loop:
             self._lose(connection, reason(error))
             return 0
         if not data:
-            self._read_end(connection, self._system.now())
+            self._read_end(connection, self.system.now())
         elif connection.life.state in HEARD:
             connection.last_turn = self.turns
             lines = connection.receive(data)
             if connection.lines.is_mid_line or self._mid_line.due < math.inf:
-                self._watch_line(connection, bool(lines), self._system.now())
+                self._watch_line(connection, bool(lines), self.system.now())
             if self._idle_of and connection in self._idle_of:
-                self._idle_of[connection].restart(connection, self._system.now())
+                self._idle_of[connection].restart(connection, self.system.now())
             if self._wire is not None and connection.speaks_lines:
                 self._wire.received(connection.name, lines)
-            self._events.append(Received(connection.name, lines))
+            self.events.append(Received(connection.name, lines))
         return len(data)
-
-    def _read_datagrams(self, one: DatagramSocket) -> bool:
-        """Take what has come; return whether there may be more."""
-        if not one.is_read:
-            return False
-        most = self._bounds.datagrams_per_turn
-        datagrams = one.receive(most)
-        if len(datagrams) == most:
-            self.hits["datagrams_per_turn"] += 1
-        if len(datagrams) >= _MANY_DATAGRAMS and (lost := one.overflowed_since()):
-            text = f"{one.name}: {lost} datagrams found no room; raise net.core.rmem_max"
-            self._log.report(text, Level.WARNING, f"{one.name} overflows")
-        if datagrams:
-            self._events.append(Datagrams(one.name, datagrams))
-        return len(datagrams) == most
-
-    def _broken(self, one: DatagramSocket) -> None:
-        """Nothing gets to its peer by this socket. Hear what had come by it, and let it go: in this
-        order, since the brain may send by it, or close it, for what it hears."""
-        for _ in range(_DRAIN_READS_MAX):
-            if not self._read_datagrams(one):
-                break
-        self._deliver()
-        self._let_go(one)
-
-    def _let_go(self, one: DatagramSocket) -> None:
-        self._datagrams.remove(one)
-        self._doomed.append(one.stream)
-        self._read_fds_stale = True
-        why = "" if one.broke is None or one.is_ending else reason(one.broke)
-        self._events.append(Closed(one.name, why))
 
     def _read_end(self, connection: Connection, now: float) -> None:
         heard = connection.life.state in HEARD
         unfinished = connection.receive_eof()
-        self._read_fds_stale = True
+        self.read_fds_stale = True
         self._mid_line.stop(connection)
         if connection.is_closed:
             # DEAF until its end: that peer did not take all that it was owed.
             self._gone(connection, "the peer stopped reading" if heard else "")
         elif heard:
-            self._events.append(Ended(connection.name, unfinished))
+            self.events.append(Ended(connection.name, unfinished))
         else:
             self._after_flush(connection, now)
 
@@ -653,9 +595,9 @@ class Loop:
 
     def _reads_again(self, connection: Connection) -> None:
         """What is not read cannot finish its line: the clock begins anew."""
-        self._read_fds_stale = True
+        self.read_fds_stale = True
         if connection in self._mid_line:
-            self._mid_line.restart(connection, self._system.now())
+            self._mid_line.restart(connection, self.system.now())
 
     # -- signals ---------------------------------------------------------------------------------
 
@@ -666,21 +608,21 @@ class Loop:
             numbers = signals.recv(64)
         except BlockingIOError:
             return
-        hangups = numbers.count(self._system.hangup)
+        hangups = numbers.count(self.system.hangup)
         if hangups:
-            self._events.append(ReloadAsked())
-        tells = numbers.count(self._system.tell)
+            self.events.append(ReloadAsked())
+        tells = numbers.count(self.system.tell)
         if tells:
-            self._events.append(StatsAsked())
+            self.events.append(StatsAsked())
         ends = len(numbers) - hangups - tells
         first = ends > 0 and self._signals_seen == 0
         self._signals_seen += ends
         if not numbers:  # the other end is gone: never spin on it
-            self._doomed.append(signals)
+            self.doomed.append(signals)
             self._signals = None
-            self._read_fds_stale = True
+            self.read_fds_stale = True
         elif self._signals_seen > 1 and self.exit_code is None:
-            self._log.report("second signal: stopping at once", Level.WARNING)
+            self.log.report("second signal: stopping at once", Level.WARNING)
             self.exit_code = 1
         elif first:
             self._begin_to_drain()
@@ -691,7 +633,7 @@ class Loop:
         if self._last_call or self._drain_next:
             return
         self._last_call = True
-        self._drain_since = self._system.now()
+        self._drain_since = self.system.now()
         for listener in self._for_askers():
             listener.last_call(self._bounds.backlog_max + 1)
         self._accept_the_last()
@@ -704,30 +646,24 @@ class Loop:
             return
         self._last_call = False
         self._unlisten()
-        for one in self._datagrams:
-            if not one.dialled:
-                # All that has come, unlike a stream's rest, of which a BYE tells that it is left.
-                for _ in range(_DRAIN_READS_MAX):
-                    if not self._read_datagrams(one):
-                        break
-                one.is_read = False
+        self.datagrams.end_listening()
         self._drain_next = True
 
     def _ask_to_drain(self) -> None:
         self._drain_next = False
-        self._events.append(DrainAsked(self._drain_since))
-        self._deliver()
+        self.events.append(DrainAsked(self._drain_since))
+        self.deliver()
 
     def _for_askers(self) -> list[Listener]:
         return [one for one in self._listeners.values() if one.service.drains]
 
     def _unlisten(self) -> None:
-        self._doomed += self._claims
+        self.doomed += self._claims
         self._claims.clear()
         for listener in self._for_askers():
             del self._listeners[listener.fileno()]
-            self._doomed.append(listener.stream)
-            self._read_fds_stale = True
+            self.doomed.append(listener.stream)
+            self.read_fds_stale = True
 
     # -- dialling --------------------------------------------------------------------------------
 
@@ -752,15 +688,15 @@ class Loop:
                     text = (
                         f"{connection.name}: {host} port {port} is this server itself; not dialled"
                     )
-                    self._log.report(text, Level.WARNING, f"{connection.name} is itself")
+                    self.log.report(text, Level.WARNING, f"{connection.name} is itself")
                     continue
-                stream = self._system.connect(address)
+                stream = self.system.connect(address)
             except OSError as error:
-                why = self._not_dialled(connection.name, error)
+                why = self.not_dialled(connection.name, error)
                 continue
             self._register(connection, stream)
             self._blocked[connection] = stream.fileno()
-            self._dialling.restart(connection, self._system.now())
+            self._dialling.restart(connection, self.system.now())
             return
         self._lose(connection, why)
 
@@ -768,20 +704,20 @@ class Loop:
         """Whether one of our listeners is there. Raises OSError when there is no way there."""
         names = [listener.stream.getsockname() for listener in self._listeners.values()]
         ours = [name for name in names if name[1] == address[1][1]]
-        return bool(ours) and any(comes_to(name, *self._system.path(address)) for name in ours)
+        return bool(ours) and any(comes_to(name, *self.system.path(address)) for name in ours)
 
-    def _not_dialled(self, name: str, error: OSError) -> str:
+    def not_dialled(self, name: str, error: OSError) -> str:
         """Return why there is no socket; say so where this process is out of something."""
         if error.errno in _EXHAUSTED:
             text = f"no socket for {name}: {reason(error)}; trying again"
-            self._log.report(text, Level.WARNING, f"no socket for {name}")
+            self.log.report(text, Level.WARNING, f"no socket for {name}")
         return reason(error)
 
     def _dial_decided(self, connection: Connection) -> None:
         """The socket is writable: we are connected, or not (man 2 connect, EINPROGRESS)."""
         stream = self._sockets[connection]
         try:
-            error = self._system.connect_error(stream)
+            error = self.system.connect_error(stream)
             # With nobody listening, a dial from the very port that it dials meets itself.
             own = error == 0 and stream.getsockname() == stream.getpeername()
         except OSError as raised:
@@ -796,40 +732,40 @@ class Loop:
             self._dialling.stop(connection)
             self._blocked.pop(connection, None)
             connection.connected()
-            self._read_fds_stale = True
-            self._events.append(Opened(connection.name, Role.UPSTREAM))
+            self.read_fds_stale = True
+            self.events.append(Opened(connection.name, Role.UPSTREAM))
 
     def _spawn(self, name: str) -> None:
         connection = Connection(self.environment, name, False, self._lines())
         self._dialled[name] = connection
         try:
-            stream = self._system.spawn(name)
+            stream = self.system.spawn(name)
         except OSError as error:
             self._lose(connection, reason(error))
             return
         self._register(connection, stream)
         connection.connected()
-        self._events.append(Opened(name, Role.WORKER))
+        self.events.append(Opened(name, Role.WORKER))
 
     def _look_up(self) -> None:
         """Start the next lookup."""
         name, host, port = self._lookups.next()
         try:
-            self._lookups.started(name, self._system.look_up(host, port))
+            self._lookups.started(name, self.system.look_up(host, port))
         except OSError as error:
-            self._events.append(Resolved(name, (), reason(error)))
-            self._deliver()
+            self.events.append(Resolved(name, (), reason(error)))
+            self.deliver()
             return
-        self._read_fds_stale = True
+        self.read_fds_stale = True
 
     def _looked_up(self, fd: int) -> None:
         name, lookup = self._lookups.at(fd)
         addresses = lookup.read()
         if addresses is not None:
             self._lookups.done(fd)
-            self._doomed.append(lookup)
-            self._read_fds_stale = True
-            self._events.append(Resolved(name, addresses, lookup.why))
+            self.doomed.append(lookup)
+            self.read_fds_stale = True
+            self.events.append(Resolved(name, addresses, lookup.why))
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -838,10 +774,10 @@ class Loop:
         hears that the loop turns, and so it costs nothing where there is none."""
         if now >= self._alive_due:
             self._alive_due = now + self._alive_s
-            self._system.notify_alive()
+            self.system.notify_alive()
         for listener in self._listeners.values():
             if listener.rested(now):
-                self._read_fds_stale = True
+                self.read_fds_stale = True
         for limit in self._limits:
             for connection in limit.expire(now):
                 if limit is self._dialling:
@@ -852,7 +788,7 @@ class Loop:
                 else:
                     self.hits[limit.bound] += 1
                     self._lose(connection, limit.why)
-                self._deliver()
+                self.deliver()
 
     def _wake(self, now: float, link_was_full: bool) -> None:
         """The brain's deadline has come, unless a step of this turn has put it off. It waits, for a
@@ -867,8 +803,8 @@ class Loop:
         if link_was_full:
             self.hits["late_turns"] += 1
         self._late_turns = 0
-        self._events.append(Woken())
-        self._deliver()
+        self.events.append(Woken())
+        self.deliver()
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -910,34 +846,30 @@ class Loop:
             if connection.life.state is not StreamState.OPEN:
                 self._after_flush(connection, now)
             elif relieved and not connection.accepted:
-                self._events.append(Relieved(connection.name))
-            if self._events:
-                self._deliver()
-        for one in self._datagrams.send():
-            if one.broke is None:
-                self._let_go(one)
-            else:
-                self._broken(one)
-            self._deliver()
+                self.events.append(Relieved(connection.name))
+            if self.events:
+                self.deliver()
+        if self.datagrams.busy:
+            self.datagrams.send()
 
     def _send_failed(self, connection: Connection, why: str) -> None:
         """It takes nothing more; what it sent before may still be read."""
         self._blocked.pop(connection, None)
         self._write_stall.stop(connection)
         connection.send_failed()
-        self._read_fds_stale = True
+        self.read_fds_stale = True
         if connection.is_closed:
             self._gone(connection, why)
-            self._deliver()
+            self.deliver()
 
     def _after_flush(self, connection: Connection, now: float) -> None:
         """If that was the last of a staged close: end our side, or be done."""
         state = connection.life.state
         if state is StreamState.LINGERING and connection not in self._lingering:
-            self._read_fds_stale = True
+            self.read_fds_stale = True
             self._lingering.start(connection, now)
             try:
-                self._system.end_sending(self._sockets[connection])
+                self.system.end_sending(self._sockets[connection])
             except OSError as error:  # reset meanwhile
                 self._lose(connection, reason(error))
         elif state is StreamState.CLOSED and connection in self._sockets:
@@ -952,27 +884,24 @@ class Loop:
         if connection.send(effect.data):
             if connection.accepted:
                 self.hits["owed_bytes_high"] += 1
-                self._read_fds_stale = True
+                self.read_fds_stale = True
             else:
                 self.hits["waiting_bytes_high"] += 1
-                self._events.append(Backlogged(effect.conn))
+                self.events.append(Backlogged(effect.conn))
         if connection not in self._blocked:
             self._unsent[connection] = None
 
-    def _do_send_to(self, effect: SendTo) -> None:
-        self._datagrams.append(effect.conn, effect.datagrams)
-
     def _do_close(self, effect: Close) -> None:
-        if effect.conn in self._datagrams:
-            self._datagrams.end(effect.conn)
+        if effect.conn in self.datagrams:
+            self.datagrams.end(effect.conn)
             return
         connection = self._named(effect.conn)
         self._drop_events_of(effect.conn)
         self._paused.discard(connection)
         self._mid_line.stop(connection)
         connection.close()
-        self._read_fds_stale = True
-        self._after_flush(connection, self._system.now())
+        self.read_fds_stale = True
+        self._after_flush(connection, self.system.now())
 
     def _do_abort(self, effect: Abort) -> None:
         self._drop_events_of(effect.conn)
@@ -982,7 +911,7 @@ class Loop:
 
     def _do_pause(self, effect: Pause) -> None:
         self._paused.add(self._named(effect.conn))
-        self._read_fds_stale = True
+        self.read_fds_stale = True
 
     def _do_resume(self, effect: Resume) -> None:
         connection = self._named(effect.conn)
@@ -992,36 +921,18 @@ class Loop:
     def _do_dial(self, effect: Dial) -> None:
         self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else self._lines())
 
-    def _do_dial_datagrams(self, effect: DialDatagrams) -> None:
-        try:
-            stream = self._system.dial_datagrams(effect.address)
-        except OSError as error:
-            why = self._not_dialled(effect.conn.partition(".")[0], error)
-            self._events.append(Closed(effect.conn, why))
-            return
-        one = DatagramSocket(
-            stream,
-            effect.conn,
-            dialled=True,
-            send_alike=self._system.send_alike if self._system.can_send_alike(stream) else None,
-            overflowed=self._system.overflowed,
-        )
-        self._datagrams.add(one)
-        self._read_fds_stale = True
-        self._events.append(Opened(effect.conn, Role.UPSTREAM))
-
     def _do_spawn(self, effect: Spawn) -> None:
         self._spawn(effect.conn)
 
     def _do_resolve(self, effect: Resolve) -> None:
-        addresses = self._system.numeric(effect.host, effect.port)
+        addresses = self.system.numeric(effect.host, effect.port)
         if addresses:
-            self._events.append(Resolved(effect.conn, addresses))
+            self.events.append(Resolved(effect.conn, addresses))
         else:
             self._lookups.want(effect.conn, effect.host, effect.port)
 
     def _do_notify(self, effect: Notify) -> None:
-        self._system.notify(effect.standing)
+        self.system.notify(effect.standing)
 
     def _do_unlisten(self, effect: Unlisten) -> None:
         self._unlisten()
@@ -1035,11 +946,13 @@ class Loop:
 
     def _drop_events_of(self, name: str) -> None:
         """The brain hears nothing more of a connection that it closes, but that it is gone."""
-        self._events = deque(
+        kept = [
             event
-            for event in self._events
+            for event in self.events
             if not (isinstance(event, Backlogged) and event.conn == name)
-        )
+        ]
+        self.events.clear()
+        self.events += kept
 
     def _named(self, name: str) -> Connection:
         """The living connection of this name. KeyError: the brain named one that is gone."""
@@ -1053,7 +966,7 @@ class Loop:
     def _register(self, connection: Connection, stream: Socket) -> None:
         self._sockets[connection] = stream
         self._by_fd[stream.fileno()] = connection
-        self._read_fds_stale = True
+        self.read_fds_stale = True
 
     def _unregister(self, connection: Connection) -> None:
         """The one place where a descriptor leaves the loop; it is closed at the turn's end."""
@@ -1067,8 +980,8 @@ class Loop:
         self._idle_of.pop(connection, None)
         for limit in self._limits:
             limit.stop(connection)
-        self._doomed.append(stream)
-        self._read_fds_stale = True
+        self.doomed.append(stream)
+        self.read_fds_stale = True
 
     def _lose(self, connection: Connection, why: str) -> None:
         connection.lost()
@@ -1082,12 +995,12 @@ class Loop:
         if listener := self._came_to.pop(connection, None):
             listener.places.leave(connection)
         self._parting.pop(connection, None)
-        self._events.append(Closed(connection.name, why))
+        self.events.append(Closed(connection.name, why))
 
     def _reap(self) -> None:
-        for stream in self._doomed:
+        for stream in self.doomed:
             stream.close()
-        self._doomed.clear()
+        self.doomed.clear()
 
     # -- descriptors that are not sockets --------------------------------------------------------
 
@@ -1095,7 +1008,7 @@ class Loop:
         """Wait for the readers of what waits, or for a signal, and write what they take."""
         write_fds = [output.fd for output in self.outputs.all if output.waiting]
         read_fds = [] if self._signals is None else [self._signals.fileno()]
-        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
+        readable, writable, _ = self.system.select(read_fds, write_fds, [], timeout_s)
         if readable and self._signals is not None:
             self._read_signals(self._signals)
         for fd in writable:

@@ -251,15 +251,15 @@ MUTANTS = (
     # -- signals
     Mutant(
         "the wake-up byte is not read",
-        "core/io/loop.py",
-        "            numbers = signals.recv(64)",
+        "core/io/signals.py",
+        "            numbers = self._pipe.recv(64)",
         '            numbers = b"1"',
     ),
     Mutant(
         "a drain does not read each session once more",
-        "core/io/loop.py",
-        "        self._drain_next = True",
-        "        self.events.append(DrainAsked())\n        self.deliver()",
+        "core/io/signals.py",
+        "            self.stage = DrainStage.READING\n",
+        "            self.go_on(DrainStage.READING)\n",
     ),
     Mutant(
         "a drain forgets who waits to be accepted",
@@ -871,7 +871,7 @@ MUTANTS = (
     ),
     Mutant(
         "a hangup is a signal to end",
-        "core/io/loop.py",
+        "core/io/signals.py",
         "ends = len(numbers) - hangups",
         "ends = len(numbers)",
     ),

@@ -21,7 +21,7 @@ from core.io.system import System
 from nodes.cli.serving import LINES
 from nodes.ls.load_balancer import LoadBalancer
 from tests.scenes import Puppet, Scene
-from tests.sim import PORT, Observer
+from tests.sim import PORT, Observer, Signals
 
 X = b"x 10.0.0.1 A IN\n"
 FILLER = b"y - TIMED OUT\n"  # legal from a TS, and answers nothing
@@ -84,11 +84,11 @@ def test_a_signal_after_the_end_of_the_drain_changes_nothing() -> None:
     scene.wait(1.0)
     assert reactor.exit_code == 0
 
-    class Signals:
-        def recv(self, count: int) -> bytes:
-            return b"\x0f"
-
-    reactor._read_signals(Signals())  # type: ignore[arg-type]
+    assert scene.ls.signals is None
+    signals = Signals(scene.ls)
+    signals.ring(15)
+    reactor._signals._pipe = signals  # type: ignore[assignment]
+    reactor._signals.read()
     assert reactor.exit_code == 0
 
 

@@ -7,18 +7,16 @@ since the brain may send by it, or close it, for what it hears.
 Not here: one socket (`core/io/datagrams.py`).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from core.addresses import Address
 from core.effects import DialDatagrams, Level, SendTo
-from core.environment import Environment
-from core.events import Closed, Datagrams, Event, Opened, Role
+from core.events import Closed, Datagrams, Opened, Role
 from core.io.acceptor import everybody
 from core.io.datagrams import DatagramSocket
-from core.io.log import Log
-from core.io.system import Socket, System, reason
+from core.io.engine import Engine
+from core.io.system import Socket, reason
 from core.metrics import Metric, Value
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
@@ -29,37 +27,6 @@ DATAGRAMS_DROPPED = Metric(
 OVERFLOWED = Metric(
     "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
 )
-
-
-class Engine(Protocol):
-    """What the loop gives to a part of it.
-
-    `events` wait for the brain until `deliver()`. What is `doomed` is closed when the turn ends.
-    `read_fds_stale` is set when another set of descriptors is to be read.
-    """
-
-    events: deque[Event]
-    read_fds_stale: bool
-
-    @property
-    def system(self) -> System: ...
-
-    @property
-    def environment(self) -> Environment: ...
-
-    @property
-    def log(self) -> Log: ...
-
-    @property
-    def doomed(self) -> list[Any]: ...
-
-    def deliver(self) -> None:
-        """Step the brain through what happened."""
-        ...
-
-    def not_dialled(self, name: str, error: OSError) -> str:
-        """Return why there is no socket; say it where this process is out of something."""
-        ...
 
 
 class DatagramSockets:

@@ -54,17 +54,14 @@ from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
-    DrainAsked,
     Ended,
     Event,
     Opened,
     PlaceWanted,
     Received,
     Relieved,
-    ReloadAsked,
     Resolved,
     Role,
-    StatsAsked,
     Woken,
 )
 from core.io.acceptor import Listener, Service, everybody
@@ -77,6 +74,7 @@ from core.io.log import Log
 from core.io.lookup import Lookup, Lookups
 from core.io.outputs import Output, Outputs
 from core.io.process import Signals
+from core.io.signals import DrainStage, SignalHandler, Watchdog
 from core.io.system import Socket, System, reason
 from core.io.time_limits import TimeLimit
 from core.machine import Watch
@@ -137,13 +135,8 @@ class Loop:
         self._replaced = 0
         self._claims: list[Socket] = []
         self.datagrams = DatagramSockets(self)
-        self._signals: Signals | None = None
-        self._signals_seen = 0
-        self._last_call = False  # a signal came; those who wait are being accepted
-        self._drain_since = 0.0  # when it came
-        self._drain_next = False  # the signal is handled; each session is being read once more
-        self._alive_s = system.watchdog_s() / 2  # so often a service manager hears of us
-        self._alive_due = math.inf
+        self._signals = SignalHandler(self)
+        self._watchdog = Watchdog(system)
 
         # A dialled name keeps its place when it is dialled again, and so its order in reading.
         self._dialled: dict[str, Connection] = {}
@@ -274,9 +267,8 @@ class Loop:
         has_clients = any(not one.service.reserves for one in self._listeners.values())
         if has_clients and (few := self.descriptors.few()):
             self.log.report(few, Level.WARNING)
-        self._signals = self.system.catch_signals()
-        if self._alive_s < math.inf:
-            self._alive_due = self.system.now()
+        self._signals.start()
+        self._watchdog.start()
         self._brain = brain
         self.events.append(Woken())
         self.deliver()
@@ -292,7 +284,7 @@ class Loop:
         try:
             while self.exit_code is None:
                 self.turn()
-            while self.outputs.is_awaited and self._signals_seen < 2:
+            while self.outputs.is_awaited and self._signals.count < 2:
                 self._write_out(self._bounds.sleep_s)
             self.outputs.write_all()
             return self.exit_code
@@ -304,12 +296,10 @@ class Loop:
         self.turns += 1
         read_fds, write_fds, timeout_s = self.wants()
         readable, writable, _ = self.system.select(read_fds, write_fds, [], timeout_s)
-        drains, is_last_call = self._drain_next, self._last_call
+        stage = self._signals.stage
         link_was_full = self._read(readable)
-        if drains:
-            self._ask_to_drain()
-        elif is_last_call:
-            self._accept_the_last()
+        if stage is not DrainStage.NONE:
+            self._signals.go_on(stage)
         for fd in writable:
             self._writable(fd)
             self.deliver()
@@ -340,7 +330,7 @@ class Loop:
         for output in self.outputs.all:
             if output.waiting:
                 write_fds.append(output.fd)
-        due = self._alive_due
+        due = self._watchdog.due
         for limit in self._limits:
             if limit.due < due:
                 due = limit.due
@@ -354,7 +344,7 @@ class Loop:
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
         looks_up = self._lookups.waiting and self._lookups.may_start
-        if self._unsent or self.doomed or self._drain_next or self._last_call or looks_up:
+        if self._unsent or self.doomed or looks_up or self._signals.stage is not DrainStage.NONE:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
@@ -377,9 +367,7 @@ class Loop:
         self._unlisten()
         self.doomed += (listener.stream for listener in self._listeners.values())
         self._listeners.clear()
-        if self._signals is not None:
-            self.doomed.append(self._signals)
-            self._signals = None
+        self._signals.close()
         self.doomed += self._sockets.values()
         self.doomed += self.datagrams.give_up()
         self.doomed += self._lookups.give_up()
@@ -403,8 +391,7 @@ class Loop:
                 if self._is_read(connection)
             ]
             fds += self.datagrams.to_read(dialled=dialled)
-        if self._signals is not None:
-            fds.append(self._signals.fileno())
+        fds += self._signals.fds()
         self._read_fds = fds
         self.read_fds_stale = False
 
@@ -541,10 +528,10 @@ class Loop:
         if fd in self._lookups:
             self._looked_up(fd)
         elif fd in self._listeners:
-            if self._listeners[fd].left == math.inf:  # else see `_accept_the_last`
+            if self._listeners[fd].left == math.inf:  # else see `accept_the_last`
                 self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
-        elif self._signals is not None and fd == self._signals.fileno():
-            self._read_signals(self._signals)
+        else:
+            self._signals.read()
         return False
 
     def _read_one(self, connection: Connection, most: int) -> int:
@@ -599,60 +586,22 @@ class Loop:
         if connection in self._mid_line:
             self._mid_line.restart(connection, self.system.now())
 
-    # -- signals ---------------------------------------------------------------------------------
+    # -- the last to be accepted -----------------------------------------------------------------
 
-    def _read_signals(self, signals: Signals) -> None:
-        """The first signal to end: take in who waits; each is read once more before the brain is
-        told."""
-        try:
-            numbers = signals.recv(64)
-        except BlockingIOError:
-            return
-        hangups = numbers.count(self.system.hangup)
-        if hangups:
-            self.events.append(ReloadAsked())
-        tells = numbers.count(self.system.tell)
-        if tells:
-            self.events.append(StatsAsked())
-        ends = len(numbers) - hangups - tells
-        first = ends > 0 and self._signals_seen == 0
-        self._signals_seen += ends
-        if not numbers:  # the other end is gone: never spin on it
-            self.doomed.append(signals)
-            self._signals = None
-            self.read_fds_stale = True
-        elif self._signals_seen > 1 and self.exit_code is None:
-            self.log.report("second signal: stopping at once", Level.WARNING)
-            self.exit_code = 1
-        elif first:
-            self._begin_to_drain()
-
-    def _begin_to_drain(self) -> None:
-        """Accept those who wait now: as many as the kernel keeps, one more than it was told to. Not
-        until nobody waits: that may never be."""
-        if self._last_call or self._drain_next:
-            return
-        self._last_call = True
-        self._drain_since = self.system.now()
+    def begin_last_call(self) -> None:
+        """Take only those who wait at the listeners that a drain closes, and nobody after them."""
         for listener in self._for_askers():
             listener.last_call(self._bounds.backlog_max + 1)
-        self._accept_the_last()
 
-    def _accept_the_last(self) -> None:
-        """Some of them in each turn, so that it is short; after the last, nobody."""
+    def accept_the_last(self) -> bool:
+        """Accept a turn's share of them; return whether that was the last, and nobody listens."""
         for listener in self._for_askers():
             self._accept(listener, self._bounds.accepts_per_turn)
         if any(listener.left for listener in self._for_askers()):
-            return
-        self._last_call = False
+            return False
         self._unlisten()
         self.datagrams.end_listening()
-        self._drain_next = True
-
-    def _ask_to_drain(self) -> None:
-        self._drain_next = False
-        self.events.append(DrainAsked(self._drain_since))
-        self.deliver()
+        return True
 
     def _for_askers(self) -> list[Listener]:
         return [one for one in self._listeners.values() if one.service.drains]
@@ -772,9 +721,7 @@ class Loop:
     def _expire(self, now: float) -> None:
         """End what has taken longer than its limit, and the listener's rest. Here a service manager
         hears that the loop turns, and so it costs nothing where there is none."""
-        if now >= self._alive_due:
-            self._alive_due = now + self._alive_s
-            self.system.notify_alive()
+        self._watchdog.expire(now)
         for listener in self._listeners.values():
             if listener.rested(now):
                 self.read_fds_stale = True
@@ -938,7 +885,7 @@ class Loop:
         self._unlisten()
 
     def _do_drain(self, effect: Drain) -> None:
-        self._begin_to_drain()
+        self._signals.begin_to_drain()
 
     def _do_stop(self, effect: Stop) -> None:
         if self.exit_code is None:  # else a second signal, or a broken output, came first
@@ -1007,10 +954,9 @@ class Loop:
     def _write_out(self, timeout_s: float) -> None:
         """Wait for the readers of what waits, or for a signal, and write what they take."""
         write_fds = [output.fd for output in self.outputs.all if output.waiting]
-        read_fds = [] if self._signals is None else [self._signals.fileno()]
-        readable, writable, _ = self.system.select(read_fds, write_fds, [], timeout_s)
-        if readable and self._signals is not None:
-            self._read_signals(self._signals)
+        readable, writable, _ = self.system.select(self._signals.fds(), write_fds, [], timeout_s)
+        if readable:
+            self._signals.read()
         for fd in writable:
             self.outputs.writable(fd)
 

@@ -5,9 +5,9 @@ come to. A question is a few bytes and its reply may be hundreds of times as lon
 promised has to be known before it is made.
 
 Rules. Whoever knows an amount adds it here: each `Connection` its bytes, the brain what it has
-promised to each. Adding judges nothing. Before it reads, the reactor asks whether memory
+promised to each. Adding judges nothing. Before it reads, the loop asks whether memory
 `is_short`: above the high mark, until below the low one. While it is, only connections that are
-owed few bytes are read, and few at a time: those who ask and never read starve nobody.
+owed few bytes are read, and little at a time: askers that never read starve nobody.
 
 Not here: what one connection may be owed (`core/io/connection.py`), and who is read
 (`core/io/loop.py`).
@@ -17,7 +17,7 @@ from core.bounds import BoundHits, Bounds
 
 
 class Owed:
-    """What one program owes to all connections: the reactor makes it, its brain promises."""
+    """What one program owes to all connections: the loop makes it, its brain promises."""
 
     __slots__ = ("_few", "_high", "_hits", "_promised", "_short", "low", "total")
 
@@ -40,7 +40,7 @@ class Owed:
             promised.pop(conn, None)
 
     def is_short(self) -> bool:
-        """Look at the marks; return whether so much is owed that only few may be read."""
+        """Check the marks; return whether so much is owed that only few connections may be read."""
         if self._short:
             self._short = self.total >= self.low
         elif self.total > self._high:
@@ -49,5 +49,5 @@ class Owed:
         return self._short
 
     def is_few(self, conn: str, waiting: int) -> bool:
-        """Whether a connection for which so many bytes wait is read also while memory is short."""
+        """Return whether a connection with so many bytes waiting is read while memory is short."""
         return waiting + self._promised.get(conn, 0) < self._few

@@ -927,8 +927,10 @@ MUTANTS = (
     Mutant(
         "all lookups in one turn",
         "core/io/loop.py",
-        "        if self._lookups.waiting and self._lookups.may_start:\n            self",
-        "        while self._lookups.waiting and self._lookups.may_start:\n            self",
+        "        if self.host_lookups.is_waiting and self.host_lookups.may_start:\n"
+        "            self",
+        "        while self.host_lookups.is_waiting and self.host_lookups.may_start:\n"
+        "            self",
     ),
     Mutant(
         "SIGCHLD stays ignored",

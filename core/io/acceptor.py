@@ -9,7 +9,7 @@ connections hold a place, and what is said to one that is too many. Where places
 again, one that is too many may wait in the kernel's queue instead: closed with a request unread
 it would get a reset, and no word.
 
-Not here: what becomes of a connection (the reactor).
+Not here: what becomes of a connection (`core/io/loop.py`).
 """
 
 import errno

@@ -10,7 +10,7 @@ input would make the kernel send a reset, and the peer would lose replies that i
 
 A peer that takes nothing more may still have sent something that we have not read: DEAF.
 
-Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
+Not here: sockets, the clock (the loop keeps every limit), and what a line means.
 """
 
 from core.environment import Environment
@@ -130,7 +130,7 @@ class Connection:
     ) -> None:
         bounds, watch = env.bounds, env.watch
         self.accepted = accepted
-        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
+        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
         start = StreamState.OPEN if accepted else StreamState.CONNECTING

@@ -9,8 +9,7 @@ A line that is too long comes out as a line that is too long: as soon as it cann
 more it is handed over cut (one byte over the limit), the rest of it is dropped however
 long it is, and the next line is read. So the reader needs to know one thing only: the length.
 
-Not here: what a line means (`core/protocol/messages.py`), and when a line has taken too long (the
-reactor).
+Not here: what a line means, and when a line has taken too long (`core/io/loop.py`).
 """
 
 

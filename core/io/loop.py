@@ -1,4 +1,4 @@
-"""The reactor: one hand-written `select` loop that runs one node's brain.
+"""The loop: one hand-written `select` loop that runs one node's brain.
 
 One turn, always in this order:
 
@@ -43,7 +43,6 @@ from core.effects import (
     Level,
     Notify,
     Pause,
-    Resolve,
     Resume,
     Send,
     Spawn,
@@ -60,7 +59,6 @@ from core.events import (
     PlaceWanted,
     Received,
     Relieved,
-    Resolved,
     Role,
     Woken,
 )
@@ -69,9 +67,10 @@ from core.io.connection import HEARD, Connection, StreamState
 from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.frame_buffer import FrameBuffer
+from core.io.host_lookups import HostLookups
 from core.io.line_buffer import LineBuffer
 from core.io.log import Log
-from core.io.lookup import Lookup, Lookups
+from core.io.lookup import Lookup
 from core.io.outputs import Output, Outputs
 from core.io.process import Signals
 from core.io.signals import DrainStage, SignalHandler, Watchdog
@@ -144,7 +143,7 @@ class Loop:
         self._sockets: dict[Connection, Socket] = {}
         self._by_fd: dict[int, Connection] = {}
         self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
-        self._lookups = Lookups(bounds.lookups_max)
+        self.host_lookups = HostLookups(self)
         self._paused: set[Connection] = set()
         self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
         self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
@@ -179,7 +178,7 @@ class Loop:
             **self.datagrams.performers(),
             Dial: self._do_dial,
             Spawn: self._do_spawn,
-            Resolve: self._do_resolve,
+            **self.host_lookups.performers(),
             Close: self._do_close,
             Abort: self._do_abort,
             Pause: self._do_pause,
@@ -311,8 +310,8 @@ class Loop:
         self._send(now)
         if now >= self._limits_due:
             self._expire(now)
-        if self._lookups.waiting and self._lookups.may_start:
-            self._look_up()
+        if self.host_lookups.is_waiting and self.host_lookups.may_start:
+            self.host_lookups.start_next()
         if self.doomed:
             self._reap()
 
@@ -343,7 +342,7 @@ class Loop:
             self._brain_due = self._brain.deadline()
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
-        looks_up = self._lookups.waiting and self._lookups.may_start
+        looks_up = self.host_lookups.is_waiting and self.host_lookups.may_start
         if self._unsent or self.doomed or looks_up or self._signals.stage is not DrainStage.NONE:
             timeout_s = 0.0
         elif due == math.inf:
@@ -370,7 +369,7 @@ class Loop:
         self._signals.close()
         self.doomed += self._sockets.values()
         self.doomed += self.datagrams.give_up()
-        self.doomed += self._lookups.give_up()
+        self.host_lookups.close()
         self._sockets.clear()
         self._reap()
 
@@ -382,7 +381,7 @@ class Loop:
             for connection in self._accepted.values():
                 self._reads_again(connection)
         self._was_short = is_short
-        fds = self._lookups.fds
+        fds = self.host_lookups.fds
         fds += [fd for fd, listener in self._listeners.items() if listener.is_read]
         for connections, dialled in ((self._dialled, True), (self._accepted, False)):
             fds += [
@@ -525,9 +524,9 @@ class Loop:
         datagram_socket = self.datagrams.at(fd)
         if datagram_socket is not None:
             return self.datagrams.read(datagram_socket)
-        if fd in self._lookups:
-            self._looked_up(fd)
-        elif fd in self._listeners:
+        if self.host_lookups.read(fd):
+            return False
+        if fd in self._listeners:
             if self._listeners[fd].left == math.inf:  # else see `accept_the_last`
                 self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
         else:
@@ -696,26 +695,6 @@ class Loop:
         connection.connected()
         self.events.append(Opened(name, Role.WORKER))
 
-    def _look_up(self) -> None:
-        """Start the next lookup."""
-        name, host, port = self._lookups.next()
-        try:
-            self._lookups.started(name, self.system.look_up(host, port))
-        except OSError as error:
-            self.events.append(Resolved(name, (), reason(error)))
-            self.deliver()
-            return
-        self.read_fds_stale = True
-
-    def _looked_up(self, fd: int) -> None:
-        name, lookup = self._lookups.at(fd)
-        addresses = lookup.read()
-        if addresses is not None:
-            self._lookups.done(fd)
-            self.doomed.append(lookup)
-            self.read_fds_stale = True
-            self.events.append(Resolved(name, addresses, lookup.why))
-
     # -- time ------------------------------------------------------------------------------------
 
     def _expire(self, now: float) -> None:
@@ -870,13 +849,6 @@ class Loop:
 
     def _do_spawn(self, effect: Spawn) -> None:
         self._spawn(effect.conn)
-
-    def _do_resolve(self, effect: Resolve) -> None:
-        addresses = self.system.numeric(effect.host, effect.port)
-        if addresses:
-            self.events.append(Resolved(effect.conn, addresses))
-        else:
-            self._lookups.want(effect.conn, effect.host, effect.port)
 
     def _do_notify(self, effect: Notify) -> None:
         self.system.notify(effect.standing)

@@ -8,7 +8,7 @@ that are alike never take turns in it; and a connection from this machine never 
 A connection knows the turn in which bytes last came or went: that costs an assignment. The search
 runs only when all places are taken, and looks at each network, and then at each connection of one.
 
-Not here: how a connection parts (the reactor, `core/protocol/server.py`).
+Not here: how a connection parts (`core/io/loop.py`, `core/protocol/server.py`).
 """
 
 from operator import attrgetter

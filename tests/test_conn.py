@@ -148,7 +148,7 @@ def test_sending_after_the_close_is_our_mistake() -> None:
 def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
     connection = accepted()
     connection.receive(b"a\nb")
-    assert connection.lines.is_mid_line
+    assert connection.framer.is_mid_line
     assert connection.receive_eof()
     closing = accepted()
     closing.receive(b"a\nb")

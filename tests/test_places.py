@@ -224,7 +224,7 @@ class House:
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""
-        known = len(self.reactor._sockets) + len(self.reactor.doomed)
+        known = self.reactor.streams.count + len(self.reactor.engine.doomed)
         self.most = max(self.most, known + 1)
 
     def knock(self, host: str, *, turned: bool = True) -> socket.socket:
@@ -329,7 +329,7 @@ def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
     """[P38]"""
     house = build(clients_max=2)
     first, second = house.knock(A), house.knock(A)
-    house.reactor._do_send(Send("client-1", b"PONG\n"))
+    house.reactor.streams.send_to(Send("client-1", b"PONG\n"))
     house.turn()
     house.knock(B)
     assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
@@ -367,7 +367,9 @@ def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., Hou
     newcomer = house.knock(B)
     assert house.heard(many[0]) == b""
     newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
-    house.until(lambda: len(house.reactor._accepted) == 5)  # the first has not ended its side
+    house.until(
+        lambda: len(house.reactor.streams.accepted) == 5
+    )  # the first has not ended its side
     house.turn()
     assert newcomer.recv(100)[2:4] == b"\0\7"
     assert house.replaced == 1 and not house.reactor.hits
@@ -380,7 +382,7 @@ def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., H
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(15)]
     assert all(map(house.is_served, newcomers))
     assert all(house.heard(guest) == b"BYE\n" for guest in many[:15])
-    assert house.replaced == 15 and len(house.reactor._sockets) == 20 + 4
+    assert house.replaced == 15 and house.reactor.streams.count == 20 + 4
 
 
 def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., House]) -> None:
@@ -394,7 +396,7 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
         house.turn()
         served = sum(map(house.is_served, storm))
         assert served == 4
-        assert len(house.reactor._parting) == 4
+        assert len(house.reactor.acceptor.parting) == 4
     assert house.most <= 20 + 8 + 1
     assert house.reactor.hits["clients_max"] == 3 * 8
 
@@ -416,8 +418,8 @@ def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., H
     """[P38]: what it is owed is still sent; meanwhile newcomers are told BUSY."""
     house = build(clients_max=6, owed_bytes_high=1 << 30)
     many = [house.knock(A) for _ in range(6)]
-    for name in list(house.reactor._accepted):
-        house.reactor._do_send(Send(name, b"PONG\n" * (1 << 21)))
+    for name in list(house.reactor.streams.accepted):
+        house.reactor.streams.send_to(Send(name, b"PONG\n" * (1 << 21)))
     house.turn()
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(5)]
     assert house.heard(newcomers[4]) == b"- ERROR BUSY\n"
@@ -438,11 +440,11 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
     house.knock(B)
     many[0].close()
     house.turn()
-    (listener,) = house.reactor._listeners.values()
-    assert len(listener.places) == 3 and not house.reactor._parting
+    (listener,) = house.reactor.acceptor.listeners.values()
+    assert len(listener.places) == 3 and not house.reactor.acceptor.parting
     for guest in house.guests:
         guest.close()
-    house.until(lambda: not house.reactor._accepted)
+    house.until(lambda: not house.reactor.streams.accepted)
     assert len(listener.places) == 0 and not listener.places._by_network
 
 

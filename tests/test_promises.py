@@ -219,7 +219,7 @@ def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> N
                 push()
                 reactor.turn()
             assert sent < len(questions)
-            waiting = max(c.waiting for c in reactor._accepted.values())
+            waiting = max(c.waiting for c in reactor.streams.accepted.values())
             assert waiting < BRISK.owed_bytes_high + 4 * BRISK.read_bytes
             other.send(b"7.example\n")
             turn_until(reactor, lambda: not drain(other, got) and got.endswith(b"\n"))
@@ -246,13 +246,13 @@ def test_a_client_above_the_bound_is_told_so_and_a_place_that_is_free_again_is_u
     bounds = replace(BRISK, clients_max=2)
     with serving(TableServer(Table(ROWS), bounds), bounds) as (reactor, port):
         first, second = dial(port), dial(port)
-        turn_until(reactor, lambda: len(reactor._accepted) == 2)
+        turn_until(reactor, lambda: len(reactor.streams.accepted) == 2)
         with closing(dial(port)) as third:
             got = bytearray()
             turn_until(reactor, lambda: drain(third, got))
             assert got == b"- ERROR BUSY\n"
         first.close()
-        turn_until(reactor, lambda: len(reactor._accepted) == 1)
+        turn_until(reactor, lambda: len(reactor.streams.accepted) == 1)
         with closing(dial(port)) as fourth:
             fourth.send(b"1.example\n")
             again = bytearray()

@@ -13,10 +13,11 @@ from typing import Any
 from core.addresses import Address
 from core.effects import DialDatagrams, Level, SendTo
 from core.events import Closed, Datagrams, Opened, Role
-from core.io.acceptor import everybody
 from core.io.datagrams import DatagramSocket
+from core.io.dialler import why_not_dialled
 from core.io.engine import Engine
-from core.io.system import Socket, reason
+from core.io.listener import everybody
+from core.io.system import reason
 from core.metrics import Metric, Value
 
 _MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
@@ -36,7 +37,6 @@ class DatagramSockets:
         self.busy: dict[int, DatagramSocket] = {}  # by descriptor: something waits, or it ends
         self._engine = engine
         self._by_name: dict[str, DatagramSocket] = {}
-        self._by_fd: dict[int, DatagramSocket] = {}
         self._dropped = 0  # by those that are gone
         self._overflowed = 0  # of those that are gone
 
@@ -87,30 +87,29 @@ class DatagramSockets:
         own_address: Sequence[object] = stream.getsockname()
         return own_address
 
-    def at(self, fd: int) -> DatagramSocket | None:
-        """Return the socket that has this descriptor."""
-        return self._by_fd.get(fd)
-
     def add(self, datagram_socket: DatagramSocket) -> None:
         """Keep one more socket, until it is removed."""
         self._by_name[datagram_socket.name] = datagram_socket
-        self._by_fd[datagram_socket.fileno()] = datagram_socket
+        self._engine.by_fd[datagram_socket.fileno()] = datagram_socket
+        self._engine.read_fds_stale = True
+        datagram_socket.read = self.read
 
     def remove(self, datagram_socket: DatagramSocket) -> None:
         """Forget a socket that is to be closed, but not what it counted."""
         fd = datagram_socket.fileno()
         del self._by_name[datagram_socket.name]
-        del self._by_fd[fd]
-        self.busy.pop(fd, None)
+        del self._engine.by_fd[fd]
+        self._engine.read_fds_stale = True
+        if self.busy.pop(fd, None) is not None:
+            del self._engine.write_fds[fd]
         self._dropped += datagram_socket.dropped
         self._overflowed += datagram_socket.overflowed
 
-    def give_up(self) -> list[Socket]:
-        """Forget all sockets; return what has to be closed."""
-        streams = [each.stream for each in self]
+    def give_up(self) -> None:
+        """Let go of all sockets."""
         for each in list(self):
             self.remove(each)
-        return streams
+            self._engine.doomed.append(each.stream)
 
     def to_read(self, *, dialled: bool) -> list[int]:
         """Return the descriptors that are read, of those that were dialled or of the others."""
@@ -122,7 +121,8 @@ class DatagramSockets:
         try:
             stream = system.dial_datagrams(effect.address)
         except OSError as error:
-            engine.events.append(Closed(name, engine.not_dialled(name.partition(".")[0], error)))
+            why = why_not_dialled(engine.log, name.partition(".")[0], error)
+            engine.events.append(Closed(name, why))
             return
         send_alike = system.send_alike if system.can_send_alike(stream) else None
         self.add(
@@ -130,7 +130,6 @@ class DatagramSockets:
                 stream, name, dialled=True, send_alike=send_alike, overflowed=system.overflowed
             )
         )
-        engine.read_fds_stale = True
         engine.events.append(Opened(name, Role.UPSTREAM))
 
     # -- in ----------------------------------------------------------------------------------------
@@ -184,7 +183,6 @@ class DatagramSockets:
         engine, broke = self._engine, datagram_socket.broke
         self.remove(datagram_socket)
         engine.doomed.append(datagram_socket.stream)
-        engine.read_fds_stale = True
         why = "" if broke is None or datagram_socket.is_ending else reason(broke)
         engine.events.append(Closed(datagram_socket.name, why))
 
@@ -193,13 +191,17 @@ class DatagramSockets:
     def _do_send_to(self, effect: SendTo) -> None:
         datagram_socket = self._by_name[effect.conn]
         datagram_socket.append(effect.datagrams)
-        self.busy[datagram_socket.fileno()] = datagram_socket
+        fd = datagram_socket.fileno()
+        self.busy[fd] = datagram_socket
+        self._engine.write_fds[fd] = None
 
-    def end(self, name: str) -> None:
+    def close(self, name: str) -> None:
         """Close this socket after what waits."""
         datagram_socket = self._by_name[name]
         datagram_socket.is_ending = True
-        self.busy[datagram_socket.fileno()] = datagram_socket
+        fd = datagram_socket.fileno()
+        self.busy[fd] = datagram_socket
+        self._engine.write_fds[fd] = None
 
     def send(self) -> None:
         """Send what waits; let go of sockets that have ended, or broken."""
@@ -207,7 +209,7 @@ class DatagramSockets:
         for fd, each in list(self.busy.items()):
             each.send()
             if not each.has_waiting:
-                del self.busy[fd]
+                del self.busy[fd], self._engine.write_fds[fd]
                 if each.is_ending or each.broke is not None:
                     over.append(each)
         for each in over:

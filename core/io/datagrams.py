@@ -35,6 +35,10 @@ _OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
 _NOT_ALIKE = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, *_OF_ONE)
 
 
+def _read_nothing(datagram_socket: "DatagramSocket") -> bool:
+    return False
+
+
 class DatagramSocket:
     """One UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
     `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
@@ -63,10 +67,18 @@ class DatagramSocket:
         self._send_alike = send_alike
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
+        self.read = _read_nothing  # what takes what has come: set by whoever keeps the socket
         self._waiting: deque[Datagram] = deque()
 
     def fileno(self) -> int:
         return self.stream.fileno()
+
+    def readable(self, now: float) -> bool:
+        """Take what has come; return whether it was dialled and may have more to read."""
+        return self.read(self)
+
+    def writable(self, now: float) -> None:
+        """Do nothing: what waits is sent in each turn."""
 
     @property
     def has_waiting(self) -> bool:

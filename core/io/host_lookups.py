@@ -16,22 +16,38 @@ from core.io.lookup import Lookups
 from core.io.system import reason
 
 
+class LookupSource:
+    """A lookup under way, as what the loop reads."""
+
+    __slots__ = ("_fd", "_read")
+
+    def __init__(self, fd: int, read: Callable[[int], None]) -> None:
+        self._fd = fd
+        self._read = read
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def readable(self, now: float) -> bool:
+        """Take what has been found."""
+        self._read(self._fd)
+        return False
+
+    def writable(self, now: float) -> None:
+        """Do nothing: a lookup is only read."""
+
+
 class HostLookups:
-    """Performs Resolve. `fds` are the descriptors to read."""
+    """Performs Resolve. `may_start`: there is a lookup to be started now."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lookups = Lookups(engine.environment.bounds.lookups_max)
-        self.is_waiting = False  # whether any has to be started, now or when another one ends
+        self.may_start = False
 
-    @property
-    def fds(self) -> list[int]:
+    def to_read(self) -> list[int]:
+        """Return the descriptors of lookups under way."""
         return self._lookups.fds
-
-    @property
-    def may_start(self) -> bool:
-        """Whether there is one to be started now."""
-        return self._lookups.may_start
 
     def performers(self) -> dict[type, Callable[[Any], None]]:
         """Return what performs Resolve."""
@@ -43,36 +59,41 @@ class HostLookups:
             self._engine.events.append(Resolved(effect.conn, addresses))
         else:
             self._lookups.want(effect.conn, effect.host, effect.port)
-            self.is_waiting = bool(self._lookups.waiting)
+            self.may_start = self._lookups.may_start
 
     def start_next(self) -> None:
         """Start the lookup that has waited longest."""
         engine = self._engine
         name, host, port = self._lookups.next()
-        self.is_waiting = bool(self._lookups.waiting)
         try:
-            self._lookups.started(name, engine.system.look_up(host, port))
+            lookup = engine.system.look_up(host, port)
         except OSError as error:
+            self.may_start = self._lookups.may_start
             engine.events.append(Resolved(name, (), reason(error)))
             engine.deliver()
             return
+        self._lookups.started(name, lookup)
+        self.may_start = self._lookups.may_start
+        fd = lookup.fileno()
+        engine.by_fd[fd] = LookupSource(fd, self._read)
         engine.read_fds_stale = True
 
-    def read(self, fd: int) -> bool:
-        """Read what a lookup has found, if this is the descriptor of one; return whether it is."""
-        if fd not in self._lookups:
-            return False
+    def _read(self, fd: int) -> None:
+        """Read what a lookup has found; when that is all, it is over."""
         engine = self._engine
         name, lookup = self._lookups.at(fd)
         addresses = lookup.read()
         if addresses is not None:
             self._lookups.done(fd)
+            self.may_start = self._lookups.may_start
+            del engine.by_fd[fd]
             engine.doomed.append(lookup)
             engine.read_fds_stale = True
             engine.events.append(Resolved(name, addresses, lookup.why))
-        return True
 
     def close(self) -> None:
         """Give all lookups up."""
+        for fd in self._lookups.fds:
+            del self._engine.by_fd[fd]
         self._engine.doomed.extend(self._lookups.give_up())
-        self.is_waiting = False
+        self.may_start = False

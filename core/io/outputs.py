@@ -23,8 +23,8 @@ from typing import Any
 
 from core.bounds import PIPE_BYTES
 from core.effects import Level, Progress, Record, ReopenRecords, Report, Write
-from core.io.log import Log
-from core.io.system import System, reason
+from core.io.engine import Engine
+from core.io.system import reason
 from core.metrics import Metric, Value
 
 LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
@@ -41,11 +41,12 @@ class Output:
     `name` says what it is, for the one complaint about it. `make_room(output)` is to write what
     waits, as far as the descriptor takes it now. `reopen()`, if there is one, has the descriptor
     lead to what is at its path now, and returns whether that is another file; it raises OSError.
+    `write_fds` is where it puts its descriptor when something waits.
     """
 
     __slots__ = (
         "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "make_room", "name",
-        "reopen", "waiting",
+        "reopen", "waiting", "write_fds",
     )  # fmt: skip
 
     def __init__(
@@ -61,10 +62,22 @@ class Output:
         self.bytes_max = bytes_max
         self.reopen = reopen
         self.make_room: Callable[[Output], None] = _make_none
+        self.write_fds: dict[int, None] = {}
         self.waiting = 0  # bytes
         self.dropped = 0  # records
         self._records: deque[memoryview] = deque()
         self._is_torn = False  # the descriptor took the beginning of a record, and not its end
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def readable(self, now: float) -> bool:
+        """Nothing is read from an output."""
+        return False
+
+    def writable(self, now: float) -> None:
+        """Write what waits, as far as the descriptor takes it now."""
+        self.make_room(self)
 
     def append(self, record: bytes) -> None:
         """Keep a record until it is written, or drop and count it if there is no room."""
@@ -79,6 +92,7 @@ class Output:
             return
         self._records.append(memoryview(record))
         self.waiting += len(record)
+        self.write_fds[self.fd] = None
 
     def unwritten(self) -> memoryview:
         """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`.
@@ -130,30 +144,31 @@ class Output:
 class Outputs:
     """The outputs of one loop: its log, and what the program writes and records, if it does.
 
-    `fail()` is called when an output without a bound takes nothing more. `on_terminal`: somebody
-    watches the log, and progress is shown there.
+    `on_terminal`: somebody watches the log, and progress is shown there.
     """
 
     def __init__(
         self,
-        system: System,
-        log: Log,
+        engine: Engine,
         log_output: Output,
         output: Output | None,
         records: Output | None,
-        fail: Callable[[], None],
         *,
         on_terminal: bool,
     ) -> None:
+        self._engine = engine
         self.all = [each for each in (log_output, output, records) if each is not None]
         for each in self.all:
             each.make_room = self._write
-        self._system = system
-        self._log = log
+            each.write_fds = engine.write_fds
+            if each.waiting:
+                engine.write_fds[each.fd] = None
+            engine.by_fd[each.fd] = each
+        self._system = engine.system
+        self._log = engine.log
         self._log_output = log_output
         self._output = output
         self._records = records
-        self._fail = fail
         self._on_terminal = on_terminal
 
     @property
@@ -179,16 +194,14 @@ class Outputs:
             values.append(Value(RECORDS_DROPPED, self._records.dropped))
         return values
 
-    def writable(self, fd: int) -> None:
-        """Write what waits for this descriptor."""
-        for output in self.all:
-            if output.fd == fd:
-                self._write(output)
-
     def write_all(self) -> None:
         """Write what waits, the log last: it has to say what went wrong."""
         for output in reversed(self.all):
             self._write(output)
+
+    def waiting_fds(self) -> list[int]:
+        """Return the descriptors for which something waits."""
+        return [output.fd for output in self.all if output.waiting]
 
     def _write(self, output: Output) -> None:
         """Write what waits, as far as the descriptor takes it now."""
@@ -199,6 +212,7 @@ class Outputs:
             return
         except OSError as error:
             self._failed(output, reason(error))
+        self._engine.write_fds.pop(output.fd, None)
 
     def _failed(self, output: Output, why: str) -> None:
         if output is self._records:  # a disk may have room again
@@ -210,7 +224,7 @@ class Outputs:
         output.fail()
         if output is self._output and is_purpose:
             self._log.report(f"cannot write the output: {why}", Level.ERROR)
-            self._fail()
+            self._engine.exit_code = 1
         elif output is self._output:
             text = f"cannot write to standard output: {why}; going on without it"
             self._log.report(text, Level.WARNING)

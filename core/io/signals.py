@@ -8,10 +8,14 @@ Not here: signals before there is a loop, and the pipe they come by (`core/io/pr
 """
 
 import math
+from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
-from core.effects import Level
+from core.effects import Drain, Level
 from core.events import DrainAsked, ReloadAsked, StatsAsked
+from core.io.acceptor import Acceptor
+from core.io.datagram_sockets import DatagramSockets
 from core.io.engine import Engine
 from core.io.process import Signals
 from core.io.system import System
@@ -28,24 +32,46 @@ class DrainStage(Enum):
 class SignalHandler:
     """Reads signals, and leads a drain to the point where the brain is told."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, acceptor: Acceptor, datagram_sockets: DatagramSockets
+    ) -> None:
         self.stage = DrainStage.NONE
         self.count = 0  # of those to end
         self._engine = engine
+        self._acceptor = acceptor
+        self._datagram_sockets = datagram_sockets
         self._pipe: Signals | None = None
         self._since = 0.0  # when the drain began
 
     def start(self) -> None:
         """Take signals from now on."""
         self._pipe = self._engine.system.catch_signals()
+        self._engine.by_fd[self._pipe.fileno()] = self
+        self._engine.read_fds_stale = True
 
-    def fds(self) -> list[int]:
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs Drain."""
+        return {Drain: lambda _: self.begin_to_drain()}
+
+    def fileno(self) -> int:
+        return -1 if self._pipe is None else self._pipe.fileno()
+
+    def readable(self, now: float) -> bool:
+        """Take what has come."""
+        self.read()
+        return False
+
+    def writable(self, now: float) -> None:
+        """Do nothing: signals only come."""
+
+    def to_read(self) -> list[int]:
         """Return the descriptor to read, if signals come."""
         return [] if self._pipe is None else [self._pipe.fileno()]
 
     def close(self) -> None:
         """Take no signal any more; the pipe is closed at the end of the turn."""
         if self._pipe is not None:
+            self._engine.by_fd.pop(self._pipe.fileno(), None)
             self._engine.doomed.append(self._pipe)
             self._engine.read_fds_stale = True
             self._pipe = None
@@ -85,7 +111,7 @@ class SignalHandler:
             return
         self.stage = DrainStage.ACCEPTING
         self._since = self._engine.system.now()
-        self._engine.begin_last_call()
+        self._acceptor.begin_last_call()
         self._accept()
 
     def go_on(self, stage: DrainStage) -> None:
@@ -98,7 +124,8 @@ class SignalHandler:
             self._engine.deliver()
 
     def _accept(self) -> None:
-        if self._engine.accept_the_last():
+        if self._acceptor.accept_the_last():
+            self._datagram_sockets.end_listening()
             self.stage = DrainStage.READING
 
 

@@ -13,9 +13,9 @@ from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Level, Standing
 from core.events import Role
-from core.io.acceptor import Service, everybody
 from core.io.descriptors import Descriptors
 from core.io.frame_buffer import FrameBuffer
+from core.io.listener import Service, everybody
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output

@@ -38,6 +38,8 @@ from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
 from core.operator import DrainAsked, Report
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import LINES
 from nodes.ts.table_file import load
 from nodes.ts.table_server import TableServer
 
@@ -198,10 +200,12 @@ def main() -> int:
     bounds = Bounds()
     sink = Output(_STDERR)
     system = System()
-    reactor = Loop(system, bounds, Log("SLOW", sink.append, system.wall), sink)
+    reactor = Loop(
+        system, bounds, Log("SLOW", sink.append, system.wall), sink, line_bytes_max=LINE_BYTES_MAX
+    )
     try:
         table = load(arguments.table, lambda text: print(text, file=sys.stderr))
-        host, port = reactor.listen((socket.AF_INET, ("127.0.0.1", arguments.port)))
+        host, port = reactor.listen((socket.AF_INET, ("127.0.0.1", arguments.port)), LINES)
     except OSError as error:
         print(f"slow: cannot start: {error}", file=sys.stderr)
         return 1

@@ -5,9 +5,9 @@ come to. A question is a few bytes and its reply may be hundreds of times as lon
 promised has to be known before it is made.
 
 Rules. Whoever knows an amount adds it here: each `Connection` its bytes, the brain what it has
-promised to each. Adding judges nothing. Before it reads, the reactor asks whether memory
+promised to each. Adding judges nothing. Before it reads, the loop asks whether memory
 `is_short`: above the high mark, until below the low one. While it is, only connections that are
-owed few bytes are read, and few at a time: those who ask and never read starve nobody.
+owed few bytes are read, and little at a time: askers that never read starve nobody.
 
 Not here: what one connection may be owed (`core/io/connection.py`), and who is read
 (`core/io/loop.py`).

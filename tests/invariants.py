@@ -706,7 +706,7 @@ class LoadBalancerWatch(Observer):
             (brain.parts.questions.joined, "a question joins"),
             (brain.parts.questions.late, "an answer is late"),
             (brain.backpressure.paused, "a client is paused"),
-            (reactor._late_turns, "a due timeout waits"),
+            (reactor.late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
             (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):
@@ -775,14 +775,14 @@ class LoadBalancerWatch(Observer):
     def _check_bounds(self) -> None:
         bounds, reactor = self.bounds, self.host.reactor
         assert reactor is not None
-        parting = len(reactor._parting)
-        clients = len(reactor._accepted) - parting
+        parting = len(reactor.acceptor.parting)
+        clients = len(reactor.streams.accepted) - parting
         hold(clients <= reactor.descriptors.clients_max, "I7", f"{clients} clients")
         hold(parting <= bounds.descriptors_spare // 4, "I7", f"{parting} part at once")
         self._check_owed(reactor)
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
-        for connection in (*reactor._accepted.values(), *reactor._dialled.values()):
-            held = len(connection.lines._held)
+        for connection in (*reactor.streams.accepted.values(), *reactor.streams.dialled.values()):
+            held = len(connection.framer._held)
             hold(held <= LINE_BYTES_MAX + 2, "I7", f"{held} bytes of a line")
             if connection.accepted:
                 most = bounds.owed_bytes_high + asked_over * _REPLY_BYTES
@@ -793,7 +793,7 @@ class LoadBalancerWatch(Observer):
     def _check_owed(self, reactor: Loop) -> None:
         """What all are owed adds up, and is over its mark by no more than one read and the few."""
         bounds, race, owed = self.bounds, self.brain.parts.questions, reactor.owed
-        waiting = sum(connection.waiting for connection in reactor._accepted.values())
+        waiting = sum(connection.waiting for connection in reactor.streams.accepted.values())
         promised = race.pending * LINE_BYTES_MAX
         hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
         few = bounds.few_bytes + bounds.few_read_bytes * LINE_BYTES_MAX
@@ -805,7 +805,7 @@ class LoadBalancerWatch(Observer):
         """I8, when every client has gone."""
         reactor, race = self.host.reactor, self.brain.parts.questions
         assert reactor is not None
-        hold(not reactor._accepted, "I8", f"still there: {list(reactor._accepted)}")
+        hold(not reactor.streams.accepted, "I8", f"still there: {list(reactor.streams.accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race.batches), "I8", "names are left")
         verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
@@ -816,7 +816,7 @@ class LoadBalancerWatch(Observer):
             hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain.backpressure.paused, "I8", "somebody is paused")
         hold(reactor.owed.total == 0, "I8", f"{reactor.owed.total} bytes are owed")
-        dialled = sum(1 for c in reactor._dialled.values() if not c.is_closed)
+        dialled = sum(1 for c in reactor.streams.dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)
         hold(len(self.host.open) == dialled + own, "I8", f"descriptors: {self.host.open}")
 

@@ -67,28 +67,28 @@ MUTANTS = (
     ),
     Mutant(
         "have any number part at once",
-        "core/io/loop.py",
-        "if len(self._parting) >= most:",
+        "core/io/acceptor.py",
+        "if len(self.parting) >= most:",
         "if False:",
     ),
     Mutant(
         "forget the descriptors that are closed at the end of the turn",
-        "core/io/loop.py",
-        "if len(self._parting) + len(self._doomed) >= 2 * most:",
+        "core/io/acceptor.py",
+        "if len(self.parting) + len(engine.doomed) >= 2 * most:",
         "if most == 0:",
     ),
     # -- bytes and sockets
     Mutant(
         "ignore what send() took",
-        "core/io/loop.py",
-        "relieved = connection.sent(taken)",
-        "relieved = connection.sent(len(connection.unsent()))",
+        "core/io/streams.py",
+        "relieved = stream.sent(taken)",
+        "relieved = stream.sent(len(stream.unsent()))",
     ),
     Mutant(
         "drop the rest when send() would block",
-        "core/io/loop.py",
+        "core/io/streams.py",
         "            except BlockingIOError:\n                taken = 0",
-        "            except BlockingIOError:\n                taken = len(connection.unsent())",
+        "            except BlockingIOError:\n                taken = len(stream.unsent())",
     ),
     Mutant(
         "close() instead of a staged close",
@@ -98,9 +98,9 @@ MUTANTS = (
     ),
     Mutant(
         "close descriptors inside the turn",
-        "core/io/loop.py",
-        "        self._doomed.append(stream)\n        self._read_fds_stale = True",
-        "        stream.close()\n        self._read_fds_stale = True",
+        "core/io/streams.py",
+        "engine.doomed.append(stream.socket)",
+        "stream.socket.close()",
     ),
     Mutant(
         "a broken send ends the reading, too",
@@ -110,25 +110,25 @@ MUTANTS = (
     ),
     Mutant(
         "no rest after running out of descriptors",
-        "core/io/acceptor.py",
+        "core/io/listener.py",
         "self.again_at = now + self._rest_s",
         "self.again_at = None",
     ),
     Mutant(
         "a connection gone before accept ends accepting",
-        "core/io/acceptor.py",
+        "core/io/listener.py",
         "if error.errno in _GONE:",
         "if False:",
     ),
     Mutant(
         "accept without a budget",
-        "core/io/loop.py",
-        "self._accept(self._listeners[fd], self._bounds.accepts_per_turn)",
-        "self._accept(self._listeners[fd], math.inf)",
+        "core/io/acceptor.py",
+        "            self._accept(listener, self._bounds.accepts_per_turn)\n\n    def _accept",
+        "            self._accept(listener, math.inf)\n\n    def _accept",
     ),
     Mutant(
         "LS dials itself when a TS moves there",
-        "core/io/loop.py",
+        "core/io/dialler.py",
         "return bool(ours) and any(",
         "return False and any(",
     ),
@@ -158,34 +158,34 @@ MUTANTS = (
     ),
     Mutant(
         "a dial that meets itself counts",
-        "core/io/loop.py",
-        "own = error == 0 and stream.getsockname() == stream.getpeername()",
-        "own = False",
+        "core/io/dialler.py",
+        "is_own = error == 0 and socket.getsockname() == socket.getpeername()",
+        "is_own = False",
     ),
     Mutant(
         "only the first address is dialled",
-        "core/io/loop.py",
-        "self._dials[connection] = deque(addresses)",
-        "self._dials[connection] = deque(addresses[:1])",
+        "core/io/dialler.py",
+        "self.addresses = deque(addresses)",
+        "self.addresses = deque(addresses[:1])",
     ),
     # -- time
     Mutant(
         "timers before input",
         "core/io/loop.py",
         "        link_was_full = self._read(readable)\n",
-        "        self._wake(self._system.now(), False)\n"
+        "        self.wake(self._system.now(), False)\n"
         "        link_was_full = self._read(readable)\n",
     ),
     Mutant(
         "due timeouts wait for a talkative TS for ever",
         "core/io/loop.py",
-        "if link_was_full and self._late_turns < self._bounds.late_turns:",
+        "if link_was_full and self.late_turns < self._bounds.late_turns:",
         "if link_was_full:",
     ),
     Mutant(
         "due timeouts do not wait for a TS that has more",
         "core/io/loop.py",
-        "if link_was_full and self._late_turns < self._bounds.late_turns:",
+        "if link_was_full and self.late_turns < self._bounds.late_turns:",
         "if False:",
     ),
     Mutant(
@@ -197,8 +197,10 @@ MUTANTS = (
     Mutant(
         "limits are judged before the turn has sent",
         "core/io/loop.py",
-        "        self._wake(now, link_was_full)\n",
-        "        self._expire(now)\n        self._wake(now, link_was_full)\n",
+        "        if self.streams.unsent:\n",
+        "        for timed in self._timed:\n"
+        "            timed.expire(now)\n"
+        "        if self.streams.unsent:\n",
     ),
     Mutant(
         "who comes while a link holds the clients up is read",
@@ -232,50 +234,50 @@ MUTANTS = (
     ),
     Mutant(
         "a line's clock is restarted by its bytes",
-        "core/io/loop.py",
-        "                self._mid_line.start(connection, now)\n        else:",
-        "                self._mid_line.restart(connection, now)\n        else:",
+        "core/io/stream.py",
+        "            mid_line.start(self, now)",
+        "            mid_line.restart(self, now)",
     ),
     Mutant(
         "no limit on a peer that takes nothing",
-        "core/io/loop.py",
-        "                self._write_stall.start(connection, now)",
-        "                pass",
+        "core/io/streams.py",
+        "                    self._write_stall.start(stream, now)",
+        "                    pass",
     ),
     Mutant(
         "no limit on lingering",
-        "core/io/loop.py",
-        "            self._lingering.start(connection, now)\n",
-        "            self._lingering.start(connection, math.inf)\n",
+        "core/io/streams.py",
+        "            self._lingering.start(stream, now)\n",
+        "            self._lingering.start(stream, math.inf)\n",
     ),
     # -- signals
     Mutant(
         "the wake-up byte is not read",
-        "core/io/loop.py",
-        "            numbers = signals.recv(64)",
+        "core/io/signals.py",
+        "            numbers = self._pipe.recv(64)",
         '            numbers = b"1"',
     ),
     Mutant(
         "a drain does not read each session once more",
-        "core/io/loop.py",
-        "        self._drain_next = True",
-        "        self._events.append(DrainAsked())\n        self._deliver()",
+        "core/io/signals.py",
+        "            self.stage = DrainStage.READING\n",
+        "            self.go_on(DrainStage.READING)\n",
     ),
     Mutant(
         "a drain forgets who waits to be accepted",
-        "core/io/loop.py",
+        "core/io/acceptor.py",
         "listener.last_call(self._bounds.backlog_max + 1)",
         "listener.last_call(0)",
     ),
     Mutant(
         "a drain accepts until nobody waits",
-        "core/io/loop.py",
+        "core/io/acceptor.py",
         "listener.last_call(self._bounds.backlog_max + 1)",
         "listener.last_call(1 << 30)",
     ),
     Mutant(
         "a drain accepts all who wait in one turn",
-        "core/io/loop.py",
+        "core/io/acceptor.py",
         "            self._accept(listener, self._bounds.accepts_per_turn)\n        if any",
         "            self._accept(listener, math.inf)\n        if any",
     ),
@@ -320,7 +322,7 @@ MUTANTS = (
     Mutant(
         "an endless line is kept",
         "core/io/line_buffer.py",
-        "        if len(held) <= LINE_BYTES_MAX or (\n",
+        "        if len(held) <= self._line_bytes_max or (\n",
         "        if True or (\n",
     ),
     Mutant(
@@ -696,15 +698,15 @@ MUTANTS = (
     ),
     Mutant(
         "nobody makes room in a sink",
-        "core/io/loop.py",
-        "            sink.make_room = self._write_output\n",
+        "core/io/outputs.py",
+        "            each.make_room = self._write\n",
         "            pass\n",
     ),
     Mutant(
         "one piece is written a turn",
-        "core/io/loop.py",
-        "            while sink.waiting:\n",
-        "            if sink.waiting:\n",
+        "core/io/outputs.py",
+        "            while output.waiting:\n",
+        "            if output.waiting:\n",
     ),
     Mutant(
         "a terminal is written as if it were a file",
@@ -732,15 +734,15 @@ MUTANTS = (
     ),
     Mutant(
         "a full disk ends the records",
-        "core/io/loop.py",
-        "if sink is self._records:  # a disk may have room again",
+        "core/io/outputs.py",
+        "if output is self._records:  # a disk may have room again",
         "if False:",
     ),
     Mutant(
         "a drain closes the door of watchers, too",
-        "core/io/loop.py",
-        "return [one for one in self._listeners.values() if one.role is not Role.HTTP]",
-        "return list(self._listeners.values())",
+        "core/io/acceptor.py",
+        "return [each for each in self.listeners.values() if each.service.drains]",
+        "return list(self.listeners.values())",
     ),
     # -- reloading
     Mutant(
@@ -886,7 +888,7 @@ MUTANTS = (
     ),
     Mutant(
         "a hangup is a signal to end",
-        "core/io/loop.py",
+        "core/io/signals.py",
         "ends = len(numbers) - hangups",
         "ends = len(numbers)",
     ),
@@ -944,8 +946,8 @@ MUTANTS = (
     Mutant(
         "all lookups in one turn",
         "core/io/loop.py",
-        "        if self._lookups.waiting and self._lookups.may_start:\n            self",
-        "        while self._lookups.waiting and self._lookups.may_start:\n            self",
+        "        if self.host_lookups.may_start:\n            self",
+        "        while self.host_lookups.may_start:\n            self",
     ),
     Mutant(
         "SIGCHLD stays ignored",
@@ -1012,32 +1014,32 @@ MUTANTS = (
     ),
     Mutant(
         "a turn sends whatever waits",
-        "core/io/loop.py",
+        "core/io/streams.py",
         "                data = data[:share]\n",
         "",
     ),
     Mutant(
         "a newcomer starves while memory is short",
-        "core/io/loop.py",
-        "if not self.owed.is_few(connection.name, connection.waiting):",
+        "core/io/stream.py",
+        "if not streams.owed.is_few(self.name, self.waiting):",
         "if True:",
     ),
     Mutant(
         "few are read as much as ever",
-        "core/io/loop.py",
-        "            share = min(share, self._bounds.few_read_bytes)\n",
+        "core/io/stream.py",
+        "            share = min(share, streams.bounds.few_read_bytes)\n",
         "",
     ),
     Mutant(
         "select is asked for those who are not read",
-        "core/io/loop.py",
-        "                if self._is_read(connection)\n",
-        "                if connection.is_reading and connection not in self._paused\n",
+        "core/io/streams.py",
+        "if stream.is_read]",
+        "if stream.is_reading and not stream.is_paused]",
     ),
     Mutant(
         "a link is not read while memory is short",
-        "core/io/loop.py",
-        "        if not connection.accepted:\n            return connection.read_bytes\n",
+        "core/io/stream.py",
+        "        if not self.accepted:\n            return self.read_bytes\n",
         "",
     ),
     Mutant(
@@ -1733,9 +1735,9 @@ MUTANTS = (
     ),
     Mutant(
         "many datagrams are sent as one on any kernel",
-        "core/io/loop.py",
-        "self._system.send_alike if self._system.can_send_alike(stream) else None",
-        "self._system.send_alike",
+        "core/io/datagram_sockets.py",
+        "system.send_alike if system.can_send_alike(stream) else None",
+        "system.send_alike",
     ),
     Mutant(
         "a reserved port is used",

@@ -38,11 +38,12 @@ from typing import Any, Generic, TypeVar
 from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
-from core.events import Role
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.operator import Standing
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import DNS_STREAMS, LINES
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
@@ -536,6 +537,8 @@ class SimSystem:
 
     hangup = 1
     tell = 10
+    random = staticmethod(float)
+    secret = staticmethod(bytes)
 
     def __init__(self, host: "Host") -> None:
         self._host = host
@@ -711,12 +714,19 @@ class Host:
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
         self.reactor = Loop(
-            system, bounds, log, log_output, wire_log=True, output=output, descriptors=descriptors
+            system,
+            bounds,
+            log,
+            log_output,
+            line_bytes_max=LINE_BYTES_MAX,
+            wire_log=True,
+            output=output,
+            descriptors=descriptors,
         )
         if listens:
-            self.reactor.listen((2, (self.name, PORT)))
+            self.reactor.listen((2, (self.name, PORT)), LINES)
         if with_dns:
-            self.reactor.listen((2, (self.name, DNS_PORT)), role=Role.DNS)
+            self.reactor.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
             self.reactor.listen_for_datagrams((2, (self.name, DNS_PORT)))
         self.reactor.start(build(self.reactor))
         self.touched()
@@ -811,9 +821,7 @@ class Host:
             self._exit(self.reactor)
 
     def _exit(self, reactor: Loop) -> None:
-        output = reactor._output
-        while output is not None and output.waiting:
-            reactor._write_out(0.0)
+        reactor.outputs.write_all()
         self.exit_code = reactor.exit_code
         reactor.close()
         for holder in list(self.open.values()):

@@ -24,6 +24,7 @@ from core.effects import (
     Unlisten,
     Write,
 )
+from core.environment import Environment
 from core.events import (
     Backlogged,
     Closed,
@@ -38,7 +39,9 @@ from core.events import (
 )
 from core.io.connection import HEARD, Connection, StreamState
 from core.io.frame_buffer import FrameBuffer
+from core.io.line_buffer import LineBuffer
 from core.operator import DrainAsked, Notify, Progress, ReloadAsked, Report, Standing
+from core.protocol.names import LINE_BYTES_MAX
 
 
 def role_of(conn: str) -> Role:
@@ -78,9 +81,14 @@ class Stage:
         self.step(Woken())
 
     def accept(self, conn: str) -> None:
-        buffer = FrameBuffer() if role_of(conn) is Role.DNS else None
-        self.connections[conn] = Connection(conn, accepted=True, bounds=self.bounds, buffer=buffer)
+        self._connect(conn, True, role_of(conn) is Role.DNS)
         self.step(Opened(conn, role_of(conn)))
+
+    def _connect(self, conn: str, accepted: bool, framed: bool) -> Connection:
+        framer = FrameBuffer() if framed else LineBuffer(LINE_BYTES_MAX)
+        connection = Connection(Environment(self.bounds), conn, accepted, framer)
+        self.connections[conn] = connection
+        return connection
 
     def take_datagrams(self, conn: str) -> None:
         """A socket of datagrams is there."""
@@ -90,10 +98,7 @@ class Stage:
     def connect(self, conn: str) -> None:
         """The dial is answered."""
         self.dialled.remove(conn)
-        buffer = FrameBuffer() if conn in self.framed else None
-        connection = Connection(conn, accepted=False, bounds=self.bounds, buffer=buffer)
-        connection.connected()
-        self.connections[conn] = connection
+        self._connect(conn, False, conn in self.framed).connected()
         self.step(Opened(conn, Role.UPSTREAM))
 
     def refuse(self, conn: str) -> None:

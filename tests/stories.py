@@ -731,7 +731,7 @@ class Cluster:
         return (
             all(asker.left for asker in self.askers)
             and all(host.exit_code is not None for host, _ in self.clients)
-            and (ls is None or not (ls._accepted or self.is_drained))
+            and (ls is None or not (ls.streams.accepted or self.is_drained))
             and (listener is None or not listener.backlog)
         )
 

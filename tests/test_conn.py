@@ -5,17 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.io.connection import BacklogState, Connection, StreamState
+from core.io.line_buffer import LineBuffer
+from core.protocol.names import LINE_BYTES_MAX
 
-SMALL = Bounds(owed_bytes_high=10, owed_bytes_low=4, waiting_bytes_high=30, waiting_bytes_low=8)
+SMALL = Environment(
+    Bounds(owed_bytes_high=10, owed_bytes_low=4, waiting_bytes_high=30, waiting_bytes_low=8)
+)
 
 
 def accepted() -> Connection:
-    return Connection("client-1", accepted=True, bounds=SMALL)
+    return Connection(SMALL, "client-1", True, LineBuffer(LINE_BYTES_MAX))
 
 
 def dialled() -> Connection:
-    connection = Connection("TS1", accepted=False, bounds=SMALL)
+    connection = Connection(SMALL, "TS1", False, LineBuffer(LINE_BYTES_MAX))
     connection.connected()
     return connection
 
@@ -37,7 +42,7 @@ def test_every_byte_goes_out_once_and_in_order(steps: list[bytes | int]) -> None
         else:
             out += take(connection, step)
         assert connection.waiting == len(appended) - len(out)
-        assert connection.is_reading or connection.waiting >= SMALL.owed_bytes_low
+        assert connection.is_reading or connection.waiting >= SMALL.bounds.owed_bytes_low
     while connection.waiting:
         out += take(connection, 5)
     assert out == appended
@@ -143,7 +148,7 @@ def test_sending_after_the_close_is_our_mistake() -> None:
 def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
     connection = accepted()
     connection.receive(b"a\nb")
-    assert connection.lines.is_mid_line
+    assert connection.framer.is_mid_line
     assert connection.receive_eof()
     closing = accepted()
     closing.receive(b"a\nb")
@@ -153,7 +158,7 @@ def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
 
 def test_what_has_been_sent_is_not_kept() -> None:
     """Else one who reads all but the end keeps the whole reply, and one who is idle the last."""
-    connection = Connection("a", accepted=True, bounds=Bounds())
+    connection = Connection(Environment(), "a", True, LineBuffer(LINE_BYTES_MAX))
     connection.send(b"x" * 1_000_000)
     while connection.waiting:
         connection.unsent()

@@ -20,10 +20,12 @@ from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.effects import Close, Effect
 from core.events import Closed, Event, Opened, Woken
 from core.io import ports
-from core.io.datagrams import DatagramSocket, DatagramSockets
+from core.io.datagram_sockets import DatagramSockets
+from core.io.datagrams import DatagramSocket
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
+from core.protocol.names import LINE_BYTES_MAX
 
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, 4000)
@@ -200,14 +202,20 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(System(), Bounds(sleep_s=0.1), log, Output(2, bytes_max=0))
+        reactor = Loop(
+            System(),
+            Bounds(sleep_s=0.1),
+            log,
+            Output(2, bytes_max=0),
+            line_bytes_max=LINE_BYTES_MAX,
+        )
         brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
         reactor.start(brain)
         reactor.turn()
         _, whence = peer.recvfrom(4_096)
         peer.sendto(b"reply", whence)
         peer.close()
-        reactor._datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
+        reactor.datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
         reactor.turn()
         reactor.turn()
         reactor.close()
@@ -290,7 +298,7 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         peer.settimeout(5.0)
         said: list[Any] = []
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0))
+        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
         questions = [b"question %d" % n for n in range(10)]
         brain = Asks((socket.AF_INET, peer.getsockname()), questions)
         reactor.start(brain)
@@ -333,7 +341,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
         peer.settimeout(5.0)
         log: Any = SimpleNamespace(report=lambda *_: None)
         bounds = replace(Bounds(), datagrams_per_turn=1)
-        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0))
+        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
         brain = Chatty((socket.AF_INET, peer.getsockname()), last)
         reactor.start(brain)
         reactor.turn()
@@ -349,11 +357,12 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:
-    sockets = DatagramSockets()
+    engine = SimpleNamespace(by_fd={}, write_fds={})
+    sockets = DatagramSockets(engine)  # type: ignore[arg-type]
     with Pair() as pair:
         sockets.add(pair.one)
         pair.one.dropped = 3
-        assert sockets.dropped == 3 and sockets.at(pair.one.fileno()) is pair.one
+        assert sockets.dropped == 3 and engine.by_fd[pair.one.fileno()] is pair.one
         assert sockets.to_read(dialled=True) == [pair.one.fileno()]
         assert sockets.to_read(dialled=False) == []
         sockets.remove(pair.one)
@@ -366,7 +375,7 @@ def test_what_found_no_room_is_counted_once() -> None:
     stream = system.take_datagrams((socket.AF_INET, (LOOPBACK, 0)))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
     one = DatagramSocket(stream, "x", overflowed=system.overflowed)
-    sockets = DatagramSockets()
+    sockets = DatagramSockets(SimpleNamespace(by_fd={}, write_fds={}))  # type: ignore[arg-type]
     sockets.add(one)
     assert one.overflowed == one.overflowed_since() == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:

@@ -252,7 +252,7 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
         nonlocal most
         assert ls.reactor is not None
         by_turn[ls.reactor.turns] += 1
-        most = max(most, len(ls.reactor._lookups.fds) + 1)
+        most = max(most, len(ls.reactor.host_lookups.to_read()) + 1)
         return of(self, host, port)  # type: ignore[operator]
 
     monkeypatch.setattr(SimSystem, "look_up", look_up)

@@ -21,7 +21,7 @@ def model(data: bytes) -> tuple[list[bytes], bool]:
 
 
 def received(chunks: list[bytes]) -> tuple[list[bytes], bool]:
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     whole = b"".join(map(buffer.receive, chunks))
     assert whole == b"" or whole.endswith(b"\n")
     return [line[: LINE_BYTES_MAX + 1] for line in whole.split(b"\n")[:-1]], buffer.receive_eof()
@@ -46,7 +46,7 @@ def test_d2_the_limit_is_exact_with_either_end(count: int, legal: bool, end: byt
 
 
 def test_d1_ten_megabytes_without_an_end_are_one_overlong_line_and_the_next_is_read() -> None:
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     out = []
     for _ in range(10_000_000 // 65536):
         out.append(buffer.receive(b"x" * 65536))
@@ -56,7 +56,7 @@ def test_d1_ten_megabytes_without_an_end_are_one_overlong_line_and_the_next_is_r
 
 
 def test_an_overlong_line_is_handed_over_before_its_end_and_once() -> None:
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     assert buffer.receive(b"x" * 513) == b"x" * 513 + b"\n"
     assert buffer.receive(b"x" * 600) == b""
     assert buffer.is_mid_line
@@ -64,7 +64,7 @@ def test_an_overlong_line_is_handed_over_before_its_end_and_once() -> None:
 
 
 def test_a_cr_that_may_belong_to_the_end_waits_for_what_follows() -> None:
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     assert buffer.receive(b"x" * 512 + b"\r") == b""
     assert buffer.receive(b"\n") == b"x" * 512 + b"\n"
     assert buffer.receive(b"x" * 512 + b"\r") == b""
@@ -104,7 +104,7 @@ class Counting(bytes):
 
 def test_no_byte_is_searched_twice_for_the_end_of_its_line() -> None:
     Counting.searched = 0
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     for _ in range(500):
         buffer.receive(Counting(b"x"))
     buffer.receive(Counting(b"\n"))

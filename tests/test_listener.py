@@ -23,6 +23,8 @@ from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
 from core.operator import DrainAsked, Record, ReopenRecords
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import LINES, STATUS_PAGE
 
 LOG_FD, RECORDS_FD = 1_001, 1_002  # nobody has these
 
@@ -94,10 +96,12 @@ class House:
         sink = Output(LOG_FD)
         self.records = Output(RECORDS_FD, 10_000, "races.jsonl")
         log = Log("X", sink.append, None)
-        self.reactor = Loop(self.desk, bounds, log, sink, records=self.records)
+        self.reactor = Loop(
+            self.desk, bounds, log, sink, records=self.records, line_bytes_max=LINE_BYTES_MAX
+        )
         here = (socket.AF_INET, ("127.0.0.1", 0))
         self.doors: dict[Role, Any] = {
-            role: self.reactor.listen(here, role=role) for role in (Role.LINES, Role.HTTP)
+            service.role: self.reactor.listen(here, service) for service in (LINES, STATUS_PAGE)
         }
         self.reactor.start(self.brain)
         self.guests: list[socket.socket] = []
@@ -248,7 +252,7 @@ def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) ->
     for number in range(3):
         house.records.append(b"record %d\n" % number)
     house.records.reopen = lambda: True
-    house.reactor._do_reopen_records(ReopenRecords())
+    house.reactor.outputs.performers()[ReopenRecords](ReopenRecords())
     assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
     house.desk.written[RECORDS_FD] = bytearray()
     house.desk.room = 1 << 20

@@ -516,7 +516,7 @@ def test_b9_one_who_never_reads_and_keeps_asking_is_paused_and_then_cut() -> Non
     scene.wait(2.0)
     other = scene.asker(b"n1\n")
     assert other.take() == b"n1 10.0.0.1 A IN\n"
-    (slow,) = (c for c in scene.ls.reactor._accepted.values() if c.name == "client-1")  # type: ignore[union-attr]
+    (slow,) = (c for c in scene.ls.reactor.streams.accepted.values() if c.name == "client-1")  # type: ignore[union-attr]
     assert slow.waiting > scene.bounds.owed_bytes_high and not slow.is_reading
     scene.wait(12.0)
     assert asker.stream.is_reset  # type: ignore[union-attr]
@@ -544,9 +544,9 @@ def test_b2_one_who_never_ends_after_bye_is_waited_for_and_then_closed() -> None
     reactor = scene.ls.reactor
     assert reactor is not None
     scene.wait(4.9)
-    assert len(reactor._accepted) == 1
+    assert len(reactor.streams.accepted) == 1
     scene.wait(0.2)
-    assert len(reactor._accepted) == 0 and reactor.hits["linger_s"] == 1
+    assert len(reactor.streams.accepted) == 0 and reactor.hits["linger_s"] == 1
 
 
 def test_b10_one_who_reads_a_little_now_and_then_lives() -> None:

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bounds import BoundHits, Bounds
+from core.environment import Environment
 from core.io.connection import Connection
+from core.io.frame_buffer import FrameBuffer
 from core.owed import Owed
 
 BOUNDS = replace(
@@ -22,6 +24,9 @@ moves = st.lists(
 )
 
 
+ENV = Environment(BOUNDS)
+
+
 @given(moves)
 def test_what_is_owed_adds_up_and_is_short_between_its_marks(
     moves: list[tuple[str, int, int]],
@@ -29,7 +34,7 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
     hits = BoundHits()
     owed = Owed(BOUNDS, hits)
     promised: dict[str, int] = {}
-    connections = [Connection(f"c{n}", True, BOUNDS, owed=owed) for n in range(4)]
+    connections = [Connection(ENV, f"c{n}", True, FrameBuffer(), owed) for n in range(4)]
     was_short, times = False, 0
     for what, who, count in moves:
         connection = connections[who]
@@ -42,7 +47,7 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
             connection.sent(min(count, len(connection.unsent())))
         elif what == "lost":
             connection.lost()
-            connections[who] = Connection(connection.name, True, BOUNDS, owed=owed)
+            connections[who] = Connection(ENV, connection.name, True, FrameBuffer(), owed)
         total = sum(c.waiting for c in connections) + sum(promised.values())
         assert owed.total == total
         is_short = total >= 60 if was_short else total > 100
@@ -56,7 +61,7 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
 
 def test_what_waits_for_a_link_is_not_owed_to_a_client() -> None:
     owed = Owed(BOUNDS, BoundHits())
-    link = Connection("TS1", False, BOUNDS)
+    link = Connection(ENV, "TS1", False, FrameBuffer())
     link.connected()
     link.send(b"x" * 1000)
     assert owed.total == 0 and not owed.is_short()

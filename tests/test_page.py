@@ -28,12 +28,14 @@ import pytest
 
 from core.bounds import Bounds
 from core.effects import Effect
-from core.events import Event, Role
+from core.events import Event
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
 from core.metrics import Histogram, Metric, Value
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import STATUS_PAGE
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
@@ -298,9 +300,11 @@ class Hostile:
 def serve_hostile() -> None:
     """The real loop, web server and pages with that server; says its port. Runs until killed."""
     system, sink, hostile = System(), Output(2), Hostile()
-    reactor = Loop(system, Bounds(), Log("", sink.append, None), sink)
+    reactor = Loop(
+        system, Bounds(), Log("", sink.append, None), sink, line_bytes_max=LINE_BYTES_MAX
+    )
     (address, *_) = system.resolve("127.0.0.1", 0)
-    where = reactor.listen(address, role=Role.HTTP)
+    where = reactor.listen(address, STATUS_PAGE)
     reactor.start(WithStatusPage(hostile, WebServer(pages(hostile))))
     os.write(1, f"{where[1]}\n".encode())
     reactor.run()

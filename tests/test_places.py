@@ -28,12 +28,14 @@ from core.effects import Send
 from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
-from core.io.frame_buffer import frame
+from core.io.frame_buffer import FrameBuffer, frame
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.places import Places
 from core.io.system import System
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import DNS_STREAMS, LINES
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
@@ -88,11 +90,14 @@ def test_a_peer_on_this_machine_is_known_by_its_address(peer: str, own: str, her
 # -- who parts -------------------------------------------------------------------------------------
 
 
+ENV = Environment()
+
+
 def holding(networks: str) -> tuple[Places, list[Connection]]:
     """A letter is the network of a connection, `-` this machine; the first is the longest idle."""
     places, connections = Places(), []
     for turn, letter in enumerate(networks):
-        connection = Connection(f"{letter}{turn}", accepted=True, bounds=Bounds())
+        connection = Connection(ENV, f"{letter}{turn}", True, FrameBuffer())
         connection.last_turn = turn
         places.take(connection, letter.strip("-"))
         connections.append(connection)
@@ -145,7 +150,7 @@ def test_newcomers_come_to_rest_and_no_network_loses_all(held: list[str], come: 
         places.leave(going)
         connections.remove(going)
         assert any(other.name[0] == going.name[0] for other in connections)
-        connections.append(Connection(letter, accepted=True, bounds=Bounds()))
+        connections.append(Connection(ENV, letter, True, FrameBuffer()))
         places.take(connections[-1], newcomer)
         assert len(places) == count
     assert all(places.to_part(letter.strip("-")) is None for letter in come)
@@ -194,8 +199,16 @@ class House:
         self.most = 0  # sockets at a time
         self.log = bytearray()
         sink = Output(2, bytes_max=0)
-        self.reactor = Loop(Desk(self), self.bounds, Log("X", self.log.extend, None), sink)
-        self.there: Any = self.reactor.listen((socket.AF_INET, (HERE, 0)), role=role)
+        self.reactor = Loop(
+            Desk(self),
+            self.bounds,
+            Log("X", self.log.extend, None),
+            sink,
+            line_bytes_max=LINE_BYTES_MAX,
+        )
+        self.there: Any = self.reactor.listen(
+            (socket.AF_INET, (HERE, 0)), DNS_STREAMS if role is Role.DNS else LINES
+        )
         self.reactor.start(self._brain(role))
 
     def _brain(self, role: Role) -> Brain:
@@ -210,7 +223,7 @@ class House:
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""
-        known = len(self.reactor._sockets) + len(self.reactor._doomed)
+        known = self.reactor.streams.count + len(self.reactor.engine.doomed)
         self.most = max(self.most, known + 1)
 
     def knock(self, host: str, *, turned: bool = True) -> socket.socket:
@@ -315,7 +328,7 @@ def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
     """[P38]"""
     house = build(clients_max=2)
     first, second = house.knock(A), house.knock(A)
-    house.reactor._do_send(Send("client-1", b"PONG\n"))
+    house.reactor.streams.send_to(Send("client-1", b"PONG\n"))
     house.turn()
     house.knock(B)
     assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
@@ -353,7 +366,9 @@ def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., Hou
     newcomer = house.knock(B)
     assert house.heard(many[0]) == b""
     newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
-    house.until(lambda: len(house.reactor._accepted) == 5)  # the first has not ended its side
+    house.until(
+        lambda: len(house.reactor.streams.accepted) == 5
+    )  # the first has not ended its side
     house.turn()
     assert newcomer.recv(100)[2:4] == b"\0\7"
     assert house.replaced == 1 and not house.reactor.hits
@@ -366,7 +381,7 @@ def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., H
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(15)]
     assert all(map(house.is_served, newcomers))
     assert all(house.heard(guest) == b"BYE\n" for guest in many[:15])
-    assert house.replaced == 15 and len(house.reactor._sockets) == 20 + 4
+    assert house.replaced == 15 and house.reactor.streams.count == 20 + 4
 
 
 def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., House]) -> None:
@@ -380,7 +395,7 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
         house.turn()
         served = sum(map(house.is_served, storm))
         assert served == 4
-        assert len(house.reactor._parting) == 4
+        assert len(house.reactor.acceptor.parting) == 4
     assert house.most <= 20 + 8 + 1
     assert house.reactor.hits["clients_max"] == 3 * 8
 
@@ -402,8 +417,8 @@ def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., H
     """[P38]: what it is owed is still sent; meanwhile newcomers are told BUSY."""
     house = build(clients_max=6, owed_bytes_high=1 << 30)
     many = [house.knock(A) for _ in range(6)]
-    for name in list(house.reactor._accepted):
-        house.reactor._do_send(Send(name, b"PONG\n" * (1 << 21)))
+    for name in list(house.reactor.streams.accepted):
+        house.reactor.streams.send_to(Send(name, b"PONG\n" * (1 << 21)))
     house.turn()
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(5)]
     assert house.heard(newcomers[4]) == b"- ERROR BUSY\n"
@@ -424,11 +439,11 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
     house.knock(B)
     many[0].close()
     house.turn()
-    (listener,) = house.reactor._listeners.values()
-    assert len(listener.places) == 3 and not house.reactor._parting
+    (listener,) = house.reactor.acceptor.listeners.values()
+    assert len(listener.places) == 3 and not house.reactor.acceptor.parting
     for guest in house.guests:
         guest.close()
-    house.until(lambda: not house.reactor._accepted)
+    house.until(lambda: not house.reactor.streams.accepted)
     assert len(listener.places) == 0 and not listener.places._by_network
 
 

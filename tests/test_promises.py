@@ -21,6 +21,7 @@ from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import LINES
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.transcript import Transcript, play, transcripts
@@ -43,12 +44,12 @@ def played(program: str, text: str) -> None:
 @pytest.mark.parametrize("byte", [b"\r", b"\v", b"\f", b"\x1c", b"\x85", "\u2028".encode(), b"\0"])
 def test_nothing_but_lf_ends_a_line(byte: bytes) -> None:
     """[P1]"""
-    assert LineBuffer().receive(b"a" + byte + b"b\n") == b"a" + byte + b"b\n"
+    assert LineBuffer(LINE_BYTES_MAX).receive(b"a" + byte + b"b\n") == b"a" + byte + b"b\n"
 
 
 def test_an_endless_line_is_not_kept() -> None:
     """[P3]"""
-    buffer = LineBuffer()
+    buffer = LineBuffer(LINE_BYTES_MAX)
     assert buffer.receive(b"x" * 10_000_000) == b"x" * (LINE_BYTES_MAX + 1) + b"\n"
     assert len(buffer._held) <= LINE_BYTES_MAX + 2
     assert buffer.receive(b"x" * 10_000 + b"\nrutgers.edu\n") == b"rutgers.edu\n"
@@ -160,9 +161,11 @@ def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
     """A reactor that runs this brain on a free port, when it is turned."""
     sink = Output(2, bytes_max=0)
     system = QuietSystem()
-    reactor = Loop(system, bounds, Log("TS", sink.append, system.wall), sink)
+    reactor = Loop(
+        system, bounds, Log("TS", sink.append, system.wall), sink, line_bytes_max=LINE_BYTES_MAX
+    )
     with closing(reactor):
-        _, port = reactor.listen((socket.AF_INET, ("127.0.0.1", 0)))[:2]
+        _, port = reactor.listen((socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]
         reactor.start(brain)
         assert isinstance(port, int)
         yield reactor, port
@@ -217,7 +220,7 @@ def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> N
                 push()
                 reactor.turn()
             assert sent < len(questions)
-            waiting = max(c.waiting for c in reactor._accepted.values())
+            waiting = max(c.waiting for c in reactor.streams.accepted.values())
             assert waiting < BRISK.owed_bytes_high + 4 * BRISK.read_bytes
             other.send(b"7.example\n")
             turn_until(reactor, lambda: not drain(other, got) and got.endswith(b"\n"))
@@ -244,13 +247,13 @@ def test_a_client_above_the_bound_is_told_so_and_a_place_that_is_free_again_is_u
     bounds = replace(BRISK, clients_max=2)
     with serving(TableServer(Table(ROWS), Environment(bounds)), bounds) as (reactor, port):
         first, second = dial(port), dial(port)
-        turn_until(reactor, lambda: len(reactor._accepted) == 2)
+        turn_until(reactor, lambda: len(reactor.streams.accepted) == 2)
         with closing(dial(port)) as third:
             got = bytearray()
             turn_until(reactor, lambda: drain(third, got))
             assert got == b"- ERROR BUSY\n"
         first.close()
-        turn_until(reactor, lambda: len(reactor._accepted) == 1)
+        turn_until(reactor, lambda: len(reactor.streams.accepted) == 1)
         with closing(dial(port)) as fourth:
             fourth.send(b"1.example\n")
             again = bytearray()

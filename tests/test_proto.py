@@ -23,6 +23,7 @@ from core.io.system import System
 from core.machine import Stay
 from core.protocol import messages, names
 from core.protocol.asker import SESSION
+from core.protocol.names import LINE_BYTES_MAX
 from core.protocol.server_state import SERVER
 from nodes.client.client_state import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
@@ -87,7 +88,7 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     )
     in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
     pending = r'|pending_bound = "(\w+)"(?: if \w+ else "(\w+)")?'
-    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+: "(\w+)"'
+    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+, "(\w+_max)"'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 
@@ -144,7 +145,14 @@ def generic(key: str) -> str:
 def test_the_figures_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
     system, sink = System(), Output(2)
-    reactor = Loop(system, Bounds(), Log("x", print, None), sink, records=Output(2))
+    reactor = Loop(
+        system,
+        Bounds(),
+        Log("x", print, None),
+        sink,
+        records=Output(2),
+        line_bytes_max=LINE_BYTES_MAX,
+    )
     reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
     hits = BoundHits({"clients_max": 1})
     servers = {

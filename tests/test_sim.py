@@ -488,7 +488,7 @@ def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
     for tag in ("", "P25", "P26", "I3"):
         scene = Scene(old, "")
         watch = scene.table_watches["TS1"]
-        brain = scene.tables[0].reactor._brain  # type: ignore[union-attr]
+        brain = scene.tables[0].reactor.engine.brain  # type: ignore[union-attr]
         assert isinstance(brain, TableServer)
         asker = scene.asker(b"x\n")
         scene.reload(scene.tables[0], new)

@@ -95,8 +95,7 @@ def wrong_imports(path: str, source: str) -> list[str]:
             folder = folder_of(module.replace(".", "/"))
             if folder in allowed or f"{folder}/*" in allowed or f"{top}/*" in allowed:
                 continue
-            if (path, module) not in EXCEPTIONS:
-                wrong.append(module)
+            wrong.append(module)
         elif top in FORBIDDEN or top not in sys.stdlib_module_names - (
             OUTSIDE if path not in SEAM else set()
         ):

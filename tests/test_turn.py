@@ -16,12 +16,13 @@ import pytest
 from core.bounds import Bounds
 from core.effects import Abort, Dial, Effect, Send
 from core.events import Closed, Event, Received, Woken
-from core.io.acceptor import Listener
+from core.io.listener import Listener
 from core.io.system import System
+from nodes.cli.serving import LINES
 from nodes.ls.load_balancer import LoadBalancer
 from tests.balancers import load_balancer
 from tests.scenes import Puppet, Scene
-from tests.sim import PORT, Observer
+from tests.sim import PORT, Observer, Signals
 
 X = b"x 10.0.0.1 A IN\n"
 FILLER = b"y - TIMED OUT\n"  # legal from a TS, and answers nothing
@@ -61,16 +62,16 @@ def test_each_deadline_may_wait_its_own_sixteen_turns() -> None:
     scene = Scene("")
     reactor, brain = scene.ls.reactor, Due()
     assert reactor is not None
-    reactor._brain = brain
+    reactor.engine.brain = brain
     for _ in range(10):
-        reactor._wake(2.0, link_was_full=True)
+        reactor.wake(2.0, link_was_full=True)
     brain.due = 3.0  # a step has put it off: what it waited for has come
-    reactor._wake(2.0, link_was_full=True)
+    reactor.wake(2.0, link_was_full=True)
     brain.due = 1.0
     for _ in range(16):
-        reactor._wake(2.0, link_was_full=True)
+        reactor.wake(2.0, link_was_full=True)
     assert brain.woken == 0
-    reactor._wake(2.0, link_was_full=True)
+    reactor.wake(2.0, link_was_full=True)
     assert brain.woken == 1 and reactor.hits["late_turns"] == 1
 
 
@@ -84,11 +85,11 @@ def test_a_signal_after_the_end_of_the_drain_changes_nothing() -> None:
     scene.wait(1.0)
     assert reactor.exit_code == 0
 
-    class Signals:
-        def recv(self, count: int) -> bytes:
-            return b"\x0f"
-
-    reactor._read_signals(Signals())  # type: ignore[arg-type]
+    assert scene.ls.signals is None
+    signals = Signals(scene.ls)
+    signals.ring(15)
+    reactor.signals._pipe = signals  # type: ignore[assignment]
+    reactor.signals.read()
     assert reactor.exit_code == 0
 
 
@@ -100,11 +101,11 @@ def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
     for _ in range(20):
         scene.asker()
     growths = set()
-    before = len(reactor._accepted)
+    before = len(reactor.streams.accepted)
     until = scene.world.t + 2.0
     while scene.world.step(until):
-        growths.add(len(reactor._accepted) - before)
-        before = len(reactor._accepted)
+        growths.add(len(reactor.streams.accepted) - before)
+        before = len(reactor.streams.accepted)
     assert before == 20 and max(growths) == 3
 
 
@@ -245,7 +246,7 @@ class Queue:
 def listener(queue: Queue, *refused: str) -> Listener:
     stream: Any = queue
     return Listener(
-        System(), stream, "client", lambda host: host not in refused, lambda: 9, b"", rest_s=0.1
+        System(), stream, LINES, lambda host: host not in refused, lambda: 9, rest_s=0.1
     )
 
 
@@ -368,7 +369,7 @@ def test_while_memory_is_short_only_the_few_are_read() -> None:
     for _ in range(3):
         assert crowd.turn() == [("client-3", 10)]
     fds = crowd.reactor.wants()[0]
-    read = {crowd.reactor._by_fd[fd].name for fd in fds if fd in crowd.reactor._by_fd}
+    read = {each.name for each in crowd.reactor.streams.accepted.values() if each.fd in fds}
     assert read == {"client-3"}  # select would name the others again and again
     crowd.reactor.owed.promise("client-1", 0)
     assert crowd.turn() == [("client-1", 10), ("client-3", 10)]  # not yet below the low mark
@@ -396,10 +397,10 @@ def test_a_link_is_read_whatever_the_clients_are_owed() -> None:
     scene.wait(0.1)
     reactor.owed.total += 100  # somebody else's
     scene.world.checks.clear()
-    link = reactor._dialled["TS1"]
-    assert reactor.owed.is_short() and reactor._to_read(link, 1) == scene.bounds.read_bytes
+    link = reactor.streams.dialled["TS1"]
+    assert reactor.owed.is_short() and link.bytes_to_read(1) == scene.bounds.read_bytes
     link.waiting += 10_000  # however much waits for it: else both ends might stop reading
-    assert reactor._to_read(link, 1) == scene.bounds.read_bytes
+    assert link.bytes_to_read(1) == scene.bounds.read_bytes
     link.waiting -= 10_000
     scene.puppets[0].say(X)
     scene.wait(0.1)
@@ -411,7 +412,7 @@ def test_clients_share_what_a_turn_sends_in_equal_parts() -> None:
     crowd.brain.says = b"y" * 1_000
     crowd.say(b"x\n")
     crowd.turn()
-    waiting = [connection.waiting for connection in crowd.reactor._accepted.values()]
+    waiting = [connection.waiting for connection in crowd.reactor.streams.accepted.values()]
     assert waiting == [900] * 4 and crowd.reactor.hits["turn_sent_bytes"] == 4
     for _ in range(9):
         crowd.turn()

@@ -1,133 +1,232 @@
-"""Listener: a listening socket, who may come in, and its rest when we are out of something.
+"""Acceptor: who comes in at the listeners of one loop, and how each is treated.
 
-A queue of connections that cannot be accepted, for want of descriptors, keeps the socket
-readable: a loop that tried again at once would spin. So the listener rests for a while, and
-`again_at` says until when; it is not to be waited for meanwhile.
+A few are accepted in each turn. When all places are taken, one more is told so and closed; or a
+connection of a network that holds many parts for it (`core/io/places.py`). Where places are soon
+free again, one that is too many may wait in the kernel's queue instead: closed with a request
+unread it would get a reset, and no word.
 
-What a listener accepts is called after its role: `client-1`, `client-2`, ... It knows which of its
-connections hold a place, and what is said to one that is too many. Where places are soon free
-again, one that is too many may wait in the kernel's queue instead: closed with a request unread
-it would get a reset, and no word.
+A drain makes a last call: those who wait already are accepted, and nobody after them.
 
-Not here: what becomes of a connection (the reactor).
+Not here: one listener, and its rest (`core/io/listener.py`), and what becomes of a connection
+(`core/io/streams.py`).
 """
 
-import errno
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from core.addresses import network_of_peer
-from core.events import Role
-from core.io.places import Places
-from core.io.system import Socket, System, reason
+from core.addresses import Address
+from core.effects import Unlisten
+from core.events import Opened, PlaceWanted
+from core.io.connection import StreamState
+from core.io.descriptors import Descriptors
+from core.io.engine import Engine
+from core.io.listener import Listener, Service
+from core.io.stream import Stream
+from core.io.streams import Streams
+from core.io.system import Socket
+from core.metrics import Metric, Value
+from core.operator import Level
 
-# What accept() raises about a connection that is gone already; the next one may be there. After
-# any other error we are out of something (man 2 accept).
-_GONE = frozenset(
-    {
-        errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
-        errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
-    }
-)  # fmt: skip
-
-
-def everybody(host: str) -> bool:
-    """The judge that lets everyone in."""
-    return True
+REPLACED = Metric("replaced", "Connections that parted for one of another address")
+CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 
 
-class Listener:
-    """`admit(host)` judges who may come in, by the numeric address that accept returned.
+class Acceptor:
+    """All listeners of one loop. `due` is when the first of those that rest goes on."""
 
-    `most()` is how many connections there may be at once, `farewell` what one more is told; without
-    it (None) it waits.
-    """
+    def __init__(self, engine: Engine, streams: Streams, descriptors: Descriptors) -> None:
+        self.due = math.inf
+        self.listeners: dict[int, Listener] = {}  # by descriptor
+        self.parting: dict[Stream, None] = {}  # those that part for another, the oldest first
+        self._engine = engine
+        self._bounds = engine.environment.bounds
+        self._hits = engine.environment.hits
+        self._streams = streams
+        self._descriptors = descriptors
+        self._replaced = 0
+        self._claims: list[Socket] = []
 
-    def __init__(
-        self,
-        system: System,
-        stream: Socket,
-        role: Role,
-        admit: Callable[[str], bool],
-        most: Callable[[], int],
-        farewell: bytes | None,
-        rest_s: float,
-    ) -> None:
-        self.stream = stream
-        self.role = role
-        self.most = most
-        self.farewell = farewell
-        self.places = Places()
-        self._ever = 0
-        self.again_at: float | None = None  # resting until then
-        self.trouble = ""  # why it could not accept, since it last could
-        self.left = math.inf  # how many more it takes
-        self.not_admitted = 0
-        self._system = system
-        self._admit = admit
-        self._rest_s = rest_s
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs Unlisten."""
+        return {Unlisten: lambda _: self.unlisten()}
 
-    def fileno(self) -> int:
-        return self.stream.fileno()
+    def metrics(self) -> list[Value]:
+        """Return how many clients there may be, and how many had to part."""
+        return [
+            Value(REPLACED, self._replaced),
+            Value(CLIENTS_MAX, self._descriptors.clients_max),
+        ]
 
-    @property
-    def is_read(self) -> bool:
-        """Whether one that comes is to be accepted now."""
-        return self.again_at is None and self.room > 0
+    # -- where we listen -------------------------------------------------------------------------
 
-    @property
-    def room(self) -> float:
-        """How many may be accepted, of those who else wait."""
-        return math.inf if self.farewell is not None else self.most() - len(self.places)
+    def listen(
+        self, address: Address, service: Service, admit: Callable[[str], bool], *, shared: bool
+    ) -> Sequence[object]:
+        """Listen at one address; see `Loop.listen`. Raises OSError."""
+        bounds, descriptors, system = self._bounds, self._descriptors, self._engine.system
+        stream = system.listen(address, bounds.backlog_max, shared=shared)
+        descriptors.reserve(1)
+        if service.reserves:
+            count = int(getattr(bounds, service.connections))
+            descriptors.reserve(count)
+            most = lambda: count  # noqa: E731
+        else:
+            most = lambda: descriptors.clients_max  # noqa: E731
+        listener = Listener(
+            system, stream, service, admit, most, bounds.accept_rest_s, self._somebody_waits
+        )
+        self.listeners[stream.fileno()] = self._engine.by_fd[stream.fileno()] = listener
+        own_address: Sequence[object] = stream.getsockname()
+        return own_address
 
-    def next_name(self) -> str:
-        """What the next connection is called."""
-        self._ever += 1
-        return f"{self.role.value}-{self._ever}"
+    def own_addresses(self) -> list[Any]:
+        """Return the socket addresses where we listen."""
+        return [listener.stream.getsockname() for listener in self.listeners.values()]
 
-    def last_call(self, most: int) -> None:
-        """Take only those who wait already, and no more than so many: then `left` is 0."""
-        self.left = most
+    def hold(self, claims: Sequence[Socket]) -> None:
+        """Keep addresses for children who share them, as long as anybody is to come there."""
+        self._claims += claims
 
-    def _nobody_waits(self) -> None:
-        if self.left < math.inf:
-            self.left = 0
+    def start(self) -> None:
+        """Say so when descriptors are too few for as many clients as there may be."""
+        has_clients = any(not each.service.reserves for each in self.listeners.values())
+        if has_clients and (few := self._descriptors.few()):
+            self._engine.log.report(few, Level.WARNING)
 
-    def rested(self, now: float) -> bool:
-        """Whether a rest is over; then it is."""
-        if self.again_at is None or now < self.again_at:
+    def to_read(self) -> list[int]:
+        """Return the descriptors of listeners where one that comes is accepted now."""
+        return [fd for fd, listener in self.listeners.items() if listener.is_read]
+
+    def expire(self, now: float) -> None:
+        """End the rests that are over."""
+        if now < self.due:
+            return
+        for listener in self.listeners.values():
+            if listener.rested(now):
+                self._engine.read_fds_stale = True
+        self._look()
+
+    def unlisten(self) -> None:
+        """Close the listeners that a drain closes, and let claimed addresses go."""
+        self._engine.doomed.extend(self._claims)
+        self._claims.clear()
+        for listener in self._for_askers():
+            self._forget(listener)
+
+    def give_up(self) -> None:
+        """Close all listeners."""
+        self.unlisten()
+        for listener in list(self.listeners.values()):
+            self._forget(listener)
+
+    def _forget(self, listener: Listener) -> None:
+        fd = listener.fileno()
+        del self.listeners[fd], self._engine.by_fd[fd]
+        self._engine.doomed.append(listener.stream)
+        self._engine.read_fds_stale = True
+        self._look()
+
+    def _look(self) -> None:
+        rests = [each.again_at for each in self.listeners.values() if each.again_at is not None]
+        self.due = min(rests, default=math.inf)
+
+    # -- the last to be accepted -----------------------------------------------------------------
+
+    def begin_last_call(self) -> None:
+        """Take only those who wait at the listeners that a drain closes, and nobody after them."""
+        for listener in self._for_askers():
+            listener.last_call(self._bounds.backlog_max + 1)
+
+    def accept_the_last(self) -> bool:
+        """Accept a turn's share of them; return whether that was the last, and nobody listens."""
+        for listener in self._for_askers():
+            self._accept(listener, self._bounds.accepts_per_turn)
+        if any(listener.left for listener in self._for_askers()):
             return False
-        self.again_at = None
+        self.unlisten()
         return True
 
-    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str, str]]:
-        """Each connection that waits and may come in, with its host and the network that it counts
-        under; `most` attempts at most."""
-        attempts = 0
-        while attempts < most and self.left:
-            attempts += 1
-            self.left -= 1
-            try:
-                stream, address = self.stream.accept()
-            except BlockingIOError:
-                self._nobody_waits()
-                return
-            except OSError as error:
-                if error.errno in _GONE:
-                    continue
-                self._nobody_waits()
-                self.again_at = now + self._rest_s
-                self.trouble = reason(error)
-                return
-            if not self._admit(address[0]):
-                self.not_admitted += 1
+    def _for_askers(self) -> list[Listener]:
+        return [each for each in self.listeners.values() if each.service.drains]
+
+    # -- accepting -------------------------------------------------------------------------------
+
+    def _somebody_waits(self, listener: Listener) -> None:
+        if listener.left == math.inf:  # else see `accept_the_last`
+            self._accept(listener, self._bounds.accepts_per_turn)
+
+    def _accept(self, listener: Listener, most: float) -> None:
+        """Accept until nobody waits, or `most` have come."""
+        engine, hits, service = self._engine, self._hits, listener.service
+        known = listener.trouble
+        count = 0
+        for stream, host, network in listener.accept(min(most, listener.room), engine.system.now()):
+            count += 1
+            if len(listener.places) < listener.most() or self._make_room(listener, network):
+                self._take(listener, stream, host, network)
+                engine.deliver()
+            else:
+                hits[service.connections] += 1
+                with contextlib.suppress(OSError):
+                    stream.send(service.farewell or b"")
                 stream.close()
-                continue
-            try:
-                self._system.tune(stream)
-                network = network_of_peer(address[0], stream.getsockname()[0])
-            except OSError:  # reset before we had a look
-                stream.close()
-                continue
-            self.trouble = ""
-            yield stream, address[0], network
+        if count == most:
+            hits["accepts_per_turn"] += 1
+        if not listener.room:
+            hits[service.connections] += 1
+        if listener.again_at is not None:
+            hits["accept_rest_s"] += 1
+            engine.read_fds_stale = True
+            self._look()
+            if listener.trouble != known:  # once, not ten times a second
+                text = f"cannot accept: {listener.trouble}; trying again"
+                engine.log.report(text, Level.WARNING)
+
+    def _take(self, listener: Listener, socket: Socket, host: str, network: str) -> None:
+        """Have a connection of one that was accepted."""
+        engine, streams, service = self._engine, self._streams, listener.service
+        name = listener.next_name()
+        framer = None if service.framer is None else service.framer()
+        read_bytes = getattr(self._bounds, service.reads)
+        stream = streams.add(name, accepted=True, framer=framer, read_bytes=read_bytes)
+        stream.last_turn = engine.turns
+        listener.places.take(stream, network)
+        stream.let_go = partial(listener.places.leave, stream)
+        streams.attach(stream, socket)
+        if engine.wire is not None:
+            engine.wire.report(f"{name} is {host}")
+        streams.limit_idle(stream, service.idles)
+        engine.events.append(Opened(name, service.role))
+
+    def _make_room(self, listener: Listener, network: str) -> bool:
+        """Have a connection part for a newcomer of this network; return whether one does.
+
+        Until it is gone it takes a descriptor of the spare ones, so only a few may be parting at
+        once. One of those that has been sent everything is then no longer waited for.
+        """
+        engine = self._engine
+        most = self._bounds.descriptors_spare // 4
+        if len(self.parting) + len(engine.doomed) >= 2 * most:  # the doomed have theirs, too
+            return False
+        going = listener.places.to_part(network)
+        if going is None:
+            return False
+        if len(self.parting) >= most:
+            lingering = (one for one in self.parting if one.life.state is StreamState.LINGERING)
+            done = next(lingering, None)
+            if done is None:
+                return False
+            self._streams.lose(done, "its descriptor is needed")
+        holder, held = listener.places.holder(going)
+        text = f"{listener.service.connections} is reached, and {holder} has {held}"
+        engine.log.report(f"{text}: the longest idle parts", Level.WARNING, REPLACED.name)
+        self._replaced += 1
+        listener.places.leave(going)
+        self.parting[going] = None
+        going.let_go = partial(self.parting.pop, going)
+        engine.events.append(PlaceWanted(going.name))
+        engine.deliver()
+        return True

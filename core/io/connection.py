@@ -10,13 +10,13 @@ input would make the kernel send a reset, and the peer would lose replies that i
 
 A peer that takes nothing more may still have sent something that we have not read: DEAF.
 
-Not here: sockets, the clock (the reactor keeps every limit), and what a line means.
+Not here: sockets, the clock (the loop keeps every limit), and what a line means.
 """
 
-from core.bounds import Bounds
+from core.environment import Environment
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
-from core.machine import STAY, Label, Machine, Transitions, Watch
+from core.machine import STAY, Label, Machine, Transitions
 from core.owed import Owed
 
 
@@ -111,9 +111,10 @@ class Connection:
         "_low",
         "_owed",
         "accepted",
+        "framer",
         "last_turn",
         "life",
-        "lines",
+        "name",
         "read_bytes",
         "waiting",
         "weight",
@@ -121,16 +122,17 @@ class Connection:
 
     def __init__(
         self,
+        env: Environment,
         name: str,
         accepted: bool,
-        bounds: Bounds,
-        watch: Watch | None = None,
-        buffer: LineBuffer | FrameBuffer | None = None,
+        framer: LineBuffer | FrameBuffer,
         owed: Owed | None = None,
         read_bytes: int | None = None,
     ) -> None:
+        bounds, watch = env.bounds, env.watch
+        self.name = name
         self.accepted = accepted
-        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the reactor
+        self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
         start = StreamState.OPEN if accepted else StreamState.CONNECTING
@@ -140,19 +142,15 @@ class Connection:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
-        self.lines = LineBuffer() if buffer is None else buffer
+        self.framer = framer
         self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
 
     @property
-    def name(self) -> str:
-        return self.life.name
-
-    @property
     def speaks_lines(self) -> bool:
         """Whether what it carries can be shown as text."""
-        return isinstance(self.lines, LineBuffer)
+        return isinstance(self.framer, LineBuffer)
 
     @property
     def is_closed(self) -> bool:
@@ -173,11 +171,11 @@ class Connection:
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes (not empty); return the lines that it completed."""
-        return self.lines.receive(data) if self.life.state in HEARD else b""
+        return self.framer.receive(data) if self.life.state in HEARD else b""
 
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a line."""
-        unfinished = self.life.state in HEARD and self.lines.receive_eof()
+        unfinished = self.life.state in HEARD and self.framer.receive_eof()
         self.life.fire(StreamEvent.PEER_ENDED)
         self._flushed_maybe()
         return unfinished

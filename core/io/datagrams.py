@@ -14,14 +14,12 @@ for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). What had come by
 heard; what waits is not sent. The socket of many peers has no such word: what cannot be sent to one
 of them is dropped.
 
-`DatagramSockets` are all of one loop.
-
-Not here: what a datagram says, and when a socket is read (the reactor).
+Not here: what a datagram says, and when a socket is read (`core/io/datagram_sockets.py`).
 """
 
 import errno
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 
 from core.addresses import DATAGRAM_BYTES_MAX, Datagram
 from core.io.system import Socket
@@ -35,6 +33,10 @@ _OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
 # Of sending many at once: it is not done here (man 7 udp, and a card that makes no checksums), or
 # our address is gone, which a send by itself tells.
 _NOT_ALIKE = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, *_OF_ONE)
+
+
+def _read_nothing(datagram_socket: "DatagramSocket") -> bool:
+    return False
 
 
 class DatagramSocket:
@@ -65,10 +67,18 @@ class DatagramSocket:
         self._send_alike = send_alike
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
+        self.read = _read_nothing  # what takes what has come: set by whoever keeps the socket
         self._waiting: deque[Datagram] = deque()
 
     def fileno(self) -> int:
         return self.stream.fileno()
+
+    def readable(self, now: float) -> bool:
+        """Take what has come; return whether it was dialled and may have more to read."""
+        return self.read(self)
+
+    def writable(self, now: float) -> None:
+        """Do nothing: what waits is sent in each turn."""
 
     @property
     def has_waiting(self) -> bool:
@@ -165,84 +175,3 @@ class DatagramSocket:
                     if error.errno not in _NOT_ALIKE:
                         self.broke = error
             self._waiting.extend([(data, None) for data in alike])
-
-
-class DatagramSockets:
-    """All sockets of datagrams of one loop, by name. A turn costs nothing for those at rest."""
-
-    def __init__(self) -> None:
-        self._busy: dict[DatagramSocket, None] = {}  # something waits to be sent, or it ends
-        self._by_name: dict[str, DatagramSocket] = {}
-        self._by_fd: dict[int, DatagramSocket] = {}
-        self._dropped = 0  # by those that are gone
-        self._overflowed = 0  # of those that are gone
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def __iter__(self) -> Iterator[DatagramSocket]:
-        return iter(self._by_name.values())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
-
-    def __getitem__(self, name: str) -> DatagramSocket:
-        return self._by_name[name]
-
-    def at(self, fd: int) -> DatagramSocket | None:
-        """The one that has this descriptor."""
-        return self._by_fd.get(fd)
-
-    def add(self, one: DatagramSocket) -> None:
-        """Keep one more socket, until it is removed."""
-        self._by_name[one.name] = one
-        self._by_fd[one.fileno()] = one
-
-    def remove(self, one: DatagramSocket) -> None:
-        """It is to be closed."""
-        del self._by_name[one.name]
-        del self._by_fd[one.fileno()]
-        self._busy.pop(one, None)
-        self._dropped += one.dropped
-        self._overflowed += one.overflowed
-
-    @property
-    def dropped(self) -> int:
-        """How many datagrams the network did not take."""
-        return self._dropped + sum(one.dropped for one in self)
-
-    @property
-    def overflowed(self) -> int:
-        """How many datagrams have found no room in a socket."""
-        return self._overflowed + sum(one.overflowed for one in self)
-
-    def to_read(self, *, dialled: bool) -> list[int]:
-        """The descriptors that are read, of those that were dialled or of the others."""
-        return [one.fileno() for one in self if one.is_read and one.dialled is dialled]
-
-    def to_write(self) -> list[int]:
-        """The descriptors of those for which something waits."""
-        return [one.fileno() for one in self._busy]
-
-    def append(self, name: str, datagrams: list[Datagram]) -> None:
-        """Let them wait to be sent by this one."""
-        one = self._by_name[name]
-        one.append(datagrams)
-        self._busy[one] = None
-
-    def end(self, name: str) -> None:
-        """This one is to be closed after what waits."""
-        one = self._by_name[name]
-        one.is_ending = True
-        self._busy[one] = None
-
-    def send(self) -> list[DatagramSocket]:
-        """Send what waits; return those that have ended, or broken."""
-        ended = []
-        for one in list(self._busy):
-            one.send()
-            if not one.has_waiting:
-                del self._busy[one]
-                if one.is_ending or one.broke is not None:
-                    ended.append(one)
-        return ended

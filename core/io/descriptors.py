@@ -7,7 +7,8 @@ what a link needs to be dialled again; one client more is told BUSY.
 The limit is the one that the process really has, and what is open already, by whoever started it,
 counts as taken.
 
-Not here: the limit itself (`core/io/system.py`), and what is told to one client more (the reactor).
+Not here: the limit itself (`core/io/system.py`), and what one client more is told
+(`core/io/acceptor.py`).
 """
 
 from core.bounds import Bounds

@@ -6,22 +6,23 @@ which also cuts at a lone CR); one CR before it is dropped; what is held back is
 line's worth of bytes; no byte is searched twice.
 
 A line that is too long comes out as a line that is too long: as soon as it cannot be legal any
-more it is handed over cut (to `LINE_BYTES_MAX` + 1 bytes), the rest of it is dropped however
+more it is handed over cut (one byte over the limit), the rest of it is dropped however
 long it is, and the next line is read. So the reader needs to know one thing only: the length.
 
-Not here: what a line means (`core/protocol/messages.py`), and when a line has taken too long (the
-reactor).
+Not here: what a line means, and when a line has taken too long (`core/io/loop.py`).
 """
-
-from core.protocol.names import LINE_BYTES_MAX
 
 
 class LineBuffer:
-    """The bytes of one connection that are not yet a whole line."""
+    """The bytes of one connection that are not yet a whole line.
 
-    __slots__ = ("_dropping", "_held", "is_mid_line")
+    `line_bytes_max`: of a line, without what ends it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_dropping", "_held", "_line_bytes_max", "is_mid_line")
+
+    def __init__(self, line_bytes_max: int) -> None:
+        self._line_bytes_max = line_bytes_max
         self._held = bytearray()
         self._dropping = False  # inside the rest of a line that has been handed over cut
         self.is_mid_line = False  # whether bytes of an unfinished line are being waited for
@@ -58,13 +59,13 @@ class LineBuffer:
         if self._dropping:
             return b""
         held = self._held
-        held += data[: LINE_BYTES_MAX + 2 - len(held)]
+        held += data[: self._line_bytes_max + 2 - len(held)]
         # One byte over may be the CR of a legal line's CRLF: it is judged by what follows.
-        if len(held) <= LINE_BYTES_MAX or (
-            len(held) == LINE_BYTES_MAX + 1 and held.endswith(b"\r")
+        if len(held) <= self._line_bytes_max or (
+            len(held) == self._line_bytes_max + 1 and held.endswith(b"\r")
         ):
             return b""
-        cut = bytes(held[: LINE_BYTES_MAX + 1]) + b"\n"
+        cut = bytes(held[: self._line_bytes_max + 1]) + b"\n"
         held.clear()
         self._dropping = True
         return cut

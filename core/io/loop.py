@@ -1,4 +1,4 @@
-"""The reactor: one hand-written `select` loop that runs one node's brain.
+"""The loop: one hand-written `select` loop that runs one node's brain.
 
 One turn, always in this order:
 
@@ -19,100 +19,40 @@ The brain's effects are performed after its step, and what they cause waits in a
 re-enters. The queue is emptied before the next socket is touched, so a brain never names a
 connection that is gone. An exception out of a step is a bug of ours and leaves through `run`.
 
-`turn()` is one iteration; the simulator calls it itself. `run()` is a loop around it.
+What is behind a descriptor the loop does not know: each is a `Source`, and the part that owns it
+says when it is watched. `turn()` is one iteration, which the simulator calls itself.
 
 Not here: sockets and clocks (`core/io/system.py`), and what any line means.
 """
 
-import contextlib
-import errno
 import math
-import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from core.addresses import Address, comes_to
+from core.addresses import Address
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
-from core.datagram_events import Datagrams, DialDatagrams, SendTo
-from core.effects import (
-    Abort,
-    Close,
-    Dial,
-    Drain,
-    Pause,
-    Resolve,
-    Resume,
-    Send,
-    Spawn,
-    Stop,
-    Unlisten,
-    Write,
-)
-from core.events import (
-    Backlogged,
-    Closed,
-    Ended,
-    Event,
-    Opened,
-    PlaceWanted,
-    Received,
-    Relieved,
-    Resolved,
-    Role,
-    Woken,
-)
-from core.io.acceptor import Listener, everybody
-from core.io.connection import HEARD, Connection, StreamState
-from core.io.datagrams import DatagramSocket, DatagramSockets
+from core.effects import Close, Stop
+from core.environment import Environment
+from core.events import Woken
+from core.io.acceptor import Acceptor
+from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
-from core.io.frame_buffer import FrameBuffer
+from core.io.dialler import Dialler
+from core.io.engine import Engine
+from core.io.host_lookups import HostLookups
+from core.io.listener import Service, everybody
 from core.io.log import Log
-from core.io.lookup import Lookup, Lookups
-from core.io.outputs import Output
-from core.io.process import Signals
-from core.io.system import Socket, System, reason
-from core.io.time_limits import TimeLimit
+from core.io.outputs import Output, Outputs
+from core.io.signals import DrainStage, SignalHandler, Watchdog
+from core.io.source import Timed
+from core.io.streams import Streams
+from core.io.system import Socket, System
 from core.machine import Watch
 from core.metrics import Metric, Value
-from core.operator import (
-    DrainAsked,
-    Level,
-    Notify,
-    Progress,
-    Record,
-    ReloadAsked,
-    ReopenRecords,
-    Report,
-    StatsAsked,
-)
+from core.operator import Notify
 from core.owed import Owed
-from core.protocol.messages import refusal
-from core.protocol.names import Error
 
-_MANY_DATAGRAMS = 64  # in one turn: a socket that overflows has more, so with fewer we do not ask
-_DRAIN_READS_MAX = 128  # of one socket, when it is read for the last time: somebody may flood it
 TURNS = Metric("turns", "Iterations of the loop")
-# Of what comes to a listener, how much there may be at once.
-_MOST = {
-    Role.LINES: "clients_max",
-    Role.DNS: "dns_clients_max",
-    Role.HTTP: "watchers_max",
-}
-# What one more is told; None: it waits, since whoever watches is soon gone.
-_FAREWELL = {Role.LINES: refusal(Error.BUSY), Role.HTTP: None}
-LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
-REPLACED = Metric("replaced", "Connections that parted for one of another address")
-DATAGRAMS_DROPPED = Metric(
-    "datagrams_dropped", "Datagrams that the network did not take, or not in time"
-)
-OVERFLOWED = Metric(
-    "datagrams_overflowed", "Datagrams that found no room in a socket before they were read"
-)
-CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
-RECORDS_DROPPED = Metric("records_dropped", "Records of races that their file did not take in time")
 
 
 class Loop:
@@ -131,139 +71,76 @@ class Loop:
         log: Log,
         log_output: Output,
         *,
+        line_bytes_max: int,
         wire_log: bool = False,
         output: Output | None = None,
         records: Output | None = None,
         on_terminal: bool = False,
         descriptors: Descriptors | None = None,
     ) -> None:
-        self.descriptors = descriptors or Descriptors(bounds, bounds.descriptors_max, 3)
         self._system = system
         self._bounds = bounds
-        self._log = log
-        self._wire = log if wire_log else None
-        self._log_output = log_output
-        self._output = output
-        self._records = records
-        self._outputs = [sink for sink in (log_output, output, records) if sink is not None]
-        for sink in self._outputs:
-            sink.make_room = self._write_output
-        self._on_terminal = on_terminal
-        self._brain: Brain
-        self._brain_due: float | None = None  # its deadline, as it was when the turn began
-        self._brain_stepped = True  # since then; nothing else can change it
-        self._events: deque[Event] = deque()
-        self.exit_code: int | None = None
-        self.turns = 0
+        self.descriptors = descriptors or Descriptors(bounds, bounds.descriptors_max, 3)
         self.hits = BoundHits()
         self.owed = Owed(bounds, self.hits)
+        wire = log if wire_log else None
+        watch = None if wire is None else wire.changed
+        self.environment = Environment(bounds, self.hits, watch, system.random, system.secret)
+        self.engine = engine = Engine(system, self.environment, log, wire)
 
-        self._listeners: dict[int, Listener] = {}  # by descriptor
-        self._came_to: dict[Connection, Listener] = {}  # those that hold a place there
-        self._parting: dict[Connection, None] = {}  # those that part for another, the oldest first
-        self._replaced = 0
-        self._claims: list[Socket] = []
-        self._datagrams = DatagramSockets()
-        self._signals: Signals | None = None
-        self._signals_seen = 0
-        self._last_call = False  # a signal came; those who wait are being accepted
-        self._drain_since = 0.0  # when it came
-        self._drain_next = False  # the signal is handled; each session is being read once more
-        self._alive_s = system.watchdog_s() / 2  # so often a service manager hears of us
-        self._alive_due = math.inf
+        self.outputs = Outputs(engine, log_output, output, records, on_terminal=on_terminal)
+        self.streams = Streams(engine, self.owed, line_bytes_max)
+        self.acceptor = Acceptor(engine, self.streams, self.descriptors)
+        dialler = Dialler(engine, self.streams, self.acceptor.own_addresses)
+        self.datagrams = DatagramSockets(engine)
+        self.host_lookups = HostLookups(engine)
+        self.signals = SignalHandler(engine, self.acceptor, self.datagrams)
+        self._watchdog = Watchdog(system)
+        limits = (dialler.limit, *self.streams.limits)
+        self._timed: tuple[Timed, ...] = (self._watchdog, self.acceptor, *limits)
+        engine.performers = {Close: self._do_close, Notify: self._do_notify, Stop: self._do_stop}
+        for part in (
+            self.streams, self.datagrams, dialler, self.host_lookups, self.acceptor, self.outputs,
+            self.signals,
+        ):  # fmt: skip
+            engine.performers |= part.performers()
 
-        # A dialled name keeps its place when it is dialled again, and so its order in reading.
-        self._dialled: dict[str, Connection] = {}
-        self._accepted: dict[str, Connection] = {}
-        self._sockets: dict[Connection, Socket] = {}
-        self._by_fd: dict[int, Connection] = {}
-        self._dials: dict[Connection, deque[Address]] = {}  # addresses not yet tried
-        self._lookups = Lookups(bounds.lookups_max)
-        self._paused: set[Connection] = set()
-        self._unsent: dict[Connection, None] = {}  # to be sent to this turn, in order
-        self._blocked: dict[Connection, int] = {}  # their descriptors: waiting to be writable
-        self._doomed: list[Socket | Lookup | Signals] = []  # to close at the end of the turn
         self._read_fds: list[int] = []  # in the order of reading
-        self._read_fds_stale = True
-        self._was_short = False  # whether memory was short when that list was made
-
-        self._dialling: TimeLimit[Connection] = TimeLimit(bounds.dial_s, "dial_s", "no answer")
-        self._mid_line: TimeLimit[Connection] = TimeLimit(
-            bounds.mid_line_s, "mid_line_s", "a line took too long"
-        )
-        self._write_stall: TimeLimit[Connection] = TimeLimit(
-            bounds.write_stall_s, "write_stall_s", "took nothing for long"
-        )
-        self._lingering: TimeLimit[Connection] = TimeLimit(
-            bounds.linger_s, "linger_s", "did not end after us"
-        )
-        self._idle: TimeLimit[Connection] = TimeLimit(bounds.idle_s, "idle_s", "silent for long")
-        self._dns_idle: TimeLimit[Connection] = TimeLimit(
-            min(bounds.dns_idle_s, bounds.idle_s), "dns_idle_s", "silent for long"
-        )
-        self._idle_of: dict[Connection, TimeLimit[Connection]] = {}  # which of the two, if any
-        self._limits = (
-            self._dialling, self._mid_line, self._write_stall, self._lingering, self._idle,
-            self._dns_idle,
-        )  # fmt: skip
-        self._limits_due = math.inf  # when the first of all is due, as it was when the turn began
-        self._late_turns = 0
-        self._performers: dict[type, Callable[[Any], None]] = {
-            Send: self._do_send,
-            SendTo: self._do_send_to,
-            Dial: self._do_dial,
-            DialDatagrams: self._do_dial_datagrams,
-            Spawn: self._do_spawn,
-            Resolve: self._do_resolve,
-            Close: self._do_close,
-            Abort: self._do_abort,
-            Pause: self._do_pause,
-            Resume: self._do_resume,
-            Unlisten: self._do_unlisten,
-            Write: self._do_write,
-            Report: self._do_report,
-            Record: self._do_record,
-            ReopenRecords: self._do_reopen_records,
-            Progress: self._do_progress,
-            Notify: self._do_notify,
-            Drain: self._do_drain,
-            Stop: self._do_stop,
-        }
+        self._due = math.inf  # when the first of those timed is due, as it was when the turn began
+        self._brain_due: float | None = None  # its deadline, as it was then
+        self.late_turns = 0  # for how many turns it has waited, since more may lie unread
 
     # -- before the first turn -------------------------------------------------------------------
 
     @property
     def watch(self) -> Watch | None:
         """What a machine has to call so that its moves show in the wire log."""
-        return None if self._wire is None else self._wire.changed
+        return self.environment.watch
+
+    @property
+    def exit_code(self) -> int | None:
+        """Whether the program is to end, and how."""
+        return self.engine.exit_code
+
+    @property
+    def turns(self) -> int:
+        return self.engine.turns
 
     def listen(
         self,
         address: Address,
+        service: Service,
         admit: Callable[[str], bool] = everybody,
-        role: Role = Role.LINES,
         *,
         shared: bool = False,
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
         `admit(host)` judges each connection by the numeric host that accept returned. What comes
-        has this role. `shared`: other processes listen there, too, each with a socket of its own.
+        is treated as the service says. `shared`: other processes listen there, too, each with a
+        socket of its own.
         """
-        bounds = self._bounds
-        stream = self._system.listen(address, bounds.backlog_max, shared=shared)
-        self.descriptors.reserve(1)
-        if role is Role.LINES:
-            most = lambda: self.descriptors.clients_max  # noqa: E731
-        else:
-            count = int(getattr(bounds, _MOST[role]))
-            self.descriptors.reserve(count)
-            most = lambda: count  # noqa: E731
-        farewell = _FAREWELL.get(role, b"")
-        listener = Listener(self._system, stream, role, admit, most, farewell, bounds.accept_rest_s)
-        self._listeners[stream.fileno()] = listener
-        there: Sequence[object] = stream.getsockname()
-        return there
+        return self.acceptor.listen(address, service, admit, shared=shared)
 
     def listen_for_datagrams(
         self,
@@ -274,55 +151,29 @@ class Loop:
     ) -> Sequence[object]:
         """Take datagrams at one address: Opened. Else as `listen`."""
         self.descriptors.reserve(1)
-        stream = self._system.take_datagrams(address, shared=shared)
-        name = f"{Role.DNS.value}-0"
-        judge = None if admit is everybody else admit
-        overflowed = self._system.overflowed
-        self._datagrams.add(DatagramSocket(stream, name, judge, overflowed=overflowed))
-        self._events.append(Opened(name, Role.DNS, is_datagrams=True))
-        there: Sequence[object] = stream.getsockname()
-        return there
+        return self.datagrams.listen(address, admit, shared=shared)
 
     def hold(self, *claims: Socket) -> None:
         """Keep addresses for children who share them, as long as anybody is to come there."""
-        self._claims += claims
+        self.acceptor.hold(claims)
 
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""
-        stream.setblocking(False)  # its descriptor is taken already
-        connection = Connection(
-            name, accepted=True, bounds=self._bounds, watch=self.watch, owed=self.owed
-        )
-        self._accepted[name] = connection
-        self._register(connection, stream)
-        self._events.append(Opened(name, Role.WORKER))
+        self.streams.adopt(name, stream)
 
     def metrics(self) -> list[Value]:
-        """What the loop counts, but for `hits`, which the brain has as well."""
-        values = [
-            Value(TURNS, self.turns),
-            Value(LOG_DROPPED, self._log_output.dropped),
-            Value(REPLACED, self._replaced),
-            Value(CLIENTS_MAX, self.descriptors.clients_max),
-        ]
-        if self._datagrams:
-            values.append(Value(DATAGRAMS_DROPPED, self._datagrams.dropped))
-            values.append(Value(OVERFLOWED, self._datagrams.overflowed))
-        if self._records is not None:
-            values.append(Value(RECORDS_DROPPED, self._records.dropped))
-        return values
+        """Return what the loop counts, but for `hits`, which the brain has as well."""
+        values = [Value(TURNS, self.turns)]
+        return values + self.acceptor.metrics() + self.datagrams.metrics() + self.outputs.metrics()
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""
-        has_clients = any(one.role is Role.LINES for one in self._listeners.values())
-        if has_clients and (few := self.descriptors.few()):
-            self._log.report(few, Level.WARNING)
-        self._signals = self._system.catch_signals()
-        if self._alive_s < math.inf:
-            self._alive_due = self._system.now()
-        self._brain = brain
-        self._events.append(Woken())
-        self._deliver()
+        self.acceptor.start()
+        self.signals.start()
+        self._watchdog.start()
+        self.engine.brain = brain
+        self.engine.events.append(Woken())
+        self.engine.deliver()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -333,852 +184,150 @@ class Loop:
         gets what it takes now.
         """
         try:
-            while self.exit_code is None:
+            while self.engine.exit_code is None:
                 self.turn()
-            output = self._output
-            if output is not None and output.bytes_max == math.inf:
-                while output.waiting and self._signals_seen < 2:
-                    self._write_out(self._bounds.sleep_s)
-            for sink in reversed(self._outputs):  # the log last: it has to say what went wrong
-                self._write_output(sink)
-            return self.exit_code
+            while self.outputs.is_awaited and self.signals.count < 2:
+                self._write_out(self._bounds.sleep_s)
+            self.outputs.write_all()
+            return self.engine.exit_code
         finally:
             self.close()
 
     def turn(self) -> None:
-        """One iteration: wait for something to happen, and handle all of it."""
-        self.turns += 1
+        """Wait for something to happen, and handle all of it."""
+        engine = self.engine
+        engine.turns += 1
         read_fds, write_fds, timeout_s = self.wants()
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
-        drains, is_last_call = self._drain_next, self._last_call
+        stage = self.signals.stage
         link_was_full = self._read(readable)
-        if drains:
-            self._ask_to_drain()
-        elif is_last_call:
-            self._accept_the_last()
-        for fd in writable:
-            self._writable(fd)
-            self._deliver()
+        if stage is not DrainStage.NONE:
+            self.signals.go_on(stage)
         now = self._system.now()
+        for fd in writable:
+            if fd in engine.by_fd:
+                engine.by_fd[fd].writable(now)
+                engine.deliver()
         if self._brain_due is None or self._brain_due > now:
-            self._late_turns = 0
+            self.late_turns = 0
         else:
-            self._wake(now, link_was_full)
-        self._send(now)
-        if now >= self._limits_due:
-            self._expire(now)
-        if self._lookups.waiting and self._lookups.may_start:
-            self._look_up()
-        if self._doomed:
-            self._reap()
+            self.wake(now, link_was_full)
+        if self.streams.unsent:
+            self.streams.send(now)
+        if self.datagrams.busy:
+            self.datagrams.send()
+        if now >= self._due:
+            for timed in self._timed:
+                timed.expire(now)
+        if self.host_lookups.may_start:
+            self.host_lookups.start_next()
+        if engine.doomed:
+            engine.reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
         """What the next turn waits for: descriptors to read, to write, and how long, in s.
 
         Never a negative time nor an infinite one: select raises on both.
         """
-        owed = self.owed
-        is_short = self._was_short or (owed.total > owed.low and owed.is_short())
-        if self._read_fds_stale or is_short:
+        engine, owed = self.engine, self.owed
+        is_short = self.streams.was_short or (owed.total > owed.low and owed.is_short())
+        if engine.read_fds_stale or is_short:
             self._list_read_fds()
-        write_fds = list(self._blocked.values())
-        write_fds += self._datagrams.to_write()
-        for sink in self._outputs:
-            if sink.waiting:
-                write_fds.append(sink.fd)
-        due = self._alive_due
-        for limit in self._limits:
-            if limit.due < due:
-                due = limit.due
-        for listener in self._listeners.values():
-            if listener.again_at is not None:
-                due = min(due, listener.again_at)
-        self._limits_due = due
-        if self._brain_stepped:
-            self._brain_stepped = False
-            self._brain_due = self._brain.deadline()
+        due = math.inf
+        for timed in self._timed:
+            if timed.due < due:
+                due = timed.due
+        self._due = due
+        if engine.has_stepped:  # nothing else can change its deadline
+            engine.has_stepped = False
+            self._brain_due = engine.brain.deadline()
         if self._brain_due is not None and self._brain_due < due:
             due = self._brain_due
-        looks_up = self._lookups.waiting and self._lookups.may_start
-        if self._unsent or self._doomed or self._drain_next or self._last_call or looks_up:
+        if (
+            self.streams.unsent
+            or engine.doomed
+            or self.host_lookups.may_start
+            or self.signals.stage is not DrainStage.NONE
+        ):
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
         else:
             timeout_s = min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
-        return self._read_fds, write_fds, timeout_s
-
-    def _writable(self, fd: int) -> None:
-        connection = self._by_fd.get(fd)
-        if connection is None:
-            if self._datagrams.at(fd) is None:  # those are sent to in any case
-                self._write_outputs(fd)
-        elif connection in self._dials:
-            self._dial_decided(connection)
-        else:
-            self._unsent[connection] = None
+        return self._read_fds, list(engine.write_fds), timeout_s
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
-        self._unlisten()
-        self._doomed += (listener.stream for listener in self._listeners.values())
-        self._listeners.clear()
-        if self._signals is not None:
-            self._doomed.append(self._signals)
-            self._signals = None
-        self._doomed += self._sockets.values()
-        for one in list(self._datagrams):
-            self._datagrams.remove(one)
-            self._doomed.append(one.stream)
-        self._doomed += self._lookups.give_up()
-        self._sockets.clear()
-        self._reap()
+        self.acceptor.give_up()
+        self.signals.close()
+        self.streams.give_up()
+        self.datagrams.give_up()
+        self.host_lookups.close()
+        self.engine.reap()
 
     def _list_read_fds(self) -> None:
         """List the descriptors to read, in order. The list is kept from turn to turn while nothing
         changes, and made anew in each turn while memory is short."""
-        is_short = self.owed.is_short()
-        if self._was_short and not is_short:
-            for connection in self._accepted.values():
-                self._reads_again(connection)
-        self._was_short = is_short
-        fds = self._lookups.fds
-        fds += [fd for fd, listener in self._listeners.items() if listener.is_read]
-        for connections, dialled in ((self._dialled, True), (self._accepted, False)):
-            fds += [
-                self._sockets[connection].fileno()
-                for connection in connections.values()
-                if self._is_read(connection)
-            ]
-            fds += self._datagrams.to_read(dialled=dialled)
-        if self._signals is not None:
-            fds.append(self._signals.fileno())
-        self._read_fds = fds
-        self._read_fds_stale = False
-
-    def _is_read(self, connection: Connection) -> bool:
-        return self._to_read(connection, 1) > 0
-
-    def _to_read(self, connection: Connection, share: int) -> int:
-        """How many bytes to read of it, if its share of this turn is so many; 0: it is not read."""
-        if not connection.is_reading or connection in self._paused:
-            return 0
-        if not connection.accepted:
-            return connection.read_bytes
-        if connection.life.state in HEARD and self.owed.is_short():
-            if not self.owed.is_few(connection.name, connection.waiting):
-                return 0
-            share = min(share, self._bounds.few_read_bytes)
-        return min(share, connection.read_bytes)
-
-    def _deliver(self) -> None:
-        """Step the brain through what happened and what that caused, until nothing is left."""
-        while self._events:
-            event = self._events.popleft()
-            self._brain_stepped = True
-            for effect in self._brain.step(event, self._system.now()):
-                self._performers[type(effect)](effect)
-
-    # -- accepting -------------------------------------------------------------------------------
-
-    def _accept(self, listener: Listener, most: float) -> None:
-        """Accept until nobody waits, or `most` have come."""
-        known = listener.trouble
-        count = 0
-        for stream, host, network in listener.accept(min(most, listener.room), self._system.now()):
-            count += 1
-            if len(listener.places) < listener.most() or self._make_room(listener, network):
-                self._accepted_from(listener, stream, host, network)
-                self._deliver()
-            else:
-                self.hits[_MOST[listener.role]] += 1
-                with contextlib.suppress(OSError):
-                    stream.send(listener.farewell or b"")
-                stream.close()
-        if count == most:
-            self.hits["accepts_per_turn"] += 1
-        if not listener.room:
-            self.hits[_MOST[listener.role]] += 1
-        if listener.again_at is not None:
-            self.hits["accept_rest_s"] += 1
-            self._read_fds_stale = True
-            if listener.trouble != known:  # once, not ten times a second
-                text = f"cannot accept: {listener.trouble}; trying again"
-                self._log.report(text, Level.WARNING)
-
-    def _make_room(self, listener: Listener, network: str) -> bool:
-        """Have a connection part for a newcomer of this network; return whether one does.
-
-        Until it is gone it takes a descriptor of the spare ones, so only a few may be parting at
-        once. One of those that has been sent everything is then no longer waited for.
-        """
-        most = self._bounds.descriptors_spare // 4
-        if len(self._parting) + len(self._doomed) >= 2 * most:  # the doomed have theirs, too
-            return False
-        going = listener.places.to_part(network)
-        if going is None:
-            return False
-        if len(self._parting) >= most:
-            done = next((one for one in self._parting if one in self._lingering), None)
-            if done is None:
-                return False
-            self._lose(done, "its descriptor is needed")
-        holder, held = listener.places.holder(going)
-        self._log.report(
-            f"{_MOST[listener.role]} is reached, and {holder} has {held}: the longest idle parts",
-            Level.WARNING,
-            REPLACED.name,
-        )
-        self._replaced += 1
-        self._came_to.pop(going).places.leave(going)
-        self._parting[going] = None
-        self._events.append(PlaceWanted(going.name))
-        self._deliver()
-        return True
-
-    def _accepted_from(self, listener: Listener, stream: Socket, host: str, network: str) -> None:
-        name = listener.next_name()
-        buffer = read_bytes = None
-        if listener.role is Role.DNS:
-            buffer, read_bytes = FrameBuffer(), self._bounds.dns_read_bytes
-        connection = Connection(
-            name, True, self._bounds, self.watch, buffer, owed=self.owed, read_bytes=read_bytes
-        )
-        self._accepted[name] = connection
-        connection.last_turn = self.turns
-        listener.places.take(connection, network)
-        self._came_to[connection] = listener
-        self._register(connection, stream)
-        if self._wire is not None:
-            self._wire.report(f"{name} is {host}")
-        idle = self._dns_idle if listener.role is Role.DNS else self._idle
-        if idle.span_s < math.inf:
-            self._idle_of[connection] = idle
-            idle.start(connection, self._system.now())
-        self._events.append(Opened(name, listener.role))
-
-    # -- reading ---------------------------------------------------------------------------------
+        streams, datagrams = self.streams, self.datagrams
+        streams.look_at_memory()
+        self._read_fds = [
+            *self.host_lookups.to_read(),
+            *self.acceptor.to_read(),
+            *streams.to_read(dialled=True),
+            *datagrams.to_read(dialled=True),
+            *streams.to_read(dialled=False),
+            *datagrams.to_read(dialled=False),
+            *self.signals.to_read(),
+        ]
+        self.engine.read_fds_stale = False
 
     def _read(self, readable: list[int]) -> bool:
-        """One recv per readable connection; return whether a dialled one has more to read."""
+        """Read each source once; return whether a dialled one has more to read."""
+        engine = self.engine
+        now = self._system.now()
         link_was_full = False
-        owed = self.owed
-        share = self._bounds.turn_bytes // (len(readable) or 1) or 1
+        self.streams.read_share = self._bounds.turn_bytes // (len(readable) or 1) or 1
         for fd in readable:
-            connection = self._by_fd.get(fd)
-            if connection is None:
-                link_was_full = self._read_other(fd) or link_was_full
-            elif connection not in self._paused:
-                most = connection.read_bytes
-                if connection.accepted:
-                    if owed.total > owed.low:  # it may be too much by now
-                        most = self._to_read(connection, share)
-                    elif share < most:
-                        most = share
-                count = self._read_one(connection, most) if most else 0
-                if most and count == most:
-                    self.hits["read_bytes" if most == connection.read_bytes else "turn_bytes"] += 1
-                    link_was_full = link_was_full or not connection.accepted
-            self._deliver()
+            if fd in engine.by_fd:
+                link_was_full = engine.by_fd[fd].readable(now) or link_was_full
+                engine.deliver()
         return link_was_full
 
-    def _read_other(self, fd: int) -> bool:
-        """What is no connection; return whether it was dialled and has more to read."""
-        one = self._datagrams.at(fd)
-        if one is not None:
-            has_more = self._read_datagrams(one) and one.dialled
-            if one.broke is not None:
-                self._broken(one)
-            return has_more
-        if fd in self._lookups:
-            self._looked_up(fd)
-        elif fd in self._listeners:
-            if self._listeners[fd].left == math.inf:  # else see `_accept_the_last`
-                self._accept(self._listeners[fd], self._bounds.accepts_per_turn)
-        elif self._signals is not None and fd == self._signals.fileno():
-            self._read_signals(self._signals)
-        return False
-
-    def _read_one(self, connection: Connection, most: int) -> int:
-        """One recv, and the event that it makes; return the count of bytes."""
-        try:
-            data = self._sockets[connection].recv(most)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._lose(connection, reason(error))
-            return 0
-        if not data:
-            self._read_end(connection, self._system.now())
-        elif connection.life.state in HEARD:
-            connection.last_turn = self.turns
-            lines = connection.receive(data)
-            if connection.lines.is_mid_line or self._mid_line.due < math.inf:
-                self._watch_line(connection, bool(lines), self._system.now())
-            if self._idle_of and connection in self._idle_of:
-                self._idle_of[connection].restart(connection, self._system.now())
-            if self._wire is not None and connection.speaks_lines:
-                self._wire.received(connection.name, lines)
-            self._events.append(Received(connection.name, lines))
-        return len(data)
-
-    def _read_datagrams(self, one: DatagramSocket) -> bool:
-        """Take what has come; return whether there may be more."""
-        if not one.is_read:
-            return False
-        most = self._bounds.datagrams_per_turn
-        datagrams = one.receive(most)
-        if len(datagrams) == most:
-            self.hits["datagrams_per_turn"] += 1
-        if len(datagrams) >= _MANY_DATAGRAMS and (lost := one.overflowed_since()):
-            text = f"{one.name}: {lost} datagrams found no room; raise net.core.rmem_max"
-            self._log.report(text, Level.WARNING, f"{one.name} overflows")
-        if datagrams:
-            self._events.append(Datagrams(one.name, datagrams))
-        return len(datagrams) == most
-
-    def _broken(self, one: DatagramSocket) -> None:
-        """Nothing gets to its peer by this socket. Hear what had come by it, and let it go: in this
-        order, since the brain may send by it, or close it, for what it hears."""
-        for _ in range(_DRAIN_READS_MAX):
-            if not self._read_datagrams(one):
-                break
-        self._deliver()
-        self._let_go(one)
-
-    def _let_go(self, one: DatagramSocket) -> None:
-        self._datagrams.remove(one)
-        self._doomed.append(one.stream)
-        self._read_fds_stale = True
-        why = "" if one.broke is None or one.is_ending else reason(one.broke)
-        self._events.append(Closed(one.name, why))
-
-    def _read_end(self, connection: Connection, now: float) -> None:
-        heard = connection.life.state in HEARD
-        unfinished = connection.receive_eof()
-        self._read_fds_stale = True
-        self._mid_line.stop(connection)
-        if connection.is_closed:
-            # DEAF until its end: that peer did not take all that it was owed.
-            self._gone(connection, "the peer stopped reading" if heard else "")
-        elif heard:
-            self._events.append(Ended(connection.name, unfinished))
-        else:
-            self._after_flush(connection, now)
-
-    def _watch_line(self, connection: Connection, completed: bool, now: float) -> None:
-        """Keep the limit on lines. A line's clock is not restarted by its bytes."""
-        if connection.lines.is_mid_line:
-            if completed:
-                self._mid_line.restart(connection, now)
-            else:
-                self._mid_line.start(connection, now)
-        else:
-            self._mid_line.stop(connection)
-
-    def _reads_again(self, connection: Connection) -> None:
-        """What is not read cannot finish its line: the clock begins anew."""
-        self._read_fds_stale = True
-        if connection in self._mid_line:
-            self._mid_line.restart(connection, self._system.now())
-
-    # -- signals ---------------------------------------------------------------------------------
-
-    def _read_signals(self, signals: Signals) -> None:
-        """The first signal to end: take in who waits; each is read once more before the brain is
-        told."""
-        try:
-            numbers = signals.recv(64)
-        except BlockingIOError:
-            return
-        hangups = numbers.count(self._system.hangup)
-        if hangups:
-            self._events.append(ReloadAsked())
-        tells = numbers.count(self._system.tell)
-        if tells:
-            self._events.append(StatsAsked())
-        ends = len(numbers) - hangups - tells
-        first = ends > 0 and self._signals_seen == 0
-        self._signals_seen += ends
-        if not numbers:  # the other end is gone: never spin on it
-            self._doomed.append(signals)
-            self._signals = None
-            self._read_fds_stale = True
-        elif self._signals_seen > 1 and self.exit_code is None:
-            self._log.report("second signal: stopping at once", Level.WARNING)
-            self.exit_code = 1
-        elif first:
-            self._begin_to_drain()
-
-    def _begin_to_drain(self) -> None:
-        """Accept those who wait now: as many as the kernel keeps, one more than it was told to. Not
-        until nobody waits: that may never be."""
-        if self._last_call or self._drain_next:
-            return
-        self._last_call = True
-        self._drain_since = self._system.now()
-        for listener in self._for_askers():
-            listener.last_call(self._bounds.backlog_max + 1)
-        self._accept_the_last()
-
-    def _accept_the_last(self) -> None:
-        """Some of them in each turn, so that it is short; after the last, nobody."""
-        for listener in self._for_askers():
-            self._accept(listener, self._bounds.accepts_per_turn)
-        if any(listener.left for listener in self._for_askers()):
-            return
-        self._last_call = False
-        self._unlisten()
-        for one in self._datagrams:
-            if not one.dialled:
-                # All that has come, unlike a stream's rest, of which a BYE tells that it is left.
-                for _ in range(_DRAIN_READS_MAX):
-                    if not self._read_datagrams(one):
-                        break
-                one.is_read = False
-        self._drain_next = True
-
-    def _ask_to_drain(self) -> None:
-        self._drain_next = False
-        self._events.append(DrainAsked(self._drain_since))
-        self._deliver()
-
-    def _for_askers(self) -> list[Listener]:
-        return [one for one in self._listeners.values() if one.role is not Role.HTTP]
-
-    def _unlisten(self) -> None:
-        self._doomed += self._claims
-        self._claims.clear()
-        for listener in self._for_askers():
-            del self._listeners[listener.fileno()]
-            self._doomed.append(listener.stream)
-            self._read_fds_stale = True
-
-    # -- dialling --------------------------------------------------------------------------------
-
-    def _dial(self, name: str, addresses: tuple[Address, ...], buffer: FrameBuffer | None) -> None:
-        connection = Connection(
-            name, accepted=False, bounds=self._bounds, watch=self.watch, buffer=buffer
-        )
-        self._dialled[name] = connection
-        self._dials[connection] = deque(addresses)
-        self._dial_next(connection, "no address")
-
-    def _dial_next(self, connection: Connection, why: str) -> None:
-        """Try the next address; when there is none, the dial has failed, because of `why`."""
-        self._unregister(connection)
-        addresses = self._dials[connection]
-        while addresses:
-            address = addresses.popleft()
-            try:
-                if self._comes_to_us(address):  # it has moved here, or so its name says
-                    why = "it is this server itself"
-                    host, port = address[1][:2]
-                    text = (
-                        f"{connection.name}: {host} port {port} is this server itself; not dialled"
-                    )
-                    self._log.report(text, Level.WARNING, f"{connection.name} is itself")
-                    continue
-                stream = self._system.connect(address)
-            except OSError as error:
-                why = self._not_dialled(connection.name, error)
-                continue
-            self._register(connection, stream)
-            self._blocked[connection] = stream.fileno()
-            self._dialling.restart(connection, self._system.now())
-            return
-        self._lose(connection, why)
-
-    def _comes_to_us(self, address: Address) -> bool:
-        """Whether one of our listeners is there. Raises OSError when there is no way there."""
-        names = [listener.stream.getsockname() for listener in self._listeners.values()]
-        ours = [name for name in names if name[1] == address[1][1]]
-        return bool(ours) and any(comes_to(name, *self._system.path(address)) for name in ours)
-
-    def _not_dialled(self, name: str, error: OSError) -> str:
-        """Return why there is no socket; say so where this process is out of something."""
-        if error.errno in _EXHAUSTED:
-            text = f"no socket for {name}: {reason(error)}; trying again"
-            self._log.report(text, Level.WARNING, f"no socket for {name}")
-        return reason(error)
-
-    def _dial_decided(self, connection: Connection) -> None:
-        """The socket is writable: we are connected, or not (man 2 connect, EINPROGRESS)."""
-        stream = self._sockets[connection]
-        try:
-            error = self._system.connect_error(stream)
-            # With nobody listening, a dial from the very port that it dials meets itself.
-            own = error == 0 and stream.getsockname() == stream.getpeername()
-        except OSError as raised:
-            self._dial_next(connection, reason(raised))
-            return
-        if own:
-            self._dial_next(connection, "nobody there: the dial met itself")
-        elif error:
-            self._dial_next(connection, os.strerror(error).lower())
-        else:
-            del self._dials[connection]
-            self._dialling.stop(connection)
-            self._blocked.pop(connection, None)
-            connection.connected()
-            self._read_fds_stale = True
-            self._events.append(Opened(connection.name, Role.UPSTREAM))
-
-    def _spawn(self, name: str) -> None:
-        connection = Connection(name, accepted=False, bounds=self._bounds, watch=self.watch)
-        self._dialled[name] = connection
-        try:
-            stream = self._system.spawn(name)
-        except OSError as error:
-            self._lose(connection, reason(error))
-            return
-        self._register(connection, stream)
-        connection.connected()
-        self._events.append(Opened(name, Role.WORKER))
-
-    def _look_up(self) -> None:
-        """Start the next lookup."""
-        name, host, port = self._lookups.next()
-        try:
-            self._lookups.started(name, self._system.look_up(host, port))
-        except OSError as error:
-            self._events.append(Resolved(name, (), reason(error)))
-            self._deliver()
-            return
-        self._read_fds_stale = True
-
-    def _looked_up(self, fd: int) -> None:
-        name, lookup = self._lookups.at(fd)
-        addresses = lookup.read()
-        if addresses is not None:
-            self._lookups.done(fd)
-            self._doomed.append(lookup)
-            self._read_fds_stale = True
-            self._events.append(Resolved(name, addresses, lookup.why))
-
-    # -- time ------------------------------------------------------------------------------------
-
-    def _expire(self, now: float) -> None:
-        """End what has taken longer than its limit, and the listener's rest. Here a service manager
-        hears that the loop turns, and so it costs nothing where there is none."""
-        if now >= self._alive_due:
-            self._alive_due = now + self._alive_s
-            self._system.notify_alive()
-        for listener in self._listeners.values():
-            if listener.rested(now):
-                self._read_fds_stale = True
-        for limit in self._limits:
-            for connection in limit.expire(now):
-                if limit is self._dialling:
-                    self._dial_next(connection, limit.why)
-                    self.hits[limit.bound] += 1
-                elif limit is self._mid_line and not self._is_read(connection):
-                    limit.start(connection, now)
-                else:
-                    self.hits[limit.bound] += 1
-                    self._lose(connection, limit.why)
-                self._deliver()
-
-    def _wake(self, now: float, link_was_full: bool) -> None:
-        """The brain's deadline has come, unless a step of this turn has put it off. It waits, for a
-        while, when answers may still lie unread."""
-        due = self._brain.deadline()
+    def wake(self, now: float, link_was_full: bool) -> None:
+        """Wake the brain: its deadline has come, unless a step of this turn has put it off. It
+        waits, for a while, when answers may still lie unread."""
+        due = self.engine.brain.deadline()
         if due is None or due > now:
-            self._late_turns = 0
+            self.late_turns = 0
             return
-        if link_was_full and self._late_turns < self._bounds.late_turns:
-            self._late_turns += 1
+        if link_was_full and self.late_turns < self._bounds.late_turns:
+            self.late_turns += 1
             return
         if link_was_full:
             self.hits["late_turns"] += 1
-        self._late_turns = 0
-        self._events.append(Woken())
-        self._deliver()
+        self.late_turns = 0
+        self.engine.events.append(Woken())
+        self.engine.deliver()
 
-    # -- sending ---------------------------------------------------------------------------------
+    def _write_out(self, timeout_s: float) -> None:
+        """Wait for the readers of what waits, or for a signal, and write what they take."""
+        signals, write_fds = self.signals.to_read(), self.outputs.waiting_fds()
+        readable, writable, _ = self._system.select(signals, write_fds, [], timeout_s)
+        now = self._system.now()
+        for fd in readable:
+            self.engine.by_fd[fd].readable(now)
+        for fd in writable:
+            self.engine.by_fd[fd].writable(now)
 
-    def _send(self, now: float) -> None:
-        """One send per connection that has bytes and is not known to be blocked."""
-        unsent, self._unsent = self._unsent, {}
-        share = self._bounds.turn_sent_bytes // (len(unsent) or 1) or 1
-        for connection in unsent:
-            if not connection.waiting:  # it was lost in this turn
-                continue
-            stream = self._sockets[connection]
-            data = connection.unsent()
-            if connection.accepted and len(data) > share:
-                data = data[:share]
-                self.hits["turn_sent_bytes"] += 1
-            try:
-                taken = stream.send(data)
-            except BlockingIOError:
-                taken = 0
-            except OSError as error:
-                self._send_failed(connection, reason(error))
-                continue
-            relieved = connection.sent(taken)
-            if taken:
-                connection.last_turn = self.turns
-            if taken and self._idle_of and connection in self._idle_of:
-                self._idle_of[connection].restart(connection, now)
-            if connection.waiting:
-                self._blocked[connection] = stream.fileno()
-                if taken:
-                    self._write_stall.restart(connection, now)
-                else:
-                    self._write_stall.start(connection, now)
-            elif connection in self._blocked:
-                del self._blocked[connection]
-                self._write_stall.stop(connection)
-            if relieved and connection.accepted:
-                self._reads_again(connection)
-            if connection.life.state is not StreamState.OPEN:
-                self._after_flush(connection, now)
-            elif relieved and not connection.accepted:
-                self._events.append(Relieved(connection.name))
-            if self._events:
-                self._deliver()
-        for one in self._datagrams.send():
-            if one.broke is None:
-                self._let_go(one)
-            else:
-                self._broken(one)
-            self._deliver()
-
-    def _send_failed(self, connection: Connection, why: str) -> None:
-        """It takes nothing more; what it sent before may still be read."""
-        self._blocked.pop(connection, None)
-        self._write_stall.stop(connection)
-        connection.send_failed()
-        self._read_fds_stale = True
-        if connection.is_closed:
-            self._gone(connection, why)
-            self._deliver()
-
-    def _after_flush(self, connection: Connection, now: float) -> None:
-        """If that was the last of a staged close: end our side, or be done."""
-        state = connection.life.state
-        if state is StreamState.LINGERING and connection not in self._lingering:
-            self._read_fds_stale = True
-            self._lingering.start(connection, now)
-            try:
-                self._system.end_sending(self._sockets[connection])
-            except OSError as error:  # reset meanwhile
-                self._lose(connection, reason(error))
-        elif state is StreamState.CLOSED and connection in self._sockets:
-            self._gone(connection, "")
-
-    # -- effects ---------------------------------------------------------------------------------
-
-    def _do_send(self, effect: Send) -> None:
-        connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
-        if self._wire is not None and connection.speaks_lines:
-            self._wire.sent(effect.conn, effect.data)
-        if connection.send(effect.data):
-            if connection.accepted:
-                self.hits["owed_bytes_high"] += 1
-                self._read_fds_stale = True
-            else:
-                self.hits["waiting_bytes_high"] += 1
-                self._events.append(Backlogged(effect.conn))
-        if connection not in self._blocked:
-            self._unsent[connection] = None
-
-    def _do_send_to(self, effect: SendTo) -> None:
-        self._datagrams.append(effect.conn, effect.datagrams)
+    # -- effects that no part performs -----------------------------------------------------------
 
     def _do_close(self, effect: Close) -> None:
-        if effect.conn in self._datagrams:
-            self._datagrams.end(effect.conn)
-            return
-        connection = self._named(effect.conn)
-        self._drop_events_of(effect.conn)
-        self._paused.discard(connection)
-        self._mid_line.stop(connection)
-        connection.close()
-        self._read_fds_stale = True
-        self._after_flush(connection, self._system.now())
-
-    def _do_abort(self, effect: Abort) -> None:
-        self._drop_events_of(effect.conn)
-        connection = self._accepted.get(effect.conn) or self._dialled[effect.conn]
-        if not connection.is_closed:  # else its dial failed in this step: Closed will come
-            self._lose(connection, "given up")
-
-    def _do_pause(self, effect: Pause) -> None:
-        self._paused.add(self._named(effect.conn))
-        self._read_fds_stale = True
-
-    def _do_resume(self, effect: Resume) -> None:
-        connection = self._named(effect.conn)
-        self._paused.discard(connection)
-        self._reads_again(connection)
-
-    def _do_dial(self, effect: Dial) -> None:
-        self._dial(effect.conn, effect.addresses, FrameBuffer() if effect.framed else None)
-
-    def _do_dial_datagrams(self, effect: DialDatagrams) -> None:
-        try:
-            stream = self._system.dial_datagrams(effect.address)
-        except OSError as error:
-            why = self._not_dialled(effect.conn.partition(".")[0], error)
-            self._events.append(Closed(effect.conn, why))
-            return
-        one = DatagramSocket(
-            stream,
-            effect.conn,
-            dialled=True,
-            send_alike=self._system.send_alike if self._system.can_send_alike(stream) else None,
-            overflowed=self._system.overflowed,
-        )
-        self._datagrams.add(one)
-        self._read_fds_stale = True
-        self._events.append(Opened(effect.conn, Role.UPSTREAM))
-
-    def _do_spawn(self, effect: Spawn) -> None:
-        self._spawn(effect.conn)
-
-    def _do_resolve(self, effect: Resolve) -> None:
-        addresses = self._system.numeric(effect.host, effect.port)
-        if addresses:
-            self._events.append(Resolved(effect.conn, addresses))
-        else:
-            self._lookups.want(effect.conn, effect.host, effect.port)
-
-    def _do_write(self, effect: Write) -> None:
-        if self._output is not None:
-            self._output.append(effect.data)
-
-    def _do_report(self, effect: Report) -> None:
-        self._log.report(effect.text, effect.level, effect.kind)
-
-    def _do_record(self, effect: Record) -> None:
-        if self._records is not None:
-            self._records.append(effect.data)
-
-    def _do_reopen_records(self, effect: ReopenRecords) -> None:
-        records = self._records
-        if records is None or records.reopen is None:
-            return
-        self._write_output(records)  # what has been recorded by now belongs into the old one
-        try:
-            if records.reopen():
-                records.moved()
-                self._system.forget(records.fd)
-                self._log.report(f"{records.name} is opened anew")
-        except OSError as error:
-            text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
-            self._log.report(text, Level.WARNING)
-
-    def _do_progress(self, effect: Progress) -> None:
-        if self._on_terminal:
-            self._log_output.append(b"\r\x1b[K" + effect.text.encode())
+        names = self.datagrams if effect.conn in self.datagrams else self.streams
+        names.close(effect.conn)
 
     def _do_notify(self, effect: Notify) -> None:
         self._system.notify(effect.standing)
 
-    def _do_unlisten(self, effect: Unlisten) -> None:
-        self._unlisten()
-
-    def _do_drain(self, effect: Drain) -> None:
-        self._begin_to_drain()
-
     def _do_stop(self, effect: Stop) -> None:
-        if self.exit_code is None:  # else a second signal, or a broken output, came first
-            self.exit_code = effect.exit_code
-
-    def _drop_events_of(self, name: str) -> None:
-        """The brain hears nothing more of a connection that it closes, but that it is gone."""
-        self._events = deque(
-            event
-            for event in self._events
-            if not (isinstance(event, Backlogged) and event.conn == name)
-        )
-
-    def _named(self, name: str) -> Connection:
-        """The living connection of this name. KeyError: the brain named one that is gone."""
-        connection = self._accepted.get(name) or self._dialled[name]
-        if connection.is_closed:
-            raise KeyError(name)
-        return connection
-
-    # -- the end of a connection -----------------------------------------------------------------
-
-    def _register(self, connection: Connection, stream: Socket) -> None:
-        self._sockets[connection] = stream
-        self._by_fd[stream.fileno()] = connection
-        self._read_fds_stale = True
-
-    def _unregister(self, connection: Connection) -> None:
-        """The one place where a descriptor leaves the loop; it is closed at the turn's end."""
-        stream = self._sockets.pop(connection, None)
-        if stream is None:
-            return
-        del self._by_fd[stream.fileno()]
-        self._blocked.pop(connection, None)
-        self._unsent.pop(connection, None)
-        self._paused.discard(connection)
-        self._idle_of.pop(connection, None)
-        for limit in self._limits:
-            limit.stop(connection)
-        self._doomed.append(stream)
-        self._read_fds_stale = True
-
-    def _lose(self, connection: Connection, why: str) -> None:
-        connection.lost()
-        self._gone(connection, why)
-
-    def _gone(self, connection: Connection, why: str) -> None:
-        """Forget a closed connection and queue its one Closed."""
-        self._unregister(connection)
-        self._dials.pop(connection, None)
-        self._accepted.pop(connection.name, None)
-        if listener := self._came_to.pop(connection, None):
-            listener.places.leave(connection)
-        self._parting.pop(connection, None)
-        self._events.append(Closed(connection.name, why))
-
-    def _reap(self) -> None:
-        for stream in self._doomed:
-            stream.close()
-        self._doomed.clear()
-
-    # -- descriptors that are not sockets --------------------------------------------------------
-
-    def _write_outputs(self, fd: int) -> None:
-        for sink in self._outputs:
-            if sink.fd == fd:
-                self._write_output(sink)
-
-    def _write_output(self, sink: Output) -> None:
-        """Write what waits, as far as the descriptor takes it now."""
-        try:
-            while sink.waiting:
-                sink.written(self._system.write(sink.fd, sink.unwritten()))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if sink is self._records:  # a disk may have room again
-                if sink.drop():
-                    text = f"cannot write {sink.name}: {reason(error)}; records are dropped"
-                    self._log.report(text, Level.WARNING)
-                return
-            is_all = sink.bytes_max == math.inf  # what the program is for
-            sink.fail()
-            if sink is self._output and is_all:
-                text = f"cannot write the output: {reason(error)}"
-                self._log.report(text, Level.ERROR)
-                self.exit_code = 1
-            elif sink is self._output:
-                text = f"cannot write to standard output: {reason(error)}; going on without it"
-                self._log.report(text, Level.WARNING)
-
-    def _write_out(self, timeout_s: float) -> None:
-        """Wait for the readers of what waits, or for a signal, and write what they take."""
-        write_fds = [sink.fd for sink in self._outputs if sink.waiting]
-        read_fds = [] if self._signals is None else [self._signals.fileno()]
-        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
-        if readable and self._signals is not None:
-            self._read_signals(self._signals)
-        for fd in writable:
-            self._write_outputs(fd)
+        if self.engine.exit_code is None:  # else a second signal, or a broken output, came first
+            self.engine.exit_code = effect.exit_code

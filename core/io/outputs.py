@@ -1,12 +1,16 @@
-"""Sink: bytes that wait for a file descriptor that is not a socket: output, or the log.
+"""Outputs: bytes that wait for a file descriptor that is not a socket: output, log or records.
 
-They may be pipes or terminals that nobody reads for a while: what they do not take waits here.
-It is written in pieces that a pipe takes whole, so that the records of several programs that
+A descriptor may be a pipe or a terminal that nobody reads for a while: what it does not take waits
+here. It is written in pieces that a pipe takes whole, so that the records of several programs that
 share one do not mix. Short records are joined to a piece, a long one is cut without a copy.
 
-A sink with a bound drops records that do not fit, and counts them: a log must not stop the loop.
-Before it drops any it asks to be written, so only a reader who is slow costs records, never a
-turn that makes many. One without a bound keeps everything: output must not be lost without a word.
+An output with a bound drops records that do not fit, and counts them: a log must not stop the loop.
+Before it drops any it asks to be written, so only a slow reader costs records, never a turn that
+makes many. An output without a bound keeps everything: nothing may be lost without a word.
+
+`Outputs` are those of one loop. A log that fails is silent from then on; records are dropped until
+their disk has room again; a bounded output is gone on without; where one without a bound fails,
+which is what the program is for, the program fails.
 
 Not here: how to write without blocking (`core/io/writer.py`), and when (`core/io/loop.py`).
 """
@@ -15,25 +19,35 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 from core.bounds import PIPE_BYTES
+from core.effects import Write
+from core.io.engine import Engine
+from core.io.system import reason
+from core.metrics import Metric, Value
+from core.operator import Level, Progress, Record, ReopenRecords, Report
+
+LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
+RECORDS_DROPPED = Metric("records_dropped", "Records of races that their file did not take in time")
 
 
-def _make_none(sink: "Output") -> None:
+def _make_none(output: "Output") -> None:
     """Do nothing: there is no loop that could write it."""
 
 
 class Output:
     """What waits for one descriptor, in records that are kept or dropped whole.
 
-    `name` says what it is, for the one complaint about it. `make_room(sink)` is to write what
+    `name` says what it is, for the one complaint about it. `make_room(output)` is to write what
     waits, as far as the descriptor takes it now. `reopen()`, if there is one, has the descriptor
     lead to what is at its path now, and returns whether that is another file; it raises OSError.
+    `write_fds` is where it puts its descriptor when something waits.
     """
 
     __slots__ = (
         "_is_torn", "_records", "bytes_max", "dropped", "fd", "has_failed", "make_room", "name",
-        "reopen", "waiting",
+        "reopen", "waiting", "write_fds",
     )  # fmt: skip
 
     def __init__(
@@ -49,10 +63,22 @@ class Output:
         self.bytes_max = bytes_max
         self.reopen = reopen
         self.make_room: Callable[[Output], None] = _make_none
+        self.write_fds: dict[int, None] = {}
         self.waiting = 0  # bytes
         self.dropped = 0  # records
         self._records: deque[memoryview] = deque()
         self._is_torn = False  # the descriptor took the beginning of a record, and not its end
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def readable(self, now: float) -> bool:
+        """Nothing is read from an output."""
+        return False
+
+    def writable(self, now: float) -> None:
+        """Write what waits, as far as the descriptor takes it now."""
+        self.make_room(self)
 
     def append(self, record: bytes) -> None:
         """Keep a record until it is written, or drop and count it if there is no room."""
@@ -67,6 +93,7 @@ class Output:
             return
         self._records.append(memoryview(record))
         self.waiting += len(record)
+        self.write_fds[self.fd] = None
 
     def unwritten(self) -> memoryview:
         """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`.
@@ -113,3 +140,121 @@ class Output:
         """Drop what waits and whatever will come: the descriptor takes nothing more, ever."""
         self.drop()
         self.bytes_max = 0
+
+
+class Outputs:
+    """The outputs of one loop: its log, and what the program writes and records, if it does.
+
+    `on_terminal`: somebody watches the log, and progress is shown there.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        log_output: Output,
+        output: Output | None,
+        records: Output | None,
+        *,
+        on_terminal: bool,
+    ) -> None:
+        self._engine = engine
+        self.all = [each for each in (log_output, output, records) if each is not None]
+        for each in self.all:
+            each.make_room = self._write
+            each.write_fds = engine.write_fds
+            if each.waiting:
+                engine.write_fds[each.fd] = None
+            engine.by_fd[each.fd] = each
+        self._system = engine.system
+        self._log = engine.log
+        self._log_output = log_output
+        self._output = output
+        self._records = records
+        self._on_terminal = on_terminal
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether something waits that the program must not end without having written."""
+        output = self._output
+        return output is not None and output.bytes_max == math.inf and output.waiting > 0
+
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs each effect on an output."""
+        return {
+            Write: self._do_write,
+            Report: self._do_report,
+            Record: self._do_record,
+            ReopenRecords: self._do_reopen_records,
+            Progress: self._do_progress,
+        }
+
+    def metrics(self) -> list[Value]:
+        """Return how many records were dropped."""
+        values = [Value(LOG_DROPPED, self._log_output.dropped)]
+        if self._records is not None:
+            values.append(Value(RECORDS_DROPPED, self._records.dropped))
+        return values
+
+    def write_all(self) -> None:
+        """Write what waits, the log last: it has to say what went wrong."""
+        for output in reversed(self.all):
+            self._write(output)
+
+    def waiting_fds(self) -> list[int]:
+        """Return the descriptors for which something waits."""
+        return [output.fd for output in self.all if output.waiting]
+
+    def _write(self, output: Output) -> None:
+        """Write what waits, as far as the descriptor takes it now."""
+        try:
+            while output.waiting:
+                output.written(self._system.write(output.fd, output.unwritten()))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._failed(output, reason(error))
+        self._engine.write_fds.pop(output.fd, None)
+
+    def _failed(self, output: Output, why: str) -> None:
+        if output is self._records:  # a disk may have room again
+            if output.drop():
+                text = f"cannot write {output.name}: {why}; records are dropped"
+                self._log.report(text, Level.WARNING)
+            return
+        is_purpose = output.bytes_max == math.inf  # what the program is for
+        output.fail()
+        if output is self._output and is_purpose:
+            self._log.report(f"cannot write the output: {why}", Level.ERROR)
+            self._engine.exit_code = 1
+        elif output is self._output:
+            text = f"cannot write to standard output: {why}; going on without it"
+            self._log.report(text, Level.WARNING)
+
+    def _do_write(self, effect: Write) -> None:
+        if self._output is not None:
+            self._output.append(effect.data)
+
+    def _do_report(self, effect: Report) -> None:
+        self._log.report(effect.text, effect.level, effect.kind)
+
+    def _do_record(self, effect: Record) -> None:
+        if self._records is not None:
+            self._records.append(effect.data)
+
+    def _do_reopen_records(self, effect: ReopenRecords) -> None:
+        records = self._records
+        if records is None or records.reopen is None:
+            return
+        self._write(records)  # what has been recorded by now belongs into the old one
+        try:
+            if records.reopen():
+                records.moved()
+                self._system.forget(records.fd)
+                self._log.report(f"{records.name} is opened anew")
+        except OSError as error:
+            text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
+            self._log.report(text, Level.WARNING)
+
+    def _do_progress(self, effect: Progress) -> None:
+        if self._on_terminal:
+            self._log_output.append(b"\r\x1b[K" + effect.text.encode())

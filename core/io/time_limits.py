@@ -1,59 +1,68 @@
-"""Limit: the connections that must do something within a span, as a FIFO.
+"""Time limits: what has to be done within a span, as a FIFO.
 
-All entries of one limit wait equally long, so the order of starting is the order of being due:
+All entries of one limit have the same span, so the order of starting is the order of being due:
 a dictionary keeps it, start and stop cost one operation each, and nothing is ever sorted. It
-holds at most one entry per connection, so the search for the first one is short, too.
+holds at most one entry per holder, so the search for the first one is short, too.
+
+Not here: what is limited, and how long it may take (`core/bounds.py`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Holder = TypeVar("Holder")
 
 
 class TimeLimit(Generic[Holder]):
-    """Who has to be done by when. `span_s` may be infinite: then nobody is ever due.
+    """Holders that have to be done by a time. With an infinite `span_s` nobody is ever due.
 
-    `bound` is the name of the span; `why` is what is said of one who was not done. `due` is when
-    the first one is due, infinite for never.
+    `bound` is the name of the span; `why` is what is said of a holder that was not done, for which
+    `end(holder, limit)` is called. `due` is when the first one is due, infinite for never.
     """
 
-    __slots__ = ("_dues", "bound", "due", "span_s", "why")
+    __slots__ = ("_dues", "_end", "bound", "due", "span_s", "why")
 
-    def __init__(self, span_s: float, bound: str, why: str) -> None:
+    def __init__(
+        self,
+        span_s: float,
+        bound: str,
+        why: str,
+        end: "Callable[[Holder, TimeLimit[Holder]], None]",
+    ) -> None:
         self.span_s = span_s
         self.bound = bound
         self.why = why
         self.due = math.inf
+        self._end = end
         self._dues: dict[Holder, float] = {}
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._dues
 
     def restart(self, holder: Holder, now: float) -> None:
-        """The span begins now, also for one that was waiting."""
+        """Begin the span now, also for a holder that was waiting."""
         self._dues.pop(holder, None)
         self._dues[holder] = now + self.span_s
         self._look()
 
     def start(self, holder: Holder, now: float) -> None:
-        """The span begins now, unless it runs already."""
+        """Begin the span now, unless it runs already."""
         self._dues.setdefault(holder, now + self.span_s)
         self._look()
 
     def stop(self, holder: Holder) -> None:
-        """The holder did it, or is gone."""
+        """Forget a holder that is done, or gone."""
         if self._dues.pop(holder, None) is not None:
             self._look()
 
-    def expire(self, now: float) -> Iterator[Holder]:
-        """Each holder whose span is over; it is taken out."""
+    def expire(self, now: float) -> None:
+        """Take out each holder whose span is over, and end it."""
         while self.due <= now:
             holder = next(iter(self._dues))
             del self._dues[holder]
             self._look()
-            yield holder
+            self._end(holder, self)
 
     def _look(self) -> None:
         self.due = next(iter(self._dues.values()), math.inf)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.bounds import Bounds
-from core.environment import Environment
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
+from core.protocol.names import LINE_BYTES_MAX
 from core.text import not_text
 from nodes.cli.arguments import (
     STDERR,
@@ -103,11 +103,18 @@ def run_client(words: list[str]) -> int:
                 raise Failure(f"cannot write {options.output_file}: {reason(error)}") from None
         sink = Output(STDERR)
         log = Log("", sink.append, None)
-        loop = Loop(system, bounds, log, sink, output=Output(output_fd), on_terminal=on_terminal)
+        loop = Loop(
+            system,
+            bounds,
+            log,
+            sink,
+            line_bytes_max=LINE_BYTES_MAX,
+            output=Output(output_fd),
+            on_terminal=on_terminal,
+        )
         stack.callback(loop.close)
         where = address_text((options.host, options.port))
-        env = Environment(bounds, loop.hits, loop.watch)
-        loop.start(Client(names, addresses, where, env, progress=on_terminal))
+        loop.start(Client(names, addresses, where, loop.environment, progress=on_terminal))
         return loop.run()
 
 

@@ -13,17 +13,26 @@ from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
 from core.events import Role
-from core.io.acceptor import everybody
 from core.io.descriptors import Descriptors
+from core.io.frame_buffer import FrameBuffer
+from core.io.listener import Service, everybody
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import System, reason
 from core.operator import Standing
+from core.protocol.messages import refusal
+from core.protocol.names import LINE_BYTES_MAX, Error
 from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
 from nodes.cli.server_arguments import Network, ServerOptions
 
 LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
+# What comes to each kind of listener. A watcher too many waits, since the others are soon gone.
+LINES = Service(Role.LINES, "clients_max", refusal(Error.BUSY), reserves=False)
+DNS_STREAMS = Service(
+    Role.DNS, "dns_clients_max", framer=FrameBuffer, reads="dns_read_bytes", idles="dns_idle_s"
+)
+STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 _ADVICE = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "is it an address of this machine?",
@@ -87,6 +96,7 @@ def make_loop(
         options.bounds,
         log,
         sink,
+        line_bytes_max=LINE_BYTES_MAX,
         wire_log=options.wire_log,
         records=records,
         output=output,
@@ -116,13 +126,13 @@ def listen(
     loop: Loop,
     address: Address,
     allow: Sequence[Network],
-    role: Role = Role.LINES,
+    service: Service = LINES,
     *,
     shared: bool = False,
 ) -> Sequence[object]:
     """Have the loop listen at this address; return where that is. Raises Failure."""
     try:
-        bound = loop.listen(address, gate(allow), role, shared=shared)
+        bound = loop.listen(address, service, gate(allow), shared=shared)
     except OSError as error:
         raise cannot_listen(address, error) from None
     _check_descriptors(loop.descriptors)
@@ -133,7 +143,7 @@ def listen_for_dns(
     loop: Loop, address: Address, allow: Sequence[Network], *, shared: bool = False
 ) -> Sequence[object]:
     """Have the loop take DNS over TCP and UDP, at the same port. Raises Failure."""
-    bound = listen(loop, address, allow, Role.DNS, shared=shared)
+    bound = listen(loop, address, allow, DNS_STREAMS, shared=shared)
     try:
         return loop.listen_for_datagrams((address[0], bound), gate(allow), shared=shared)
     except OSError as error:
@@ -143,7 +153,7 @@ def listen_for_dns(
 def listen_for_status_page(loop: Loop, address: Address | None, allow: Sequence[Network]) -> None:
     """Have the loop serve the status page, if there is an address for it. Raises Failure."""
     if address is not None:
-        bound = listen(loop, address, allow, Role.HTTP)
+        bound = listen(loop, address, allow, STATUS_PAGE)
         say(f"status page on http://{address_text(bound)}/")
 
 

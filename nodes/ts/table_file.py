@@ -128,7 +128,7 @@ class Loading:
         self.table = Table()
         self._path = path
         self._report = report
-        self._buffer = LineBuffer()
+        self._buffer = LineBuffer(LINE_BYTES_MAX)
         self._old: OldRows | None = None
         self._rows = 0  # so far, good or not
         self._start: bytes | None = b""  # of the file, until it is long enough to be judged

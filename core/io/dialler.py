@@ -1,0 +1,157 @@
+"""Dialler: how the loop gets the connections that a brain asks for.
+
+The addresses of a dial are tried one by one, each for as long as `dial_s`, and the first that
+answers is taken: Opened. When none does, the dial has failed: Closed. We never dial ourselves: a
+server that has moved here, or whose name says so, would ask itself.
+
+Not here: what a name's addresses are (`core/io/host_lookups.py`), and when to dial again.
+"""
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from core.addresses import Address, comes_to
+from core.effects import Dial, Spawn
+from core.events import Opened, Role
+from core.io.engine import Engine
+from core.io.frame_buffer import FrameBuffer
+from core.io.log import Log
+from core.io.stream import Stream
+from core.io.streams import Streams
+from core.io.system import reason
+from core.io.time_limits import TimeLimit
+from core.operator import Level
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
+
+
+def why_not_dialled(log: Log, name: str, error: OSError) -> str:
+    """Return why there is no socket; say so where this process is out of something."""
+    if error.errno in _EXHAUSTED:
+        text = f"no socket for {name}: {reason(error)}; trying again"
+        log.report(text, Level.WARNING, f"no socket for {name}")
+    return reason(error)
+
+
+class DialAttempt:
+    """A dial under way, the source of its socket until it is decided."""
+
+    __slots__ = ("_decided", "addresses", "stream")
+
+    def __init__(
+        self,
+        stream: Stream,
+        addresses: tuple[Address, ...],
+        decided: "Callable[[DialAttempt], None]",
+    ) -> None:
+        self.stream = stream
+        self.addresses = deque(addresses)  # not yet tried
+        self._decided = decided
+
+    def fileno(self) -> int:
+        return self.stream.fd
+
+    def readable(self, now: float) -> bool:
+        """Nothing is read before the dial is answered."""
+        return False
+
+    def writable(self, now: float) -> None:
+        """We are connected, or not (man 2 connect, EINPROGRESS)."""
+        self._decided(self)
+
+
+class Dialler:
+    """Performs Dial and Spawn. `own_addresses()` returns where we listen."""
+
+    def __init__(
+        self, engine: Engine, streams: Streams, own_addresses: Callable[[], list[Any]]
+    ) -> None:
+        self._engine = engine
+        self._streams = streams
+        self._own_addresses = own_addresses
+        self.limit: TimeLimit[DialAttempt] = TimeLimit(
+            engine.environment.bounds.dial_s, "dial_s", "no answer", self._unanswered
+        )
+
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs each effect that makes a connection."""
+        return {Dial: self._do_dial, Spawn: self._do_spawn}
+
+    def _do_dial(self, effect: Dial) -> None:
+        framer = FrameBuffer() if effect.framed else None
+        stream = self._streams.add(effect.conn, accepted=False, framer=framer)
+        attempt = DialAttempt(stream, effect.addresses, self._decided)
+        stream.let_go = partial(self.limit.stop, attempt)
+        self._try_next(attempt, "no address")
+
+    def _do_spawn(self, effect: Spawn) -> None:
+        engine, streams = self._engine, self._streams
+        stream = streams.add(effect.conn, accepted=False)
+        try:
+            socket = engine.system.spawn(effect.conn)
+        except OSError as error:
+            streams.lose(stream, reason(error))
+            return
+        streams.attach(stream, socket)
+        stream.connected()
+        engine.events.append(Opened(effect.conn, Role.WORKER))
+
+    def _try_next(self, attempt: DialAttempt, why: str) -> None:
+        """Try the next address; when there is none, the dial has failed, because of `why`."""
+        engine, stream = self._engine, attempt.stream
+        self.limit.stop(attempt)
+        self._streams.detach(stream)
+        while attempt.addresses:
+            address = attempt.addresses.popleft()
+            try:
+                if self._comes_to_us(address):  # it has moved here, or so its name says
+                    why = "it is this server itself"
+                    host, port = address[1][:2]
+                    text = f"{stream.name}: {host} port {port} is this server itself; not dialled"
+                    engine.log.report(text, Level.WARNING, f"{stream.name} is itself")
+                    continue
+                socket = engine.system.connect(address)
+            except OSError as error:
+                why = why_not_dialled(engine.log, stream.name, error)
+                continue
+            self._streams.attach(stream, socket, attempt)
+            engine.write_fds[stream.fd] = None
+            self.limit.start(attempt, engine.system.now())
+            return
+        self._streams.lose(stream, why)
+
+    def _comes_to_us(self, address: Address) -> bool:
+        """Whether one of our listeners is there. Raises OSError when there is no way there."""
+        ours = [name for name in self._own_addresses() if name[1] == address[1][1]]
+        path = self._engine.system.path
+        return bool(ours) and any(comes_to(name, *path(address)) for name in ours)
+
+    def _decided(self, attempt: DialAttempt) -> None:
+        engine, stream = self._engine, attempt.stream
+        socket = stream.socket
+        try:
+            error = engine.system.connect_error(socket)
+            # With nobody listening, a dial from the very port that it dials meets itself.
+            is_own = error == 0 and socket.getsockname() == socket.getpeername()
+        except OSError as raised:
+            self._try_next(attempt, reason(raised))
+            return
+        if is_own:
+            self._try_next(attempt, "nobody there: the dial met itself")
+        elif error:
+            self._try_next(attempt, os.strerror(error).lower())
+        else:
+            self.limit.stop(attempt)
+            del engine.write_fds[stream.fd]
+            self._streams.attach(stream, socket)
+            stream.connected()
+            engine.events.append(Opened(stream.name, Role.UPSTREAM))
+
+    def _unanswered(self, attempt: DialAttempt, limit: TimeLimit[DialAttempt]) -> None:
+        self._try_next(attempt, limit.why)
+        self._engine.environment.hits[limit.bound] += 1
+        self._engine.deliver()

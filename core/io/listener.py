@@ -1,0 +1,167 @@
+"""Listener: a listening socket, who may come in, and its rest when we are out of something.
+
+A queue of connections that cannot be accepted, for want of descriptors, keeps the socket
+readable: a loop that tried again at once would spin. So the listener rests for a while, and
+`again_at` says until when; it is not to be waited for meanwhile.
+
+What a listener accepts is called after its role: `client-1`, `client-2`, ... It knows which of its
+connections hold a place, and what is said to one that is too many (`Service`).
+
+Not here: what becomes of a connection (`core/io/acceptor.py`).
+"""
+
+import errno
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from core.addresses import network_of_peer
+from core.events import Role
+from core.io.frame_buffer import FrameBuffer
+from core.io.places import Places
+from core.io.stream import Stream
+from core.io.system import Socket, System, reason
+
+# What accept() raises about a connection that is gone already; the next one may be there. After
+# any other error we are out of something (man 2 accept).
+_GONE = frozenset(
+    {
+        errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+        errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is offered at a listener: how each connection that comes there is treated.
+
+    Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
+    many descriptors are kept for them; else they have what others leave. `farewell`: what one
+    more is told; None: it waits. `framer()`: what takes the stream apart; None: lines. `reads`: the
+    bytes of one read. `idles`: how long nothing may come or go. `drains`: whether a drain ends it.
+    """
+
+    role: Role
+    connections: str
+    farewell: bytes | None = b""
+    framer: Callable[[], FrameBuffer] | None = None
+    reads: str = "read_bytes"
+    idles: str = "idle_s"
+    reserves: bool = True
+    drains: bool = True
+
+
+def everybody(host: str) -> bool:
+    """The judge that lets everyone in."""
+    return True
+
+
+def _leave_waiting(listener: "Listener") -> None:
+    pass
+
+
+class Listener:
+    """A listening socket: who may come in, who has a place, and its rest when we are out of
+    something.
+
+    `admit(host)` judges by the numeric address that accept returned. `most()` is how many
+    connections there may be at once. `come(listener)` is called when somebody waits.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        stream: Socket,
+        service: Service,
+        admit: Callable[[str], bool],
+        most: Callable[[], int],
+        rest_s: float,
+        come: "Callable[[Listener], None]" = _leave_waiting,
+    ) -> None:
+        self.stream = stream
+        self.service = service
+        self.most = most
+        self.places: Places[Stream] = Places()
+        self._ever = 0
+        self.again_at: float | None = None  # resting until then
+        self.trouble = ""  # why it could not accept, since it last could
+        self.left = math.inf  # how many more it takes
+        self.not_admitted = 0
+        self._system = system
+        self._admit = admit
+        self._rest_s = rest_s
+        self._come = come
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def readable(self, now: float) -> bool:
+        """Accept those who wait, or some of them."""
+        self._come(self)
+        return False
+
+    def writable(self, now: float) -> None:
+        """Do nothing: a listener is not written to."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether one that comes is to be accepted now."""
+        return self.again_at is None and self.room > 0
+
+    @property
+    def room(self) -> float:
+        """How many may be accepted, of those who else wait."""
+        return math.inf if self.service.farewell is not None else self.most() - len(self.places)
+
+    def next_name(self) -> str:
+        """What the next connection is called."""
+        self._ever += 1
+        return f"{self.service.role.value}-{self._ever}"
+
+    def last_call(self, most: int) -> None:
+        """Take only those who wait already, and no more than so many: then `left` is 0."""
+        self.left = most
+
+    def _nobody_waits(self) -> None:
+        if self.left < math.inf:
+            self.left = 0
+
+    def rested(self, now: float) -> bool:
+        """Whether a rest is over; then it is."""
+        if self.again_at is None or now < self.again_at:
+            return False
+        self.again_at = None
+        return True
+
+    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str, str]]:
+        """Each connection that waits and may come in, with its host and the network that it counts
+        under; `most` attempts at most."""
+        attempts = 0
+        while attempts < most and self.left:
+            attempts += 1
+            self.left -= 1
+            try:
+                stream, address = self.stream.accept()
+            except BlockingIOError:
+                self._nobody_waits()
+                return
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                self._nobody_waits()
+                self.again_at = now + self._rest_s
+                self.trouble = reason(error)
+                return
+            if not self._admit(address[0]):
+                self.not_admitted += 1
+                stream.close()
+                continue
+            try:
+                self._system.tune(stream)
+                network = network_of_peer(address[0], stream.getsockname()[0])
+            except OSError:  # reset before we had a look
+                stream.close()
+                continue
+            self.trouble = ""
+            yield stream, address[0], network

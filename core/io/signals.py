@@ -1,0 +1,149 @@
+"""Signals while the loop runs: a clean end in steps, reloads, and word to a service manager.
+
+The first signal to end begins a drain. Those who wait to be accepted are accepted, some in each
+turn (ACCEPTING); then each session is read once more, in one turn (READING); then the brain is
+told. A second signal stops the loop at once.
+
+Not here: signals before there is a loop, and the pipe they come by (`core/io/process.py`).
+"""
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from core.effects import Drain
+from core.io.acceptor import Acceptor
+from core.io.datagram_sockets import DatagramSockets
+from core.io.engine import Engine
+from core.io.process import Signals
+from core.io.system import System
+from core.operator import DrainAsked, Level, ReloadAsked, StatsAsked
+
+
+class DrainStage(Enum):
+    """How far a drain has come that the brain does not know of yet."""
+
+    NONE = "none has begun, or the brain has been told"
+    ACCEPTING = "those who wait are being accepted"
+    READING = "each session is being read once more"
+
+
+class SignalHandler:
+    """Reads signals, and leads a drain to the point where the brain is told."""
+
+    def __init__(
+        self, engine: Engine, acceptor: Acceptor, datagram_sockets: DatagramSockets
+    ) -> None:
+        self.stage = DrainStage.NONE
+        self.count = 0  # of those to end
+        self._engine = engine
+        self._acceptor = acceptor
+        self._datagram_sockets = datagram_sockets
+        self._pipe: Signals | None = None
+        self._since = 0.0  # when the drain began
+
+    def start(self) -> None:
+        """Take signals from now on."""
+        self._pipe = self._engine.system.catch_signals()
+        self._engine.by_fd[self._pipe.fileno()] = self
+        self._engine.read_fds_stale = True
+
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs Drain."""
+        return {Drain: lambda _: self.begin_to_drain()}
+
+    def fileno(self) -> int:
+        return -1 if self._pipe is None else self._pipe.fileno()
+
+    def readable(self, now: float) -> bool:
+        """Take what has come."""
+        self.read()
+        return False
+
+    def writable(self, now: float) -> None:
+        """Do nothing: signals only come."""
+
+    def to_read(self) -> list[int]:
+        """Return the descriptor to read, if signals come."""
+        return [] if self._pipe is None else [self._pipe.fileno()]
+
+    def close(self) -> None:
+        """Take no signal any more; the pipe is closed at the end of the turn."""
+        if self._pipe is not None:
+            self._engine.by_fd.pop(self._pipe.fileno(), None)
+            self._engine.doomed.append(self._pipe)
+            self._engine.read_fds_stale = True
+            self._pipe = None
+
+    def read(self) -> None:
+        """Take what has come: the first signal to end begins a drain, the next one stops."""
+        engine = self._engine
+        if self._pipe is None:
+            return
+        try:
+            numbers = self._pipe.recv(64)
+        except BlockingIOError:
+            return
+        hangups = numbers.count(engine.system.hangup)
+        if hangups:
+            engine.events.append(ReloadAsked())
+        tells = numbers.count(engine.system.tell)
+        if tells:
+            engine.events.append(StatsAsked())
+        ends = len(numbers) - hangups - tells
+        is_first = ends > 0 and self.count == 0
+        self.count += ends
+        if not numbers:  # the other end is gone: never spin on it
+            self.close()
+        elif self.count > 1 and engine.exit_code is None:
+            engine.log.report("second signal: stopping at once", Level.WARNING)
+            engine.exit_code = 1
+        elif is_first:
+            self.begin_to_drain()
+
+    def begin_to_drain(self) -> None:
+        """Accept those who wait now: as many as the kernel keeps, one more than it was told to.
+
+        Not until nobody waits: that may never be.
+        """
+        if self.stage is not DrainStage.NONE:
+            return
+        self.stage = DrainStage.ACCEPTING
+        self._since = self._engine.system.now()
+        self._acceptor.begin_last_call()
+        self._accept()
+
+    def go_on(self, stage: DrainStage) -> None:
+        """Go on from this stage, which the turn began in and has read once in."""
+        if stage is DrainStage.ACCEPTING:
+            self._accept()
+        elif stage is DrainStage.READING:
+            self.stage = DrainStage.NONE
+            self._engine.events.append(DrainAsked(self._since))
+            self._engine.deliver()
+
+    def _accept(self) -> None:
+        if self._acceptor.accept_the_last():
+            self._datagram_sockets.end_listening()
+            self.stage = DrainStage.READING
+
+
+class Watchdog:
+    """Tells a service manager that the loop turns, twice in the time that it gives."""
+
+    def __init__(self, system: System) -> None:
+        self.due = math.inf
+        self._system = system
+        self._every_s = system.watchdog_s() / 2
+
+    def start(self) -> None:
+        """Tell it from now on, if it wants to know."""
+        if self._every_s < math.inf:
+            self.due = self._system.now()
+
+    def expire(self, now: float) -> None:
+        """Tell it, if that is due."""
+        if now >= self.due:
+            self.due = now + self._every_s
+            self._system.notify_alive()

@@ -1,0 +1,147 @@
+"""Stream: a connection with its socket, and how it is read.
+
+It is received from once in a turn, as many bytes as its share of the turn: a dialled one as many
+as a read may have, an accepted one fewer when many are to be read, few or none while too much is
+owed to all (`core/owed.py`). What comes in is one event.
+
+Not here: all of them, and how they are sent to and closed (`core/io/streams.py`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.events import Ended, Received
+from core.io.connection import HEARD, Connection
+from core.io.frame_buffer import FrameBuffer
+from core.io.line_buffer import LineBuffer
+from core.io.system import Socket, reason
+from core.io.time_limits import TimeLimit
+
+if TYPE_CHECKING:
+    from core.io.streams import Streams
+
+
+def _do_nothing() -> None:
+    pass
+
+
+class Stream(Connection):
+    """A connection and its socket, which it has while `fd` is not negative.
+
+    `idle` limits how long nothing may come or go. `let_go()` is called when it is gone.
+    """
+
+    __slots__ = ("_streams", "fd", "idle", "is_paused", "let_go", "socket")
+
+    def __init__(
+        self,
+        streams: "Streams",
+        name: str,
+        accepted: bool,
+        framer: LineBuffer | FrameBuffer,
+        read_bytes: int | None = None,
+    ) -> None:
+        owed = streams.owed if accepted else None
+        super().__init__(streams.engine.environment, name, accepted, framer, owed, read_bytes)
+        self._streams = streams
+        self.socket: Socket
+        self.fd = -1
+        self.is_paused = False
+        self.idle: TimeLimit[Stream] | None = None
+        self.let_go: Callable[[], object] = _do_nothing
+
+    def fileno(self) -> int:
+        return self.fd
+
+    @property
+    def is_read(self) -> bool:
+        return self.bytes_to_read(1) > 0
+
+    def bytes_to_read(self, share: int) -> int:
+        """Return how many bytes to read, if the share of this turn is so many; 0: none at all."""
+        if not self.is_reading or self.is_paused:
+            return 0
+        if not self.accepted:
+            return self.read_bytes
+        streams = self._streams
+        if self.life.state in HEARD and streams.owed.is_short():
+            if not streams.owed.is_few(self.name, self.waiting):
+                return 0
+            share = min(share, streams.bounds.few_read_bytes)
+        return min(share, self.read_bytes)
+
+    def readable(self, now: float) -> bool:
+        """Receive once, and queue the event that this makes."""
+        streams = self._streams
+        if self.is_paused:
+            return False
+        most = self.read_bytes
+        if self.accepted:
+            if streams.owed.total > streams.owed.low:  # it may be too much by now
+                most = self.bytes_to_read(streams.read_share)
+            elif streams.read_share < most:
+                most = streams.read_share
+        if not most:
+            return False
+        engine = streams.engine
+        try:
+            data = self.socket.recv(most)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            streams.lose(self, reason(error))
+            return False
+        if not data:
+            self._read_end(now)
+            return False
+        if self.life.state in HEARD:
+            self.last_turn = engine.turns
+            lines = self.framer.receive(data)
+            if self.framer.is_mid_line or streams.mid_line.due < math.inf:
+                self._watch_line(bool(lines), now)
+            if self.idle is not None:
+                self.idle.restart(self, now)
+            if engine.wire is not None and self.speaks_lines:
+                engine.wire.received(self.name, lines)
+            engine.events.append(Received(self.name, lines))
+        if len(data) < most:
+            return False
+        engine.environment.hits["read_bytes" if most == self.read_bytes else "turn_bytes"] += 1
+        return not self.accepted
+
+    def writable(self, now: float) -> None:
+        """Have it sent to in this turn."""
+        self._streams.unsent[self] = None
+
+    def _watch_line(self, completed: bool, now: float) -> None:
+        """Keep the limit on lines. A line's clock is not restarted by its bytes."""
+        mid_line = self._streams.mid_line
+        if not self.framer.is_mid_line:
+            mid_line.stop(self)
+        elif completed:
+            mid_line.restart(self, now)
+        else:
+            mid_line.start(self, now)
+
+    def _read_end(self, now: float) -> None:
+        """Take the peer's end of stream."""
+        streams = self._streams
+        is_heard = self.life.state in HEARD
+        unfinished = self.receive_eof()
+        streams.engine.read_fds_stale = True
+        streams.mid_line.stop(self)
+        if self.is_closed:
+            # DEAF until its end: that peer did not take all that it was owed.
+            streams.gone(self, "the peer stopped reading" if is_heard else "")
+        elif is_heard:
+            streams.engine.events.append(Ended(self.name, unfinished))
+        else:
+            streams.after_flush(self, now)
+
+    def reads_again(self) -> None:
+        """Begin the clock of its line anew: while it was not read, it could not finish it."""
+        streams = self._streams
+        streams.engine.read_fds_stale = True
+        if self in streams.mid_line:
+            streams.mid_line.restart(self, streams.engine.system.now())

@@ -1,0 +1,301 @@
+"""Streams: all connections of one loop, with their sockets.
+
+Each is read once in a turn, and sent to once. Accepted ones share what a turn reads, and sends, in
+equal parts; while too much is owed to all of them, few are read, and little at a time
+(`core/owed.py`). A dialled one is always read: see `core/io/connection.py`.
+
+A close is staged: what is owed is sent, our side is ended, and the socket lingers until the peer
+ends, too. Whatever takes too long is ended by a time limit. Each connection ends with one Closed,
+and its socket is closed when the turn ends.
+
+Not here: where connections come from (`core/io/acceptor.py`, `core/io/dialler.py`), and how bytes
+become lines (`core/io/connection.py`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from core.bounds import Bounds
+from core.effects import Abort, Pause, Resume, Send
+from core.events import Backlogged, Closed, Opened, Relieved, Role
+from core.io.connection import StreamState
+from core.io.engine import Engine
+from core.io.frame_buffer import FrameBuffer
+from core.io.line_buffer import LineBuffer
+from core.io.source import Source
+from core.io.stream import Stream
+from core.io.system import Socket, reason
+from core.io.time_limits import TimeLimit
+from core.owed import Owed
+
+
+class Streams:
+    """The connections of one loop, by name. `accepted` and `dialled` are in the order of reading.
+
+    A dialled name keeps its place when it is dialled again, and a closed connection until then.
+    `unsent` are to be sent to in this turn. `read_share` is what one may read in this turn, in
+    bytes. `limits` are due by themselves.
+    """
+
+    def __init__(self, engine: Engine, owed: Owed, line_bytes_max: int) -> None:
+        bounds = engine.environment.bounds
+        self.engine = engine
+        self.bounds: Bounds = bounds
+        self.owed = owed
+        self.dialled: dict[str, Stream] = {}
+        self.accepted: dict[str, Stream] = {}
+        self.unsent: dict[Stream, None] = {}
+        self.read_share = 1
+        self.was_short = False  # whether memory was, when it was last listed what is read
+        self._line_bytes_max = line_bytes_max
+        end = self._end
+        self.mid_line = TimeLimit(
+            bounds.mid_line_s, "mid_line_s", "a line took too long", self._end_line
+        )
+        self._write_stall = TimeLimit(
+            bounds.write_stall_s, "write_stall_s", "took nothing for long", end
+        )
+        self._lingering = TimeLimit(bounds.linger_s, "linger_s", "did not end after us", end)
+        idle = TimeLimit(bounds.idle_s, "idle_s", "silent for long", end)
+        dns_idle_s = min(bounds.dns_idle_s, bounds.idle_s)
+        dns_idle = TimeLimit(dns_idle_s, "dns_idle_s", "silent for long", end)
+        self._idle = {limit.bound: limit for limit in (idle, dns_idle)}
+        self.limits = (self.mid_line, self._write_stall, self._lingering, idle, dns_idle)
+
+    def performers(self) -> dict[type, Callable[[Any], None]]:
+        """Return what performs each effect on a stream, but for Close: see `close`."""
+        return {
+            Send: self.send_to,
+            Abort: self._do_abort,
+            Pause: self._do_pause,
+            Resume: self._do_resume,
+        }
+
+    # -- which there are -------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many have a socket."""
+        both = (*self.accepted.values(), *self.dialled.values())
+        return sum(stream.fd >= 0 for stream in both)
+
+    def add(
+        self,
+        name: str,
+        *,
+        accepted: bool,
+        framer: FrameBuffer | None = None,
+        read_bytes: int | None = None,
+    ) -> Stream:
+        """Make a connection that has no socket yet. Without a framer it carries lines."""
+        taker = LineBuffer(self._line_bytes_max) if framer is None else framer
+        stream = Stream(self, name, accepted, taker, read_bytes)
+        (self.accepted if accepted else self.dialled)[name] = stream
+        return stream
+
+    def attach(self, stream: Stream, socket: Socket, source: Source | None = None) -> None:
+        """Give a connection its socket, which `source` watches for it, or the stream itself."""
+        stream.socket, stream.fd = socket, socket.fileno()
+        self.engine.by_fd[stream.fd] = source or stream
+        self.engine.read_fds_stale = True
+
+    def detach(self, stream: Stream) -> None:
+        """Take the socket of a connection away, if it has one; it is closed at the turn's end."""
+        if stream.fd < 0:
+            return
+        engine = self.engine
+        del engine.by_fd[stream.fd]
+        engine.write_fds.pop(stream.fd, None)
+        self.unsent.pop(stream, None)
+        stream.is_paused = False
+        for limit in self.limits:
+            limit.stop(stream)
+        stream.idle = None
+        stream.fd = -1
+        engine.doomed.append(stream.socket)
+        engine.read_fds_stale = True
+
+    def adopt(self, name: str, socket: Socket) -> None:
+        """Take a stream that is there already: Opened."""
+        socket.setblocking(False)  # its descriptor is taken already
+        self.attach(self.add(name, accepted=True), socket)
+        self.engine.events.append(Opened(name, Role.WORKER))
+
+    def limit_idle(self, stream: Stream, bound: str) -> None:
+        """Have it end when nothing comes or goes for as long as this bound says."""
+        limit = self._idle[bound]
+        if limit.span_s < math.inf:
+            stream.idle = limit
+            limit.start(stream, self.engine.system.now())
+
+    def give_up(self) -> None:
+        """Let go of all sockets, without a word to the brain."""
+        for stream in (*self.accepted.values(), *self.dialled.values()):
+            self.detach(stream)
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def to_read(self, *, dialled: bool) -> list[int]:
+        """Return the descriptors that are read, of those that were dialled or of the others."""
+        streams = self.dialled if dialled else self.accepted
+        return [stream.fd for stream in streams.values() if stream.is_read]
+
+    def look_at_memory(self) -> None:
+        """Note whether memory is short; where it no longer is, all are read again."""
+        is_short = self.owed.is_short()
+        if self.was_short and not is_short:
+            for stream in self.accepted.values():
+                stream.reads_again()
+        self.was_short = is_short
+
+    # -- out -------------------------------------------------------------------------------------
+
+    def send_to(self, effect: Send) -> None:
+        """Append bytes; they are sent in this turn, unless the connection is blocked."""
+        stream = self.accepted.get(effect.conn) or self.dialled[effect.conn]
+        engine = self.engine
+        if engine.wire is not None and stream.speaks_lines:
+            engine.wire.sent(effect.conn, effect.data)
+        if stream.send(effect.data):
+            if stream.accepted:
+                engine.environment.hits["owed_bytes_high"] += 1
+                engine.read_fds_stale = True
+            else:
+                engine.environment.hits["waiting_bytes_high"] += 1
+                engine.events.append(Backlogged(effect.conn))
+        if stream.fd not in engine.write_fds:
+            self.unsent[stream] = None
+
+    def send(self, now: float) -> None:
+        """Send once on each connection that has bytes and is not known to be blocked."""
+        unsent, self.unsent = self.unsent, {}
+        engine = self.engine
+        share = self.bounds.turn_sent_bytes // (len(unsent) or 1) or 1
+        for stream in unsent:
+            if not stream.waiting:  # it was lost in this turn
+                continue
+            data = stream.unsent()
+            if stream.accepted and len(data) > share:
+                data = data[:share]
+                engine.environment.hits["turn_sent_bytes"] += 1
+            try:
+                taken = stream.socket.send(data)
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                self._send_failed(stream, reason(error))
+                continue
+            relieved = stream.sent(taken)
+            if taken:
+                stream.last_turn = engine.turns
+                if stream.idle is not None:
+                    stream.idle.restart(stream, now)
+            if stream.waiting:
+                engine.write_fds[stream.fd] = None
+                if taken:
+                    self._write_stall.restart(stream, now)
+                else:
+                    self._write_stall.start(stream, now)
+            elif stream.fd in engine.write_fds:
+                del engine.write_fds[stream.fd]
+                self._write_stall.stop(stream)
+            if relieved and stream.accepted:
+                stream.reads_again()
+            if stream.life.state is not StreamState.OPEN:
+                self.after_flush(stream, now)
+            elif relieved and not stream.accepted:
+                engine.events.append(Relieved(stream.name))
+            if engine.events:
+                engine.deliver()
+
+    def _send_failed(self, stream: Stream, why: str) -> None:
+        """Send nothing more; what the peer sent before may still be read."""
+        self.engine.write_fds.pop(stream.fd, None)
+        self._write_stall.stop(stream)
+        stream.send_failed()
+        self.engine.read_fds_stale = True
+        if stream.is_closed:
+            self.gone(stream, why)
+            self.engine.deliver()
+
+    # -- effects ---------------------------------------------------------------------------------
+
+    def close(self, name: str) -> None:
+        """Begin a staged close."""
+        stream = self._living(name)
+        self._drop_events_of(name)
+        stream.is_paused = False
+        self.mid_line.stop(stream)
+        stream.close()
+        self.engine.read_fds_stale = True
+        self.after_flush(stream, self.engine.system.now())
+
+    def _do_abort(self, effect: Abort) -> None:
+        self._drop_events_of(effect.conn)
+        stream = self.accepted.get(effect.conn) or self.dialled[effect.conn]
+        if not stream.is_closed:  # else its dial failed in this step: Closed will come
+            self.lose(stream, "given up")
+
+    def _do_pause(self, effect: Pause) -> None:
+        self._living(effect.conn).is_paused = True
+        self.engine.read_fds_stale = True
+
+    def _do_resume(self, effect: Resume) -> None:
+        stream = self._living(effect.conn)
+        stream.is_paused = False
+        stream.reads_again()
+
+    def _drop_events_of(self, name: str) -> None:
+        """Let the brain hear nothing more of a connection that it closes, but that it is gone."""
+        events = self.engine.events
+        kept = [one for one in events if not (isinstance(one, Backlogged) and one.conn == name)]
+        events.clear()
+        events += kept
+
+    def _living(self, name: str) -> Stream:
+        """Return the living connection of this name. KeyError: the brain named one that is gone."""
+        stream = self.accepted.get(name) or self.dialled[name]
+        if stream.is_closed:
+            raise KeyError(name)
+        return stream
+
+    # -- the end of a connection -----------------------------------------------------------------
+
+    def after_flush(self, stream: Stream, now: float) -> None:
+        """If that was the last of a staged close: end our side, or be done."""
+        state = stream.life.state
+        if state is StreamState.LINGERING and stream not in self._lingering:
+            self.engine.read_fds_stale = True
+            self._lingering.start(stream, now)
+            try:
+                self.engine.system.end_sending(stream.socket)
+            except OSError as error:  # reset meanwhile
+                self.lose(stream, reason(error))
+        elif state is StreamState.CLOSED and stream.fd >= 0:
+            self.gone(stream, "")
+
+    def lose(self, stream: Stream, why: str) -> None:
+        """End a connection at once."""
+        stream.lost()
+        self.gone(stream, why)
+
+    def gone(self, stream: Stream, why: str) -> None:
+        """Forget a closed connection and queue its one Closed."""
+        self.detach(stream)
+        self.accepted.pop(stream.name, None)
+        stream.let_go()
+        self.engine.events.append(Closed(stream.name, why))
+
+    def _end(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
+        """End a connection whose time is over."""
+        self.engine.environment.hits[limit.bound] += 1
+        self.lose(stream, limit.why)
+        self.engine.deliver()
+
+    def _end_line(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
+        """End a connection in the middle of a line; while it is not read, it has time."""
+        if stream.is_read:
+            self._end(stream, limit)
+        else:
+            limit.start(stream, self.engine.system.now())

@@ -707,7 +707,7 @@ class LoadBalancerWatch(Observer):
             (brain._questions.joined, "a question joins"),
             (brain._questions.late, "an answer is late"),
             (brain._paused, "a client is paused"),
-            (reactor.late_turns, "a due timeout waits"),
+            (reactor.engine.late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
             (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):

@@ -26,7 +26,7 @@ from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Effect, Send, Standing
 from core.events import Relieved
-from core.io.connection import BacklogState
+from core.io.backlog import BacklogState
 from core.owed import Owed
 from core.protocol.messages import LINE_BYTES_MAX, Negative, fold_lines, split_lines
 from nodes.ls.load_balancer import LoadBalancer

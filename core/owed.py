@@ -10,7 +10,7 @@ promised to each. Adding judges nothing. Before it reads, the loop asks whether 
 owed few bytes are read, and little at a time: askers that never read starve nobody.
 
 Not here: what one connection may be owed (`core/io/connection.py`), and who is read
-(`core/io/loop.py`).
+(`core/io/stream.py`).
 """
 
 from core.bounds import BoundHits, Bounds

@@ -706,7 +706,7 @@ class LoadBalancerWatch(Observer):
             (brain.parts.questions.joined, "a question joins"),
             (brain.parts.questions.late, "an answer is late"),
             (brain.backpressure.paused, "a client is paused"),
-            (reactor.late_turns, "a due timeout waits"),
+            (reactor.engine.late_turns, "a due timeout waits"),
             (reactor.hits["clients_max"], "too many clients"),
             (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):

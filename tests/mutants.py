@@ -172,20 +172,19 @@ MUTANTS = (
     Mutant(
         "timers before input",
         "core/io/loop.py",
-        "        link_was_full = self._read(readable)\n",
-        "        self.wake(self._system.now(), False)\n"
-        "        link_was_full = self._read(readable)\n",
+        "        stage = self.signals.stage\n",
+        "        engine.wake(self._system.now(), False)\n        stage = self.signals.stage\n",
     ),
     Mutant(
         "due timeouts wait for a talkative TS for ever",
-        "core/io/loop.py",
-        "if link_was_full and self.late_turns < self._bounds.late_turns:",
+        "core/io/engine.py",
+        "if link_was_full and self.late_turns < bounds.late_turns:",
         "if link_was_full:",
     ),
     Mutant(
         "due timeouts do not wait for a TS that has more",
-        "core/io/loop.py",
-        "if link_was_full and self.late_turns < self._bounds.late_turns:",
+        "core/io/engine.py",
+        "if link_was_full and self.late_turns < bounds.late_turns:",
         "if False:",
     ),
     Mutant(

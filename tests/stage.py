@@ -115,7 +115,7 @@ class Stage:
         for chunk in chunks:
             connection = self.connections.get(conn)
             if connection is not None and connection.life.state in HEARD:
-                self.step(Received(conn, connection.receive(chunk)))
+                self.step(Received(conn, connection.framer.receive(chunk)))
 
     def end(self, conn: str) -> None:
         """The peer's end of stream."""

@@ -357,7 +357,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
 
 
 def test_what_was_dropped_is_counted_when_the_socket_is_gone_too() -> None:
-    engine = SimpleNamespace(by_fd={}, write_fds={})
+    engine = SimpleNamespace(by_fd={}, write_fds={}, performers={})
     sockets = DatagramSockets(engine)  # type: ignore[arg-type]
     with Pair() as pair:
         sockets.add(pair.one)
@@ -375,7 +375,7 @@ def test_what_found_no_room_is_counted_once() -> None:
     stream = system.take_datagrams((socket.AF_INET, (LOOPBACK, 0)))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
     one = DatagramSocket(stream, "x", overflowed=system.overflowed)
-    sockets = DatagramSockets(SimpleNamespace(by_fd={}, write_fds={}))  # type: ignore[arg-type]
+    sockets = DatagramSockets(SimpleNamespace(by_fd={}, write_fds={}, performers={}))  # type: ignore[arg-type]
     sockets.add(one)
     assert one.overflowed == one.overflowed_since() == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core.bounds import Bounds
 from core.effects import Effect, Send
 from core.events import Backlogged, Woken
-from core.io.connection import BacklogState
+from core.io.backlog import BacklogState
 from core.protocol.messages import Answer, NoAnswer, format_message, parse_reply
 from core.protocol.names import Negative, fold
 from core.text import split_lines

@@ -252,7 +252,7 @@ def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) ->
     for number in range(3):
         house.records.append(b"record %d\n" % number)
     house.records.reopen = lambda: True
-    house.reactor.outputs.performers()[ReopenRecords](ReopenRecords())
+    house.reactor.engine.performers[ReopenRecords](ReopenRecords())
     assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
     house.desk.written[RECORDS_FD] = bytearray()
     house.desk.room = 1 << 20

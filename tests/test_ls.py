@@ -26,7 +26,7 @@ from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Effect, Send
 from core.events import Relieved
-from core.io.connection import BacklogState
+from core.io.backlog import BacklogState
 from core.operator import Standing
 from core.owed import Owed
 from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines

@@ -5,7 +5,8 @@ from enum import Enum
 
 import pytest
 
-from core.io.connection import STREAM, WEIGHT, BacklogEvent, BacklogState, StreamEvent, StreamState
+from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
+from core.io.connection import STREAM, StreamEvent, StreamState
 from core.machine import STAY, IllegalTransition, Machine, Stay
 from core.protocol.asker import SESSION, SessionEvent, SessionState
 from core.protocol.server_state import SERVER, ServerEvent, ServerState
@@ -22,7 +23,7 @@ MACHINES = {
         {StreamState.CONNECTING, StreamState.OPEN},
         {StreamState.CLOSED},
     ),
-    "weight": (WEIGHT, BacklogEvent, {BacklogState.LIGHT}, set()),
+    "weight": (BACKLOG, BacklogEvent, {BacklogState.LIGHT}, set()),
     "session": (SESSION, SessionEvent, {SessionState.OPEN}, {SessionState.DONE}),
     "server": (SERVER, ServerEvent, {ServerState.SERVING}, {ServerState.STOPPED}),
     "link": (LINK, LinkEvent, {LinkState.DOWN}, set()),

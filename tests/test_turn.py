@@ -64,14 +64,14 @@ def test_each_deadline_may_wait_its_own_sixteen_turns() -> None:
     assert reactor is not None
     reactor.engine.brain = brain
     for _ in range(10):
-        reactor.wake(2.0, link_was_full=True)
+        reactor.engine.wake(2.0, link_was_full=True)
     brain.due = 3.0  # a step has put it off: what it waited for has come
-    reactor.wake(2.0, link_was_full=True)
+    reactor.engine.wake(2.0, link_was_full=True)
     brain.due = 1.0
     for _ in range(16):
-        reactor.wake(2.0, link_was_full=True)
+        reactor.engine.wake(2.0, link_was_full=True)
     assert brain.woken == 0
-    reactor.wake(2.0, link_was_full=True)
+    reactor.engine.wake(2.0, link_was_full=True)
     assert brain.woken == 1 and reactor.hits["late_turns"] == 1
 
 

@@ -13,7 +13,7 @@ Not here: one listener, and its rest (`core/io/listener.py`), and what becomes o
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from core.events import Opened, PlaceWanted
 from core.io.connection import StreamState
 from core.io.descriptors import Descriptors
 from core.io.engine import Engine
-from core.io.listener import Listener, Service
+from core.io.listener import Admit, Listener, Service
 from core.io.stream import Stream
 from core.io.streams import Streams
 from core.io.system import Socket
@@ -48,10 +48,7 @@ class Acceptor:
         self._descriptors = descriptors
         self._replaced = 0
         self._claims: list[Socket] = []
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs Unlisten."""
-        return {Unlisten: lambda _: self.unlisten()}
+        engine.performers |= {Unlisten: lambda _: self.unlisten()}
 
     def metrics(self) -> list[Value]:
         """Return how many clients there may be, and how many had to part."""
@@ -63,7 +60,7 @@ class Acceptor:
     # -- where we listen -------------------------------------------------------------------------
 
     def listen(
-        self, address: Address, service: Service, admit: Callable[[str], bool], *, shared: bool
+        self, address: Address, service: Service, admit: Admit, *, shared: bool
     ) -> Sequence[object]:
         """Listen at one address; see `Loop.listen`. Raises OSError."""
         bounds, descriptors, system = self._bounds, self._descriptors, self._engine.system
@@ -192,7 +189,7 @@ class Acceptor:
         framer = None if service.framer is None else service.framer()
         read_bytes = getattr(self._bounds, service.reads)
         stream = streams.add(name, accepted=True, framer=framer, read_bytes=read_bytes)
-        stream.last_turn = engine.turns
+        stream.last_turn = engine.turn
         listener.places.take(stream, network)
         stream.let_go = partial(listener.places.leave, stream)
         streams.attach(stream, socket)

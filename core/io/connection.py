@@ -1,19 +1,17 @@
 """Connection: the bytes of one stream, between a socket and lines. Pure: it holds no socket.
 
-What it knows: which part of its life the stream is in, the unfinished line that came in, and
-the bytes that still have to go out. The one who owns the socket tells it what happened
-(`receive`, `receive_eof`, `sent`, `lost`, ...) and asks what to do (`unsent`, `is_reading`, ...).
+Whoever has the socket tells it what happened (`sent`, `receive_eof`, `lost`, ...) and asks what
+to do (`unsent`, `is_reading`, ...). A close that we begin is staged: what is owed is sent
+(FLUSHING), our side is ended (LINGERING), and what still comes in is read and dropped until the
+peer ends, too. A `close()` with unread input would make the kernel send a reset, and the peer would
+lose replies that it had not read. A peer that takes nothing more may still have sent something that
+we have not read: DEAF.
 
-A close that we begin is staged: what is owed is sent (FLUSHING), our side is ended (LINGERING),
-and what still comes in is read and dropped until the peer ends, too. A `close()` with unread
-input would make the kernel send a reset, and the peer would lose replies that it had not read.
-
-A peer that takes nothing more may still have sent something that we have not read: DEAF.
-
-Not here: sockets, the clock (the loop keeps every limit), and what a line means.
+Not here: sockets and limits (`core/io/streams.py`), and what a line means.
 """
 
 from core.environment import Environment
+from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
 from core.machine import STAY, Label, Machine, Transitions
@@ -34,7 +32,7 @@ class StreamState(Label):
 
 
 class StreamEvent(Label):
-    """What happens to a connection."""
+    """The events in the life of a connection."""
 
     CONNECTED = "the dial was answered"
     PEER_ENDED = "the peer's end of stream was read"
@@ -53,11 +51,7 @@ STREAM: Transitions[StreamState, StreamEvent] = {
         E.CLOSE_ASKED: S.FLUSHING,
         E.LOST: S.CLOSED,
     },
-    S.HALF_CLOSED: {
-        E.SEND_FAILED: S.CLOSED,
-        E.CLOSE_ASKED: S.PARTING,
-        E.LOST: S.CLOSED,
-    },
+    S.HALF_CLOSED: {E.SEND_FAILED: S.CLOSED, E.CLOSE_ASKED: S.PARTING, E.LOST: S.CLOSED},
     S.DEAF: {E.PEER_ENDED: S.CLOSED, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
     S.FLUSHING: {
         E.PEER_ENDED: S.PARTING,
@@ -70,26 +64,6 @@ STREAM: Transitions[StreamState, StreamEvent] = {
     S.CLOSED: {E.LOST: STAY},
 }
 
-
-class BacklogState(Label):
-    """How much waits to be sent."""
-
-    LIGHT = "less waits than the high mark"
-    HEAVY = "more waited than the high mark, and not yet less than the low one"
-
-
-class BacklogEvent(Label):
-    """A mark was crossed."""
-
-    OVER_HIGH = "more waits than the high mark"
-    UNDER_LOW = "less waits than the low mark"
-
-
-WEIGHT: Transitions[BacklogState, BacklogEvent] = {
-    BacklogState.LIGHT: {BacklogEvent.OVER_HIGH: BacklogState.HEAVY},
-    BacklogState.HEAVY: {BacklogEvent.UNDER_LOW: BacklogState.LIGHT},
-}
-
 _READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
 HEARD = frozenset({S.OPEN, S.DEAF})  # what comes in is of interest, not read and dropped
 _SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})
@@ -97,28 +71,18 @@ _NOTHING = memoryview(b"")
 
 
 class Connection:
-    """One stream. Accepted connections answer to their askers; dialled ones ask.
+    """A stream. Accepted connections answer to their askers; dialled ones ask.
 
     The difference is backpressure: the asker always reads, so only an *accepted* connection that
     is owed too much is not read. One rule for both would let two ends stop reading each other.
-    `owed` is told what waits for it; `read_bytes` is the most of one read.
+    `framer` takes apart what comes in, while the life is in one of the states HEARD. `owed` is told
+    what waits; `read_bytes` is the most of one read.
     """
 
     __slots__ = (
-        "_fresh",
-        "_high",
-        "_left",
-        "_low",
-        "_owed",
-        "accepted",
-        "framer",
-        "last_turn",
-        "life",
-        "name",
-        "read_bytes",
-        "waiting",
-        "weight",
-    )
+        "_fresh", "_high", "_left", "_low", "_owed", "accepted", "framer", "last_turn", "life",
+        "name", "read_bytes", "speaks_lines", "waiting", "weight",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -135,22 +99,17 @@ class Connection:
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
-        start = StreamState.OPEN if accepted else StreamState.CONNECTING
-        self.life = Machine(STREAM, start, name, watch)
-        self.weight = Machine(WEIGHT, BacklogState.LIGHT, name, watch)
+        self.life = Machine(STREAM, S.OPEN if accepted else S.CONNECTING, name, watch)
+        self.weight = Machine(BACKLOG, BacklogState.LIGHT, name, watch)
         if accepted:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
         self.framer = framer
+        self.speaks_lines = isinstance(framer, LineBuffer)  # which can be shown as text
         self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
-
-    @property
-    def speaks_lines(self) -> bool:
-        """Whether what it carries can be shown as text."""
-        return isinstance(self.framer, LineBuffer)
 
     @property
     def is_closed(self) -> bool:
@@ -166,12 +125,8 @@ class Connection:
     # -- in ------------------------------------------------------------------------------------
 
     def connected(self) -> None:
-        """The dial was answered."""
+        """Take note that the dial was answered."""
         self.life.fire(StreamEvent.CONNECTED)
-
-    def receive(self, data: bytes) -> bytes:
-        """Take one read's bytes (not empty); return the lines that it completed."""
-        return self.framer.receive(data) if self.life.state in HEARD else b""
 
     def receive_eof(self) -> bool:
         """Take the peer's end of stream; return whether it came in the middle of a line."""
@@ -201,14 +156,14 @@ class Connection:
         return False
 
     def unsent(self) -> memoryview:
-        """The bytes to send next. Tell `sent` how many were taken."""
+        """Return the bytes to send next. Tell `sent` how many were taken."""
         if not self._left:
             self._left = memoryview(b"".join(self._fresh))
             self._fresh.clear()
         return self._left
 
     def sent(self, count: int) -> bool:
-        """The socket took `count` bytes; return whether that brought us under the low mark.
+        """Take note that the socket took bytes; return whether less waits than the low mark now.
 
         A view keeps all that it is a view of: what is left is copied once it is less than half.
         """
@@ -229,7 +184,7 @@ class Connection:
         return True
 
     def send_failed(self) -> None:
-        """The socket refused for good: nothing more will be taken."""
+        """Take note that nothing more will be taken, ever."""
         self.life.fire(StreamEvent.SEND_FAILED)
         self._forget()
 
@@ -241,7 +196,7 @@ class Connection:
         self._flushed_maybe()
 
     def lost(self) -> None:
-        """The stream is gone, whatever was in it."""
+        """Take note that the stream is gone, whatever was in it."""
         self.life.fire(StreamEvent.LOST)
         self._forget()
 

@@ -7,8 +7,7 @@ since the brain may send by it, or close it, for what it hears.
 Not here: one socket (`core/io/datagrams.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from core.addresses import Address
 from core.datagram_events import Datagrams, DialDatagrams, SendTo
@@ -16,7 +15,7 @@ from core.events import Closed, Opened, Role
 from core.io.datagrams import DatagramSocket
 from core.io.dialler import why_not_dialled
 from core.io.engine import Engine
-from core.io.listener import everybody
+from core.io.listener import Admit, everybody
 from core.io.system import reason
 from core.metrics import Metric, Value
 from core.operator import Level
@@ -40,6 +39,7 @@ class DatagramSockets:
         self._by_name: dict[str, DatagramSocket] = {}
         self._dropped = 0  # by those that are gone
         self._overflowed = 0  # of those that are gone
+        engine.performers |= {SendTo: self._do_send_to, DialDatagrams: self._do_dial}
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -52,10 +52,6 @@ class DatagramSockets:
 
     def __getitem__(self, name: str) -> DatagramSocket:
         return self._by_name[name]
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs each effect on datagrams."""
-        return {SendTo: self._do_send_to, DialDatagrams: self._do_dial}
 
     def metrics(self) -> list[Value]:
         """Return how many datagrams were lost, if there is any socket for them."""
@@ -75,9 +71,7 @@ class DatagramSockets:
 
     # -- which there are ---------------------------------------------------------------------------
 
-    def listen(
-        self, address: Address, admit: Callable[[str], bool], *, shared: bool
-    ) -> Sequence[object]:
+    def listen(self, address: Address, admit: Admit, *, shared: bool) -> Sequence[object]:
         """Take datagrams at one address; see `Loop.listen_for_datagrams`. Raises OSError."""
         engine = self._engine
         stream = engine.system.take_datagrams(address, shared=shared)

@@ -40,7 +40,7 @@ def _read_nothing(datagram_socket: "DatagramSocket") -> bool:
 
 
 class DatagramSocket:
-    """One UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
+    """A UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
     `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
     once to that; without it, each goes by itself. `overflowed(stream)`: how many that came have
     found no room in it so far."""
@@ -95,7 +95,7 @@ class DatagramSocket:
         return self._overflowed_said - before
 
     def receive(self, most: int) -> list[Datagram]:
-        """What has come, as far as it is to be heard; `most` of all that at most."""
+        """Return what has come, as far as it is to be heard; `most` of all that at most."""
         came: list[Datagram] = []
         try:
             if self.dialled:

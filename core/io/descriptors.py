@@ -8,7 +8,7 @@ The limit is the one that the process really has, and what is open already, by w
 counts as taken.
 
 Not here: the limit itself (`core/io/system.py`), and what one client more is told
-(`core/io/acceptor.py`).
+(`core/io/listener.py`).
 """
 
 from core.bounds import Bounds

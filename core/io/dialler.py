@@ -76,10 +76,7 @@ class Dialler:
         self.limit: TimeLimit[DialAttempt] = TimeLimit(
             engine.environment.bounds.dial_s, "dial_s", "no answer", self._unanswered
         )
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs each effect that makes a connection."""
-        return {Dial: self._do_dial, Spawn: self._do_spawn}
+        engine.performers |= {Dial: self._do_dial, Spawn: self._do_spawn}
 
     def _do_dial(self, effect: Dial) -> None:
         framer = FrameBuffer() if effect.framed else None

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from core.brain import Brain
+from core.effects import Stop
 from core.environment import Environment
-from core.events import Event
+from core.events import Event, Woken
 from core.io.log import Log
 from core.io.source import Source
 from core.io.system import System
@@ -35,12 +36,14 @@ class Engine:
         self.events: deque[Event] = deque()  # for the brain
         self.brain: Brain
         self.has_stepped = True  # the brain, since its deadline was asked for
-        self.performers: dict[type, Callable[[Any], None]] = {}
+        self.brain_due: float | None = None  # that deadline, as it was when the turn began
+        self.late_turns = 0  # for which it has waited, since answers may lie unread
+        self.performers: dict[type, Callable[[Any], None]] = {Stop: self._do_stop}
         self.by_fd: dict[int, Source] = {}
         self.read_fds_stale = True  # other descriptors than before are to be read
         self.write_fds: dict[int, None] = {}  # descriptors to wait for until they take bytes
         self.doomed: list[Any] = []  # what is closed when the turn ends
-        self.turns = 0
+        self.turn = 0  # the number of this turn
         self.exit_code: int | None = None  # set to stop
 
     def deliver(self) -> None:
@@ -51,6 +54,35 @@ class Engine:
             self.has_stepped = True
             for effect in self.brain.step(event, self.system.now()):
                 performers[type(effect)](effect)
+
+    def wake(self, now: float, link_was_full: bool) -> None:
+        """Wake the brain: its deadline has come, unless a step of this turn has put it off.
+
+        It waits for `late_turns` at most while answers may still lie unread: `link_was_full`.
+        """
+        due = self.brain.deadline()
+        if due is None or due > now:
+            self.late_turns = 0
+            return
+        bounds, hits = self.environment.bounds, self.environment.hits
+        if link_was_full and self.late_turns < bounds.late_turns:
+            self.late_turns += 1
+            return
+        if link_was_full:
+            hits["late_turns"] += 1
+        self.late_turns = 0
+        self.events.append(Woken())
+        self.deliver()
+
+    def start(self, brain: Brain) -> None:
+        """Run this brain from now on, and wake it once."""
+        self.brain = brain
+        self.events.append(Woken())
+        self.deliver()
+
+    def _do_stop(self, effect: Stop) -> None:
+        if self.exit_code is None:  # else a second signal, or a broken output, came first
+            self.exit_code = effect.exit_code
 
     def reap(self) -> None:
         """Close what is doomed."""

@@ -7,7 +7,6 @@ Not here: dialling what was found.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from core.effects import Resolve
 from core.events import Resolved
@@ -44,14 +43,11 @@ class HostLookups:
         self._engine = engine
         self._lookups = Lookups(engine.environment.bounds.lookups_max)
         self.may_start = False
+        engine.performers |= {Resolve: self._do_resolve}
 
     def to_read(self) -> list[int]:
         """Return the descriptors of lookups under way."""
         return self._lookups.fds
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs Resolve."""
-        return {Resolve: self._do_resolve}
 
     def _do_resolve(self, effect: Resolve) -> None:
         addresses = self._engine.system.numeric(effect.host, effect.port)
@@ -91,7 +87,7 @@ class HostLookups:
             engine.read_fds_stale = True
             engine.events.append(Resolved(name, addresses, lookup.why))
 
-    def close(self) -> None:
+    def give_up(self) -> None:
         """Give all lookups up."""
         for fd in self._lookups.fds:
             del self._engine.by_fd[fd]

@@ -1,23 +1,17 @@
 """LineBuffer: bytes in, whole lines out.
 
-Lines come out as one chunk of bytes per read, every line ended by exactly one LF: the reader
-checks and splits a whole chunk at C speed. Rules: only LF ends a line (never `splitlines`,
-which also cuts at a lone CR); one CR before it is dropped; what is held back is at most one
-line's worth of bytes; no byte is searched twice.
+Lines come out as one chunk of bytes per read, each ended by exactly one LF: the reader checks and
+splits it at C speed. Only LF ends a line (never `splitlines`, which also cuts at a lone CR); one CR
+before it is dropped; at most one line is held back; no byte is searched twice. A line is handed
+over cut, one byte over the limit, as soon as it cannot be legal any more, and the rest of it is
+dropped however long it is: the reader needs to know its length only.
 
-A line that is too long comes out as a line that is too long: as soon as it cannot be legal any
-more it is handed over cut (one byte over the limit), the rest of it is dropped however
-long it is, and the next line is read. So the reader needs to know one thing only: the length.
-
-Not here: what a line means, and when a line has taken too long (`core/io/loop.py`).
+Not here: what a line means, and when a line has taken too long (`core/io/stream.py`).
 """
 
 
 class LineBuffer:
-    """The bytes of one connection that are not yet a whole line.
-
-    `line_bytes_max`: of a line, without what ends it.
-    """
+    """The bytes of one connection that are not yet a whole line, of `line_bytes_max` at most."""
 
     __slots__ = ("_dropping", "_held", "_line_bytes_max", "is_mid_line")
 
@@ -45,10 +39,7 @@ class LineBuffer:
         return whole + self._hold(rest) if rest else whole
 
     def receive_eof(self) -> bool:
-        """Take the end of input; return whether it came in the middle of a line.
-
-        A line that has been handed over cut is not reported again.
-        """
+        """Take the end; return whether it came in the middle of a line that was not yet cut."""
         unfinished = bool(self._held)
         self._held.clear()
         self._dropping = self.is_mid_line = False

@@ -31,10 +31,12 @@ _GONE = frozenset(
     }
 )  # fmt: skip
 
+Admit = Callable[[str], bool]  # judges who may come in, by a numeric host
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is offered at a listener: how each connection that comes there is treated.
+    """The service at a listener: how each connection that comes there is treated.
 
     Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
     many descriptors are kept for them; else they have what others leave. `farewell`: what one
@@ -74,7 +76,7 @@ class Listener:
         system: System,
         stream: Socket,
         service: Service,
-        admit: Callable[[str], bool],
+        admit: Admit,
         most: Callable[[], int],
         rest_s: float,
         come: "Callable[[Listener], None]" = _leave_waiting,
@@ -111,11 +113,11 @@ class Listener:
 
     @property
     def room(self) -> float:
-        """How many may be accepted, of those who else wait."""
+        """The number that may be accepted; the others wait."""
         return math.inf if self.service.farewell is not None else self.most() - len(self.places)
 
     def next_name(self) -> str:
-        """What the next connection is called."""
+        """Return the name of the next connection."""
         self._ever += 1
         return f"{self.service.role.value}-{self._ever}"
 

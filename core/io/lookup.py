@@ -35,7 +35,7 @@ _CHILD_S = 20  # then it ends itself: a resolver that hangs must not pile up chi
 
 
 class Lookup:
-    """One lookup under way. Read it when its descriptor is readable; then close it."""
+    """A lookup under way. Read it when its descriptor is readable; then close it."""
 
     def __init__(self, host: str, port: int) -> None:
         """Start it. Raises OSError when there can be none."""
@@ -111,7 +111,7 @@ class Lookups:
         return name, *self.waiting.pop(name)
 
     def started(self, name: str, lookup: Lookup) -> None:
-        """It is under way."""
+        """Take note that a lookup is under way."""
         self._running[lookup.fileno()] = (name, lookup)
 
     def at(self, fd: int) -> tuple[str, Lookup]:
@@ -119,7 +119,7 @@ class Lookups:
         return self._running[fd]
 
     def done(self, fd: int) -> None:
-        """It is over; whoever calls this closes it."""
+        """Forget a lookup that is over. The caller closes it."""
         del self._running[fd]
 
     def give_up(self) -> list[Lookup]:

@@ -26,30 +26,27 @@ Not here: sockets and clocks (`core/io/system.py`), and what any line means.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from core.addresses import Address
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
-from core.effects import Close, Stop
+from core.effects import Close
 from core.environment import Environment
-from core.events import Woken
 from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.dialler import Dialler
 from core.io.engine import Engine
 from core.io.host_lookups import HostLookups
-from core.io.listener import Service, everybody
+from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.outputs import Output, Outputs
 from core.io.signals import DrainStage, SignalHandler, Watchdog
 from core.io.source import Timed
 from core.io.streams import Streams
 from core.io.system import Socket, System
-from core.machine import Watch
 from core.metrics import Metric, Value
-from core.operator import Notify
 from core.owed import Owed
 
 TURNS = Metric("turns", "Iterations of the loop")
@@ -84,8 +81,8 @@ class Loop:
         self.hits = BoundHits()
         self.owed = Owed(bounds, self.hits)
         wire = log if wire_log else None
-        watch = None if wire is None else wire.changed
-        self.environment = Environment(bounds, self.hits, watch, system.random, system.secret)
+        self.watch = None if wire is None else wire.changed  # see `Environment`
+        self.environment = Environment(bounds, self.hits, self.watch, system.random, system.secret)
         self.engine = engine = Engine(system, self.environment, log, wire)
 
         self.outputs = Outputs(engine, log_output, output, records, on_terminal=on_terminal)
@@ -95,44 +92,20 @@ class Loop:
         self.datagrams = DatagramSockets(engine)
         self.host_lookups = HostLookups(engine)
         self.signals = SignalHandler(engine, self.acceptor, self.datagrams)
-        self._watchdog = Watchdog(system)
+        self._watchdog = Watchdog(engine)
         limits = (dialler.limit, *self.streams.limits)
         self._timed: tuple[Timed, ...] = (self._watchdog, self.acceptor, *limits)
-        engine.performers = {Close: self._do_close, Notify: self._do_notify, Stop: self._do_stop}
-        for part in (
-            self.streams, self.datagrams, dialler, self.host_lookups, self.acceptor, self.outputs,
-            self.signals,
-        ):  # fmt: skip
-            engine.performers |= part.performers()
-
+        engine.performers[Close] = self._do_close
+        self.turns = 0
         self._read_fds: list[int] = []  # in the order of reading
         self._due = math.inf  # when the first of those timed is due, as it was when the turn began
-        self._brain_due: float | None = None  # its deadline, as it was then
-        self.late_turns = 0  # for how many turns it has waited, since more may lie unread
-
-    # -- before the first turn -------------------------------------------------------------------
-
-    @property
-    def watch(self) -> Watch | None:
-        """What a machine has to call so that its moves show in the wire log."""
-        return self.environment.watch
 
     @property
     def exit_code(self) -> int | None:
-        """Whether the program is to end, and how."""
         return self.engine.exit_code
 
-    @property
-    def turns(self) -> int:
-        return self.engine.turns
-
     def listen(
-        self,
-        address: Address,
-        service: Service,
-        admit: Callable[[str], bool] = everybody,
-        *,
-        shared: bool = False,
+        self, address: Address, service: Service, admit: Admit = everybody, *, shared: bool = False
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
@@ -143,11 +116,7 @@ class Loop:
         return self.acceptor.listen(address, service, admit, shared=shared)
 
     def listen_for_datagrams(
-        self,
-        address: Address,
-        admit: Callable[[str], bool] = everybody,
-        *,
-        shared: bool = False,
+        self, address: Address, admit: Admit = everybody, *, shared: bool = False
     ) -> Sequence[object]:
         """Take datagrams at one address: Opened. Else as `listen`."""
         self.descriptors.reserve(1)
@@ -171,11 +140,7 @@ class Loop:
         self.acceptor.start()
         self.signals.start()
         self._watchdog.start()
-        self.engine.brain = brain
-        self.engine.events.append(Woken())
-        self.engine.deliver()
-
-    # -- the loop --------------------------------------------------------------------------------
+        self.engine.start(brain)
 
     def run(self) -> int:
         """Turn until the brain stops, write what is left, return the exit code.
@@ -187,7 +152,8 @@ class Loop:
             while self.engine.exit_code is None:
                 self.turn()
             while self.outputs.is_awaited and self.signals.count < 2:
-                self._write_out(self._bounds.sleep_s)
+                if self.outputs.wait(self.signals.to_read(), self._bounds.sleep_s):
+                    self.signals.read()
             self.outputs.write_all()
             return self.engine.exit_code
         finally:
@@ -195,23 +161,30 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something to happen, and handle all of it."""
-        engine = self.engine
-        engine.turns += 1
+        self.turns += 1
+        engine, by_fd = self.engine, self.engine.by_fd
+        engine.turn = self.turns
         read_fds, write_fds, timeout_s = self.wants()
         readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
         stage = self.signals.stage
-        link_was_full = self._read(readable)
+        link_was_full = False  # whether a dialled one has more to read
+        self.streams.read_share = self._bounds.turn_bytes // (len(readable) or 1) or 1
+        now = self._system.now()
+        for fd in readable:
+            if fd in by_fd:  # else it is gone, in this turn
+                link_was_full = by_fd[fd].readable(now) or link_was_full
+                engine.deliver()
         if stage is not DrainStage.NONE:
             self.signals.go_on(stage)
         now = self._system.now()
         for fd in writable:
-            if fd in engine.by_fd:
-                engine.by_fd[fd].writable(now)
+            if fd in by_fd:
+                by_fd[fd].writable(now)
                 engine.deliver()
-        if self._brain_due is None or self._brain_due > now:
-            self.late_turns = 0
+        if engine.brain_due is None or engine.brain_due > now:
+            engine.late_turns = 0
         else:
-            self.wake(now, link_was_full)
+            engine.wake(now, link_was_full)
         if self.streams.unsent:
             self.streams.send(now)
         if self.datagrams.busy:
@@ -225,10 +198,8 @@ class Loop:
             engine.reap()
 
     def wants(self) -> tuple[list[int], list[int], float]:
-        """What the next turn waits for: descriptors to read, to write, and how long, in s.
-
-        Never a negative time nor an infinite one: select raises on both.
-        """
+        """Return descriptors to read, descriptors to write, and how long the next turn waits for
+        them, in s: never a negative time nor an infinite one, since select raises on both."""
         engine, owed = self.engine, self.owed
         is_short = self.streams.was_short or (owed.total > owed.low and owed.is_short())
         if engine.read_fds_stale or is_short:
@@ -240,15 +211,11 @@ class Loop:
         self._due = due
         if engine.has_stepped:  # nothing else can change its deadline
             engine.has_stepped = False
-            self._brain_due = engine.brain.deadline()
-        if self._brain_due is not None and self._brain_due < due:
-            due = self._brain_due
-        if (
-            self.streams.unsent
-            or engine.doomed
-            or self.host_lookups.may_start
-            or self.signals.stage is not DrainStage.NONE
-        ):
+            engine.brain_due = engine.brain.deadline()
+        if engine.brain_due is not None and engine.brain_due < due:
+            due = engine.brain_due
+        is_draining = self.signals.stage is not DrainStage.NONE
+        if is_draining or self.streams.unsent or engine.doomed or self.host_lookups.may_start:
             timeout_s = 0.0
         elif due == math.inf:
             timeout_s = self._bounds.sleep_s
@@ -258,76 +225,23 @@ class Loop:
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
-        self.acceptor.give_up()
-        self.signals.close()
-        self.streams.give_up()
-        self.datagrams.give_up()
-        self.host_lookups.close()
+        parts = self.acceptor, self.signals, self.streams, self.datagrams, self.host_lookups
+        for part in parts:
+            part.give_up()
         self.engine.reap()
 
     def _list_read_fds(self) -> None:
-        """List the descriptors to read, in order. The list is kept from turn to turn while nothing
-        changes, and made anew in each turn while memory is short."""
+        """List the descriptors to read, in order: after a change, and while memory is short."""
         streams, datagrams = self.streams, self.datagrams
         streams.look_at_memory()
         self._read_fds = [
-            *self.host_lookups.to_read(),
-            *self.acceptor.to_read(),
-            *streams.to_read(dialled=True),
-            *datagrams.to_read(dialled=True),
-            *streams.to_read(dialled=False),
-            *datagrams.to_read(dialled=False),
+            *self.host_lookups.to_read(), *self.acceptor.to_read(),
+            *streams.to_read(dialled=True), *datagrams.to_read(dialled=True),
+            *streams.to_read(dialled=False), *datagrams.to_read(dialled=False),
             *self.signals.to_read(),
-        ]
+        ]  # fmt: skip
         self.engine.read_fds_stale = False
-
-    def _read(self, readable: list[int]) -> bool:
-        """Read each source once; return whether a dialled one has more to read."""
-        engine = self.engine
-        now = self._system.now()
-        link_was_full = False
-        self.streams.read_share = self._bounds.turn_bytes // (len(readable) or 1) or 1
-        for fd in readable:
-            if fd in engine.by_fd:
-                link_was_full = engine.by_fd[fd].readable(now) or link_was_full
-                engine.deliver()
-        return link_was_full
-
-    def wake(self, now: float, link_was_full: bool) -> None:
-        """Wake the brain: its deadline has come, unless a step of this turn has put it off. It
-        waits, for a while, when answers may still lie unread."""
-        due = self.engine.brain.deadline()
-        if due is None or due > now:
-            self.late_turns = 0
-            return
-        if link_was_full and self.late_turns < self._bounds.late_turns:
-            self.late_turns += 1
-            return
-        if link_was_full:
-            self.hits["late_turns"] += 1
-        self.late_turns = 0
-        self.engine.events.append(Woken())
-        self.engine.deliver()
-
-    def _write_out(self, timeout_s: float) -> None:
-        """Wait for the readers of what waits, or for a signal, and write what they take."""
-        signals, write_fds = self.signals.to_read(), self.outputs.waiting_fds()
-        readable, writable, _ = self._system.select(signals, write_fds, [], timeout_s)
-        now = self._system.now()
-        for fd in readable:
-            self.engine.by_fd[fd].readable(now)
-        for fd in writable:
-            self.engine.by_fd[fd].writable(now)
-
-    # -- effects that no part performs -----------------------------------------------------------
 
     def _do_close(self, effect: Close) -> None:
         names = self.datagrams if effect.conn in self.datagrams else self.streams
         names.close(effect.conn)
-
-    def _do_notify(self, effect: Notify) -> None:
-        self._system.notify(effect.standing)
-
-    def _do_stop(self, effect: Stop) -> None:
-        if self.engine.exit_code is None:  # else a second signal, or a broken output, came first
-            self.engine.exit_code = effect.exit_code

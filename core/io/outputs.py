@@ -19,7 +19,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
 from core.bounds import PIPE_BYTES
 from core.effects import Write
@@ -37,7 +36,7 @@ def _make_none(output: "Output") -> None:
 
 
 class Output:
-    """What waits for one descriptor, in records that are kept or dropped whole.
+    """The bytes that wait for a descriptor, in records that are kept or dropped whole.
 
     `name` says what it is, for the one complaint about it. `make_room(output)` is to write what
     waits, as far as the descriptor takes it now. `reopen()`, if there is one, has the descriptor
@@ -96,7 +95,7 @@ class Output:
         self.write_fds[self.fd] = None
 
     def unwritten(self) -> memoryview:
-        """The bytes to write next (there are some when `waiting` is not 0). Then tell `written`.
+        """Return the bytes to write next, if `waiting` is not 0. Then tell `written`.
 
         As many whole records as a pipe takes at once, or so much of one that is longer.
         """
@@ -171,22 +170,19 @@ class Outputs:
         self._output = output
         self._records = records
         self._on_terminal = on_terminal
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether something waits that the program must not end without having written."""
-        output = self._output
-        return output is not None and output.bytes_max == math.inf and output.waiting > 0
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs each effect on an output."""
-        return {
+        engine.performers |= {
             Write: self._do_write,
             Report: self._do_report,
             Record: self._do_record,
             ReopenRecords: self._do_reopen_records,
             Progress: self._do_progress,
         }
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether something waits that the program must not end without having written."""
+        output = self._output
+        return output is not None and output.bytes_max == math.inf and output.waiting > 0
 
     def metrics(self) -> list[Value]:
         """Return how many records were dropped."""
@@ -200,9 +196,16 @@ class Outputs:
         for output in reversed(self.all):
             self._write(output)
 
-    def waiting_fds(self) -> list[int]:
-        """Return the descriptors for which something waits."""
-        return [output.fd for output in self.all if output.waiting]
+    def wait(self, interruptions: list[int], timeout_s: float) -> list[int]:
+        """Wait for the readers of what waits, and write what they take.
+
+        Return which of `interruptions`, descriptors to be read, became readable meanwhile.
+        """
+        by_fd = {output.fd: output for output in self.all if output.waiting}
+        interrupted, writable, _ = self._system.select(interruptions, list(by_fd), [], timeout_s)
+        for fd in writable:
+            self._write(by_fd[fd])
+        return interrupted
 
     def _write(self, output: Output) -> None:
         """Write what waits, as far as the descriptor takes it now."""

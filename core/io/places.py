@@ -1,4 +1,4 @@
-"""Places: who holds the places of a listener, and whose connection parts for a newcomer.
+"""Places: the connections that hold one at a listener, and which parts for a newcomer.
 
 One network must not shut out all others by holding every place (RFC 9210, section 4.2). So when all
 are taken, the longest idle connection of the network that holds most may part for a newcomer, if
@@ -8,7 +8,7 @@ that are alike never take turns in it; and a connection from this machine never 
 A connection knows the turn in which bytes last came or went: that costs an assignment. The search
 runs only when all places are taken, and looks at each network, and then at each connection of one.
 
-Not here: how a connection parts (`core/io/loop.py`, `core/protocol/server.py`).
+Not here: how a connection parts (`core/io/acceptor.py`, `core/protocol/server.py`).
 """
 
 from operator import attrgetter

@@ -12,7 +12,7 @@ A signal that was ignored when the program began stays ignored (nohup, a shell's
 but a server's SIGTERM, SIGHUP and SIGUSR1 never are. When all is done, `ignore` takes what still
 comes: an interpreter that is ending gives a signal back to its default action.
 
-Not here: what the loop makes of a signal (`core/io/loop.py`).
+Not here: what the loop makes of a signal (`core/io/signals.py`).
 """
 
 import os

@@ -8,17 +8,14 @@ Not here: signals before there is a loop, and the pipe they come by (`core/io/pr
 """
 
 import math
-from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 from core.effects import Drain
 from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.engine import Engine
 from core.io.process import Signals
-from core.io.system import System
-from core.operator import DrainAsked, Level, ReloadAsked, StatsAsked
+from core.operator import DrainAsked, Level, Notify, ReloadAsked, StatsAsked
 
 
 class DrainStage(Enum):
@@ -42,16 +39,13 @@ class SignalHandler:
         self._datagram_sockets = datagram_sockets
         self._pipe: Signals | None = None
         self._since = 0.0  # when the drain began
+        engine.performers |= {Drain: lambda _: self.begin_to_drain()}
 
     def start(self) -> None:
         """Take signals from now on."""
         self._pipe = self._engine.system.catch_signals()
         self._engine.by_fd[self._pipe.fileno()] = self
         self._engine.read_fds_stale = True
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs Drain."""
-        return {Drain: lambda _: self.begin_to_drain()}
 
     def fileno(self) -> int:
         return -1 if self._pipe is None else self._pipe.fileno()
@@ -68,7 +62,7 @@ class SignalHandler:
         """Return the descriptor to read, if signals come."""
         return [] if self._pipe is None else [self._pipe.fileno()]
 
-    def close(self) -> None:
+    def give_up(self) -> None:
         """Take no signal any more; the pipe is closed at the end of the turn."""
         if self._pipe is not None:
             self._engine.by_fd.pop(self._pipe.fileno(), None)
@@ -95,7 +89,7 @@ class SignalHandler:
         is_first = ends > 0 and self.count == 0
         self.count += ends
         if not numbers:  # the other end is gone: never spin on it
-            self.close()
+            self.give_up()
         elif self.count > 1 and engine.exit_code is None:
             engine.log.report("second signal: stopping at once", Level.WARNING)
             engine.exit_code = 1
@@ -130,12 +124,16 @@ class SignalHandler:
 
 
 class Watchdog:
-    """Tells a service manager that the loop turns, twice in the time that it gives."""
+    """Word to a service manager: how we stand, and that the loop turns.
 
-    def __init__(self, system: System) -> None:
+    The latter twice in the time that it gives.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         self.due = math.inf
-        self._system = system
-        self._every_s = system.watchdog_s() / 2
+        self._system = engine.system
+        self._every_s = self._system.watchdog_s() / 2
+        engine.performers |= {Notify: lambda effect: self._system.notify(effect.standing)}
 
     def start(self) -> None:
         """Tell it from now on, if it wants to know."""

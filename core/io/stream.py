@@ -96,7 +96,7 @@ class Stream(Connection):
             self._read_end(now)
             return False
         if self.life.state in HEARD:
-            self.last_turn = engine.turns
+            self.last_turn = engine.turn
             lines = self.framer.receive(data)
             if self.framer.is_mid_line or streams.mid_line.due < math.inf:
                 self._watch_line(bool(lines), now)

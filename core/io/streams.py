@@ -13,8 +13,6 @@ become lines (`core/io/connection.py`).
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from core.bounds import Bounds
 from core.effects import Abort, Pause, Resume, Send
@@ -62,10 +60,7 @@ class Streams:
         dns_idle = TimeLimit(dns_idle_s, "dns_idle_s", "silent for long", end)
         self._idle = {limit.bound: limit for limit in (idle, dns_idle)}
         self.limits = (self.mid_line, self._write_stall, self._lingering, idle, dns_idle)
-
-    def performers(self) -> dict[type, Callable[[Any], None]]:
-        """Return what performs each effect on a stream, but for Close: see `close`."""
-        return {
+        engine.performers |= {
             Send: self.send_to,
             Abort: self._do_abort,
             Pause: self._do_pause,
@@ -188,7 +183,7 @@ class Streams:
                 continue
             relieved = stream.sent(taken)
             if taken:
-                stream.last_turn = engine.turns
+                stream.last_turn = engine.turn
                 if stream.idle is not None:
                     stream.idle.restart(stream, now)
             if stream.waiting:

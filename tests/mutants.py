@@ -545,19 +545,19 @@ MUTANTS = (
     ),
     Mutant(
         "an answer counts from whoever was not asked",
-        "nodes/ls/hedging/policy.py",
+        "nodes/ls/hedging/hedge_policy.py",
         "asking is not None and bool(asking.recipients & bit) for asking",
         "asking is not None for asking",
     ),
     Mutant(
         "an old question is not sent to everyone",
-        "nodes/ls/hedging/policy.py",
+        "nodes/ls/hedging/hedge_policy.py",
         "if now >= lost_at:",
         "if False:",
     ),
     Mutant(
         "what went over a lost connection counts until its slice",
-        "nodes/ls/hedging/policy.py",
+        "nodes/ls/hedging/hedge_policy.py",
         "                self._changes.forget_lost(asking)\n        bit",
         "                pass\n        bit",
     ),
@@ -1456,7 +1456,7 @@ MUTANTS = (
     ),
     Mutant(
         "hedging asks a table first for what it cannot have",
-        "nodes/ls/hedging/policy.py",
+        "nodes/ls/hedging/hedge_policy.py",
         "link.bit & (asking.unable | asking.without_data)",
         "link.bit & asking.unable",
     ),

@@ -27,7 +27,7 @@ from core.io.backlog import BacklogState
 from core.protocol.messages import Answer, NoAnswer, format_message, parse_reply
 from core.protocol.names import Negative, fold
 from core.text import split_lines
-from nodes.ls.hedging.policy import HedgePolicy
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from tests.balancers import load_balancer

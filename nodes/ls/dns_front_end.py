@@ -1,6 +1,7 @@
 """The DNS front end of LS: makes the DNS clients that its server serves, and counts what they do.
 
-Not here: the clients (`nodes/ls/dns_clients.py`), and what they share (`nodes/ls/dns_shared.py`).
+Not here: the clients, which make questions of queries (`dns_clients.py`); what they share
+(`dns_shared.py`).
 """
 
 from core.environment import Environment

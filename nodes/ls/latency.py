@@ -5,7 +5,7 @@ too, with its age: else a server that falls silent would keep the mean of its la
 fade with time, not with further samples: the mean of a server that turns slow follows within a few
 spans, however few questions it still answers.
 
-Not here: what is done about it (`hedging/policy.py`, `resolvers/grace.py`), and the clock.
+Not here: what is done about it (`hedging/hedge_policy.py`, `resolvers/grace.py`), and the clock.
 """
 
 import math

@@ -13,7 +13,8 @@ that comes after all shows that servers differ.
 Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
 about what they do not know.
 
-Not here: whom to ask next (`policy.py`), and how long a grace is (`upstreams.py`).
+Not here: whom to ask next (`policy.py`), and how long a grace is (`resolvers/grace.py`,
+`table_link.py`).
 """
 
 import heapq

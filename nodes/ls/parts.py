@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from core.environment import Environment
 from core.owed import Owed
 from nodes.ls.hedging.fitness import HedgingFitness
-from nodes.ls.hedging.policy import HedgePolicy
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer, Timed
 from nodes.ls.policy import Policy

@@ -4,10 +4,11 @@ Usually one batch alone waits for a question, and `_open` maps it straight to th
 several wait, or one waits twice, a `Shared` stands between: one answer serves everyone.
 
 Rules. An answer is credited by what it answers, never by order. A question joins one that was asked
-less than `join_s` ago; an older one may have been lost, and is asked again. The conservation law:
+less than `join_s` ago; an older one may have been lost, and is asked again. A reply that finds no
+question open is *late*: counted, and dropped. The conservation law:
 asked = answered + not found + no data + failed + timed out + dropped + pending, at every moment.
 
-Not here: whom to ask, connections, and the machine of a question (`nodes/ls/outcomes.py`).
+Not here: whom to ask, and the machine of a question (`outcomes.py`).
 """
 
 from collections.abc import Iterable, Sequence, Sized

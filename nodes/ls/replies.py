@@ -1,6 +1,7 @@
 """Replies: what came of one event of an upstream.
 
-Not here: upstreams (`upstream.py`), and what becomes of their replies (`exchange.py`).
+Not here: upstreams (`upstream.py`); what becomes of their replies (`exchange.py`), and of those
+for which nobody waits any more (`questions.py`).
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Answers go on as the chunk of lines that they came in. A malformed line never en
 another server may answer it. A table server that sends too many of them in a row, a line that is
 too long, or more answers than it was asked for, speaks another protocol, and is given up.
 
-Not here: what becomes of its replies (`load_balancer.py`).
+Not here: what becomes of its replies (`exchange.py`).
 """
 
 from core.effects import Abort, Close, Dial, Effect, Send

@@ -1,9 +1,10 @@
 """Waiting: batches of questions, and the questions that several batches wait for.
 
-The unit is the batch: what one asker asked in one read. It has one deadline, which is its asker's;
-a question in it costs dictionary operations, not objects.
+The unit is the batch: what one asker asked in one read. It has one deadline, which is its asker's
+(`timeout_s` of lines); a question in it costs dictionary operations, not objects.
 
-Not here: which questions are open (`nodes/ls/questions.py`).
+Not here: which questions are open, and who is told that the time is over (`questions.py`); how long
+it is (`core/bounds.py`).
 """
 
 import math

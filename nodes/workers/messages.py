@@ -1,5 +1,8 @@
 """Messages between a worker and its supervisor.
 
+A worker hears what to do: tell (its figures), hear (the sums of the others), reload or drain. It
+sends reports, and its standing.
+
 A message is a JSON object, cut into lines, since lines are what the loop carries; an empty line
 ends it. Whatever a worker reports has a key, and what stands as it was reported last is left out:
 most metrics of most servers stand still from one second to the next. A stream between the two

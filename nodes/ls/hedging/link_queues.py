@@ -2,7 +2,7 @@
 
 What has been closed, or denied, or is asked anew by the time its slice comes is left out.
 
-Not here: what is put into a queue (`policy.py`), and when a slice is taken (`load_balancer.py`).
+Not here: what is put into a queue (`hedge_policy.py`), and when a slice is taken (`exchange.py`).
 """
 
 from collections import deque

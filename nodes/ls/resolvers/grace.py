@@ -18,7 +18,8 @@ at least `silent_s`; then nobody waits for it until something comes from it. A q
 it is `grace_max_s` old and nothing has come since it was sent: with many in flight the newest are
 always open.
 
-Not here: which server is asked first (`nodes/ls/latency.py` has means for that), and the clock.
+Not here: what is held meanwhile (`nodes/ls/negatives.py`), the grace of a table server
+(`nodes/ls/table_link.py`), and which server is asked first (`nodes/ls/latency.py`).
 """
 
 import math

@@ -19,7 +19,8 @@ goes through everything that is open: changes of links, checks that are due at o
 questions when tokens come are worked off `hedge_per_turn` questions in a step, and `due` asks for
 the next step until that is done.
 
-Not here: what fast is (`ranking.py`), and who waits (`nodes/ls/questions.py`).
+Not here: the contract (`nodes/ls/policy.py`), the default, which asks everyone
+(`nodes/ls/race_policy.py`), and what fast is (`ranking.py`).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Acceptor: who comes in at the listeners of one loop, and how each is treated.
+"""Acceptor: the listeners of one loop, and how each connection that comes there is treated.
 
 A few are accepted in each turn. When all places are taken, one more is told so and closed; or a
 connection of a network that holds many parts for it (`core/io/places.py`). Where places are soon
@@ -14,7 +14,6 @@ Not here: one listener, and its rest (`core/io/listener.py`), and what becomes o
 import contextlib
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from core.addresses import Address
@@ -183,7 +182,7 @@ class Acceptor:
                 engine.log.report(text, Level.WARNING)
 
     def _take(self, listener: Listener, socket: Socket, host: str, network: str) -> None:
-        """Have a connection of one that was accepted."""
+        """Make a connection of a socket that was accepted."""
         engine, streams, service = self._engine, self._streams, listener.service
         name = listener.next_name()
         framer = None if service.framer is None else service.framer()
@@ -191,7 +190,7 @@ class Acceptor:
         stream = streams.add(name, accepted=True, framer=framer, read_bytes=read_bytes)
         stream.last_turn = engine.turn
         listener.places.take(stream, network)
-        stream.let_go = partial(listener.places.leave, stream)
+        stream.let_go = listener.places.leave
         streams.attach(stream, socket)
         if engine.wire is not None:
             engine.wire.report(f"{name} is {host}")
@@ -223,7 +222,7 @@ class Acceptor:
         self._replaced += 1
         listener.places.leave(going)
         self.parting[going] = None
-        going.let_go = partial(self.parting.pop, going)
+        going.let_go = self.parting.pop
         engine.events.append(PlaceWanted(going.name))
         engine.deliver()
         return True

@@ -11,7 +11,6 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from core.addresses import Address, comes_to
@@ -40,17 +39,12 @@ def why_not_dialled(log: Log, name: str, error: OSError) -> str:
 class DialAttempt:
     """A dial under way, the source of its socket until it is decided."""
 
-    __slots__ = ("_decided", "addresses", "stream")
+    __slots__ = ("_dialler", "addresses", "stream")
 
-    def __init__(
-        self,
-        stream: Stream,
-        addresses: tuple[Address, ...],
-        decided: "Callable[[DialAttempt], None]",
-    ) -> None:
+    def __init__(self, dialler: "Dialler", stream: Stream, addresses: tuple[Address, ...]) -> None:
+        self._dialler = dialler
         self.stream = stream
         self.addresses = deque(addresses)  # not yet tried
-        self._decided = decided
 
     def fileno(self) -> int:
         return self.stream.fd
@@ -61,7 +55,11 @@ class DialAttempt:
 
     def writable(self, now: float) -> None:
         """We are connected, or not (man 2 connect, EINPROGRESS)."""
-        self._decided(self)
+        self._dialler.decided(self)
+
+    def let_go(self, stream: Stream) -> None:
+        """Wait no more: the connection is gone."""
+        self._dialler.limit.stop(self)
 
 
 class Dialler:
@@ -81,8 +79,8 @@ class Dialler:
     def _do_dial(self, effect: Dial) -> None:
         framer = FrameBuffer() if effect.framed else None
         stream = self._streams.add(effect.conn, accepted=False, framer=framer)
-        attempt = DialAttempt(stream, effect.addresses, self._decided)
-        stream.let_go = partial(self.limit.stop, attempt)
+        attempt = DialAttempt(self, stream, effect.addresses)
+        stream.let_go = attempt.let_go
         self._try_next(attempt, "no address")
 
     def _do_spawn(self, effect: Spawn) -> None:
@@ -127,7 +125,8 @@ class Dialler:
         path = self._engine.system.path
         return bool(ours) and any(comes_to(name, *path(address)) for name in ours)
 
-    def _decided(self, attempt: DialAttempt) -> None:
+    def decided(self, attempt: DialAttempt) -> None:
+        """Take the connection that is there now, or try the next address."""
         engine, stream = self._engine, attempt.stream
         socket = stream.socket
         try:

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from core.io.streams import Streams
 
 
-def _do_nothing() -> None:
-    pass
+def let_nobody_know(stream: "Stream") -> None:
+    """Do nothing: nobody else keeps this stream."""
 
 
 class Stream(Connection):
     """A connection and its socket, which it has while `fd` is not negative.
 
-    `idle` limits how long nothing may come or go. `let_go()` is called when it is gone.
+    `idle` limits how long nothing may come or go. `let_go(stream)` is called once, when it is
+    gone, so that whoever made it can forget it.
     """
 
     __slots__ = ("_streams", "fd", "idle", "is_paused", "let_go", "socket")
@@ -49,7 +50,7 @@ class Stream(Connection):
         self.fd = -1
         self.is_paused = False
         self.idle: TimeLimit[Stream] | None = None
-        self.let_go: Callable[[], object] = _do_nothing
+        self.let_go: Callable[[Stream], object] = let_nobody_know
 
     def fileno(self) -> int:
         return self.fd

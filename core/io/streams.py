@@ -14,7 +14,6 @@ become lines (`core/io/connection.py`).
 
 import math
 
-from core.bounds import Bounds
 from core.effects import Abort, Pause, Resume, Send
 from core.events import Backlogged, Closed, Opened, Relieved, Role
 from core.io.connection import StreamState
@@ -22,7 +21,7 @@ from core.io.engine import Engine
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
 from core.io.source import Source
-from core.io.stream import Stream
+from core.io.stream import Stream, let_nobody_know
 from core.io.system import Socket, reason
 from core.io.time_limits import TimeLimit
 from core.owed import Owed
@@ -31,15 +30,15 @@ from core.owed import Owed
 class Streams:
     """The connections of one loop, by name. `accepted` and `dialled` are in the order of reading.
 
-    A dialled name keeps its place when it is dialled again, and a closed connection until then.
-    `unsent` are to be sent to in this turn. `read_share` is what one may read in this turn, in
-    bytes. `limits` are due by themselves.
+    A dialled name keeps its closed connection, and so its place, until it is dialled again.
+    `unsent` are to be sent to in this turn. `read_share` is how many bytes of this turn each may
+    have. The loop waits for `limits`, and has them expire.
     """
 
     def __init__(self, engine: Engine, owed: Owed, line_bytes_max: int) -> None:
         bounds = engine.environment.bounds
         self.engine = engine
-        self.bounds: Bounds = bounds
+        self.bounds = bounds
         self.owed = owed
         self.dialled: dict[str, Stream] = {}
         self.accepted: dict[str, Stream] = {}
@@ -71,7 +70,7 @@ class Streams:
 
     @property
     def count(self) -> int:
-        """How many have a socket."""
+        """The number of those that have a socket."""
         both = (*self.accepted.values(), *self.dialled.values())
         return sum(stream.fd >= 0 for stream in both)
 
@@ -279,7 +278,8 @@ class Streams:
         """Forget a closed connection and queue its one Closed."""
         self.detach(stream)
         self.accepted.pop(stream.name, None)
-        stream.let_go()
+        stream.let_go(stream)
+        stream.let_go = let_nobody_know  # and keep nothing of it alive
         self.engine.events.append(Closed(stream.name, why))
 
     def _end(self, stream: Stream, limit: TimeLimit[Stream]) -> None:

@@ -28,7 +28,11 @@ class Owed:
         self._hits = hits
         self._short = False
         self._promised: dict[str, int] = {}  # bytes, by connection
-        self.total = 0  # bytes that are promised, or wait: connections add the latter
+        self.total = 0  # bytes that are promised, or wait
+
+    def add(self, count: int) -> None:
+        """Count bytes that begin to wait on a connection, or, negative, wait no more."""
+        self.total += count
 
     def promise(self, conn: str, count: int) -> None:
         """Replace what is promised to a connection: the most its pending replies may come to."""
@@ -40,7 +44,7 @@ class Owed:
             promised.pop(conn, None)
 
     def is_short(self) -> bool:
-        """Look at the marks; return whether so much is owed that only few may be read."""
+        """Check the marks; return whether so much is owed that only few connections may be read."""
         if self._short:
             self._short = self.total >= self.low
         elif self.total > self._high:
@@ -49,5 +53,5 @@ class Owed:
         return self._short
 
     def is_few(self, conn: str, waiting: int) -> bool:
-        """Whether a connection for which so many bytes wait is read also while memory is short."""
+        """Return whether a connection with so many bytes waiting is read while memory is short."""
         return waiting + self._promised.get(conn, 0) < self._few

@@ -28,8 +28,8 @@ from collections import defaultdict, deque
 from enum import Enum
 
 from core.bounds import Bounds
-from core.io.connection import StreamState
 from core.io.loop import Loop
+from core.io.stream_state import StreamState
 from core.protocol.asker import SessionState
 from core.protocol.messages import (
     Answer,

@@ -92,7 +92,7 @@ MUTANTS = (
     ),
     Mutant(
         "close() instead of a staged close",
-        "core/io/connection.py",
+        "core/io/stream_state.py",
         "E.FLUSHED: S.LINGERING",
         "E.FLUSHED: S.CLOSED",
     ),
@@ -104,7 +104,7 @@ MUTANTS = (
     ),
     Mutant(
         "a broken send ends the reading, too",
-        "core/io/connection.py",
+        "core/io/stream_state.py",
         "E.SEND_FAILED: S.DEAF",
         "E.SEND_FAILED: S.CLOSED",
     ),
@@ -1050,7 +1050,7 @@ MUTANTS = (
     Mutant(
         "bytes that wait for clients are not added up",
         "core/io/connection.py",
-        "            self._owed.total += len(data)\n",
+        "            self._owed.add(len(data))\n",
         "            pass\n",
     ),
     Mutant(

@@ -37,9 +37,10 @@ from core.events import (
     Role,
     Woken,
 )
-from core.io.connection import HEARD, Connection, StreamState
+from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
+from core.io.stream_state import HEARD, StreamState
 from core.operator import DrainAsked, Notify, Progress, ReloadAsked, Report, Standing
 from core.protocol.names import LINE_BYTES_MAX
 

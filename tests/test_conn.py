@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.backlog import BacklogState
-from core.io.connection import HEARD, Connection, StreamState
+from core.io.connection import Connection
 from core.io.line_buffer import LineBuffer
+from core.io.stream_state import HEARD, StreamState
 from core.protocol.names import LINE_BYTES_MAX
 
 SMALL = Environment(

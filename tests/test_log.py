@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import PIPE_BYTES
-from core.io.connection import StreamState
 from core.io.log import Log
 from core.io.outputs import Output
+from core.io.stream_state import StreamState
 from core.operator import Level
 
 RECORD_MAX, SHOWN, WHILE_S = 4_096, 5, 10.0  # as an operator may rely on them

@@ -6,7 +6,7 @@ from enum import Enum
 import pytest
 
 from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
-from core.io.connection import STREAM, StreamEvent, StreamState
+from core.io.stream_state import STREAM, StreamEvent, StreamState
 from core.machine import STAY, IllegalTransition, Machine, Stay
 from core.protocol.asker import SESSION, SessionEvent, SessionState
 from core.protocol.server_state import SERVER, ServerEvent, ServerState

@@ -15,10 +15,10 @@ import pytest
 
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
-from core.io.connection import STREAM
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Output
+from core.io.stream_state import STREAM
 from core.io.system import System
 from core.machine import Stay
 from core.protocol import messages, names

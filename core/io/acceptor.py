@@ -19,11 +19,11 @@ from typing import Any
 from core.addresses import Address
 from core.effects import Unlisten
 from core.events import Opened, PlaceWanted
-from core.io.connection import StreamState
 from core.io.descriptors import Descriptors
 from core.io.engine import Engine
 from core.io.listener import Admit, Listener, Service
 from core.io.stream import Stream
+from core.io.stream_state import StreamState
 from core.io.streams import Streams
 from core.io.system import Socket
 from core.metrics import Metric, Value

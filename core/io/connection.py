@@ -14,59 +14,10 @@ from core.environment import Environment
 from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
-from core.machine import STAY, Label, Machine, Transitions
+from core.io.stream_state import HEARD, READ, SENT_TO, STREAM, StreamEvent, StreamState
+from core.machine import Machine
 from core.owed import Owed
 
-
-class StreamState(Label):
-    """The life of a connection."""
-
-    CONNECTING = "we dial, and nobody has answered yet"
-    OPEN = "bytes go both ways"
-    HALF_CLOSED = "the peer has ended its side and is still sent to"
-    DEAF = "the peer takes nothing more; what it sent before is still read"
-    FLUSHING = "we close: what is owed is sent, what comes in is dropped"
-    PARTING = "we close, the peer has ended: what is owed is sent, nothing comes in"
-    LINGERING = "our side is ended: what comes in is dropped until the peer ends"
-    CLOSED = "the stream is gone"
-
-
-class StreamEvent(Label):
-    """The events in the life of a connection."""
-
-    CONNECTED = "the dial was answered"
-    PEER_ENDED = "the peer's end of stream was read"
-    SEND_FAILED = "the peer takes nothing more"
-    CLOSE_ASKED = "our side wants a staged close"
-    FLUSHED = "nothing is left to send"
-    LOST = "the stream broke, a limit passed, or our side wants it gone at once"
-
-
-S, E = StreamState, StreamEvent
-STREAM: Transitions[StreamState, StreamEvent] = {
-    S.CONNECTING: {E.CONNECTED: S.OPEN, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
-    S.OPEN: {
-        E.PEER_ENDED: S.HALF_CLOSED,
-        E.SEND_FAILED: S.DEAF,
-        E.CLOSE_ASKED: S.FLUSHING,
-        E.LOST: S.CLOSED,
-    },
-    S.HALF_CLOSED: {E.SEND_FAILED: S.CLOSED, E.CLOSE_ASKED: S.PARTING, E.LOST: S.CLOSED},
-    S.DEAF: {E.PEER_ENDED: S.CLOSED, E.CLOSE_ASKED: S.CLOSED, E.LOST: S.CLOSED},
-    S.FLUSHING: {
-        E.PEER_ENDED: S.PARTING,
-        E.SEND_FAILED: S.CLOSED,
-        E.FLUSHED: S.LINGERING,
-        E.LOST: S.CLOSED,
-    },
-    S.PARTING: {E.SEND_FAILED: S.CLOSED, E.FLUSHED: S.CLOSED, E.LOST: S.CLOSED},
-    S.LINGERING: {E.PEER_ENDED: S.CLOSED, E.LOST: S.CLOSED},
-    S.CLOSED: {E.LOST: STAY},
-}
-
-_READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
-HEARD = frozenset({S.OPEN, S.DEAF})  # what comes in is of interest, not read and dropped
-_SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})
 _NOTHING = memoryview(b"")
 
 
@@ -99,7 +50,8 @@ class Connection:
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
-        self.life = Machine(STREAM, S.OPEN if accepted else S.CONNECTING, name, watch)
+        start = StreamState.OPEN if accepted else StreamState.CONNECTING
+        self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(BACKLOG, BacklogState.LIGHT, name, watch)
         if accepted:
             self._high, self._low = bounds.owed_bytes_high, bounds.owed_bytes_low
@@ -120,7 +72,7 @@ class Connection:
         """Whether to read from the socket, as far as this connection is concerned."""
         if self.life.state is StreamState.OPEN:
             return not (self.accepted and self.weight.state is BacklogState.HEAVY)
-        return self.life.state in _READ
+        return self.life.state in READ
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -144,12 +96,12 @@ class Connection:
         """
         if self.life.state is StreamState.DEAF:
             return False
-        if self.life.state not in _SENT_TO:
+        if self.life.state not in SENT_TO:
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
         self.waiting += len(data)
         if self._owed is not None:
-            self._owed.total += len(data)
+            self._owed.add(len(data))
         if self.waiting > self._high and self.weight.state is BacklogState.LIGHT:
             self.weight.fire(BacklogEvent.OVER_HIGH)
             return True
@@ -175,7 +127,7 @@ class Connection:
         self._left = left
         self.waiting -= count
         if self._owed is not None:
-            self._owed.total -= count
+            self._owed.add(-count)
         if self.life.state is not StreamState.OPEN:
             self._flushed_maybe()
         if self.weight.state is BacklogState.LIGHT or self.waiting >= self._low:
@@ -208,7 +160,7 @@ class Connection:
         self._left = _NOTHING
         self._fresh.clear()
         if self._owed is not None:
-            self._owed.total -= self.waiting
+            self._owed.add(-self.waiting)
         self.waiting = 0
         if self.weight.state is BacklogState.HEAVY:
             self.weight.fire(BacklogEvent.UNDER_LOW)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.events import Ended, Received
-from core.io.connection import HEARD, Connection
+from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
+from core.io.stream_state import HEARD
 from core.io.system import Socket, reason
 from core.io.time_limits import TimeLimit
 

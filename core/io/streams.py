@@ -16,12 +16,12 @@ import math
 
 from core.effects import Abort, Pause, Resume, Send
 from core.events import Backlogged, Closed, Opened, Relieved, Role
-from core.io.connection import StreamState
 from core.io.engine import Engine
 from core.io.frame_buffer import FrameBuffer
 from core.io.line_buffer import LineBuffer
 from core.io.source import Source
 from core.io.stream import Stream, let_nobody_know
+from core.io.stream_state import StreamState
 from core.io.system import Socket, reason
 from core.io.time_limits import TimeLimit
 from core.owed import Owed

@@ -4,8 +4,8 @@ So that no circle can close, LS always reads its links. It does not read clients
 HOLDING, since they ask faster than it takes, nor a client that has too many questions pending.
 Datagrams that are not read would be lost, so they are always read.
 
-Not here: when a link is HOLDING, and when it is given up on (`link_state.py`, `table_link.py`); what
-all clients together are owed (`core/owed.py`).
+Not here: when a link is HOLDING, and for how long (`link_state.py`, `table_link.py`), and what all
+clients together are owed (`core/owed.py`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -5,7 +5,8 @@ a link: what `ask` returns is sent at once, with the other questions of the same
 else waits in the policy until the load balancer takes it, slice by slice (`next_slice`), so that no
 link is given more than it takes. Every question in here is folded, and open when it comes.
 
-Not here: the policies (`race_policy.py`, `hedging/hedge_policy.py`), and how a link stands (`link.py`).
+Not here: the policies (`race_policy.py`, `hedging/hedge_policy.py`), and how a link stands
+(`link.py`).
 """
 
 from abc import abstractmethod

@@ -36,7 +36,7 @@ class LookupSource:
         """Do nothing: a lookup is only read."""
 
 
-class HostLookups:
+class LookupRunner:
     """Performs Resolve. `may_start`: there is a lookup to be started now."""
 
     def __init__(self, engine: Engine) -> None:

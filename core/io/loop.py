@@ -38,12 +38,12 @@ from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.dialler import Dialler
 from core.io.engine import Engine
-from core.io.host_lookups import HostLookups
+from core.io.host_lookups import LookupRunner
 from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.outputs import Output, Outputs
 from core.io.signals import DrainStage, SignalHandler, Watchdog
-from core.io.source import Timed
+from core.io.source import Timer
 from core.io.streams import Streams
 from core.io.system import Socket, System
 from core.metrics import Metric, Value
@@ -90,11 +90,11 @@ class Loop:
         self.acceptor = Acceptor(engine, self.streams, self.descriptors)
         dialler = Dialler(engine, self.streams, self.acceptor.own_addresses)
         self.datagrams = DatagramSockets(engine)
-        self.host_lookups = HostLookups(engine)
+        self.host_lookups = LookupRunner(engine)
         self.signals = SignalHandler(engine, self.acceptor, self.datagrams)
         self._watchdog = Watchdog(engine)
         limits = (dialler.limit, *self.streams.limits)
-        self._timed: tuple[Timed, ...] = (self._watchdog, self.acceptor, *limits)
+        self._timed: tuple[Timer, ...] = (self._watchdog, self.acceptor, *limits)
         engine.performers[Close] = self._do_close
         self.turns = 0
         self._read_fds: list[int] = []  # in the order of reading

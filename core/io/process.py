@@ -122,7 +122,7 @@ def blocking() -> Iterator[None]:
 
 
 def _taken(is_server: bool) -> Iterator[signal.Signals]:
-    """Those that are to have a handler. SIGUSR1 is a server's; to others it means nothing."""
+    """Return the signals that get a handler: SIGUSR1 only in a server."""
     for number in SIGNALS:
         if number is signal.SIGUSR1 and not is_server:
             signal.signal(number, signal.SIG_IGN)

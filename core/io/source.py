@@ -26,7 +26,7 @@ class Source(Protocol):
         ...
 
 
-class Timed(Protocol):
+class Timer(Protocol):
     """Something to be done at a time."""
 
     @property

@@ -8,7 +8,6 @@ Not here: when to do any of it (`core/io/loop.py`).
 """
 
 import errno
-import math
 import os
 import random
 import resource
@@ -23,14 +22,13 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.io import process
+from core.io import process, service_manager
 from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
 from core.io.process import Signals
 from core.io.wildcard import WildcardSocket
 from core.io.writer import WriteFunction, writer
-from core.operator import Standing
 
 _DATAGRAM_ROOM = 4 * 1024 * 1024
 _UDP_SEGMENT = 103  # of Linux, from 4.18 on; Python has no name for it
@@ -42,7 +40,7 @@ Socket = socket.socket  # for the type checker: the simulator has sockets of its
 
 
 def reason(error: OSError) -> str:
-    """What the operating system calls this error, for people."""
+    """Return what the operating system says about this error, in lower case."""
     return (error.strerror or str(error)).lower()
 
 
@@ -54,6 +52,9 @@ class System:
     random = staticmethod(random.random)
     secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
     select = staticmethod(select.select)
+    watchdog_s = staticmethod(service_manager.watchdog_s)
+    notify = staticmethod(service_manager.notify)
+    notify_alive = staticmethod(service_manager.notify_alive)
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)
 
@@ -216,7 +217,7 @@ class System:
         return dialled
 
     def tune(self, stream: Socket) -> None:
-        """What every stream wants: no waiting for more bytes, and word of a host that vanished."""
+        """Have a stream send at once what it has, and end when its host has vanished."""
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -251,33 +252,6 @@ class System:
     def catch_signals(self) -> Signals:
         """Where the number of each signal can be read that has come since the program began."""
         return process.hand_over(self._is_server)
-
-    def watchdog_s(self) -> float:
-        """Within what time the service manager wants to hear that the loop still turns; infinite
-        when it does not (man 3 sd_watchdog_enabled)."""
-        given = os.environ.get("WATCHDOG_USEC", "")
-        whose = os.environ.get("WATCHDOG_PID", "") or str(os.getpid())
-        wants = os.environ.get("NOTIFY_SOCKET") and whose == str(os.getpid())
-        if not (wants and given.isascii() and given.isdigit() and int(given)):
-            return math.inf
-        return int(given) / 1e6
-
-    def notify(self, standing: Standing) -> None:
-        """Tell the service manager that started us, if one did (man 3 sd_notify)."""
-        self._notify(f"{standing.name}=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\n")
-
-    def notify_alive(self) -> None:
-        """Tell it that the loop still turns."""
-        self._notify("WATCHDOG=1\n")
-
-    def _notify(self, text: str) -> None:
-        where = os.environ.get("NOTIFY_SOCKET", "")
-        if not where:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
-            teller.setblocking(False)
-            # "@" stands for the NUL byte of an address that is in no file system (man 7 unix).
-            teller.sendto(text.encode(), f"\0{where[1:]}" if where[0] == "@" else where)
 
     def limit_descriptors(self, limit: int) -> tuple[int, int]:
         """Have as many descriptors as `limit` or as the machine allows, and never one that select()

@@ -69,12 +69,12 @@ class WildcardSocket(socket.socket):
         return data, (peer[0], peer, control)
 
     def sendto(self, data: Any, whither: Any, *_: object) -> int:  # noqa: ANN401
-        """As of any socket, but to whence a datagram came."""
+        """As of any socket, but `whither` is what `recvfrom` returned of a datagram."""
         _, peer, control = whither
         return self.sendmsg((data,), control, 0, peer)
 
     def _control(self, about: bytes) -> Control:
-        """What has a reply leave from where this came to."""
+        """Return the control message that makes a reply leave from the address this came to."""
         if not about:
             return ()
         if not self._is_v6:

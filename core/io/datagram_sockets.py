@@ -145,6 +145,7 @@ class DatagramSockets:
             if not each.dialled:
                 self._receive_all(each)
                 each.is_read = False
+        self._engine.read_fds_stale = True
 
     def _receive(self, datagram_socket: DatagramSocket) -> bool:
         """Take what has come; return whether there may be more."""

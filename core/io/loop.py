@@ -243,5 +243,5 @@ class Loop:
         self.engine.read_fds_stale = False
 
     def _do_close(self, effect: Close) -> None:
-        names = self.datagrams if effect.conn in self.datagrams else self.streams
-        names.close(effect.conn)
+        owner = self.datagrams if effect.conn in self.datagrams else self.streams
+        owner.close(effect.conn)

@@ -35,7 +35,7 @@ from core.environment import Environment
 from core.events import Closed, Event, Received, Woken
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.operator import DrainAsked, Report
 from core.protocol.names import LINE_BYTES_MAX
@@ -201,7 +201,11 @@ def main() -> int:
     sink = Output(_STDERR)
     system = System()
     reactor = Loop(
-        system, bounds, Log("SLOW", sink.append, system.wall), sink, line_bytes_max=LINE_BYTES_MAX
+        system,
+        bounds,
+        Log("SLOW", sink.append, system.wall),
+        Destinations(sink),
+        line_bytes_max=LINE_BYTES_MAX,
     )
     try:
         table = load(arguments.table, lambda text: print(text, file=sys.stderr))

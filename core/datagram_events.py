@@ -32,6 +32,7 @@ class SendTo(ConnectionEffect):
 class DialDatagrams(ConnectionEffect):
     """Have a socket of datagrams that hears this address only, at a port that nobody can guess
     (RFC 5452, section 4.5): Opened or Closed. Closed, too, when the network says that nothing gets
-    there by it: what it was sent lately may be lost."""
+    there by it: what it was sent lately may be lost. `server` is what the log calls the peer."""
 
     address: Address
+    server: str

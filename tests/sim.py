@@ -40,7 +40,7 @@ from core.bounds import Bounds
 from core.brain import Brain
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.operator import Standing
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.serving import DNS_STREAMS, LINES
@@ -717,10 +717,9 @@ class Host:
             system,
             bounds,
             log,
-            log_output,
+            Destinations(log_output, own=output),
             line_bytes_max=LINE_BYTES_MAX,
             wire_log=True,
-            output=output,
             descriptors=descriptors,
         )
         if listens:

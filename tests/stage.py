@@ -199,7 +199,7 @@ class Stage:
             case SendTo(conn, datagrams):
                 assert datagrams
                 self.replies[conn] += datagrams
-            case DialDatagrams(conn, _):
+            case DialDatagrams(conn):
                 assert conn not in self.replies
                 if conn in self.refused:
                     self._events.append(Closed(conn, "refused"))

@@ -23,7 +23,7 @@ from core.io import ports
 from core.io.datagram_sockets import DatagramSockets
 from core.io.datagrams import DatagramSocket
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
 
@@ -44,7 +44,7 @@ class Asks:
     def step(self, event: Event, now: float) -> list[Effect]:
         match event:
             case Woken():
-                return [DialDatagrams("x", self.address)]
+                return [DialDatagrams("x", self.address, "x")]
             case Opened("x"):
                 return [SendTo("x", [(message, None) for message in self.messages])]
         return []
@@ -206,7 +206,7 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
             System(),
             Bounds(sleep_s=0.1),
             log,
-            Output(2, bytes_max=0),
+            Destinations(Output(2, bytes_max=0)),
             line_bytes_max=LINE_BYTES_MAX,
         )
         brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
@@ -298,7 +298,13 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         peer.settimeout(5.0)
         said: list[Any] = []
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(system, Bounds(), log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
+        reactor = Loop(
+            system,
+            Bounds(),
+            log,
+            Destinations(Output(2, bytes_max=0)),
+            line_bytes_max=LINE_BYTES_MAX,
+        )
         questions = [b"question %d" % n for n in range(10)]
         brain = Asks((socket.AF_INET, peer.getsockname()), questions)
         reactor.start(brain)
@@ -323,7 +329,7 @@ class Chatty:
         self.events.append(event)
         match event:
             case Woken():
-                return [DialDatagrams("x", self.address)]
+                return [DialDatagrams("x", self.address, "x")]
             case Opened("x"):
                 return [SendTo("x", [(b"hello", None)])]
             case Datagrams("x", [(b"one", None)]):
@@ -341,7 +347,13 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
         peer.settimeout(5.0)
         log: Any = SimpleNamespace(report=lambda *_: None)
         bounds = replace(Bounds(), datagrams_per_turn=1)
-        reactor = Loop(System(), bounds, log, Output(2, bytes_max=0), line_bytes_max=LINE_BYTES_MAX)
+        reactor = Loop(
+            System(),
+            bounds,
+            log,
+            Destinations(Output(2, bytes_max=0)),
+            line_bytes_max=LINE_BYTES_MAX,
+        )
         brain = Chatty((socket.AF_INET, peer.getsockname()), last)
         reactor.start(brain)
         reactor.turn()

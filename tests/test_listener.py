@@ -20,7 +20,7 @@ from core.effects import Close, Effect, Send
 from core.events import Ended, Event, Opened, Received, Role
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.operator import DrainAsked, Record, ReopenRecords
 from core.protocol.names import LINE_BYTES_MAX
@@ -97,7 +97,11 @@ class House:
         self.records = Output(RECORDS_FD, 10_000, "races.jsonl")
         log = Log("X", sink.append, None)
         self.reactor = Loop(
-            self.desk, bounds, log, sink, records=self.records, line_bytes_max=LINE_BYTES_MAX
+            self.desk,
+            bounds,
+            log,
+            Destinations(sink, records=self.records),
+            line_bytes_max=LINE_BYTES_MAX,
         )
         here = (socket.AF_INET, ("127.0.0.1", 0))
         self.doors: dict[Role, Any] = {

@@ -31,7 +31,7 @@ from core.effects import Effect
 from core.events import Event
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.metrics import Histogram, Metric, Value
 from core.protocol.names import LINE_BYTES_MAX
@@ -301,7 +301,11 @@ def serve_hostile() -> None:
     """The real loop, web server and pages with that server; says its port. Runs until killed."""
     system, sink, hostile = System(), Output(2), Hostile()
     reactor = Loop(
-        system, Bounds(), Log("", sink.append, None), sink, line_bytes_max=LINE_BYTES_MAX
+        system,
+        Bounds(),
+        Log("", sink.append, None),
+        Destinations(sink),
+        line_bytes_max=LINE_BYTES_MAX,
     )
     (address, *_) = system.resolve("127.0.0.1", 0)
     where = reactor.listen(address, STATUS_PAGE)

@@ -31,7 +31,7 @@ from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer, frame
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.places import Places
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
@@ -203,7 +203,7 @@ class House:
             Desk(self),
             self.bounds,
             Log("X", self.log.extend, None),
-            sink,
+            Destinations(sink),
             line_bytes_max=LINE_BYTES_MAX,
         )
         self.there: Any = self.reactor.listen(

@@ -18,7 +18,7 @@ from core.environment import Environment
 from core.io.line_buffer import LineBuffer
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.serving import LINES
@@ -162,7 +162,11 @@ def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
     sink = Output(2, bytes_max=0)
     system = QuietSystem()
     reactor = Loop(
-        system, bounds, Log("TS", sink.append, system.wall), sink, line_bytes_max=LINE_BYTES_MAX
+        system,
+        bounds,
+        Log("TS", sink.append, system.wall),
+        Destinations(sink),
+        line_bytes_max=LINE_BYTES_MAX,
     )
     with closing(reactor):
         _, port = reactor.listen((socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]

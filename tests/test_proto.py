@@ -17,7 +17,7 @@ from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.stream_state import STREAM
 from core.io.system import System
 from core.machine import Stay
@@ -149,8 +149,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
         system,
         Bounds(),
         Log("x", print, None),
-        sink,
-        records=Output(2),
+        Destinations(sink, records=Output(2)),
         line_bytes_max=LINE_BYTES_MAX,
     )
     reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))

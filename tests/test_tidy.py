@@ -1,8 +1,7 @@
 """The rules of the house, read from the sources: who imports what, and what stands where.
 
 Each rule is a function from a path and its source to what is wrong with it, so that it is tested
-twice: on a small text that breaks it, and on the project. `NOT_YET` are the files that break a
-rule today. Each of them has to break it still, so that the list can only become shorter.
+twice: on a small text that breaks it, and on the project.
 """
 
 import ast
@@ -421,12 +420,6 @@ ALLOWED: list[tuple[Rule, str, str]] = [  # what a rule must not forbid
     (contracts_missing, "core/io/loop.py", "class _C:\n    def step(self):\n        x = 1; y"),
     (contracts_missing, "core/io/loop.py", "def _f():\n    def inner():\n        x = 1; y"),
 ]
-NOT_YET: set[tuple[str, str]] = {
-    ("the_reading_path", "all"),
-    ("connections_spelled", "core/io/datagram_sockets.py"),
-    ("header_wrong", "core/io/loop.py"),
-    ("too_many_parameters", "core/io/loop.py"),
-}
 
 
 @pytest.mark.parametrize(("rule", "path", "source"), RULES)
@@ -442,18 +435,20 @@ def test_the_rule_can_say_yes(rule: Rule, path: str, source: str) -> None:
 @pytest.mark.parametrize("rule", dict.fromkeys(rule for rule, _, _ in RULES))
 def test_the_house_keeps_the_rule(rule: Rule) -> None:
     wrong = {path: found for path in SOURCES if (found := rule(path, (ROOT / path).read_text()))}
-    not_yet = {path for name, path in NOT_YET if name == rule.__name__}
-    assert {path: found for path, found in wrong.items() if path not in not_yet} == {}
-    assert not_yet <= set(wrong), "take out of NOT_YET what keeps the rule by now"
+    assert wrong == {}
 
 
 def test_the_reading_path_is_there_and_short() -> None:
-    missing = [path for path in READING_PATH if path not in SOURCES]
-    lines = sum(
-        (ROOT / path).read_text().count("\n") for path in READING_PATH if path not in missing
+    lines = sum((ROOT / path).read_text().count("\n") for path in READING_PATH)
+    assert lines <= READING_LINES_MAX
+
+
+def test_the_reading_path_is_that_of_the_map() -> None:
+    rows = re.findall(
+        r"(?m)^\| \[[^]]+\]\(([^)]+)\) \| [^|]+ \|$", (ROOT / "core/README.md").read_text()
     )
-    not_yet = {path for name, path in NOT_YET if name == "the_reading_path"}
-    assert set(missing) | ({"all"} if lines > READING_LINES_MAX else set()) == not_yet, lines
+    shown = [(ROOT / "core" / row).resolve().relative_to(ROOT).as_posix() for row in rows]
+    assert sorted(shown) == sorted(READING_PATH)
 
 
 def headings(document: str) -> set[str]:
@@ -488,13 +483,7 @@ def test_links_of_documents_lead_somewhere() -> None:
     broken: set[str] = set()
     for path in documents:
         broken |= broken_links(path.relative_to(ROOT).as_posix(), path.read_text())
-    missing = set(READING_PATH) - set(SOURCES)
-    assert broken - missing == {path for name, path in NOT_YET if name == "links"}
-
-
-def test_not_yet_names_rules() -> None:
-    rules = {rule.__name__ for rule, _, _ in RULES} | {"the_reading_path", "links"}
-    assert {name for name, _ in NOT_YET} <= rules
+    assert broken == set()
 
 
 def test_there_is_no_code_in_an_init() -> None:

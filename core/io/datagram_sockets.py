@@ -116,7 +116,7 @@ class DatagramSockets:
         try:
             stream = system.dial_datagrams(effect.address)
         except OSError as error:
-            why = why_not_dialled(engine.log, name.partition(".")[0], error)
+            why = why_not_dialled(engine.log, effect.server, error)
             engine.events.append(Closed(name, why))
             return
         send_alike = system.send_alike if system.can_send_alike(stream) else None

@@ -1,20 +1,5 @@
 """The loop: one hand-written `select` loop that runs one node's brain.
 
-One turn, always in this order:
-
-    select -> accept -> read (dialled first, in their order; one recv each) -> signals
-    -> what became writable -> the brain's deadline -> one send per connection that has bytes
-    -> limits -> reap
-
-Why so. Input goes before timeouts: an answer in hand beats its deadline. Dialled connections
-are read first: answers before new questions, and the lowest link wins a tie. Accepted ones share
-what a turn reads, and sends, in equal parts, so that it is short and nobody waits for another's
-backlog; while too much is owed to all of them, few are read (`core/owed.py`). Output is sent once
-per connection and turn, so that a batch is one packet. Limits come last: after a long pause of
-the whole process nobody is cut off for not having done what it has done by now. Sockets are
-closed at the end of the turn only, so that a descriptor number that `select` named cannot have
-become another connection.
-
 The brain's effects are performed after its step, and what they cause waits in a queue: nothing
 re-enters. The queue is emptied before the next socket is touched, so a brain never names a
 connection that is gone. An exception out of a step is a bug of ours and leaves through `run`.
@@ -41,7 +26,7 @@ from core.io.engine import Engine
 from core.io.host_lookups import LookupRunner
 from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
-from core.io.outputs import Output, Outputs
+from core.io.outputs import Destinations, Outputs
 from core.io.signals import DrainStage, SignalHandler, Watchdog
 from core.io.source import Timer
 from core.io.streams import Streams
@@ -55,10 +40,8 @@ TURNS = Metric("turns", "Iterations of the loop")
 class Loop:
     """Runs a brain over sockets until it says Stop, or a second signal comes.
 
-    Before `run` or `turn`: `listen` (servers only), then `start(brain)`.
-    `log_output` takes what `log` formats, `output` the brain's Write effects, `records` its Record
-    effects. `on_terminal`: somebody watches, and Progress is shown. `descriptors`: what there are;
-    without them it is taken that all but the standard streams are free.
+    Before `run` or `turn`: `listen` (servers only), then `start(brain)`. `descriptors`: what there
+    are; without them it is taken that all but the standard streams are free.
     """
 
     def __init__(
@@ -66,13 +49,10 @@ class Loop:
         system: System,
         bounds: Bounds,
         log: Log,
-        log_output: Output,
+        destinations: Destinations,
         *,
         line_bytes_max: int,
         wire_log: bool = False,
-        output: Output | None = None,
-        records: Output | None = None,
-        on_terminal: bool = False,
         descriptors: Descriptors | None = None,
     ) -> None:
         self._system = system
@@ -85,7 +65,7 @@ class Loop:
         self.environment = Environment(bounds, self.hits, self.watch, system.random, system.secret)
         self.engine = engine = Engine(system, self.environment, log, wire)
 
-        self.outputs = Outputs(engine, log_output, output, records, on_terminal=on_terminal)
+        self.outputs = Outputs(engine, destinations)
         self.streams = Streams(engine, self.owed, line_bytes_max)
         self.acceptor = Acceptor(engine, self.streams, self.descriptors)
         dialler = Dialler(engine, self.streams, self.acceptor.own_addresses)
@@ -160,7 +140,20 @@ class Loop:
             self.close()
 
     def turn(self) -> None:
-        """Wait for something to happen, and handle all of it."""
+        """Wait for something to happen, and handle all of it. Always in this order:
+
+            select -> accept -> read (dialled first, in their order; one recv each) -> signals
+            -> what became writable -> the brain's deadline -> one send per connection that has
+            bytes -> limits -> reap
+
+        Input goes before timeouts: an answer in hand beats its deadline. Dialled connections are
+        read first: answers before new questions, and the lowest link wins a tie. Accepted ones
+        share what a turn reads, and sends, so that it is short and nobody waits for another's
+        backlog; while too much is owed to all of them, few are read (`core/owed.py`). Output is
+        sent once per connection, so that a batch is one packet. Limits come last: after a long
+        pause of the process nobody is cut off for what he has done by now. Sockets are closed at
+        the end only: a descriptor that `select` named cannot have become another connection.
+        """
         self.turns += 1
         engine, by_fd = self.engine, self.engine.by_fd
         engine.turn = self.turns

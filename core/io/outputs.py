@@ -18,6 +18,7 @@ Not here: how to write without blocking (`core/io/writer.py`), and when (`core/i
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 
 from core.bounds import PIPE_BYTES
@@ -141,23 +142,25 @@ class Output:
         self.bytes_max = 0
 
 
-class Outputs:
-    """The outputs of one loop: its log, and what the program writes and records, if it does.
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Where a program writes what its log formats, and its Write and Record effects, if it has any.
 
-    `on_terminal`: somebody watches the log, and progress is shown there.
+    `on_terminal`: somebody watches the log, and Progress is shown there.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        log_output: Output,
-        output: Output | None,
-        records: Output | None,
-        *,
-        on_terminal: bool,
-    ) -> None:
+    log: Output
+    own: Output | None = None
+    records: Output | None = None
+    on_terminal: bool = False
+
+
+class Outputs:
+    """The outputs of one loop."""
+
+    def __init__(self, engine: Engine, to: Destinations) -> None:
         self._engine = engine
-        self.all = [each for each in (log_output, output, records) if each is not None]
+        self.all = [each for each in (to.log, to.own, to.records) if each is not None]
         for each in self.all:
             each.make_room = self._write
             each.write_fds = engine.write_fds
@@ -166,10 +169,10 @@ class Outputs:
             engine.by_fd[each.fd] = each
         self._system = engine.system
         self._log = engine.log
-        self._log_output = log_output
-        self._output = output
-        self._records = records
-        self._on_terminal = on_terminal
+        self._log_output = to.log
+        self._output = to.own
+        self._records = to.records
+        self._on_terminal = to.on_terminal
         engine.performers |= {
             Write: self._do_write,
             Report: self._do_report,

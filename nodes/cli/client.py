@@ -15,7 +15,7 @@ from pathlib import Path
 from core.bounds import Bounds
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.protocol.names import LINE_BYTES_MAX
 from core.text import not_text
@@ -107,10 +107,8 @@ def run_client(words: list[str]) -> int:
             system,
             bounds,
             log,
-            sink,
+            Destinations(sink, own=Output(output_fd), on_terminal=on_terminal),
             line_bytes_max=LINE_BYTES_MAX,
-            output=Output(output_fd),
-            on_terminal=on_terminal,
         )
         stack.callback(loop.close)
         where = address_text((options.host, options.port))

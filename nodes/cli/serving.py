@@ -18,7 +18,7 @@ from core.io.frame_buffer import FrameBuffer
 from core.io.listener import Service, everybody
 from core.io.log import Log
 from core.io.loop import Loop
-from core.io.outputs import Output
+from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.operator import Standing
 from core.protocol.messages import refusal
@@ -95,11 +95,9 @@ def make_loop(
         system,
         options.bounds,
         log,
-        sink,
+        Destinations(sink, records=records, own=output),
         line_bytes_max=LINE_BYTES_MAX,
         wire_log=options.wire_log,
-        records=records,
-        output=output,
         descriptors=limit_descriptors(options.bounds, system, links),
     )
 

@@ -54,7 +54,7 @@ class SocketPool:
         """Dial one UDP socket more."""
         self._number += 1
         socket = self._new(f"{self._link.conn}.{self._number}", is_stream=False)
-        return DialDatagrams(socket.conn, self._link.addresses[0])
+        return DialDatagrams(socket.conn, self._link.addresses[0], self._link.conn)
 
     def new_stream(self) -> ResolverSocket:
         """Make a stream that its caller dials. Its name is always the same: the loop keeps a place

@@ -17,24 +17,24 @@ from typing import Generic, TypeVar
 from core.addresses import THIS_MACHINE
 from core.io.connection import Connection
 
-Holder = TypeVar("Holder", bound=Connection)
+Guest = TypeVar("Guest", bound=Connection)
 _last_turn = attrgetter("last_turn")
 
 
-class Places(Generic[Holder]):
+class Places(Generic[Guest]):
     """The connections that hold a place, by network (see `core/addresses.py`)."""
 
     __slots__ = ("_by_network", "_here", "_network_of")
 
     def __init__(self) -> None:
-        self._network_of: dict[Holder, str] = {}
-        self._here: dict[Holder, None] = {}  # those from this machine
-        self._by_network: dict[str, dict[Holder, None]] = {}  # the others, the oldest first
+        self._network_of: dict[Guest, str] = {}
+        self._here: dict[Guest, None] = {}  # those from this machine
+        self._by_network: dict[str, dict[Guest, None]] = {}  # the others, the oldest first
 
     def __len__(self) -> int:
         return len(self._network_of)
 
-    def take(self, connection: Holder, network: str) -> None:
+    def take(self, connection: Guest, network: str) -> None:
         """Give a newcomer of this network a place."""
         self._network_of[connection] = network
         if network == THIS_MACHINE:
@@ -42,24 +42,24 @@ class Places(Generic[Holder]):
         else:
             self._by_network.setdefault(network, {})[connection] = None
 
-    def leave(self, connection: Holder) -> None:
+    def leave(self, connection: Guest) -> None:
         """Free the place of a connection."""
         network = self._network_of.pop(connection)
         del self._held_by(network)[connection]
         if not self._by_network.get(network, True):
             del self._by_network[network]
 
-    def holder(self, connection: Holder) -> tuple[str, int]:
+    def holder(self, connection: Guest) -> tuple[str, int]:
         """Return whose place a connection has, and how many places that network holds."""
         network = self._network_of[connection]
         return network, len(self._held_by(network))
 
-    def to_part(self, newcomer: str) -> Holder | None:
+    def to_part(self, newcomer: str) -> Guest | None:
         """Return the connection that has to part for one more of the network `newcomer`, if any."""
         most = max(self._by_network.values(), key=len, default=self._here)
         if most is self._here or len(most) < 2 or 2 * len(self._held_by(newcomer)) >= len(most):
             return None
         return min(most, key=_last_turn)
 
-    def _held_by(self, network: str) -> dict[Holder, None]:
+    def _held_by(self, network: str) -> dict[Guest, None]:
         return self._here if network == THIS_MACHINE else self._by_network.get(network, {})

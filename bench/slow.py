@@ -88,7 +88,7 @@ class SlowTableServer:
             case DrainAsked():
                 return [Report(f"asked {self._server.asked}"), Stop(0)]
             case Received(conn, data) if data == _COUNT_QUESTION:
-                return [Send(conn, _count_answer(self._server.asked))]
+                return [Send(conn, _count_answer(self._asked()))]
             case Closed(conn):
                 self._forget(conn)
         effects = self._server.step(event, now)
@@ -100,6 +100,11 @@ class SlowTableServer:
             if isinstance(effect, Send):
                 self._hold(effect.conn, effect.data, now)
         return [effect for effect in effects if not isinstance(effect, Send)]
+
+    def _asked(self) -> int:
+        """Return how many questions the server has been asked."""
+        (asked,) = (int(value.value) for value in self._server.metrics() if value.key == "asked")
+        return asked
 
     def _hold(self, conn: str, answers: bytes, now: float) -> None:
         """Keep each line until its own time."""

@@ -37,21 +37,21 @@ class Bounds:
     timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
     dns_timeout_s: float = 1.8  # the same, asked by DNS: a table takes no time, it is lost by then
     dns_timeout_upstream_s: float = 4.5  # where resolvers are asked: dig and stubs wait 5 s
-    join_s: float = 1.0  # a question joins an asking this young; an older one may be lost: ask anew
+    join_s: float = 1.0  # question shares a query sent less than this ago; an older one may be lost
     no_data_s: float = 0.01  # NO DATA waits so long for another's answer: not felt by a person
     held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer
     dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
     redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
     redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
     start_s: float = 2.0  # LS waits so long for the name service before it serves without it
-    lookup_max_s: float = 5.0  # a name that is not known yet: it is missed, and soon there
-    lookup_each_s: float = 1.0  # where many are not known: each costs a process, 20 ms of a core
+    lookup_max_s: float = 5.0  # longest wait before an unknown name is looked up again
+    lookup_each_s: float = 1.0  # the same for each of many: a lookup costs 20 ms of a core
     away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
-    mid_line_s: float = 10.0  # a line takes microseconds; who needs 10 s holds a place, no talk
+    mid_line_s: float = 10.0  # longest time for a line, which takes microseconds
     write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
-    restart_first_s: float = 0.05  # a worker that dies is missed by its clients: be quick, once
-    restart_max_s: float = 5.0  # one that dies again and again must not cost a processor
-    news_s: float = 1.0  # workers tell of their figures so often: as fresh as a page has to be
+    restart_first_s: float = 0.05  # first wait for a dead worker: its clients miss it
+    restart_max_s: float = 5.0  # longest such wait: a worker that cannot live must not cost a core
+    news_s: float = 1.0  # how often workers report their metrics: as fresh as a page has to be
     linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting
     dns_idle_s: float = 10.0  # a stream of DNS on which nothing comes or goes (RFC 7766, 6.2.3)
     idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
@@ -60,29 +60,29 @@ class Bounds:
     patience_s: float = 30.0  # a client that waits longer for a reply has lost its LS
     # -- hedging ------------------------------------------------------------------------------
     hedge_delay_min_s: float = 0.001  # the next TS is asked no sooner: a turn or two of ours
-    hedge_delay_max_s: float = 0.05  # nor later: a bad TS must not talk the delay up
+    hedge_delay_max_s: float = 0.05  # the same at most: one slow server must not raise the delay
     hedge_tokens_max: int = 100  # speculative questions saved up: one bad moment, not a bad hour
     hedge_per_turn: int = 1024  # questions looked at: some ms, however many are open
     explore_every: int = 100  # one question in so many asks another TS first
     # -- resolvers ----------------------------------------------------------------------------
     grace_min_s: float = 0.01  # a worse answer waits so long in any case: not felt by a person
-    grace_max_s: float = 0.4  # nor longer: a page waits for several names, one after the other
-    grace_unknown_s: float = 0.1  # for one that has not shown how fast it is
+    grace_max_s: float = 0.4  # the same at most: a page waits for several names in turn
+    grace_unknown_s: float = 0.1  # the same for a resolver that has not shown how fast it is
     grace_failed_s: float = 1.2  # REFUSED and SERVFAIL wait so long: for four resends and a reply
     split_view_s: float = 600.0  # after a resolver had what another denied, NXDOMAIN waits as long
     resend_min_s: float = 0.03  # held: sent again no sooner; a busy resolver takes so long
-    resends_max: int = 4  # nor more often, each time after twice as long
+    resends_max: int = 4  # number of resends, each after twice as long as the one before
     silent_questions: int = 16  # no reply to so many in a row, and it is not waited for
-    silent_s: float = 1.0  # over so long at least: a burst of questions is no silence
-    probe_s: float = 0.1  # a silent one is asked one question in so long: it costs it nothing
+    silent_s: float = 1.0  # shortest time of such silence: a burst of questions is none
+    probe_s: float = 0.1  # time between questions to a silent resolver: it costs it nothing
     upstream_window: int = 150  # in flight: over half of what a socket of the usual size holds
     upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
     upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
     upstream_asked_max: int = _ASKED_MAX  # by one socket
     remembered_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
-    plain_s: float = 600.0  # without EDNS: longer saves nothing, and it may have been a forger
-    wary_s: float = 10.0  # TCP only for so long: who guesses has to find a port anew each time
+    plain_s: float = 600.0  # time without EDNS: a forger may have asked for it
+    wary_s: float = 10.0  # time on TCP alone after a suspected forger, who has to find a port anew
     # -- one turn -----------------------------------------------------------------------------
     accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
     read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
@@ -98,7 +98,7 @@ class Bounds:
     owed_all_bytes_high: int = 64 * 1024 * 1024  # owed to all, with what pending replies may be
     owed_all_bytes_low: int = 48 * 1024 * 1024
     few_bytes: int = 8 * 1024  # whoever is owed less is read above it, too: 16 questions of lines
-    few_read_bytes: int = 128  # but so much at a time: of the shortest questions there are 64
+    few_read_bytes: int = 128  # the most read of those at a time: 64 of the shortest questions
     waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Bounds:
     clients_max: int = 992  # less where descriptors are few: see `core/io/descriptors.py`
     lookups_max: int = 4  # each is a process: some 20 ms of a processor
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
-    pending_per_client_max: int = 65_536  # then that client is not read
+    pending_per_client_max: int = 65_536  # open questions of a client: with more it is not read
     stream_pending_max: int = 128  # the same of a stream that carries DNS (RFC 7766, 6.2.1)
     samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
     stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes

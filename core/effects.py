@@ -43,7 +43,7 @@ class Dial(ConnectionEffect):
 
 @dataclass(slots=True)
 class Spawn(ConnectionEffect):
-    """Start a process of our own kind, and be connected with it: Opened; Closed when it is gone."""
+    """Fork a worker and open a stream to it: Opened; Closed when it is gone."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ mistake of ours and crashes. `STAY` says that an event may repeat and changes no
 drawn). A condition that matters is an event with a name: a table has no guards and no actions, and
 the caller acts on the state that `fire` returns.
 
-Not here: the tables themselves. Each stands at the top of the file of the one who runs it.
+Not here: the tables themselves. Each stands in the file of its owner, or in
+`*_state.py` beside it.
 """
 
 from collections.abc import Callable, Mapping

@@ -352,7 +352,7 @@ def test_what_is_no_reply_is_credited_to_nobody(line: bytes) -> None:
     [
         ("end", "LS ended the connection"),
         ("reset", "no connection to LS at 127.0.0.1:1: gone"),
-        ("bye", "LS at 127.0.0.1:1 is going away; ask again later"),
+        ("bye", "LS at 127.0.0.1:1 is shutting down; try again later"),
         ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
         ("silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
         ("interrupt", "interrupted"),

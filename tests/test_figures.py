@@ -256,7 +256,7 @@ def test_of_bounds_those_are_told_that_took_hold() -> None:
 
 # -- what the servers count ------------------------------------------------------------------------
 
-LOOP = [Value(Metric("turns", "Iterations of the loop"), 7)]
+LOOP = [Value(Metric("turns", "Turns of the loop"), 7)]
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 T1, T2 = "TS1", "TS2"
 

@@ -9,8 +9,8 @@ how long NO DATA is held.
 The rows of the fault matrix that need neither sockets nor a simulated network are below, with
 their numbers in the names of the tests.
 
-Not here: batches and joining in detail (`tests/test_race.py`), who has said what in detail
-(`tests/test_verdicts.py`), LS that hedges (`tests/test_hedge.py`), waits before a dial as such
+Not here: batches and joining in detail (`tests/test_questions.py`), who has said what in detail
+(`tests/test_negatives.py`), LS that hedges (`tests/test_hedge.py`), waits before a dial as such
 (`tests/test_link.py`), and what is wrong with a line (`tests/test_session.py`).
 """
 
@@ -1622,7 +1622,7 @@ def test_a_reload_looks_up_every_ts_and_waits_for_none() -> None:
     stage.hear(T2, b"x 10.0.0.1 A IN\n")
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
     stage.resolve(T2, SERVERS[1])
-    assert stage.reports == ["TS2 is where it was"] and stage.standings == [RELOADING]
+    assert stage.reports == ["TS2 has its old address"] and stage.standings == [RELOADING]
     stage.resolve(T1, (), "no reply")
     said = "TS1: cannot look up ts1 (no reply); it is taken to be where it was"
     assert stage.reports[1:] == [said]
@@ -1683,7 +1683,7 @@ def test_a_ts_whose_addresses_come_in_another_order_has_not_moved() -> None:
     stage.connect(T1)
     stage.reload()
     stage.resolve(T1, both[::-1])
-    assert T1 in stage.connections and stage.reports[-1] == "TS1 is where it was"
+    assert T1 in stage.connections and stage.reports[-1] == "TS1 has its old address"
 
 
 def test_who_asks_again_gets_one_more_round_and_ready_after_that() -> None:

@@ -1,6 +1,6 @@
 """Sets of servers as numbers, beside Python's own sets.
 
-Not here: which sets are kept of what (`tests/test_hedge.py`, `tests/test_verdicts.py`).
+Not here: which sets are kept of what (`tests/test_hedge.py`, `tests/test_negatives.py`).
 """
 
 from hypothesis import given

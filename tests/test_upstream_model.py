@@ -6,7 +6,7 @@ each question was sent. It believes `window.py` about the size of a window and `
 usual times, which have tests of their own; everything else it knows only from proto.md. Times are
 multiples of 1/64 s.
 
-Not here: which reply is good enough (`tests/test_verdicts.py`), guesses and streams
+Not here: which reply is good enough (`tests/test_negatives.py`), guesses and streams
 (`tests/test_upstreams.py`).
 """
 

@@ -3,7 +3,7 @@
 The real LS on a `tests/stage.py`; resolvers are played by hand, with `tests/resolvers.py`. DNS
 askers are two clients of one socket (`UDP`), a stream (`TCP`), and there are clients of lines.
 
-Not here: the rule of grace against a model (`tests/test_verdicts.py`), the bytes of replies
+Not here: the rule of grace against a model (`tests/test_negatives.py`), the bytes of replies
 (`tests/test_dns_reply.py`), a network with chance (`tests/test_resolver_sim.py`), and programs
 (`tests/test_resolver_tools.py`).
 """

@@ -83,7 +83,7 @@ class Acceptor:
         return [listener.stream.getsockname() for listener in self.listeners.values()]
 
     def hold(self, claims: Sequence[Socket]) -> None:
-        """Keep addresses for children who share them, as long as anybody is to come there."""
+        """Hold the bound sockets while workers may still be started."""
         self._claims += claims
 
     def start(self) -> None:

@@ -34,7 +34,7 @@ from core.io.system import Socket, System
 from core.metrics import Metric, Value
 from core.owed import Owed
 
-TURNS = Metric("turns", "Iterations of the loop")
+TURNS = Metric("turns", "Turns of the loop")
 
 
 class Loop:
@@ -103,7 +103,7 @@ class Loop:
         return self.datagrams.listen(address, admit, shared=shared)
 
     def hold(self, *claims: Socket) -> None:
-        """Keep addresses for children who share them, as long as anybody is to come there."""
+        """Hold the bound sockets while workers may still be started."""
         self.acceptor.hold(claims)
 
     def adopt(self, name: str, stream: Socket) -> None:

@@ -43,7 +43,7 @@ ASKED = Metric("asked", "Questions that clients asked")
 ANSWERED = Metric("answered", "Questions that were answered with addresses")
 NO_DATA = Metric("no_data", "Questions whose name has nothing of their type")
 CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
-SESSIONS = Metric("sessions", "Clients that have come")
+SESSIONS = Metric("sessions", "Clients that have connected")
 ERRORS = Metric("errors", "Lines of clients that were refused")
 
 

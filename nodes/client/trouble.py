@@ -26,7 +26,7 @@ class Trouble:
             if isinstance(reply, Refusal):
                 self._heard = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
             elif reply is Word.BYE:
-                self._heard = f"LS at {self._where} is going away; ask again later"
+                self._heard = f"LS at {self._where} is shutting down; try again later"
 
     def of_end(self) -> str:
         """Return why there will be no more replies: LS has ended the connection."""

@@ -6,7 +6,7 @@ Not here: who counts (`link.py`), and what is counted about a resolver besides (
 from core.metrics import Metric, Value
 from nodes.ls.link import Link
 
-LINK_STATE = Metric("state", "How the link to it stands", is_level=True, per="ts")
+LINK_STATE = Metric("state", "State of the link to the server", is_level=True, per="ts")
 LINK_ASKED = Metric("asked", "Questions that it was sent", per="ts")
 LINK_WON = Metric("won", "Races that it won", per="ts")
 LINK_LATE = Metric("late", "Replies of it that nobody waited for", per="ts")

@@ -1,7 +1,7 @@
 """Upstream: a server that the load balancer asks, whatever it speaks, and what it replied.
 
 The contract that a table server over its link (`table_link.py`) and a resolver
-(`resolvers/resolver.py`) fulfil. A further kind of server is one more file.
+(`resolvers/resolver_link.py`) fulfil. A further kind of server is one more file.
 
 Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.py`).
 """

@@ -3,7 +3,7 @@
 What every step wants to know of all links is kept here, and brought up to date when one of them may
 have changed (`update`), so that a step that changes none asks none.
 
-Not here: what is done about a change (`load_balancer.py`).
+Not here: what is done about a change (`exchange.py`).
 """
 
 import math

@@ -79,15 +79,11 @@ class LoadBalancer:
         self.unhealthy = self.status.unhealthy
         self.about = self.status.about
         self._timed = parts.timed
-        self._dues = [
-            timed.due
-            for timed in parts.timed
-            if timed is not parts.upstreams or parts.upstreams.are_timed
-        ]
+        self._dues = [timed.due for timed in parts.timed]
 
     def deadline(self) -> float | None:
         """Return when the first part is due, None for never."""
-        due = min(self._server.drain_due, self._upstreams.links_due)
+        due = self._server.drain_due
         for due_of in self._dues:
             if (of_part := due_of()) < due:
                 due = of_part

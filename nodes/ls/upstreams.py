@@ -31,9 +31,8 @@ class Upstreams:
         self.awaited = NO_SERVERS  # those that a reply is waited for from
         self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
-        self.links_due = 0.0  # when the first is due of those whose links alone say when
+        self._links_due = 0.0  # when the first is due of those whose links alone say when
         self._limited = [upstream for upstream in servers if upstream.is_limited]
-        self.are_timed = any(upstream.is_timed for upstream in servers)
         self._timed = [upstream for upstream in servers if upstream.is_timed]
 
     def link(self, name: str) -> Link:
@@ -60,7 +59,7 @@ class Upstreams:
         self.is_holding = is_holding
         self.failing = without(self._decisive, live)
         untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
-        self.links_due = min(untimed, default=math.inf)
+        self._links_due = min(untimed, default=math.inf)
         return gone, hopeless
 
     @property
@@ -118,7 +117,11 @@ class Upstreams:
 
     def due(self) -> float:
         """Return when one has to be woken; infinite for never."""
-        return min([self.links_due, *[upstream.due() for upstream in self._timed]])
+        due = self._links_due
+        for upstream in self._timed:
+            if (of_upstream := upstream.due()) < due:
+                due = of_upstream
+        return due
 
     def woken(self, now: float) -> list[Effect]:
         """Wake those that are due."""

@@ -152,6 +152,14 @@ def read_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
 # -- output and addresses --------------------------------------------------------------------------
 
 
+def read_input(path: str) -> bytes:
+    """Return all that a file holds, or standard input where the path is `-`. Raises OSError."""
+    if path != "-":
+        return Path(path).read_bytes()
+    with open(STDIN, "rb", closefd=False) as file:
+        return file.read()
+
+
 def say(text: str) -> None:
     """Write a line on standard error, as far as that takes it. Not `print`: there may be no
     stderr."""

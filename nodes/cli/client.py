@@ -29,6 +29,7 @@ from nodes.cli.arguments import (
     port_number,
     program_parser,
     read_bounds,
+    read_input,
     resolve,
 )
 from nodes.client.client import Client
@@ -123,11 +124,7 @@ def _read_names(options: ClientOptions) -> list[bytes]:
         return [os.fsencode(name) for name in options.names if name]
     path = options.names_file
     try:
-        if path in (None, "-"):
-            with open(STDIN, "rb", closefd=False) as file:
-                data = file.read()
-        else:
-            data = Path(path).read_bytes()
+        data = read_input("-" if path is None else path)
     except OSError as error:
         raise Failure(f"cannot read {path or 'the names'}: {reason(error)}") from None
     if why := not_text(data):

@@ -7,7 +7,6 @@ Not here: what a replay is (`nodes/replay/replay.py`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from core.addresses import Address
 from core.bounds import Bounds
@@ -18,11 +17,11 @@ from nodes.cli.arguments import (
     CLEAN,
     EXTRA_LOAD,
     FAILED,
-    STDIN,
     Failure,
     add_timeout,
     program_parser,
     read_bounds,
+    read_input,
     say,
     share,
     show,
@@ -135,11 +134,7 @@ def _read_races(path: str) -> tuple[list[ReplayedRace], bool]:
 
 def _read(path: str) -> bytes:
     try:
-        if path == "-":
-            with open(STDIN, "rb", closefd=False) as file:
-                data = file.read()
-        else:
-            data = Path(path).read_bytes()
+        data = read_input(path)
     except OSError as error:
         raise Failure(f"cannot read {path}: {reason(error)}") from None
     if why := not_text(data):

@@ -750,6 +750,14 @@ class Host:
         if self.open.get(holder.fd) is holder:
             del self.open[holder.fd]
 
+    def has_bytes_under_way(self) -> bool:
+        """Whether one of its streams still has bytes between its two ends, in either direction."""
+        return any(
+            holder.pipe_in.size or holder.pipe_out.size
+            for holder in self.open.values()
+            if isinstance(holder, SimSocket) and holder.peer is not None and not holder.is_reset
+        )
+
     # -- turns -------------------------------------------------------------------------------------
 
     def clock(self) -> float:

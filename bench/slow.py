@@ -203,24 +203,24 @@ def main() -> int:
     chance = random.Random(arguments.seed)
     law, mean_s = LAWS[arguments.law], arguments.mean
     bounds = Bounds()
-    sink = Output(_STDERR)
+    log_output = Output(_STDERR)
     system = System()
-    reactor = Loop(
+    loop = Loop(
         system,
         bounds,
-        Log("SLOW", sink.append, system.wall),
-        Destinations(sink),
+        Log("SLOW", log_output.append, system.wall),
+        Destinations(log_output),
         line_bytes_max=LINE_BYTES_MAX,
     )
     try:
         table = load(arguments.table, lambda text: print(text, file=sys.stderr))
-        host, port = reactor.listen((socket.AF_INET, ("127.0.0.1", arguments.port)), LINES)
+        host, port = loop.listen((socket.AF_INET, ("127.0.0.1", arguments.port)), LINES)
     except OSError as error:
         print(f"slow: cannot start: {error}", file=sys.stderr)
         return 1
-    reactor.start(
+    loop.start(
         SlowTableServer(
-            TableServer(table, Environment(bounds, reactor.hits)),
+            TableServer(table, Environment(bounds, loop.hits)),
             lambda: law(chance, mean_s),
             queues=arguments.mode == "service",
             is_silent=lambda: chance.random() < arguments.silent,
@@ -229,7 +229,7 @@ def main() -> int:
         )
     )
     os.write(_STDOUT, f"slow ready on {host}:{port}\n".encode())
-    return reactor.run()
+    return loop.run()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from load import WrongReply
 from replicas import EXPERIMENTS, POLICIES, Asking, measure, measure_turning
 from sweep import measure_sweep
 from tail_report import (
-    Figures,
+    Results,
     as_json,
     as_text,
     draw,
@@ -78,7 +78,7 @@ def main() -> int:
     policies = chosen(arguments.policies, list(POLICIES), "policy")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     try:
-        metrics = run(arguments, wanted, policies)
+        results = run(arguments, wanted, policies)
     except WrongReply as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
         return 1
@@ -87,21 +87,21 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 1
-    for verdict in verdicts(metrics):
+    for verdict in verdicts(results):
         print(verdict)
     if arguments.json:
-        arguments.json.write_text(as_json(metrics))
+        arguments.json.write_text(as_json(results))
     if arguments.plot:
-        draw(metrics, arguments.plot)
+        draw(results, arguments.plot)
     if arguments.results:
-        write_results(arguments.results, metrics)
+        write_results(arguments.results, results)
     return 0
 
 
-def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> Figures:
+def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> Results:
     """Run the wanted experiments; print each line of a table as soon as it is known."""
     progress = Progress()
-    metrics = Figures()
+    results = Results()
 
     def show(text: str) -> None:
         progress.end()
@@ -118,18 +118,18 @@ def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -
             for policy in policies:
                 progress.say(f"{experiment.name}: {policy}")
                 row = measure(experiment, policy, asking, lookups, seconds)
-                metrics.rows.append(row)
-                show(as_text(row, first=len(metrics.rows) == 1))
+                results.rows.append(row)
+                show(as_text(row, first=len(results.rows) == 1))
         if TURNS_SLOW in wanted:
             for policy in (p for p in policies if p != "single"):
                 progress.say(f"{TURNS_SLOW}: {policy}")
                 turning = measure_turning(policy, asking, arguments.seconds)
-                metrics.turnings.append(turning)
-                show(turning_as_text(turning, first=len(metrics.turnings) == 1))
+                results.turnings.append(turning)
+                show(turning_as_text(turning, first=len(results.turnings) == 1))
         if LOAD in wanted:
-            metrics.sweep = measure_sweep(folder, arguments.seconds, progress.say)
-            show(sweep_as_text(metrics.sweep))
-    return metrics
+            results.sweep = measure_sweep(folder, arguments.seconds, progress.say)
+            show(sweep_as_text(results.sweep))
+    return results
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _HIGHEST = 30  # of the load sweep's picture, in service times
 
 
 @dataclass
-class Figures:
+class Results:
     """Everything that was measured."""
 
     rows: list[Row] = field(default_factory=list)
@@ -107,14 +107,14 @@ def sweep_as_text(sweep: Sweep) -> str:
 # -- verdicts --------------------------------------------------------------------------------------
 
 
-def verdicts(metrics: Figures) -> list[str]:
+def verdicts(results: Results) -> list[str]:
     """Write a sentence for each question that the experiments answer."""
     said = []
-    for experiment in dict.fromkeys(row.experiment for row in metrics.rows):
-        rows = {row.policy: row for row in metrics.rows if row.experiment == experiment}
+    for experiment in dict.fromkeys(row.experiment for row in results.rows):
+        rows = {row.policy: row for row in results.rows if row.experiment == experiment}
         if len(rows) == 3 and (sentence := _gain(rows["single"], rows["race"], rows["hedge"])):
             said.append(f"{experiment}: {sentence}")
-    for turning in metrics.turnings:
+    for turning in results.turnings:
         back = turning.recovered_s
         when = "not in this run" if back is None else f"{back:.2f} s after the turn"
         said.append(
@@ -123,7 +123,7 @@ def verdicts(metrics: Figures) -> list[str]:
             f"{turning.after_ms:.1f} ms then (with {turning.relapses} relapses of a quarter "
             f"second); extra questions never above {turning.most_extra:.2%}"
         )
-    for law, curves in metrics.sweep.items():
+    for law, curves in results.sweep.items():
         at = crossing(curves["single"], curves["race"])
         said.append(
             f"load, {law} service: asking both "
@@ -143,7 +143,7 @@ def _gain(single: Row, race: Row, hedge: Row) -> str | None:
     )
 
 
-def as_json(metrics: Figures) -> str:
+def as_json(results: Results) -> str:
     shares = (0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
     return json.dumps(
         {
@@ -159,11 +159,11 @@ def as_json(metrics: Figures) -> str:
                     "extra": row.extra,
                     "timed_out": row.timed_out,
                 }
-                for row in metrics.rows
+                for row in results.rows
             ],
-            "turns_slow": [asdict(turning) for turning in metrics.turnings],
-            "load": metrics.sweep,
-            "verdicts": verdicts(metrics),
+            "turns_slow": [asdict(turning) for turning in results.turnings],
+            "load": results.sweep,
+            "verdicts": verdicts(results),
         },
         indent=1,
     )
@@ -172,14 +172,14 @@ def as_json(metrics: Figures) -> str:
 # -- the picture -----------------------------------------------------------------------------------
 
 
-def draw(metrics: Figures, path: Path) -> bool:
+def draw(results: Results, path: Path) -> bool:
     """Latencies, the load sweep, and the server that turned slow, side by side."""
     panels = [
         panel
         for panel, there in (
-            (_draw_latencies, any(row.experiment == _DRAWN for row in metrics.rows)),
-            (_draw_sweep, metrics.sweep),
-            (_draw_turnings, metrics.turnings),
+            (_draw_latencies, any(row.experiment == _DRAWN for row in results.rows)),
+            (_draw_sweep, results.sweep),
+            (_draw_turnings, results.turnings),
         )
         if there
     ]
@@ -188,7 +188,7 @@ def draw(metrics: Figures, path: Path) -> bool:
         return False
     figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
     for panel, axis in zip(panels, axes[0], strict=True):
-        panel(metrics, axis)
+        panel(results, axis)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
@@ -197,8 +197,8 @@ def draw(metrics: Figures, path: Path) -> bool:
     return True
 
 
-def _draw_latencies(metrics: Figures, axis: "Axes") -> None:
-    for row in metrics.rows:
+def _draw_latencies(results: Results, axis: "Axes") -> None:
+    for row in results.rows:
         if row.experiment == _DRAWN:
             axis.loglog(*row.period.survival(), label=row.policy)
     axis.set_title("two servers, the law of three points", fontsize=10)
@@ -207,9 +207,9 @@ def _draw_latencies(metrics: Figures, axis: "Axes") -> None:
     axis.set_xlim(left=1)
 
 
-def _draw_sweep(metrics: Figures, axis: "Axes") -> None:
+def _draw_sweep(results: Results, axis: "Axes") -> None:
     colours: dict[str, str] = {}
-    for law, curves in metrics.sweep.items():
+    for law, curves in results.sweep.items():
         colour = colours.setdefault(law, f"C{len(colours)}")
         for policy, curve in curves.items():
             line = "-o" if policy == "race" else "--"
@@ -224,8 +224,8 @@ def _draw_sweep(metrics: Figures, axis: "Axes") -> None:
     axis.set_ylabel("service times")
 
 
-def _draw_turnings(metrics: Figures, axis: "Axes") -> None:
-    for turning in metrics.turnings:
+def _draw_turnings(results: Results, axis: "Axes") -> None:
+    for turning in results.turnings:
         points = [(part.ends_s, part.p99_ms) for part in turning.slices]
         axis.plot(*zip(*points, strict=True), label=turning.policy)
     axis.set_yscale("log")
@@ -238,7 +238,7 @@ def _draw_turnings(metrics: Figures, axis: "Axes") -> None:
 # -- the results -----------------------------------------------------------------------------------
 
 
-def write_results(path: Path, metrics: Figures) -> None:
+def write_results(path: Path, results: Results) -> None:
     """Verdicts, tables, the picture beside it, the machine, the command and the date."""
     parts = [
         "# The tail",
@@ -247,16 +247,16 @@ def write_results(path: Path, metrics: Figures) -> None:
         "Real sockets, slow table servers; `python3 bench/tail.py --help` says what each "
         "experiment is. `single` is LS with the first server only. Everything shares this machine, "
         "which adds half a millisecond to two.",
-        "\n".join(f"- {verdict}" for verdict in verdicts(metrics)),
+        "\n".join(f"- {verdict}" for verdict in verdicts(results)),
     ]
     picture = path.with_name("tail.svg")
-    if draw(metrics, picture):
+    if draw(results, picture):
         parts.append(f"![latencies, load, and a server that turns slow]({picture.name})")
-    if metrics.rows:
-        parts.append(markdown(_HEAD, [row_texts(row) for row in metrics.rows]))
-    if metrics.turnings:
-        parts.append(markdown(_TURNING_HEAD, [turning_texts(t) for t in metrics.turnings]))
-    if metrics.sweep:
+    if results.rows:
+        parts.append(markdown(_HEAD, [row_texts(row) for row in results.rows]))
+    if results.turnings:
+        parts.append(markdown(_TURNING_HEAD, [turning_texts(t) for t in results.turnings]))
+    if results.sweep:
         parts.append("Mean latency in service times, against the load of a server under `single`:")
-        parts.append(markdown(*sweep_table(metrics.sweep)))
+        parts.append(markdown(*sweep_table(results.sweep)))
     path.write_text("\n\n".join(part for part in parts if part) + "\n")

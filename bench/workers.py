@@ -107,7 +107,7 @@ def until(port: int, happened: Callable[[dict[str, str]], bool]) -> dict[str, st
     end = time.monotonic() + 10
     while not happened(told := stats(port)):
         if time.monotonic() > end:
-            raise WrongReply(f"it never happened; figures: {told}")
+            raise WrongReply(f"it never happened; metrics: {told}")
         time.sleep(0.02)
     return told
 

@@ -203,12 +203,12 @@ class Story:
         self.start_server(host)
 
     def start_server(self, host: Host) -> None:
-        if host.reactor is not None:
+        if host.loop is not None:
             return
         host.is_up = True
         place = self.servers.index(host)
 
-        def build(reactor: Loop) -> TableServer:
+        def build(loop: Loop) -> TableServer:
             table = Table(dict(self.tables[place]))
             return TableServer(table, Environment(), answer_unknown=self.frank[place])
 
@@ -217,10 +217,10 @@ class Story:
     def start_ls(self) -> None:
         share = self.chance.choice([None, None, 0.0, 0.05, 1.0])
 
-        def build(reactor: Loop) -> LoadBalancer:
+        def build(loop: Loop) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             jitter = Random(f"{self.seed}:jitter")
-            self.hits = reactor.hits
+            self.hits = loop.hits
             front_end = DnsFrontEnd(Environment(self.bounds, self.hits), 60)
             self.brain = load_balancer(
                 addresses,
@@ -228,7 +228,7 @@ class Story:
                 jitter.random,
                 extra_load=share,
                 dns=front_end,
-                owed=reactor.owed,
+                owed=loop.owed,
             )
             return self.brain
 
@@ -358,7 +358,7 @@ class Story:
             if host.signals is not None:
                 host.signals.ring(15)
         self.world.run_until(self.world.t + 15.0)
-        hold(self.ls.reactor is None and not self.ls.open, f"LS holds {self.ls.open}")
+        hold(self.ls.loop is None and not self.ls.open, f"LS holds {self.ls.open}")
         hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
         hold(not self.brain.parts.questions.all_open(), "questions are left")
 

@@ -244,7 +244,7 @@ class LoadBalancerWatch(Observer):
         self.clean: set[str] = set()  # clients that got all they were owed and their end
         self.talking: set[str] = set()  # sessions that may ask
         self.up_since: dict[str, float] = {}
-        self.ties: dict[str, LinkState] = {}  # how links stand
+        self.link_states: dict[str, LinkState] = {}
         counted = ("asked", "answered", *_COUNTED.values(), "dropped")
         self.counts = dict.fromkeys(counted, 0)
         self.drain_since: float | None = None
@@ -591,14 +591,14 @@ class LoadBalancerWatch(Observer):
     @property
     def are_all_up(self) -> bool:
         """Whether nothing waits for a link that is live."""
-        return all(tie is LinkState.UP for tie in self.ties.values() if tie in _LIVE)
+        return all(state is LinkState.UP for state in self.link_states.values() if state in _LIVE)
 
     def is_live(self, link: str) -> bool:
-        return self.ties.get(link) in _LIVE
+        return self.link_states.get(link) in _LIVE
 
     def have_spoken(self, life: Life) -> bool:
         """Whether everyone who may has said that it has nothing."""
-        return all(link in life.said for link in self.ties if self.is_live(link))
+        return all(link in life.said for link in self.link_states if self.is_live(link))
 
     def well_since(self, asked_at: float) -> list[str]:
         """Links that were UP all the while; none where the network is not roomy."""
@@ -628,7 +628,7 @@ class LoadBalancerWatch(Observer):
                 self.clean.add(name)
         elif kind == "link":
             assert isinstance(new, LinkState)
-            self.ties[name] = new
+            self.link_states[name] = new
             self.slices[name] = 0 if new is LinkState.CATCHING_UP else 3
             self.is_plain = self.is_plain and not self.counts["asked"]
             if old is LinkState.UP and new is LinkState.CATCHING_UP:
@@ -678,7 +678,7 @@ class LoadBalancerWatch(Observer):
     def check(self) -> None:
         """All that can be said of LS as it stands."""
         host = self.host
-        if host.reactor is None:
+        if host.loop is None:
             return
         self._end_step()
         self._check_account()
@@ -700,20 +700,20 @@ class LoadBalancerWatch(Observer):
 
     def _probe(self) -> None:
         """What LS does sometimes, and lines alone do not show."""
-        reactor, brain = self.host.reactor, self.brain
-        assert reactor is not None
+        loop, brain = self.host.loop, self.brain
+        assert loop is not None
         for happened, probe in (
             (brain.parts.questions.joined, "a question joins"),
             (brain.parts.questions.late, "an answer is late"),
             (brain.backpressure.paused, "a client is paused"),
-            (reactor.engine.late_turns, "a due timeout waits"),
-            (reactor.hits["clients_max"], "too many clients"),
-            (reactor.hits.keys() & _LIMITS, "a limit ends a connection"),
+            (loop.engine.late_turns, "a due timeout waits"),
+            (loop.hits["clients_max"], "too many clients"),
+            (loop.hits.keys() & _LIMITS, "a limit ends a connection"),
         ):
             if happened:
                 self.world.probes[probe] = 1
-        if reactor.turns != self._turns_seen and brain.parts.hedging is not None:
-            self._turns_seen = reactor.turns
+        if loop.turns != self._turns_seen and brain.parts.hedging is not None:
+            self._turns_seen = loop.turns
             for asking in dict.fromkeys(brain.parts.hedging._askings.values()):
                 self.world.probes[f"AskingState {asking.life.state.name}"] = 1
                 if asking.explores:
@@ -738,12 +738,12 @@ class LoadBalancerWatch(Observer):
             if self.share is None:
                 up = [
                     link
-                    for link, tie in self.ties.items()
-                    if tie in (LinkState.UP, LinkState.HOLDING)
+                    for link, state in self.link_states.items()
+                    if state in (LinkState.UP, LinkState.HOLDING)
                 ]
                 hold(life.lines.keys() >= set(up), "P13", f"{question!r} is asked of {life.lines}")
             elif self.are_all_up and not any(map(self.is_live, life.lately - life.denied)):
-                left = [each for each in self.ties if self.is_live(each)]
+                left = [each for each in self.link_states if self.is_live(each)]
                 left = [each for each in left if each not in life.lately | life.denied]
                 hold(not left, "P24", f"{question!r} has nowhere to go, and was not sent to {left}")
         self.moved.clear()
@@ -773,15 +773,15 @@ class LoadBalancerWatch(Observer):
         hold(seen == kept, "I11", f"seen {seen}, kept {kept}")
 
     def _check_bounds(self) -> None:
-        bounds, reactor = self.bounds, self.host.reactor
-        assert reactor is not None
-        parting = len(reactor.acceptor.parting)
-        clients = len(reactor.streams.accepted) - parting
-        hold(clients <= reactor.descriptors.clients_max, "I7", f"{clients} clients")
+        bounds, loop = self.bounds, self.host.loop
+        assert loop is not None
+        parting = len(loop.acceptor.parting)
+        clients = len(loop.streams.accepted) - parting
+        hold(clients <= loop.descriptors.clients_max, "I7", f"{clients} clients")
         hold(parting <= bounds.descriptors_spare // 4, "I7", f"{parting} part at once")
-        self._check_owed(reactor)
+        self._check_owed(loop)
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
-        for connection in (*reactor.streams.accepted.values(), *reactor.streams.dialled.values()):
+        for connection in (*loop.streams.accepted.values(), *loop.streams.dialled.values()):
             held = len(connection.framer._held)
             hold(held <= LINE_BYTES_MAX + 2, "I7", f"{held} bytes of a line")
             if connection.accepted:
@@ -790,10 +790,10 @@ class LoadBalancerWatch(Observer):
                 most = 2 * bounds.waiting_bytes_high + (clients + 1) * bounds.read_bytes + 600
             hold(connection.waiting <= most, "I7", f"{connection.waiting} bytes wait, over {most}")
 
-    def _check_owed(self, reactor: Loop) -> None:
+    def _check_owed(self, loop: Loop) -> None:
         """What all are owed adds up, and is over its mark by no more than one read and the few."""
-        bounds, race, owed = self.bounds, self.brain.parts.questions, reactor.owed
-        waiting = sum(connection.waiting for connection in reactor.streams.accepted.values())
+        bounds, race, owed = self.bounds, self.brain.parts.questions, loop.owed
+        waiting = sum(connection.waiting for connection in loop.streams.accepted.values())
         promised = race.pending * LINE_BYTES_MAX
         hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
         few = bounds.few_bytes + bounds.few_read_bytes * LINE_BYTES_MAX
@@ -803,20 +803,20 @@ class LoadBalancerWatch(Observer):
 
     def check_end(self) -> None:
         """I8, when every client has gone."""
-        reactor, race = self.host.reactor, self.brain.parts.questions
-        assert reactor is not None
-        hold(not reactor.streams.accepted, "I8", f"still there: {list(reactor.streams.accepted)}")
+        loop, race = self.host.loop, self.brain.parts.questions
+        assert loop is not None
+        hold(not loop.streams.accepted, "I8", f"still there: {list(loop.streams.accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race.batches), "I8", "names are left")
-        verdicts, hedge = self.brain.parts.negatives, self.brain.parts.hedging
-        hold(verdicts.is_empty, "I8", "negatives are left")
+        negatives, hedge = self.brain.parts.negatives, self.brain.parts.hedging
+        hold(negatives.is_empty, "I8", "negatives are left")
         if hedge is not None:
             hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")
             late = [asking for asking, _ in hedge._late if asking.open_count]
             hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain.backpressure.paused, "I8", "somebody is paused")
-        hold(reactor.owed.total == 0, "I8", f"{reactor.owed.total} bytes are owed")
-        dialled = sum(1 for c in reactor.streams.dialled.values() if not c.is_closed)
+        hold(loop.owed.total == 0, "I8", f"{loop.owed.total} bytes are owed")
+        dialled = sum(1 for c in loop.streams.dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)
         hold(len(self.host.open) == dialled + own, "I8", f"descriptors: {self.host.open}")
 

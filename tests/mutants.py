@@ -567,7 +567,7 @@ MUTANTS = (
         "return bool(self._round) or self._round_version != self.version",
         "return self._round_version != self.version",
     ),
-    # -- figures, samples, replay, the status page, the log
+    # -- metrics, samples, replay, the status page, the log
     Mutant(
         "buckets are not cumulative",
         "core/exposition.py",
@@ -696,7 +696,7 @@ MUTANTS = (
         "            pass\n",
     ),
     Mutant(
-        "nobody makes room in a sink",
+        "nobody makes room in an output",
         "core/io/outputs.py",
         "            each.make_room = self._write\n",
         "            pass\n",
@@ -1443,7 +1443,7 @@ MUTANTS = (
         "(query, event, None)",
     ),
     Mutant(
-        "a line that was asked for its twins only is late",
+        "a line that was asked for its equivalents only is late",
         "nodes/ls/resolvers/line_equivalents.py",
         "return self._is_wanted(line) or not self._equivalents.have((line,))",
         "return True",

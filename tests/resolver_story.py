@@ -406,7 +406,7 @@ class Story:
         host.run(
             Bounds(),
             Observer(self.world, "TS1"),
-            lambda reactor: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
+            lambda loop: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
             listens=True,
         )
 
@@ -417,20 +417,20 @@ class Story:
             grace_s = None
         self.log = Reports(self.world, "LS", self.heard)
 
-        def build(reactor: Loop) -> LoadBalancer:
+        def build(loop: Loop) -> LoadBalancer:
             self.brain = load_balancer(
                 [((2, ("TS1", PORT)),)] if self.has_table else [],
                 self.bounds,
                 Random(f"{self.seed}:jitter").random,
                 extra_load=share,
-                dns=DnsFrontEnd(Environment(self.bounds, reactor.hits), 60, forwards=True),
+                dns=DnsFrontEnd(Environment(self.bounds, loop.hits), 60, forwards=True),
                 resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
                 secret=Random(f"{self.seed}:secret").randbytes,
                 grace_s=grace_s,
                 sample=self.chance.choice([0.0, 0.5]),
-                hits=reactor.hits,
-                owed=reactor.owed,
-                watch=reactor.watch,
+                hits=loop.hits,
+                owed=loop.owed,
+                watch=loop.watch,
             )
             return self.brain
 
@@ -651,7 +651,7 @@ class Story:
             not brain.parts.negatives._held and brain.parts.negatives.due() > 1e9,
             "something is held",
         )
-        hold(not brain.parts.equivalents, "twins are kept")
+        hold(not brain.parts.equivalents, "line equivalents are kept")
         for one in self.resolvers:
             resolver = brain.parts.upstreams.by_name[one.host.name]
             sockets = resolver.sockets.by_conn
@@ -674,7 +674,7 @@ class Story:
         if table is not None and table.signals is not None:
             table.signals.ring(15)
         self.world.run_until(self.world.t + 15.0)
-        hold(self.ls.reactor is None and not self.ls.open, f"LS holds {self.ls.open}")
+        hold(self.ls.loop is None and not self.ls.open, f"LS holds {self.ls.open}")
         hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
 
 

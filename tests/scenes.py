@@ -162,7 +162,7 @@ class Scene:
         self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
         self.watch.anything |= {b"2001:db8::%d" % n for n in range(10)}
 
-        def build(reactor: Loop) -> LoadBalancer:
+        def build(loop: Loop) -> LoadBalancer:
             addresses = [((2, (name, PORT)),) for name in names]
             chance = Random("jitter")
             self.watch.brain = load_balancer(
@@ -170,8 +170,8 @@ class Scene:
                 self.bounds,
                 chance.random,
                 extra_load=share,
-                owed=reactor.owed,
-                watch=reactor.watch,
+                owed=loop.owed,
+                watch=loop.watch,
             )
             return self.watch.brain
 
@@ -193,11 +193,11 @@ class Scene:
         watch.serve(dict(rows))
         read, is_frank = watch.file.read, self.answer_unknown
 
-        def build(reactor: Loop) -> TableServer:
+        def build(loop: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
-                Environment(watch=reactor.watch),
-                reload=Reload("table", read=read, watch=reactor.watch),
+                Environment(watch=loop.watch),
+                reload=Reload("table", read=read, watch=loop.watch),
                 answer_unknown=is_frank,
             )
 

@@ -1,4 +1,4 @@
-"""A simulated network and clock under the real reactor: many programs in one process, from a seed.
+"""A simulated network and clock under the real loop: many programs in one process, from a seed.
 
 `World` holds virtual time, a heap of things to come, and hosts. A host that runs a node has the
 real `Loop`, brain and connections on a `SimSystem`, which stands behind the same seam as
@@ -73,9 +73,9 @@ class Network:
 class Pipe:
     """Bytes from one end of a connection to the other."""
 
-    def __init__(self, world: "World", source: "SimSocket", sink: "SimSocket") -> None:
+    def __init__(self, world: "World", source: "SimSocket", destination: "SimSocket") -> None:
         self.world = world
-        self.source, self.sink = source, sink
+        self.source, self.destination = source, destination
         self.under_way: deque[bytes | None] = deque()  # None is the end of the stream
         self.arrived = bytearray()
         self.ended = False  # the end of the stream has arrived
@@ -98,9 +98,9 @@ class Pipe:
     def deliver(self) -> None:
         """The next piece arrives, or waits for the network to heal."""
         world = self.world
-        if not self.under_way or self.sink.is_reset:
+        if not self.under_way or self.destination.is_reset:
             return
-        healed_at = world.cut_until(self.source.host, self.sink.host)
+        healed_at = world.cut_until(self.source.host, self.destination.host)
         if healed_at > world.t:
             world.saw("bytes wait for the network to heal")
             world.at(healed_at, self.deliver)
@@ -108,18 +108,18 @@ class Pipe:
         data = self.under_way.popleft()
         if data is None:
             self.ended = True
-        elif self.sink.is_closed:  # nobody takes it: the reset loses what comes the other way
+        elif self.destination.is_closed:  # the reset loses what comes the other way
             world.saw("bytes for one who is gone")
-            self.sink.pipe_out.under_way.clear()
+            self.destination.pipe_out.under_way.clear()
             self.source.reset(errno.ECONNRESET)
             return
         else:
             self.arrived += data
-        self.sink.host.touched()
+        self.destination.host.touched()
 
 
 class SimSocket:
-    """A stream, dialled or accepted, or a listener. Only what the reactor calls is here."""
+    """A stream, dialled or accepted, or a listener. Only what the loop calls is here."""
 
     def __init__(self, host: "Host", has_fd: bool = True) -> None:
         self.host = host
@@ -137,7 +137,7 @@ class SimSocket:
         self.pipe_in: Pipe
         self.pipe_out: Pipe
 
-    # -- what the reactor calls --------------------------------------------------------------------
+    # -- what the loop calls -----------------------------------------------------------------------
 
     def fileno(self) -> int:
         return -1 if self.is_closed else self.fd
@@ -426,7 +426,7 @@ class SlowReader:
 
 
 class Signals:
-    """The wake-up end from which the reactor reads signal numbers."""
+    """The wake-up end from which the loop reads signal numbers."""
 
     def __init__(self, host: "Host") -> None:
         self.host = host
@@ -533,7 +533,7 @@ def _as_rows(line: bytes) -> bytes:
 
 
 class SimSystem:
-    """The operating system of one host: what a reactor calls of `core.io.system.System`."""
+    """The operating system of one host: what a loop calls of `core.io.system.System`."""
 
     hangup = 1
     tell = 10
@@ -681,7 +681,7 @@ class Host:
         self.standings: list[Standing] = []  # what a service manager was told
         self.watchdog_s = math.inf  # within which it wants to hear of the loop
         self.alive_at: list[float] = []  # by its clock, when it did
-        self.reactor: Loop | None = None
+        self.loop: Loop | None = None
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
@@ -713,7 +713,7 @@ class Host:
         log_output, output = Output(LOG_FD, bytes_max=0), Output(OUTPUT_FD)
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
-        self.reactor = Loop(
+        self.loop = Loop(
             system,
             bounds,
             log,
@@ -723,11 +723,11 @@ class Host:
             descriptors=descriptors,
         )
         if listens:
-            self.reactor.listen((2, (self.name, PORT)), LINES)
+            self.loop.listen((2, (self.name, PORT)), LINES)
         if with_dns:
-            self.reactor.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
-            self.reactor.listen_for_datagrams((2, (self.name, DNS_PORT)))
-        self.reactor.start(build(self.reactor))
+            self.loop.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
+            self.loop.listen_for_datagrams((2, (self.name, DNS_PORT)))
+        self.loop.start(build(self.loop))
         self.touched()
 
     # -- descriptors -------------------------------------------------------------------------------
@@ -796,10 +796,10 @@ class Host:
 
     def may_run(self) -> bool:
         """Whether a turn would find something to do."""
-        if self.reactor is None or self.paused_until > self.world.t:
+        if self.loop is None or self.paused_until > self.world.t:
             return False
         if self._is_ready is None:
-            read_fds, write_fds, timeout_s = self.reactor.wants()
+            read_fds, write_fds, timeout_s = self.loop.wants()
             self._wake_at = self.world.t + timeout_s / self.rate
             self._is_ready = any(self.open[fd].can_read() for fd in read_fds) or any(
                 fd <= LOG_FD or self.open[fd].can_write() for fd in write_fds
@@ -808,29 +808,29 @@ class Host:
 
     def wakes_at(self) -> float | None:
         """When it wants to run at the latest, unless something happens."""
-        if self.reactor is None:
+        if self.loop is None:
             return None
         return self.paused_until if self.paused_until > self.world.t else self._wake_at
 
     def turn(self) -> None:
-        """One turn of its reactor. Whatever that raises is a bug of ours."""
-        assert self.reactor is not None
+        """One turn of its loop. Whatever that raises is a bug of ours."""
+        assert self.loop is not None
         before = self.progress + self.observer.count
         if self.world.t - self._last_turn_at > 0.05:
             self.idle_turns = 0  # it slept
         self._last_turn_at = self.world.t
-        self.reactor.turn()
+        self.loop.turn()
         self.named = frozenset()
         self._is_ready = None
         idle = self.progress + self.observer.count == before
         self.idle_turns = self.idle_turns + 1 if idle else 0
-        if self.reactor.exit_code is not None:
-            self._exit(self.reactor)
+        if self.loop.exit_code is not None:
+            self._exit(self.loop)
 
-    def _exit(self, reactor: Loop) -> None:
-        reactor.outputs.write_all()
-        self.exit_code = reactor.exit_code
-        reactor.close()
+    def _exit(self, loop: Loop) -> None:
+        loop.outputs.write_all()
+        self.exit_code = loop.exit_code
+        loop.close()
         for holder in list(self.open.values()):
             holder.close()
         self._be_down()
@@ -839,7 +839,7 @@ class Host:
 
     def _be_down(self) -> None:
         self.is_up = False
-        self.reactor = self.listener = self.dns_listener = self.signals = None
+        self.loop = self.listener = self.dns_listener = self.signals = None
 
     def die(self, silently: bool) -> None:
         """The program is killed, or the machine vanishes and nobody is told for a while."""
@@ -940,7 +940,7 @@ class World:
         heap = self._heap
         while heap and heap[0][0] <= self.t:
             heappop(heap)[2]()
-        nodes = [host for host in self.hosts.values() if host.reactor is not None]
+        nodes = [host for host in self.hosts.values() if host.loop is not None]
         runnable = [host for host in nodes if host.may_run()]
         if runnable:
             host = runnable[0] if len(runnable) == 1 else self.turns.choice(runnable)
@@ -981,16 +981,16 @@ class World:
             return True
         return False
 
-    def cut(self, source: Host, sink: Host, until: float) -> None:
+    def cut(self, source: Host, destination: Host, until: float) -> None:
         """Nothing goes from one to the other for a while."""
-        self._cuts[source.name, sink.name] = until
+        self._cuts[source.name, destination.name] = until
 
-    def cut_until(self, source: Host, sink: Host) -> float:
-        return self._cuts.get((source.name, sink.name), 0.0)
+    def cut_until(self, source: Host, destination: Host) -> float:
+        return self._cuts.get((source.name, destination.name), 0.0)
 
-    def narrow(self, source: Host, sink: Host, most: int, within_s: float) -> None:
+    def narrow(self, source: Host, destination: Host, most: int, within_s: float) -> None:
         """So many datagrams get from one to the other within that time; the rest is lost."""
-        self._narrow[source.name, sink.name] = NarrowWay(most, within_s)
+        self._narrow[source.name, destination.name] = NarrowWay(most, within_s)
 
     def heal(self) -> None:
         """The network and all machines are well from now on."""
@@ -1007,7 +1007,7 @@ class World:
         self,
         data: bytes,
         source: Host,
-        sink: Host,
+        destination: Host,
         from_port: int = DNS_PORT,
         to_port: int = DNS_PORT,
     ) -> None:
@@ -1015,7 +1015,7 @@ class World:
         if self.lost and self.chance.random() < self.lost:
             self.saw("a datagram is lost")
             return
-        way = self._narrow.get((source.name, sink.name))
+        way = self._narrow.get((source.name, destination.name))
         if way is not None and not way.take(self.t):
             self.saw("a way is too narrow")
             return
@@ -1028,28 +1028,32 @@ class World:
             copies = 2
         for _ in range(copies):
             takes_s = self.latency() * self.chance.choice([1, 1, 1, self.stray])
-            self.at(self.t + takes_s, lambda: self._land(data, source, sink, from_port, to_port))
+            self.at(
+                self.t + takes_s, lambda: self._land(data, source, destination, from_port, to_port)
+            )
 
-    def _land(self, data: bytes, source: Host, sink: Host, from_port: int, to_port: int) -> None:
-        if self.cut_until(source, sink) > self.t:
+    def _land(
+        self, data: bytes, source: Host, destination: Host, from_port: int, to_port: int
+    ) -> None:
+        if self.cut_until(source, destination) > self.t:
             return
-        dialled = sink.dialled.get(to_port)
+        dialled = destination.dialled.get(to_port)
         if dialled is not None:
             # The kernel drops what is from anybody else, and to an address that is ours no more.
             is_of_peer = dialled.peer is source and from_port == DNS_PORT and not dialled.is_stale
-            if is_of_peer and dialled.put(data) and sink.on_landed is not None:
-                sink.on_landed(data, source.name, to_port)
+            if is_of_peer and dialled.put(data) and destination.on_landed is not None:
+                destination.on_landed(data, source.name, to_port)
             return
         asker = source.dialled.get(from_port)
-        if asker is not None and sink.rejects > self.chance.random():
-            if sink.says_unreachable(source):
+        if asker is not None and destination.rejects > self.chance.random():
+            if destination.says_unreachable(source):
                 self.at(self.t + self.latency(), lambda: asker.come_back(errno.ECONNREFUSED))
             return
-        if sink.datagrams is None or to_port not in (0, DNS_PORT):
+        if destination.datagrams is None or to_port not in (0, DNS_PORT):
             return
-        is_there = sink.datagrams.put((data, (source.name, from_port)))
-        if is_there and sink.datagrams.on_arrival is not None:
-            sink.datagrams.on_arrival(data, source.name)
+        is_there = destination.datagrams.put((data, (source.name, from_port)))
+        if is_there and destination.datagrams.on_arrival is not None:
+            destination.datagrams.on_arrival(data, source.name)
 
     def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:
         """A SYN is on its way."""

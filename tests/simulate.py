@@ -49,7 +49,7 @@ PROBES = (
     "catching up takes slices", "a client is paused", "a due timeout waits",
     "a TS answers what nobody asked", "a TS does not speak the protocol",
     "a TS sends a line that is too long", "a TS says what is no answer",
-    # verdicts
+    # negatives
     "NOT FOUND is relayed", "NO DATA is held and an answer beats it",
     "NO DATA is relayed when all have spoken", "NO DATA is released by the hold",
     "NO DATA is released by a timeout", "what a TS has said goes with its connection",
@@ -70,7 +70,7 @@ PROBES = (
 
 
 def digest() -> str:
-    """What the figures belong to: the sources of the system and of the simulator."""
+    """Digest the sources that the counts belong to: those of the system and of the simulator."""
     sources = [*(ROOT / "core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]
     sources += [ROOT / "tests" / f"{name}.py" for name in ("sim", "stories", "invariants")]
     whole = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Long and large experiments with the real programs; `make soak` runs all and prints the figures.
+"""Long and large experiments with the real programs; `make soak` runs all and prints the results.
 
 Each experiment is a function that returns one line of figures, and raises when what it is to show
 does not hold. Bounds on time are those of the promise (a lockstep client's p99 under 50 ms, say);

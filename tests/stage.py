@@ -2,9 +2,9 @@
 
 Bytes go through real `Connection`s, marks included; what the brain sends is collected per
 connection. The test decides when a peer takes it (`taken`), when time passes (`wait`), and what
-happens to a connection. What happens is told to the brain as the reactor would tell it.
+happens to a connection. What happens is told to the brain as the loop would tell it.
 
-Not here: sockets and the reactor. `tests/transcript.py` plays the document on this stage.
+Not here: sockets and the loop. `tests/transcript.py` plays the document on this stage.
 """
 
 from core.addresses import Address, Datagram

@@ -519,7 +519,7 @@ class Cluster:
             if host.listener is None:
                 self.rogues[host].start()
             return
-        if host.reactor is not None:
+        if host.loop is not None:
             return
         host.is_up = True
         host.paused_until = 0.0
@@ -528,11 +528,11 @@ class Cluster:
         watch.serve(dict(rows))
         bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
 
-        def build(reactor: Loop) -> TableServer:
+        def build(loop: Loop) -> TableServer:
             return TableServer(
                 Table(rows),
-                Environment(bounds, watch=reactor.watch),
-                reload=Reload("table", read=watch.file.read, watch=reactor.watch),
+                Environment(bounds, watch=loop.watch),
+                reload=Reload("table", read=watch.file.read, watch=loop.watch),
                 answer_unknown=host in self.frank,
             )
 
@@ -551,7 +551,7 @@ class Cluster:
             if host in self.frank:
                 watch.frank.add(f"TS{number}")
 
-        def build(reactor: Loop) -> LoadBalancer:
+        def build(loop: Loop) -> LoadBalancer:
             addresses = [((2, (host.name, PORT)),) for host in self.servers]
             chance = Random(f"{self.seed}:jitter")
             watch.brain = load_balancer(
@@ -560,8 +560,8 @@ class Cluster:
                 chance.random,
                 hosts=self.hosts,
                 extra_load=share,
-                owed=reactor.owed,
-                watch=reactor.watch,
+                owed=loop.owed,
+                watch=loop.watch,
             )
             return watch.brain
 
@@ -582,10 +582,8 @@ class Cluster:
         self.clients.append((host, names))
         bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
 
-        def build(reactor: Loop) -> Client:
-            return Client(
-                names, ((2, ("LS", PORT)),), "LS", Environment(bounds, watch=reactor.watch)
-            )
+        def build(loop: Loop) -> Client:
+            return Client(names, ((2, ("LS", PORT)),), "LS", Environment(bounds, watch=loop.watch))
 
         host.run(bounds, Observer(self.world, host.name), build, listens=False)
 
@@ -679,7 +677,7 @@ class Cluster:
         self.world.at(until, mend)
 
     def signal(self, times: int) -> None:
-        if self.ls.signals is not None and self.ls.reactor is not None:
+        if self.ls.signals is not None and self.ls.loop is not None:
             self.is_drained = True
             if times == 1 and self.watches[-1].drain_since is None:
                 self.watches[-1].drain_since = self.ls.clock()
@@ -717,7 +715,7 @@ class Cluster:
         world.run_until(world.t + 4.0)  # for links to come up again
         ran_out = world.probes["a dial runs out of descriptors"]
         hold(not ran_out or self.has_leaked, "I7", "a link found no descriptor")
-        if self.ls.reactor is None:
+        if self.ls.loop is None:
             hold(self.is_drained, "I12", "LS has stopped, and nobody asked it to")
             world.saw("LS drained in mid-story")
         else:
@@ -731,7 +729,7 @@ class Cluster:
         Late answers are waited for, too: through a window of 64 bytes they take longer than a
         question is open, and the next answer comes behind them (seed 6122).
         """
-        ls, listener = self.ls.reactor, self.ls.listener
+        ls, listener = self.ls.loop, self.ls.listener
         return (
             all(asker.left for asker in self.askers)
             and all(host.exit_code is not None for host, _ in self.clients)
@@ -801,12 +799,12 @@ class Cluster:
         """Everything drains and nothing is left."""
         self.signal(1)
         for host in self.servers:
-            if host.reactor is not None and host.signals is not None:
+            if host.loop is not None and host.signals is not None:
                 host.signals.ring(15)
         self.world.run_until(self.world.t + 15.0)
         for host in (self.ls, *self.servers):
             if host not in self.rogues:
-                hold(host.reactor is None and not host.open, "I8", f"{host.name} holds {host.open}")
+                hold(host.loop is None and not host.open, "I8", f"{host.name} holds {host.open}")
 
 
 def run_seed(seed: int, plan: list[Fault] | None = None) -> World:

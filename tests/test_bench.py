@@ -29,26 +29,26 @@ def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.Com
 
 
 def test_two_seconds_of_the_bench(tmp_path: Path) -> None:
-    metrics = tmp_path / "figures.json"
+    results = tmp_path / "results.json"
     done = bench(
-        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", metrics,
+        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
         "--peers", "streams,batched,relay,lockstep",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    cells = {(c["workload"], c["system"]) for c in json.loads(metrics.read_text())["cells"]}
+    cells = {(c["workload"], c["system"]) for c in json.loads(results.read_text())["cells"]}
     assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
     assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
     assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
 
 
 def test_a_little_of_the_tail(tmp_path: Path) -> None:
-    """Every reply is checked; the figures are of questions, not of times."""
-    metrics = tmp_path / "figures.json"
+    """Every reply is checked; the results compare questions, not times."""
+    results = tmp_path / "results.json"
     done = bench(
-        "--only", "deterministic", "--lookups", 800, "--json", metrics, script="bench/tail.py"
+        "--only", "deterministic", "--lookups", 800, "--json", results, script="bench/tail.py"
     )
     assert done.returncode == 0, done.stderr
-    extra = {row["policy"]: row["extra"] for row in json.loads(metrics.read_text())["rows"]}
+    extra = {row["policy"]: row["extra"] for row in json.loads(results.read_text())["rows"]}
     assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
 
 

@@ -202,7 +202,7 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(
+        loop = Loop(
             System(),
             Bounds(sleep_s=0.1),
             log,
@@ -210,15 +210,15 @@ def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
             line_bytes_max=LINE_BYTES_MAX,
         )
         brain = Echoes((socket.AF_INET, peer.getsockname()), [b"question"])
-        reactor.start(brain)
-        reactor.turn()
+        loop.start(brain)
+        loop.turn()
         _, whence = peer.recvfrom(4_096)
         peer.sendto(b"reply", whence)
         peer.close()
-        reactor.datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
-        reactor.turn()
-        reactor.turn()
-        reactor.close()
+        loop.datagrams["x"].stream.send(b"more")  # nobody listens any more: that is told
+        loop.turn()
+        loop.turn()
+        loop.close()
     assert [type(event) for event in brain.events] == [
         Woken, Opened, Datagrams, Closed,
     ]  # fmt: skip
@@ -298,7 +298,7 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         peer.settimeout(5.0)
         said: list[Any] = []
         log: Any = SimpleNamespace(report=lambda *_: None)
-        reactor = Loop(
+        loop = Loop(
             system,
             Bounds(),
             log,
@@ -307,10 +307,10 @@ def test_ten_questions_are_ten_datagrams_on_any_kernel(system: System) -> None:
         )
         questions = [b"question %d" % n for n in range(10)]
         brain = Asks((socket.AF_INET, peer.getsockname()), questions)
-        reactor.start(brain)
-        reactor.turn()
+        loop.start(brain)
+        loop.turn()
         said = [peer.recv(4_096) for _ in questions]
-        reactor.close()
+        loop.close()
     assert sorted(said) == questions
 
 
@@ -347,7 +347,7 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
         peer.settimeout(5.0)
         log: Any = SimpleNamespace(report=lambda *_: None)
         bounds = replace(Bounds(), datagrams_per_turn=1)
-        reactor = Loop(
+        loop = Loop(
             System(),
             bounds,
             log,
@@ -355,14 +355,14 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
             line_bytes_max=LINE_BYTES_MAX,
         )
         brain = Chatty((socket.AF_INET, peer.getsockname()), last)
-        reactor.start(brain)
-        reactor.turn()
+        loop.start(brain)
+        loop.turn()
         _, asker = peer.recvfrom(4_096)
         peer.sendto(b"one", asker)
         peer.sendto(b"two", asker)
-    reactor.turn()  # "two?" makes an error, and "two" waits
-    reactor.turn()
-    reactor.close()
+    loop.turn()  # "two?" makes an error, and "two" waits
+    loop.turn()
+    loop.close()
     heard = [event for event in brain.events if isinstance(event, Datagrams | Closed)]
     assert heard[1] == Datagrams("x", [(b"two", None)])
     assert isinstance(heard[2], Closed)

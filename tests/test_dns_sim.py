@@ -87,23 +87,23 @@ def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> Non
             Story(seed).tell()
 
 
-class Hearing:
-    """A brain that counts."""
+class CountingBrain:
+    """A brain that counts the datagrams of each event."""
 
     def __init__(self) -> None:
-        self.heard: list[int] = []
+        self.counts: list[int] = []
 
     def deadline(self) -> float | None:
         return None
 
     def step(self, event: Event, now: float) -> list[Effect]:
         if isinstance(event, Datagrams):
-            self.heard.append(len(event.datagrams))
+            self.counts.append(len(event.datagrams))
         return []
 
 
 def test_datagrams_are_read_so_many_in_one_turn() -> None:
-    world, brain = World("full"), Hearing()
+    world, brain = World("full"), CountingBrain()
     ls, resolver = world.host("LS"), world.host("resolver")
     bounds = Bounds(datagrams_per_turn=5)
     ls.run(bounds, Observer(world, "LS"), lambda _: brain, listens=False, with_dns=True)
@@ -112,4 +112,4 @@ def test_datagrams_are_read_so_many_in_one_turn() -> None:
     for _ in range(12):
         world.fly(b"x", resolver, ls)
     world.run_until(20.0)
-    assert sum(brain.heard) == 12 and max(brain.heard) <= 5
+    assert sum(brain.counts) == 12 and max(brain.counts) <= 5

@@ -31,12 +31,10 @@ class House:
         self.host.early = list(early)
         self.brain: TableServer
 
-        def build(reactor: Loop) -> TableServer:
+        def build(loop: Loop) -> TableServer:
             table = Table({b"x": ROW})
             read = Reload("table", read=lambda path: iter([b"x 10.0.0.1 A\n"]))  # type: ignore[arg-type,return-value]
-            self.brain = TableServer(
-                table, Environment(bounds, reactor.hits), reload=read, once=once
-            )
+            self.brain = TableServer(table, Environment(bounds, loop.hits), reload=read, once=once)
             return self.brain
 
         self.host.run(bounds, Observer(self.world, "server"), build, listens=True)
@@ -148,7 +146,7 @@ def test_a_watchdog_hears_twice_in_its_time_and_nothing_without_one() -> None:
     host.run(
         SMALL,
         Observer(house.world, "watched"),
-        lambda reactor: TableServer(Table({}), Environment(SMALL)),
+        lambda loop: TableServer(Table({}), Environment(SMALL)),
         listens=True,
     )
     house.scene.wait(30.0)

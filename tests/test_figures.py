@@ -1,13 +1,13 @@
-"""Figures: any values, as the lines of STATS and as Prometheus text, read back by strict readers.
+"""Metrics: any values, as the lines of STATS and as Prometheus text, read back by strict readers.
 
 The reader of Prometheus text here is written from the description of the format (0.0.4), not from
 the code: one HELP and one TYPE before a metric's samples, which stand together; no label twice; no
 sample twice; buckets that only rise, the last one equal to the count.
 
-The servers' own figures are looked at as well: no name twice, all of them readable, and the law of
+The servers' own metrics are looked at as well: no name twice, all of them readable, and the law of
 conservation under random stories of clients and table servers that come, go, ask and answer.
 
-Not here: what each figure is called in proto.md (`tests/test_proto.py`), and HTTP
+Not here: what each metric is called in proto.md (`tests/test_proto.py`), and HTTP
 (`tests/test_http.py`).
 """
 
@@ -153,7 +153,7 @@ numbers = st.one_of(
 
 @st.composite
 def some_values(draw: st.DrawFn) -> list[Value]:
-    """Figures with different names, each with values of one kind, in any order."""
+    """Metrics with different names, each with values of one kind, in any order."""
     values = []
     for name in draw(st.lists(words, unique=True, max_size=6)):
         is_level = draw(st.booleans())
@@ -288,7 +288,7 @@ def told(stage: Stage, conn: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("words", [{}, {"sample": 1.0}, {"sample": 0.5, "extra_load": 0.05}])
-def test_no_figure_of_ls_has_the_name_of_another(words: dict[str, float]) -> None:
+def test_no_metric_of_ls_has_the_name_of_another(words: dict[str, float]) -> None:
     hits = BoundHits({"read_bytes": 2, "clients_max": 1})
     brain = started(hits=hits, **words).brain
     assert isinstance(brain, LoadBalancer)
@@ -299,7 +299,7 @@ def test_no_figure_of_ls_has_the_name_of_another(words: dict[str, float]) -> Non
     assert all(metric.about[0].isupper() for metric in metrics_told.values())
 
 
-def test_no_figure_of_ts_has_the_name_of_another() -> None:
+def test_no_metric_of_ts_has_the_name_of_another() -> None:
     brain = TableServer(Table({b"x": b"X 10.0.0.1 A IN\n"}), Environment(), loop=lambda: LOOP)
     stage = Stage(brain, Bounds())
     stage.accept("a")
@@ -426,7 +426,7 @@ _SMALL = replace(
 
 
 class LawMachine(RuleBasedStateMachine):
-    """Clients and TSs come, go, ask and answer. A watching client looks at the figures."""
+    """Clients and TSs come, go, ask and answer. A watching client looks at the metrics."""
 
     WORDS: dict[str, float] = {}
 
@@ -482,7 +482,7 @@ class LawMachine(RuleBasedStateMachine):
         self.stage.wait(sixteenths / 16)
 
     @invariant()
-    def every_figure_is_what_it_says(self) -> None:
+    def every_metric_is_what_it_says(self) -> None:
         now = told(self.stage, "watching")
         self.every_question_is_accounted_for(now)
         self.what_is_late_is_somebodys(now)
@@ -509,7 +509,7 @@ class LawMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.stage.wait(6.0)
-        self.every_figure_is_what_it_says()
+        self.every_metric_is_what_it_says()
         brain = self.stage.brain
         assert isinstance(brain, LoadBalancer)
         read(prometheus_text(brain.metrics(), brain.histograms()))
@@ -526,7 +526,7 @@ TestLaw = LawMachine.TestCase
 TestHedgedLaw = HedgedLawMachine.TestCase
 
 
-def test_the_status_of_ls_has_the_same_figures_as_stats() -> None:
+def test_the_status_of_ls_has_the_same_metrics_as_stats() -> None:
     stage = started(sample=1.0)
     stage.accept("a")
     stage.hear("a", b"x\ny\n")

@@ -250,15 +250,15 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
 
     def look_up(self: SimSystem, host: str, port: int, of: object = SimSystem.look_up) -> object:
         nonlocal most
-        assert ls.reactor is not None
-        by_turn[ls.reactor.turns] += 1
-        most = max(most, len(ls.reactor.host_lookups.to_read()) + 1)
+        assert ls.loop is not None
+        by_turn[ls.loop.turns] += 1
+        most = max(most, len(ls.loop.host_lookups.to_read()) + 1)
         return of(self, host, port)  # type: ignore[operator]
 
     monkeypatch.setattr(SimSystem, "look_up", look_up)
     bounds = Bounds()
 
-    def build(reactor: Loop) -> LoadBalancer:
+    def build(loop: Loop) -> LoadBalancer:
         hosts = [(name, PORT) for name in names]
         addresses: list[tuple[Address, ...]] = [((2, (name, PORT)),) for name in names]
         return load_balancer(addresses, bounds, lambda: 0.0, hosts=hosts)

@@ -1,6 +1,6 @@
 """The status page's HTTP: whole requests cut at every byte, and what is no request at all.
 
-Bytes go through the buffers that the reactor uses, and what comes back is read by `http.client`,
+Bytes go through the buffers that the loop uses, and what comes back is read by `http.client`,
 the standard library's own reader, and by rules of its own: one response, then the end; a length
 that is right; nothing kept of one who is gone.
 

@@ -93,21 +93,21 @@ class House:
 
     def __init__(self, bounds: Bounds) -> None:
         self.desk, self.brain = Desk(), Echo()
-        sink = Output(LOG_FD)
+        log_output = Output(LOG_FD)
         self.records = Output(RECORDS_FD, 10_000, "races.jsonl")
-        log = Log("X", sink.append, None)
-        self.reactor = Loop(
+        log = Log("X", log_output.append, None)
+        self.loop = Loop(
             self.desk,
             bounds,
             log,
-            Destinations(sink, records=self.records),
+            Destinations(log_output, records=self.records),
             line_bytes_max=LINE_BYTES_MAX,
         )
         here = (socket.AF_INET, ("127.0.0.1", 0))
         self.doors: dict[Role, Any] = {
-            service.role: self.reactor.listen(here, service) for service in (LINES, STATUS_PAGE)
+            service.role: self.loop.listen(here, service) for service in (LINES, STATUS_PAGE)
         }
-        self.reactor.start(self.brain)
+        self.loop.start(self.brain)
         self.guests: list[socket.socket] = []
 
     def knock(self, role: Role) -> socket.socket:
@@ -119,13 +119,13 @@ class House:
 
     def turn(self, times: int = 2) -> None:
         for _ in range(times):
-            self.reactor.turn()
+            self.loop.turn()
 
     def log(self) -> str:
         return self.desk.written[LOG_FD].decode()
 
     def close(self) -> None:
-        self.reactor.close()
+        self.loop.close()
         for some in (*self.guests, self.desk.waker):
             some.close()
 
@@ -149,7 +149,7 @@ def test_one_kind_that_is_too_many_keeps_nobody_of_the_other_out(house: House) -
     clients = [house.knock(Role.LINES) for _ in range(4)]
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
     assert len(house.brain.opened()) == 5
-    assert house.reactor.hits == {"watchers_max": 1, "clients_max": 1}
+    assert house.loop.hits == {"watchers_max": 1, "clients_max": 1}
     clients[0].sendall(b"x\n")
     watchers[0].sendall(b"y\n")
     house.turn(3)
@@ -174,7 +174,7 @@ def test_watchers_that_come_at_once_come_in_one_after_another(most: int) -> None
             assert guest.recv(100) == b"x\n"
             guest.close()
             some.turn(3)
-        assert some.reactor.hits["watchers_max"] >= 30 - most
+        assert some.loop.hits["watchers_max"] >= 30 - most
     finally:
         some.close()
 
@@ -185,7 +185,7 @@ def test_who_has_gone_makes_room_for_another(house: House) -> None:
         assert house.brain.opened()[-1] == f"watcher-{number}"
         guest.close()
         house.turn(3)
-    assert not house.reactor.hits
+    assert not house.loop.hits
 
 
 def test_the_places_of_watchers_are_kept_free_of_clients() -> None:
@@ -237,10 +237,10 @@ def test_a_full_disk_costs_records_and_one_warning_and_may_have_room_again(house
     assert house.desk.written[RECORDS_FD] == b"b\ne\n" and house.records.dropped == 3
     assert house.log().count("\n") == 1
     assert "cannot write races.jsonl: no space left" in house.log().lower()
-    metrics = {value.key: value.value for value in house.reactor.metrics()}
+    metrics = {value.key: value.value for value in house.loop.metrics()}
     assert metrics["records_dropped"] == 3 and metrics["log_dropped"] == 0
-    assert metrics["turns"] == house.reactor.turns
-    assert house.reactor.exit_code is None
+    assert metrics["turns"] == house.loop.turns
+    assert house.loop.exit_code is None
 
 
 def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
@@ -256,7 +256,7 @@ def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) ->
     for number in range(3):
         house.records.append(b"record %d\n" % number)
     house.records.reopen = lambda: True
-    house.reactor.engine.performers[ReopenRecords](ReopenRecords())
+    house.loop.engine.performers[ReopenRecords](ReopenRecords())
     assert house.desk.written[RECORDS_FD] == b"record 0\nrecord"
     house.desk.written[RECORDS_FD] = bytearray()
     house.desk.room = 1 << 20

@@ -1,6 +1,6 @@
-"""The log and the sink that it goes to: one line a record whatever is said, and never too many.
+"""The log and the output that it goes to: one line a record whatever is said, and never too many.
 
-Not here: the loop that writes a sink when its descriptor takes something, and real pipes.
+Not here: the loop that writes an output when its descriptor takes something, and real pipes.
 """
 
 import json
@@ -195,28 +195,28 @@ def test_a_storm_of_one_kind_is_five_records_and_a_count() -> None:
     assert written[-1].endswith(b"WARNING TSs disagree about y (and 99995 more like this)\n")
 
 
-# -- the sink --------------------------------------------------------------------------------------
+# -- the output ------------------------------------------------------------------------------------
 
 records = st.binary(max_size=12).map(
     lambda data: data.replace(b"\n", b".") + b"\n" if data else b""
 )
 
 
-class SinkMachine(RuleBasedStateMachine):
+class OutputMachine(RuleBasedStateMachine):
     """Records wait, are dropped or written, in pieces; the model is a queue of bytes."""
 
     MOST = 30
 
     def __init__(self) -> None:
         super().__init__()
-        self.sink = Output(2, self.MOST, "the log")
+        self.output = Output(2, self.MOST, "the log")
         self.waiting: deque[bytes] = deque()
         self.dropped = 0
         self.failed = False
 
     @rule(record=records)
     def append(self, record: bytes) -> None:
-        self.sink.append(record)
+        self.output.append(record)
         if self.failed or sum(map(len, self.waiting)) + len(record) > self.MOST:
             self.dropped += bool(record)
         elif record:
@@ -227,87 +227,87 @@ class SinkMachine(RuleBasedStateMachine):
     def write(self, count: int) -> None:
         """All that waits is little enough to be offered at once. A descriptor takes some of it; the
         rest of a record comes before all others."""
-        data = bytes(self.sink.unwritten())
+        data = bytes(self.output.unwritten())
         assert data == b"".join(self.waiting)
         count = min(count, len(data))
-        self.sink.written(count)
+        self.output.written(count)
         self.waiting = deque(line + b"\n" for line in data[count:].split(b"\n")[:-1])
 
     @rule()
     def fail(self) -> None:
-        self.sink.fail()
+        self.output.fail()
         self.dropped += len(self.waiting)
         self.waiting.clear()
         self.failed = True
 
     @invariant()
     def what_waits_and_what_was_dropped_is_known(self) -> None:
-        assert self.sink.waiting == sum(map(len, self.waiting)) <= self.MOST
-        assert self.sink.dropped == self.dropped
+        assert self.output.waiting == sum(map(len, self.waiting)) <= self.MOST
+        assert self.output.dropped == self.dropped
 
 
-TestSink = SinkMachine.TestCase
+TestOutput = OutputMachine.TestCase
 
 
 def test_that_records_are_dropped_is_news_once() -> None:
-    sink = Output(3, 100, "races.jsonl")
-    assert sink.drop()
-    sink.append(b"a\n")
-    assert not sink.drop()
-    assert (sink.waiting, sink.dropped) == (0, 1)
-    sink.append(b"b\n")  # there may be room again
-    assert bytes(sink.unwritten()) == b"b\n"
+    output = Output(3, 100, "races.jsonl")
+    assert output.drop()
+    output.append(b"a\n")
+    assert not output.drop()
+    assert (output.waiting, output.dropped) == (0, 1)
+    output.append(b"b\n")  # there may be room again
+    assert bytes(output.unwritten()) == b"b\n"
 
 
-def test_a_sink_without_a_bound_keeps_everything() -> None:
-    sink = Output(1)
+def test_an_output_without_a_bound_keeps_everything() -> None:
+    output = Output(1)
     for _ in range(10_000):
-        sink.append(b"x" * 1_000)
-    assert (sink.waiting, sink.dropped) == (10_000_000, 0)
+        output.append(b"x" * 1_000)
+    assert (output.waiting, output.dropped) == (10_000_000, 0)
 
 
 def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
     """Each byte of it is handed out once, and none is copied."""
     record = bytes(40_000_000)
-    sink = Output(1)
-    sink.append(record)
-    sink.append(b"next\n")
+    output = Output(1)
+    output.append(record)
+    output.append(b"next\n")
     steps = 0
-    while sink.waiting > PIPE_BYTES:
-        piece = sink.unwritten()
+    while output.waiting > PIPE_BYTES:
+        piece = output.unwritten()
         assert piece.obj is record and len(piece) == PIPE_BYTES
-        sink.written(len(piece))
+        output.written(len(piece))
         steps += 1
     assert steps == len(record) // PIPE_BYTES
-    assert bytes(sink.unwritten()).endswith(b"next\n")
+    assert bytes(output.unwritten()).endswith(b"next\n")
 
 
 def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
-    sink = Output(1)
+    output = Output(1)
     for size in (1, PIPE_BYTES, PIPE_BYTES - 1, 1, 1, PIPE_BYTES + 1, 100):
-        sink.append(b"x" * size)
+        output.append(b"x" * size)
     sizes = []
-    while sink.waiting:
-        sizes.append(len(sink.unwritten()))
-        sink.written(sizes[-1])
+    while output.waiting:
+        sizes.append(len(output.unwritten()))
+        output.written(sizes[-1])
     assert sizes == [1, PIPE_BYTES, PIPE_BYTES, 1, PIPE_BYTES, 101]
 
 
-def test_a_sink_over_its_bound_is_written_before_it_drops() -> None:
-    sink, taken = Output(3, 100), bytearray()
+def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
+    output, taken = Output(3, 100), bytearray()
 
-    def take_all(sink: Output) -> None:
-        while sink.waiting:
-            taken.extend(sink.unwritten())
-            sink.written(len(sink.unwritten()))
+    def take_all(output: Output) -> None:
+        while output.waiting:
+            taken.extend(output.unwritten())
+            output.written(len(output.unwritten()))
 
-    sink.make_room = take_all
+    output.make_room = take_all
     lines = [b"line %d\n" % number for number in range(1_000)]
     for line in lines:
-        sink.append(line)
-        assert 0 < sink.waiting <= 100
-    take_all(sink)
-    assert taken == b"".join(lines) and sink.dropped == 0
+        output.append(line)
+        assert 0 < output.waiting <= 100
+    take_all(output)
+    assert taken == b"".join(lines) and output.dropped == 0
 
 
 # -- what is not as it should be -------------------------------------------------------------------
@@ -323,19 +323,19 @@ def test_a_report_moves_no_cursor_either(control: str) -> None:
 
 def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
     """A disk was full in the middle of one, and has room again: replay reads it line by line."""
-    sink = Output(3, 1_000, "races.jsonl")
+    output = Output(3, 1_000, "races.jsonl")
     taken = b""
-    sink.append(b'{"at":1}\n')
-    taken += bytes(sink.unwritten()[:4])
-    sink.written(4)
-    sink.drop()
+    output.append(b'{"at":1}\n')
+    taken += bytes(output.unwritten()[:4])
+    output.written(4)
+    output.drop()
     for number in range(2):  # it still is
-        sink.append(b'{"at":3}\n')
-        sink.drop()
-        assert sink.dropped == 2 + number
-    sink.append(b'{"at":2}\n')
-    while sink.waiting:
-        data = bytes(sink.unwritten())
+        output.append(b'{"at":3}\n')
+        output.drop()
+        assert output.dropped == 2 + number
+    output.append(b'{"at":2}\n')
+    while output.waiting:
+        data = bytes(output.unwritten())
         taken += data
-        sink.written(len(data))
+        output.written(len(data))
     assert b'{"at":2}' in taken.split(b"\n")

@@ -862,7 +862,7 @@ def test_a9_a_late_answer_is_not_credited_to_the_next_question() -> None:
 def test_a10_a11_a12_of_several_answers_the_one_that_is_read_first_counts(
     order: tuple[str, str],
 ) -> None:
-    """The reactor reads links in their order, so that of two in one turn the lowest wins."""
+    """The loop reads links in their order, so that of two in one turn the lowest wins."""
     stage = asking(b"x")
     for number, link in enumerate(order):
         stage.hear(link, b"x 10.0.0.%d A IN\nx 10.0.1.%d A IN\n" % (number, number))

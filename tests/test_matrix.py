@@ -361,7 +361,7 @@ def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked
     asker = scene.asker(names(100))
     assert second.take() == b""
     scene.wait(0.35)
-    assert scene.watch.ties["TS1"] is LinkState.STALLED
+    assert scene.watch.link_states["TS1"] is LinkState.STALLED
     assert second.take() == names(100)
     first.say(replies(1))
     second.say(replies(100)[len(replies(1)) :])
@@ -516,7 +516,7 @@ def test_b9_one_who_never_reads_and_keeps_asking_is_paused_and_then_cut() -> Non
     scene.wait(2.0)
     other = scene.asker(b"n1\n")
     assert other.take() == b"n1 10.0.0.1 A IN\n"
-    (slow,) = (c for c in scene.ls.reactor.streams.accepted.values() if c.name == "client-1")  # type: ignore[union-attr]
+    (slow,) = (c for c in scene.ls.loop.streams.accepted.values() if c.name == "client-1")  # type: ignore[union-attr]
     assert slow.waiting > scene.bounds.owed_bytes_high and not slow.is_reading
     scene.wait(12.0)
     assert asker.stream.is_reset  # type: ignore[union-attr]
@@ -534,19 +534,19 @@ def test_b9_one_who_takes_not_one_byte_is_cut_too() -> None:
     assert not asker.has_ended
     scene.wait(0.2)
     assert asker.has_ended and not other.has_ended
-    assert scene.ls.reactor.hits["write_stall_s"] == 1  # type: ignore[union-attr]
+    assert scene.ls.loop.hits["write_stall_s"] == 1  # type: ignore[union-attr]
 
 
 def test_b2_one_who_never_ends_after_bye_is_waited_for_and_then_closed() -> None:
     scene = Scene("")
     asker = scene.asker(b"QUIT\n")
     assert asker.take() == b"BYE\n" and asker.has_ended
-    reactor = scene.ls.reactor
-    assert reactor is not None
+    loop = scene.ls.loop
+    assert loop is not None
     scene.wait(4.9)
-    assert len(reactor.streams.accepted) == 1
+    assert len(loop.streams.accepted) == 1
     scene.wait(0.2)
-    assert len(reactor.streams.accepted) == 0 and reactor.hits["linger_s"] == 1
+    assert len(loop.streams.accepted) == 0 and loop.hits["linger_s"] == 1
 
 
 def test_b10_one_who_reads_a_little_now_and_then_lives() -> None:
@@ -649,13 +649,13 @@ def test_c1_one_who_waits_in_the_backlog_is_still_taken() -> None:
 def test_c5_the_end_of_the_wake_up_pair_is_no_reason_to_spin() -> None:
     scene = two()
     signals = scene.ls.signals
-    assert signals is not None and scene.ls.reactor is not None
+    assert signals is not None and scene.ls.loop is not None
     signals.has_ended = True
     scene.ls.touched()
     scene.wait(0.1)
-    turns = scene.ls.reactor.turns
+    turns = scene.ls.loop.turns
     scene.wait(10.0)
-    assert scene.ls.reactor.turns - turns <= 2
+    assert scene.ls.loop.turns - turns <= 2
 
 
 def test_c7_after_a_stop_what_is_there_to_read_wins_and_the_rest_times_out_once() -> None:
@@ -747,11 +747,11 @@ def test_c16_too_many_unknown_names_pause_the_reading() -> None:
 def test_emfile_on_accept_rests_and_then_goes_on() -> None:
     scene = Scene(TABLE)
     scene.ls.fds_max = 8
-    assert scene.ls.reactor is not None
+    assert scene.ls.loop is not None
     askers = [scene.asker(b"n1\n") for _ in range(4)]
-    turns = scene.ls.reactor.turns
+    turns = scene.ls.loop.turns
     scene.wait(1.0)
-    assert scene.ls.reactor.turns - turns <= 25
+    assert scene.ls.loop.turns - turns <= 25
     served = [asker for asker in askers if asker.heard]
     assert 0 < len(served) < 4
     for asker in served:
@@ -773,7 +773,7 @@ def test_c2_a_hangup_is_no_signal_to_end_also_together_with_one() -> None:
         scene.wait(0.1)
         scene.ls.signals.ring(1)
         scene.wait(0.1)
-        assert scene.ls.reactor is not None
+        assert scene.ls.loop is not None
         scene.puppets[0].say(X)
         scene.wait(0.1)
         assert asker.take() == X + b"BYE\n"

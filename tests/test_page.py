@@ -143,7 +143,7 @@ _CONTRAST = """
 
 
 def tile(page: Page, name: str) -> int | None:
-    """The figure above this word, if there is one."""
+    """Return the metric above this word, if there is one."""
     for text in page.texts(".tile"):
         metric, _, below = text.replace(",", "").partition("\n")
         if below == name and re.fullmatch(r"-?\d+", metric):
@@ -156,7 +156,7 @@ def test_the_page_moves_while_names_are_asked_and_shows_who_differs(
 ) -> None:
     _, port, web, _ = watched(run, *ALL)
     page = browser.open(f"http://127.0.0.1:{web}/")
-    page.shows(lambda: tile(page, "asked") == 0, "the first figures")
+    page.shows(lambda: tile(page, "asked") == 0, "the first metrics")
     talk = Talk(port)
 
     def more() -> bool:
@@ -199,7 +199,7 @@ def test_the_page_says_that_ls_is_gone_or_silent_and_goes_on_when_it_is_back(
     page.shows(lambda: gone in page.text(), "that LS is gone")
     assert all("ERR_" in complaint for complaint in page.complaints), "of the network only"
     again, _ = run.ls([ts_port], "--metrics", web, *ALL)
-    page.shows(lambda: tile(page, "asked") == 0, "the new one's figures")
+    page.shows(lambda: tile(page, "asked") == 0, "the new one's metrics")
     assert gone not in page.text()
     assert (tile(page, "questions a second") or 0) >= 0, "less was asked than before"
     again.signal(signal.SIGSTOP)
@@ -242,7 +242,7 @@ class Prefixed(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("path", ["/photofinish/", "/photofinish", "/photofinish/?x=1#y"])
-def test_the_page_has_its_figures_behind_a_path_of_a_proxy(
+def test_the_page_has_its_metrics_behind_a_path_of_a_proxy(
     run: Programs, browser: Browser, path: str
 ) -> None:
     _, port, web, _ = watched(run)
@@ -252,7 +252,7 @@ def test_the_page_has_its_figures_behind_a_path_of_a_proxy(
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         try:
             page = browser.open(f"http://127.0.0.1:{proxy.server_port}{path}")
-            page.shows(lambda: tile(page, "asked") == 1, "the figures")
+            page.shows(lambda: tile(page, "asked") == 1, "the metrics")
             assert page.complaints == []
         finally:
             proxy.shutdown()
@@ -299,19 +299,19 @@ class Hostile:
 
 def serve_hostile() -> None:
     """The real loop, web server and pages with that server; says its port. Runs until killed."""
-    system, sink, hostile = System(), Output(2), Hostile()
-    reactor = Loop(
+    system, log_output, hostile = System(), Output(2), Hostile()
+    loop = Loop(
         system,
         Bounds(),
-        Log("", sink.append, None),
-        Destinations(sink),
+        Log("", log_output.append, None),
+        Destinations(log_output),
         line_bytes_max=LINE_BYTES_MAX,
     )
     (address, *_) = system.resolve("127.0.0.1", 0)
-    where = reactor.listen(address, STATUS_PAGE)
-    reactor.start(WithStatusPage(hostile, WebServer(pages(hostile))))
+    where = loop.listen(address, STATUS_PAGE)
+    loop.start(WithStatusPage(hostile, WebServer(pages(hostile))))
     os.write(1, f"{where[1]}\n".encode())
-    reactor.run()
+    loop.run()
 
 
 def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) -> None:

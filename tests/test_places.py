@@ -1,6 +1,6 @@
 """One address that holds most places of a listener, and newcomers from others.
 
-The reactor and its sockets are real, over loopback; only the address that a peer seems to come
+The loop and its sockets are real, over loopback; only the address that a peer seems to come
 from is the test's word. Where peers have addresses of their own, in a network namespace, the whole
 program runs.
 
@@ -198,32 +198,32 @@ class House:
         self.guests: list[socket.socket] = []
         self.most = 0  # sockets at a time
         self.log = bytearray()
-        sink = Output(2, bytes_max=0)
-        self.reactor = Loop(
+        log_output = Output(2, bytes_max=0)
+        self.loop = Loop(
             Desk(self),
             self.bounds,
             Log("X", self.log.extend, None),
-            Destinations(sink),
+            Destinations(log_output),
             line_bytes_max=LINE_BYTES_MAX,
         )
-        self.there: Any = self.reactor.listen(
+        self.there: Any = self.loop.listen(
             (socket.AF_INET, (HERE, 0)), DNS_STREAMS if role is Role.DNS else LINES
         )
-        self.reactor.start(self._brain(role))
+        self.loop.start(self._brain(role))
 
     def _brain(self, role: Role) -> Brain:
         if role is Role.LINES:
             return TableServer(
                 Table({b"x.example": ROW}),
-                Environment(self.bounds, self.reactor.hits),
-                loop=self.reactor.metrics,
+                Environment(self.bounds, self.loop.hits),
+                loop=self.loop.metrics,
             )
         front_end = DnsFrontEnd(Environment(self.bounds), 60)
-        return load_balancer([()], self.bounds, float, dns=front_end, loop=self.reactor.metrics)
+        return load_balancer([()], self.bounds, float, dns=front_end, loop=self.loop.metrics)
 
     def look(self) -> None:
         """One more socket is there than the loop knows of, or has not closed yet."""
-        known = self.reactor.streams.count + len(self.reactor.engine.doomed)
+        known = self.loop.streams.count + len(self.loop.engine.doomed)
         self.most = max(self.most, known + 1)
 
     def knock(self, host: str, *, turned: bool = True) -> socket.socket:
@@ -240,14 +240,14 @@ class House:
 
     def turn(self, times: int = 3) -> None:
         for _ in range(times):
-            self.reactor.turn()
+            self.loop.turn()
 
     def until(self, happened: Callable[[], bool]) -> None:
         """Turn until it is so; many turns without it are a failure, not a wait."""
         for _ in range(5_000):
             if happened():
                 return
-            self.reactor.turn()
+            self.loop.turn()
         raise AssertionError("it never came")
 
     def heard(self, guest: socket.socket) -> bytes:
@@ -275,11 +275,11 @@ class House:
 
     @property
     def replaced(self) -> object:
-        metrics = {value.key: value.value for value in self.reactor.metrics()}
+        metrics = {value.key: value.value for value in self.loop.metrics()}
         return metrics["replaced"]
 
     def close(self) -> None:
-        self.reactor.close()
+        self.loop.close()
         for guest in self.guests:
             guest.close()
 
@@ -307,7 +307,7 @@ def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
     newcomer = house.knock(B)
     assert house.heard(many[1]) == b"BYE\n"
     assert all(map(house.is_served, (newcomer, many[0], many[2], many[3])))
-    assert (house.replaced, dict(house.reactor.hits)) == (1, {})
+    assert (house.replaced, dict(house.loop.hits)) == (1, {})
     assert house.log == b"clients_max is reached, and 192.0.2.1 has 4: the longest idle parts\n"
 
 
@@ -328,7 +328,7 @@ def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
     """[P38]"""
     house = build(clients_max=2)
     first, second = house.knock(A), house.knock(A)
-    house.reactor.streams.send_to(Send("client-1", b"PONG\n"))
+    house.loop.streams.send_to(Send("client-1", b"PONG\n"))
     house.turn()
     house.knock(B)
     assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
@@ -341,7 +341,7 @@ def test_one_who_has_half_as_many_is_told_busy(build: Callable[..., House]) -> N
     assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
     assert house.heard(house.knock(A)) == b"- ERROR BUSY\n"
     assert all(map(house.is_served, many))
-    assert (house.replaced, house.reactor.hits["clients_max"]) == (0, 2)
+    assert (house.replaced, house.loop.hits["clients_max"]) == (0, 2)
 
 
 def test_nobody_parts_while_a_place_is_free(build: Callable[..., House]) -> None:
@@ -366,12 +366,10 @@ def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., Hou
     newcomer = house.knock(B)
     assert house.heard(many[0]) == b""
     newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
-    house.until(
-        lambda: len(house.reactor.streams.accepted) == 5
-    )  # the first has not ended its side
+    house.until(lambda: len(house.loop.streams.accepted) == 5)  # the first has not ended its side
     house.turn()
     assert newcomer.recv(100)[2:4] == b"\0\7"
-    assert house.replaced == 1 and not house.reactor.hits
+    assert house.replaced == 1 and not house.loop.hits
 
 
 def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., House]) -> None:
@@ -381,7 +379,7 @@ def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., H
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(15)]
     assert all(map(house.is_served, newcomers))
     assert all(house.heard(guest) == b"BYE\n" for guest in many[:15])
-    assert house.replaced == 15 and house.reactor.streams.count == 20 + 4
+    assert house.replaced == 15 and house.loop.streams.count == 20 + 4
 
 
 def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., House]) -> None:
@@ -395,9 +393,9 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
         house.turn()
         served = sum(map(house.is_served, storm))
         assert served == 4
-        assert len(house.reactor.acceptor.parting) == 4
+        assert len(house.loop.acceptor.parting) == 4
     assert house.most <= 20 + 8 + 1
-    assert house.reactor.hits["clients_max"] == 3 * 8
+    assert house.loop.hits["clients_max"] == 3 * 8
 
 
 def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., House]) -> None:
@@ -410,15 +408,15 @@ def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., Hou
         house.knock(f"198.51.100.{number}", turned=False)
     house.turn()
     assert house.most <= 30 + 8 + 1
-    assert house.reactor.hits["dns_clients_max"] == 24 - 8 and house.replaced == 8
+    assert house.loop.hits["dns_clients_max"] == 24 - 8 and house.replaced == 8
 
 
 def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., House]) -> None:
     """[P38]: what it is owed is still sent; meanwhile newcomers are told BUSY."""
     house = build(clients_max=6, owed_bytes_high=1 << 30)
     many = [house.knock(A) for _ in range(6)]
-    for name in list(house.reactor.streams.accepted):
-        house.reactor.streams.send_to(Send(name, b"PONG\n" * (1 << 21)))
+    for name in list(house.loop.streams.accepted):
+        house.loop.streams.send_to(Send(name, b"PONG\n" * (1 << 21)))
     house.turn()
     newcomers = [house.knock(f"198.51.100.{number}") for number in range(5)]
     assert house.heard(newcomers[4]) == b"- ERROR BUSY\n"
@@ -439,11 +437,11 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
     house.knock(B)
     many[0].close()
     house.turn()
-    (listener,) = house.reactor.acceptor.listeners.values()
-    assert len(listener.places) == 3 and not house.reactor.acceptor.parting
+    (listener,) = house.loop.acceptor.listeners.values()
+    assert len(listener.places) == 3 and not house.loop.acceptor.parting
     for guest in house.guests:
         guest.close()
-    house.until(lambda: not house.reactor.streams.accepted)
+    house.until(lambda: not house.loop.streams.accepted)
     assert len(listener.places) == 0 and not listener.places._by_network
 
 

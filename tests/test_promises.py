@@ -1,7 +1,7 @@
 """Each MUST of proto.md that its sessions cannot show by themselves, shown directly.
 
 Where only bytes matter, a session is written down here and played as those of the document are.
-Where the reactor matters, a real one runs in this process over loopback: the test turns it, so
+Where the loop matters, a real one runs in this process over loopback: the test turns it, so
 nothing waits for a clock.
 """
 
@@ -144,7 +144,7 @@ LS -> client: x.example 10.0.0.2 A IN
     )
 
 
-# -- a real reactor --------------------------------------------------------------------------------
+# -- a real loop -----------------------------------------------------------------------------------
 
 
 class QuietSystem(System):
@@ -158,21 +158,21 @@ class QuietSystem(System):
 
 @contextmanager
 def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
-    """A reactor that runs this brain on a free port, when it is turned."""
-    sink = Output(2, bytes_max=0)
+    """A loop that runs this brain on a free port, when it is turned."""
+    log_output = Output(2, bytes_max=0)
     system = QuietSystem()
-    reactor = Loop(
+    loop = Loop(
         system,
         bounds,
-        Log("TS", sink.append, system.wall),
-        Destinations(sink),
+        Log("TS", log_output.append, system.wall),
+        Destinations(log_output),
         line_bytes_max=LINE_BYTES_MAX,
     )
-    with closing(reactor):
-        _, port = reactor.listen((socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]
-        reactor.start(brain)
+    with closing(loop):
+        _, port = loop.listen((socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]
+        loop.start(brain)
         assert isinstance(port, int)
-        yield reactor, port
+        yield loop, port
 
 
 def dial(port: int, kernel_bytes: int | None = None) -> socket.socket:
@@ -185,12 +185,12 @@ def dial(port: int, kernel_bytes: int | None = None) -> socket.socket:
     return client
 
 
-def turn_until(reactor: Loop, done: Callable[[], bool]) -> None:
+def turn_until(loop: Loop, done: Callable[[], bool]) -> None:
     """Turn until something is so; many turns without it are a failure, not a wait."""
     for _ in range(20_000):
         if done():
             return
-        reactor.turn()
+        loop.turn()
     raise AssertionError("it never came")
 
 
@@ -210,7 +210,7 @@ BRISK = replace(Bounds(), sleep_s=0.001)  # a turn without anything to do is sho
 def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> None:
     """[P14]: and the other one, whom it owes nothing, is served meanwhile."""
     questions = b"".join(b"%d.example\n" % n for n in range(20_000)) * 40 + b"QUIT\n"
-    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (loop, port):
         with closing(dial(port, 4096)) as slow, closing(dial(port)) as other:
             sent, got, replies = 0, bytearray(), bytearray()
 
@@ -222,45 +222,45 @@ def test_a_client_that_does_not_read_is_not_read_and_then_gets_everything() -> N
 
             for _ in range(600):  # far more turns than it would take to read it all
                 push()
-                reactor.turn()
+                loop.turn()
             assert sent < len(questions)
-            waiting = max(c.waiting for c in reactor.streams.accepted.values())
+            waiting = max(c.waiting for c in loop.streams.accepted.values())
             assert waiting < BRISK.owed_bytes_high + 4 * BRISK.read_bytes
             other.send(b"7.example\n")
-            turn_until(reactor, lambda: not drain(other, got) and got.endswith(b"\n"))
+            turn_until(loop, lambda: not drain(other, got) and got.endswith(b"\n"))
             assert got == ROWS[b"7.example"]
-            turn_until(reactor, lambda: (push(), drain(slow, replies))[1])
+            turn_until(loop, lambda: (push(), drain(slow, replies))[1])
             assert replies == b"".join(ROWS.values()) * 40 + b"BYE\n"
 
 
 def test_who_closes_reads_on_so_that_nobody_loses_replies_by_a_reset() -> None:
     """[P17]: questions that arrive after QUIT are read and dropped; the replies all come."""
-    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (loop, port):
         with closing(dial(port)) as client:
             names = b"".join(b"%d.example\n" % n for n in range(2_000))
             client.setblocking(True)
             client.sendall(names + b"QUIT\n" + b"late.example\n" * 20_000)
             client.setblocking(False)
             got = bytearray()
-            turn_until(reactor, lambda: drain(client, got))
+            turn_until(loop, lambda: drain(client, got))
             assert got == b"".join(list(ROWS.values())[:2_000]) + b"BYE\n"
 
 
 def test_a_client_above_the_bound_is_told_so_and_a_place_that_is_free_again_is_used() -> None:
     """[P18]"""
     bounds = replace(BRISK, clients_max=2)
-    with serving(TableServer(Table(ROWS), Environment(bounds)), bounds) as (reactor, port):
+    with serving(TableServer(Table(ROWS), Environment(bounds)), bounds) as (loop, port):
         first, second = dial(port), dial(port)
-        turn_until(reactor, lambda: len(reactor.streams.accepted) == 2)
+        turn_until(loop, lambda: len(loop.streams.accepted) == 2)
         with closing(dial(port)) as third:
             got = bytearray()
-            turn_until(reactor, lambda: drain(third, got))
+            turn_until(loop, lambda: drain(third, got))
             assert got == b"- ERROR BUSY\n"
         first.close()
-        turn_until(reactor, lambda: len(reactor.streams.accepted) == 1)
+        turn_until(loop, lambda: len(loop.streams.accepted) == 1)
         with closing(dial(port)) as fourth:
             fourth.send(b"1.example\n")
             again = bytearray()
-            turn_until(reactor, lambda: not drain(fourth, again) and again.endswith(b"\n"))
+            turn_until(loop, lambda: not drain(fourth, again) and again.endswith(b"\n"))
             assert again == ROWS[b"1.example"]
         second.close()

@@ -131,7 +131,7 @@ def test_the_reserved_words_are_the_commands() -> None:
     assert set(re.findall(r"`(\w+)`", said[1])) == {c.name for c in names.Command}
 
 
-# -- figures ---------------------------------------------------------------------------------------
+# -- metrics ---------------------------------------------------------------------------------------
 
 
 def generic(key: str) -> str:
@@ -142,17 +142,17 @@ def generic(key: str) -> str:
     return f"{kind + '1' if kind else 'NAME'}.{name}" if dot else key
 
 
-def test_the_figures_are_those_that_the_servers_count() -> None:
+def test_the_metrics_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
-    system, sink = System(), Output(2)
-    reactor = Loop(
+    system, log_output = System(), Output(2)
+    loop = Loop(
         system,
         Bounds(),
         Log("x", print, None),
-        Destinations(sink, records=Output(2)),
+        Destinations(log_output, records=Output(2)),
         line_bytes_max=LINE_BYTES_MAX,
     )
-    reactor.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
+    loop.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
     hits = BoundHits({"clients_max": 1})
     servers = {
         "LS": load_balancer(
@@ -163,10 +163,10 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
             sample=1,
             dns=DnsFrontEnd(Environment(hits=hits), 60),
             resolvers=[(AF_INET, ("127.0.0.1", 53))],
-            loop=reactor.metrics,
+            loop=loop.metrics,
             hits=hits,
         ),
-        "TS": TableServer(Table(), Environment(hits=hits), reload=Reload(""), loop=reactor.metrics),
+        "TS": TableServer(Table(), Environment(hits=hits), reload=Reload(""), loop=loop.metrics),
     }
     counted: dict[str, set[tuple[str, str]]] = {
         kind: {(generic(value.key), value.metric.about) for value in brain.metrics()}
@@ -178,7 +178,7 @@ def test_the_figures_are_those_that_the_servers_count() -> None:
     counted["LS"] -= as_dns
     supervisor = Supervisor(Environment(), 2, b"")
     counted["LS"] |= {(generic(value.key), value.metric.about) for value in supervisor.metrics()}
-    reactor.close()
+    loop.close()
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key not in of_ls}
     said = {

@@ -16,7 +16,7 @@ from core.effects import Effect
 from core.io.datagrams import DatagramSocket
 from core.protocol.outcome import Answers, Outcome
 from nodes.dns.reply import DnsReply, is_bare, read_reply
-from nodes.ls import negatives as verdicts
+from nodes.ls import negatives
 from nodes.ls.dns_clients import DnsClient
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
@@ -273,7 +273,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a worse answer is held for ever": lambda patch: patch.setattr(
         Grace, "grace_s", lambda self, now, is_failure: 60.0
     ),
-    "the last to speak is right": lambda patch: patch.setattr(verdicts, "state_after", last_word),
+    "the last to speak is right": lambda patch: patch.setattr(negatives, "state_after", last_word),
     "that a table has the name is nothing": lambda patch: patch.setattr(
         TableLinkBesideResolvers, "_answers_to_queries", nothing_of_the_name
     ),

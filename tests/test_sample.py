@@ -339,7 +339,7 @@ class SamplesMachine(RuleBasedStateMachine):
         assert not reports
 
     @invariant()
-    def the_figures_are_those_of_all_that_are_closed(self) -> None:
+    def the_metrics_are_those_of_all_that_are_closed(self) -> None:
         counted = counts(self.samples)
         assert counted["sampled"] == len(self.closed)
         assert counted["disagreements"] == self.reports
@@ -711,7 +711,7 @@ class BalancedMachine(RuleBasedStateMachine):
             assert record["end"] is None or 0 <= record["took"] <= TIMEOUT_S
 
     @invariant()
-    def the_figures_are_those_of_the_records(self) -> None:
+    def the_metrics_are_those_of_the_records(self) -> None:
         records, counted = self.stage.records, counts(samples_of(self.stage))
         assert counted["sampled"] == len(records)
         for name in (T1, T2):

@@ -116,7 +116,7 @@ def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal()
     assert stage.brain.deadline() == 55.0
 
 
-def test_who_asks_for_the_figures_finds_them_in_the_log() -> None:
+def test_who_asks_for_the_metrics_finds_them_in_the_log() -> None:
     """[P58]: the same as STATS, and nothing else happens."""
     stage = serving("a")
     stage.hear("a", b"rutgers.edu\n", b"STATS\n")

@@ -22,13 +22,13 @@ from core.protocol.session import Session
 from tests.splitting import name_of
 
 ERRORS_MAX = 16
-FIGURES = b"STAT asked 1\nEND\n"
+METRICS = b"STAT asked 1\nEND\n"
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def session(errors_max: int = ERRORS_MAX) -> Session:
     bounds = replace(Bounds(), errors_in_a_row_max=errors_max)
-    return Session("a", Environment(bounds), lambda: FIGURES)
+    return Session("a", Environment(bounds), lambda: METRICS)
 
 
 def folded(spelling: bytes) -> bytes:
@@ -61,7 +61,7 @@ class Reference:
             self.refuse(b"TOOMANY")
         elif line in (b"PING", b"STATS"):
             self.stats += line == b"STATS"
-            self.said.append(b"PONG\n" if line == b"PING" else FIGURES)
+            self.said.append(b"PONG\n" if line == b"PING" else METRICS)
             self.errors_in_a_row = 0
         elif (
             len(name) <= 253
@@ -177,7 +177,7 @@ def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> Non
     assert asker.life.state is SessionState.LEAVING
 
 
-@pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", FIGURES)])
+@pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", METRICS)])
 def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: bytes) -> None:
     asker = session()
     assert asker.receive(command + b"\n", 0.0) == Requests([], [], b"", reply, 0)
@@ -187,9 +187,9 @@ def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: 
 def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -> None:
     """Each is some 2 KB for 6 bytes: a read of 64 KiB would cost 20 MB."""
     asker = session()
-    assert asker.receive(b"STATS\n" * 17, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n"
-    assert asker.receive(b"STATS\n", 0.0).said == FIGURES
-    assert asker.receive(b"STATS\n" * 40, 0.0).said == FIGURES * 16 + b"- ERROR TOOMANY\n" * 16
+    assert asker.receive(b"STATS\n" * 17, 0.0).said == METRICS * 16 + b"- ERROR TOOMANY\n"
+    assert asker.receive(b"STATS\n", 0.0).said == METRICS
+    assert asker.receive(b"STATS\n" * 40, 0.0).said == METRICS * 16 + b"- ERROR TOOMANY\n" * 16
     assert asker.life.state is SessionState.LEAVING
 
 

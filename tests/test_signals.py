@@ -250,7 +250,7 @@ def test_a_server_ignores_no_signal_that_it_lives_by(run: Programs) -> None:
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", 2)], ids=["alone", "workers"])
-def test_sigusr1_puts_the_figures_into_the_log(run: Programs, workers: tuple[object, ...]) -> None:
+def test_sigusr1_puts_the_metrics_into_the_log(run: Programs, workers: tuple[object, ...]) -> None:
     """[P58]: the same that STATS tells, and the server serves on."""
     ts, ts_port = run.ts(run.table("ts1", *ROWS_1))
     ls, port = run.ls([ts_port], *workers, linked=not workers)

@@ -294,10 +294,10 @@ def test_a_pause_and_a_clock_of_its_own() -> None:
     world.run_until(world.t + 10)
     assert ls.clock() - before == pytest.approx(11.0, abs=0.01)
     ls.paused_until = world.t + 5
-    assert ls.reactor is not None
-    turns = ls.reactor.turns
+    assert ls.loop is not None
+    turns = ls.loop.turns
     world.run_until(world.t + 4.9)
-    assert ls.reactor.turns == turns
+    assert ls.loop.turns == turns
 
 
 def datagrams(room: int | None = None) -> tuple[World, Host, SimDatagrams]:
@@ -488,7 +488,7 @@ def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
     for tag in ("", "P25", "P26", "I3"):
         scene = Scene(old, "")
         watch = scene.table_watches["TS1"]
-        brain = scene.tables[0].reactor.engine.brain  # type: ignore[union-attr]
+        brain = scene.tables[0].loop.engine.brain  # type: ignore[union-attr]
         assert isinstance(brain, TableServer)
         asker = scene.asker(b"x\n")
         scene.reload(scene.tables[0], new)

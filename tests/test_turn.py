@@ -1,4 +1,4 @@
-"""What one turn of the reactor promises: its order, its budgets, and who is dialled.
+"""What one turn of the loop promises: its order, its budgets, and who is dialled.
 
 On the simulated network, where a turn can be looked at from outside; what needs the kernel is in
 `tests/test_promises.py` and `tests/test_system.py`.
@@ -60,52 +60,52 @@ class Due:
 
 def test_each_deadline_may_wait_its_own_sixteen_turns() -> None:
     scene = Scene("")
-    reactor, brain = scene.ls.reactor, Due()
-    assert reactor is not None
-    reactor.engine.brain = brain
+    loop, brain = scene.ls.loop, Due()
+    assert loop is not None
+    loop.engine.brain = brain
     for _ in range(10):
-        reactor.engine.wake(2.0, link_was_full=True)
+        loop.engine.wake(2.0, link_was_full=True)
     brain.due = 3.0  # a step has put it off: what it waited for has come
-    reactor.engine.wake(2.0, link_was_full=True)
+    loop.engine.wake(2.0, link_was_full=True)
     brain.due = 1.0
     for _ in range(16):
-        reactor.engine.wake(2.0, link_was_full=True)
+        loop.engine.wake(2.0, link_was_full=True)
     assert brain.woken == 0
-    reactor.engine.wake(2.0, link_was_full=True)
-    assert brain.woken == 1 and reactor.hits["late_turns"] == 1
+    loop.engine.wake(2.0, link_was_full=True)
+    assert brain.woken == 1 and loop.hits["late_turns"] == 1
 
 
 def test_a_signal_after_the_end_of_the_drain_changes_nothing() -> None:
     scene = Scene("")
-    reactor = scene.ls.reactor
-    assert reactor is not None
+    loop = scene.ls.loop
+    assert loop is not None
     scene.signal()
     scene.wait(1.0)
     scene.puppets[0].end()
     scene.wait(1.0)
-    assert reactor.exit_code == 0
+    assert loop.exit_code == 0
 
     assert scene.ls.signals is None
     signals = Signals(scene.ls)
     signals.ring(15)
-    reactor.signals._pipe = signals  # type: ignore[assignment]
-    reactor.signals.read()
-    assert reactor.exit_code == 0
+    loop.signals._pipe = signals  # type: ignore[assignment]
+    loop.signals.read()
+    assert loop.exit_code == 0
 
 
 def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
     scene = Scene("", bounds=replace(Bounds(), accepts_per_turn=3))
-    reactor = scene.ls.reactor
-    assert reactor is not None
+    loop = scene.ls.loop
+    assert loop is not None
     scene.ls.paused_until = scene.world.t + 1.0
     for _ in range(20):
         scene.asker()
     growths = set()
-    before = len(reactor.streams.accepted)
+    before = len(loop.streams.accepted)
     until = scene.world.t + 2.0
     while scene.world.step(until):
-        growths.add(len(reactor.streams.accepted) - before)
-        before = len(reactor.streams.accepted)
+        growths.add(len(loop.streams.accepted) - before)
+        before = len(loop.streams.accepted)
     assert before == 20 and max(growths) == 3
 
 
@@ -117,7 +117,7 @@ def test_a_host_is_tried_address_by_address_and_then_from_the_first_again() -> N
     host = world.host("LS2")
     addresses = tuple((2, (name, PORT)) for name in ("dead", "second"))
 
-    def build(reactor: Any) -> LoadBalancer:  # noqa: ANN401
+    def build(loop: Any) -> LoadBalancer:  # noqa: ANN401
         return load_balancer([addresses], bounds, Random("jitter").random)
 
     host.run(bounds, Observer(world, "LS2"), build, listens=True)
@@ -148,7 +148,7 @@ def test_a_descriptor_that_select_named_is_not_used_again_in_that_turn() -> None
     """The simulated kernel raises when it is; with the lowest number free it would be, at once."""
     scene = Scene("")
     host = scene.world.host("server")
-    host.run(Bounds(), Observer(scene.world, "server"), lambda reactor: Closing(), listens=True)
+    host.run(Bounds(), Observer(scene.world, "server"), lambda loop: Closing(), listens=True)
     asker = scene.asker()
     asker.dial(host)
     scene.wait(0.1)
@@ -191,7 +191,7 @@ def test_a_dial_that_has_failed_already_may_be_given_up() -> None:
     scene = Scene("")
     brain = Impatient()
     host = scene.world.host("server")
-    host.run(Bounds(), Observer(scene.world, "server"), lambda reactor: brain, listens=True)
+    host.run(Bounds(), Observer(scene.world, "server"), lambda loop: brain, listens=True)
     scene.wait(0.1)
     assert brain.heard == [Woken(), Closed("TS1", "no address")]
 
@@ -210,7 +210,7 @@ def test_c7_after_a_stop_nobody_is_cut_off_for_what_could_not_be_sent_meanwhile(
     slow.poll()
     scene.wait(16.0)
     assert idle.take() == b"nobody - TIMED OUT\n" and not idle.has_ended
-    assert not slow.has_ended and scene.ls.reactor.hits["write_stall_s"] == 0  # type: ignore[union-attr]
+    assert not slow.has_ended and scene.ls.loop.hits["write_stall_s"] == 0  # type: ignore[union-attr]
 
 
 def test_c2_a_second_signal_counts_also_in_the_turn_in_which_the_drain_ends() -> None:
@@ -307,7 +307,7 @@ class Plain:
 
 
 class Crowd:
-    """A reactor with clients, each with much to say, that is turned by hand."""
+    """A loop with clients, each with much to say, that is turned by hand."""
 
     def __init__(self, clients: int, **bounds: int) -> None:
         self.scene = Scene("")
@@ -316,11 +316,11 @@ class Crowd:
         self.host.run(
             replace(Bounds(), **bounds),  # type: ignore[arg-type]
             Observer(self.scene.world, "server"),
-            lambda reactor: self.brain,
+            lambda loop: self.brain,
             listens=True,
         )
-        assert self.host.reactor is not None
-        self.reactor = self.host.reactor
+        assert self.host.loop is not None
+        self.loop = self.host.loop
         self.askers = []
         for _ in range(clients):
             self.add()
@@ -341,7 +341,7 @@ class Crowd:
     def turn(self) -> list[tuple[str, int]]:
         """One turn; return who was heard in it."""
         self.brain.heard = []
-        self.reactor.turn()
+        self.loop.turn()
         return self.brain.heard
 
 
@@ -352,7 +352,7 @@ def test_clients_share_what_a_turn_reads_in_equal_parts() -> None:
         heard = crowd.turn()
         assert len({conn for conn, _ in heard}) == 10
         assert sum(count for _, count in heard) <= 1_000
-    assert crowd.reactor.hits["turn_bytes"] == 30
+    assert crowd.loop.hits["turn_bytes"] == 30
 
 
 def test_one_client_alone_may_have_the_whole_turn() -> None:
@@ -365,17 +365,17 @@ def test_while_memory_is_short_only_the_few_are_read() -> None:
     crowd = Crowd(3, owed_all_bytes_high=10_000, owed_all_bytes_low=5_000, few_read_bytes=10)
     crowd.say(b"x\n" * 50)
     for conn in ("client-1", "client-2"):
-        crowd.reactor.owed.promise(conn, 9_000)
+        crowd.loop.owed.promise(conn, 9_000)
     for _ in range(3):
         assert crowd.turn() == [("client-3", 10)]
-    fds = crowd.reactor.wants()[0]
-    read = {each.name for each in crowd.reactor.streams.accepted.values() if each.fd in fds}
+    fds = crowd.loop.wants()[0]
+    read = {each.name for each in crowd.loop.streams.accepted.values() if each.fd in fds}
     assert read == {"client-3"}  # select would name the others again and again
-    crowd.reactor.owed.promise("client-1", 0)
+    crowd.loop.owed.promise("client-1", 0)
     assert crowd.turn() == [("client-1", 10), ("client-3", 10)]  # not yet below the low mark
-    crowd.reactor.owed.promise("client-2", 0)
+    crowd.loop.owed.promise("client-2", 0)
     assert [conn for conn, _ in crowd.turn()] == ["client-1", "client-2", "client-3"]
-    assert crowd.reactor.hits["owed_all_bytes_high"] == 1
+    assert crowd.loop.hits["owed_all_bytes_high"] == 1
 
 
 def test_memory_that_gets_short_inside_a_turn_counts_in_it() -> None:
@@ -391,20 +391,20 @@ def test_memory_that_gets_short_inside_a_turn_counts_in_it() -> None:
 
 def test_a_link_is_read_whatever_the_clients_are_owed() -> None:
     scene = Scene("", bounds=replace(Bounds(), owed_all_bytes_high=100, owed_all_bytes_low=50))
-    reactor = scene.ls.reactor
-    assert reactor is not None
+    loop = scene.ls.loop
+    assert loop is not None
     asker = scene.asker(b"x\n")
     scene.wait(0.1)
-    reactor.owed.total += 100  # somebody else's
+    loop.owed.total += 100  # somebody else's
     scene.world.checks.clear()
-    link = reactor.streams.dialled["TS1"]
-    assert reactor.owed.is_short() and link.bytes_to_read(1) == scene.bounds.read_bytes
+    link = loop.streams.dialled["TS1"]
+    assert loop.owed.is_short() and link.bytes_to_read(1) == scene.bounds.read_bytes
     link.waiting += 10_000  # however much waits for it: else both ends might stop reading
     assert link.bytes_to_read(1) == scene.bounds.read_bytes
     link.waiting -= 10_000
     scene.puppets[0].say(X)
     scene.wait(0.1)
-    assert asker.take() == X and reactor.owed.is_short()
+    assert asker.take() == X and loop.owed.is_short()
 
 
 def test_clients_share_what_a_turn_sends_in_equal_parts() -> None:
@@ -412,8 +412,8 @@ def test_clients_share_what_a_turn_sends_in_equal_parts() -> None:
     crowd.brain.says = b"y" * 1_000
     crowd.say(b"x\n")
     crowd.turn()
-    waiting = [connection.waiting for connection in crowd.reactor.streams.accepted.values()]
-    assert waiting == [900] * 4 and crowd.reactor.hits["turn_sent_bytes"] == 4
+    waiting = [connection.waiting for connection in crowd.loop.streams.accepted.values()]
+    assert waiting == [900] * 4 and crowd.loop.hits["turn_sent_bytes"] == 4
     for _ in range(9):
         crowd.turn()
-    assert crowd.reactor.owed.total == 0
+    assert crowd.loop.owed.total == 0

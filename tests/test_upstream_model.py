@@ -85,7 +85,7 @@ class ResolverMachine(RuleBasedStateMachine):
             assert isinstance(effect, DialDatagrams)
             self.perform(self.resolver.take(Opened(effect.conn), self.now).effects)
 
-    # -- what the resolver does ----------------------------------------------------------------
+    # -- what the resolver does --------------------------------------------------------------------
 
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -145,7 +145,7 @@ class ResolverMachine(RuleBasedStateMachine):
             most += len(by_it) - passed
         return least, most
 
-    # -- rules ---------------------------------------------------------------------------------
+    # -- rules -------------------------------------------------------------------------------------
 
     @rule(count=st.integers(1, 9))
     def ask(self, count: int) -> None:
@@ -229,7 +229,7 @@ class ResolverMachine(RuleBasedStateMachine):
             self.waiting.clear()
         assert self.resolver.grace.is_silent is self.is_silent
 
-    # -- what holds at every moment ------------------------------------------------------------
+    # -- what holds at every moment ----------------------------------------------------------------
 
     @invariant()
     def what_is_in_flight_is_known(self) -> None:

@@ -429,7 +429,7 @@ def test_a_drain_waits_for_questions_by_dns() -> None:
     assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
 
 
-def test_who_asks_for_the_figures_finds_the_sum_in_the_log() -> None:
+def test_who_asks_for_the_metrics_finds_the_sum_in_the_log() -> None:
     """[P58]"""
     stage = nursery()
     stage.tell("W1", asked=10)

@@ -3,11 +3,12 @@
     python3 bench/cpu.py --before DIR
     python3 bench/cpu.py --before DIR --only "1x100,dns 20" --rounds 5
 
-Each round starts an LS of each checkout, one after the other, in front of the same servers, and
-drives it with the same load; the order alternates. Compared is the CPU of LS alone, as the kernel
-counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a time). The ratio of a
-round is this checkout to the other: below 1 is cheaper. Look at the median of 21 ratios and at
-their quartiles; two equal checkouts show how much of a difference is noise.
+Each round starts an LS of each checkout in front of the same servers and drives them with the same
+load in turns of a few tenths of a second: one, the other, the other, the one; the next round begins
+with the other. What changes on the machine within a second so meets both. Compared is the CPU of LS
+alone, as the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a
+time). The ratio of a round is this checkout to the other: below 1 is cheaper. Look at the median of
+21 ratios and at their quartiles; two equal checkouts show how much of a difference is noise.
 
 Lines go to two of our table servers with half of the names each; `dns` to two with all of them,
 and `resolver` to one fast fake resolver (`bench/peers/late.c`), over UDP, asked by dnsperf. The
@@ -20,6 +21,7 @@ a change judges the ratio. Not here: throughput, and other programs (`bench/thro
 
 import argparse
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -35,13 +37,15 @@ from dns import Wrong, address, dnsperf, metric
 from first_good_stage import one_odd
 from load import Load, WrongReply
 from report import machine
-from systems import ROOT, Process, free_port, node, running
+from systems import ROOT, free_port, node, running
 from terminal import Progress, chosen
 from workloads import NAMES, WORKLOADS, names_and_answers, table_servers
 
-ROUNDS, SECONDS = 21, 0.5
-_WARM_SHARE = 0.3  # of the seconds measured, before them
+ROUNDS, SECONDS = 21, 0.5  # of each checkout in a round
+_WARM_S = 0.15
 _LOST_S = 5  # how long dnsperf waits for a reply
+CORES = os.sched_getaffinity(0)
+CORE_OF_LS = {max(CORES)}
 LINES = ("1", "1x100", "50x100")
 DNS = ("dns 20", "dns 100", "resolver 20", "resolver 100")  # in flight
 
@@ -51,36 +55,50 @@ def cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-Drive = Callable[[Process, float], tuple[int, float]]  # (LS, seconds) -> (lookups, CPU seconds)
+Ask = Callable[[float], int]  # asks for so many seconds; returns the number of lookups
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Arguments of LS besides its port, and the load that drives it."""
+    """Arguments of LS besides its ports, and the load: `load(port)` drives an LS there. `by_dns`:
+    this port is that of DNS."""
 
     words: tuple[object, ...]
-    drive: Drive
+    load: Callable[[int], Ask]
+    by_dns: bool = False
+
+    @contextlib.contextmanager
+    def started(self, root: Path) -> Iterator[tuple[int, Ask]]:
+        """Start and warm up an LS of that checkout; yield its process and the load on it."""
+        port = free_port() if self.by_dns else 0
+        words = ("--dns", port) if self.by_dns else ()
+        with running(node("ls", 0, *self.words, *words), root) as ls:
+            os.sched_setaffinity(ls.pid, CORE_OF_LS)
+            ask = self.load(port or ls.port)
+            ask(_WARM_S)
+            yield ls.pid, ask
 
 
 def lines(servers: list[int], connections: int, window: int) -> Workload:
+    """`connections` with `window` names in flight each. Raises WrongReply."""
     names, answers = names_and_answers(NAMES)
 
-    def drive(ls: Process, seconds: float) -> tuple[int, float]:
-        load = Load(ls.port, names, answers, connections=connections, window=window)
-        load.run(seconds * _WARM_SHARE)
-        before = cpu_s(ls.pid)
-        period = load.run(seconds)
-        used_s = cpu_s(ls.pid) - before
-        load.finish()
-        return period.lookups, used_s
+    def load(port: int) -> Ask:
+        def ask(seconds: float) -> int:
+            load = Load(port, names, answers, connections=connections, window=window)
+            period = load.run(seconds)
+            load.finish()
+            return period.lookups
 
-    return Workload(tuple(word for port in servers for word in ("127.0.0.1", port)), drive)
+        return ask
+
+    return Workload(tuple(word for port in servers for word in ("127.0.0.1", port)), load)
 
 
 def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
-    port = free_port()
+    """dnsperf with so many in flight. Raises Wrong."""
 
-    def drive(ls: Process, seconds: float) -> tuple[int, float]:
+    def load(port: int) -> Ask:
         def ask(seconds: float) -> int:
             more = ("-l", f"{seconds:g}", "-t", str(_LOST_S))
             said = dnsperf(port, queries, in_flight, *more)
@@ -89,12 +107,9 @@ def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
                 raise Wrong(said)
             return int(metric(said, r"Queries completed:\s+(\d+)"))
 
-        ask(seconds * _WARM_SHARE)
-        before = cpu_s(ls.pid)
-        lookups = ask(seconds)
-        return lookups, cpu_s(ls.pid) - before
+        return ask
 
-    return Workload((*words, "--dns", port), drive)
+    return Workload(words, load, by_dns=True)
 
 
 @contextlib.contextmanager
@@ -130,12 +145,16 @@ def compare(
     """CPU in µs a lookup, of this checkout and of the other, for each round. Raises Wrong or
     WrongReply."""
     for number in range(rounds):
-        cost = {}
-        for root in (ROOT, before) if number % 2 else (before, ROOT):
-            with running(node("ls", 0, *workload.words), root) as ls:
-                lookups, used_s = workload.drive(ls, seconds)
-                cost[root] = used_s / lookups * 1e6
-        yield cost[ROOT], cost[before]
+        first, second = (ROOT, before) if number % 2 else (before, ROOT)
+        lookups, used_s = dict.fromkeys((ROOT, before), 0), dict.fromkeys((ROOT, before), 0.0)
+        with workload.started(first) as one, workload.started(second) as other:
+            started = {first: one, second: other}
+            for root in (first, second, second, first):
+                pid, ask = started[root]
+                before_s = cpu_s(pid)
+                lookups[root] += ask(seconds / 2)
+                used_s[root] += cpu_s(pid) - before_s
+        yield used_s[ROOT] / lookups[ROOT] * 1e6, used_s[before] / lookups[before] * 1e6
 
 
 def main() -> int:
@@ -160,6 +179,8 @@ def main() -> int:
         print(f"without DNS (Debian, as root: apt-get install {' '.join(missing)})")
         names = [name for name in names if name not in DNS]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, CORES - CORE_OF_LS)  # and so of all that is started from here
     progress = Progress()
     print(f"{machine()}; {arguments.rounds} rounds of {arguments.seconds:g} s")
     print(f"{'':12}  {'µs':>7}  {'before':>7}  {'ratio':>6}  {'quartiles':>14}", flush=True)

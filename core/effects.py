@@ -10,6 +10,7 @@ the rules (`core/brain.py`).
 from dataclasses import dataclass
 
 from core.addresses import Address
+from core.framing import Framing
 
 
 class Effect:
@@ -34,11 +35,11 @@ class Send(ConnectionEffect):
 
 @dataclass(slots=True)
 class Dial(ConnectionEffect):
-    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed. If it
-    is `framed`, the stream carries DNS, not lines."""
+    """Connect to the first address that answers, each tried for `dial_s`: Opened or Closed.
+    `framing` says how the messages of the stream are told apart."""
 
     addresses: tuple[Address, ...]
-    framed: bool = False
+    framing: Framing = Framing.LINES
 
 
 @dataclass(slots=True)

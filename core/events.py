@@ -48,15 +48,15 @@ class Opened(ConnectionEvent):
 
 @dataclass(slots=True)
 class Received(ConnectionEvent):
-    """A read completed these lines (maybe none), each ended by LF. Never after Ended. Of a stream
-    that carries DNS: messages, each after its length in two bytes."""
+    """A read completed these messages (maybe none), framed as the stream is (`core/framing.py`):
+    of one that carries lines, each ended by LF. Never after Ended."""
 
     data: bytes
 
 
 @dataclass(slots=True)
 class Ended(ConnectionEvent):
-    """The peer will send nothing more; it may still be sent to. `unfinished`: in mid-line."""
+    """The peer will send nothing more; it may still be sent to. `unfinished`: in mid-message."""
 
     unfinished: bool
 

@@ -28,6 +28,7 @@ from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.effects import Abort, Close, Dial, Effect, Send
 from core.environment import Environment
 from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
+from core.framing import Framing
 from core.io.frame_buffer import frame, split_frames
 from core.text import split_lines
 from nodes.dns.codes import UDP_BYTES_MAX
@@ -192,7 +193,7 @@ class Fuzz:
             if isinstance(effect, DialDatagrams):
                 self.sockets[effect.conn] = False
                 asked += self.look(self.brain.step(Opened(effect.conn, Role.UPSTREAM), self.now))
-            elif isinstance(effect, Dial) and effect.framed:
+            elif isinstance(effect, Dial) and effect.framing is Framing.LENGTH_PREFIXED:
                 event: Event = Closed(effect.conn, "no")
                 if self.chance.random() < 0.5:
                     event = Opened(effect.conn, Role.UPSTREAM)

@@ -197,8 +197,8 @@ MUTANTS = (
         "limits are judged before the turn has sent",
         "core/io/loop.py",
         "        if self.streams.unsent:\n",
-        "        for timed in self._timed:\n"
-        "            timed.expire(now)\n"
+        "        for timer in engine.timers:\n"
+        "            timer.expire(now)\n"
         "        if self.streams.unsent:\n",
     ),
     Mutant(
@@ -234,8 +234,8 @@ MUTANTS = (
     Mutant(
         "a line's clock is restarted by its bytes",
         "core/io/stream.py",
-        "            mid_line.start(self, now)",
-        "            mid_line.restart(self, now)",
+        "            mid_message.start(self, now)",
+        "            mid_message.restart(self, now)",
     ),
     Mutant(
         "no limit on a peer that takes nothing",

@@ -37,9 +37,9 @@ from core.events import (
     Role,
     Woken,
 )
+from core.framing import Framing
 from core.io.connection import Connection
-from core.io.frame_buffer import FrameBuffer
-from core.io.line_buffer import LineBuffer
+from core.io.framer import make_framer
 from core.io.stream_state import HEARD, StreamState
 from core.operator import DrainAsked, Notify, Progress, ReloadAsked, Report, Standing
 from core.protocol.names import LINE_BYTES_MAX
@@ -70,7 +70,7 @@ class Stage:
         self.listening = True
         self.exit_code: int | None = None
         self.replies: dict[str, list[Datagram]] = {}  # by socket of datagrams
-        self.framed: set[str] = set()  # dialled streams that carry DNS
+        self.framed: set[str] = set()  # dialled streams that are length-prefixed
         self.refused: set[str] = set()  # sockets of datagrams that cannot be had
         self.asked: dict[tuple[str, str], tuple[str, bytes]] = {}  # whose query came by what
         self.held: set[str] = set()  # connections whose peer takes nothing
@@ -82,11 +82,12 @@ class Stage:
         self.step(Woken())
 
     def accept(self, conn: str) -> None:
-        self._connect(conn, True, role_of(conn) is Role.DNS)
+        is_dns = role_of(conn) is Role.DNS
+        self._connect(conn, True, Framing.LENGTH_PREFIXED if is_dns else Framing.LINES)
         self.step(Opened(conn, role_of(conn)))
 
-    def _connect(self, conn: str, accepted: bool, framed: bool) -> Connection:
-        framer = FrameBuffer() if framed else LineBuffer(LINE_BYTES_MAX)
+    def _connect(self, conn: str, accepted: bool, framing: Framing) -> Connection:
+        framer = make_framer(framing, LINE_BYTES_MAX)
         connection = Connection(Environment(self.bounds), conn, accepted, framer)
         self.connections[conn] = connection
         return connection
@@ -99,7 +100,8 @@ class Stage:
     def connect(self, conn: str) -> None:
         """The dial is answered."""
         self.dialled.remove(conn)
-        self._connect(conn, False, conn in self.framed).connected()
+        framing = Framing.LENGTH_PREFIXED if conn in self.framed else Framing.LINES
+        self._connect(conn, False, framing).connected()
         self.step(Opened(conn, Role.UPSTREAM))
 
     def refuse(self, conn: str) -> None:
@@ -192,7 +194,7 @@ class Stage:
     def perform(self, effect: Effect) -> None:
         match effect:
             case Send(conn, data):
-                assert data.endswith(b"\n") or not self.connections[conn].speaks_lines
+                assert data.endswith(b"\n") or not self.connections[conn].framer.is_text
                 connection = self.connections[conn]
                 if connection.send(data) and not connection.accepted:
                     self._events.append(Backlogged(conn))
@@ -212,8 +214,8 @@ class Stage:
                 self._events.append(Closed(conn, ""))
             case Pause(conn) if conn in self.replies:
                 self.paused.add(conn)
-            case Dial(conn, addresses, framed):
-                if framed:
+            case Dial(conn, addresses, framing):
+                if framing is Framing.LENGTH_PREFIXED:
                     self.framed.add(conn)
                 assert addresses and conn not in self.connections and conn not in self.dialled
                 self.dialled.append(conn)

@@ -150,7 +150,7 @@ def test_sending_after_the_close_is_our_mistake() -> None:
 def test_the_end_in_mid_line_is_told_unless_nobody_listens() -> None:
     connection = accepted()
     connection.framer.receive(b"a\nb")
-    assert connection.framer.is_mid_line
+    assert connection.framer.is_mid_message
     assert connection.receive_eof()
     closing = accepted()
     closing.framer.receive(b"a\nb")

@@ -59,7 +59,7 @@ def test_an_overlong_line_is_handed_over_before_its_end_and_once() -> None:
     buffer = LineBuffer(LINE_BYTES_MAX)
     assert buffer.receive(b"x" * 513) == b"x" * 513 + b"\n"
     assert buffer.receive(b"x" * 600) == b""
-    assert buffer.is_mid_line
+    assert buffer.is_mid_message
     assert not buffer.receive_eof()
 
 

@@ -88,7 +88,8 @@ def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
     )
     in_words = r'hits\[\s*"(\w+)"(?: if [\w. =]+ else "(\w+)")?'
     pending = r'|pending_bound = "(\w+)"(?: if \w+ else "(\w+)")?'
-    pattern = in_words + pending + r'|_s\)?, "(\w+_s)", "|Role\.\w+, "(\w+_max)"'
+    services = r'|Role\.\w+,\s+"(\w+_max)"|idles(?:: str )?\s?=\s?"(\w+)"'
+    pattern = in_words + pending + services + r'|_s\)?, "(\w+_s)", "'
     counted = re.findall(pattern, sources)
     assert said == {name for names in counted for name in names if name}
 

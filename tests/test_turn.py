@@ -15,7 +15,8 @@ import pytest
 
 from core.bounds import Bounds
 from core.effects import Abort, Dial, Effect, Send
-from core.events import Closed, Event, Received, Woken
+from core.events import Closed, Event, Opened, Received, Role, Woken
+from core.framing import Framing
 from core.io.listener import Listener
 from core.io.system import System
 from nodes.cli.serving import LINES
@@ -170,6 +171,42 @@ def test_a_brain_hears_nothing_of_a_link_that_it_closes_but_that_it_is_gone() ->
     scene.puppets[0].end()
     scene.wait(1.0)
     assert scene.ls.exit_code == 0
+
+
+class Listening:
+    """A brain that dials a server once, and hears what comes."""
+
+    def __init__(self, framing: Framing) -> None:
+        self.framing = framing
+        self.heard: list[Event] = []
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        self.heard.append(event)
+        woken = isinstance(event, Woken)
+        return [Dial("TS1", ((2, ("TS1", PORT)),), self.framing)] if woken else []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("framing", "why"),
+    [
+        (Framing.LINES, "a line took too long"),
+        (Framing.LENGTH_PREFIXED, "a message took too long"),
+    ],
+)
+def test_a_slow_message_is_cut_and_called_by_its_framing(framing: Framing, why: str) -> None:
+    scene = Scene("")
+    brain = Listening(framing)
+    host = scene.world.host("server")
+    host.run(Bounds(), Observer(scene.world, "server"), lambda loop: brain, listens=True)
+    scene.wait(0.5)
+    scene.puppets[0].say(b"\0\7half")
+    scene.wait(9.0)
+    assert brain.heard == [Woken(), Opened("TS1", Role.UPSTREAM), Received("TS1", b"")]
+    scene.wait(2.0)
+    assert brain.heard[3:] == [Closed("TS1", why)]
 
 
 class Impatient:

@@ -47,6 +47,7 @@ class Acceptor:
         self._descriptors = descriptors
         self._replaced = 0
         self._claims: list[Socket] = []
+        engine.timers.append(self)
         engine.performers |= {Unlisten: lambda _: self.unlisten()}
 
     def metrics(self) -> list[Value]:
@@ -185,9 +186,8 @@ class Acceptor:
         """Make a connection of a socket that was accepted."""
         engine, streams, service = self._engine, self._streams, listener.service
         name = listener.next_name()
-        framer = None if service.framer is None else service.framer()
         read_bytes = getattr(self._bounds, service.reads)
-        stream = streams.add(name, accepted=True, framer=framer, read_bytes=read_bytes)
+        stream = streams.add(name, accepted=True, framing=service.framing, read_bytes=read_bytes)
         stream.last_turn = engine.turn
         listener.places.take(stream, network)
         stream.let_go = listener.places.leave

@@ -1,4 +1,4 @@
-"""Connection: the bytes of one stream, between a socket and lines. Pure: it holds no socket.
+"""Connection: the bytes of one stream, between a socket and messages. Pure: it has no socket.
 
 Whoever has the socket tells it what happened (`sent`, `receive_eof`, `lost`, ...) and asks what
 to do (`unsent`, `is_reading`, ...). A close that we begin is staged: what is owed is sent
@@ -7,13 +7,12 @@ peer ends, too. A `close()` with unread input would make the kernel send a reset
 lose replies that it had not read. A peer that takes nothing more may still have sent something that
 we have not read: DEAF.
 
-Not here: sockets and limits (`core/io/streams.py`), and what a line means.
+Not here: sockets and limits (`core/io/streams.py`), and what a message means.
 """
 
 from core.environment import Environment
 from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
-from core.io.frame_buffer import FrameBuffer
-from core.io.line_buffer import LineBuffer
+from core.io.framer import Framer
 from core.io.stream_state import HEARD, READ, SENT_TO, STREAM, StreamEvent, StreamState
 from core.machine import Machine
 from core.owed import Owed
@@ -32,7 +31,7 @@ class Connection:
 
     __slots__ = (
         "_fresh", "_high", "_left", "_low", "_owed", "accepted", "framer", "last_turn", "life",
-        "name", "read_bytes", "speaks_lines", "waiting", "weight",
+        "name", "read_bytes", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -40,7 +39,7 @@ class Connection:
         env: Environment,
         name: str,
         accepted: bool,
-        framer: LineBuffer | FrameBuffer,
+        framer: Framer,
         owed: Owed | None = None,
         read_bytes: int | None = None,
     ) -> None:
@@ -58,7 +57,6 @@ class Connection:
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
         self.framer = framer
-        self.speaks_lines = isinstance(framer, LineBuffer)  # which can be shown as text
         self._left = _NOTHING  # what the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
@@ -81,7 +79,7 @@ class Connection:
         self.life.fire(StreamEvent.CONNECTED)
 
     def receive_eof(self) -> bool:
-        """Take the peer's end of stream; return whether it came in the middle of a line."""
+        """Take the peer's end of stream; return whether it came in the middle of a message."""
         unfinished = self.life.state in HEARD and self.framer.receive_eof()
         self.life.fire(StreamEvent.PEER_ENDED)
         self._flushed_maybe()

@@ -17,7 +17,6 @@ from core.addresses import Address, comes_to
 from core.effects import Dial, Spawn
 from core.events import Opened, Role
 from core.io.engine import Engine
-from core.io.frame_buffer import FrameBuffer
 from core.io.log import Log
 from core.io.stream import Stream
 from core.io.streams import Streams
@@ -74,11 +73,11 @@ class Dialler:
         self.limit: TimeLimit[DialAttempt] = TimeLimit(
             engine.environment.bounds.dial_s, "dial_s", "no answer", self._unanswered
         )
+        engine.timers.append(self.limit)
         engine.performers |= {Dial: self._do_dial, Spawn: self._do_spawn}
 
     def _do_dial(self, effect: Dial) -> None:
-        framer = FrameBuffer() if effect.framed else None
-        stream = self._streams.add(effect.conn, accepted=False, framer=framer)
+        stream = self._streams.add(effect.conn, accepted=False, framing=effect.framing)
         attempt = DialAttempt(self, stream, effect.addresses)
         stream.let_go = attempt.let_go
         self._try_next(attempt, "no address")

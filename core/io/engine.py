@@ -16,7 +16,7 @@ from core.effects import Stop
 from core.environment import Environment
 from core.events import Event, Woken
 from core.io.log import Log
-from core.io.source import Source
+from core.io.source import Source, Timer
 from core.io.system import System
 
 
@@ -40,6 +40,7 @@ class Engine:
         self.late_turns = 0  # for which it has waited, since answers may lie unread
         self.performers: dict[type, Callable[[Any], None]] = {Stop: self._do_stop}
         self.by_fd: dict[int, Source] = {}
+        self.timers: list[Timer] = []  # in the order in which they expire
         self.read_fds_stale = True  # other descriptors than before are to be read
         self.write_fds: dict[int, None] = {}  # descriptors to wait for until they take bytes
         self.doomed: list[Any] = []  # what is closed when the turn ends

@@ -13,18 +13,20 @@ Not here: what a line means, and when a line has taken too long (`core/io/stream
 class LineBuffer:
     """The bytes of one connection that are not yet a whole line, of `line_bytes_max` at most."""
 
-    __slots__ = ("_dropping", "_held", "_line_bytes_max", "is_mid_line")
+    __slots__ = ("_dropping", "_held", "_line_bytes_max", "is_mid_message")
+    unit = "line"
+    is_text = True
 
     def __init__(self, line_bytes_max: int) -> None:
         self._line_bytes_max = line_bytes_max
         self._held = bytearray()
         self._dropping = False  # inside the rest of a line that has been handed over cut
-        self.is_mid_line = False  # whether bytes of an unfinished line are being waited for
+        self.is_mid_message = False  # whether bytes of an unfinished line are being waited for
 
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes; return the lines that it completed, each ended by LF."""
         end = data.rfind(b"\n") + 1
-        self.is_mid_line = end < len(data)
+        self.is_mid_message = end < len(data)
         if not end:
             return self._hold(data)
         whole, rest = data[:end], data[end:]
@@ -42,7 +44,7 @@ class LineBuffer:
         """Take the end; return whether it came in the middle of a line that was not yet cut."""
         unfinished = bool(self._held)
         self._held.clear()
-        self._dropping = self.is_mid_line = False
+        self._dropping = self.is_mid_message = False
         return unfinished
 
     def _hold(self, data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from core.addresses import network_of_peer
 from core.events import Role
-from core.io.frame_buffer import FrameBuffer
+from core.framing import Framing
 from core.io.places import Places
 from core.io.stream import Stream
 from core.io.system import Socket, System, reason
@@ -40,14 +40,14 @@ class Service:
 
     Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
     many descriptors are kept for them; else they have what others leave. `farewell`: what one
-    more is told; None: it waits. `framer()`: what takes the stream apart; None: lines. `reads`: the
-    bytes of one read. `idles`: how long nothing may come or go. `drains`: whether a drain ends it.
+    more is told; None: it waits. `framing`: how its messages are told apart. `reads`: the bytes of
+    one read. `idles`: how long nothing may come or go. `drains`: whether a drain ends it.
     """
 
     role: Role
     connections: str
     farewell: bytes | None = b""
-    framer: Callable[[], FrameBuffer] | None = None
+    framing: Framing = Framing.LINES
     reads: str = "read_bytes"
     idles: str = "idle_s"
     reserves: bool = True

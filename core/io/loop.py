@@ -28,7 +28,6 @@ from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.outputs import Destinations, Outputs
 from core.io.signals import DrainStage, SignalHandler, Watchdog
-from core.io.source import Timer
 from core.io.streams import Streams
 from core.io.system import Socket, System
 from core.metrics import Metric, Value
@@ -68,17 +67,15 @@ class Loop:
         self.outputs = Outputs(engine, destinations)
         self.streams = Streams(engine, self.owed, line_bytes_max)
         self.acceptor = Acceptor(engine, self.streams, self.descriptors)
-        dialler = Dialler(engine, self.streams, self.acceptor.own_addresses)
+        Dialler(engine, self.streams, self.acceptor.own_addresses)
         self.datagrams = DatagramSockets(engine)
         self.host_lookups = LookupRunner(engine)
         self.signals = SignalHandler(engine, self.acceptor, self.datagrams)
         self._watchdog = Watchdog(engine)
-        limits = (dialler.limit, *self.streams.limits)
-        self._timed: tuple[Timer, ...] = (self._watchdog, self.acceptor, *limits)
         engine.performers[Close] = self._do_close
         self.turns = 0
         self._read_fds: list[int] = []  # in the order of reading
-        self._due = math.inf  # when the first of those timed is due, as it was when the turn began
+        self._due = math.inf  # when the first timer is due, as it was when the turn began
 
     @property
     def exit_code(self) -> int | None:
@@ -183,8 +180,8 @@ class Loop:
         if self.datagrams.busy:
             self.datagrams.send()
         if now >= self._due:
-            for timed in self._timed:
-                timed.expire(now)
+            for timer in engine.timers:
+                timer.expire(now)
         if self.host_lookups.may_start:
             self.host_lookups.start_next()
         if engine.doomed:
@@ -198,9 +195,9 @@ class Loop:
         if engine.read_fds_stale or is_short:
             self._list_read_fds()
         due = math.inf
-        for timed in self._timed:
-            if timed.due < due:
-                due = timed.due
+        for timer in engine.timers:
+            if timer.due < due:
+                due = timer.due
         self._due = due
         if engine.has_stepped:  # nothing else can change its deadline
             engine.has_stepped = False

@@ -133,6 +133,7 @@ class Watchdog:
         self.due = math.inf
         self._system = engine.system
         self._every_s = self._system.watchdog_s() / 2
+        engine.timers.append(self)
         engine.performers |= {Notify: lambda effect: self._system.notify(effect.standing)}
 
     def start(self) -> None:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.events import Ended, Received
 from core.io.connection import Connection
-from core.io.frame_buffer import FrameBuffer
-from core.io.line_buffer import LineBuffer
+from core.io.framer import Framer
 from core.io.stream_state import HEARD
 from core.io.system import Socket, reason
 from core.io.time_limits import TimeLimit
@@ -41,7 +40,7 @@ class Stream(Connection):
         streams: "Streams",
         name: str,
         accepted: bool,
-        framer: LineBuffer | FrameBuffer,
+        framer: Framer,
         read_bytes: int | None = None,
     ) -> None:
         owed = streams.owed if accepted else None
@@ -99,14 +98,14 @@ class Stream(Connection):
             return False
         if self.life.state in HEARD:
             self.last_turn = engine.turn
-            lines = self.framer.receive(data)
-            if self.framer.is_mid_line or streams.mid_line.due < math.inf:
-                self._watch_line(bool(lines), now)
+            messages = self.framer.receive(data)
+            if self.framer.is_mid_message or streams.mid_message.due < math.inf:
+                self._watch_message(bool(messages), now)
             if self.idle is not None:
                 self.idle.restart(self, now)
-            if engine.wire is not None and self.speaks_lines:
-                engine.wire.received(self.name, lines)
-            engine.events.append(Received(self.name, lines))
+            if engine.wire is not None and self.framer.is_text:
+                engine.wire.received(self.name, messages)
+            engine.events.append(Received(self.name, messages))
         if len(data) < most:
             return False
         engine.environment.hits["read_bytes" if most == self.read_bytes else "turn_bytes"] += 1
@@ -116,15 +115,15 @@ class Stream(Connection):
         """Have it sent to in this turn."""
         self._streams.unsent[self] = None
 
-    def _watch_line(self, completed: bool, now: float) -> None:
-        """Keep the limit on lines. A line's clock is not restarted by its bytes."""
-        mid_line = self._streams.mid_line
-        if not self.framer.is_mid_line:
-            mid_line.stop(self)
+    def _watch_message(self, completed: bool, now: float) -> None:
+        """Keep the limit on messages. The clock of a message is not restarted by its bytes."""
+        mid_message = self._streams.mid_message
+        if not self.framer.is_mid_message:
+            mid_message.stop(self)
         elif completed:
-            mid_line.restart(self, now)
+            mid_message.restart(self, now)
         else:
-            mid_line.start(self, now)
+            mid_message.start(self, now)
 
     def _read_end(self, now: float) -> None:
         """Take the peer's end of stream."""
@@ -132,7 +131,7 @@ class Stream(Connection):
         is_heard = self.life.state in HEARD
         unfinished = self.receive_eof()
         streams.engine.read_fds_stale = True
-        streams.mid_line.stop(self)
+        streams.mid_message.stop(self)
         if self.is_closed:
             # DEAF until its end: that peer did not take all that it was owed.
             streams.gone(self, "the peer stopped reading" if is_heard else "")
@@ -142,8 +141,8 @@ class Stream(Connection):
             streams.after_flush(self, now)
 
     def reads_again(self) -> None:
-        """Begin the clock of its line anew: while it was not read, it could not finish it."""
+        """Restart the clock of its message: while unread, the peer could not finish that."""
         streams = self._streams
         streams.engine.read_fds_stale = True
-        if self in streams.mid_line:
-            streams.mid_line.restart(self, streams.engine.system.now())
+        if self in streams.mid_message:
+            streams.mid_message.restart(self, streams.engine.system.now())

@@ -9,16 +9,16 @@ ends, too. Whatever takes too long is ended by a time limit. Each connection end
 and its socket is closed when the turn ends.
 
 Not here: where connections come from (`core/io/acceptor.py`, `core/io/dialler.py`), and how bytes
-become lines (`core/io/connection.py`).
+become messages (`core/io/framer.py`).
 """
 
 import math
 
 from core.effects import Abort, Pause, Resume, Send
 from core.events import Backlogged, Closed, Opened, Relieved, Role
+from core.framing import Framing
 from core.io.engine import Engine
-from core.io.frame_buffer import FrameBuffer
-from core.io.line_buffer import LineBuffer
+from core.io.framer import make_framer
 from core.io.source import Source
 from core.io.stream import Stream, let_nobody_know
 from core.io.stream_state import StreamState
@@ -32,7 +32,7 @@ class Streams:
 
     A dialled name keeps its closed connection, and so its place, until it is dialled again.
     `unsent` are to be sent to in this turn. `read_share` is how many bytes of this turn each may
-    have. The loop waits for `limits`, and has them expire.
+    have.
     """
 
     def __init__(self, engine: Engine, owed: Owed, line_bytes_max: int) -> None:
@@ -47,18 +47,16 @@ class Streams:
         self.was_short = False  # whether memory was, when it was last listed what is read
         self._line_bytes_max = line_bytes_max
         end = self._end
-        self.mid_line = TimeLimit(
-            bounds.mid_line_s, "mid_line_s", "a line took too long", self._end_line
+        self.mid_message = TimeLimit(
+            bounds.mid_line_s, "mid_line_s", "took too long", self._end_mid_message
         )
         self._write_stall = TimeLimit(
             bounds.write_stall_s, "write_stall_s", "took nothing for long", end
         )
         self._lingering = TimeLimit(bounds.linger_s, "linger_s", "did not end after us", end)
-        idle = TimeLimit(bounds.idle_s, "idle_s", "silent for long", end)
-        dns_idle_s = min(bounds.dns_idle_s, bounds.idle_s)
-        dns_idle = TimeLimit(dns_idle_s, "dns_idle_s", "silent for long", end)
-        self._idle = {limit.bound: limit for limit in (idle, dns_idle)}
-        self.limits = (self.mid_line, self._write_stall, self._lingering, idle, dns_idle)
+        self._idle: dict[str, TimeLimit[Stream]] = {}  # by bound
+        self._limits = (self.mid_message, self._write_stall, self._lingering)
+        engine.timers += self._limits
         engine.performers |= {
             Send: self.send_to,
             Abort: self._do_abort,
@@ -79,12 +77,12 @@ class Streams:
         name: str,
         *,
         accepted: bool,
-        framer: FrameBuffer | None = None,
+        framing: Framing = Framing.LINES,
         read_bytes: int | None = None,
     ) -> Stream:
-        """Make a connection that has no socket yet. Without a framer it carries lines."""
-        taker = LineBuffer(self._line_bytes_max) if framer is None else framer
-        stream = Stream(self, name, accepted, taker, read_bytes)
+        """Make a connection that has no socket yet."""
+        framer = make_framer(framing, self._line_bytes_max)
+        stream = Stream(self, name, accepted, framer, read_bytes)
         (self.accepted if accepted else self.dialled)[name] = stream
         return stream
 
@@ -103,9 +101,11 @@ class Streams:
         engine.write_fds.pop(stream.fd, None)
         self.unsent.pop(stream, None)
         stream.is_paused = False
-        for limit in self.limits:
+        for limit in self._limits:
             limit.stop(stream)
-        stream.idle = None
+        if stream.idle is not None:
+            stream.idle.stop(stream)
+            stream.idle = None
         stream.fd = -1
         engine.doomed.append(stream.socket)
         engine.read_fds_stale = True
@@ -117,11 +117,15 @@ class Streams:
         self.engine.events.append(Opened(name, Role.WORKER))
 
     def limit_idle(self, stream: Stream, bound: str) -> None:
-        """Have it end when nothing comes or goes for as long as this bound says."""
-        limit = self._idle[bound]
-        if limit.span_s < math.inf:
-            stream.idle = limit
-            limit.start(stream, self.engine.system.now())
+        """End it when nothing comes or goes for as long as this bound, or else `idle_s`, says."""
+        span_s = min(getattr(self.bounds, bound), self.bounds.idle_s)
+        if span_s == math.inf:
+            return
+        if bound not in self._idle:
+            self._idle[bound] = TimeLimit(span_s, bound, "silent for long", self._end)
+            self.engine.timers.append(self._idle[bound])
+        stream.idle = self._idle[bound]
+        stream.idle.start(stream, self.engine.system.now())
 
     def give_up(self) -> None:
         """Let go of all sockets, without a word to the brain."""
@@ -149,7 +153,7 @@ class Streams:
         """Append bytes; they are sent in this turn, unless the connection is blocked."""
         stream = self.accepted.get(effect.conn) or self.dialled[effect.conn]
         engine = self.engine
-        if engine.wire is not None and stream.speaks_lines:
+        if engine.wire is not None and stream.framer.is_text:
             engine.wire.sent(effect.conn, effect.data)
         if stream.send(effect.data):
             if stream.accepted:
@@ -220,7 +224,7 @@ class Streams:
         stream = self._living(name)
         self._drop_events_of(name)
         stream.is_paused = False
-        self.mid_line.stop(stream)
+        self.mid_message.stop(stream)
         stream.close()
         self.engine.read_fds_stale = True
         self.after_flush(stream, self.engine.system.now())
@@ -282,15 +286,15 @@ class Streams:
         stream.let_go = let_nobody_know  # and keep nothing of it alive
         self.engine.events.append(Closed(stream.name, why))
 
-    def _end(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
+    def _end(self, stream: Stream, limit: TimeLimit[Stream], why: str = "") -> None:
         """End a connection whose time is over."""
         self.engine.environment.hits[limit.bound] += 1
-        self.lose(stream, limit.why)
+        self.lose(stream, why or limit.why)
         self.engine.deliver()
 
-    def _end_line(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
-        """End a connection in the middle of a line; while it is not read, it has time."""
+    def _end_mid_message(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
+        """End a connection in the middle of a message; while it is not read, it has time."""
         if stream.is_read:
-            self._end(stream, limit)
+            self._end(stream, limit, f"a {stream.framer.unit} {limit.why}")
         else:
             limit.start(stream, self.engine.system.now())

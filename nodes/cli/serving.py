@@ -13,8 +13,8 @@ from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
 from core.events import Role
+from core.framing import Framing
 from core.io.descriptors import Descriptors
-from core.io.frame_buffer import FrameBuffer
 from core.io.listener import Service, everybody
 from core.io.log import Log
 from core.io.loop import Loop
@@ -30,7 +30,11 @@ LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before re
 # What comes to each kind of listener. A watcher too many waits, since the others are soon gone.
 LINES = Service(Role.LINES, "clients_max", refusal(Error.BUSY), reserves=False)
 DNS_STREAMS = Service(
-    Role.DNS, "dns_clients_max", framer=FrameBuffer, reads="dns_read_bytes", idles="dns_idle_s"
+    Role.DNS,
+    "dns_clients_max",
+    framing=Framing.LENGTH_PREFIXED,
+    reads="dns_read_bytes",
+    idles="dns_idle_s",
 )
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 _ADVICE = {

@@ -18,6 +18,7 @@ from itertools import islice
 
 from core.bounds import Bounds
 from core.effects import Dial, Effect, Send
+from core.framing import Framing
 from core.io.frame_buffer import frame
 from nodes.ls.link import Link
 from nodes.ls.resolvers.in_flight import InFlight
@@ -67,7 +68,7 @@ class StreamFallback:
         if self._socket is not None:
             return []
         self._socket = self._sockets.new_stream()
-        return [Dial(self._socket.conn, self._link.addresses, framed=True)]
+        return [Dial(self._socket.conn, self._link.addresses, Framing.LENGTH_PREFIXED)]
 
     def ask(self, questions: dict[bytes, bool], now: float) -> list[Effect]:
         """Ask questions by it, once it is there; see `waiting`."""

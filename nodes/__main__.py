@@ -14,9 +14,11 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 from core.io import process
 
+_SERVERS = ["ts"], ["ls"]  # the programs that serve
+
 if __name__ == "__main__":
     process.open_standard_streams()
-    process.catch("".join(sys.argv[1:2]))
+    process.catch(is_server=sys.argv[1:2] in _SERVERS)
     from nodes.cli.programs import main
 
     exit_code = main(sys.argv[1:])

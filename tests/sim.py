@@ -38,6 +38,7 @@ from typing import Any, Generic, TypeVar
 from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
+from core.events import Role
 from core.io.descriptors import Descriptors
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
@@ -726,7 +727,7 @@ class Host:
             self.loop.listen((2, (self.name, PORT)), LINES)
         if with_dns:
             self.loop.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
-            self.loop.listen_for_datagrams((2, (self.name, DNS_PORT)))
+            self.loop.listen_for_datagrams((2, (self.name, DNS_PORT)), Role.DNS)
         self.loop.start(build(self.loop))
         self.touched()
 

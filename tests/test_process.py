@@ -25,7 +25,7 @@ def as_before() -> Iterator[None]:
 
 def test_what_comes_before_the_loop_waits_for_it() -> None:
     """[P55]"""
-    process.catch("ts")
+    process.catch(is_server=True)
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
         os.kill(os.getpid(), number)
     signals = process.hand_over(is_server=True)
@@ -68,7 +68,7 @@ def test_a_program_that_ends_takes_no_signal() -> None:
 
 
 def test_while_a_call_blocks_a_program_that_starts_can_be_ended() -> None:
-    process.catch("ls")
+    process.catch(is_server=True)
     caught = signal.getsignal(signal.SIGTERM)
     with process.blocking():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -15,6 +15,7 @@ import pytest
 
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
+from core.events import Role
 from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
@@ -153,7 +154,7 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
         Destinations(log_output, records=Output(2)),
         line_bytes_max=LINE_BYTES_MAX,
     )
-    loop.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)))
+    loop.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)), Role.DNS)
     hits = BoundHits({"clients_max": 1})
     servers = {
         "LS": load_balancer(

@@ -71,14 +71,16 @@ class DatagramSockets:
 
     # -- which there are ---------------------------------------------------------------------------
 
-    def listen(self, address: Address, admit: Admit, *, shared: bool) -> Sequence[object]:
+    def listen(
+        self, address: Address, role: Role, admit: Admit, *, shared: bool
+    ) -> Sequence[object]:
         """Take datagrams at one address; see `Loop.listen_for_datagrams`. Raises OSError."""
         engine = self._engine
         stream = engine.system.take_datagrams(address, shared=shared)
-        name = f"{Role.DNS.value}-0"
+        name = f"{role.value}-0"  # streams of this role are numbered from 1 on
         judge = None if admit is everybody else admit
         self.add(DatagramSocket(stream, name, judge, overflowed=engine.system.overflowed))
-        engine.events.append(Opened(name, Role.DNS, is_datagrams=True))
+        engine.events.append(Opened(name, role, is_datagrams=True))
         own_address: Sequence[object] = stream.getsockname()
         return own_address
 
@@ -139,7 +141,7 @@ class DatagramSockets:
     def end_listening(self) -> None:
         """Read all that has come to sockets that were not dialled, and then nothing more.
 
-        A stream's rest is left instead, but there a BYE tells of it.
+        The rest of a stream is left unread instead, but its peer sees that the stream ends.
         """
         for each in self:
             if not each.dialled:

@@ -1,13 +1,13 @@
 """Descriptors: how many this process may open, and which of them clients may have.
 
-What the server needs for its own work is reserved: links, sockets to resolvers, listeners,
-signals, lookups, the status page, and some to spare. Clients have the rest, so they never take
-what a link needs to be dialled again; one client more is told BUSY.
+The server reserves what it needs for its own work: connections and sockets that it dials,
+listeners and what comes to those that reserve, signals, lookups, and some to spare. Clients have
+the rest, so they never take a descriptor that is needed to dial again.
 
-The limit is the one that the process really has, and what is open already, by whoever started it,
-counts as taken.
+The limit is that of this process as it is, and each descriptor that is open already, whoever has
+started the process, counts as taken.
 
-Not here: the limit itself (`core/io/system.py`), and what one client more is told
+Not here: the limit itself (`core/io/system.py`), and what a client too many is told
 (`core/io/listener.py`).
 """
 
@@ -37,7 +37,7 @@ class Descriptors:
         return max(0, min(self._bounds.clients_max, self._limit - self._needed))
 
     def too_few(self) -> str:
-        """Why no client at all fits; empty if some do."""
+        """Say why no client at all fits; empty if some do."""
         if self._limit > self._needed:
             return ""
         return (

@@ -18,6 +18,7 @@ from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Close
 from core.environment import Environment
+from core.events import Role
 from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
@@ -93,11 +94,11 @@ class Loop:
         return self.acceptor.listen(address, service, admit, shared=shared)
 
     def listen_for_datagrams(
-        self, address: Address, admit: Admit = everybody, *, shared: bool = False
+        self, address: Address, role: Role, admit: Admit = everybody, *, shared: bool = False
     ) -> Sequence[object]:
-        """Take datagrams at one address: Opened. Else as `listen`."""
+        """Take datagrams of this role at one address: Opened. Else as `listen`."""
         self.descriptors.reserve(1)
-        return self.datagrams.listen(address, admit, shared=shared)
+        return self.datagrams.listen(address, role, admit, shared=shared)
 
     def hold(self, *claims: Socket) -> None:
         """Hold the bound sockets while workers may still be started."""

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-SERVERS = ("ts", "ls")  # the programs that serve; any other one ends by itself
 _ENDS = {True: (signal.SIGTERM, signal.SIGINT), False: SIGNALS[:3]}  # by whether it is a server
 _STDERR = 2
 
@@ -67,11 +66,13 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def catch(program: str) -> None:
-    """Take signals from now on, in the program of this name, which has yet to start."""
+def catch(*, is_server: bool) -> None:
+    """Take signals from now on, in a program that has yet to start.
+
+    `is_server`: it serves until a signal ends it; any other one ends by itself.
+    """
     global _first
     _first = Signals()
-    is_server = program in SERVERS
     for number in _taken(is_server):
         ends = number in _ENDS[is_server]
         signal.signal(number, (_end_server if is_server else _end) if ends else _only_wake)

@@ -147,7 +147,9 @@ def listen_for_dns(
     """Have the loop take DNS over TCP and UDP, at the same port. Raises Failure."""
     bound = listen(loop, address, allow, DNS_STREAMS, shared=shared)
     try:
-        return loop.listen_for_datagrams((address[0], bound), gate(allow), shared=shared)
+        return loop.listen_for_datagrams(
+            (address[0], bound), DNS_STREAMS.role, gate(allow), shared=shared
+        )
     except OSError as error:
         raise cannot_listen((address[0], bound), error) from None
 

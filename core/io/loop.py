@@ -4,10 +4,11 @@ The brain's effects are performed after its step, and what they cause waits in a
 re-enters. The queue is emptied before the next socket is touched, so a brain never names a
 connection that is gone. An exception out of a step is a bug of ours and leaves through `run`.
 
-What is behind a descriptor the loop does not know: each is a `Source`, and the part that owns it
-says when it is watched. `turn()` is one iteration, which the simulator calls itself.
+The loop does not know what is behind a descriptor: each is a `Source`. It does know the parts that
+own them, by name, since the order in which they are read and sent is what a turn is about; it asks
+a part only where that has something to do. `turn()` is one iteration, which the simulator calls.
 
-Not here: sockets and clocks (`core/io/system.py`), and what any line means.
+Not here: sockets and clocks (`core/io/system.py`), and what any message means.
 """
 
 import math
@@ -87,9 +88,9 @@ class Loop:
     ) -> Sequence[object]:
         """Listen at one address; return the socket address that it became. Raises OSError.
 
-        `admit(host)` judges each connection by the numeric host that accept returned. What comes
-        is treated as the service says. `shared`: other processes listen there, too, each with a
-        socket of its own.
+        `admit(host)` judges each connection by the numeric host that accept returned. The service
+        says how those that are accepted are treated. `shared`: other processes listen there, too,
+        each with a socket of its own.
         """
         return self.acceptor.listen(address, service, admit, shared=shared)
 

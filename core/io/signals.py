@@ -1,7 +1,7 @@
 """Signals while the loop runs: a clean end in steps, reloads, and word to a service manager.
 
 The first signal to end begins a drain. Those who wait to be accepted are accepted, some in each
-turn (ACCEPTING); then each session is read once more, in one turn (READING); then the brain is
+turn (ACCEPTING); then each connection is read once more, in one turn (READING); then the brain is
 told. A second signal stops the loop at once.
 
 Not here: signals before there is a loop, and the pipe they come by (`core/io/process.py`).
@@ -19,11 +19,14 @@ from core.operator import DrainAsked, Level, Notify, ReloadAsked, StatsAsked
 
 
 class DrainStage(Enum):
-    """How far a drain has come that the brain does not know of yet."""
+    """How far a drain has come that the brain does not know of yet.
 
-    NONE = "none has begun, or the brain has been told"
+    This is no state machine: the steps follow each other, and no event chooses between them.
+    """
+
+    NONE = "no drain has begun, or the brain has been told"
     ACCEPTING = "those who wait are being accepted"
-    READING = "each session is being read once more"
+    READING = "each connection is being read once more"
 
 
 class SignalHandler:

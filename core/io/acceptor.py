@@ -201,7 +201,7 @@ class Acceptor:
         """Have a connection part for a newcomer of this network; return whether one does.
 
         Until it is gone it takes a descriptor of the spare ones, so only a few may be parting at
-        once. One of those that has been sent everything is then no longer waited for.
+        once. When more would, the first that has been sent everything is no longer waited for.
         """
         engine = self._engine
         most = self._bounds.descriptors_spare // 4

@@ -1,7 +1,8 @@
 """Backlog: whether more waits to be sent on a connection than is good.
 
 Two marks, so that it does not change with every send: HEAVY from the high one on, until below the
-low one. Whoever fills the connection is told of both, or is not read meanwhile.
+low one. A brain hears of both where it fills a dialled connection; an accepted one is not
+read meanwhile.
 
 Not here: what the marks are (`core/bounds.py`), and what follows (`core/io/connection.py`).
 """

@@ -65,7 +65,7 @@ class Child(socket.socket):
         super().__init__(fileno=ours.detach())
 
     def recv(self, count: int, flags: int = 0) -> bytes:
-        """As of any stream, but its end is an OSError that says how the child ended."""
+        """Receive as from any stream, but raise OSError at its end: how the child ended."""
         try:
             data = super().recv(count, flags)
         except ConnectionResetError:
@@ -75,8 +75,10 @@ class Child(socket.socket):
         return data
 
     def close(self) -> None:
-        """End the child, if it still runs, and let go of the stream. (A later child holds a copy
-        of it, and only lets go.)"""
+        """End the child, if it still runs, and let go of the stream.
+
+        A later child holds a copy of it, and only lets go.
+        """
         super().close()
         if not self._pid or os.getpid() != self._parent:
             return
@@ -87,7 +89,7 @@ class Child(socket.socket):
         self._pid = 0
 
     def _end(self) -> str:
-        """How it ended. Its stream is the last thing that a child closes, so that is soon."""
+        """Say how the child ended. It closes its stream last, so the wait is short."""
         pid, self._pid = self._pid, 0
         try:
             _, status = os.waitpid(pid, 0)

@@ -1,7 +1,7 @@
 """Connection: the bytes of one stream, between a socket and messages. Pure: it has no socket.
 
-Whoever has the socket tells it what happened (`sent`, `receive_eof`, `lost`, ...) and asks what
-to do (`unsent`, `is_reading`, ...). A close that we begin is staged: what is owed is sent
+The owner of the socket tells it what happened (`sent`, `receive_eof`, `lost`, ...) and asks what to
+do (`unsent`, `is_reading`, ...). A close that we begin is staged: what is owed is sent
 (FLUSHING), our side is ended (LINGERING), and what still comes in is read and dropped until the
 peer ends, too. A `close()` with unread input would make the kernel send a reset, and the peer would
 lose replies that it had not read. A peer that takes nothing more may still have sent something that
@@ -24,7 +24,7 @@ class Connection:
     """A stream. Accepted connections answer to their askers; dialled ones ask.
 
     The difference is backpressure: the asker always reads, so only an *accepted* connection that
-    is owed too much is not read. One rule for both would let two ends stop reading each other.
+    is owed too much is not read. With one rule, two ends could stop reading each other.
     `framer` takes apart what comes in, while the life is in one of the states HEARD. `owed` is told
     what waits; `read_bytes` is the most of one read.
     """

@@ -172,7 +172,7 @@ class DatagramSockets:
                 break
 
     def _broken(self, datagram_socket: DatagramSocket) -> None:
-        """Nothing gets to its peer by it: hear what had come, and let it go."""
+        """Hear what had come by a socket that broke, and let it go."""
         self._receive_all(datagram_socket)
         self._engine.deliver()
         self._let_go(datagram_socket)

@@ -1,18 +1,18 @@
 """Sockets of datagrams: what comes by UDP is taken many at a time, and so is what goes out.
 
 A `DatagramSocket` is to datagrams what a `Connection` is to a stream, with its socket, and much
-less: there is no order, no end and no promise. What the network does not take at once waits for
-the next turn; when too much waits, what is new is dropped and counted. Who may not ask is not
-heard; one that was dialled hears its one peer only, which the kernel sees to.
+less: there is no order, no end and no promise. Datagrams that the network does not take at once
+wait for the next turn; when too many wait, new ones are dropped and counted. Hosts that are not
+admitted are not heard; a socket that was dialled hears its one peer only, which the kernel sees to.
 
-What finds no room in the socket before it is read is lost, and the kernel counts it.
+Datagrams that find no room in the socket before it is read are lost, and the kernel counts them.
 
 A dialled one *breaks* when the network says that nothing gets to its peer by it: an ICMP error has
 come (nobody listens at that port, there is no way), a firewall here forbids it, or our address is
 gone. The kernel says so once, with whatever is called next, which does nothing else then, and once
-for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). What had come by it before is still
-heard; what waits is not sent. The socket of many peers has no such word: what cannot be sent to one
-of them is dropped.
+for many datagrams (man 7 udp, man 7 ip; ICMP is rate limited). Datagrams that had come by it before
+are still heard; those that wait are not sent. The socket of many peers has no such word: what
+cannot be sent to one of them is dropped.
 
 Not here: what a datagram says, and when a socket is read (`core/io/datagram_sockets.py`).
 """
@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable
 from core.addresses import DATAGRAM_BYTES_MAX, Datagram
 from core.io.system import Socket
 
-_WAITING_MAX = 65_536  # a second's work: who is so slow is not waited for
+_WAITING_MAX = 65_536  # datagrams, a second's work: a slower network is not waited for
 _ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
 _BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
 _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
@@ -90,7 +90,7 @@ class DatagramSocket:
         return self._overflowed(self.stream)
 
     def overflowed_since(self) -> int:
-        """How many have found no room since this was last asked."""
+        """Count those that have found no room since this was last asked."""
         before, self._overflowed_said = self._overflowed_said, self.overflowed
         return self._overflowed_said - before
 

@@ -49,11 +49,11 @@ class DialAttempt:
         return self.stream.fd
 
     def readable(self, now: float) -> bool:
-        """Nothing is read before the dial is answered."""
+        """Read nothing: the dial is not answered yet."""
         return False
 
     def writable(self, now: float) -> None:
-        """We are connected, or not (man 2 connect, EINPROGRESS)."""
+        """Take note that the dial is decided, either way (man 2 connect, EINPROGRESS)."""
         self._dialler.decided(self)
 
     def let_go(self, stream: Stream) -> None:
@@ -119,7 +119,7 @@ class Dialler:
         self._streams.lose(stream, why)
 
     def _comes_to_us(self, address: Address) -> bool:
-        """Whether one of our listeners is there. Raises OSError when there is no way there."""
+        """Return whether an address is one where we listen. Raises OSError: no way leads there."""
         ours = [name for name in self._own_addresses() if name[1] == address[1][1]]
         path = self._engine.system.path
         return bool(ours) and any(comes_to(name, *path(address)) for name in ours)

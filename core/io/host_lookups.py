@@ -1,7 +1,7 @@
 """The host lookups of one loop: a brain wants the addresses of a name, and hears of them.
 
-A host that is written as an address is no lookup. One is started in a turn, and few run at a time
-(`core/io/lookup.py`).
+A host that is written as an address needs no lookup. Each turn starts one lookup at most, and few
+run at a time (`core/io/lookup.py`).
 
 Not here: dialling what was found.
 """

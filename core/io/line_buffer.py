@@ -53,7 +53,7 @@ class LineBuffer:
             return b""
         held = self._held
         held += data[: self._line_bytes_max + 2 - len(held)]
-        # One byte over may be the CR of a legal line's CRLF: it is judged by what follows.
+        # A byte over the limit may be the CR of a legal line's CRLF: what follows decides.
         if len(held) <= self._line_bytes_max or (
             len(held) == self._line_bytes_max + 1 and held.endswith(b"\r")
         ):

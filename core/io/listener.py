@@ -1,11 +1,11 @@
 """Listener: a listening socket, who may come in, and its rest when we are out of something.
 
 A queue of connections that cannot be accepted, for want of descriptors, keeps the socket
-readable: a loop that tried again at once would spin. So the listener rests for a while, and
+readable: a loop that tried again at once would spin. The listener therefore rests for a while, and
 `again_at` says until when; it is not to be waited for meanwhile.
 
-What a listener accepts is called after its role: `client-1`, `client-2`, ... It knows which of its
-connections hold a place, and what is said to one that is too many (`Service`).
+Connections are called after the role of their listener: `client-1`, `client-2`, ... A listener
+knows which of its connections hold a place, and what one too many is told (`Service`).
 
 Not here: what becomes of a connection (`core/io/acceptor.py`).
 """
@@ -22,8 +22,8 @@ from core.io.places import Places
 from core.io.stream import Stream
 from core.io.system import Socket, System, reason
 
-# What accept() raises about a connection that is gone already; the next one may be there. After
-# any other error we are out of something (man 2 accept).
+# Errors of accept() about a connection that is gone already; the next one may be there. After any
+# other error we are out of something (man 2 accept).
 _GONE = frozenset(
     {
         errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
@@ -55,7 +55,7 @@ class Service:
 
 
 def everybody(host: str) -> bool:
-    """The judge that lets everyone in."""
+    """Let everyone in."""
     return True
 
 
@@ -130,15 +130,15 @@ class Listener:
             self.left = 0
 
     def rested(self, now: float) -> bool:
-        """Whether a rest is over; then it is."""
+        """End a rest whose time is over; return whether there was one."""
         if self.again_at is None or now < self.again_at:
             return False
         self.again_at = None
         return True
 
     def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str, str]]:
-        """Each connection that waits and may come in, with its host and the network that it counts
-        under; `most` attempts at most."""
+        """Yield each connection that waits and may come in, with its host and the network that it
+        counts under; `most` attempts at most."""
         attempts = 0
         while attempts < most and self.left:
             attempts += 1

@@ -1,6 +1,6 @@
 r"""The log: one formatter for everything that a running node says to people.
 
-One line per record, on standard error:
+Each record is one line, on standard error:
 
     16:06:41.123456 LS > client-1 rutgers.edu            a line was received
     16:06:41.123512 LS < TS1 rutgers.edu                 a line was sent
@@ -70,19 +70,19 @@ class Log:
         self._kinds: dict[str, _Kind] = {}
 
     def received(self, conn: str, data: bytes) -> None:
-        """These whole lines came in."""
+        """Record whole lines that came in."""
         self._each(">", conn, data)
 
     def sent(self, conn: str, data: bytes) -> None:
-        """These whole lines wait to go out."""
+        """Record whole lines that wait to go out."""
         self._each("<", conn, data)
 
     def changed(self, machine: str, old: Label, new: Label) -> None:
-        """A state machine moved."""
+        """Record that a state machine moved."""
         self._record(f"= {machine} {old.name} -> {new.name}", Level.DEBUG)
 
     def report(self, text: str, level: Level = Level.INFO, kind: str = "") -> None:
-        """Something that an operator wants to know. `kind`: see `Report`."""
+        """Tell something that an operator wants to know. `kind`: see `Report`."""
         if level < self._least:
             return
         hidden = self._hidden_before(kind or text)
@@ -90,7 +90,7 @@ class Log:
             self._record(f"{text} (and {hidden} more like this)" if hidden else text, level)
 
     def _hidden_before(self, kind: str) -> int | None:
-        """How many of this kind were not shown before this one; None: nor is this one."""
+        """Count the reports of this kind that were not shown; None: nor is this one to be."""
         now = self._now()
         if len(self._kinds) > 1_000:
             self._kinds.clear()

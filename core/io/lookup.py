@@ -1,7 +1,8 @@
-"""Lookup: a host name resolved by a child process, so that the loop never waits for a resolver.
+"""Lookup: a host name looked up by a child process, so that the loop never waits.
 
-`getaddrinfo` blocks, for half a minute when a resolver is away, and there is no other call. The
-child runs it and writes what it found into a pipe; the loop reads the pipe when it is readable.
+`getaddrinfo` blocks, for half a minute when the host's name service does not reply, and there is no
+other call. The child runs it and writes what it found into a pipe; the loop reads the pipe when it
+is readable.
 
 A child costs some 20 ms of a processor, so few run at a time, and the loop starts one in a turn;
 the others wait (`Lookups`). The size of the parent does not matter: `subprocess` does not copy it
@@ -31,7 +32,8 @@ except (OSError, UnicodeError) as error:
 """
 
 
-_CHILD_S = 20  # then it ends itself: a resolver that hangs must not pile up children
+# A child ends itself after so long: a name service that hangs must not pile up children.
+_CHILD_S = 20
 
 
 class Lookup:
@@ -51,7 +53,7 @@ class Lookup:
         self._text = b""
 
     def fileno(self) -> int:
-        """The pipe from the child."""
+        """Return the descriptor of the pipe from the child."""
         assert self._child.stdout is not None
         return self._child.stdout.fileno()
 
@@ -79,7 +81,7 @@ class Lookup:
 
 
 class Lookups:
-    """The lookups of one loop: for whom each is, those under way and those that wait for one to
+    """The lookups of one loop: for whom each is, those under way and those that wait for another to
     end. There is one for each name at a time; `most` are under way at once."""
 
     def __init__(self, most: int) -> None:
@@ -102,7 +104,7 @@ class Lookups:
 
     @property
     def may_start(self) -> bool:
-        """Whether there is one to be started now."""
+        """Whether there is a lookup to be started now."""
         return bool(self.waiting) and len(self._running) < self._most
 
     def next(self) -> tuple[str, str, int]:
@@ -115,7 +117,7 @@ class Lookups:
         self._running[lookup.fileno()] = (name, lookup)
 
     def at(self, fd: int) -> tuple[str, Lookup]:
-        """For whom the one with this descriptor is, and it."""
+        """Return the lookup with this descriptor, after the name that it is for."""
         return self._running[fd]
 
     def done(self, fd: int) -> None:

@@ -73,7 +73,7 @@ class Output:
         return self.fd
 
     def readable(self, now: float) -> bool:
-        """Nothing is read from an output."""
+        """Do nothing: an output is only written."""
         return False
 
     def writable(self, now: float) -> None:
@@ -130,7 +130,7 @@ class Output:
         return is_news
 
     def moved(self) -> None:
-        """The descriptor leads to another file. Drop the end of a record that began in the old."""
+        """Drop the end of a record that began in the old file: the descriptor leads to another."""
         if self._is_torn and self._records:
             self.waiting -= len(self._records.popleft())
             self.dropped += 1

@@ -1,9 +1,9 @@
 """Places: the connections that hold one at a listener, and which parts for a newcomer.
 
-One network must not shut out all others by holding every place (RFC 9210, section 4.2). So when all
-are taken, the longest idle connection of the network that holds most may part for a newcomer, if
-the newcomer's network holds fewer than half as many. Nobody loses its only place, so networks
-that are alike never take turns in it; and a connection from this machine never parts.
+A network must not shut out all others by holding every place (RFC 9210, section 4.2). When all are
+taken, therefore, the longest idle connection of the network that holds most may part for a
+newcomer, if the newcomer's network holds fewer than half as many. Nobody loses its only place, so
+networks that are alike never take turns in it; and a connection from this machine never parts.
 
 A connection knows the turn in which bytes last came or went: that costs an assignment. The search
 runs only when all places are taken, and looks at each network, and then at each connection of one.

@@ -37,7 +37,7 @@ _FILTERED = frozenset(
 
 
 def reserved_in(text: str) -> set[int]:
-    """The ports of a list like `8080,9148-9150`, as Linux writes it; what is no port is skipped."""
+    """Parse a list like `8080,9148-9150`, as Linux writes it; skip what is no port."""
     ports: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
@@ -47,7 +47,7 @@ def reserved_in(text: str) -> set[int]:
 
 
 def usable(reserved: set[int]) -> "array[int]":
-    """The ports that are left when these are reserved, in order."""
+    """Return the ports that are left when these are reserved, in order."""
     for refused in (_FILTERED | reserved, _FILTERED):
         ports = array("H", [port for port in range(_FIRST, _LAST + 1) if port not in refused])
         if len(ports) >= _LEFT_LEAST:
@@ -57,7 +57,7 @@ def usable(reserved: set[int]) -> "array[int]":
 
 @lru_cache(maxsize=1)
 def ours() -> "array[int]":
-    """The ports to choose from, as this machine reserves them; looked up once."""
+    """Return the ports to choose from, as this machine reserves them; looked up once."""
     try:
         text = Path(_RESERVED).read_text()
     except (OSError, UnicodeError):

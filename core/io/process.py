@@ -1,8 +1,8 @@
 """Process: signals, from the first line of the program to its last, and its standard descriptors.
 
 A signal that comes before a handler is there has its default action: it kills, or, where the
-program is process 1 of a container, is discarded. So `catch` comes first, before anything that
-takes time to import. From then on
+program is process 1 of a container, is discarded. Therefore `catch` comes first, before anything
+that takes time to import. From then on
 
 - what ends a program (`_ENDS`) ends it at once while it starts, with nobody to be told of it;
 - what a server takes note of (SIGHUP, SIGUSR1) waits in a pipe, where the loop finds it;
@@ -28,7 +28,7 @@ _STDERR = 2
 class Signals:
     """A pipe into which every signal that is caught puts its number, in a byte.
 
-    So `select` is woken also by one that comes just before it begins to wait.
+    It wakes `select` also when a signal comes just before that begins to wait.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class Signals:
         signal.set_wakeup_fd(self._full, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
-        """The descriptor to wait for."""
+        """Return the descriptor to wait for."""
         return self._fd
 
     def recv(self, count: int) -> bytes:
-        """The numbers of those that have come. Raises BlockingIOError when there are none."""
+        """Return the numbers of those that have come. Raises BlockingIOError: there are none."""
         return os.read(self._fd, count)
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ def hand_over(is_server: bool) -> Signals:
 
 
 def descriptors_taken() -> int:
-    """How many descriptors `catch` has taken for a loop that is yet to come."""
+    """Count the descriptors that `catch` has taken for a loop that is yet to come."""
     return 0 if _first is None else 2
 
 
@@ -108,7 +108,8 @@ def blocking() -> Iterator[None]:
     """Let signals end a call of the C library that may block for long.
 
     No handler of Python runs during such a call, so SIGTERM and SIGINT have their default action
-    meanwhile, if the program is still starting. Process 1 has no default action, and waits."""
+    meanwhile, if the program is still starting. Process 1 has no default action, and waits.
+    """
     held = {number: signal.getsignal(number) for number in _ENDS[True]}
     held = {number: how for number, how in held.items() if how in (_end, _end_server)}
     if os.getpid() == 1:

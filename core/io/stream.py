@@ -2,7 +2,7 @@
 
 It is received from once in a turn, as many bytes as its share of the turn: a dialled one as many
 as a read may have, an accepted one fewer when many are to be read, few or none while too much is
-owed to all (`core/owed.py`). What comes in is one event.
+owed to all (`core/owed.py`). Each read is one event.
 
 Not here: all of them, and how they are sent to and closed (`core/io/streams.py`).
 """

@@ -5,8 +5,8 @@ equal parts; while too much is owed to all of them, few are read, and little at 
 (`core/owed.py`). A dialled one is always read: see `core/io/connection.py`.
 
 A close is staged: what is owed is sent, our side is ended, and the socket lingers until the peer
-ends, too. Whatever takes too long is ended by a time limit. Each connection ends with one Closed,
-and its socket is closed when the turn ends.
+ends, too. A time limit ends each connection that takes too long over something. Each connection
+ends with one Closed, and its socket is closed when the turn ends.
 
 Not here: where connections come from (`core/io/acceptor.py`, `core/io/dialler.py`), and how bytes
 become messages (`core/io/framer.py`).
@@ -31,8 +31,7 @@ class Streams:
     """The connections of one loop, by name. `accepted` and `dialled` are in the order of reading.
 
     A dialled name keeps its closed connection, and so its place, until it is dialled again.
-    `unsent` are to be sent to in this turn. `read_share` is how many bytes of this turn each may
-    have.
+    `unsent` are to be sent to in this turn; `read_share` bytes may be read of each in it.
     """
 
     def __init__(self, engine: Engine, owed: Owed, line_bytes_max: int) -> None:
@@ -65,12 +64,6 @@ class Streams:
         }
 
     # -- which there are -------------------------------------------------------------------------
-
-    @property
-    def count(self) -> int:
-        """The number of those that have a socket."""
-        both = (*self.accepted.values(), *self.dialled.values())
-        return sum(stream.fd >= 0 for stream in both)
 
     def add(
         self,
@@ -261,7 +254,7 @@ class Streams:
     # -- the end of a connection -----------------------------------------------------------------
 
     def after_flush(self, stream: Stream, now: float) -> None:
-        """If that was the last of a staged close: end our side, or be done."""
+        """End our side, or be done, if that was the last of a staged close."""
         state = stream.life.state
         if state is StreamState.LINGERING and stream not in self._lingering:
             self.engine.read_fds_stale = True

@@ -63,7 +63,7 @@ class System:
         self._writers: dict[int, WriteFunction] = {}  # by descriptor
 
     def resolve(self, host: str, port: int) -> tuple[Address, ...]:
-        """The addresses of a host, in the resolver's order. Blocks. Raises OSError.
+        """Return the addresses of a host, in the order of its name service. Blocks. Raises OSError.
 
         `getaddrinfo` raises UnicodeError for `a..b` and for labels of over 63 bytes (bpo-32958).
         """
@@ -75,7 +75,7 @@ class System:
         return tuple(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
     def numeric(self, host: str, port: int) -> tuple[Address, ...]:
-        """The address that a host is written as; none if it is a name."""
+        """Return the address that a host is written as; none if it is a name."""
         try:
             found = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
@@ -85,15 +85,16 @@ class System:
         return tuple((family, address) for family, _, _, _, address in found)
 
     def look_up(self, host: str, port: int) -> Lookup:
-        """The same in a child process. Raises OSError when there can be none."""
+        """Look a host up in a child process. Raises OSError when there can be none."""
         return Lookup(host, port)
 
     def spawn(self, name: str) -> Socket:
-        """A stream to a new child. Raises OSError when there can be none; Born in the child."""
+        """Fork; return a stream to the child. Raises OSError when there can be none, and Born in
+        the child."""
         return Child(name)
 
     def claim(self, address: Address) -> Socket:
-        """A socket that holds an address for those who share it, and takes no connection itself.
+        """Hold an address for those who share it, by a socket that takes no connection itself.
 
         It is bound before it says that it shares, so that it cannot be had while anybody else,
         another family of sharers too, listens there. Raises OSError.
@@ -103,7 +104,7 @@ class System:
         return claim
 
     def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Socket:
-        """A listening socket at this address, and no other. Raises OSError.
+        """Open a listening socket at this address, and no other. Raises OSError.
 
         `shared`: one of several, among which the kernel spreads connections (SO_REUSEPORT).
         """
@@ -117,9 +118,9 @@ class System:
         return listener
 
     def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
-        """A socket for datagrams at this address. Raises OSError.
+        """Open a socket for datagrams at this address. Raises OSError.
 
-        With room for what comes while a turn lasts, as far as the kernel grants it.
+        It has room for what comes while a turn lasts, as far as the kernel grants that.
         """
         stream = self._bound(address, socket.SOCK_DGRAM, shared)
         if is_wildcard(address[1][0]):
@@ -129,7 +130,7 @@ class System:
         return stream
 
     def dial_datagrams(self, address: Address) -> Socket:
-        """A socket for datagrams to and from this address only, at a port that nobody can guess.
+        """Open a socket for datagrams of this address only, at a port that nobody can guess.
 
         The kernel's own choice is from half as many ports (`core/io/ports.py`). Raises OSError.
         """
@@ -153,8 +154,11 @@ class System:
         return dialled
 
     def path(self, address: Address) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Between which socket addresses the kernel would send to this one: from, to. Nothing is
-        sent. A wildcard address becomes a loopback one. Raises OSError when there is no way."""
+        """Return between which socket addresses the kernel would send to this one: from, to.
+
+        Nothing is sent. A wildcard address becomes a loopback one. Raises OSError when there is no
+        way.
+        """
         family, socket_address = address
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(socket_address)
@@ -166,8 +170,11 @@ class System:
         stream.sendmsg([datagrams], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", size))])
 
     def can_send_alike(self, stream: Socket) -> bool:
-        """Whether the kernel does that. One that does not know the control message (before 4.18)
-        ignores it, and sends all as one datagram; but it does not know the option either."""
+        """Return whether the kernel sends datagrams alike at once.
+
+        A kernel that does not know the control message (before 4.18) ignores it, and sends all as
+        one datagram; but it does not know the option either.
+        """
         try:
             stream.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
         except OSError:
@@ -175,7 +182,7 @@ class System:
         return True
 
     def overflowed(self, stream: Socket) -> int:
-        """How many datagrams this socket has had no room for (SO_MEMINFO, Linux 4.12; else 0)."""
+        """Count the datagrams that this socket had no room for (SO_MEMINFO, Linux 4.12; else 0)."""
         try:
             counts = stream.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         except OSError:
@@ -203,7 +210,7 @@ class System:
         return bound
 
     def connect(self, address: Address) -> Socket:
-        """A socket that is connecting: writable once that is decided. Raises OSError."""
+        """Open a socket that is connecting: writable once that is decided. Raises OSError."""
         family, socket_address = address
         dialled = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -229,11 +236,11 @@ class System:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
 
     def connect_error(self, dialled: Socket) -> int:
-        """0 when a connecting socket that became writable is connected, else the errno."""
+        """Return 0 when a connecting socket that became writable is connected, else the errno."""
         return dialled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def end_sending(self, stream: Socket) -> None:
-        """Our end of stream; reading goes on. Raises OSError when it has been reset."""
+        """End our side of a stream; reading goes on. Raises OSError when it has been reset."""
         stream.shutdown(socket.SHUT_WR)
 
     def write(self, fd: int, data: memoryview) -> int:
@@ -250,7 +257,7 @@ class System:
         self._writers.pop(fd, None)
 
     def catch_signals(self) -> Signals:
-        """Where the number of each signal can be read that has come since the program began."""
+        """Return where to read the number of each signal that came since the program began."""
         return process.hand_over(self._is_server)
 
     def limit_descriptors(self, limit: int) -> tuple[int, int]:

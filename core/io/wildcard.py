@@ -58,7 +58,7 @@ class WildcardSocket(socket.socket):
             raise
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
-        """As of any socket, but see above for the address."""
+        """Receive as by any socket; for the address see above."""
         data, told, _, peer = self.recvmsg(bufsize, self._room, flags)
         about = told[0][2] if told else b""
         control = self._controls.get(about)
@@ -69,7 +69,7 @@ class WildcardSocket(socket.socket):
         return data, (peer[0], peer, control)
 
     def sendto(self, data: Any, whither: Any, *_: object) -> int:  # noqa: ANN401
-        """As of any socket, but `whither` is what `recvfrom` returned of a datagram."""
+        """Send as by any socket; `whither` is what `recvfrom` returned of a datagram."""
         _, peer, control = whither
         return self.sendmsg((data,), control, 0, peer)
 

@@ -1,7 +1,7 @@
 """Writers: how to write to a descriptor that other programs share, without waiting for a reader.
 
 Standard output and standard error belong to other programs, too, so they stay blocking:
-O_NONBLOCK would be set for everybody who holds the same open file description. What takes bytes
+O_NONBLOCK would be set for everybody who holds the same open file description. The way to write
 without blocking depends on what the descriptor is, which is found out once:
 
 - a regular file takes anything;
@@ -28,9 +28,9 @@ WriteFunction = Callable[[memoryview], int]
 
 
 def writer(fd: int) -> WriteFunction:
-    """Return what writes to this descriptor. Raises OSError when it is not open.
+    """Return a function that writes to this descriptor. Raises OSError when it is not open.
 
-    What is returned takes bytes and says how many were taken. It raises BlockingIOError when that
+    The function takes bytes and returns how many were taken. It raises BlockingIOError when that
     would be none, and OSError when the descriptor is broken.
     """
     mode = os.fstat(fd).st_mode
@@ -49,7 +49,7 @@ def writer(fd: int) -> WriteFunction:
 
 
 def _opened_again(fd: int) -> int:
-    """A description of our own of the same file. Raises OSError when there can be none."""
+    """Open the same file once more. Raises OSError when it cannot be."""
     path = f"/proc/self/fd/{fd}"
     if not Path(path).exists():
         path = os.ttyname(fd)

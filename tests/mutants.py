@@ -56,26 +56,26 @@ MUTANTS = (
     Mutant(
         "have one part for whoever holds fewer places, not half as many",
         "core/io/places.py",
-        "2 * len(self._held_by(newcomer)) >= len(most)",
-        "len(self._held_by(newcomer)) >= len(most)",
+        "2 * len(self._held_by(newcomer)) >= len(largest)",
+        "len(self._held_by(newcomer)) >= len(largest)",
     ),
     Mutant(
         "have the newest part, not the longest idle",
         "core/io/places.py",
-        "min(most, key=_last_turn)",
-        "max(most, key=_last_turn)",
+        "min(largest, key=_last_turn)",
+        "max(largest, key=_last_turn)",
     ),
     Mutant(
         "have any number part at once",
         "core/io/acceptor.py",
-        "if len(self.parting) >= most:",
+        "if len(self.parting) >= parting_max:",
         "if False:",
     ),
     Mutant(
         "forget the descriptors that are closed at the end of the turn",
         "core/io/acceptor.py",
-        "if len(self.parting) + len(engine.doomed) >= 2 * most:",
-        "if most == 0:",
+        "if len(self.parting) + len(engine.doomed) >= 2 * parting_max:",
+        "if parting_max == 0:",
     ),
     # -- bytes and sockets
     Mutant(
@@ -939,7 +939,7 @@ MUTANTS = (
     Mutant(
         "all lookups at once",
         "core/io/lookup.py",
-        "return bool(self.waiting) and len(self._running) < self._most",
+        "return bool(self.waiting) and len(self._running) < self._running_max",
         "return bool(self.waiting)",
     ),
     Mutant(
@@ -1657,7 +1657,7 @@ MUTANTS = (
     Mutant(
         "what comes after word of a closed port is not read",
         "core/io/datagrams.py",
-        "came += self.receive(most - len(came))",
+        "came += self.receive(count_max - len(came))",
         "pass",
     ),
     Mutant(

@@ -69,11 +69,11 @@ class Acceptor:
         if service.reserves:
             count = int(getattr(bounds, service.connections))
             descriptors.reserve(count)
-            most = lambda: count  # noqa: E731
+            places_max = lambda: count  # noqa: E731
         else:
-            most = lambda: descriptors.clients_max  # noqa: E731
+            places_max = lambda: descriptors.clients_max  # noqa: E731
         listener = Listener(
-            system, stream, service, admit, most, bounds.accept_rest_s, self._somebody_waits
+            system, stream, service, admit, places_max, bounds.accept_rest_s, self._somebody_waits
         )
         self.listeners[stream.fileno()] = self._engine.by_fd[stream.fileno()] = listener
         own_address: Sequence[object] = stream.getsockname()
@@ -155,14 +155,15 @@ class Acceptor:
         if listener.left == math.inf:  # else see `accept_the_last`
             self._accept(listener, self._bounds.accepts_per_turn)
 
-    def _accept(self, listener: Listener, most: float) -> None:
-        """Accept until nobody waits, or `most` have come."""
+    def _accept(self, listener: Listener, count_max: float) -> None:
+        """Accept until nobody waits, or `count_max` have come."""
         engine, hits, service = self._engine, self._hits, listener.service
         known = listener.trouble
         count = 0
-        for stream, host, network in listener.accept(min(most, listener.room), engine.system.now()):
+        room = min(count_max, listener.room)
+        for stream, host, network in listener.accept(room, engine.system.now()):
             count += 1
-            if len(listener.places) < listener.most() or self._make_room(listener, network):
+            if len(listener.places) < listener.places_max() or self._make_room(listener, network):
                 self._take(listener, stream, host, network)
                 engine.deliver()
             else:
@@ -170,7 +171,7 @@ class Acceptor:
                 with contextlib.suppress(OSError):
                     stream.send(service.farewell or b"")
                 stream.close()
-        if count == most:
+        if count == count_max:
             hits["accepts_per_turn"] += 1
         if not listener.room:
             hits[service.connections] += 1
@@ -204,14 +205,14 @@ class Acceptor:
         once. When more would, the first that has been sent everything is no longer waited for.
         """
         engine = self._engine
-        most = self._bounds.descriptors_spare // 4
-        if len(self.parting) + len(engine.doomed) >= 2 * most:  # the doomed have theirs, too
+        parting_max = self._bounds.descriptors_spare // 4
+        if len(self.parting) + len(engine.doomed) >= 2 * parting_max:  # the doomed have theirs, too
             return False
         going = listener.places.to_part(network)
         if going is None:
             return False
-        if len(self.parting) >= most:
-            lingering = (one for one in self.parting if one.life.state is StreamState.LINGERING)
+        if len(self.parting) >= parting_max:
+            lingering = (each for each in self.parting if each.life.state is StreamState.LINGERING)
             done = next(lingering, None)
             if done is None:
                 return False

@@ -154,17 +154,17 @@ class DatagramSockets:
         if not datagram_socket.is_read:
             return False
         engine, name = self._engine, datagram_socket.name
-        most = engine.environment.bounds.datagrams_per_turn
-        datagrams = datagram_socket.receive(most)
+        count_max = engine.environment.bounds.datagrams_per_turn
+        datagrams = datagram_socket.receive(count_max)
         count = len(datagrams)
-        if count == most:
+        if count == count_max:
             engine.environment.hits["datagrams_per_turn"] += 1
         if count >= _MANY_DATAGRAMS and (lost := datagram_socket.overflowed_since()):
             text = f"{name}: {lost} datagrams found no room; raise net.core.rmem_max"
             engine.log.report(text, Level.WARNING, f"{name} overflows")
         if datagrams:
             engine.events.append(Datagrams(name, datagrams))
-        return count == most
+        return count == count_max
 
     def _receive_all(self, datagram_socket: DatagramSocket) -> None:
         for _ in range(_DRAIN_READS_MAX):

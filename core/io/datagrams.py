@@ -94,26 +94,26 @@ class DatagramSocket:
         before, self._overflowed_said = self._overflowed_said, self.overflowed
         return self._overflowed_said - before
 
-    def receive(self, most: int) -> list[Datagram]:
-        """Return what has come, as far as it is to be heard; `most` of all that at most."""
+    def receive(self, count_max: int) -> list[Datagram]:
+        """Take `count_max` datagrams at most; return those of them that are to be heard."""
         came: list[Datagram] = []
         try:
             if self.dialled:
                 receive = self.stream.recv
-                while len(came) < most:
+                while len(came) < count_max:
                     came.append((receive(DATAGRAM_BYTES_MAX), None))
             else:
                 receive_from = self.stream.recvfrom
-                while len(came) < most:
+                while len(came) < count_max:
                     came.append(receive_from(DATAGRAM_BYTES_MAX))
         except BlockingIOError:  # nothing more
             pass
         except OSError as error:
             if self.dialled and self.broke is None:
                 self.broke = error
-                came += self.receive(most - len(came))  # it may lie before what had come
+                came += self.receive(count_max - len(came))  # it may lie before what had come
         if self._admit is not None:
-            came = [one for one in came if self._is_admitted(one[1][0])]
+            came = [datagram for datagram in came if self._is_admitted(datagram[1][0])]
         return came
 
     def _is_admitted(self, host: str) -> bool:
@@ -161,16 +161,16 @@ class DatagramSocket:
             by_size.setdefault(len(data), []).append(data)
         self._waiting.clear()
         for size, alike in by_size.items():
-            most = min(_ALIKE_MAX, _BYTES_AT_ONCE // max(size, 1))
-            while len(alike) > 1 and most > 1 and self._send_alike is not None:
-                some, alike = alike[:most], alike[most:]
+            count_max = min(_ALIKE_MAX, _BYTES_AT_ONCE // max(size, 1))
+            while len(alike) > 1 and count_max > 1 and self._send_alike is not None:
+                batch, alike = alike[:count_max], alike[count_max:]
                 try:
-                    send_alike(self.stream, b"".join(some), size)
+                    send_alike(self.stream, b"".join(batch), size)
                 except BlockingIOError:
-                    alike += some
+                    alike += batch
                     break
                 except OSError as error:
-                    alike += some
+                    alike += batch
                     self._send_alike = None
                     if error.errno not in _NOT_ALIKE:
                         self.broke = error

@@ -67,7 +67,7 @@ class Listener:
     """A listening socket: who may come in, who has a place, and its rest when we are out of
     something.
 
-    `admit(host)` judges by the numeric address that accept returned. `most()` is how many
+    `admit(host)` judges by the numeric address that accept returned. `places_max()` is how many
     connections there may be at once. `come(listener)` is called when somebody waits.
     """
 
@@ -77,13 +77,13 @@ class Listener:
         stream: Socket,
         service: Service,
         admit: Admit,
-        most: Callable[[], int],
+        places_max: Callable[[], int],
         rest_s: float,
         come: "Callable[[Listener], None]" = _leave_waiting,
     ) -> None:
         self.stream = stream
         self.service = service
-        self.most = most
+        self.places_max = places_max
         self.places: Places[Stream] = Places()
         self._ever = 0
         self.again_at: float | None = None  # resting until then
@@ -114,16 +114,18 @@ class Listener:
     @property
     def room(self) -> float:
         """The number that may be accepted; the others wait."""
-        return math.inf if self.service.farewell is not None else self.most() - len(self.places)
+        if self.service.farewell is not None:
+            return math.inf
+        return self.places_max() - len(self.places)
 
     def next_name(self) -> str:
         """Return the name of the next connection."""
         self._ever += 1
         return f"{self.service.role.value}-{self._ever}"
 
-    def last_call(self, most: int) -> None:
+    def last_call(self, count: int) -> None:
         """Take only those who wait already, and no more than so many: then `left` is 0."""
-        self.left = most
+        self.left = count
 
     def _nobody_waits(self) -> None:
         if self.left < math.inf:
@@ -136,11 +138,11 @@ class Listener:
         self.again_at = None
         return True
 
-    def accept(self, most: float, now: float) -> Iterator[tuple[Socket, str, str]]:
+    def accept(self, attempts_max: float, now: float) -> Iterator[tuple[Socket, str, str]]:
         """Yield each connection that waits and may come in, with its host and the network that it
-        counts under; `most` attempts at most."""
+        counts under; `attempts_max` attempts at most."""
         attempts = 0
-        while attempts < most and self.left:
+        while attempts < attempts_max and self.left:
             attempts += 1
             self.left -= 1
             try:

@@ -82,11 +82,11 @@ class Lookup:
 
 class Lookups:
     """The lookups of one loop: for whom each is, those under way and those that wait for another to
-    end. There is one for each name at a time; `most` are under way at once."""
+    end. There is one for each name at a time; `running_max` are under way at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, running_max: int) -> None:
         self.waiting: dict[str, tuple[str, int]] = {}  # host and port, by for whom
-        self._most = most
+        self._running_max = running_max
         self._running: dict[int, tuple[str, Lookup]] = {}  # by descriptor
 
     @property
@@ -105,7 +105,7 @@ class Lookups:
     @property
     def may_start(self) -> bool:
         """Whether there is a lookup to be started now."""
-        return bool(self.waiting) and len(self._running) < self._most
+        return bool(self.waiting) and len(self._running) < self._running_max
 
     def next(self) -> tuple[str, str, int]:
         """Take the one that has waited longest."""

@@ -56,10 +56,12 @@ class Places(Generic[Placed]):
 
     def to_part(self, newcomer: str) -> Placed | None:
         """Return the connection that has to part for one more of the network `newcomer`, if any."""
-        most = max(self._by_network.values(), key=len, default=self._here)
-        if most is self._here or len(most) < 2 or 2 * len(self._held_by(newcomer)) >= len(most):
+        largest = max(self._by_network.values(), key=len, default=self._here)
+        if largest is self._here or len(largest) < 2:
             return None
-        return min(most, key=_last_turn)
+        if 2 * len(self._held_by(newcomer)) >= len(largest):
+            return None
+        return min(largest, key=_last_turn)
 
     def _held_by(self, network: str) -> dict[Placed, None]:
         return self._here if network == THIS_MACHINE else self._by_network.get(network, {})

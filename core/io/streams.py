@@ -240,7 +240,7 @@ class Streams:
     def _drop_events_of(self, name: str) -> None:
         """Let the brain hear nothing more of a connection that it closes, but that it is gone."""
         events = self.engine.events
-        kept = [one for one in events if not (isinstance(one, Backlogged) and one.conn == name)]
+        kept = [each for each in events if not (isinstance(each, Backlogged) and each.conn == name)]
         events.clear()
         events += kept
 

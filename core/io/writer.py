@@ -56,7 +56,7 @@ def _opened_again(fd: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def _write_when_ready(fd: int, most: int, data: memoryview) -> int:
+def _write_when_ready(fd: int, bytes_max: int, data: memoryview) -> int:
     if not select.select([], [fd], [], 0)[1]:
         raise BlockingIOError
-    return os.write(fd, data[:most])
+    return os.write(fd, data[:bytes_max])

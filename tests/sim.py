@@ -82,6 +82,7 @@ class Pipe:
         self.ended = False  # the end of the stream has arrived
         self.size = 0  # bytes in both
         self._last_at = 0.0
+        self._held = 0  # pieces that a cut holds up
 
     @property
     def room(self) -> int:
@@ -104,7 +105,9 @@ class Pipe:
         healed_at = world.cut_until(self.source.host, self.destination.host)
         if healed_at > world.t:
             world.saw("bytes wait for the network to heal")
-            world.at(healed_at, self.deliver)
+            self._held += 1
+            world.held_up[self] = None
+            world.at(healed_at, self._release)
             return
         data = self.under_way.popleft()
         if data is None:
@@ -117,6 +120,17 @@ class Pipe:
         else:
             self.arrived += data
         self.destination.host.touched()
+
+    def _release(self) -> None:
+        """A piece that a cut held up goes on, unless it has already: everything healed before."""
+        if self._held:
+            self._held -= 1
+            self.deliver()
+
+    def release_all(self) -> None:
+        """All that a cut held up arrives now."""
+        while self._held:
+            self._release()
 
 
 class SimSocket:
@@ -905,6 +919,7 @@ class World:
         self.lookup_s = 0.02  # what that takes
         self.steps = 0
         self.checks: list[Callable[[], None]] = []  # called after each step
+        self.held_up: dict[Pipe, None] = {}  # in which a cut holds up bytes, in their order
         self._cuts: dict[tuple[str, str], float] = {}
         self._narrow: dict[tuple[str, str], NarrowWay] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -997,6 +1012,9 @@ class World:
         """The network and all machines are well from now on."""
         self._cuts.clear()
         self._narrow.clear()
+        for pipe in self.held_up:
+            pipe.release_all()
+        self.held_up.clear()
         self.aborts = self.own_dials = 0.0
         self.network.refused = self.network.spurious = 0.0
         for host in self.hosts.values():

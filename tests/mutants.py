@@ -1258,7 +1258,7 @@ MUTANTS = (
     Mutant(
         "a silent resolver is waited for",
         "nodes/ls/resolvers/resolver_link.py",
-        "return self.link.is_live and not self.grace.is_silent",
+        "return self.link.is_live and not self.resolver.grace.is_silent",
         "return self.link.is_live",
     ),
     Mutant(
@@ -1699,7 +1699,7 @@ MUTANTS = (
     Mutant(
         "a resolver that was refused is up when there is a socket",
         "nodes/ls/resolvers/resolver_link.py",
-        "if not self.reachability.is_refused:",
+        "if not self.resolver.reachability.is_refused:",
         "if True:",
     ),
     Mutant(

@@ -37,6 +37,7 @@ from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.balancers import load_balancer
@@ -564,8 +565,9 @@ class Story:
     def longest_hold_s(self, what: str) -> float:
         """How long LS may keep this to itself while it waits for something better."""
         differ = any(
-            self.ls.clock() < resolver.grace._differs_until
-            for resolver in self.brain.parts.resolvers
+            self.ls.clock() < link.resolver.grace._differs_until
+            for link in self.brain.parts.upstreams.all
+            if isinstance(link, ResolverLink)
         )
         is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
         return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
@@ -653,16 +655,17 @@ class Story:
         )
         hold(not brain.parts.equivalents, "line equivalents are kept")
         for one in self.resolvers:
-            resolver = brain.parts.upstreams.by_name[one.host.name]
+            link = brain.parts.upstreams.by_name[one.host.name]
+            resolver = link.resolver
             sockets = resolver.sockets.by_conn
             kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
             hold(not kept and not resolver.stream.waiting, f"it is kept what was asked: {kept}")
-            hold(resolver.due() > 1e9, "batches are kept")
-            hold(resolver.link.life.state is LinkState.UP, f"{one.host.name} is not up")
+            hold(link.due() > 1e9, "batches are kept")
+            hold(link.link.life.state is LinkState.UP, f"{one.host.name} is not up")
             udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
             hold(len(udp) == len(resolver.sockets.open) == most, f"{len(udp)} sockets")
-            by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is resolver}
+            by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is link}
             hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
 
     def check_the_end(self) -> None:

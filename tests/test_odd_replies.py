@@ -164,7 +164,7 @@ def test_many_in_flight_are_asked_again_in_one_batch() -> None:
     first = cast.asked(D1)
     (conn,) = {conn for conn, _ in first}
     cast.say(conn, *[said(query, "FORMERR") for _, query in first])
-    resolver = cast.brain.parts.upstreams.by_name[D1]
+    resolver = cast.resolver(D1)
     again = cast.asked(D1)
     plain = [query for _, query in again if not has_opt(query)]
     assert len(plain) == len(first) and resolver.in_flight.count == len(again)

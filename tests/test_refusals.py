@@ -71,7 +71,7 @@ def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
         conn, query = cast.query_at(D1)
         cast.say(conn, *guesses(query, 32))
         cast.wait(0.4)
-    resolver = cast.brain.parts.upstreams.by_name[D1]
+    resolver = cast.resolver(D1)
     assert resolver.queue.deferred_until < math.inf
     refuse(cast)
     for conn, query in cast.asked(D2):

@@ -80,7 +80,7 @@ class ResolverMachine(RuleBasedStateMachine):
             lambda link, questions: None,
         )
         link = Link("DNS1", ((2, ("10.0.0.1", 53)),), Environment(BOUNDS))
-        self.resolver = Resolver(Environment(BOUNDS, secret=Chance()), link, interest, {})
+        self.resolver = Resolver(Environment(BOUNDS, secret=Chance()), link, interest, {}, self)
         for effect in self.resolver.dial():
             assert isinstance(effect, DialDatagrams)
             self.perform(self.resolver.take(Opened(effect.conn), self.now).effects)

@@ -25,6 +25,8 @@ from core.io.frame_buffer import frame, split_frames
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.dns.reply import read_reply
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.resolvers.resolver import Resolver
+from nodes.ls.resolvers.resolver_link import ResolverLink
 from tests.balancers import load_balancer
 from tests.resolvers import (
     AD,
@@ -191,6 +193,11 @@ class Cast:
 
     def metric(self, key: str) -> Any:  # noqa: ANN401
         return next(value.value for value in self.brain.metrics() if value.key == key)
+
+    def resolver(self, name: str) -> Resolver:
+        link = self.brain.parts.upstreams.by_name[name]
+        assert isinstance(link, ResolverLink)
+        return link.resolver
 
     def wait(self, seconds: float) -> None:
         self.stage.wait(seconds)
@@ -406,7 +413,7 @@ def test_the_grace_can_be_told() -> None:
 def test_nothing_is_held_past_a_timeout_and_the_timeout_of_one_ends_no_other() -> None:
     """[P33]: the one whose time is over hears the best that was said."""
     cast = Cast(bounds=replace(Bounds(), grace_failed_s=60.0, dns_timeout_s=1.8))
-    cast.brain.parts.upstreams.by_name[D2].grace.differs(1e9)
+    cast.resolver(D2).grace.differs(1e9)
     cast.ask("x.example")
     cast.wait(1.0)
     cast.ask("y.example")
@@ -755,7 +762,7 @@ def test_guesses_at_a_socket_that_is_retired_cost_no_more_sockets() -> None:
     asked = cast.asked(D1)
     for conn, query in asked:
         cast.say(conn, *guesses(query, 32))
-    assert len(cast.brain.parts.upstreams.by_name[D1].sockets.open) == cast.bounds.upstream_sockets
+    assert len(cast.resolver(D1).sockets.open) == cast.bounds.upstream_sockets
 
 
 def test_a_stream_that_is_stuck_is_given_up() -> None:
@@ -799,7 +806,7 @@ def test_sockets_are_replaced_by_and_by_and_let_go_when_all_is_replied() -> None
 def test_sockets_are_no_more_when_one_closes_while_the_successor_of_another_is_on_its_way() -> None:
     """The closing of one that has been replaced says nothing about who comes next."""
     cast = Cast(1)
-    sockets = cast.brain.parts.upstreams.by_name[D1].sockets
+    sockets = cast.resolver(D1).sockets
     most = cast.bounds.upstream_sockets
     first, second = sockets.open[:2]
     first.replace_at = second.replace_at = cast.stage.now
@@ -842,7 +849,7 @@ def test_what_is_lost_is_sent_once_more_and_then_forgotten() -> None:
     cast.say(conn, said(again, "10.0.0.1"))
     assert cast.lines() == b"x.example 10.0.0.1 A IN\n"
     cast.wait(10.0)
-    resolver = cast.brain.parts.upstreams.by_name[D1]
+    resolver = cast.resolver(D1)
     assert not any(one.asked for one in resolver.sockets.by_conn.values())
     assert resolver.due() == math.inf and cast.brain.deadline() is None
 
@@ -1089,7 +1096,7 @@ def test_what_may_be_lost_is_forgotten_when_it_is_replied_to_too_late(ending: st
             cast.say(conn, said(query, "10.0.0.1"))
         else:
             cast.say(conn, *guesses(query, 32))
-    assert not cast.brain.parts.upstreams.by_name[D2].ageing.overdue
+    assert not cast.resolver(D2).ageing.overdue
 
 
 # -- copies, and what comes late -------------------------------------------------------------------

@@ -52,8 +52,9 @@ WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=Tru
 class Resolver:
     """A resolver: its sockets, what it is asked, and which of its replies count.
 
-    `link` is how it stands. `connections`: where it puts itself, by the name of each connection
-    that it dials, until that is closed. `grace_s`: the longest that a worse answer waits for it.
+    `link` is how it stands. `connections`: where it puts its `owner`, by the name of each
+    connection that it dials, until that is closed. `grace_s`: the longest that a worse answer waits
+    for it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Resolver:
         link: Link,
         interest: QuestionInterest,
         connections: dict[str, Any],
+        owner: object,
         grace_s: float | None = None,
     ) -> None:
         bounds = env.bounds
@@ -69,7 +71,7 @@ class Resolver:
         self.grace = Grace(bounds, grace_s)
         self.reachability = Reachability(bounds.probe_s)
         self.ageing = Ageing(bounds, self.grace.resend_s(-math.inf))
-        self.sockets = SocketPool(env, link, connections, self)
+        self.sockets = SocketPool(env, link, connections, owner)
         self.queue = SendQueue(interest.is_wanted)
         self._bounds = bounds
         self._interest = interest
@@ -114,8 +116,8 @@ class Resolver:
         """Return whether there is a socket that can be asked, or has to be closed."""
         return bool(self.sockets.by_conn)
 
-    def part(self) -> list[Effect]:
-        """Close everything: the resolver is not needed any more."""
+    def close(self) -> list[Effect]:
+        """Close all its connections, and forget what it was asked."""
         effects: list[Effect] = []
         self.stream.waiting.clear()
         self.queue.clear()

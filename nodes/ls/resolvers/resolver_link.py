@@ -9,45 +9,63 @@ Not here: queries and their replies (`resolver.py`).
 from collections.abc import Iterable
 
 from core.effects import Effect
+from core.environment import Environment
 from core.events import Closed, ConnectionEvent, Opened
+from core.metrics import Value
 from core.operator import Report
 from core.protocol.outcome import Relayed
+from nodes.ls.link import Link
 from nodes.ls.link_state import LinkState
 from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.upstream import Upstream
 
 
-class ResolverLink(Resolver, Upstream):
-    """A resolver as an `Upstream`."""
+class ResolverLink(Upstream):
+    """A resolver as an `Upstream`. `connections`: where it puts itself, by the name of each
+    connection that it has or is dialling. `grace_s`: the longest that a worse answer waits for it.
+    """
 
     is_decisive = is_timed = True
 
+    def __init__(
+        self,
+        env: Environment,
+        link: Link,
+        interest: QuestionInterest,
+        connections: dict[str, Upstream],
+        grace_s: float | None = None,
+    ) -> None:
+        self.link = link
+        self.resolver = Resolver(env, link, interest, connections, self, grace_s)
+        self._redial_s = env.bounds.probe_s
+
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.link.sent(len(questions))
-        return self.query(questions, now)
+        return self.resolver.query(questions, now)
 
     def resume(self, questions: list[bytes], now: float) -> list[Effect]:
-        return self.query(questions, now)
+        return self.resolver.query(questions, now)
 
     @property
     def is_awaited(self) -> bool:
-        return self.link.is_live and not self.grace.is_silent
+        return self.link.is_live and not self.resolver.grace.is_silent
 
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
-        return self.grace.grace_s(now, is_failure=is_failure)
+        return self.resolver.grace.grace_s(now, is_failure=is_failure)
 
     def has_differed(self, now: float) -> bool:
-        return self.grace.differs(now)
+        return self.resolver.grace.differs(now)
 
     def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
-        return self.held(questions, now)
+        return self.resolver.held(questions, now)
 
     def probe_with(self, question: bytes) -> None:
-        self.reachability.question = question
+        self.resolver.reachability.question = question
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
-        heard = self.take(event, now)
+        heard = self.resolver.take(event, now)
         replies = Replies(heard.effects)
         replies.denials, replies.late = heard.denials, heard.late
         replies.has_late_data = heard.differs
@@ -62,10 +80,10 @@ class ResolverLink(Resolver, Upstream):
         elif heard.is_back:
             replies.news = LinkNews.IS_BACK
         if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
-            if not self.reachability.is_refused:  # else it is when something comes from it
+            if not self.resolver.reachability.is_refused:  # else it is when something comes from it
                 self._come_up(replies, now)
-        elif isinstance(event, Closed) and not self.has_sockets:
-            link.lost(now, self._bounds.probe_s)
+        elif isinstance(event, Closed) and not self.resolver.has_sockets:
+            link.lost(now, self._redial_s)
             replies.effects += link.say_down(event.why)
             replies.news = LinkNews.CHANGED
         return replies
@@ -76,16 +94,16 @@ class ResolverLink(Resolver, Upstream):
         replies.news = LinkNews.CAME_UP
 
     def give_up(self, why: str) -> list[Effect]:
-        return [*self.link.give_up(why), *super().part()]
+        return [*self.link.give_up(why), *self.resolver.close()]
 
     def due(self) -> float:
-        return min(self.link.due(), super().due())
+        return min(self.link.due(), self.resolver.due())
 
     def woken(self, now: float) -> list[Effect]:
-        effects = super().woken(now) if super().due() <= now else []
+        effects = self.resolver.woken(now) if self.resolver.due() <= now else []
         if self.link.due() <= now:
             self.link.dialled()
-            effects += self.dial()
+            effects += self.resolver.dial()
         return effects
 
     def part(self) -> list[Effect]:
@@ -94,3 +112,6 @@ class ResolverLink(Resolver, Upstream):
         if link.life.state in (LinkState.DOWN, LinkState.CLOSING):
             return []
         return self.give_up("")
+
+    def metrics(self) -> list[Value]:
+        return self.resolver.metrics()

@@ -17,7 +17,7 @@ from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.table_link import TableLink
 from nodes.ls.whereabouts import Host
 
@@ -34,7 +34,7 @@ def connected(host: Host | None = None) -> TableLink:
 
 
 def connect(table: TableLink, now: float) -> None:
-    assert table.receive(Opened("TS1"), now).news is LinkNews.CAME_UP
+    assert table.receive(Opened("TS1"), now).link_change is LinkChange.CAME_UP
     table.link.life.fire(LinkEvent.CAUGHT_UP)
 
 
@@ -129,11 +129,11 @@ def test_one_that_ends_is_closed_and_one_given_up_is_aborted() -> None:
 def test_one_that_was_stalled_has_room_for_what_waits() -> None:
     table = connected()
     table.link.backlogged(1.0)
-    assert table.receive(Relieved("TS1"), 1.0).news is LinkNews.CHANGED
+    assert table.receive(Relieved("TS1"), 1.0).link_change is LinkChange.OTHER
     table.link.backlogged(1.0)
     (report,) = table.woken(1.0 + BOUNDS.held_s)
     assert "stalled" in str(report)
-    assert table.receive(Relieved("TS1"), 9.0).news is LinkNews.HAS_ROOM
+    assert table.receive(Relieved("TS1"), 9.0).link_change is LinkChange.HAS_ROOM
 
 
 def test_one_long_away_is_dialled_and_looked_up() -> None:

@@ -16,7 +16,7 @@ from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hooks
 from nodes.ls.parts import Parts
 from nodes.ls.policy import Policy
-from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.upstream import Upstream
 
 
@@ -93,9 +93,9 @@ class Exchange:
         """Take what happened to an upstream, and give its replies to whoever waits for them."""
         replies = upstream.receive(event, now)
         effects = replies.effects
-        news = replies.news
-        if news is not LinkNews.NOTHING:
-            effects += self._link_changed(upstream, news, now)
+        change = replies.link_change
+        if change is not LinkChange.NONE:
+            effects += self._link_changed(upstream, change, now)
         for answers in replies.answers:
             effects += self._answer(upstream, answers, now)
         if replies.unknown or replies.denials:
@@ -105,19 +105,19 @@ class Exchange:
             upstream.link.credit(0, replies.late)
         if replies.has_late_data:
             self._negatives.differs(upstream, now)
-        if news is LinkNews.IS_BACK:
+        if change is LinkChange.IS_BACK:
             effects += upstream.resume(self._open_for(upstream), now)
         if replies.failure:
             effects += upstream.give_up(replies.failure)
-        if replies.failure or news is not LinkNews.NOTHING:
+        if replies.failure or change is not LinkChange.NONE:
             effects += self.update_links(now)
         return effects
 
-    def _link_changed(self, upstream: Upstream, news: LinkNews, now: float) -> list[Effect]:
-        if news is LinkNews.CAME_UP:
+    def _link_changed(self, upstream: Upstream, change: LinkChange, now: float) -> list[Effect]:
+        if change is LinkChange.CAME_UP:
             self._negatives.forget_servers(upstream.link.bit)
         effects = self.update_links(now)
-        if news in (LinkNews.CAME_UP, LinkNews.HAS_ROOM):
+        if change in (LinkChange.CAME_UP, LinkChange.HAS_ROOM):
             effects += self._ask_slice(upstream, now)
         return effects
 

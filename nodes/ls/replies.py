@@ -15,18 +15,18 @@ from nodes.ls.outcomes import QuestionEvent
 Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
 
 
-class LinkNews(Enum):
-    """News of a link that an event of its upstream brought."""
+class LinkChange(Enum):
+    """Change of a link that an event of its upstream brought."""
 
-    NOTHING = "it stands as before"
-    CHANGED = "it stands otherwise"
+    NONE = "it stands as before"
+    OTHER = "it stands otherwise, and nothing is to be asked because of that"
     CAME_UP = "it can be asked, and was asked nothing yet"
     HAS_ROOM = "it can be asked what waits for it"
     IS_BACK = "it had been silent, and was asked little meanwhile"
 
 
 class Replies:
-    """The replies that one event brought, and the news of its link. All questions are folded."""
+    """The replies that one event brought, and the change of its link. All questions are folded."""
 
     unknown: Sequence[bytes] = ()  # questions of which its own table has no name
     denials: Sequence[Denial] = ()  # everything else that is no answer
@@ -38,8 +38,8 @@ class Replies:
         self,
         effects: list[Effect],
         answers: Sequence[Answered] = (),
-        news: LinkNews = LinkNews.NOTHING,
+        link_change: LinkChange = LinkChange.NONE,
     ) -> None:
         self.effects = effects
         self.answers = answers
-        self.news = news
+        self.link_change = link_change

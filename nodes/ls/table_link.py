@@ -18,7 +18,7 @@ from core.protocol.reply_batch import ReplyBatch
 from nodes.ls.link import Link
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
 
@@ -59,20 +59,20 @@ class TableLink(Upstream):
             case Opened():
                 link.connected(now)
                 self._replies = self._streak.count = 0
-                return Replies([Report(f"{link.conn} is up")], news=LinkNews.CAME_UP)
+                return Replies([Report(f"{link.conn} is up")], link_change=LinkChange.CAME_UP)
             case Closed(why=why):
                 if link.lost(now) and self.whereabouts is not None:
                     self.whereabouts.went_away(now)
-                return Replies(link.say_down(why), news=LinkNews.CHANGED)
+                return Replies(link.say_down(why), link_change=LinkChange.OTHER)
             case Ended():
                 effects = [*link.give_up("it ended"), Close(link.conn)]
-                return Replies(effects, news=LinkNews.CHANGED)
+                return Replies(effects, link_change=LinkChange.OTHER)
             case Backlogged():
                 link.backlogged(now)
             case Relieved():
                 if link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP:
-                    return Replies([], news=LinkNews.HAS_ROOM)
-        return Replies([], news=LinkNews.CHANGED)
+                    return Replies([], link_change=LinkChange.HAS_ROOM)
+        return Replies([], link_change=LinkChange.OTHER)
 
     def _read(self, data: bytes) -> Replies:
         batch = read_replies(data, self._streak)

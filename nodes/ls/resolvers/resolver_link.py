@@ -16,7 +16,7 @@ from core.operator import Report
 from core.protocol.outcome import Relayed
 from nodes.ls.link import Link
 from nodes.ls.link_state import LinkState
-from nodes.ls.replies import LinkNews, Replies
+from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.upstream import Upstream
@@ -74,24 +74,24 @@ class ResolverLink(Upstream):
         link = self.link
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             replies.effects += self.give_up(heard.why)
-            replies.news = LinkNews.CHANGED
+            replies.link_change = LinkChange.OTHER
         elif heard.is_back and link.life.state is LinkState.DIALING:
             self._come_up(replies, now)
         elif heard.is_back:
-            replies.news = LinkNews.IS_BACK
+            replies.link_change = LinkChange.IS_BACK
         if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
             if not self.resolver.reachability.is_refused:  # else it is when something comes from it
                 self._come_up(replies, now)
         elif isinstance(event, Closed) and not self.resolver.has_sockets:
             link.lost(now, self._redial_s)
             replies.effects += link.say_down(event.why)
-            replies.news = LinkNews.CHANGED
+            replies.link_change = LinkChange.OTHER
         return replies
 
     def _come_up(self, replies: Replies, now: float) -> None:
         if self.link.connected(now):
             replies.effects.append(Report(f"{self.link.conn} is up"))
-        replies.news = LinkNews.CAME_UP
+        replies.link_change = LinkChange.CAME_UP
 
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), *self.resolver.close()]

@@ -89,7 +89,7 @@ class Observable(Protocol):
         """Return why nobody should be sent here; empty when all is well."""
         ...
 
-    def about(self) -> dict[str, Any]:
+    def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides: `policy`, `sampling`, `told` (disagreements of
         table servers, the latest first) and `where` (the address of each upstream, in order)."""
         ...

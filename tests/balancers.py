@@ -1,14 +1,17 @@
 """A load balancer made in one line, as tests want it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from core.addresses import Address
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.machine import Watch
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import Setup
+
+_PartT = TypeVar("_PartT")
 
 
 def load_balancer(
@@ -34,3 +37,15 @@ def metric(brain: LoadBalancer, key: str) -> int | str:
     """What STATS says of this."""
     (value,) = [value.value for value in brain.metrics() if value.key == key]
     return value
+
+
+def part_of(brain: LoadBalancer, kind: type[_PartT]) -> _PartT | None:
+    """Return the observer of this type; None if this LS has none."""
+    return next((part for part in brain.parts.observers if isinstance(part, kind)), None)
+
+
+def hedging_of(brain: LoadBalancer) -> HedgePolicy:
+    """Return the policy of an LS that hedges."""
+    policy = brain.parts.policy
+    assert isinstance(policy, HedgePolicy)
+    return policy

@@ -44,9 +44,11 @@ from core.protocol.messages import (
 from core.protocol.names import LINE_BYTES_MAX, Command, Error, Negative, Word, fold
 from core.text import split_lines
 from nodes.ls.hedging.asking import AskingState
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import ReloadState
+from tests.balancers import part_of
 from tests.sim import Host, Observer, TableFile, World
 
 _LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
@@ -574,7 +576,7 @@ class LoadBalancerWatch(Observer):
 
     def _check_asked(self, question: bytes) -> None:
         """Under hedging: it has been waiting to go to another TS for no longer than it may."""
-        life, bounds, hedge = self.lives[question], self.bounds, self.brain.parts.hedging
+        life, bounds, hedge = self.lives[question], self.bounds, part_of(self.brain, HedgePolicy)
         assert hedge is not None
         links = [link for link, since in self.up_since.items() if since < life.born_at]
         unasked = sorted(set(links) - life.lines.keys())
@@ -689,7 +691,7 @@ class LoadBalancerWatch(Observer):
         calm = not (self.world.network.refused or self.world.network.spurious)
         if calm and host.idle_turns > 3:
             # Where LS hedges, it looks at a living asking now and then, ever more rarely.
-            hedge = self.brain.parts.hedging
+            hedge = part_of(self.brain, HedgePolicy)
             looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
             hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
@@ -712,9 +714,10 @@ class LoadBalancerWatch(Observer):
         ):
             if happened:
                 self.world.probes[probe] = 1
-        if loop.turns != self._turns_seen and brain.parts.hedging is not None:
+        hedge = part_of(brain, HedgePolicy)
+        if loop.turns != self._turns_seen and hedge is not None:
             self._turns_seen = loop.turns
-            for asking in dict.fromkeys(brain.parts.hedging._askings.values()):
+            for asking in dict.fromkeys(hedge._askings.values()):
                 self.world.probes[f"AskingState {asking.life.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
@@ -750,7 +753,7 @@ class LoadBalancerWatch(Observer):
 
     def _check_budget(self) -> None:
         """Speculation costs no more than its share, by what LS counts and by its lines."""
-        hedge = self.brain.parts.hedging
+        hedge = part_of(self.brain, HedgePolicy)
         if hedge is None or self.share is None:
             return
         most = self.share * self.first + _EDGE_S
@@ -808,7 +811,7 @@ class LoadBalancerWatch(Observer):
         hold(not loop.streams.accepted, "I8", f"still there: {list(loop.streams.accepted)}")
         hold(race.pending == 0 and not race._open, "I8", "questions are left")
         hold(not any(batch.questions for batch in race.batches), "I8", "names are left")
-        negatives, hedge = self.brain.parts.negatives, self.brain.parts.hedging
+        negatives, hedge = self.brain.parts.negatives, part_of(self.brain, HedgePolicy)
         hold(negatives.is_empty, "I8", "negatives are left")
         if hedge is not None:
             hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")

@@ -506,12 +506,8 @@ MUTANTS = (
     Mutant(
         "a race is told that hedging does not fit",
         "nodes/ls/parts.py",
-        """    if hedging is not None:
-        observers.append(HedgingFitness(questions, negatives))
-""",
-        """    observers.append(HedgingFitness(questions, negatives))
-    if hedging is not None:
-""",
+        "        fitness = HedgingFitness(questions, negatives)\n",
+        "    fitness = HedgingFitness(questions, negatives)\n",
     ),
     Mutant(
         "a link that was given more than a slice looks up",

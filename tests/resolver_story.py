@@ -35,12 +35,15 @@ from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
 from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_samples import RaceSamples
+from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
-from tests.balancers import load_balancer
+from tests.balancers import load_balancer, part_of
 from tests.dns_story import Resolver, hold
 from tests.resolver_checks import ALL, Checks, Reports, wording
 from tests.resolver_shapes import (
@@ -462,6 +465,12 @@ class Story:
     def sent(self, data: bytes, who: str, port: int) -> None:
         self.sent_at.setdefault((who, port, data[:2]), self.world.t)
 
+    def is_wanted(self, question: bytes) -> bool:
+        """Whether LS waits for a reply to this, or watches its race."""
+        samples = part_of(self.brain, RaceSamples)
+        is_watched = samples is not None and samples.watches(question)
+        return is_watched or self.brain.parts.questions.is_open(question)
+
     def landed(self, data: bytes, who: str, port: int) -> None:
         """Something came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
@@ -469,7 +478,7 @@ class Story:
         if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # whatever comes by UDP after it is not waited for
         promised = self.promised.get(key)
-        if promised is not None and not self.brain.parts.is_wanted(promised.question):
+        if promised is not None and not self.is_wanted(promised.question):
             self.settled.add(key)  # nobody looks at it closely
         if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
             return
@@ -554,7 +563,7 @@ class Story:
 
     def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
         """Something worse than data was told. Hedging, a table's word may be of another asking."""
-        if self.was_disturbed or self.brain.parts.hedging is not None:
+        if self.was_disturbed or part_of(self.brain, HedgePolicy) is not None:
             return
         line = wording(section).partition(" TYPE")[0]
         line += " AAAA" * (section[-4:-2] == b"\0\x1c")
@@ -653,7 +662,7 @@ class Story:
             not brain.parts.negatives._held and brain.parts.negatives.due() > 1e9,
             "something is held",
         )
-        hold(not brain.parts.equivalents, "line equivalents are kept")
+        hold(not part_of(brain, LineEquivalents), "line equivalents are kept")
         for one in self.resolvers:
             link = brain.parts.upstreams.by_name[one.host.name]
             resolver = link.resolver

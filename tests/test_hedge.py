@@ -27,10 +27,9 @@ from core.io.backlog import BacklogState
 from core.protocol.messages import Answer, NoAnswer, format_message, parse_reply
 from core.protocol.names import Negative, fold
 from core.text import split_lines
-from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
-from tests.balancers import load_balancer
+from tests.balancers import hedging_of, load_balancer
 from tests.counting import lines_run
 from tests.stage import Stage
 
@@ -106,7 +105,7 @@ def train(stage: Stage, took_s: dict[str, float], rounds: int = 40) -> None:
 
 def prefer(stage: Stage, first: str) -> None:
     """All others seem very slow."""
-    ranking = hedge_of(stage.brain)._ranking
+    ranking = hedging_of(stage.brain)._ranking
     for link in ranking._links:
         if link.conn != first:
             ranking.add(link, 1000.0, 1000, stage.now)
@@ -114,18 +113,12 @@ def prefer(stage: Stage, first: str) -> None:
 
 def set_tokens(stage: Stage, tokens: float) -> None:
     """As if so many had been saved up."""
-    hedge_of(stage.brain)._budget.tokens = tokens
+    hedging_of(stage.brain)._budget.tokens = tokens
 
 
 def waiting_for_tokens(stage: Stage) -> int:
     """How many askings do, those that are settled included."""
-    return len(hedge_of(stage.brain)._late)
-
-
-def hedge_of(brain: LoadBalancer) -> HedgePolicy:
-    """The policy, for what takes long to come about and for what is kept: see the helpers."""
-    assert brain.parts.hedging is not None
-    return brain.parts.hedging
+    return len(hedging_of(stage.brain)._late)
 
 
 def shown(brain: LoadBalancer, key: str) -> int | float | str:
@@ -140,7 +133,7 @@ def state_of(brain: LoadBalancer, name: str) -> LinkState:
 
 def keeps_nothing(brain: LoadBalancer) -> None:
     """What is settled is let go, but for what the next question or moment clears away."""
-    hedge = hedge_of(brain)
+    hedge = hedging_of(brain)
     assert not hedge._askings
     assert brain.parts.negatives.is_empty
     assert all(not asking.open_count for asking, _ in hedge._late)
@@ -524,14 +517,14 @@ class HedgeMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_link_that_is_well_has_nothing_waiting(self) -> None:
-        for link in hedge_of(self.brain).waiting:
+        for link in hedging_of(self.brain).waiting:
             assert not self.is_well(link.conn), link.conn
 
     @invariant()
     def what_is_settled_is_let_go(self) -> None:
         if not self.open:
             keeps_nothing(self.brain)
-        assert set(hedge_of(self.brain)._askings) == set(self.lives)
+        assert set(hedging_of(self.brain)._askings) == set(self.lives)
 
     def teardown(self) -> None:
         if not hasattr(self, "stage"):
@@ -1597,7 +1590,7 @@ def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     lose_and_connect(stage, T1)
     stage.take(T1)
     last = names(100)[-1]
-    hedge_of(stage.brain)._ask_everyone = lambda asking, now: None
+    hedging_of(stage.brain)._ask_everyone = lambda asking, now: None
     ask(stage, last)
     assert last in asked(stage, T2)
     say(stage, T1, last)

@@ -174,7 +174,7 @@ def test_ls_serves_with_no_name_known() -> None:
     assert brain.unhealthy() == "no table server is up"
     values = {value.key: value.value for value in brain.metrics()}
     assert values["TS1.state"] == "DOWN" and values["TS1.redials"] == 0
-    assert brain.about()["where"] == {T1: "one.example:1", T2: "two.example:2"}
+    assert brain.page_entries()["where"] == {T1: "one.example:1", T2: "two.example:2"}
     stage.accept("a")
     stage.hear("a", b"x\n")
     stage.wait(4.0)

@@ -14,6 +14,7 @@ import pytest
 from core.bounds import Bounds
 from core.text import split_lines
 from nodes.ls.link_state import LinkState
+from tests.balancers import hedging_of
 from tests.scenes import Scene
 
 X = b"x 10.0.0.1 A IN\n"
@@ -333,7 +334,7 @@ def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() ->
     second.say(replies(100)[len(replies(40)) :])
     scene.wait(0.01)
     assert asker.take() == replies(100)
-    assert scene.watch.brain.parts.hedging.hedged == 0  # type: ignore[union-attr]
+    assert hedging_of(scene.watch.brain).hedged == 0
 
 
 def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -> None:

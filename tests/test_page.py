@@ -278,7 +278,7 @@ class Hostile:
     def unhealthy(self) -> str:
         return ""
 
-    def about(self) -> dict[str, object]:
+    def page_entries(self) -> dict[str, object]:
         return {
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",

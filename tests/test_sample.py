@@ -36,7 +36,7 @@ from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from nodes.ls.upstream import Upstream
-from tests.balancers import load_balancer
+from tests.balancers import load_balancer, part_of
 from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"
@@ -373,7 +373,7 @@ class SamplesMachine(RuleBasedStateMachine):
         assert list(self.samples._open) == [one.question for one in self.open]
         dues = [one.began + TIMEOUT_S for one in self.open]
         assert self.samples.due() == min(dues, default=math.inf)
-        assert len(self.samples.told) == min(20, self.reports)
+        assert len(self.samples.disagreements) == min(20, self.reports)
 
     def teardown(self) -> None:
         self.pass_time(80)
@@ -426,7 +426,7 @@ def test_sets_of_ipv6_agree_in_any_order_and_spelling(
     again = [in_some_spelling(a, way) for a, way in zip(first, ways[5:], strict=False)]
     chance.shuffle(again)
     samples = raced(b"AAAA", ",".join(spelled), ",".join([*again, again[0]]))
-    assert counts(samples)["disagreements"] == 0 and not samples.told
+    assert counts(samples)["disagreements"] == 0 and not samples.disagreements
     differing = raced(b"AAAA", ",".join(spelled), ",".join(map(str, other)))
     assert counts(differing)["disagreements"] == (set(first) != set(other))
 
@@ -455,7 +455,7 @@ def test_of_disagreements_the_last_twenty_are_remembered() -> None:
             line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
             answered(samples, server, [question], line, 0.1)
     assert counts(samples)["disagreements"] == 50
-    assert [one["question"] for one in samples.told] == [f"n{n}" for n in range(30, 50)]
+    assert [one["question"] for one in samples.disagreements] == [f"n{n}" for n in range(30, 50)]
 
 
 # -- under LS --------------------------------------------------------------------------------------
@@ -492,7 +492,7 @@ def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
 
 def samples_of(stage: Stage) -> RaceSamples:
     assert isinstance(stage.brain, LoadBalancer)
-    samples = stage.brain.parts.samples
+    samples = part_of(stage.brain, RaceSamples)
     assert samples is not None
     return samples
 
@@ -631,7 +631,7 @@ def test_with_no_share_there_are_no_samples_and_no_records() -> None:
     stage.hear(T2, b"x 10.0.0.2 A IN\n")
     assert not stage.records
     assert isinstance(stage.brain, LoadBalancer)
-    assert stage.brain.parts.samples is None and stage.brain.histograms() == []
+    assert part_of(stage.brain, RaceSamples) is None and stage.brain.histograms() == []
     assert not any("disagree" in text for text in stage.reports)
 
 

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from nodes.ls.hedging.budget import Budget
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_server import TableServer
+from tests.balancers import hedging_of
 from tests.invariants import Violated
 from tests.scenes import Scene
 from tests.sim import Host, SimDatagrams, SimDialled, SimSocket, SlowReader, World
@@ -421,7 +422,7 @@ def all_is_held_for_long(brain: LoadBalancer) -> None:
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:
-    brain.parts.hedging._budget = Free(1.0, 100)  # type: ignore[union-attr]
+    hedging_of(brain)._budget = Free(1.0, 100)
 
 
 class Free(Budget):
@@ -431,7 +432,7 @@ class Free(Budget):
 
 
 def nobody_else_is_asked(brain: LoadBalancer) -> None:
-    brain.parts.hedging._ask_everyone = lambda asking, now: None  # type: ignore[method-assign,union-attr]
+    hedging_of(brain)._ask_everyone = lambda asking, now: None  # type: ignore[method-assign]
 
 
 def everything_is_admitted(brain: LoadBalancer) -> None:

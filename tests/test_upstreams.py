@@ -25,9 +25,10 @@ from core.io.frame_buffer import frame, split_frames
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.dns.reply import read_reply
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
-from tests.balancers import load_balancer
+from tests.balancers import load_balancer, part_of
 from tests.resolvers import (
     AD,
     CD,
@@ -1456,7 +1457,7 @@ def test_a_query_that_says_more_than_a_line_is_asked_of_tables_as_the_line() -> 
         assert section_of(message) == section_of(query) and message[6:8] == b"\0\2"
         assert address("2001:db8::1") in message and address("2001:db8::2") in message
         assert message.endswith(edns)
-    assert not cast.brain.parts.equivalents and cast.metric("TS1.won") == 2
+    assert not part_of(cast.brain, LineEquivalents) and cast.metric("TS1.won") == 2
 
 
 @pytest.mark.parametrize("flags", [RD | AD, RD | CD, 0])
@@ -1474,7 +1475,7 @@ def test_what_a_table_has_not_is_said_of_the_query_that_says_more_too(flags: int
     assert message[3] & 15 == 0 and message[6:8] == b"\0\0"
     cast.ask("z.example", flags=flags)
     cast.wait(1.8)
-    assert not cast.brain.parts.equivalents
+    assert not part_of(cast.brain, LineEquivalents)
 
 
 @pytest.mark.parametrize(("question", "lines"), [("x.example MX", 1), ("x~.example MX", 0)])
@@ -1553,7 +1554,7 @@ def test_a_name_of_a_table_exists_whatever_type_is_asked(
     assert section_of(message) == section_of(query)
     assert cast.metric("no_data") == 1 and cast.metric("late") == 0
     assert cast.metric("TS1.late") == 0 and cast.metric("TS1.asked") == 1
-    assert not cast.brain.parts.equivalents and cast.brain.parts.negatives.is_empty
+    assert not part_of(cast.brain, LineEquivalents) and cast.brain.parts.negatives.is_empty
 
 
 def test_a_table_s_no_data_for_a_line_beats_nxdomain_too() -> None:

@@ -35,8 +35,8 @@ from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
 from nodes.ls.backpressure import Backpressure
 from nodes.ls.exchange import Exchange
-from nodes.ls.host_lookups import HostLookups
 from nodes.ls.parts import make_parts
+from nodes.ls.service_metrics import ServiceMetrics
 from nodes.ls.setup import Setup
 from nodes.ls.status import Status
 
@@ -58,13 +58,7 @@ class LoadBalancer:
         loop: Callable[[], list[Value]] = list,
         stats: Callable[[list[Value]], list[Value]] = list,
     ) -> None:
-        parts = make_parts(setup, env, owed or Owed(env.bounds, env.hits))
-        self.parts = parts
         self.env = env
-        self._questions = parts.questions
-        self._upstreams = parts.upstreams
-        self._exchange = Exchange(parts)
-        self._lookups = HostLookups(parts.table_links)
         self._server = Server(
             env,
             lambda: stats_text(stats(self.status.metrics())),
@@ -73,11 +67,18 @@ class LoadBalancer:
             factories={} if dns is None else {Role.DNS: dns},
         )
         self.backpressure = Backpressure(self._server.sessions, env.hits)
-        self.status = Status(setup, env, parts, self._server, loop)
+        service = ServiceMetrics(self._server, loop, env.hits)
+        parts = make_parts(setup, env, owed or Owed(env.bounds, env.hits), service)
+        self.parts = parts
+        self._questions = parts.questions
+        self._upstreams = parts.upstreams
+        self._exchange = Exchange(parts)
+        self._lookups = parts.lookups
+        self.status = Status(setup, parts, self._server)
         self.metrics = self.status.metrics
         self.histograms = self.status.histograms
         self.unhealthy = self.status.unhealthy
-        self.about = self.status.about
+        self.page_entries = self.status.page_entries
         self._timed = parts.timed
         self._dues = [timed.due for timed in parts.timed]
 

@@ -5,112 +5,92 @@ A further part is a file, and an entry here.
 Not here: what the load balancer does with them (`load_balancer.py`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.environment import Environment
 from core.owed import Owed
 from nodes.ls.hedging.fitness import HedgingFitness
 from nodes.ls.hedging.hedge_policy import HedgePolicy
+from nodes.ls.host_lookups import HostLookups
+from nodes.ls.monitored import Monitored
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer, Timed
 from nodes.ls.policy import Policy
+from nodes.ls.question_metrics import QuestionMetrics
 from nodes.ls.questions import Questions
 from nodes.ls.race_policy import RacePolicy
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
-from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.resolvers.resolvers import make_resolvers
 from nodes.ls.setup import Setup, table_links
-from nodes.ls.table_link import TableLink
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
+
+_PartT = TypeVar("_PartT")
 
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of one load balancer. `is_wanted(question)`: whether a reply to it is of interest,
-    to clients or to samples. `observers` are told of a happening in this order, and
-    `timed` are woken in this order."""
+    """The parts of one load balancer: by name, those that others need by name; and by contract, in
+    the order in which they are told of a happening, woken, and shown."""
 
     questions: Questions
     upstreams: Upstreams
-    table_links: list[TableLink]
-    resolvers: list[ResolverLink]
     negatives: HeldNegatives
     policy: Policy
-    hedging: HedgePolicy | None
-    samples: RaceSamples | None
-    equivalents: LineEquivalents | None
-    is_wanted: Callable[[bytes], bool]
-    observers: list[Observer]
-    timed: list[Timed]
+    lookups: HostLookups
+    observers: tuple[Observer, ...]
+    timed: tuple[Timed, ...]
+    monitored: tuple[Monitored, ...]
 
 
-def make_parts(setup: Setup, env: Environment, owed: Owed) -> Parts:
-    """Make them all."""
+def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -> Parts:
+    """Make all parts. `service`: the metrics of what serves the clients."""
     bounds = env.bounds
     questions = Questions(bounds, owed)
-    by_conn: dict[str, Upstream] = {}
-    samples = _samples(setup, env)
+    samples = hedging = fitness = equivalents = None
 
     def is_wanted(question: bytes) -> bool:
-        """A reply to it is of interest: somebody waits for it, or its race is watched."""
+        """Return whether somebody waits for a reply to it, or its race is watched."""
         return questions.is_open(question) or (samples is not None and samples.watches(question))
 
-    both = bool(setup.servers and setup.resolvers)
-    equivalents = LineEquivalents() if both else None
-    tables = table_links(setup, env, equivalents, is_wanted)
-    by_conn |= {table.link.conn: table for table in tables}
+    if setup.servers and setup.resolvers:
+        equivalents = LineEquivalents()
     interest = QuestionInterest(
         is_wanted,
         lambda question: negatives.is_held(question),
         lambda question: negatives.was_told(question),
         lambda link, questions: policy.admits(link, questions),
     )
-    resolvers = make_resolvers(setup, env, by_conn, interest)
-    upstreams = Upstreams([*tables, *resolvers], by_conn)
+    by_conn: dict[str, Upstream] = {}
+    tables = table_links(setup, env, equivalents, is_wanted)
+    by_conn |= {table.link.conn: table for table in tables}
+    upstreams = Upstreams([*tables, *make_resolvers(setup, env, by_conn, interest)], by_conn)
     negatives = HeldNegatives(questions, upstreams)
-    hedging = None
     policy: Policy
     if setup.extra_load is None:
         policy = RacePolicy(upstreams.links, questions, bounds.waiting_bytes_high)
     else:
-        limits = upstreams.limits if both else None
+        limits = None if equivalents is None else upstreams.limits
         policy = hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
-    observers: list[Observer] = []
-    timed: list[Timed] = [negatives, upstreams, questions]
-    if samples is not None:
-        observers.append(samples)
-        timed.append(samples)
-    if hedging is not None:
-        observers.append(HedgingFitness(questions, negatives))
-        timed.append(hedging)
-    observers.append(negatives)
-    if equivalents is not None:
-        observers.append(equivalents)
-    observers.append(policy)
+        fitness = HedgingFitness(questions, negatives)
+    if setup.sample:
+        servers = [link.conn for link in upstreams.links]
+        samples = RaceSamples(env, servers, setup.sample, policy.name)
     return Parts(
         questions=questions,
         upstreams=upstreams,
-        table_links=tables,
-        resolvers=resolvers,
         negatives=negatives,
         policy=policy,
-        hedging=hedging,
-        samples=samples,
-        equivalents=equivalents,
-        is_wanted=is_wanted,
-        observers=observers,
-        timed=timed,
+        lookups=HostLookups(tables),
+        observers=_present(samples, fitness, negatives, equivalents, policy),
+        timed=_present(negatives, upstreams, questions, samples, hedging),
+        monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples),
     )
 
 
-def _samples(setup: Setup, env: Environment) -> RaceSamples | None:
-    if not setup.sample:
-        return None
-    names = [f"TS{number}" for number in range(1, len(setup.servers) + 1)]
-    names += [f"DNS{number}" for number in range(1, len(setup.resolvers) + 1)]
-    policy = "race" if setup.extra_load is None else "hedge"
-    return RaceSamples(env, names, setup.sample, policy)
+def _present(*parts: _PartT | None) -> tuple[_PartT, ...]:
+    """Return these in their order, without those that this load balancer has not."""
+    return tuple(part for part in parts if part is not None)

@@ -19,9 +19,10 @@ Shares = Iterable[tuple[Link, list[bytes]]]  # which link is to be asked what
 
 
 class Policy(Observer):
-    """Decides which links are asked. `waiting`: the links that have a next slice waiting, whether
-    or not they can take it."""
+    """Decides which links are asked. `name`: that of the option `--policy`. `waiting`: the links
+    that have a next slice waiting, whether or not they can take it."""
 
+    name: str
     waiting: Collection[Link]
 
     @abstractmethod

@@ -9,6 +9,7 @@ Not here: who counts (`questions.py`).
 from core.metrics import Metric, Value
 from core.protocol.names import Negative
 from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
+from nodes.ls.monitored import Monitored
 from nodes.ls.questions import Questions
 
 DENIED = {
@@ -23,14 +24,20 @@ JOINED = Metric("joined", "Questions that shared an earlier query for the same")
 LATE = Metric("late", "Replies of servers that nobody waited for")
 
 
-def question_metrics(questions: Questions) -> list[Value]:
-    """Return what was counted of all questions."""
-    return [
-        Value(ASKED, questions.asked),
-        Value(ANSWERED, questions.answered),
-        *(Value(metric, questions.denied[why]) for why, metric in DENIED.items()),
-        Value(DROPPED, questions.dropped),
-        Value(PENDING, questions.pending),
-        Value(JOINED, questions.joined),
-        Value(LATE, questions.late),
-    ]
+class QuestionMetrics(Monitored):
+    """The metrics of all questions of one load balancer."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+
+    def metrics(self) -> list[Value]:
+        questions = self._questions
+        return [
+            Value(ASKED, questions.asked),
+            Value(ANSWERED, questions.answered),
+            *(Value(metric, questions.denied[why]) for why, metric in DENIED.items()),
+            Value(DROPPED, questions.dropped),
+            Value(PENDING, questions.pending),
+            Value(JOINED, questions.joined),
+            Value(LATE, questions.late),
+        ]

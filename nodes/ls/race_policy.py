@@ -21,6 +21,8 @@ from nodes.ls.questions import Questions
 class RacePolicy(Policy):
     """A Policy that asks every link. `slice_bytes`: how much one that catches up gets at a time."""
 
+    name = "race"
+
     def __init__(self, links: Sequence[Link], questions: Questions, slice_bytes: int) -> None:
         self._links = links
         self._questions = questions

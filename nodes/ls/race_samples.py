@@ -23,6 +23,7 @@ from core.metrics import Histogram, LabelledHistogram, Metric, Value
 from core.operator import Record
 from core.protocol.outcome import Answered
 from nodes.ls.disagreements import Disagreements
+from nodes.ls.monitored import Monitored
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.race_record import RaceRecord
@@ -43,12 +44,11 @@ _NEGATIVE = {
 }
 
 
-class RaceSamples(Observer):
+class RaceSamples(Observer, Monitored):
     """All sampled races of these servers. `share`: of all questions, those that are sampled;
     `policy`: its name, for the records."""
 
     def __init__(self, env: Environment, servers: Sequence[str], share: float, policy: str) -> None:
-        self.about = f"{100 * share:g} % of races are sampled"
         self._bounds = env.bounds
         self._share = share
         self._policy = policy
@@ -82,9 +82,15 @@ class RaceSamples(Observer):
         ]
 
     @property
-    def told(self) -> deque[dict[str, Any]]:
+    def disagreements(self) -> deque[dict[str, Any]]:
         """The latest disagreements, the last one last."""
         return self._disagreements.latest
+
+    def page_entries(self) -> dict[str, Any]:
+        return {
+            "sampling": f"{100 * self._share:g} % of races are sampled",
+            "told": list(self.disagreements)[::-1],
+        }
 
     # -- what happens to questions: see `Observer` -------------------------------------------------
 

@@ -10,13 +10,16 @@ import math
 from collections.abc import Iterable, Sequence
 
 from core.effects import Effect
+from core.metrics import Value
 from nodes.ls.link import Link
+from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkState
+from nodes.ls.monitored import Monitored
 from nodes.ls.server_set import NO_SERVERS, ServerSet, union, without
 from nodes.ls.upstream import Upstream
 
 
-class Upstreams:
+class Upstreams(Monitored):
     """All upstreams. `by_conn` knows each by all its connections."""
 
     def __init__(self, servers: Sequence[Upstream], by_conn: dict[str, Upstream]) -> None:
@@ -130,6 +133,11 @@ class Upstreams:
             if upstream.due() <= now:
                 effects += upstream.woken(now)
         return effects
+
+    def metrics(self) -> list[Value]:
+        """Return what is counted about each link, and then what else each upstream counts."""
+        of_links = [value for link in self.links for value in link_metrics(link)]
+        return of_links + [value for upstream in self.all for value in upstream.metrics()]
 
     def mute(self) -> None:
         """Say no more that one is down."""

@@ -43,9 +43,9 @@ def pages(server: Observable) -> Mapping[str, Callable[[float], Page]]:
 
 def status(server: Observable, now: float) -> dict[str, Any]:
     """Put together what the page shows, at this time."""
-    about = server.about()
+    entries = server.page_entries()
     upstreams: dict[str, dict[str, Any]] = {
-        name: {"name": name, "where": where} for name, where in about.pop("where").items()
+        name: {"name": name, "where": where} for name, where in entries.pop("where").items()
     }
     values = server.metrics()
     for value in values:
@@ -55,7 +55,7 @@ def status(server: Observable, now: float) -> dict[str, Any]:
         if subject in upstreams:
             upstreams[subject][metric.name] = histogram.counts
     return {
-        **about,
+        **entries,
         "at": round(now, 3),
         "unhealthy": server.unhealthy(),
         "figures": {value.metric.name: value.value for value in values if not value.subject},

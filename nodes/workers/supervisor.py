@@ -233,7 +233,7 @@ class Supervisor:
             return "no worker reports" if up else "no worker is up"
         return troubles[0] if all(troubles) else ""
 
-    def about(self) -> dict[str, Any]:
+    def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides. Upstreams and settings are the same for all
         workers."""
         reported = [slot.report.about for slot in self._up()]

@@ -98,7 +98,7 @@ class Worker:
         """Report what has changed since the last time."""
         brain = self._brain
         before = self._reported
-        about = {**brain.about(), "unhealthy": brain.unhealthy()}
+        about = {**brain.page_entries(), "unhealthy": brain.unhealthy()}
         self._reported = sections(brain.metrics(), brain.histograms(), about)
         changed = {
             name: changes(part, before.get(name, {})) for name, part in self._reported.items()

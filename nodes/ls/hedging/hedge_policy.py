@@ -39,6 +39,7 @@ from nodes.ls.hedging.link_changes import LinkChanges
 from nodes.ls.hedging.link_queues import LinkQueues
 from nodes.ls.hedging.ranking import Ranking
 from nodes.ls.link import Link
+from nodes.ls.monitored import Monitored
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.server_set import NO_SERVERS, ServerSet
@@ -50,13 +51,15 @@ _NO_LIMITS: QuestionLimits = (NO_SERVERS, NO_SERVERS)
 _CAN_BE_PLACED = frozenset(state for state, row in ASKING.items() if AskingEvent.PLACED in row)
 
 
-class HedgePolicy(Policy):
+class HedgePolicy(Policy, Monitored):
     """A Policy that asks one server at a time, within a budget for extra questions.
 
     `extra_load`: the share of extra questions, 0.05 for 5 %. `limits(question)`: the servers that
     cannot be asked it, and those that cannot have data of it and are asked last; without it, every
     server can be asked everything.
     """
+
+    name = "hedge"
 
     def __init__(
         self,
@@ -85,8 +88,10 @@ class HedgePolicy(Policy):
         return self._budget.hedged
 
     def metrics(self) -> list[Value]:
-        """Return what is counted here."""
         return self._budget.metrics()
+
+    def account(self) -> str:
+        return f"hedged {self.hedged}"
 
     # -- new questions -----------------------------------------------------------------------------
 

@@ -493,9 +493,9 @@ MUTANTS = (
     ),
     Mutant(
         "a TS that has stalled keeps its word when it goes",
-        "nodes/ls/exchange.py",
-        "if gone or unawaited:",
-        "if unawaited:",
+        "nodes/ls/negatives.py",
+        "if not reconnected and not unawaited:",
+        "if not unawaited:",
     ),
     Mutant(
         "a TS may deny what it was not asked",
@@ -1308,8 +1308,8 @@ MUTANTS = (
     Mutant(
         "what is held for a silent one stays held",
         "nodes/ls/upstreams.py",
-        "hopeless = without(self.awaited, awaited) | without(self._live, live)",
-        "hopeless = without(self._live, live)",
+        "unawaited = without(self.awaited, awaited) | without(self._live, live)",
+        "unawaited = without(self._live, live)",
     ),
     Mutant(
         "a failure waits no longer than a denial",
@@ -1447,8 +1447,8 @@ MUTANTS = (
     Mutant(
         "a table is silent about what it cannot have",
         "nodes/ls/race_samples.py",
-        "if upstream.is_limited:",
-        "if False:",
+        "if upstream.can_be_asked(question) and upstream.can_have_data(question):",
+        "if True:",
     ),
     Mutant(
         "hedging asks a table first for what it cannot have",
@@ -1713,8 +1713,8 @@ MUTANTS = (
     Mutant(
         "what is open waits for a silent resolver that is refused",
         "nodes/ls/upstreams.py",
-        "hopeless = without(self.awaited, awaited) | without(self._live, live)",
-        "hopeless = without(self.awaited, awaited)",
+        "unawaited = without(self.awaited, awaited) | without(self._live, live)",
+        "unawaited = without(self.awaited, awaited)",
     ),
     Mutant(
         "what is open waits for resolvers that are down",

@@ -53,14 +53,13 @@ denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), events, replies), max_s
 class Server:
     """An upstream as negatives know it."""
 
-    is_timed = False
-    is_limited = True
+    due_is_steady = True
 
     def __init__(self, bit: int, grace_s: float = 0.0, *, is_table: bool = False) -> None:
         self.link = Link(f"S{bit}", (), Environment(), bit)
         self.usual_s = grace_s
         self.is_table = is_table
-        self.is_decisive = False
+        self.covers_all_names = False
         self.probe = b""
 
     def can_be_asked(self, question: bytes) -> bool:
@@ -72,7 +71,7 @@ class Server:
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
         return (3.0 if is_failure else 1.0) * self.usual_s
 
-    def has_differed(self, now: float) -> bool:
+    def differed(self, now: float) -> bool:
         return True
 
     def probe_with(self, question: bytes) -> None:
@@ -144,14 +143,14 @@ class Held:
         """Only these are awaited from now on; return what that ends."""
         unawaited = self.upstreams.awaited & ~awaited
         self.upstreams.awaited = awaited
-        self.negatives.servers_changed(gone, unawaited, now)
+        self.negatives.links_changed(gone, unawaited, now)
         return self.ended()
 
     def ended(self) -> list[bytes]:
         return [question for question, _, _, _ in self.questions.take()]
 
     def differs(self, bit: int, now: float) -> None:
-        self.negatives.differs(cast(Any, self.servers[bit]), now)
+        self.negatives.differed(cast(Any, self.servers[bit]), now)
 
 
 def closed(held: Held, *questions: bytes) -> None:
@@ -275,7 +274,7 @@ class NegativesMachine(RuleBasedStateMachine):
     def a_server_stalls(self, bit: int) -> None:
         """What it has said still stands; nobody waits for what it has not."""
         self.live.discard(bit)
-        self.servers_changed(0, bit)
+        self.links_changed(0, bit)
         self.release_what_is_held_in_vain()
 
     @rule(gone=st.sets(bits, max_size=2))
@@ -283,7 +282,7 @@ class NegativesMachine(RuleBasedStateMachine):
         """What they have said is forgotten; what is held stays held. They may have stalled. What
         tables cannot be asked they need not say when they are back."""
         self.live -= gone
-        self.servers_changed(sum(gone), sum(gone))
+        self.links_changed(sum(gone), sum(gone))
         for question, by in self.spoken.items():
             takes_back = by & gone and question == UNASKABLE
             by -= gone
@@ -292,9 +291,9 @@ class NegativesMachine(RuleBasedStateMachine):
                 by |= {TABLES} if by or question in self.held else set()
         self.release_what_is_held_in_vain()
 
-    def servers_changed(self, gone: int, unawaited: int) -> None:
+    def links_changed(self, gone: int, unawaited: int) -> None:
         self.real.upstreams.awaited = sum(self.live)
-        self.negatives.servers_changed(gone, unawaited, self.now)
+        self.negatives.links_changed(gone, unawaited, self.now)
 
     @rule(bit=bits)
     def a_server_has_what_others_deny(self, bit: int) -> None:
@@ -351,7 +350,7 @@ class NegativesMachine(RuleBasedStateMachine):
         for question in QUESTIONS:
             best = self.held.get(question)
             assert self.negatives.is_held(question) is (best is not None and best.until < math.inf)
-            assert self.negatives.was_told(question) is (question in self.told)
+            assert self.negatives.early.was_told(question) is (question in self.told)
 
 
 TestNegatives = NegativesMachine.TestCase
@@ -423,7 +422,7 @@ def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
         held = Held([Server(1), Server(2, 1.0)])
         held.add(1, [], denials)
         held.servers[2].usual_s = 5.0
-        held.negatives.compare(cast(Any, held.servers[2]), [b"x"], 0.5)
+        held.negatives.admitted(cast(Any, held.servers[2]), [b"x"], 0.5)
         assert held.negatives.due() == due
 
 
@@ -431,7 +430,7 @@ def test_where_nobody_denies_nothing_is_kept() -> None:
     held = Held(servers(1, 2))
     held.negatives.asked_again([b"x"])
     closed(held, b"x")
-    held.negatives.forget_servers(1)
+    held.negatives.links_changed(1, 0, 0.0)
     held.questions.late = [b"x"]
     assert held.negatives.is_empty and held.negatives.due() == math.inf
     assert held.woken(1e9) == held.stand(0) == []
@@ -485,10 +484,10 @@ def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
 
 
 def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
-    decisive = servers(1, 2)
-    for server in decisive:
-        server.is_decisive = True
-    held = Held(decisive, awaited=1)
+    resolvers = servers(1, 2)
+    for server in resolvers:
+        server.covers_all_names = True
+    held = Held(resolvers, awaited=1)
     held.upstreams.failing = 2
     held.negatives.fail([b"x"], 0.0)
     assert held.negatives.is_empty

@@ -28,6 +28,7 @@ from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
 from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from core.text import split_lines
+from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.question_metrics import DENIED
 from nodes.ls.questions import Questions
@@ -93,15 +94,16 @@ class Open:
         return self.asked_at + self.session.timeout_s
 
 
-class QuestionsMachine(RuleBasedStateMachine):
+class QuestionsMachine(Observer, RuleBasedStateMachine):
     """Sessions ask, answers come, time passes, sessions leave, links catch up."""
 
     def __init__(self) -> None:
         super().__init__()
         self.owed = Owed(Bounds(), BoundHits())
         self.questions = made(JOIN_S, self.owed)
-        self.questions.observers = [self]
+        self.questions.tell([self])
         self.kept = [self]  # it wants to be told
+        self.again: list[bytes] = []  # as it was told
         self.born = 0
         self.sessions = [self.session() for _ in range(3)]
         self.now = 50.0
@@ -114,6 +116,9 @@ class QuestionsMachine(RuleBasedStateMachine):
     def session(self) -> Session:
         self.born += 1
         return client(self.born, TIMEOUTS_S[self.born % len(TIMEOUTS_S)])
+
+    def asked_again(self, questions: Sequence[bytes]) -> None:
+        self.again += questions
 
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float
@@ -145,19 +150,22 @@ class QuestionsMachine(RuleBasedStateMachine):
         """What a question costs: a line, unless the same was sent less than a second ago."""
         session, batch = self.sessions[number], self.questions.batches.next_number
         folded = [fold(spelling) for spelling in asked]
-        to_send = []
+        to_send, again = [], []
         for spelling, question in zip(asked, folded, strict=True):
             is_open = any(other.folded == question for other in self.open)
             if is_open and self.now - self.sent_at[question] < JOIN_S:
                 self.joined += 1
             else:
                 to_send.append(question)
+                again += [question] * is_open
                 self.sent_at[question] = self.now
             self.open.append(Open(session, spelling, self.now, batch))
         self.asked += len(asked)
         if folded == asked:
             asked = folded  # as a session hands them over: one list, where nothing differs
         assert list(self.questions.ask(session, folded, asked, self.now)) == to_send
+        assert self.again == again
+        self.again = []
 
     @rule(answered=st.lists(st.sampled_from(list(ANSWERS)), min_size=1, max_size=6))
     def answer(self, answered: list[bytes]) -> None:

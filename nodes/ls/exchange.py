@@ -1,10 +1,12 @@
 """Exchange: asks upstreams what is to be asked, and gives their replies to whoever waits.
 
-The policy says whom to ask. Observers are told, in their order, what is asked and what comes. An
-answer that counts closes its question; what is no answer is kept as a negative, and the policy may
-ask somebody else.
+Three parts are called by name, for what they decide: the policy (whom to ask, and whose replies are
+admitted), held negatives (what denials come to, and servers that are down), and questions (what is
+still open, and who waits). All else is told to observers, in their order: what is asked, what
+comes, how links change. An answer that is admitted closes its question; what is no answer goes to
+held negatives, and the policy may ask somebody else.
 
-Not here: who waits (`questions.py`), and what a negative decides (`negatives.py`).
+Not here: what any of them makes of it (`policy.py`, `negatives.py`, `questions.py`, `observer.py`).
 """
 
 from itertools import compress, repeat
@@ -13,9 +15,8 @@ from core.effects import Effect
 from core.events import ConnectionEvent
 from core.protocol.outcome import Answered
 from nodes.ls.link_state import LinkEvent, LinkState
-from nodes.ls.observer import hooks
+from nodes.ls.observer import hearers
 from nodes.ls.parts import Parts
-from nodes.ls.policy import Policy
 from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.upstream import Upstream
 
@@ -28,28 +29,29 @@ class Exchange:
         self._upstreams = parts.upstreams
         self._policy = parts.policy
         self._negatives = parts.negatives
-        self._asked = hooks(parts.observers, "asked")
-        self._sent = hooks(parts.observers, "sent")
-        self._answered = hooks(parts.observers, "answered")
-        self._denied = hooks(parts.observers, "denied")
-        self._won = hooks([parts.policy], "won", Policy)
-        parts.questions.observers = parts.observers
+        observers = parts.observers
+        self._hear_asked = hearers(observers, "asked")
+        self._hear_sent = hearers(observers, "sent")
+        self._hear_answered = hearers(observers, "answered")
+        self._hear_admitted = hearers(observers, "admitted")
+        self._hear_denied = hearers(observers, "denied")
+        self._hear_differed = hearers(observers, "differed")
+        self._hear_links = hearers(observers, "links_changed")
 
     # -- asking ------------------------------------------------------------------------------------
 
     def ask(self, questions: list[bytes], lines: bytes, now: float) -> list[Effect]:
         """Ask whom the policy wants asked. `lines`: the questions, if they are there already."""
         effects: list[Effect] = []
-        for asked in self._asked:
-            effects += asked(questions, now)
-        if self._negatives.kept:
-            self._negatives.asked_again(questions)
+        for observer in self._hear_asked:
+            effects += observer.asked(questions, now)
         for link, share in self._policy.ask(questions, now):
             if not lines and share is questions:
                 lines = b"\n".join(questions) + b"\n"
             server = self._upstreams.by_name[link.conn]
-            for sent in self._sent:
-                effects += sent(server, share, now)
+            for observer in self._hear_sent:
+                if observer.kept:
+                    effects += observer.sent(server, share, now)
             effects += server.ask(share, now, lines if share is questions else b"")
         if self._policy.waiting:
             effects += self.ask_waiting(now)
@@ -61,8 +63,9 @@ class Exchange:
         self, upstream: Upstream, questions: list[bytes], lines: bytes, now: float
     ) -> list[Effect]:
         effects: list[Effect] = []
-        for sent in self._sent:
-            effects += sent(upstream, questions, now)
+        for observer in self._hear_sent:
+            if observer.kept:
+                effects += observer.sent(upstream, questions, now)
         return effects + upstream.ask(questions, now, lines)
 
     def _ask_slice(self, upstream: Upstream, now: float) -> list[Effect]:
@@ -104,7 +107,8 @@ class Exchange:
             self._questions.count_late(replies.late)
             upstream.link.credit(0, replies.late)
         if replies.has_late_data:
-            self._negatives.differs(upstream, now)
+            for observer in self._hear_differed:
+                effects += observer.differed(upstream, now)
         if change is LinkChange.IS_BACK:
             effects += upstream.resume(self._open_for(upstream), now)
         if replies.failure:
@@ -114,8 +118,6 @@ class Exchange:
         return effects
 
     def _link_changed(self, upstream: Upstream, change: LinkChange, now: float) -> list[Effect]:
-        if change is LinkChange.CAME_UP:
-            self._negatives.forget_servers(upstream.link.bit)
         effects = self.update_links(now)
         if change in (LinkChange.CAME_UP, LinkChange.HAS_ROOM):
             effects += self._ask_slice(upstream, now)
@@ -125,18 +127,18 @@ class Exchange:
         effects: list[Effect] = []
         link, late = upstream.link, 0
         admitted = self._policy.admits(link, answers.questions)
-        for answered in self._answered:
-            effects += answered(upstream, answers, admitted, now)
+        for observer in self._hear_answered:
+            if observer.kept:
+                effects += observer.answered(upstream, answers, admitted, now)
         if admitted is not None:
             late = admitted.count(False)
             self._questions.count_late(late)
             answers = answers.only(admitted)
         won = 0
         if answers.questions:
-            if self._negatives.kept or self._negatives.told:
-                self._negatives.compare(upstream, answers.questions, now)
-            for take_win in self._won:
-                take_win(link, answers.questions, now)
+            for observer in self._hear_admitted:
+                if observer.kept:
+                    effects += observer.admitted(upstream, answers.questions, now)
             told, won = self._questions.answer(answers, now)
             effects += told
             late += len(answers.questions) - won
@@ -147,8 +149,9 @@ class Exchange:
         """Take what is no answer; end what that decides, and ask others for the rest."""
         effects: list[Effect] = []
         link = upstream.link
-        for denied in self._denied:
-            effects += denied(upstream, replies.unknown, replies.denials, now)
+        for observer in self._hear_denied:
+            if observer.kept:
+                effects += observer.denied(upstream, replies.unknown, replies.denials, now)
         questions = [*replies.unknown, *[question for question, _, _ in replies.denials]]
         admitted = self._policy.admits(link, questions) or repeat(True)
         are_open = map(self._questions.is_open, questions)
@@ -172,7 +175,7 @@ class Exchange:
     # -- links -------------------------------------------------------------------------------------
 
     def _open_for(self, upstream: Upstream) -> list[bytes]:
-        """All that is open and that this server was to be asked."""
+        """Return all that is open and that this server was to be asked."""
         questions = self._questions.all_open()
         admitted = self._policy.admits(upstream.link, questions)
         return questions if admitted is None else list(compress(questions, admitted))
@@ -180,8 +183,7 @@ class Exchange:
     def update_links(self, now: float) -> list[Effect]:
         """Take in how all links stand, since one of them may have changed."""
         effects: list[Effect] = []
-        gone, unawaited = self._upstreams.update()
-        if gone or unawaited:
-            effects += self._negatives.servers_changed(gone, unawaited, now)
-        self._policy.links_changed(now)
+        reconnected, unawaited = self._upstreams.update()
+        for observer in self._hear_links:
+            effects += observer.links_changed(reconnected, unawaited, now)
         return effects + self.ask_waiting(now)

@@ -7,14 +7,12 @@ denied, and the best of it is then what was said; which is the best, the machine
 (`outcomes.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is held for
 as long as somebody may have more to say. What a TS has said on a connection goes with it.
 
-What was told as NOT FOUND or NO DATA because its grace was over is remembered for a while: data
-that comes after all shows that servers differ.
-
 Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
 about what they do not know.
 
 Not here: whom to ask next (`policy.py`), and how long a grace is (`resolvers/grace.py`,
-`table_link.py`).
+`table_link.py`), and what follows when data comes after a grace is over
+(`early_negatives.py`).
 """
 
 import heapq
@@ -25,6 +23,7 @@ from itertools import count
 
 from core.effects import Effect
 from core.protocol.outcome import Denied, Relayed, RelayedReply
+from nodes.ls.early_negatives import EarlyNegatives
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.questions import Questions
@@ -53,7 +52,6 @@ _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 _FAILURES = frozenset(
     {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
 )
-_TOLD_MAX = 1_024  # questions that are remembered: data that comes too late comes soon after
 
 
 class HeldNegatives(Observer):
@@ -69,7 +67,7 @@ class HeldNegatives(Observer):
         # A heap of when each is released; some are settled by then, or are released sooner.
         self._releases: list[tuple[float, int, HeldNegative]] = []
         self._number = count()
-        self.told: dict[bytes, None] = {}  # lately told that there is no data, for want of time
+        self.early = EarlyNegatives(self.differed)
 
     # -- what servers say --------------------------------------------------------------------------
 
@@ -175,9 +173,7 @@ class HeldNegatives(Observer):
             due[held.question] = held
         for question, held in due.items():
             if held.best in _NO_DATA:
-                if len(self.told) == _TOLD_MAX:
-                    self.told.clear()
-                self.told[question] = None
+                self.early.add(question)
         return self._release(list(due.values()), now)
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
@@ -191,21 +187,6 @@ class HeldNegatives(Observer):
             return []
         denials = [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
         return self.add(upstreams.failing, (), denials, now)
-
-    def servers_changed(self, gone: ServerSet, unawaited: ServerSet, now: float) -> list[Effect]:
-        """Forget what servers said that are gone, and release what nobody can better any more."""
-        if gone:
-            self.forget_servers(gone)
-        awaited = self._upstreams.awaited
-        enough = [
-            held
-            for held in self._held.values()
-            if has_all(self._deniers[held.question] | held.moot, awaited)
-        ]
-        effects = self._release(enough, now)
-        if unawaited and self._upstreams.failing:
-            effects += self.fail(self._questions.all_open(), now)
-        return effects
 
     def _release(self, enough: list[HeldNegative], now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -241,42 +222,60 @@ class HeldNegatives(Observer):
         held = self._held.get(question)
         return held is not None and held.until < math.inf
 
-    def was_told(self, question: bytes) -> bool:
-        """Return whether it was lately told that there is no data, before everybody had denied."""
-        return question in self.told
-
     def are_denied(self, questions: Iterable[bytes]) -> bool:
         """Return whether a server has said of one of them that it has nothing."""
         return not self._deniers.keys().isdisjoint(questions)
 
-    def differs(self, upstream: Upstream, now: float) -> None:
+    # -- what happens to questions and upstreams: see `Observer` -----------------------------------
+
+    def differed(self, upstream: Upstream, now: float) -> Iterable[Effect]:
         """Wait longer for a server from now on: it has been seen to have what others denied."""
-        if not upstream.has_differed(now):
-            return
+        if not upstream.differed(now):
+            return ()
         bit = upstream.link.bit
         for question, held in self._held.items():
             if held.best in _NO_DATA and not self._deniers[question] & bit:
                 until = held.since + self._grace_s(held, bit, now)
                 if until > held.until:
                     self._schedule(held, until)
+        return ()
 
-    def compare(self, upstream: Upstream, questions: Iterable[bytes], now: float) -> None:
+    def links_changed(
+        self, reconnected: ServerSet, unawaited: ServerSet, now: float
+    ) -> Iterable[Effect]:
+        """Forget what servers said on earlier connections, and release what nobody can better any
+        more."""
+        if not reconnected and not unawaited:
+            return ()
+        if reconnected:
+            self._forget_servers(reconnected)
+        awaited = self._upstreams.awaited
+        enough = [
+            held
+            for held in self._held.values()
+            if has_all(self._deniers[held.question] | held.moot, awaited)
+        ]
+        effects = self._release(enough, now)
+        if unawaited and self._upstreams.failing:
+            effects += self.fail(self._questions.all_open(), now)
+        return effects
+
+    def admitted(
+        self, upstream: Upstream, questions: Sequence[bytes], now: float
+    ) -> Iterable[Effect]:
         """Compare answers with what others said: if NXDOMAIN or NO DATA is the best that is held of
-        one of these, or was told, the server differs."""
-        held, told = self._held, self.told
+        one of these, the server differs."""
+        held = self._held
         for question in questions:
-            if question in told or (question in held and held[question].best in _NO_DATA):
-                self.differs(upstream, now)
-                break
-
-    # -- what happens to questions: see `Observer` -------------------------------------------------
+            if question in held and held[question].best in _NO_DATA:
+                return self.differed(upstream, now)
+        return ()
 
     def asked_again(self, questions: Sequence[bytes]) -> None:
-        """Forget who has denied these: they are asked anew. What is held stays held."""
-        if self.are_denied(questions):
-            for question in questions:
-                if question not in self._held:
-                    self._deniers.pop(question, None)
+        """Forget who has denied these, but for those of which something is held."""
+        for question in questions:
+            if question not in self._held:
+                self._deniers.pop(question, None)
 
     def closed(
         self, questions: Sequence[bytes], end: QuestionState, now: float
@@ -286,7 +285,7 @@ class HeldNegatives(Observer):
             self._held.pop(question, None)
         return ()
 
-    def forget_servers(self, servers: ServerSet) -> None:
+    def _forget_servers(self, servers: ServerSet) -> None:
         """Forget what these have said: their connections are gone."""
         for question, deniers in list(self._deniers.items()):
             if deniers & servers:

@@ -61,7 +61,7 @@ def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -
     interest = QuestionInterest(
         is_wanted,
         lambda question: negatives.is_held(question),
-        lambda question: negatives.was_told(question),
+        lambda question: negatives.early.was_told(question),
         lambda link, questions: policy.admits(link, questions),
     )
     by_conn: dict[str, Upstream] = {}
@@ -79,13 +79,15 @@ def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -
     if setup.sample:
         servers = [link.conn for link in upstreams.links]
         samples = RaceSamples(env, servers, setup.sample, policy.name)
+    observers = _present(samples, fitness, negatives, negatives.early, equivalents, policy)
+    questions.tell(observers)
     return Parts(
         questions=questions,
         upstreams=upstreams,
         negatives=negatives,
         policy=policy,
         lookups=HostLookups(tables),
-        observers=_present(samples, fitness, negatives, equivalents, policy),
+        observers=observers,
         timed=_present(negatives, upstreams, questions, samples, hedging),
         monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples),
     )

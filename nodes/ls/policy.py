@@ -37,12 +37,5 @@ class Policy(Observer):
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """Return whether a link was asked each of these on its present connection; None: all."""
 
-    def won(self, link: Link, questions: Sequence[bytes], now: float) -> None:
-        """Take note of answers of a link that count: these questions are closed."""
-
     def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """Take note that a link has nothing about these, which may stay open."""
-
-    @abstractmethod
-    def links_changed(self, now: float) -> None:
-        """Take note that a link may have come, gone, stalled or recovered."""

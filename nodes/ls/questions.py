@@ -11,9 +11,8 @@ asked = answered + not found + no data + failed + timed out + dropped + pending,
 Not here: whom to ask, and the machine of a question (`outcomes.py`).
 """
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Sequence
 from itertools import groupby, repeat
-from typing import Protocol
 
 from core.bounds import Bounds
 from core.effects import Effect
@@ -21,28 +20,18 @@ from core.owed import Owed
 from core.protocol.asker import Asker
 from core.protocol.names import Negative
 from core.protocol.outcome import Answered, Denied, Outcome, Part, Relayed
+from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.waiting import Batch, Batches, Shared
 
 
-class Closing(Protocol):
-    """Keeps something of open questions, in `kept`; see `Observer`."""
-
-    kept: Sized
-
-    def closed(
-        self, questions: Sequence[bytes], end: QuestionState, now: float
-    ) -> Iterable[Effect]:
-        """Take note of questions that are open no more, and how they ended."""
-        ...
-
-
 class Questions:
     """All open questions of a load balancer. `owed` is told the most that replies to each asker may
-    come to; `observers` what is open no more."""
+    come to."""
 
     def __init__(self, bounds: Bounds, owed: Owed) -> None:
-        self.observers: Sequence[Closing] = ()
+        self._hear_again: Sequence[Observer] = ()  # those that are told what is asked again
+        self._hear_closed: Sequence[Observer] = ()  # those that are told what is open no more
         self._join_s = bounds.join_s
         self._owed = owed
         self._open: dict[bytes, Batch | Shared] = {}
@@ -56,6 +45,11 @@ class Questions:
         self.pending = 0  # counted by itself, so that the law can be checked
         self.joined = 0
         self.late = 0
+
+    def tell(self, observers: Sequence[Observer]) -> None:
+        """Tell these from now on what is asked again, and what is open no more."""
+        self._hear_again = hearers(observers, "asked_again")
+        self._hear_closed = hearers(observers, "closed")
 
     def count_late(self, count: int) -> None:
         """Count replies that nobody waited for."""
@@ -91,6 +85,7 @@ class Questions:
     def _join(self, batch: Batch, now: float) -> list[bytes]:
         """The slow way, where a question is open already or comes twice."""
         to_ask: list[bytes] = []
+        again: list[bytes] = []
         for question in batch.questions:
             owner = self._open.get(question)
             if owner is None:
@@ -105,6 +100,10 @@ class Questions:
             else:
                 owner.asked_at = now
                 to_ask.append(question)
+                again.append(question)
+        for observer in self._hear_again if again else ():
+            if observer.kept:
+                observer.asked_again(again)
         return to_ask
 
     # -- what becomes of a question ----------------------------------------------------------------
@@ -181,7 +180,7 @@ class Questions:
         for asker, heard in outcomes.items():
             effects += asker.reply(heard)
             self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
-        for observer in self.observers:
+        for observer in self._hear_closed:
             if observer.kept:
                 effects += observer.closed(questions, end, now)
         return effects

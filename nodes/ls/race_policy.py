@@ -16,6 +16,7 @@ from nodes.ls.link_state import LinkState
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.questions import Questions
+from nodes.ls.server_set import ServerSet
 
 
 class RacePolicy(Policy):
@@ -57,8 +58,9 @@ class RacePolicy(Policy):
             sent.difference_update(questions)
         return ()
 
-    def links_changed(self, now: float) -> None:
-        """See Policy."""
+    def links_changed(
+        self, reconnected: ServerSet, unawaited: ServerSet, now: float
+    ) -> Iterable[Effect]:
         self._asked = [link for link in self._links if link.is_asked]
         for link in self._links:
             if link.is_asked or not link.is_answering:
@@ -68,3 +70,4 @@ class RacePolicy(Policy):
             elif link.life.state is LinkState.STALLED and link not in self._sent:
                 self._sent[link] = set(self._questions.all_open())
                 self._upto[link] = self._questions.batches.next_number
+        return ()

@@ -111,14 +111,10 @@ class RaceSamples(Observer, Monitored):
         return []
 
     def sent(self, upstream: Upstream, questions: Sequence[bytes], now: float) -> list[Effect]:
-        if upstream.is_limited:
-            questions = [
-                question
-                for question in questions
-                if upstream.can_be_asked(question) and upstream.can_have_data(question)
-            ]
         for race in self._of(questions):
-            race.asked.setdefault(upstream.link.conn, now - race.at)
+            question = race.question.encode("ascii")
+            if upstream.can_be_asked(question) and upstream.can_have_data(question):
+                race.asked.setdefault(upstream.link.conn, now - race.at)
         return []
 
     def answered(

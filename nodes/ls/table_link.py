@@ -27,7 +27,7 @@ class TableLink(Upstream):
     """A table server as an `Upstream`. `host`: what its addresses were looked up from; without it
     a server that has moved is not found again."""
 
-    takes_slices = True
+    due_is_steady = takes_slices = True
 
     def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
         self.link = link

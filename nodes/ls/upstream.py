@@ -17,14 +17,14 @@ from nodes.ls.replies import Replies
 
 
 class Upstream:
-    """A server that is asked. `is_decisive`: that it is down counts as its failure to answer.
-    `is_timed`: when it is due changes with what it is asked, not only with how its link stands.
-    `is_limited`: there are questions that it cannot be asked, or have data of. `takes_slices`: it
-    says when it has room for more, so that it is not asked everything at once.
+    """A server that is asked. It may promise that
+    - it `covers_all_names`: it may know what others deny, and being down counts as its failure;
+    - its `due_is_steady`: questions and replies do not change when it is due;
+    - it `takes_slices`: it says when it has room for more (`LinkChange.HAS_ROOM`).
     """
 
     link: Link
-    is_decisive = is_timed = is_limited = takes_slices = False
+    covers_all_names = due_is_steady = takes_slices = False
 
     @abstractmethod
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
@@ -60,7 +60,7 @@ class Upstream:
         """Return how long a negative waits for it. `is_failure`: REFUSED or SERVFAIL; `is_early`:
         it came at once, from a server that is down."""
 
-    def has_differed(self, now: float) -> bool:
+    def differed(self, now: float) -> bool:
         """Take note that it had what another denied; return whether it did not before."""
         return False
 

@@ -28,23 +28,26 @@ class Upstreams(Monitored):
         self.by_name = {upstream.link.conn: upstream for upstream in servers}
         self.links = [upstream.link for upstream in servers]
         self.everyone = union(link.bit for link in self.links)
-        self._decisive = union(upstream.link.bit for upstream in servers if upstream.is_decisive)
+        self._covering = union(
+            upstream.link.bit for upstream in servers if upstream.covers_all_names
+        )
         self.present = NO_SERVERS  # those that have a connection
         self._live = NO_SERVERS  # those that are asked, at once or in slices
         self.awaited = NO_SERVERS  # those that a reply is waited for from
         self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
-        self._links_due = 0.0  # when the first is due of those whose links alone say when
-        self._limited = [upstream for upstream in servers if upstream.is_limited]
-        self._timed = [upstream for upstream in servers if upstream.is_timed]
+        self._steady_due = 0.0  # when the first is due of those that change it seldom
+        self._limited = list(filter(_is_limited, servers))
+        self._steady = [upstream for upstream in servers if upstream.due_is_steady]
+        self._unsteady = [upstream for upstream in servers if not upstream.due_is_steady]
 
     def link(self, name: str) -> Link:
         """Return the link of the server that is called so."""
         return self.by_name[name].link
 
     def update(self) -> tuple[ServerSet, ServerSet]:
-        """Take in how they stand; return who is gone, and from whom nothing is hoped
-        for any more."""
+        """Take in how they stand; return those that have lost their connection or have a new one,
+        and those from which nothing is hoped for any more."""
         present = awaited = live = NO_SERVERS
         is_holding = False
         for upstream in self.all:
@@ -56,14 +59,13 @@ class Upstreams(Monitored):
             if upstream.is_awaited:
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
-        gone = without(self.present, present)
-        hopeless = without(self.awaited, awaited) | without(self._live, live)
+        reconnected = self.present ^ present
+        unawaited = without(self.awaited, awaited) | without(self._live, live)
         self.present, self._live, self.awaited = present, live, awaited
         self.is_holding = is_holding
-        self.failing = without(self._decisive, live)
-        untimed = [upstream.due() for upstream in self.all if not upstream.is_timed]
-        self._links_due = min(untimed, default=math.inf)
-        return gone, hopeless
+        self.failing = without(self._covering, live)
+        self._steady_due = min([upstream.due() for upstream in self._steady], default=math.inf)
+        return reconnected, unawaited
 
     @property
     def are_all_down(self) -> bool:
@@ -73,7 +75,7 @@ class Upstreams(Monitored):
     @property
     def fails_at_once(self) -> bool:
         """Return whether nobody is awaited whose failure would count."""
-        return not self.awaited & self._decisive
+        return not self.awaited & self._covering
 
     def among(self, servers: ServerSet) -> list[Upstream]:
         """Return those in this set."""
@@ -120,8 +122,8 @@ class Upstreams(Monitored):
 
     def due(self) -> float:
         """Return when one has to be woken; infinite for never."""
-        due = self._links_due
-        for upstream in self._timed:
+        due = self._steady_due
+        for upstream in self._unsteady:
             if (of_upstream := upstream.due()) < due:
                 due = of_upstream
         return due
@@ -150,3 +152,12 @@ class Upstreams(Monitored):
         for upstream in self.all:
             effects += upstream.part()
         return effects
+
+
+def _is_limited(upstream: Upstream) -> bool:
+    """Return whether there are questions that it cannot be asked, or have data of."""
+    kind = type(upstream)
+    return (kind.can_be_asked, kind.can_have_data) != (
+        Upstream.can_be_asked,
+        Upstream.can_have_data,
+    )

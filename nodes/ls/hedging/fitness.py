@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from core.effects import Effect
 from core.operator import Level, Report
 from core.protocol.names import Negative
-from core.protocol.outcome import Answered
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionState
@@ -22,20 +21,18 @@ _JUDGED_MIN = 100  # questions that have ended before most of them mean anything
 
 
 class HedgingFitness(Observer):
-    """Watches how questions end. To be told of answers before those forget who keep negatives."""
+    """Watches how questions end. It is told of answers before
+    the held negatives are, which may forget."""
 
     def __init__(self, questions: Questions, negatives: HeldNegatives) -> None:
         self._questions = questions
         self._negatives = negatives
         self.kept: tuple[object, ...] = (self,)  # nothing, once it is said
 
-    def answered(
-        self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
+    def admitted(
+        self, upstream: Upstream, questions: Sequence[bytes], now: float
     ) -> Iterable[Effect]:
-        if not self.kept or upstream.is_decisive:  # resolvers may always know more than tables
-            return ()
-        questions = answers.questions if admitted is None else answers.only(admitted).questions
-        if not self._negatives.are_denied(questions):
+        if upstream.covers_all_names or not self._negatives.are_denied(questions):
             return ()
         return self._say(f"{upstream.link.conn} answers what another TS has not")
 

@@ -43,6 +43,7 @@ from nodes.ls.monitored import Monitored
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.server_set import NO_SERVERS, ServerSet
+from nodes.ls.upstream import Upstream
 
 QuestionLimits = tuple[
     ServerSet, ServerSet
@@ -166,14 +167,16 @@ class HedgePolicy(Policy, Monitored):
         admitted = [asking is not None and bool(asking.recipients & bit) for asking in askings]
         return None if all(admitted) else admitted
 
-    def won(self, link: Link, questions: Sequence[bytes], now: float) -> None:
-        """See Policy."""
+    def admitted(
+        self, upstream: Upstream, questions: Sequence[bytes], now: float
+    ) -> Iterable[Effect]:
         for asking, run in groupby(map(self._askings.pop, questions, repeat(None))):
             if asking is not None:
                 count = len(list(run))
                 self._changes.forget_lost(asking)
                 asking.settle(count)
-                self._ranking.learn_from_reply(asking, link, count, now)
+                self._ranking.learn_from_reply(asking, upstream.link, count, now)
+        return ()
 
     def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
         """See Policy. They move on to another link when no other one may answer."""
@@ -298,14 +301,16 @@ class HedgePolicy(Policy, Monitored):
 
     # -- links -------------------------------------------------------------------------------------
 
-    def links_changed(self, now: float) -> None:
-        """See Policy. The first of all that is open is assessed now, the rest in later steps."""
+    def links_changed(
+        self, reconnected: ServerSet, unawaited: ServerSet, now: float
+    ) -> Iterable[Effect]:
+        """See Observer. The first of all that is open is assessed now, the rest in later steps."""
         lost = self._changes.update()
-        if lost is None:
-            return
-        for link in lost:
-            self._queues.drop(link)
-        self._assess_outdated(now)
+        if lost is not None:
+            for link in lost:
+                self._queues.drop(link)
+            self._assess_outdated(now)
+        return ()
 
     def _assess_outdated(self, now: float) -> None:
         for asking in self._changes.take_outdated(self._bounds.hedge_per_turn):

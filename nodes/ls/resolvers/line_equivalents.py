@@ -74,8 +74,6 @@ class TableLinkBesideResolvers(TableLink):
     """A table server that is asked questions of DNS as lines, and whose replies to lines count for
     them. `is_wanted(line)`: whether a line was asked for itself."""
 
-    is_limited = True
-
     def __init__(
         self,
         link: Link,

@@ -27,7 +27,7 @@ class ResolverLink(Upstream):
     connection that it has or is dialling. `grace_s`: the longest that a worse answer waits for it.
     """
 
-    is_decisive = is_timed = True
+    covers_all_names = True
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ResolverLink(Upstream):
     def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
         return self.resolver.grace.grace_s(now, is_failure=is_failure)
 
-    def has_differed(self, now: float) -> bool:
+    def differed(self, now: float) -> bool:
         return self.resolver.grace.differs(now)
 
     def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:

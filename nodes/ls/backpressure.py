@@ -1,8 +1,8 @@
 """Backpressure: which clients are not read, and why.
 
-So that no circle can close, LS always reads its links. It does not read clients while a link is
-HOLDING, since they ask faster than it takes, nor a client that has too many questions pending.
-Datagrams that are not read would be lost, so they are always read.
+LS always reads its links, or a circle could close in which each end waits for the other. It does
+not read clients while a link is HOLDING, since they ask faster than it takes, nor a client that has
+too many questions pending. Datagrams that are not read would be lost, so they are always read.
 
 Not here: when a link is HOLDING, and for how long (`link_state.py`, `table_link.py`), and what all
 clients together are owed (`core/owed.py`).

@@ -1,8 +1,8 @@
 """States of a link to an upstream.
 
-A link that comes up is asked for what is open, in slices, before it gets what is new
-(CATCHING_UP). One that takes too little first holds the clients up (HOLDING), since they ask faster
-than it reads, and after a while nobody (STALLED): the other servers are there to answer.
+A link that comes up is asked for what is open, in slices, before it gets what is new (CATCHING_UP).
+A link that takes too little first holds the clients up (HOLDING), since they ask faster than it
+reads, and after a while nobody (STALLED): the other servers are there to answer.
 
 Not here: a link (`link.py`).
 """

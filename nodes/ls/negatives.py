@@ -1,18 +1,18 @@
 """Negatives: what servers have said of open questions that is no answer, and when that decides.
 
-Three rules. What a TS says with NOT FOUND is only that its own table does not have the name: it
-decides when every configured server has denied, since one that is down, stalled or silent may have
-it. Everything else that is no answer is *held*, for a grace, until every server that is awaited has
+Three rules. NOT FOUND of a TS says only that its own table does not have the name: it decides when
+every configured server has denied, since one that is down, stalled or silent may have it.
+Everything else that is no answer is *held*, for a grace, until every server that is awaited has
 denied, and the best of it is then what was said; which is the best, the machine says
 (`outcomes.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is held for
-as long as somebody may have more to say. What a TS has said on a connection goes with it.
+as long as somebody may have more to say. All that a TS has said on a connection is forgotten with
+it.
 
 Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
 about what they do not know.
 
-Not here: whom to ask next (`policy.py`), and how long a grace is (`resolvers/grace.py`,
-`table_link.py`), and what follows when data comes after a grace is over
-(`early_negatives.py`).
+Not here: whom to ask next (`policy.py`), how long a grace is (`resolvers/grace.py`,
+`table_link.py`), and what follows when data comes after it (`early_negatives.py`).
 """
 
 import heapq

@@ -83,7 +83,7 @@ class Questions:
         return self._join(batch, now)
 
     def _join(self, batch: Batch, now: float) -> list[bytes]:
-        """The slow way, where a question is open already or comes twice."""
+        """Admit questions the slow way, where one is open already or comes twice."""
         to_ask: list[bytes] = []
         again: list[bytes] = []
         for question in batch.questions:

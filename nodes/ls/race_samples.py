@@ -120,7 +120,7 @@ class RaceSamples(Observer, Monitored):
     def answered(
         self, upstream: Upstream, answers: Answered, admitted: list[bool] | None, now: float
     ) -> list[Effect]:
-        """Note answers. One that is not admitted counts as a loser's where the race is over."""
+        """Note answers. Those that are not admitted count as a loser's where the race is over."""
         questions = answers.questions
         if self._open.keys().isdisjoint(questions):
             return []
@@ -149,7 +149,7 @@ class RaceSamples(Observer, Monitored):
         return effects
 
     def closed(self, questions: Sequence[bytes], end: QuestionState, now: float) -> list[Effect]:
-        """Note that these are over for their clients. What was answered is noted already."""
+        """Note that these are over for their clients. Answers are noted already."""
         if end is QuestionState.ANSWERED:
             return []
         effects: list[Effect] = []
@@ -159,7 +159,7 @@ class RaceSamples(Observer, Monitored):
         return effects
 
     def watches(self, question: bytes) -> bool:
-        """Whether there is an open sample of this question."""
+        """Return whether there is an open sample of this question."""
         return question in self._open
 
     def due(self) -> float:

@@ -1,7 +1,7 @@
 """Upstreams: all servers that the load balancer asks, and how they stand taken together.
 
-What every step wants to know of all links is kept here, and brought up to date when one of them may
-have changed (`update`), so that a step that changes none asks none.
+They are summed up for every step, and again only when a link may have changed (`update`): a step
+that changes none asks none.
 
 Not here: what is done about a change (`exchange.py`).
 """

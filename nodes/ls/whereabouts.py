@@ -1,7 +1,7 @@
 """Whereabouts: where one table server is, by the name of its host.
 
-A server without an address is looked up until there is one, after waits that double. One that is
-away for long may have moved: it is looked up each `away_s` while it is dialled.
+A server without an address is looked up until there is one, after waits that double. A server
+that is away for long may have moved: it is looked up each `away_s` while it is dialled.
 
 Not here: all servers together, and reloads (`host_lookups.py`).
 """

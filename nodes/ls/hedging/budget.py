@@ -4,7 +4,7 @@ A token comes with each so many new questions (as in Finagle's `RetryBudget` and
 `BackupRequestFilter`); a speculative question takes one. There are none at the start: hedging never
 costs more than its share of the questions asked so far.
 
-Not here: which questions are speculative (`policy.py`).
+Not here: which questions are speculative (`hedge_policy.py`).
 """
 
 from core.metrics import Metric, Value

@@ -3,7 +3,7 @@
 An asking is due once at a time. When it gets another time, or has no open question left, its old
 entry stays in the heap until its turn comes, since searching for it would cost more.
 
-Not here: what a check does (`policy.py`).
+Not here: what a check does (`hedge_policy.py`).
 """
 
 import heapq

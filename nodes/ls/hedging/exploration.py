@@ -1,7 +1,7 @@
 """Exploration: a small share of questions that go to another server than the fastest.
 
 A server that is never asked has no recent latency, so nobody would find out that it has become the
-fastest. One question in `explore_every` asks another server first, each server in its turn.
+fastest. Of `explore_every` questions the first asks another server first, each server in its turn.
 
 Not here: which server is the fastest (`ranking.py`).
 """

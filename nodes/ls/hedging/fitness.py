@@ -3,7 +3,7 @@
 Hedging is for table servers that hold the same names and say what they do not know. Where one
 answers what another has denied, or most questions get no reply at all, it is not.
 
-Not here: hedging itself (`policy.py`).
+Not here: hedging itself (`hedge_policy.py`).
 """
 
 from collections.abc import Iterable, Sequence

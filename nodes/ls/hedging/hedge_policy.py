@@ -1,14 +1,14 @@
 """Hedging: ask the server that is fastest lately, and the next one only if that takes long.
 
 These are the *hedged requests* of Dean and Barroso ("The Tail at Scale", 2013), for servers of
-which any is as good as any other. What questions may cost is one setting, `extra_load`: the share
-of questions that are asked of one more server for speed. It sets two things:
+which any is as good as any other. A single setting says what questions may cost, `extra_load`: the
+share of questions that are asked of one more server for speed. It sets two things:
 
 - The delay before the next server is asked: the time within which all but that share of recent
   questions had their reply, never over a ceiling: a bad server must not raise it (as in
   Cassandra's speculative retry, `MIN(99p, 50ms)`). A few questions *explore* (`exploration.py`).
-- The budget: whatever the delay comes to, a speculative question takes a token (`budget.py`). What
-  is late and finds none waits until tokens come, the oldest first.
+- The budget: whatever the delay comes to, a speculative question takes a token (`budget.py`). Late
+  questions that find none wait until tokens come, the oldest first.
 
 Not speculative, and free of the budget: when every server that was asked is down, stalled or has
 nothing, the next is asked at once; and what has been open for `join_s`, and so may be lost, goes to
@@ -218,7 +218,7 @@ class HedgePolicy(Policy, Monitored):
         return self._schedule.due(self._bounds.hedge_per_turn)
 
     def woken(self, now: float) -> list[Effect]:
-        """Assess, check and hedge what is due. What is to be asked then is in the queues."""
+        """Assess, check and hedge what is due. The queues have what is to be asked then."""
         self._assess_outdated(now)
         for asking in self._schedule.take_due(now, self._bounds.hedge_per_turn):
             self._check(asking, now)

@@ -1,13 +1,14 @@
 """Link changes: which askings have not been assessed since a link came, went, stalled or recovered.
 
-A change of links concerns everything that is open, and no step may go through all of that. So a
-*round* goes through all askings in small parts. If links change meanwhile, the round goes on, and
-another one follows: a round that began anew each time would never end while links flap.
+A change of links concerns everything that is open, and no step may go through all of that. A
+*round* goes through all askings in small parts, therefore. If links change meanwhile, the round
+goes on, and another one follows: a round that began anew each time would never end while links
+flap.
 
-Until its turn comes, an asking is as it was. Whoever touches it before either assesses it, or at
-least has it forget what went over lost connections (`forget_lost`).
+Until its turn comes, an asking is as it was. Before that it is touched only by those that
+assess it, or at least have it forget what went over lost connections (`forget_lost`).
 
-Not here: how an asking is assessed (`policy.py`).
+Not here: how an asking is assessed (`hedge_policy.py`).
 """
 
 from collections import deque

@@ -1,6 +1,7 @@
 """Link queues: what links are to be asked besides new questions, slice by slice.
 
-What has been closed, or denied, or is asked anew by the time its slice comes is left out.
+A question that has been closed or denied, or is asked anew, by the time its slice comes is left
+out.
 
 Not here: what is put into a queue (`hedge_policy.py`), and when a slice is taken (`exchange.py`).
 """

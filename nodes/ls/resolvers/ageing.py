@@ -48,7 +48,7 @@ class Ageing:
             self._young.append(batch)
 
     def due(self) -> float:
-        """When a batch comes of an age; infinite for never."""
+        """Return when a batch comes of an age; infinite for never."""
         due = math.inf
         for age_s, batches in zip(self._ages_s, self._ages, strict=True):
             while batches and not batches[0].left:

@@ -1,16 +1,16 @@
 """EDNS fallback: which questions one resolver is asked without an OPT record (RFC 6891, 6.2.2).
 
-A resolver that does not know EDNS says FORMERR or NOTIMP to a query that has an OPT record
-(section 7), and may know the answer to the same query without one. So may one that says BADVERS:
-nothing but the record can be the reason. Each such question is asked again, at once, without. Two
-things are remembered for `plain_s`, and then EDNS is tried again:
+A resolver that does not know EDNS says FORMERR or NOTIMP to a query that has an OPT record (section
+7), and may know the answer to the same query without one. A resolver that says BADVERS may know it
+as well: nothing but the record can be the reason. Each such question is asked again, at once,
+without. Two things are remembered for `plain_s`, and then EDNS is tried again:
 
 - the question: it is not asked with an OPT record again;
 - the resolver, as soon as one of these questions has had a reply that is none of the three: it
   does not know EDNS, and is asked everything without. Until then the question may be odd, or the
   reply forged, and neither is a reason to ask everything without.
 
-One of the three codes in reply to a question that was asked without an OPT record is a failure.
+Any of the three codes in reply to a question that was asked without an OPT record is a failure.
 
 Not here: which queries were sent without (`SentBatch.plain`), and sending
 (`nodes/ls/resolvers/in_flight.py`).

@@ -1,7 +1,7 @@
 """Queries in flight: given their IDs, put into messages, and counted against the window.
 
 An ID is of random bytes that nobody can foretell (RFC 5452), and free among those of its socket.
-What counts as in flight is what may still lie in the resolver's own socket: see `window.py`.
+In flight is what may still lie in the resolver's own socket: see `window.py`.
 
 Not here: how many may be (`nodes/ls/resolvers/window.py`), and their replies
 (`nodes/ls/resolvers/reply_matcher.py`).

@@ -5,8 +5,8 @@ listens at the resolver's port, a firewall forbids it, there is no way, or our o
 changed. Which of these it is makes no difference:
 
 - All sockets to the resolver are replaced, and what was asked by them is asked again by new ones,
-  which have the address that we have now. One error is no proof that the resolver is not there: it
-  may be about one datagram of many, or forged. A question that has been asked again so
+  which have the address that we have now. A single error is no proof that the resolver is not
+  there: it may be about one datagram of many, or forged. A question that has been asked again so
   `resends_max` times, since its sockets break each time, fails: something refuses just that one.
 - When a socket breaks again and nothing has come from the resolver by UDP meanwhile, it is
   *refused*: it is DOWN, and what was asked of it fails. It is dialled again after `probe_s`, and

@@ -1,7 +1,8 @@
 """Recent queries: what one UDP socket asked lately, so that a late reply is no guess.
 
 A message that repeats ID and question of a recent query, though it is not waited for, is a copy of
-a reply, or late. So is a message without a question that repeats the ID. To remember a batch costs
+a reply, or late. A message without a question that repeats the ID is
+one as well. To remember a batch costs
 an append; pairs of ID and question are made only to be looked up, which is rare.
 
 Not here: queries that still wait for a reply (`nodes/ls/resolvers/sockets.py`).

@@ -195,7 +195,7 @@ def _question_section(message: bytes) -> bytes:
 
 
 def _repeats(message: bytes, asked: bytes) -> bool:
-    """Whether a message has this question section, in whatever spelling."""
+    """Return whether a message has this question section, in whatever spelling."""
     at, size = _HEADER_BYTES, len(asked) - _TYPE_AND_CLASS_BYTES
     section = message[at : at + len(asked)]
     return section == asked or section[:size].lower() + section[size:] == asked

@@ -2,9 +2,9 @@
 
 A question goes out over UDP, no more in flight than a window lets go; the rest waits. A reply that
 is truncated (TC) is asked for again over TCP; a query that is not understood, without EDNS
-(`edns_fallback.py`). What may be lost is sent again: a question of which something worse is held
-after a time that doubles (`grace.py`), anything else once, when it is as old as an asking may be.
-What went by a socket that broke goes by another (`reachability.py`).
+(`edns_fallback.py`). A question that may be lost is sent again: one of which something worse is
+held after a time that doubles (`grace.py`), anything else once, when it is as old as an asking may
+be. Questions that went by a socket that broke go by another (`reachability.py`).
 
 A resolver that is silent gets no queue, but one question now and then; when it replies, its owner
 is told (`ResolverReplies.is_back`). When spoofing is suspected, every UDP socket is replaced, and
@@ -106,8 +106,8 @@ class Resolver:
     # -- sockets -----------------------------------------------------------------------------------
 
     def dial(self) -> list[Effect]:
-        """Dial its UDP sockets. What waits is forgotten: once there is one, its owner asks it for
-        all that is open."""
+        """Dial its UDP sockets, and forget what waits: once there is a socket, its owner asks it
+        for all that is open."""
         self.queue.ready.clear()
         return self.sockets.dial_all()
 

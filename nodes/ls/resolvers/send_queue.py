@@ -1,9 +1,9 @@
 """Send queue: questions that one resolver is to be asked and that cannot go yet.
 
-What waits for the window, or for a socket, stands in the order of asking; what had its turn before
-(its socket broke, or somebody guessed at it) goes first. A question that nobody wants any more when
-its turn comes is skipped. Beside them wait questions that are *deferred* to a time: guesses made
-them be asked too often, and their turn is not before then.
+Questions that wait for the window, or for a socket, stand in the order of asking; those that had
+their turn before (a socket broke, or somebody guessed at it) go first. A question that nobody wants
+any more when its turn comes is skipped. Beside them wait questions that are *deferred* to a time:
+guesses made them be asked too often, and their turn is not before then.
 
 Not here: how many may go (`nodes/ls/resolvers/window.py`), and by which socket
 (`nodes/ls/resolvers/resolver.py`).

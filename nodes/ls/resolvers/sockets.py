@@ -2,9 +2,9 @@
 
 Queries that are sent together are a *batch*: one time, one socket, and one look at each age.
 
-What may still lie in the resolver's own socket is counted by position: each query by a UDP socket
-has one, in the order of sending. A reply to a query shows that all before it have been read (see
-`nodes/ls/resolvers/window.py`); of its own batch, as many as have had a reply.
+Queries that may still lie in the resolver's own socket are counted by position: each query by a UDP
+socket has one, in the order of sending. A reply to a query shows that all before it have been read
+(see `nodes/ls/resolvers/window.py`); of its own batch, as many as have had a reply.
 
 Not here: which sockets there are (`nodes/ls/resolvers/socket_pool.py`), and what is sent by them
 (`nodes/ls/resolvers/in_flight.py`).

@@ -4,9 +4,9 @@ A question whose reply over UDP was truncated has no other way; while the resolv
 (`guess_guard.py`) others go by the stream as well, and have UDP to fall back on.
 
 A stream that replied to some questions and was closed is dialled again at once, and may then have
-twice as many without a reply as the last one replied to: a resolver may close after each reply
-(RFC 7766, section 6.2.4). So may one that had several questions and replied to none, once, with
-one question. Once all that a stream had is replied to, it may have twice as many.
+twice as many without a reply as the last one replied to: a resolver may close after each reply (RFC
+7766, section 6.2.4). A stream that had several questions and replied to none is dialled again, too,
+once, with one question. Once all that a stream had is replied to, it may have twice as many.
 
 Not here: when to ask over TCP (`nodes/ls/resolvers/resolver.py`), and how lengths frame messages
 (`core/io/frame_buffer.py`).
@@ -97,8 +97,9 @@ class StreamFallback:
         return self.send_waiting(now) if self.is_open else []
 
     def replace(self, now: float) -> list[Effect]:
-        """Give it up, since our address may be gone: it would not say so. What it has not replied
-        to goes by the next one. Errors that come again and again are not to keep a stream from its
+        """Give it up, since our address may be gone: it would not say so. Questions
+        that it has not replied to go by the next one. Errors that come again and again are not to
+        keep a stream from its
         replies: it is replaced once in `join_s` at most."""
         socket = self._socket
         if socket is None or socket.life.state is SocketState.CLOSING:

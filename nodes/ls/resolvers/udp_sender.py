@@ -1,8 +1,8 @@
 """Sending over UDP: at once where the window and the sockets let it, else in turn.
 
-All questions of one turn go by one socket. What cannot go waits in the queue, and goes when a reply
-makes room, or a socket is there. What is sent again goes at once, whatever is in flight: such
-questions are few, and somebody waits for them.
+All questions of one turn go by one socket. The rest waits in the queue, and goes when a reply makes
+room, or a socket is there. Questions that are sent again go at once, whatever is in flight: they
+are few, and somebody waits for them.
 
 Not here: what is sent again, and when (`nodes/ls/resolvers/resend.py`), and asking over TCP
 (`nodes/ls/resolvers/stream.py`).

@@ -2,7 +2,7 @@
 
 A resolver reads datagrams from a socket with room for some hundreds. A burst beyond that is lost
 unread, and a client that goes on as soon as another resolver answers never notices that it is
-sending too fast. So the rest waits in the load balancer, while there are in flight
+sending too fast. The rest waits in the load balancer, therefore, while there are in flight
 
     base + 1.25 x (replies a second) x (least reply time)
 
@@ -11,8 +11,9 @@ the window grow while replies speed up; `base` is what may wait in the resolver'
 
 *In flight* is what may still lie in that socket. A socket is first in, first out: when a reply has
 come, whatever the same socket of ours sent before that question has been read, also where its reply
-takes long or never comes (as in TCP's forward acknowledgement, Mathis and Mahdavi, 1996). So a
-question that a resolver has to look up elsewhere makes room for others, and so does a lost one;
+takes long or never comes (as in TCP's forward acknowledgement, Mathis and Mahdavi, 1996). A
+question that a resolver has to look up elsewhere makes room for others thereby, and so does a lost
+one;
 `nodes/ls/resolvers/in_flight.py` counts. A question that is overdue (`ageing.py`) has left, too.
 
 The least reply time counts only *calm* questions, sent while few were in flight: all others measure

@@ -2,8 +2,8 @@
 
 A table server without an address is looked up until there is one; one that has moved is parted
 from, and dialled where it is now. A reload asks for all of them, and nothing waits for it. A reload
-that is asked for meanwhile is one more round afterwards: there are no more children at a time than
-table servers.
+that is asked for meanwhile makes one more round afterwards: there are no more children at a time
+than table servers.
 
 Not here: the lookup itself (`core/io/lookup.py`).
 """

@@ -1,7 +1,7 @@
 """Upstreams: all servers that the load balancer asks, and how they stand taken together.
 
-They are summed up for every step, and again only when a link may have changed (`update`): a step
-that changes none asks none.
+How they stand is summed up once, and anew only when a link may have changed (`update`): a step that
+changes none asks none.
 
 Not here: what is done about a change (`exchange.py`).
 """

@@ -1717,6 +1717,18 @@ MUTANTS = (
         "unawaited = without(self.awaited, awaited)",
     ),
     Mutant(
+        "a resolver that is back has failed what is open",
+        "nodes/ls/upstreams.py",
+        "reconnected = self.present ^ present",
+        "reconnected = without(self.present, present)",
+    ),
+    Mutant(
+        "a denial of an earlier asking counts for the next",
+        "nodes/ls/questions.py",
+        "observer.asked_again(again)",
+        "pass",
+    ),
+    Mutant(
         "what is open waits for resolvers that are down",
         "nodes/ls/negatives.py",
         "effects += self.fail(self._questions.all_open(), now)",

@@ -203,6 +203,22 @@ def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
     assert cast.metric("DNS1.won") == 1
 
 
+def test_a_resolver_that_is_back_has_not_failed_what_is_still_open() -> None:
+    """[P49]: while it was down that counted as its failure; now a table's denial waits for it."""
+    cast = Cast(1, tables=1)
+    refuse(cast)
+    cast.ask("x.example")
+    cast.wait(PROBE_S)
+    conn, probe = cast.query_at(D1)
+    cast.say(conn, said(probe, "TC"))
+    assert cast.metric("DNS1.state") == "UP" and question_of(probe) == "x.example"
+    cast.stage.hear("TS1", b"x.example - NOT FOUND\n")
+    assert cast.codes() == []
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0, 0]
+
+
 def test_sockets_that_cannot_be_had_any_more_take_the_resolver_down() -> None:
     """[P50]: the address is gone, and there is no other; a stream alone is no way."""
     cast = Cast(1)

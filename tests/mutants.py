@@ -361,8 +361,8 @@ MUTANTS = (
     Mutant(
         "errors in a row are not counted over",
         "core/protocol/batches.py",
-        "        streak.count = 0\n        if isinstance(request, Question):\n",
-        "        if isinstance(request, Question):\n",
+        "            streak.end()\n        if isinstance(request, Question):\n",
+        "            pass\n        if isinstance(request, Question):\n",
     ),
     # -- the race
     Mutant(
@@ -451,8 +451,8 @@ MUTANTS = (
     Mutant(
         "errors of an earlier connection count",
         "nodes/ls/table_link.py",
-        "self._replies = self._streak.count = 0",
-        "self._replies = 0",
+        "                self._replies = 0\n                self._streak.end()\n",
+        "                self._replies = 0\n",
     ),
     Mutant(
         "a TS may answer what nobody asked",

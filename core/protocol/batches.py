@@ -51,7 +51,8 @@ def read_requests(
     `stats_max` times is an error.
     """
     if requests := read_questions(data):
-        streak.count = 0
+        if streak.count:
+            streak.end()
         return requests, []
     questions: list[bytes] = []
     spellings: list[bytes] = []
@@ -69,7 +70,8 @@ def read_requests(
             if streak.is_over:
                 break
             continue
-        streak.count = 0
+        if streak.count:
+            streak.end()
         if isinstance(request, Question):
             questions.append(fold(request.spelling, request.type))
             spellings.append(format_message(request))
@@ -88,7 +90,8 @@ def read_replies(data: bytes, streak: ErrorStreak) -> ReplyBatch:
         fields = data.lower().split()
         questions = fields[::4]
         if len(data) <= NAME_BYTES_MAX or max(map(len, questions)) <= NAME_BYTES_MAX:
-            streak.count = 0
+            if streak.count:
+                streak.end()
             if b":" in data:  # no IPv6 address is without one, and nothing else has one
                 questions = questions_of(questions, fields[2::4])
             return ReplyBatch(questions, data, len(questions))
@@ -106,7 +109,8 @@ def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
     batch.not_found = _named(lines, b" - NOT FOUND")
     batch.no_data = _named(lines, b" - NO DATA")
     batch.names_below = _named(lines, b" - NAMES BELOW")
-    streak.count = 0
+    if streak.count:
+        streak.end()
     batch.count = len(lines)
     return batch
 

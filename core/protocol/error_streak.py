@@ -1,7 +1,7 @@
-"""The errors that a peer makes in a row, in whatever language it speaks.
+"""Error streak: the errors that a peer makes in a row, in whatever language it speaks.
 
-After `errors_in_a_row_max` of them it speaks another protocol, and is to be given up. A legal
-message starts the count over. That the bound took hold is counted here, once for each streak.
+A peer that makes `errors_in_a_row_max` errors in a row speaks another protocol, and is to be given
+up. A legal message ends the streak. That the bound took hold is counted here, once for each streak.
 
 Not here: what an error is (the readers of `core/protocol/` and `nodes/dns/` know), and how a peer
 is given up.
@@ -11,7 +11,8 @@ from core.environment import Environment
 
 
 class ErrorStreak:
-    """The errors of one peer in a row. `count` is set to 0 by whoever reads a legal message."""
+    """The errors of one peer in a row. `count` is how many there are now: whoever reads a legal
+    message calls `end`, and may save the call where it is 0."""
 
     __slots__ = ("_hits", "_max", "count")
 
@@ -24,6 +25,10 @@ class ErrorStreak:
     def is_over(self) -> bool:
         """Whether there were too many."""
         return self.count >= self._max
+
+    def end(self) -> None:
+        """End the streak: a legal message has come, or another connection begins."""
+        self.count = 0
 
     def add(self) -> None:
         """Count an error."""

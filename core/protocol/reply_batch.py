@@ -58,7 +58,8 @@ def read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
                 why = "it does not speak this protocol"
                 break
             continue
-        streak.count = 0
+        if streak.count:
+            streak.end()
         if isinstance(reply, Answer):
             questions.append(fold(reply.spelling, reply.type))
             answers.append(line + b"\n")

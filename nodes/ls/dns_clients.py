@@ -81,8 +81,8 @@ class DnsClient(ABC):
         for message, source in datagrams:
             query = queries[message[ID_BYTES:]]
             if isinstance(query, Query):
-                if self._streak is not None:
-                    self._streak.count = 0
+                if self._streak is not None and self._streak.count:
+                    self._streak.end()
                 if len(questions) >= room:
                     env.hits[self.pending_bound] += 1
                     replies.append((message[:ID_BYTES] + query.busy(), source))

@@ -58,7 +58,8 @@ class TableLink(Upstream):
                 return self._read(data)
             case Opened():
                 link.connected(now)
-                self._replies = self._streak.count = 0
+                self._replies = 0
+                self._streak.end()
                 return Replies([Report(f"{link.conn} is up")], link_change=LinkChange.CAME_UP)
             case Closed(why=why):
                 if link.lost(now) and self.whereabouts is not None:

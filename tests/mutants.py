@@ -346,10 +346,11 @@ MUTANTS = (
     Mutant(
         "the end of input drops what is open",
         "nodes/ls/load_balancer.py",
-        """                return server.ended(conn, unfinished)
+        """        return server.step(event)
 """,
-        """                self._questions.forget(server.sessions[conn], now)
-                return server.ended(conn, unfinished)
+        """        if type(event).__name__ == "Ended":
+            self._questions.forget(server.sessions[event.conn], now)
+        return server.step(event)
 """,
     ),
     Mutant(

@@ -14,10 +14,10 @@ from typing import Any
 
 from core.effects import Effect, Stop, Unlisten
 from core.environment import Environment
-from core.events import Opened, Role
+from core.events import Ended, Event, Opened, PlaceWanted, Role
 from core.machine import Machine
 from core.metrics import Value
-from core.operator import Notify, Report, Standing
+from core.operator import Notify, Report, Standing, StatsAsked
 from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
 from core.protocol.only_session import OnlySession, let_go, turn_away
 from core.protocol.server_state import (
@@ -62,8 +62,20 @@ class Server:
     def is_draining(self) -> bool:
         return self.life.state is ServerState.DRAINING
 
-    def opened(self, event: Opened) -> list[Effect]:
-        """Take in a connection that may ask from now on, or a socket of datagrams."""
+    def step(self, event: Event) -> list[Effect]:
+        """Take an event that both nodes leave to their server."""
+        match event:
+            case Opened():
+                return self._opened(event)
+            case Ended(conn, unfinished):
+                return self._ended(conn, unfinished)
+            case PlaceWanted(conn):
+                return let_go(self.sessions[conn])
+            case StatsAsked():
+                return stats_report(self._stats())
+        raise AssertionError(event)
+
+    def _opened(self, event: Opened) -> list[Effect]:
         conn = event.conn
         if factory := self._factories.get(event.role):
             asker = factory.asker(conn, event.is_datagrams)
@@ -85,8 +97,7 @@ class Server:
             effects.append(asker.say(requests.said))
         return asker, requests, effects
 
-    def ended(self, conn: str, unfinished: bool) -> list[Effect]:
-        """Take the end of a client's input, perhaps in the middle of a line."""
+    def _ended(self, conn: str, unfinished: bool) -> list[Effect]:
         is_first = unfinished and self._only.is_awaited
         effects = self._only.begin(conn, self.sessions) if is_first else []
         asker = self.sessions[conn]
@@ -94,10 +105,6 @@ class Server:
             self.errors += 1
             effects.append(asker.say(said))
         return effects + asker.last_words()
-
-    def part(self, conn: str) -> list[Effect]:
-        """Take no more questions of a client, and let it go once it is owed nothing."""
-        return let_go(self.sessions[conn])
 
     def closed(self, conn: str, now: float) -> list[Effect]:
         """Forget a client whose connection is gone."""
@@ -132,10 +139,6 @@ class Server:
         self.life.fire(event)
         self.drain_due = math.inf
         return [*closing_report(self._account(), self._env.hits), Stop(0)]
-
-    def report_stats(self) -> list[Effect]:
-        """Say in the log what STATS would."""
-        return stats_report(self._stats())
 
     def metrics(self) -> list[Value]:
         """Return what is counted about clients."""

@@ -15,21 +15,10 @@ from typing import Any
 from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.environment import Environment
-from core.events import (
-    Closed,
-    ConnectionEvent,
-    Ended,
-    Event,
-    Opened,
-    PlaceWanted,
-    Received,
-    Resolved,
-    Role,
-    Woken,
-)
+from core.events import Closed, ConnectionEvent, Event, Opened, Received, Resolved, Role, Woken
 from core.exposition import stats_text
 from core.metrics import Value
-from core.operator import DrainAsked, ReloadAsked, ReopenRecords, StatsAsked
+from core.operator import DrainAsked, ReloadAsked, ReopenRecords
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
@@ -122,28 +111,17 @@ class LoadBalancer:
                 self._upstreams.mute()
                 self._lookups.drain()
                 return server.drain(min(now, since)) + self._part_maybe()
-            case StatsAsked():
-                return server.report_stats()
             case ReloadAsked():
                 return [ReopenRecords(), *self._lookups.reload()]
             case Resolved():
                 return self._lookups.resolved(event, now)
-        assert isinstance(event, ConnectionEvent)
-        upstream = self._upstreams.by_conn.get(event.conn)
-        if upstream is not None:
-            return self._exchange.receive(upstream, event, now) + self._part_maybe()
-        match event:
-            case Opened():
-                return server.opened(event)
-            case Ended(conn, unfinished):
-                return server.ended(conn, unfinished)
-            case PlaceWanted(conn):
-                return server.part(conn)
+            case ConnectionEvent(conn) if upstream := self._upstreams.by_conn.get(conn):
+                return self._exchange.receive(upstream, event, now) + self._part_maybe()
             case Closed(conn):
                 self.backpressure.forget(conn)
                 effects = self._questions.forget(server.sessions[conn], now)
                 return effects + server.closed(conn, now) + self._part_maybe()
-        raise AssertionError(event)
+        return server.step(event)
 
     def _woken(self, now: float) -> list[Effect]:
         effects: list[Effect] = []

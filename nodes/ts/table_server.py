@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from core.effects import Effect, Send
 from core.environment import Environment
-from core.events import Closed, Ended, Event, Opened, PlaceWanted, Received, Woken
+from core.events import Closed, Event, Received, Woken
 from core.exposition import stats_text
 from core.metrics import Value, hits_taken
-from core.operator import DrainAsked, ReloadAsked, StatsAsked
+from core.operator import DrainAsked, ReloadAsked
 from core.protocol.asker import SessionState
 from core.protocol.server import Server
 from nodes.ts.answers import TableAnswers
@@ -64,25 +64,17 @@ class TableServer:
                 if session.life.state is not SessionState.OPEN:
                     effects += session.last_words()
                 return effects
-            case Opened():
-                return server.opened(event)
-            case Ended(conn, unfinished):
-                return server.ended(conn, unfinished)
-            case PlaceWanted(conn):
-                return server.part(conn)
             case Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
             case DrainAsked(since):
                 return server.drain(min(now, since)) + self._stop_maybe()
-            case StatsAsked():
-                return server.report_stats()
             case ReloadAsked():
                 if self._reload is None or server.is_draining:
                     return []
                 return self._reload.ask(now)
             case Woken():
                 return self._read_anew(now) + server.woken(now)
-        raise AssertionError(event)
+        return server.step(event)
 
     def _read_anew(self, now: float) -> list[Effect]:
         if self._reload is None or not self._reload.is_busy:

@@ -25,6 +25,7 @@ from core.bounds import Bounds
 from core.effects import Effect, Send
 from core.events import Woken
 from core.operator import Record
+from core.protocol.names import Type
 from core.text import split_lines
 from nodes.cli import replay as command
 from nodes.cli.programs import main
@@ -73,7 +74,7 @@ def test_a_record_is_read() -> None:
     replies = {"TS1": [0.1, "::1,2001:db8::1"], "TS2": [0.2, "::2"]}
     record = line(at=4.0, share=0.25, question="x AAAA", asked=asked, replies=replies)
     assert parse(record) == ReplayedRace(
-        1.0, True, 0.1, "::1,2001:db8::1", asked,
+        1.0, Type.AAAA, 0.1, "::1,2001:db8::1", asked,
         {"TS1": (0.1, "::1,2001:db8::1"), "TS2": (pytest.approx(0.15), "::2")},
     )  # fmt: skip
 
@@ -217,7 +218,7 @@ def two(*ways: tuple[float | None, float | None]) -> list[ReplayedRace]:
         replies = {f"TS{n}": (s, "10.0.0.1") for n, s in enumerate(way, 1) if s is not None}
         said = "10.0.0.1" if replies else "TIMED OUT"
         took_s = min((s for s, _ in replies.values()), default=5.0)
-        races.append(ReplayedRace(number, False, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
+        races.append(ReplayedRace(number, Type.A, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
     return races
 
 
@@ -267,8 +268,8 @@ def test_without_a_budget_hedge_asks_one_more_only_for_what_may_be_lost() -> Non
 @pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
 def test_what_nobody_has_is_said_again(what: str) -> None:
     replies = {"TS1": (0.1, what), "TS2": (0.15, what)}
-    for is_typed in (False, True):
-        race = ReplayedRace(0.0, is_typed, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
+    for address_type in Type:
+        race = ReplayedRace(0.0, address_type, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
         outcome = replay([race], ["TS1", "TS2"], balancer(2))
         assert (outcome.timed_out, outcome.changed) == (0, 0)
 
@@ -276,7 +277,7 @@ def test_what_nobody_has_is_said_again(what: str) -> None:
 def test_an_answer_is_changed_when_its_set_is_another() -> None:
     def outcome(first: str, said: str) -> ReplayOutcome:
         replies = {"TS1": (0.1, first), "TS2": (0.2, "10.0.0.3")}
-        race = ReplayedRace(0.0, False, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
+        race = ReplayedRace(0.0, Type.A, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
         return replay([race], ["TS1", "TS2"], balancer(2))
 
     assert outcome("10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1").changed == 0
@@ -286,12 +287,12 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
 
 def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
     """It came up later: its time runs from then."""
-    race = ReplayedRace(0.0, False, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
+    race = ReplayedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
     assert close(replay([race], ["TS1"], balancer(1)), [0.7])
 
 
 def test_a_ts_is_known_by_the_name_of_the_record() -> None:
-    race = ReplayedRace(0.0, False, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
+    race = ReplayedRace(0.0, Type.A, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
     outcome = replay([race], ["TS7"], balancer(1))
     assert close(outcome, [0.1]) and outcome.changed == 0
 
@@ -606,7 +607,7 @@ def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -
     bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
     races = [
         ReplayedRace(
-            0.0, False, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
+            0.0, Type.A, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
         )
     ] * 100
     outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))

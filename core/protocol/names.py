@@ -70,7 +70,7 @@ class Negative(Enum):
 # ones, which do not, are a fifth faster. But before 3.11.5 Python gets them wrong, unless they
 # repeat one character (cpython issue 106052).
 POSSESSIVE = b"+" if sys.version_info >= (3, 11, 5) else b""
-_LABEL = rb"[A-Za-z0-9_-]{1,63}+"
+_LABEL = rb"[A-Za-z0-9_-]{1,%d}+" % LABEL_BYTES_MAX
 NAME = _LABEL + rb"(?:\." + _LABEL + rb")*" + POSSESSIVE
 _OCTET = rb"(?:[3-9][0-9]?+|1[0-9]{0,2}+|2(?:[0-4][0-9]?+|5[0-5]?+|[6-9])?%b|0)" % POSSESSIVE
 IPV4 = rb"\.".join([_OCTET] * 4)
@@ -130,7 +130,7 @@ def questions_of(names: Iterable[bytes], types: Iterable[bytes]) -> list[bytes]:
 
 
 def name_of(question: bytes) -> bytes:
-    """Return the name that a question asks for."""
+    """Return the name that a question asks about."""
     return question.removesuffix(_TYPED)
 
 

@@ -32,16 +32,15 @@ from nodes.dns.codes import (
     RdataClass,
     RdataType,
 )
-from nodes.dns.question import question_text
+from nodes.dns.question import ADDRESS_TYPES, question_text
 from nodes.dns.record_set import RecordSet
 from nodes.dns.reply import DnsReply
 from nodes.dns.wire_names import Malformed, split_labels, walk_name
 
 Opt = tuple[int, int]  # class and TTL of an OPT record: the sender's size; its version and flags
 _EDE = OPTION.pack(OptionCode.EDE, 2) + NO_REACHABLE_AUTHORITY.to_bytes(2)
-_ADDRESS_TYPES: dict[int, Type] = {RdataType.A: Type.A, RdataType.AAAA: Type.AAAA}
-# What tables have for a type. ANY gets a part (RFC 8482, section 4.1).
-_TABLE_TYPES = _ADDRESS_TYPES | {RdataType.ANY: Type.A}
+# The addresses that tables have for a type. ANY gets a part (RFC 8482, section 4.1).
+_TABLE_TYPES = ADDRESS_TYPES | {RdataType.ANY: Type.A}
 _TRANSFERS = frozenset({RdataType.IXFR, RdataType.AXFR})  # of whole zones, which nobody here has
 
 
@@ -176,7 +175,7 @@ def read_query(data: bytes, *, forwards: bool = False) -> Query | RefusedQuery |
         bits = sent_flags & (Flag.RD | Flag.AD | Flag.CD)
         if opt is not None:
             bits |= opt[1] & EDNS_DO
-        question, wants = question_text(labels, rdtype, bits), _ADDRESS_TYPES.get(rdtype)
+        question, wants = question_text(labels, rdtype, bits), ADDRESS_TYPES.get(rdtype)
     elif not labels:  # the root exists, and has no addresses
         return _refused(flags, Rcode.NOERROR, section, opt)
     else:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
-from core.protocol.names import Type, is_name
+from core.protocol.names import Type, is_name, name_of, question_of, type_of
 from nodes.dns.codes import (
     EDNS_DO,
     HEADER,
@@ -33,9 +33,8 @@ from nodes.dns.wire_names import name_as_text, name_from_text
 # The name of the root, type, the size that we take, flags, length (RFC 6891, section 6.1.2).
 _OPT_RECORD = Struct(">BHHIH")
 _ADDITIONALS_AT = 10  # where their count stands, in a message with its ID
-_LINE_TYPES: dict[int, Type] = {RdataType.A: Type.A, RdataType.AAAA: Type.AAAA}
+ADDRESS_TYPES: dict[int, Type] = {RdataType.A: Type.A, RdataType.AAAA: Type.AAAA}
 _TYPED = b" TYPE"
-_TABLE_TYPES = (b"", b"1", b"28")  # types, as questions have them; a line has none
 _QUERIES_KEPT = 16_384  # a long one takes 1 KB
 
 # The bits of a question are one number: flags of the header, and EDNS_DO, in the place of QR.
@@ -43,28 +42,32 @@ _MARKS = ((Flag.AD, b"ad"), (Flag.CD, b"cd"), (EDNS_DO, b"do"))
 
 
 def is_of_line(question: bytes) -> bool:
-    """Tell whether a line can ask this question."""
+    """Return whether a line can ask this question."""
     return _TYPED not in question
 
 
 def line_of(question: bytes) -> bytes | None:
     """Return the line that table servers are asked for a question; None if no table can have it.
 
-    A line stands for itself. For addresses it is the line that asks for the same; for another type
-    the name alone, to see whether the name exists. None: its name is none of a table.
+    A line stands for itself. A question for addresses becomes the line that asks for the same; one
+    for another type becomes the name alone, to see whether the name exists.
     """
     if is_of_line(question):
         return question
-    name, _, rest = question.partition(_TYPED)
-    if not is_name(name):
-        return None
-    return name + b" AAAA" if rest.partition(b" ")[0] == b"28" else name
+    name, rdtype, _ = _taken_apart(question)
+    return question_of(name, ADDRESS_TYPES.get(rdtype, Type.A)) if is_name(name) else None
 
 
 def is_beyond_tables(question: bytes) -> bool:
-    """Tell whether no table can answer a question, since it is of another type than addresses."""
-    number = question.partition(_TYPED)[2].partition(b" ")[0]
-    return number not in _TABLE_TYPES
+    """Return whether no table can answer a question, since it asks for no addresses."""
+    return not is_of_line(question) and _taken_apart(question)[1] not in ADDRESS_TYPES
+
+
+def _taken_apart(question: bytes) -> tuple[bytes, int, bytes]:
+    """Return the name, the type and the marks of a question that no line can ask."""
+    name, _, rest = question.partition(_TYPED)
+    number, _, marks = rest.partition(b" ")
+    return name, int(number), marks
 
 
 @dataclass(slots=True)
@@ -84,12 +87,12 @@ def question_text(labels: list[bytes], rdtype: int, bits: int) -> bytes:
 
     `bits`: its RD, AD and CD, and EDNS_DO.
     """
-    folded = [label.lower() for label in labels]
-    line_type = _LINE_TYPES.get(rdtype)
+    line_type = ADDRESS_TYPES.get(rdtype)
     if line_type is not None and bits == Flag.RD:
-        name = b".".join(folded)
+        name = b".".join(labels).lower()
         if is_name(name) and name.count(b".") == len(labels) - 1:
-            return name if line_type is Type.A else name + b" AAAA"
+            return question_of(name, line_type)
+    folded = [label.lower() for label in labels]
     marks = b"".join(b"+" + mark for bit, mark in _MARKS if bits & bit)
     if not bits & Flag.RD:
         marks += b"-rd"
@@ -113,20 +116,15 @@ class ResolverQuery:
 @lru_cache(maxsize=_QUERIES_KEPT)
 def resolver_query(question: bytes) -> ResolverQuery:
     """Return the query that asks a resolver this question."""
-    name, _, rest = question.partition(b" ")
-    rdtype: int = RdataType.A
-    bits = Flag.RD
-    if rest == b"AAAA":
-        rdtype = RdataType.AAAA
-    elif rest:
-        number, _, marks = rest.removeprefix(b"TYPE").partition(b" ")
-        rdtype = int(number)
-        if b"-rd" in marks:
-            bits = 0
-        for bit, mark in _MARKS:
-            if b"+" + mark in marks:
-                bits |= bit
-    return ResolverQuery(name_from_text(name), rdtype, bits)
+    if _TYPED not in question:
+        rdtype = RdataType.A if type_of(question) is Type.A else RdataType.AAAA
+        return ResolverQuery(name_from_text(name_of(question)), rdtype, Flag.RD)
+    name, number, marks = _taken_apart(question)
+    bits = 0 if b"-rd" in marks else Flag.RD
+    for bit, mark in _MARKS:
+        if b"+" + mark in marks:
+            bits |= bit
+    return ResolverQuery(name_from_text(name), number, bits)
 
 
 def without_opt(message: bytes) -> bytes:

@@ -22,7 +22,7 @@ Not here: whether it was asked for (`nodes/ls/resolvers/resolver.py`), and to wh
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
-from core.protocol.names import LINE_BYTES_MAX, Negative
+from core.protocol.names import LINE_BYTES_MAX, Negative, name_of, type_of
 from nodes.dns.codes import (
     HEADER,
     OPCODE_MASK,
@@ -125,8 +125,7 @@ class DnsReply:
         """
         if self.result is not ReplyResult.DATA:
             return b"%b - %b\n" % (spelling, _NEGATIVES[self.result].value)
-        name, _, address_type = question.partition(b" ")
-        start, end = name + b" ", b" %b IN" % (address_type or b"A")
+        start, end = name_of(question) + b" ", b" %b IN" % type_of(question).value
         addresses = self.addresses
         if len(start) + len(addresses) + len(end) > LINE_BYTES_MAX:
             room = LINE_BYTES_MAX - len(start) - len(end)

@@ -9,10 +9,10 @@ Not here: questions as text, with a type (`nodes/dns/question.py`).
 
 import re
 
+from core.protocol.names import LABEL_BYTES_MAX
 from nodes.dns.codes import HEADER, ID_BYTES
 
 WIRE_NAME_BYTES_MAX = 255  # with its lengths (section 2.3.4)
-_LABEL_BYTES_MAX = 63  # a greater length is none
 _POINTER = 0xC0  # from here on a length is half a pointer
 _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 _ESCAPED = re.compile(rb"\\(\d{3})")
@@ -33,7 +33,7 @@ def walk_name(data: bytes, at: int) -> tuple[int, int]:
     last = min(len(data), at + WIRE_NAME_BYTES_MAX)
     while at < last:
         size = data[at]
-        if size > _LABEL_BYTES_MAX:
+        if size > LABEL_BYTES_MAX:  # no length
             if size < _POINTER or at + 1 == len(data):
                 break
             target = ((size & 0x3F) << 8 | data[at + 1]) - ID_BYTES
@@ -95,7 +95,10 @@ def name_from_text(text: bytes) -> bytes:
     labels = text.split(b".")
     if b"\\" in text:
         labels = [_ESCAPED.sub(lambda found: b"%c" % int(found[1]), label) for label in labels]
-    return b"".join([b"%c%b" % (len(label), label) for label in labels]) + b"\0"
+    name = b""
+    for label in labels:
+        name += b"%c%b" % (len(label), label)
+    return name + b"\0"
 
 
 def _escaped(label: bytes) -> bytes:

@@ -22,7 +22,17 @@ from itertools import count
 from core.brain import Brain
 from core.effects import Dial, Send
 from core.events import Backlogged, Event, Opened, Received, Relieved, Woken
-from core.protocol.names import IPV4, IPV6, LINE_BYTES_MAX, Type, name_of, question_of
+from core.protocol.messages import Answer, NoAnswer, format_message, negatives, parse_reply
+from core.protocol.names import (
+    IPV4,
+    IPV6,
+    LINE_BYTES_MAX,
+    Negative,
+    Type,
+    name_of,
+    question_of,
+    type_of,
+)
 from core.text import split_lines
 from nodes.ls.race_record import WON_END, RaceRecord, RecordError, read_record, span_s
 
@@ -49,7 +59,7 @@ class ReplayedRace:
     """
 
     at: float
-    is_typed: bool
+    type: Type
     took_s: float
     reply: str  # the asker's: addresses, or a negative
     lag_s: dict[str, float]
@@ -93,7 +103,7 @@ def parse(line: bytes) -> ReplayedRace:
 def _race_of(record: RaceRecord) -> ReplayedRace:
     """Return the race of a record of table servers. Raises ValueError or KeyError when it
     contradicts itself."""
-    type_ = Type.AAAA if record.question.endswith(" AAAA") else Type.A
+    type_ = type_of(record.question.encode())
     replies = {
         server: (span_s(at - record.asked[server]), text)
         for server, (at, text) in record.replies.items()
@@ -109,7 +119,7 @@ def _race_of(record: RaceRecord) -> ReplayedRace:
     if has_answer is not (record.end == WON_END):
         raise ValueError(record)
     at = record.at * record.share
-    return ReplayedRace(at, type_ is Type.AAAA, record.took, reply, record.asked, replies)
+    return ReplayedRace(at, type_, record.took, reply, record.asked, replies)
 
 
 def _is_addresses(text: str, type_: Type) -> bool:
@@ -153,7 +163,7 @@ class _Stage:
         self._step(Opened(_CLIENT))
         began = self._now
         for number, race in enumerate(self._races):
-            question = question_of((_NAME % number).encode(), _type_of(race))
+            question = question_of((_NAME % number).encode(), race.type)
             self._at(began + race.at, Received(_CLIENT, question + b"\n"))
         while len(self._outcome.took_s) < len(self._races):
             due = self._brain.deadline()
@@ -196,26 +206,25 @@ class _Stage:
             wait_s, text = race.replies[server]
             there_at = race.at + race.lag_s[server]  # before that it could not be asked
             if text in _NEGATIVES:
-                reply = b"%b - %b\n" % (line, text.encode())
+                reply = negatives([line], Negative(text.encode()))
             else:
-                reply = b"%b %b %b IN\n" % (name, text.encode(), _type_of(race).value)
+                reply = format_message(Answer(name, text.encode(), race.type)) + b"\n"
             self._at(max(self._now, there_at) + wait_s, Received(conn, reply))
 
     def _replied(self, lines: list[bytes]) -> None:
         for line in lines:
-            name, addresses, *rest = line.split(b" ")
-            race = self._races[int(name[1:])]
-            reply = addresses.decode()
-            if addresses in (b"-", b"AAAA"):
-                reply = b" ".join(rest).removeprefix(b"- ").decode()
+            match parse_reply(line):
+                case Answer(spelling, addresses):
+                    reply = addresses.decode()
+                case NoAnswer(question, why):
+                    spelling, reply = question.spelling, why.value.decode()
+                case _:
+                    raise AssertionError(line)
+            race = self._races[int(spelling[1:])]
             self._outcome.took_s.append(self._now - race.at)
             self._outcome.timed_out += reply == _TIMED_OUT
             if race.reply != DROPPED_REPLY:  # else nobody waited to see
                 self._outcome.changed += set(reply.split(",")) != set(race.reply.split(","))
-
-
-def _type_of(race: ReplayedRace) -> Type:
-    return Type.AAAA if race.is_typed else Type.A
 
 
 def table_row(policy: str, outcome: ReplayOutcome) -> str:

@@ -34,6 +34,7 @@ from core.protocol.names import (
     IPV6,
     LINE_BYTES_MAX,
     NAME,
+    NAME_BYTES_MAX,
     POSSESSIVE,
     Type,
     fold,
@@ -47,7 +48,7 @@ from nodes.ts.old_rows import OldRows
 _BLOCK_BYTES = 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
 SKIPPED = "; skipped"  # ends what is said of a bad row
-_NAME_FITS = rb"(?![^ \t\n]{254})"  # not 254 bytes or more
+_NAME_FITS = rb"(?![^ \t\n]{%d})" % (NAME_BYTES_MAX + 1)
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
 _ORDINARY_ROWS = re.compile(

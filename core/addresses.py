@@ -1,11 +1,13 @@
 """Addresses: which of them count as one asker, and which are this machine's own.
 
-What one asker may have at most is counted by network: an IPv4 address is one by itself; whoever
-has one IPv6 address has the 2**64 of its /64. Askers on this machine are exempt from such counts.
-They cannot be forged, and whoever may run programs here has other ways to do harm.
+Limits for one asker are counted by network. An IPv4 address is a network by itself; an IPv6 address
+counts with its /64, since a host that has one of its 2**64 addresses has all. Askers on this
+machine are exempt: their addresses cannot be forged, and a user who may run programs here has other
+ways to do harm.
 
 Whether an address is this machine's own is not looked up in a list of interfaces. The kernel is
-asked how it would send there (`System.path`): from that very address, or from loopback, and it is.
+asked how it would send there (`System.path`). If it would send from that very address, or from
+loopback, the address is ours.
 
 Not here: who may connect at all (`nodes/cli/serving.py`).
 """
@@ -16,12 +18,12 @@ from ipaddress import IPv6Address
 from typing import Any
 
 Address = tuple[int, Any]  # (address family, socket address), as the host lookup gives them
-# The payload, and the peer's address, which is hashable, begins with its numeric host, and is where
-# to reply, as it is; None on a connected socket.
+# The payload, and the peer's address, to which replies go: hashable, with its numeric host first.
+# None on a connected socket.
 Datagram = tuple[bytes, Any]
-DATAGRAM_BYTES_MAX = 4_096  # a query is a tenth of it, and a resolver was told 1,232
+DATAGRAM_BYTES_MAX = 4_096  # read of a datagram: a query has a tenth, and a resolver is told 1,232
 
-THIS_MACHINE = ""  # the network of those that are exempt
+THIS_MACHINE = ""  # the network of askers that are exempt
 
 
 @lru_cache(maxsize=65_536)
@@ -34,7 +36,7 @@ def network(host: str) -> str:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether whoever listens at this numeric host listens at every address of its family."""
+    """Return whether this numeric host stands for every address of its family."""
     return host in ("0.0.0.0", "::")
 
 
@@ -42,7 +44,7 @@ _LOOPBACK = network("::1")
 
 
 def is_loopback(counted: str) -> bool:
-    """Whether a network is a loopback one."""
+    """Return whether a network is a loopback network."""
     return counted.startswith("127.") or counted == _LOOPBACK
 
 
@@ -53,10 +55,11 @@ def network_of_peer(peer: str, own: str) -> str:
 
 
 def comes_to(own: Sequence[Any], source: Sequence[Any], destination: Sequence[Any]) -> bool:
-    """Return whether what is sent from `source` to `destination` comes to who listens at `own`.
+    """Return whether a packet from `source` to `destination` comes to a socket that listens at
+    `own`.
 
-    All are numeric socket addresses. The last two are as `System.path` has them: the destination is
-    no wildcard.
+    All are numeric socket addresses. The last two are as `System.path` returns them: the
+    destination is no wildcard.
     """
     host, sent_from, sent_to = (_unmapped(end[0]) for end in (own, source, destination))
     if own[1] != destination[1]:
@@ -69,10 +72,11 @@ def comes_to(own: Sequence[Any], source: Sequence[Any], destination: Sequence[An
 
 
 def _unmapped(host: str) -> str:
-    """An IPv4 address that is written as one of IPv6, as what it is (RFC 4291, section 2.5.5.2)."""
+    """Return a host in IPv4 form if it is an IPv4 address written as IPv6 (RFC 4291, section
+    2.5.5.2)."""
     return host.removeprefix("::ffff:") if "." in host else host
 
 
 def _interface(end: Sequence[Any]) -> int:
-    """The interface that a link-local IPv6 address is at; else 0."""
+    """Return the interface of a link-local IPv6 address, 0 for any other address."""
     return int(end[3]) if len(end) > 3 else 0

@@ -1,8 +1,8 @@
 """Backoff: a wait before the next attempt that doubles with each.
 
 Only an attempt that lasted longer than the longest wait starts it over: a server that accepts and
-closes at once, or a process that dies at once, would else be tried without end. Jitter, up to a
-quarter more, keeps many who wait from trying in step.
+closes at once, or a process that dies at once, would otherwise be tried without pause. Jitter, up
+to a quarter more, keeps many that wait from trying in step.
 
 Not here: what is attempted.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """The waits of one thing that is attempted again and again. `random()` is in [0, 1)."""
+    """The waits between the attempts at one thing. `random()` is in [0, 1)."""
 
     __slots__ = ("_first_s", "_longest_s", "_next_s", "_random")
 
@@ -24,11 +24,11 @@ class Backoff:
         self._next_s = first_s
 
     def start_over(self) -> None:
-        """Have the next wait be the first again."""
+        """Make the next wait the first again."""
         self._next_s = self._first_s
 
     def wait_s(self, lasted_s: float = 0.0, longest_s: float | None = None) -> float:
-        """Return how long to wait after an attempt that lasted for `lasted_s` and has failed. The
+        """Return how long to wait after an attempt that lasted for `lasted_s` and failed. The
         next wait is twice as long, up to `longest_s`, by default the longest."""
         if lasted_s > self._longest_s:
             self.start_over()

@@ -6,10 +6,10 @@ an operator may run with another value. Units stand last in each name. `proto.md
 with its default, and `tests/test_proto.py` compares the two.
 
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
-below the second, so that a value that trembles round one mark does not flap.
+below the second, so that a value that hovers around one mark does not flap.
 
-`BoundHits` counts how often a bound took hold, by the name of its field: whoever keeps a bound
-counts it, and a server says so when it stops.
+`BoundHits` counts how often a bound took hold, by the name of its field. The code that keeps a
+bound counts it, and a server reports the counts when it stops.
 """
 
 import math
@@ -17,112 +17,112 @@ from collections import Counter
 from dataclasses import dataclass, fields
 
 BoundHits = Counter[str]
-FD_SETSIZE = 1024  # select() can hold no descriptor from here on, whatever it is told
-PIPE_BYTES = 4_096  # what a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
-TICK_S = 0.001  # no span is shorter: a turn takes about as long
-_INT_MAX = 2**31 - 1  # what listen() takes
-_READ_BYTES_MAX = 16 * 1024 * 1024  # recv() takes the memory before it knows what is there
-_ASKED_MAX = 32_768  # half of all IDs: a free one is looked for by chance
-_SLEEP_MAX_S = 86_400.0  # select() refuses what does not fit into its clock
+FD_SETSIZE = 1024  # descriptors that select() can hold, whatever it is told
+PIPE_BYTES = 4_096  # bytes that a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
+TICK_S = 0.001  # shortest span: a turn takes about as long
+_INT_MAX = 2**31 - 1  # backlog that listen() takes
+_READ_BYTES_MAX = 16 * 1024 * 1024  # recv() allocates before it knows what is there
+_ASKED_MAX = 32_768  # half of all IDs: a free ID is found by trying
+_SLEEP_MAX_S = 86_400.0  # select() refuses what does not fit its clock
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """All bounds of one program. Times in s, the rest are counts of what the name says.
+    """All bounds of one program. Times are in s; the rest are counts of what the name says.
 
     Raises ValueError when they contradict each other, or what `select` can do.
     """
 
     # -- time ---------------------------------------------------------------------------------
-    timeout_s: float = 5.0  # how long a question may stay open: what the first system promised
-    dns_timeout_s: float = 1.8  # the same, asked by DNS: a table takes no time, it is lost by then
-    dns_timeout_upstream_s: float = 4.5  # where resolvers are asked: dig and stubs wait 5 s
-    join_s: float = 1.0  # question shares a query sent less than this ago; an older one may be lost
-    no_data_s: float = 0.01  # NO DATA waits so long for another's answer: not felt by a person
-    held_s: float = 1.0  # a TS that takes nothing may hold up the clients this long, not longer
-    dial_s: float = 3.0  # one address: two lost SYNs (1 s, 3 s); a user waits no longer for a name
-    redial_first_s: float = 0.05  # a TS that restarts is back within a question's life
-    redial_max_s: float = 2.0  # a dead TS costs a SYN every 2 s, and is back 2 s after it returns
-    start_s: float = 2.0  # LS waits so long for the name service before it serves without it
-    lookup_max_s: float = 5.0  # longest wait before an unknown name is looked up again
-    lookup_each_s: float = 1.0  # the same for each of many: a lookup costs 20 ms of a core
-    away_s: float = 30.0  # a TS that has been away so long may have moved: look its host up again
-    mid_line_s: float = 10.0  # longest time for a line, which takes microseconds
-    write_stall_s: float = 10.0  # no byte taken for this long: the peer is gone or stuck
-    restart_first_s: float = 0.05  # first wait for a dead worker: its clients miss it
+    timeout_s: float = 5.0  # question without an answer: what the first system promised
+    dns_timeout_s: float = 1.8  # the same by DNS: tables take no time, so a reply is lost by then
+    dns_timeout_upstream_s: float = 4.5  # the same with resolvers: dig and libc wait for 5 s
+    join_s: float = 1.0  # age of a query that a question may share; an older one may be lost
+    no_data_s: float = 0.01  # wait of NO DATA for another server's answer: not felt by a person
+    held_s: float = 1.0  # time for which a TS that takes nothing may hold up the clients
+    dial_s: float = 3.0  # dial of one address: two lost SYNs (1 s, 3 s); users wait no longer
+    redial_first_s: float = 0.05  # first wait for a redial: a question outlives a TS's restart
+    redial_max_s: float = 2.0  # longest such wait: a SYN every 2 s; a TS is back 2 s late at most
+    start_s: float = 2.0  # wait for the name service at the start; then LS serves without it
+    lookup_max_s: float = 5.0  # longest wait before an unknown host is looked up again
+    lookup_each_s: float = 1.0  # the same for each of many hosts: a lookup costs 20 ms of a core
+    away_s: float = 30.0  # absence after which a TS may have moved: its host is looked up again
+    mid_line_s: float = 10.0  # time from the first byte of a line to its end; it takes microseconds
+    write_stall_s: float = 10.0  # time in which the peer takes no byte: it is gone or stuck
+    restart_first_s: float = 0.05  # first wait after a worker died: its clients miss it
     restart_max_s: float = 5.0  # longest such wait: a worker that cannot live must not cost a core
-    news_s: float = 1.0  # how often workers report their metrics: as fresh as a page has to be
-    linger_s: float = 5.0  # between our end of stream and the peer's: then we stop waiting
-    dns_idle_s: float = 10.0  # a stream of DNS on which nothing comes or goes (RFC 7766, 6.2.3)
-    idle_s: float = math.inf  # a connection that says nothing costs one descriptor: kept by default
-    accept_rest_s: float = 0.1  # after running out of descriptors: or the loop would spin
-    drain_grace_s: float = 1.0  # past the timeout of the last question, for its reply to be taken
-    patience_s: float = 30.0  # a client that waits longer for a reply has lost its LS
+    news_s: float = 1.0  # time between reports of a worker: metrics as fresh as a page has to be
+    linger_s: float = 5.0  # wait between our end of stream and the peer's
+    dns_idle_s: float = 10.0  # idle time of a DNS stream (RFC 7766, section 6.2.3)
+    idle_s: float = math.inf  # idle time of a connection: kept by default, it costs one descriptor
+    accept_rest_s: float = 0.1  # pause in accepting without descriptors: else the loop would spin
+    drain_grace_s: float = 1.0  # time past the last timeout, for the reply to be taken
+    patience_s: float = 30.0  # wait of a client for its next reply: after that it has lost its LS
     # -- hedging ------------------------------------------------------------------------------
-    hedge_delay_min_s: float = 0.001  # the next TS is asked no sooner: a turn or two of ours
-    hedge_delay_max_s: float = 0.05  # the same at most: one slow server must not raise the delay
+    hedge_delay_min_s: float = 0.001  # shortest delay until the next TS is asked: a turn or two
+    hedge_delay_max_s: float = 0.05  # longest such delay: one slow server must not raise it
     hedge_tokens_max: int = 100  # speculative questions saved up: one bad moment, not a bad hour
-    hedge_per_turn: int = 1024  # questions looked at: some ms, however many are open
-    explore_every: int = 100  # one question in so many asks another TS first
+    hedge_per_turn: int = 1024  # questions looked at in a turn: some ms, however many are open
+    explore_every: int = 100  # questions of which one asks another TS first
     # -- resolvers ----------------------------------------------------------------------------
-    grace_min_s: float = 0.01  # a worse answer waits so long in any case: not felt by a person
-    grace_max_s: float = 0.4  # the same at most: a page waits for several names in turn
-    grace_unknown_s: float = 0.1  # the same for a resolver that has not shown how fast it is
-    grace_failed_s: float = 1.2  # REFUSED and SERVFAIL wait so long: for four resends and a reply
-    split_view_s: float = 600.0  # after a resolver had what another denied, NXDOMAIN waits as long
-    resend_min_s: float = 0.03  # held: sent again no sooner; a busy resolver takes so long
-    resends_max: int = 4  # number of resends, each after twice as long as the one before
-    silent_questions: int = 16  # no reply to so many in a row, and it is not waited for
+    grace_min_s: float = 0.01  # shortest wait of a worse answer: not felt by a person
+    grace_max_s: float = 0.4  # longest such wait: a page waits for several names in turn
+    grace_unknown_s: float = 0.1  # such a wait for a resolver that has not shown how fast it is
+    grace_failed_s: float = 1.2  # wait of REFUSED and SERVFAIL: enough for four resends and a reply
+    split_view_s: float = 600.0  # time in which NXDOMAIN waits, too, after resolvers differed
+    resend_min_s: float = 0.03  # time until a held question is resent: busy servers take it
+    resends_max: int = 4  # resends of a question, each after twice as long as the one before
+    silent_questions: int = 16  # questions in a row without a reply: the resolver is not waited for
     silent_s: float = 1.0  # shortest time of such silence: a burst of questions is none
-    probe_s: float = 0.1  # time between questions to a silent resolver: it costs it nothing
-    upstream_window: int = 150  # in flight: over half of what a socket of the usual size holds
-    upstream_sockets: int = 4  # for each: a guess has to find one, and each costs a turn a read
-    upstream_socket_s: float = 10.0  # then another port: what was found out of it is worth nothing
-    upstream_asked_max: int = _ASKED_MAX  # by one socket
-    remembered_max: int = 4_096  # pairs kept of one socket: a copy of a reply is no guess
-    unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried then
+    probe_s: float = 0.1  # time between questions to a silent resolver: they cost it nothing
+    upstream_window: int = 150  # queries in flight: over half of what a usual socket buffer holds
+    upstream_sockets: int = 4  # sockets to each: a guess has to hit one; each costs a read a turn
+    upstream_socket_s: float = 10.0  # life of a socket: the next has a port that no guesser knows
+    upstream_asked_max: int = _ASKED_MAX  # queries in flight on one socket
+    remembered_max: int = 4_096  # queries remembered of one socket: a copy of a reply is no guess
+    unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried by then
     plain_s: float = 600.0  # time without EDNS: a forger may have asked for it
     wary_s: float = 10.0  # time on TCP alone after a suspected forger, who has to find a port anew
     # -- one turn -----------------------------------------------------------------------------
-    accepts_per_turn: int = 16  # a storm of connections must not starve those who are served
-    read_bytes: int = 64 * 1024  # one read: large enough to batch, small enough to share
-    dns_read_bytes: int = 2 * 1024  # of a stream that carries DNS: a hundred queries, not thousands
-    turn_bytes: int = 128 * 1024  # read of all accepted connections together, in equal shares
-    turn_sent_bytes: int = 4 * 1024 * 1024  # sent to all of them, likewise: some 30 ms
-    datagrams_per_turn: int = 512  # of one socket: large enough to batch, small enough to share
-    late_turns: int = 16  # turns a due deadline waits while a TS still has answers to read
-    sleep_s: float = 60.0  # the longest select: no timer is ever further away in effect
+    accepts_per_turn: int = 16  # connections accepted: a storm of them must not starve the others
+    read_bytes: int = 64 * 1024  # bytes of one read: large enough to batch, small enough to share
+    dns_read_bytes: int = 2 * 1024  # the same of a DNS stream: a hundred queries, not thousands
+    turn_bytes: int = 128 * 1024  # bytes read from all accepted connections, in equal shares
+    turn_sent_bytes: int = 4 * 1024 * 1024  # bytes sent to all of them, likewise: some 30 ms
+    datagrams_per_turn: int = 512  # datagrams of one socket: enough to batch, few enough to share
+    late_turns: int = 16  # turns that a due deadline waits while a TS still has answers to read
+    sleep_s: float = 60.0  # wait of one select: in effect no timer is ever further away
     # -- bytes waiting for a peer -------------------------------------------------------------
-    owed_bytes_high: int = 64 * 1024  # more owed to a client that does not read: it is not read
+    owed_bytes_high: int = 64 * 1024  # bytes owed to a client: above, it is not read
     owed_bytes_low: int = 16 * 1024
-    owed_all_bytes_high: int = 64 * 1024 * 1024  # owed to all, with what pending replies may be
+    owed_all_bytes_high: int = 64 * 1024 * 1024  # bytes owed to all, replies to come included
     owed_all_bytes_low: int = 48 * 1024 * 1024
-    few_bytes: int = 8 * 1024  # whoever is owed less is read above it, too: 16 questions of lines
-    few_read_bytes: int = 128  # the most read of those at a time: 64 of the shortest questions
-    waiting_bytes_high: int = 1024 * 1024  # more waiting for a TS: no client is read
+    few_bytes: int = 8 * 1024  # bytes owed to a client that is read even then: 16 questions
+    few_read_bytes: int = 128  # bytes read of such a client at a time: 64 of the shortest questions
+    waiting_bytes_high: int = 1024 * 1024  # bytes waiting for a TS: above, no client is read
     waiting_bytes_low: int = 256 * 1024
     # -- counts -------------------------------------------------------------------------------
-    descriptors_max: int = FD_SETSIZE  # or less, to leave some to others
-    descriptors_spare: int = 16  # files that are read anew, sockets that part or are closed
-    clients_max: int = 992  # less where descriptors are few: see `core/io/descriptors.py`
-    lookups_max: int = 4  # each is a process: some 20 ms of a processor
+    descriptors_max: int = FD_SETSIZE  # descriptors; fewer leave some to others
+    descriptors_spare: int = 16  # descriptors of files that are read again, of sockets that close
+    clients_max: int = 992  # clients; fewer where descriptors are few: see `core/io/descriptors.py`
+    lookups_max: int = 4  # host lookups at once: each is a process, and some 20 ms of a core
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # open questions of a client: with more it is not read
-    stream_pending_max: int = 128  # the same of a stream that carries DNS (RFC 7766, 6.2.1)
-    samples_max: int = 65_536  # races that are watched at once: each is some 2 KB
+    stream_pending_max: int = 128  # the same of a DNS stream (RFC 7766, section 6.2.1)
+    samples_max: int = 65_536  # races watched at once: each is some 2 KB
     stats_per_read: int = 16  # STATS answered in one read: each is some 2 KB for 6 bytes
-    dns_per_second: int = 1_000  # datagrams of one address that are heard; loopback is exempt
-    dns_clients_max: int = 64  # streams that carry DNS at once; most of it goes by datagrams
+    dns_per_second: int = 1_000  # datagrams of one address that are taken; loopback is exempt
+    dns_clients_max: int = 64  # DNS streams at once; most DNS comes in datagrams
     watchers_max: int = 16  # connections to the status page at once: each lives for one request
-    errors_in_a_row_max: int = 16  # whoever errs this often speaks another protocol
-    surplus_answers_max: int = 100  # answers beyond what a TS was asked: then it is not a TS
+    errors_in_a_row_max: int = 16  # errors in a row: a peer that makes them speaks another protocol
+    surplus_answers_max: int = 100  # lines of a TS beyond what it was asked: with more it is no TS
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             least, most = (TICK_S, math.inf) if field.name.endswith("_s") else (1, _INT_MAX)
             if not least <= value <= most:
-                raise ValueError(f"{field.name} has to be from {least} to {most}, not {value}")
+                raise ValueError(f"{field.name} must be from {least} to {most}, not {value}")
         for low, high in (
             ("owed_bytes_low", "owed_bytes_high"),
             ("owed_all_bytes_low", "owed_all_bytes_high"),
@@ -148,9 +148,9 @@ class Bounds:
 
     @property
     def longest_s(self) -> float:
-        """How long any asker waits, whatever it speaks."""
+        """The longest time that any asker waits, whatever it speaks."""
         return max(self.timeout_s, self.dns_timeout_s)
 
     def drain_s(self, with_dns: bool) -> float:
-        """How long a drain may take: until the last question, asked in either way, is over."""
+        """Return how long a drain may take: until the last question of any asker is over."""
         return (self.longest_s if with_dns else self.timeout_s) + self.drain_grace_s

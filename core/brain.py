@@ -7,7 +7,7 @@ nothing of a connection but that `Closed`. An event carries every whole line of 
 with one `Send` per connection. The loop reads dialled connections first, in the order in which
 their names were first dialled.
 
-Not here: any behaviour. Whatever the operator asks and is told is in `core/operator.py`.
+Not here: any behaviour, and what the operator asks and is told (`core/operator.py`).
 """
 
 from typing import Protocol

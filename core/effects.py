@@ -1,10 +1,10 @@
 """Effects: what a brain wants done, in order, after its step.
 
-Plain values, as events are. What is done to a connection is a `ConnectionEffect`, and names one
-that is there: none may be named after its `Closed`.
+Effects are plain values, as events are. An effect on a connection is a `ConnectionEffect` and names
+a connection that exists: none may be named after its `Closed`.
 
-Not here: what people are told (`core/operator.py`), who performs all of it (`core/io/loop.py`), and
-the rules (`core/brain.py`).
+Not here: what people are told (`core/operator.py`), how effects are performed (`core/io/loop.py`),
+and the rules (`core/brain.py`).
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from core.framing import Framing
 
 
 class Effect:
-    """Something to be done."""
+    """An action that a brain wants."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class ConnectionEffect(Effect):
-    """Something to be done to the connection of this name."""
+    """An action on the connection of this name."""
 
     conn: str
 
@@ -72,12 +72,12 @@ class Pause(ConnectionEffect):
 
 @dataclass(slots=True)
 class Resume(ConnectionEffect):
-    """After Pause: read it again."""
+    """After Pause: read this connection again."""
 
 
 @dataclass(slots=True)
 class Unlisten(Effect):
-    """Accept no clients any more."""
+    """Accept no more clients."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Write(Effect):
 
 @dataclass(slots=True)
 class Drain(Effect):
-    """Do as if a signal had asked for a clean end: DrainAsked."""
+    """Begin a clean end, as if a signal had asked for it: DrainAsked."""
 
 
 @dataclass(slots=True)

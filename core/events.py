@@ -1,8 +1,8 @@
 """Events: what happened, as the loop tells a brain.
 
-Plain values: they print, and they compare with `==`. What happens on a connection is a
-`ConnectionEvent` and says which. A connection has a role, which says what it is for; its name is
-a label, and nobody reads anything from how it is spelled. The loop names what it accepts:
+Events are plain values: they print, and they compare with `==`. An event of a connection is a
+`ConnectionEvent` and names it. A connection has a role, which says what it is for; its name is a
+label, and nobody reads anything from how it is spelled. The loop names what it accepts:
 `client-1`, `dns-client-3`, `watcher-2`; a brain names what it dials.
 
 Not here: what to do about any of it (`core/effects.py`), what people ask for by signals
@@ -26,21 +26,21 @@ class Role(Enum):
 
 
 class Event:
-    """Something happened."""
+    """Something that happened."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class ConnectionEvent(Event):
-    """Something happened on the connection of this name."""
+    """Something that happened on the connection of this name."""
 
     conn: str
 
 
 @dataclass(slots=True)
 class Opened(ConnectionEvent):
-    """A connection was accepted, or a dialled one is there; or a socket that takes datagrams."""
+    """A connection was accepted, a dial has succeeded, or a datagram socket is open."""
 
     role: Role = Role.LINES
     is_datagrams: bool = False
@@ -63,14 +63,15 @@ class Ended(ConnectionEvent):
 
 @dataclass(slots=True)
 class Closed(ConnectionEvent):
-    """The connection is gone, or the dial failed. `why` is empty when we closed and all went."""
+    """The connection is gone, or the dial failed. `why` is empty when we closed and all is sent."""
 
     why: str
 
 
 @dataclass(slots=True)
 class PlaceWanted(ConnectionEvent):
-    """This accepted connection is to part for another: give it what it is owed, and close it."""
+    """This accepted connection has to make room for another: give it what it is owed, and close
+    it."""
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Relieved(ConnectionEvent):
 
 @dataclass(slots=True)
 class Resolved(ConnectionEvent):
-    """After Resolve: the addresses, none when the lookup failed, because of `why`."""
+    """After Resolve: the addresses; none when the lookup failed, and `why` it did."""
 
     addresses: tuple[Address, ...]
     why: str = ""

@@ -1,8 +1,8 @@
 """State machines as literal tables of Enums: `{state: {event: next state}}`.
 
-Rules. A table names every state, also those with no way out. The value of a state is its gloss,
-one sentence, and `proto.md` prints it. Whatever a peer can do has a cell; an absent cell is a
-mistake of ours and crashes. `STAY` says that an event may repeat and changes nothing (it is not
+Rules. A table names every state, also those with no way out. The value of a state is its gloss, one
+sentence, and `proto.md` prints it. Every event that a peer can cause has a cell; an absent cell is
+a mistake of ours and crashes. `STAY` says that an event may repeat and changes nothing (it is not
 drawn). A condition that matters is an event with a name: a table has no guards and no actions, and
 the caller acts on the state that `fire` returns.
 
@@ -26,7 +26,7 @@ EventT = TypeVar("EventT", bound=Label)
 
 
 class Stay(Enum):
-    """The one value of a cell that is no state."""
+    """The value of a cell that leads to no other state."""
 
     STAY = "the event may come here, and changes nothing"
 

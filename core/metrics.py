@@ -2,7 +2,7 @@
 
 A metric is a number, or a word for a state. It belongs to the whole server, or to one of its
 upstreams, workers or bounds, whose name then stands before it: `TS1.won`. Names that clients asked
-for are never among them: who can ask could else write into the monitoring.
+for are never among them: any client could otherwise write into the monitoring.
 
 Not here: what is counted where (proto.md has the list, and the tests compare it), and how metrics
 are written (`core/exposition.py`).
@@ -21,8 +21,8 @@ SPANS_S = (
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A thing that is counted. `is_level`: it goes up and down; else it only rises. `per`: what it
-    is counted for, an upstream (`ts`), a `worker` or a `bound`; empty for the whole server."""
+    """A thing that is counted. `is_level`: it goes up and down; others only rise. `per`: what it is
+    counted for, an upstream (`ts`), a `worker` or a `bound`; empty for the whole server."""
 
     name: str
     about: str
@@ -32,7 +32,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A metric as it stands. `subject` names the upstream, worker or bound that it belongs to,
+    """A metric and its value now. `subject` names the upstream, worker or bound that it belongs to,
     empty for the whole server."""
 
     metric: Metric
@@ -41,7 +41,7 @@ class Value:
 
     @property
     def key(self) -> str:
-        """Its name among the lines that answer STATS."""
+        """The name of the metric in the reply to STATS."""
         return f"{self.subject}.{self.metric.name}" if self.subject else self.metric.name
 
 
@@ -55,12 +55,12 @@ class Histogram:
         self.sum_s = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a time."""
+        """Count one time."""
         self.counts[bisect_left(SPANS_S, seconds)] += 1
         self.sum_s += seconds
 
     def add_all(self, other: "Histogram") -> None:
-        """Add all that another one has."""
+        """Add the counts of another histogram."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.sum_s += other.sum_s
 
@@ -70,7 +70,7 @@ class Histogram:
         self.sum_s += seconds
 
 
-# With its metric, and the name of the upstream that it belongs to, empty for the whole server.
+# The last is the name of the upstream that it belongs to, empty for the whole server.
 LabelledHistogram = tuple[Metric, Histogram, str]
 
 
@@ -78,11 +78,11 @@ class Observable(Protocol):
     """The part of a brain that a status page, or the parent of a worker, reads."""
 
     def metrics(self) -> list[Value]:
-        """Return all that it counts."""
+        """Return all metrics."""
         ...
 
     def histograms(self) -> list[LabelledHistogram]:
-        """Return distributions of times."""
+        """Return all distributions of times."""
         ...
 
     def unhealthy(self) -> str:
@@ -99,5 +99,5 @@ BOUND = Metric("hits", "How often a bound took hold", per="bound")
 
 
 def hits_taken(hits: Mapping[str, int]) -> list[Value]:
-    """Return how often each bound took hold, of those that did."""
+    """Return the hits of each bound that has taken hold."""
     return [Value(BOUND, count, name) for name, count in sorted(hits.items())]

@@ -1,6 +1,6 @@
 """The operator: the events by which people ask a program for something, and how they are told.
 
-People ask by signals: for a clean end, for files to be read anew, for figures. They are told in
+People ask by signals: for a clean end, for files to be read again, for metrics. They are told in
 the log, on a terminal, in the file of records, and through the service manager.
 
 Not here: which signal asks for what, and where all of it is written (`core/io/`); the rules of
@@ -17,24 +17,24 @@ from core.events import Event
 
 @dataclass(slots=True)
 class DrainAsked(Event):
-    """A signal asked for a clean end, at `since` if that is known. The backlog is accepted, and
-    each session was read once more."""
+    """A signal asked for a clean end, at `since` if that is known. By now the backlog has
+    been accepted, and each session read once more."""
 
     since: float = math.inf
 
 
 @dataclass(slots=True)
 class ReloadAsked(Event):
-    """A signal asked to read anew what was read at the start."""
+    """A signal asked to read again what was read at the start."""
 
 
 @dataclass(slots=True)
 class StatsAsked(Event):
-    """A signal asked for the figures, in the log."""
+    """A signal asked for the metrics, in the log."""
 
 
 class Level(IntEnum):
-    """How much an operator wants to hear of something."""
+    """The severity of a report."""
 
     DEBUG = 10
     INFO = 20
@@ -44,8 +44,8 @@ class Level(IntEnum):
 
 @dataclass(slots=True)
 class Report(Effect):
-    """A line of the log: what happened, and what to do about it. Of those that share a `kind` (the
-    text, if empty) a few are enough."""
+    """A line of the log: what happened, and what to do about it. Reports of one `kind` (by default
+    the text) are limited together."""
 
     text: str
     level: Level = Level.INFO
@@ -54,7 +54,7 @@ class Report(Effect):
 
 @dataclass(slots=True)
 class Progress(Effect):
-    """How far long work has come, for a terminal; replaces the one before, empty wipes it."""
+    """Progress of long work, for a terminal; replaces the text before, and empty wipes it."""
 
     text: str
 

@@ -4,8 +4,8 @@ Two things count: bytes that wait to be sent, and the most that replies to pendi
 come to. A question is a few bytes and its reply may be hundreds of times as long, so what is
 promised has to be known before it is made.
 
-Rules. Whoever knows an amount adds it here: each `Connection` its bytes, the brain what it has
-promised to each. Adding judges nothing. Before it reads, the loop asks whether memory
+Rules. Amounts are added where they are known: each `Connection` adds its bytes, the brain what it
+has promised to each. Adding checks nothing. Before it reads, the loop asks whether memory
 `is_short`: above the high mark, until below the low one. While it is, only connections that are
 owed few bytes are read, and little at a time: askers that never read starve nobody.
 
@@ -44,7 +44,7 @@ class Owed:
             promised.pop(conn, None)
 
     def is_short(self) -> bool:
-        """Check the marks; return whether so much is owed that only few connections may be read."""
+        """Check the marks; return whether too much is owed to read all connections."""
         if self._short:
             self._short = self.total >= self.low
         elif self.total > self._high:
@@ -53,5 +53,6 @@ class Owed:
         return self._short
 
     def is_few(self, conn: str, waiting: int) -> bool:
-        """Return whether a connection with so many bytes waiting is read while memory is short."""
+        """Return whether a connection with this many bytes waiting is read even while memory is
+        short."""
         return waiting + self._promised.get(conn, 0) < self._few

@@ -1,16 +1,17 @@
-"""Text: the lines of a chunk, bytes made printable, and what a file shows to be no text.
+"""Text: the lines of a chunk, bytes made printable, and how to tell that a file is no text.
 
 Tables, lists of names and records of races are ASCII, in lines. A file that was saved in another
 encoding, packed, or is no text at all, would be thousands of bad lines; it deserves one sentence
-instead. A file is taken for what it is by its first bytes, or by the share of control characters in
-what it begins with: text has hardly any. A few odd bytes are left to whoever reads the lines.
+instead. It is recognised by its first bytes, or by the share of control characters in its
+beginning: text has hardly any. A few odd bytes are left to the reader of the lines.
 
 Not here: what a line means.
 """
 
 import re
 
-BEGINNING_BYTES = 512  # what there has to be of a file, if it is as long, to tell
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; it is dropped
+BEGINNING_BYTES = 512  # needed of a file to tell, if it has as many
 _MARKS = (
     (b"\xff\xfe\0\0", "looks like UTF-32; save it as UTF-8"),
     (b"\0\0\xfe\xff", "looks like UTF-32; save it as UTF-8"),
@@ -21,7 +22,7 @@ _MARKS = (
     (b"\x28\xb5\x2f\xfd", "looks like a zstd file; unpack it"),
     (b"PK\3\4", "looks like a zip file; unpack it"),
 )
-# Encodings without a mark: bytes a character, which of them are mostly NUL in ASCII, which never.
+# Encodings without a mark: bytes per character; which of them are mostly NUL in ASCII, which never.
 _WIDE = (
     ("UTF-32", 4, (1, 2, 3), 0),
     ("UTF-32", 4, (0, 1, 2), 3),
@@ -46,7 +47,8 @@ def printable(text: bytes) -> bytes:
 
 
 def not_text(beginning: bytes) -> str:
-    """Return why a file that begins so (`BEGINNING_BYTES`, or all of it) is no text; else ""."""
+    """Return why a file with this beginning (`BEGINNING_BYTES`, or all of it) is no text; empty if
+    it may be text."""
     beginning = beginning[:BEGINNING_BYTES]
     for mark, why in _MARKS:
         if beginning.startswith(mark):
@@ -61,6 +63,6 @@ def not_text(beginning: bytes) -> str:
     controls = size - len(beginning.translate(None, _CONTROLS))
     if controls > size * _CONTROLS_SHARE:
         return "is no text file"
-    if b"\n" not in beginning and b"\r" in beginning[:-1]:  # a last one may be half of a CRLF
+    if b"\n" not in beginning and b"\r" in beginning[:-1]:  # a last CR may be half of a CRLF
         return "ends its lines with CR alone; save it with LF"
     return ""

@@ -635,7 +635,7 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (
                 ("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=0"),
                 2,
-                "read_bytes has to be from 1 to",
+                "read_bytes must be from 1 to",
             ),
             (
                 ("ts", 0, "--table", table, "--bound", "few_read_bytes=99999999"),
@@ -647,8 +647,8 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
                 2,
                 "cannot be more than 1024",
             ),
-            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=1e-9"), 2, "join_s has to be from 0.001"),
-            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=nan"), 2, "join_s has to be from 0.001"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=1e-9"), 2, "join_s must be from 0.001"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=nan"), 2, "join_s must be from 0.001"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "sleep_s=inf"), 2, "sleep_s cannot be more"),
             (("ls", 0, "127.0.0.1", 1, "--bound", f"backlog_max={1 << 31}"), 2, "backlog_max has"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=99999999"), 2, "read_bytes cannot"),

@@ -2,7 +2,7 @@
 
 Its life is a machine. A session ends after QUIT, after the client's end of input, because the
 server drains or needs the place for another, or because the client errs too often: everything
-owed is sent first, and then BYE, except to one that only ended its input.
+owed is sent first, and then BYE, except to a client that only ended its input.
 
 Not here: a client that speaks lines (`core/protocol/session.py`), one that speaks DNS
 (`nodes/ls/dns_front_end.py`), and all of them together (`core/protocol/server.py`).
@@ -66,10 +66,10 @@ class Requests:
 class Asker(Protocol):
     """A client: it reads requests, and knows how far the conversation has come.
 
-    `owed` is how many of its questions have no reply; `timeout_s` is how long it
-    waits for a reply, and `reply_bytes_max` how long that may be, if it may have to wait to be
-    sent. `can_wait`: what it asks may be left unread for a while. Such a one is not read while it
-    has more than `pending_max` questions without a reply, a bound called `pending_bound`.
+    `owed` is how many of its questions have no reply; `timeout_s` is how long it waits for a reply,
+    and `reply_bytes_max` the length of the longest reply that may have to wait to be sent.
+    `can_wait`: its requests may be left unread for a while. Such an asker is not read while it has
+    more than `pending_max` questions without a reply, a bound called `pending_bound`.
     """
 
     conn: str
@@ -86,7 +86,7 @@ class Asker(Protocol):
         ...
 
     def receive_end(self, unfinished: bool) -> Any:  # noqa: ANN401
-        """Take the end of input, perhaps in mid-line; return what there is to say about it."""
+        """Take the end of input, perhaps in mid-line; return the reply to it, if any."""
         ...
 
     def say(self, said: Any) -> Effect:  # noqa: ANN401

@@ -1,8 +1,8 @@
 """Batches: many lines at once, read in the direction of a server and in that of a client.
 
 A chunk of ordinary lines is taken by one pattern, at C speed, without an object for a line; any
-other chunk is read line by line. The two ways agree. Quantifiers of what is simple are
-possessive, so a match costs one pass however bytes lie.
+other chunk is read line by line. The two ways agree. Simple quantifiers are possessive, so that a
+match costs one pass, whatever the bytes.
 
 Not here: a single line (`core/protocol/messages.py`), replies line by line, and what a batch of
 them holds (`reply_batch.py`), and what becomes of a batch.
@@ -30,7 +30,7 @@ from core.text import split_lines
 def read_questions(data: bytes) -> Requests | None:
     """Read a chunk in which every line is a question; return None when one line is not.
 
-    One with a trailing dot, or with a type behind a very long name, has to be read by itself.
+    A question with a trailing dot, or with a type behind a very long name, is read by itself.
     """
     if not QUESTIONS.fullmatch(data):
         return None
@@ -116,6 +116,6 @@ def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
 
 
 def _named(lines: list[bytes], end: bytes) -> list[bytes]:
-    """Return the questions of the lines that end so."""
+    """Return the questions of the lines that end like this."""
     named = [line.removesuffix(end) + b"\n" for line in lines if line.endswith(end)]
     return split_lines(fold_lines(b"".join(named)))

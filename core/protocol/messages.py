@@ -139,6 +139,7 @@ def refusal(code: Error) -> bytes:
 
 
 def negatives(questions: Sequence[bytes], why: Negative) -> bytes:
-    """Write the lines that say this of each of these questions (at least one), as spelled here."""
+    """Write a line for each of these questions (at least one), in their spelling, that says why it
+    has no answer."""
     end = b" - %b\n" % why.value
     return end.join(questions) + end

@@ -66,9 +66,9 @@ class Negative(Enum):
 
 # -- patterns --------------------------------------------------------------------------------------
 
-# What a quantifier repeats can be matched in one way only, so it may give back or not: possessive
-# ones, which do not, are a fifth faster. But before 3.11.5 Python gets them wrong, unless they
-# repeat one character (cpython issue 106052).
+# Everything that is repeated below can be matched in one way only. Possessive quantifiers, which
+# never give anything back, find the same then, a fifth faster. But before 3.11.5 Python gets them
+# wrong, unless they repeat one character (cpython issue 106052).
 POSSESSIVE = b"+" if sys.version_info >= (3, 11, 5) else b""
 _LABEL = rb"[A-Za-z0-9_-]{1,%d}+" % LABEL_BYTES_MAX
 NAME = _LABEL + rb"(?:\." + _LABEL + rb")*" + POSSESSIVE

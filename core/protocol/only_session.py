@@ -1,8 +1,8 @@
 """The one session of `--once`: the first connection that sends a byte.
 
-Until then any number may be connected, in silence: a probe that says nothing is not the session.
-From then on nobody is accepted, and everybody else, also who was accepted in that very turn, is
-told BUSY and let go once nothing is owed.
+Before that byte any number of clients may be connected, in silence: a probe that says nothing is
+not the session. After it nobody is accepted, and every other client, also one that was accepted in
+that very turn, is told BUSY and let go once nothing is owed.
 
 Not here: the drain that follows the session's end (`core/protocol/server.py`).
 """
@@ -16,8 +16,8 @@ from core.protocol.names import Error
 
 
 class OnlySession:
-    """The connection `conn` that is the session, None before. `is_awaited`: it has yet to begin;
-    never without `--once`."""
+    """The session of `--once`. `conn` is its connection, None before it begins. `is_awaited`: it
+    has yet to begin; never without `--once`."""
 
     __slots__ = ("conn", "is_awaited")
 

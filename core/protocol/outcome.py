@@ -1,6 +1,6 @@
 """Outcomes: what became of questions, as an asker is told.
 
-An asker puts them into its own language: a session into lines, a DNS client into messages. One
+An asker puts them into its own language: a session into lines, a DNS client into messages. An
 outcome covers many questions: what an upstream said in one read stays together, and goes on as it
 came where one batch of questions waited for all of it.
 
@@ -17,15 +17,15 @@ from core.text import split_lines
 
 
 class RelayedReply(Protocol):
-    """A reply in another language than lines, relayed unchanged to whoever speaks it."""
+    """A reply in another language than lines, relayed unchanged to askers that speak it."""
 
     def line(self, question: bytes, spelling: bytes) -> bytes:
-        """Return the same as a line, ended by LF, for a question that was spelled so."""
+        """Return the reply as a line, ended by LF, for a question in this spelling."""
         ...
 
     @property
     def addresses(self) -> bytes:
-        """The addresses in it as a line has them; empty where it has other data."""
+        """The addresses of the reply as a line has them; empty where it has other data."""
         ...
 
 
@@ -53,11 +53,11 @@ class Answers:
         return self._each
 
     def addresses(self) -> list[bytes]:
-        """Return the addresses of each, as the lines have them."""
+        """Return the addresses of each answer, as its line has them."""
         return [line.split(b" ")[1] for line in self.each()]
 
     def only(self, wanted: Sequence[bool]) -> "Answers":
-        """Return those that are wanted; `wanted` is parallel to the questions."""
+        """Return the answers that are wanted; `wanted` is parallel to the questions."""
         lines = [line + b"\n" for line in compress(self.each(), wanted)]
         return Answers(list(compress(self.questions, wanted)), b"".join(lines))
 
@@ -92,7 +92,7 @@ class Relayed:
         return b"".join([reply.line(question, spelling) for question, spelling, reply in spelled])
 
     def only(self, wanted: Sequence[bool]) -> "Relayed":
-        """Return those that are wanted; `wanted` is parallel to the questions."""
+        """Return the replies that are wanted; `wanted` is parallel to the questions."""
         return Relayed(list(compress(self.questions, wanted)), list(compress(self.replies, wanted)))
 
     def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Relayed":
@@ -139,8 +139,8 @@ class Denied:
 
 
 # Each has `questions` (folded, as often as they were asked), `as_lines()`: one line for each, ended
-# by LF, and `part(start, stop, times, spell)`: what of it is for one asker, who asked each of these
-# questions so often. `spell` is None where it asked each once, in the spelling of the questions.
+# by LF, and `part(start, stop, times, spell)`: the part for an asker that asked each of these
+# questions `times` times. `spell` is None where it asked each once, in their own spelling.
 Outcome = Answers | Relayed | Denied
 # Of one upstream, before it is known who waits for them: `only(wanted)`, a parallel list, are those
 # that are wanted, and `texts()` the addresses in each, or a word for other data.

@@ -24,7 +24,7 @@ class ReplyBatch(Answers):
     names_below: Sequence[bytes] = ()
     others: Sequence[Reply] = ()  # legal, but say nothing of a question
     malformed = 0  # lines that are no replies
-    why = ""  # the peer has to be given up, if it has
+    why = ""  # the reason to give the peer up; empty if there is none
 
     def __init__(self, questions: Sequence[bytes] = (), lines: bytes = b"", count: int = 0) -> None:
         self.questions = questions
@@ -34,7 +34,7 @@ class ReplyBatch(Answers):
 
 
 def read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
-    """Read line by line, where a line is neither an ordinary answer nor an ordinary negative."""
+    """Read a chunk of whole lines line by line, whatever they are."""
     why, count, malformed = "", 0, 0
     questions: list[bytes] = []
     answers: list[bytes] = []

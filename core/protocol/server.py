@@ -63,7 +63,7 @@ class Server:
         return self.life.state is ServerState.DRAINING
 
     def step(self, event: Event) -> list[Effect]:
-        """Take an event that both nodes leave to their server."""
+        """Take an event that concerns sessions only, whatever the node does."""
         match event:
             case Opened():
                 return self._opened(event)
@@ -88,7 +88,7 @@ class Server:
         return [] if self._only.conn is None else turn_away(asker)  # it came in that turn
 
     def received(self, conn: str, data: Any, now: float) -> tuple[Asker, Requests, list[Effect]]:  # noqa: ANN401
-        """Read the `data` of one event; also return what there is to say at once."""
+        """Read the `data` of one event; also return the effects that follow at once."""
         effects = self._only.begin(conn, self.sessions) if self._only.is_awaited else []
         asker = self.sessions[conn]
         requests = asker.receive(data, now)
@@ -124,7 +124,7 @@ class Server:
         return effects
 
     def all_closed(self) -> list[Effect]:
-        """Stop, if that was to be: the node has found that no connection is left."""
+        """Stop if the server drains: the node has found that no connection is left."""
         return self._stop(ServerEvent.ALL_CLOSED) if self.is_draining else []
 
     def woken(self, now: float) -> list[Effect]:

@@ -48,13 +48,13 @@ ERRORS = Metric("errors", "Lines of clients that were refused")
 
 
 def stats_report(stats: bytes) -> list[Effect]:
-    """Say in the log what STATS would; `stats` is the whole reply to it."""
+    """Report in the log what STATS would reply; `stats` is that whole reply."""
     *lines, _, _ = stats.decode("ascii").split("\n")
     return [Report(line.removeprefix("STAT ")) for line in lines]
 
 
 def closing_report(account: str, hits: Mapping[str, int]) -> list[Effect]:
-    """Say in the log what there was: what became of all questions, and bounds that took hold."""
+    """Report in the log what became of all questions, and which bounds took hold."""
     effects: list[Effect] = [Report(account)]
     if hits:
         counts = ", ".join(f"{bound} {count}" for bound, count in sorted(hits.items()))

@@ -1,7 +1,7 @@
 """Session: a client that speaks lines, from its first line to its last reply.
 
 It says what is wrong with lines, answers PING and STATS, and knows how far the conversation has
-come. STATS costs the server more than the client, so of one read only so many are answered.
+come. STATS costs the server more than the client, so only a few are answered in one read.
 
 Both servers use it. Not here: what a session is and how it ends (`core/protocol/asker.py`), who
 answers a question (`nodes/`), and all the sessions together (`core/protocol/server.py`).
@@ -50,7 +50,7 @@ class Session:
         self._stats_max = env.bounds.stats_per_read
 
     def receive(self, data: bytes, now: float) -> Requests:
-        """Read a chunk of whole lines; what comes after the last word is ignored."""
+        """Read a chunk of whole lines; what comes after the client's last word is ignored."""
         if self.life.state is not SessionState.OPEN:
             return Requests([], [], b"")
         requests, others = read_requests(data, self._streak, self._stats_max)
@@ -62,7 +62,7 @@ class Session:
         return requests
 
     def _reply_to(self, request: Command | Error) -> bytes:
-        """Return what there is to say about what is no question."""
+        """Return the reply to a command or an error."""
         match request:
             case Command.QUIT:
                 self.life.fire(SessionEvent.QUIT)

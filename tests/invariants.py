@@ -135,10 +135,10 @@ class TableWatch(Observer):
 
     def report(self, text: str, *_: object) -> None:
         super().report(text)
-        if " is read anew: " in text:
+        if " reloaded: " in text:
             self.serve(self.file.judged)
             self.world.saw("a reload is taken")
-        elif " is not taken: " in text:
+        elif " is refused: " in text:
             hold(self.file.judged is None, "P26", f"{self.name}: {text}")
             self.world.saw("a reload is refused")
 

@@ -806,8 +806,8 @@ MUTANTS = (
     Mutant(
         "a table that is let go keeps its room",
         "nodes/ts/reload.py",
-        "            self._retired = Table()  # the one",
-        "            # the one",
+        "            self._retired = Table()  # an emptied",
+        "            # an emptied",
     ),
     Mutant(
         "a table is read in one turn",

@@ -314,7 +314,7 @@ def reload(run: Programs) -> str:
                 ts.signal(signal.SIGHUP)
                 phase, reload_began = "during", time.perf_counter()
             elif phase == "during" and not reload_took:
-                if len(times["during"]) % 20 == 0 and "is read anew" in ts.log:
+                if len(times["during"]) % 20 == 0 and " reloaded: " in ts.log:
                     reload_took = time.perf_counter() - reload_began
                     over_at = len(times["during"]) + 100  # turns or more: it is let go of, too
             elif phase == "during" and len(times["during"]) == over_at:

@@ -62,13 +62,13 @@ def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> Non
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["0"], "nobody to ask"),
+        (["0"], "no server to ask"),
         (["0", "localhost:5001"], "'localhost:5001' has no port"),
-        (["0", *TS, "--workers", "2", "--once"], "leave --workers out"),
+        (["0", *TS, "--workers", "2", "--once"], "leave out --workers"),
         (["0", *TS, "--max-extra-load", "0.1"], "is for --policy hedge"),
         (["0", *TS, "--grace", "1"], "there is no --dns-upstream"),
         (["0", *TS, "--race-log", "x"], "without --race-sample"),
-        (["0", *TS, "--idle", "5"], "--idle has to be longer than --timeout"),
+        (["0", *TS, "--idle", "5"], "--idle must be longer than --timeout"),
     ],
 )
 def test_options_that_contradict_each_other_are_bad_usage(words: list[str], why: str) -> None:

@@ -350,7 +350,7 @@ def test_what_is_no_reply_is_credited_to_nobody(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("way", "said"),
     [
-        ("end", "LS ended the connection"),
+        ("end", "LS closed the connection"),
         ("reset", "no connection to LS at 127.0.0.1:1: gone"),
         ("bye", "LS at 127.0.0.1:1 is shutting down; try again later"),
         ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
@@ -431,14 +431,14 @@ def test_sixteen_lines_in_a_row_that_are_no_replies_are_enough() -> None:
     assert stage.exit_code is None
     stage.hear(LS, b"junk\n")
     assert stage.exit_code == 1
-    assert stage.reports[0] == "what answers at 127.0.0.1:1 does not speak this protocol"
+    assert stage.reports[0] == "the server at 127.0.0.1:1 does not speak this protocol"
     assert stage.written == b"a 10.0.0.1 A IN\nb - LOST\n"
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b"HTTP/1.1 400 Bad Request", "what answers at 127.0.0.1:1 does not speak this protocol"),
+        (b"HTTP/1.1 400 Bad Request", "the server at 127.0.0.1:1 does not speak this protocol"),
         (b"- ERROR TOOLONG", "LS at 127.0.0.1:1 says TOOLONG: the line has more than 512 bytes"),
     ],
 )

@@ -282,7 +282,7 @@ def test_a_port_in_use_is_said_in_a_line(run: Programs, words: list[str]) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--dns", "0", "--once"], "--once is one session of lines; leave --dns out"),
+        (["--dns", "0", "--once"], "--once serves one session of lines; leave out --dns"),
         (["--dns", "70000"], "'70000' is not a port"),
         (["--dns", "53", "--dns-ttl", "-1"], "'-1' is not a whole number of seconds"),
         (["--dns", "53", "--dns-timeout", "0"], "'0' is not a number of seconds above 0"),

@@ -449,7 +449,7 @@ def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs,
         run.table("large", *version(2, count))
     ts.signal(signal.SIGHUP)
     versions: list[int] = []
-    while "is read anew" not in ts.log:
+    while " reloaded: " not in ts.log:
         n = len(versions) * 7919 % count
         talk.say(b"n%d.example\n" % n)
         (line,) = talk.hear(1)
@@ -458,7 +458,7 @@ def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs,
     assert versions == sorted(versions) and set(versions) <= {1, 2}
     talk.say(b"".join(b"n%d.example\n" % n for n in range(0, count, 100)))
     assert set(told(talk.hear(count // 100))) == {2}
-    assert f"{table} is read anew: {count} rows in " in ts.log
+    assert f"{table} reloaded: {count} rows in " in ts.log
     talk.say(b"STATS\n")
     assert b"STAT reloads 1" in iter(lambda: talk.hear(1)[0], b"END")
 
@@ -474,7 +474,7 @@ def test_e5_tables_that_change_under_load_give_old_answers_or_new_ones(run: Prog
     for number in range(1, 5):  # of lines that are alike the log shows five
         run.replace(table, *version(number, count))
         ts.signal(signal.SIGHUP)
-        while ts.log.count("is read anew") < number:
+        while ts.log.count(" reloaded: ") < number:
             for talk in talks:
                 talk.say(b"".join(b"n%d.example\n" % n for n in range(0, count, 20)))
             for talk, versions in zip(talks, heard, strict=True):
@@ -518,7 +518,7 @@ def test_e6_a_file_that_is_to_be_refused_changes_nothing_and_says_why(
 
     def refuses(why: str) -> None:
         ts.signal(signal.SIGHUP)
-        ts.logs(f"ERROR {table} is not taken: {why}; the old table is served on")
+        ts.logs(f"ERROR {table} is refused: {why}; the old table stays in use")
         talk.say(b"x.example\ny.example\n")
         assert talk.hear(1) == [X]
 
@@ -530,7 +530,7 @@ def test_e6_a_file_that_is_to_be_refused_changes_nothing_and_says_why(
     table.write_bytes(b"\x7fELF\0\1\2\n" * 100_000)
     refuses("it is no text file")
     table.write_bytes(b"")
-    refuses("it has no byte, as if it were being written; put a comment in it if that is meant")
+    refuses("it is empty, as if it were being written; write a comment into it if that is meant")
     run.table("x", "y.example 10.0.0.1", "x.example 10.0.0")
     refuses(f"{table}:2: the address is not an IPv4 address, and --strict wants no bad row")
     talk.say(b"STATS\n")
@@ -539,7 +539,7 @@ def test_e6_a_file_that_is_to_be_refused_changes_nothing_and_says_why(
     assert len(list(fds.iterdir())) == before
     run.replace(table, "x.example 10.0.0.2")
     ts.signal(signal.SIGHUP)
-    ts.logs("is read anew")
+    ts.logs(" reloaded: ")
     talk.say(b"x.example\n")
     assert talk.hear(1) == [b"x.example 10.0.0.2 A IN"]
 
@@ -553,6 +553,6 @@ def test_e6_a_pipe_that_nobody_writes_to_keeps_nobody_waiting(run: Programs) -> 
     ts.signal(signal.SIGHUP)
     talk = ask(port, b"x.example")
     assert talk.hear(1) == [X]
-    ts.logs(f"ERROR {table} is not taken: it is not a regular file")
+    ts.logs(f"ERROR {table} is refused: it is not a regular file")
     ts.signal(signal.SIGTERM)
     assert talk.rest() == b"BYE\n"

@@ -267,7 +267,7 @@ class Hostile:
         return [
             *(Value(Metric(name, "Questions"), 1) for name in (*names, "disagreements")),
             *(Value(Metric(name, "Of one"), 1, of) for name in of_each for of in (HOSTILE, "TS2")),
-            *(Value(Metric("state", "How it stands"), HOSTILE, of) for of in (HOSTILE, "TS2")),
+            *(Value(Metric("state", "State"), HOSTILE, of) for of in (HOSTILE, "TS2")),
         ]
 
     def histograms(self) -> list[tuple[Metric, Histogram, str]]:
@@ -569,7 +569,7 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(run: Programs) -> None:
     for file, said in (
         (path, ":1: it was recorded under hedge"),
         (broken, ":1: it is no record of a race"),
-        (empty, "there is no race in"),
+        (empty, "there are no races in"),
         (run.folder / "none", "no such file"),
     ):
         code, out, log = run.run("replay", file)

@@ -146,7 +146,7 @@ def test_a_table_is_read_in_slices_and_served_at_once() -> None:
     server.now = 1.5
     server.turn()
     assert server.table is not before and server.table.rows == NEW_ROWS
-    assert server.tell() == ["table is read anew: 3 rows in 1.5 s"]
+    assert server.tell() == ["table reloaded: 3 rows in 1.5 s"]
     server.turn()
     assert not server.reload.is_busy and before.rows == {}
     assert server.moves == ["READING", "RETIRING", "STEADY"]
@@ -336,9 +336,9 @@ def asked_of(path: Path, *, strict: bool = False) -> Server:
 
 
 def refused(server: Server, path: Path, why: str) -> None:
-    """The old table is served on, and one line says why. [P26]"""
+    """The old table stays in use, and one line says why. [P26]"""
     said = server.tell()
-    assert said[-1] == f"{path} is not taken: {why}; the old table is served on"
+    assert said[-1] == f"{path} is refused: {why}; the old table stays in use"
     assert server.table.rows == OLD and (server.taken, server.refused) == (0, 1)
     assert server.standings == [RELOADING, READY]
     assert server.moves == ["READING", "RETIRING", "STEADY"]
@@ -371,8 +371,8 @@ def test_a_file_without_rows_empties_a_table_with_a_warning(tmp_path: Path, cont
     server = asked_of(path)
     assert server.table.rows == {} and server.taken == 1
     assert server.tell() == [
-        f"{path} is read anew: 0 rows in 0.0 s",
-        f"{path} has no row: every name is unknown",
+        f"{path} reloaded: 0 rows in 0.0 s",
+        f"{path} has no rows: every name is unknown",
     ]
 
 
@@ -380,7 +380,7 @@ def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -
     """[P64]"""
     path = tmp_path / "table"
     path.write_bytes(b"")
-    why = "it has no byte, as if it were being written; put a comment in it if that is meant"
+    why = "it is empty, as if it were being written; write a comment into it if that is meant"
     server = asked_of(path)
     refused(server, path, why)
     server.table = Table()
@@ -504,7 +504,7 @@ def test_e2_bad_rows_are_told_with_their_places_and_the_rest_is_served(tmp_path:
     assert server.table.rows == table.rows and len(table.rows) == 2
     *bad, taken = server.tell()
     assert bad == at_the_start and len(bad) == 2 and bad[0].startswith(f"{path}:2: ")
-    assert taken == f"{path} is read anew: 2 rows in 0.0 s, 2 bad ones left out"
+    assert taken == f"{path} reloaded: 2 rows in 0.0 s, 2 bad rows left out"
 
 
 def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ def test_of_many_bad_rows_the_log_shows_a_few_and_why_it_is_refused(tmp_path: Pa
         if isinstance(effect, Report):
             log.report(effect.text, effect.level, effect.kind)
     assert len(written) == 6
-    assert b"ERROR" in written[-1] and b"is not taken: it has no good row" in written[-1]
+    assert b"ERROR" in written[-1] and b"is refused: it has no good row" in written[-1]
 
 
 file_rows = st.one_of(
@@ -758,7 +758,7 @@ def test_e5_a_ts_answers_from_the_old_table_until_it_answers_from_the_new_one() 
         answers.update(lines)
         stage.step(Woken())
     assert len(answers) == 5
-    assert stage.reports == ["table is read anew: 3 rows in 0.0 s"]
+    assert stage.reports == ["table reloaded: 3 rows in 0.0 s"]
     assert stage.standings == [RELOADING, READY]
 
 

@@ -326,8 +326,8 @@ def test_the_command_plays_each_policy_that_is_asked_for(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "there is no race in"),
-        (b"\n\n", "there is no race in"),
+        (b"", "there are no races in"),
+        (b"\n\n", "there are no races in"),
         (b"x\n", ":1: it is no record of a race; left out\n"),
         (line(policy="hedge") + b"\n", ":1: it was recorded under hedge"),
     ],
@@ -338,7 +338,7 @@ def test_a_file_without_a_race_is_refused_with_a_line_for_each_bad_record(
     (tmp_path / "races.jsonl").write_bytes(data)
     assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
     out, err = capfd.readouterr()
-    assert not out and said in err and "there is no race in" in err
+    assert not out and said in err and "there are no races in" in err
     assert err.count("\n") == 1 + bool(data.strip())
 
 

@@ -395,7 +395,7 @@ def refused(port: int) -> bool:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "nobody to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream"),
+        ([], "no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream"),
         (["--dns-upstream", "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
         (["--dns-upstream", "127.0.0.1:0"], "port"),
         (["--dns-upstream", "127.0.0.1:99999"], "port"),

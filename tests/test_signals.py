@@ -120,7 +120,7 @@ def test_process_1_outlives_sighup_at_any_moment(run: Programs, kind: str, large
     at_many_moments(some, lambda program: signal_inside(program, signal.SIGHUP))
     for program in some:
         program.port()
-        program.logs("is read anew" if kind == "ts" else "has its old address")
+        program.logs(" reloaded: " if kind == "ts" else "has its old address")
         os.kill(inside(program), signal.SIGTERM)
         assert program.exits() == 0
 
@@ -142,7 +142,7 @@ def test_hangups_while_the_table_loads_are_one_reload(run: Programs) -> None:
         run.table("regular", *ROWS_1).rename(table)
         pipe.write("rutgers.edu 10.0.0.1 A\n")
     talk = Talk(ts.port())
-    ts.logs("is read anew")
+    ts.logs(" reloaded: ")
     talk.say(b"rutgers.edu\n")
     assert talk.hear(1) == [ANSWER]
     talk.say(b"STATS\n")
@@ -239,7 +239,7 @@ def test_a_server_ignores_no_signal_that_it_lives_by(run: Programs) -> None:
     ts.port()
     ts.signal(signal.SIGINT)
     ts.signal(signal.SIGHUP)
-    ts.logs("is read anew")
+    ts.logs(" reloaded: ")
     ts.signal(signal.SIGUSR1)
     ts.logs(" TS reloads 1\n")
     ts.signal(signal.SIGTERM)

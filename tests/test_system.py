@@ -461,7 +461,7 @@ def test_a_service_manager_that_is_not_there_changes_nothing(run: Programs, kind
             program.signal(signal.SIGHUP)
             talk.say(b"rutgers.edu\n")
             assert talk.hear(1) == [ANSWER], name
-        program.logs("is read anew" if kind == "ts" else "has its old address")
+        program.logs(" reloaded: " if kind == "ts" else "has its old address")
         program.signal(signal.SIGTERM)
         assert talk.rest() == b"BYE\n"
         talk.close()
@@ -620,7 +620,7 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (("ls", "65536", "127.0.0.1", "1"), 2, "'65536' is not a port"),
             (("ls", 0, "127.0.0.1", 1, "--timeout", "nan"), 2, "'nan' is not a number"),
             (("ls", 0, "127.0.0.1", 1, "--timeout", "0"), 2, "'0' is not a number"),
-            (("ls", 0, "127.0.0.1", 1, "--idle", "4"), 2, "--idle has to be longer"),
+            (("ls", 0, "127.0.0.1", 1, "--idle", "4"), 2, "--idle must be longer"),
             (
                 ("ls", 0, "127.0.0.1", 1, "--bound", "x=1"),
                 2,
@@ -708,7 +708,7 @@ def test_a_table_without_rows_is_served_with_a_warning(run: Programs, text: str)
     table = run.folder / "table"
     table.write_text(text)
     ts, port = run.ts(table, 0, "--answer-unknown")
-    assert f"{table} has no row: every name is unknown" in ts.log
+    assert f"{table} has no rows: every name is unknown" in ts.log
     talk = Talk(port)
     talk.say(b"a\nQUIT\n")
     assert talk.rest() == b"a - NOT FOUND\nBYE\n"

@@ -58,7 +58,7 @@ from tests.processes import (
 from tests.stage import Stage
 
 ASKED = Metric("asked", "Questions")
-STATE = Metric("state", "How it stands", is_level=True, per="ts")
+STATE = Metric("state", "State", is_level=True, per="ts")
 NOTHING_NEW = {"process": 7, "values": {}, "histograms": {}, "about": {}}
 READY = b"ls ready on 127.0.0.1:5000\n"
 process = pytest.mark.process

@@ -1,7 +1,7 @@
-"""All that command lines share: their parser, the types of their arguments, and their failures.
+"""Arguments: what all command lines share, their parser, types of arguments, and failures.
 
-Rules. Whatever a person can get wrong is one line on standard error that says what to do, and an
-exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback). A
+Rules. Every error that a person can cause is one line on standard error that says what to do, and
+an exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback). A
 program reads its words into one options object, checks them against each other in one place, and
 hands on that object.
 
@@ -25,14 +25,14 @@ from core.io.system import System, reason
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
 DEFAULTS = Bounds()
-EXTRA_LOAD = 0.05  # hardly felt by the servers, and most of the tail is gone
+EXTRA_LOAD = 0.05  # share of extra questions: servers hardly feel it, and most of the tail is gone
 _PORT_MAX = 65_535
-_SECONDS_END = 1e6  # below it, so that a slip of the keyboard is found
+_SECONDS_END = 1e6  # all spans are shorter: a slip of the keyboard is found
 _Number = TypeVar("_Number", int, float)
 
 
 def called() -> str:
-    """Return what a person types before the name of one of the programs."""
+    """Return the words that a person types before the name of a program."""
     name = Path(sys.argv[0]).name
     return "python3 -m nodes" if name == "__main__.py" else name
 
@@ -46,7 +46,7 @@ class Failure(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line, also one of writing the help."""
+    """A parser whose errors are one line each, also an error in writing the help."""
 
     def print_help(self, file: Any = None) -> None:  # noqa: ANN401 (as the base class has it)
         """Write the help. Raises Failure."""
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 def number(
     kind: type[_Number], least: float, most: float, description: str
 ) -> Callable[[str], _Number]:
-    """Return a reader of numbers from `least` to `most`. Of any other text it says that it "is not
+    """Return a reader of numbers from `least` to `most`. It reports that any other text "is not
     `description`"."""
 
     def read(text: str) -> _Number:
@@ -136,7 +136,7 @@ def add_bound(parser: Parser, option: str, bound: str, about: str) -> None:
 
 def add_timeout(parser: Parser) -> None:
     """Add `--timeout`."""
-    about = "how long a question may wait for its answer (default 5.0)"
+    about = f"time that a question may wait for its answer (default {DEFAULTS.timeout_s})"
     add_bound(parser, "--timeout", "timeout_s", about)
 
 
@@ -161,7 +161,7 @@ def read_input(path: str) -> bytes:
 
 
 def say(text: str) -> None:
-    """Write a line on standard error, as far as that takes it. Not `print`: there may be no
+    """Write a line on standard error, as far as that takes it. `print` would fail without a
     stderr."""
     with suppress(OSError):
         os.write(STDERR, f"{text}\n".encode(errors="backslashreplace"))

@@ -18,8 +18,9 @@ from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.protocol.names import LINE_BYTES_MAX
-from core.text import not_text
+from core.text import BYTE_ORDER_MARK, not_text
 from nodes.cli.arguments import (
+    DEFAULTS,
     STDERR,
     STDIN,
     STDOUT,
@@ -53,27 +54,28 @@ def read_client_options(words: Sequence[str]) -> ClientOptions:
     parser = program_parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
-        "from the command line, from --names, or else from standard input, one a line. A name\n"
-        "alone asks for IPv4 addresses, and `name AAAA` (one word of the shell) for IPv6.",
+        "from the command line, from --names, or else from standard input, one per line. A name\n"
+        "alone asks for IPv4 addresses, `name AAAA` (one word of the shell) for IPv6 addresses.",
     )
     parser.add_argument("host", metavar="LS_HOST", help="host of LS")
     parser.add_argument("port", metavar="LS_PORT", type=port_number, help="port of LS")
     parser.add_argument("names", nargs="*", metavar="NAME", help="names to ask for")
     parser.add_argument(
-        "--names", dest="file", metavar="FILE", help="read names from FILE; - is standard input"
+        "--names", dest="file", metavar="FILE", help="read names from FILE (- for standard input)"
     )
-    parser.add_argument("--out", metavar="FILE", help="write to FILE, not to standard output")
+    parser.add_argument("--out", metavar="FILE", help="write to FILE instead of standard output")
     add_bound(
         parser,
         "--patience",
         "patience_s",
-        "give up after S seconds in which no name has had a reply (default 30)",
+        "give up after S seconds in which no name has had a reply "
+        f"(default {DEFAULTS.patience_s:g})",
     )
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
         parser.error("give names or --names FILE, not both")
     if not arguments.names and not arguments.file and os.isatty(STDIN):
-        parser.error("no names: give some, or --names FILE, or pipe them in")
+        parser.error("no names: give some as arguments, in a file (--names FILE), or in a pipe")
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.
     bounds = replace(read_bounds(arguments, parser), write_stall_s=math.inf)
     return ClientOptions(
@@ -102,13 +104,13 @@ def run_client(words: list[str]) -> int:
                 output_fd = stack.enter_context(Path(options.output_file).open("wb")).fileno()
             except OSError as error:
                 raise Failure(f"cannot write {options.output_file}: {reason(error)}") from None
-        sink = Output(STDERR)
-        log = Log("", sink.append, None)
+        log_output = Output(STDERR)
+        log = Log("", log_output.append, None)
         loop = Loop(
             system,
             bounds,
             log,
-            Destinations(sink, own=Output(output_fd), on_terminal=on_terminal),
+            Destinations(log_output, own=Output(output_fd), on_terminal=on_terminal),
             line_bytes_max=LINE_BYTES_MAX,
         )
         stack.callback(loop.close)
@@ -118,8 +120,7 @@ def run_client(words: list[str]) -> int:
 
 
 def _read_names(options: ClientOptions) -> list[bytes]:
-    """Read the input's lines: CRs before LF and a byte-order mark dropped, empty ones left out.
-    Raises Failure."""
+    """Read the names: without CRs before LF, a byte-order mark and empty lines. Raises Failure."""
     if options.names:
         return [os.fsencode(name) for name in options.names if name]
     path = options.names_file
@@ -129,5 +130,5 @@ def _read_names(options: ClientOptions) -> list[bytes]:
         raise Failure(f"cannot read {path or 'the names'}: {reason(error)}") from None
     if why := not_text(data):
         raise Failure(f"{path or 'the list of names'} {why}")
-    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
     return [line for line in data.split(b"\n") if line]

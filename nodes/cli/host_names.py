@@ -1,8 +1,8 @@
 """Host names: where table servers are, as far as that is known before LS serves.
 
 An address needs no lookup. A name is looked up by a child process, as the loop does it later, since
-a host lookup that is away would hold up the start; what is not known in time, or at all yet, is
-looked up again while LS serves. Only what can never be the name of a host is an error.
+a name service that does not reply would hold up the start; a host that is not known in time, or not
+known yet, is looked up again while LS serves. Only a text that can be no host name is an error.
 
 Not here: one lookup (`core/io/lookup.py`), and looking up again (`nodes/ls/load_balancer.py`).
 """
@@ -21,8 +21,8 @@ _Found = tuple[Address, ...]
 def find_hosts(
     system: System, hosts: Sequence[tuple[str, int]], lookups_max: int, within_s: float
 ) -> list[_Found]:
-    """Return the addresses of each host and port, none of a host that is not found within this
-    time; `lookups_max` are looked up at once. Raises Failure for what is no host name."""
+    """Return the addresses of each host and port, none for a host that is not found within this
+    time; `lookups_max` are looked up at once. Raises Failure for a text that is no host name."""
     found = {host: system.numeric(*host) for host in hosts}
     lookups = Lookups(lookups_max)
     for host, addresses in found.items():
@@ -35,7 +35,7 @@ def find_hosts(
 
 
 def check_name(host: str) -> None:
-    """Raise Failure for what no name service can know (RFC 1035, section 2.3.4)."""
+    """Raise Failure for a name that no name service can know (RFC 1035, section 2.3.4)."""
     try:
         size = len(host.encode("idna"))
     except UnicodeError:

@@ -1,7 +1,7 @@
 """The command line of the load balancer: what its options mean on this machine, and running it.
 
-Names and addresses are looked up before LS serves, since that blocks, and since what a person got
-wrong is best said at once.
+Names and addresses are looked up before LS serves, since that blocks, and since a mistake on the
+command line is best reported at once.
 
 Not here: the options (`ls_arguments.py`), serving as several processes (`workers.py`), and what LS
 does (`nodes/ls/load_balancer.py`).
@@ -69,7 +69,7 @@ class _Plan:
     links: int
 
     def load_balancer(self, loop: Loop, stats: StatsFilter = list) -> LoadBalancer:
-        """Build LS. `stats` makes of its own metrics those that answer STATS."""
+        """Build LS. `stats` turns its own metrics into those that answer STATS."""
         options = self.options
         env = Environment(
             options.server.bounds, loop.hits, loop.watch, self.system.random, self.system.secret
@@ -104,7 +104,7 @@ def _plan(options: LsOptions, system: System) -> _Plan:
     if len(set(resolvers)) < len(resolvers):
         raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
     links = descriptors_for(bounds, len(options.table_servers), len(resolvers))
-    # Lookups need some, and of those that select can hold.
+    # Host lookups need descriptors, too, and such as select can hold.
     limit_descriptors(bounds, system, links)
     table_servers = find_hosts(system, options.table_servers, bounds.lookups_max, bounds.start_s)
     listen = _listen_addresses(options, system)

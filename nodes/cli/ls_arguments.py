@@ -1,6 +1,6 @@
 """The options of the load balancer: read from words, and checked against each other.
 
-Not here: anything that asks the operating system, as whether an address can be listened on
+Not here: anything that asks the operating system, such as whether an address can be listened on
 (`ls.py`).
 """
 
@@ -26,10 +26,10 @@ from nodes.cli.server_addresses import resolver_address
 from nodes.cli.server_arguments import ServerOptions, add_server_arguments, read_server_options
 
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
-_TTL_MAX_S = 2**31 - 1  # RFC 2181, section 8
-_GRACE_MAX_S = 60  # nobody waits longer for a name
-_WORKERS_MAX = 256  # more processes than a machine has processors only make batches smaller
-_DNS_PORTS = (5053, 5054)  # to advise
+_TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
+_GRACE_MAX_S = 60  # grace: nobody waits longer for a name
+_WORKERS_MAX = 256  # workers: more of them than processors only make batches smaller
+_DNS_PORTS = (5053, 5054)  # ports to advise
 
 _ttl = number(int, 0, _TTL_MAX_S, "a whole number of seconds")
 _workers = number(int, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
@@ -44,7 +44,7 @@ class LsOptions:
     table_servers: tuple[tuple[str, int], ...]
     resolvers: tuple[tuple[str, int], ...]
     grace_s: float | None  # None: as long as the resolvers usually take
-    extra_load: float | None  # the share of further questions that hedging may ask; None: race
+    extra_load: float | None  # the share of extra questions that hedging may ask; None: race
     sample: float  # the share of races that are followed to the end
     race_log: str | None
     status_page: tuple[str, int] | None
@@ -57,9 +57,9 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     """Read the options from a command line. Raises Failure."""
     parser = program_parser(
         "ls",
-        "The load balancer: asks every table server and resolver and relays the first answer;\n"
-        "when none came in time it says `name - TIMED OUT`. A table server that is not there yet,\n"
-        "or goes away, is dialled until it comes.",
+        "The load balancer: asks every table server and resolver, and relays the first answer; if\n"
+        "none comes in time, it says `name - TIMED OUT`. It starts without table servers that are\n"
+        "down, and dials them until they are up.",
     )
     add_server_arguments(parser)
     _add_upstreams(parser)
@@ -70,8 +70,8 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         "--workers",
         type=_workers,
         metavar="N",
-        help="serve with N processes that share the port, for more processors and clients; one "
-        "that dies is started again (default: this process alone)",
+        help="serve with N processes that share the port, for more processors and clients; a "
+        "process that dies is started again (default: this process alone)",
     )
     arguments = parser.parse_intermixed_args(words)
     _check(arguments, parser)
@@ -121,9 +121,10 @@ def _add_upstreams(parser: Parser) -> None:
         "--grace",
         type=_grace,
         metavar="S",
-        help="hold a worse answer for a better one of another resolver no longer than this "
-        "(default: REFUSED and SERVFAIL 1.2; NXDOMAIN and no data 3 times what its replies lately "
-        "took, 0.01 to 0.4, and 1.2 where resolvers have been seen to differ)",
+        help="longest time to hold a worse answer in case another resolver has a better one "
+        f"(default: {DEFAULTS.grace_failed_s:g} with REFUSED and SERVFAIL; with NXDOMAIN and no "
+        f"data 3 times as long as that resolver's replies lately took, {DEFAULTS.grace_min_s:g} to "
+        f"{DEFAULTS.grace_max_s:g}, or {DEFAULTS.grace_failed_s:g} where resolvers have differed)",
     )
     add_timeout(parser)
 
@@ -141,7 +142,7 @@ def _add_policy(parser: Parser) -> None:
         "--max-extra-load",
         type=share,
         metavar="SHARE",
-        help="with --policy hedge: how many more questions it may ask for speed, as a share of all "
+        help="with --policy hedge: extra questions that it may ask for speed, as a share of all "
         f"(default {EXTRA_LOAD:g})",
     )
 
@@ -152,11 +153,11 @@ def _add_monitoring(parser: Parser) -> None:
         type=share,
         default=0.0,
         metavar="SHARE",
-        help="share of races to follow to the end, 0 to 1, losers included, for the metrics of "
-        "each server and to see whether they agree; 0.01 costs little (default 0)",
+        help="share of races, 0 to 1, to follow to the end, losers included: measures each server "
+        "and shows whether they agree; 0.01 costs little (default 0)",
     )
     parser.add_argument(
-        "--race-log", metavar="FILE", help="append each sampled race to FILE, a line of JSON each"
+        "--race-log", metavar="FILE", help="append each sampled race to FILE, as one line of JSON"
     )
     parser.add_argument(
         "--metrics",
@@ -183,7 +184,7 @@ def _add_dns(parser: Parser) -> None:
         parser,
         "--dns-timeout",
         "dns_timeout_s",
-        "how long a DNS query may wait for its answer before SERVFAIL (default "
+        "time that a DNS query may wait for its answer before SERVFAIL (default "
         f"{DEFAULTS.dns_timeout_s:g}; {DEFAULTS.dns_timeout_upstream_s:g} with a --dns-upstream)",
     )
     parser.add_argument(
@@ -191,7 +192,7 @@ def _add_dns(parser: Parser) -> None:
         type=_ttl,
         default=_TTL_S,
         metavar="S",
-        help="how long DNS clients may cache an answer from a table (default %(default)s)",
+        help="time that DNS clients may cache an answer from a table (default %(default)s)",
     )
 
 
@@ -201,13 +202,13 @@ def _add_dns(parser: Parser) -> None:
 def _check(arguments: argparse.Namespace, parser: Parser) -> None:
     """Check the options against each other. Raises Failure."""
     if arguments.workers and arguments.once:
-        parser.error("--once is one session in one process; leave --workers out")
+        parser.error("--once serves one session in one process; leave out --workers")
     if arguments.dns is not None and arguments.once:
-        parser.error("--once is one session of lines; leave --dns out")
+        parser.error("--once serves one session of lines; leave out --dns")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks every server in any case")
     if not arguments.servers and not arguments.upstreams:
-        parser.error("nobody to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
+        parser.error("no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
     if arguments.grace is not None and not arguments.upstreams:
         parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
     if arguments.race_log and not arguments.race_sample:
@@ -218,12 +219,10 @@ def _check(arguments: argparse.Namespace, parser: Parser) -> None:
 
 
 def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int], ...]:
-    """Return the hosts and ports that these words are. Raises Failure."""
+    """Return the hosts and ports that these words name. Raises Failure."""
     hosts, ports = words[::2], words[1::2]
     if len(hosts) != len(ports):
-        parser.error(
-            f"a table server is two words, as in localhost 5001; {hosts[-1]!r} has no port"
-        )
+        parser.error(f"a table server is HOST PORT, say localhost 5001; {hosts[-1]!r} has no port")
     try:
         return tuple(zip(hosts, map(port_number, ports), strict=True))
     except argparse.ArgumentTypeError as error:
@@ -233,12 +232,12 @@ def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int
 def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
     """Return the bounds that the options ask for. Raises Failure.
 
-    How long DNS waits depends on who is asked, unless the options say it. Each worker has its share
+    The timeout of DNS depends on who is asked, unless the options set it. Each worker has its share
     of what may be in flight to a resolver, of the grace of a drain, and of what lookups cost.
     """
     bounds = read_bounds(arguments, parser)
     if bounds.idle_s <= bounds.timeout_s:
-        parser.error("--idle has to be longer than --timeout: waiting for a reply is not idling")
+        parser.error("--idle must be longer than --timeout: waiting for a reply is not idling")
     window = max(1, bounds.upstream_window // (arguments.workers or 1))
     bounds = replace(bounds, upstream_window=window)
     if arguments.workers:  # its parent waits for as long again

@@ -1,6 +1,6 @@
-"""The programs by name, and what becomes of an error that a person can cause.
+"""The programs by name, and the way that their failures are reported.
 
-Not here: their command lines (beside this), and what they do.
+Not here: their command lines (beside this file), and what they do.
 """
 
 import traceback
@@ -26,8 +26,8 @@ photofinish {version}: ask every server, keep the first answer.
 
   {called} ts     PORT --table FILE          a table server
   {called} ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
-  {called} client LS_HOST LS_PORT [NAME ...] asks the load balancer
-  {called} replay RACES.jsonl                recorded races under other policies
+  {called} client LS_HOST LS_PORT [NAME ...] a client of the load balancer
+  {called} replay RACES.jsonl                recorded races, run again under other policies
 
 Each has --help. For example, in four terminals:
 

@@ -34,15 +34,14 @@ def race_log(path: str | None) -> Iterator[Output | None]:
 
 
 def _open(path: str) -> int:
-    """Open a file to append to. A pipe without a reader is one, too: it may get one. Raises
-    OSError."""
+    """Open a file to append to. A pipe may have no reader yet. Raises OSError."""
     flags = os.O_RDWR if Path(path).is_fifo() else os.O_WRONLY
     return os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _reopen(path: str, fd: int) -> bool:
-    """Have the descriptor lead to what is at the path now; return whether that is another file.
-    Raises OSError."""
+    """Make the descriptor lead to the file that is at the path now; return whether it is another
+    file. Raises OSError."""
     with suppress(FileNotFoundError):
         if os.path.samestat(Path(path).stat(), os.fstat(fd)):
             return False

@@ -46,7 +46,7 @@ _POLICIES = ("race", "single", "hedge")
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options of the replay. `extra_load`: of hedge, the share of further questions."""
+    """The options of the replay. `extra_load`: the share of extra questions under hedge."""
 
     file: str
     policies: tuple[str, ...]
@@ -58,22 +58,22 @@ def read_replay_options(words: Sequence[str]) -> ReplayOptions:
     """Read the options from a command line. Raises Failure."""
     parser = program_parser(
         "replay",
-        "Runs the races of a record (ls --race-sample SHARE --race-log FILE) again under other\n"
-        "policies, and prints what each would have made of them. Nobody is asked anything.",
+        "Replays recorded races (ls --race-sample SHARE --race-log FILE) under other policies,\n"
+        "and prints how each policy would have done. No server is asked anything.",
     )
-    parser.add_argument("file", metavar="RACES.jsonl", help="the record; - is standard input")
+    parser.add_argument("file", metavar="RACES.jsonl", help="recorded races (- for standard input)")
     parser.add_argument(
         "--policy",
         action="append",
         choices=_POLICIES,
-        help="policy to play (may be repeated; default: all). single: each table server alone",
+        help="policy to replay (may be repeated; default: all); single: each table server alone",
     )
     parser.add_argument(
         "--max-extra-load",
         type=share,
         default=EXTRA_LOAD,
         metavar="SHARE",
-        help="of hedge: further questions, as a share of all (default %(default)s)",
+        help="for hedge: extra questions, as a share of all (default %(default)s)",
     )
     add_timeout(parser)
     arguments = parser.parse_intermixed_args(words)
@@ -113,11 +113,11 @@ def run_replay(words: list[str]) -> int:
 
 def _read_races(path: str) -> tuple[list[ReplayedRace], bool]:
     """Return the races of a file, in the order of their beginning, and whether every record was
-    good; each bad one is a line on standard error. Races whose asker left before the reply are left
-    out: how long it would have waited is not known. Raises Failure."""
+    good; each bad one is reported on standard error. Races whose asker left before the reply are
+    left out: the time that it would have waited is not known. Raises Failure."""
     races = []
     is_whole = True
-    for number, line in enumerate(_read(path).split(b"\n")[:-1], 1):  # an unfinished one is none
+    for number, line in enumerate(_read(path).split(b"\n")[:-1], 1):  # a cut line is no record
         try:
             race = parse(line) if line else None
             if race is not None and race.reply != DROPPED_REPLY:
@@ -126,7 +126,7 @@ def _read_races(path: str) -> tuple[list[ReplayedRace], bool]:
             is_whole = False
             say(f"{path}:{number}: {error}; left out")
     if not races:
-        raise Failure(f"there is no race in {path}")
+        raise Failure(f"there are no races in {path}")
     first_at = min(race.at for race in races)
     races = [replace(race, at=race.at - first_at) for race in races]
     return sorted(races, key=lambda race: race.at), is_whole

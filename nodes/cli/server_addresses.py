@@ -48,11 +48,11 @@ def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
         return f"is an IPv4 address; write it as {mapped}"
     if address.is_unspecified:
         here = "127.0.0.1" if address.version == 4 else "::1"
-        return f"is every address of this machine; write {here}"
+        return f"stands for every address of this machine; write {here}"
     if address.is_multicast or address == _BROADCAST:
-        return "is no machine's own address; write that of one resolver"
+        return "is the address of many machines; write that of one resolver"
     if address.version == 6 and address.is_link_local and address.scope_id is None:
-        return f"is an address at each interface; write which, like {address}%eth0"
+        return f"needs the interface that it is at; write it like {address}%eth0"
     return ""
 
 
@@ -76,5 +76,5 @@ def _comes_to(system: System, own: Address, other: Address) -> bool:
         return False
     try:
         return comes_to(own[1], *system.path(other))
-    except OSError:  # no way there
+    except OSError:  # there is no route to it
         return False

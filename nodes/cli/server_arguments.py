@@ -24,7 +24,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The options of both servers. `allow`: who may connect; empty where only this machine can."""
+    """The options of both servers. `allow`: networks that may connect; empty where only this
+    machine can."""
 
     host: str
     port: int
@@ -70,8 +71,8 @@ def add_server_arguments(parser: Parser) -> None:
         default=[],
         type=_network,
         metavar="CIDR",
-        help="let these addresses connect, and no others (may be repeated); needed when --host "
-        "is not a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
+        help="let these addresses connect, and no others (may be repeated); required unless --host "
+        "is a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
     )
     add_bound(parser, "--idle", "idle_s", "close connections idle for S seconds (default: never)")
     parser.add_argument(
@@ -80,7 +81,7 @@ def add_server_arguments(parser: Parser) -> None:
         action="append",
         type=bound_and_value,
         metavar="NAME=VALUE",
-        help="override an internal limit (may be repeated); proto.md lists them, with reasons",
+        help="override an internal limit (may be repeated); proto.md lists all, with reasons",
     )
     parser.add_argument(
         "--once",

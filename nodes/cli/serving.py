@@ -1,4 +1,4 @@
-"""Running a server: who may connect, listening, and the loop.
+"""Serving: who may connect to a server, its listeners, and its loop.
 
 Not here: what a server is made of (`ts.py`, `ls.py`), and its options (`server_arguments.py`).
 """
@@ -26,8 +26,8 @@ from core.protocol.names import LINE_BYTES_MAX, Error
 from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
 from nodes.cli.server_arguments import Network, ServerOptions
 
-LOG_BYTES_MAX = 1024 * 1024  # what waits for a slow reader of the log before records are dropped
-# What comes to each kind of listener. A watcher too many waits, since the others are soon gone.
+LOG_BYTES_MAX = 1024 * 1024  # bytes that wait for a slow reader of the log before lines are dropped
+# The service of each kind of listener. A watcher too many waits, since the others are soon gone.
 LINES = Service(Role.LINES, "clients_max", refusal(Error.BUSY), reserves=False)
 DNS_STREAMS = Service(
     Role.DNS,
@@ -60,7 +60,7 @@ def own_address(system: System, options: ServerOptions) -> Address:
 
 
 def gate(allow: Sequence[Network]) -> Callable[[str], bool]:
-    """Return what tells whether an address, as `accept` returns it, may connect."""
+    """Return a function that tells whether a host, as `accept` returns it, may connect."""
     if not allow:
         return everybody
 
@@ -86,10 +86,10 @@ def make_loop(
     """Make the loop of a server; the log calls it by this name. `links`: the descriptors that it
     needs besides those of its clients. `output`: what is written to it may be lost. Raises Failure
     when there are too few descriptors."""
-    sink = Output(STDERR, LOG_BYTES_MAX)
+    log_output = Output(STDERR, LOG_BYTES_MAX)
     log = Log(
         name,
-        sink.append,
+        log_output.append,
         system.wall,
         system.now,
         least=options.log_level,
@@ -99,7 +99,7 @@ def make_loop(
         system,
         options.bounds,
         log,
-        Destinations(sink, records=records, own=output),
+        Destinations(log_output, records=records, own=output),
         line_bytes_max=LINE_BYTES_MAX,
         wire_log=options.wire_log,
         descriptors=limit_descriptors(options.bounds, system, links),
@@ -162,7 +162,7 @@ def listen_for_status_page(loop: Loop, address: Address | None, allow: Sequence[
 
 
 def cannot_listen(address: Address, error: OSError) -> Failure:
-    """Return the failure to raise for this error."""
+    """Return the failure to raise when this address cannot be listened on."""
     advice = _ADVICE.get(error.errno or 0, "try another port")
     return Failure(f"cannot listen on {address_text(address[1])}: {reason(error)}; {advice}")
 
@@ -171,7 +171,7 @@ def cannot_listen(address: Address, error: OSError) -> Failure:
 
 
 def ready_line(name: str, bound: Sequence[object]) -> bytes:
-    """Return what a server writes on standard output once it can be connected to."""
+    """Return the line that a server writes on standard output once clients can connect."""
     return f"{name} ready on {address_text(bound)}\n".encode()
 
 
@@ -187,7 +187,7 @@ def serve(
 ) -> int:
     """Listen, say so, and run the brain that `build` makes to its end; return the exit code.
     `links`: see `make_loop`. Raises Failure."""
-    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line: whoever reads it may have gone
+    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line, whose reader may be gone
     loop = make_loop(name.upper(), options, system, links=links, records=records, output=output)
     with closing(loop):
         bound = listen(loop, addresses.lines, options.allow)

@@ -35,12 +35,13 @@ def read_ts_options(words: Sequence[str]) -> TsOptions:
     parser = program_parser(
         "ts",
         "A table server: answers the names that its table has, and is silent about others.\n"
-        "A table has rows `name address type`, fields apart by spaces or tabs, where the type is\n"
-        "A or AAAA; several rows for one name and type are one set; `#` comments.",
+        "A table is a file of rows `name address type`, with spaces or tabs between the fields;\n"
+        "the type is A or AAAA. Rows with the same name and type make one set. Lines that begin\n"
+        "with `#` are comments.",
     )
     add_server_arguments(parser)
-    parser.add_argument("--table", required=True, metavar="FILE", help="the rows to serve")
-    parser.add_argument("--strict", action="store_true", help="refuse a table with a bad row")
+    parser.add_argument("--table", required=True, metavar="FILE", help="table to serve")
+    parser.add_argument("--strict", action="store_true", help="refuse a table that has a bad row")
     parser.add_argument(
         "--answer-unknown",
         action="store_true",

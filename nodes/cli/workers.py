@@ -1,6 +1,6 @@
-"""Running LS as several processes: a parent that holds the port, and workers that it forks.
+"""Workers: LS as several processes, a parent that holds the port, and workers that it forks.
 
-Everything that blocks or may fail for a person's mistake happens in the parent before it forks:
+Everything that blocks, or may fail by a person's mistake, happens in the parent before it forks:
 arguments, lookups, the claim to the port. A worker returns from here as a server that runs alone
 would, with its own exit code.
 
@@ -75,7 +75,7 @@ def serve_with_workers(
 
 
 def _claim(system: System, addresses: ListenAddresses, claims: list[Socket]) -> ListenAddresses:
-    """Claim the addresses that workers share; return what they became. Raises Failure."""
+    """Claim the addresses that workers share; return them with their ports. Raises Failure."""
     lines, dns = _claimed(system, addresses.lines, claims), addresses.dns
     if dns is not None:
         dns = _claimed(system, dns, claims)
@@ -109,7 +109,7 @@ def _run_parent(
     claims: list[Socket],
     links: int,
 ) -> int:
-    output = Output(STDOUT, LOG_BYTES_MAX)  # the ready line: no end waits for its reader
+    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line, whose reader may be gone
     # The log says once, here, that descriptors are too few for a worker.
     loop = make_loop("LS", options, system, links=max(links, count), output=output)
     with closing(loop):

@@ -1,7 +1,7 @@
 """The client: asks LS for every name it was given, and writes one line per name, in input order.
 
-It sends as fast as LS takes and reads all the while. What has no reply when the connection is
-gone, or when nothing has had one for too long, is LOST: everything that arrived is written all
+It sends as fast as LS takes and reads all the while. A name that has no reply when the connection
+is gone, or when no name has had one for too long, is LOST: everything that arrived is written all
 the same.
 
 Not here: names and their lines (`nodes/client/worksheet.py`), files and arguments
@@ -26,7 +26,7 @@ _PROGRESS_EVERY_S = 0.2
 
 
 class Client:
-    """The brain of a client. `names` as `Worksheet` takes them.
+    """The brain of a client. `names` are as `Worksheet` takes them.
 
     `where` names LS for people; `progress`: somebody watches a terminal.
     """
@@ -46,14 +46,14 @@ class Client:
         self._slice_bytes = env.bounds.waiting_bytes_high
         self._life = Machine(CLIENT, ClientState.IDLE, "client", env.watch)
         self._streak = ErrorStreak(env)
-        self._asked = 0  # bytes of what is to be asked
+        self._asked = 0  # bytes of the questions, of those to ask
         self._started_at = 0.0
         self._replied_at: float | None = None  # LS's last reply to a name, or to the dial
         self._progress_at: float | None = 0.0 if progress else None
         self._trouble = Trouble(where)
 
     def deadline(self) -> float | None:
-        """Return the first of: the end of patience, and the next progress to be shown."""
+        """Return when patience ends, or progress is to be shown, whichever comes first."""
         if self._replied_at is None:
             return None
         patience = self._replied_at + self._patience_s
@@ -146,7 +146,7 @@ class Client:
         return [Write(complete)] if complete else []
 
     def _cut_short(self, why: str, now: float) -> list[Effect]:
-        """End it: no more replies will come, and the names that have none are lost."""
+        """End the client: no more replies will come, and the names that have none are lost."""
         before = self._life.state
         if self._life.fire(ClientEvent.CUT_SHORT) is before:
             return []  # it is over already

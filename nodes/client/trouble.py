@@ -1,7 +1,7 @@
 """Trouble: what LS said, or did, that explains why names are lost.
 
-LS may say BUSY and close, say BYE before everything is replied, or be no LS at all. That is the
-reason a person has to hear, rather than the end of the connection that follows it.
+LS may say BUSY and close, say BYE before everything is replied, or be no LS at all. People have to
+hear that reason, rather than of the end of the connection that follows it.
 
 Not here: when a client gives up (`nodes/client/client.py`).
 """
@@ -21,7 +21,7 @@ class Trouble:
     def note(self, batch: ReplyBatch) -> None:
         """Keep what may explain an end that follows."""
         if batch.malformed:
-            self._heard = f"what answers at {self._where} does not speak this protocol"
+            self._heard = f"the server at {self._where} does not speak this protocol"
         for reply in batch.others:
             if isinstance(reply, Refusal):
                 self._heard = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
@@ -30,7 +30,7 @@ class Trouble:
 
     def of_end(self) -> str:
         """Return why there will be no more replies: LS has ended the connection."""
-        return self._heard or "LS ended the connection"
+        return self._heard or "LS closed the connection"
 
     def of_loss(self, why: str) -> str:
         """Return why there will be no more replies: the connection is gone, because of `why`."""

@@ -31,7 +31,7 @@ _OUTCOME = {
 
 
 class Worksheet:
-    """Each name's line. `names` are not empty; each stands alone or is followed by ` AAAA`.
+    """The line of each name. No name is empty; each stands alone or is followed by ` AAAA`.
 
     `to_ask`: the questions, in order, each ended by LF. `owed`: names without a line.
     """

@@ -54,8 +54,8 @@ class RefusedQuery:
 class Query:
     """A query that becomes a question of the race.
 
-    `question` is folded. `wants` is the type of the addresses that a reply may have; None for none,
-    though the name be known.
+    `question` is folded. `wants` is the type of the addresses that a reply may have; None if it may
+    have none, even where the name is known.
     """
 
     __slots__ = ("_flags", "_opt", "_section", "_size_max", "question", "wants")
@@ -90,8 +90,8 @@ class Query:
         """Pass on a resolver's reply, with our OPT record instead of the resolver's.
 
         A reply that is too long for a datagram, or, with our OPT record, for any message, is cut,
-        and says TC. Of one that does not repeat the question only the code goes on. A referral is
-        no reply to a client that wants recursion, which would read it as NO DATA: it is a failure.
+        and says TC. If it does not repeat the question, only its code goes on. A referral is no
+        reply to a client that wants recursion, which would read it as NO DATA: it is a failure.
         """
         if not reply.section:
             return self._reply(reply.flags & RCODE_MASK)
@@ -121,7 +121,7 @@ class Query:
         return self._reply(Rcode.NXDOMAIN)
 
     def failure(self) -> bytes:
-        """Reply that no server has said anything about the question in time."""
+        """Reply that no server has answered the question in time."""
         opt = self._opt
         if opt:
             opt = opt[:-2] + len(_EDE).to_bytes(2) + _EDE

@@ -1,10 +1,10 @@
 r"""Questions as text, also those that only DNS can ask, and the query that asks each of a resolver.
 
-Where LS has DNS upstreams, a query of any type can be answered, and what its flags say (that it
-wants DNSSEC, say) changes the answer. A name alone does not identify such a question:
+Where LS has DNS upstreams, a query of any type can be answered, and its flags (that it wants
+DNSSEC, say) change the answer. A name alone does not identify such a question:
 
 - a query that asks what a line can ask, with the flags that a line is asked with, has the text of
-  the line: `name`, or `name AAAA` (`core/protocol/names.py`); both are one question;
+  the line, as `core/protocol/names.py` writes it; both are one question;
 - every other query is `name TYPE15`, and behind it the flags that differ: `name TYPE1 +do`. A byte
   that no line can have in a name is `\DDD`, the root `.` (RFC 1035, section 5.1).
 
@@ -77,7 +77,7 @@ class TableAnswer:
     addresses: bytes
 
     def line(self, question: bytes, spelling: bytes) -> bytes:
-        """Return the answer as a line; nobody who speaks lines can ask for it."""
+        """Return the answer as a line, though no client that speaks lines can ask for it."""
         address_type = b"AAAA" if b":" in self.addresses else b"A"
         return b"%b %b %b IN\n" % (spelling.partition(b" ")[0], self.addresses, address_type)
 

@@ -42,7 +42,7 @@ class RecordSet:
         self.count = len(packed).to_bytes(2)
 
     def rotate(self) -> bytes:
-        """Return all records, beginning with the one behind the one that was first before."""
+        """Return all records, beginning with the second of the last time."""
         at, size = self._at, self._size
         after = at + self._record_bytes
         self._at = after if after < size else 0

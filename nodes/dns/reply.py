@@ -14,9 +14,9 @@ NOERROR and NXDOMAIN) no more than the code is needed: it need not repeat its qu
 refuse to answer send a header and nothing else), and if its records cannot be read they are left
 out. Nor need a reply that is cut (RFC 2181, section 9: it is ignored, but for that).
 
-None stands for any other malformed message, and for one that is not a reply.
+Any other malformed message, and any that is not a reply, is read as None.
 
-Not here: whether it was asked for (`nodes/ls/resolvers/resolver.py`), and to whom it is sent.
+Not here: whether it was asked for (`nodes/ls/resolvers/resolver.py`), and where it is sent.
 """
 
 from enum import Enum
@@ -239,8 +239,8 @@ def read_reply(data: bytes, *, is_whole: bool = True) -> DnsReply | None:
 
 
 def is_bare(data: bytes) -> bool:
-    """Tell whether this, after its ID, is a reply that need not repeat its question, and does not:
-    an error, or cut."""
+    """Return whether a message, after its ID, is a reply that need not repeat its question, and
+    does not: an error, or a reply that is cut."""
     if len(data) < HEADER.size:
         return False
     flags, questions, *_ = HEADER.unpack_from(data)

@@ -33,7 +33,7 @@ def walk_name(data: bytes, at: int) -> tuple[int, int]:
     last = min(len(data), at + WIRE_NAME_BYTES_MAX)
     while at < last:
         size = data[at]
-        if size > LABEL_BYTES_MAX:  # no length
+        if size > LABEL_BYTES_MAX:  # it is no length
             if size < _POINTER or at + 1 == len(data):
                 break
             target = ((size & 0x3F) << 8 | data[at + 1]) - ID_BYTES

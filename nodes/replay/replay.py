@@ -1,9 +1,9 @@
 """Replay: recorded races, run again under another policy.
 
 A record of `ls --race-log` says what each table server replied and after how long. That is enough
-to run the load balancer itself, the real one, through the same questions in a time of its own: its
-table servers are the records. The outcome is what the policy would have made of that day:
-latencies, further questions, changed answers.
+to run the real load balancer through the same questions in a time of its own: its table servers are
+the records. The outcome is what the policy would have made of that day: latencies, extra questions,
+changed answers.
 
 Records made under hedging are refused: they do not say what the servers that were not asked would
 have replied. A record is one of many questions (`share`), so time is compressed by that share: as
@@ -82,7 +82,7 @@ class ReplayOutcome:
 
 
 def parse(line: bytes) -> ReplayedRace:
-    """Read one record. Raises RecordError when it is none, or cannot be replayed."""
+    """Read one record. Raises RecordError when it is no record, or cannot be replayed."""
     record = read_record(line)
     if record.policy == "hedge":
         raise RecordError(
@@ -134,7 +134,7 @@ def servers_of(races: Iterable[ReplayedRace]) -> list[str]:
 
 
 def as_recorded(races: Sequence[ReplayedRace]) -> ReplayOutcome:
-    """Return what came of these races on the day."""
+    """Return the outcome that these races had when they were recorded."""
     timed_out = sum(race.reply == _TIMED_OUT for race in races)
     sent = sum(len(race.lag_s) for race in races)
     return ReplayOutcome([race.took_s for race in races], sent, timed_out)
@@ -204,7 +204,7 @@ class _Stage:
             if server not in race.replies:
                 continue
             wait_s, text = race.replies[server]
-            there_at = race.at + race.lag_s[server]  # before that it could not be asked
+            there_at = race.at + race.lag_s[server]  # before that the server could not be asked
             if text in _NEGATIVES:
                 reply = negatives([line], Negative(text.encode()))
             else:

@@ -4,7 +4,7 @@ Each connection is for one request: GET or HEAD of a path that is known; anythin
 status that says what is wrong. OPTIONS, of a known path or of `*`, tells which methods are allowed,
 with the status of the health page: balancers check with it, so it must fail when the server is not
 well. A watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner
-when all places are taken, since others may wait for one. A page is made at most once a second,
+when all places are taken, since others may be waiting. A page is made at most once a second,
 however many ask for it, so that watching costs next to nothing.
 
 The head of a request is lines, so it comes through the same buffers as the protocol's: a field
@@ -25,10 +25,10 @@ from core.events import Closed, Ended, Event, Opened, Received
 from core.protocol.names import LINE_BYTES_MAX
 from core.text import split_lines
 
-_HEAD_S = 5.0  # for a whole head: a browser sends it at once
+_HEAD_S = 5.0  # time for a whole head: a browser sends it at once
 _CROWDED_S = 1.0  # the same, and for the end, when all places are taken
 _HEAD_LINES_MAX = 200
-_FRESH_S = 1.0  # how long a page is shown before it is made anew
+_FRESH_S = 1.0  # age at which a page is made again
 HEALTH = "*"  # the path of the page whose status OPTIONS gets
 _METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _ALLOW = "Allow: GET, HEAD, OPTIONS\r\n"
@@ -69,9 +69,8 @@ class _Request:
 
 
 class WebServer:
-    """The connections of all watchers. `pages` make the page of each path, at the time that they
-    are given; one of the paths is `HEALTH`. `watchers_max`: the connections that there may be at
-    once; others wait to come in."""
+    """The connections of all watchers. `pages` make the page of each path at a given time; one of
+    the paths is `HEALTH`. `watchers_max`: connections that there may be at once; others wait."""
 
     def __init__(
         self, pages: Mapping[str, Callable[[float], Page]], watchers_max: float = math.inf
@@ -92,7 +91,7 @@ class WebServer:
         return min(oldest, default=math.inf) + self._limit_s()
 
     def woken(self, now: float) -> list[Effect]:
-        """Let the watchers go that take too long."""
+        """Let go of the watchers that take too long."""
         effects: list[Effect] = []
         while self.due() <= now:
             for conn, request in islice(self._requests.items(), 1):
@@ -147,7 +146,7 @@ class WebServer:
         return self._respond(conn, page, now, more=more, with_body=method != b"HEAD")
 
     def _page(self, line: bytes, now: float) -> tuple[bytes, Page]:
-        """Return the method of a request line, as far as it has one, and the page to respond."""
+        """Return the method of a request line, empty if it has none, and the page to send."""
         if len(line) > LINE_BYTES_MAX:
             return b"", _plain(HTTPStatus.REQUEST_URI_TOO_LONG)
         parts = _REQUEST_LINE.fullmatch(line)

@@ -1,6 +1,6 @@
 """The pages of the status server: for Prometheus, for a balancer, and for people.
 
-The page for people is one file without outside assets; what it shows it asks for as JSON, every
+The page for people is one file without outside assets; it loads what it shows as JSON, every
 second. Names that clients asked for are in the JSON only, and the page shows them as text.
 
 Not here: HTTP (`http.py`), and what is counted (`core.metrics.Observable`).
@@ -18,7 +18,7 @@ from nodes.status_page.http import HEALTH, Page
 
 
 def pages(server: Observable) -> Mapping[str, Callable[[float], Page]]:
-    """Return what makes the page of each path."""
+    """Return a function for each path that makes its page."""
     html = pkgutil.get_data(__name__, "page.html")
     assert html is not None
 

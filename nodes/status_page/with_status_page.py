@@ -1,6 +1,6 @@
 """A brain with a status page: events of watchers go to the web server, all others to the brain.
 
-Neither knows of the other, so nobody who watches can reach what is watched.
+Neither knows of the other, so a watcher cannot reach the brain that it watches.
 
 Not here: the web server (`http.py`), and what its pages say (`pages.py`).
 """
@@ -14,7 +14,7 @@ from nodes.status_page.http import WebServer
 
 
 class WithStatusPage:
-    """A brain made of another one and a web server."""
+    """A brain made of another brain and a web server."""
 
     def __init__(self, brain: Brain, web: WebServer) -> None:
         self._brain = brain

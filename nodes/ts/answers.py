@@ -1,11 +1,11 @@
 """Answers of a table: what it has to say about questions, and how many it could answer.
 
-A name of the table is answered by its row, as it is. Of a name that it has, but not with the type
-that is asked for, it says NO DATA; of a name above one that it has, NAMES BELOW. About any other
-it is silent, or says NOT FOUND where it is a replica of every other (`answer_unknown`).
+A name of the table is answered by its row, as it is. A name that the table has, but not with the
+type that is asked for, gets NO DATA; a name above one that it has, NAMES BELOW. Any other name gets
+silence, or NOT FOUND where the table is a replica of every other (`answer_unknown`).
 
-Rules. A chunk of names that are all in the table costs a dictionary lookup each; only where one is
-missing, and something might be said about it, each question is looked at by itself.
+Rules. A chunk of names that are all in the table costs a dictionary lookup each; only where a name
+is missing, and something might be said about it, each question is looked at by itself.
 
 Not here: the file of the table (`nodes/ts/table_file.py`), and who asks (`table_server.py`).
 """
@@ -41,7 +41,7 @@ class TableAnswers:
         self._no_data = 0
 
     def lines(self, requests: Requests) -> bytes:
-        """Return what there is to say about these questions, as whole lines in their order."""
+        """Return the replies to these questions, as whole lines in their order."""
         table, questions = self.table, requests.questions
         answers = list(map(table.rows.get, questions, repeat(b"")))
         missing = answers.count(b"")
@@ -60,7 +60,7 @@ class TableAnswers:
         return b"".join(answers)
 
     def _negative(self, question: bytes, spelling: bytes) -> bytes:
-        """Return what there is to say about a question without an answer."""
+        """Return the reply to a question without an answer; empty for silence."""
         if other_type(question) in self.table.rows:
             self._no_data += 1
             return spelling + _NO_DATA

@@ -1,14 +1,14 @@
-"""Old rows: what a new table has in common with the old one is made of the old one's bytes.
+"""Old rows: a new table reuses the bytes of the rows that it has in common with the old one.
 
-A table that is read anew is mostly as it was. Rows that are made anew beside the old ones need
-twice the memory, and leave holes when the old ones go; rows that are reused need none, and leave
-none.
+A table that is read again is mostly as it was. New rows beside equal old ones would need twice the
+memory, and leave holes when the old ones go; rows that are reused need no memory, and leave no
+holes.
 
 A dict tells the line of a question, but not its own copy of the question. That is found in a
 window of the old table, in its order, since a file mostly keeps its order: a row that is found in
 the window moves it on by one, and one that the old table has elsewhere by two, so that the window
-catches up where many rows are gone. New rows move nothing. Where the order is another one only
-lines are reused.
+catches up where many rows are gone. New rows move nothing. Where the order differs only lines are
+reused.
 
 Not here: what a row is (`nodes/ts/table_file.py`), and when a file is read (`reload.py`).
 """
@@ -30,7 +30,7 @@ class OldRows:
         self._move(_WINDOW_ROWS)
 
     def reuse(self, rows: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        """Return equal rows, of old bytes where they are equal."""
+        """Return the same rows, made of old bytes where there are equal ones."""
         old_lines = list(map(self._rows.get, rows))
         before = len(self._window)
         questions = map(self._window.pop, rows, rows)
@@ -44,12 +44,12 @@ class OldRows:
         return reused
 
     def reuse_line(self, question: bytes, line: bytes) -> bytes:
-        """Return an equal line, the old one if that is equal."""
+        """Return the old line of this question if it is equal, else the new one."""
         old = self._rows.get(question)
         return line if old is None or old != line else old
 
     def _move(self, count: int) -> None:
-        """Take in more rows, and drop the first ones of what does not fit into the window."""
+        """Take in more rows, and drop the first ones that do not fit into the window."""
         ahead = list(islice(self._ahead, count))
         self._window.update(zip(ahead, ahead, strict=True))
         for question in list(islice(self._window, max(0, len(self._window) - _WINDOW_ROWS))):

@@ -1,9 +1,9 @@
-"""Reload: a table file is read anew, in slices, while the table that was read before is served.
+"""Reload: a table file is read again, in slices, while the table that was read before is served.
 
 The loop runs one slice a turn, so that nobody waits for longer than a slice takes. When the whole
-file has been read it is judged, and then its table replaces the old one all at once, or is
-refused. What is not served any more is freed in slices, too: to free a million rows takes longer
-than a turn may.
+file has been read it is judged, and then its table replaces the old one all at once, or is refused.
+A table that is no longer served is freed in slices, too: freeing a million rows takes longer than a
+turn may.
 
 A file is refused, with one line that says why, when it cannot be read, is not a regular file
 (only that can be read without waiting), changes while it is read, is no text, has rows and no good
@@ -25,15 +25,15 @@ from core.metrics import Metric, Value
 from core.operator import Level, Notify, Report, Standing
 from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
 
-# Read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.
+# Bytes read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.
 SLICE_BYTES = 8 * 1024
-_SLICE_ROWS = 20_000  # freed in one turn, with names above them: 2 ms
-_NO_BYTE = "it has no byte, as if it were being written; put a comment in it if that is meant"
-EMPTY = "has no row: every name is unknown"
+_SLICE_ROWS = 20_000  # rows freed in one turn, with names above them: 2 ms
+_NO_BYTE = "it is empty, as if it were being written; write a comment into it if that is meant"
+EMPTY = "has no rows: every name is unknown"
 
 
 class ReloadState(Label):
-    """How far a reload has come."""
+    """The state of a reload."""
 
     STEADY = "nothing is being read"
     READING = "a new table is being read, slice by slice"
@@ -60,14 +60,15 @@ RELOAD: Transitions[ReloadState, ReloadEvent] = {
     S.RESTARTING: {E.ASKED: STAY, E.LET_GO: S.READING},
 }
 
-RELOADS = Metric("reloads", "Tables that were read anew, and served")
-RELOADS_REFUSED = Metric("reloads_refused", "Tables that were read anew, and refused")
+RELOADS = Metric("reloads", "Tables that were read again, and served")
+RELOADS_REFUSED = Metric("reloads_refused", "Tables that were read again, and refused")
 
 Slices = Callable[[str], Generator[bytes, None, None]]
 
 
 def slices(path: str) -> Generator[bytes, None, None]:
-    """Read a file in slices. Raises OSError: it cannot be read, or not at once, or has changed."""
+    """Read a file in slices. Raises OSError when it cannot be read, or not without waiting, or
+    has changed meanwhile."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = os.fstat(fd)
@@ -85,7 +86,7 @@ def slices(path: str) -> Generator[bytes, None, None]:
 
 
 class Reload:
-    """The reloading of one file, which `read` makes slices of."""
+    """The reloading of one file. `read` yields its slices."""
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class Reload:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it wants the next turn."""
+        """Whether the next turn is wanted, too."""
         return self.life.state is not ReloadState.STEADY
 
     def metrics(self) -> list[Value]:
@@ -129,7 +130,7 @@ class Reload:
         if self.life.state in (ReloadState.READING, ReloadState.OUTDATED):
             return self._read_slice(served, now)
         if self._retired.free(_SLICE_ROWS):
-            self._retired = Table()  # the one that is empty now holds the room that it needed
+            self._retired = Table()  # an emptied one still holds its memory
             if self.life.fire(ReloadEvent.LET_GO) is ReloadState.READING:
                 self._begin(now)
         return served, []
@@ -172,11 +173,9 @@ class Reload:
             return served, self._refuse(_NO_BYTE)
         self._taken += 1
         self._retired = served
-        left = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
-        text = (
-            f"{self._path} is read anew: {len(table.rows)} rows in {now - self._began:.1f} s{left}"
-        )
-        effects.append(Report(text))
+        left = f", {table.bad_rows} bad rows left out" if table.bad_rows else ""
+        seconds = f"{now - self._began:.1f} s"
+        effects.append(Report(f"{self._path} reloaded: {len(table.rows)} rows in {seconds}{left}"))
         if not table.rows:
             effects.append(Report(f"{self._path} {EMPTY}", Level.WARNING))
         return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
@@ -185,7 +184,7 @@ class Reload:
         self._refused += 1
         self._slices.close()
         self._retired, self._loading.table = self._loading.table, Table()
-        text = f"{self._path} is not taken: {why}; the old table is served on"
+        text = f"{self._path} is refused: {why}; the old table stays in use"
         return [Report(text, Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
 
     def _decided(self, step: ReloadEvent) -> list[Effect]:

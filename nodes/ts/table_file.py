@@ -3,7 +3,7 @@
 Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
 blank lines and lines that begin with `#` are comments; a byte-order mark is dropped. A bad row is
 reported with its place and skipped; a file that is no text is refused as a whole. Rows with the
-same name, in any case of letters, and the same type are one set: it is spelled as the first of
+same name, in any case of letters, and the same type make one set: it is spelled as the first of
 them, keeps their order, and has each address once. An address that would make the answer too long
 for a line is reported and left out.
 
@@ -15,7 +15,7 @@ in it, a set for example, is read row by row. Addresses are checked by the patte
 `core/protocol/names.py`, which give `ipaddress`'s verdicts (a test holds them together) at a third
 of its price: it matters for a million rows.
 
-Not here: a file that is read anew while its table is served (`nodes/ts/reload.py`).
+Not here: a file that is read again while its table is served (`nodes/ts/reload.py`).
 """
 
 import ipaddress
@@ -42,12 +42,11 @@ from core.protocol.names import (
     name_of,
     questions_of,
 )
-from core.text import BEGINNING_BYTES, not_text, split_lines
+from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, split_lines
 from nodes.ts.old_rows import OldRows
 
 _BLOCK_BYTES = 1024 * 1024
-_MARK = b"\xef\xbb\xbf"
-SKIPPED = "; skipped"  # ends what is said of a bad row
+SKIPPED = "; skipped"  # the end of a report of a bad row
 _NAME_FITS = rb"(?![^ \t\n]{%d})" % (NAME_BYTES_MAX + 1)
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
 _BLANKS = rb"[ \t]{1,62}+"
@@ -95,7 +94,7 @@ class Table:
             above |= level
 
     def free(self, count: int) -> bool:
-        """Forget `count` entries, or all where there are fewer; return whether none is left."""
+        """Forget `count` entries, or all where there are fewer; return whether none are left."""
         for entries, forget in ((self.rows, self.rows.popitem), (self.above, self.above.pop)):
             forgotten = min(count, len(entries))
             for _ in range(forgotten):
@@ -105,7 +104,7 @@ class Table:
 
 
 def load(path: str, report: Callable[[str], None]) -> Table:
-    """Read a table file. `report` gets a line `file:line: what` per bad row.
+    """Read a table file. `report` gets a line `FILE:LINE: WHY` for each bad row.
 
     Raises OSError, NoTableError.
     """
@@ -117,7 +116,7 @@ def load(path: str, report: Callable[[str], None]) -> Table:
 
 
 def check(table: Table) -> None:
-    """Raise NoTableError if there were rows, and none of them was good."""
+    """Raise NoTableError if there were rows, and none of them good."""
     if table.bad_rows and not table.rows:
         raise NoTableError("has no good row")
 
@@ -135,7 +134,7 @@ class Loading:
         self._start: bytes | None = b""  # of the file, until it is long enough to be judged
 
     def reuse(self, rows: dict[bytes, bytes]) -> None:
-        """Make the table of what these rows have in common with it."""
+        """Make the table of the bytes of these rows where it has equal ones."""
         self._old = OldRows(rows)
 
     def take(self, data: bytes) -> None:
@@ -159,7 +158,7 @@ class Loading:
         self._start = None
         if why := not_text(start):
             raise NoTableError(why)
-        self._take(self._buffer.receive(start.removeprefix(_MARK)))
+        self._take(self._buffer.receive(start.removeprefix(BYTE_ORDER_MARK)))
 
     def _take(self, block: bytes) -> None:
         """Take whole lines, without CRs."""
@@ -259,7 +258,7 @@ def parse_row(row: bytes) -> Answer:
 
 
 def _is_among(address: bytes, addresses: list[bytes]) -> bool:
-    """Return whether an address is one of these, perhaps written in another way."""
+    """Return whether an address is one of these, however they are written."""
     if b":" not in address:
         return address in addresses
     return _address(address) in map(_address, addresses)

@@ -24,9 +24,9 @@ from nodes.ts.table_file import Table
 
 
 class TableServer:
-    """The brain of a TS. `reload` reads its table anew when that is asked for.
+    """The brain of a TS. `reload` reads its table again when that is asked for.
 
-    `answer_unknown`: it says NOT FOUND of a name that the table does not have. `loop`: the metrics
+    `answer_unknown`: names that the table does not have get NOT FOUND. `loop()` returns the metrics
     of the loop that runs it.
     """
 
@@ -73,10 +73,10 @@ class TableServer:
                     return []
                 return self._reload.ask(now)
             case Woken():
-                return self._read_anew(now) + server.woken(now)
+                return self._reload_slice(now) + server.woken(now)
         return server.step(event)
 
-    def _read_anew(self, now: float) -> list[Effect]:
+    def _reload_slice(self, now: float) -> list[Effect]:
         if self._reload is None or not self._reload.is_busy:
             return []
         self._answers.table, effects = self._reload.turn(self._answers.table, now)
@@ -86,7 +86,7 @@ class TableServer:
         return [] if self._server.sessions else self._server.all_closed()
 
     def metrics(self) -> list[Value]:
-        """Return all that it counts, for STATS."""
+        """Return all metrics, for STATS."""
         return [
             *self._answers.metrics(),
             *([] if self._reload is None else self._reload.metrics()),

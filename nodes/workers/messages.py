@@ -1,14 +1,14 @@
 """Messages between a worker and its supervisor.
 
-A worker hears what to do: tell (its figures), hear (the sums of the others), reload or drain. It
-sends reports, and its standing.
+The supervisor tells a worker to do one of these: tell (report its metrics), hear (take the sums of
+the others), reload or drain. The worker sends reports, and its standing.
 
 A message is a JSON object, cut into lines, since lines are what the loop carries; an empty line
-ends it. Whatever a worker reports has a key, and what stands as it was reported last is left out:
-most metrics of most servers stand still from one second to the next. A stream between the two
-brings all that is sent on it or ends, and a new one begins with everything.
+ends it. Each item of a report has a key, and items that have not changed since the last report are
+left out: most metrics of most servers stand still from one second to the next. A stream between the
+two brings all that is sent on it or ends, and a new one begins with everything.
 
-Not here: who sends what when (`supervisor.py`, `worker.py`), and sums (`totals.py`).
+Not here: when each sends what (`supervisor.py`, `worker.py`), and sums (`totals.py`).
 """
 
 import json
@@ -35,7 +35,7 @@ def pack(message: WorkerMessage) -> bytes:
 
 
 class Unpacker:
-    """Lines in, messages out."""
+    """A buffer that lines go into and messages come out of."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -60,7 +60,7 @@ def keyed(values: Iterable[Value]) -> Values:
 def sections(
     values: Iterable[Value], histograms: Iterable[LabelledHistogram], about: dict[str, Any]
 ) -> Sections:
-    """Put together all that a worker reports, as it stands now."""
+    """Put together all that a worker reports now."""
     return {
         "values": keyed(values),
         "histograms": {
@@ -72,14 +72,13 @@ def sections(
 
 
 def changes(now: Mapping[str, _T], before: Mapping[str, _T]) -> dict[str, _T]:
-    """Return what differs from before, by its key."""
+    """Return the items that differ from before, by their keys."""
     return {key: item for key, item in now.items() if before.get(key) != item}
 
 
 @dataclass(slots=True)
 class WorkerReport:
-    """All that a worker has reported: what it counts, and what its status page would show
-    besides."""
+    """All that a worker has reported: its metrics, and what else its status page would show."""
 
     values: Values = field(default_factory=dict)
     histograms: Histograms = field(default_factory=dict)

@@ -20,10 +20,10 @@ from nodes.workers.messages import Unpacker, WorkerMessage, WorkerReport, pack
 
 
 class SlotState(Label):
-    """How a worker's place stands."""
+    """The state of a worker's place."""
 
     VACANT = "there is no process; one is started when its time comes"
-    STARTING = "there is a process, and it has not told of itself yet"
+    STARTING = "there is a process, and it has not reported yet"
     UP = "it serves clients"
     DRAINING = "it takes no more questions, and will end"
     CLOSED = "there is no process, and none is wanted"
@@ -33,7 +33,7 @@ class SlotEvent(Label):
     """An event of a worker's place."""
 
     START_DUE = "it is time to start a process"
-    TOLD = "it tells of itself"
+    TOLD = "the worker reports"
     LOST = "the process is gone, or could not be started"
     DRAIN = "the server drains"
 
@@ -48,13 +48,13 @@ SLOT: Transitions[SlotState, SlotEvent] = {
 }
 _RUNNING = frozenset({S.STARTING, S.UP, S.DRAINING})
 
-WORKER_STATE = Metric("state", "How it stands with this worker", is_level=True, per="worker")
+WORKER_STATE = Metric("state", "State of the worker", is_level=True, per="worker")
 WORKER_CLIENTS = Metric("clients", "Clients that are connected to it", is_level=True, per="worker")
 WORKER_SESSIONS = Metric(
     "sessions", "Clients that came to it since it began", is_level=True, per="worker"
 )
 RESTARTS = Metric("restarts", "Times that it was started again", per="worker")
-OLD = Metric("old", "Whether its figures are old: it does not tell", is_level=True, per="worker")
+OLD = Metric("old", "Whether its metrics are old: it does not report", is_level=True, per="worker")
 
 
 class WorkerSlot:
@@ -65,8 +65,8 @@ class WorkerSlot:
         self.life = Machine(SLOT, SlotState.VACANT, f"worker {conn}", env.watch)
         self.report = WorkerReport()
         self.asked_at = 0.0  # when it was asked for the report that is not here yet
-        self.is_asked = False  # for a report, and has not sent it yet
-        self.is_old = False  # and is waited for no more
+        self.is_asked = False  # for a report that it has not sent yet
+        self.is_old = False  # its report is waited for no more
         self.is_reloading = False
         self.is_outdated = False  # it is to reload once it reports
         self._unpacker = Unpacker()
@@ -90,7 +90,7 @@ class WorkerSlot:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether it is up, and its report is still waited for."""
+        """Whether the worker is up, and its report is still waited for."""
         return self.is_up and self.is_asked and not self.is_old
 
     def due(self) -> float:
@@ -116,7 +116,7 @@ class WorkerSlot:
         self._start_at = now + self._backoff.wait_s(now - self._began)
 
     def receive(self, data: bytes) -> list[WorkerMessage]:
-        """Return the messages that these lines of it complete."""
+        """Return the messages that these lines complete."""
         return self._unpacker.take(data)
 
     def ask(self, now: float) -> Effect:

@@ -51,7 +51,7 @@ class Supervisor:
         self._drain_due = math.inf
 
     def deadline(self) -> float | None:
-        """Return the first of: a worker is to be started, reports are due, the drain has taken too
+        """Return when first a worker is to be started, reports are due, or the drain has taken too
         long."""
         due = min(self._ask_due, self._drain_due, *(slot.due() for slot in self._slots.values()))
         return None if due == math.inf else due
@@ -216,7 +216,7 @@ class Supervisor:
     # -- what it shows: see `core.metrics.Observable` ----------------------------------------------
 
     def metrics(self) -> list[Value]:
-        """Return all that the workers count, together, and what is counted about each."""
+        """Return the metrics of all workers, added up, and those about each worker."""
         return list(self._totals.values().values())
 
     def histograms(self) -> list[LabelledHistogram]:

@@ -23,7 +23,7 @@ from nodes.workers.slot import WorkerSlot
 
 
 def summed(parts: Iterable[Values]) -> Values:
-    """Return one value of each metric and subject, in the order in which they come first."""
+    """Return one value for each metric and subject, in the order of their first values."""
     sums: Values = {}
     for part in parts:
         for key, value in part.items():
@@ -34,7 +34,7 @@ def summed(parts: Iterable[Values]) -> Values:
 
 
 def summed_histograms(parts: Iterable[Mapping[str, LabelledHistogram]]) -> Histograms:
-    """Return one histogram of each metric and subject."""
+    """Return one histogram for each metric and subject."""
     sums: Histograms = {}
     for part in parts:
         for key, (metric, histogram, subject) in part.items():
@@ -48,9 +48,9 @@ class Totals:
 
     def __init__(self, slots: Iterable[WorkerSlot]) -> None:
         self._slots = list(slots)
-        self._lost = WorkerReport()  # what those counted that are gone
-        self._stale: dict[str, None] = {}  # keys of values that workers have yet to hear anew
-        self._known: Values = {}  # what was counted about each worker when they last heard
+        self._lost = WorkerReport()  # the counters of workers that are gone
+        self._stale: dict[str, None] = {}  # keys of values that workers have yet to hear again
+        self._known: Values = {}  # values about each worker, as they were heard last
 
     def take(self, slot: WorkerSlot, message: WorkerMessage) -> None:
         """Take in a report. A worker that was old or starting has yet to hear everything."""
@@ -66,7 +66,7 @@ class Totals:
         lost.histograms = summed_histograms([lost.histograms, report.histograms])
 
     def values(self) -> Values:
-        """Return all that the workers count, together, and what is counted about each."""
+        """Return the metrics of all workers, added up, and those about each worker."""
         reported = [slot.report.values for slot in self._slots]
         return summed([*reported, self._lost.values, self._about_workers()])
 
@@ -76,7 +76,7 @@ class Totals:
         return list(summed_histograms([self._lost.histograms, *reported]).values())
 
     def account(self) -> str:
-        """Return what the workers that are gone counted, in a line."""
+        """Return the counters of the workers that are gone, in a line."""
         counters = [value for value in self._lost.values.values() if not value.metric.per]
         return ", ".join(f"{value.metric.name} {value.value}" for value in counters)
 

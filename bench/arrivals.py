@@ -4,8 +4,8 @@ The arrival times are drawn beforehand and do not depend on the replies, and a l
 the drawn time, not from when this process got round to sending. A slow system therefore gets no
 less load, and questions that wait because of it count against it.
 
-One process drives all systems in one loop: none of them is busy. Every reply is checked; a wrong
-reply, or none at all, raises WrongReply. TIMED OUT is a reply, and counted.
+A single process drives all systems in one loop: none of them is busy. Every reply is checked; a
+wrong reply, or none at all, raises WrongReply. TIMED OUT is a reply, and counted.
 
 Not here: the closed loop (`bench/load.py`).
 """

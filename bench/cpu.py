@@ -51,7 +51,7 @@ DNS = ("dns 20", "dns 100", "resolver 20", "resolver 100")  # in flight
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process with one thread has used (sched-stats of the kernel)."""
+    """Return the CPU seconds that a process of one thread has used (sched-stats of the kernel)."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -142,8 +142,8 @@ def workloads(folder: Path, names: list[str]) -> Iterator[dict[str, Workload]]:
 def compare(
     workload: Workload, before: Path, rounds: int, seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """CPU in µs a lookup, of this checkout and of the other, for each round. Raises Wrong or
-    WrongReply."""
+    """Yield for each round the CPU in µs a lookup, of this checkout and of the other. Raises Wrong
+    or WrongReply."""
     for number in range(rounds):
         first, second = (ROOT, before) if number % 2 else (before, ROOT)
         lookups, used_s = dict.fromkeys((ROOT, before), 0), dict.fromkeys((ROOT, before), 0.0)
@@ -203,7 +203,7 @@ def main() -> int:
 
 
 def row(name: str, seen: list[tuple[float, float]]) -> str:
-    """Medians of both, of their ratios, and the quartiles of these."""
+    """Format the medians of both, of their ratios, and the quartiles of these."""
     ours, theirs = (statistics.median(costs) for costs in zip(*seen, strict=True))
     ratios = [a / b for a, b in seen]
     ratios = ratios * 2 if len(ratios) == 1 else ratios  # a single ratio has no quartiles

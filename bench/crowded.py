@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dns import NAMES, dnsperf, metric
 from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, drops, one_odd, tables
-from workers import cpu_s
+from systems import cpu_s
 
 # The bounds, for ours. None may be bad (any code but NOERROR) or lost in any part.
 BEFORE_LEAST = {"refused": 1.0, "nxdomain": 1.0, "single": 2.0, "far": 0.9, "mixed": 0.9}

@@ -34,9 +34,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from report import machine, plotter
-from systems import ROOT, free_port, node, running
+from systems import ROOT, cpu_s, free_port, node, running
 from terminal import Progress
-from workers import cpu_s
 
 NAMES = 10_000
 PACKAGES = {"dnsmasq": "dnsmasq-base", "smartdns": "smartdns"}
@@ -66,7 +65,7 @@ class Round:
 
 
 def dnsmasq(port: int, *words: str) -> list[str]:
-    """Command of a dnsmasq that knows nothing but these words."""
+    """Return the command of a dnsmasq that knows nothing but these words."""
     return [
         "dnsmasq", "--keep-in-foreground", f"--port={port}", "--listen-address=127.0.0.1",
         "--bind-interfaces", "--no-resolv", "--no-hosts", "--cache-size=0", "--pid-file=",
@@ -75,12 +74,12 @@ def dnsmasq(port: int, *words: str) -> list[str]:
 
 
 def address(number: int) -> bytes:
-    """Address of the name with this number."""
+    """Return the address of the name with this number."""
     return (10 << 24 | number).to_bytes(4)
 
 
 def query(number: int) -> bytes:
-    """A query for the address of the name with this number, which is its ID, too."""
+    """Make a query for the address of the name with this number, which is its ID, too."""
     label = f"n{number}".encode()
     head = struct.pack(">6H", number, 0x100, 1, 0, 0, 0)
     return head + bytes([len(label)]) + label + b"\7example\0\0\1\0\1"
@@ -342,14 +341,14 @@ def main() -> int:
 
 
 def lost(rounds: list[Round]) -> float:
-    """The share of the queries that had no reply in time."""
+    """Return the share of the queries that had no reply in time."""
     return sum(one.lost for one in rounds) / sum(one.sent for one in rounds)
 
 
 def report(
     seen: Seen, alone_ms: dict[str, list[float]], loads: list[int], results: Path | None
 ) -> str:
-    """The page."""
+    """Format the page."""
     versions = ", ".join(
         f"{words[0]} {version(words)}"
         for words in (["dnsmasq", "--version"], ["smartdns", "-v"], ["dnsperf", "-h"])

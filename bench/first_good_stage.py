@@ -54,7 +54,7 @@ Balancer = Callable[[list[int], Path], contextlib.AbstractContextManager[Asked]]
 
 
 def photofinish(root: Path) -> Balancer:
-    """LS of the checkout in `root`."""
+    """Return a starter of the LS of the checkout in `root`."""
 
     @contextlib.contextmanager
     def start(upstreams: list[int], folder: Path) -> Iterator[Asked]:
@@ -74,7 +74,7 @@ def photofinish(root: Path) -> Balancer:
 
 @contextlib.contextmanager
 def peer(upstreams: list[int], folder: Path) -> Iterator[Asked]:
-    """dnsmasq that asks all of these."""
+    """Start a dnsmasq that asks all of these."""
     with all_servers(upstreams, folder) as (port, pid):
         yield Asked(port, pid)
 

@@ -16,7 +16,6 @@ tests (`tests/test_hostile.py`).
 import argparse
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from systems import ROOT, Process, free_port, node, running
+from systems import ROOT, Process, free_port, node, peak_mb, running
 
 STREAM_MB, LINES_MB, WAIT_S = 150, 200, 0.3
 _WATCH_S = 5.0
@@ -57,7 +56,8 @@ class Watch:
 
 
 def text_resolver() -> tuple[int, Callable[[], None]]:
-    """A resolver that has 59 KB of text for every name, over TCP only; its port and its end."""
+    """Start a resolver that has 59 KB of text for every name, over TCP only; return its port, and
+    a function that ends it."""
     record = b"\xc0\x0c\0\x10\0\1\0\0\0\x3c" + (_TEXT_STRINGS * 256).to_bytes(2)
     text = record + (b"\xff" + b"t" * 255) * _TEXT_STRINGS
     port = free_port()
@@ -125,12 +125,6 @@ def stream() -> Iterator[tuple[str, float, float]]:
         end()
 
 
-def peak_mb(pid: int) -> float:
-    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
 def flood(stack: ExitStack, port: int, clients: int, data: bytes) -> list[socket.socket]:
     """Connect clients that send this, as far as it goes, and never read."""
     came = []
@@ -147,7 +141,7 @@ def flood(stack: ExitStack, port: int, clients: int, data: bytes) -> list[socket
 
 @contextlib.contextmanager
 def site(table: str) -> Iterator[tuple[Process, Process]]:
-    """A TS with this table, and LS before it."""
+    """Start a TS with this table, and LS in front of it; yield both."""
     with tempfile.TemporaryDirectory(prefix="hostile-") as name, ExitStack() as stack:
         path = Path(name) / "table"
         path.write_text(table)
@@ -156,7 +150,7 @@ def site(table: str) -> Iterator[tuple[Process, Process]]:
 
 
 def lines() -> Iterator[tuple[str, float, float]]:
-    """150 clients, at LS, and then at a TS."""
+    """Connect 150 clients to LS, and then to a TS."""
     table = "".join(f"x {address} A\n" for address in _LONG.split(","))
     for at_ls in (True, False):
         with site(table) as (ts, ls), ExitStack() as stack:
@@ -172,7 +166,7 @@ def lines() -> Iterator[tuple[str, float, float]]:
 
 
 def waiting() -> Iterator[tuple[str, float, float]]:
-    """900 clients whose names are there before LS reads the first."""
+    """Connect 900 clients whose names are there before LS reads the first."""
     rows = "".join(f"n{n}.example 10.0.0.1 A\n" for n in range(8_000))
     names = b"".join(b"n%d.example\n" % (n % 8_000) for n in range(5_000))[: 64 * 1024]
     with site(rows) as (_, ls), ExitStack() as stack:
@@ -191,7 +185,7 @@ def waiting() -> Iterator[tuple[str, float, float]]:
 
 
 def circle() -> Iterator[tuple[str, float, float]]:
-    """Sixteen of our own clients: every name has its answer."""
+    """Run sixteen of our own clients: every name has its answer."""
     count = 62_500
     rows = "".join(f"n{n}.example 10.0.0.1 A\n" for n in range(16 * count))
     with site(rows) as (_, ls), tempfile.TemporaryDirectory(prefix="hostile-") as name:

@@ -1,6 +1,6 @@
-"""The laws by which a slow server is late: one draw in seconds, from chance that is handed in.
+"""The laws by which a slow server is late: each draws a delay in s, from chance that is given.
 
-Each takes the mean in seconds, except `three-point`, which has its own (6.8 ms): it is fitted to
+A law takes the mean in seconds, except `three-point`, which has its own (6.8 ms): it is fitted to
 the figures of "The Tail at Scale" (Dean, Barroso, 2013), P(X > 10 ms) = 0.02, P(X > 70 ms) =
 10^-2.5 and P(X > 1.8 s) = 10^-5. Between 2 and 10 ms every delay is as likely as any other;
 through the three points and on, the logarithm of the share that takes longer falls in a straight
@@ -36,14 +36,14 @@ def pareto(chance: Random, mean_s: float) -> float:
 
 
 def bimodal(chance: Random, mean_s: float) -> float:
-    """Half the mean, or rarely 25.5 times the mean."""
+    """Draw half the mean, or rarely 25.5 times the mean."""
     if chance.random() >= _SLOW_SHARE:
         return mean_s / 2
     return mean_s * (1 - (1 - _SLOW_SHARE) / 2) / _SLOW_SHARE
 
 
 def three_point(chance: Random, mean_s: float) -> float:
-    """The draw at which a uniform share is left above. `mean_s` has no say."""
+    """Return the delay that a uniform share exceeds. `mean_s` is ignored."""
     left = 1 - chance.random()
     (body_end, tail), *_ = _POINTS
     if left > tail:

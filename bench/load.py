@@ -33,14 +33,14 @@ class WrongReply(Exception):
 
 @dataclass(slots=True)
 class Period:
-    """Results of a time of load."""
+    """The results of a span of load."""
 
     seconds: float = 0.0
     lookups: int = 0
     latencies_us: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def quantile_us(self, share: float) -> int:
-        """The latency that this share of the lookups did not exceed."""
+        """Return the latency that this share of the lookups did not exceed."""
         left = share * sum(self.latencies_us.values())
         for latency, count in sorted(self.latencies_us.items()):
             left -= count
@@ -49,12 +49,12 @@ class Period:
         return 0
 
     def share_over(self, latency_us: int) -> float:
-        """The share of the lookups that took longer."""
+        """Return the share of the lookups that took longer."""
         longer = sum(count for took, count in self.latencies_us.items() if took > latency_us)
         return longer / max(1, sum(self.latencies_us.values()))
 
     def survival(self) -> tuple[list[float], list[float]]:
-        """Latencies in ms, rising, and the share of the lookups that took as long or longer."""
+        """Return latencies in ms, rising, and the shares of lookups that took at least as long."""
         total = left = sum(self.latencies_us.values())
         milliseconds, shares = [], []
         for latency, count in sorted(self.latencies_us.items()):
@@ -112,7 +112,7 @@ class _Asker:
                 self.unsent.popleft()
 
     def receive(self) -> list[float]:
-        """When that was asked to which replies came."""
+        """Read once; return when the questions were asked whose replies came. Raises WrongReply."""
         data = self.socket.recv(_READ_BYTES)
         if not data:
             raise WrongReply(f"the connection ended with {len(self.in_flight)} replies owed")
@@ -125,14 +125,14 @@ class _Asker:
             raise WrongReply(f"not owed: {error.args[0]!r}") from None
 
     def _meant(self, reply: bytes) -> bytes:
-        """The answer that is owed no more once this reply has come; most often itself."""
+        """Return the answer that this reply settles: itself, or the one that TIMED OUT is for."""
         if not reply.endswith(TIMED_OUT):
             return reply
         self.timed_out += 1
         return self._answer_of.get(reply.removesuffix(TIMED_OUT), reply)
 
     def leave(self) -> None:
-        """QUIT, and see that nothing comes but BYE and the end."""
+        """Send QUIT, and check that nothing comes but BYE and the end. Raises WrongReply."""
         self.socket.settimeout(_PATIENCE_S)
         self.socket.sendall(b"QUIT\n")
         rest = self._rest
@@ -178,7 +178,7 @@ class Load:
 
     @property
     def timed_out(self) -> int:
-        """Number of TIMED OUT replies up to now."""
+        """The number of TIMED OUT replies so far."""
         return sum(asker.timed_out for asker in self._askers)
 
     def run(self, seconds: float, lookups: float = math.inf) -> Period:

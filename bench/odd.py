@@ -114,7 +114,7 @@ class Death:
         return f"{waits} | {self.wrong} | {self.seen.lost} | {silent}"
 
     def judged(self) -> list[tuple[str, bool]]:
-        """Each bound, and whether it was kept."""
+        """Return the text of each bound, and whether it was kept."""
         code, most, then = self.code, max(self.slowest_s), self.slowest_s[2]
         others = self.wrong + self.seen.lost
         bound, (least_s, most_s) = DIES_SLOWEST_S[code], DIES_SILENT_S

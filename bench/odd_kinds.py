@@ -126,7 +126,7 @@ def stream_cut(query: bytes) -> tuple[bytes, bool]:
 
 
 def garbage(query: bytes) -> bytes:
-    """Its ID, a header that promises records, and noise."""
+    """Reply with the ID of the query, a header that promises records, and noise."""
     return query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + random.Random(query).randbytes(40)
 
 
@@ -177,7 +177,7 @@ def _without_opt(code: int) -> Callable[[bytes], bytes]:
 
 
 def _mute(name: str, way: Way, *, is_suspect: bool = False) -> Kind:
-    """A kind that says nothing that can be understood."""
+    """Make a kind whose replies cannot be understood."""
     late_s = NOT_UNDERSTOOD_S
     return Kind(name, way, _FAILED, alone_s=late_s, stream=None, is_suspect=is_suspect)
 

@@ -83,7 +83,7 @@ def data(query: bytes, *, more: tuple[bytes, ...] = ()) -> bytes:
 
 
 def _in_example(query: bytes, kind: int, rdata: bytes) -> bytes:
-    """A record of `example`, wherever in the question that stands."""
+    """Make a record of `example`, wherever that stands in the question."""
     return struct.pack(">HHHIH", 0xC00D + query[12], kind, 1, 60, len(rdata)) + rdata
 
 
@@ -112,7 +112,7 @@ def header(query: bytes, code: int) -> bytes:
 
 
 def padding(query: bytes) -> tuple[bytes, ...]:
-    """TXT records of 5,000 bytes together."""
+    """Make TXT records of 5,000 bytes together."""
     return (_in_example(query, 16, b"\xf9" + b"x" * 249),) * 19
 
 

@@ -8,9 +8,9 @@ replies after 20 ms, and alone. Each time some 50 questions are asked over UDP, 
 every other one with EDNS; a reply with TC is asked for again over TCP, as clients do. A measurement
 has an LS of its own. Several run at once: all of them wait most of the time.
 
-Required is: no client hears anything but what the table of kinds allows, nothing is lost, and
-nothing takes 1.8 s or more; where the resolver itself is late, as much longer; and where nothing
-that it says can be understood, no more than clients wait. The log must not report forged replies
+These are required: clients hear only what the table of kinds allows, nothing is lost, and nothing
+takes 1.8 s or more; where the resolver itself is late, as much longer; and where its replies cannot
+be understood, no more than clients wait. The log must not report forged replies
 where there are none. Violations are listed below the table, and the exit code is 1.
 
 Not here: resolvers under load (`bench/first_good.py`).
@@ -159,7 +159,7 @@ class Measurement:
 
 
 def query(number: int, *, has_edns: bool) -> bytes:
-    """For the address of the name of this number, which is the ID, too."""
+    """Make a query for the address of the name of this number, which is its ID, too."""
     label = b"n%d" % number
     head = struct.pack(">6H", number, 0x0100, 1, 0, 0, has_edns)
     opt = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0) if has_edns else b""
@@ -167,7 +167,7 @@ def query(number: int, *, has_edns: bool) -> bytes:
 
 
 def meaning(message: bytes) -> str:
-    """A code, NODATA, or `data` when the address is that of the name that was asked."""
+    """Return the code of a message, NODATA, or `data` if it has the address of the name asked."""
     code = message[3] & 15
     if message[-11:-8] == b"\0\0\x29":  # an OPT record without options has the upper bits
         code |= message[-6] << 4

@@ -1,9 +1,9 @@
 """Gain of asking two servers when one of them is late: the experiments in a closed loop.
 
 Each starts two slow table servers and LS anew, keeps a window of questions in flight, and counts
-every question from the first to the last, also those that are still open at the end. Whatever is
-bad (dead, slow, silent) is bad at the first server, in the order of LS's command line, so that
-a policy that asks one before the other begins with the bad one.
+every question from the first to the last, also those that are still open at the end. If a server is
+bad (dead, slow, silent), it is the first in the order of LS's command line, so that a policy that
+asks one before the other begins with the bad one.
 
 `single` has the first server only; where that is dead it has the other, which shows the best that
 is possible. Extra questions are counted by the servers: all that they were asked, beyond one each.

@@ -58,7 +58,7 @@ class Cell:
         )
 
     def texts(self) -> tuple[str, ...]:
-        """The cells of its line in a table, parallel to the head."""
+        """Format the cells of its row in a table, parallel to the head."""
         quantiles = (self.period.quantile_us(share) / 1000 for share in (0.5, 0.99, 0.999))
         return (
             self.workload,
@@ -74,7 +74,7 @@ class Cell:
 
 
 def as_text(cells: Sequence[Cell], first: bool) -> str:
-    """The lines of a table for a terminal, with its head if it is the first."""
+    """Format rows of a table for a terminal, with its head if they are the first."""
     rows = [cell.texts() for cell in cells]
     if first:
         rows.insert(0, _HEAD)

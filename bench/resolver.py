@@ -62,7 +62,7 @@ def ports_of_peers(port: int) -> list[int]:
 
 
 class Resolver:
-    """The whole program."""
+    """The resolver: its socket, its delayed replies, and the replies that it forges."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments

@@ -38,9 +38,8 @@ from pathlib import Path
 from dns import Wrong, address, all_servers, ask, judge, serving, smart, version
 from report import machine
 from resolver import CODES, FORGED
-from systems import HERE, free_port, node
+from systems import HERE, cpu_s, free_port, node
 from terminal import Progress, chosen
-from workers import cpu_s
 
 NAMES = 10_000
 PACKAGES = {

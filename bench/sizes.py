@@ -1,8 +1,7 @@
 """Cost against size: CPU microseconds of a lookup when there is more of something.
 
 No curve may rise with its size: that would be a buffer that is copied as it grows, or a list that
-is searched. Measured are the load balancer, and for the rows of a table the table
-server.
+is searched. The load balancer is measured, and for the rows of a table the table server.
 
 Not here: the comparison with others.
 """
@@ -21,7 +20,7 @@ Points = list[tuple[int, float]]
 
 
 def _cost_us(process: Process, port: int, rows: int, connections: int, window: int) -> float:
-    """CPU of this process for each lookup of a load on that port."""
+    """Return the CPU of this process in µs for each lookup of a load on that port."""
     names, answers = names_and_answers(rows)
     load = Load(port, names, answers, connections=connections, window=window)
     load.run(_SECONDS / 3)
@@ -74,7 +73,7 @@ CURVES: dict[str, tuple[Callable[[Path, int], float], Sequence[int]]] = {
 
 
 def measure_curves(folder: Path, say: Callable[[str], None]) -> dict[str, Points]:
-    """Every curve."""
+    """Measure every curve."""
     curves: dict[str, Points] = {}
     for about, (function, sizes) in CURVES.items():
         curves[about] = []
@@ -85,7 +84,7 @@ def measure_curves(folder: Path, say: Callable[[str], None]) -> dict[str, Points
 
 
 def draw_curves(curves: dict[str, Points], path: Path) -> bool:
-    """Both axes log: a cost in proportion to the size is a level line."""
+    """Draw the curves, both axes log: a cost in proportion to the size is a level line."""
     pyplot = plotter(path)
     if pyplot is None or not curves:
         return False

@@ -1,4 +1,4 @@
-"""A slow table server, for measuring what duplication buys: our own, but its answers come late.
+"""A slow table server, to measure the gain of asking twice: our own, but its answers come late.
 
     python3 bench/slow.py PORT --table FILE --law LAW [--mode delay|service] [--seed N] ...
 
@@ -77,7 +77,7 @@ class SlowTableServer:
         self._steps: list[int] = []  # a heap of those
 
     def deadline(self) -> float | None:
-        """When the first answer is due; the real server has no deadline while it serves."""
+        """Return when the first answer is due; the real server has no deadline while it serves."""
         return self._steps[0] * GRID_S if self._steps else None
 
     def step(self, event: Event, now: float) -> list[Effect]:

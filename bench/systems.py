@@ -1,7 +1,7 @@
 """The systems that are measured: how each load balancer is started, and the CPU it has used.
 
-All of them stand in front of the same table servers, ours, and get the same load. Compared is the
-load balancer alone.
+All of them stand in front of the same table servers, ours, and get the same load. The load balancer
+alone is compared.
 
 Not here: the load (`bench/load.py`).
 """
@@ -50,17 +50,13 @@ class Process:
         self.pid = self._popen.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds used up to now, user and system (man 5 proc, fields 14 and 15 of stat)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * _TICK_S
+        return cpu_s(self.pid)
 
     def peak_mb(self) -> float:
-        """The largest resident size up to now, in MB."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        return int(text.split("VmHWM:")[1].split()[0]) / 1024
+        return peak_mb(self.pid)
 
     def log(self) -> str:
-        """Everything it has written to standard error."""
+        """Return all that it has written to standard error."""
         size = os.fstat(self._errors.fileno()).st_size
         return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
 
@@ -68,6 +64,27 @@ class Process:
         self._popen.kill()
         self._popen.communicate()
         self._errors.close()
+
+
+def children(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_s(*pids: int) -> float:
+    """Return the CPU seconds used so far by these processes and their children, user and system
+    (man 5 proc, fields 14 and 15 of stat)."""
+    total = 0
+    for pid in pids:
+        for number in (pid, *children(pid)):
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total * _TICK_S
+
+
+def peak_mb(pid: int) -> float:
+    """Return the largest resident size of a process so far, in MB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 
 @contextlib.contextmanager
@@ -81,7 +98,7 @@ def running(words: list[str], root: Path = ROOT) -> Iterator[Process]:
 
 
 def node(*words: object) -> list[str]:
-    """Command of one of our own programs."""
+    """Return the command of one of our own programs."""
     return [sys.executable, "-m", "nodes", *map(str, words)]
 
 
@@ -96,7 +113,7 @@ class System:
     needs: str = ""  # a Python package
 
     def command(self, servers: list[int], folder: Path) -> list[str]:
-        """Command that starts it in front of these ports. Raises Unavailable."""
+        """Return the command that starts it in front of these ports. Raises Unavailable."""
         if self.needs:
             probe = subprocess.run(
                 [sys.executable, "-c", f"import {self.needs}"], check=False, capture_output=True

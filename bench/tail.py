@@ -20,7 +20,7 @@ from load import WrongReply
 from replicas import EXPERIMENTS, POLICIES, Asking, measure, measure_turning
 from sweep import measure_sweep
 from tail_report import (
-    Results,
+    TailResults,
     as_json,
     as_text,
     draw,
@@ -98,10 +98,10 @@ def main() -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> Results:
+def run(arguments: argparse.Namespace, wanted: list[str], policies: list[str]) -> TailResults:
     """Run the wanted experiments; print each line of a table as soon as it is known."""
     progress = Progress()
-    results = Results()
+    results = TailResults()
 
     def show(text: str) -> None:
         progress.end()

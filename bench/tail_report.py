@@ -32,7 +32,7 @@ _HIGHEST = 30  # of the load sweep's picture, in service times
 
 
 @dataclass
-class Results:
+class TailResults:
     """Everything that was measured."""
 
     rows: list[Row] = field(default_factory=list)
@@ -58,7 +58,7 @@ def row_texts(row: Row) -> tuple[str, ...]:
 
 
 def turning_texts(turning: Turning) -> tuple[str, ...]:
-    """The same for a server that turned slow."""
+    """Format the cells of the row of a server that turned slow."""
     back = turning.recovered_s
     return (
         f"by {SLOWER_BY_S:g} s",
@@ -72,7 +72,7 @@ def turning_texts(turning: Turning) -> tuple[str, ...]:
 
 
 def sweep_table(sweep: Sweep) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows: means in service times, a column for each load."""
+    """Format the head and the rows of the sweep: means in service times, a column for each load."""
     rows = [
         (law, policy, *(f"{mean:.2f}" for _, mean in curve))
         for law, curves in sweep.items()
@@ -83,7 +83,7 @@ def sweep_table(sweep: Sweep) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def as_text(row: Row, first: bool) -> str:
-    """A line for a terminal, after the head if it is the first."""
+    """Format a row for a terminal, after the head if it is the first."""
     rows = [row_texts(row)]
     if first:
         rows.insert(0, _HEAD)
@@ -91,7 +91,7 @@ def as_text(row: Row, first: bool) -> str:
 
 
 def turning_as_text(turning: Turning, first: bool) -> str:
-    """The same for a server that turned slow."""
+    """Format the row of a server that turned slow for a terminal, likewise."""
     rows = [turning_texts(turning)]
     if first:
         rows.insert(0, _TURNING_HEAD)
@@ -99,7 +99,7 @@ def turning_as_text(turning: Turning, first: bool) -> str:
 
 
 def sweep_as_text(sweep: Sweep) -> str:
-    """The whole of it for a terminal."""
+    """Format the table of the sweep for a terminal."""
     head, rows = sweep_table(sweep)
     return aligned([head, *rows], (13, 7, *(6 for _ in head[2:])))
 
@@ -107,7 +107,7 @@ def sweep_as_text(sweep: Sweep) -> str:
 # -- verdicts --------------------------------------------------------------------------------------
 
 
-def verdicts(results: Results) -> list[str]:
+def verdicts(results: TailResults) -> list[str]:
     """Write a sentence for each question that the experiments answer."""
     said = []
     for experiment in dict.fromkeys(row.experiment for row in results.rows):
@@ -133,7 +133,7 @@ def verdicts(results: Results) -> list[str]:
 
 
 def _gain(single: Row, race: Row, hedge: Row) -> str | None:
-    """How much of race's gain hedge keeps; None where race gains too little to compare."""
+    """Say how much of race's gain hedge keeps; None where race gains too little to compare."""
     alone, both, hedged = (row.period.quantile_us(0.999) / 1000 for row in (single, race, hedge))
     if both > 0.9 * alone:
         return None
@@ -143,7 +143,7 @@ def _gain(single: Row, race: Row, hedge: Row) -> str | None:
     )
 
 
-def as_json(results: Results) -> str:
+def as_json(results: TailResults) -> str:
     shares = (0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
     return json.dumps(
         {
@@ -172,8 +172,10 @@ def as_json(results: Results) -> str:
 # -- the picture -----------------------------------------------------------------------------------
 
 
-def draw(results: Results, path: Path) -> bool:
-    """Latencies, the load sweep, and the server that turned slow, side by side."""
+def draw(results: TailResults, path: Path) -> bool:
+    """Draw latencies, the load sweep, and the server that turned slow, side by side.
+
+    Returns False without matplotlib."""
     panels = [
         panel
         for panel, there in (
@@ -197,7 +199,7 @@ def draw(results: Results, path: Path) -> bool:
     return True
 
 
-def _draw_latencies(results: Results, axis: "Axes") -> None:
+def _draw_latencies(results: TailResults, axis: "Axes") -> None:
     for row in results.rows:
         if row.experiment == _DRAWN:
             axis.loglog(*row.period.survival(), label=row.policy)
@@ -207,7 +209,7 @@ def _draw_latencies(results: Results, axis: "Axes") -> None:
     axis.set_xlim(left=1)
 
 
-def _draw_sweep(results: Results, axis: "Axes") -> None:
+def _draw_sweep(results: TailResults, axis: "Axes") -> None:
     colours: dict[str, str] = {}
     for law, curves in results.sweep.items():
         colour = colours.setdefault(law, f"C{len(colours)}")
@@ -224,7 +226,7 @@ def _draw_sweep(results: Results, axis: "Axes") -> None:
     axis.set_ylabel("service times")
 
 
-def _draw_turnings(results: Results, axis: "Axes") -> None:
+def _draw_turnings(results: TailResults, axis: "Axes") -> None:
     for turning in results.turnings:
         points = [(part.ends_s, part.p99_ms) for part in turning.slices]
         axis.plot(*zip(*points, strict=True), label=turning.policy)
@@ -238,8 +240,8 @@ def _draw_turnings(results: Results, axis: "Axes") -> None:
 # -- the results -----------------------------------------------------------------------------------
 
 
-def write_results(path: Path, results: Results) -> None:
-    """Verdicts, tables, the picture beside it, the machine, the command and the date."""
+def write_results(path: Path, results: TailResults) -> None:
+    """Write the page: verdicts, tables, the machine, the command and the date; and its picture."""
     parts = [
         "# The tail",
         f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",

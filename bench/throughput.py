@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str]) -> int:
-    """All rounds of everything that was chosen."""
+    """Measure all rounds of everything that was chosen."""
     progress = Progress()
     cells: list[Cell] = []
     single: dict[str, dict[str, float]] = {}

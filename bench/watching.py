@@ -35,7 +35,7 @@ from load import Load, Period, WrongReply
 from report import machine
 from systems import Process, free_port, node, running
 from terminal import Progress, chosen
-from workloads import NAMES, WORKLOADS, Workload, names_and_answers, table_servers
+from workloads import WORKLOADS, Workload, table_servers
 
 _SLICE_S = 0.25
 _PATIENCE_S = 5.0
@@ -237,7 +237,6 @@ def measure(
     seen: dict[str, Seen],
 ) -> None:
     """Measure a round: start all, warm up, take turns, wait for all replies. Raises."""
-    names, answers = names_and_answers(NAMES)
     words = [word for port in servers for word in ("127.0.0.1", port)]
     with contextlib.ExitStack() as stack:
         runners = []
@@ -247,14 +246,7 @@ def measure(
             if way.records:
                 watching += ["--race-log", folder / "races"]
             balancer = stack.enter_context(running(node("ls", 0, *words, *watching)))
-            load = SlicedLoad(
-                balancer.port,
-                names,
-                answers,
-                connections=workload.connections,
-                window=workload.window,
-                idle=workload.idle,
-            )
+            load = workload.load(balancer.port, SlicedLoad)
             scraper = Scraper(web, way.scrapes) if way.scrapes else None
             if scraper:
                 stack.callback(scraper.kill)

@@ -3,7 +3,7 @@
     python3 bench/workers.py --results bench/WORKERS.md
 
 Each round starts every kind anew and drives each with the same load in turn; results are medians
-of the rounds. Compared is the CPU of LS for a lookup, its parent and all its workers together:
+of the rounds. The CPU of LS for a lookup is compared, its parent and all its workers together:
 where cores are left over, it determines throughput. On a machine whose cores are all busy with
 the load, LS and the TSs, more workers cannot serve more, and the table shows that.
 
@@ -24,14 +24,13 @@ from pathlib import Path
 
 from load import Load, WrongReply
 from report import machine
-from systems import Process, node, running
+from systems import Process, children, cpu_s, node, running
 from terminal import Progress
-from workloads import NAMES, WORKLOADS, Workload, names_and_answers, table_servers
+from workloads import WORKLOADS, Workload, names_and_answers, table_servers
 
 KINDS = {"one process": (), "--workers 1": ("--workers", 1), "--workers 2": ("--workers", 2)}
 ASKED = ("50x100", "10x20")
 SESSIONS = 400
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,8 @@ class Round:
     p99_ms: float
 
 
-def children(pid: int) -> list[int]:
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def cpu_s(*pids: int) -> float:
-    """Of these processes and their children (man 5 proc, fields 14 and 15 of stat)."""
-    total = 0
-    for pid in pids:
-        for number in (pid, *children(pid)):
-            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total * TICK_S
-
-
 def started(servers: list[int], words: tuple[object, ...]) -> list[str]:
-    """The command of an LS before these TSs."""
+    """Return the command of an LS in front of these TSs."""
     pairs = [word for port in servers for word in ("127.0.0.1", port)]
     return node("ls", 0, *pairs, *words)
 
@@ -73,15 +58,8 @@ def measure(
     seconds: float,
 ) -> Round:
     """Start a kind, warm it up, measure, wait for all replies."""
-    names, answers = names_and_answers(NAMES)
     with running(started(servers, words)) as balancer:
-        load = Load(
-            balancer.port,
-            names,
-            answers,
-            connections=workload.connections,
-            window=workload.window,
-        )
+        load = workload.load(balancer.port, Load)
         load.run(seconds / 4)
         before = cpu_s(balancer.pid), cpu_s(*ts_pids), time.process_time()
         period = load.run(seconds)
@@ -113,7 +91,7 @@ def until(port: int, happened: Callable[[dict[str, str]], bool]) -> dict[str, st
 
 
 def spread(balancer: Process) -> list[int]:
-    """How many of SESSIONS each worker got."""
+    """Open SESSIONS connections; return how many each worker got."""
     talks = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(SESSIONS)]
     told = until(balancer.port, lambda told: int(told["clients"]) >= SESSIONS)
     for talk in talks:
@@ -122,13 +100,13 @@ def spread(balancer: Process) -> list[int]:
 
 
 def listeners(port: int) -> int:
-    """How many sockets listen at a port of this machine (man 5 proc, /proc/net/tcp)."""
+    """Count the sockets that listen at a port of this machine (man 5 proc, /proc/net/tcp)."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 def comes_back(balancer: Process) -> float:
-    """Seconds from a worker's death until another listens in its place and all are answered."""
+    """Kill a worker; return the seconds until another listens in its place and all are answered."""
     names, answers = names_and_answers(1)
     began = time.monotonic()
     os.kill(children(balancer.pid)[0], signal.SIGKILL)

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from load import Load, Period, WrongReply
 from systems import ROOT, System, free_port, node, running
 
+LoadT = TypeVar("LoadT", bound=Load)
 NAMES = 20_000
 _WARM_SHARE = 0.25  # of the seconds measured, before them
 MILLION = 1_000_000
@@ -28,6 +30,18 @@ class Workload:
     window: int
     idle: int = 0  # more connections, which ask nothing
     servers: str = "split"  # which table servers: see `table_servers`
+
+    def load(self, port: int, kind: type[LoadT]) -> LoadT:
+        """Connect a load of this kind to a port."""
+        names, answers = names_and_answers(NAMES)
+        return kind(
+            port,
+            names,
+            answers,
+            connections=self.connections,
+            window=self.window,
+            idle=self.idle,
+        )
 
 
 WORKLOADS = (
@@ -98,16 +112,8 @@ def measure(
     system: System, workload: Workload, servers: list[int], folder: Path, seconds: float
 ) -> Round:
     """Start the system, warm it up, measure, wait for all replies. Raises."""
-    names, answers = names_and_answers(NAMES)
     with running(system.command(servers, folder)) as balancer:
-        load = Load(
-            balancer.port,
-            names,
-            answers,
-            connections=workload.connections,
-            window=workload.window,
-            idle=workload.idle,
-        )
+        load = workload.load(balancer.port, Load)
         load.run(seconds * _WARM_SHARE)
         before = balancer.cpu_s()
         period = load.run(seconds)

@@ -650,7 +650,7 @@ def test_c9_a23_a27_what_cannot_start_says_why_in_one_line(run: Programs) -> Non
             (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=1e-9"), 2, "join_s must be from 0.001"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "join_s=nan"), 2, "join_s must be from 0.001"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "sleep_s=inf"), 2, "sleep_s cannot be more"),
-            (("ls", 0, "127.0.0.1", 1, "--bound", f"backlog_max={1 << 31}"), 2, "backlog_max has"),
+            (("ls", 0, "127.0.0.1", 1, "--bound", f"backlog_max={1 << 31}"), 2, "backlog_max must"),
             (("ls", 0, "127.0.0.1", 1, "--bound", "read_bytes=99999999"), 2, "read_bytes cannot"),
             (
                 ("ls", 0, "127.0.0.1", 1, "--bound", "upstream_asked_max=65536"),

@@ -314,7 +314,8 @@ def main() -> int:
     add("--seconds", type=float, default=2.0, metavar="S", help="of each way and round (default 2)")
     add("--rounds", type=int, default=5, metavar="N", help="of every measurement (default 5)")
     add("--workloads", default="1x100,10x20", metavar="A,B", help="(default %(default)s)")
-    add("--ways", metavar="A,B", help=f"only these: {', '.join(way.name for way in WAYS)}")
+    names = ", ".join(way.name for way in WAYS).replace("%", "%%")
+    add("--ways", metavar="A,B", help=f"only these: {names}")
     add("--scrape", nargs=2, type=int, help=argparse.SUPPRESS)  # starts a scraper
     arguments = parser.parse_args()
     if arguments.scrape:

@@ -30,7 +30,7 @@ _PAUSE_S = 1.0  # between two offers, for the queues that the first has left
 class Offer:
     """A number of questions at an average rate, and their latencies."""
 
-    load: float  # what the rate is called
+    load: float  # the name of the rate
     questions_per_s: float
     questions: int
     latencies_s: list[float] = field(default_factory=list)

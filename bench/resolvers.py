@@ -7,10 +7,10 @@ front of the same two resolvers, caches off:
 
 - *throughput*: two real servers (Knot DNS) with the same 10,000 names, dnsperf asks; dnsdist and
   unbound, in front of one of the two, are there for reference;
-- *one fails fast*: one resolver says SERVFAIL to everything after 1 ms, the other is good after
+- *fails fast*: one resolver says SERVFAIL to everything after 1 ms, the other is good after
   30 ms;
-- *one is dead*: one resolver never replies, the other is good at once; some names do not exist;
-- *one is spoofed* (ours only): beside the good replies an attacker sends 10,000 forged ones
+- *dead*: one resolver never replies, the other is good at once; some names do not exist;
+- *spoofed* (ours only): beside the good replies an attacker sends 10,000 forged ones
   a second for names to which the resolver never replies.
 
 But for dnsperf the load is an open one: each query is sent at its time, whatever became of those

@@ -8,6 +8,8 @@ from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.machine import Watch
 from nodes.ls.hedging.hedge_policy import HedgePolicy
+from nodes.ls.link import Link
+from nodes.ls.link_metrics import link_metrics
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import Setup
 
@@ -24,7 +26,7 @@ def load_balancer(
     watch: Watch | None = None,
     **options: Any,  # noqa: ANN401
 ) -> LoadBalancer:
-    """LS before these table servers. `options` are those of `Setup` and of `LoadBalancer`."""
+    """Build LS before these table servers. `options` are those of `Setup` and of `LoadBalancer`."""
     hits = BoundHits() if hits is None else hits
     env = Environment(bounds or Bounds(), hits, watch, random, secret)
     parts = {
@@ -33,8 +35,19 @@ def load_balancer(
     return LoadBalancer(Setup(servers, **options), env, **parts)
 
 
+def addresses_of(count: int) -> list[tuple[Address, ...]]:
+    """Return an address for each of so many table servers: TS1, TS2, ..."""
+    return [((2, (f"TS{number}", 1)),) for number in range(1, count + 1)]
+
+
+def link_metric(link: Link, key: str) -> int | str:
+    """Return what STATS says of this of TS1, which is at the end of that link."""
+    (value,) = [value.value for value in link_metrics(link) if value.key == f"TS1.{key}"]
+    return value
+
+
 def metric(brain: LoadBalancer, key: str) -> int | str:
-    """What STATS says of this."""
+    """Return what STATS says of this."""
     (value,) = [value.value for value in brain.metrics() if value.key == key]
     return value
 

@@ -1,12 +1,12 @@
 """A headless Chromium for the tests: it opens a page, and says what is seen and what went wrong.
 
 It is driven over the DevTools protocol through a pair of pipes (`--remote-debugging-pipe`):
-messages of JSON, each ended by a NUL byte, to its descriptor 3 and from its descriptor 4. So
-there is no port to find and nothing to install but the browser itself.
+messages of JSON, each ended by a NUL byte, to its descriptor 3 and from its descriptor 4. There is
+no port to find, and nothing to install but the browser itself.
 
-What a page complains of is collected as it comes: everything on its console, exceptions that
-nobody caught, and what the browser itself logs (a request that failed, something that the
-content security policy forbids).
+Complaints of a page are collected as they come: everything on its console, exceptions that nobody
+caught, and what the browser itself logs (a request that failed, something that the content security
+policy forbids).
 
 Not here: any page.
 """
@@ -48,7 +48,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Browser:
-    """One Chromium, with a profile of its own in `folder`."""
+    """A Chromium with a profile of its own in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         assert PROGRAM is not None, MISSING
@@ -101,7 +101,7 @@ class Browser:
         return found
 
     def open(self, address: str, width: int = 1000, height: int = 700) -> "Page":
-        """A new page, loaded."""
+        """Open a new page; return it loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
@@ -122,7 +122,7 @@ class Browser:
 
     def end(self) -> None:
         try:
-            self.call("Browser.close")  # so that it ends its children, too
+            self.call("Browser.close")  # it ends its children, too
             self._process.wait(PATIENCE_S)
         except (AssertionError, OSError, subprocess.TimeoutExpired):
             with suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ class Browser:
 
 
 class Page:
-    """One page. `complaints`: what it and the browser found wrong with it so far."""
+    """A page of it. `complaints`: what it and the browser found wrong with it so far."""
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser = browser
@@ -155,18 +155,18 @@ class Page:
             self.complaints.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}")
 
     def value(self, expression: str) -> Any:  # noqa: ANN401 (whatever the page has there)
-        """What an expression of JavaScript comes to."""
+        """Evaluate an expression of JavaScript."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def text(self, selector: str = "body") -> str:
-        """What a person reads there."""
+        """Return what a person reads there."""
         text: str = self.value(f"document.querySelector({json.dumps(selector)}).innerText")
         return text
 
     def texts(self, selector: str) -> list[str]:
-        """The same of each that there is."""
+        """Return what a person reads in each that there is."""
         texts: list[str] = self.value(
             f"[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.innerText)"
         )
@@ -180,19 +180,19 @@ class Page:
             raise AssertionError(f"{never}:\n{self.text()}") from None
 
     def prefers(self, scheme: str) -> None:
-        """The person before it wants it `light` or `dark`."""
+        """Make the person before it want it `light` or `dark`."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def picture(self) -> bytes:
-        """A PNG of the whole page."""
+        """Take a PNG of the whole page."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         return base64.b64decode(shot["data"])
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """A browser, ended with what is inside."""
+    """Run a browser that is ended with what is inside."""
     browser = Browser(folder)
     try:
         yield browser

@@ -1,4 +1,6 @@
-"""Two hypothesis profiles, chosen by HYPOTHESIS_PROFILE: `ci` (the default) and `fuzz`.
+"""The programs of a test, and two hypothesis profiles, chosen by HYPOTHESIS_PROFILE.
+
+The default is `ci`; the other is `fuzz`.
 
 `ci` is derandomized: the same inputs every time, so a red run is a change of ours. `fuzz` is
 random and long, and keeps what it finds. No deadline in either: no test depends on speed.
@@ -6,8 +8,13 @@ random and long, and keeps what it finds. No deadline in either: no test depends
 
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.processes import Programs, programs
 
 settings.register_profile(
     "ci",
@@ -27,3 +34,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # In the background of a shell it is ignored, and so it would be in what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Programs]:
+    """Programs that are ended with the test."""
+    with programs(tmp_path) as started:
+        yield started

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 def lines_run(work: Callable[[], object]) -> int:
-    """How many lines of Python it takes."""
+    """Count the lines of Python that it takes."""
     count = 0
 
     def trace(frame: FrameType, event: str, value: object) -> object:

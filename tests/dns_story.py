@@ -2,9 +2,9 @@
 
     python3 -m tests.dns_story --seeds 1000
 
-One LS with a DNS front end, two or three TSs, resolvers over UDP that ask again when nothing comes,
-one over a stream that is cut anywhere, and a client that speaks lines. TSs die, return, pause and
-are cut off. Checked all the while, at LS's own socket:
+A story has an LS with a DNS front end, two or three TSs, resolvers over UDP that ask again when
+nothing comes, one over a stream that is cut anywhere, and a client that speaks lines. TSs die,
+return, pause and are cut off. Checked all the while, at LS's own socket:
 
 - each reply goes to whoever sent a query with its ID and its question, spelled as it was;
 - every query that arrives gets exactly one, once all is well again (P29);
@@ -52,18 +52,18 @@ def hold(condition: object, text: str) -> None:
 
 
 class Told(Protocol):
-    """What an asker wants to know of the story that it is in."""
+    """The facts that an asker wants to know of the story that it is in."""
 
     world: World
     seed: str
 
     def draw_query(self, chance: Random, number: int) -> bytes:
-        """Its next one."""
+        """Draw its next query."""
         ...
 
 
 class Resolver:
-    """One that asks by UDP, and asks again the same when nothing comes."""
+    """An asker by UDP that asks the same again when nothing comes."""
 
     def __init__(self, story: Told, number: int) -> None:
         self.story = story
@@ -107,7 +107,7 @@ class Resolver:
 
 
 class Stream:
-    """One that asks over TCP: all of it, cut anywhere, then the end."""
+    """An asker over TCP that sends all of it, cut anywhere, and then the end."""
 
     def __init__(self, story: "Story") -> None:
         self.story = story
@@ -150,7 +150,7 @@ class Stream:
 
 
 class Story:
-    """One world, from a seed."""
+    """A world from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.seed = f"dns{seed}"
@@ -179,7 +179,7 @@ class Story:
         self.resolvers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
         self.stream = Stream(self)
 
-    # -- who is there ------------------------------------------------------------------------------
+    # -- the hosts ---------------------------------------------------------------------------------
 
     def add_server(self, number: int) -> None:
         chance = self.chance
@@ -243,7 +243,7 @@ class Story:
         spelled = bytes(byte ^ 32 * (chance.random() < 0.3) if byte > 64 else byte for byte in name)
         return query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
 
-    # -- what must be so ---------------------------------------------------------------------------
+    # -- the invariants ----------------------------------------------------------------------------
 
     def arrived(self, data: bytes, who: str) -> None:
         key = who, int.from_bytes(data[:2]), data[12:]
@@ -260,7 +260,7 @@ class Story:
         self.judge(reply, data[end - 4 : end - 2], self.world.t - asked_at)
 
     def judge(self, reply: Reply, kind: bytes, took_s: float) -> None:
-        """Whether a reply may be what it is."""
+        """Check that a reply may be what it is."""
         self.codes[reply.code] += 1
         name = reply.name.lower()
         question = name + b" AAAA" if kind == AAAA.to_bytes(2) else name
@@ -291,7 +291,7 @@ class Story:
     hits: Counter[str]
 
     def suffer(self) -> None:
-        """Something goes wrong."""
+        """Let something go wrong."""
         world, chance = self.world, self.chance
         host = chance.choice(self.servers)
         until = world.t + chance.uniform(0.1, 4.0)
@@ -314,13 +314,13 @@ class Story:
                 world.at(until, lambda: setattr(world, "lost", 0.0))
 
     def tell(self) -> World:
-        """The whole of it. Raises Violated, or whatever LS raised."""
+        """Tell the whole story. Raises Violated, or whatever LS raised."""
         world = self.world
         for resolver in self.resolvers:
             resolver.live()
         self.stream.live()
         if self.bounds.stream_pending_max < 128:
-            self.was_paused = True  # what is not read waits in the kernel
+            self.was_paused = True  # the rest, not read, waits in the kernel
         for _ in range(self.chance.choice([0, 1, 4])):
             world.at(self.chance.uniform(0, _PLAN_S), self.suffer)
         world.run_until(_PLAN_S)
@@ -346,7 +346,7 @@ class Story:
             self.judge(reply, data[end - 4 : end - 2], self.bounds.dns_timeout_s)
 
     def check_all_is_well(self) -> None:
-        """Whoever asks now is answered; then LS drains, and nothing is left."""
+        """Check that all who ask now are answered; then LS drains, and nothing is left."""
         resolver = self.resolvers[0]
         resolver.open = {60_000: query(60_000, next(iter(self.tables[0]))[:10].split(b" ")[0])}
         resolver.send(60_000, 1)

@@ -6,8 +6,8 @@ before all replies came (a BYE that was not asked for, an end, a reset) is follo
 that asks for the rest. A reply is right when it is the table's line for a name that this session
 has asked for and got no reply to yet; all others are kept in `wrong`.
 
-All clients are in one thread, so that the test can do something to the servers meanwhile. What
-they ask comes from a seed; what the servers make of it does not.
+All clients are in one thread, so that the test can do something to the servers meanwhile. Their
+questions come from a seed; what the servers make of them does not.
 
 Not here: who answers, and what is done to them (`tests/test_haproxy.py`).
 """
@@ -53,7 +53,7 @@ class Fleet:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """They ask while this lasts, and then until each question has its reply."""
+        """Ask while this lasts, and then until each question has its reply."""
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(self._run)
             try:
@@ -64,7 +64,7 @@ class Fleet:
                 self._is_abandoned = True
 
     def account(self) -> str:
-        """What there was, in one line."""
+        """Sum up in one line what there was."""
         ends = ", ".join(f"{how} {count}" for how, count in sorted(self.ends.items()))
         return (
             f"asked {self.asked}, replied {self.replied}, asked again {self.again}, "
@@ -93,7 +93,7 @@ class Fleet:
 
 
 class Asker:
-    """One client: the session that it has now, and what it still has to ask."""
+    """A client: the session that it has now, and what it still has to ask."""
 
     def __init__(self, fleet: Fleet, chance: random.Random) -> None:
         self.wanted: list[bytes] = []  # asked in vain before
@@ -169,7 +169,7 @@ class Asker:
             del self._owed[name]
 
     def _over(self, how: str) -> None:
-        """The session is over. What it is owed will be asked again."""
+        """End the session. Questions that it is owed will be asked again."""
         self._stream.close()
         self._fleet.ends[how] += 1
         in_vain = list(self._owed.elements())

@@ -44,7 +44,7 @@ _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 
 
 def template(chance: Random) -> bytearray:
-    """A query as a client would send it, most often."""
+    """Draw a query as a client would send it, most often."""
     labels = [f"n{chance.randrange(2000)}", chance.choice(["example", "Example", "a" * 63])]
     name = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0"
     edns = b""
@@ -59,7 +59,7 @@ def template(chance: Random) -> bytearray:
 
 
 def mutated(chance: Random, packet: bytearray) -> bytes:
-    """A packet with a few bytes changed."""
+    """Change a few bytes of a packet."""
     for _ in range(chance.choice([0, 1, 1, 2, 3, 8])):
         at = chance.randrange(2, len(packet) + 1)
         what = chance.randrange(6)
@@ -77,7 +77,7 @@ def mutated(chance: Random, packet: bytearray) -> bytes:
 
 
 def reply_to(chance: Random, query: bytes) -> bytearray:
-    """What a resolver would say, most often: aliases, addresses, a code, an OPT record."""
+    """Draw what a resolver would say, most often: aliases, addresses, a code, an OPT record."""
     flags = 0x8180 | chance.choice([0, 0, 0, 1, 2, 3, 4, 5, 0x200])
     if flags & 7 and chance.random() < 0.2:  # a header and nothing else
         return bytearray(query[:2] + struct.pack(">HHHHH", flags, 0, 0, 0, 0))
@@ -99,7 +99,7 @@ def reply_to(chance: Random, query: bytes) -> bytearray:
 
 @dataclass
 class Outcome:
-    """What became of all packets."""
+    """The ends of all packets."""
 
     packets: int = 0
     seconds: float = 0.0
@@ -113,13 +113,13 @@ class Outcome:
 
 
 def resident_kb() -> int:
-    """The memory of this process now (man 5 proc, field 2 of statm, in pages)."""
+    """Return the memory of this process now (man 5 proc, field 2 of statm, in pages)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
 
 
 class Fuzz:
-    """One LS, and its packets."""
+    """An LS and its packets."""
 
     def __init__(self, seed: str, *, resolvers: bool = False) -> None:
         self.chance = Random(seed)
@@ -146,7 +146,7 @@ class Fuzz:
             self.brain.step(Opened(conn, Role.UPSTREAM), self.now)
 
     def batch(self) -> None:
-        """A turn's packets, what the TSs say to it, and, now and then, time."""
+        """Play a turn's packets, what the TSs say to it, and, now and then, time."""
         chance = self.chance
         packets = [mutated(chance, template(chance)) for _ in range(_BATCH)]
         self.owed.update(packet[:2] for packet in packets)
@@ -184,7 +184,7 @@ class Fuzz:
             self.now += 2.0
             while (due := self.brain.deadline()) is not None and due <= self.now:
                 self.look(self.brain.step(Woken(), self.now))
-            self.owed.clear()  # whoever is not replied to by now will not be
+            self.owed.clear()  # those not replied to by now will not be
 
     def look(self, effects: list[Effect]) -> list[bytes]:
         """See that what is sent may be; return what TS1 is asked."""
@@ -218,7 +218,7 @@ class Fuzz:
         return asked
 
     def run(self, packets: int, progress: bool = False) -> Outcome:
-        """So many packets, at least."""
+        """Run so many packets, at least."""
         outcome = self.outcome
         began = time.perf_counter()
         warm_kb = 0

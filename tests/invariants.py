@@ -1,4 +1,4 @@
-"""What must be true of LS at every step, whatever happens: I1 to I14 of the fault matrix.
+"""Invariants of LS that hold at every step, whatever happens: I1 to I14 of the fault matrix.
 
 `LoadBalancerWatch` is LS's wire log, so it sees each line that LS read and each that it sent, at
 the moment of the step, and each move of a machine. From the lines alone it keeps its own account
@@ -51,7 +51,7 @@ from nodes.ts.reload import ReloadState
 from tests.balancers import part_of
 from tests.sim import Host, Observer, TableFile, World
 
-_LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # whoever passes one is cut
+_LIMITS = {"mid_line_s", "write_stall_s", "linger_s", "idle_s"}  # limits that cut a connection
 _SLACK_S = 0.25  # turns, in virtual time, between what is due and its being done
 _EDGE_S = 1e-9  # sums of times that differ by less are equal
 _REPLY_BYTES = 150  # none of the stories' is longer
@@ -95,14 +95,15 @@ class TableWatch(Observer):
         self.since: list[float] = []  # when each was first served
 
     def serve(self, rows: dict[bytes, bytes] | None) -> None:
-        """From now on it serves this."""
+        """Serve this from now on."""
         hold(rows is not None, "P26", f"{self.name} serves what is to be refused")
         assert rows is not None
         self.tables.append(rows)
         self.since.append(self.world.t)
 
     def which(self, question: bytes, line: bytes, since: float, first: int) -> int | None:
-        """The first table from number `first` on, served since then, that has this answer."""
+        """Return the first table from number `first` on, served since then, that has this
+        answer."""
         for number in range(first, len(self.tables)):
             is_over = number + 1 < len(self.tables) and self.since[number + 1] < since
             if not is_over and self.tables[number].get(question) == line + b"\n":
@@ -124,7 +125,7 @@ class TableWatch(Observer):
             hold(right, "P25", f"{self.name} says {line!r}, and serves {rows}")
 
     def negative(self, question: bytes) -> Negative | None:
-        """What it is to say of a question that no row answers; None: nothing."""
+        """Return what it is to say of a question that no row answers; None: nothing."""
         rows = self.tables[-1]
         if other_type(question) in rows:
             return Negative.NO_DATA
@@ -149,15 +150,15 @@ class TableWatch(Observer):
 
 
 def other_type(question: bytes) -> bytes:
-    """The question, folded, for the same name and the other type."""
+    """Return the question, folded, for the same name and the other type."""
     name = question.removesuffix(b" AAAA")
     return name if name != question else question + b" AAAA"
 
 
 class Life:
-    """One question for all who wait for it, from the first who asks until nobody waits.
+    """A question for all who wait for it, from the first who asks until nobody waits.
 
-    What is kept by link is of its present connection.
+    Facts kept by link are of its present connection.
     """
 
     def __init__(self, now: float) -> None:
@@ -170,7 +171,7 @@ class Life:
         self.last_at = now  # when any was asked last
         self.lately: set[str] = set()  # links that were asked since it was asked anew
         self.denied: set[str] = set()  # links that have nothing, since it was asked anew
-        # The same, and what; kept while it is held. One that denies an asking after it was asked
+        # The same, and what; kept while it is held. A TS that denies an asking after it was asked
         # anew has spoken, even if the new line is still on its way to it (or in its queue).
         self.said: dict[str, set[Negative]] = {}
         self.no_data_at: float | None = None  # when the first TS said NO DATA
@@ -204,7 +205,7 @@ class Life:
         self.has_names_below = self.has_names_below or why is Negative.NAMES_BELOW
 
     def part(self, link: str) -> bool:
-        """A connection is gone; return whether something was said there."""
+        """Forget a connection that is gone; return whether something was said there."""
         self.is_deserted = self.is_deserted or link in self.lately
         self.lines.pop(link, None)
         self.sent_at.pop(link, None)
@@ -271,7 +272,7 @@ class LoadBalancerWatch(Observer):
         self.is_plain = True
         self._turns_seen = 0
 
-    # -- what LS reads -----------------------------------------------------------------------------
+    # -- reads of LS -------------------------------------------------------------------------------
 
     def received(self, conn: str, data: bytes) -> None:
         super().received(conn, data)
@@ -308,7 +309,7 @@ class LoadBalancerWatch(Observer):
                     return
 
     def _begin(self, question: bytes, now: float) -> None:
-        """It is asked: for the first time, anew, or with others."""
+        """Begin a question: it is asked for the first time, anew, or with others."""
         life = self.lives.get(question)
         if life is None:
             life = self.lives[question] = Life(now)
@@ -322,7 +323,7 @@ class LoadBalancerWatch(Observer):
         self.moved.add(question)
 
     def _told(self, link: str, data: bytes) -> None:
-        """A TS speaks: what counts of it."""
+        """Take what counts of what a TS says."""
         denials: list[tuple[bytes, Negative]] = []
         for line in split_lines(data):
             if not line:
@@ -366,8 +367,8 @@ class LoadBalancerWatch(Observer):
                 self.must_end.append(life)
 
     def _is_of_a_table(self, link: str, question: bytes, line: bytes) -> None:
-        """An honest TS answers from a table that it has served since it was asked, and from none
-        that is older than the last of which it spoke on this connection."""
+        """Check that an honest TS answers from a table that it has served since it was asked, and
+        from none that is older than the last of which it spoke on this connection."""
         table = self.tables.get(link)
         if table is None:
             return
@@ -386,17 +387,17 @@ class LoadBalancerWatch(Observer):
         return life is not None and link in life.lines
 
     def _end_step(self) -> None:
-        """What a TS said has had its effect, or will have none."""
+        """End a step: what a TS said has had its effect, or will have none."""
         for life in self.must_end:
             hold(not life.waiting, "P9", f"{life.waiting} still wait for what a TS has decided")
         self.answers.clear()
         self.unknown.clear()
         self.must_end.clear()
 
-    # -- what LS asks ------------------------------------------------------------------------------
+    # -- questions of LS ---------------------------------------------------------------------------
 
     def _asked(self, link: str, data: bytes) -> None:
-        """LS asks a TS."""
+        """Take note that LS asks a TS."""
         now = self.host.clock()
         for question in split_lines(data):
             if question == Command.QUIT.value:
@@ -415,7 +416,7 @@ class LoadBalancerWatch(Observer):
             self.world.saw("catching up takes slices")
 
     def _count(self, link: str, life: Life, now: float) -> None:
-        """Why LS, which hedges, asks this TS now: for the first time, freely, or speculating.
+        """Say why LS, which hedges, asks this TS now: for the first time, freely, or speculating.
 
         Only where the link has been UP since before the asking does it get a line in the step
         that decides so; else that may have been earlier, when things stood otherwise.
@@ -435,7 +436,7 @@ class LoadBalancerWatch(Observer):
             self.speculative += 1
             self.world.saw("a question is hedged")
 
-    # -- what LS says ------------------------------------------------------------------------------
+    # -- replies of LS -----------------------------------------------------------------------------
 
     def sent(self, conn: str, data: bytes) -> None:
         super().sent(conn, data)
@@ -475,7 +476,8 @@ class LoadBalancerWatch(Observer):
         return sum(map(len, self.owed[conn].values()))
 
     def _pop(self, conn: str, question: bytes, spelling: bytes | None) -> tuple[Life, float]:
-        """One question of this client is replied to; return its life, and when it was asked."""
+        """Take out a question of this client that is replied to; return its life, and when it was
+        asked."""
         waiting = self.owed[conn].get(question)
         hold(waiting, "I2", f"{conn} is not owed a reply for {question!r}")
         assert waiting is not None
@@ -492,7 +494,7 @@ class LoadBalancerWatch(Observer):
         raise Violated(f"I2: {conn} did not spell it {spelling!r}")
 
     def _leave(self, question: bytes, count: int) -> Life:
-        """So many do not wait for it any more."""
+        """Let so many not wait for it any more."""
         life = self.lives[question]
         life.waiting -= count
         if not life.waiting:
@@ -526,7 +528,8 @@ class LoadBalancerWatch(Observer):
         self.world.saw("NOT FOUND is relayed")
 
     def _no_data(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
-        """It is for a reason, and no TS would have answered that had the time to."""
+        """Check that NO DATA is said for a reason, and that no TS would have answered that had the
+        time to."""
         bounds = self.bounds
         hold(life.is_held, "P22", f"{question!r}: no TS has said NO DATA")
         no_data_at = life.no_data_at
@@ -575,7 +578,8 @@ class LoadBalancerWatch(Observer):
         hold(not is_known_unknown, "I5", f"{question!r} timed out though every TS says NOT FOUND")
 
     def _check_asked(self, question: bytes) -> None:
-        """Under hedging: it has been waiting to go to another TS for no longer than it may."""
+        """Check under hedging that it has been waiting to go to another TS for no longer than it
+        may."""
         life, bounds, hedge = self.lives[question], self.bounds, part_of(self.brain, HedgePolicy)
         assert hedge is not None
         links = [link for link, since in self.up_since.items() if since < life.born_at]
@@ -599,11 +603,11 @@ class LoadBalancerWatch(Observer):
         return self.link_states.get(link) in _LIVE
 
     def have_spoken(self, life: Life) -> bool:
-        """Whether everyone who may has said that it has nothing."""
+        """Return whether everyone who may has said that it has nothing."""
         return all(link in life.said for link in self.link_states if self.is_live(link))
 
     def well_since(self, asked_at: float) -> list[str]:
-        """Links that were UP all the while; none where the network is not roomy."""
+        """Return the links that were UP all the while; none where the network is not roomy."""
         if not self.is_roomy:
             return []
         return [link for link, since in self.up_since.items() if since <= asked_at]
@@ -654,7 +658,7 @@ class LoadBalancerWatch(Observer):
             self.clean.discard(name)  # cut before it had everything, perhaps
 
     def _part(self, link: str) -> None:
-        """A link's connection is gone, and what was asked and said there."""
+        """Forget a link's connection that is gone, and what was asked and said there."""
         self.bad_in_a_row[link] = 0
         self.first_sent.pop(link, None)
         self.spoke_of.pop(link, None)
@@ -678,7 +682,7 @@ class LoadBalancerWatch(Observer):
     # -- after every step --------------------------------------------------------------------------
 
     def check(self) -> None:
-        """All that can be said of LS as it stands."""
+        """Check all that can be said of LS as it stands."""
         host = self.host
         if host.loop is None:
             return
@@ -701,7 +705,7 @@ class LoadBalancerWatch(Observer):
         self._probe()
 
     def _probe(self) -> None:
-        """What LS does sometimes, and lines alone do not show."""
+        """Probe for what LS does sometimes, and lines alone do not show."""
         loop, brain = self.host.loop, self.brain
         assert loop is not None
         for happened, probe in (
@@ -725,7 +729,7 @@ class LoadBalancerWatch(Observer):
                     self.world.probes["a question waits for the budget"] = 1
 
     def _check_held(self) -> None:
-        """NO DATA is not held without need."""
+        """Check that NO DATA is not held without need."""
         bounds, now = self.bounds, self.host.clock()
         for question, life in self.held.items():
             hold(not self.have_spoken(life), "P22", f"{question!r} is held, and all have spoken")
@@ -734,7 +738,7 @@ class LoadBalancerWatch(Observer):
                 hold(age <= bounds.no_data_s + _SLACK_S, "P22", f"{question!r} held {age:.3f} s")
 
     def _check_moved(self) -> None:
-        """Whom it is to be asked at once, it has been asked: in a race everyone who is up; under
+        """Check whom a question that moves has been asked: in a race everyone who is up; under
         hedging the next one, when nobody else may answer."""
         for question in sorted(self.moved & self.lives.keys()):
             life = self.lives[question]
@@ -794,7 +798,8 @@ class LoadBalancerWatch(Observer):
             hold(connection.waiting <= most, "I7", f"{connection.waiting} bytes wait, over {most}")
 
     def _check_owed(self, loop: Loop) -> None:
-        """What all are owed adds up, and is over its mark by no more than one read and the few."""
+        """Check that what all are owed adds up, and is over its mark by no more than one read and
+        the few."""
         bounds, race, owed = self.bounds, self.brain.parts.questions, loop.owed
         waiting = sum(connection.waiting for connection in loop.streams.accepted.values())
         promised = race.pending * LINE_BYTES_MAX
@@ -809,7 +814,7 @@ class LoadBalancerWatch(Observer):
         loop, race = self.host.loop, self.brain.parts.questions
         assert loop is not None
         hold(not loop.streams.accepted, "I8", f"still there: {list(loop.streams.accepted)}")
-        hold(race.pending == 0 and not race._open, "I8", "questions are left")
+        hold(race.pending == 0 and not race.all_open(), "I8", "questions are left")
         hold(not any(batch.questions for batch in race.batches), "I8", "names are left")
         negatives, hedge = self.brain.parts.negatives, part_of(self.brain, HedgePolicy)
         hold(negatives.is_empty, "I8", "negatives are left")

@@ -43,7 +43,7 @@ def resolve() -> None:
 
 @contextmanager
 def cable() -> Iterator[None]:
-    """A resolver at the other end of it."""
+    """Connect a resolver at the other end of it."""
     words = ["unshare", "--net", sys.executable, "-m", "tests.moving", "resolver"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as far:
         try:
@@ -103,7 +103,7 @@ def move(site: Site) -> None:
 
 
 def lose_way(site: Site) -> None:
-    """No way, and then there is one again."""
+    """Take every way away, and give one again."""
     assert site.is_well()
     for times in (1, 2):
         ip("link", "set", "here", "down")
@@ -115,7 +115,7 @@ def lose_way(site: Site) -> None:
 
 
 def forbid(site: Site) -> None:
-    """A firewall here, which drops or rejects."""
+    """Put up a firewall here, which drops or rejects."""
     rule = ("OUTPUT", "--proto", "udp", "--destination", THERE, "--jump")
     for times, way in enumerate((["DROP"], ["REJECT"]), 1):
         assert site.is_well()

@@ -31,7 +31,7 @@ _COPIED = (
     "pyproject.toml",
     "Makefile",
 )
-_TEST_S = 300  # one mutant's tests; a mutant that makes them hang is killed by the clock
+_TEST_S = 300  # a mutant's tests; a mutant that makes them hang is killed by the clock
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
 
 
@@ -46,7 +46,7 @@ class Mutant:
 
 
 MUTANTS = (
-    # -- who parts for a newcomer
+    # -- places for newcomers
     Mutant(
         "have askers on this machine part, too",
         "core/addresses.py",
@@ -1887,7 +1887,8 @@ def plant(mutant: Mutant, tree: Path) -> None:
 
 
 def killer(mutant: Mutant | None) -> str:
-    """The first test that fails on a tree with this mutant (None: with none); "" when it lives."""
+    """Return the first test that fails on a tree with this mutant (None: with none); "" when it
+    lives."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         tree = Path(directory)
         for name in _COPIED:
@@ -1899,7 +1900,7 @@ def killer(mutant: Mutant | None) -> str:
         if mutant is not None:
             plant(mutant, tree)
         words = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not process"]
-        # What reads the sources as text is no judge of what they do.
+        # A test that reads the sources as text is no judge of what they do.
         words += ["-p", "no:cacheprovider", "--deselect", "tests/test_tidy.py", "--tb=no"]
         words += ["--ignore", "tests/test_mutants.py"]
         try:

@@ -1,13 +1,14 @@
 """The real programs as processes on loopback, and conversations with them.
 
-Servers take free ports and say so in their ready line; nothing here waits for a time to pass,
-only for something to happen, with a deadline that is far beyond what it takes. Whatever is
-started inside `programs()` is gone when it ends, also when the test fails.
+Servers take free ports and say so in their ready line; nothing here waits for a time to pass, only
+for something to happen, with a deadline that is far beyond what it takes. Programs started inside
+`programs()` are gone when it ends, also when the test fails.
 """
 
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 30.0  # what should happen and has not by then is a failure
+PATIENCE_S = 30.0  # an event that has not happened by then is a failure
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -30,6 +31,14 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
     while not happened():
         assert time.monotonic() < end, f"it never happened: {what}"
         time.sleep(0.005)
+
+
+def can_be_apart(words: Sequence[str]) -> bool:
+    """Return whether these words (`unshare`) give namespaces, with a loopback to set up."""
+    if shutil.which(words[0]) is None or shutil.which("ip") is None:
+        return False
+    done = subprocess.run([*words, "ip", "link", "set", "lo", "up"], capture_output=True)
+    return done.returncode == 0
 
 
 def need_descriptors(count: int) -> None:
@@ -44,7 +53,8 @@ def _limit(soft: int, hard: int) -> None:
 
 
 class Program:
-    """One process. Its log is in a file, so that it never waits for us, or goes to `stderr`.
+    """A program that runs. Its log is in a file, so that it never waits for us, or goes to
+    `stderr`.
 
     `descriptors`: its limit of them, soft and hard. `environment`: what it has besides ours.
     `python`: how the programs are called. `within`: words before that, of a program that runs it.
@@ -82,7 +92,7 @@ class Program:
         return os.pread(self._log.fileno(), size, 0).decode()
 
     def port(self) -> int:
-        """The port in the ready line, once it is there."""
+        """Return the port in the ready line, once it is there."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert " ready on " in line, self.log
@@ -120,7 +130,7 @@ class Program:
 
 
 class Programs:
-    """What one test has started."""
+    """The programs that a test has started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -137,7 +147,7 @@ class Programs:
         return path
 
     def replace(self, table: Path, *rows: str) -> None:
-        """A table file becomes another, whole, as an operator should do it."""
+        """Replace a table file by another, whole, as an operator should do it."""
         self.table("next", *rows).rename(table)
 
     def ts(self, table: Path, port: int = 0, *words: object) -> tuple[Program, int]:
@@ -151,7 +161,7 @@ class Programs:
         linked: bool = True,
         **how: Any,  # noqa: ANN401
     ) -> tuple[Program, int]:
-        """LS, and, unless told otherwise, its links up."""
+        """Start LS, and, unless told otherwise, wait until its links are up."""
         servers = [word for port in ts_ports for word in ("127.0.0.1", port)]
         program = self.start("ls", 0, *servers, *words, **how)
         port = program.port()
@@ -160,7 +170,7 @@ class Programs:
         return program, port
 
     def run(self, *words: object) -> tuple[int, str, str]:
-        """A program that ends by itself: exit code, output, log."""
+        """Run a program that ends by itself; return its exit code, output and log."""
         program = self.start(*words)
         out = program.output()
         return program.process.returncode, out, program.log
@@ -168,7 +178,7 @@ class Programs:
 
 @contextmanager
 def programs(folder: Path) -> Iterator[Programs]:
-    """Everything that is started inside is ended with it."""
+    """End everything that is started inside."""
     some = Programs(folder)
     try:
         yield some
@@ -188,7 +198,7 @@ class Talk:
         self.socket.sendall(data)
 
     def hear(self, count: int) -> list[bytes]:
-        """The next lines; fails when the stream ends before."""
+        """Read the next lines; fail when the stream ends before."""
         while self.heard.count(b"\n") < count:
             data = self.socket.recv(1 << 16)
             assert data, f"ended after {self.heard!r}"
@@ -197,7 +207,7 @@ class Talk:
         return lines
 
     def is_silent(self) -> bool:
-        """Whether nothing more has come by now."""
+        """Return whether nothing more has come by now."""
         return not self.heard and not select.select([self.socket], [], [], 0)[0]
 
     def end(self) -> None:
@@ -205,7 +215,7 @@ class Talk:
         self.socket.shutdown(socket.SHUT_WR)
 
     def rest(self) -> bytes:
-        """Everything up to the end of the stream. A reset raises ConnectionResetError."""
+        """Read everything up to the end of the stream. A reset raises ConnectionResetError."""
         while data := self.socket.recv(1 << 16):
             self.heard += data
         heard, self.heard = self.heard, b""
@@ -215,8 +225,20 @@ class Talk:
         self.socket.close()
 
 
+def stats(port: int) -> dict[str, str]:
+    """Return what STATS tells."""
+    talk = Talk(port)
+    talk.say(b"STATS\nQUIT\n")
+    *lines, end, bye, rest = talk.rest().decode().split("\n")
+    talk.close()
+    assert (end, bye, rest) == ("END", "BYE", "")
+    words = [line.split(" ") for line in lines]
+    assert all(first == "STAT" for first, *_ in words)
+    return {key: value for _, key, value in words}
+
+
 def exchange(port: int, clients: list[bytes]) -> list[bytes]:
-    """Clients that send all they have and read all the while; what each got, up to its end.
+    """Let clients send all they have and read all the while; return what each got, up to its end.
 
     Raises AssertionError when nothing moves any more.
     """

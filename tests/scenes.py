@@ -61,7 +61,7 @@ class Speaker:
         self.stream.abort()
 
     def take(self) -> bytes:
-        """What was heard since the last time."""
+        """Return what was heard since the last time."""
         heard = bytes(self.heard)
         self.heard.clear()
         return heard
@@ -105,7 +105,7 @@ class Puppet(Speaker):
         self.host.listener = listener
 
     def is_gone(self) -> None:
-        """It listens no more, and its connection is reset."""
+        """Let it listen no more, and reset its connection."""
         if self.stream is not None and not self.stream.is_closed:
             self.stream.abort()
         self.host.listener = None
@@ -122,7 +122,7 @@ class Puppet(Speaker):
 
 
 class Scene:
-    """One LS and its TSs: a name is a `Puppet`, a table (of question: addresses) is a real TS.
+    """An LS and its TSs: a name is a `Puppet`, a table (of question: addresses) is a real TS.
 
     `share`: LS hedges, for so many extra questions. `answer_unknown`: real TSs say NOT FOUND.
     """
@@ -204,7 +204,7 @@ class Scene:
         host.run(replace(Bounds()), watch, build, listens=True)
 
     def lines(self, table: dict[str, str]) -> dict[bytes, bytes]:
-        """What a TS with this table says; from now on, one may."""
+        """Return what a TS with this table says; from now on, one may."""
         rows: dict[bytes, bytes] = {}
         for question, addresses in table.items():
             name, _, kind = question.partition(" ")
@@ -214,7 +214,7 @@ class Scene:
         return rows
 
     def reload(self, host: Host, table: dict[str, str] | OSError) -> None:
-        """A TS's file becomes another, or unreadable, and it is told to read it."""
+        """Replace a TS's file by another, or an unreadable one, and tell it to read it."""
         file = self.table_watches[host.name].file
         if isinstance(table, OSError):
             file.spoil(b"", table)
@@ -224,7 +224,7 @@ class Scene:
         host.signals.ring(SimSystem.hangup)
 
     def asker(self, data: bytes = b"") -> Asker:
-        """A new client that is connected and has said this."""
+        """Connect a new client that says this."""
         asker = Asker(self.world, f"asker{len(self.world.hosts)}")
         asker.dial(self.ls)
         self.wait(0.01)
@@ -249,6 +249,6 @@ class Scene:
         self.ls.signals.ring(15)
 
     def leaves_nothing(self) -> None:
-        """Every client has gone: LS is as it was (I8)."""
+        """Wait until every client has gone, and check that LS is as it was (I8)."""
         self.wait(6.0)
         self.watch.check_end()

@@ -5,17 +5,17 @@ real `Loop`, brain and connections on a `SimSystem`, which stands behind the sam
 `core/io/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
 nobody can do anything, time jumps to what comes next. Nothing in core/ or nodes/ is patched.
 
-What the network does to bytes: they arrive in order, after a latency, cut anywhere; `send` takes
-some of them or none, `recv` returns some of them; readiness may be a lie; a host may be paused,
-die with or without a word, come back; two hosts may be cut apart, one way or both ways, and what
-was under way arrives when that heals. A close with unread input, and bytes for one who is gone,
-make a reset, and what was under way against it is lost. Descriptors are the lowest that are free.
-A `Storm` of connections never lets a backlog be empty. Signals may come while a program starts.
+The network does this to bytes: they arrive in order, after a latency, cut anywhere; `send` takes
+some of them or none, `recv` returns some of them; readiness may be a lie; a host may be paused, die
+with or without a word, come back; two hosts may be cut apart, one way or both ways, and what was
+under way arrives when that heals. A close with unread input, and bytes for one who is gone, make a
+reset, and what was under way against it is lost. Descriptors are the lowest that are free. A
+`Storm` of connections never lets a backlog be empty. Signals may come while a program starts.
 Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
-What comes to a port where nobody listens makes an ICMP error, which the dialled socket that it is
-about tells once, with the next call, whatever that is; they are few (Linux: six, then one a second
-to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial. A host
-may get another address: the sockets that it had are good for nothing then.
+Datagrams that come to a port where nobody listens make an ICMP error, which the dialled socket that
+it is about tells once, with the next call, whatever that is; they are few (Linux: six, then one a
+second to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial. A
+host may get another address: the sockets that it had are good for nothing then.
 
 Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the
 order of a set or on the real clock: the same seed gives the same `trace`.
@@ -56,7 +56,7 @@ _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets the
 
 
 def error(number: int) -> OSError:
-    """What the kernel raises."""
+    """Make the error that the kernel raises."""
     return OSError(number, os.strerror(number))
 
 
@@ -98,7 +98,7 @@ class Pipe:
         self.world.at(self._last_at, self.deliver)
 
     def deliver(self) -> None:
-        """The next piece arrives, or waits for the network to heal."""
+        """Deliver the next piece, or let it wait for the network to heal."""
         world = self.world
         if not self.under_way or self.destination.is_reset:
             return
@@ -122,13 +122,13 @@ class Pipe:
         self.destination.host.touched()
 
     def _release(self) -> None:
-        """A piece that a cut held up goes on, unless it has already: everything healed before."""
+        """Let a piece that a cut held up go on, unless it has already: everything healed before."""
         if self._held:
             self._held -= 1
             self.deliver()
 
     def release_all(self) -> None:
-        """All that a cut held up arrives now."""
+        """Let all that a cut held up arrive now."""
         while self._held:
             self._release()
 
@@ -138,7 +138,7 @@ class SimSocket:
 
     def __init__(self, host: "Host", has_fd: bool = True) -> None:
         self.host = host
-        self.fd = host.take_fd(self) if has_fd else -1  # one that is not accepted yet has none
+        self.fd = host.take_fd(self) if has_fd else -1  # none while it is not accepted yet
         self.is_closed = False
         self.is_reset = False
         self.error = 0  # of the connection, not told yet
@@ -152,7 +152,7 @@ class SimSocket:
         self.pipe_in: Pipe
         self.pipe_out: Pipe
 
-    # -- what the loop calls -----------------------------------------------------------------------
+    # -- called by the loop ------------------------------------------------------------------------
 
     def fileno(self) -> int:
         return -1 if self.is_closed else self.fd
@@ -243,17 +243,17 @@ class SimSocket:
             elif not self.sent_end:
                 self.end()
 
-    # -- what happens to it ------------------------------------------------------------------------
+    # -- called by the network ---------------------------------------------------------------------
 
     def end(self) -> None:
-        """Our end of the stream."""
+        """End our side of the stream."""
         if self.is_reset:
             raise error(errno.ENOTCONN)
         self.sent_end = True
         self.pipe_out.put(None)
 
     def abort(self) -> None:
-        """A close that is no end: what is under way is lost, and the peer is reset."""
+        """Close without an end: what is under way is lost, and the peer is reset."""
         self.is_closed = True
         self.host.free_fd(self)
         if self.peer is not None:
@@ -261,7 +261,8 @@ class SimSocket:
             self.peer.reset(errno.ECONNRESET)
 
     def reset(self, number: int) -> None:
-        """A reset comes from the peer, at once: the worst of times. What arrived stays readable."""
+        """Take a reset from the peer, at once: the worst of times. Bytes that have arrived stay
+        readable."""
         if not self.is_reset and not self.is_closed:
             self.is_reset = True
             self.error = number
@@ -284,8 +285,8 @@ class SimSocket:
 
 
 class Inbox(Generic[T]):
-    """What has come to a socket of datagrams and is not read yet. What comes when `room` of them
-    wait is lost, as the kernel does it; None for endless."""
+    """The datagrams that have come to a socket and are not read yet. Datagrams that come when
+    `room` of them wait are lost, as the kernel does it; None for endless."""
 
     def __init__(self, host: "Host") -> None:
         self.host = host
@@ -305,7 +306,7 @@ class Inbox(Generic[T]):
 
 
 class SimDatagrams(Inbox[tuple[bytes, tuple[str, int]]]):
-    """A socket of datagrams. What it sends may be lost, overtaken, or arrive twice."""
+    """A socket of datagrams. Datagrams that it sends may be lost, overtaken, or arrive twice."""
 
     def __init__(self, host: "Host") -> None:
         super().__init__(host)
@@ -377,7 +378,7 @@ class SimDialled(Inbox[bytes]):
             raise error(number)
 
     def come_back(self, number: int) -> None:
-        """An ICMP error comes to it."""
+        """Take an ICMP error."""
         if not self.is_stale:
             self.error = number
             self.host.world.saw("an ICMP error comes")
@@ -450,7 +451,7 @@ class Signals:
         self._numbers = b""
 
     def ring(self, number: int) -> None:
-        """A signal comes."""
+        """Let a signal come."""
         self._numbers += bytes([number])
         self.host.touched()
 
@@ -523,13 +524,14 @@ class TableFile:
         self.write(rows)
 
     def write(self, rows: dict[bytes, bytes]) -> None:
-        """A whole one is renamed into place."""
+        """Rename a whole one into place."""
         self.rows: dict[bytes, bytes] | None = dict(rows)
         self._content = b"".join(map(_as_rows, rows.values()))
         self._error: OSError | None = None
 
     def spoil(self, content: bytes, problem: OSError | None) -> None:
-        """It is nothing to serve: it has no good row, or there is a problem at its end."""
+        """Spoil it, so that it is nothing to serve: it has no good row, or there is a problem at
+        its end."""
         self.rows, self._content, self._error = None, content, problem
 
     def read(self, path: str) -> Generator[bytes, None, None]:
@@ -542,7 +544,7 @@ class TableFile:
 
 
 def _as_rows(line: bytes) -> bytes:
-    """The rows of a file that make this line of a table."""
+    """Write the rows of a file that make this line of a table."""
     spelling, addresses, kind, _ = line.split(b" ")
     return b"".join(b"%b %b %b\n" % (spelling, each, kind) for each in addresses.split(b","))
 
@@ -568,7 +570,7 @@ class SimSystem:
     def select(
         self, read_fds: list[int], write_fds: list[int], broken_fds: list[int], timeout_s: float
     ) -> tuple[list[int], list[int], list[int]]:
-        """What is ready now. Nobody waits here: the world knows when to call a turn."""
+        """Return what is ready now. Nobody waits here: the world knows when to call a turn."""
         assert 0.0 <= timeout_s < 1e6, f"select raises on {timeout_s}"
         assert len(set(read_fds)) == len(read_fds)
         self._host.named = frozenset((*read_fds, *write_fds))
@@ -669,8 +671,8 @@ class Host:
         self.world = world
         self.name = name
         self.fds_max = fds_max
-        self.open: dict[int, Any] = {}  # what holds each descriptor
-        self.named: frozenset[int] = frozenset()  # what select was asked about in this turn
+        self.open: dict[int, Any] = {}  # the holder of each descriptor
+        self.named: frozenset[int] = frozenset()  # the question to select in this turn
         self.is_up = True
         self.paused_until = 0.0
         self.rate = 1.0  # of its clock
@@ -693,15 +695,16 @@ class Host:
         self.ports = Random(f"{name}:ports")
         self.signals: Signals | None = None
         self.early: list[int] = []  # signals that come while its next program starts
-        self.standings: list[Standing] = []  # what a service manager was told
+        self.standings: list[Standing] = []  # told to a service manager
         self.watchdog_s = math.inf  # within which it wants to hear of the loop
         self.alive_at: list[float] = []  # by its clock, when it did
         self.loop: Loop | None = None
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
-        self.on_accept: Callable[[], None] | None = None  # one that waited has been accepted
-        # What comes to a dialled socket of datagrams, from whom, to which port; and what goes.
+        self.on_accept: Callable[[], None] | None = None  # a waiting connection is accepted
+        # Called with what comes to a dialled socket of datagrams, from whom, to which port; and
+        # with what goes.
         self.on_landed: Callable[[bytes, str, int], None] | None = None
         self.on_dialled_sent: Callable[[bytes, str, int], None] | None = None
         self._is_told = False
@@ -751,7 +754,7 @@ class Host:
         return len(self.open) + FDS_FIRST < self.fds_max
 
     def take_fd(self, holder: object) -> int:
-        """The lowest that is free, as the kernel gives them."""
+        """Take the lowest that is free, as the kernel gives them."""
         fd = FDS_FIRST
         while fd in self.open:
             fd += 1
@@ -766,7 +769,8 @@ class Host:
             del self.open[holder.fd]
 
     def has_bytes_under_way(self) -> bool:
-        """Whether one of its streams still has bytes between its two ends, in either direction."""
+        """Return whether a stream of its still has bytes between its two ends, in either
+        direction."""
         return any(
             holder.pipe_in.size or holder.pipe_out.size
             for holder in self.open.values()
@@ -779,7 +783,7 @@ class Host:
         return 1000.0 + self.world.t * self.rate
 
     def touched(self) -> None:
-        """Something has changed for one of its sockets."""
+        """Take note that something has changed for a socket of its."""
         self._is_ready = None
         if self.on_touch is not None and not self._is_told:
             self._is_told = True
@@ -798,19 +802,19 @@ class Host:
         self.world.at(until, self.touched)
 
     def move(self) -> None:
-        """It gets another address: nothing goes or comes by the dialled sockets that it has."""
+        """Move to another address: nothing goes or comes by the dialled sockets that it has."""
         self.world.saw("a host gets another address")
         for one in self.dialled.values():
             one.is_stale = True
             one.error = 0
 
     def says_unreachable(self, peer: "Host") -> bool:
-        """Whether one more ICMP error goes to this peer."""
+        """Return whether another ICMP error goes to this peer."""
         way = self._errors_sent.setdefault(peer.name, NarrowWay(_ERRORS_MOST, float(_ERRORS_MOST)))
         return way.take(self.world.t)
 
     def may_run(self) -> bool:
-        """Whether a turn would find something to do."""
+        """Return whether a turn would find something to do."""
         if self.loop is None or self.paused_until > self.world.t:
             return False
         if self._is_ready is None:
@@ -822,13 +826,13 @@ class Host:
         return self._is_ready or self._wake_at <= self.world.t
 
     def wakes_at(self) -> float | None:
-        """When it wants to run at the latest, unless something happens."""
+        """Return when it wants to run at the latest, unless something happens."""
         if self.loop is None:
             return None
         return self.paused_until if self.paused_until > self.world.t else self._wake_at
 
     def turn(self) -> None:
-        """One turn of its loop. Whatever that raises is a bug of ours."""
+        """Turn its loop once. An exception that this raises is a bug of ours."""
         assert self.loop is not None
         before = self.progress + self.observer.count
         if self.world.t - self._last_turn_at > 0.05:
@@ -857,7 +861,7 @@ class Host:
         self.loop = self.listener = self.dns_listener = self.signals = None
 
     def die(self, silently: bool) -> None:
-        """The program is killed, or the machine vanishes and nobody is told for a while."""
+        """Die: the program is killed, or the machine vanishes and nobody is told for a while."""
         if self.listener is not None:
             for stream in self.listener.backlog:
                 stream.abort()
@@ -916,7 +920,7 @@ class World:
         self.own_dials = 0.0  # how often a dial to nobody meets itself
         self.backlog_max = 100
         self.known_at: dict[str, float] = {}  # from when on a name can be looked up, if not yet
-        self.lookup_s = 0.02  # what that takes
+        self.lookup_s = 0.02  # the time that a lookup takes
         self.steps = 0
         self.checks: list[Callable[[], None]] = []  # called after each step
         self.held_up: dict[Pipe, None] = {}  # in which a cut holds up bytes, in their order
@@ -926,17 +930,17 @@ class World:
         self._count = 0
 
     def host(self, name: str, fds_max: int = 1024) -> Host:
-        """A new machine."""
+        """Add a new machine."""
         host = Host(self, name, fds_max)
         self.hosts[name] = host
         return host
 
     def saw(self, what: str) -> None:
-        """A probe: something that is to happen sometimes has happened."""
+        """Take note that something that is to happen sometimes has happened."""
         self.probes[what] += 1
 
     def note(self, text: str) -> None:
-        """One more thing in the trace."""
+        """Note another line in the trace."""
         self.trace = zlib.crc32(f"{self.t:.9f} {text}".encode(), self.trace)
 
     # -- time --------------------------------------------------------------------------------------
@@ -952,7 +956,7 @@ class World:
             pass
 
     def step(self, until: float) -> bool:
-        """One turn of one host, or a jump of time; return whether it is not `until` yet."""
+        """Turn a host once, or jump in time; return whether it is not `until` yet."""
         heap = self._heap
         while heap and heap[0][0] <= self.t:
             heappop(heap)[2]()
@@ -989,7 +993,7 @@ class World:
         return size
 
     def lie(self, holder: object) -> bool:
-        """Whether select calls a stream ready that is not."""
+        """Return whether select calls a stream ready that is not."""
         spurious = self.network.spurious
         is_stream = isinstance(holder, SimSocket) and holder.peer is not None
         if spurious > 0 and is_stream and self.chance.random() < spurious:
@@ -998,18 +1002,19 @@ class World:
         return False
 
     def cut(self, source: Host, destination: Host, until: float) -> None:
-        """Nothing goes from one to the other for a while."""
+        """Cut the way: nothing goes from one to the other for a while."""
         self._cuts[source.name, destination.name] = until
 
     def cut_until(self, source: Host, destination: Host) -> float:
         return self._cuts.get((source.name, destination.name), 0.0)
 
     def narrow(self, source: Host, destination: Host, most: int, within_s: float) -> None:
-        """So many datagrams get from one to the other within that time; the rest is lost."""
+        """Narrow the way: so many datagrams get from one to the other within that time; the rest is
+        lost."""
         self._narrow[source.name, destination.name] = NarrowWay(most, within_s)
 
     def heal(self) -> None:
-        """The network and all machines are well from now on."""
+        """Heal the network and all machines from now on."""
         self._cuts.clear()
         self._narrow.clear()
         for pipe in self.held_up:
@@ -1030,7 +1035,7 @@ class World:
         from_port: int = DNS_PORT,
         to_port: int = DNS_PORT,
     ) -> None:
-        """A datagram is on its way; each copy of it takes its own time."""
+        """Send a datagram on its way; each copy of it takes its own time."""
         if self.lost and self.chance.random() < self.lost:
             self.saw("a datagram is lost")
             return
@@ -1075,13 +1080,13 @@ class World:
             destination.datagrams.on_arrival(data, source.name)
 
     def dial(self, dialled: SimSocket, target: Host, by_dns: bool = False) -> None:
-        """A SYN is on its way."""
+        """Send a SYN on its way."""
         dialled.is_connecting = True
         target.dials += 1
         self.at(self.t + self.latency(), lambda: self._syn(dialled, target, by_dns))
 
     def _syn(self, dialled: SimSocket, target: Host, by_dns: bool) -> None:
-        """It arrives: there is somebody, or nobody, or no room, or no way."""
+        """Let it arrive: there is somebody, or nobody, or no room, or no way."""
         if dialled.is_closed or not dialled.is_connecting:
             return
         listener = target.dns_listener if by_dns else target.listener
@@ -1106,7 +1111,7 @@ class World:
         self.at(self.t + _SYN_RETRY_S, lambda: self._syn(dialled, target, by_dns))
 
     def _join(self, dialled: SimSocket, target: Host, listener: SimSocket) -> None:
-        """The connection is there, and waits to be accepted."""
+        """Make the connection, which waits to be accepted."""
         accepted = SimSocket(target, has_fd=False)
         accepted.port = listener.port
         dialled.is_connecting = False

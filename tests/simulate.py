@@ -84,7 +84,7 @@ def fresh() -> dict[str, object]:
 
 
 def read_state() -> dict[str, object]:
-    """What was done before with these sources; nothing, when they have changed."""
+    """Read what was done before with these sources; nothing, when they have changed."""
     try:
         state: dict[str, object] = json.loads(STATE.read_text())
     except (OSError, ValueError):
@@ -93,7 +93,8 @@ def read_state() -> dict[str, object]:
 
 
 def run_chunk(first: int, last: int) -> tuple[int, float, Counter[str], str]:
-    """Seeds from `first` up to `last`: how many, their time, their probes, and what went wrong."""
+    """Run the seeds from `first` up to `last`; return how many, their time, their probes, and what
+    went wrong."""
     probes: Counter[str] = Counter()
     simulated_s = 0.0
     for seed in range(first, last):
@@ -107,7 +108,7 @@ def run_chunk(first: int, last: int) -> tuple[int, float, Counter[str], str]:
 
 
 def failure(seed: int) -> str:
-    """All that is needed to see it again."""
+    """Format all that is needed to see it again."""
     plan = "\n".join(f"    {fault}" for fault in draw_plan(seed)) or "    (no fault)"
     return (
         f"{traceback.format_exc()}\nseed {seed}, sources {digest()}, plan:\n{plan}\n"
@@ -116,7 +117,7 @@ def failure(seed: int) -> str:
 
 
 def replay(seed: int) -> int:
-    """One seed, with all that happens."""
+    """Replay a seed, with all that happens."""
     from tests import sim
 
     def note(world: sim.World, text: str) -> None:

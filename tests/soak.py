@@ -30,13 +30,13 @@ NAMES = list(ANSWERS)
 
 
 def proc(pid: int, file: str, key: str) -> int:
-    """A number out of /proc."""
+    """Read a number out of /proc."""
     text = Path(f"/proc/{pid}/{file}").read_text()
     return int(text.split(f"{key}:")[1].split()[0])
 
 
 def halves(run: Programs, *words: object) -> tuple[int, int]:
-    """A system with the rows split between two TSs: LS's port and pid."""
+    """Start a system with the rows split between two TSs; return LS's port and pid."""
     _, one = run.ts(run.table("even", *ROWS[::2]))
     _, two = run.ts(run.table("odd", *ROWS[1::2]))
     ls, port = run.ls([one, two], *words)
@@ -80,7 +80,7 @@ def closes(run: Programs) -> str:
 
 
 def crowd(run: Programs) -> str:
-    """1,100 clients at once, and places that are free again."""
+    """Bring 1,100 clients at once, and find places that are free again."""
     need_descriptors(2_000)
     port, _ = halves(run, "--timeout", 5)
     talks = []
@@ -115,7 +115,7 @@ def crowd(run: Programs) -> str:
 
 
 def lockstep(run: Programs) -> str:
-    """One pipelines 100,000 names, again and again; another asks one by one: its p99."""
+    """Pipeline 100,000 names, again and again, while another client asks one by one: its p99."""
     port, _ = halves(run, "--timeout", 5)
     pipe = socket.create_connection(("127.0.0.1", port))
     pipe.setblocking(False)
@@ -150,7 +150,7 @@ def lockstep(run: Programs) -> str:
 
 
 def hostile(run: Programs) -> str:
-    """Clients that do their worst at once: what LS grows by, and whether others are served."""
+    """Let clients do their worst at once: what LS grows by, and whether others are served."""
     port, pid = halves(run, "--timeout", 5)
     served = Talk(port)
     served.say(NAMES[0] + b"\n")
@@ -194,7 +194,7 @@ def hostile(run: Programs) -> str:
 
 
 def kills(run: Programs) -> str:
-    """A TS killed and restarted a hundred times under load."""
+    """Kill and restart a TS a hundred times under load."""
     even = run.table("even", *ROWS[::2])
     _, two = run.ts(run.table("odd", *ROWS[1::2]))
     victim, one = run.ts(even)
@@ -241,7 +241,7 @@ def kills(run: Programs) -> str:
 
 
 def rest(run: Programs) -> str:
-    """What LS does when there is nothing to do."""
+    """Measure what LS does when there is nothing to do."""
     _, pid = halves(run)
     time.sleep(0.5)
     before = proc(pid, "status", "voluntary_ctxt_switches")
@@ -263,7 +263,8 @@ def flood(run: Programs) -> str:
 
 
 def reload(run: Programs) -> str:
-    """A TS reads a million rows anew while one loads it and another asks one by one: its p99.
+    """Let a TS read a million rows anew while one client loads it and another asks one by one: its
+    p99.
 
     All in one loop, so that no other process of ours competes with the TS. The rows of the two
     tables differ in every address, so each answer tells which of them it is from.
@@ -289,7 +290,7 @@ def reload(run: Programs) -> str:
     reload_began = reload_took = 0.0
 
     def hear(talk: Talk, line: bytes) -> None:
-        """An answer of one table or the other, and none of the old one after a new one."""
+        """Check an answer: of one table or the other, and none of the old one after a new one."""
         name, address, *rest = line.split(b" ")
         n = int(name[4:-8])
         version, *place = map(int, address.split(b"."))

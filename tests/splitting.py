@@ -1,4 +1,4 @@
-"""Strategies for bytes and for the ways in which a network may cut them."""
+"""Strategies for bytes and for the ways in which a network may cut them; questions, folded."""
 
 from itertools import pairwise
 
@@ -18,8 +18,14 @@ streams = st.lists(
 ).map(b"".join)
 
 
+def folded(spelling: bytes) -> bytes:
+    """Fold a question as a line has it: no trailing dot, lower case, the type in upper case."""
+    name, space, type = spelling.partition(b" ")
+    return name.removesuffix(b".").lower() + space + type.upper()
+
+
 def cuts(data: bytes) -> st.SearchStrategy[list[bytes]]:
-    """The same bytes in pieces, none of them empty."""
+    """Draw the same bytes in pieces, none of them empty."""
     places = st.lists(st.integers(1, max(1, len(data) - 1)), max_size=12, unique=True)
     return places.map(lambda at: pieces(data, sorted(at)))
 
@@ -43,7 +49,7 @@ addresses = st.ip_addresses(v=4).map(lambda address: str(address).encode())
 
 
 def name_of(length: int) -> bytes:
-    """A name of so many bytes, legal up to 253."""
+    """Write a name of so many bytes, legal up to 253."""
     text = (b"a" * 49 + b".") * (length // 50 + 1)
     return text[: length - 1] + b"b"
 
@@ -52,7 +58,7 @@ long_names = st.integers(244, 253).map(name_of)
 
 
 def _written(groups: list[int], group: str, dotted: bool, zeros: int) -> str:
-    """An IPv6 address: its groups in this format, the last two perhaps as IPv4.
+    """Write an IPv6 address: its groups in this format, the last two perhaps as IPv4.
 
     The zeros from one place on, if there are any, are left out, for `::`.
     """

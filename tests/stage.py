@@ -2,10 +2,13 @@
 
 Bytes go through real `Connection`s, marks included; what the brain sends is collected per
 connection. The test decides when a peer takes it (`taken`), when time passes (`wait`), and what
-happens to a connection. What happens is told to the brain as the loop would tell it.
+happens to a connection. Events are told to the brain as the loop would tell them.
 
 Not here: sockets and the loop. `tests/transcript.py` plays the document on this stage.
 """
+
+from collections.abc import Iterable
+from typing import Self
 
 from core.addresses import Address, Datagram
 from core.bounds import Bounds
@@ -46,12 +49,14 @@ from core.protocol.names import LINE_BYTES_MAX
 
 
 def role_of(conn: str) -> Role:
-    """What a connection of this name is for: tests name what they accept as the loop does."""
+    """Return what a connection of this name is for: tests name what they accept as the loop
+    does."""
     return next((role for role in Role if conn.startswith(f"{role.value}-")), Role.LINES)
 
 
 class Stage:
-    """One brain. `said[conn]` is what it has sent there and the test has not taken out."""
+    """A brain without its loop. `said[conn]` is what it has sent there and the test has not taken
+    out."""
 
     def __init__(self, brain: Brain, bounds: Bounds, now: float = 100.0) -> None:
         self.brain = brain
@@ -76,7 +81,25 @@ class Stage:
         self.held: set[str] = set()  # connections whose peer takes nothing
         self._events: list[Event] = []
 
-    # -- what others do ----------------------------------------------------------------------------
+    @classmethod
+    def begun(
+        cls,
+        brain: Brain,
+        bounds: Bounds | None = None,
+        *,
+        up: Iterable[str] = (),
+        clients: Iterable[str] = (),
+    ) -> Self:
+        """Begin a brain; bring these links up, then connect these clients."""
+        stage = cls(brain, bounds or Bounds())
+        stage.begin()
+        for conn in up:
+            stage.connect(conn)
+        for conn in clients:
+            stage.accept(conn)
+        return stage
+
+    # -- events from others ------------------------------------------------------------------------
 
     def begin(self) -> None:
         self.step(Woken())
@@ -93,35 +116,35 @@ class Stage:
         return connection
 
     def take_datagrams(self, conn: str) -> None:
-        """A socket of datagrams is there."""
+        """Open a socket of datagrams."""
         self.replies[conn] = []
         self.step(Opened(conn, role_of(conn), is_datagrams=True))
 
     def connect(self, conn: str) -> None:
-        """The dial is answered."""
+        """Answer the dial."""
         self.dialled.remove(conn)
         framing = Framing.LENGTH_PREFIXED if conn in self.framed else Framing.LINES
         self._connect(conn, False, framing).connected()
         self.step(Opened(conn, Role.UPSTREAM))
 
     def refuse(self, conn: str) -> None:
-        """The dial fails."""
+        """Let the dial fail."""
         self.dialled.remove(conn)
         self.step(Closed(conn, "connection refused"))
 
     def resolve(self, conn: str, addresses: tuple[Address, ...], why: str = "") -> None:
-        """A lookup is done; without addresses it failed, because of `why`."""
+        """End a lookup; without addresses it failed, because of `why`."""
         self.step(Resolved(conn, addresses, why))
 
     def hear(self, conn: str, *chunks: bytes) -> None:
-        """Bytes come, a read per chunk. A paused connection is not read: that is the test's."""
+        """Let bytes come, a read per chunk. A paused connection is not read: that is the test's."""
         for chunk in chunks:
             connection = self.connections.get(conn)
             if connection is not None and connection.life.state in HEARD:
                 self.step(Received(conn, connection.framer.receive(chunk)))
 
     def end(self, conn: str) -> None:
-        """The peer's end of stream."""
+        """End the peer's side of the stream."""
         connection = self.connections[conn]
         heard = connection.life.state in HEARD
         unfinished = connection.receive_eof()
@@ -130,21 +153,22 @@ class Stage:
         self.settle()
 
     def reset(self, conn: str) -> None:
-        """The connection breaks."""
+        """Break the connection."""
         self.connections[conn].lost()
         self.settle()
 
     def break_socket(self, conn: str, why: str = "connection refused") -> None:
-        """The network says that nothing gets to the peer by this socket of datagrams."""
+        """Let the network say that nothing gets to the peer by this socket of datagrams."""
         del self.replies[conn]
         self.step(Closed(conn, why))
 
     def drain(self) -> None:
-        """A signal comes."""
+        """Let a signal come."""
         self.step(DrainAsked())
 
     def reload(self) -> None:
-        """A signal comes that asks for that. What a reload does in turns is done in `wait`."""
+        """Let a signal come that asks for that. Steps that a reload does in turns are done in
+        `wait`."""
         self.step(ReloadAsked())
 
     def wait(self, seconds: float) -> None:
@@ -156,10 +180,10 @@ class Stage:
         self.now = until
 
     def take(self, conn: str) -> bytes:
-        """What was said there since the last time."""
+        """Return what was said there since the last time."""
         return bytes(self.said.pop(conn, b""))
 
-    # -- what the brain does -----------------------------------------------------------------------
+    # -- effects of the brain ----------------------------------------------------------------------
 
     def step(self, event: Event) -> None:
         self._events.append(event)
@@ -182,7 +206,7 @@ class Stage:
                 return
 
     def flush(self, conn: str) -> None:
-        """The peer takes all that waits."""
+        """Let the peer take all that waits."""
         connection = self.connections[conn]
         while connection.waiting:
             data = bytes(connection.unsent())
@@ -250,7 +274,7 @@ class Stage:
                 self.exit_code = exit_code
 
     def has_ended(self, conn: str) -> bool:
-        """Whether our side of this connection is over."""
+        """Return whether our side of this connection is over."""
         connection = self.connections.get(conn)
         over = (StreamState.LINGERING, StreamState.PARTING)
         return connection is None or connection.life.state in over

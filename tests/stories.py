@@ -52,7 +52,7 @@ class Fault:
 
 
 def draw_plan(seed: int) -> list[Fault]:
-    """The plan of a seed, for the volume runner: most are short, some are calm."""
+    """Draw the plan of a seed, for the volume runner: most are short, some are calm."""
     chance = Random(f"{seed}:plan")
     reloads = [
         Fault(round(chance.uniform(0, PLAN_S / 2), 3), "reload TS", chance.randrange(4), 0.0)
@@ -70,7 +70,7 @@ def draw_plan(seed: int) -> list[Fault]:
 
 
 def draw_bounds(chance: Random) -> Bounds:
-    """Bounds so small that a few bytes and clients reach them."""
+    """Draw bounds so small that a few bytes and clients reach them."""
     high = chance.choice([60, 300, 65_536])
     waiting = chance.choice([80, 400, 1_048_576])
     pending = chance.choice([5, 40, 65_536])
@@ -97,7 +97,7 @@ def draw_bounds(chance: Random) -> Bounds:
 
 
 def anew(table: dict[bytes, bytes], version: int) -> dict[bytes, bytes]:
-    """The same names with other addresses, as many of them."""
+    """Give the same names other addresses, as many of them."""
     rows = {}
     for row, (question, line) in enumerate(table.items()):
         spelling, addresses, kind, end = line.split(b" ")
@@ -109,7 +109,7 @@ def anew(table: dict[bytes, bytes], version: int) -> dict[bytes, bytes]:
 
 
 class Manner:
-    """What LS and its TSs are like in a cluster, drawn from its seed."""
+    """The manner of LS and its TSs in a cluster, drawn from its seed."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
@@ -129,7 +129,7 @@ class Manner:
             self.is_tight = chance.random() < 0.25
 
     def bounds(self, bounds: Bounds) -> Bounds:
-        """Some that hedging reaches within a few questions."""
+        """Return bounds some of which hedging reaches within a few questions."""
         if self.is_old:
             return bounds
         if self.is_tight:
@@ -143,7 +143,7 @@ class Manner:
         )
 
     def extend(self, table: dict[bytes, bytes], number: int) -> None:
-        """Some names get more addresses, and some get IPv6 addresses, maybe them only."""
+        """Give some names more addresses, and some IPv6 addresses, maybe them only."""
         chance = self.chance
         for row, (name, line) in enumerate(list(table.items())):
             if chance.random() < self.typed:
@@ -158,7 +158,7 @@ class Manner:
                     del table[name]
 
     def ask_typed(self, chance: Random, names: list[bytes]) -> list[bytes]:
-        """Some of these ask for IPv6 addresses, and some try to in a wrong way."""
+        """Let some of these ask for IPv6 addresses, and some try to in a wrong way."""
         if not self.typed and (self.is_old or chance.random() < 0.7):
             return names
         ways = [b"", b"", b" AAAA", b" AAAA"]
@@ -255,13 +255,13 @@ class Asker:
             self.socket.close()
 
     def deaf(self) -> None:
-        """Reads nothing from now on, and keeps asking."""
+        """Read nothing from now on, and keep asking."""
         self.reads = False
         self.ever_slow = True
         self.say(b"".join(NAMES[n % 10] + b"\n" for n in range(300)))
 
     def heal(self) -> None:
-        """At the end everybody reads and says good-bye."""
+        """Heal: at the end everybody reads and says good-bye."""
         self.reads = True
         if not self.left:
             self.quit()
@@ -363,7 +363,7 @@ class Rogue:
         return self.chance.choice([0.0, 0.01, 0.5, 4.9, 4.99, 5.0, 5.2])
 
     def say(self, stream: SimSocket, name: bytes) -> Callable[[], None]:
-        """One reply, right or wrong in some way; written without regard to room."""
+        """Write a reply, right or wrong in some way, without regard to room."""
         if self.denies and self.chance.random() < 0.1:
             name = self.chance.choice(NAMES)  # asked or not
         right = b"%b 10.9.9.9 A IN\n" % name.upper()
@@ -385,7 +385,7 @@ class Rogue:
         return reply
 
     def denial(self, name: bytes) -> bytes:
-        """It has nothing, or says so, or says so and something else."""
+        """Write a denial: it has nothing, or says so, or says so and something else."""
         not_found, no_data = b"%b - NOT FOUND\n" % name, b"%b - NO DATA\n" % name
         answer = b"%b 10.9.9.9 A IN\n" % name.removesuffix(b" AAAA")
         return self.chance.choice(
@@ -440,7 +440,7 @@ class Storm:
 
 
 class Cluster:
-    """One LS, some TSs, some clients; `faults` happen to them."""
+    """An LS, some TSs, some clients; `faults` happen to them."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -458,7 +458,7 @@ class Cluster:
         self.clients: list[tuple[Host, list[bytes]]] = []
         self.watches: list[LoadBalancerWatch] = []
         self.is_drained = False
-        self.faults_until = 0.0  # what was done to the network lasts no longer
+        self.faults_until = 0.0  # when faults of the network are over
         self.has_leaked = False  # something else has taken descriptors of LS
         self.ls = self.world.host("LS", fds_max=chance.choice([14, 17, 1024, 1024]))
         self.ls.rate = chance.choice([0.9, 1.0, 1.0, 1.1])
@@ -572,7 +572,7 @@ class Cluster:
         self.world.checks.append(watch.check)
 
     def start_client(self, number: int) -> None:
-        """A real client with a list of names."""
+        """Start a real client with a list of names."""
         chance = Random(f"{self.seed}:client{number}")
         names = [
             chance.choice([*NAMES, *UNKNOWN, b"bad name"]) for _ in range(chance.choice([1, 5, 60]))
@@ -641,7 +641,7 @@ class Cluster:
         self.disturb()
 
     def reload(self, server: Host) -> None:
-        """A TS's file becomes another, or one to refuse, and it is told so; maybe soon again."""
+        """Replace a TS's file by another, or one to refuse, and tell it so; maybe soon again."""
         self.reloads += 1
         chance = Random(f"{self.seed}:reload{self.reloads}")
         number, file = self.servers.index(server), self.table_watches[server].file
@@ -670,7 +670,7 @@ class Cluster:
             )
 
     def leak(self, until: float) -> None:
-        """Something else takes all descriptors of LS that are free."""
+        """Take all descriptors of LS that are free, as something else would."""
         host, before = self.ls, self.ls.fds_max
         host.fds_max = min(before, len(host.open) + FDS_FIRST)
         self.has_leaked = True
@@ -689,14 +689,15 @@ class Cluster:
                 self.ls.signals.ring(15)
 
     def disturb(self) -> None:
-        """What happened before the end of the last fault does not count for some promises."""
+        """Disturb the cluster: what happened before the end of the last fault does not count for
+        some promises."""
         until = max(self.faults_until, self.world.t)
         self.watches[-1].undisturbed_since = 1000.0 + until * self.ls.rate
 
     # -- the story ---------------------------------------------------------------------------------
 
     def tell(self, plan: list[Fault]) -> None:
-        """The whole of it. Raises Violated, or whatever LS raised."""
+        """Tell the whole story. Raises Violated, or whatever LS raised."""
         for fault in sorted(plan, key=lambda fault: fault.at):
             self.world.run_until(fault.at)
             self.suffer(fault)
@@ -704,7 +705,7 @@ class Cluster:
         self.make_whole()
 
     def make_whole(self) -> None:
-        """Everything heals, and then there must be progress to the very end."""
+        """Heal everything; then there must be progress to the very end."""
         world = self.world
         world.heal()
         self.faults_until = world.t
@@ -728,7 +729,7 @@ class Cluster:
         self.leave()
 
     def is_quiet(self) -> bool:
-        """Whether everybody has its last words, or has been cut for taking nothing.
+        """Return whether everybody has its last words, or has been cut for taking nothing.
 
         Late answers are waited for, too: through a window of 64 bytes they take longer than a
         question is open, and the next answer comes behind them (seed 6122).
@@ -743,7 +744,7 @@ class Cluster:
         )
 
     def check_liveness(self) -> None:
-        """LS has forgotten everybody, is linked again, and answers."""
+        """Check that LS has forgotten everybody, is linked again, and answers."""
         watch = self.watches[-1]
         watch.check_end()
         known = [name for host, table in zip(self.servers, self.tables, strict=True)
@@ -763,9 +764,9 @@ class Cluster:
             )
 
     def check_clients(self) -> None:
-        """What each client has in its hands."""
+        """Check what each client has in its hands."""
         for asker in self.askers:
-            # One whom a second signal or the end of a drain cut off was promised nothing.
+            # A client whom a second signal or the end of a drain cut off was promised nothing.
             cut_off = self.ls.exit_code == 1 or self.watches[-1].is_cutting
             if asker.has_ended and not asker.ever_slow and not cut_off:
                 for watch in self.watches:
@@ -783,7 +784,7 @@ class Cluster:
                 self.world.saw("a client loses names")
 
     def is_reply(self, name: bytes, line: bytes) -> bool:
-        """Whether a client may have written this line for a line of its input."""
+        """Return whether a client may have written this line for a line of its input."""
         if line == name + b" - LOST":
             return True
         try:
@@ -800,7 +801,7 @@ class Cluster:
         return fold(spelling) == fold(request.spelling) and addresses in known and rest == of_type
 
     def leave(self) -> None:
-        """Everything drains and nothing is left."""
+        """Drain everything, and check that nothing is left."""
         self.signal(1)
         for host in self.servers:
             if host.loop is not None and host.signals is not None:
@@ -812,7 +813,7 @@ class Cluster:
 
 
 def run_seed(seed: int, plan: list[Fault] | None = None) -> World:
-    """One whole story; return its world. Raises what went wrong."""
+    """Run a whole story; return its world. Raises what went wrong."""
     cluster = Cluster(seed)
     cluster.tell(draw_plan(seed) if plan is None else plan)
     return cluster.world

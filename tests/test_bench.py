@@ -56,7 +56,7 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
     shutil.which("dnsperf") is None, reason="no dnsperf here (Debian: apt-get install dnsperf)"
 )
 def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
-    """Whoever else is installed is asked, too, and said to be missing where it is not."""
+    """Others that are installed are asked, too, and said to be missing where they are not."""
     page = tmp_path / "DNS.md"
     done = bench(
         "--seconds", 0.1, "--rounds", 1, "--in-flight", "20,40", "--results", page,
@@ -70,7 +70,7 @@ def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
 
 
 def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
-    """Whatever it takes: ours tells no failure where there is an answer, and believes no forger."""
+    """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
     page = tmp_path / "RESOLVERS.md"
     done = bench(
         "--only", "fails,dead,guesses", "--seconds", 0.2, "--rounds", 1, "--forge-seconds", 0.2,
@@ -134,7 +134,7 @@ def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
 
 @pytest.fixture
 def late_resolver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """What starts `bench/peers/late.c` with these words."""
+    """Return what starts `bench/peers/late.c` with these words."""
     program = tmp_path / "late"
     subprocess.run(["cc", "-o", program, ROOT / "bench" / "peers" / "late.c"], check=True)
     with contextlib.ExitStack() as stack:

@@ -1,37 +1,24 @@
 """LSs behind LSs, as real processes: every hop speaks the same protocol, and what follows from it.
 
-An LS is to the one before it a TS that says what it does not know. What is shown here: answers,
-negatives and types through two hops; an inner LS that drains, dies and comes back; whose time is
-up first; and that a circle of LSs, which nobody should build, does no harm.
+An LS is to the one before it a TS that says what it does not know. The tests show answers,
+negatives and types through two hops; an inner LS that drains, dies and comes back; whose time is up
+first; and that a circle of LSs, which nobody should build, does no harm.
 
 Not here: several LSs side by side behind another balancer (`tests/test_haproxy.py`).
 """
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.processes import Program, Programs, Talk, exchange, programs, wait_for
+from tests.processes import Program, Programs, Talk, exchange, stats, wait_for
 
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
-def metrics(port: int) -> dict[str, str]:
-    """What STATS tells."""
-    lines = exchange(port, [b"STATS\nQUIT\n"])[0].decode().split("\n")
-    return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
-
-
 def chain(run: Programs, outer_s: float, inner_s: float) -> tuple[int, list[Program], list[int]]:
-    """One LS before two, each of which has both TSs: its port, and the two with theirs."""
+    """Start an LS before two, each of which has both TSs; return its port, and the two with
+    theirs."""
     tables = (
         run.table("a", "one.example 10.0.0.1", "both.example 10.0.0.2"),
         run.table("b", "two.example 10.0.0.3", "both.example 10.0.0.2"),
@@ -56,7 +43,7 @@ def test_answers_types_and_negatives_come_through_two_hops(run: Programs) -> Non
             b"BYE",
         ]
     )
-    told = [metrics(port) for port in inner]
+    told = [stats(port) for port in inner]
     assert [(one["asked"], one["not_found"], one["no_data"]) for one in told] == [
         ("5", "1", "1")
     ] * 2
@@ -82,14 +69,14 @@ def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
 def test_a_timeout_ends_a_question_where_it_is_shortest_or_at_the_end(
     run: Programs, outer_s: float, inner_s: float
 ) -> None:
-    """TIMED OUT of an inner LS ends nothing: another one may still answer. So the outer one's time
-    is what an asker waits, and inner ones should not wait longer than it."""
+    """TIMED OUT of an inner LS ends nothing: another one may still answer. The outer one's time is
+    thus what an asker waits, and inner ones should not wait longer than it."""
     silent = run.ts(run.table("a", "one.example 10.0.0.1"))[1]
     _, inner = run.ls([silent], "--timeout", inner_s)
     _, port = run.ls([inner], "--timeout", min(outer_s, 1.0))
     (said,) = exchange(port, [b"no.example\nQUIT\n"])
     assert said == b"no.example - TIMED OUT\nBYE\n"
-    told = metrics(port)
+    told = stats(port)
     assert told["TS1.nothing_said"] == ("1" if inner_s < outer_s else "0")
 
 
@@ -103,9 +90,9 @@ def test_a_circle_of_lss_ends_by_itself(run: Programs) -> None:
     again = run.start("ls", port, "127.0.0.1", second, "--timeout", 0.5)
     assert again.port() == port
     again.logs(" is up")
-    wait_for(lambda: metrics(second)["TS1.state"] == "UP", "the circle is closed")
-    before = int(metrics(second)["asked"])
+    wait_for(lambda: stats(second)["TS1.state"] == "UP", "the circle is closed")
+    before = int(stats(second)["asked"])
     (said,) = exchange(port, [b"x.example\nQUIT\n"])
     assert said == b"x.example - TIMED OUT\nBYE\n"
-    told, other = metrics(port), metrics(second)
+    told, other = stats(port), stats(second)
     assert (told["asked"], told["joined"], int(other["asked"]) - before) == ("2", "1", 1)

@@ -26,9 +26,7 @@ ADDRESSES = ((2, ("127.0.0.1", 1)),)
 def client(*names: bytes, bounds: Bounds | None = None, progress: bool = False) -> Stage:
     bounds = bounds or Bounds()
     brain = Client(list(names), ADDRESSES, "127.0.0.1:1", Environment(bounds), progress=progress)
-    stage = Stage(brain, bounds)
-    stage.begin()
-    return stage
+    return Stage.begun(brain, bounds)
 
 
 def asking(*names: bytes, bounds: Bounds | None = None, progress: bool = False) -> Stage:
@@ -82,7 +80,7 @@ def key(name: bytes) -> bytes:
 
 @dataclass
 class Model:
-    """What has to be written for each name, None where nothing has come yet."""
+    """The line that has to be written for each name, None where nothing has come yet."""
 
     names: list[bytes]
     lines: list[bytes | None] = field(default_factory=list)
@@ -119,7 +117,8 @@ class Model:
 
 
 def replies_to(names: list[bytes], chance: Random) -> list[bytes]:
-    """One per name that can be asked, in any order, each with something that tells it apart."""
+    """Draw a reply for each name that can be asked, in any order, each with something that tells it
+    apart."""
     negatives = (b"%b - TIMED OUT", b"%b - NOT FOUND", b"%b - NO DATA")
     spell = (bytes.upper, bytes.lower, lambda name: name.removesuffix(b".") + b".")
     replies = []
@@ -137,7 +136,7 @@ def replies_to(names: list[bytes], chance: Random) -> list[bytes]:
 
 
 def cut_short(stage: Stage, how: str) -> None:
-    """The ways in which a conversation may end too early."""
+    """List the ways in which a conversation may end too early."""
     if how in ("bye", "busy"):
         stage.hear(LS, b"BYE\n" if how == "bye" else b"- ERROR BUSY\n")
     if how in ("end", "bye", "busy"):

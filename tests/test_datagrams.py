@@ -184,7 +184,7 @@ def test_word_of_a_closed_port_hides_nothing_that_had_come() -> None:
 
 
 class Echoes(Asks):
-    """Whatever comes, it says more by the same socket."""
+    """A brain that says more by the same socket, whatever comes."""
 
     def __init__(self, address: Address, messages: list[bytes]) -> None:
         super().__init__(address, messages)
@@ -319,7 +319,7 @@ class Chatty:
 
     def __init__(self, address: Address, last: Effect) -> None:
         self.address = address
-        self.last = last  # what it says besides
+        self.last = last  # the effect besides
         self.events: list[Event] = []
 
     def deadline(self) -> float | None:
@@ -341,7 +341,8 @@ class Chatty:
 
 @pytest.mark.parametrize("last", [SendTo("x", [(b"more", None)]), Close("x")])
 def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None:
-    """What had come by it before the error is heard first, and may be a reason to send or close."""
+    """Datagrams that had come by it before the error are heard first, and may be a reason to send
+    or close."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((LOOPBACK, 0))
         peer.settimeout(5.0)

@@ -1,17 +1,15 @@
 """Descriptors: what the limit is, who may have them, and that clients never take those of links."""
 
 import resource
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from core.bounds import Bounds
 from core.io.descriptors import Descriptors
 from nodes.ls.setup import descriptors_for
-from tests.processes import Programs, Talk, programs
+from tests.processes import Programs, Talk
 from tests.scenes import Scene
 
 BUSY = b"- ERROR BUSY\n"
@@ -35,7 +33,7 @@ def of(limit: int, taken: int = 3, **bounds: int) -> Descriptors:
     return Descriptors(replace(Bounds(), **bounds), limit, taken)  # type: ignore[arg-type]
 
 
-# -- what they are for -----------------------------------------------------------------------------
+# -- uses of descriptors ---------------------------------------------------------------------------
 
 
 def test_clients_have_what_is_left_of_the_limit() -> None:
@@ -103,12 +101,6 @@ def test_a_ts_that_is_back_is_dialled_whatever_clients_come(room: int) -> None:
 
 
 # -- the real thing --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 def clients_max(port: int) -> int:

@@ -34,7 +34,7 @@ def build(checkout: Path) -> bytes:
 
 
 def checkout(folder: Path, mode: int, stamp: int) -> Path:
-    """The sources once more, with another mode and date, in another order of making."""
+    """Copy the sources, with another mode and date, in another order of making."""
     folder.mkdir()
     for part in sorted(PARTS, reverse=bool(mode & 1)):
         if (ROOT / part).is_dir():
@@ -72,7 +72,8 @@ def run(built: Path, *words: str, prefix: tuple[str, ...] = ()) -> subprocess.Co
 
 @contextmanager
 def serving(built: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server out of the file, and its port. Whatever happens, it is gone afterwards."""
+    """Run a server out of the file; yield its port. The server is gone afterwards, whatever
+    happens."""
     process = subprocess.Popen(
         [str(built), *words],
         cwd=built.parent,

@@ -1,7 +1,8 @@
 """Askers that speak DNS, before the real LS: who gets which reply, when, and who is not heard.
 
-One brain with two links, a socket of datagrams (`UDP`), streams, and clients that speak lines. A
-query is made by hand, a reply is looked at by its ID, its code, its spelling and its addresses.
+The tests play a brain with two links, a socket of datagrams (`UDP`), streams, and clients that
+speak lines. A query is made by hand, a reply is looked at by its ID, its code, its spelling and its
+addresses.
 
 Not here: what stands in a message (`tests/test_dns_message.py`), and sockets
 (`tests/test_dns_loopback.py`).
@@ -73,8 +74,7 @@ def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
     hits = BoundHits()
     dns = DnsFrontEnd(Environment(bounds, hits), 60)
     brain = load_balancer(SERVERS, bounds, lambda: 0.0, dns=dns, hits=hits, **more)
-    stage = Stage(brain, bounds)
-    stage.begin()
+    stage = Stage.begun(brain, bounds)
     stage.take_datagrams(UDP)
     stage.connect(T1)
     stage.connect(T2)
@@ -82,12 +82,12 @@ def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
 
 
 def ask(stage: Stage, *datagrams: Datagram) -> None:
-    """These come in one turn."""
+    """Let these come in one turn."""
     stage.step(Datagrams(UDP, list(datagrams)))
 
 
 def replies(stage: Stage) -> list[tuple[Reply, Any]]:
-    """What was said by UDP since the last time, and to whom."""
+    """Return what was said by UDP since the last time, and to whom."""
     said, stage.replies[UDP] = stage.replies[UDP], []
     return [(Reply(data), whence) for data, whence in said]
 
@@ -97,7 +97,7 @@ def metrics(stage: Stage) -> dict[str, Any]:
     return {value.key: value.value for value in values}
 
 
-# -- one race with two kinds of askers -------------------------------------------------------------
+# -- a race with two kinds of askers ---------------------------------------------------------------
 
 
 def test_a_query_becomes_a_question_and_its_answer_the_reply() -> None:
@@ -295,7 +295,7 @@ def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() ->
     assert stage.has_ended(TCP)
 
 
-# -- who is not heard ------------------------------------------------------------------------------
+# -- askers that are not heard ---------------------------------------------------------------------
 
 
 def test_a_reply_and_what_is_no_query_are_never_answered() -> None:

@@ -10,23 +10,16 @@ import re
 import signal
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from core.io.frame_buffer import frame, split_frames
-from tests.processes import PATIENCE_S, Programs, Talk, exchange, programs, wait_for
+from tests.processes import PATIENCE_S, Programs, Talk, exchange, stats, wait_for
 from tests.test_dns_asker import AAAA, NOERROR, NXDOMAIN, SERVFAIL, Reply, query
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 class Site:
@@ -44,7 +37,7 @@ class Site:
         self.host, self.dns = host, int(found[1])
 
     def udp(self, asked: str = "") -> socket.socket:
-        """A client of this address; else, of the one that LS listens at. It hears no other."""
+        """Open a client of this address; else, of the one that LS listens at. It hears no other."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         client = socket.socket(family, socket.SOCK_DGRAM)
         client.settimeout(PATIENCE_S)
@@ -52,14 +45,10 @@ class Site:
         return client
 
     def ask(self, message: bytes) -> Reply:
-        """One query and its reply."""
+        """Ask a query; return its reply."""
         with self.udp() as client:
             client.send(message)
             return Reply(client.recv(4096))
-
-    def metrics(self) -> dict[str, str]:
-        lines = exchange(self.port, [b"STATS\nQUIT\n"])[0].decode().split("\n")
-        return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
 
 
 @pytest.fixture
@@ -68,7 +57,7 @@ def site(run: Programs) -> Site:
 
 
 def hear_frames(talk: Talk, count: int) -> list[bytes]:
-    """The next messages of a stream."""
+    """Read the next messages of a stream."""
     while True:
         with suppress(IndexError):
             messages = split_frames(talk.heard)
@@ -93,7 +82,7 @@ def test_f1_f2_what_is_no_query_gets_silence_and_the_next_one_its_reply(site: Si
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(4096)
-    wait_for(lambda: site.metrics()["dns_ignored"] == "4", "all four have been seen")
+    wait_for(lambda: stats(site.port)["dns_ignored"] == "4", "all four have been seen")
 
 
 def test_f3_f4_a_malformed_query_is_told_so_at_once(site: Site) -> None:
@@ -216,7 +205,7 @@ def test_a_drain_replies_to_what_it_has_taken(run: Programs, words: list[str]) -
     int(Path("/proc/sys/net/core/rmem_max").read_text()) < 1 << 20, reason="it has not the room"
 )
 def test_a_drain_takes_all_datagrams_that_have_come(run: Programs) -> None:
-    """They are more than one turn reads (`datagrams_per_turn`)."""
+    """Datagrams are more than one turn reads (`datagrams_per_turn`)."""
     site = Site(run, "--timeout", 1)
     with ExitStack() as stack:
         clients = [stack.enter_context(site.udp()) for _ in range(8)]  # each has room for so many
@@ -302,4 +291,4 @@ def test_workers_share_the_dns_port(run: Programs) -> None:
             client.send(query(number, b"n%d.example" % number))
         for number, client in enumerate(clients):
             assert Reply(client.recv(4096)).addresses == [f"10.0.0.{number}"]
-    wait_for(lambda: site.metrics()["dns_queries"] == "100", "both tell what they count")
+    wait_for(lambda: stats(site.port)["dns_queries"] == "100", "both tell what they count")

@@ -1,7 +1,7 @@
 """DNS messages: what we read, what we make, and what we make of nonsense; dnspython is the oracle.
 
 Queries that dnspython makes are read as it reads them; replies that we make, it reads as they are
-meant. Whatever arrives gets a reply, FORMERR, or silence, never an exception, and no reply that a
+meant. Every packet gets a reply, FORMERR, or silence, never an exception, and no reply that a
 datagram may not have.
 
 Not here: who asks, and how often (`tests/test_dns_asker.py`), and streams (`tests/test_frames.py`).
@@ -47,7 +47,7 @@ def made(
     recursive: bool = True,
     group: int = 1,
 ) -> bytes:
-    """A query as dnspython makes it, without the ID."""
+    """Make a query as dnspython makes it, without the ID."""
     query = dns.message.make_query(name, kind, group)
     if not recursive:
         query.flags &= ~dns.flags.RD
@@ -64,12 +64,12 @@ def asked(after_id: bytes) -> Query:
 
 
 def heard(after_id: bytes) -> Any:  # noqa: ANN401
-    """What dnspython makes of a reply of ours."""
+    """Return what dnspython makes of a reply of ours."""
     return dns.message.from_wire(ID + after_id)
 
 
 def refused(after_id: bytes) -> Any:  # noqa: ANN401
-    """The reply to what is no question of ours."""
+    """Return the reply to what is no question of ours."""
     found = read_query(after_id)
     assert isinstance(found, RefusedQuery)
     return heard(found.reply)
@@ -160,7 +160,7 @@ def test_a_set_holds_each_address_once_and_takes_the_room_of_two_replies() -> No
     assert len(many._twice) == 2 * 99 * 28
 
 
-# -- what is no question of ours -------------------------------------------------------------------
+# -- questions that are none of ours ---------------------------------------------------------------
 
 
 @given(st.binary(max_size=40))
@@ -442,7 +442,7 @@ changes = st.lists(
 
 
 def changed(data: bytes, how: list[tuple[int, str, int]]) -> bytes:
-    """The same with bytes set, put in, or the rest cut off."""
+    """Draw the same with bytes set, put in, or the rest cut off."""
     it = bytearray(data)
     for at, what, value in how:
         at %= len(it) + 1

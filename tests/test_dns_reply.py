@@ -1,7 +1,7 @@
-"""What resolvers reply, and what goes on of it to an asker; dnspython is the oracle.
+"""Replies of resolvers, and what goes on of them to an asker; dnspython is the oracle.
 
 Any sections that dnspython can write are read as an obvious model says; what an asker gets of them
-is, section by section, what the resolver said. Whatever else arrives is no reply, and never an
+is, section by section, what the resolver said. Anything else that arrives is no reply, and never an
 exception. Questions have a text that leads back to their message.
 
 Not here: who asked (`tests/test_upstreams.py`), and queries (`tests/test_dns_message.py`).
@@ -76,7 +76,7 @@ HOP_BY_HOP = {3, 10, 11, 12}
 
 @st.composite
 def replies(draw: st.DrawFn) -> dns.message.Message:
-    """What a resolver may say to a question for a name of type A, AAAA, MX, TXT or CNAME."""
+    """Draw what a resolver may say to a question for a name of type A, AAAA, MX, TXT or CNAME."""
     query = dns.message.make_query("q.example", draw(st.sampled_from([*TYPES, "ANY"])))
     reply = dns.message.make_response(query, recursion_available=draw(st.booleans()))
     reply.answer = draw(rrsets(TYPES, 5))
@@ -94,7 +94,7 @@ def wire(message: dns.message.Message) -> bytes:
 
 
 def model(message: dns.message.Message) -> tuple[ReplyResult, list[str]]:
-    """What it says, and the addresses in it, by going from name to name."""
+    """Return what it says, and the addresses in it, by going from name to name."""
     if message.rcode() != 0:
         by_code = {3: ReplyResult.NOT_FOUND, 5: ReplyResult.REFUSED} | dict.fromkeys(
             (1, 4, 16), ReplyResult.MISUNDERSTOOD
@@ -115,7 +115,7 @@ def model(message: dns.message.Message) -> tuple[ReplyResult, list[str]]:
 
 
 def without_data(message: dns.message.Message) -> ReplyResult:
-    """Whether it is NO DATA or a referral (RFC 2308, section 2.2)."""
+    """Return whether it is NO DATA or a referral (RFC 2308, section 2.2)."""
     kinds = {rrset.rdtype for rrset in message.authority}
     is_referral = dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
     return ReplyResult.REFUSED if is_referral else ReplyResult.NO_DATA
@@ -235,7 +235,7 @@ def test_what_goes_on_is_what_was_said(
     query = read_query(asked.to_wire()[2:], forwards=True)
     reply = read_reply(wire(message)[2:])
     assert isinstance(query, Query) and reply is not None
-    if reply.is_referral:  # who wants no recursion gets that, too
+    if reply.is_referral:  # an asker that wants no recursion gets that, too
         failure = dns.message.from_wire(b"\1\2" + query.relayed(reply, is_datagram))
         assert failure.rcode() == dns.rcode.SERVFAIL and failure.question
         assert not (failure.answer or failure.authority or failure.additional)
@@ -281,7 +281,7 @@ def test_a_long_code_is_whole_whether_what_it_says_fits_or_not(
     assert got.rcode() == code and bool(got.flags & dns.flags.TC) is bool(size)
 
 
-# -- what is no reply ------------------------------------------------------------------------------
+# -- messages that are no reply --------------------------------------------------------------------
 
 
 @given(replies(), st.data())
@@ -310,7 +310,7 @@ def test_what_is_changed_or_cut_is_no_exception(
 
 
 def long_reply(kind: str) -> bytes:
-    """With something in every section, compressed."""
+    """Write a reply with something in every section, compressed."""
     message = dns.message.make_response(dns.message.make_query("q.example", kind))
     made_of = dns.rrset.from_text
     message.answer = [
@@ -326,8 +326,9 @@ def long_reply(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["A", "MX"])
 def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
-    """What dnspython can read we can, but for pointers into the header, and agree with it about;
-    and whatever we take can be passed on, and still be read by whoever could read it before."""
+    """Everything that dnspython can read we can, but for pointers into the header, and agree with
+    it about; and whatever we take can be passed on, and still be read by whoever could read it
+    before."""
     whole = long_reply(kind)
     asked = dns.message.make_query("Q.exAmple", kind)
     queries = [read_query(asked.to_wire()[2:], forwards=True)]

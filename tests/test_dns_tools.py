@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, ROOT, Program, Programs, programs
+from tests.processes import PATIENCE_S, ROOT, Program, Programs, can_be_apart, programs
 
 pytestmark = [pytest.mark.process, pytest.mark.dns]
 ROWS = """\
@@ -63,7 +63,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def system(
     some: Programs, folder: Path, *words: object, linked: bool = True
 ) -> tuple[Program, str]:
-    """LS before two TSs with the same rows; the port of its DNS front end. `words` are LS's."""
+    """Start LS before two TSs with the same rows; return the port of its DNS front end. `words` are
+    LS's."""
     table = folder / "table.txt"
     sets = [f"{LONG} 2001:db8::{n} AAAA\n" for n in range(1, 17)]
     sets += [f"large.example {address} AAAA\n" for address in MANY.split(",")]
@@ -81,14 +82,14 @@ def port_of(ls: Program) -> str:
     return found[1]
 
 
-def run(*words: str) -> str:
+def output_of(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def with_dig(port: str, *words: str) -> str:
-    return run("dig", "@127.0.0.1", "-p", port, "+tries=1", f"+time={PATIENCE_S:.0f}", *words)
+    return output_of("dig", "@127.0.0.1", "-p", port, "+tries=1", f"+time={PATIENCE_S:.0f}", *words)
 
 
 Ask = Callable[..., str]
@@ -127,7 +128,7 @@ def test_tools_take_replies_at_any_address_of_a_wildcard(
             some, tmp_path, "--host", "0.0.0.0", "--allow", "127.0.0.0/8", *words, linked=False
         )
         for address in ("127.0.0.1", "127.0.0.2"):
-            said = run(program, f"@{address}", "-p", port, *options, "+short", "one.example")
+            said = output_of(program, f"@{address}", "-p", port, *options, "+short", "one.example")
             assert said == "10.0.0.1\n"
 
 
@@ -258,7 +259,7 @@ def test_kdig_gets_a_hundred_names_over_one_connection(tmp_path: Path) -> None:
         ls, port = system(some, tmp_path, "--wire-log")
         patient = (f"+time={PATIENCE_S:.0f}", "+retry=0")
         ways = ("+tcp", "+keepopen", "+short", *patient)
-        said = run("kdig", "@127.0.0.1", "-p", port, *ways, *names)
+        said = output_of("kdig", "@127.0.0.1", "-p", port, *ways, *names)
         assert said.split() == [f"10.1.0.{n}" for n in range(100)]
         assert len(re.findall(r"dns-client-\d+ is 127\.0\.0\.1", ls.log)) == 1
 
@@ -266,9 +267,9 @@ def test_kdig_gets_a_hundred_names_over_one_connection(tmp_path: Path) -> None:
 @drill
 @pytest.mark.parametrize("way", [[], ["-t"], ["-D"]])
 def test_drill_gets_its_answer(port: str, way: list[str]) -> None:
-    said = run("drill", "-p", port, *way, "@127.0.0.1", "one.example")
+    said = output_of("drill", "-p", port, *way, "@127.0.0.1", "one.example")
     assert re.search(r"^one\.example\.\s+60\s+IN\s+A\s+10\.0\.0\.1$", said, re.M)
-    said = run("drill", "-p", port, *way, "@127.0.0.1", "four.example", "AAAA")
+    said = output_of("drill", "-p", port, *way, "@127.0.0.1", "four.example", "AAAA")
     assert "rcode: NOERROR" in said and "ANSWER: 0" in said
 
 
@@ -278,14 +279,14 @@ def test_dnsperf_loses_nothing_and_sees_no_wrong_code(port: str, mode: str, tmp_
     queries = tmp_path / "queries.txt"
     queries.write_text("".join(f"n{n % 100}.example A\n" for n in range(5000)))
     words = ["-d", str(queries), "-n", "1", "-q", "100", "-c", "4", "-t", f"{PATIENCE_S:.0f}"]
-    said = run("dnsperf", "-s", "127.0.0.1", "-p", port, "-m", mode, *words)
+    said = output_of("dnsperf", "-s", "127.0.0.1", "-p", port, "-m", mode, *words)
     assert re.search(r"Queries completed:\s+5000 \(100.00%\)", said), said
     assert re.search(r"Response codes:\s+NOERROR 5000 \(100.00%\)", said), said
 
 
 # -- a program's own resolver ----------------------------------------------------------------------
 
-# Whatever runs inside ends with `unshare`, however that ends.
+# Programs that run inside end with `unshare`, however that ends.
 APART = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 INSIDE = """
 set -e
@@ -303,17 +304,8 @@ until grep -q 'is up' {folder}/ls.err; do kill -0 $!; sleep 0.02; done
 """
 
 
-def can_be_apart() -> bool:
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        return False
-    return (
-        subprocess.run([*APART, "ip", "link", "set", "lo", "up"], capture_output=True).returncode
-        == 0
-    )
-
-
 def resolved(folder: Path, resolve: str, first: str = "", words: str = "") -> str:
-    """What a program says whose resolver asks LS by DNS, in namespaces of its own.
+    """Return what a program says whose resolver asks LS by DNS, in namespaces of its own.
 
     `first` is run before LS is started, with these words besides.
     """
@@ -330,7 +322,7 @@ def resolved(folder: Path, resolve: str, first: str = "", words: str = "") -> st
 
 
 apart = pytest.mark.skipif(
-    not can_be_apart(), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
+    not can_be_apart(APART), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
 )
 
 
@@ -382,7 +374,7 @@ def test_a_musl_program_resolves_names(tmp_path: Path) -> None:
 
 
 def musl_program(folder: Path) -> Path:
-    """What prints all addresses of a name."""
+    """Compile what prints all addresses of a name."""
     (folder / "resolve.c").write_text(PROGRAM)
     subprocess.run(["musl-gcc", "-static", "-o", "resolve", "resolve.c"], cwd=folder, check=True)
     return folder / "resolve"
@@ -394,14 +386,14 @@ dnsmasq --keep-in-foreground --port=5002 --listen-address=127.0.0.1 --bind-inter
     --no-hosts --pid-file= --conf-file=/dev/null --user=root --log-facility=- --local=/corp/ &
 """
 BESIDE_OUTER = {"first": OUTER, "words": "--dns-upstream 127.0.0.1:5002"}
-TIMES = 5  # whoever is first
+TIMES = 5  # enough that each is first at some time
 
 
 @apart
 @dnsmasq
 @need("musl-gcc", "musl-tools")
 def test_musl_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> None:
-    """It asks for both types, and takes a single NXDOMAIN for the end of the name."""
+    """The resolver of musl asks for both types; a single NXDOMAIN is the end of the name."""
     program = musl_program(tmp_path)
     asks = f"for n in $(seq {TIMES}); do {program} web.corp; done"
     assert resolved(tmp_path, asks, **BESIDE_OUTER).split() == ["10.0.0.7"] * TIMES

@@ -48,7 +48,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass
 class ParsedMetric:
-    """One metric of a text. `samples` are by name and labels."""
+    """A metric of a text. `samples` are by name and labels."""
 
     kind: str = ""
     about: str = ""
@@ -56,7 +56,7 @@ class ParsedMetric:
 
 
 def labels_of(text: str) -> Labels:
-    """Labels as they stand, each one once, with nothing between them but commas."""
+    """Return labels as they stand, each one once, with nothing between them but commas."""
     found = list(_LABEL.finditer(text))
     assert "".join(one[0] for one in found) == text and not text.endswith(","), text
     labels = [(one[1], one[2]) for one in found]
@@ -100,7 +100,8 @@ def read(text: bytes) -> dict[str, ParsedMetric]:
 
 
 def check_buckets(name: str, metric: ParsedMetric) -> None:
-    """For each series: ends that rise, counts that do not fall, the last of them the count."""
+    """Check for each series that its ends rise and its counts do not fall, the last of them the
+    count."""
     series: dict[Labels, list[tuple[float, float]]] = {}
     for (full, labels), value in metric.samples.items():
         if full == f"{name}_bucket":
@@ -210,7 +211,7 @@ def test_any_values_come_back_from_prometheus_text(
         if isinstance(value.value, str):
             model.setdefault(full, {})[full, (*labels, ("is", value.value))] = 1
         else:
-            model.setdefault(full, {})[full, labels] = float(value.value)  # what Prometheus keeps
+            model.setdefault(full, {})[full, labels] = float(value.value)  # kept by Prometheus
         assert found[full].kind == ("gauge" if metric.is_level else "counter")
         assert found[full].about == metric.about + "."
     for _, name, each in given_times:
@@ -254,7 +255,7 @@ def test_of_bounds_those_are_told_that_took_hold() -> None:
     }
 
 
-# -- what the servers count ------------------------------------------------------------------------
+# -- metrics of the servers ------------------------------------------------------------------------
 
 LOOP = [Value(Metric("turns", "Turns of the loop"), 7)]
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
@@ -264,18 +265,14 @@ T1, T2 = "TS1", "TS2"
 def started(
     *, bounds: Bounds | None = None, hits: BoundHits | None = None, **words: float
 ) -> Stage:
-    """LS with both links up."""
+    """Build LS with both links up."""
     bounds = bounds or Bounds()
     brain = load_balancer(SERVERS, bounds, lambda: 0.0, loop=lambda: LOOP, hits=hits, **words)
-    stage = Stage(brain, bounds)
-    stage.begin()
-    stage.connect(T1)
-    stage.connect(T2)
-    return stage
+    return Stage.begun(brain, bounds, up=(T1, T2))
 
 
 def told(stage: Stage, conn: str) -> dict[str, str]:
-    """What STATS says to a client that nothing else is said to."""
+    """Return what STATS says to a client that nothing else is said to."""
     stage.take(conn)
     stage.hear(conn, b"STATS\n")
     *said, end = stage.take(conn).decode().split("\n")[:-1]
@@ -496,7 +493,8 @@ class LawMachine(RuleBasedStateMachine):
         assert int(now["clients"]) == len(clients)
 
     def what_is_late_is_somebodys(self, now: dict[str, str]) -> None:
-        """Every late reply is some TS's, and every answer is of a race that some TS won."""
+        """Check that every late reply is some TS's, and every answer is of a race that some TS
+        won."""
         assert int(now["late"]) == int(now["TS1.late"]) + int(now["TS2.late"])
         won = int(now["TS1.won"]) + int(now["TS2.won"])
         assert won <= int(now["answered"])

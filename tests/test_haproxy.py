@@ -4,8 +4,8 @@ All parts are real: HAProxy, LSs, TSs, sockets; only addresses, the socket for o
 user are other than in the example. Its checks are as fast here as there. Where HAProxy is missing,
 the tests are skipped, and say so.
 
-A TS that is halted (SIGSTOP) keeps a question open for as long as a test wants it to be. What is
-waited for is what HAProxy says of an LS on its own socket, or what an LS says of itself to STATS.
+A TS that is halted (SIGSTOP) keeps a question open for as long as a test wants it to be. The tests
+wait for what HAProxy says of an LS on its own socket, or what an LS says of itself to STATS.
 
 Not here: the clients that ask all the while (`tests/fleet.py`).
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet import Fleet
-from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, programs, wait_for
+from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, programs, stats, wait_for
 
 HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
 pytestmark = [
@@ -42,7 +42,7 @@ ROUNDS = 10
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at, and below those that the kernel gives to who dials: so a
+    """Find ports that nobody listens at, and below those that the kernel gives to who dials: so a
     server that has ended finds its port free when it is started again."""
     ports: list[int] = []
     while len(ports) < count:
@@ -87,7 +87,7 @@ class Proxy:
         return Path(self._log.name).read_text()
 
     def state(self, server: str) -> str:
-        """How HAProxy sees an LS, once it has looked: UP, DOWN, or something between."""
+        """Return how HAProxy sees an LS, once it has looked: UP, DOWN, or something between."""
         assert self._process.poll() is None, self._said()
         talk = socket.socket(socket.AF_UNIX)
         talk.settimeout(PATIENCE_S)
@@ -125,7 +125,7 @@ class Site:
         self.proxy = Proxy(run.folder, self.ports)
 
     def start_ls(self, place: int) -> Program:
-        """An LS at its port. A question may wait for as long as a test halts the TSs."""
+        """Start an LS at its port. A question may wait for as long as a test halts the TSs."""
         words = [word for port in self._ts_ports for word in ("127.0.0.1", port)]
         program = self._run.start("ls", self.ports[place], *words, "--timeout", PATIENCE_S)
         assert program.port() == self.ports[place]
@@ -136,16 +136,11 @@ class Site:
             self.proxy.sees(server, "UP")
 
     def metric(self, place: int, name: str) -> int:
-        """What one LS says of itself."""
-        talk = Talk(self.ports[place])
-        talk.say(b"STATS\nQUIT\n")
-        found = re.search(rf"(?m)^STAT {name} (\d+)$", talk.rest().decode())
-        talk.close()
-        assert found is not None
-        return int(found[1])
+        """Return what one LS says of itself."""
+        return int(stats(self.ports[place])[name])
 
     def is_gone(self, place: int) -> bool:
-        """Whether an LS listens no more."""
+        """Return whether an LS listens no more."""
         try:
             Talk(self.ports[place]).close()
         except ConnectionRefusedError:
@@ -153,7 +148,7 @@ class Site:
         return False
 
     def halt(self) -> None:
-        """From now on no TS answers."""
+        """Let no TS answer from now on."""
         for program in self.table_servers:
             program.signal(signal.SIGSTOP)
 
@@ -162,7 +157,8 @@ class Site:
             program.signal(signal.SIGCONT)
 
     def asked_in_vain(self) -> tuple[Talk, int]:
-        """A client of HAProxy whose question stays open, and the place of the LS that has it."""
+        """Ask by a client of HAProxy, whose question stays open; return it, and the place of the LS
+        that has it."""
         self.halt()
         talk = Talk(self.proxy.port)
         talk.say(NAME + b"\n")
@@ -188,12 +184,6 @@ def test_haproxy_takes_the_example_as_it_is_without_a_warning() -> None:
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout == "Configuration file is valid\n"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 def test_a_check_is_a_whole_session_with_a_clean_end(tmp_path: Path) -> None:

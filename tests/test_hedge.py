@@ -29,8 +29,9 @@ from core.protocol.names import Negative, fold
 from core.text import split_lines
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
-from tests.balancers import hedging_of, load_balancer
+from tests.balancers import addresses_of, hedging_of, load_balancer
 from tests.counting import lines_run
+from tests.splitting import folded
 from tests.stage import Stage
 
 T1, T2, T3 = "TS1", "TS2", "TS3"
@@ -42,11 +43,11 @@ LEAST_S = 1e-6  # times of different origin that differ by less are equal
 def balancer(
     bounds: Bounds, extra_load: float | None, servers: int = 2, explores: bool = False
 ) -> LoadBalancer:
-    """One that asks TS1 first while nothing is known, and does not explore unless it is to."""
+    """Build one that asks TS1 first while nothing is known, and does not explore unless it is
+    to."""
     if not explores:
         bounds = replace(bounds, explore_every=2**31 - 1)
-    addresses = [((2, (name, 1)),) for name in TSS[:servers]]
-    return load_balancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
+    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, extra_load=extra_load)
 
 
 def started(
@@ -57,13 +58,9 @@ def started(
     explores: bool = False,
 ) -> Stage:
     bounds = bounds or Bounds()
-    stage = Stage(balancer(bounds, extra_load, servers, explores), bounds)
-    stage.begin()
-    for name in TSS[:servers]:
-        if name in linked:
-            stage.connect(name)
-    stage.accept("a")
-    return stage
+    up = [name for name in TSS[:servers] if name in linked]
+    brain = balancer(bounds, extra_load, servers, explores)
+    return Stage.begun(brain, bounds, up=up, clients=("a",))
 
 
 def ask(stage: Stage, *questions: bytes) -> None:
@@ -71,12 +68,12 @@ def ask(stage: Stage, *questions: bytes) -> None:
 
 
 def asked(stage: Stage, name: str) -> list[bytes]:
-    """What a TS was asked since the last time."""
+    """Return what a TS was asked since the last time."""
     return split_lines(stage.take(name))
 
 
 def say(stage: Stage, name: str, *questions: bytes) -> None:
-    """A TS answers these, which are of type A."""
+    """Let a TS answer these, which are of type A."""
     stage.hear(name, b"".join(question + b" 10.0.0.1 A IN\n" for question in questions))
 
 
@@ -104,7 +101,7 @@ def train(stage: Stage, took_s: dict[str, float], rounds: int = 40) -> None:
 
 
 def prefer(stage: Stage, first: str) -> None:
-    """All others seem very slow."""
+    """Make all others seem very slow."""
     ranking = hedging_of(stage.brain)._ranking
     for link in ranking._links:
         if link.conn != first:
@@ -112,27 +109,28 @@ def prefer(stage: Stage, first: str) -> None:
 
 
 def set_tokens(stage: Stage, tokens: float) -> None:
-    """As if so many had been saved up."""
+    """Set the budget as if so many had been saved up."""
     hedging_of(stage.brain)._budget.tokens = tokens
 
 
 def waiting_for_tokens(stage: Stage) -> int:
-    """How many askings do, those that are settled included."""
+    """Count the askings that wait, those that are settled included."""
     return len(hedging_of(stage.brain)._late)
 
 
 def shown(brain: LoadBalancer, key: str) -> int | float | str:
-    """A metric as LS shows it."""
+    """Return a metric as LS shows it."""
     return next(value.value for value in brain.metrics() if value.key == key)
 
 
 def state_of(brain: LoadBalancer, name: str) -> LinkState:
-    """How the link to a TS stands."""
+    """Return how the link to a TS stands."""
     return LinkState[str(shown(brain, f"{name}.state"))]
 
 
 def keeps_nothing(brain: LoadBalancer) -> None:
-    """What is settled is let go, but for what the next question or moment clears away."""
+    """Check that what is settled is let go, but for what the next question or moment clears
+    away."""
     hedge = hedging_of(brain)
     assert not hedge._askings
     assert brain.parts.negatives.is_empty
@@ -143,7 +141,7 @@ def keeps_nothing(brain: LoadBalancer) -> None:
     assert not hedge._schedule._entries and not hedge._changes._round
 
 
-# -- whatever happens ------------------------------------------------------------------------------
+# -- any order of events ---------------------------------------------------------------------------
 
 SMALL = replace(
     Bounds(),
@@ -163,14 +161,9 @@ said = st.one_of(
 millis = st.sampled_from([1, 2, 5, 10, 11, 49, 50, 51, 100, 200, 500, 999, 1000, 1001, 2000, 5000])
 
 
-def folded(spelling: bytes) -> bytes:
-    name = spelling.removesuffix(b" AAAA")
-    return name.removesuffix(b".").lower() + spelling[len(name) :]
-
-
 @dataclass(eq=False)
 class Question:
-    """One question of one asker."""
+    """A question of an asker."""
 
     asker: str
     spelling: bytes  # as replies repeat it
@@ -183,7 +176,7 @@ class Question:
 
 @dataclass
 class Life:
-    """One question for all who ask it, from the first who does until nobody waits for it."""
+    """A question for all who ask it, from the first who does until nobody waits for it."""
 
     began: float
     sent_anew_at: float  # when it was last asked anew: the beginning, or `join_s` later
@@ -201,7 +194,7 @@ class Server:
     def hang_up(self) -> None:
         self.well_since = 0.0  # since when it has been there and has taken what it is sent
         self.sent: dict[bytes, list[int]] = {}  # of which asking anew it was asked each
-        self.said: dict[bytes, str] = {}  # what it said that is no answer, since asked anew
+        self.said: dict[bytes, str] = {}  # lines that are no answer, since asked anew
         self.ever: set[bytes] = set()
 
 
@@ -240,7 +233,7 @@ class HedgeMachine(RuleBasedStateMachine):
         self.asked = self.replied = self.left = 0
         self.speculative = 0  # lines that were, for certain
         self.is_plain = True  # nobody has gone or clogged, nothing is asked anew: all is certain
-        self.heard: set[bytes] = set()  # what the TS that is speaking has just said
+        self.heard: set[bytes] = set()  # the words of the TS that is speaking
         self.speaker = ""
         self.timed_out_at = -1.0
         self.stage.begin()
@@ -248,7 +241,7 @@ class HedgeMachine(RuleBasedStateMachine):
         for name in self.servers:
             self.connect(name)
 
-    # what happens
+    # events
 
     @rule(who=places, spellings=st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=5))
     def ask(self, who: int, spellings: list[bytes]) -> None:
@@ -342,7 +335,7 @@ class HedgeMachine(RuleBasedStateMachine):
     def time_passes(self, passed: int) -> None:
         self.stage.wait(passed / 1000)
 
-    # what the model makes of it
+    # the model
 
     def come(self) -> str:
         self.came += 1
@@ -359,7 +352,8 @@ class HedgeMachine(RuleBasedStateMachine):
         self.stage.connect(name)
 
     def say(self, who: int, pairs: list[tuple[bytes, str]]) -> None:
-        """In one read. Of an answer and a denial of the same question there only the answer."""
+        """Say these in one read. Of an answer and a denial of the same question there only the
+        answer."""
         name, server = self.server(who)
         if not server.is_up or not pairs:
             return
@@ -390,7 +384,7 @@ class HedgeMachine(RuleBasedStateMachine):
         return question.upper() + b" 10.%d.%d.%d A IN" % (server, high, low)
 
     def settle(self, questions: list[Question]) -> None:
-        """These wait no more; nothing is kept of what nobody waits for."""
+        """Settle these: they wait no more; nothing is kept of what nobody waits for."""
         self.open = [question for question in self.open if question not in questions]
         still = {question.folded for question in self.open}
         for name in {question.folded for question in questions} - still:
@@ -406,13 +400,13 @@ class HedgeMachine(RuleBasedStateMachine):
             self.note_reply(conn, line)
 
     def is_hoped_for(self, name: str, question: bytes) -> bool:
-        """Whether a TS was asked it, lately, and may still answer."""
+        """Return whether a TS was asked it, lately, and may still answer."""
         server, life = self.servers[name], self.lives[question]
         lately = life.anew in server.sent.get(question, [])
         return lately and question not in server.said and state_of(self.brain, name) in LIVE
 
     def note_asked(self, name: str, question: bytes) -> None:
-        """A line to a TS."""
+        """Take note of a line to a TS."""
         now, server = self.stage.now, self.servers[name]
         assert server.is_up
         assert question in self.lives, "nobody waits for it"
@@ -433,7 +427,7 @@ class HedgeMachine(RuleBasedStateMachine):
         server.ever.add(question)
 
     def note_reply(self, asker: str, line: bytes) -> None:
-        """A line to a client: one of those that it is owed, and for a reason."""
+        """Take note of a line to a client: it is owed it, and for a reason."""
         now = self.stage.now
         reply = parse_reply(line)
         if isinstance(reply, Answer):
@@ -453,7 +447,7 @@ class HedgeMachine(RuleBasedStateMachine):
         self.settle([question])
 
     def check_reason(self, question: Question, why: Negative, now: float) -> None:
-        """Why it is told that there is no address."""
+        """Check why it is told that there is no address."""
         name, life = question.folded, self.lives[question.folded]
         said = {server: self.servers[server].said.get(name) for server in self.servers}
         if why is Negative.TIMED_OUT:
@@ -469,10 +463,10 @@ class HedgeMachine(RuleBasedStateMachine):
             is_time = any(q.asked_at + SMALL.timeout_s <= now + LEAST_S for q in self.open)
             assert held_enough or is_time or all(said[server] for server in live)
 
-    # what must hold
+    # invariants
 
     def is_well(self, name: str) -> bool:
-        """It is up, and takes what it is sent."""
+        """Return whether it is up, and takes what it is sent."""
         connection = self.stage.connections.get(name)
         return (
             connection is not None
@@ -511,7 +505,7 @@ class HedgeMachine(RuleBasedStateMachine):
             unasked = [server for server in well if name not in self.servers[server].sent]
             if unasked:
                 assert now - life.began < SMALL.join_s, (name, unasked)
-                # What waits for a TS that takes nothing is in good hands, as far as LS knows.
+                # Lines that wait for a TS that takes nothing are in good hands, as far as LS knows.
                 hoped_for = any(self.is_hoped_for(server, name) for server in self.servers)
                 assert hoped_for or well != up, name
 
@@ -540,7 +534,7 @@ TestHedging = HedgeMachine.TestCase
 TestHedging.settings = settings(max_examples=max(settings.default.max_examples, 300))
 
 
-# -- who is asked first ----------------------------------------------------------------------------
+# -- the order of asking ---------------------------------------------------------------------------
 
 
 def first_asked(stage: Stage, name: bytes, tss: Iterable[str] = (T1, T2)) -> str:
@@ -790,7 +784,7 @@ def test_without_a_budget_nothing_is_speculative_and_with_all_of_it_everything_m
     assert stage.take("a") == b"".join(name + b" - TIMED OUT\n" for name in some)
 
 
-# -- what costs nothing ----------------------------------------------------------------------------
+# -- costs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("why", [b"NOT FOUND", b"NO DATA"])
@@ -1417,7 +1411,8 @@ FEW = replace(Bounds(), hedge_per_turn=32, held_s=0.02)
 
 
 def work_of_largest_step(stage: Stage, work: Callable[[Stage], None]) -> int:
-    """The lines of Python of the step, or the question for a deadline, that runs the most."""
+    """Return the lines of Python of the step, or the question for a deadline, that runs the
+    most."""
     brain, most = stage.brain, 0
     step, deadline = brain.step, brain.deadline
 
@@ -1555,7 +1550,7 @@ def test_what_is_settled_before_its_slice_does_not_move_on() -> None:
 
 
 def lose_and_connect(stage: Stage, name: str) -> None:
-    """A link is gone and back, and as little is done meanwhile as can be."""
+    """Lose a link and connect it again, with as little done meanwhile as can be."""
     stage.reset(name)
     stage.now += 0.002
     stage.step(Woken())
@@ -1635,7 +1630,7 @@ def test_an_old_question_goes_once_to_a_link_that_is_back() -> None:
     stage.reset(T3)
     for _ in range(50):
         stage.step(Woken())
-    lose_and_connect(stage, T1)  # what is looked at first was judged before that
+    lose_and_connect(stage, T1)  # the first to be looked at was judged before that
     stage.take("a")
     stage.wait(0.0)
     assert sorted(asked(stage, T1)) == names(100)

@@ -16,14 +16,11 @@ SILENT = "more than half of the questions get no reply from any TS"
 
 
 def started(extra_load: float | None = 0.0) -> Stage:
-    """LS with both links up that asks TS1 first, and a client."""
+    """Build LS with both links up that asks TS1 first, and a client."""
     bounds = replace(Bounds(), explore_every=2**31 - 1)
-    stage = Stage(load_balancer(SERVERS, bounds, extra_load=extra_load), bounds)
-    stage.begin()
-    stage.connect(T1)
-    stage.connect(T2)
-    stage.accept("a")
-    return stage
+    return Stage.begun(
+        load_balancer(SERVERS, bounds, extra_load=extra_load), bounds, up=(T1, T2), clients=("a",)
+    )
 
 
 def said(stage: Stage, why: str) -> int:

@@ -1,4 +1,4 @@
-"""What hostile clients make the real servers hold: the peak of a process's memory has a bound.
+"""The memory that hostile clients make the real servers hold: the peak of a process has a bound.
 
 Nothing here is about speed: a client that is served meanwhile is waited for, however long it takes.
 
@@ -8,14 +8,13 @@ Not here: who is read when (`tests/test_turn.py`), and what is owed to whom (`te
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from core.io.frame_buffer import frame
-from tests.processes import PATIENCE_S, Program, Programs, Talk, programs, wait_for
+from tests.processes import PATIENCE_S, Program, Programs, Talk, stats, wait_for
 from tests.resolvers import TO_QUESTION, name, opt, record, reply, said
 
 pytestmark = [
@@ -26,30 +25,16 @@ LOOPBACK = "127.0.0.1"
 SMALL = ("--bound", "owed_all_bytes_high=8388608", "--bound", "owed_all_bytes_low=4194304")
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
 def peak_mb(program: Program) -> float:
-    """The most memory that a process has held at once."""
+    """Return the most memory that a process has held at once."""
     status = Path(f"/proc/{program.process.pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1024
 
 
-def metrics(port: int) -> dict[str, str]:
-    talk = Talk(port)
-    talk.say(b"STATS\nQUIT\n")
-    lines = talk.rest().decode().splitlines()
-    talk.close()
-    return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
-
-
 def flood(stack: ExitStack, port: int, clients: int) -> None:
-    """Clients that ask for long answers, 32,768 each, and never read one."""
+    """Connect clients that ask for long answers, 32,768 each, and never read any."""
     for _ in range(clients):
         client = stack.enter_context(socket.socket())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -70,7 +55,7 @@ def test_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server:
     other = Talk(port)
     with ExitStack() as stack:
         flood(stack, port, 40)
-        wait_for(lambda: "owed_all_bytes_high.hits" in metrics(port), "too much is owed")
+        wait_for(lambda: "owed_all_bytes_high.hits" in stats(port), "too much is owed")
         for _ in range(100):
             other.say(b"other.example\n")
             assert other.hear(1) == [b"other.example 10.0.0.1 A IN"]
@@ -147,4 +132,4 @@ def test_queries_on_one_stream_for_a_long_reply_have_a_bound(run: Programs) -> N
         peak = peak_mb(ls)
     resolver.close()
     assert peak < 120
-    assert "stream_pending_max.hits" in metrics(port)
+    assert "stream_pending_max.hits" in stats(port)

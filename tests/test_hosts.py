@@ -4,8 +4,6 @@ import json
 import select
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -21,7 +19,7 @@ from nodes.cli.arguments import Failure
 from nodes.cli.host_names import check_name, find_hosts
 from nodes.ls.load_balancer import LoadBalancer
 from tests.balancers import load_balancer
-from tests.processes import PATIENCE_S, Programs, Talk, programs
+from tests.processes import PATIENCE_S, Programs, Talk
 from tests.sim import PORT, Host, Observer, SimSystem, World
 from tests.stage import Stage
 
@@ -33,7 +31,7 @@ ROW = "x.example 10.0.0.1"
 ANSWER = b"x.example 10.0.0.1 A IN"
 
 
-# -- what is a name --------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 64, ".".join(["x" * 60] * 5), "\udcff", "."])
@@ -88,7 +86,7 @@ def test_a_lookup_says_why_it_found_nothing() -> None:
 def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They may be, by whoever started us."""
+    """Signals may be blocked by whoever started us."""
     monkeypatch.setattr("core.io.lookup._CHILD_S", 1)
     child = "import time\ntime.sleep(600)"
     monkeypatch.setattr("core.io.lookup._CHILD", _CHILD.split("try:")[0] + child)
@@ -118,9 +116,7 @@ def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
 
 def unknown(*servers: tuple[Address, ...]) -> Stage:
     brain = load_balancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS)
-    stage = Stage(brain, Bounds())
-    stage.begin()
-    return stage
+    return Stage.begun(brain)
 
 
 def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
@@ -152,8 +148,7 @@ def test_many_names_that_are_not_known_cost_no_more_than_few() -> None:
     count = 40
     hosts = [(f"{n}.example", 1) for n in range(count)]
     brain = load_balancer([()] * count, Bounds(), lambda: 0.0, hosts=hosts)
-    stage = Stage(brain, Bounds())
-    stage.begin()
+    stage = Stage.begun(brain)
     done = before = 0
     began = stage.now
     while stage.now < began + 400.0:
@@ -301,12 +296,6 @@ core.io.lookup._CHILD = "import time; time.sleep(600)"
 from nodes.cli.programs import main
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 @pytest.mark.process

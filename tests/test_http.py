@@ -78,7 +78,7 @@ class WebStage(Stage):
 
 
 def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
-    """A site with one watcher that has said nothing yet."""
+    """Build a site with one watcher that has said nothing yet."""
     site = Site(watchers_max)
     stage = WebStage(site, Bounds())
     stage.accept(ME)
@@ -86,7 +86,7 @@ def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
 
 
 class Socket:
-    """What `http.client` reads from."""
+    """The socket that `http.client` reads from."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -110,7 +110,7 @@ def response(data: bytes, method: str = "GET") -> tuple[http.client.HTTPResponse
 
 
 def asked(request: bytes, *chunks: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-    """What comes back for a request that arrives so, and then the end."""
+    """Return what comes back for a request that arrives so, and then the end."""
     stage, site = visited()
     stage.hear(ME, *(chunks or (request,)))
     assert [type(effect) for effect in site.effects] == [Send, Close]
@@ -255,7 +255,7 @@ def test_a_half_close_after_the_request_changes_nothing() -> None:
 
 
 def test_one_who_takes_too_long_is_let_go_and_nobody_else() -> None:
-    """Whatever trickles in: the clock is that of the whole head."""
+    """The clock is that of the whole head, whatever trickles in."""
     stage, site = visited()
     stage.hear(ME, b"GET / HTTP/1.1\n")
     stage.wait(2.0)
@@ -430,19 +430,16 @@ def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> Non
 
 
 def balanced(**words: float) -> Stage:
-    """LS with a status page, its link up."""
+    """Build LS with a status page, its link up."""
     brain = load_balancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
-    stage = WebStage(WithStatusPage(brain, WebServer(pages(brain))), Bounds())
-    stage.begin()
-    stage.connect(T1)
-    return stage
+    return WebStage.begun(WithStatusPage(brain, WebServer(pages(brain))), up=(T1,))
 
 
 T1, T2 = "TS1", "TS2"
 
 
 def looked(stage: Stage, path: str) -> tuple[int, str, bytes]:
-    """Status, media type and body of a page, as it is a second later."""
+    """Return status, media type and body of a page, as it is a second later."""
     stage.wait(FRESH_S)
     stage.accept(ME)
     stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
@@ -489,7 +486,7 @@ def test_who_is_sent_here_is_told_when_nobody_should_be() -> None:
 
 
 def test_watchers_are_no_clients() -> None:
-    """They are not counted, do not hold up a drain, and what they say is asked nowhere."""
+    """Watchers are not counted, do not hold up a drain, and what they say is asked nowhere."""
     stage = balanced()
     stage.accept(ME)
     stage.hear(ME, b"rutgers.edu\nSTATS\nQUIT\n")
@@ -519,7 +516,7 @@ def test_both_parts_are_woken_when_either_wants_to_be() -> None:
     assert response(stage.take(ME))[0].status == 408
 
 
-# -- what is not as it should be -------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 def test_head_of_what_is_not_there_has_no_body_either() -> None:

@@ -29,7 +29,7 @@ def mean_of(*samples: tuple[float, float, int]) -> RecentMean:
 
 
 def test_a_mean_of_nothing_is_faster_than_anything() -> None:
-    """So that a TS nobody knows is asked, and becomes known."""
+    """A TS that nobody knows is therefore asked, and becomes known."""
     assert RecentMean().mean_s(0.0) == RecentMean().mean_s(1e6) == 0.0
 
 
@@ -103,7 +103,7 @@ def quantile(share: float, samples: list[tuple[float, int]]) -> RecentQuantile:
 
 
 def exact(share: float, samples: list[tuple[float, int]]) -> float:
-    """The shortest time that this share of the samples did not exceed."""
+    """Return the shortest time that this share of the samples did not exceed."""
     ordered = sorted(samples)
     total = sum(count for _, count in samples)
     for (took_s, _), upto in zip(ordered, accumulate(c for _, c in ordered), strict=True):

@@ -9,7 +9,8 @@ from tests.splitting import cut_streams
 
 
 def model(data: bytes) -> tuple[list[bytes], bool]:
-    """The obvious way: all lines of a whole stream, overlong ones cut, and whether one is left."""
+    """Return, the obvious way, all lines of a whole stream, overlong ones cut, and whether one is
+    left."""
     *lines, rest = data.split(b"\n")
     lines = [line.removesuffix(b"\r") for line in lines]
     overlong = len(rest) > LINE_BYTES_MAX + 1 or (

@@ -18,8 +18,8 @@ from core.environment import Environment
 from core.machine import IllegalTransition
 from core.operator import Level, Report
 from nodes.ls.link import Link
-from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkEvent, LinkState
+from tests.balancers import link_metric
 
 BOUNDS = replace(Bounds(), redial_first_s=1 / 16)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)
@@ -54,11 +54,6 @@ ASKED_AGAIN = (*WAYS[LinkState.UP], LinkEvent.FELL_BEHIND)  # from UP back to CA
 
 def link(chance: Callable[[], float] = lambda: 0.0) -> Link:
     return Link("TS1", ADDRESSES, Environment(BOUNDS, random=chance))
-
-
-def metric(one: Link, key: str) -> int | str:
-    (value,) = [value.value for value in link_metrics(one) if value.key == f"TS1.{key}"]
-    return value
 
 
 def brought_to(state: LinkState) -> Link:
@@ -239,10 +234,10 @@ def test_what_is_counted_outlives_connections() -> None:
         one.misread(1)
         one.misread(0, 3)
         one.lost(now + 1.0)
-    counted = {key: metric(one, key) for key in ("asked", "won", "late", "redials")}
+    counted = {key: link_metric(one, key) for key in ("asked", "won", "late", "redials")}
     assert counted == {"asked": 8, "won": 4, "late": 2, "redials": 1}
-    assert (metric(one, "malformed"), metric(one, "nothing_said")) == (2, 6)
-    assert metric(one, "state") == "DOWN"
+    assert (link_metric(one, "malformed"), link_metric(one, "nothing_said")) == (2, 6)
+    assert link_metric(one, "state") == "DOWN"
 
 
 def test_that_it_is_down_is_said_once_until_it_is_up() -> None:

@@ -48,7 +48,7 @@ class Desk(System):
         return self.signals
 
     def select(self, read: list[int], write: list[int], *rest: Any) -> Any:  # noqa: ANN401
-        """What is no socket can always be written."""
+        """Select; what is no socket can always be written."""
         ours = [fd for fd in write if fd in self.written]
         others = [fd for fd in write if fd not in self.written]
         timeout_s = 0.0 if ours else min(rest[-1], 0.01)
@@ -111,7 +111,7 @@ class House:
         self.guests: list[socket.socket] = []
 
     def knock(self, role: Role) -> socket.socket:
-        """Somebody connects."""
+        """Connect somebody."""
         guest = socket.create_connection(self.doors[role][:2], timeout=5)
         self.guests.append(guest)
         self.turn()
@@ -213,7 +213,7 @@ def test_a_signal_closes_the_door_of_clients_only(house: House) -> None:
 
 
 def spoken(house: House, guest: socket.socket, *lines: bytes) -> None:
-    """Lines are recorded, and answered whatever becomes of the records."""
+    """Send lines: they are recorded, and answered whatever becomes of the records."""
     for line in lines:
         guest.sendall(line)
         house.turn(3)
@@ -277,7 +277,8 @@ def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:
 
 
 def test_a_descriptor_that_takes_no_more_is_left_alone(house: House) -> None:
-    """What it does not take within the bound is dropped, and it is asked again in later turns."""
+    """Bytes that it does not take within the bound are dropped, and it is asked again in later
+    turns."""
     house.desk.room = 5_000
     for number in range(10_000):
         house.records.append(b"record %4d\n" % number)

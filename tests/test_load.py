@@ -142,7 +142,8 @@ def test_a_set_that_is_too_long_for_a_line_is_told_and_what_fits_is_served(tmp_p
 
 
 def test_an_address_that_fits_is_served_after_some_that_did_not(tmp_path: Path) -> None:
-    """Six long ones leave 11 bytes of the line. One that was left out is so each time it comes."""
+    """Six long ones leave 11 bytes of the line. A row that was left out is so each time it
+    comes."""
     first, name = name_of(253).title(), name_of(253)
     long = [b"fe80:%04x:1111:2222:3333:4444:5555:6666" % n for n in range(7)]
     more = [long[6], b"::1", b"0::1", long[6], b"::2", b"::3", b"::", b"::4"]
@@ -183,7 +184,7 @@ def test_e7_a_hundred_megabytes_in_one_line_are_one_bad_row(tmp_path: Path) -> N
     assert said == [f"{path}:1: the row has more than 512 bytes; skipped"]
 
 
-# -- what is no text -------------------------------------------------------------------------------
+# -- bytes that are no text ------------------------------------------------------------------------
 
 UTF_16 = ["utf-16", "utf-16-le", "utf-16-be"]
 UTF_32 = ["utf-32", "utf-32-le", "utf-32-be"]
@@ -218,7 +219,7 @@ def test_a_binary_file_is_said_to_be_no_text(tmp_path: Path, data: bytes) -> Non
 
 @pytest.mark.parametrize("data", [b"# c\ra 1.2.3.4 A\r", b"a 1.2.3.4 A\r" * 99, b"c\ra\r"])
 def test_lines_that_end_with_cr_alone_are_said_to(tmp_path: Path, data: bytes) -> None:
-    """One that begins with a comment would be a comment, whole: a table without rows."""
+    """A first row that begins with a comment would be a comment, whole: a table without rows."""
     with pytest.raises(NoTableError, match="ends its lines with CR alone; save it with LF"):
         loaded(tmp_path, data)
 
@@ -424,7 +425,7 @@ def test_any_file_in_blocks_of_any_size_gives_what_it_gives_row_by_row(
 
 
 def above(questions: Iterable[bytes]) -> set[bytes]:
-    """Every name that is above one of these, one by one."""
+    """Yield every name that is above these, in turn."""
     found = set()
     for question in questions:
         labels = question.removesuffix(b" AAAA").split(b".")
@@ -526,7 +527,8 @@ def test_blanks_in_all_places_of_a_row_count_together(
 
 
 def test_places_are_right_in_a_file_of_many_blocks(tmp_path: Path) -> None:
-    """One odd row at the beginning, around the middle, and at the very end of 4 MB; CRLFs in it."""
+    """An odd row stands at the beginning, around the middle, and at the very end of 4 MB; CRLFs in
+    it."""
     rows = [b"host%06d.example 10.0.0.1 A" % n for n in range(130_000)]
     bad = [0, 35_000, 70_000, 70_001, 100_000, 129_999]
     for number in bad:

@@ -32,7 +32,7 @@ class Clock:
 
 
 def logging(**words: Any) -> tuple[Log, list[bytes], Clock]:  # noqa: ANN401
-    """A log, what it has written, and its clock."""
+    """Make a log; return it, what it has written, and its clock."""
     written: list[bytes] = []
     clock = Clock()
     return Log("LS", written.append, lambda: NOON, clock, **words), written, clock
@@ -128,7 +128,7 @@ def test_what_is_less_than_the_least_level_is_left_out(least: Level, as_json: bo
     assert len(written) == sum(level >= least for level in Level)
 
 
-# -- what is said again and again ------------------------------------------------------------------
+# -- records that repeat ---------------------------------------------------------------------------
 
 
 class RepeatsMachine(RuleBasedStateMachine):
@@ -144,7 +144,7 @@ class RepeatsMachine(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(["a", "b", "", "same"]), times=st.integers(1, 8))
     def report(self, kind: str, times: int) -> None:
-        """Those without a kind are alike when their texts are; kinds do not count for others."""
+        """Records without a kind are alike when their texts are; kinds do not count for others."""
         for _ in range(times):
             self.number += 1
             text = "same" if kind == "same" else f"text {self.number}"
@@ -169,7 +169,7 @@ class RepeatsMachine(RuleBasedStateMachine):
 
     @rule(level=st.sampled_from([Level.DEBUG]))
     def say_what_is_left_out(self, level: Level) -> None:
-        """It counts for nothing."""
+        """A record that is left out counts for nothing."""
         self.log.report("same", level)
         self.log.report("x", level, "a")
         assert not self.written
@@ -310,7 +310,7 @@ def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
     assert taken == b"".join(lines) and output.dropped == 0
 
 
-# -- what is not as it should be -------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("control", ["\r", "\x1b[2J", "\x07", "\x7f"])

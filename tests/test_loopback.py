@@ -18,18 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, programs, wait_for
+from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, wait_for
 
 pytestmark = pytest.mark.process
 
 X = b"x.example 10.0.0.1 A IN"
 RESET = struct.pack("ii", 1, 0)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 class Impostor:
@@ -58,14 +52,15 @@ def impostor() -> Iterator[Impostor]:
 def facing(
     run: Programs, impostor: Impostor, timeout: float = 20.0, *words: object
 ) -> tuple[Program, int, Talk]:
-    """LS between an impostor (TS1) and a real TS that has x.example: LS, its port, the link."""
+    """Start LS between an impostor (TS1) and a real TS that has x.example; return LS, its port, the
+    link."""
     _, port = run.ts(run.table("x", "x.example 10.0.0.1"))
     ls, ls_port = run.ls([impostor.port, port], "--timeout", timeout, *words)
     return ls, ls_port, impostor.meet()
 
 
 def alone(run: Programs, impostor: Impostor, timeout: float) -> tuple[Program, int, Talk]:
-    """LS with an impostor only."""
+    """Start LS with an impostor only."""
     ls, port = run.ls([impostor.port], "--timeout", timeout)
     return ls, port, impostor.meet()
 
@@ -77,7 +72,7 @@ def ask(port: int, *names: bytes) -> Talk:
 
 
 def memory_kib(program: Program) -> int:
-    """The most that a process has held, in KiB."""
+    """Return the most that a process has held, in KiB."""
     status = Path(f"/proc/{program.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
@@ -335,7 +330,7 @@ def test_b12_out_of_descriptors_is_a_rest_and_no_spin(run: Programs) -> None:
     ts.logs("cannot accept: too many open files")
     stat = Path(f"/proc/{ts.process.pid}/stat")
     used = sum(map(int, stat.read_text().split()[13:15]))
-    time.sleep(1.0)  # what is measured is this second's work
+    time.sleep(1.0)  # this second's work is what is measured
     assert sum(map(int, stat.read_text().split()[13:15])) - used < 20  # of a second's 100 ticks
     assert ts.log.count("cannot accept") == 1
     for talk in talks[:150]:
@@ -424,7 +419,7 @@ def version(number: int, count: int) -> list[str]:
 
 
 def told(lines: list[bytes]) -> list[int]:
-    """Of which version each answer is. Raises ValueError for what is no answer of any."""
+    """Tell of which version each answer is. Raises ValueError for what is no answer of any."""
     versions = []
     for line in lines:
         name, address, *rest = line.split(b" ")

@@ -29,9 +29,10 @@ from core.events import Relieved
 from core.io.backlog import BacklogState
 from core.operator import Standing
 from core.owed import Owed
-from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
+from core.protocol.names import LINE_BYTES_MAX, Negative
 from core.text import split_lines
 from tests.balancers import load_balancer, metric
+from tests.splitting import folded
 from tests.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
@@ -40,8 +41,7 @@ T1, T2 = "TS1", "TS2"
 
 def started(bounds: Bounds | None = None, linked: bool = True, once: bool = False) -> Stage:
     bounds = bounds or Bounds()
-    stage = Stage(load_balancer(SERVERS, bounds, lambda: 0.0, once=once), bounds)
-    stage.begin()
+    stage = Stage.begun(load_balancer(SERVERS, bounds, lambda: 0.0, once=once), bounds)
     if linked:
         stage.connect(T1)
         stage.connect(T2)
@@ -49,7 +49,7 @@ def started(bounds: Bounds | None = None, linked: bool = True, once: bool = Fals
 
 
 def asking(*lines: bytes, bounds: Bounds | None = None) -> Stage:
-    """LS with one client that has asked these, and what it sent to its TSs taken out."""
+    """Build LS with one client that has asked these, and take out what it sent to its TSs."""
     stage = started(bounds)
     stage.accept("a")
     stage.hear("a", b"".join(line + b"\n" for line in lines))
@@ -119,7 +119,7 @@ Replying = tuple[int, Callable[[bytes], bytes], int | bytes]
 
 
 def split_type(question: bytes) -> tuple[bytes, bytes]:
-    """Its name, and what stands behind it."""
+    """Return its name, and what stands behind it."""
     name = question.removesuffix(b" AAAA")
     return name, question[len(name) :]
 
@@ -129,16 +129,12 @@ def without_dot(question: bytes) -> bytes:
     return name.removesuffix(b".") + rest
 
 
-def fold(question: bytes) -> bytes:
-    return fold_lines(without_dot(question) + b"\n").removesuffix(b"\n")
-
-
 def question_of(reply: bytes) -> bytes:
-    """What a reply replies to, folded."""
+    """Return what a reply replies to, folded."""
     if b" - " in reply:
-        return fold(reply.rpartition(b" - ")[0])
+        return folded(reply.rpartition(b" - ")[0])
     name, _, kind, _ = reply.split(b" ")
-    return fold(name + b" AAAA" if kind == b"AAAA" else name)
+    return folded(name + b" AAAA" if kind == b"AAAA" else name)
 
 
 places = st.integers(0, 1)
@@ -158,7 +154,7 @@ class Asker:
     wants_bye: bool = True
     has_ended: bool = False  # its input
     errors_in_a_row: int = 0
-    expected: bytes = b""  # what it has to hear before anything else
+    expected: bytes = b""  # to be heard before anything else
     is_done: bool = False  # and then nothing more
 
 
@@ -179,7 +175,7 @@ class Server:
 
 @dataclass(eq=False)
 class Question:
-    """One question."""
+    """A question of an asker."""
 
     asker: Asker
     spelling: bytes
@@ -188,7 +184,7 @@ class Question:
     @property
     def name(self) -> bytes:
         """The question folded: a name, and maybe its type."""
-        return fold(self.spelling)
+        return folded(self.spelling)
 
 
 class ClusterMachine(RuleBasedStateMachine):
@@ -204,8 +200,8 @@ class ClusterMachine(RuleBasedStateMachine):
         self.servers = [self.SERVER(T1), self.SERVER(T2)]
         self.open: list[Question] = []
         self.sent_at: dict[bytes, float] = {}  # when a name that is open was last asked for
-        self.spoken: dict[bytes, set[str]] = {}  # who has nothing about one that is open
-        self.held: dict[bytes, float] = {}  # one of which NO DATA was said: until when
+        self.spoken: dict[bytes, set[str]] = {}  # servers that have nothing about an open name
+        self.held: dict[bytes, float] = {}  # names of which NO DATA was said: until when
         self.came = 0
         self.said = 0
         self.is_draining = False
@@ -220,7 +216,7 @@ class ClusterMachine(RuleBasedStateMachine):
         brain = load_balancer(SERVERS, self.BOUNDS, lambda: 0.0, owed=self.owed)
         return Stage(brain, self.BOUNDS)
 
-    # what happens
+    # events
 
     @rule(who=places, lines=client_lines, cut=byte_counts, left=lefts)
     def client_sends(self, who: int, lines: list[bytes], cut: int, left: int) -> None:
@@ -303,7 +299,7 @@ class ClusterMachine(RuleBasedStateMachine):
     def time_passes(self, sixteenths: int) -> None:
         """Everything that was asked 5.0 s ago times out, and nothing else does.
 
-        What is held is held for its time, and not past the time of any question.
+        Names that are held are held for their time, and not past the time of any question.
         """
         now, until = self.stage.now, self.stage.now + sixteenths / 16
         self.stage.wait(sixteenths / 16)
@@ -334,7 +330,7 @@ class ClusterMachine(RuleBasedStateMachine):
             asker.may_ask = False
         self.settle()
 
-    # what the model makes of it
+    # the model
 
     def come(self) -> None:
         if self.stage.listening:
@@ -344,12 +340,12 @@ class ClusterMachine(RuleBasedStateMachine):
             self.stage.accept(asker.conn)
 
     def asker(self, who: int) -> Asker | None:
-        """One of those whose input has not ended."""
+        """Draw an asker whose input has not ended."""
         some = [asker for asker in self.askers if not asker.has_ended]
         return some[who % len(some)] if some else None
 
     def client_is_read(self, asker: Asker, count: int) -> None:
-        """One that is paused is not read."""
+        """Let a client be read, unless it is paused."""
         if asker.conn in self.stage.paused or not asker.typed or not count:
             return
         data, asker.typed = asker.typed[:count], asker.typed[count:]
@@ -365,7 +361,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.settle()
 
     def client_ends(self, asker: Asker) -> None:
-        """A half-close, after everything that is on its way, if that can be read."""
+        """Half-close a client, after everything that is on its way, if that can be read."""
         self.client_is_read(asker, len(asker.typed))
         if asker.typed or asker.conn in self.stage.paused:
             return
@@ -377,7 +373,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.settle()
 
     def reply(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
-        """A reply to one of the open questions; no answer is equal to another."""
+        """Write a reply to an open question; no answer is equal to another."""
         open_names = list(dict.fromkeys(question.name for question in self.open))
         open_names = open_names or [b"a", b"b.x", b"a AAAA"]
         name, rest = split_type(open_names[number % len(open_names)])
@@ -421,7 +417,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.settle()
 
     def read(self, asker: Asker, lines: list[bytes]) -> None:
-        """The whole lines of one read: refusals first, and one line per TS for all questions."""
+        """Read whole lines at once: refusals first, and one line per TS for all questions."""
         to_send = []
         for line in lines:
             line = line.removesuffix(b"\r")
@@ -441,13 +437,13 @@ class ClusterMachine(RuleBasedStateMachine):
                 self.send(server, to_send)
 
     def ask(self, asker: Asker, spelling: bytes) -> list[bytes]:
-        now, name = self.stage.now, fold(spelling)
+        now, name = self.stage.now, folded(spelling)
         is_open = any(question.name == name for question in self.open)
         self.open.append(Question(asker, spelling, now))
         if is_open and now - self.sent_at[name] < self.BOUNDS.join_s:
             return []
         self.sent_at[name] = now
-        if name not in self.held:  # whoever is asked anew speaks anew
+        if name not in self.held:  # a server that is asked anew speaks anew
             self.spoken.pop(name, None)
         return [name]
 
@@ -456,7 +452,7 @@ class ClusterMachine(RuleBasedStateMachine):
         server.expected += b"".join(name + b"\n" for name in names)
 
     def connect(self, server: Server) -> None:
-        """It is asked once for everything that is open, the oldest first."""
+        """Connect it: it is asked once for everything that is open, the oldest first."""
         self.stage.connect(server.conn)
         server.is_up, server.has_quit = True, False
         server.typed = server.half = b""
@@ -465,7 +461,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.settle()
 
     def credit(self, server: Server, line: bytes) -> None:
-        """Everyone who waits for that question gets the line as it came, once for each."""
+        """Give everyone who waits for that question the line as it came, once for each."""
         name = question_of(line)
         for question in [question for question in self.open if question.name == name]:
             self.open.remove(question)
@@ -473,7 +469,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.forget_closed()
 
     def deny(self, server: Server, no_data: list[bytes], not_found: list[bytes]) -> None:
-        """It has nothing about these. NO DATA is held until every TS that is up has spoken."""
+        """Let it have nothing about these. NO DATA is held until every TS that is up has spoken."""
         is_open = {question.name for question in self.open}
         for name in no_data:
             if name in is_open:
@@ -486,12 +482,12 @@ class ClusterMachine(RuleBasedStateMachine):
         self.end([name for name in names if self.spoken.get(name) == everyone], NOT_FOUND)
 
     def held_in_vain(self, names: Iterable[bytes]) -> list[bytes]:
-        """Those that are held, and nobody who is up has still to speak of them."""
+        """Return the names that are held, and of which nobody who is up has still to speak."""
         up = {server.conn for server in self.servers if server.is_up}
         return [name for name in names if name in self.held and self.spoken[name] >= up]
 
     def end(self, names: list[bytes], why: bytes) -> None:
-        """Everyone who waits for one of these hears so, in its own spelling."""
+        """End these: everyone who waits for them hears so, in its own spelling."""
         for name in names:
             for question in [question for question in self.open if question.name == name]:
                 self.open.remove(question)
@@ -504,14 +500,14 @@ class ClusterMachine(RuleBasedStateMachine):
         self.held = {name: due for name, due in self.held.items() if name in is_open}
 
     def lose(self, server: Server) -> None:
-        """What it has said is forgotten; what is held stays held, and not for it."""
+        """Forget what it has said; what is held stays held, and not for it."""
         server.is_up = False
         for by in self.spoken.values():
             by.discard(server.conn)
         self.end(self.held_in_vain(self.held), NO_DATA)
 
     def settle(self) -> None:
-        """Who will ask nothing more and is owed nothing hears so; without anyone, LS parts."""
+        """Tell those who will ask nothing more and are owed nothing; without anyone, LS parts."""
         for asker in list(self.askers):
             owed = any(question.asker is asker for question in self.open)
             if not asker.may_ask and not owed and not asker.is_done:
@@ -528,7 +524,7 @@ class ClusterMachine(RuleBasedStateMachine):
                     server.has_quit = True
 
     def be_gone(self) -> None:
-        """LS has stopped: what is still open is closed, and nothing more happens."""
+        """Check that LS has stopped: what is still open is closed, and nothing more happens."""
         assert not self.open
         self.compare()
         self.askers.clear()
@@ -537,7 +533,7 @@ class ClusterMachine(RuleBasedStateMachine):
         for server in self.servers:
             server.is_up = False
 
-    # what must hold
+    # invariants
 
     def compare_asker(self, asker: Asker) -> None:
         assert self.stage.take(asker.conn) == asker.expected
@@ -587,7 +583,8 @@ class ClusterMachine(RuleBasedStateMachine):
             assert not self.stage.listening
 
     def teardown(self) -> None:
-        """Whatever has happened, 5.0 s later nobody is owed anything, and everybody can go."""
+        """Check that 5.0 s later nobody is owed anything, and everybody can go, whatever has
+        happened."""
         self.time_passes(80)
         assert not self.open
         while asker := self.asker(0):
@@ -659,7 +656,7 @@ class CloggedMachine(ClusterMachine):
             return
         connection = self.stage.connections[server.conn]
         if connection.waiting and connection.sent(min(count, len(connection.unsent()))):
-            server.heavy_since = None  # what it is sent now begins a new hold
+            server.heavy_since = None  # the next bytes begin a new hold
             self.stage.step(Relieved(server.conn))
         self.settle()
 
@@ -667,19 +664,19 @@ class CloggedMachine(ClusterMachine):
         return super().reply(number, spell, NOT_FOUND if what == NO_DATA else what)
 
     def drain(self) -> None:
-        """Not here: how LS parts from a link that takes nothing is a matter of limits."""
+        """Drain without parting from a link that takes nothing: that is a matter of limits."""
 
-    # what the model makes of it
+    # the model
 
     def send(self, server: CloggedServer, names: list[bytes]) -> None:
-        """Which slice goes when is not predicted: `settle` sees what was sent."""
+        """Send: which slice goes when is not predicted; `settle` sees what was sent."""
 
     def connect(self, server: CloggedServer) -> None:
         server.sent.clear()
         super().connect(server)
 
     def credit(self, server: CloggedServer, line: bytes) -> None:
-        """An answer counts only if it was asked for on this connection.
+        """Credit an answer only if it was asked for on this connection.
 
         It must count when the oldest who waits is the one it was asked for, or when nothing is
         left to ask for; when that one has gone and others have joined, it may be asked for again.
@@ -697,7 +694,7 @@ class CloggedMachine(ClusterMachine):
         return said.startswith(question.asker.expected + line + b"\n")
 
     def deny(self, server: CloggedServer, no_data: list[bytes], not_found: list[bytes]) -> None:
-        """The same of what it says that it has nothing about.
+        """Take the same of what it says that it has nothing about.
 
         Here NO DATA is NOT FOUND: how long it is held depends on who has stalled, and when.
         """
@@ -733,7 +730,7 @@ class CloggedMachine(ClusterMachine):
         server.heavy_since = server.holds_since = None
 
     def oldest(self) -> dict[bytes, Question]:
-        """For each open name, the question that has waited for longest."""
+        """Return, for each open name, the question that has waited for longest."""
         oldest: dict[bytes, Question] = {}
         for question in self.open:
             oldest.setdefault(question.name, question)
@@ -762,7 +759,8 @@ class CloggedMachine(ClusterMachine):
             server.heavy_since = self.stage.now
 
     def read(self, asker: Asker, lines: list[bytes]) -> None:
-        """What new questions make too much, for a TS that had been asked for all, is a hold."""
+        """Read: what new questions make too much, for a TS that had been asked for all, is a
+        hold."""
         super().read(asker, lines)
         for server in self.servers:
             was_light = server.heavy_since is None
@@ -770,7 +768,7 @@ class CloggedMachine(ClusterMachine):
             if was_light and server.heavy_since is not None:
                 server.holds_since = self.stage.now
 
-    # what must hold
+    # invariants
 
     def compare_server(self, server: Server) -> None:
         self.stage.take(server.conn)
@@ -1054,7 +1052,7 @@ def test_a28_a_ts_that_ends_is_dialled_again() -> None:
     assert stage.take(T1) == b"x\n"
 
 
-# -- what TSs do not have --------------------------------------------------------------------------
+# -- questions that TSs do not have ----------------------------------------------------------------
 
 
 def test_not_found_is_said_when_every_configured_ts_has_said_so_and_not_before() -> None:
@@ -1575,9 +1573,7 @@ def test_once_the_session_that_spoke_first_ends_the_server() -> None:
 def test_a_ts_that_stays_away_is_looked_up_again() -> None:
     bounds = Bounds()
     brain = load_balancer(SERVERS, bounds, lambda: 0.0, hosts=[("ts1", 1), ("ts2", 2)])
-    stage = Stage(brain, bounds)
-    stage.begin()
-    stage.connect(T2)
+    stage = Stage.begun(brain, bounds, up=(T2,))
     while stage.now < 127:
         stage.refuse(T1)
         stage.wait(2.0)
@@ -1603,9 +1599,8 @@ RELOADING, READY = Standing.RELOADING, Standing.READY
 
 
 def named(linked: bool = True) -> Stage:
-    """LS that knows its TSs by name."""
-    stage = Stage(load_balancer(SERVERS, Bounds(), lambda: 0.0, hosts=HOSTS), Bounds())
-    stage.begin()
+    """Build LS that knows its TSs by name."""
+    stage = Stage.begun(load_balancer(SERVERS, Bounds(), lambda: 0.0, hosts=HOSTS))
     if linked:
         stage.connect(T1)
         stage.connect(T2)
@@ -1678,16 +1673,14 @@ def test_a_ts_that_has_moved_is_dialled_there_however_it_stood(way: str) -> None
 def test_a_ts_whose_addresses_come_in_another_order_has_not_moved() -> None:
     both = (*SERVERS[0], *ELSEWHERE)
     servers = (both, SERVERS[1])
-    stage = Stage(load_balancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS), Bounds())
-    stage.begin()
-    stage.connect(T1)
+    stage = Stage.begun(load_balancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS), up=(T1,))
     stage.reload()
     stage.resolve(T1, both[::-1])
     assert T1 in stage.connections and stage.reports[-1] == "TS1 has its old address"
 
 
 def test_who_asks_again_gets_one_more_round_and_ready_after_that() -> None:
-    """There are never more lookups for this at a time than TSs."""
+    """Lookups for this are never more at a time than TSs."""
     stage = named()
     for _ in range(100):
         stage.reload()

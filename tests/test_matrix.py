@@ -23,7 +23,7 @@ TIGHT = replace(Bounds(), waiting_bytes_high=200, waiting_bytes_low=50)
 
 
 def two() -> Scene:
-    """LS with two puppets."""
+    """Build LS with two puppets."""
     return Scene("", "")
 
 
@@ -316,7 +316,7 @@ def test_a31_all_links_are_cut_and_heal_in_another_order() -> None:
 
 
 def hedging(share: float, **bounds: int | float) -> Scene:
-    """LS with two puppets; it asks the first of them first, while nothing is known."""
+    """Build LS with two puppets; it asks the first of them first, while nothing is known."""
     return Scene("", "", share=share, bounds=replace(Bounds(), explore_every=1000, **bounds))  # type: ignore[arg-type]
 
 
@@ -324,33 +324,33 @@ def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() ->
     """[P24]: without a budget, and only for what the dead one still owed."""
     scene = hedging(0.0)
     first, second = scene.puppets
-    asker = scene.asker(names(100))
-    assert first.take() == names(100) and second.take() == b""
-    first.say(replies(40))
+    asker = scene.asker(question_lines(100))
+    assert first.take() == question_lines(100) and second.take() == b""
+    first.say(answer_lines(40))
     scene.wait(0.01)
     first.is_gone()
     scene.wait(0.01)
-    assert split_lines(second.take()) == split_lines(names(100))[40:]
-    second.say(replies(100)[len(replies(40)) :])
+    assert split_lines(second.take()) == split_lines(question_lines(100))[40:]
+    second.say(answer_lines(100)[len(answer_lines(40)) :])
     scene.wait(0.01)
-    assert asker.take() == replies(100)
+    assert asker.take() == answer_lines(100)
     assert hedging_of(scene.watch.brain).hedged == 0
 
 
 def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -> None:
     """[P13] [P24]"""
     scene = hedging(0.05)
-    asker = scene.asker(names(100))
+    asker = scene.asker(question_lines(100))
     for puppet in scene.puppets:
         puppet.is_gone()
         puppet.take()
     scene.wait(1.0)
     scene.puppets[1].listens()
     scene.wait(2.6)
-    assert scene.puppets[1].take() == names(100)
-    scene.puppets[1].say(replies(100))
+    assert scene.puppets[1].take() == question_lines(100)
+    scene.puppets[1].say(answer_lines(100))
     scene.wait(0.01)
-    assert asker.take() == replies(100)
+    assert asker.take() == answer_lines(100)
 
 
 def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked() -> None:
@@ -359,15 +359,15 @@ def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked
     first, second = scene.puppets
     first.reads = False
     first.stream.pipe_in.size = 1 << 20  # type: ignore[union-attr]  # there is no room on the way
-    asker = scene.asker(names(100))
+    asker = scene.asker(question_lines(100))
     assert second.take() == b""
     scene.wait(0.35)
     assert scene.watch.link_states["TS1"] is LinkState.STALLED
-    assert second.take() == names(100)
-    first.say(replies(1))
-    second.say(replies(100)[len(replies(1)) :])
+    assert second.take() == question_lines(100)
+    first.say(answer_lines(1))
+    second.say(answer_lines(100)[len(answer_lines(1)) :])
     scene.wait(0.01)
-    assert sorted(split_lines(asker.take())) == sorted(split_lines(replies(100)))
+    assert sorted(split_lines(asker.take())) == sorted(split_lines(answer_lines(100)))
 
 
 def test_a31_not_found_of_one_is_no_word_of_one_that_is_down() -> None:
@@ -424,20 +424,20 @@ def test_hedging_costs_no_more_than_its_share_of_many_questions() -> None:
 TABLE = {f"n{n}": "10.0.0.1" for n in range(1000)}
 
 
-def names(count: int) -> bytes:
+def question_lines(count: int) -> bytes:
     return b"".join(b"n%d\n" % n for n in range(count))
 
 
-def replies(count: int) -> bytes:
+def answer_lines(count: int) -> bytes:
     return b"".join(b"n%d 10.0.0.1 A IN\n" % n for n in range(count))
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_b1_quit_with_questions_in_flight(count: int) -> None:
     scene = Scene(TABLE)
-    asker = scene.asker(names(count) + b"QUIT\n")
+    asker = scene.asker(question_lines(count) + b"QUIT\n")
     scene.wait(0.5)
-    assert asker.take() == replies(count) + b"BYE\n"
+    assert asker.take() == answer_lines(count) + b"BYE\n"
     assert asker.has_ended and not asker.was_reset
     asker.close()
     scene.leaves_nothing()
@@ -445,9 +445,9 @@ def test_b1_quit_with_questions_in_flight(count: int) -> None:
 
 def test_b2_bytes_after_quit_are_read_and_dropped() -> None:
     scene = Scene(TABLE)
-    asker = scene.asker(names(10) + b"QUIT\n" + b"x" * 100_000)
+    asker = scene.asker(question_lines(10) + b"QUIT\n" + b"x" * 100_000)
     scene.wait(0.5)
-    assert asker.take() == replies(10) + b"BYE\n"
+    assert asker.take() == answer_lines(10) + b"BYE\n"
     assert asker.has_ended and not asker.was_reset
 
 
@@ -467,17 +467,17 @@ def test_b3_every_cut_gives_what_one_write_gives() -> None:
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_b4_a_half_close_with_questions_in_flight(count: int) -> None:
     scene = Scene(TABLE)
-    asker = scene.asker(names(count))
+    asker = scene.asker(question_lines(count))
     asker.end()
     scene.wait(0.5)
-    assert asker.take() == replies(count) and asker.has_ended and not asker.was_reset
+    assert asker.take() == answer_lines(count) and asker.has_ended and not asker.was_reset
     scene.leaves_nothing()
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
 def test_b5_a_client_vanishes_with_questions_in_flight(way: str) -> None:
     scene = two()
-    asker = scene.asker(names(500))
+    asker = scene.asker(question_lines(500))
     (asker.close if way == "close" else asker.reset)()
     scene.wait(1.0)
     if way == "reset":
@@ -488,7 +488,7 @@ def test_b5_a_client_vanishes_with_questions_in_flight(way: str) -> None:
 def test_b6_a_reset_while_ls_sends_hurts_nobody_else() -> None:
     scene = Scene(TABLE)
     scene.world.network.room = 500
-    asker = scene.asker(names(1000))
+    asker = scene.asker(question_lines(1000))
     other = scene.asker(b"n1\n")
     asker.reset()
     scene.wait(1.0)
@@ -513,7 +513,7 @@ def test_b9_one_who_never_reads_and_keeps_asking_is_paused_and_then_cut() -> Non
     scene.world.network.room = 5_000
     asker = scene.asker()
     asker.reads = False
-    asker.say(names(1000) * 50)
+    asker.say(question_lines(1000) * 50)
     scene.wait(2.0)
     other = scene.asker(b"n1\n")
     assert other.take() == b"n1 10.0.0.1 A IN\n"
@@ -555,14 +555,14 @@ def test_b10_one_who_reads_a_little_now_and_then_lives() -> None:
     scene.world.network.room = 100
     asker = scene.asker()
     asker.reads = False
-    asker.say(names(20) + b"QUIT\n")
+    asker.say(question_lines(20) + b"QUIT\n")
     for _ in range(60):
         scene.wait(3.0)
         asker.most, asker.reads = 40, True
         if asker.stream.can_read():  # type: ignore[union-attr]
             asker.heard += asker.stream.recv(40)  # type: ignore[union-attr]
         asker.reads = False
-    assert asker.take() == replies(20) + b"BYE\n"
+    assert asker.take() == answer_lines(20) + b"BYE\n"
 
 
 def test_b13_many_who_ask_one_name_at_once_cost_one_line() -> None:
@@ -728,10 +728,10 @@ def test_c15_short_and_refused_input_and_output_and_lies_change_nothing() -> Non
     network = scene.world.network
     network.short, network.refused, network.spurious = 0.9, 0.3, 0.3
     asker = scene.asker()
-    asker.say(names(200) + b"QUIT\n")
+    asker.say(question_lines(200) + b"QUIT\n")
     network.refused = 0.0  # the asker's own reading stays simple
     scene.wait(4.0)
-    assert asker.take() == replies(200) + b"BYE\n"
+    assert asker.take() == answer_lines(200) + b"BYE\n"
 
 
 def test_c16_too_many_unknown_names_pause_the_reading() -> None:
@@ -827,19 +827,21 @@ def test_e5_what_was_asked_before_is_answered_and_a_batch_is_of_one_table() -> N
     scene.world.network.short = 0.9
     for number in range(1, 6):
         scene.reload(scene.tables[0], version(number))
-        asker.say(names(40))
+        asker.say(question_lines(40))
         scene.wait(0.3)
         lines = split_lines(asker.take())
         told = [int(line.split(b".")[2]) for line in lines]
         assert told == sorted(told) and set(told) <= {number - 1, number}
-        assert sorted(line.split(b" ")[0] for line in lines) == sorted(split_lines(names(40)))
-    asker.say(names(40))
+        assert sorted(line.split(b" ")[0] for line in lines) == sorted(
+            split_lines(question_lines(40))
+        )
+    asker.say(question_lines(40))
     scene.wait(0.3)
     assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said_by(5))))
 
 
 def test_e5_an_answer_of_the_old_table_that_is_on_its_way_counts_when_it_arrives() -> None:
-    """What was asked was answered then: an answer may come from the table of its asking."""
+    """A question asked then was answered then: an answer may come from the table of its asking."""
     scene = Scene(version(0))
     asker = scene.asker()
     (ts,) = scene.tables
@@ -875,7 +877,7 @@ def test_e6_a_file_that_cannot_be_read_leaves_everything_as_it_was() -> None:
     asker = scene.asker()
     for number, error in enumerate((errno.ENOENT, errno.EAGAIN, errno.EIO), 1):
         scene.reload(scene.tables[0], OSError(error, os.strerror(error)))
-        asker.say(names(40))
+        asker.say(question_lines(40))
         scene.wait(0.1)
         assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said_by(0))))
         assert scene.world.probes["a reload is refused"] == number

@@ -1,6 +1,6 @@
 """Every planted bug can be planted: its text stands in its file, exactly once.
 
-Who finds each is another matter, and takes a quarter of an hour: `make mutants`.
+Which test finds each is another matter, and takes a quarter of an hour: `make mutants`.
 """
 
 import pytest

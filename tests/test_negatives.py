@@ -28,7 +28,7 @@ from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, stat
 from nodes.ls.replies import Denial
 from nodes.ls.upstreams import Upstreams
 
-GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # what each is waited for
+GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # how long each server is waited for, in s
 BITS = list(GRACES)
 EVERYONE = sum(BITS)
 TABLES = 1  # cannot be asked what only DNS can ask of a name that only DNS can have
@@ -130,7 +130,7 @@ class Held:
     def add(
         self, bit: int, unknown: Sequence[bytes], denials: Sequence[Denial], now: float = 0.0
     ) -> list[bytes]:
-        """A server says so; return what that ends."""
+        """Let a server say so; return what that ends."""
         self.negatives.add(bit, unknown, denials, now)
         return self.ended()
 
@@ -140,7 +140,7 @@ class Held:
         return self.ended()
 
     def stand(self, awaited: int, gone: int = 0, now: float = 0.0) -> list[bytes]:
-        """Only these are awaited from now on; return what that ends."""
+        """Let only these be awaited from now on; return what that ends."""
         unawaited = self.upstreams.awaited & ~awaited
         self.upstreams.awaited = awaited
         self.negatives.links_changed(gone, unawaited, now)
@@ -158,14 +158,14 @@ def closed(held: Held, *questions: bytes) -> None:
 
 
 def factor(state: QuestionState) -> float:
-    """A failure is worth waiting longer for, whatever a table knows beside it."""
+    """Return how much longer a failure is worth waiting for, whatever a table knows beside it."""
     denied = (QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD)
     return 1.0 if state in denied else 3.0
 
 
 @dataclass
 class Best:
-    """What the model knows of what is held: all that was said, and the reply that is told."""
+    """The model's knowledge of what is held: all that was said, and the reply that is told."""
 
     said: set[QuestionEvent]
     reply: object
@@ -180,7 +180,7 @@ class Best:
         return next(state for event, state in WORST_FIRST[::-1] if event in self.said)
 
     def is_moot(self, question: bytes) -> bool:
-        """Whether tables can say nothing better: they know the name, but not this type."""
+        """Return whether tables can say nothing better: they know the name, but not this type."""
         is_there = self.state in (QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD)
         return is_there and b"TYPE15" in question
 
@@ -209,7 +209,8 @@ class NegativesMachine(RuleBasedStateMachine):
             self.held.pop(question, None)
 
     def release(self, model: set[bytes], unknown: Set[bytes] = frozenset()) -> None:
-        """What has been held enough is told once, the best of it, and then it is open no more."""
+        """Release what has been held enough: it is told once, the best of it, and then it is open
+        no more."""
         ended = self.real.questions.take()
         questions = [question for question, _, _, _ in ended]
         assert len(questions) == len(set(questions)) and set(questions) == model | unknown
@@ -223,7 +224,7 @@ class NegativesMachine(RuleBasedStateMachine):
         self.forget(questions)
 
     def left(self, question: bytes) -> set[int]:
-        """Who is to speak still, of those who are waited for."""
+        """Return who is to speak still, of those who are waited for."""
         is_moot = question in self.held and self.held[question].is_moot(question)
         return self.live - self.spoken[question] - ({TABLES} if is_moot else set())
 
@@ -236,7 +237,7 @@ class NegativesMachine(RuleBasedStateMachine):
         """[P21] [P22] [P33] [P42]: all say that their tables have not; or the best of what is held,
         when every live one has spoken or has had its time, which a table's NAME does not begin.
 
-        One that is stalled may speak, too; the same may be said twice, and worse after better.
+        A server that is stalled may speak, too; the same may be said twice, and worse after better.
         """
         for question, event, reply in denials:
             self.speak(question, bit)
@@ -272,15 +273,15 @@ class NegativesMachine(RuleBasedStateMachine):
 
     @rule(bit=bits)
     def a_server_stalls(self, bit: int) -> None:
-        """What it has said still stands; nobody waits for what it has not."""
+        """Words of a stalled server still stand; nobody waits for what it has not said."""
         self.live.discard(bit)
         self.links_changed(0, bit)
         self.release_what_is_held_in_vain()
 
     @rule(gone=st.sets(bits, max_size=2))
     def some_servers_are_lost(self, gone: set[int]) -> None:
-        """What they have said is forgotten; what is held stays held. They may have stalled. What
-        tables cannot be asked they need not say when they are back."""
+        """Their words are forgotten; what is held stays held. They may have stalled. Questions that
+        tables cannot be asked they need not deny when they are back."""
         self.live -= gone
         self.links_changed(sum(gone), sum(gone))
         for question, by in self.spoken.items():

@@ -1,7 +1,7 @@
 """LS before resolvers that reply oddly: without EDNS, a header only, a tail, too long, or late.
 
-What `tests/test_upstreams.py` plays by hand, for replies that are not as the book says and yet say
-something. Not here: the bytes, one by one (`tests/test_dns_reply.py`), and chance
+The helpers are those of `tests/test_upstreams.py`, for replies that are not as the book says and
+yet say something. Not here: the bytes, one by one (`tests/test_dns_reply.py`), and chance
 (`tests/test_resolver_sim.py`).
 """
 
@@ -37,7 +37,7 @@ TELLS = "DNS1 does not know EDNS: it is asked without for 10 min at a time"
 
 
 def refuse_edns(cast: Cast, text: str = "FORMERR", to: str = D1) -> list[tuple[str, bytes]]:
-    """It says so to all that it was asked with EDNS; return what it is asked without."""
+    """Refuse EDNS to all that it was asked with it; return what it is asked without."""
     plain: list[tuple[str, bytes]] = []
     while asked := cast.asked(to):
         for conn, query in asked:
@@ -195,7 +195,7 @@ def test_what_is_asked_without_edns_and_lost_is_sent_again_so() -> None:
 
 
 def test_a_second_formerr_to_one_question_changes_nothing() -> None:
-    """It was sent twice, and asked again without; the other copy is no failure."""
+    """A query was sent twice, and asked again without; the other copy is no failure."""
     cast = Cast()
     cast.ask("x.example")
     cast.answer(D2, "REFUSED")
@@ -226,7 +226,7 @@ def test_over_tcp_it_is_asked_again_without_edns_too(closes: bool) -> None:
     cast = Cast(1)
     cast.ask("w.example")
     conn, asked = cast.query_at(D1)
-    cast.say(conn, *guesses(asked, 32))  # so that it is asked over TCP only
+    cast.say(conn, *guesses(asked, 32))  # it is asked over TCP only
     cast.answer(D1, "10.0.0.1")
     stream = cast.dialled(D1)
     cast.stage.connect(stream)
@@ -386,7 +386,7 @@ def test_bytes_behind_a_reply_are_left_out(is_stream: bool, has_edns: bool) -> N
 
 
 def long_reply(query: bytes, size: int) -> bytes:
-    """A reply of so many bytes at least."""
+    """Write a reply of so many bytes at least."""
     text = record(TO_QUESTION, "TXT", bytes([200]) + bytes(200))
     return reply(query, answers=(text,) * (size // len(text) + 1))
 
@@ -450,7 +450,7 @@ def test_a_late_reply_counts_as_long_as_an_asker_waits(
     conn, query = cast.asked(D1)[0]
     for _ in range(10):
         cast.wait(takes_s / 10)
-        cast.ask("other.example")  # so that sockets are replaced
+        cast.ask("other.example")  # sockets are replaced
     cast.asked(D1)
     cast.told()
     cast.lines()

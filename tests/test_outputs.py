@@ -1,4 +1,4 @@
-"""What programs write beside their conversations: log, records and output, and who reads them.
+"""Outputs of programs beside their conversations: log, records and output, and who reads them.
 
 Real processes. A reader that is slow or gone costs lines that are counted, never an answer; a
 file loses nothing; a program ends in any case.
@@ -10,14 +10,14 @@ import json
 import os
 import pty
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.io.writer import writer
-from tests.processes import Program, Programs, Talk, exchange, programs, wait_for
+from tests.processes import Program, Programs, Talk, exchange, stats, wait_for
 from tests.test_writer import filled
 
 pytestmark = pytest.mark.process
@@ -27,20 +27,6 @@ ROWS = [f"host{n}.example 10.0.{n >> 8}.{n & 255}" for n in range(COUNT)]
 NAMES = b"".join(row.split()[0].encode() + b"\n" for row in ROWS)
 SLOW = ("--timeout", 60)  # no question is lost on a machine that is busy
 REPLIES = sorted(f"{row} A IN".encode() for row in ROWS)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
-def stats(port: int) -> dict[str, str]:
-    talk = Talk(port)
-    talk.say(b"STATS\nQUIT\n")
-    lines = talk.rest().decode().splitlines()
-    talk.close()
-    return dict(line.split()[1:3] for line in lines if line.startswith("STAT "))
 
 
 def is_answered(port: int) -> bool:
@@ -114,7 +100,7 @@ def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs) -> None
 
 
 def sampled(run: Programs, path: Path, *words: object) -> tuple[Program, Callable[[], None]]:
-    """LS with that race log, and what asks it a name."""
+    """Start LS with that race log; return what asks it a name."""
     _, ts_port = run.ts(run.table("ts", *ROWS[:1]))
     ls, port = run.ls([ts_port], *SLOW, "--race-sample", 1, "--race-log", path, *words)
 
@@ -128,7 +114,7 @@ def sampled(run: Programs, path: Path, *words: object) -> tuple[Program, Callabl
 
 
 def has(path: Path, count: int) -> bool:
-    """Whether so many whole records are there."""
+    """Return whether so many whole records are there."""
     data = path.read_bytes() if path.exists() else b""
     assert all(json.loads(line)["end"] == "ANSWERED" for line in data.splitlines())
     return data.count(b"\n") == count

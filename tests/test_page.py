@@ -1,9 +1,9 @@
-"""What LS shows of itself, from outside: the status page in a real browser, /metrics as Prometheus
-reads it, /healthz, STATS, the log, and the record of races with its replay.
+"""The views of LS from outside: the status page in a real browser, /metrics as Prometheus reads it,
+/healthz, STATS, the log, and the record of races with its replay.
 
-All parts are real: processes, sockets, Chromium. Where something is missing on a machine, the
-tests that need it are skipped, and say so. Table servers that misbehave are sockets of the test.
-What a page is made of is looked at as a person sees it: by its text.
+All parts are real: processes, sockets, Chromium. Where something is missing on a machine, the tests
+that need it are skipped, and say so. Table servers that misbehave are sockets of the test. A page
+is looked at as a person sees it: by its text.
 
 Nothing here depends on speed; what watching costs is measured by `bench/watching.py`.
 """
@@ -40,7 +40,16 @@ from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
 from tests.chromium import MISSING, PROGRAM, Browser, Page, browsing
-from tests.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, programs, wait_for
+from tests.processes import (
+    PATIENCE_S,
+    ROOT,
+    Program,
+    Programs,
+    Talk,
+    exchange,
+    stats,
+    wait_for,
+)
 
 pytestmark = pytest.mark.process
 
@@ -49,12 +58,6 @@ ROWS_1 = (*SAME, "differs.example 10.0.0.2")
 ROWS_2 = (*SAME, "differs.example 10.0.0.3")
 ALL = ("--race-sample", 1)
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def watched(run: Programs, *words: object) -> tuple[Program, int, int, list[Program]]:
-    """LS before two TSs that differ in one name: LS, its port, its page's port, and the TSs."""
+    """Start LS before two TSs that differ in one name; return LS, its port, its page's port, and
+    the TSs."""
     ts_1, port_1 = run.ts(run.table("ts1", *ROWS_1))
     ts_2, port_2 = run.ts(run.table("ts2", *ROWS_2))
     ls, port = run.ls([port_1, port_2], "--metrics", 0, *words)
@@ -80,7 +84,8 @@ def page_port(ls: Program, host: str = "127.0.0.1") -> int:
 
 
 def get(port: int, path: str) -> tuple[int, str]:
-    """Status and body of a page. Raises OSError or HTTPException when there is no response."""
+    """Return status and body of a page. Raises OSError or HTTPException when there is no
+    response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request("GET", path)
@@ -91,24 +96,12 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def ask(port: int, *names: bytes) -> list[bytes]:
-    """The replies to these, sorted."""
+    """Return the replies to these, sorted."""
     talk = Talk(port)
     talk.say(b"".join(name + b"\n" for name in names))
     replies = talk.hear(len(names))
     talk.close()
     return sorted(replies)
-
-
-def stats(port: int) -> dict[str, str]:
-    """What STATS tells."""
-    talk = Talk(port)
-    talk.say(b"STATS\nQUIT\n")
-    *lines, end, bye, rest = talk.rest().decode().split("\n")
-    assert (end, bye, rest) == ("END", "BYE", "")
-    talk.close()
-    words = [line.split(" ") for line in lines]
-    assert all(first == "STAT" for first, *_ in words)
-    return {key: value for _, key, value in words}
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -298,7 +291,8 @@ class Hostile:
 
 
 def serve_hostile() -> None:
-    """The real loop, web server and pages with that server; says its port. Runs until killed."""
+    """Run the real loop, web server and pages with that server until killed; say its
+    port."""
     system, log_output, hostile = System(), Output(2), Hostile()
     loop = Loop(
         system,
@@ -516,7 +510,7 @@ def test_a_disagreement_is_recorded_reported_and_counted_with_both_answers(run: 
 
 
 def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) -> None:
-    """One TS is real; the other answers its names one after the other, so that times differ."""
+    """A TS is real; the other answers its names one after the other, so that times differ."""
     evens = [f"even{n}.example" for n in range(100)]
     odds = [f"odd{n}.example" for n in range(300)]
     _, ts_port = run.ts(run.table("evens", *(f"{name} 10.0.0.1" for name in evens)))

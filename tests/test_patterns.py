@@ -23,13 +23,14 @@ from hypothesis import strategies as st
 
 from core.protocol import messages, names
 from nodes.ts import table_file as load
-from tests.test_tidy import ROOT, SOURCES
+from tests.house_rules import ROOT, SOURCES
 
 ONE_CHARACTER = {"LITERAL", "NOT_LITERAL", "IN", "ANY"}
 
 
 def doubtful(parsed: Any) -> Iterator[str]:  # noqa: ANN401
-    """What a possessive quantifier repeats, and what an atomic group holds, but one character."""
+    """Yield what a possessive quantifier repeats, and what an atomic group holds, but one
+    character."""
     for operation, value in parsed:
         name = str(operation)
         if name in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP"):
@@ -48,7 +49,7 @@ def doubtful(parsed: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def as_of_old(path: str) -> ModuleType:
-    """A copy of a module as it would be in a Python before 3.11.5."""
+    """Copy a module as it would be in a Python before 3.11.5."""
     spec = importlib.util.spec_from_file_location("as_of_old", ROOT / path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -117,7 +118,7 @@ OF_CHUNKS = [
 
 
 def test_giving_back_takes_no_longer_than_taking() -> None:
-    """What a greedy quantifier repeats matches in one way only: else this would not end."""
+    """A greedy quantifier repeats what matches in one way only: else this would not end."""
     for again, end in (
         (b"a\n", b"!"),
         (b"a AAAA\n", b"a AAA"),

@@ -1,4 +1,4 @@
-"""One address that holds most places of a listener, and newcomers from others.
+"""An address that holds most places of a listener, and newcomers from others.
 
 The loop and its sockets are real, over loopback; only the address that a peer seems to come
 from is the test's word. Where peers have addresses of their own, in a network namespace, the whole
@@ -7,7 +7,6 @@ program runs.
 Not here: what a bound says where nobody parts (`tests/test_promises.py`, `tests/test_listener.py`).
 """
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -40,7 +39,7 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.balancers import load_balancer
-from tests.processes import PATIENCE_S, ROOT
+from tests.processes import PATIENCE_S, ROOT, can_be_apart
 from tests.scenes import Scene
 from tests.sim import SimSocket
 from tests.stage import Stage
@@ -62,7 +61,7 @@ ROW = b"x.example 10.0.0.1 A IN\n"
         ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
         ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
         ("fe80::1%eth0", "fe80::2", True),
-        ("asker7", "asker7", True),  # what a simulated network has instead of addresses
+        ("asker7", "asker7", True),  # a simulated network's addresses
         ("asker7", "asker8", False),
     ],
 )
@@ -87,14 +86,15 @@ def test_a_peer_on_this_machine_is_known_by_its_address(peer: str, own: str, her
     assert (network_of_peer(peer, own) == THIS_MACHINE) is here
 
 
-# -- who parts -------------------------------------------------------------------------------------
+# -- parting ---------------------------------------------------------------------------------------
 
 
 ENV = Environment()
 
 
 def holding(networks: str) -> tuple[Places, list[Connection]]:
-    """A letter is the network of a connection, `-` this machine; the first is the longest idle."""
+    """Build holders: a letter is the network of a connection, `-` this machine; the first is the
+    longest idle."""
     places, connections = Places(), []
     for turn, letter in enumerate(networks):
         connection = Connection(ENV, f"{letter}{turn}", True, FrameBuffer())
@@ -223,17 +223,17 @@ class House:
 
     @property
     def connected(self) -> int:
-        """How many connections have a socket."""
+        """The number of connections that have a socket."""
         streams = self.loop.streams
         return sum(each.fd >= 0 for each in (*streams.accepted.values(), *streams.dialled.values()))
 
     def look(self) -> None:
-        """One more socket is there than the loop knows of, or has not closed yet."""
+        """Look whether there is a socket more than the loop knows of, or has not closed yet."""
         known = self.connected + len(self.loop.engine.doomed)
         self.most = max(self.most, known + 1)
 
     def knock(self, host: str, *, turned: bool = True) -> socket.socket:
-        """Somebody connects who seems to come from there."""
+        """Connect somebody who seems to come from there."""
         guest = socket.socket()
         guest.bind((HERE, 0))
         self.hosts[guest.getsockname()[1]] = host
@@ -257,7 +257,7 @@ class House:
         raise AssertionError("it never came")
 
     def heard(self, guest: socket.socket) -> bytes:
-        """All that comes to one whose stream ends."""
+        """Read all that comes to one whose stream ends."""
         heard = bytearray()
 
         def has_ended() -> bool:
@@ -271,7 +271,7 @@ class House:
         return bytes(heard)
 
     def is_served(self, guest: socket.socket) -> bool:
-        """Whether one is still there, and is answered."""
+        """Return whether one is still there, and is answered."""
         try:
             guest.send(b"x.example\n")
             self.turn()
@@ -309,7 +309,7 @@ def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
     """[P38]"""
     house = build(clients_max=4)
     many = [house.knock(A) for _ in range(4)]
-    assert house.is_served(many[0])  # so it is not the longest idle
+    assert house.is_served(many[0])  # it is not the longest idle any more
     newcomer = house.knock(B)
     assert house.heard(many[1]) == b"BYE\n"
     assert all(map(house.is_served, (newcomer, many[0], many[2], many[3])))
@@ -451,7 +451,7 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
     assert len(listener.places) == 0 and not listener.places._by_network
 
 
-# -- what it is owed -------------------------------------------------------------------------------
+# -- bytes that it is owed -------------------------------------------------------------------------
 
 
 def test_one_that_parts_gets_what_ls_owes_it_and_then_bye() -> None:
@@ -479,9 +479,7 @@ def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
 
 @pytest.mark.parametrize("how", ["QUIT", "end", "twice"])
 def test_one_that_is_leaving_already_is_left_as_it_is(how: str) -> None:
-    stage = Stage(TableServer(Table({}), Environment()), Bounds())
-    stage.begin()
-    stage.accept("a")
+    stage = Stage.begun(TableServer(Table({}), Environment()), clients=("a",))
     if how == "QUIT":
         stage.hear("a", b"QUIT\n")
     elif how == "end":
@@ -510,7 +508,7 @@ def test_a_simulated_address_with_all_places_yields_one() -> None:
         assert [bytes(stream.pipe_in.arrived) for stream in many] == (
             [b"BYE\n"] * parted + [b""] * (3 - parted)
         )
-    assert scene.asker(b"n1\n").take() == b"- ERROR BUSY\n"  # one each
+    assert scene.asker(b"n1\n").take() == b"- ERROR BUSY\n"  # each has one place
     for stream in many:
         stream.close()
     scene.wait(0.1)
@@ -567,15 +565,8 @@ print("done")
 """
 
 
-def can_be_apart() -> bool:
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        return False
-    words = [*APART, "ip", "link", "set", "lo", "up"]
-    return subprocess.run(words, capture_output=True).returncode == 0
-
-
 @pytest.mark.skipif(
-    not can_be_apart(), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
+    not can_be_apart(APART), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
 )
 def test_a_program_tells_real_addresses_apart(tmp_path: Path) -> None:
     """[P38]: IPv4, a /64 of IPv6, and the machine's own address."""

@@ -15,7 +15,7 @@ from core.io.process import SIGNALS
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """What this process does with signals is put back afterwards."""
+    """Put back afterwards what this process does with signals."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     process._first = None

@@ -158,7 +158,7 @@ class QuietSystem(System):
 
 @contextmanager
 def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
-    """A loop that runs this brain on a free port, when it is turned."""
+    """Run this brain on a free port, in a loop that the test turns."""
     log_output = Output(2, bytes_max=0)
     system = QuietSystem()
     loop = Loop(
@@ -176,7 +176,7 @@ def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
 
 
 def dial(port: int, kernel_bytes: int | None = None) -> socket.socket:
-    """A client; `kernel_bytes` is how little the kernel is to take in for it."""
+    """Dial as a client; `kernel_bytes` is how little the kernel is to take in for it."""
     client = socket.socket()
     if kernel_bytes is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kernel_bytes)

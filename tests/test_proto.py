@@ -58,7 +58,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The rows of every table of a section, without the heads, backticks taken off."""
+    """Return the rows of every table of a section, without the heads, backticks taken off."""
     section = re.split(r"(?m)^#+ ", DOCUMENT.split(f"# {heading}\n", 1)[1])[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     table = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
@@ -137,8 +137,8 @@ def test_the_reserved_words_are_the_commands() -> None:
 
 
 def generic(key: str) -> str:
-    """`TS1.won` stands for every TS's, `W1.clients` for every worker's, `NAME.hits` for every
-    bound's."""
+    """Return the general name: `TS1.won` stands for every TS's, `W1.clients` for every worker's,
+    `NAME.hits` for every bound's."""
     of, dot, name = key.rpartition(".")
     kind = next((kind for kind in ("TS", "DNS", "W") if of.startswith(kind)), "")
     return f"{kind + '1' if kind else 'NAME'}.{name}" if dot else key
@@ -242,7 +242,7 @@ def cut_at(place: int) -> Cut:
 
 
 def own_lines(transcript: Transcript, program: str) -> list[int]:
-    """The places of the steps in which the program says a line."""
+    """Return the places of the steps in which the program says a line."""
     return [
         at
         for at, step in enumerate(transcript.steps)

@@ -24,7 +24,7 @@ from core.machine import IllegalTransition, Stay
 from core.owed import Owed
 from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
-from core.protocol.names import LINE_BYTES_MAX, Negative, fold_lines
+from core.protocol.names import LINE_BYTES_MAX, Negative
 from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from core.text import split_lines
@@ -33,6 +33,7 @@ from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.question_metrics import DENIED
 from nodes.ls.questions import Questions
 from tests.counting import lines_run
+from tests.splitting import folded
 
 TIMEOUTS_S, JOIN_S = (5.0, 1.75), 1.0  # some wait less long than others
 QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c", b"d.y", b"e"]
@@ -52,10 +53,6 @@ ENDINGS = {  # the ways to end a question for everyone, and what is said then
 }
 
 
-def fold(spelling: bytes) -> bytes:
-    return fold_lines(spelling + b"\n").removesuffix(b"\n")
-
-
 def made(join_s: float = JOIN_S, owed: Owed | None = None) -> Questions:
     bounds = Bounds(join_s=join_s)
     return Questions(bounds, owed or Owed(bounds, BoundHits()))
@@ -66,7 +63,7 @@ def client(number: int, timeout_s: float = 5.0) -> Session:
 
 
 def sent(effects: list[Effect]) -> dict[str, bytes]:
-    """What each asker is sent, once."""
+    """Return what each asker is sent, once."""
     sends = [effect for effect in effects if isinstance(effect, Send)]
     assert len(sends) == len(effects) == len({send.conn for send in sends})
     return {send.conn: send.data for send in sends}
@@ -87,7 +84,7 @@ class Open:
 
     @property
     def folded(self) -> bytes:
-        return fold(self.spelling)
+        return folded(self.spelling)
 
     @property
     def due(self) -> float:
@@ -130,28 +127,29 @@ class QuestionsMachine(Observer, RuleBasedStateMachine):
         self.open = [question for question in self.open if question not in questions]
 
     def expect_closed(self, questions: set[bytes], end: QuestionState) -> None:
-        """Whoever keeps something about these is told, of each once, that they are open no more."""
+        """Expect that whoever keeps something about these is told, of each once, that they are open
+        no more."""
         told = [question for questions, _, _ in self.told for question in questions]
         assert len(told) == len(set(told)) and set(told) == questions
         assert all((state, now) == (end, self.now) for _, state, now in self.told)
         self.told = []
 
     def not_open(self, settled: list[Open]) -> set[bytes]:
-        """The questions of these that nobody waits for any more."""
+        """Return the questions of these that nobody waits for any more."""
         return {q.folded for q in settled} - {question.folded for question in self.open}
 
     def expect(self, effects: list[Effect], model: dict[Session, list[bytes]]) -> None:
-        """The same lines to the same sessions, each session's in the same order."""
+        """Expect the same lines to the same sessions, each session's in the same order."""
         said = {conn: split_lines(lines) for conn, lines in sent(effects).items()}
         assert said == {session.conn: lines for session, lines in model.items()}
 
     @rule(number=st.integers(0, 2), asked=st.lists(spellings, min_size=1, max_size=6))
     def ask(self, number: int, asked: list[bytes]) -> None:
-        """What a question costs: a line, unless the same was sent less than a second ago."""
+        """Expect what a question costs: a line, unless the same was sent less than a second ago."""
         session, batch = self.sessions[number], self.questions.batches.next_number
-        folded = [fold(spelling) for spelling in asked]
+        questions = [folded(spelling) for spelling in asked]
         to_send, again = [], []
-        for spelling, question in zip(asked, folded, strict=True):
+        for spelling, question in zip(asked, questions, strict=True):
             is_open = any(other.folded == question for other in self.open)
             if is_open and self.now - self.sent_at[question] < JOIN_S:
                 self.joined += 1
@@ -161,9 +159,9 @@ class QuestionsMachine(Observer, RuleBasedStateMachine):
                 self.sent_at[question] = self.now
             self.open.append(Open(session, spelling, self.now, batch))
         self.asked += len(asked)
-        if folded == asked:
-            asked = folded  # as a session hands them over: one list, where nothing differs
-        assert list(self.questions.ask(session, folded, asked, self.now)) == to_send
+        if questions == asked:
+            asked = questions  # as a session hands them over: one list, where nothing differs
+        assert list(self.questions.ask(session, questions, asked, self.now)) == to_send
         assert self.again == again
         self.again = []
 
@@ -380,7 +378,7 @@ def test_a_hundred_thousand_spellings_are_found_in_one_pass() -> None:
 
 
 def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
-    """So a chunk of answers is credited without a look at the state of each."""
+    """A chunk of answers is therefore credited without a look at the state of each."""
     for state, row in QUESTION.items():
         is_open = state is QuestionState.OPEN or state.name.endswith("_HELD")
         assert (row.get(QuestionEvent.ANSWER) is QuestionState.ANSWERED) is is_open

@@ -20,7 +20,7 @@ DOWN = "DNS1 is down (connection refused); dialling it again"
 
 
 def break_all(cast: Cast, resolver: str, times: int = 2) -> None:
-    """Its port is closed: whatever socket asks hears so."""
+    """Close its port: whatever socket asks hears so."""
     for _ in range(times):
         for conn in {conn for conn, _ in cast.asked(resolver)}:
             if conn in cast.stage.replies:
@@ -80,7 +80,7 @@ def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
 
 
 def test_a_resolver_that_replies_between_two_errors_stays_up() -> None:
-    """One error may be about one datagram of many, or forged."""
+    """An error may be about a single datagram of many, or forged."""
     cast = Cast(1)
     for n in range(10):
         cast.ask(f"n{n}.example")
@@ -274,7 +274,7 @@ def test_one_that_is_silent_and_then_refused_is_down_once() -> None:
 
 
 def test_what_is_said_of_a_probe_is_told_to_nobody() -> None:
-    """Whoever asked it has been told."""
+    """The asker of it has been told already."""
     cast = Cast(1)
     refuse(cast)
     cast.told()
@@ -287,7 +287,7 @@ def test_what_is_said_of_a_probe_is_told_to_nobody() -> None:
 
 
 def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
-    """It is asked the newest question, though another resolver is there for that."""
+    """The newest question is asked of it, though another resolver is there for that."""
     cast = Cast(2)
     cast.ask("dropped.example")
     break_all(cast, D1)
@@ -300,7 +300,8 @@ def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
 
 
 def test_what_broken_sockets_were_asked_waits_for_the_window() -> None:
-    """What is not replied to leaves the window, and is still waited for: there may be thousands."""
+    """Questions that are not replied to leave the window, and are still waited for: there may be
+    thousands."""
     cast = Cast(1)
     window = cast.bounds.upstream_window
     names: set[str] = set()

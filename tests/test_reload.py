@@ -22,7 +22,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import Bounds
 from core.effects import Effect
 from core.environment import Environment
 from core.events import Woken
@@ -107,7 +106,7 @@ class Server:
             self.turn()
 
     def tell(self) -> list[str]:
-        """Reports since the last time."""
+        """Return the reports since the last time."""
         reports = [effect.text for effect in self.said if isinstance(effect, Report)]
         self.said = [effect for effect in self.said if not isinstance(effect, Report)]
         return reports
@@ -125,7 +124,7 @@ class Server:
         return self.count("reloads_refused")
 
     def count(self, name: str) -> int:
-        """A figure."""
+        """Return a metric."""
         metrics = {value.metric.name: value.value for value in self.reload.metrics()}
         return int(metrics[name])
 
@@ -243,7 +242,8 @@ def test_the_last_good_one_is_served_and_ready_is_told_when_the_newest_has_been_
     server = Server(file.read, strict=strict)
 
     def look() -> None:
-        """What is served is, whole, the last good one that has been judged, or the first table."""
+        """Check that what is served is, whole, the last good one that has been judged, or the first
+        table."""
         assert server.table.rows == after(file.opened[: server.taken + server.refused])[-1]
         if server.standings[-1:] == [READY]:
             assert file.opened[-1] is file.content
@@ -268,7 +268,8 @@ def test_the_last_good_one_is_served_and_ready_is_told_when_the_newest_has_been_
 
 
 def after(contents: list[bytes | OSError]) -> list[dict[bytes, bytes]]:
-    """What is served at first, and after each; the same object where one is to be refused."""
+    """Return what is served at first, and after each; the same object where one is to be
+    refused."""
     served = [OLD]
     for content in contents:
         if isinstance(content, OSError) or b"\xff" in content or (not content and served[-1]):
@@ -301,12 +302,12 @@ def test_those_are_all_the_ways_there_are() -> None:
     assert drawn <= walked
 
 
-# -- what is taken ---------------------------------------------------------------------------------
+# -- tables that are taken -------------------------------------------------------------------------
 
 
 @contextmanager
 def promptly() -> Iterator[None]:
-    """What waits for somebody inside, for example for a writer of a pipe, fails."""
+    """Fail if anything waits for somebody inside, for example for a writer of a pipe."""
 
     def fail(number: int, frame: FrameType | None) -> None:
         raise AssertionError("it waits")
@@ -325,7 +326,7 @@ def descriptors() -> set[str]:
 
 
 def asked_of(path: Path, *, strict: bool = False) -> Server:
-    """A reload of this file, to its end; it leaves nothing open, and never waits."""
+    """Reload this file, to its end; check that it leaves nothing open, and never waits."""
     before = descriptors()
     server = Server(path=str(path), strict=strict)
     with promptly():
@@ -336,7 +337,7 @@ def asked_of(path: Path, *, strict: bool = False) -> Server:
 
 
 def refused(server: Server, path: Path, why: str) -> None:
-    """The old table stays in use, and one line says why. [P26]"""
+    """Check that the old table stays in use, and one line says why. [P26]"""
     said = server.tell()
     assert said[-1] == f"{path} is refused: {why}; the old table stays in use"
     assert server.table.rows == OLD and (server.taken, server.refused) == (0, 1)
@@ -586,17 +587,17 @@ def test_a_table_that_is_read_in_any_slices_is_the_one_that_is_loaded(
             assert vars(server.table) == vars(table)
 
 
-# -- what is kept ----------------------------------------------------------------------------------
+# -- rows that are kept ----------------------------------------------------------------------------
 
 
 def is_made_of(rows: dict[bytes, bytes], old: dict[bytes, bytes]) -> bool:
-    """Whether every question and line of these is a very object of the old ones."""
+    """Return whether every question and line of these is a very object of the old ones."""
     ids = {id(text) for row in old.items() for text in row}
     return all(id(text) in ids for row in rows.items() for text in row)
 
 
 def reloaded(path: Path, before: bytes, after: bytes) -> tuple[Table, Table]:
-    """The table that was loaded, as it was, and the one that a reload makes of it."""
+    """Return the table that was loaded, as it was, and the one that a reload makes of it."""
     path.write_bytes(before)
     server = Server(path=str(path))
     server.table = load(str(path), print)
@@ -641,7 +642,7 @@ def test_rows_that_are_new_do_not_hide_those_that_stay(tmp_path: Path) -> None:
 
 
 def test_after_a_long_gap_rows_are_kept_again(tmp_path: Path) -> None:
-    """It is longer than what is looked ahead; that catches up."""
+    """The gap is longer than what is looked ahead; that catches up."""
     old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(MANY[6_000:]))
     rows = list(new.rows.items())
     assert is_made_of(dict(rows[-8_000:]), old.rows) and len(rows) == 14_000
@@ -732,12 +733,11 @@ def test_e4_no_turn_does_more_than_a_slice_and_what_is_let_go_leaves_no_room(
 
 
 def serving(file: Versions, rows: dict[bytes, bytes] = OLD, **words: bool) -> Stage:
-    """A TS with one asker."""
+    """Start a TS with one asker."""
     reload = Reload("table", read=file.read)
-    stage = Stage(TableServer(Table(dict(rows)), Environment(), reload=reload, **words), Bounds())
-    stage.begin()
-    stage.accept("a")
-    return stage
+    return Stage.begun(
+        TableServer(Table(dict(rows)), Environment(), reload=reload, **words), clients=("a",)
+    )
 
 
 def said(stage: Stage, *lines: bytes) -> list[bytes]:
@@ -788,8 +788,7 @@ def test_e6_a_ts_that_refuses_a_table_answers_as_before_and_counts_it() -> None:
 
 
 def test_a_ts_without_a_file_has_nothing_to_reload() -> None:
-    stage = Stage(TableServer(Table(OLD), Environment()), Bounds())
-    stage.begin()
+    stage = Stage.begun(TableServer(Table(OLD), Environment()))
     stage.reload()
     assert stage.brain.deadline() is None and stage.standings == []
 

@@ -41,7 +41,7 @@ from nodes.replay.replay import (
     servers_of,
     table_row,
 )
-from tests.balancers import load_balancer
+from tests.balancers import addresses_of, load_balancer
 from tests.processes import ROOT
 from tests.stage import Stage
 
@@ -55,15 +55,14 @@ RECORD: dict[str, Any] = {
 
 
 def line(**changes: Any) -> bytes:  # noqa: ANN401
-    """A record, as a line."""
+    """Write a record, as a line."""
     return json.dumps({**RECORD, **changes}).encode()
 
 
 def balancer(
     servers: int, extra_load: float | None = None, bounds: Bounds = BOUNDS
 ) -> LoadBalancer:
-    addresses = [((2, (f"TS{n}", 1)),) for n in range(1, servers + 1)]
-    return load_balancer(addresses, bounds, lambda: 0.0, extra_load=extra_load)
+    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, extra_load=extra_load)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ near_records = st.fixed_dictionaries(
 def test_any_file_is_replayed_as_far_as_it_is_good(
     tmp_path_factory: pytest.TempPathFactory, records: list[bytes]
 ) -> None:
-    """Whatever gets through can be played and printed: no traceback, no escape."""
+    """A record that gets through can be played and printed: no traceback, no escape."""
     path = tmp_path_factory.getbasetemp() / "races.jsonl"
     path.write_bytes(b"".join(record + b"\n" for record in [line(), *records]))
     said, shown = [], []
@@ -196,7 +195,7 @@ def test_servers_are_listed_by_their_numbers(numbers: set[int]) -> None:
     assert servers_of(races) == [f"TS{n}" for n in wanted]
 
 
-# -- what comes out --------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 
 
 def test_figures_are_those_of_the_ranks() -> None:
@@ -212,7 +211,7 @@ def test_a_row_has_a_column_for_each_heading() -> None:
 
 
 def two(*ways: tuple[float | None, float | None]) -> list[ReplayedRace]:
-    """Races, a second apart, that two TSs answer after so long, or never."""
+    """Write races, a second apart, that two TSs answer after so long, or never."""
     races = []
     for number, way in enumerate(ways):
         replies = {f"TS{n}": (s, "10.0.0.1") for n, s in enumerate(way, 1) if s is not None}
@@ -286,7 +285,7 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
 
 
 def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
-    """It came up later: its time runs from then."""
+    """The link came up later: its time runs from then."""
     race = ReplayedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
     assert close(replay([race], ["TS1"], balancer(1)), [0.7])
 
@@ -408,7 +407,7 @@ quick_s = st.integers(1_000, 60_000).map(lambda us: us / 1e6)
 
 @dataclass
 class Script:
-    """What a run is made of: what is asked when, and each TS's delay for it and what it says."""
+    """The script of a run: what is asked when, and each TS's delay for it and what it says."""
 
     asked: list[tuple[float, bytes]]  # s since the one before; the name
     ways: dict[bytes, list[tuple[float | None, bytes]]]  # by name: of each TS
@@ -490,7 +489,7 @@ def reply(question: bytes, what: bytes) -> bytes:
 
 
 def recorded(script: Script) -> tuple[list[ReplayedRace], dict[bytes, tuple[float, bytes]]]:
-    """The records of a run, in the order of asking, and what the client got."""
+    """Return the records of a run, in the order of asking, and what the client got."""
     stage = RecordedStage(script, BOUNDS)
     got = stage.run()
     assert len(stage.records) == len(script.asked) == len(got)
@@ -498,7 +497,7 @@ def recorded(script: Script) -> tuple[list[ReplayedRace], dict[bytes, tuple[floa
 
 
 def are_apart(script: Script) -> bool:
-    """Whether no two things happen so close that a rounded time may change their order."""
+    """Return whether no two things happen so close that a rounded time may change their order."""
     for name, way in script.ways.items():
         times = [delay_s for delay_s, _ in way if delay_s is not None]
         times += [BOUNDS.timeout_s]
@@ -572,7 +571,7 @@ def test_of_a_sampled_run_time_goes_by_in_the_proportion_of_its_share(
     assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
 
 
-# -- what is not as it should be -------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,14 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.io.frame_buffer import frame
-from tests.processes import PATIENCE_S, Program, Programs, exchange, programs, wait_for
+from tests.processes import PATIENCE_S, Program, Programs, stats, wait_for
 from tests.resolvers import (
     CODES,
     QR,
@@ -40,14 +38,9 @@ pytestmark = pytest.mark.process
 LOOPBACK = "127.0.0.1"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
 class Resolver:
-    """One that says what the test says. `listener`: at the same port over TCP, if `with_tcp`."""
+    """A resolver that says what the test says. `listener`: at the same port over TCP, if
+    `with_tcp`."""
 
     def __init__(self, port: int = 0, *, with_tcp: bool = False) -> None:
         self.listener: socket.socket | None = None
@@ -129,10 +122,7 @@ class Site:
         return message
 
     def metric(self, key: str) -> int:
-        lines = exchange(self.port, [b"STATS\nQUIT\n"])[0].decode()
-        found = re.search(rf"(?m)^STAT {key} (\d+)$", lines)
-        assert found is not None, lines
-        return int(found[1])
+        return int(stats(self.port)[key])
 
 
 def test_f5_only_a_reply_to_what_was_asked_counts(run: Programs) -> None:
@@ -347,7 +337,7 @@ def test_two_that_ask_each_other_stop(run: Programs) -> None:
         _, other = run.ls([], *words, linked=False)
         first.ask("x.example")
         assert first.told()[3] & 15 == 2
-        wait_for(lambda: b"STAT pending 0" in exchange(other, [b"STATS\nQUIT\n"])[0], "no loop")
+        wait_for(lambda: stats(other)["pending"] == "0", "no loop")
         assert first.metric("DNS1.asked") == 1 and first.metric("joined") <= 1
 
 

@@ -42,7 +42,7 @@ SEEDS = 96
 
 @cache
 def told(seed: int) -> tuple[Story, Counter[str]]:
-    """The story of this seed, told once for all tests, and what has been seen in it."""
+    """Tell the story of this seed, once for all tests; return what has been seen in it."""
     story = Story(seed)
     return story, Counter(story.tell().probes)
 
@@ -92,7 +92,7 @@ def test_the_first_stories_have_all_shapes() -> None:
 
 # -- the checks that can be switched ---------------------------------------------------------------
 
-# One that the second of two has, one that the first has, and one without data.
+# A name that the second of two has, a name that the first has, and one without data.
 X1, X2 = section_of(query(1, b"n9.example")), section_of(query(1, b"N10.example"))
 MAIL = section_of(query(1, b"n9.example", MX))
 
@@ -226,7 +226,7 @@ def all_at_once(self: Window, now: float) -> int:
 
 
 def as_before(patch: pytest.MonkeyPatch) -> None:
-    """As version 0.9.0 did: send without limit, hold for a little, send again after a second."""
+    """Do as version 0.9.0 did: send without limit, hold for a little, send again after a second."""
     patch.setattr(Window, "size", all_at_once)
     patch.setattr(Resolver, "held", never)
     patch.setattr(Grace, "grace_s", lambda self, now, is_failure: 0.03)

@@ -1,8 +1,8 @@
 """LS before resolvers written by others: Knot DNS, unbound and dnsmasq, killed, paused and slowed.
 
-What LS relays is compared, field by field, with what the same server says when it is asked directly
-(after respdiff, of CZ.NIC). Knot has a signed zone, so that there is much to be wrong about:
-signatures, denials, aliases, replies that no datagram holds.
+Relayed replies are compared, field by field, with what the same server says when it is asked
+directly (after respdiff, of CZ.NIC). Knot has a signed zone, so that there is much to be wrong
+about: signatures, denials, aliases, replies that no datagram holds.
 
 `make test-dns` runs these tests alone; each is skipped with a clear line where its program is
 missing, and `make parts` installs them. Nothing here is about speed.
@@ -16,14 +16,13 @@ import random
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, Programs, exchange, programs, wait_for
-from tests.test_dns_tools import need, port_of, run, status, with_dig
+from tests.processes import PATIENCE_S, Programs, exchange, programs, stats, wait_for
+from tests.test_dns_tools import need, output_of, port_of, status, with_dig
 
 dns = pytest.importorskip("dns", reason="no dnspython here: pip install -r tests/requirements.txt")
 import dns.flags  # noqa: E402, F811
@@ -191,30 +190,19 @@ def a_dnsmasq(stack: ExitStack, folder: Path, behind: int) -> Server:
     return Server(stack, words, port, folder / "dnsmasq.log")
 
 
-@pytest.fixture
-def some(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as started:
-        yield started
-
-
-def balancer(some: Programs, servers: list[Server], *words: object) -> tuple[int, str]:
-    """LS before these; its port, and that of its DNS front end."""
+def balancer_before(run: Programs, servers: list[Server], *words: object) -> tuple[int, str]:
+    """Start LS before these; return its port, and that of its DNS front end."""
     upstreams = [word for one in servers for word in ("--dns-upstream", f"{LOOPBACK}:{one.port}")]
     waits = ("--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S)
-    ls, port = some.ls([], "--dns", 0, *upstreams, *waits, *words, linked=False)
+    ls, port = run.ls([], "--dns", 0, *upstreams, *waits, *words, linked=False)
     return port, port_of(ls)
-
-
-def stats(port: int) -> dict[str, str]:
-    lines = exchange(port, [b"STATS\nQUIT\n"])[0].decode().split("\n")
-    return {words[1]: words[2] for words in map(str.split, lines) if words[:1] == ["STAT"]}
 
 
 # -- the same, field by field ----------------------------------------------------------------------
 
 
 def ask_all(port: int, queries: list[dns.message.Message]) -> list[dns.message.Message]:
-    """Over UDP, a hundred in flight; what is lost is asked for again. In order of asking."""
+    """Ask over UDP, a hundred in flight; what is lost is asked for again. In order of asking."""
     found: dict[int, dns.message.Message] = {}
     wire = {number: query.to_wire() for number, query in enumerate(queries)}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -240,7 +228,8 @@ def ask_all(port: int, queries: list[dns.message.Message]) -> list[dns.message.M
 
 
 def fields(message: dns.message.Message) -> tuple[object, ...]:
-    """All that is compared: a reply that is cut is asked for again, so only that it is counts."""
+    """Return all that is compared: a reply that is cut is asked for again, so only that it is
+    counts."""
     is_cut = bool(message.flags & dns.flags.TC)
     sections = [] if is_cut else [message.answer, message.authority, message.additional]
     return (
@@ -254,7 +243,7 @@ def fields(message: dns.message.Message) -> tuple[object, ...]:
 
 
 @knot
-def test_ten_thousand_replies_are_those_of_the_resolver(some: Programs, tmp_path: Path) -> None:
+def test_ten_thousand_replies_are_those_of_the_resolver(run: Programs, tmp_path: Path) -> None:
     """[P37]: everything but what is between two hops."""
     chance = random.Random(9)
     queries = []
@@ -268,7 +257,7 @@ def test_ten_thousand_replies_are_those_of_the_resolver(some: Programs, tmp_path
         queries.append(query)
     with ExitStack() as stack:
         one = a_knot(stack, tmp_path)
-        _, port = balancer(some, [one])
+        _, port = balancer_before(run, [one])
         directly, through = ask_all(one.port, queries), ask_all(int(port), queries)
         seen = set()
         for query, expected, got in zip(queries, directly, through, strict=True):
@@ -287,13 +276,13 @@ def test_ten_thousand_replies_are_those_of_the_resolver(some: Programs, tmp_path
 @unbound
 @dnsmasq
 def test_resolvers_of_three_makes_say_the_same_to_clients_of_both_kinds(
-    some: Programs, tmp_path: Path
+    run: Programs, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
         servers = [a_knot(stack, tmp_path)]
         servers += [make(stack, tmp_path, servers[0].port) for make in (an_unbound, a_dnsmasq)]
         for chosen in ([servers[1]], [servers[2]], servers):
-            port, dns_port = balancer(some, chosen)
+            port, dns_port = balancer_before(run, chosen)
             for n in range(30):
                 reply = dns.query.udp(
                     dns.message.make_query(f"n{n}.example", "A"),
@@ -310,7 +299,7 @@ def test_resolvers_of_three_makes_say_the_same_to_clients_of_both_kinds(
             ])  # fmt: skip
 
 
-# -- what happens to them --------------------------------------------------------------------------
+# -- changes on the way ----------------------------------------------------------------------------
 
 
 class Asking:
@@ -334,12 +323,12 @@ class Asking:
 @unbound
 @pytest.mark.parametrize("first", [True, False])
 def test_one_that_is_paused_killed_and_started_again_costs_no_answer(
-    some: Programs, tmp_path: Path, first: bool
+    run: Programs, tmp_path: Path, first: bool
 ) -> None:
     with ExitStack() as stack:
         knots = [a_knot(stack, tmp_path, number) for number in range(2)]
         servers = [knots[0], an_unbound(stack, tmp_path, knots[1].port)]
-        port, dns_port = balancer(some, servers)
+        port, dns_port = balancer_before(run, servers)
         victim = servers[0 if first else 1]
         asking = Asking(dns_port)
         asking.some(20)
@@ -356,7 +345,7 @@ def test_one_that_is_paused_killed_and_started_again_costs_no_answer(
 
 
 @knot
-def test_one_that_is_slow_is_not_waited_for(some: Programs, tmp_path: Path) -> None:
+def test_one_that_is_slow_is_not_waited_for(run: Programs, tmp_path: Path) -> None:
     """A relay keeps every datagram back until two more have come: the other one answers all."""
     with ExitStack() as stack:
         servers = [a_knot(stack, tmp_path, 0), a_knot(stack, tmp_path, 1)]
@@ -365,7 +354,7 @@ def test_one_that_is_slow_is_not_waited_for(some: Programs, tmp_path: Path) -> N
         )
         assert slow.process.stdout is not None
         servers[1].port = int(slow.process.stdout.readline())
-        port, dns_port = balancer(some, servers)
+        port, dns_port = balancer_before(run, servers)
         Asking(dns_port).some(100)
         seen = stats(port)
         assert int(seen["DNS1.won"]) + int(seen["DNS2.won"]) == 100
@@ -400,7 +389,7 @@ while True:
 @knot
 @dig
 def test_one_that_refuses_does_not_win_and_dig_sees_no_difference(
-    some: Programs, tmp_path: Path
+    run: Programs, tmp_path: Path
 ) -> None:
     """Knot refuses what is not in its zone; the other's zone is another one."""
     with ExitStack() as stack:
@@ -413,13 +402,13 @@ def test_one_that_refuses_does_not_win_and_dig_sees_no_difference(
             f"database:\n    storage: {home}\n"
         )
         bad = Server(stack, ["knotd", "-c", str(home / "knot.conf")], port, home / "log")
-        _, dns_port = balancer(some, [bad, good])
+        _, dns_port = balancer_before(run, [bad, good])
         for words in (["n1.example"], ["n1.example", "+dnssec"], ["example", "MX", "+tcp"]):
             said = with_dig(dns_port, *words)
             assert status(said) == "NOERROR" and "ANSWER: 0" not in said
             warnings = [line for line in said.splitlines() if "WARNING" in line]
             assert set(warnings) <= {";; WARNING: recursion requested but not available"}
         assert status(with_dig(dns_port, "elsewhere.test")) == "REFUSED"
-        assert run("dig", f"@{LOOPBACK}", "-p", dns_port, "+short", "alias.example").endswith(
+        assert output_of("dig", f"@{LOOPBACK}", "-p", dns_port, "+short", "alias.example").endswith(
             "10.0.0.1\n"
         )

@@ -1,8 +1,8 @@
 """LS before real resolvers in trouble: refusing, restarted, stopped, not there, cut off.
 
-Questions go out at their times, whatever became of those before. What is wanted beside a good
-resolver is that nobody notices; alone, that each question has one reply, that a failure which can
-be known at once is told at once, and that LS serves again as soon as there is somebody to ask.
+Questions go out at their times, whatever became of those before. Beside a good resolver nobody may
+notice; alone, each question has one reply, a failure which can be known at once is told at once,
+and LS serves again as soon as there is somebody to ask.
 
 "At once" is a matter of what LS waits for and not of clocks: it is told to wait longer for
 a resolver than the test does for a reply. To be used again takes a second at most, which is ten
@@ -23,14 +23,14 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, ROOT, Programs, programs, wait_for
+from tests.processes import PATIENCE_S, ROOT, Programs, wait_for
 from tests.resolvers import CODES, RD, name
 from tests.test_dns_tools import port_of
 from tests.test_resolver_tools import (
@@ -68,12 +68,6 @@ def dnsmasq_words(port: int, hosts: Path, host: str = LOOPBACK) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture
-def some(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as started:
-        yield started
-
-
 @dataclass
 class Site:
     """LS before resolvers: the ports for lines, for DNS, and for /healthz."""
@@ -83,7 +77,7 @@ class Site:
     web: int
 
     def health(self) -> int:
-        """The status of /healthz."""
+        """Return the status of /healthz."""
         try:
             with urllib.request.urlopen(f"http://{LOOPBACK}:{self.web}/healthz") as said:
                 status: int = said.status
@@ -95,11 +89,11 @@ class Site:
         return stats(self.lines)[f"{resolver}.state"] == "UP"
 
 
-def a_site(some: Programs, ports: list[int], timeout_s: float = 2 * PATIENCE_S) -> Site:
-    """LS that waits longer for a reply than the test does, unless told otherwise."""
+def a_site(run: Programs, ports: list[int], timeout_s: float = 2 * PATIENCE_S) -> Site:
+    """Start LS that waits longer for a reply than the test does, unless told otherwise."""
     upstreams = [word for port in ports for word in ("--dns-upstream", f"{LOOPBACK}:{port}")]
     words = ("--dns", 0, "--metrics", 0, "--dns-timeout", timeout_s, "--timeout", timeout_s)
-    ls, port = some.ls([], *words, *upstreams, linked=False)
+    ls, port = run.ls([], *words, *upstreams, linked=False)
     found = re.search(r"http://.*?:(\d+)", ls.log)
     assert found is not None, ls.log
     return Site(port, int(port_of(ls)), int(found[1]))
@@ -121,7 +115,7 @@ class Steady:
         self.client.close()
 
     def ask(self, count: int) -> None:
-        """So many more, at their times; replies are read meanwhile."""
+        """Ask so many more, at their times, and read replies meanwhile."""
         began = time.monotonic()
         for number in range(count):
             self.read_until(began + number / _RATE)
@@ -151,7 +145,7 @@ class Steady:
         return Counter(self.said.values())
 
     def after(self, when: float) -> Counter[str]:
-        """What was said to those that were asked later than that."""
+        """Return what was said to those that were asked later than that."""
         return Counter(
             said for number, said in self.said.items() if self.asked[number - 1] > when
         )  # fmt: skip
@@ -163,13 +157,13 @@ class Steady:
 @knot
 @unbound
 @pytest.mark.parametrize("is_alone", [False, True], ids=["beside", "alone"])
-def test_an_access_list_that_refuses(some: Programs, tmp_path: Path, is_alone: bool) -> None:
+def test_an_access_list_that_refuses(run: Programs, tmp_path: Path, is_alone: bool) -> None:
     """unbound refuses with a header only, without the question."""
     with ExitStack() as stack:
         good = a_knot(stack, tmp_path)
         refusing = "access-control: 127.0.0.0/8 refuse"
         bad = an_unbound(stack, tmp_path, good.port, refusing)
-        site = a_site(some, [bad.port] if is_alone else [bad.port, good.port])
+        site = a_site(run, [bad.port] if is_alone else [bad.port, good.port])
         steady = stack.enter_context(Steady(site))
         steady.ask(100)
         seen = steady.finish()
@@ -189,14 +183,14 @@ MAKERS = [
 @dnsmasq
 @pytest.mark.parametrize("maker", MAKERS)
 def test_one_in_trouble_beside_a_good_one_is_not_noticed(
-    some: Programs, tmp_path: Path, maker: Maker
+    run: Programs, tmp_path: Path, maker: Maker
 ) -> None:
     with ExitStack() as stack:
         folder = tmp_path / "good"
         folder.mkdir()
         other = a_table if maker is a_knot else a_knot
         victim, good = maker(stack, tmp_path), other(stack, folder)
-        site = a_site(some, [victim.port, good.port])
+        site = a_site(run, [victim.port, good.port])
         steady = stack.enter_context(Steady(site))
         steady.ask(50)
         for _ in range(2):
@@ -213,12 +207,12 @@ def test_one_in_trouble_beside_a_good_one_is_not_noticed(
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_one_alone_that_is_stopped_is_used_again_at_once(
-    some: Programs, tmp_path: Path, maker: Maker
+    run: Programs, tmp_path: Path, maker: Maker
 ) -> None:
-    """It stands still for longer than LS waits: what is lost by that is told."""
+    """The resolver stands still for longer than LS waits: what is lost by that is told."""
     with ExitStack() as stack:
         victim = maker(stack, tmp_path)
-        steady = stack.enter_context(Steady(a_site(some, [victim.port], timeout_s=1.5)))
+        steady = stack.enter_context(Steady(a_site(run, [victim.port], timeout_s=1.5)))
         steady.ask(50)
         victim.signal(signal.SIGSTOP)
         steady.ask(300)
@@ -232,12 +226,12 @@ def test_one_alone_that_is_stopped_is_used_again_at_once(
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_one_alone_that_is_restarted_is_used_again_at_once(
-    some: Programs, tmp_path: Path, maker: Maker
+    run: Programs, tmp_path: Path, maker: Maker
 ) -> None:
     """Its port is closed meanwhile, which is known at once: no timeout is waited for."""
     with ExitStack() as stack:
         victim = maker(stack, tmp_path)
-        site = a_site(some, [victim.port])
+        site = a_site(run, [victim.port])
         steady = stack.enter_context(Steady(site))
         steady.ask(50)
         victim.end()
@@ -255,10 +249,10 @@ def test_one_alone_that_is_restarted_is_used_again_at_once(
 
 
 @dnsmasq
-def test_a_closed_port_beside_a_good_one_is_not_noticed(some: Programs, tmp_path: Path) -> None:
+def test_a_closed_port_beside_a_good_one_is_not_noticed(run: Programs, tmp_path: Path) -> None:
     with ExitStack() as stack:
         good = a_table(stack, tmp_path)
-        site = a_site(some, [free_port(), good.port])
+        site = a_site(run, [free_port(), good.port])
         steady = stack.enter_context(Steady(site))
         steady.ask(100)
         assert steady.finish() == {"data": 100}
@@ -267,11 +261,11 @@ def test_a_closed_port_beside_a_good_one_is_not_noticed(some: Programs, tmp_path
 
 
 @dnsmasq
-def test_a_closed_port_alone_fails_at_once_and_is_down(some: Programs, tmp_path: Path) -> None:
+def test_a_closed_port_alone_fails_at_once_and_is_down(run: Programs, tmp_path: Path) -> None:
     """Until somebody is there."""
     with ExitStack() as stack:
         port = free_port()
-        site = a_site(some, [port])
+        site = a_site(run, [port])
         with Steady(site) as steady:
             steady.ask(50)
             assert steady.finish() == {"SERVFAIL": 50}
@@ -289,8 +283,8 @@ def test_a_closed_port_alone_fails_at_once_and_is_down(some: Programs, tmp_path:
 # -- on another host -------------------------------------------------------------------------------
 
 # A host with a resolver, DNS1, beside ours with another one, which may be DNS2. The way to DNS1 is
-# closed, questions are asked, it is opened again. `far` runs something on the other host. What dig
-# says of each goes to standard output. Everything ends with `unshare`, however that ends.
+# closed, questions are asked, it is opened again. `far` runs something on the other host. The words
+# of dig about each go to standard output. Everything ends with `unshare`, however that ends.
 APART = ["unshare", "--mount", "--mount-proc", "--net", "--pid", "--fork", "--kill-child"]
 INSIDE = """
 set -e
@@ -371,7 +365,7 @@ CLOSED = {
 
 
 def can_be_two_hosts() -> bool:
-    """Whether there are namespaces, wires between them, and a firewall in them."""
+    """Return whether there are namespaces, wires between them, and a firewall in them."""
     if any(shutil.which(program) is None for program in ("unshare", "nsenter", "ip", "nft")):
         return False
     tries = "ip link add near type veth peer name far && nft add table ip t"
@@ -390,7 +384,7 @@ two_hosts = pytest.mark.skipif(
 @pytest.mark.parametrize("is_alone", [False, True], ids=["beside", "alone"])
 @pytest.mark.parametrize("how", CLOSED)
 def test_a_host_out_of_reach_costs_no_wait(tmp_path: Path, how: str, is_alone: bool) -> None:
-    """What the network says is told at once; what nobody says, after the timeout."""
+    """Errors of the network are told at once; silence, after the timeout."""
     closed = CLOSED[how]
     hosts = tmp_path / "hosts"
     hosts.write_text("".join(f"10.0.0.{n} n{n}.example\n" for n in range(100)))

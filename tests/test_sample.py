@@ -73,7 +73,8 @@ def answered(
 def denied(
     samples: RaceSamples, server: str, questions: list[bytes], what: str, now: float
 ) -> list[Effect]:
-    """A table server says NOT FOUND of its table; TS3 stands for a resolver, that says NXDOMAIN."""
+    """Let a table server say NOT FOUND of its table; TS3 stands for a resolver, that says
+    NXDOMAIN."""
     if what == "NOT FOUND" and server != T3:
         return samples.denied(SERVERS[server], questions, (), now)
     denials = [(question, DENIED[what], None) for question in questions]
@@ -81,7 +82,7 @@ def denied(
 
 
 def questions_in(lines: bytes) -> list[bytes]:
-    """The questions that a chunk of replies answers."""
+    """Return the questions that a chunk of replies answers."""
     return read_replies(lines, ErrorStreak(Environment())).questions
 
 
@@ -91,18 +92,18 @@ def sampler(servers: list[str], share: float = 1.0, most: int = 1 << 30) -> Race
 
 
 def counts(samples: RaceSamples) -> dict[str, Any]:
-    """What is counted, by its key."""
+    """Return what is counted, by its key."""
     return {value.key: value.value for value in samples.metrics()}
 
 
 def times(samples: RaceSamples, server: str = "") -> Histogram:
-    """The times to an answer of a server, or the margins."""
+    """Return the times to an answer of a server, or the margins."""
     (histogram,) = [h for _, h, subject in samples.histograms() if subject == server]
     return histogram
 
 
 def lines_of(effects: list[Effect]) -> list[dict[str, Any]]:
-    """The records among effects, each a line of its own."""
+    """Return the records among effects, each a line of its own."""
     data = [effect.data for effect in effects if isinstance(effect, Record)]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in data)
     return [json.loads(line) for line in data]
@@ -277,7 +278,7 @@ class SamplesMachine(RuleBasedStateMachine):
 
     @rule(sixteenths=st.sampled_from([1, 3, 16, 40, 79, 80]))
     def pass_time(self, sixteenths: int) -> None:
-        """What has been watched for long enough is closed, whatever is missing."""
+        """Pass time: what has been watched for long enough is closed, whatever is missing."""
         until = self.now + sixteenths / 16
         while self.samples.due() <= until:
             self.now = self.samples.due()
@@ -290,21 +291,21 @@ class SamplesMachine(RuleBasedStateMachine):
                 self.closed.append(one)
         self.now = until
 
-    # what the model makes of it
+    # the model
 
     def finish(self, one: Watched, end: str) -> None:
         if one.end is None:
             one.end, one.took = end, self.now - one.began
 
     def close(self, touched: set[bytes]) -> None:
-        """A race is over once it has ended and everyone who was asked has replied."""
+        """Close a race once it has ended and everyone who was asked has replied."""
         for one in list(self.open):
             done = one.end is not None and one.asked.keys() == one.replies.keys()
             if done and one.question in touched:
                 self.open.remove(one)
                 self.closed.append(one)
 
-    # what must hold
+    # invariants
 
     @invariant()
     def each_that_is_closed_has_its_record_and_each_disagreement_its_report(self) -> None:
@@ -383,7 +384,7 @@ class SamplesMachine(RuleBasedStateMachine):
 TestSamples = SamplesMachine.TestCase
 
 
-# -- what a disagreement is ------------------------------------------------------------------------
+# -- disagreements ---------------------------------------------------------------------------------
 
 v4_sets = st.lists(st.ip_addresses(v=4), min_size=1, max_size=5, unique=True)
 v6_sets = st.lists(st.ip_addresses(v=6), min_size=1, max_size=5, unique=True)
@@ -401,7 +402,7 @@ def in_some_spelling(address: ipaddress.IPv6Address, number: int) -> str:
 
 
 def raced(kind: bytes, first: str, second: str) -> RaceSamples:
-    """One race, answered so by two TSs."""
+    """Run a race, answered so by two TSs."""
     samples = sampler([T1, T2])
     question = b"x" if kind == b"A" else b"x AAAA"
     samples.asked([question], 0.0)
@@ -480,14 +481,9 @@ class RecordedStage(Stage):
 
 
 def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
-    """LS that samples every race, both links up, and a client."""
+    """Build LS that samples every race, both links up, and a client."""
     brain = load_balancer(ADDRESSES, bounds, lambda: 0.0, **{"sample": 1.0, **words})
-    stage = RecordedStage(brain, bounds)
-    stage.begin()
-    stage.connect(T1)
-    stage.connect(T2)
-    stage.accept("a")
-    return stage
+    return RecordedStage.begun(brain, bounds, up=(T1, T2), clients=("a",))
 
 
 def samples_of(stage: Stage) -> RaceSamples:
@@ -657,7 +653,7 @@ clients = st.sampled_from(["a", "b"])
 
 
 class BalancedMachine(RuleBasedStateMachine):
-    """Whatever happens to LS, each race that is sampled becomes one line, and adds up."""
+    """Each race that is sampled becomes a line, and adds up, whatever happens to LS."""
 
     WORDS: dict[str, float] = {}
 
@@ -738,7 +734,7 @@ TestBalanced = BalancedMachine.TestCase
 TestHedged = HedgedMachine.TestCase
 
 
-# -- what is not as it should be -------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("left", ["time", "the client"])
@@ -771,7 +767,7 @@ def test_a_race_that_others_have_joined_has_an_end_as_well(after: float) -> None
 
 
 def test_an_answer_that_does_not_count_for_the_askers_does_not_win() -> None:
-    """One for a question that this TS was not asked on its present connection."""
+    """The answer is for a question that this TS was not asked on its present connection."""
     stage = started(replace(SMALL, waiting_bytes_high=3, waiting_bytes_low=2))
     stage.hear("a", b"aa\n")
     stage.hear("a", b"bb\n")
@@ -830,7 +826,7 @@ def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
 
 
 def test_nothing_is_said_in_the_order_of_a_set() -> None:
-    """So that what is recorded is the same for the same story: in the order of the answers."""
+    """Records of the same story are therefore the same: in the order of the answers."""
     stage = started()
     names = [b"n%d" % number for number in range(50)]
     stage.hear("a", b"".join(name + b"\n" for name in names))

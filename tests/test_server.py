@@ -25,11 +25,7 @@ ROWS = {b"rutgers.edu": ROW}
 
 
 def serving(*conns: str, once: bool = False) -> Stage:
-    stage = Stage(TableServer(Table(ROWS), Environment(), once=once), Bounds())
-    stage.begin()
-    for conn in conns:
-        stage.accept(conn)
-    return stage
+    return Stage.begun(TableServer(Table(ROWS), Environment(), once=once), clients=conns)
 
 
 # -- the drain -------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Not here: what else can be wrong in a command (`tests/test_system.py`).
 
 import argparse
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,13 @@ from core.addresses import Address, comes_to
 from core.io.system import System
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.server_addresses import refuse_loops, resolver_address
-from tests.processes import Programs, programs
+from tests.balancers import metric
+from tests.processes import Programs
 from tests.scenes import Scene
 from tests.sim import PORT
 from tests.test_wildcard import isolated
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
 
 
 # -- addresses of resolvers ------------------------------------------------------------------------
@@ -123,7 +117,7 @@ def test_what_is_sent_there_comes_to_us(
 
 
 def is_refused(host: str, other: str) -> bool:
-    """Whether LS at this host may not ask the other one, at the same port."""
+    """Return whether LS at this host may not ask the other one, at the same port."""
     family, _, _, _, at = socket.getaddrinfo(other, 5300, type=socket.SOCK_STREAM)[0]
     own: Address = (V6, (host, 5300, 0, 0)) if ":" in host else (V4, (host, 5300))
     try:
@@ -201,7 +195,7 @@ def test_a_ts_that_moves_to_where_ls_listens_is_not_dialled() -> None:
     """[P54]: its other addresses are; and when there are none it is down, until it moves on."""
     scene = Scene("")
     (link,) = scene.watch.brain.parts.upstreams.links
-    came = scene.watch.brain._server._came
+    came = metric(scene.watch.brain, "sessions")
     link.addresses = ((2, ("LS", PORT)), (2, ("TS1", PORT)))
     scene.puppets[0].reset()
     scene.wait_for(lambda: scene.puppets[0].accepted == 2)
@@ -209,6 +203,6 @@ def test_a_ts_that_moves_to_where_ls_listens_is_not_dialled() -> None:
     scene.puppets[0].reset()
     scene.wait(5.0)
     assert link.life.state.name in ("DOWN", "DIALING") and scene.puppets[0].accepted == 2
-    assert scene.watch.brain._server._came == came  # LS was no client of its own
+    assert metric(scene.watch.brain, "sessions") == came  # LS was no client of its own
     link.addresses = ((2, ("TS1", PORT)),)
     scene.wait_for(lambda: scene.puppets[0].accepted == 3)

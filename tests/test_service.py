@@ -25,7 +25,7 @@ analyzer = pytest.mark.skipif(
 
 
 def settings() -> dict[str, list[str]]:
-    """What the unit sets, each as often as it does."""
+    """Return what the unit sets, each as often as it does."""
     found: dict[str, list[str]] = {}
     for line in EXAMPLE.read_text().splitlines():
         if match := re.fullmatch(r"([A-Za-z]+)=(.*)", line):

@@ -19,7 +19,7 @@ from core.effects import Close, Send
 from core.environment import Environment
 from core.protocol.asker import Requests, SessionEvent, SessionState
 from core.protocol.session import Session
-from tests.splitting import name_of
+from tests.splitting import folded, name_of
 
 ERRORS_MAX = 16
 METRICS = b"STAT asked 1\nEND\n"
@@ -31,18 +31,13 @@ def session(errors_max: int = ERRORS_MAX) -> Session:
     return Session("a", Environment(bounds), lambda: METRICS)
 
 
-def folded(spelling: bytes) -> bytes:
-    name = spelling.removesuffix(b" AAAA")
-    return name.lower() + spelling[len(name) :]
-
-
 @dataclass
 class Reference:
-    """What an asker's lines come to, one after the other."""
+    """The obvious way to take an asker's lines, one after the other."""
 
     errors_max: int = ERRORS_MAX
     spellings: list[bytes] = field(default_factory=list)
-    said: list[bytes] = field(default_factory=list)  # what is no answer
+    said: list[bytes] = field(default_factory=list)  # replies that are no answer
     errors: int = 0
     stats: int = 0  # in this read
     errors_in_a_row: int = 0

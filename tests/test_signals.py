@@ -2,7 +2,7 @@
 
 The moments at which a signal comes are what is tested here, so some tests wait for a time to pass;
 what they assert does not depend on how fast the machine is: whatever the moment, the end is the
-same. What a program does with a signal is read from the kernel (`SigCgt` and so on, man 5 proc).
+same. Reactions of a program to a signal are read from the kernel (`SigCgt` and so on, man 5 proc).
 
 Not here: what a drain does for clients (`tests/test_server.py`, `tests/test_system.py`), and the
 same in the simulator (`tests/test_drain_sim.py`).
@@ -15,12 +15,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, Program, Programs, Talk, programs, wait_for
+from tests.processes import ROOT, Program, Programs, Talk, wait_for
 from tests.test_system import ANSWER, ROWS_1, Manager, children
 
 pytestmark = pytest.mark.process
@@ -45,12 +45,6 @@ KINDS = {
 }
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table that takes a good part of a second to load."""
@@ -67,7 +61,8 @@ def words(kind: str, large: Path) -> list[str]:
 
 
 def has(pid: int, field: str, number: signal.Signals) -> bool:
-    """Whether a process catches (`SigCgt`), ignores (`SigIgn`) or blocks (`SigBlk`) a signal."""
+    """Return whether a process catches (`SigCgt`), ignores (`SigIgn`) or blocks (`SigBlk`) a
+    signal."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return bool(int(line.split()[1], 16) >> (number - 1) & 1)
@@ -75,18 +70,18 @@ def has(pid: int, field: str, number: signal.Signals) -> bool:
 
 
 def inside(program: Program) -> int:
-    """The process that is number 1 inside, as we call it."""
+    """Return the process that is number 1 inside, as we call it."""
     wait_for(lambda: children(program), "the process inside")
     return int(children(program)[0])
 
 
 def catches(pid: int, number: signal.Signals = signal.SIGUSR1) -> bool:
-    """Whether its first lines are run; SIGUSR1 is the last that is caught there."""
+    """Return whether its first lines are run; SIGUSR1 is the last that is caught there."""
     return has(pid, "SigCgt", number)
 
 
 def at_many_moments(programs: list[Program], send: Callable[[Program], object]) -> None:
-    """Each of these, which have all been started just now, gets its signal at its own moment."""
+    """Send each of these, which have all been started just now, its signal at its own moment."""
     began = time.monotonic()
     for moment_s, program in zip(MOMENTS_S, programs, strict=True):
         time.sleep(max(0.0, began + moment_s - time.monotonic()))
@@ -126,7 +121,8 @@ def test_process_1_outlives_sighup_at_any_moment(run: Programs, kind: str, large
 
 
 def loading(run: Programs) -> tuple[Program, Path]:
-    """A table server that waits for the rows of its table, which is a pipe, and the table."""
+    """Start a table server that waits for the rows of its table, which is a pipe; return it and the
+    table."""
     table = run.folder / "pipe"
     os.mkfifo(table)
     ts = run.start("ts", 0, "--table", table)
@@ -206,7 +202,7 @@ def test_hangups_to_the_very_end_change_no_exit_code(run: Programs, kind: str, l
         assert "by signal" not in program.log and "by force" not in program.log
 
 
-# -- what was ignored ------------------------------------------------------------------------------
+# -- signals that were ignored ---------------------------------------------------------------------
 
 
 def ignoring(*numbers: signal.Signals) -> Callable[[], None]:

@@ -109,7 +109,8 @@ def test_a_plan_is_the_seeds_own() -> None:
 
 
 def pair(room: int = 1_000_000) -> tuple[World, SimSocket, SimSocket]:
-    """A world without chance in its network, and a connection in it: the dialled end, the other."""
+    """Build a world without chance in its network, and a connection in it: the dialled end, the
+    other."""
     world = World("manners")
     network = world.network
     network.short = network.refused = network.spurious = 0.0
@@ -302,7 +303,7 @@ def test_a_pause_and_a_clock_of_its_own() -> None:
 
 
 def datagrams(room: int | None = None) -> tuple[World, Host, SimDatagrams]:
-    """A world without chance in its network, a host that sends, and a socket of this room."""
+    """Build a world without chance in its network, a host that sends, and a socket of this room."""
     world = World("datagrams")
     network = world.network
     network.refused, network.latency_s, world.stray = 0.0, 0.001, 1
@@ -374,7 +375,7 @@ def test_a_narrow_way_loses_what_is_too_much_until_it_heals() -> None:
     assert len(socket.arrived) == 5 and world.probes["a way is too narrow"] == 3
     world.run_until(1.3)
     assert len(socket.arrived) == 9
-    world.fly(b"back", socket.host, here)  # one way only
+    world.fly(b"back", socket.host, here)  # the other way is not narrow
     world.heal()
     send(world, here, socket, 20)
     world.run_until(2.0)
@@ -461,7 +462,7 @@ def test_a_planted_bug_is_seen(
 
 
 def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None:
-    """One story in which every one of those bugs would show."""
+    """Tell a story in which every one of those bugs would show."""
     scene = Scene("", "", share=share)
     first, second = scene.puppets
     spoil(scene.watch.brain)

@@ -1,7 +1,7 @@
 """The whole system: real processes, real sockets, short timeouts.
 
-What the issue's author and a user would try by hand is tried here. Times are asserted only where
-they are the promise, and then with the promise's own slack.
+The issue's author and a user would try these by hand. Times are asserted only where they are the
+promise, and then with the promise's own slack.
 """
 
 import gzip
@@ -47,14 +47,8 @@ REPLIES = (
 ANSWER = b"rutgers.edu 172.34.4.6 A IN"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
 def system(run: Programs, timeout: float, *words: object) -> tuple[Program, int, list[Program]]:
-    """Two TSs and LS, linked: LS, its port, and the TSs."""
+    """Start two TSs and LS, linked; return LS, its port, and the TSs."""
     ts_1, port_1 = run.ts(run.table("ts1", *ROWS_1), 0, *words)
     ts_2, port_2 = run.ts(run.table("ts2", *ROWS_2), 0, *words)
     ls, port = run.ls([port_1, port_2], "--timeout", timeout, *words)
@@ -72,7 +66,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, in
         assert ls.log.count("is down") == 0
 
 
-# -- what it must show -----------------------------------------------------------------------------
+# -- words that it must show -----------------------------------------------------------------------
 
 
 def test_five_names_take_one_timeout_and_with_once_everybody_leaves(run: Programs) -> None:
@@ -325,7 +319,7 @@ def test_a_signal_ends_the_client_with_what_arrived(run: Programs, number: signa
 
 
 def children(program: Program) -> list[str]:
-    """The processes that one has started and not waited for."""
+    """Return the processes that one has started and not waited for."""
     pid = program.process.pid
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
@@ -394,7 +388,7 @@ def test_a_hangup_has_ls_find_a_server_that_has_moved(run: Programs) -> None:
 
 
 class Manager:
-    """What a service manager hears on its socket (man 3 sd_notify)."""
+    """A service manager's socket, and what it hears there (man 3 sd_notify)."""
 
     def __init__(self, name: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -402,7 +396,8 @@ class Manager:
         self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
 
     def hears(self, standing: str) -> int:
-        """The next thing that it is told is this; return when it was, by the monotonic clock."""
+        """Check that the next thing that it is told is this; return when it was, by the monotonic
+        clock."""
         lines = self.socket.recv(4096).decode().splitlines()
         assert lines[0] == f"{standing}=1", lines
         told = dict(line.split("=", 1) for line in lines)
@@ -410,7 +405,7 @@ class Manager:
 
 
 def server(run: Programs, kind: str, **how: object) -> Program:
-    """A TS, or an LS that has one."""
+    """Start a TS, or an LS that has one."""
     table = run.table("ts1", *ROWS_1)
     if kind == "ts":
         return run.start("ts", 0, "--table", table, **how)
@@ -567,7 +562,7 @@ def test_c13_standard_streams_may_be_closed_or_full(run: Programs) -> None:
         assert said in done.stderr and "Traceback" not in done.stderr, command
 
 
-# -- who may connect, and how it is started --------------------------------------------------------
+# -- clients that may connect, and how it is started -----------------------------------------------
 
 
 def test_other_machines_may_connect_only_when_it_is_said_who(run: Programs) -> None:

@@ -14,19 +14,19 @@ from core.environment import Environment
 from core.events import Closed, Ended, Opened, Received, Relieved
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link
-from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.table_link import TableLink
 from nodes.ls.whereabouts import Host
+from tests.balancers import link_metric
 
 BOUNDS = replace(Bounds(), errors_in_a_row_max=3, surplus_answers_max=2, away_s=30.0)
 ADDRESSES = ((2, ("127.0.0.1", 1)),)
 
 
 def connected(host: Host | None = None) -> TableLink:
-    """One that is up, and was asked nothing."""
+    """Build a link that is up, and was asked nothing."""
     table = TableLink(Link("TS1", ADDRESSES, Environment(BOUNDS)), Environment(BOUNDS), host)
     table.woken(0.0)
     connect(table, 0.0)
@@ -42,18 +42,13 @@ def hear(table: TableLink, data: bytes) -> Replies:
     return table.receive(Received("TS1", data), 1.0)
 
 
-def metric(table: TableLink, key: str) -> int | str:
-    (value,) = [value.value for value in link_metrics(table.link) if value.key == f"TS1.{key}"]
-    return value
-
-
 def test_questions_are_sent_as_lines_and_counted() -> None:
     table = connected()
     assert table.ask([b"a", b"b AAAA"], 1.0) == [Send("TS1", b"a\nb AAAA\n")]
     lines = b"c\n"
     (send,) = table.ask([b"c"], 1.0, lines)
     assert isinstance(send, Send) and send.data is lines
-    assert metric(table, "asked") == 3
+    assert link_metric(table.link, "asked") == 3
 
 
 def test_a_chunk_of_answers_goes_on_as_it_came() -> None:
@@ -76,14 +71,14 @@ def test_other_lines_are_sorted_by_what_they_say(odd: bytes) -> None:
         (b"c", QuestionEvent.NO_DATA_SAID, None),
         (b"d", QuestionEvent.NAME_SAID, None),
     ]
-    assert not replies.failure and metric(table, "malformed") == bool(odd)
+    assert not replies.failure and link_metric(table.link, "malformed") == bool(odd)
 
 
 def test_what_ends_no_question_is_counted() -> None:
     table = connected()
     replies = hear(table, b"a - TIMED OUT\nPONG\nnonsense\n")
     assert not (replies.answers or replies.unknown or replies.denials)
-    assert (metric(table, "nothing_said"), metric(table, "malformed")) == (2, 1)
+    assert (link_metric(table.link, "nothing_said"), link_metric(table.link, "malformed")) == (2, 1)
 
 
 def test_too_many_errors_in_a_row_are_another_protocol() -> None:
@@ -117,7 +112,7 @@ def test_more_answers_than_were_asked_for_are_a_failure() -> None:
     assert not hear(table, b"a 10.0.0.1 A IN\n\n\n" * 3).failure
     replies = hear(table, b"a 10.0.0.1 A IN\n")
     assert replies.failure == "it answers what nobody asked"
-    assert replies.answers  # what it says counts all the same
+    assert replies.answers  # its words count all the same
 
 
 def test_one_that_ends_is_closed_and_one_given_up_is_aborted() -> None:

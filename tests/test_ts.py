@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bounds import Bounds
 from core.effects import Close, Send
 from core.environment import Environment
 from core.events import Ended, Opened, Received, Relieved
@@ -31,14 +30,11 @@ ROWS = {
 
 
 def talking() -> Stage:
-    stage = Stage(TableServer(Table(ROWS), Environment()), Bounds())
-    stage.begin()
-    stage.accept("a")
-    return stage
+    return Stage.begun(TableServer(Table(ROWS), Environment()), clients=("a",))
 
 
 def said(*lines: bytes) -> bytes:
-    """What is said to one who sends these."""
+    """Return what is said to a client that sends these."""
     stage = talking()
     stage.hear("a", b"".join(line + b"\n" for line in lines))
     return stage.take("a")
@@ -181,9 +177,9 @@ MIXED = {
 
 
 def replies(answer_unknown: bool, *lines: bytes, rows: dict[bytes, bytes] = MIXED) -> list[bytes]:
-    stage = Stage(TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), Bounds())
-    stage.begin()
-    stage.accept("a")
+    stage = Stage.begun(
+        TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), clients=("a",)
+    )
     stage.hear("a", b"".join(line + b"\n" for line in lines))
     return split_lines(stage.take("a"))
 
@@ -271,9 +267,9 @@ def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
         else:
             counts["unknown"] += 1
             expected += [spelled + kind + b" - NOT FOUND"] * answer_unknown
-    stage = Stage(TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), Bounds())
-    stage.begin()
-    stage.accept("a")
+    stage = Stage.begun(
+        TableServer(Table(rows), Environment(), answer_unknown=answer_unknown), clients=("a",)
+    )
     # QUIT alone is a command; it is asked with its dot.
     lines = [
         spell(name) + (b"." if spell(name) == b"QUIT" and not kind else dot) + kind + b"\n"

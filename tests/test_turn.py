@@ -1,4 +1,4 @@
-"""What one turn of the loop promises: its order, its budgets, and who is dialled.
+"""Promises of a turn of the loop: its order, its budgets, and who is dialled.
 
 On the simulated network, where a turn can be looked at from outside; what needs the kernel is in
 `tests/test_promises.py` and `tests/test_system.py`.
@@ -234,7 +234,7 @@ def test_a_dial_that_has_failed_already_may_be_given_up() -> None:
 
 
 def test_c7_after_a_stop_nobody_is_cut_off_for_what_could_not_be_sent_meanwhile() -> None:
-    """It has room again when the process goes on: what waits is sent before it is judged."""
+    """Room comes when the process goes on: what waits is sent before it is judged."""
     scene = Scene("", bounds=replace(Bounds(), idle_s=8.0))
     scene.world.network.room = 3_000
     slow, idle = scene.asker(), scene.asker(b"nobody\n")
@@ -323,14 +323,14 @@ def test_one_who_may_not_come_in_is_closed_without_a_word() -> None:
     assert hosts(some) == ["a", "c"] and some.not_admitted == 1
 
 
-# -- what a turn reads and sends -------------------------------------------------------------------
+# -- reads and sends of a turn ---------------------------------------------------------------------
 
 
 class Plain:
     """A brain that hears, and says what it is told to say."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, int]] = []  # who spoke, and how many bytes
+        self.heard: list[tuple[str, int]] = []  # speakers, and how many bytes
         self.says = b""
 
     def step(self, event: Event, now: float) -> list[Effect]:
@@ -376,7 +376,7 @@ class Crowd:
         self.scene.wait(0.5)
 
     def turn(self) -> list[tuple[str, int]]:
-        """One turn; return who was heard in it."""
+        """Turn once; return who was heard."""
         self.brain.heard = []
         self.loop.turn()
         return self.brain.heard

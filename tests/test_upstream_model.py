@@ -1,4 +1,4 @@
-"""One resolver against an obvious model: in flight, waiting, sent again, silent.
+"""A resolver against an obvious model: in flight, waiting, sent again, silent.
 
 The model keeps every sending for ever, in a list, and works out each time what `in_flight.py` and
 `ageing.py` count as they go: what may still lie in the resolver's socket, who is overdue, how often
@@ -85,7 +85,7 @@ class ResolverMachine(RuleBasedStateMachine):
             assert isinstance(effect, DialDatagrams)
             self.perform(self.resolver.take(Opened(effect.conn), self.now).effects)
 
-    # -- what the resolver does --------------------------------------------------------------------
+    # -- effects of the resolver -------------------------------------------------------------------
 
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -173,7 +173,7 @@ class ResolverMachine(RuleBasedStateMachine):
         assert heard.late == (was_late or not was_wanted)
         self.settle_one(one.question, only_if=was_wanted and not was_late)
         self.perform(heard.effects)
-        if heard.is_back:  # what its owner asks then is in `tests/test_upstreams.py`
+        if heard.is_back:  # its owner's questions then are in `tests/test_upstreams.py`
             self.wanted.clear()
             self.held.clear()
 
@@ -229,7 +229,7 @@ class ResolverMachine(RuleBasedStateMachine):
             self.waiting.clear()
         assert self.resolver.grace.is_silent is self.is_silent
 
-    # -- what holds at every moment ----------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     @invariant()
     def what_is_in_flight_is_known(self) -> None:

@@ -121,7 +121,7 @@ class Cast:
         flags: int = RD,
         whence: Any = HERE,  # noqa: ANN401
     ) -> bytes:
-        """A query by UDP; returned so that its reply can be compared."""
+        """Ask a query by UDP; return it, so that its reply can be compared."""
         query = self.query(question, edns=edns, flags=flags)
         self.stage.step(Datagrams(UDP, [(query, whence)]))
         return query
@@ -140,7 +140,7 @@ class Cast:
         return head + name(text) + number.to_bytes(2) + b"\0\1" + edns
 
     def told(self) -> list[tuple[bytes, Any]]:
-        """What was said by UDP since the last time."""
+        """Return what was said by UDP since the last time."""
         told, self.stage.replies[UDP] = self.stage.replies[UDP], []
         return told
 
@@ -156,7 +156,7 @@ class Cast:
     # resolvers
 
     def asked(self, resolver: str) -> list[tuple[str, bytes]]:
-        """What this one was asked since the last time: by which socket, and the query."""
+        """Return what this one was asked since the last time: by which socket, and the query."""
         found = []
         for conn in list(self.stage.replies):
             if conn.startswith(f"{resolver}."):
@@ -168,24 +168,24 @@ class Cast:
         return found
 
     def query_at(self, resolver: str) -> tuple[str, bytes]:
-        """The one thing that it was asked."""
+        """Return the only query that it was asked."""
         (found,) = self.asked(resolver)
         return found
 
     def say(self, conn: str, *messages: bytes) -> None:
-        """It says this by one of its sockets."""
+        """Let it say this by a socket of its."""
         if conn in self.stage.framed:
             self.stage.hear(conn, b"".join(map(frame, messages)))
         elif conn in self.stage.replies:
             self.stage.step(Datagrams(conn, [(message, None) for message in messages]))
 
     def answer(self, resolver: str, *texts: str) -> None:
-        """It replies in these words to all that it was asked."""
+        """Let it reply in these words to all that it was asked."""
         for (conn, query), text in zip(self.asked(resolver), texts, strict=True):
             self.say(conn, said(query, text))
 
     def dialled(self, resolver: str) -> str:
-        """The stream to it that is being dialled."""
+        """Return the stream to it that is being dialled."""
         (conn,) = [conn for conn in self.stage.dialled if conn.startswith(f"{resolver}.")]
         return conn
 
@@ -482,7 +482,7 @@ def test_many_in_flight_are_no_silence() -> None:
     assert not any("DNS2 is silent" in report for report in cast.stage.reports)
 
 
-# -- what counts -----------------------------------------------------------------------------------
+# -- replies that count ----------------------------------------------------------------------------
 
 
 def another_id(query: bytes) -> bytes:
@@ -833,7 +833,7 @@ def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
     for n in range(8):
         cast.ask(f"n{n}.example")
     assert len(cast.asked(D1)) == 5 and cast.hits["upstream_asked_max"] == 3
-    cast.wait(6.0)  # what is hopeless is forgotten
+    cast.wait(6.0)  # a question without hope is forgotten
     cast.ask("x.example")
     assert [question_of(query) for _, query in cast.asked(D1)][-1] == "x.example"
 
@@ -875,7 +875,7 @@ WINDOW_100 = replace(Bounds(), upstream_window=100)
 
 
 def flood(cast: Cast, count: int, label: str = "n") -> None:
-    """So many different questions at once."""
+    """Ask so many different questions at once."""
     queries = [cast.query(f"{label}{n}.example") for n in range(count)]
     cast.stage.step(Datagrams(UDP, [(query, HERE) for query in queries]))
 
@@ -1301,7 +1301,7 @@ def test_tc_on_a_stream_is_a_failure_at_once() -> None:
     assert cast.asked(D1) == []
 
 
-# -- what is relayed -------------------------------------------------------------------------------
+# -- replies that are relayed ----------------------------------------------------------------------
 
 
 def test_a_reply_is_relayed_as_it_came_but_for_what_is_between_two_hops() -> None:
@@ -1407,7 +1407,7 @@ def test_a_set_that_no_line_holds_is_cut_to_what_it_does() -> None:
 
 
 def test_a_long_set_is_written_once_for_all_who_ask() -> None:
-    """One client that asked often for a name with thousands of addresses has stopped LS."""
+    """A client that asked often for a name with thousands of addresses has stopped LS."""
     cast = Cast(1)
     cast.say_lines(*["x.example"] * 300)
     conn, asked = cast.query_at(D1)
@@ -1870,7 +1870,7 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
 
 
 def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | None = None) -> Bounds:
-    """What the command line makes of these."""
+    """Return what the command line makes of these."""
     words = ["0", "localhost", "5001", *["--dns-upstream", "192.0.2.1"] * upstreams]
     for bound, value in said:
         words += ["--bound", f"{bound}={value}"]

@@ -1,7 +1,7 @@
 """Sockets of datagrams at a wildcard address: each reply leaves from the address that was asked.
 
-What needs addresses that this machine does not have is run in a network namespace of its own, by
-a child; where there can be none, it is skipped.
+Tests that need addresses that this machine does not have run in a network namespace of their own,
+by a child; where there can be none, they are skipped.
 
 Not here: LS (`tests/test_dns_loopback.py`), and what others' tools say (`tests/test_dns_tools.py`).
 """
@@ -78,7 +78,7 @@ class Server:
         self.one.append(came)
 
     def client(self, host: str, whence: str = "") -> socket.socket:
-        """A client at `whence` that hears only what comes from the address that it asks."""
+        """Open a client at `whence` that hears only what comes from the address that it asks."""
         client = socket.socket(self.family, socket.SOCK_DGRAM)
         client.settimeout(PATIENCE_S)
         if whence:
@@ -91,7 +91,7 @@ class Server:
         return found[0][4]
 
     def replies_from(self, asked: str) -> str:
-        """Whom a client that hears everybody hears."""
+        """Return whom a client that hears everybody hears."""
         with socket.socket(self.family, socket.SOCK_DGRAM) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             client.settimeout(PATIENCE_S)
@@ -106,7 +106,8 @@ class Server:
 
 
 def replies_come_from_whom_was_asked(family: int, hosts: list[str], whence: str) -> None:
-    """Asked from `whence`, which is where the routes would have a reply leave from, too."""
+    """Check replies to a question from `whence`, which is where the routes would have a reply leave
+    from, too."""
     server = Server(family)
     clients = [server.client(host, whence) for host in hosts * 2]
     for number, client in enumerate(clients):
@@ -175,7 +176,7 @@ def multicast_query() -> None:
 
 @pytest.mark.process
 def test_a_reply_from_an_address_that_is_gone_is_counted() -> None:
-    """And those behind it go out. One of IPv6 leaves all the same, for nobody."""
+    """And those behind it go out. A reply over IPv6 leaves all the same, for nobody."""
     isolated(address_that_is_gone)
 
 

@@ -11,7 +11,8 @@ BASE = 100
 
 
 def replies(window: Window, per_s: float, took_s: float, span_s: float, now: float) -> float:
-    """So many a second, for so long, each sent when few were in flight; return when that ends."""
+    """Reply so many times a second, for so long, each sent when few were in flight; return when
+    that ends."""
     for number in range(int(per_s * span_s)):
         window.replied(1, took_s, now + number / per_s, was_calm=True)
     return now + span_s

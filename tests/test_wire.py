@@ -85,13 +85,13 @@ replies = st.one_of(
 
 
 def changed(line: bytes, at: int, put: bytes, cut: int) -> bytes:
-    """The line with something else somewhere in it."""
+    """Draw the line with something else somewhere in it."""
     at %= len(line) + 1
     return line[:at] + put + line[at + cut :]
 
 
 def almost(messages: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Lines that one change makes of these; some are still legal."""
+    """Draw lines that one change makes of these; some are still legal."""
     put = st.sampled_from([b"", b"", b" ", b",", b".", b"-", b":", b"::", b"1", b"a", b" AAAA"])
     return st.builds(changed, messages, st.integers(0, 400), put, st.integers(0, 2))
 
@@ -143,7 +143,7 @@ reply_lines = st.one_of(
 
 
 def judged(line: bytes) -> object:
-    """What a request line is: a message, or the code of what is wrong with it."""
+    """Return what a request line is: a message, or the code of what is wrong with it."""
     try:
         return parse_request(line)
     except ProtocolError as error:
@@ -151,7 +151,7 @@ def judged(line: bytes) -> object:
 
 
 def replied(line: bytes) -> object:
-    """What a reply line is: a message, or the code of what is wrong with it."""
+    """Return what a reply line is: a message, or the code of what is wrong with it."""
     try:
         return parse_reply(line)
     except ProtocolError as error:
@@ -205,25 +205,25 @@ def chunk_of(lines: Iterable[bytes]) -> bytes:
 
 
 def asked_in(data: bytes) -> list[bytes] | None:
-    """The questions of a chunk that is taken at once, as they are spelled."""
+    """Return the questions of a chunk that is taken at once, as they are spelled."""
     requests = read_questions(data)
     return None if requests is None else requests.spellings
 
 
 def replied_in(data: bytes) -> ReplyBatch | None:
-    """What a chunk of replies comes to that is taken at once."""
+    """Return what a chunk of replies comes to that is taken at once."""
     with patch.object(batches, "read_each", lambda data, streak: None):
         return read_replies(data, ErrorStreak(Environment()))
 
 
 def answered_in(data: bytes) -> list[bytes] | None:
-    """The questions of a chunk that is taken at once, since it has nothing but answers."""
+    """Return the questions of a chunk that is taken at once, since it has nothing but answers."""
     batch = replied_in(data)
     return None if batch is None or batch.count > len(batch.questions) else batch.questions
 
 
 def line_by_line(chunk: list[bytes]) -> dict[str, object]:
-    """What a chunk of replies comes to."""
+    """Return what a chunk of replies comes to."""
     kinds = ("questions", "not_found", "no_data", "names_below", "others")
     found: dict[str, list[Any]] = {kind: [] for kind in kinds}
     count = malformed = errors_in_a_row = 0
@@ -256,7 +256,7 @@ def line_by_line(chunk: list[bytes]) -> dict[str, object]:
 
 
 def shown(batch: ReplyBatch) -> dict[str, object]:
-    """The same of what was read."""
+    """Return the same of what was read."""
     kinds = ("questions", "not_found", "no_data", "names_below", "others")
     rest = ("lines", "count", "malformed", "why")
     return {kind: list(getattr(batch, kind)) for kind in kinds} | {
@@ -388,7 +388,7 @@ def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: by
 
 @pytest.mark.parametrize("length", range(246, 256))
 def test_round_253_bytes_both_ways_of_reading_agree_wherever_the_line_stands(length: int) -> None:
-    """What is not taken at once is read by itself, and then taken after all."""
+    """Lines that are not taken at once are read by themselves, and then taken after all."""
     name = a_name_of(length)
     for kind in (b"", b" AAAA"):
         asked, legal = name + kind, length <= 253
@@ -462,7 +462,7 @@ def test_a_set_has_addresses_of_its_type_only(line: bytes) -> None:
 
 
 def answer_of(length: int, address: bytes, kind: bytes) -> bytes:
-    """A line of so many bytes, of this address again and again."""
+    """Write a line of so many bytes, of this address again and again."""
     count = (length - 40) // len(address + b",")
     rest = b" %b %b IN" % (b",".join([address] * count), kind)
     return b"a" * (length - len(rest)) + rest
@@ -625,7 +625,7 @@ near_v6 = st.builds(
 
 
 def is_ipv6(text: str) -> bool:
-    """What `ipaddress` says; but for scopes, which mean something on one machine only."""
+    """Return what `ipaddress` says; but for scopes, which mean something on one machine only."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple
 from pathlib import Path
@@ -52,7 +52,7 @@ from tests.processes import (
     Talk,
     exchange,
     need_descriptors,
-    programs,
+    stats,
     wait_for,
 )
 from tests.stage import Stage
@@ -139,7 +139,7 @@ class Nursery(Stage):
             super().perform(effect)
 
     def tell(self, conn: str, asked: int = 0, clients: int = 0, unhealthy: str = "") -> None:
-        """A worker tells of itself; it is there from its first word on."""
+        """Let a worker tell of itself; it is there from its first word on."""
         if conn in self.dialled:
             self.connect(conn)
         values = [Value(ASKED, asked), Value(CLIENTS, clients), Value(SESSIONS, clients)]
@@ -161,7 +161,7 @@ class Nursery(Stage):
 
 
 def nursery(**more: Any) -> Nursery:  # noqa: ANN401
-    """One whose workers are up."""
+    """Build a supervisor whose workers are up."""
     stage = Nursery(**more)
     for conn in list(stage.spawned):
         stage.tell(conn)
@@ -399,7 +399,7 @@ def test_a_reload_is_over_where_all_are_stopped() -> None:
 
 
 def test_a_worker_that_is_started_again_reads_anew() -> None:
-    """What it was forked with is what its parent read long ago."""
+    """The table that it was forked with is what its parent read long ago."""
     stage = nursery()
     stage.die("W1")
     stage.step(ReloadAsked())
@@ -503,7 +503,7 @@ def test_it_is_as_healthy_as_its_healthiest_worker() -> None:
 
 
 def worker(sample: float = 0.0) -> Stage:
-    """A worker with a real LS, whose parent is there."""
+    """Build a worker with a real LS, whose parent is there."""
     bounds = Bounds()
     servers = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
     hosts = [("ts1", 1), ("ts2", 1)]
@@ -531,12 +531,12 @@ def messages(stage: Stage) -> list[dict[str, Any]]:
 
 
 def numbers(message: dict[str, Any]) -> dict[str, Any]:
-    """The values that a message has, by their keys."""
+    """Return the values that a message has, by their keys."""
     return {key: value for key, (_, value, _) in message["values"].items()}
 
 
 def hear(values: list[Value], gone: Sequence[str] = ()) -> bytes:
-    """What the parent says of the others."""
+    """Let the parent tell of the others."""
     return pack({"do": "hear", "values": keyed(values), "gone": list(gone)})
 
 
@@ -636,7 +636,7 @@ def test_its_service_manager_is_its_parent() -> None:
 
 
 def forked(name: str, be: Callable[[socket.socket], int]) -> Child:
-    """A child that does this, and ends with the exit code that it returns."""
+    """Fork a child that does this, and ends with the exit code that it returns."""
     try:
         return Child(name)
     except Born as born:
@@ -649,7 +649,7 @@ def forked(name: str, be: Callable[[socket.socket], int]) -> Child:
 
 
 def last_word(child: Child) -> str:
-    """What the end of its stream says."""
+    """Return what the end of its stream says."""
     child.setblocking(True)
     try:
         while True:
@@ -738,12 +738,6 @@ def test_a_signal_to_a_child_that_cannot_take_it_yet_waits_and_is_not_its_parent
 # -- the real thing --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Programs]:
-    with programs(tmp_path) as some:
-        yield some
-
-
 class Crew:
     """A real `ls --workers` before two TSs."""
 
@@ -759,17 +753,9 @@ class Crew:
         return stats(self.port)
 
     def processes(self) -> dict[str, int]:
-        """The number of each worker's process, as the log has it last."""
+        """Return the number of each worker's process, as the log has it last."""
         found = re.findall(r"LS (W\d+) is up: process (\d+)", self.parent.log)
         return {name: int(number) for name, number in found}
-
-
-def stats(port: int) -> dict[str, str]:
-    talk = Talk(port)  # not `exchange`: this process may hold more than select() can
-    talk.say(b"STATS\nQUIT\n")
-    lines = talk.rest().decode().split("\n")
-    talk.close()
-    return dict(line.split(" ")[1:] for line in lines if line.startswith("STAT "))
 
 
 def is_gone(number: int) -> bool:

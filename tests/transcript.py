@@ -36,7 +36,7 @@ _SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)  # addresses that nobody dials
 _RESOLVERS = ((2, ("DNS1", 53)), (2, ("DNS2", 53)))
 _WORDED = re.compile(r"(?:\((another ID|another question|malformed)\) )?(.*) (\S+)")
 _MOVED = re.compile(r"\((TS\d+) has moved\)")
-_HOSTS = ("ts1", 1), ("ts2", 1)  # what they were looked up from
+_HOSTS = ("ts1", 1), ("ts2", 1)  # their host names
 _SIGNALS = frozenset(f"({name.name})" for name in signal.Signals)
 
 
@@ -72,7 +72,7 @@ Step = Said | Passed
 
 @dataclass(frozen=True)
 class Transcript:
-    """One session of the document: the programs to play it against, their flags, its steps."""
+    """A session of the document: the programs to play it against, their flags, its steps."""
 
     line: int
     programs: tuple[str, ...]
@@ -87,7 +87,7 @@ class Transcript:
 
 
 def fenced(document: str, kind: str) -> Iterator[tuple[int, str, list[str]]]:
-    """Each fenced block of a kind: line number, the rest of its first line, its lines."""
+    """Yield each fenced block of a kind: line number, the rest of its first line, its lines."""
     opened: tuple[int, str] | None = None
     body: list[str] = []
     for number, line in enumerate(document.splitlines(), 1):
@@ -101,7 +101,7 @@ def fenced(document: str, kind: str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def transcripts(document: str) -> list[Transcript]:
-    """All sessions of a document. Raises ValueError for a line that is no step."""
+    """Yield all sessions of a document. Raises ValueError for a line that is no step."""
     found = []
     for number, rest, body in fenced(document, "session"):
         programs, dashes, rest = rest.partition("--")
@@ -131,7 +131,7 @@ def play(
         stage.accept("LS")
 
     def delivery(numbered: tuple[int, Step]) -> object:
-        """Bytes that one peer says without a pause come in one delivery."""
+        """Deliver at once the bytes that one peer says without a pause."""
         number, step = numbered
         if isinstance(step, Said) and step.hearer == program and step.data is not None:
             return step.speaker
@@ -175,7 +175,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
     answer_unknown = "--answer-unknown" in transcript.flags
 
     def read(path: str) -> Generator[bytes, None, None]:
-        """A slice for each row of the new table. (They have one address each.)"""
+        """Read a slice for each row of the new table. (They have one address each.)"""
         for line in tables[path].values():
             yield line.replace(b" IN\n", b"\n")
 
@@ -188,7 +188,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
 
 
 def _happen(stage: Stage, step: Said) -> None:
-    """Something other than bytes comes from a peer."""
+    """Play something other than bytes that comes from a peer."""
     if step.speaker.startswith("DNS"):
         _reply(stage, step)
     elif step.text == "(connect)":
@@ -208,7 +208,7 @@ def _happen(stage: Stage, step: Said) -> None:
 
 
 def _reply(stage: Stage, step: Said) -> None:
-    """A resolver replies to the newest query for this question."""
+    """Let a resolver reply to the newest query for this question."""
     worded = _WORDED.fullmatch(step.text)
     assert worded is not None
     conn, query = stage.asked[step.speaker, worded[2]]
@@ -226,7 +226,7 @@ def _reply(stage: Stage, step: Said) -> None:
 
 
 def _expect_query(stage: Stage, step: Said) -> None:
-    """A resolver has to have been asked this, or to have been dialled."""
+    """Check that a resolver has been asked this, or has been dialled."""
     if step.text == "(connect)":
         conn = next(conn for conn in stage.dialled if conn.startswith(f"{step.hearer}."))
         stage.connect(conn)
@@ -250,7 +250,7 @@ def _expect_query(stage: Stage, step: Said) -> None:
 
 
 def _expect(stage: Stage, step: Said) -> None:
-    """The program has to have said or done this by now."""
+    """Check that the program has said or done this by now."""
     if step.hearer.startswith("DNS"):
         _expect_query(stage, step)
     elif step.text == "(connect)":

@@ -57,7 +57,7 @@ class Connection:
         else:
             self._high, self._low = bounds.waiting_bytes_high, bounds.waiting_bytes_low
         self.framer = framer
-        self._left = _NOTHING  # what the last send left over
+        self._left = _NOTHING  # bytes that the last send left over
         self._fresh: list[bytes] = []  # appended since: joined once, when its turn comes
         self.waiting = 0  # bytes in both
 

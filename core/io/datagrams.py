@@ -26,7 +26,7 @@ from core.io.system import Socket
 
 _WAITING_MAX = 65_536  # datagrams, a second's work: a slower network is not waited for
 _ALIKE_MAX = 64  # UDP_MAX_SEGMENTS of Linux, which is more now
-_BYTES_AT_ONCE = 60_000  # what is cut into datagrams is one first, of 65,507 bytes at most
+_BYTES_AT_ONCE = 60_000  # of datagrams sent at once: they are one of 65,507 bytes at most
 _JUDGED_MAX = 65_536  # hosts whose judgement is remembered
 # Of a send. Too long, or a queue in this machine is full: that datagram is lost, and no other.
 _OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
@@ -67,7 +67,7 @@ class DatagramSocket:
         self._send_alike = send_alike
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
-        self.read = _read_nothing  # what takes what has come: set by whoever keeps the socket
+        self.read = _read_nothing  # called to read: set by whoever keeps the socket
         self._waiting: deque[Datagram] = deque()
 
     def fileno(self) -> int:

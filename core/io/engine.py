@@ -43,7 +43,7 @@ class Engine:
         self.timers: list[Timer] = []  # in the order in which they expire
         self.read_fds_stale = True  # other descriptors than before are to be read
         self.write_fds: dict[int, None] = {}  # descriptors to wait for until they take bytes
-        self.doomed: list[Any] = []  # what is closed when the turn ends
+        self.doomed: list[Any] = []  # sockets to close when the turn ends
         self.turn = 0  # the number of this turn
         self.exit_code: int | None = None  # set to stop
 

@@ -227,7 +227,7 @@ class Outputs:
                 text = f"cannot write {output.name}: {why}; records are dropped"
                 self._log.report(text, Level.WARNING)
             return
-        is_purpose = output.bytes_max == math.inf  # what the program is for
+        is_purpose = output.bytes_max == math.inf  # the output that the program is for
         output.fail()
         if output is self._output and is_purpose:
             self._log.report(f"cannot write the output: {why}", Level.ERROR)
@@ -251,7 +251,7 @@ class Outputs:
         records = self._records
         if records is None or records.reopen is None:
             return
-        self._write(records)  # what has been recorded by now belongs into the old one
+        self._write(records)  # records made by now belong into the old one
         try:
             if records.reopen():
                 records.moved()

@@ -4,8 +4,8 @@ A signal that comes before a handler is there has its default action: it kills, 
 program is process 1 of a container, is discarded. Therefore `catch` comes first, before anything
 that takes time to import. From then on
 
-- what ends a program (`_ENDS`) ends it at once while it starts, with nobody to be told of it;
-- what a server takes note of (SIGHUP, SIGUSR1) waits in a pipe, where the loop finds it;
+- a signal that ends a program (`_ENDS`) does so at once while it starts, with nobody to be told;
+- a signal that a server takes note of (SIGHUP, SIGUSR1) waits in a pipe, where the loop finds it;
 - once there is a loop (`hand_over`), all of them wait for it there.
 
 A signal that was ignored when the program began stays ignored (nohup, a shell's background job),

@@ -56,5 +56,5 @@ STREAM: Transitions[StreamState, StreamEvent] = {
 }
 
 READ = frozenset({S.OPEN, S.DEAF, S.FLUSHING, S.LINGERING})
-HEARD = frozenset({S.OPEN, S.DEAF})  # what comes in is of interest, not read and dropped
+HEARD = frozenset({S.OPEN, S.DEAF})  # input is of interest, not read and dropped
 SENT_TO = frozenset({S.OPEN, S.HALF_CLOSED})

@@ -50,7 +50,7 @@ class System:
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)  # time of day: for log lines, never for a decision
     random = staticmethod(random.random)
-    secret = staticmethod(secrets.token_bytes)  # so many bytes that nobody can guess
+    secret = staticmethod(secrets.token_bytes)  # bytes that nobody can guess
     select = staticmethod(select.select)
     watchdog_s = staticmethod(service_manager.watchdog_s)
     notify = staticmethod(service_manager.notify)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from core.metrics import SPANS_S, Histogram, LabelledHistogram, Metric, Value
 
-_UNNAMED = ("", "bound")  # what a metric is kept per, where no word of it stands in its name
+_UNNAMED = ("", "bound")  # values of `per` of which no word stands in the metric's name
 
 
 def stats_text(values: Iterable[Value]) -> bytes:

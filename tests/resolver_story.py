@@ -467,7 +467,7 @@ class Story:
         self.sent_at.setdefault((who, port, data[:2]), self.world.t)
 
     def is_wanted(self, question: bytes) -> bool:
-        """Whether LS waits for a reply to this, or watches its race."""
+        """Return whether LS waits for a reply to this, or watches its race."""
         samples = part_of(self.brain, RaceSamples)
         is_watched = samples is not None and samples.watches(question)
         return is_watched or self.brain.parts.questions.is_open(question)

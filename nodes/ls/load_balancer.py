@@ -148,7 +148,7 @@ class LoadBalancer:
     # -- the end -----------------------------------------------------------------------------------
 
     def _part_maybe(self) -> list[Effect]:
-        """Draining, once the last session is gone: part from all upstreams, and then stop."""
+        """Part from all upstreams, if LS drains and the last session is gone, and then stop."""
         if not self._server.is_draining or self._server.sessions:
             return []
         self._lookups.end()

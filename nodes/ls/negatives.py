@@ -69,7 +69,7 @@ class HeldNegatives(Observer):
         self._number = count()
         self.early = EarlyNegatives(self.differed)
 
-    # -- what servers say --------------------------------------------------------------------------
+    # -- replies of servers ------------------------------------------------------------------------
 
     def add(
         self, servers: ServerSet, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
@@ -210,7 +210,7 @@ class HeldNegatives(Observer):
         denied = Denied(questions, questions, negative_after(state, event))
         return self._questions.end(denied, state, event, now)
 
-    # -- what others want to know ------------------------------------------------------------------
+    # -- views -------------------------------------------------------------------------------------
 
     @property
     def is_empty(self) -> bool:
@@ -226,7 +226,7 @@ class HeldNegatives(Observer):
         """Return whether a server has said of one of them that it has nothing."""
         return not self._deniers.keys().isdisjoint(questions)
 
-    # -- what happens to questions and upstreams: see `Observer` -----------------------------------
+    # -- events of questions and upstreams: see `Observer` -----------------------------------------
 
     def differed(self, upstream: Upstream, now: float) -> Iterable[Effect]:
         """Wait longer for a server from now on: it has been seen to have what others denied."""

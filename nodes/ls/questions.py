@@ -106,7 +106,7 @@ class Questions:
                 observer.asked_again(again)
         return to_ask
 
-    # -- what becomes of a question ----------------------------------------------------------------
+    # -- the ends of questions ---------------------------------------------------------------------
 
     def answer(self, answers: Answered, now: float) -> tuple[list[Effect], int]:
         """Send answers to everyone who waits; return, too, how many somebody waited for."""

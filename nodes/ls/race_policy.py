@@ -32,7 +32,7 @@ class RacePolicy(Policy):
         self._sent: dict[Link, set[bytes]] = {}
         self.kept = self._sent
         self._upto: dict[Link, int] = {}  # the batch that each goes on with
-        self.waiting: Collection[Link] = ()  # what a link missed it gets when it comes up
+        self.waiting: Collection[Link] = ()  # a link gets the questions it missed when it comes up
 
     def ask(self, questions: list[bytes], now: float) -> Shares:
         return zip(self._asked, repeat(questions))

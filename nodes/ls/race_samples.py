@@ -92,7 +92,7 @@ class RaceSamples(Observer, Monitored):
             "told": list(self.disagreements)[::-1],
         }
 
-    # -- what happens to questions: see `Observer` -------------------------------------------------
+    # -- events of questions: see `Observer` -------------------------------------------------------
 
     def asked(self, questions: Sequence[bytes], now: float) -> list[Effect]:
         """Sample some of these."""
@@ -178,7 +178,7 @@ class RaceSamples(Observer, Monitored):
             effects += self._close(race)
         return effects
 
-    # -- one race ----------------------------------------------------------------------------------
+    # -- a race ------------------------------------------------------------------------------------
 
     def _of(self, questions: Collection[bytes]) -> list[RaceRecord]:
         """Return the open samples of these questions, in their order, each once."""

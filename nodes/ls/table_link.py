@@ -49,7 +49,7 @@ class TableLink(Upstream):
         bounds = self._env.bounds
         return bounds.grace_failed_s if is_failure and is_early else bounds.no_data_s
 
-    # -- what comes from it ------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
         link = self.link

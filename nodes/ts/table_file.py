@@ -130,7 +130,7 @@ class Loading:
         self._report = report
         self._buffer = LineBuffer(LINE_BYTES_MAX)
         self._old: OldRows | None = None
-        self._rows = 0  # so far, good or not
+        self._rows = 0  # rows read by now, good or not
         self._start: bytes | None = b""  # of the file, until it is long enough to be judged
 
     def reuse(self, rows: dict[bytes, bytes]) -> None:

@@ -213,7 +213,7 @@ class Supervisor:
         self.life.fire(ServerEvent.ALL_CLOSED)
         return [Report(f"all workers: {self._totals.account()}"), Stop(self._exit_code)]
 
-    # -- what it shows: see `core.metrics.Observable` ----------------------------------------------
+    # -- views: see `core.metrics.Observable` ------------------------------------------------------
 
     def metrics(self) -> list[Value]:
         """Return the metrics of all workers, added up, and those about each worker."""

@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, build: Callable[[StatsFilter], ObservableBrain], process: int = 0) -> None:
         self._process = process
-        self._reported: Sections = {}  # what the parent knows
+        self._reported: Sections = {}  # metrics as the parent knows them
         self._others: Values = {}
         self._unpacker = Unpacker()
         self._has_parent = False
@@ -62,7 +62,7 @@ class Worker:
         else:
             effects = self._brain.step(event, now)
         if any(isinstance(effect, Stop) for effect in effects) and self._has_parent:
-            effects.insert(0, self._report())  # what has been counted since the last time
+            effects.insert(0, self._report())  # counts since the last time
         return [self._to_parent(effect) for effect in effects]
 
     def _step_parent(self, event: ConnectionEvent, now: float) -> list[Effect]:

@@ -69,7 +69,7 @@ class Asking:
         self.check_at = math.inf  # when it is checked next
         self.life = Machine(ASKING, state, "asking")
         self.sent_at: dict[Link, float] = {}  # when it went to each link, the first one first
-        self.origin: Asking = self  # what it was split off from in the first place
+        self.origin: Asking = self  # the asking that it was split off from in the first place
         # Those whose replies count: they were sent it, or an earlier asking of the same questions,
         # on their present connection.
         self.recipients: ServerSet = NO_SERVERS

@@ -47,7 +47,7 @@ from nodes.ls.upstream import Upstream
 
 QuestionLimits = tuple[
     ServerSet, ServerSet
-]  # who cannot be asked a question, and who has no data of it
+]  # links that cannot be asked a question, and links without data of it
 _NO_LIMITS: QuestionLimits = (NO_SERVERS, NO_SERVERS)
 _CAN_BE_PLACED = frozenset(state for state, row in ASKING.items() if AskingEvent.PLACED in row)
 
@@ -155,7 +155,7 @@ class HedgePolicy(Policy, Monitored):
             self._ask_everyone(asking, now)
         return shares
 
-    # -- what becomes of them ----------------------------------------------------------------------
+    # -- the ends of questions ---------------------------------------------------------------------
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy."""

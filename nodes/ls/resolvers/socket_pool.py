@@ -18,7 +18,7 @@ from core.environment import Environment
 from nodes.ls.link import Link
 from nodes.ls.resolvers.sockets import KNOWN, ResolverSocket, SocketEvent, SocketState
 
-_TURN_S = 0.0005  # what is sent within so long may go by one socket
+_TURN_S = 0.0005  # a turn's queries come within it, and may go by one socket
 
 
 class SocketPool:

@@ -5,7 +5,7 @@
 
 Each round starts an LS of each checkout in front of the same servers and drives them with the same
 load in turns of a few tenths of a second: one, the other, the other, the one; the next round begins
-with the other. A change of the machine within a second so meets both. Compared is the CPU of LS
+with the other. A change of the machine within a second meets both. Compared is the CPU of LS
 alone, as the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a
 time). The ratio of a round is this checkout to the other: below 1 is cheaper. Look at the median of
 21 ratios and at their quartiles; two equal checkouts show how much of a difference is noise.
@@ -80,7 +80,7 @@ class Workload:
 
 
 def lines(servers: list[int], connections: int, window: int) -> Workload:
-    """Make a load of `connections` with `window` names in flight each. It raises WrongReply."""
+    """Return a load of `connections` with `window` names in flight each. Raises WrongReply."""
     names, answers = names_and_answers(NAMES)
 
     def load(port: int) -> Ask:
@@ -96,7 +96,7 @@ def lines(servers: list[int], connections: int, window: int) -> Workload:
 
 
 def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
-    """Make a load of dnsperf, with so many in flight. It raises Wrong."""
+    """Return a load of dnsperf with so many in flight. Raises Wrong."""
 
     def load(port: int) -> Ask:
         def ask(seconds: float) -> int:

@@ -83,7 +83,7 @@ class Bounds:
     unmatched_max: int = 32  # replies that match nothing: of 65,536 IDs few have been tried by then
     plain_s: float = 600.0  # time without EDNS: a forger may have asked for it
     wary_s: float = 10.0  # time on TCP alone after a suspected forger, who has to find a port anew
-    # -- limits of a turn --------------------------------------------------------------------
+    # -- a turn ------------------------------------------------------------------------------------
     accepts_per_turn: int = 16  # connections accepted: a storm of them must not starve the others
     read_bytes: int = 64 * 1024  # bytes of one read: large enough to batch, small enough to share
     dns_read_bytes: int = 2 * 1024  # the same of a DNS stream: a hundred queries, not thousands

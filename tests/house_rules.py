@@ -90,7 +90,6 @@ LAMBDA_LINES_MAX = 6  # of one expression
 ATTRIBUTES_MAX = 20
 METHODS_MAX = 25
 PARAMETERS_MAX = 7  # self and cls not counted
-LARGE_BY_INHERITANCE = {"ResolverLink"}  # a Resolver and an Upstream in one, to be taken apart
 TABLES_OF_VALUES = {"Bounds"}  # as many fields as there are values, each with its reason
 SHARED_COUNTERS = {"hits"}  # a bound is counted by whoever keeps it
 
@@ -370,7 +369,7 @@ def too_large(path: str, source: str) -> list[str]:
     for owner in classes(source):
         whole = list(ancestry(owner, known))
         count = len(set().union(*map(methods, whole)))
-        if count > METHODS_MAX and owner.name not in LARGE_BY_INHERITANCE:
+        if count > METHODS_MAX:
             wrong.append(f"{owner.name}: {count} methods")
         if owner.name in TABLES_OF_VALUES or is_enumeration(owner):
             continue

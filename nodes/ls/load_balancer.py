@@ -148,7 +148,7 @@ class LoadBalancer:
     # -- the end -----------------------------------------------------------------------------------
 
     def _part_maybe(self) -> list[Effect]:
-        """Part from all upstreams, if LS drains and the last session is gone, and then stop."""
+        """Part from all upstreams when a drain has seen the last session off; then stop."""
         if not self._server.is_draining or self._server.sessions:
             return []
         self._lookups.end()

@@ -5,10 +5,11 @@
 
 Each round starts an LS of each checkout in front of the same servers and drives them with the same
 load in turns of a few tenths of a second: one, the other, the other, the one; the next round begins
-with the other. A change of the machine within a second meets both. Compared is the CPU of LS
-alone, as the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so short a
-time). The ratio of a round is this checkout to the other: below 1 is cheaper. Look at the median of
-21 ratios and at their quartiles; two equal checkouts show how much of a difference is noise.
+with the other. A change of the machine that lasts a second therefore meets both. The CPU of LS
+alone is compared, as the kernel counts it in ns (man 5 proc has only ticks of 10 ms, too few for so
+short a time). The ratio of a round is this checkout to the other: below 1 is cheaper. Look at the
+median of 21 ratios and at their quartiles; two equal checkouts show how much of a difference is
+noise.
 
 Lines go to two of our table servers with half of the names each; `dns` to two with all of them,
 and `resolver` to one fast fake resolver (`bench/peers/late.c`), over UDP, asked by dnsperf. The

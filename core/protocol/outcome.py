@@ -9,11 +9,13 @@ Not here: who waits for what (`nodes/ls/questions.py`).
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from core.protocol.messages import negatives
 from core.protocol.names import Negative
 from core.text import split_lines
+
+_T = TypeVar("_T")
 
 
 class RelayedReply(Protocol):
@@ -101,8 +103,8 @@ class Relayed:
             return Relayed(questions, replies, questions)
         spellings = [spell(question) for question in questions]
         return Relayed(
-            [question for question, ways in zip(questions, spellings, strict=True) for _ in ways],
-            [reply for reply, ways in zip(replies, spellings, strict=True) for _ in ways],
+            _as_often(questions, spellings),
+            _as_often(replies, spellings),
             [spelling for ways in spellings for spelling in ways],
         )
 
@@ -132,10 +134,15 @@ class Denied:
             return Denied(questions, questions, self.why)
         spellings = [spell(question) for question in questions]
         return Denied(
-            [question for question, ways in zip(questions, spellings, strict=True) for _ in ways],
+            _as_often(questions, spellings),
             [spelling for ways in spellings for spelling in ways],
             self.why,
         )
+
+
+def _as_often(items: Sequence[_T], spellings: Sequence[Sequence[bytes]]) -> list[_T]:
+    """Return each item as often as its question was asked; `spellings` are parallel."""
+    return [item for item, ways in zip(items, spellings, strict=True) for _ in ways]
 
 
 # Each has `questions` (folded, as often as they were asked), `as_lines()`: one line for each, ended

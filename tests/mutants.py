@@ -369,9 +369,9 @@ MUTANTS = (
     Mutant(
         "answers are credited by order",
         "nodes/ls/questions.py",
-        """        owners = list(map(self._open.pop, questions, repeat(None)))
+        """        owners = list(map(self._open.pop, whole.questions, repeat(None)))
 """,
-        """        questions = list(self._open)[: len(questions)] or questions
+        """        questions = list(self._open)[: len(whole.questions)] or whole.questions
         owners = list(map(self._open.pop, questions, repeat(None)))
 """,
     ),

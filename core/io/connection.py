@@ -17,6 +17,7 @@ from core.io.stream_state import HEARD, READ, SENT_TO, STREAM, StreamEvent, Stre
 from core.machine import Machine
 from core.owed import Owed
 
+_OPEN, _LIGHT = StreamState.OPEN, BacklogState.LIGHT
 _NOTHING = memoryview(b"")
 
 
@@ -68,7 +69,7 @@ class Connection:
     @property
     def is_reading(self) -> bool:
         """Whether to read from the socket, as far as this connection is concerned."""
-        if self.life.state is StreamState.OPEN:
+        if self.life.state is _OPEN:
             return not (self.accepted and self.weight.state is BacklogState.HEAVY)
         return self.life.state in READ
 
@@ -92,9 +93,9 @@ class Connection:
 
         To a peer that takes nothing more they are dropped: it will not be there to miss them.
         """
-        if self.life.state is StreamState.DEAF:
-            return False
         if self.life.state not in SENT_TO:
+            if self.life.state is StreamState.DEAF:
+                return False
             raise AssertionError(f"{self.name}: sent to while {self.life.state.name}")
         self._fresh.append(data)
         self.waiting += len(data)
@@ -126,9 +127,9 @@ class Connection:
         self.waiting -= count
         if self._owed is not None:
             self._owed.add(-count)
-        if self.life.state is not StreamState.OPEN:
+        if self.life.state is not _OPEN:
             self._flushed_maybe()
-        if self.weight.state is BacklogState.LIGHT or self.waiting >= self._low:
+        if self.weight.state is _LIGHT or self.waiting >= self._low:
             return False
         self.weight.fire(BacklogEvent.UNDER_LOW)
         return True

@@ -82,11 +82,11 @@ class Relayed:
         self,
         questions: Sequence[bytes],
         replies: Sequence[Any],  # each a RelayedReply, of a kind that the asker knows
-        spellings: Sequence[bytes] = (),
+        spellings: Sequence[bytes] | None = None,  # None: as they are folded
     ) -> None:
         self.questions = questions
         self.replies = replies
-        self.spellings = spellings
+        self.spellings = questions if spellings is None else spellings
 
     def as_lines(self) -> bytes:
         """Return a line for each reply, in the client's spelling."""
@@ -100,7 +100,7 @@ class Relayed:
     def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Relayed":
         questions, replies = self.questions[start:stop], self.replies[start:stop]
         if spell is None:
-            return Relayed(questions, replies, questions)
+            return Relayed(questions, replies)
         spellings = [spell(question) for question in questions]
         return Relayed(
             _as_often(questions, spellings),
@@ -147,9 +147,9 @@ def _as_often(items: Sequence[_T], spellings: Sequence[Sequence[bytes]]) -> list
 
 # Each has `questions` (folded, as often as they were asked), `as_lines()`: one line for each, ended
 # by LF, and `part(start, stop, times, spell)`: the part for an asker that asked each of these
-# questions `times` times. `spell` is None where it asked each once, in their own spelling.
+# questions `times` times. `spell` is None where it asked each once, in their own spelling: then the
+# part that is all of it is the outcome itself.
 Outcome = Answers | Relayed | Denied
 # Of one upstream, before it is known who waits for them: `only(wanted)`, a parallel list, are those
 # that are wanted, and `texts()` the addresses in each, or a word for other data.
 Answered = Answers | Relayed
-Part = Callable[[int, int, int, Spell | None], Outcome]

@@ -19,6 +19,7 @@ from core.protocol.messages import format_message, refusal
 from core.protocol.names import LINE_BYTES_MAX, Command, Error, Word
 from core.protocol.outcome import Outcome
 
+_OPEN = SessionState.OPEN
 _BYE, _PONG = (format_message(word) + b"\n" for word in (Word.BYE, Word.PONG))
 
 
@@ -51,7 +52,7 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> Requests:
         """Read a chunk of whole lines; what comes after the client's last word is ignored."""
-        if self.life.state is not SessionState.OPEN:
+        if self.life.state is not _OPEN:
             return Requests([], [], b"")
         requests, others = read_requests(data, self._streak, self._stats_max)
         if others:
@@ -94,8 +95,8 @@ class Session:
         for outcome in outcomes:
             self.owed -= len(outcome.questions)
             lines.append(outcome.as_lines())
-        effects: list[Effect] = [Send(self.conn, b"".join(lines))]
-        if self.life.state is not SessionState.OPEN:
+        effects: list[Effect] = [Send(self.conn, lines[0] if len(lines) == 1 else b"".join(lines))]
+        if self.life.state is not _OPEN:
             effects += self.last_words()
         return effects
 

@@ -97,7 +97,7 @@ class Exchange:
         replies = upstream.receive(event, now)
         effects = replies.effects
         change = replies.link_change
-        if change is not LinkChange.NONE:
+        if change is not None:
             effects += self._link_changed(upstream, change, now)
         for answers in replies.answers:
             effects += self._answer(upstream, answers, now)
@@ -109,11 +109,11 @@ class Exchange:
         if replies.has_late_data:
             for observer in self._hear_differed:
                 effects += observer.differed(upstream, now)
-        if change is LinkChange.IS_BACK:
-            effects += upstream.resume(self._open_for(upstream), now)
-        if replies.failure:
-            effects += upstream.give_up(replies.failure)
-        if replies.failure or change is not LinkChange.NONE:
+        if replies.failure or change is not None:
+            if change is LinkChange.IS_BACK:
+                effects += upstream.resume(self._open_for(upstream), now)
+            if replies.failure:
+                effects += upstream.give_up(replies.failure)
             effects += self.update_links(now)
         return effects
 

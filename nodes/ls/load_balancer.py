@@ -29,6 +29,8 @@ from nodes.ls.service_metrics import ServiceMetrics
 from nodes.ls.setup import Setup
 from nodes.ls.status import Status
 
+_OPEN = SessionState.OPEN
+
 
 class LoadBalancer:
     """The brain of LS.
@@ -91,7 +93,8 @@ class LoadBalancer:
         if upstream is None:
             return self._ask(event.conn, data, now)
         effects = self._exchange.receive(upstream, event, now)
-        return effects + self.backpressure.apply(self._upstreams.is_holding)
+        effects += self.backpressure.apply(self._upstreams.is_holding)
+        return effects
 
     def _step_rarely(self, event: Event, now: float) -> list[Effect]:
         """Take an event that is no read; all links may have changed with it."""
@@ -141,7 +144,7 @@ class LoadBalancer:
             if questions:
                 is_whole = questions is requests.questions
                 effects += self._exchange.ask(questions, requests.lines if is_whole else b"", now)
-        if asker.life.state is not SessionState.OPEN:
+        if asker.life.state is not _OPEN:
             effects += asker.last_words()
         return effects + self.backpressure.apply(self._upstreams.is_holding, asker)
 

@@ -19,10 +19,12 @@ from core.effects import Effect
 from core.owed import Owed
 from core.protocol.asker import Asker
 from core.protocol.names import Negative
-from core.protocol.outcome import Answered, Denied, Outcome, Part, Relayed
+from core.protocol.outcome import Answered, Denied, Outcome, Relayed
 from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.waiting import Batch, Batches, Shared
+
+_ANSWERED = QuestionState.ANSWERED
 
 
 class Questions:
@@ -111,12 +113,12 @@ class Questions:
     def answer(self, answers: Answered, now: float) -> tuple[list[Effect], int]:
         """Send answers to everyone who waits; return, too, how many somebody waited for."""
         questions = answers.questions
-        outcomes, settled, late = self._settle(questions, answers.part)
+        outcomes, settled, late = self._settle(answers)
         self.answered += settled
         self.late += late
         if not outcomes:
             return [], 0
-        effects = self._close(questions, QuestionState.ANSWERED, outcomes, now)
+        effects = self._close(questions, _ANSWERED, outcomes, now)
         return effects, len(questions) - late
 
     def end(
@@ -125,20 +127,19 @@ class Questions:
         """End open questions that are in this state with negatives, or with the replies in another
         language that said so. Raises IllegalTransition."""
         why = negative_after(state, event)
-        outcomes, settled, _ = self._settle(negatives.questions, negatives.part)
+        outcomes, settled, _ = self._settle(negatives)
         self.denied[why] += settled
         return self._close(negatives.questions, state_after(state, event), outcomes, now)
 
-    def _settle(
-        self, questions: Sequence[bytes], part: Part
-    ) -> tuple[dict[Asker, list[Outcome]], int, int]:
+    def _settle(self, whole: Outcome) -> tuple[dict[Asker, list[Outcome]], int, int]:
         """Take questions out; return what each asker hears of them, how many that settles, and how
         many nobody waited for."""
-        owners = list(map(self._open.pop, questions, repeat(None)))
+        owners = list(map(self._open.pop, whole.questions, repeat(None)))
         first, count = owners[0], len(owners)
         if isinstance(first, Batch) and owners.count(first) == count:
-            spell = None if first.spellings is first.questions else first.spellings_of
-            outcome = part(0, count, 1, spell)
+            outcome = whole
+            if first.spellings is not first.questions:
+                outcome = whole.part(0, count, 1, first.spellings_of)
             self.pending -= count
             if first.settle(count):
                 del self._of_asker[first.asker][first]
@@ -155,7 +156,8 @@ class Questions:
                 waiters = {owner: 1} if isinstance(owner, Batch) else owner.waiters
                 for batch, times in waiters.items():
                     is_folded = owner is batch and batch.spellings is batch.questions
-                    outcome = part(start, stop, times, None if is_folded else batch.spellings_of)
+                    spell = None if is_folded else batch.spellings_of
+                    outcome = whole.part(start, stop, times, spell)
                     outcomes.setdefault(batch.asker, []).append(outcome)
                     count = times * (stop - start)
                     self._replied(batch, count)

@@ -18,7 +18,6 @@ Denial = tuple[bytes, QuestionEvent, RelayedReply | None]
 class LinkChange(Enum):
     """Change of a link that an event of its upstream brought."""
 
-    NONE = "it stands as before"
     OTHER = "it stands otherwise, and nothing is to be asked because of that"
     CAME_UP = "it can be asked, and was asked nothing yet"
     HAS_ROOM = "it can be asked what waits for it"
@@ -26,7 +25,8 @@ class LinkChange(Enum):
 
 
 class Replies:
-    """The replies that one event brought, and the change of its link. All questions are folded."""
+    """The replies that one event brought, and the change of its link, if there is one. All
+    questions are folded."""
 
     unknown: Sequence[bytes] = ()  # questions of which its own table has no name
     denials: Sequence[Denial] = ()  # everything else that is no answer
@@ -38,7 +38,7 @@ class Replies:
         self,
         effects: list[Effect],
         answers: Sequence[Answered] = (),
-        link_change: LinkChange = LinkChange.NONE,
+        link_change: LinkChange | None = None,
     ) -> None:
         self.effects = effects
         self.answers = answers

@@ -52,10 +52,10 @@ class TableLink(Upstream):
     # -- input -------------------------------------------------------------------------------------
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
+        if isinstance(event, Received):
+            return self._read(event.data)
         link = self.link
         match event:
-            case Received(data=data):
-                return self._read(data)
             case Opened():
                 link.connected(now)
                 self._replies = 0

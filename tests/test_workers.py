@@ -1042,7 +1042,7 @@ def test_the_parents_pages_show_all_of_them(run: Programs) -> None:
     [
         (["--workers", "0"], "'0' is not a number from 1 to 256"),
         (["--workers", "two"], "'two' is not a number from 1 to 256"),
-        (["--workers", "2", "--once"], "--once is one session in one process"),
+        (["--workers", "2", "--once"], "--once serves one session in one process"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(run: Programs, words: list[str], said: str) -> None:

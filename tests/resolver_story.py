@@ -218,6 +218,8 @@ class FakeResolver:
             self.story.world.saw("a stream that is cut")
         if text in ("silence", "late", "twice") or self.is_dead:
             return
+        if text == "REFERRAL":
+            self.story.referred_at[section_of(message).lower()] = self.story.world.t
         data = frame(habits.worded(message, text))
         self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
 
@@ -357,7 +359,8 @@ class Story:
         self.promised: dict[tuple[str, int, bytes], Said] = {}
         self.sent_at: dict[tuple[str, int, bytes], float] = {}
         self.settled: set[tuple[str, int, bytes]] = set()
-        self.came: dict[bytes, list[tuple[float, str]]] = {}
+        self.came: dict[bytes, list[tuple[float, str]]] = {}  # in datagrams, by question
+        self.referred_at: dict[bytes, float] = {}  # when a referral was last sent on a stream
         self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
         self.told: Counter[str] = Counter()
         self.ls = self.world.host("LS")
@@ -543,7 +546,9 @@ class Story:
             return
         read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
         since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
-        if rank == RANKS["SERVFAIL"] and "REFERRAL" in [what for _, what in since]:
+        is_referred = self.referred_at.get(section, 0.0) > asked_at
+        is_referred = is_referred or "REFERRAL" in [what for _, what in since]
+        if rank == RANKS["SERVFAIL"] and is_referred:
             rank = RANKS["REFERRAL"]
             self.world.saw("a referral is told as a failure")
         for at, what in since:

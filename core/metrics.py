@@ -1,11 +1,12 @@
-"""Metrics: what a server counts, each named and explained once.
+"""Metrics: what a server counts. Each is named and explained once, beside the code that counts it:
+`LATE = Metric("late", "Replies that ...")`. STATS puts the subject before the name (`Value.key`).
 
 A metric is a number, or a word for a state. It belongs to the whole server, or to one of its
 upstreams, workers or bounds, whose name then stands before it: `TS1.won`. Names that clients asked
 for are never among them: any client could otherwise write into the monitoring.
 
-Not here: what is counted where (proto.md has the list, and the tests compare it), and how metrics
-are written (`core/exposition.py`).
+Not here: the list of all (proto.md has it, and the tests compare it), and how metrics are written
+for STATS and for Prometheus (`core/exposition.py`).
 """
 
 from bisect import bisect_left

@@ -55,7 +55,7 @@ def test_numbers_at_the_ends_of_their_ranges_are_read() -> None:
 
 @pytest.mark.parametrize(("port", "advised"), [("5000", "5053"), ("5053", "5054")])
 def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> None:
-    with pytest.raises(Failure, match=f"port {port} is already used by PORT; try --dns {advised} "):
+    with pytest.raises(Failure, match=f"PORT and --dns are both {port}; try --dns {advised} "):
         read_ls_options([port, *TS, "--dns", port])
 
 

@@ -46,8 +46,8 @@ def told(effects: list[Effect]) -> list[str]:
 def test_a_reload_looks_up_those_that_have_a_host() -> None:
     servers = Servers()
     assert servers.lookups.reload() == [RELOADING, *ASKED]
-    assert servers.found("TS1", *HERE) == [Report("TS1 has its old address")]
-    assert servers.found("TS2", *HERE) == [Report("TS2 has its old address"), READY]
+    assert servers.found("TS1", *HERE) == [Report("TS1 has the same address as before")]
+    assert servers.found("TS2", *HERE) == [Report("TS2 has the same address as before"), READY]
 
 
 def test_without_hosts_a_reload_looks_nothing_up() -> None:

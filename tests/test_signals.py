@@ -115,7 +115,7 @@ def test_process_1_outlives_sighup_at_any_moment(run: Programs, kind: str, large
     at_many_moments(some, lambda program: signal_inside(program, signal.SIGHUP))
     for program in some:
         program.port()
-        program.logs(" reloaded: " if kind == "ts" else "has its old address")
+        program.logs(" reloaded: " if kind == "ts" else "has the same address as before")
         os.kill(inside(program), signal.SIGTERM)
         assert program.exits() == 0
 
@@ -405,7 +405,7 @@ def test_a_python_that_warns_has_nothing_to_warn_of(run: Programs) -> None:
         ls_port = ls.port()
         ls.logs("TS1 is up")
         ls.signal(signal.SIGHUP)
-        ls.logs("TS1 has its old address")
+        ls.logs("TS1 has the same address as before")
         client = dev(run, "client", "localhost", ls_port, "rutgers.edu", "--out", run.folder / "o")
         assert client.exits() == 0 and "Warning" not in client.log, client.log
     for program in (*some, ts):

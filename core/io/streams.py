@@ -5,8 +5,8 @@ equal parts; while too much is owed to all of them, few are read, and little at 
 (`core/owed.py`). A dialled one is always read: see `core/io/connection.py`.
 
 A close is staged: what is owed is sent, our side is ended, and the socket lingers until the peer
-ends, too. A time limit ends each connection that takes too long over something. Each connection
-ends with one Closed, and its socket is closed when the turn ends.
+ends, too. Time limits end a peer that stays in mid-message, never reads, never ends, or is idle.
+Each connection ends with one Closed, and its socket is closed when the turn ends.
 
 Not here: where connections come from (`core/io/acceptor.py`, `core/io/dialler.py`), and how bytes
 become messages (`core/io/framer.py`).

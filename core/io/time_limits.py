@@ -4,7 +4,8 @@ All entries of one limit have the same span, so the order of starting is the ord
 a dictionary keeps it, start and stop cost one operation each, and nothing is ever sorted. It
 holds at most one entry per holder, so the search for the first one is short, too.
 
-Not here: what is limited, and how long it may take (`core/bounds.py`).
+Not here: what is limited, and what becomes of a holder that was not done (`streams.py`,
+`dialler.py`), and how long each span is (`core/bounds.py`).
 """
 
 import math

@@ -215,7 +215,7 @@ def _check(arguments: argparse.Namespace, parser: Parser) -> None:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
     if arguments.dns is not None and arguments.dns == arguments.port != 0:
         advised = next(port for port in _DNS_PORTS if port != arguments.port)
-        parser.error(f"port {arguments.dns} is already used by PORT; try --dns {advised}")
+        parser.error(f"PORT and --dns are both {arguments.dns}; try --dns {advised}")
 
 
 def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int], ...]:

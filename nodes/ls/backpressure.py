@@ -4,8 +4,8 @@ LS always reads its links, or a circle could close in which each end waits for t
 not read clients while a link is HOLDING, since they ask faster than it takes, nor a client that has
 too many questions pending. Datagrams that are not read would be lost, so they are always read.
 
-Not here: when a link is HOLDING, and for how long (`link_state.py`, `table_link.py`), and what all
-clients together are owed (`core/owed.py`).
+Not here: when a link is HOLDING, and that it is STALLED when that lasts (`link_state.py`,
+`table_link.py`); what all clients together are owed (`core/owed.py`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """DNS clients: those behind one UDP socket together, and each TCP stream (RFC 1035, RFC 7766).
 
-To the race they are askers like any other. A query becomes a question of the protocol. Each outcome
+To the race they are askers like any other. A query becomes a question (`read_query`). Each outcome
 ends one question, and becomes the reply to the query that has waited longest for it: an answer to
 every query that waits, a TIMED OUT to each whose time is over.
 
@@ -8,8 +8,8 @@ Rules: a reply is never answered, nor anything that is not a query. A stream tha
 pending is not read. UDP always is, since datagrams that are not read are lost; a query for which
 there is no room gets SERVFAIL.
 
-Not here: what all of them share (`nodes/ls/dns_shared.py`), the bytes of a message
-(`nodes/dns/query.py`), and who wins a race.
+Not here: what all of them share (`nodes/ls/dns_shared.py`), how the bytes of a query become a
+question (`nodes/dns/query.py`), and who wins a race.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The DNS front end of LS: makes the DNS clients that its server serves, and counts what they do.
 
-Not here: the clients, which make questions of queries (`dns_clients.py`); what they share
-(`dns_shared.py`).
+Not here: the clients, which ask (`dns_clients.py`); how a query becomes a question
+(`nodes/dns/query.py`, `read_query`); what the clients share (`dns_shared.py`).
 """
 
 from core.environment import Environment

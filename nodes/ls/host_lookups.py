@@ -77,7 +77,7 @@ class HostLookups:
                 text = f"{link.conn}: cannot look up {host} ({why}); it is taken to be where it was"
                 effects.append(Report(text, Level.WARNING))
             elif addresses and not has_moved:
-                effects.append(Report(f"{link.conn} has its old address"))
+                effects.append(Report(f"{link.conn} has the same address as before"))
             if not self._reloading and self._reload_again:
                 effects += self.reload()
             elif not self._reloading:

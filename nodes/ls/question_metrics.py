@@ -20,7 +20,7 @@ DENIED = {
 }
 DROPPED = Metric("dropped", "Questions whose asker left before the reply")
 PENDING = Metric("pending", "Questions without a reply", is_level=True)
-JOINED = Metric("joined", "Questions that shared an earlier query for the same")
+JOINED = Metric("joined", "Questions that joined an earlier one for the same")
 LATE = Metric("late", "Replies of servers that nobody waited for")
 
 

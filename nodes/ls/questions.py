@@ -8,7 +8,7 @@ less than `join_s` ago; an older one may have been lost, and is asked again. A r
 question open is *late*: counted, and dropped. The conservation law:
 asked = answered + not found + no data + failed + timed out + dropped + pending, at every moment.
 
-Not here: whom to ask, and the machine of a question (`outcomes.py`).
+Not here: whom to ask (`policy.py`), the machine (`outcomes.py`), the 5.0 s (`core/bounds.py`).
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ ends it. Each item of a report has a key, and items that have not changed since 
 left out: most metrics of most servers stand still from one second to the next. A stream between the
 two brings all that is sent on it or ends, and a new one begins with everything.
 
-Not here: when each sends what (`supervisor.py`, `worker.py`), and sums (`totals.py`).
+Not here: when each sends what (`supervisor.py`, `slot.py`, `worker.py`), and sums (`totals.py`).
 """
 
 import json

@@ -4,7 +4,7 @@ An asking is split when its questions part: some are hedged and some are not, so
 parts have the same history, and so the same `origin`: what waits in a queue for the asking that was
 split is still to be asked for its parts, but not for a later asking of the same question.
 
-Not here: what happens to an asking, and when (`hedge_policy.py`).
+Not here: whom to ask, and when (`hedge_policy.py`; the contract is `nodes/ls/policy.py`).
 """
 
 import math

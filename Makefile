@@ -25,7 +25,7 @@ run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py
 
-test: $(TOOLS) ## run all tests (three minutes)
+test: $(TOOLS) ## run all tests (ten minutes on two cores)
 	$(RUN) -m pytest
 
 test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft

@@ -13,7 +13,7 @@ dnsperf looks at codes only, so some addresses are asked for and compared before
 other; the time of a single query comes from there. (With fewer than about twenty in flight dnsperf
 naps between replies, whatever it asks, and measures itself.) A wrong code, a wrong address, or more
 than one query in 5,000 lost by ours ends it with exit code 1. Not here: whether each reply is right
-in full (`tests/test_dns_tools.py`).
+in full (`tests/tools/test_dns_tools.py`).
 """
 
 import argparse

@@ -10,7 +10,7 @@
 
 Meanwhile another client asks, one question after the other; its slowest reply counts. Bounds stand
 at the top; a missed bound ends the run with exit code 1. Not here: the same with smaller bounds, as
-tests (`tests/test_hostile.py`).
+tests (`tests/processes/test_hostile.py`).
 """
 
 import argparse

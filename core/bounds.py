@@ -3,7 +3,7 @@
 Rules: what both ends of a conversation must agree on (the length of a line, of a name) is grammar
 and stands in `core/protocol/names.py`; everything here is one program's own choice, so a test or
 an operator may run with another value. Units stand last in each name. `proto.md` lists every field
-with its default, and `tests/test_proto.py` compares the two.
+with its default, and `tests/protocol/test_proto.py` compares the two.
 
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
 below the second, so that a value that hovers around one mark does not flap.

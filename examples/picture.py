@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.chromium import MISSING, PROGRAM, browsing  # noqa: E402
-from tests.processes import Talk, programs  # noqa: E402
+from tests.support.chromium import MISSING, PROGRAM, browsing  # noqa: E402
+from tests.support.processes import Talk, programs  # noqa: E402
 
 _SECONDS = 8.0
 _NAMES = 2_000

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.processes import Programs, programs
+from tests.support.processes import Programs, programs
 
 settings.register_profile(
     "ci",

@@ -33,7 +33,7 @@ from core.io.frame_buffer import frame, split_frames
 from core.text import split_lines
 from nodes.dns.codes import UDP_BYTES_MAX
 from nodes.ls.dns_front_end import DnsFrontEnd
-from tests.balancers import load_balancer
+from tests.support.balancers import load_balancer
 
 UDP = "dns-client-0"
 _BATCH = 200

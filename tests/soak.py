@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.processes import Programs, Talk, exchange, need_descriptors, programs, wait_for
+from tests.support.processes import Programs, Talk, exchange, need_descriptors, programs, wait_for
 
 RESET = struct.pack("ii", 1, 0)
 ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]

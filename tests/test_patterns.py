@@ -5,7 +5,8 @@ issue 106052): `(?:...)++` took `QUIT` for a name there, and `(?:[.]x)*+` left h
 repeats behind. There the patterns give back instead. A newer Python builds them here, too, as for
 an old one: they keep the rule, match the same, and do not take for ever.
 
-Not here: what the patterns match (`tests/test_wire.py`, `tests/test_load.py`).
+Not here: what the patterns match (`tests/protocol/test_messages.py`,
+`tests/nodes/test_table_file.py`).
 """
 
 import importlib
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from core.protocol import messages, names
 from nodes.ts import table_file as load
-from tests.house_rules import ROOT, SOURCES
+from tests.support.house_rules import ROOT, SOURCES
 
 ONE_CHARACTER = {"LITERAL", "NOT_LITERAL", "IN", "ANY"}
 

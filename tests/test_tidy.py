@@ -1,7 +1,7 @@
 """The rules of the house, on texts that break them and on the sources; the links of documents; and
 which test there is for each row of the fault matrix.
 
-Not here: the rules (`tests/house_rules.py`, `tests/english.py`).
+Not here: the rules (`tests/support/house_rules.py`, `tests/support/english.py`).
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.english import riddles, sentences_nameless, verbs_missing
-from tests.house_rules import (
+from tests.support.english import riddles, sentences_nameless, verbs_missing
+from tests.support.house_rules import (
     ATTRIBUTES_MAX,
     FILE_LINES_MAX,
     FUNCTION_LINES_MAX,
@@ -44,7 +44,7 @@ from tests.house_rules import (
 TEST_SOURCES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("tests", "bench")
-    for path in (ROOT / folder).glob("*.py")
+    for path in (ROOT / folder).rglob("*.py")
 )
 TEST_LINES_MAX = {"tests": 2_000, "bench": 550}
 
@@ -211,7 +211,11 @@ ALLOWED: list[tuple[Rule, str, str]] = [  # texts that a rule must not forbid
     (sentences_nameless, "nodes/ls/link.py", "# `one` is a name. Tell somebody.\n"),
     (verbs_missing, "nodes/ls/link.py", '@property\ndef f():\n    """The link of a name."""'),
     (verbs_missing, "nodes/ls/link.py", 'def f():\n    """Pass a link on."""'),
-    (verbs_missing, "tests/test_ls.py", 'def test_f():\n    """The link is up."""'),
+    (
+        verbs_missing,
+        "tests/nodes/test_load_balancer.py",
+        'def test_f():\n    """The link is up."""',
+    ),
     (contracts_missing, "core/io/loop.py", "def _f():\n    def inner():\n        x = 1; y"),
 ]
 
@@ -312,8 +316,8 @@ E1 U E2 U E3 U E4 UL E5 USL E6 USL E7 U
 F1 UL F2 UL F3 UL F4 UL F5 UL F6 U F7 UL F8 UL F9 UL F10 L F11 UL
 """
 KIND = {
-    "test_matrix": "S",
-    "test_turn": "S",
+    "test_fault_matrix": "S",
+    "test_loop": "S",
     "test_loopback": "L",
     "test_system": "L",
     "test_dns_loopback": "L",
@@ -327,7 +331,7 @@ def test_each_row_of_the_fault_matrix_has_its_tests() -> None:
         (row, kind) for row, kinds in zip(words[::2], words[1::2], strict=True) for kind in kinds
     }
     there = set()
-    for path in (ROOT / "tests").glob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         for name in re.findall(r"(?m)^ *def test_(\w+)", path.read_text()):
             rows = re.match(r"(?:[a-f]\d+_)*", name)
             assert rows is not None

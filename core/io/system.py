@@ -1,7 +1,7 @@
 """System: the one seam to the operating system. Everything that is not a plain value is here.
 
 The loop knows select, sockets, the clock, signals and chance through this small object only;
-`tests/sim.py` has another one, with simulated sockets and a virtual clock, and runs the same
+`tests/sim/world.py` has another one, with simulated sockets and a virtual clock, and runs the same
 loop. Each method is as thin as it can be, and none decides anything.
 
 Not here: when to do any of it (`core/io/loop.py`).

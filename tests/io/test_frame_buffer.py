@@ -1,0 +1,48 @@
+"""FrameBuffer: messages come out whole and in order, however the bytes were cut."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.io.frame_buffer import FrameBuffer, frame, split_frames
+from tests.support.splitting import cuts
+
+messages = st.lists(st.binary(max_size=300) | st.just(b"") | st.just(b"x" * 65_535), max_size=6)
+
+
+@given(messages, st.data())
+def test_the_same_messages_however_they_are_cut(whole: list[bytes], data: st.DataObject) -> None:
+    sent = b"".join(map(frame, whole))
+    buffer = FrameBuffer()
+    got: list[bytes] = []
+    for piece in data.draw(cuts(sent)):
+        handed = buffer.receive(piece)
+        got += split_frames(handed)
+        assert len(buffer._held) < 65_537
+    assert got == whole and not buffer.is_mid_message and not buffer.receive_eof()
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
+def test_byte_by_byte_each_message_comes_with_its_last_byte(
+    whole: list[bytes],
+) -> None:
+    buffer = FrameBuffer()
+    for message in whole:
+        *first, last = frame(message)
+        for byte in first:
+            assert buffer.receive(bytes([byte])) == b"" and buffer.is_mid_message
+        assert buffer.receive(bytes([last])) == frame(message)
+        assert not buffer.is_mid_message
+
+
+@given(messages, st.integers(1, 65_536))
+def test_the_end_in_the_middle_of_a_message_is_told(whole: list[bytes], less: int) -> None:
+    sent = b"".join(map(frame, [*whole, b"y" * 65_535]))[:-less]
+    buffer = FrameBuffer()
+    assert split_frames(buffer.receive(sent)) == whole
+    assert buffer.is_mid_message and buffer.receive_eof()
+    assert not buffer.is_mid_message
+
+
+def test_what_is_handed_over_is_what_came_in_uncut_reads() -> None:
+    sent = frame(b"abc") + frame(b"") + frame(b"d")
+    assert FrameBuffer().receive(sent) == sent

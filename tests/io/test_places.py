@@ -1,0 +1,580 @@
+"""An address that holds most places of a listener, and newcomers from others.
+
+The loop and its sockets are real, over loopback; only the address that a peer seems to come
+from is the test's word. Where peers have addresses of their own, in a network namespace, the whole
+program runs.
+
+Not here: what a bound says where nobody parts (`tests/protocol/test_promises.py`,
+`tests/io/test_listener.py`).
+"""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.addresses import THIS_MACHINE, Address, network, network_of_peer
+from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import Send
+from core.environment import Environment
+from core.events import PlaceWanted, Role
+from core.io.connection import Connection
+from core.io.frame_buffer import FrameBuffer, frame
+from core.io.log import Log
+from core.io.loop import Loop
+from core.io.outputs import Destinations, Output
+from core.io.places import Places
+from core.io.system import System
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.serving import DNS_STREAMS, LINES
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
+from tests.nodes.test_dns_clients import TCP, query, started
+from tests.sim.scenes import Scene
+from tests.sim.world import SimSocket
+from tests.support.balancers import load_balancer
+from tests.support.processes import PATIENCE_S, ROOT, can_be_apart
+from tests.support.stage import Stage
+
+A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+HERE = "127.0.0.1"
+ROW = b"x.example 10.0.0.1 A IN\n"
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("asker7", "asker7", True),  # a simulated network's addresses
+        ("asker7", "asker8", False),
+    ],
+)
+def test_ipv4_counts_by_address_and_ipv6_by_its_64(one: str, other: str, alike: bool) -> None:
+    assert (network(one) == network(other)) is alike
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "here"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.8.8.8", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("192.0.2.7", "192.0.2.7", True),
+        ("2001:db8::7", "2001:db8::7", True),
+        ("192.0.2.8", "192.0.2.7", False),
+        ("2001:db8::8", "2001:db8::7", False),
+        ("asker7", "LS", False),
+    ],
+)
+def test_a_peer_on_this_machine_is_known_by_its_address(peer: str, own: str, here: bool) -> None:
+    assert (network_of_peer(peer, own) == THIS_MACHINE) is here
+
+
+# -- parting ---------------------------------------------------------------------------------------
+
+
+ENV = Environment()
+
+
+def holding(networks: str) -> tuple[Places, list[Connection]]:
+    """Build holders: a letter is the network of a connection, `-` this machine; the first is the
+    longest idle."""
+    places, connections = Places(), []
+    for turn, letter in enumerate(networks):
+        connection = Connection(ENV, f"{letter}{turn}", True, FrameBuffer())
+        connection.last_turn = turn
+        places.take(connection, letter.strip("-"))
+        connections.append(connection)
+    return places, connections
+
+
+@pytest.mark.parametrize(
+    ("networks", "newcomer", "parts"),
+    [
+        ("aaaa", "b", "a0"),
+        ("baaaa", "b", "a1"),  # 1 is fewer than half of 4
+        ("baaa", "b", "a1"),  # and of 3
+        ("baa", "b", None),  # but not of 2
+        ("bbaaaa", "b", None),
+        ("aa", "b", "a0"),
+        ("ab", "c", None),  # nobody loses its only place
+        ("aaaa", "a", None),
+        ("bbaaa", "c", "a2"),  # of those that hold most, not of any
+        ("----", "b", None),
+        ("----aa", "b", "a4"),
+        ("-aaaa", "-", "a1"),
+        ("--aaaa", "-", None),
+        ("", "a", None),
+    ],
+)
+def test_who_parts_for_a_newcomer(networks: str, newcomer: str, parts: str | None) -> None:
+    """[P38]"""
+    going = holding(networks)[0].to_part(newcomer.strip("-"))
+    assert (going and going.name) == parts
+
+
+def test_the_longest_idle_parts_not_the_first_to_come() -> None:
+    """[P38]"""
+    places, connections = holding("aaaa")
+    connections[0].last_turn = 9
+    assert places.to_part("b") is connections[1]
+
+
+@given(st.lists(st.sampled_from("aabbc-")), st.lists(st.sampled_from("abcdefg-")))
+def test_newcomers_come_to_rest_and_no_network_loses_all(held: list[str], come: list[str]) -> None:
+    """Each exchange makes it more even, so no two networks throw each other out for ever."""
+    places, connections = holding("".join(held))
+    count = len(places)
+    for letter in come * 20:
+        newcomer = letter.strip("-")
+        going = places.to_part(newcomer)
+        if going is None:
+            continue
+        assert going.name[0] != "-"
+        places.leave(going)
+        connections.remove(going)
+        assert any(other.name[0] == going.name[0] for other in connections)
+        connections.append(Connection(ENV, letter, True, FrameBuffer()))
+        places.take(connections[-1], newcomer)
+        assert len(places) == count
+    assert all(places.to_part(letter.strip("-")) is None for letter in come)
+
+
+# -- a real loop -----------------------------------------------------------------------------------
+
+
+class Door:
+    """A listening socket whose peers seem to come from elsewhere; it watches the descriptors."""
+
+    def __init__(self, house: "House", stream: socket.socket) -> None:
+        self._house, self._stream = house, stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._stream, name)
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        stream, (_, port) = self._stream.accept()
+        self._house.look()
+        return stream, (self._house.hosts[port], port)
+
+
+class Desk(System):
+    """The real system, without signals of the process that runs the tests."""
+
+    def __init__(self, house: "House") -> None:
+        self._house = house
+
+    def catch_signals(self) -> socket.socket:
+        woken, self._waker = socket.socketpair()
+        woken.setblocking(False)
+        return woken
+
+    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Any:  # noqa: ANN401
+        return Door(self._house, System.listen(self, address, backlog, shared=shared))
+
+
+class House:
+    """A server in a loop that the test turns, and its guests."""
+
+    def __init__(self, bounds: Bounds, role: Role = Role.LINES) -> None:
+        self.bounds = replace(bounds, sleep_s=0.001)
+        self.hosts: dict[int, str] = {}  # by the port of a guest
+        self.guests: list[socket.socket] = []
+        self.most = 0  # sockets at a time
+        self.log = bytearray()
+        log_output = Output(2, bytes_max=0)
+        self.loop = Loop(
+            Desk(self),
+            self.bounds,
+            Log("X", self.log.extend, None),
+            Destinations(log_output),
+            line_bytes_max=LINE_BYTES_MAX,
+        )
+        self.there: Any = self.loop.listen(
+            (socket.AF_INET, (HERE, 0)), DNS_STREAMS if role is Role.DNS else LINES
+        )
+        self.loop.start(self._brain(role))
+
+    def _brain(self, role: Role) -> Brain:
+        if role is Role.LINES:
+            return TableServer(
+                Table({b"x.example": ROW}),
+                Environment(self.bounds, self.loop.hits),
+                loop=self.loop.metrics,
+            )
+        front_end = DnsFrontEnd(Environment(self.bounds), 60)
+        return load_balancer([()], self.bounds, float, dns=front_end, loop=self.loop.metrics)
+
+    @property
+    def connected(self) -> int:
+        """The number of connections that have a socket."""
+        streams = self.loop.streams
+        return sum(each.fd >= 0 for each in (*streams.accepted.values(), *streams.dialled.values()))
+
+    def look(self) -> None:
+        """Look whether there is a socket more than the loop knows of, or has not closed yet."""
+        known = self.connected + len(self.loop.engine.doomed)
+        self.most = max(self.most, known + 1)
+
+    def knock(self, host: str, *, turned: bool = True) -> socket.socket:
+        """Connect somebody who seems to come from there."""
+        guest = socket.socket()
+        guest.bind((HERE, 0))
+        self.hosts[guest.getsockname()[1]] = host
+        guest.connect(self.there[:2])
+        guest.setblocking(False)
+        self.guests.append(guest)
+        if turned:
+            self.turn()
+        return guest
+
+    def turn(self, times: int = 3) -> None:
+        for _ in range(times):
+            self.loop.turn()
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Turn until it is so; many turns without it are a failure, not a wait."""
+        for _ in range(5_000):
+            if happened():
+                return
+            self.loop.turn()
+        raise AssertionError("it never came")
+
+    def heard(self, guest: socket.socket) -> bytes:
+        """Read all that comes to one whose stream ends."""
+        heard = bytearray()
+
+        def has_ended() -> bool:
+            with suppress(BlockingIOError):
+                while data := guest.recv(1 << 16):
+                    heard.extend(data)
+                return True
+            return False
+
+        self.until(has_ended)
+        return bytes(heard)
+
+    def is_served(self, guest: socket.socket) -> bool:
+        """Return whether one is still there, and is answered."""
+        try:
+            guest.send(b"x.example\n")
+            self.turn()
+            return guest.recv(100) == ROW
+        except (BlockingIOError, OSError):
+            return False
+
+    @property
+    def replaced(self) -> object:
+        metrics = {value.key: value.value for value in self.loop.metrics()}
+        return metrics["replaced"]
+
+    def close(self) -> None:
+        self.loop.close()
+        for guest in self.guests:
+            guest.close()
+
+
+@pytest.fixture
+def build() -> Iterator[Callable[..., House]]:
+    houses: list[House] = []
+
+    def make(role: Role = Role.LINES, **bounds: float) -> House:
+        houses.append(House(replace(Bounds(), **bounds), role))  # type: ignore[arg-type]
+        return houses[-1]
+
+    yield make
+    for house in houses:
+        house.close()
+
+
+def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
+    build: Callable[..., House],
+) -> None:
+    """[P38]"""
+    house = build(clients_max=4)
+    many = [house.knock(A) for _ in range(4)]
+    assert house.is_served(many[0])  # it is not the longest idle any more
+    newcomer = house.knock(B)
+    assert house.heard(many[1]) == b"BYE\n"
+    assert all(map(house.is_served, (newcomer, many[0], many[2], many[3])))
+    assert (house.replaced, dict(house.loop.hits)) == (1, {})
+    assert house.log == b"clients_max is reached, and 192.0.2.1 has 4: the longest idle parts\n"
+
+
+def test_half_a_line_of_one_has_another_part(build: Callable[..., House]) -> None:
+    """[P38]: bytes in count, though nothing is said to them."""
+    house = build(clients_max=2)
+    first, second = house.knock(A), house.knock(A)
+    first.send(b"x.exam")
+    house.turn()
+    house.knock(B)
+    assert house.heard(second) == b"BYE\n"
+    first.send(b"ple\n")
+    house.turn()
+    assert first.recv(100) == ROW
+
+
+def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
+    """[P38]"""
+    house = build(clients_max=2)
+    first, second = house.knock(A), house.knock(A)
+    house.loop.streams.send_to(Send("client-1", b"PONG\n"))
+    house.turn()
+    house.knock(B)
+    assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
+
+
+def test_one_who_has_half_as_many_is_told_busy(build: Callable[..., House]) -> None:
+    """[P18] [P38]"""
+    house = build(clients_max=3)
+    many = [house.knock(A), house.knock(A), house.knock(B)]
+    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
+    assert house.heard(house.knock(A)) == b"- ERROR BUSY\n"
+    assert all(map(house.is_served, many))
+    assert (house.replaced, house.loop.hits["clients_max"]) == (0, 2)
+
+
+def test_nobody_parts_while_a_place_is_free(build: Callable[..., House]) -> None:
+    """[P38]"""
+    house = build(clients_max=4)
+    many = [house.knock(A) for _ in range(3)]
+    assert all(map(house.is_served, [*many, house.knock(B)])) and house.replaced == 0
+
+
+def test_a_client_on_this_machine_never_parts(build: Callable[..., House]) -> None:
+    """[P18] [P38]"""
+    house = build(clients_max=4)
+    here = [house.knock(HERE) for _ in range(4)]
+    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
+    assert all(map(house.is_served, here)) and house.replaced == 0
+
+
+def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., House]) -> None:
+    """[P38]"""
+    house = build(Role.DNS, dns_clients_max=4)
+    many = [house.knock(A) for _ in range(4)]
+    newcomer = house.knock(B)
+    assert house.heard(many[0]) == b""
+    newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
+    house.until(lambda: len(house.loop.streams.accepted) == 5)  # the first has not ended its side
+    house.turn()
+    assert newcomer.recv(100)[2:4] == b"\0\7"
+    assert house.replaced == 1 and not house.loop.hits
+
+
+def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., House]) -> None:
+    """[P38]: one that has been sent everything makes room for the next before `linger_s`."""
+    house = build(clients_max=20)
+    many = [house.knock(A) for _ in range(20)]
+    newcomers = [house.knock(f"198.51.100.{number}") for number in range(15)]
+    assert all(map(house.is_served, newcomers))
+    assert all(house.heard(guest) == b"BYE\n" for guest in many[:15])
+    assert house.replaced == 15 and house.connected == 20 + 4
+
+
+def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., House]) -> None:
+    """[P38]: 4 of the 16 may be parting, and as many more wait for the end of the turn."""
+    house = build(clients_max=20, accepts_per_turn=100, owed_bytes_high=100, owed_bytes_low=50)
+    for _ in range(20):
+        house.knock(A)
+    house.most = 0
+    for batch in range(3):
+        storm = [house.knock(f"198.51.{batch}.{n}", turned=False) for n in range(12)]
+        house.turn()
+        served = sum(map(house.is_served, storm))
+        assert served == 4
+        assert len(house.loop.acceptor.parting) == 4
+    assert house.most <= 20 + 8 + 1
+    assert house.loop.hits["clients_max"] == 3 * 8
+
+
+def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., House]) -> None:
+    """[P38]: each has been sent everything at once, so it may be cut in the same turn."""
+    house = build(Role.DNS, dns_clients_max=30, accepts_per_turn=100)
+    for _ in range(30):
+        house.knock(A)
+    house.most = 0
+    for number in range(24):
+        house.knock(f"198.51.100.{number}", turned=False)
+    house.turn()
+    assert house.most <= 30 + 8 + 1
+    assert house.loop.hits["dns_clients_max"] == 24 - 8 and house.replaced == 8
+
+
+def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., House]) -> None:
+    """[P38]: what it is owed is still sent; meanwhile newcomers are told BUSY."""
+    house = build(clients_max=6, owed_bytes_high=1 << 30)
+    many = [house.knock(A) for _ in range(6)]
+    for name in list(house.loop.streams.accepted):
+        house.loop.streams.send_to(Send(name, b"PONG\n" * (1 << 21)))
+    house.turn()
+    newcomers = [house.knock(f"198.51.100.{number}") for number in range(5)]
+    assert house.heard(newcomers[4]) == b"- ERROR BUSY\n"
+    assert all(map(house.is_served, newcomers[:4]))
+    assert house.heard(many[0]).endswith(b"PONG\nBYE\n")
+
+
+def test_without_spare_descriptors_nobody_parts(build: Callable[..., House]) -> None:
+    house = build(clients_max=4, descriptors_spare=3)
+    many = [house.knock(A) for _ in range(4)]
+    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
+    assert all(map(house.is_served, many))
+
+
+def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) -> None:
+    house = build(clients_max=3)
+    many = [house.knock(A) for _ in range(3)]
+    house.knock(B)
+    many[0].close()
+    house.turn()
+    (listener,) = house.loop.acceptor.listeners.values()
+    assert len(listener.places) == 3 and not house.loop.acceptor.parting
+    for guest in house.guests:
+        guest.close()
+    house.until(lambda: not house.loop.streams.accepted)
+    assert len(listener.places) == 0 and not listener.places._by_network
+
+
+# -- bytes that it is owed -------------------------------------------------------------------------
+
+
+def test_one_that_parts_gets_what_ls_owes_it_and_then_bye() -> None:
+    """[P38]"""
+    stage = started()
+    stage.accept("client-1")
+    stage.hear("client-1", b"x.example\n")
+    stage.step(PlaceWanted("client-1"))
+    stage.hear("client-1", b"y.example\n")  # not taken
+    assert stage.take("client-1") == b"" and not stage.has_ended("client-1")
+    stage.hear("TS1", ROW)
+    assert stage.take("client-1") == ROW + b"BYE\n" and stage.has_ended("client-1")
+
+
+def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
+    """[P38]"""
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(7, b"x.example")))
+    stage.step(PlaceWanted(TCP))
+    assert stage.take(TCP) == b"" and not stage.has_ended(TCP)
+    stage.hear("TS1", ROW)
+    assert stage.take(TCP)[2:4] == b"\0\7" and stage.has_ended(TCP)
+
+
+@pytest.mark.parametrize("how", ["QUIT", "end", "twice"])
+def test_one_that_is_leaving_already_is_left_as_it_is(how: str) -> None:
+    stage = Stage.begun(TableServer(Table({}), Environment()), clients=("a",))
+    if how == "QUIT":
+        stage.hear("a", b"QUIT\n")
+    elif how == "end":
+        stage.held.add("a")
+        stage.hear("a", b"?\n")
+        stage.end("a")
+    else:
+        stage.step(PlaceWanted("a"))
+    stage.step(PlaceWanted("a"))
+    stage.held.clear()
+    stage.settle()
+    expected = b"- ERROR BADNAME\n" if how == "end" else b"BYE\n"
+    assert stage.take("a") == expected
+
+
+def test_a_simulated_address_with_all_places_yields_one() -> None:
+    """[P38]: hosts have names there, and every invariant is watched."""
+    scene = Scene({"n1": "10.0.0.1"}, bounds=replace(Bounds(), clients_max=3))
+    hog = scene.world.host("hog")
+    many = [SimSocket(hog) for _ in range(3)]
+    for stream in many:
+        scene.world.dial(stream, scene.ls)
+    scene.wait(0.1)
+    for parted in (1, 2):
+        assert scene.asker(b"n1\n").take() == b"n1 10.0.0.1 A IN\n"
+        assert [bytes(stream.pipe_in.arrived) for stream in many] == (
+            [b"BYE\n"] * parted + [b""] * (3 - parted)
+        )
+    assert scene.asker(b"n1\n").take() == b"- ERROR BUSY\n"  # each has one place
+    for stream in many:
+        stream.close()
+    scene.wait(0.1)
+
+
+# -- addresses that are real -----------------------------------------------------------------------
+
+APART = ["unshare", "--net", "--pid", "--fork", "--kill-child"]
+INSIDE = """
+set -e
+ip link set lo up
+ip address add 192.0.2.0/24 dev lo
+ip address add 2001:db8:0:1::1/128 dev lo
+ip address add 2001:db8:0:1::2/128 dev lo
+ip address add 2001:db8:0:1::3/128 dev lo
+ip address add 2001:db8:0:2::1/128 dev lo
+{python} -c '{program}'
+"""
+PROGRAM = """
+import socket, sys
+sys.path.insert(0, ".")
+from pathlib import Path
+from tests.support.processes import Program, programs
+
+def knock(source, there):
+    return socket.create_connection(there, 30, source_address=(source, 0))
+
+def all_of(guest):
+    return b"".join(iter(lambda: guest.recv(100), b""))
+
+with programs(Path({folder!r})) as some:
+    for own, many, others in (
+        ("192.0.2.9", ["192.0.2.1"] * 4, "192.0.2.2"),
+        ("2001:db8:0:1::1", ["2001:db8:0:1::2", "2001:db8:0:1::3"] * 2, "2001:db8:0:2::1"),
+    ):
+        words = ["--host", own, "--allow", "0.0.0.0/0", "--allow", "::/0"]
+        ts, port = some.ts(some.table("T", "x.example 10.0.0.1"), 0, *words,
+                           "--bound", "clients_max=4")
+        there = own, port
+        first, *rest = [knock(source, there) for source in many]
+        for guest in (first, *rest):
+            guest.sendall(b"PING\\n")
+            assert guest.recv(100) == b"PONG\\n"
+        newcomer = knock(others, there)
+        assert all_of(first) == b"BYE\\n"
+        newcomer.sendall(b"x.example\\n")
+        assert newcomer.recv(100) == b"x.example 10.0.0.1 A IN\\n"
+        assert all_of(knock(many[0], there)) == b"- ERROR BUSY\\n"
+        ts, port = some.ts(some.table("T", "x.example 10.0.0.1"), 0, *words,
+                           "--bound", "clients_max=4")
+        here = [knock(own, (own, port)) for _ in range(4)]
+        assert all_of(knock(others, (own, port))) == b"- ERROR BUSY\\n"
+print("done")
+"""
+
+
+@pytest.mark.skipif(
+    not can_be_apart(APART), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
+)
+def test_a_program_tells_real_addresses_apart(tmp_path: Path) -> None:
+    """[P38]: IPv4, a /64 of IPv6, and the machine's own address."""
+    program = tmp_path / "inside.py"
+    program.write_text(PROGRAM.replace("{folder!r}", repr(str(tmp_path))))
+    script = INSIDE.replace("-c '{program}'", str(program)).replace("{python}", sys.executable)
+    done = subprocess.run(
+        [*APART, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.stdout == "done\n", done.stdout + done.stderr

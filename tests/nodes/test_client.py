@@ -1,0 +1,550 @@
+"""The client's brain: one line per name, in input order, whatever comes and however it is cut.
+
+The model is a list with a place for each name: a reply goes to the first place that waits for
+its name, and what is written is the part of the list that has no hole before it.
+
+Not here: files, arguments and exit codes of the process (`tests/processes/test_system.py`).
+"""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.environment import Environment
+from core.text import split_lines
+from nodes.client.client import LS, Client
+from tests.support.splitting import name_of, pieces
+from tests.support.stage import Stage
+
+ADDRESSES = ((2, ("127.0.0.1", 1)),)
+
+
+def client(*names: bytes, bounds: Bounds | None = None, progress: bool = False) -> Stage:
+    bounds = bounds or Bounds()
+    brain = Client(list(names), ADDRESSES, "127.0.0.1:1", Environment(bounds), progress=progress)
+    return Stage.begun(brain, bounds)
+
+
+def asking(*names: bytes, bounds: Bounds | None = None, progress: bool = False) -> Stage:
+    stage = client(*names, bounds=bounds, progress=progress)
+    stage.connect(LS)
+    return stage
+
+
+# -- against a model -------------------------------------------------------------------------------
+
+BAD = {
+    b"two words": b"two words", b"\xff": b"\\xff", b".": b".", b"-": b"-", b"a..b": b"a..b",
+    b"\x1b[2J": b"\\x1b[2J", b"x - TIMED OUT": b"x - TIMED OUT", b"a\rb": b"a\\x0db",
+    b"K\xe2\x84\xaa": b"K\\xe2\\x84\\xaa", b"\0": b"\\x00", b"x" * 64: b"x" * 64,
+    b"a aaaa": b"a aaaa", b"a A": b"a A", b"AAAA AAAA AAAA": b"AAAA AAAA AAAA",
+    b"a  AAAA": b"a  AAAA", b"a AAAA ": b"a AAAA ", b"-. AAAA": b"-. AAAA", b"QUIT ": b"QUIT ",
+    b"a\tAAAA": b"a\\x09AAAA", b"a AAAA.": b"a AAAA.", name_of(254): name_of(254),
+}  # fmt: skip
+GOOD = [
+    b"a",
+    b"A",
+    b"a AAAA",
+    b"A. AAAA",
+    b"b.x",
+    b"B.x.",
+    b"QUIT",
+    b"QUIT.",
+    b"quit",
+    b"QUIT AAAA",
+    b"quit. AAAA",
+    b"PING",
+    b"PING.",
+    b"STATS",
+    b"AAAA",
+    b"AAAA AAAA",
+    name_of(253) + b". AAAA",
+    b"c",
+    b"d-e.",
+    b"D-E",
+]
+RESERVED = (b"QUIT", b"PING", b"STATS")
+
+
+def asked_as(name: bytes) -> bytes:
+    return name.lower() if name in RESERVED else name
+
+
+def key(name: bytes) -> bytes:
+    return name.lower().replace(b". ", b" ").removesuffix(b".")
+
+
+@dataclass
+class Model:
+    """The line that has to be written for each name, None where nothing has come yet."""
+
+    names: list[bytes]
+    lines: list[bytes | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lines = [BAD[n] + b" - ERROR BADNAME" if n in BAD else None for n in self.names]
+
+    def hear(self, reply: bytes) -> None:
+        question, dash, why = reply.partition(b" - ")
+        if not dash:
+            fields = reply.split(b" ")
+            question = fields[0] + b" AAAA" * (fields[2] == b"AAAA")
+        for place, asked in enumerate(self.names):
+            if self.lines[place] is None and key(asked) == key(question):
+                self.lines[place] = asked + dash + why if dash else reply
+                return
+
+    def lose(self) -> None:
+        lost = [n + b" - LOST" for n in self.names]
+        self.lines = [x if line is None else line for x, line in zip(lost, self.lines, strict=True)]
+
+    @property
+    def waits(self) -> bool:
+        return None in self.lines
+
+    @property
+    def written(self) -> bytes:
+        written = b""
+        for line in self.lines:
+            if line is None:
+                break
+            written += line + b"\n"
+        return written
+
+
+def replies_to(names: list[bytes], chance: Random) -> list[bytes]:
+    """Draw a reply for each name that can be asked, in any order, each with something that tells it
+    apart."""
+    negatives = (b"%b - TIMED OUT", b"%b - NOT FOUND", b"%b - NO DATA")
+    spell = (bytes.upper, bytes.lower, lambda name: name.removesuffix(b".") + b".")
+    replies = []
+    for number, question in enumerate(n for n in names if n not in BAD):
+        name, space, kind = question.partition(b" ")
+        spelling = chance.choice(spell)(name)
+        if chance.random() < 0.5:
+            replies.append(chance.choice(negatives) % (spelling + space + kind))
+        elif kind:
+            replies.append(b"%b 2001:db8::%d,::1 AAAA IN" % (spelling, number))
+        else:
+            replies.append(b"%b 10.0.0.%d A IN" % (spelling, number))
+    chance.shuffle(replies)
+    return replies
+
+
+def cut_short(stage: Stage, how: str) -> None:
+    """List the ways in which a conversation may end too early."""
+    if how in ("bye", "busy"):
+        stage.hear(LS, b"BYE\n" if how == "bye" else b"- ERROR BUSY\n")
+    if how in ("end", "bye", "busy"):
+        stage.end(LS)
+    elif how == "reset":
+        stage.reset(LS)
+    elif how == "silence":
+        stage.wait(30.0)
+    elif how == "interrupt":
+        stage.drain()
+
+
+WAYS = ["end", "reset", "bye", "busy", "silence", "interrupt"]
+
+
+@given(
+    st.lists(st.sampled_from([*GOOD, *GOOD, *BAD]), min_size=1, max_size=12),
+    st.randoms(use_true_random=False),
+    st.lists(st.integers(1, 400), max_size=9, unique=True),
+    st.integers(0, 500),
+    st.sampled_from(WAYS),
+)
+def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_the_end(
+    names: list[bytes], chance: Random, cut: list[int], heard: int, way: str
+) -> None:
+    """`heard` bytes of the replies come, and then the conversation ends in some way."""
+    stage, model = client(*names), Model(names)
+    if model.waits:
+        stage.connect(LS)
+        asked = [asked_as(name) for name in names if name not in BAD]
+        assert split_lines(stage.take(LS)) == [*asked, b"QUIT"]
+        assert not set(asked).intersection(RESERVED)
+    replies = b"".join(reply + b"\n" for reply in replies_to(names, chance))[:heard]
+    delivered = b""
+    for piece in pieces(replies, sorted(at for at in cut if at < len(replies))):
+        before = delivered.count(b"\n")
+        delivered += piece
+        stage.hear(LS, piece)
+        for reply in split_lines(replies[: delivered.rfind(b"\n") + 1])[before:]:
+            model.hear(reply)
+        assert bytes(stage.written) == model.written
+    lost = model.waits
+    if lost:
+        assert not stage.has_ended(LS) and stage.exit_code is None
+        cut_short(stage, way)
+        model.lose()
+    elif LS in stage.connections:
+        assert stage.has_ended(LS) and stage.exit_code is None
+        stage.hear(LS, b"BYE\n")
+        stage.end(LS)
+    assert bytes(stage.written) == model.written
+    assert stage.exit_code == lost
+    ends = (b" IN", b" NOT FOUND", b" NO DATA", b" TIMED OUT")
+    counts = [sum(line.endswith(end) for line in model.lines if line) for end in ends]
+    bad = sum(name in BAD for name in names)
+    rest = len(names) - sum(counts) - bad
+    not_found = f"{counts[1]} not found, " if counts[1] else ""
+    no_data = f"{counts[2]} no data, " if counts[2] else ""
+    assert stage.reports[-1].startswith(
+        f"{len(names)} names: {counts[0]} answered, {not_found}{no_data}{counts[3]} timed out, "
+        f"{bad} bad, {rest} lost, "
+    )
+
+
+# -- asking ----------------------------------------------------------------------------------------
+
+
+def test_a_reserved_name_is_asked_in_lower_case_and_written_as_it_was() -> None:
+    stage = asking(b"QUIT", b"STATS", b"PING.", b"Quit", b"QUIT AAAA")
+    assert stage.take(LS) == b"quit\nstats\nPING.\nQuit\nQUIT AAAA\nQUIT\n"
+    stage.hear(LS, b"quit - TIMED OUT\nstats - TIMED OUT\n")
+    assert stage.written == b"QUIT - TIMED OUT\nSTATS - TIMED OUT\n"
+
+
+@pytest.mark.parametrize("word", RESERVED)
+def test_no_spelling_of_a_reserved_word_travels_as_a_command(word: bytes) -> None:
+    names = [word, word + b".", word + b" AAAA", word + b". AAAA", word.lower(), word.title()]
+    for given_names in (names, [*names, b"bad name"], *([name] for name in names)):
+        stage = asking(*given_names)
+        *asked, last = split_lines(stage.take(LS))
+        assert last == b"QUIT" and not set(asked).intersection(RESERVED)
+        legal = [name for name in given_names if name != b"bad name"]
+        assert list(map(key, asked)) == list(map(key, legal))
+        stage.hear(LS, b"".join(line + b" - NOT FOUND\n" for line in asked))
+        said = split_lines(bytes(stage.written))
+        assert said[: len(legal)] == [name + b" - NOT FOUND" for name in legal]
+
+
+@pytest.mark.parametrize("names", [[b"a\nb"], [b"a\nb", b"c"], [b"c", b"QUIT\nx", b"a\n"]])
+def test_a_name_with_a_line_end_in_it_is_bad_and_never_sent(names: list[bytes]) -> None:
+    """A file cannot hold one, a command line can: it would be two questions and one place."""
+    stage = client(*names)
+    if b"c" in names:
+        stage.connect(LS)
+        assert stage.take(LS) == b"c\nQUIT\n"
+        stage.hear(LS, b"c 10.0.0.3 A IN\n")
+        stage.end(LS)
+    shown = {b"c": b"c 10.0.0.3 A IN"}
+    expected = [
+        shown.get(name, name.replace(b"\n", b"\\x0a") + b" - ERROR BADNAME") for name in names
+    ]
+    assert split_lines(bytes(stage.written)) == expected
+    assert stage.exit_code == 0
+
+
+def test_with_no_legal_name_nobody_is_dialled() -> None:
+    stage = client(b"two words", b"\x1b[2J")
+    assert stage.dialled == [] and stage.exit_code == 0
+    assert stage.written == b"two words - ERROR BADNAME\n\\x1b[2J - ERROR BADNAME\n"
+    assert stage.reports == ["2 names: 0 answered, 0 timed out, 2 bad, 0 lost, 0.0 s"]
+
+
+def test_without_any_name_there_is_nothing_to_do() -> None:
+    stage = client()
+    assert stage.dialled == [] and stage.exit_code == 0 and stage.written == b""
+
+
+@pytest.mark.parametrize("last", [b"last.example", b"N0.EXAMPLE", b"bad name"])
+def test_very_many_names_go_in_slices_each_when_the_one_before_has_gone(last: bytes) -> None:
+    """Also when one of them is a duplicate or bad, and all are prepared the slow way."""
+    names = [b"n%d.example" % number for number in range(200_000)] + [last]
+    high = Bounds().waiting_bytes_high
+    stage = client(*names)
+    stage.held.add(LS)
+    stage.connect(LS)
+    slices = 0
+    while waiting := stage.connections[LS].waiting:
+        slices += 1
+        assert waiting <= high + len(b"n100000.example\nQUIT\n")
+        stage.hear(LS, b"other.example 10.0.0.1 A IN\n")
+        assert stage.connections[LS].waiting == waiting
+        stage.flush(LS)
+        stage.settle()
+    asked = stage.take(LS)
+    assert slices == -(-len(asked) // (high + 20)) > 2
+    assert split_lines(asked) == [*(name for name in names if name != b"bad name"), b"QUIT"]
+
+
+# -- replies ---------------------------------------------------------------------------------------
+
+
+def test_the_prefix_is_written_as_it_completes() -> None:
+    stage = asking(b"a", b"b", b"c")
+    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    assert stage.written == b""
+    stage.hear(LS, b"a 10.0.0.1 A IN\n")
+    assert stage.written == b"a 10.0.0.1 A IN\nb 10.0.0.2 A IN\n"
+    stage.hear(LS, b"c - TIMED OUT\n")
+    assert stage.written.endswith(b"\nc - TIMED OUT\n")
+
+
+def test_an_answer_for_a_name_that_was_not_asked_is_not_written() -> None:
+    stage = asking(b"a", b"c")
+    stage.hear(LS, b"b 10.0.0.2 A IN\na 10.0.0.1 A IN\na 10.0.0.9 A IN\nb - TIMED OUT\n")
+    assert stage.written == b"a 10.0.0.1 A IN\n"
+    assert not stage.has_ended(LS)
+
+
+def test_a_name_with_a_type_and_alone_are_two_questions_and_neither_gets_the_others_reply() -> None:
+    stage = asking(b"a", b"a AAAA", b"B AAAA")
+    assert stage.take(LS) == b"a\na AAAA\nB AAAA\nQUIT\n"
+    stage.hear(LS, b"a ::1,::2 AAAA IN\nb 10.0.0.2 A IN\nb - NO DATA\nb - TIMED OUT\n")
+    assert stage.written == b""
+    stage.hear(LS, b"A - NO DATA\na ::3 AAAA IN\n")
+    assert stage.written == b"a - NO DATA\na ::1,::2 AAAA IN\n"
+    stage.hear(LS, b"b. AAAA - NOT FOUND\n")
+    assert stage.written.endswith(b"\nB AAAA - NOT FOUND\n")
+    assert stage.reports == [
+        "3 names: 1 answered, 1 not found, 1 no data, 0 timed out, 0 bad, 0 lost, 0.0 s"
+    ]
+
+
+@pytest.mark.parametrize("why", [b"TIMED OUT", b"NOT FOUND", b"NO DATA"])
+def test_a_negative_is_written_in_the_inputs_spelling_and_place(why: bytes) -> None:
+    names = [b"A.", b"a", b"B AAAA", b"b. AAAA", b"QUIT", b"a AAAA"]
+    stage = asking(*names)
+    replied = [b"quit", b"b AAAA", b"a", b"A AAAA", b"B. AAAA", b"A"]
+    stage.hear(LS, b"".join(b"%b - %b\n" % (name, why) for name in replied))
+    assert split_lines(bytes(stage.written)) == [b"%b - %b" % (name, why) for name in names]
+    text = f"{why.decode().lower()}, "
+    zero = "" if why == b"TIMED OUT" else "0 timed out, "
+    assert stage.reports == [f"6 names: 0 answered, 6 {text}{zero}0 bad, 0 lost, 0.0 s"]
+
+
+def test_what_has_no_reply_at_the_end_is_lost_with_its_type() -> None:
+    stage = asking(b"a AAAA", b"A. AAAA", b"a", b"b. AAAA")
+    stage.hear(LS, b"a ::1 AAAA IN\na - NOT FOUND\n")
+    stage.end(LS)
+    assert split_lines(bytes(stage.written)) == [
+        b"a ::1 AAAA IN", b"A. AAAA - LOST", b"a - NOT FOUND", b"b. AAAA - LOST"
+    ]  # fmt: skip
+    assert stage.reports[1].startswith(
+        "4 names: 1 answered, 1 not found, 0 timed out, 0 bad, 2 lost"
+    )
+
+
+@pytest.mark.parametrize("line", [b"a", b"a 10.0.0.256 A IN", b"\xff", b"a - LOST", b"z" * 600])
+def test_what_is_no_reply_is_credited_to_nobody(line: bytes) -> None:
+    stage = asking(b"a")
+    stage.hear(LS, line + b"\n\n\r\n")
+    assert stage.written == b"" and not stage.has_ended(LS)
+    stage.hear(LS, b"a 10.0.0.1 A IN\n")
+    stage.end(LS)
+    assert stage.written == b"a 10.0.0.1 A IN\n" and stage.exit_code == 0
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("end", "LS closed the connection"),
+        ("reset", "no connection to LS at 127.0.0.1:1: gone"),
+        ("bye", "LS at 127.0.0.1:1 is shutting down; try again later"),
+        ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
+        ("silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
+        ("interrupt", "interrupted"),
+    ],
+)
+def test_what_arrived_is_in_its_place_and_the_rest_is_lost(way: str, said: str) -> None:
+    stage = asking(b"a", b"b", b"bad name", b"c.")
+    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    cut_short(stage, way)
+    assert stage.written == b"a - LOST\nb 10.0.0.2 A IN\nbad name - ERROR BADNAME\nc. - LOST\n"
+    assert stage.exit_code == 1
+    assert stage.reports[0].startswith(said)
+    assert stage.reports[1].startswith("4 names: 1 answered, 0 timed out, 1 bad, 2 lost")
+    assert len(stage.reports) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_once_every_name_has_its_line_nothing_that_happens_to_ls_matters(way: str) -> None:
+    stage = asking(b"a", b"b")
+    stage.hear(LS, b"a 10.0.0.1 A IN\nb - TIMED OUT\n")
+    assert stage.has_ended(LS)
+    cut_short(stage, way)
+    if LS in stage.connections:
+        stage.end(LS)
+    assert stage.exit_code == 0
+    assert stage.reports == ["2 names: 1 answered, 1 timed out, 0 bad, 0 lost, 0.0 s"]
+
+
+def test_a_dial_that_fails_loses_every_name() -> None:
+    stage = client(b"a", b"bad name", b"b")
+    stage.refuse(LS)
+    assert stage.written == b"a - LOST\nbad name - ERROR BADNAME\nb - LOST\n"
+    assert stage.exit_code == 1
+    assert stage.reports[0] == "no connection to LS at 127.0.0.1:1: connection refused"
+
+
+def test_an_interrupt_while_ls_is_dialled_ends_it() -> None:
+    stage = client(b"a")
+    stage.drain()
+    assert stage.written == b"a - LOST\n" and stage.exit_code == 1
+    assert stage.reports[0] == "interrupted"
+
+
+def test_an_interrupt_after_the_end_says_nothing_twice() -> None:
+    stage = asking(b"a")
+    stage.end(LS)
+    stage.drain()
+    assert len(stage.reports) == 2 and stage.written == b"a - LOST\n"
+    assert stage.exit_code == 1
+
+
+def test_an_ls_that_has_ended_and_takes_nothing_more_is_not_waited_for() -> None:
+    """No reply can come to what it has not taken: to go on sending would be to hang for ever."""
+    stage = client(b"a")
+    stage.held.add(LS)
+    stage.connect(LS)
+    stage.end(LS)
+    assert stage.written == b"a - LOST\n"
+    assert stage.exit_code == 1
+
+
+def test_an_ls_that_takes_nothing_more_is_not_waited_for_when_all_is_replied() -> None:
+    stage = client(b"a")
+    stage.held.add(LS)
+    stage.connect(LS)
+    stage.hear(LS, b"a 10.0.0.1 A IN\n")
+    assert stage.exit_code is None and LS in stage.connections
+    stage.wait(30.0)
+    assert stage.exit_code == 0
+    assert stage.reports == ["1 names: 1 answered, 0 timed out, 0 bad, 0 lost, 0.0 s"]
+
+
+def test_sixteen_lines_in_a_row_that_are_no_replies_are_enough() -> None:
+    stage = asking(b"a", b"b")
+    stage.hear(LS, b"junk\n" * 15 + b"a 10.0.0.1 A IN\n" + b"junk\n" * 15)
+    assert stage.exit_code is None
+    stage.hear(LS, b"junk\n")
+    assert stage.exit_code == 1
+    assert stage.reports[0] == "the server at 127.0.0.1:1 does not speak this protocol"
+    assert stage.written == b"a 10.0.0.1 A IN\nb - LOST\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request", "the server at 127.0.0.1:1 does not speak this protocol"),
+        (b"- ERROR TOOLONG", "LS at 127.0.0.1:1 says TOOLONG: the line has more than 512 bytes"),
+    ],
+)
+def test_the_end_is_explained_by_what_ls_said_last(line: bytes, said: str) -> None:
+    stage = asking(b"a")
+    stage.hear(LS, line + b"\n")
+    assert stage.written == b"" and stage.exit_code is None
+    stage.end(LS)
+    assert stage.reports[0].startswith(said) and stage.exit_code == 1
+
+
+def test_questions_that_were_never_taken_are_lost_like_those_that_were() -> None:
+    bounds = replace(Bounds(), waiting_bytes_high=20, waiting_bytes_low=5)
+    names = [b"n%02d" % number for number in range(50)]
+    stage = client(*names, bounds=bounds)
+    stage.held.add(LS)
+    stage.connect(LS)
+    stage.hear(LS, b"n01 10.0.0.1 A IN\n")
+    stage.reset(LS)
+    lines = split_lines(bytes(stage.written))
+    assert lines.pop(1) == b"n01 10.0.0.1 A IN"
+    assert lines == [name + b" - LOST" for name in names if name != b"n01"]
+
+
+# -- time ------------------------------------------------------------------------------------------
+
+
+def test_patience_begins_when_ls_answers_the_dial() -> None:
+    stage = client(b"a")
+    assert stage.brain.deadline() is None
+    stage.wait(100.0)
+    stage.connect(LS)
+    stage.wait(29.99)
+    assert stage.exit_code is None
+    stage.wait(0.01)
+    assert stage.exit_code == 1
+
+
+NO_REPLIES = {
+    "pong": b"PONG\n",
+    "blank": b"\n\r\n",
+    "error": b"- ERROR BADNAME\n",
+    "bye": b"BYE\n",
+    "not asked": b"x 10.0.0.9 A IN\n",
+    "not owed any more": b"b 10.0.0.2 A IN\n",
+    "a negative of another type": b"a AAAA - TIMED OUT\n",
+    "a byte of a line": b"a",
+}
+
+
+@pytest.mark.parametrize("said", NO_REPLIES.values(), ids=NO_REPLIES)
+def test_what_is_no_reply_does_not_renew_the_patience(said: bytes) -> None:
+    """[P63]"""
+    stage = asking(b"a", b"b", bounds=replace(Bounds(), patience_s=2.0))
+    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    for _ in range(7):
+        stage.wait(0.25)
+        stage.hear(LS, said)
+    stage.wait(0.24)
+    assert stage.exit_code is None
+    stage.wait(0.01)
+    assert stage.exit_code == 1 and stage.written == b"a - LOST\nb 10.0.0.2 A IN\n"
+    assert stage.reports[0].startswith("LS at 127.0.0.1:1 has sent no reply for 2 s")
+
+
+def test_each_reply_renews_the_patience_of_a_long_list() -> None:
+    """[P63]"""
+    names = [b"n%d" % n for n in range(20)]
+    stage = asking(*names, bounds=replace(Bounds(), patience_s=2.0))
+    for number, name in enumerate(names):
+        stage.wait(1.875)
+        stage.hear(LS, name + (b" 10.0.0.1 A IN\n", b" - TIMED OUT\n")[number % 2])
+    stage.end(LS)
+    assert stage.exit_code == 0 and b"LOST" not in stage.written
+
+
+def test_the_end_of_patience_tells_what_ls_said_instead() -> None:
+    stage = asking(b"a")
+    stage.hear(LS, b"- ERROR BUSY\n")
+    stage.wait(30.0)
+    assert stage.reports[0].startswith(
+        "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience); LS at 127.0.0.1:1 says BUSY"
+    )
+
+
+def test_the_summary_says_how_long_it_took() -> None:
+    stage = asking(b"a")
+    stage.wait(5.0)
+    stage.hear(LS, b"a - TIMED OUT\n")
+    assert stage.reports == ["1 names: 0 answered, 1 timed out, 0 bad, 0 lost, 5.0 s"]
+
+
+def test_progress_shows_on_a_terminal_when_there_is_something_to_wait_for() -> None:
+    stage = asking(b"a", b"b", progress=True)
+    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    assert stage.progress == []
+    stage.wait(1.0)
+    assert stage.progress[-1] == "1 of 2 names, 1 waiting"
+    assert 1 < len(stage.progress) < 10
+    stage.hear(LS, b"a 10.0.0.1 A IN\n")
+    shown = len(stage.progress)
+    stage.wait(1.0)
+    assert stage.progress[-1] == "" and len(stage.progress) == shown
+
+
+def test_without_a_terminal_nobody_is_woken_for_progress() -> None:
+    stage = asking(b"a")
+    assert stage.brain.deadline() == stage.now + 30.0
+    stage.wait(29.0)
+    assert stage.progress == []

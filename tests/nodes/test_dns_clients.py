@@ -1,0 +1,537 @@
+"""Askers that speak DNS, before the real LS: who gets which reply, when, and who is not heard.
+
+The tests play a brain with two links, a socket of datagrams (`UDP`), streams, and clients that
+speak lines. A query is made by hand, a reply is looked at by its ID, its code, its spelling and its
+addresses.
+
+Not here: what stands in a message (`tests/nodes/test_query.py`), and sockets
+(`tests/processes/test_dns_loopback.py`).
+"""
+
+import struct
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from core.addresses import Datagram
+from core.bounds import BoundHits, Bounds
+from core.datagram_events import Datagrams
+from core.environment import Environment
+from core.io.frame_buffer import frame, split_frames
+from core.metrics import Value
+from core.owed import Owed
+from nodes.ls import dns_shared as module
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.dns_shared import DnsShared
+from tests.fuzz_dns import Fuzz
+from tests.support.balancers import load_balancer
+from tests.support.stage import Stage
+
+SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
+T1, T2 = "TS1", "TS2"
+UDP, TCP = "dns-client-0", "dns-client-1"
+A, AAAA, MX = 1, 28, 15
+NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
+HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
+EDNS = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0)
+
+
+def query(number: int, name: bytes, kind: int = A, edns: bytes = b"") -> bytes:
+    head = struct.pack(">6H", number, 0x0100, 1, 0, 0, bool(edns))
+    labels = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
+    return head + labels + struct.pack(">xHH", kind, 1) + edns
+
+
+class Reply:
+    """A reply, as far as it is looked at."""
+
+    def __init__(self, data: bytes) -> None:
+        self.number, flags, _, count, _, self.additional = struct.unpack_from(">6H", data)
+        assert flags & 0x8000
+        self.code, self.is_cut = flags & 15, bool(flags & 0x0200)
+        at = 12
+        spelled = []
+        while size := data[at]:
+            spelled.append(data[at + 1 : at + 1 + size])
+            at += 1 + size
+        self.name = b".".join(spelled)
+        at += 5
+        self.addresses = []
+        for _ in range(count):
+            size = struct.unpack_from(">H", data, at + 10)[0]
+            packed = data[at + 12 : at + 12 + size]
+            self.addresses.append(str(IPv4Address(packed) if size == 4 else IPv6Address(packed)))
+            at += 12 + size
+        self.rest = data[at:]
+
+
+def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401
+    bounds = bounds or Bounds()
+    hits = BoundHits()
+    dns = DnsFrontEnd(Environment(bounds, hits), 60)
+    brain = load_balancer(SERVERS, bounds, lambda: 0.0, dns=dns, hits=hits, **more)
+    stage = Stage.begun(brain, bounds)
+    stage.take_datagrams(UDP)
+    stage.connect(T1)
+    stage.connect(T2)
+    return stage
+
+
+def ask(stage: Stage, *datagrams: Datagram) -> None:
+    """Let these come in one turn."""
+    stage.step(Datagrams(UDP, list(datagrams)))
+
+
+def replies(stage: Stage) -> list[tuple[Reply, Any]]:
+    """Return what was said by UDP since the last time, and to whom."""
+    said, stage.replies[UDP] = stage.replies[UDP], []
+    return [(Reply(data), whence) for data, whence in said]
+
+
+def metrics(stage: Stage) -> dict[str, Any]:
+    values: list[Value] = stage.brain.metrics()  # type: ignore[attr-defined]
+    return {value.key: value.value for value in values}
+
+
+# -- a race with two kinds of askers ---------------------------------------------------------------
+
+
+def test_a_query_becomes_a_question_and_its_answer_the_reply() -> None:
+    """[P29]"""
+    stage = started()
+    ask(stage, (query(7, b"X.Example"), HERE))
+    assert stage.take(T1) == stage.take(T2) == b"x.example\n"
+    stage.hear(T2, b"x.EXAMPLE 10.0.0.1,10.0.0.2 A IN\n")
+    ((reply, whence),) = replies(stage)
+    assert (reply.number, reply.code, whence) == (7, NOERROR, HERE)
+    assert (reply.name, reply.addresses) == (b"X.Example", ["10.0.0.1", "10.0.0.2"])
+    stage.hear(T1, b"x.EXAMPLE 10.0.0.1,10.0.0.2 A IN\n")
+    assert replies(stage) == [] and metrics(stage)["late"] == 1
+
+
+def test_all_queries_of_a_turn_are_one_batch() -> None:
+    stage = started()
+    ask(stage, *((query(n, b"n%d" % n), HERE) for n in range(100)))
+    assert stage.take(T1) == b"".join(b"n%d\n" % n for n in range(100))
+    stage.hear(T1, b"".join(b"n%d 10.0.0.%d A IN\n" % (n, n) for n in range(100)))
+    assert [(r.number, r.addresses) for r, _ in replies(stage)] == [
+        (n, [f"10.0.0.{n}"]) for n in range(100)
+    ]
+
+
+def test_the_same_question_of_many_gets_each_its_reply_and_is_asked_once() -> None:
+    stage = started()
+    stage.accept("client-1")
+    stage.accept(TCP)
+    ask(stage, (query(1, b"x"), HERE), (query(2, b"X"), THERE), (query(1, b"x"), HERE))
+    stage.hear("client-1", b"X\n")
+    stage.hear(TCP, frame(query(9, b"x")))
+    assert stage.take(T1) == b"x\n"
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    said = replies(stage)
+    assert [(r.number, r.name, whence) for r, whence in said] == [
+        (1, b"x", HERE),
+        (2, b"X", THERE),
+        (1, b"x", HERE),
+    ]
+    assert stage.take("client-1") == b"x 10.0.0.1 A IN\n"
+    (data,) = split_frames(stage.take(TCP))
+    assert Reply(data).number == 9
+    told = metrics(stage)
+    assert (told["asked"], told["answered"], told["joined"], told["dns_queries"]) == (5, 5, 4, 4)
+    assert told["clients"] == told["sessions"] == 1
+
+
+def test_several_addresses_are_turned_round_from_reply_to_reply() -> None:
+    stage = started()
+    seen = []
+    for number in range(4):
+        ask(stage, (query(number, b"x"), HERE))
+        stage.hear(T1, b"x 10.0.0.1,10.0.0.2,10.0.0.3 A IN\n")
+        ((reply, _),) = replies(stage)
+        seen.append([address[-1] for address in reply.addresses])
+    assert seen == [["1", "2", "3"], ["2", "3", "1"], ["3", "1", "2"], ["1", "2", "3"]]
+
+
+def test_what_tss_say_that_is_no_answer() -> None:
+    stage = started()
+    ask(stage, (query(1, b"no"), HERE), (query(2, b"four", AAAA), HERE))
+    stage.hear(T1, b"no - NOT FOUND\nfour AAAA - NO DATA\n")
+    assert replies(stage) == []
+    stage.hear(T2, b"no - NOT FOUND\nfour AAAA - NOT FOUND\n")
+    said = {reply.number: (reply.code, reply.addresses) for reply, _ in replies(stage)}
+    assert said == {1: (NXDOMAIN, []), 2: (NOERROR, [])}
+
+
+def test_another_type_asks_whether_the_name_is_known() -> None:
+    stage = started()
+    ask(stage, (query(1, b"x", MX), HERE), (query(2, b"x"), HERE))
+    assert stage.take(T1) == b"x\n"
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert [(r.number, r.code, len(r.addresses)) for r, _ in replies(stage)] == [
+        (1, NOERROR, 0),
+        (2, NOERROR, 1),
+    ]
+
+
+def test_a_name_above_those_of_a_table_is_no_nxdomain_of_any_type() -> None:
+    """[P44]: a resolver that trusts NXDOMAIN would deny the names below it (RFC 8020)."""
+    stage = started()
+    kinds = enumerate((A, AAAA, MX))
+    ask(stage, *[(query(number, b"x", kind), HERE) for number, kind in kinds])
+    said = b"x - %b\nx AAAA - %b\n"
+    stage.hear(T1, said % (b"NAMES BELOW", b"NAMES BELOW"))
+    stage.hear(T2, said % (b"NOT FOUND", b"NOT FOUND"))
+    assert sorted((r.number, r.code, r.addresses) for r, _ in replies(stage)) == [
+        (number, NOERROR, []) for number in range(3)
+    ]
+
+
+def test_f11_time_is_up_sooner_for_dns_than_for_lines() -> None:
+    stage = started()
+    stage.accept("client-1")
+    ask(stage, (query(1, b"x"), HERE), (query(2, b"x", edns=EDNS), HERE))
+    stage.hear("client-1", b"x\n")
+    stage.wait(1.75)
+    assert replies(stage) == []
+    stage.wait(0.1)
+    (plain, _), (known, _) = replies(stage)
+    assert (plain.number, plain.code, plain.rest) == (1, SERVFAIL, b"")
+    assert (known.number, known.code) == (2, SERVFAIL)
+    assert known.rest.endswith(struct.pack(">HHH", 15, 2, 22))  # RFC 8914
+    assert stage.take("client-1") == b""
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert stage.take("client-1") == b"x 10.0.0.1 A IN\n" and replies(stage) == []
+    told = metrics(stage)
+    assert (told["timed_out"], told["answered"], told["pending"]) == (2, 1, 0)
+
+
+def test_each_query_has_its_own_time_and_a_retry_is_a_query() -> None:
+    stage = started()
+    ask(stage, (query(1, b"x"), HERE))
+    stage.wait(1.0)
+    ask(stage, (query(1, b"x"), HERE))  # the same again: a stub that has waited
+    stage.wait(0.9)
+    assert [reply.code for reply, _ in replies(stage)] == [SERVFAIL]
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert [reply.addresses for reply, _ in replies(stage)] == [["10.0.0.1"]]
+
+
+def test_hedging_serves_both_kinds() -> None:
+    stage = started(extra_load=1.0)
+    ask(stage, (query(1, b"x"), HERE))
+    assert stage.take(T1) + stage.take(T2) == b"x\n"
+    stage.wait(0.1)
+    assert stage.take(T1) + stage.take(T2) == b"x\n"
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")
+    assert [reply.addresses for reply, _ in replies(stage)] == [["10.0.0.1"]]
+
+
+def test_races_are_sampled_and_disagreements_seen_whoever_asks() -> None:
+    stage = started(sample=1.0)
+    ask(stage, (query(1, b"x"), HERE))
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x 10.0.0.2 A IN\n")
+    told = metrics(stage)
+    assert (told["sampled"], told["disagreements"], told["TS2.lost"]) == (1, 1, 1)
+    assert "TSs disagree about x: TS1 10.0.0.1, TS2 10.0.0.2" in stage.reports
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def test_f8_a_stream_gets_its_replies_as_they_are_ready() -> None:
+    """Not in order (RFC 7766, section 6.2.1.1)."""
+    stage = started()
+    stage.accept(TCP)
+    sent = b"".join(frame(query(n, b"n%d" % n)) for n in range(100))
+    stage.hear(TCP, sent[:1000], sent[1000:1001], sent[1001:])
+    stage.hear(T1, b"".join(b"n%d 10.0.0.%d A IN\n" % (n, n) for n in range(99, -1, -1)))
+    said = [Reply(data) for data in split_frames(stage.take(TCP))]
+    assert [reply.number for reply in said] == list(range(99, -1, -1))
+
+
+def test_a_stream_whose_input_has_ended_gets_what_it_is_owed_and_then_the_end() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(1, b"x")) + b"\0\x30half")
+    stage.end(TCP)
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert [Reply(data).number for data in split_frames(stage.take(TCP))] == [1]
+    assert stage.has_ended(TCP)
+
+
+def test_a_stream_that_vanishes_leaves_nothing_behind() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(1, b"x")))
+    stage.reset(TCP)
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    told = metrics(stage)
+    assert (told["asked"], told["dropped"], told["pending"], told["late"]) == (1, 1, 0, 1)
+
+
+def test_f7_a_message_of_no_length_is_not_replied_to() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(b"") + frame(b"\0" * 11) + frame(query(1, b"x")))
+    assert stage.take(T1) == b"x\n" and metrics(stage)["dns_ignored"] == 2
+
+
+def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(1, b"x")) + b"\0\0" * 15 + frame(query(2, b"y")) + b"\0\0" * 15)
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert not stage.has_ended(TCP)
+    stage.hear(TCP, b"\0\0" * 30_000 + frame(query(3, b"z")))
+    assert metrics(stage)["dns_ignored"] == 31 and stage.take(T1) == b"x\ny\n"
+    stage.hear(T1, b"y 10.0.0.2 A IN\n")
+    assert [Reply(message).number for message in split_frames(stage.take(TCP))] == [1, 2]
+    assert stage.has_ended(TCP)
+
+
+# -- askers that are not heard ---------------------------------------------------------------------
+
+
+def test_a_reply_and_what_is_no_query_are_never_answered() -> None:
+    """[P30]"""
+    stage = started()
+    reply = bytearray(query(1, b"x"))
+    reply[2] |= 0x80
+    ask(stage, (bytes(reply), HERE), (b"\0" * 11, HERE), (b"", HERE))
+    assert stage.replies[UDP] == [] and stage.take(T1) == b""
+    assert metrics(stage)["dns_ignored"] == 3
+
+
+def test_what_is_wrong_is_said_beside_what_is_right() -> None:
+    stage = started()
+    ask(stage, (query(1, b"x") + b"!", HERE), (query(2, b"y"), THERE))
+    ((data, whence),) = stage.replies[UDP]
+    assert (data[:2], data[3] & 15, whence) == (b"\0\1", 1, HERE)
+    assert stage.take(T1) == b"y\n" and metrics(stage)["dns_refused"] == 1
+
+
+def test_f6_a_datagram_has_no_more_than_the_client_takes() -> None:
+    """[P31]"""
+    stage = started()
+    name = b".".join([b"a" * 63] * 3)
+    addresses = b",".join(b"1:%x::" % n for n in range(30))
+    ask(stage, (query(1, name, AAAA), HERE), (query(2, name, AAAA, EDNS), HERE))
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(3, name, AAAA)))
+    line = b"%b %b AAAA IN\n" % (name, addresses[:270].rpartition(b",")[0])
+    stage.hear(T1, line)
+    (plain, _), (known, _) = replies(stage)
+    count = line.count(b",") + 1
+    assert plain.is_cut and not plain.addresses
+    assert not known.is_cut and len(known.addresses) == count
+    (data,) = split_frames(stage.take(TCP))
+    assert len(Reply(data).addresses) == count
+
+
+def test_f9_one_who_asks_too_much_is_not_heard_and_others_are() -> None:
+    """[P32]"""
+    stage = started(replace(Bounds(), dns_per_second=3))
+    flood, other = ("192.0.2.1", 53), ("192.0.2.2", 53)
+    ask(stage, *((query(n, b"n%d" % n), flood) for n in range(10)), (query(99, b"x"), other))
+    assert stage.take(T1) == b"n0\nn1\nn2\nx\n"
+    assert metrics(stage)["dns_limited"] == metrics(stage)["dns_per_second.hits"] == 7
+    stage.wait(0.5)
+    ask(stage, (query(1, b"still"), flood))
+    assert stage.take(T1) == b""
+    stage.wait(0.6)
+    ask(stage, (query(1, b"again"), flood))
+    assert stage.take(T1).split() == [b"again"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "heard"),
+    [
+        (["127.0.0.1"] * 5, 5),
+        (["127.9.9.9"] * 5, 5),
+        (["::1"] * 5, 5),
+        (["2001:db8::1", "2001:db8::2", "2001:db8:0:0:1::", "2001:db8:0:1::1"], 3),
+        (["fe80::1%eth0", "fe80::2%eth0", "fe80::3"], 2),
+    ],
+)
+def test_whose_datagrams_count_together(hosts: list[str], heard: int) -> None:
+    """IPv6 clients by their /64; this machine's own not at all."""
+    stage = started(replace(Bounds(), dns_per_second=2))
+    ask(stage, *((query(n, b"n%d" % n), (host, 53, 0, 0)) for n, host in enumerate(hosts)))
+    assert stage.take(T1).count(b"\n") == heard
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CACHE_BYTES_MAX", 6_000)
+    shared = DnsShared(Environment(), 60, forwards=False)
+    for number in range(100):
+        found = shared.queries[query(0, b"n%d" % number)[2:]]
+        assert shared.queries[query(1, b"n%d" % number)[2:]] is found
+        records = shared.record_sets[b"10.0.0.%d" % number]
+        assert shared.record_sets[b"10.0.0.%d" % number] is records
+        assert len(shared.queries) <= 10 and len(shared.record_sets) <= 10
+    padded = query(0, b"x", edns=EDNS[:-2] + struct.pack(">HHH", 600, 12, 596) + b"\0" * 596)[2:]
+    before = dict(shared.queries)
+    assert shared.queries[padded] is not None and shared.queries == before
+
+
+def test_a_datagram_that_there_is_no_room_for_fails_at_once() -> None:
+    stage = started(replace(Bounds(), pending_per_client_max=8))
+    ask(stage, *((query(n, b"n%d" % n), HERE) for n in range(10)))
+    assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [
+        (8, SERVFAIL), (9, SERVFAIL),
+    ]  # fmt: skip
+    assert stage.paused == set() and metrics(stage)["pending_per_client_max.hits"] == 2
+    stage.hear(T1, b"n0 10.0.0.1 A IN\n")
+    ask(stage, (query(10, b"x"), HERE), (query(11, b"y"), HERE))
+    assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [(0, 0), (11, SERVFAIL)]
+
+
+def test_datagrams_are_read_while_a_link_holds_up_the_rest() -> None:
+    stage = started(replace(Bounds(), waiting_bytes_high=10, waiting_bytes_low=5))
+    stage.accept(TCP)
+    stage.held |= {T1, T2}
+    ask(stage, (query(1, b"a-long-name"), HERE))
+    assert stage.paused == {TCP}
+
+
+def test_a_stream_with_too_much_in_flight_is_not_read() -> None:
+    stage = started(replace(Bounds(), stream_pending_max=4))
+    stage.accept(TCP)
+    stage.hear(TCP, b"".join(frame(query(n, b"n%d" % n)) for n in range(4)))
+    assert stage.paused == set()
+    stage.hear(TCP, frame(query(4, b"n4")))
+    assert stage.paused == {TCP} and metrics(stage)["stream_pending_max.hits"] == 1
+    stage.hear(T1, b"n4 10.0.0.1 A IN\n")
+    assert stage.paused == set()
+
+
+def test_replies_to_streams_are_promised_as_long_as_they_may_be() -> None:
+    owed = Owed(Bounds(), BoundHits())
+    stage = started(owed=owed)
+    stage.accept(TCP)
+    ask(stage, (query(1, b"x"), HERE))
+    assert owed.total == 0
+    stage.hear(TCP, frame(query(1, b"x")) + frame(query(2, b"y")))
+    assert owed.total == 2 * 65_535
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert owed.total == 65_535
+    stage.reset(TCP)
+    assert owed.total == 0
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def test_a_drain_gives_everyone_what_they_are_owed() -> None:
+    stage = started()
+    stage.accept(TCP)
+    stage.hear(TCP, frame(query(1, b"x")))
+    ask(stage, (query(2, b"x"), HERE), (query(3, b"y"), HERE))
+    stage.drain()
+    ask(stage, (query(4, b"z"), HERE))  # not taken
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    assert [reply.number for reply, _ in replies(stage)] == [2]
+    assert [Reply(data).number for data in split_frames(stage.take(TCP))] == [1]
+    assert stage.has_ended(TCP) and stage.exit_code is None
+    stage.end(TCP)
+    stage.wait(1.9)
+    assert [(reply.number, reply.code) for reply, _ in replies(stage)] == [(3, SERVFAIL)]
+    stage.end(T1)
+    stage.end(T2)
+    assert stage.exit_code == 0
+
+
+def test_an_idle_dns_front_end_ends_at_once() -> None:
+    stage = started()
+    stage.drain()
+    stage.end(T1)
+    stage.end(T2)
+    assert stage.exit_code == 0
+
+
+# -- under chance ----------------------------------------------------------------------------------
+
+NAMES = [b"a", b"b", b"c.d"]
+
+
+class ClientsMachine(RuleBasedStateMachine):
+    """Queries, lines, answers, and time, against what each asker is owed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = started()
+        self.stage.accept("client-1")
+        self.number = 0
+        self.open: list[tuple[int, bytes, float]] = []  # ID, spelling, when it is due
+        self.lines: list[tuple[bytes, float]] = []
+
+    @rule(asked=st.lists(st.sampled_from([*NAMES, b"A", b"C.d"]), min_size=1, max_size=5))
+    def query(self, asked: list[bytes]) -> None:
+        sent = []
+        for name in asked:
+            self.number += 1
+            sent.append((query(self.number, name), (f"10.0.0.{self.number % 9}", self.number)))
+            self.open.append((self.number, name, self.stage.now + 1.8))
+        ask(self.stage, *sent)
+
+    @rule(name=st.sampled_from(NAMES))
+    def line(self, name: bytes) -> None:
+        self.stage.hear("client-1", name + b"\n")
+        self.lines.append((name, self.stage.now + 5.0))
+
+    @rule(name=st.sampled_from(NAMES), server=st.sampled_from([T1, T2]))
+    def answer(self, name: bytes, server: str) -> None:
+        self.stage.hear(server, name + b" 10.1.1.1 A IN\n")
+        due = [one for one in self.open if one[1].lower() == name]
+        self.open = [one for one in self.open if one not in due]
+        said = replies(self.stage)
+        assert [(r.number, r.name, r.code, whence[1]) for r, whence in said] == [
+            (number, spelled, NOERROR, number) for number, spelled, _ in due
+        ]
+        count = sum(asked == name for asked, _ in self.lines)
+        self.lines = [one for one in self.lines if one[0] != name]
+        assert self.stage.take("client-1") == (name + b" 10.1.1.1 A IN\n") * count
+
+    @rule(eighths=st.sampled_from([1, 7, 8, 20]))
+    def wait(self, eighths: int) -> None:
+        self.stage.wait(eighths / 8)
+        due = [one for one in self.open if one[2] <= self.stage.now]
+        self.open = [one for one in self.open if one not in due]
+        said = replies(self.stage)
+        assert all(reply.code == SERVFAIL for reply, _ in said)
+        assert [(r.number, r.name) for r, _ in said] == [(n, spelled) for n, spelled, _ in due]
+        over = [name for name, due_at in self.lines if due_at <= self.stage.now]
+        self.lines = [one for one in self.lines if one[1] > self.stage.now]
+        assert self.stage.take("client-1") == b"".join(n + b" - TIMED OUT\n" for n in over)
+
+    @invariant()
+    def the_law_holds_with_both_kinds(self) -> None:
+        told = metrics(self.stage)
+        ended = sum(told[name] for name in ("answered", "not_found", "no_data", "timed_out"))
+        assert told["asked"] == ended + told["dropped"] + told["pending"]
+        assert told["pending"] == len(self.open) + len(self.lines)
+
+
+TestClients = ClientsMachine.TestCase
+
+
+def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:
+    """More of them: `make fuzz-dns`."""
+    outcome = Fuzz("ci").run(100_000)
+    assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
+    assert outcome.silent > 1_000 and outcome.asked > 10_000
+
+
+def test_mutated_packets_and_mutated_replies_of_a_resolver_are_no_exception() -> None:
+    fuzz = Fuzz("ci", resolvers=True)
+    outcome = fuzz.run(50_000)
+    assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
+    assert outcome.silent > 1_000 and outcome.asked > 10_000
+    fuzz.brain.deadline()
+    assert len(fuzz.brain.parts.negatives._releases) <= len(fuzz.brain.parts.questions.all_open())

@@ -1,0 +1,84 @@
+"""Fitness: the log says once that hedging is not for these servers.
+
+Not here: hedging itself (`tests/nodes/test_hedge_policy.py`).
+"""
+
+from dataclasses import replace
+
+from core.bounds import Bounds
+from tests.support.balancers import load_balancer
+from tests.support.stage import Stage
+
+T1, T2 = "TS1", "TS2"
+SERVERS = [((2, (name, 1)),) for name in (T1, T2)]
+DIFFER = "answers what another TS has not"
+SILENT = "more than half of the questions get no reply from any TS"
+
+
+def started(extra_load: float | None = 0.0) -> Stage:
+    """Build LS with both links up that asks TS1 first, and a client."""
+    bounds = replace(Bounds(), explore_every=2**31 - 1)
+    return Stage.begun(
+        load_balancer(SERVERS, bounds, extra_load=extra_load), bounds, up=(T1, T2), clients=("a",)
+    )
+
+
+def said(stage: Stage, why: str) -> int:
+    return sum(why in report for report in stage.reports)
+
+
+def denied_by_one_and_answered_by_the_other(stage: Stage, name: bytes) -> None:
+    stage.hear("a", name + b"\n")
+    first, second = (T1, T2) if stage.said[T1] else (T2, T1)
+    stage.take(first)
+    stage.hear(first, name + b" - NOT FOUND\n")
+    stage.take(second)
+    stage.hear(second, name + b" 10.0.0.1 A IN\n")
+    assert stage.take("a") == name + b" 10.0.0.1 A IN\n"
+
+
+def ended(stage: Stage, silent: int, answered: int) -> None:
+    for number in range(answered):
+        stage.hear("a", b"n%d\n" % number)
+        for conn in (T1, T2):
+            if stage.take(conn):
+                stage.hear(conn, b"n%d 10.0.0.1 A IN\n" % number)
+    stage.hear("a", b"".join(b"s%d\n" % number for number in range(silent)))
+    stage.wait(5.0)
+
+
+def test_an_answer_to_what_another_denied_is_told_once() -> None:
+    stage = started()
+    denied_by_one_and_answered_by_the_other(stage, b"x")
+    (report,) = [report for report in stage.reports if DIFFER in report]
+    assert "consider --policy race" in report
+    denied_by_one_and_answered_by_the_other(stage, b"y")
+    ended(stage, silent=200, answered=0)
+    assert said(stage, DIFFER) == 1 and not said(stage, SILENT)
+
+
+def test_silence_to_more_than_half_of_a_hundred_is_told_once() -> None:
+    stage = started()
+    ended(stage, silent=51, answered=49)
+    assert said(stage, SILENT) == 1
+    ended(stage, silent=100, answered=0)
+    assert said(stage, SILENT) == 1
+
+
+def test_silence_to_half_of_them_is_not_told() -> None:
+    stage = started()
+    ended(stage, silent=50, answered=50)
+    assert not said(stage, SILENT)
+
+
+def test_silence_to_fewer_than_a_hundred_is_not_told() -> None:
+    stage = started()
+    ended(stage, silent=99, answered=0)
+    assert not said(stage, SILENT)
+
+
+def test_a_race_is_not_judged() -> None:
+    stage = started(extra_load=None)
+    denied_by_one_and_answered_by_the_other(stage, b"x")
+    ended(stage, silent=200, answered=0)
+    assert not said(stage, DIFFER) and not said(stage, SILENT)

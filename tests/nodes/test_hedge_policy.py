@@ -1,0 +1,1650 @@
+"""Hedging: LS with a budget for extra questions, from its bytes, and fault by fault.
+
+`HedgeMachine` lets chance do what it likes to LS and two or three TSs. Whom LS asks first is not
+predicted; what must hold whatever it chooses is: who was asked what on which connection, who has
+said what there, and what each asker is owed, all of it kept by looking at lines only.
+
+Below it stand the rules of `proto.md`'s chapter Hedging, each by itself.
+
+Not here: what fast is (`tests/nodes/test_latency.py`), and what LS does under either policy
+(`tests/nodes/test_load_balancer.py`).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from core.bounds import Bounds
+from core.effects import Effect, Send
+from core.events import Backlogged, Woken
+from core.io.backlog import BacklogState
+from core.protocol.messages import Answer, NoAnswer, format_message, parse_reply
+from core.protocol.names import Negative, fold
+from core.text import split_lines
+from nodes.ls.link_state import LinkState
+from nodes.ls.load_balancer import LoadBalancer
+from tests.support.balancers import addresses_of, hedging_of, load_balancer
+from tests.support.counting import lines_run
+from tests.support.splitting import folded
+from tests.support.stage import Stage
+
+T1, T2, T3 = "TS1", "TS2", "TS3"
+TSS = (T1, T2, T3)
+LIVE = (LinkState.CATCHING_UP, LinkState.UP, LinkState.HOLDING)
+LEAST_S = 1e-6  # times of different origin that differ by less are equal
+
+
+def balancer(
+    bounds: Bounds, extra_load: float | None, servers: int = 2, explores: bool = False
+) -> LoadBalancer:
+    """Build one that asks TS1 first while nothing is known, and does not explore unless it is
+    to."""
+    if not explores:
+        bounds = replace(bounds, explore_every=2**31 - 1)
+    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, extra_load=extra_load)
+
+
+def started(
+    bounds: Bounds | None = None,
+    extra_load: float | None = 0.5,
+    servers: int = 2,
+    linked: Iterable[str] = TSS,
+    explores: bool = False,
+) -> Stage:
+    bounds = bounds or Bounds()
+    up = [name for name in TSS[:servers] if name in linked]
+    brain = balancer(bounds, extra_load, servers, explores)
+    return Stage.begun(brain, bounds, up=up, clients=("a",))
+
+
+def ask(stage: Stage, *questions: bytes) -> None:
+    stage.hear("a", b"".join(question + b"\n" for question in questions))
+
+
+def asked(stage: Stage, name: str) -> list[bytes]:
+    """Return what a TS was asked since the last time."""
+    return split_lines(stage.take(name))
+
+
+def say(stage: Stage, name: str, *questions: bytes) -> None:
+    """Let a TS answer these, which are of type A."""
+    stage.hear(name, b"".join(question + b" 10.0.0.1 A IN\n" for question in questions))
+
+
+def deny(stage: Stage, name: str, *questions: bytes, why: bytes = b"NOT FOUND") -> None:
+    stage.hear(name, b"".join(b"%b - %b\n" % (question, why) for question in questions))
+
+
+def names(count: int, letter: bytes = b"n") -> list[bytes]:
+    return [b"%b%05d" % (letter, number) for number in range(count)]
+
+
+def train(stage: Stage, took_s: dict[str, float], rounds: int = 40) -> None:
+    """Make it known how fast TSs are: whoever is asked answers so much later."""
+    for number in range(rounds):
+        name = b"train%d" % number
+        ask(stage, name)
+        first = next((ts for ts in took_s if name in asked(stage, ts)), None)
+        assert first is not None
+        stage.wait(took_s[first])
+        say(stage, first, name)
+        stage.wait(0.05)
+    stage.take("a")
+    for ts in took_s:
+        stage.take(ts)
+
+
+def prefer(stage: Stage, first: str) -> None:
+    """Make all others seem very slow."""
+    ranking = hedging_of(stage.brain)._ranking
+    for link in ranking._links:
+        if link.conn != first:
+            ranking.add(link, 1000.0, 1000, stage.now)
+
+
+def set_tokens(stage: Stage, tokens: float) -> None:
+    """Set the budget as if so many had been saved up."""
+    hedging_of(stage.brain)._budget.tokens = tokens
+
+
+def waiting_for_tokens(stage: Stage) -> int:
+    """Count the askings that wait, those that are settled included."""
+    return len(hedging_of(stage.brain)._late)
+
+
+def shown(brain: LoadBalancer, key: str) -> int | float | str:
+    """Return a metric as LS shows it."""
+    return next(value.value for value in brain.metrics() if value.key == key)
+
+
+def state_of(brain: LoadBalancer, name: str) -> LinkState:
+    """Return how the link to a TS stands."""
+    return LinkState[str(shown(brain, f"{name}.state"))]
+
+
+def keeps_nothing(brain: LoadBalancer) -> None:
+    """Check that what is settled is let go, but for what the next question or moment clears
+    away."""
+    hedge = hedging_of(brain)
+    assert not hedge._askings
+    assert brain.parts.negatives.is_empty
+    assert all(not asking.open_count for asking, _ in hedge._late)
+    assert all(not asking.open_count for asking in hedge._changes._round)
+    while (due := hedge.due()) < math.inf:  # a step clears so much away and no more
+        hedge.woken(due)
+    assert not hedge._schedule._entries and not hedge._changes._round
+
+
+# -- any order of events ---------------------------------------------------------------------------
+
+SMALL = replace(
+    Bounds(),
+    redial_first_s=0.02,  # within the delay: a link may be back before anyone is late
+    explore_every=5,
+    hedge_tokens_max=3,
+    waiting_bytes_high=40,
+    waiting_bytes_low=10,
+    surplus_answers_max=10_000,
+)
+QUESTIONS = [b"x", b"y", b"z", b"x AAAA", b"y AAAA", b"q%b" % (b"q" * 30)]
+SPELLINGS = [*QUESTIONS, b"X", b"Y. AAAA"]
+places = st.integers(0, 2)
+said = st.one_of(
+    st.sampled_from(["answer", "answer", "answer", "NOT FOUND", "NOT FOUND", "NO DATA"])
+)
+millis = st.sampled_from([1, 2, 5, 10, 11, 49, 50, 51, 100, 200, 500, 999, 1000, 1001, 2000, 5000])
+
+
+@dataclass(eq=False)
+class Question:
+    """A question of an asker."""
+
+    asker: str
+    spelling: bytes  # as replies repeat it
+    asked_at: float
+
+    @property
+    def folded(self) -> bytes:
+        return folded(self.spelling)
+
+
+@dataclass
+class Life:
+    """A question for all who ask it, from the first who does until nobody waits for it."""
+
+    began: float
+    sent_anew_at: float  # when it was last asked anew: the beginning, or `join_s` later
+    anew: int = 1  # how often
+    held_at: float | None = None  # when the first TS said NO DATA
+
+
+class Server:
+    """A TS on one connection, as seen by its lines; all but `ever` is of open questions."""
+
+    def __init__(self) -> None:
+        self.is_up = False
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        self.well_since = 0.0  # since when it has been there and has taken what it is sent
+        self.sent: dict[bytes, list[int]] = {}  # of which asking anew it was asked each
+        self.said: dict[bytes, str] = {}  # lines that are no answer, since asked anew
+        self.ever: set[bytes] = set()
+
+
+class HedgeStage(Stage):
+    """Says of every line when it is sent, in order."""
+
+    def __init__(self, brain: LoadBalancer, bounds: Bounds) -> None:
+        super().__init__(brain, bounds)
+        self.note: Callable[[str, bytes], None] = lambda conn, line: None
+
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            for line in split_lines(effect.data):
+                self.note(effect.conn, line)
+        super().perform(effect)
+
+
+class HedgeMachine(RuleBasedStateMachine):
+    """Clients ask; TSs answer, deny, are silent, take nothing, go and come back; time passes."""
+
+    @initialize(
+        share=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+        servers=st.sampled_from([2, 3]),
+        per_turn=st.sampled_from([1, 3, 1024]),
+    )
+    def begin(self, share: float, servers: int, per_turn: int) -> None:
+        bounds = replace(SMALL, hedge_per_turn=per_turn)
+        self.share = share
+        self.servers = {name: Server() for name in TSS[:servers]}
+        self.brain = balancer(bounds, share, servers, explores=True)
+        self.stage = HedgeStage(self.brain, bounds)
+        self.stage.note = self.note
+        self.open: list[Question] = []
+        self.lives: dict[bytes, Life] = {}
+        self.came = self.lines_said = 0
+        self.asked = self.replied = self.left = 0
+        self.speculative = 0  # lines that were, for certain
+        self.is_plain = True  # nobody has gone or clogged, nothing is asked anew: all is certain
+        self.heard: set[bytes] = set()  # the words of the TS that is speaking
+        self.speaker = ""
+        self.timed_out_at = -1.0
+        self.stage.begin()
+        self.askers = [self.come() for _ in range(2)]
+        for name in self.servers:
+            self.connect(name)
+
+    # events
+
+    @rule(who=places, spellings=st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=5))
+    def ask(self, who: int, spellings: list[bytes]) -> None:
+        asker = self.askers[who % 2]
+        if asker in self.stage.paused:
+            return
+        now = self.stage.now
+        for spelling in spellings:
+            name = spelling.removesuffix(b" AAAA")
+            question = Question(asker, name.removesuffix(b".") + spelling[len(name) :], now)
+            self.open.append(question)
+            life = self.lives.setdefault(question.folded, Life(now, now))
+            if now - life.sent_anew_at >= SMALL.join_s:
+                life.sent_anew_at = now
+                life.anew += 1
+                self.is_plain = False
+                if life.held_at is None:
+                    for server in self.servers.values():
+                        server.said.pop(question.folded, None)
+        self.asked += len(spellings)
+        self.stage.hear(asker, b"".join(spelling + b"\n" for spelling in spellings))
+
+    @rule(who=places, count=st.integers(2, 30))
+    def ask_many(self, who: int, count: int) -> None:
+        self.ask(who, names(count))
+
+    @rule(who=places, what=said, start=st.integers(0, 40), count=st.integers(1, 6))
+    def a_ts_that_was_asked_says(self, who: int, what: str, start: int, count: int) -> None:
+        """Something of what it was asked."""
+        mine = list(self.server(who)[1].sent)
+        if mine:
+            self.say(who, [(mine[(start + at) % len(mine)], what) for at in range(count)])
+
+    @rule(who=places, pairs=st.lists(st.tuples(st.sampled_from(QUESTIONS), said), max_size=5))
+    def a_ts_says(self, who: int, pairs: list[tuple[bytes, str]]) -> None:
+        """Asked or not."""
+        self.say(who, pairs)
+
+    @rule(who=places)
+    def a_ts_denies_all_that_it_was_asked(self, who: int) -> None:
+        self.say(who, [(question, "NOT FOUND") for question in self.server(who)[1].sent])
+
+    @rule(who=places, how=st.sampled_from(["end", "reset"]))
+    def a_ts_goes(self, who: int, how: str) -> None:
+        name, server = self.server(who)
+        if server.is_up:
+            self.is_plain = False
+            server.is_up = False
+            server.hang_up()
+            self.stage.held.discard(name)
+            getattr(self.stage, how)(name)
+
+    @rule(who=places)
+    def a_ts_comes(self, who: int) -> None:
+        name, server = self.server(who)
+        if not server.is_up and name not in self.stage.dialled:
+            self.stage.wait(0.02)
+        if name in self.stage.dialled:
+            self.connect(name)
+
+    @rule(who=places)
+    def a_ts_refuses(self, who: int) -> None:
+        if self.server(who)[0] in self.stage.dialled:
+            self.stage.refuse(self.server(who)[0])
+
+    @rule(who=places)
+    def a_ts_takes_nothing(self, who: int) -> None:
+        name, server = self.server(who)
+        if server.is_up:
+            self.is_plain = False
+            server.well_since = math.inf
+            self.stage.held.add(name)
+
+    @rule(who=places)
+    def a_ts_takes_all_that_waits(self, who: int) -> None:
+        name, server = self.server(who)
+        if name in self.stage.held:
+            server.well_since = self.stage.now
+            self.stage.held.discard(name)
+            self.stage.settle()
+
+    @rule(who=places)
+    def a_client_vanishes(self, who: int) -> None:
+        gone = self.askers[who % 2]
+        self.left += sum(question.asker == gone for question in self.open)
+        self.settle([question for question in self.open if question.asker == gone])
+        self.stage.reset(gone)
+        self.askers[who % 2] = self.come()
+
+    @rule(passed=millis)
+    def time_passes(self, passed: int) -> None:
+        self.stage.wait(passed / 1000)
+
+    # the model
+
+    def come(self) -> str:
+        self.came += 1
+        self.stage.accept(f"client-{self.came}")
+        return f"client-{self.came}"
+
+    def server(self, who: int) -> tuple[str, Server]:
+        name = TSS[who % len(self.servers)]
+        return name, self.servers[name]
+
+    def connect(self, name: str) -> None:
+        self.servers[name].is_up = True
+        self.servers[name].well_since = self.stage.now
+        self.stage.connect(name)
+
+    def say(self, who: int, pairs: list[tuple[bytes, str]]) -> None:
+        """Say these in one read. Of an answer and a denial of the same question there only the
+        answer."""
+        name, server = self.server(who)
+        if not server.is_up or not pairs:
+            return
+        chosen = dict(sorted(pairs, key=lambda pair: pair[1] == "answer"))
+        lines, must = [], []
+        for question, what in chosen.items():
+            is_sent = question in server.sent
+            if what == "answer":
+                lines.append(self.answer(name, question))
+                must += [question] if is_sent else []
+            else:
+                lines.append(b"%b - %b" % (question, what.encode()))
+                if is_sent:
+                    server.said[question] = max(server.said.get(question, "NO DATA"), what)
+                    if what == "NO DATA" and self.lives[question].held_at is None:
+                        self.lives[question].held_at = self.stage.now
+        self.heard, self.speaker = set(lines), name
+        self.stage.hear(name, b"".join(line + b"\n" for line in lines))
+        self.heard, self.speaker = set(), ""
+        assert not self.lives.keys() & set(must), "an answer that was asked for counts at once"
+
+    def answer(self, name: str, question: bytes) -> bytes:
+        self.lines_said += 1
+        server, high, low = TSS.index(name), *divmod(self.lines_said, 250)
+        if question.endswith(b" AAAA"):
+            address = b"2001:db8::%x:%x" % (server, self.lines_said)
+            return question.removesuffix(b" AAAA").upper() + b" %b AAAA IN" % address
+        return question.upper() + b" 10.%d.%d.%d A IN" % (server, high, low)
+
+    def settle(self, questions: list[Question]) -> None:
+        """Settle these: they wait no more; nothing is kept of what nobody waits for."""
+        self.open = [question for question in self.open if question not in questions]
+        still = {question.folded for question in self.open}
+        for name in {question.folded for question in questions} - still:
+            del self.lives[name]
+            for server in self.servers.values():
+                server.sent.pop(name, None)
+                server.said.pop(name, None)
+
+    def note(self, conn: str, line: bytes) -> None:
+        if conn in self.servers:
+            self.note_asked(conn, line)
+        else:
+            self.note_reply(conn, line)
+
+    def is_hoped_for(self, name: str, question: bytes) -> bool:
+        """Return whether a TS was asked it, lately, and may still answer."""
+        server, life = self.servers[name], self.lives[question]
+        lately = life.anew in server.sent.get(question, [])
+        return lately and question not in server.said and state_of(self.brain, name) in LIVE
+
+    def note_asked(self, name: str, question: bytes) -> None:
+        """Take note of a line to a TS."""
+        now, server = self.stage.now, self.servers[name]
+        assert server.is_up
+        assert question in self.lives, "nobody waits for it"
+        life = self.lives[question]
+        times = server.sent.setdefault(question, [])
+        assert len(times) < life.anew, "once for each time that it is asked anew"
+        is_first = not any(
+            life.anew in other.sent.get(question, []) for other in self.servers.values()
+        )
+        others_hoped_for = any(
+            self.is_hoped_for(other, question) for other in self.servers if other != name
+        )
+        is_certain = self.is_plain or server.well_since < life.sent_anew_at
+        is_late = now - life.began >= SMALL.join_s - LEAST_S
+        if is_certain and not is_first and others_hoped_for and not is_late:
+            self.speculative += 1
+        times.append(life.anew)
+        server.ever.add(question)
+
+    def note_reply(self, asker: str, line: bytes) -> None:
+        """Take note of a line to a client: it is owed it, and for a reason."""
+        now = self.stage.now
+        reply = parse_reply(line)
+        if isinstance(reply, Answer):
+            name = fold(reply.spelling, reply.type)
+            assert line in self.heard, "an answer is relayed when it comes, as it came"
+            assert name in self.servers[self.speaker].ever, "it was not asked on this connection"
+            mine = [q for q in self.open if q.asker == asker and q.folded == name]
+        else:
+            assert isinstance(reply, NoAnswer)
+            spelled = format_message(reply.question)
+            mine = [q for q in self.open if q.asker == asker and q.spelling == spelled]
+        assert mine, "nobody there has asked, or all had their replies"
+        question = mine[0]
+        if isinstance(reply, NoAnswer):
+            self.check_reason(question, reply.why, now)
+        self.replied += 1
+        self.settle([question])
+
+    def check_reason(self, question: Question, why: Negative, now: float) -> None:
+        """Check why it is told that there is no address."""
+        name, life = question.folded, self.lives[question.folded]
+        said = {server: self.servers[server].said.get(name) for server in self.servers}
+        if why is Negative.TIMED_OUT:
+            assert abs(now - question.asked_at - SMALL.timeout_s) < LEAST_S
+            assert life.held_at is None
+            self.timed_out_at = now
+        elif why is Negative.NOT_FOUND:
+            assert all(what == "NOT FOUND" for what in said.values()), said
+        else:
+            assert life.held_at is not None
+            live = [server for server in self.servers if state_of(self.brain, server) in LIVE]
+            held_enough = now - life.held_at >= SMALL.no_data_s - LEAST_S
+            is_time = any(q.asked_at + SMALL.timeout_s <= now + LEAST_S for q in self.open)
+            assert held_enough or is_time or all(said[server] for server in live)
+
+    # invariants
+
+    def is_well(self, name: str) -> bool:
+        """Return whether it is up, and takes what it is sent."""
+        connection = self.stage.connections.get(name)
+        return (
+            connection is not None
+            and self.servers[name].is_up
+            and connection.weight.state is BacklogState.LIGHT
+            and name not in self.stage.held
+        )
+
+    @invariant()
+    def every_question_has_its_one_reply_in_time(self) -> None:
+        now = self.stage.now
+        assert self.asked == self.replied + self.left + len(self.open)
+        for question in self.open:
+            life = self.lives[question.folded]
+            assert now < question.asked_at + SMALL.timeout_s
+            assert life.held_at is None or now < life.held_at + SMALL.no_data_s
+            assert not all(question.folded in server.said for server in self.servers.values())
+
+    @invariant()
+    def extra_load_stays_within_its_share(self) -> None:
+        """[P23]"""
+        hedged = shown(self.brain, "hedged")
+        assert self.speculative <= hedged <= self.share * self.asked + LEAST_S
+        assert not self.is_plain or self.speculative == hedged
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """[P24]: what is old was sent to everyone, and what is young to somebody who may answer;
+        as soon as LS has no more to do at once."""
+        now = self.stage.now
+        if (self.brain.deadline() or math.inf) <= now:
+            return
+        up = [name for name, server in self.servers.items() if server.is_up]
+        well = [name for name in up if self.is_well(name)]
+        for name, life in self.lives.items():
+            unasked = [server for server in well if name not in self.servers[server].sent]
+            if unasked:
+                assert now - life.began < SMALL.join_s, (name, unasked)
+                # Lines that wait for a TS that takes nothing are in good hands, as far as LS knows.
+                hoped_for = any(self.is_hoped_for(server, name) for server in self.servers)
+                assert hoped_for or well != up, name
+
+    @invariant()
+    def a_link_that_is_well_has_nothing_waiting(self) -> None:
+        for link in hedging_of(self.brain).waiting:
+            assert not self.is_well(link.conn), link.conn
+
+    @invariant()
+    def what_is_settled_is_let_go(self) -> None:
+        if not self.open:
+            keeps_nothing(self.brain)
+        assert set(hedging_of(self.brain)._askings) == set(self.lives)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "stage"):
+            return
+        self.stage.held.clear()
+        self.stage.settle()
+        self.time_passes(5000)
+        assert not self.open
+        self.what_is_settled_is_let_go()
+
+
+TestHedging = HedgeMachine.TestCase
+TestHedging.settings = settings(max_examples=max(settings.default.max_examples, 300))
+
+
+# -- the order of asking ---------------------------------------------------------------------------
+
+
+def first_asked(stage: Stage, name: bytes, tss: Iterable[str] = (T1, T2)) -> str:
+    """Ask; who alone is asked? It answers at once."""
+    ask(stage, name)
+    (first,) = [ts for ts in tss if name in asked(stage, ts)]
+    say(stage, first, name)
+    return first
+
+
+def test_one_ts_is_asked_and_the_others_are_not() -> None:
+    stage = started(servers=3)
+    ask(stage, b"X.y", b"z AAAA")
+    assert asked(stage, T1) == [b"x.y", b"z AAAA"]
+    stage.hear(T1, b"z ::1 AAAA IN\nx.Y 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"z ::1 AAAA IN\nx.Y 10.0.0.1 A IN\n"
+    stage.wait(5.0)
+    assert asked(stage, T2) == asked(stage, T3) == []
+
+
+@pytest.mark.parametrize("fast", TSS)
+def test_the_fastest_is_asked_first(fast: str) -> None:
+    stage = started(servers=3, extra_load=0.0)
+    train(stage, {ts: 0.002 if ts == fast else 0.02 for ts in TSS})
+    assert [first_asked(stage, b"x%d" % n, TSS) for n in range(20)] == [fast] * 20
+
+
+def test_a_ts_that_turns_slow_loses_its_place_to_the_next() -> None:
+    stage = started(extra_load=0.0)
+    train(stage, {T1: 0.002, T2: 0.01})
+    assert first_asked(stage, b"x") == T1
+    train(stage, {T1: 0.04, T2: 0.01}, rounds=10)
+    assert first_asked(stage, b"y") == T2
+
+
+def test_a_ts_that_falls_silent_loses_its_place_although_nothing_is_heard_of_it() -> None:
+    stage = started(extra_load=0.0)
+    train(stage, {T1: 0.002, T2: 0.01})
+    unheard = 0
+    for name in names(100):
+        ask(stage, name)
+        stage.wait(0.01)
+        if name in asked(stage, T2):
+            break
+        unheard += 1
+    assert 0 < unheard < 30
+
+
+def test_a_ts_that_is_well_again_has_its_place_again() -> None:
+    """Only exploring can find that out."""
+    bounds = replace(Bounds(), explore_every=5)
+    stage = started(bounds, extra_load=0.0, explores=True)
+    for took_s in (0.03, 0.001):
+        train(stage, {T1: took_s, T2: 0.01}, rounds=100)
+    assert [first_asked(stage, b"x%d" % n) for n in range(4)].count(T1) >= 3
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_one_question_in_so_many_asks_another_ts_each_in_its_turn(batch: int) -> None:
+    bounds = replace(Bounds(), explore_every=20)
+    stage = started(bounds, extra_load=0.0, servers=3, explores=True)
+    train(stage, {T1: 0.001, T2: 0.01, T3: 0.01})
+    counts = dict.fromkeys(TSS, 0)
+    for number in range(0, 6000, batch):
+        some = [b"x%d" % n for n in range(number, number + batch)]
+        ask(stage, *some)
+        for ts in TSS:
+            mine = asked(stage, ts)
+            counts[ts] += len(mine)
+            say(stage, ts, *mine)
+    assert counts == {T1: 5700, T2: 150, T3: 150} or abs(counts[T2] - counts[T3]) <= batch
+    assert counts[T2] + counts[T3] == pytest.approx(300, abs=1)
+
+
+def test_with_one_ts_up_there_is_nobody_to_explore() -> None:
+    bounds = replace(Bounds(), explore_every=1)
+    stage = started(bounds, linked=[T2], explores=True)
+    ask(stage, b"x", b"y")
+    assert asked(stage, T2) == [b"x", b"y"]
+
+
+def test_a_question_that_explores_is_hedged_as_any_other() -> None:
+    bounds = replace(Bounds(), explore_every=1)
+    stage = started(bounds, extra_load=1.0, explores=True)
+    ask(stage, b"x")
+    assert asked(stage, T1) == [] and asked(stage, T2) == [b"x"]
+    stage.wait(0.05)
+    assert asked(stage, T1) == [b"x"]
+
+
+# -- the delay -------------------------------------------------------------------------------------
+
+
+def learn(stage: Stage, *took_s: float, rounds: int = 10) -> None:
+    """Ask a hundred at once, again and again; a share of them takes each of these times."""
+    for number in range(rounds):
+        prefer(stage, T1)
+        some = names(100, b"learn%d-" % number)
+        ask(stage, *some)
+        at_s = 0.0
+        for place, until_s in enumerate(took_s):
+            stage.wait(until_s - at_s)
+            at_s = until_s
+            say(stage, T1, *some[place :: len(took_s)])
+    stage.wait(0.02)
+    stage.take(T2)
+    stage.take("a")
+
+
+def delay_s(stage: Stage) -> float:
+    """Ask, with tokens enough, and see after how long the second TS is asked."""
+    set_tokens(stage, 10.0)
+    prefer(stage, T1)
+    stage.wait(0.06)
+    ask(stage, b"how-long")
+    for step in range(1, 1001):
+        assert not asked(stage, T2)
+        stage.wait(0.0001)
+        if stage.said.get(T2):
+            return step * 0.0001
+    raise AssertionError("never")
+
+
+def test_while_little_is_known_the_delay_is_the_ceiling() -> None:
+    stage = started()
+    learn(stage, 0.002, rounds=0)
+    assert delay_s(stage) == pytest.approx(0.05, abs=0.0002)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "wait_s"), [(0.0, 0.001), (0.0004, 0.001), (0.01, 0.01), (0.03, 0.03), (0.2, 0.05)]
+)
+def test_the_delay_is_the_quantile_from_the_floor_to_the_ceiling(
+    took_s: float, wait_s: float
+) -> None:
+    stage = started(extra_load=0.05)
+    learn(stage, took_s)
+    assert delay_s(stage) == pytest.approx(wait_s, rel=0.05, abs=0.0002)
+
+
+def test_the_quantile_is_that_of_all_but_the_share() -> None:
+    """Four in five take up to 2 ms, one 20 ms: 10 % are above 20 ms, 30 % are above 2 ms."""
+    for extra_load, wait_s in ((0.1, 0.02), (0.3, 0.002)):
+        stage = started(extra_load=extra_load)
+        learn(stage, 0.0019, 0.002, 0.002, 0.002, 0.02)
+        assert delay_s(stage) == pytest.approx(wait_s, rel=0.08, abs=0.0002)
+
+
+def test_the_delay_counts_again_from_each_ts_that_is_asked() -> None:
+    stage = started(extra_load=1.0, servers=3)
+    ask(stage, b"w", b"x")
+    stage.wait(0.0499)
+    assert asked(stage, T2) == []
+    stage.wait(0.0002)
+    assert asked(stage, T2) == [b"w", b"x"]
+    ask(stage, b"y", b"z")  # which brings tokens
+    stage.wait(0.0498)
+    assert b"w" not in asked(stage, T3)
+    stage.wait(0.0002)
+    assert asked(stage, T3)[:2] == [b"w", b"x"]
+
+
+# -- the budget ------------------------------------------------------------------------------------
+
+
+def test_tokens_come_with_questions_and_there_are_none_at_the_start() -> None:
+    """[P23]"""
+    stage = started(extra_load=0.25)
+    prefer(stage, T1)
+    ask(stage, b"a", b"b", b"c")
+    stage.wait(0.2)
+    assert asked(stage, T2) == []
+    ask(stage, b"d")
+    assert asked(stage, T2) == [b"a"]
+    ask(stage, b"e", b"f", b"g")
+    assert asked(stage, T2) == []
+    ask(stage, b"h")
+    assert asked(stage, T2) == [b"b"]
+    assert shown(stage.brain, "hedged") == 2
+
+
+def test_tokens_are_saved_up_to_a_bound() -> None:
+    """[P23]"""
+    stage = started(replace(Bounds(), hedge_tokens_max=7), extra_load=0.5)
+    some = names(1000)
+    ask(stage, *some)
+    say(stage, T1, *some)
+    asked(stage, T1)
+    ask(stage, *names(100, b"x"))
+    stage.wait(0.1)
+    assert len(asked(stage, T2)) == 7
+
+
+def test_of_late_questions_the_oldest_goes_first_and_the_rest_when_tokens_come() -> None:
+    """[P23]: each to a TS at most once."""
+    stage = started(extra_load=0.125)
+    prefer(stage, T1)
+    old, young = names(20, b"o"), names(20, b"y")
+    ask(stage, *old)
+    stage.wait(0.01)
+    ask(stage, *young)
+    stage.wait(0.1)
+    expected = [*old, *young]
+    hedged = asked(stage, T2)
+    assert hedged == expected[:5]
+    for number in range(296):
+        ask(stage, b"more%03d" % number)
+        hedged += asked(stage, T2)
+    assert hedged == expected
+    assert shown(stage.brain, "hedged") == len(hedged) == 40
+
+
+def test_what_is_answered_meanwhile_takes_no_token() -> None:
+    stage = started(extra_load=0.1)
+    ask(stage, *names(20))
+    say(stage, T1, *names(20)[:18])
+    stage.wait(0.1)
+    assert asked(stage, T2) == names(20)[18:]
+
+
+def test_an_answer_to_a_hedged_question_counts_whoever_gives_it() -> None:
+    for winner, loser in ((T1, T2), (T2, T1)):
+        stage = started(extra_load=1.0)
+        ask(stage, b"x")
+        stage.wait(0.05)
+        say(stage, winner, b"x")
+        assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+        late = shown(stage.brain, "late")
+        say(stage, loser, b"x")
+        assert stage.take("a") == b"" and shown(stage.brain, "late") == late + 1
+
+
+@pytest.mark.parametrize("extra_load", [0.0, 1.0])
+def test_without_a_budget_nothing_is_speculative_and_with_all_of_it_everything_may_be(
+    extra_load: float,
+) -> None:
+    """[P23]"""
+    stage = started(replace(Bounds(), hedge_tokens_max=1000), extra_load=extra_load)
+    some = names(500)
+    ask(stage, *some)
+    stage.wait(0.99)
+    assert asked(stage, T2) == (some if extra_load else [])
+    stage.wait(0.01)
+    assert asked(stage, T2) == ([] if extra_load else some)
+    assert shown(stage.brain, "hedged") == (500 if extra_load else 0)
+    stage.wait(4.0)
+    assert stage.take("a") == b"".join(name + b" - TIMED OUT\n" for name in some)
+
+
+# -- costs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", [b"NOT FOUND", b"NO DATA"])
+def test_a_ts_that_has_nothing_moves_the_question_on_at_once(why: bytes) -> None:
+    """[P24]"""
+    stage = started(extra_load=0.0, servers=3)
+    ask(stage, b"x", b"y", b"z")
+    deny(stage, T1, b"y", why=why)
+    assert asked(stage, T2) == [b"y"]
+    deny(stage, T2, b"y", why=why)
+    assert asked(stage, T3) == [b"y"]
+    say(stage, T3, b"y")
+    assert stage.take("a") == b"y 10.0.0.1 A IN\n"
+    stage.wait(0.5)
+    assert asked(stage, T2) == asked(stage, T3) == []
+    assert shown(stage.brain, "hedged") == 0
+
+
+def test_not_found_is_said_when_all_have_said_so_one_after_the_other() -> None:
+    """[P21]"""
+    stage = started(extra_load=0.0, servers=3)
+    ask(stage, b"X")
+    for ts in TSS:
+        assert stage.take("a") == b""
+        assert asked(stage, ts) == [b"x"]
+        deny(stage, ts, b"x")
+    assert stage.take("a") == b"X - NOT FOUND\n"
+    keeps_nothing(stage.brain)
+
+
+def test_what_a_ts_was_not_asked_it_cannot_deny() -> None:
+    """[P10]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    deny(stage, T2, b"x")
+    deny(stage, T1, b"x")
+    assert stage.take("a") == b"" and asked(stage, T2) == [b"x"]
+    deny(stage, T2, b"x")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_what_a_ts_was_not_asked_it_cannot_answer() -> None:
+    """[P10]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x", b"y")
+    say(stage, T2, b"x", b"y")
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
+
+
+def test_no_data_of_one_ts_waits_for_the_next_which_was_asked_only_then() -> None:
+    """[P22]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x", b"y")
+    deny(stage, T1, b"x", b"y", why=b"NO DATA")
+    stage.wait(0.005)
+    say(stage, T2, b"x")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+    stage.wait(0.00501)
+    assert stage.take("a") == b"y - NO DATA\n"
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_ts_that_goes_away_moves_its_questions_on_at_once(how: str) -> None:
+    """[P24]"""
+    stage = started(extra_load=0.0)
+    some = names(50)
+    ask(stage, *some)
+    say(stage, T1, *some[:20])
+    getattr(stage, how)(T1)
+    assert asked(stage, T2) == some[20:]
+    assert shown(stage.brain, "hedged") == 0
+
+
+TIGHT = replace(Bounds(), waiting_bytes_high=60, waiting_bytes_low=20)
+
+
+def test_a_ts_that_stalls_moves_its_questions_on_at_once_and_may_still_answer_them() -> None:
+    """[P24]"""
+    stage = started(TIGHT, extra_load=0.0)
+    stage.held.add(T1)
+    some = names(20)
+    ask(stage, *some)
+    assert stage.paused == {"a"}
+    stage.wait(0.999)
+    assert asked(stage, T2) == []
+    stage.wait(0.001)
+    stage.held.clear()
+    stage.settle()
+    assert asked(stage, T1) == asked(stage, T2) == some
+    say(stage, T1, *some[:10])
+    say(stage, T2, *some[10:])
+    assert stage.take("a").count(b"\n") == 20
+
+
+def test_what_is_hoped_for_from_another_ts_does_not_move_on() -> None:
+    stage = started(extra_load=0.5, servers=3)
+    ask(stage, b"x", b"y")
+    stage.wait(0.06)
+    assert asked(stage, T2) == [b"x"]
+    deny(stage, T1, b"x")
+    assert asked(stage, T3) == []
+    deny(stage, T2, b"x")
+    assert asked(stage, T3) == [b"x"]
+    stage.reset(T1)
+    assert asked(stage, T2) + asked(stage, T3) == [b"y"]
+
+
+@pytest.mark.parametrize("extra_load", [0.0, 0.5])
+def test_what_is_a_second_old_is_sent_to_every_ts_that_has_not_had_it(extra_load: float) -> None:
+    """[P24]"""
+    stage = started(extra_load=extra_load, servers=3)
+    ask(stage, b"w", b"x", b"y")
+    stage.wait(0.999)
+    had = {ts: asked(stage, ts) for ts in TSS}
+    stage.wait(0.001)
+    for ts in TSS:
+        assert sorted(had[ts] + asked(stage, ts)) == [b"w", b"x", b"y"]
+    stage.wait(3.9)
+    say(stage, T3, b"y")
+    assert stage.take("a") == b"y 10.0.0.1 A IN\n"
+
+
+# -- asked again -----------------------------------------------------------------------------------
+
+
+def test_an_answer_to_the_first_asking_counts_for_the_second() -> None:
+    """[P10]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    stage.wait(1.5)
+    prefer(stage, T2)
+    ask(stage, b"x")
+    say(stage, T1, b"x")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n" * 2
+
+
+def test_what_joins_an_asking_costs_no_line_and_no_token() -> None:
+    stage = started(extra_load=1.0, servers=3)
+    ask(stage, b"x", b"x", b"X")
+    ask(stage, b"x")
+    assert asked(stage, T1) == [b"x"]
+    stage.wait(0.5)  # enough for two more TSs, if there were tokens for both
+    assert asked(stage, T2) == [b"x"] and asked(stage, T3) == []
+    assert shown(stage.brain, "hedged") == 1
+
+
+def test_what_is_asked_again_lends_nothing_to_what_is_asked_with_it() -> None:
+    """[P10]: x was sent to TS2, and y was not."""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    stage.wait(1.5)
+    assert asked(stage, T2) == asked(stage, T1) == [b"x"]
+    prefer(stage, T1)
+    ask(stage, b"x", b"y")
+    assert asked(stage, T1) == [b"x", b"y"] and b"y" not in asked(stage, T2)
+    say(stage, T2, b"y")
+    deny(stage, T2, b"y")
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
+
+
+def test_a_name_that_is_asked_all_the_time_gets_to_every_ts_all_the_same() -> None:
+    """[P24]: what comes in goes before what is due, so it is asked again just before its time.
+
+    TS1 answers everything else, and so it keeps its good name.
+    """
+    stage = started(extra_load=0.0)
+    train(stage, {T1: 0.001, T2: 0.02})
+    stage.now = 200.0
+    for number in range(32):
+        ask(stage, b"x")
+        others = names(200, b"o%d-" % number)
+        ask(stage, *others)
+        say(stage, T1, *others)
+        stage.wait(0.0)
+        stage.now += 0.125
+    assert b"x" in asked(stage, T2)
+
+
+def test_a_link_that_comes_back_gets_what_is_old_also_if_it_was_asked_again_lately() -> None:
+    """[P13] [P24]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    stage.wait(1.5)
+    ask(stage, b"x")
+    stage.reset(T2)
+    stage.wait(0.05)
+    asked(stage, T2)
+    stage.connect(T2)
+    assert asked(stage, T2) == [b"x"]
+
+
+def test_two_links_that_come_at_once_both_get_what_is_old() -> None:
+    """[P13] [P24]"""
+    stage = started(extra_load=0.0, linked=[])
+    ask(stage, b"x")
+    stage.wait(2.0)
+    stage.connect(T1)
+    stage.connect(T2)
+    assert asked(stage, T1) == asked(stage, T2) == [b"x"]
+
+
+# -- links that come and go ------------------------------------------------------------------------
+
+
+def test_a_link_that_comes_back_gets_what_nobody_is_asked_and_what_all_others_have_had() -> None:
+    """[P13]: once."""
+    stage = started(extra_load=0.0)
+    ask(stage, b"old")
+    stage.reset(T2)
+    stage.wait(0.06)  # everyone there is has been asked for it, and has had its time
+    ask(stage, b"young")
+    stage.connect(T2)
+    assert asked(stage, T2) == [b"old"]
+    stage.reset(T1)
+    assert asked(stage, T2) == [b"young"]
+    stage.wait(0.06)
+    stage.connect(T1)
+    assert asked(stage, T1)[-2:] == [b"old", b"young"]
+    stage.wait(0.8)
+    assert asked(stage, T1) == asked(stage, T2) == []
+
+
+def test_with_all_links_down_the_first_that_comes_is_asked_for_everything() -> None:
+    """[P13]"""
+    stage = started(extra_load=0.0, linked=[])
+    ask(stage, b"x", b"y AAAA")
+    stage.wait(0.1)
+    ask(stage, b"z")
+    stage.connect(T2)
+    assert asked(stage, T2) == [b"x", b"y AAAA", b"z"]
+    stage.connect(T1)
+    assert asked(stage, T1) == []
+    say(stage, T2, b"x")
+    assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+
+
+def test_what_a_link_was_asked_on_another_connection_does_not_count() -> None:
+    """[P10] [P21]"""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    deny(stage, T1, b"x")
+    stage.reset(T1)
+    stage.wait(0.05)
+    stage.take(T1)
+    stage.connect(T1)
+    assert asked(stage, T1) == [b"x"]
+    deny(stage, T2, b"x")
+    assert stage.take("a") == b""
+    deny(stage, T1, b"x")
+    assert stage.take("a") == b"x - NOT FOUND\n"
+
+
+def test_a_link_that_is_back_at_once_cannot_answer_what_went_over_its_last_connection() -> None:
+    """[P10]"""
+    stage = started(replace(Bounds(), redial_first_s=0.01), extra_load=0.0)
+    ask(stage, b"x")
+    stage.reset(T1)
+    stage.wait(0.01)
+    stage.take(T1)
+    stage.connect(T1)
+    assert asked(stage, T1) == []
+    say(stage, T1, b"x")
+    deny(stage, T1, b"x")
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == 2
+
+
+def test_one_that_denied_before_it_was_lost_is_hoped_for_when_it_is_asked_again() -> None:
+    stage = started(replace(Bounds(), redial_first_s=0.01), extra_load=0.0, servers=3)
+    ask(stage, b"x")
+    deny(stage, T1, b"x")
+    stage.reset(T1)
+    stage.wait(0.01)
+    stage.connect(T1)
+    prefer(stage, T1)
+    deny(stage, T2, b"x")
+    assert asked(stage, T1)[-1:] == [b"x"]
+    stage.reset(T2)
+    assert asked(stage, T3) == []
+
+
+def test_a_link_that_is_lost_after_it_has_stalled_is_asked_anew() -> None:
+    """[P10] [P13]"""
+    stage = started(TIGHT, extra_load=0.0)
+    stage.held.add(T1)
+    some = names(20)
+    ask(stage, *some)
+    stage.wait(1.0)
+    stage.held.clear()
+    stage.reset(T1)
+    stage.wait(0.05)
+    asked(stage, T1)
+    stage.connect(T1)
+    before = shown(stage.brain, "late")
+    got = asked(stage, T1)
+    assert got == some
+    say(stage, T1, *some)
+    assert stage.take("a").count(b"\n") == 20 and shown(stage.brain, "late") == before
+
+
+def test_a_late_question_whose_next_ts_has_gone_is_asked_of_the_one_that_comes() -> None:
+    """[P13]: all the others have had it."""
+    stage = started(extra_load=0.5)
+    ask(stage, b"x")
+    stage.wait(0.05)  # late, and no token
+    stage.reset(T2)
+    ask(stage, b"y")  # a token, and nobody to ask
+    stage.wait(0.05)
+    stage.connect(T2)
+    assert b"x" in asked(stage, T2)
+
+
+# -- slices ----------------------------------------------------------------------------------------
+
+
+def test_what_moves_on_goes_in_slices_under_the_mark() -> None:
+    stage = started(TIGHT, extra_load=0.0)
+    some = names(40)
+    for name in some:  # 280 bytes, and the mark is 60
+        ask(stage, name)
+    stage.held.add(T2)
+    stage.reset(T1)
+    assert 60 < stage.connections[T2].waiting <= 67
+    assert state_of(stage.brain, T2) is LinkState.CATCHING_UP and stage.paused == set()
+    ask(stage, b"new")
+    assert 60 < stage.connections[T2].waiting <= 67
+    said = b"n00030 10.0.0.1 A IN\n"  # which it has not been asked yet
+    stage.hear(T2, said)
+    assert stage.take("a") == b""
+    stage.held.clear()
+    stage.settle()
+    assert asked(stage, T2) == [*some, b"new"] and state_of(stage.brain, T2) is LinkState.UP
+    stage.hear(T2, said)
+    assert stage.take("a") == said
+
+
+def test_what_is_closed_meanwhile_is_not_asked() -> None:
+    stage = started(TIGHT, extra_load=0.0)
+    for name in names(40):
+        ask(stage, name)
+    stage.held.add(T2)
+    stage.reset(T1)
+    first = names(40)[: stage.connections[T2].waiting // 7]
+    stage.wait(4.0)
+    ask(stage, b"new")
+    stage.wait(1.0)
+    stage.held.clear()
+    stage.settle()
+    assert asked(stage, T2) == [*first, b"new"]
+    assert state_of(stage.brain, T2) is LinkState.UP
+
+
+def test_a_link_that_catches_up_is_asked_only_if_nobody_else_is_there() -> None:
+    stage = started(TIGHT, extra_load=0.0, servers=3)
+    for name in names(40):
+        ask(stage, name)
+    stage.held.add(T2)
+    stage.reset(T1)
+    assert state_of(stage.brain, T2) is LinkState.CATCHING_UP
+    ask(stage, b"new")
+    assert asked(stage, T3) == [b"new"]
+
+
+def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
+    """A slice of less than the mark, thought to be more, would never be followed by the next."""
+    stage = started(TIGHT, extra_load=0.0, linked=[])
+    for name in names(10):  # nine come to 63 bytes: more than a slice
+        ask(stage, name)
+    stage.held.add(T1)
+    stage.connect(T1)
+    assert state_of(stage.brain, T1) is LinkState.CATCHING_UP
+    ask(stage, b"x" * 30)
+    stage.wait(1.0)
+    ask(stage, b"x" * 30)
+    ask(stage, b"y" * 30)
+    stage.held.clear()
+    stage.settle()
+    assert asked(stage, T1) == [*names(10), b"x" * 30, b"y" * 30]
+    assert state_of(stage.brain, T1) is LinkState.UP
+    ask(stage, b"z")
+    assert asked(stage, T1) == [b"z"]
+
+
+def test_what_waits_for_a_link_and_is_closed_is_not_asked_for_who_asks_the_same_later() -> None:
+    """[P23]: that would be speculative, and not of the budget."""
+    stage = started(TIGHT, extra_load=0.0)
+    stage.held.add(T2)
+    some = names(12)  # nine come to more than a slice
+    for name in some:
+        ask(stage, name)
+    deny(stage, T1, *some[:8])
+    for name in some[8:]:
+        deny(stage, T1, name)
+    stage.reset("a")
+    stage.accept("a")
+    prefer(stage, T1)
+    ask(stage, some[-1])
+    asked(stage, T1)
+    stage.held.clear()
+    stage.settle()
+    assert some[-1] not in asked(stage, T2)
+
+
+def test_a_link_that_holds_the_clients_up_gets_what_is_queued_when_it_takes_again() -> None:
+    stage = started(TIGHT, extra_load=0.0)
+    ask(stage, b"x")
+    stage.held.add(T2)
+    deny(stage, T1, b"x")
+    stage.hear(T1, b"")
+    ask(stage, *names(3))
+    stage.reset(T1)
+    stage.held.clear()
+    stage.settle()
+    assert asked(stage, T2) == [b"x", *names(3)]
+
+
+# -- whether it fits -------------------------------------------------------------------------------
+
+UNFIT = "hedging is for equal tables and --answer-unknown; consider --policy race"
+
+
+def unfit(stage: Stage) -> list[str]:
+    return [report for report in stage.reports if UNFIT in report]
+
+
+@pytest.mark.parametrize("why", [b"NOT FOUND", b"NO DATA"])
+def test_tables_that_differ_are_spoken_of_once(why: bytes) -> None:
+    stage = started(extra_load=0.0)
+    for name in names(3):
+        ask(stage, name)
+        deny(stage, T1, name, why=why)
+        say(stage, T2, name)
+        train(stage, {T1: 0.0, T2: 0.0}, rounds=2)
+    assert unfit(stage) == [f"TS2 answers what another TS has not: {UNFIT}"]
+
+
+@pytest.mark.parametrize(("answered", "silent", "count"), [(50, 50, 0), (49, 51, 1), (0, 99, 0)])
+def test_silence_is_spoken_of_when_more_than_half_of_a_hundred_get_no_reply(
+    answered: int, silent: int, count: int
+) -> None:
+    stage = started(extra_load=0.0)
+    some = names(answered + silent)
+    ask(stage, *some)
+    say(stage, T1, *some[:answered])
+    stage.wait(5.0)
+    said = f"more than half of the questions get no reply from any TS: {UNFIT}"
+    assert unfit(stage) == [said] * count
+    ask(stage, *names(200, b"x"))
+    stage.wait(5.0)
+    assert len(unfit(stage)) == 1
+
+
+def test_a_race_is_never_told_that_it_does_not_fit() -> None:
+    stage = started(extra_load=None)
+    ask(stage, *names(200))
+    deny(stage, T1, b"n00000")
+    say(stage, T2, b"n00000")
+    stage.wait(5.0)
+    assert unfit(stage) == []
+
+
+def test_equal_tables_that_speak_of_what_they_have_not_are_fit() -> None:
+    stage = started(extra_load=0.0)
+    ask(stage, *names(200))
+    for ts in (T1, T2):
+        deny(stage, ts, *names(200))
+    stage.wait(5.0)
+    assert stage.take("a").count(b" - NOT FOUND\n") == 200 and unfit(stage) == []
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def test_a_drain_goes_on_hedging_for_what_is_open() -> None:
+    stage = started(extra_load=1.0)
+    ask(stage, b"x", b"y")
+    stage.drain()
+    stage.wait(0.05)
+    assert asked(stage, T2) == [b"x", b"y"]
+    say(stage, T2, b"x")
+    stage.wait(5.0)
+    assert stage.take("a") == b"x 10.0.0.1 A IN\ny - TIMED OUT\nBYE\n"
+    stage.end("a")
+    stage.end(T1)
+    stage.end(T2)
+    assert stage.exit_code == 0
+    keeps_nothing(stage.brain)
+    assert stage.reports[-1] == (
+        "asked 2, answered 1, not found 0, no data 0, failed 0, timed out 1, dropped 0, pending 0, "
+        "refused 0; joined 0, late 0, hedged 2"
+    )
+
+
+def test_who_vanishes_leaves_nothing_behind() -> None:
+    stage = started(extra_load=0.1)
+    ask(stage, *names(30))
+    stage.wait(0.06)
+    deny(stage, T1, *names(30)[:10])
+    stage.reset("a")
+    assert stage.brain.deadline() is None
+    keeps_nothing(stage.brain)
+    stage.accept("a")
+    ask(stage, b"x")
+    assert asked(stage, T1)[-1:] == [b"x"] or asked(stage, T2)[-1:] == [b"x"]
+
+
+@pytest.mark.parametrize("extra_load", [0.0, 0.05])
+def test_late_questions_without_tokens_are_not_kept_for_ever(extra_load: float) -> None:
+    stage = started(extra_load=extra_load)
+    for number in range(200):
+        name = b"x%d" % number
+        ask(stage, name)
+        stage.wait(0.06)
+        for ts in (T1, T2):
+            say(stage, ts, name)
+    assert waiting_for_tokens(stage) <= 1
+    keeps_nothing(stage.brain)
+
+
+# -- no quadratic work -----------------------------------------------------------------------------
+
+
+def seconds(work: Callable[[int], None], count: int) -> float:
+    began = time.process_time()
+    work(count)
+    return time.process_time() - began
+
+
+def denied_one_by_one(count: int) -> None:
+    stage = started(extra_load=0.0)
+    some = names(count)
+    ask(stage, *some)
+    for name in some:
+        deny(stage, T1, name)
+    assert asked(stage, T2) == some
+    for name in some:
+        deny(stage, T2, name)
+    assert stage.take("a").count(b" - NOT FOUND\n") == count
+
+
+def no_data_one_by_one(count: int) -> None:
+    stage = started(extra_load=0.0, servers=3)
+    some = names(count)
+    ask(stage, *some)
+    for name in some:
+        deny(stage, T1, name, why=b"NO DATA")
+    for name in some:
+        say(stage, T2, name)
+        stage.brain.deadline()
+
+
+def hedged_one_by_one(count: int) -> None:
+    stage = started(extra_load=1.0)
+    some = names(count)
+    prefer(stage, T1)
+    ask(stage, *some)
+    set_tokens(stage, 0.0)
+    stage.wait(0.06)
+    for number in range(count):
+        ask(stage, b"more%d" % number)
+    assert asked(stage, T2) == some
+    stage.wait(5.0)
+    keeps_nothing(stage.brain)
+
+
+def asked_one_by_one_of_links_that_flap(count: int) -> None:
+    stage = started(extra_load=0.0)
+    for name in names(count):
+        ask(stage, name)
+    for _ in range(5):
+        stage.reset(T1)
+        stage.wait(0.05)
+        if T1 not in stage.dialled:
+            stage.wait(2.0)
+        stage.connect(T1)
+    stage.wait(5.0)
+    keeps_nothing(stage.brain)
+
+
+def late_and_denied(count: int) -> None:
+    stage = started(extra_load=0.01, servers=3)
+    some = names(count)
+    ask(stage, *some)
+    stage.wait(0.06)
+    for name in reversed(some):
+        deny(stage, T1, name)
+    stage.wait(5.0)
+    assert stage.take("a").count(b"\n") == count
+
+
+def answered_one_by_one(count: int) -> None:
+    stage = started(extra_load=0.01)
+    some = names(count)
+    ask(stage, *some)
+    stage.wait(0.06)
+    for name in some:
+        say(stage, T1, name)
+        stage.brain.deadline()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        denied_one_by_one,
+        no_data_one_by_one,
+        hedged_one_by_one,
+        asked_one_by_one_of_links_that_flap,
+        late_and_denied,
+        answered_one_by_one,
+    ],
+)
+def test_four_times_as_much_takes_about_four_times_as_long(work: Callable[[int], None]) -> None:
+    """Quadratic work would take sixteen times as long; the figure of a busy machine is noise."""
+    work(100)
+    for _ in range(3):
+        ratio = seconds(work, 12_000) / seconds(work, 3_000)
+        if ratio < 9:
+            return
+    raise AssertionError(ratio)
+
+
+# -- no step goes through everything ---------------------------------------------------------------
+
+FEW = replace(Bounds(), hedge_per_turn=32, held_s=0.02)
+
+
+def work_of_largest_step(stage: Stage, work: Callable[[Stage], None]) -> int:
+    """Return the lines of Python of the step, or the question for a deadline, that runs the
+    most."""
+    brain, most = stage.brain, 0
+    step, deadline = brain.step, brain.deadline
+
+    def counted(call: Callable[[], object]) -> object:
+        nonlocal most
+        results: list[object] = []
+        most = max(most, lines_run(lambda: results.append(call())))
+        return results[0]
+
+    brain.step = lambda event, now: counted(lambda: step(event, now))
+    brain.deadline = lambda: counted(deadline)
+    work(stage)
+    brain.step, brain.deadline = step, deadline
+    return most
+
+
+def one_by_one(count: int, linked: Iterable[str], extra_load: float = 0.0) -> Stage:
+    stage = started(FEW, extra_load=extra_load, servers=3, linked=linked)
+    for name in names(count):
+        ask(stage, name)
+    return stage
+
+
+def the_first_link_comes(count: int) -> int:
+    stage = one_by_one(count, [])
+    stage.wait(0.1)
+    most = work_of_largest_step(stage, lambda stage: (stage.connect(T1), stage.wait(0.0)))
+    assert asked(stage, T1) == names(count)
+    return most
+
+
+def another_link_comes(count: int) -> int:
+    stage = one_by_one(count, [T1, T2])
+    stage.wait(1.5)
+    most = work_of_largest_step(stage, lambda stage: (stage.connect(T3), stage.wait(0.0)))
+    assert asked(stage, T3) == names(count)
+    return most
+
+
+def a_link_goes(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    most = work_of_largest_step(stage, lambda stage: (stage.reset(T1), stage.wait(0.0)))
+    assert asked(stage, T2) == names(count)
+    return most
+
+
+def a_link_stalls(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    stage.step(Backlogged(T1))
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.02))
+    assert state_of(stage.brain, T1) is LinkState.STALLED
+    assert asked(stage, T2) == names(count)
+    return most
+
+
+def all_are_late_at_once(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
+    assert waiting_for_tokens(stage) == count
+    return most
+
+
+def all_are_old_at_once(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    stage.wait(0.9)
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.1))
+    assert asked(stage, T2) == asked(stage, T3) == names(count)
+    return most
+
+
+def tokens_come_and_nobody_is_left_to_ask(count: int) -> int:
+    stage = one_by_one(count, [T1, T2])
+    stage.wait(0.05)
+    stage.reset(T2)
+    stage.wait(0.0)
+    set_tokens(stage, 1.0)
+    most = work_of_largest_step(stage, lambda stage: (ask(stage, b"new"), stage.wait(0.0)))
+    assert not waiting_for_tokens(stage)
+    return most
+
+
+def all_that_is_looked_at_is_settled(count: int) -> int:
+    stage = one_by_one(count, TSS)
+    say(stage, T1, *names(count))
+    stage.brain.parts.questions.due()  # which clears away what is settled, too
+    most = work_of_largest_step(stage, lambda stage: stage.wait(0.05))
+    keeps_nothing(stage.brain)
+    return most
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        the_first_link_comes,
+        another_link_comes,
+        a_link_goes,
+        a_link_stalls,
+        all_are_late_at_once,
+        all_are_old_at_once,
+        tokens_come_and_nobody_is_left_to_ask,
+        all_that_is_looked_at_is_settled,
+    ],
+)
+def test_the_largest_step_is_the_same_however_much_is_open(work: Callable[[int], int]) -> None:
+    assert work(1600) < 1.2 * work(400)
+
+
+def halfway(count: int = 100) -> Stage:
+    """TS1 was asked for everything and is gone; a part of that has moved on."""
+    stage = started(FEW, extra_load=0.0)
+    for name in names(count):
+        ask(stage, name)
+    stage.reset(T1)
+    stage.take(T1)
+    assert asked(stage, T2) == names(count)[:32]
+    return stage
+
+
+def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
+    """[P24]"""
+    stage = halfway()
+    stage.step(Woken())
+    assert asked(stage, T2) == names(100)[32:64]
+    stage.wait(0.0)
+    assert asked(stage, T2) == names(100)[64:]
+    assert shown(stage.brain, "hedged") == 0
+
+
+def test_what_is_settled_before_its_slice_does_not_move_on() -> None:
+    stage = halfway()
+    stage.reset("a")
+    stage.wait(0.0)
+    assert asked(stage, T2) == []
+    keeps_nothing(stage.brain)
+
+
+def lose_and_connect(stage: Stage, name: str) -> None:
+    """Lose a link and connect it again, with as little done meanwhile as can be."""
+    stage.reset(name)
+    stage.now += 0.002
+    stage.step(Woken())
+    stage.connect(name)
+
+
+SLOW = replace(FEW, hedge_per_turn=1, redial_first_s=0.001, redial_max_s=0.001)
+
+
+@pytest.mark.parametrize("line", [b" 10.0.0.1 A IN\n", b" - NOT FOUND\n"])
+def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> None:
+    """[P10]"""
+    stage = started(SLOW, extra_load=0.0)
+    for name in names(100):
+        ask(stage, name)
+    lose_and_connect(stage, T1)
+    last, before = names(100)[-1], shown(stage.brain, "late")
+    stage.take(T1)
+    assert last not in asked(stage, T2)
+    stage.hear(T1, last + line)
+    assert stage.take("a") == b"" and shown(stage.brain, "late") == before + 1
+    stage.wait(0.0)
+    assert (asked(stage, T1) + asked(stage, T2)).count(last) == 1
+
+
+def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
+    """[P10]"""
+    stage = started(replace(SLOW, join_s=0.001), extra_load=0.0)
+    for name in names(100):
+        ask(stage, name)
+    prefer(stage, T2)
+    lose_and_connect(stage, T1)
+    stage.take(T1)
+    last = names(100)[-1]
+    hedging_of(stage.brain)._ask_everyone = lambda asking, now: None
+    ask(stage, last)
+    assert last in asked(stage, T2)
+    say(stage, T1, last)
+    assert stage.take("a") == b""
+
+
+def test_a_link_lost_between_slices_moves_on_all_it_had() -> None:
+    """[P24]"""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.reset(T3)
+    stage.step(Woken())
+    prefer(stage, T2)
+    stage.reset(T1)
+    stage.wait(0.0)
+    assert sorted(asked(stage, T2)) == names(100)
+
+
+def test_a_late_question_whose_ts_is_lost_takes_no_token() -> None:
+    """[P23] [P24]: neither before its slice."""
+    stage = started(FEW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.05)
+    stage.reset(T3)
+    stage.reset(T1)  # a round is under way, and goes on before it begins anew
+    set_tokens(stage, 1.0)
+    ask(stage, b"new")
+    stage.wait(0.0)
+    assert shown(stage.brain, "hedged") == 0
+    assert sorted(asked(stage, T2)) == [*names(100), b"new"]
+
+
+def test_an_old_question_goes_once_to_a_link_that_is_back() -> None:
+    """[P13] [P24]"""
+    stage = started(SLOW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    stage.wait(0.999)
+    stage.take(T1)
+    stage.reset(T3)
+    for _ in range(50):
+        stage.step(Woken())
+    lose_and_connect(stage, T1)  # the first to be looked at was judged before that
+    stage.take("a")
+    stage.wait(0.0)
+    assert sorted(asked(stage, T1)) == names(100)
+    say(stage, T1, *names(100))
+    assert stage.take("a").count(b"\n") == 100
+
+
+def test_links_that_flap_keep_no_question_from_its_slice() -> None:
+    """[P24]"""
+    stage = started(SLOW, extra_load=0.0, servers=3)
+    for name in names(100):
+        ask(stage, name)
+    prefer(stage, T2)
+    stage.reset(T1)
+    for _ in range(60):
+        lose_and_connect(stage, T3)
+    assert set(asked(stage, T2)) >= set(names(100))

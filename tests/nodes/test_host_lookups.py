@@ -1,0 +1,116 @@
+"""Host lookups: where table servers are, asked again when LS reloads.
+
+Not here: lookups themselves, and LS before servers that nobody knows
+(`tests/processes/test_hosts.py`).
+"""
+
+from core.addresses import Address
+from core.bounds import Bounds
+from core.effects import Abort, Effect, Resolve
+from core.environment import Environment
+from core.events import Opened, Resolved
+from core.operator import Notify, Report, Standing
+from nodes.ls.host_lookups import HostLookups
+from nodes.ls.link import Link
+from nodes.ls.table_link import TableLink
+
+HERE = ((2, ("10.0.0.1", 1)),)
+THERE = ((2, ("10.0.0.2", 1)),)
+RELOADING, READY = Notify(Standing.RELOADING), Notify(Standing.READY)
+ASKED = [Resolve("TS1", "ts1", 1), Resolve("TS2", "ts2", 2)]
+
+
+class Servers:
+    """TS1 and TS2 have host names and are up; TS3 has none."""
+
+    def __init__(self, addresses: tuple[Address, ...] = HERE) -> None:
+        env = Environment(Bounds())
+        hosts = [("ts1", 1), ("ts2", 2), None]
+        self.all = [
+            TableLink(Link(f"TS{number}", addresses, env, 1 << number), env, host)
+            for number, host in enumerate(hosts, 1)
+        ]
+        self.lookups = HostLookups(self.all)
+        for server in self.all:
+            server.woken(0.0)
+            if addresses:
+                server.receive(Opened(server.link.conn), 0.0)
+
+    def found(self, conn: str, *addresses: Address, why: str = "") -> list[Effect]:
+        return self.lookups.resolved(Resolved(conn, addresses, why), 1.0)
+
+
+def told(effects: list[Effect]) -> list[str]:
+    return [effect.text for effect in effects if isinstance(effect, Report)]
+
+
+def test_a_reload_looks_up_those_that_have_a_host() -> None:
+    servers = Servers()
+    assert servers.lookups.reload() == [RELOADING, *ASKED]
+    assert servers.found("TS1", *HERE) == [Report("TS1 has the same address as before")]
+    assert servers.found("TS2", *HERE) == [Report("TS2 has the same address as before"), READY]
+
+
+def test_without_hosts_a_reload_looks_nothing_up() -> None:
+    assert HostLookups([]).reload() == []
+
+
+def test_reloads_during_lookups_make_one_more_round() -> None:
+    servers = Servers()
+    servers.lookups.reload()
+    servers.found("TS1", *HERE)
+    assert servers.lookups.reload() == servers.lookups.reload() == [RELOADING]
+    assert servers.found("TS2", *HERE)[1:] == [RELOADING, *ASKED]
+    servers.found("TS1", *HERE)
+    assert servers.found("TS2", *HERE)[1:] == [READY]
+
+
+def test_a_server_that_has_moved_is_dialled_elsewhere() -> None:
+    servers = Servers()
+    servers.lookups.reload()
+    effects = servers.found("TS1", *THERE)
+    assert effects[-1] == Abort("TS1") and "it has moved" in told(effects)[0]
+    assert servers.all[0].link.addresses == THERE
+    assert servers.found("TS1", *THERE) == []
+
+
+def test_the_same_addresses_in_another_order_are_no_move() -> None:
+    servers = Servers(HERE + THERE)
+    assert servers.found("TS1", *THERE, *HERE) == []
+
+
+def test_a_lookup_that_fails_leaves_a_server_where_it_was() -> None:
+    servers = Servers()
+    servers.lookups.reload()
+    (text,) = told(servers.found("TS1", why="timed out"))
+    assert text == "TS1: cannot look up ts1 (timed out); it is taken to be where it was"
+    assert servers.all[0].link.addresses == HERE
+
+
+def test_a_server_that_nobody_knows_is_looked_up_again() -> None:
+    servers = Servers(())
+    link = servers.all[0].link
+    (text,) = told(servers.found("TS1", why="not known"))
+    assert text.startswith("TS1: cannot look up ts1 (not known); trying again")
+    assert servers.all[0].woken(servers.all[0].due()) == ASKED[:1]
+    servers.found("TS1", *HERE)
+    assert link.addresses == HERE and link.due() == 1.0
+
+
+def test_a_drain_looks_nothing_up_because_of_a_reload() -> None:
+    servers = Servers()
+    servers.lookups.reload()
+    servers.lookups.reload()
+    servers.lookups.drain()
+    assert servers.lookups.reload() == []
+    servers.found("TS1", *HERE)
+    assert servers.found("TS2", *HERE)[1:] == []
+
+
+def test_at_the_end_no_server_is_moved_and_nothing_is_said() -> None:
+    servers = Servers()
+    servers.lookups.end()
+    assert servers.found("TS1", *THERE) == []
+    unknown = Servers(())
+    unknown.lookups.end()
+    assert unknown.found("TS1", why="not known") == []

@@ -1,0 +1,496 @@
+"""Held negatives against an obvious model: for each question, a set of who has denied it, what is
+the best that was said, and until when it is held.
+
+The model knows nothing of bits, of heaps or of the machine of a question: what beats what is a
+list. Times are multiples of 1/16 s, so that a moment can be hit exactly.
+
+Not here: who is told what (`tests/nodes/test_load_balancer.py`, `tests/nodes/test_resolver.py`),
+and who is asked next (`tests/nodes/test_hedge_policy.py`).
+"""
+
+import math
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from core.effects import Effect
+from core.environment import Environment
+from core.protocol.names import Negative
+from core.protocol.outcome import Denied, Relayed
+from nodes.dns.reply import DnsReply
+from nodes.ls.link import Link
+from nodes.ls.negatives import HeldNegatives
+from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
+from nodes.ls.replies import Denial
+from nodes.ls.upstreams import Upstreams
+
+GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # how long each server is waited for, in s
+BITS = list(GRACES)
+EVERYONE = sum(BITS)
+TABLES = 1  # cannot be asked what only DNS can ask of a name that only DNS can have
+UNASKABLE = b"\\032 TYPE15"
+QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15", b"c TYPE28 +do", UNASKABLE]
+WORST_FIRST = [
+    (QuestionEvent.FAILURE_SAID, QuestionState.FAILURE_HELD),
+    (QuestionEvent.REFUSAL_SAID, QuestionState.REFUSAL_HELD),
+    (QuestionEvent.NOT_FOUND_SAID, QuestionState.NOT_FOUND_HELD),
+    (QuestionEvent.NAME_SAID, QuestionState.NAME_HELD),
+    (QuestionEvent.NO_DATA_SAID, QuestionState.NO_DATA_HELD),
+]
+STATE = dict(WORST_FIRST)
+
+some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
+bits = st.sampled_from(BITS)
+events = st.sampled_from(list(STATE))
+replies = st.sampled_from([None, DnsReply(b"1", 0, is_cut=False), DnsReply(b"2", 0, is_cut=False)])
+denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), events, replies), max_size=5)
+
+
+class Server:
+    """An upstream as negatives know it."""
+
+    due_is_steady = True
+
+    def __init__(self, bit: int, grace_s: float = 0.0, *, is_table: bool = False) -> None:
+        self.link = Link(f"S{bit}", (), Environment(), bit)
+        self.usual_s = grace_s
+        self.is_table = is_table
+        self.covers_all_names = False
+        self.probe = b""
+
+    def can_be_asked(self, question: bytes) -> bool:
+        return not self.is_table or question != UNASKABLE
+
+    def can_have_data(self, question: bytes) -> bool:
+        return not self.is_table or b"TYPE15" not in question
+
+    def grace_s(self, now: float, *, is_failure: bool, is_early: bool) -> float:
+        return (3.0 if is_failure else 1.0) * self.usual_s
+
+    def differed(self, now: float) -> bool:
+        return True
+
+    def probe_with(self, question: bytes) -> None:
+        self.probe = question
+
+
+class OpenQuestions:
+    """Open questions as negatives know them. `ended`: those that they have ended."""
+
+    def __init__(self) -> None:
+        self.negatives: HeldNegatives | None = None
+        self.late: list[bytes] = []  # those whose clients wait no longer
+        self.open: list[bytes] = []
+        self.ended: list[tuple[bytes, QuestionState, QuestionEvent, object]] = []
+
+    def due(self) -> float:
+        return -math.inf if self.late else math.inf
+
+    def due_questions(self, now: float) -> list[bytes]:
+        return self.late
+
+    def all_open(self) -> list[bytes]:
+        return self.open
+
+    def end(
+        self, outcome: Relayed | Denied, state: QuestionState, event: QuestionEvent, now: float
+    ) -> list[Effect]:
+        replies: Sequence[object] = [None] * len(outcome.questions)
+        if isinstance(outcome, Relayed):
+            replies = outcome.replies
+        else:
+            assert outcome.why is negative_after(state, event)
+        for question, reply in zip(outcome.questions, replies, strict=True):
+            self.ended.append((question, state, event, reply))
+        assert self.negatives is not None
+        self.negatives.closed(outcome.questions, state_after(state, event), now)
+        return []
+
+    def take(self) -> list[tuple[bytes, QuestionState, QuestionEvent, object]]:
+        """Return what was ended since the last time."""
+        ended, self.ended = self.ended, []
+        return ended
+
+
+class Held:
+    """Negatives, and all that they know."""
+
+    def __init__(self, servers: list[Server], *, awaited: int | None = None) -> None:
+        self.servers = {server.link.bit: server for server in servers}
+        self.upstreams = Upstreams(cast(Any, servers), {})
+        self.upstreams.awaited = self.upstreams.everyone if awaited is None else awaited
+        self.questions = OpenQuestions()
+        self.negatives = HeldNegatives(cast(Any, self.questions), self.upstreams)
+        self.questions.negatives = self.negatives
+
+    def add(
+        self, bit: int, unknown: Sequence[bytes], denials: Sequence[Denial], now: float = 0.0
+    ) -> list[bytes]:
+        """Let a server say so; return what that ends."""
+        self.negatives.add(bit, unknown, denials, now)
+        return self.ended()
+
+    def woken(self, now: float) -> list[bytes]:
+        """Time passes; return what that ends."""
+        self.negatives.woken(now)
+        return self.ended()
+
+    def stand(self, awaited: int, gone: int = 0, now: float = 0.0) -> list[bytes]:
+        """Let only these be awaited from now on; return what that ends."""
+        unawaited = self.upstreams.awaited & ~awaited
+        self.upstreams.awaited = awaited
+        self.negatives.links_changed(gone, unawaited, now)
+        return self.ended()
+
+    def ended(self) -> list[bytes]:
+        return [question for question, _, _, _ in self.questions.take()]
+
+    def differs(self, bit: int, now: float) -> None:
+        self.negatives.differed(cast(Any, self.servers[bit]), now)
+
+
+def closed(held: Held, *questions: bytes) -> None:
+    held.negatives.closed(questions, QuestionState.ANSWERED, 0.0)
+
+
+def factor(state: QuestionState) -> float:
+    """Return how much longer a failure is worth waiting for, whatever a table knows beside it."""
+    denied = (QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD)
+    return 1.0 if state in denied else 3.0
+
+
+@dataclass
+class Best:
+    """The model's knowledge of what is held: all that was said, and the reply that is told."""
+
+    said: set[QuestionEvent]
+    reply: object
+    until: float
+    since: float
+
+    @property
+    def state(self) -> QuestionState:
+        """A name that exists is not NXDOMAIN, whoever says what first."""
+        if {QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID} <= self.said:
+            return QuestionState.NO_DATA_HELD
+        return next(state for event, state in WORST_FIRST[::-1] if event in self.said)
+
+    def is_moot(self, question: bytes) -> bool:
+        """Return whether tables can say nothing better: they know the name, but not this type."""
+        is_there = self.state in (QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD)
+        return is_there and b"TYPE15" in question
+
+
+class NegativesMachine(RuleBasedStateMachine):
+    """Servers deny, go and stall; questions are asked again, answered and closed; time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        servers = [Server(bit, GRACES[bit], is_table=bit == TABLES) for bit in BITS]
+        self.real = Held(servers)
+        self.negatives = self.real.negatives
+        self.now = 50.0
+        self.live = set(BITS)
+        self.spoken: dict[bytes, set[int]] = {}
+        self.held: dict[bytes, Best] = {}
+        self.told: set[bytes] = set()
+
+    def close(self, questions: list[bytes]) -> None:
+        self.negatives.closed(questions, QuestionState.ANSWERED, self.now)
+        self.forget(questions)
+
+    def forget(self, questions: list[bytes]) -> None:
+        for question in questions:
+            self.spoken.pop(question, None)
+            self.held.pop(question, None)
+
+    def release(self, model: set[bytes], unknown: Set[bytes] = frozenset()) -> None:
+        """Release what has been held enough: it is told once, the best of it, and then it is open
+        no more."""
+        ended = self.real.questions.take()
+        questions = [question for question, _, _, _ in ended]
+        assert len(questions) == len(set(questions)) and set(questions) == model | unknown
+        for question, state, event, reply in ended:
+            if question in unknown:
+                assert event is QuestionEvent.ALL_NOT_FOUND and reply is None
+                continue
+            best = self.held[question]
+            assert event is QuestionEvent.RELEASED
+            assert state is best.state and reply is best.reply
+        self.forget(questions)
+
+    def left(self, question: bytes) -> set[int]:
+        """Return who is to speak still, of those who are waited for."""
+        is_moot = question in self.held and self.held[question].is_moot(question)
+        return self.live - self.spoken[question] - ({TABLES} if is_moot else set())
+
+    def release_what_is_held_in_vain(self) -> None:
+        model = {question for question in self.held if not self.left(question)}
+        self.release(model)
+
+    @rule(bit=bits, not_found=some, denials=denials)
+    def hear(self, bit: int, not_found: list[bytes], denials: list[Denial]) -> None:
+        """[P21] [P22] [P33] [P42]: all say that their tables have not; or the best of what is held,
+        when every live one has spoken or has had its time, which a table's NAME does not begin.
+
+        A server that is stalled may speak, too; the same may be said twice, and worse after better.
+        """
+        for question, event, reply in denials:
+            self.speak(question, bit)
+            best = self.held.setdefault(question, Best(set(), None, math.inf, self.now))
+            before = best.state if best.said else None
+            best.said.add(event)
+            if best.state is not before:
+                best.reply = reply if best.state is STATE[event] else None
+            if event is QuestionEvent.NAME_SAID:
+                continue
+            left = self.left(question)
+            longest = max((GRACES[one] for one in left), default=0)
+            if left and best.until == math.inf:
+                best.since = self.now
+            if left:
+                best.until = min(best.until, self.now + longest * factor(best.state))
+        for question in not_found:
+            self.speak(question, bit)
+        decided = set(not_found) | {question for question, _, _ in denials}
+        unknown = {q for q in decided - set(self.held) if self.spoken[q] == set(BITS)}
+        self.negatives.add(bit, not_found, denials, self.now)
+        self.release({q for q in decided & set(self.held) if not self.left(q)}, unknown)
+
+    def speak(self, question: bytes, bit: int) -> None:
+        if not self.spoken.get(question) and question not in self.held:
+            self.spoken[question] = {TABLES} if question == UNASKABLE else set()
+        self.spoken[question].add(bit)
+
+    @rule(bit=bits)
+    def a_server_comes(self, bit: int) -> None:
+        self.live.add(bit)
+        self.real.upstreams.awaited = sum(self.live)
+
+    @rule(bit=bits)
+    def a_server_stalls(self, bit: int) -> None:
+        """Words of a stalled server still stand; nobody waits for what it has not said."""
+        self.live.discard(bit)
+        self.links_changed(0, bit)
+        self.release_what_is_held_in_vain()
+
+    @rule(gone=st.sets(bits, max_size=2))
+    def some_servers_are_lost(self, gone: set[int]) -> None:
+        """Their words are forgotten; what is held stays held. They may have stalled. Questions that
+        tables cannot be asked they need not deny when they are back."""
+        self.live -= gone
+        self.links_changed(sum(gone), sum(gone))
+        for question, by in self.spoken.items():
+            takes_back = by & gone and question == UNASKABLE
+            by -= gone
+            if takes_back:
+                by.discard(TABLES)
+                by |= {TABLES} if by or question in self.held else set()
+        self.release_what_is_held_in_vain()
+
+    def links_changed(self, gone: int, unawaited: int) -> None:
+        self.real.upstreams.awaited = sum(self.live)
+        self.negatives.links_changed(gone, unawaited, self.now)
+
+    @rule(bit=bits)
+    def a_server_has_what_others_deny(self, bit: int) -> None:
+        """[P33]: what is denied is held for it as long as it is waited for, from the beginning."""
+        self.real.differs(bit, self.now)
+        for question, best in self.held.items():
+            if factor(best.state) == 1.0 and bit not in self.spoken[question]:
+                best.until = max(best.until, best.since + GRACES[bit])
+
+    @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)
+    def time_passes(self, sixteenths: int, late: list[bytes]) -> None:
+        """Nothing is held past its time, nor what is `late`: its asker waits no longer."""
+        self.now += sixteenths / 16
+        untils = [best.until for best in self.held.values()]
+        assert self.negatives.due() == min(untils, default=math.inf)
+        model = {
+            question
+            for question, best in self.held.items()
+            if best.until <= self.now or question in late
+        }
+        self.told |= {question for question in model if factor(self.held[question].state) == 1.0}
+        self.real.questions.late = late
+        assert self.negatives.due() <= self.now or not model
+        self.negatives.woken(self.now)
+        self.real.questions.late = []
+        self.release(model)
+
+    @rule(questions=some)
+    def some_are_asked_again(self, questions: list[bytes]) -> None:
+        self.negatives.asked_again(questions)
+        for question in set(questions) - set(self.held):
+            self.spoken.pop(question, None)
+
+    @rule(questions=some)
+    def some_are_open_no_more(self, questions: list[bytes]) -> None:
+        assert self.negatives.are_denied(questions) is any(
+            self.spoken.get(question) or question in self.held for question in questions
+        )
+        self.close(questions)
+
+    @invariant()
+    def nothing_else_is_kept(self) -> None:
+        spoken = {
+            question: sum(by)
+            for question, by in self.spoken.items()
+            if by or question in self.held
+        }  # fmt: skip
+        assert self.negatives._deniers == spoken
+        assert self.negatives._held.keys() == self.held.keys()
+        assert self.negatives.is_empty is (not spoken and not self.held)
+
+    @invariant()
+    def others_are_told_what_is_held_and_what_was_told(self) -> None:
+        for question in QUESTIONS:
+            best = self.held.get(question)
+            assert self.negatives.is_held(question) is (best is not None and best.until < math.inf)
+            assert self.negatives.early.was_told(question) is (question in self.told)
+
+
+TestNegatives = NegativesMachine.TestCase
+
+NO_DATA, FAILED = QuestionEvent.NO_DATA_SAID, QuestionEvent.FAILURE_SAID
+
+
+def no_data(*questions: bytes) -> list[Denial]:
+    return [(question, NO_DATA, None) for question in questions]
+
+
+def failed(*questions: bytes) -> list[Denial]:
+    return [(question, FAILED, None) for question in questions]
+
+
+def servers(*bits: int) -> list[Server]:
+    return [Server(bit, GRACES[bit]) for bit in bits]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_not_found_takes_everyone_and_a_ts_that_repeats_itself_is_still_one(count: int) -> None:
+    held = Held([Server(1 << number, is_table=True) for number in range(count)])
+    for number in range(count):
+        for again in range(3):
+            ended = held.add(1 << number, [b"x", b"x"], [])
+            is_last = number == count - 1
+            assert ended == ([b"x"] if is_last else []), again
+            if is_last:
+                break  # it is open no more
+
+
+def test_no_data_is_better_than_not_found_of_a_table_whoever_says_it_first() -> None:
+    for first, second in ((([], no_data(b"x")), ([b"x"], [])), (([b"x"], []), ([], no_data(b"x")))):
+        held = Held(servers(1, 2))
+        assert held.add(1, *first) == []
+        held.negatives.add(2, *second, 0.0)
+        ((question, state, event, _),) = held.questions.take()
+        assert question == b"x"
+        assert negative_after(state, event) is Negative.NO_DATA
+
+
+def test_it_is_held_from_the_first_who_says_so_and_no_longer_for_the_fast_than_they_take() -> None:
+    held = Held(servers(1, 2, 4))
+    held.add(1, [], failed(b"x"))  # 2 and 4 are to speak
+    assert held.negatives.due() == 3 * GRACES[4]
+    held.add(4, [], failed(b"x"))  # only 2 is
+    assert held.negatives.due() == 3 * GRACES[2]
+    held.add(4, [], failed(b"x"), GRACES[2] / 2)  # that it is said again is no news
+    assert held.negatives.due() == 3 * GRACES[2]
+    assert held.woken(3 * GRACES[2] - 1e-6) == []
+    assert held.woken(3 * GRACES[2]) == [b"x"]
+
+
+def test_a_grace_counts_from_the_first_denial_and_not_from_a_table_that_has_the_name() -> None:
+    """[P42]: also where it becomes longer, since a server has been seen to differ."""
+    held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
+    assert held.add(1, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)]) == []
+    assert held.negatives.due() == math.inf and not held.negatives.is_held(b"x TYPE15")
+    held.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
+    assert held.negatives.due() == 11.0 and held.negatives.is_held(b"x TYPE15")
+    held.servers[4].usual_s = 5.0
+    held.differs(4, 10.5)
+    assert held.negatives.due() == 15.0
+
+
+def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
+    """Nothing is shown by an answer to what is held as a failure."""
+    for denials, due in ((no_data(b"x"), 5.0), (failed(b"x"), 3.0)):
+        held = Held([Server(1), Server(2, 1.0)])
+        held.add(1, [], denials)
+        held.servers[2].usual_s = 5.0
+        held.negatives.admitted(cast(Any, held.servers[2]), [b"x"], 0.5)
+        assert held.negatives.due() == due
+
+
+def test_where_nobody_denies_nothing_is_kept() -> None:
+    held = Held(servers(1, 2))
+    held.negatives.asked_again([b"x"])
+    closed(held, b"x")
+    held.negatives.links_changed(1, 0, 0.0)
+    held.questions.late = [b"x"]
+    assert held.negatives.is_empty and held.negatives.due() == math.inf
+    assert held.woken(1e9) == held.stand(0) == []
+
+
+def test_with_nobody_left_to_wait_for_all_that_is_held_is_held_in_vain() -> None:
+    held = Held(servers(1, 2))
+    held.add(1, [b"y"], no_data(b"x"))
+    assert held.stand(2, gone=1) == []
+    assert held.negatives._deniers == {b"x": 0}
+    assert held.stand(0) == [b"x"]
+    assert held.negatives.is_empty
+
+
+def test_what_is_not_held_leaves_nothing_behind() -> None:
+    """With one resolver nobody is waited for, and nobody asks when anything is due."""
+    held = Held(servers(1))
+    for number in range(100):
+        question = b"n%d" % number
+        assert held.add(1, [], failed(question), 1.0) == [question]
+    assert not held.negatives._releases and held.negatives.is_empty
+
+
+def test_what_is_settled_leaves_nothing_to_wake_up_for() -> None:
+    """A heap keeps it for a while; it must not be looked at, nor held for good."""
+    held = Held(servers(1, 2))
+    for number in range(1_000):
+        question = b"n%d" % number
+        held.add(1, [], failed(question), number / 1e4)
+        closed(held, question)
+    assert held.negatives.due() == math.inf and not held.negatives._releases
+
+
+def test_what_is_settled_is_not_looked_at_while_another_is_held() -> None:
+    held = Held(servers(1, 2))
+    for number in range(1_000):
+        held.add(1, [], failed(b"n%d" % number), number / 1e4)
+        closed(held, b"n%d" % number)
+    held.add(1, [], failed(b"x"), 1.0)
+    assert held.negatives.due() == 1.0 + 3 * GRACES[2]
+    assert len(held.negatives._releases) == 1
+
+
+def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
+    held = Held(servers(1, 2), awaited=1)
+    held.upstreams.failing = 2
+    held.negatives.fail([b"x", b"y"], 0.0)
+    assert held.servers[2].probe == b"y"
+    assert held.negatives.is_held(b"x") and held.questions.take() == []
+    assert held.woken(3 * GRACES[1]) == [b"x", b"y"]
+
+
+def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
+    resolvers = servers(1, 2)
+    for server in resolvers:
+        server.covers_all_names = True
+    held = Held(resolvers, awaited=1)
+    held.upstreams.failing = 2
+    held.negatives.fail([b"x"], 0.0)
+    assert held.negatives.is_empty
+    held.questions.open = [b"x"]
+    assert held.stand(0) == [b"x"]

@@ -1,0 +1,836 @@
+"""Samples: races watched to their end, against an obvious model, and under LS.
+
+The model keeps a record per sampled question and looks through all of them whatever happens. Under
+LS every sampled race becomes one line of JSON, whatever clients and table servers do.
+
+Times are multiples of 1/16 s, so that sums of them are exact and a moment can be hit exactly.
+
+Not here: how a race goes for its askers (`tests/nodes/test_questions.py`,
+`tests/nodes/test_load_balancer.py`).
+"""
+
+import ipaddress
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from core.bounds import Bounds
+from core.brain import Brain
+from core.effects import Effect
+from core.environment import Environment
+from core.metrics import SPANS_S, Histogram
+from core.operator import Level, Record, Report
+from core.protocol.batches import read_replies
+from core.protocol.error_streak import ErrorStreak
+from core.protocol.outcome import Answers
+from nodes.ls.link import Link
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.outcomes import QuestionEvent, QuestionState
+from nodes.ls.race_samples import RaceSamples
+from nodes.ls.table_link import TableLink
+from nodes.ls.upstream import Upstream
+from tests.support.balancers import load_balancer, part_of
+from tests.support.stage import Stage
+
+T1, T2, T3 = "TS1", "TS2", "TS3"
+NAMES = [T1, T2, T3]
+TIMEOUT_S = 5.0
+FIELDS = [
+    "at", "question", "policy", "share", "asked", "replies", "winner", "margin", "end", "took",
+]  # fmt: skip
+
+
+DENIED = {
+    "NOT FOUND": QuestionEvent.NOT_FOUND_SAID,
+    "NO DATA": QuestionEvent.NO_DATA_SAID,
+    "REFUSED": QuestionEvent.REFUSAL_SAID,
+    "FAILED": QuestionEvent.FAILURE_SAID,
+}
+
+
+SERVERS: dict[str, Upstream] = {
+    server: TableLink(Link(server, (), Environment()), Environment()) for server in NAMES
+}
+
+
+def sent(samples: RaceSamples, server: str, questions: Sequence[bytes], now: float) -> None:
+    assert samples.sent(SERVERS[server], questions, now) == []
+
+
+def answered(
+    samples: RaceSamples, server: str, questions: list[bytes], lines: bytes, now: float
+) -> list[Effect]:
+    return samples.answered(SERVERS[server], Answers(questions, lines), None, now)
+
+
+def denied(
+    samples: RaceSamples, server: str, questions: list[bytes], what: str, now: float
+) -> list[Effect]:
+    """Let a table server say NOT FOUND of its table; TS3 stands for a resolver, that says
+    NXDOMAIN."""
+    if what == "NOT FOUND" and server != T3:
+        return samples.denied(SERVERS[server], questions, (), now)
+    denials = [(question, DENIED[what], None) for question in questions]
+    return samples.denied(SERVERS[server], (), denials, now)
+
+
+def questions_in(lines: bytes) -> list[bytes]:
+    """Return the questions that a chunk of replies answers."""
+    return read_replies(lines, ErrorStreak(Environment())).questions
+
+
+def sampler(servers: list[str], share: float = 1.0, most: int = 1 << 30) -> RaceSamples:
+    bounds = Bounds(timeout_s=TIMEOUT_S, samples_max=most)
+    return RaceSamples(Environment(bounds), servers, share, "race")
+
+
+def counts(samples: RaceSamples) -> dict[str, Any]:
+    """Return what is counted, by its key."""
+    return {value.key: value.value for value in samples.metrics()}
+
+
+def times(samples: RaceSamples, server: str = "") -> Histogram:
+    """Return the times to an answer of a server, or the margins."""
+    (histogram,) = [h for _, h, subject in samples.histograms() if subject == server]
+    return histogram
+
+
+def lines_of(effects: list[Effect]) -> list[dict[str, Any]]:
+    """Return the records among effects, each a line of its own."""
+    data = [effect.data for effect in effects if isinstance(effect, Record)]
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in data)
+    return [json.loads(line) for line in data]
+
+
+# -- which questions are sampled -------------------------------------------------------------------
+
+shares = st.one_of(
+    st.sampled_from([1.0, 0.5, 0.25, 0.01, 0.1, 1 / 3, 0.3, 0.9, 0.99, 1e-6]),
+    st.floats(0.001, 1.0),
+)
+
+
+@given(share=shares, sizes=st.lists(st.integers(1, 300), max_size=40))
+def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
+    share: float, sizes: list[int]
+) -> None:
+    """The first one, and then one for each whole `share`; at any moment, and never one more."""
+    samples = sampler(NAMES, share)
+    asked = 0
+    for size in sizes:
+        questions = [b"n%d" % number for number in range(asked, asked + size)]
+        asked += size
+        samples.asked(questions, 0.0)
+        exact = asked * share
+        assert math.floor(exact - 1e-6) <= len(samples._open) <= math.ceil(exact + 1e-6)
+    sampled = [int(question[1:]) for question in samples._open]
+    if sampled:
+        assert sampled[0] == 0
+        gaps = {after - before for before, after in pairwise(sampled)}
+        assert gaps <= {math.floor(1 / share + 1e-9), math.ceil(1 / share - 1e-9)}
+    whole = sampler(NAMES, share)
+    whole.asked([b"n%d" % number for number in range(asked)], 0.0)
+    if (1 / share).is_integer():  # else sums may differ in the last bit
+        assert list(whole._open) == list(samples._open)
+
+
+def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> None:
+    samples = sampler(NAMES, 0.001)
+    samples.asked([b"first"], 0.0)
+
+    class Unread(list[bytes]):
+        def __getitem__(self, at: Any) -> Any:  # noqa: ANN401
+            raise AssertionError
+
+        def __iter__(self) -> Any:  # noqa: ANN401
+            raise AssertionError
+
+    for _ in range(99):
+        samples.asked(Unread([b"x"] * 10), 0.0)
+    assert list(samples._open) == [b"first"]
+
+
+@given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=60))
+def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: list[int]) -> None:
+    samples = sampler(NAMES, most=most)
+    open_: list[bytes] = []
+    for number in asked:
+        name = b"n%d" % number
+        samples.asked([name], 0.0)
+        if name not in open_ and len(open_) < most:
+            open_.append(name)
+        assert list(samples._open) == open_
+
+
+# -- against a model -------------------------------------------------------------------------------
+
+QUESTIONS = [b"a", b"b.x", b"c AAAA", b"d"]
+SETS = {
+    b"A": ["10.0.0.1", "10.0.0.2", "10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1", "10.0.0.1,10.0.0.1"],
+    b"AAAA": ["::1", "0:0:0:0:0:0:0:1", "2001:DB8::a", "2001:db8:0::000A", "::1,2001:db8::A"],
+}
+servers = st.sampled_from(NAMES)
+some = st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=4, unique=True)
+
+
+@dataclass(eq=False)
+class Watched:
+    """The model of one sampled race."""
+
+    question: bytes
+    began: float
+    asked: dict[str, float] = field(default_factory=dict)
+    replies: dict[str, tuple[float, str]] = field(default_factory=dict)
+    end: str | None = None
+    took: float | None = None
+
+
+def addresses_of(text: str) -> set[object]:
+    return {ipaddress.ip_address(one) for one in text.split(",")}
+
+
+class SamplesMachine(RuleBasedStateMachine):
+    """Questions are asked, TSs are asked and reply, races end, time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samples = sampler(NAMES, most=3)
+        self.now = 50.0
+        self.open: list[Watched] = []
+        self.closed: list[Watched] = []
+        self.effects: list[Effect] = []
+        self.checked = 0
+        self.reports = 0
+
+    def find(self, question: bytes) -> Watched | None:
+        return next((one for one in self.open if one.question == question), None)
+
+    @rule(questions=some)
+    def begin(self, questions: list[bytes]) -> None:
+        assert self.samples.asked(questions, self.now) == []
+        for question in questions:
+            if self.find(question) is None and len(self.open) < 3:
+                self.open.append(Watched(question, self.now))
+
+    @rule(server=servers, questions=some)
+    def ask(self, server: str, questions: list[bytes]) -> None:
+        """The first time counts, of those that are asked again."""
+        sent(self.samples, server, questions, self.now)
+        for question in questions:
+            if one := self.find(question):
+                one.asked.setdefault(server, self.now - one.began)
+
+    @rule(
+        server=servers,
+        said=st.lists(st.tuples(st.sampled_from(QUESTIONS), st.integers(0, 4)), max_size=5),
+    )
+    def answer(self, server: str, said: list[tuple[bytes, int]]) -> None:
+        """The first reply of each TS counts, also in one chunk."""
+        lines = b""
+        for question, number in said:
+            name, _, kind = question.partition(b" ")
+            addresses = SETS[kind or b"A"][number]
+            lines += b"%b %b %b IN\n" % (name.upper(), addresses.encode(), kind or b"A")
+            one = self.find(question)
+            if one and server in one.asked and server not in one.replies:
+                one.replies[server] = (self.now - one.began, addresses)
+                self.finish(one, "ANSWERED")
+        questions = [question for question, _ in said]
+        assert not said or questions_in(lines) == questions
+        self.effects += answered(self.samples, server, questions, lines, self.now)
+        self.close({question for question, _ in said})
+
+    @rule(server=servers, questions=some, what=st.sampled_from(sorted(DENIED)))
+    def deny(self, server: str, questions: list[bytes], what: str) -> None:
+        self.effects += denied(self.samples, server, questions, what, self.now)
+        for question in questions:
+            one = self.find(question)
+            if one and server in one.asked and server not in one.replies:
+                one.replies[server] = (self.now - one.began, what)
+        self.close(set(questions))
+
+    @precondition(lambda self: any(one.end is None for one in self.open))
+    @rule(
+        questions=some,
+        end=st.sampled_from(
+            [
+                QuestionState.NOT_FOUND,
+                QuestionState.NO_DATA,
+                QuestionState.TIMED_OUT,
+                QuestionState.DROPPED,
+            ]
+        ),
+    )
+    def end(self, questions: list[bytes], end: QuestionState) -> None:
+        """The first end counts."""
+        self.effects += self.samples.closed(questions, end, self.now)
+        for question in questions:
+            if one := self.find(question):
+                self.finish(one, end.name)
+        self.close(set(questions))
+
+    @rule(sixteenths=st.sampled_from([1, 3, 16, 40, 79, 80]))
+    def pass_time(self, sixteenths: int) -> None:
+        """Pass time: what has been watched for long enough is closed, whatever is missing."""
+        until = self.now + sixteenths / 16
+        while self.samples.due() <= until:
+            self.now = self.samples.due()
+            due = [one for one in self.open if one.began + TIMEOUT_S <= self.now]
+            assert due
+            self.effects += self.samples.woken(self.now)
+            for one in due:
+                self.finish(one, "TIMED_OUT")
+                self.open.remove(one)
+                self.closed.append(one)
+        self.now = until
+
+    # the model
+
+    def finish(self, one: Watched, end: str) -> None:
+        if one.end is None:
+            one.end, one.took = end, self.now - one.began
+
+    def close(self, touched: set[bytes]) -> None:
+        """Close a race once it has ended and everyone who was asked has replied."""
+        for one in list(self.open):
+            done = one.end is not None and one.asked.keys() == one.replies.keys()
+            if done and one.question in touched:
+                self.open.remove(one)
+                self.closed.append(one)
+
+    # invariants
+
+    @invariant()
+    def each_that_is_closed_has_its_record_and_each_disagreement_its_report(self) -> None:
+        effects, self.effects = self.effects, []
+        news = self.closed[self.checked :]
+        self.checked = len(self.closed)
+        records = {record["question"]: record for record in lines_of(effects)}
+        assert len(records) == len(news) == len(lines_of(effects))
+        reports = [effect for effect in effects if isinstance(effect, Report)]
+        for one in news:
+            record = records[one.question.decode()]
+            assert list(record) == FIELDS
+            assert (record["policy"], record["share"]) == ("race", 1.0)
+            assert record["asked"] == one.asked
+            assert {ts: tuple(reply) for ts, reply in record["replies"].items()} == one.replies
+            assert (record["end"], record["took"]) == (one.end, one.took)
+            answers = {ts: r for ts, r in one.replies.items() if r[1] not in DENIED}
+            winner = next(iter(answers), None) if one.end == "ANSWERED" else None
+            assert record["winner"] == winner
+            first_two = sorted(at for at, _ in answers.values())[:2]
+            margin = first_two[1] - first_two[0] if winner and len(answers) > 1 else None
+            assert record["margin"] == margin
+            if winner and any(
+                addresses_of(said) != addresses_of(answers[winner][1])
+                for _, said in answers.values()
+            ):
+                report = next(r for r in reports if f" {one.question.decode()}: " in r.text)
+                assert (report.level, report.kind) == (Level.WARNING, "disagreement")
+                assert all(f"{ts} {said}" in report.text for ts, (_, said) in answers.items())
+                self.reports += 1
+                reports.remove(report)
+        assert not reports
+
+    @invariant()
+    def the_metrics_are_those_of_all_that_are_closed(self) -> None:
+        counted = counts(self.samples)
+        assert counted["sampled"] == len(self.closed)
+        assert counted["disagreements"] == self.reports
+        for server in NAMES:
+            asked = [one for one in self.closed if server in one.asked]
+            silent = [one for one in asked if server not in one.replies]
+            answers, lost, disagreed = [], 0, 0
+            for one in asked:
+                at, said = one.replies.get(server, (0, "NO DATA"))
+                if said in DENIED:
+                    continue
+                answers.append(at - one.asked[server])
+                if one.end == "ANSWERED":
+                    first = next(s for _, s in one.replies.values() if s not in DENIED)
+                    lost += one.replies[server] is not self.winning(one)
+                    disagreed += addresses_of(said) != addresses_of(first)
+            assert counted[f"{server}.silent"] == len(silent)
+            assert counted[f"{server}.lost"] == lost
+            assert counted[f"{server}.disagreed"] == disagreed
+            spans = times(self.samples, server).counts
+            assert sum(spans) == len(silent) + len(answers)
+            over = sum(at > SPANS_S[-1] for at in answers)
+            assert spans[-1] == len(silent) + over
+            assert sum(spans[:6]) == sum(at <= SPANS_S[5] for at in answers)
+
+    def winning(self, one: Watched) -> tuple[float, str]:
+        return next(reply for reply in one.replies.values() if reply[1] not in DENIED)
+
+    @invariant()
+    def nothing_is_kept_of_what_is_closed(self) -> None:
+        assert list(self.samples._open) == [one.question for one in self.open]
+        dues = [one.began + TIMEOUT_S for one in self.open]
+        assert self.samples.due() == min(dues, default=math.inf)
+        assert len(self.samples.disagreements) == min(20, self.reports)
+
+    def teardown(self) -> None:
+        self.pass_time(80)
+        assert not self.open and not self.samples._open
+
+
+TestSamples = SamplesMachine.TestCase
+
+
+# -- disagreements ---------------------------------------------------------------------------------
+
+v4_sets = st.lists(st.ip_addresses(v=4), min_size=1, max_size=5, unique=True)
+v6_sets = st.lists(st.ip_addresses(v=6), min_size=1, max_size=5, unique=True)
+
+
+def in_some_spelling(address: ipaddress.IPv6Address, number: int) -> str:
+    ways = [
+        str(address),
+        address.exploded,
+        str(address).upper(),
+        ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":")),
+        address.exploded.rsplit(":", 2)[0] + f":{ipaddress.IPv4Address(int(address) % 2**32)}",
+    ]
+    return ways[number % len(ways)]
+
+
+def raced(kind: bytes, first: str, second: str) -> RaceSamples:
+    """Run a race, answered so by two TSs."""
+    samples = sampler([T1, T2])
+    question = b"x" if kind == b"A" else b"x AAAA"
+    samples.asked([question], 0.0)
+    for server in (T1, T2):
+        sent(samples, server, [question], 0.0)
+    for server, said in ((T1, first), (T2, second)):
+        line = b"x %b %b IN\n" % (said.encode(), kind)
+        if len(line) <= 512:
+            assert questions_in(line) == [question]
+        answered(samples, server, [question], line, 0.1)
+    return samples
+
+
+@given(v6_sets, v6_sets, st.lists(st.integers(0, 4), min_size=10, max_size=10), st.randoms())
+def test_sets_of_ipv6_agree_in_any_order_and_spelling(
+    first: list[ipaddress.IPv6Address],
+    other: list[ipaddress.IPv6Address],
+    ways: list[int],
+    chance: Any,  # noqa: ANN401
+) -> None:
+    spelled = [in_some_spelling(a, way) for a, way in zip(first, ways, strict=False)]
+    again = [in_some_spelling(a, way) for a, way in zip(first, ways[5:], strict=False)]
+    chance.shuffle(again)
+    samples = raced(b"AAAA", ",".join(spelled), ",".join([*again, again[0]]))
+    assert counts(samples)["disagreements"] == 0 and not samples.disagreements
+    differing = raced(b"AAAA", ",".join(spelled), ",".join(map(str, other)))
+    assert counts(differing)["disagreements"] == (set(first) != set(other))
+
+
+@given(v4_sets, v4_sets)
+def test_sets_of_ipv4_agree_in_any_order(
+    first: list[ipaddress.IPv4Address], other: list[ipaddress.IPv4Address]
+) -> None:
+    def said(some: list[ipaddress.IPv4Address]) -> str:
+        return ",".join(map(str, some))
+
+    assert counts(raced(b"A", said(first), said(first[::-1])))["disagreements"] == 0
+    assert counts(raced(b"A", said(first), said(other)))["disagreements"] == (
+        set(first) != set(other)
+    )
+
+
+def test_of_disagreements_the_last_twenty_are_remembered() -> None:
+    samples = sampler([T1, T2])
+    for number in range(50):
+        question = b"n%d" % number
+        samples.asked([question], 0.0)
+        for server in (T1, T2):
+            sent(samples, server, [question], 0.0)
+        for server in (T1, T2):
+            line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
+            answered(samples, server, [question], line, 0.1)
+    assert counts(samples)["disagreements"] == 50
+    assert [one["question"] for one in samples.disagreements] == [f"n{n}" for n in range(30, 50)]
+
+
+# -- under LS --------------------------------------------------------------------------------------
+
+ADDRESSES = [((2, (name, 1)),) for name in (T1, T2)]
+SMALL = replace(Bounds(), redial_first_s=1 / 16, no_data_s=1 / 8, hedge_delay_min_s=1 / 16,
+                hedge_delay_max_s=1 / 16)  # fmt: skip
+
+
+class RecordedStage(Stage):
+    """A stage that keeps the records."""
+
+    def __init__(self, brain: Brain, bounds: Bounds) -> None:
+        super().__init__(brain, bounds)
+        self.records: list[dict[str, Any]] = []
+
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Record):
+            self.records += lines_of([effect])
+        else:
+            super().perform(effect)
+
+
+def started(bounds: Bounds = SMALL, **words: float) -> RecordedStage:
+    """Build LS that samples every race, both links up, and a client."""
+    brain = load_balancer(ADDRESSES, bounds, lambda: 0.0, **{"sample": 1.0, **words})
+    return RecordedStage.begun(brain, bounds, up=(T1, T2), clients=("a",))
+
+
+def samples_of(stage: Stage) -> RaceSamples:
+    assert isinstance(stage.brain, LoadBalancer)
+    samples = part_of(stage.brain, RaceSamples)
+    assert samples is not None
+    return samples
+
+
+def per_ts(stage: Stage, name: str) -> list[int]:
+    counted = counts(samples_of(stage))
+    return [counted[f"{server}.{name}"] for server in (T1, T2)]
+
+
+def test_a_race_is_recorded_when_the_loser_has_answered_too() -> None:
+    stage = started()
+    stage.hear("a", b"X.example\n")
+    stage.wait(1 / 16)
+    stage.hear(T2, b"x.example 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"x.example 10.0.0.1 A IN\n" and not stage.records
+    stage.wait(1 / 4)
+    stage.hear(T1, b"X.Example 10.0.0.1 A IN\n")
+    assert stage.records == [
+        {
+            "at": 100.0, "question": "x.example", "policy": "race", "share": 1.0,
+            "asked": {T1: 0.0, T2: 0.0},
+            "replies": {T2: [0.0625, "10.0.0.1"], T1: [0.3125, "10.0.0.1"]},
+            "winner": T2, "margin": 0.25, "end": "ANSWERED", "took": 0.0625,
+        }
+    ]  # fmt: skip
+    samples = samples_of(stage)
+    assert (per_ts(stage, "lost"), per_ts(stage, "silent")) == ([1, 0], [0, 0])
+    assert times(samples, T1).sum_s == 0.3125 and times(samples).sum_s == 0.25
+
+
+@pytest.mark.parametrize("after", [0.5, 4.9])
+def test_a_loser_that_never_answers_is_silent_when_its_time_is_up(after: float) -> None:
+    stage = started()
+    stage.hear("a", b"x AAAA\n")
+    stage.hear(T1, b"x ::1 AAAA IN\n")
+    if after == 0.5:
+        stage.reset(T2)  # a link that is lost will not answer either
+    stage.wait(after)
+    assert not stage.records
+    stage.wait(5.0 - after)
+    (record,) = stage.records
+    assert record["replies"] == {T1: [0.0, "::1"]} and record["margin"] is None
+    assert (record["winner"], record["end"], record["took"]) == (T1, "ANSWERED", 0.0)
+    assert per_ts(stage, "silent") == [0, 1]
+    assert times(samples_of(stage), T2).counts[-1] == 1
+    assert times(samples_of(stage)).counts[-1] == 1
+
+
+def test_what_nobody_knows_is_recorded_with_what_each_said() -> None:
+    stage = started()
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x - NOT FOUND\n")
+    stage.wait(1 / 16)
+    stage.hear(T2, b"X - NOT FOUND\n")
+    (record,) = stage.records
+    assert (record["end"], record["took"], record["winner"]) == ("NOT_FOUND", 0.0625, None)
+    assert record["replies"] == {T1: [0.0, "NOT FOUND"], T2: [0.0625, "NOT FOUND"]}
+    assert per_ts(stage, "silent") == [0, 0]
+    assert sum(times(samples_of(stage), T1).counts) == 0  # it is no answer
+
+
+def test_no_data_that_is_held_in_vain_is_recorded_so() -> None:
+    stage = started()
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x - NO DATA\n")
+    stage.wait(1.0)
+    assert stage.take("a") == b"x - NO DATA\n"
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")  # too late for the asker
+    (record,) = stage.records
+    assert (record["end"], record["took"], record["winner"]) == ("NO_DATA", 0.125, None)
+    assert record["replies"] == {T1: [0.0, "NO DATA"], T2: [1.0, "10.0.0.1"]}
+    assert per_ts(stage, "lost") == [0, 0]
+
+
+def test_one_who_was_asked_later_has_its_own_clock() -> None:
+    """A hedge: the second is asked when the first takes long, and loses only from then on."""
+    bounds = replace(SMALL, explore_every=1_000_000)
+    stage = started(bounds, extra_load=1.0)
+    stage.hear("a", b"x\ny\n")  # two tokens
+    (first, second) = (T1, T2) if T1 in stage.said else (T2, T1)
+    stage.wait(1 / 8)
+    assert stage.take(second) == b"x\ny\n"
+    stage.hear(second, b"x 10.0.0.1 A IN\ny 10.0.0.1 A IN\n")
+    stage.hear(first, b"x 10.0.0.1 A IN\ny 10.0.0.1 A IN\n")
+    assert len(stage.records) == 2
+    for record in stage.records:
+        assert record["policy"] == "hedge" and record["asked"] == {first: 0.0, second: 0.0625}
+        assert record["winner"] == second and record["margin"] == 0.0
+    assert times(samples_of(stage), second).sum_s == pytest.approx(2 / 16)
+    assert times(samples_of(stage), first).sum_s == pytest.approx(2 / 8)
+
+
+def test_one_who_is_asked_no_more_of_a_race_is_not_waited_for() -> None:
+    """Under hedge usually one is asked, and with its answer the race is over."""
+    stage = started(replace(SMALL, explore_every=1_000_000), extra_load=0.0)
+    for number in range(10):
+        stage.hear("a", b"n%d\n" % number)
+        (first,) = [conn for conn in (T1, T2) if stage.take(conn)]
+        stage.hear(first, b"n%d 10.0.0.1 A IN\n" % number)
+        assert len(stage.records) == number + 1
+    assert sum(times(samples_of(stage)).counts) == 0
+    assert per_ts(stage, "silent") == [0, 0]
+
+
+def test_joined_questions_are_one_race_and_take_as_long_as_the_first_who_asked() -> None:
+    stage = started()
+    stage.accept("b")
+    stage.hear("a", b"x\n")
+    stage.wait(1 / 2)
+    stage.hear("b", b"X\n")
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")
+    (record,) = stage.records
+    assert record["took"] == 0.5
+
+
+def test_a_name_that_is_asked_again_while_its_race_is_watched_is_not_sampled_twice() -> None:
+    stage = started()
+    for _ in range(3):
+        stage.hear("a", b"x\n")
+        stage.hear(T1, b"x 10.0.0.1 A IN\n")
+        stage.wait(1.0)
+    stage.wait(2.0)
+    (record,) = stage.records
+    assert record["replies"] == {T1: [0.0, "10.0.0.1"]}
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x 10.0.0.1 A IN\n")
+    assert [record["at"] for record in stage.records] == [100.0, 105.0]
+
+
+def test_with_no_share_there_are_no_samples_and_no_records() -> None:
+    stage = started(sample=0.0)
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x 10.0.0.2 A IN\n")
+    assert not stage.records
+    assert isinstance(stage.brain, LoadBalancer)
+    assert part_of(stage.brain, RaceSamples) is None and stage.brain.histograms() == []
+    assert not any("disagree" in text for text in stage.reports)
+
+
+client_lines = st.lists(
+    st.sampled_from([b"a", b"A", b"b.x", b"c AAAA", b"d", b"e", b"f"]), min_size=1, max_size=6
+)
+NOTHING = ("NOT FOUND", "NO DATA")
+said_lines = st.lists(
+    st.sampled_from(
+        [
+            b"a 10.0.0.1 A IN", b"A 10.0.0.2 A IN", b"b.x 10.0.0.1,10.0.0.2 A IN",
+            b"B.x 10.0.0.2,10.0.0.1 A IN", b"c ::1 AAAA IN", b"C 0::0:1 AAAA IN",
+            b"d 10.0.0.9 A IN",
+            b"e - NOT FOUND", b"e - NO DATA", b"c AAAA - NO DATA", b"d - NOT FOUND",
+            b"f - TIMED OUT", b"nonsense",
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+)  # fmt: skip
+ts = st.sampled_from([T1, T2])
+clients = st.sampled_from(["a", "b"])
+
+
+class BalancedMachine(RuleBasedStateMachine):
+    """Each race that is sampled becomes a line, and adds up, whatever happens to LS."""
+
+    WORDS: dict[str, float] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = started(**self.WORDS)
+        self.stage.accept("b")
+        self.heard: dict[str, bytes] = {}
+
+    @rule(who=clients, lines=client_lines)
+    def ask(self, who: str, lines: list[bytes]) -> None:
+        if who not in self.stage.connections:
+            self.stage.accept(who)
+        self.stage.hear(who, b"".join(line + b"\n" for line in lines))
+
+    @rule(who=clients)
+    def vanish(self, who: str) -> None:
+        if who in self.stage.connections:
+            self.stage.reset(who)
+
+    @rule(who=ts, lines=said_lines)
+    def answer(self, who: str, lines: list[bytes]) -> None:
+        if who in self.stage.dialled:
+            self.stage.connect(who)
+        self.stage.hear(who, b"".join(line + b"\n" for line in lines))
+
+    @rule(who=ts, how=st.sampled_from(["end", "reset"]))
+    def go(self, who: str, how: str) -> None:
+        if who in self.stage.connections:
+            getattr(self.stage, how)(who)
+
+    @rule(sixteenths=st.sampled_from([1, 2, 3, 16, 17, 79, 80]))
+    def pass_time(self, sixteenths: int) -> None:
+        self.stage.wait(sixteenths / 16)
+
+    @invariant()
+    def every_record_makes_sense(self) -> None:
+        for record in self.stage.records:
+            assert list(record) == FIELDS
+            asked, replies = record["asked"], record["replies"]
+            assert replies.keys() <= asked.keys() <= {T1, T2}
+            times = [at for at, _ in replies.values()]
+            assert times == sorted(times) and all(0 <= at <= TIMEOUT_S for at in times)
+            assert all(asked[name] <= at for name, (at, _) in replies.items())
+            answers = [name for name, (_, what) in replies.items() if what not in NOTHING]
+            if record["end"] == "ANSWERED":
+                assert record["winner"] == answers[0]
+                assert record["took"] == replies[answers[0]][0]
+            else:
+                assert record["winner"] is None and record["margin"] is None
+            assert record["end"] is None or 0 <= record["took"] <= TIMEOUT_S
+
+    @invariant()
+    def the_metrics_are_those_of_the_records(self) -> None:
+        records, counted = self.stage.records, counts(samples_of(self.stage))
+        assert counted["sampled"] == len(records)
+        for name in (T1, T2):
+            assert counted[f"{name}.silent"] == sum(
+                name in record["asked"] and name not in record["replies"] for record in records
+            )
+            assert counted[f"{name}.lost"] == sum(
+                record["winner"] not in (None, name)
+                and record["replies"].get(name, (0, "NO DATA"))[1] not in NOTHING
+                for record in records
+            )
+        assert len(samples_of(self.stage)._open) <= 6
+
+    def teardown(self) -> None:
+        self.stage.wait(5.0)
+        assert not samples_of(self.stage)._open and samples_of(self.stage).due() == math.inf
+
+
+class HedgedMachine(BalancedMachine):
+    WORDS = {"extra_load": 0.5}
+
+
+TestBalanced = BalancedMachine.TestCase
+TestHedged = HedgedMachine.TestCase
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", ["time", "the client"])
+def test_a_race_that_ends_without_another_answer_is_recorded_at_once(left: str) -> None:
+    """Not with the next answer, which may never come."""
+    stage = started()
+    stage.reset(T2)
+    stage.dialled.clear()
+    stage.wait(1 / 32)
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x - NOT FOUND\n")
+    if left == "time":
+        stage.wait(5.0)
+    else:
+        stage.reset("a")
+    assert counts(samples_of(stage))["sampled"] == len(stage.records) == 1
+
+
+@pytest.mark.parametrize("after", [0.5, 2.0])
+def test_a_race_that_others_have_joined_has_an_end_as_well(after: float) -> None:
+    """For the one who began it, which is whose time is recorded."""
+    stage = started()
+    stage.accept("b")
+    stage.hear("a", b"x\n")
+    stage.wait(after)
+    stage.hear("b", b"x\n")
+    stage.wait(10.0)
+    assert stage.take("a") == b"x - TIMED OUT\n"
+    assert [(r["end"], r["took"]) for r in stage.records][:1] == [("TIMED_OUT", 5.0)]
+
+
+def test_an_answer_that_does_not_count_for_the_askers_does_not_win() -> None:
+    """The answer is for a question that this TS was not asked on its present connection."""
+    stage = started(replace(SMALL, waiting_bytes_high=3, waiting_bytes_low=2))
+    stage.hear("a", b"aa\n")
+    stage.hear("a", b"bb\n")
+    stage.hear("a", b"cc\n")
+    stage.reset(T1)
+    stage.wait(1 / 4)
+    stage.held.add(T1)
+    stage.connect(T1)
+    stage.hear(T1, b"cc 10.0.0.1 A IN\n")
+    assert stage.take("a") == b""
+    stage.wait(1 / 4)
+    stage.hear(T2, b"cc 10.0.0.2 A IN\n")
+    assert stage.take("a") == b"cc 10.0.0.2 A IN\n"
+    stage.wait(5.0)
+    (record,) = [record for record in stage.records if record["question"] == "cc"]
+    assert (record["winner"], record["took"]) == (T2, 0.5)
+
+
+def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over() -> None:
+    stage = started()
+    stage.hear("a", b"slow\n")
+    stage.wait(1.0)
+    stage.hear("a", b"x\n")
+    for conn in (T1, T2):
+        stage.hear(conn, b"x 10.0.0.1 A IN\n")
+    stage.wait(5.0)
+    assert [(r["question"], r["at"]) for r in stage.records] == [("x", 101.0), ("slow", 100.0)]
+
+
+def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
+    """The first of a dictionary is found by a walk past all that were deleted before it: that
+    would be eighty thousand million steps."""
+    samples = sampler([T1])
+    questions = [b"n%d" % number for number in range(400_000)]
+    samples.asked(questions, 0.0)
+    sent(samples, T1, questions, 0.0)
+    samples.woken(TIMEOUT_S)
+    assert counts(samples) == {
+        "sampled": 400_000,
+        "disagreements": 0,
+        "TS1.lost": 0,
+        "TS1.silent": 400_000,
+        "TS1.disagreed": 0,
+    }
+
+
+def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
+    """Each looked for in the chunk, they would be twenty thousand million steps."""
+    samples = sampler([T1])
+    questions = [b"n%d" % number for number in range(200_000)]
+    samples.asked(questions, 0.0)
+    sent(samples, T1, questions, 0.0)
+    lines = b"".join(question + b" 10.0.0.1 A IN\n" for question in questions)
+    answered(samples, T1, questions, lines, 0.1)
+    assert counts(samples)["sampled"] == 200_000
+
+
+def test_nothing_is_said_in_the_order_of_a_set() -> None:
+    """Records of the same story are therefore the same: in the order of the answers."""
+    stage = started()
+    names = [b"n%d" % number for number in range(50)]
+    stage.hear("a", b"".join(name + b"\n" for name in names))
+    for conn in (T1, T2):
+        stage.hear(conn, b"".join(name + b" 10.0.0.1 A IN\n" for name in names))
+    assert [record["question"].encode() for record in stage.records] == names

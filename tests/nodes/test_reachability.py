@@ -1,0 +1,352 @@
+"""LS before resolvers that the network says are not there: parted from at once, and found again.
+
+The real LS on a `tests/support/stage.py`, as in `tests/nodes/test_resolver.py`. Not here: what
+breaks a socket (`tests/io/test_datagrams.py`), a network with chance
+(`tests/sim/test_resolver_story.py`), and real errors (`tests/processes/test_resolver_loopback.py`,
+`tests/tools/test_moving.py`).
+"""
+
+import math
+
+import pytest
+
+from core.bounds import Bounds
+from nodes.dns.reply import read_reply
+from tests.nodes.test_resolver import CLIENT, D1, D2, Cast, guesses
+from tests.support.dns_messages import CODES, question_of, said
+
+PROBE_S = Bounds().probe_s
+SERVFAIL = CODES["SERVFAIL"]
+DOWN = "DNS1 is down (connection refused); dialling it again"
+
+
+def break_all(cast: Cast, resolver: str, times: int = 2) -> None:
+    """Close its port: whatever socket asks hears so."""
+    for _ in range(times):
+        for conn in {conn for conn, _ in cast.asked(resolver)}:
+            if conn in cast.stage.replies:
+                cast.stage.break_socket(conn)
+
+
+def refuse(cast: Cast, resolver: str = D1) -> None:
+    cast.ask("refused.example")
+    break_all(cast, resolver)
+
+
+def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> None:
+    """[P49]: one line says why, and what is asked meanwhile does not wait."""
+    cast = Cast(1)
+    refuse(cast)
+    assert cast.codes() == [SERVFAIL] and cast.stage.reports == [DOWN]
+    assert cast.metric("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
+    cast.ask("y.example")
+    cast.say_lines("z.example")
+    assert cast.codes() == [SERVFAIL] and cast.lines() == b"z.example - FAILED\n"
+    assert cast.asked(D1) == []
+
+
+def test_what_a_socket_that_broke_was_asked_is_asked_again_by_another() -> None:
+    """[P50]: by new ones all, whose address is that of now; replies to the old do not count."""
+    cast = Cast(1)
+    cast.ask("x.example")
+    cast.ask("y.example")
+    before = cast.sockets(D1)
+    asked = cast.asked(D1)
+    cast.stage.break_socket(asked[0][0], "invalid argument")
+    assert not set(before) & set(cast.sockets(D1)) and len(cast.sockets(D1)) == 4
+    again = cast.asked(D1)
+    assert {question_of(query) for _, query in again} == {"x.example", "y.example"}
+    assert {query[:2] for _, query in again}.isdisjoint(query[:2] for _, query in asked)
+    for conn, query in again:
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0, 0] and cast.stage.reports == []
+    assert cast.metric("DNS1.resent") == 2
+
+
+def test_what_is_put_off_is_forgotten_with_a_resolver_that_is_refused() -> None:
+    """Else each question that somebody's guesses put off, and another answers, is kept for ever."""
+    cast = Cast()
+    cast.ask("x.example")
+    cast.wait(0.4)
+    for _ in range(2):
+        conn, query = cast.query_at(D1)
+        cast.say(conn, *guesses(query, 32))
+        cast.wait(0.4)
+    resolver = cast.resolver(D1)
+    assert resolver.queue.deferred_until < math.inf
+    refuse(cast)
+    for conn, query in cast.asked(D2):
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert resolver.queue.deferred_until == math.inf and not resolver.ageing.overdue
+
+
+def test_a_resolver_that_replies_between_two_errors_stays_up() -> None:
+    """An error may be about a single datagram of many, or forged."""
+    cast = Cast(1)
+    for n in range(10):
+        cast.ask(f"n{n}.example")
+        break_all(cast, D1, times=1)
+        cast.answer(D1, "10.0.0.1")
+    assert cast.codes() == [0] * 10 and cast.stage.reports == []
+    assert len(cast.sockets(D1)) == 4
+
+
+def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
+    """A firewall lets others pass. It is sent `resends_max` times more, and no more than that."""
+    cast = Cast(1)
+    cast.ask("bad.example")
+    sent = 0
+    while asked := [(conn, query) for conn, query in cast.asked(D1) if b"bad" in query]:
+        sent += 1
+        cast.stage.break_socket(asked[0][0], "operation not permitted")
+        bad = cast.asked(D1)
+        cast.ask(f"n{sent}.example")
+        cast.answer(D1, "10.0.0.1")
+        for conn, query in bad:
+            cast.stage.replies[conn].append((query, None))
+    assert sent == 1 + cast.bounds.resends_max
+    assert sorted(cast.codes()) == [0] * sent + [SERVFAIL] and cast.stage.reports == []
+
+
+def test_with_another_resolver_nothing_is_lost_and_nobody_is_refused() -> None:
+    cast = Cast()
+    for n in range(3):
+        cast.ask(f"n{n}.example")
+    break_all(cast, D1)
+    assert cast.codes() == [] and cast.metric("DNS1.state") == "DOWN"
+    assert cast.brain.unhealthy() == ""
+    cast.ask("n3.example")
+    cast.answer(D2, *["10.0.0.2"] * 4)
+    assert cast.codes() == [0] * 4
+
+
+def test_what_others_had_said_is_told_when_the_last_is_refused() -> None:
+    cast = Cast()
+    cast.ask("x.example")
+    cast.answer(D2, "NXDOMAIN")
+    assert cast.codes() == []
+    break_all(cast, D1)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+def test_when_all_are_refused_what_was_open_fails_with_the_last() -> None:
+    cast = Cast()
+    cast.ask("x.example")
+    break_all(cast, D1)
+    assert cast.codes() == []
+    break_all(cast, D2)
+    assert cast.codes() == [SERVFAIL] and cast.brain.unhealthy() == "no server is up"
+
+
+def test_what_a_table_server_may_have_waits_for_it_longer_than_no_data() -> None:
+    """The failure is there before the TS could have said anything."""
+    cast = Cast(1, tables=1)
+    refuse(cast)
+    cast.told()
+    cast.stage.take("TS1")
+    cast.say_lines("x.example")
+    cast.wait(0.5)
+    cast.stage.hear("TS1", b"x.example 10.0.0.9 A IN\n")
+    assert cast.lines() == b"x.example 10.0.0.9 A IN\n"
+    cast.say_lines("y.example")
+    cast.wait(cast.bounds.grace_failed_s + 0.01)
+    assert cast.lines() == b"y.example - FAILED\n" and cast.brain.unhealthy() == ""
+
+
+def test_one_that_was_refused_is_found_by_what_it_was_asked_last() -> None:
+    """[P49]: each `probe_s`, whether anybody asks or not; what comes makes it UP, with a line."""
+    cast = Cast(1)
+    refuse(cast)
+    cast.ask("last.example")
+    cast.told()
+    for _ in range(3):  # still closed
+        cast.wait(PROBE_S)
+        ((conn, query),) = cast.asked(D1)
+        assert question_of(query) == "last.example" and cast.metric("DNS1.state") == "DIALING"
+        cast.stage.break_socket(conn)
+        assert cast.metric("DNS1.state") == "DOWN"
+    cast.wait(PROBE_S)
+    conn, query = cast.query_at(D1)
+    cast.say(conn, said(query, "REFUSED"))
+    assert cast.metric("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
+    assert cast.stage.reports == [DOWN, "DNS1 is up"]
+    cast.ask("x.example")
+    cast.answer(D1, "10.0.0.1")
+    assert cast.codes() == [0]
+
+
+def test_one_that_says_nothing_when_it_was_refused_stays_down() -> None:
+    """ICMP errors are few; a late reply counts, and one line says it all."""
+    cast = Cast(1)
+    refuse(cast)
+    cast.wait(2.0)
+    probes = cast.asked(D1)
+    assert 15 <= len(probes) <= 20 and cast.metric("DNS1.state") == "DIALING"
+    assert cast.brain.unhealthy() == "no server is up" and cast.stage.reports == [DOWN]
+    conn, query = probes[-5]
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.metric("DNS1.state") == "UP"
+
+
+def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
+    """[P49]: what comes first counts, too, though somebody else was asked it meanwhile."""
+    cast = Cast()
+    refuse(cast)
+    for n in range(5):
+        cast.ask(f"n{n}.example")
+    cast.wait(PROBE_S)
+    ((conn, query),) = cast.asked(D1)
+    assert question_of(query) == "n4.example"
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0]
+    asked = {question_of(query) for _, query in cast.asked(D1)}
+    assert asked >= {"refused.example", *(f"n{n}.example" for n in range(4))}
+    assert cast.metric("DNS1.won") == 1
+
+
+def test_a_resolver_that_is_back_has_not_failed_what_is_still_open() -> None:
+    """[P49]: while it was down that counted as its failure; now a table's denial waits for it."""
+    cast = Cast(1, tables=1)
+    refuse(cast)
+    cast.ask("x.example")
+    cast.wait(PROBE_S)
+    conn, probe = cast.query_at(D1)
+    cast.say(conn, said(probe, "TC"))
+    assert cast.metric("DNS1.state") == "UP" and question_of(probe) == "x.example"
+    cast.stage.hear("TS1", b"x.example - NOT FOUND\n")
+    assert cast.codes() == []
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0, 0]
+
+
+def test_sockets_that_cannot_be_had_any_more_take_the_resolver_down() -> None:
+    """[P50]: the address is gone, and there is no other; a stream alone is no way."""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.say(conn, said(query, "TC"))
+    cast.stage.connect(cast.dialled(D1))
+    cast.ask("y.example")
+    cast.stage.refused |= {f"DNS1.{n}" for n in range(5, 9)}
+    cast.stage.break_socket(conn, "network is unreachable")
+    assert cast.metric("DNS1.state") == "DOWN" and cast.codes() == [SERVFAIL] * 2
+    assert cast.stage.reports == ["DNS1 is down (refused); dialling it again"]
+    cast.wait(PROBE_S)
+    assert cast.metric("DNS1.state") == "UP"
+
+
+@pytest.mark.parametrize("when", ["down", "dialling"])
+def test_a_drain_ends_though_a_resolver_is_refused(when: str) -> None:
+    cast = Cast(1)
+    refuse(cast)
+    if when == "dialling":
+        cast.wait(PROBE_S)
+    cast.stage.end(CLIENT)
+    cast.stage.drain()
+    cast.wait(0.0)
+    assert cast.stage.exit_code == 0 and not cast.sockets(D1)
+
+
+def test_an_error_at_a_socket_that_retires_is_one_too() -> None:
+    cast = Cast(1)
+    cast.wait(16.0)
+    cast.ask("x.example")
+    conn, _ = cast.query_at(D1)
+    assert len(cast.sockets(D1)) == 5  # its successor is there, and what it was asked is open
+    cast.stage.break_socket(conn)
+    assert len(cast.sockets(D1)) == 4 and cast.stage.reports == []
+    cast.answer(D1, "10.0.0.1")
+    assert cast.codes() == [0]
+
+
+def test_one_that_is_silent_and_then_refused_is_down_once() -> None:
+    cast = Cast(1)
+    for n in range(20):
+        cast.ask(f"n{n}.example")
+    cast.wait(2.0)
+    cast.told()
+    cast.asked(D1)
+    cast.ask("x.example")
+    break_all(cast, D1)
+    assert cast.codes() == [SERVFAIL] and cast.metric("DNS1.state") == "DOWN"
+    cast.wait(5.0)
+    assert [report for report in cast.stage.reports if "DNS1" in report][-1] == DOWN
+
+
+def test_what_is_said_of_a_probe_is_told_to_nobody() -> None:
+    """The asker of it has been told already."""
+    cast = Cast(1)
+    refuse(cast)
+    cast.told()
+    cast.wait(PROBE_S)
+    conn, query = cast.query_at(D1)
+    message = said(query, "10.0.0.1")
+    assert read_reply(message[2:]) is not None
+    cast.say(conn, message)
+    assert cast.told() == [] and cast.metric("DNS1.late") == 1
+
+
+def test_one_that_drops_the_probe_is_found_by_the_newest() -> None:
+    """The newest question is asked of it, though another resolver is there for that."""
+    cast = Cast(2)
+    cast.ask("dropped.example")
+    break_all(cast, D1)
+    cast.ask("x.example")
+    cast.wait(PROBE_S)
+    for conn, query in cast.asked(D1):
+        if question_of(query) != "dropped.example":
+            cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.metric("DNS1.state") == "UP"
+
+
+def test_what_broken_sockets_were_asked_waits_for_the_window() -> None:
+    """Questions that are not replied to leave the window, and are still waited for: there may be
+    thousands."""
+    cast = Cast(1)
+    window = cast.bounds.upstream_window
+    names: set[str] = set()
+    for group in range(8):
+        some = [f"n{group}-{n}.example" for n in range(window)]
+        for one in some:
+            cast.ask(one)
+        cast.wait(0.15)
+        (conn, query), *_ = cast.asked(D1)
+        names = (names | {*some}) - {question_of(query)}
+        cast.say(conn, said(query, "10.0.0.1"))  # else it is silent
+    cast.told()
+    cast.asked(D1)
+    cast.stage.break_socket(cast.sockets(D1)[0])
+    again: list[str] = []
+    while asked := cast.asked(D1):
+        assert len(asked) <= 2 * window
+        again += [question_of(query) for _, query in asked]
+        for conn, query in asked:
+            cast.say(conn, said(query, "10.0.0.1"))
+    assert sorted(again) == sorted(names) and cast.codes() == [0] * len(names)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_stream_is_replaced_with_the_sockets_once_a_while(is_open: bool) -> None:
+    """[P50]: its address may be gone, too, and nothing would say so. But once in `join_s`: an error
+    that comes again and again is not to keep a stream from its reply."""
+    cast = Cast(1)
+    cast.ask("long.example")
+    cast.answer(D1, "TC")
+    stream = cast.dialled(D1)
+    if is_open:
+        cast.stage.connect(stream)
+        cast.query_at(D1)
+    cast.ask("x.example")
+    cast.stage.break_socket(cast.query_at(D1)[0], "invalid argument")
+    assert cast.stage.dialled == [stream]
+    cast.stage.connect(stream)
+    asked = {question_of(query): (conn, query) for conn, query in cast.asked(D1)}
+    assert asked["long.example"][0] == stream != asked["x.example"][0]
+    cast.say(asked["x.example"][0], said(asked["x.example"][1], "10.0.0.1"))
+    cast.ask("y.example")
+    cast.stage.break_socket(cast.query_at(D1)[0])
+    assert cast.stage.dialled == []
+    cast.answer(D1, "10.0.0.1")
+    cast.say(stream, said(asked["long.example"][1], "10.0.0.1"))
+    assert cast.codes() == [0, 0, 0] and cast.stage.reports == []

@@ -1,0 +1,859 @@
+"""Reloading a TS's table: when it is read, what is taken, and what is served meanwhile.
+
+`Versions` is a file that a test writes and a reload reads, a slice a turn; real files are read in
+a folder of the test. Time is the test's: nothing here waits.
+
+Not here: what a row is (`tests/nodes/test_table_file.py`), a reload beside what else may happen in
+a network (`tests/sim/test_fault_matrix.py`, `tests/sim/stories.py`), signals
+(`tests/processes/test_loopback.py`), and how long a turn takes (`tests/soak.py`).
+"""
+
+import gzip
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.effects import Effect
+from core.environment import Environment
+from core.events import Woken
+from core.io.log import Log
+from core.machine import STAY
+from core.operator import Notify, Report, Standing
+from core.text import split_lines
+from nodes.ts import old_rows as old_rows_module
+from nodes.ts import reload as module
+from nodes.ts.old_rows import OldRows
+from nodes.ts.reload import RELOAD, Reload, ReloadState, slices
+from nodes.ts.table_file import Table, load
+from nodes.ts.table_server import TableServer
+from tests.support.splitting import pieces
+from tests.support.stage import Stage
+
+OLD = {b"a": b"a 10.0.0.1 A IN\n", b"b": b"b 10.0.0.1 A IN\n"}
+NEW = b"a 10.0.0.2 A\nb 10.0.0.2 A\nc 10.0.0.2 A\n"
+NEW_ROWS = {name: b"%b 10.0.0.2 A IN\n" % name for name in (b"a", b"b", b"c")}
+RELOADING, READY = Standing.RELOADING, Standing.READY
+PATIENCE_S = 20.0
+
+
+class Versions:
+    """A file whose content changes; a reload reads what it was when it was opened."""
+
+    def __init__(self, content: bytes | OSError = NEW, slice_bytes: int = 8) -> None:
+        self.content = content
+        self.slice_bytes = slice_bytes
+        self.opened: list[bytes | OSError] = []
+        self.left_open = 0
+
+    def read(self, path: str) -> Generator[bytes, None, None]:
+        content = self.content
+        self.opened.append(content)
+        if isinstance(content, OSError):
+            raise content
+        self.left_open += 1
+        try:
+            for at in range(0, len(content), self.slice_bytes):
+                yield content[at : at + self.slice_bytes]
+        finally:
+            self.left_open -= 1
+
+
+class Server:
+    """A reload without its TS: the table that is served, and what was said."""
+
+    def __init__(
+        self,
+        read: Callable[[str], Generator[bytes, None, None]] = slices,
+        path: str = "table",
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.moves: list[str] = []
+        self.reload = Reload(path, strict=strict, read=read, watch=self.saw)
+        self.table = Table(dict(OLD))
+        self.said: list[Effect] = []
+        self.now = 0.0
+
+    def saw(self, name: str, old: object, new: ReloadState) -> None:
+        assert name == "reload"
+        self.moves.append(new.name)
+
+    def ask(self) -> None:
+        self.said += self.reload.ask(self.now)
+
+    def turn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.table, effects = self.reload.turn(self.table, self.now)
+            self.said += effects
+
+    def turn_until(self, state: ReloadState) -> None:
+        """Turn until it is so, at least once."""
+        self.turn()
+        while self.reload.life.state is not state:
+            self.turn()
+
+    def finish(self) -> None:
+        while self.reload.is_busy:
+            self.turn()
+
+    def tell(self) -> list[str]:
+        """Return the reports since the last time."""
+        reports = [effect.text for effect in self.said if isinstance(effect, Report)]
+        self.said = [effect for effect in self.said if not isinstance(effect, Report)]
+        return reports
+
+    @property
+    def standings(self) -> list[Standing]:
+        return [effect.standing for effect in self.said if isinstance(effect, Notify)]
+
+    @property
+    def taken(self) -> int:
+        return self.count("reloads")
+
+    @property
+    def refused(self) -> int:
+        return self.count("reloads_refused")
+
+    def count(self, name: str) -> int:
+        """Return a metric."""
+        metrics = {value.metric.name: value.value for value in self.reload.metrics()}
+        return int(metrics[name])
+
+
+# -- when it is read -------------------------------------------------------------------------------
+
+
+def test_a_table_is_read_in_slices_and_served_at_once() -> None:
+    """[P25]"""
+    file = Versions()
+    server = Server(file.read)
+    before = server.table
+    assert not server.reload.is_busy
+    server.ask()
+    assert server.reload.is_busy and file.opened == []
+    server.turn(5)
+    assert server.table is before and before.rows == OLD, "all five slices are read"
+    server.now = 1.5
+    server.turn()
+    assert server.table is not before and server.table.rows == NEW_ROWS
+    assert server.tell() == ["table reloaded: 3 rows in 1.5 s"]
+    server.turn()
+    assert not server.reload.is_busy and before.rows == {}
+    assert server.moves == ["READING", "RETIRING", "STEADY"]
+    assert server.standings == [RELOADING, READY] and (server.taken, server.refused) == (1, 0)
+    assert file.left_open == 0
+
+
+def test_who_asks_again_while_it_is_read_gets_it_read_once_more() -> None:
+    """[P25]: what was read first is served meanwhile, and READY is told when all of it is."""
+    file = Versions()
+    server = Server(file.read)
+    server.ask()
+    server.turn(2)
+    file.content = b"a 10.0.0.3 A\n"
+    for _ in range(3):
+        server.ask()
+    assert server.moves == ["READING", "OUTDATED"]
+    server.turn_until(ReloadState.RESTARTING)
+    assert server.table.rows == NEW_ROWS and READY not in server.standings
+    server.finish()
+    assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"} and len(file.opened) == 2
+    assert server.moves[2:] == ["RESTARTING", "READING", "RETIRING", "STEADY"]
+    assert server.standings == [RELOADING] * 4 + [READY] and (server.taken, server.refused) == (
+        2,
+        0,
+    )
+
+
+def test_who_asks_while_the_old_table_is_let_go_gets_it_read_once_that_is_done() -> None:
+    file = Versions()
+    server = Server(file.read)
+    server.ask()
+    server.turn_until(ReloadState.RETIRING)
+    file.content = b"a 10.0.0.3 A\n"
+    server.ask()
+    server.ask()
+    server.finish()
+    assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"}
+    assert server.moves == ["READING", "RETIRING", "RESTARTING", "READING", "RETIRING", "STEADY"]
+    assert server.standings == [RELOADING, READY, RELOADING, RELOADING, READY]
+    assert (server.taken, server.refused) == (2, 0)
+
+
+def test_one_that_was_asked_for_again_is_read_again_also_when_the_first_is_refused() -> None:
+    """[P26]"""
+    file = Versions(OSError(5, "Input/output error"))
+    server = Server(file.read)
+    server.ask()
+    server.ask()
+    file.content = OSError(6, "No such device")
+    server.turn_until(ReloadState.READING)
+    assert server.table.rows == OLD and server.standings == [RELOADING] * 2
+    file.content = NEW
+    server.finish()
+    assert server.moves == [
+        "READING", "OUTDATED", "RESTARTING", "READING", "RETIRING", "STEADY"
+    ]  # fmt: skip
+    assert server.table.rows == NEW_ROWS
+    assert server.standings == [RELOADING] * 2 + [READY] and (server.taken, server.refused) == (
+        1,
+        1,
+    )
+
+
+def test_one_after_another() -> None:
+    file = Versions()
+    server = Server(file.read)
+    for number in range(3):
+        file.content = b"a 10.0.0.%d A\n" % number
+        server.ask()
+        server.finish()
+        assert server.table.rows == {b"a": b"a 10.0.0.%d A IN\n" % number}
+    assert server.standings == [RELOADING, READY] * 3 and (server.taken, server.refused) == (3, 0)
+
+
+contents = st.one_of(
+    st.integers(1, 200).map(
+        lambda n: b"# \n" * (n % 3) + b"a 10.0.0.%d A\nb 10.0.0.%d A\n" % (n, n)
+    ),
+    st.sampled_from([b"", b"# nothing", b"\xff\n" * 3, OSError(2, "No such file")]),
+)
+
+
+@given(
+    st.lists(st.one_of(contents, st.integers(1, 12)), max_size=20),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_the_last_good_one_is_served_and_ready_is_told_when_the_newest_has_been_judged(
+    story: list[bytes | OSError | int], slice_bytes: int, strict: bool
+) -> None:
+    """[P25] [P26]: a content is written and asked for, or turns pass."""
+    file = Versions(slice_bytes=slice_bytes)
+    server = Server(file.read, strict=strict)
+
+    def look() -> None:
+        """Check that what is served is, whole, the last good one that has been judged, or the first
+        table."""
+        assert server.table.rows == after(file.opened[: server.taken + server.refused])[-1]
+        if server.standings[-1:] == [READY]:
+            assert file.opened[-1] is file.content
+
+    for step in [*story, 1_000]:
+        if isinstance(step, int):
+            for _ in range(step):
+                if server.reload.is_busy:
+                    server.turn()
+                    look()
+        else:
+            file.content = step
+            server.ask()
+            look()
+    asked = len(story) - sum(isinstance(step, int) for step in story)
+    assert not server.reload.is_busy and file.left_open == 0
+    assert server.standings.count(RELOADING) == asked >= len(file.opened)
+    assert server.standings[-1:] == [READY] * bool(asked)
+    assert server.taken + server.refused == len(file.opened)
+    served = after(file.opened)
+    assert server.taken == len({id(rows) for rows in served}) - 1
+
+
+def after(contents: list[bytes | OSError]) -> list[dict[bytes, bytes]]:
+    """Return what is served at first, and after each; the same object where one is to be
+    refused."""
+    served = [OLD]
+    for content in contents:
+        if isinstance(content, OSError) or b"\xff" in content or (not content and served[-1]):
+            served.append(served[-1])
+            continue
+        rows = [line.split(b" ") for line in content.split(b"\n") if line.endswith(b" A")]
+        served.append({row[0]: b"%b %b A IN\n" % (row[0], row[1]) for row in rows})
+    return served
+
+
+def test_those_are_all_the_ways_there_are() -> None:
+    """Each arrow of the machine is walked by some story of asks and turns."""
+    walked = set()
+    for content in (NEW, b""):
+        for asks in range(1 << 6):
+            server = Server(Versions(content, slice_bytes=20).read)
+            for bit in range(6):
+                before = server.reload.life.state
+                if asks >> bit & 1:
+                    server.ask()
+                elif server.reload.is_busy:
+                    server.turn()
+                walked.add((before, server.reload.life.state))
+    drawn = {
+        (state, following)
+        for state, row in RELOAD.items()
+        for following in row.values()
+        if following is not STAY
+    }
+    assert drawn <= walked
+
+
+# -- tables that are taken -------------------------------------------------------------------------
+
+
+@contextmanager
+def promptly() -> Iterator[None]:
+    """Fail if anything waits for somebody inside, for example for a writer of a pipe."""
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/dev/fd").iterdir()}
+
+
+def asked_of(path: Path, *, strict: bool = False) -> Server:
+    """Reload this file, to its end; check that it leaves nothing open, and never waits."""
+    before = descriptors()
+    server = Server(path=str(path), strict=strict)
+    with promptly():
+        server.ask()
+        server.finish()
+    assert descriptors() == before
+    return server
+
+
+def refused(server: Server, path: Path, why: str) -> None:
+    """Check that the old table stays in use, and one line says why. [P26]"""
+    said = server.tell()
+    assert said[-1] == f"{path} is refused: {why}; the old table stays in use"
+    assert server.table.rows == OLD and (server.taken, server.refused) == (0, 1)
+    assert server.standings == [RELOADING, READY]
+    assert server.moves == ["READING", "RETIRING", "STEADY"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (bytes(range(256)) * 100, "it is no text file"),
+        (b"\x7fELF\n" * 20_000, "it is no text file"),
+        (NEW.decode().encode("utf-16"), "it looks like UTF-16; save it as UTF-8"),
+        (NEW.decode().encode("utf-32-be"), "it looks like UTF-32; save it as UTF-8"),
+        (gzip.compress(NEW), "it looks like a gzip file; unpack it"),
+        (bytes(5_000), "it is full of NUL bytes, as after a crash; write it again"),
+        (b"x" * 100_000, "it has no good row"),
+        (b"a 10.0.0.256 A\n", "it has no good row"),
+    ],
+)
+def test_e6_a_file_without_a_good_row_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    """[P26]"""
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    refused(asked_of(path), path, why)
+
+
+@pytest.mark.parametrize("content", [b"\n# nothing\n\r\n", b"\xef\xbb\xbf", b"#", b"\n"])
+def test_a_file_without_rows_empties_a_table_with_a_warning(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    server = asked_of(path)
+    assert server.table.rows == {} and server.taken == 1
+    assert server.tell() == [
+        f"{path} reloaded: 0 rows in 0.0 s",
+        f"{path} has no rows: every name is unknown",
+    ]
+
+
+def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -> None:
+    """[P64]"""
+    path = tmp_path / "table"
+    path.write_bytes(b"")
+    why = "it is empty, as if it were being written; write a comment into it if that is meant"
+    server = asked_of(path)
+    refused(server, path, why)
+    server.table = Table()
+    server.ask()
+    server.finish()
+    assert (server.taken, server.refused, server.table.rows) == (1, 1, {})
+
+
+def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    """[P26]: a pipe has no writer, and so opening it might wait for good."""
+    not_regular = "it is not a regular file"
+    pipe, listener, loop = tmp_path / "pipe", tmp_path / "socket", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.bind(str(listener))
+        for path, why in (
+            (tmp_path / "missing", "no such file or directory"),
+            (tmp_path / "missing" / "table", "no such file or directory"),
+            (listener / "table", "not a directory"),
+            (tmp_path, not_regular),
+            (pipe, not_regular),
+            (Path("/dev/null"), not_regular),
+            (Path("/dev/zero"), not_regular),
+            (listener, "no such device or address"),
+            (loop, "too many levels of symbolic links"),
+        ):
+            refused(asked_of(path), path, why)
+
+
+def test_e6_a_pipe_with_a_writer_is_refused_and_nothing_is_taken_out_of_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    fd = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    os.write(fd, NEW)
+    refused(asked_of(pipe), pipe, "it is not a regular file")
+    assert os.read(fd, 1000) == NEW
+    os.close(fd)
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(NEW)
+    (tmp_path / "table").symlink_to("real")
+    assert asked_of(tmp_path / "table").table.rows == NEW_ROWS
+
+
+def grown(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"d 10.0.0.2 A\n")
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, 20)
+
+
+def written_over(path: Path) -> None:
+    path.write_bytes(NEW.replace(b".2", b".3"))
+    os.utime(path, ns=(1, 1))
+
+
+def renamed_over(path: Path) -> None:
+    (path.parent / "next").write_bytes(b"z 10.0.0.9 A\n")
+    (path.parent / "next").rename(path)
+
+
+@pytest.mark.parametrize("after", range(3))
+@pytest.mark.parametrize(
+    ("change", "is_taken"),
+    [(grown, False), (cut_off, False), (written_over, False), (renamed_over, True),
+     (Path.unlink, True)],
+)  # fmt: skip
+def test_e6_a_file_that_changes_while_it_is_read_is_refused_and_one_that_is_replaced_is_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    is_taken: bool,
+    after: int,
+) -> None:
+    """[P26]: slices are made small, so that it is open after the first turn."""
+    monkeypatch.setattr(module, "SLICE_BYTES", 16)
+    path = tmp_path / "table"
+    path.write_bytes(NEW)
+    server = Server(path=str(path))
+    server.ask()
+    server.turn(1 + after)
+    change(path)
+    server.finish()
+    if is_taken:
+        assert server.table.rows == NEW_ROWS and (server.taken, server.refused) == (1, 0)
+    else:
+        why = "it changed while it was read; rename a whole one into place"
+        refused(server, path, why)
+
+
+def test_e6_a_file_that_stops_being_readable_is_refused() -> None:
+    """[P26]: what was read of it is let go, and the old table stays whole."""
+
+    def read(path: str) -> Generator[bytes, None, None]:
+        yield NEW
+        raise OSError(5, "Input/output error")
+
+    server = Server(read)
+    server.ask()
+    server.finish()
+    refused(server, Path("table"), "input/output error")
+
+
+MIXED_FILE = b"""a 10.0.0.2 A
+bad row
+b 10.0.0.2 A
+b 10.0.0.300 A
+"""
+
+
+def test_e2_bad_rows_are_told_with_their_places_and_the_rest_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(MIXED_FILE)
+    at_the_start: list[str] = []
+    table = load(str(path), at_the_start.append)
+    server = asked_of(path)
+    assert server.table.rows == table.rows and len(table.rows) == 2
+    *bad, taken = server.tell()
+    assert bad == at_the_start and len(bad) == 2 and bad[0].startswith(f"{path}:2: ")
+    assert taken == f"{path} reloaded: 2 rows in 0.0 s, 2 bad rows left out"
+
+
+def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) -> None:
+    """[P26]: also when something else is said of a row before it."""
+    path = tmp_path / "table"
+    rows = [b"many 10.0.0.%d A" % n for n in range(100, 200)]
+    path.write_bytes(b"\n".join([*rows, MIXED_FILE]))
+    server = asked_of(path, strict=True)
+    why = f"{path}:102: a row has 3 fields, `name address type`; this one has 2"
+    said = server.tell()
+    assert len(said) == 1
+    server.said.insert(0, Report(said[0]))
+    refused(server, path, f"{why}, and --strict wants no bad row")
+
+
+def test_strict_takes_a_table_without_a_bad_row(tmp_path: Path) -> None:
+    """An address that does not fit into a line makes no bad row."""
+    path = tmp_path / "table"
+    path.write_bytes(b"\n".join(b"many 10.0.0.%d A" % n for n in range(100, 200)))
+    server = asked_of(path, strict=True)
+    assert server.taken == 1 and server.table.left_out_rows > 0
+    assert all("is left out" in text for text in server.tell()[:-1])
+
+
+def test_of_many_bad_rows_the_log_shows_a_few_and_why_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(b"bad\n" * 10_000)
+    server = asked_of(path)
+    written: list[bytes] = []
+    log = Log("TS", written.append, float)
+    for effect in server.said:
+        if isinstance(effect, Report):
+            log.report(effect.text, effect.level, effect.kind)
+    assert len(written) == 6
+    assert b"ERROR" in written[-1] and b"is refused: it has no good row" in written[-1]
+
+
+file_rows = st.one_of(
+    st.integers(0, 30).map(lambda n: b"host%d 10.0.0.%d A" % (n, n)),
+    st.integers(0, 30).map(lambda n: b"Host%d 2001:db8::%x AAAA" % (n % 7, n)),
+    st.sampled_from([b"", b"# odd", b"bad row", b"x" * 600, b"\r", b"\xef\xbb\xbf"]),
+)
+
+
+@given(
+    st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    st.lists(file_rows, max_size=30),
+    st.sampled_from([b"", b"\n"]),
+    st.lists(st.integers(1, 600), max_size=20, unique=True),
+    st.integers(1, 50),
+)
+def test_a_table_that_is_read_in_any_slices_is_the_one_that_is_loaded(
+    tmp_path_factory: pytest.TempPathFactory,
+    mark: bytes,
+    rows: list[bytes],
+    end: bytes,
+    cut: list[int],
+    size: int,
+) -> None:
+    data = mark + b"\n".join(rows) + end
+    path = tmp_path_factory.getbasetemp() / "table"
+    path.write_bytes(data)
+    at_the_start: list[str] = []
+    table = load(str(path), at_the_start.append)
+
+    def cut_anywhere(path: str) -> Generator[bytes, None, None]:
+        yield from pieces(data, sorted(at for at in cut if at < len(data)))
+
+    for read in (cut_anywhere, Versions(data, size).read):
+        server = Server(read, str(path))
+        server.ask()
+        server.finish()
+        is_refused = not data or (table.bad_rows and not table.rows)
+        assert server.table.rows == (OLD if is_refused else table.rows)
+        said = server.tell()
+        assert said[: len(at_the_start)] == at_the_start
+        assert len(said) == len(at_the_start) + (1 if is_refused or table.rows else 2)
+        if not is_refused:
+            assert vars(server.table) == vars(table)
+
+
+# -- rows that are kept ----------------------------------------------------------------------------
+
+
+def is_made_of(rows: dict[bytes, bytes], old: dict[bytes, bytes]) -> bool:
+    """Return whether every question and line of these is a very object of the old ones."""
+    ids = {id(text) for row in old.items() for text in row}
+    return all(id(text) in ids for row in rows.items() for text in row)
+
+
+def reloaded(path: Path, before: bytes, after: bytes) -> tuple[Table, Table]:
+    """Return the table that was loaded, as it was, and the one that a reload makes of it."""
+    path.write_bytes(before)
+    server = Server(path=str(path))
+    server.table = load(str(path), print)
+    old = Table(dict(server.table.rows))
+    path.write_bytes(after)
+    server.ask()
+    server.finish()
+    assert server.taken == 1
+    return old, server.table
+
+
+MANY = [b"Host%d 10.0.%d.%d A\n" % (n, n >> 8, n & 255) for n in range(20_000)]
+SETS = [b"%b 2001:db8::%x AAAA\n" % (name, n) for name in (b"Y", b"z") for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (MANY, MANY),
+        (SETS, SETS),
+        ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]]),
+        (MANY, MANY[:5_000] + MANY[7_000:]),
+        (MANY, MANY[3_000:9_000] + MANY[9_001:]),
+    ],
+    ids=["equal", "sets", "row by row", "fewer", "fewer at the beginning"],
+)
+def test_rows_that_stay_are_kept_and_not_made_anew(
+    tmp_path: Path, before: list[bytes], after: list[bytes]
+) -> None:
+    old, new = reloaded(tmp_path / "table", b"".join(before), b"".join(after))
+    assert len(new.rows) == len(load(str(tmp_path / "table"), print).rows)
+    assert is_made_of(new.rows, old.rows)
+
+
+def test_rows_that_are_new_do_not_hide_those_that_stay(tmp_path: Path) -> None:
+    more = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
+    old, new = reloaded(
+        tmp_path / "table", b"".join(MANY), b"".join(MANY[:9_000] + more + MANY[9_000:])
+    )
+    assert len(new.rows) == 30_000
+    assert is_made_of({q: new.rows[q] for q in new.rows if q in old.rows}, old.rows)
+
+
+def test_after_a_long_gap_rows_are_kept_again(tmp_path: Path) -> None:
+    """The gap is longer than what is looked ahead; that catches up."""
+    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(MANY[6_000:]))
+    rows = list(new.rows.items())
+    assert is_made_of(dict(rows[-8_000:]), old.rows) and len(rows) == 14_000
+
+
+def test_a_line_that_has_changed_is_the_new_one(tmp_path: Path) -> None:
+    after = [row.replace(b" 10.", b" 11.") if n % 3 else row for n, row in enumerate(MANY)]
+    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(after))
+    assert new.rows == load(str(tmp_path / "table"), print).rows
+    assert is_made_of(dict.fromkeys(new.rows, b""), {**old.rows, b"": b""})
+
+
+def test_an_old_table_is_not_held_by_the_one_that_was_made_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(b"".join(MANY))
+    server = asked_of(path)
+    assert server.taken == 1 and server.reload._loading._old is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=60),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=60),
+    st.integers(1, 9),
+    st.integers(1, 20),
+)
+def test_what_is_kept_never_changes_what_is_in_a_table(
+    before: list[tuple[int, int]], after: list[tuple[int, int]], window: int, size: int
+) -> None:
+    def table(rows: list[tuple[int, int]]) -> dict[bytes, bytes]:
+        return {b"n%d" % name: b"n%d 10.0.0.%d A IN\n" % (name, host) for name, host in rows}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(old_rows_module, "_WINDOW_ROWS", window)
+        kept, made = OldRows(table(before)), {}
+        rows = list(table(after).items())
+        for at in range(0, len(rows), size):
+            made.update(kept.reuse(dict(rows[at : at + size])))
+    assert list(made.items()) == rows
+    assert all(kept.reuse_line(question, line) == line for question, line in rows)
+
+
+# -- how much is done in a turn --------------------------------------------------------------------
+
+
+def test_e4_no_turn_does_more_than_a_slice_and_what_is_let_go_leaves_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By count: how long that takes is not for a test to say."""
+    count, most = 60_000, 0
+    path = tmp_path / "table"
+    path.write_bytes(b"".join(b"host%d.x%d 10.0.0.2 A\n" % (n, n) for n in range(count)))
+    server = Server(path=str(path))
+    old = {b"old%d.y%d" % (n, n): b"old%d.y%d 10.0.0.1 A IN\n" % (n, n) for n in range(count)}
+    server.table = Table(old)
+    above = server.table.above
+    assert len(above) == count
+    real_read, sizes = os.read, []
+
+    def read(fd: int, size: int) -> bytes:
+        data = real_read(fd, size)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(module.os, "read", read)
+    server.ask()
+    while server.reload.is_busy:
+        before, reads = len(old) + len(above), len(sizes)
+        server.turn()
+        most = max(most, before - len(old) - len(above))
+        assert len(sizes) <= reads + 1
+    assert max(sizes) == module.SLICE_BYTES and sum(sizes) == path.stat().st_size
+    assert len(server.table.rows) == count and not old and not above
+    assert len(server.table.above) == count
+    assert 0 < most <= count // 3
+    assert sys.getsizeof(server.reload._retired.rows) == sys.getsizeof({})
+    assert sys.getsizeof(server.reload._retired.above) == sys.getsizeof(set())
+    path.write_bytes(path.read_bytes() + b"a" * 600)
+    os.utime(path)
+    strict = Server(path=str(path), strict=True)
+    strict.ask()
+    strict.finish()
+    assert strict.refused == 1
+    for rows in (strict.reload._retired.rows, strict.reload._loading.table.rows):
+        assert sys.getsizeof(rows) == sys.getsizeof({})
+
+
+# -- a TS that reloads -----------------------------------------------------------------------------
+
+
+def serving(file: Versions, rows: dict[bytes, bytes] = OLD, **words: bool) -> Stage:
+    """Start a TS with one asker."""
+    reload = Reload("table", read=file.read)
+    return Stage.begun(
+        TableServer(Table(dict(rows)), Environment(), reload=reload, **words), clients=("a",)
+    )
+
+
+def said(stage: Stage, *lines: bytes) -> list[bytes]:
+    stage.hear("a", b"".join(line + b"\n" for line in lines))
+    return split_lines(stage.take("a"))
+
+
+def test_e5_a_ts_answers_from_the_old_table_until_it_answers_from_the_new_one() -> None:
+    """[P25]"""
+    stage = serving(Versions())
+    stage.reload()
+    answers = set()
+    while stage.brain.deadline() is not None:
+        lines = said(stage, b"a", b"b", b"c")
+        assert lines in ([b"a 10.0.0.1 A IN", b"b 10.0.0.1 A IN"],
+                         [b"a 10.0.0.2 A IN", b"b 10.0.0.2 A IN", b"c 10.0.0.2 A IN"])  # fmt: skip
+        assert len(lines) == 3 or (b"c 10.0.0.2 A IN" not in answers), "old after new"
+        answers.update(lines)
+        stage.step(Woken())
+    assert len(answers) == 5
+    assert stage.reports == ["table reloaded: 3 rows in 0.0 s"]
+    assert stage.standings == [RELOADING, READY]
+
+
+def test_e5_what_has_come_in_part_is_answered_from_the_table_of_its_end() -> None:
+    stage = serving(Versions())
+    stage.hear("a", b"a\nb")
+    stage.reload()
+    stage.wait(0.0)
+    assert stage.take("a") == b"a 10.0.0.1 A IN\n"
+    assert said(stage, b"") == [b"b 10.0.0.2 A IN"]
+
+
+def test_e6_a_ts_that_refuses_a_table_answers_as_before_and_counts_it() -> None:
+    """[P26]"""
+    file = Versions(b"nothing good\n")
+    stage = serving(file)
+    stage.reload()
+    stage.wait(0.0)
+    assert said(stage, b"a", b"c") == [b"a 10.0.0.1 A IN"]
+    stats = said(stage, b"STATS")
+    assert {b"STAT reloads 0", b"STAT reloads_refused 1", b"STAT rows 2"} < set(stats)
+    file.content = NEW
+    stage.reload()
+    stage.wait(0.0)
+    stats = said(stage, b"STATS")
+    assert {b"STAT reloads 1", b"STAT reloads_refused 1", b"STAT rows 3"} < set(stats)
+
+
+def test_a_ts_without_a_file_has_nothing_to_reload() -> None:
+    stage = Stage.begun(TableServer(Table(OLD), Environment()))
+    stage.reload()
+    assert stage.brain.deadline() is None and stage.standings == []
+
+
+SIX = b"six 2001:db8::2 AAAA\na 10.0.0.2 A\n"
+
+
+def test_a_table_that_gains_ipv6_says_no_data_from_its_first_turn_on_and_not_before() -> None:
+    """[P20] [P25]: it matters to questions without a type, too."""
+    stage = serving(Versions(SIX))
+    assert said(stage, b"Six", b"six AAAA") == []
+    assert said(stage, b"A AAAA") == [b"A AAAA - NO DATA"]
+    stage.reload()
+    while not stage.reports:
+        assert said(stage, b"Six") == []
+        stage.step(Woken())
+    assert said(stage, b"Six") == [b"Six - NO DATA"]
+    assert said(stage, b"b", b"b AAAA", b"six AAAA") == [b"six 2001:db8::2 AAAA IN"]
+
+
+def test_a_table_that_loses_ipv6_is_silent_about_what_was_in_it() -> None:
+    """[P8]"""
+    rows = {b"six AAAA": b"six 2001:db8::1 AAAA IN\n"}
+    stage = serving(Versions(), rows)
+    assert said(stage, b"Six") == [b"Six - NO DATA"]
+    stage.reload()
+    stage.wait(0.0)
+    assert said(stage, b"six", b"six AAAA") == []
+    assert said(stage, b"A AAAA", b"c") == [b"A AAAA - NO DATA", b"c 10.0.0.2 A IN"]
+
+
+def test_a_ts_that_says_not_found_says_it_of_what_its_new_table_lacks() -> None:
+    stage = serving(Versions(SIX), answer_unknown=True)
+    assert said(stage, b"Six", b"b") == [b"Six - NOT FOUND", b"b 10.0.0.1 A IN"]
+    stage.reload()
+    stage.wait(0.0)
+    assert said(stage, b"Six", b"b") == [b"Six - NO DATA", b"b - NOT FOUND"]
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_reload_keeps_no_drain_and_a_ts_that_drains_begins_none(turns: int) -> None:
+    file = Versions()
+    stage = serving(file)
+    stage.reload()
+    for _ in range(turns):
+        stage.step(Woken())
+    stage.hear("a", b"a\n")
+    stage.drain()
+    answer = b"a 10.0.0.%d A IN\n" % (2 if file.left_open == 0 and file.opened else 1)
+    assert stage.take("a") == answer + b"BYE\n"
+    stage.reload()
+    stage.wait(0.0)
+    assert stage.standings.count(RELOADING) == 1 and len(file.opened) == 1
+    assert stage.exit_code is None
+    stage.end("a")
+    assert stage.exit_code == 0
+
+
+def test_a_drain_that_takes_too_long_ends_in_the_midst_of_a_reload() -> None:
+    stage = serving(Versions(b"a 10.0.0.2 A\n" * 100, slice_bytes=1))
+    stage.reload()
+    stage.drain()
+    stage.now += 5.9
+    stage.step(Woken())
+    assert stage.exit_code is None
+    stage.now += 0.2
+    stage.step(Woken())
+    assert stage.exit_code == 0 and stage.standings == [RELOADING, Standing.STOPPING]

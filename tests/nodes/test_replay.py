@@ -1,0 +1,622 @@
+"""Replay: what is read as a record, and what comes of records under each policy.
+
+Records come from a real load balancer that samples every race, among table servers of the test:
+each has a delay and something to say for every question. Played again under race they must come
+to the times that were recorded.
+
+Not here: how records are made in detail (`tests/nodes/test_race_samples.py`), and the command line.
+"""
+
+import gzip
+import heapq
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.effects import Effect, Send
+from core.events import Woken
+from core.operator import Record
+from core.protocol.names import Type
+from core.text import split_lines
+from nodes.cli import replay as command
+from nodes.cli.programs import main
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_record import RecordError
+from nodes.replay.replay import (
+    HEAD,
+    ReplayedRace,
+    ReplayOutcome,
+    as_recorded,
+    parse,
+    replay,
+    servers_of,
+    table_row,
+)
+from tests.support.balancers import addresses_of, load_balancer
+from tests.support.processes import ROOT
+from tests.support.stage import Stage
+
+BOUNDS = Bounds()
+RECORD: dict[str, Any] = {
+    "at": 0.0, "question": "x", "policy": "race", "share": 1.0,
+    "asked": {"TS1": 0.0, "TS2": 0.0},
+    "replies": {"TS1": [0.1, "10.0.0.1"], "TS2": [0.2, "10.0.0.1"]},
+    "winner": "TS1", "margin": 0.1, "end": "ANSWERED", "took": 0.1,
+}  # fmt: skip
+
+
+def line(**changes: Any) -> bytes:  # noqa: ANN401
+    """Write a record, as a line."""
+    return json.dumps({**RECORD, **changes}).encode()
+
+
+def balancer(
+    servers: int, extra_load: float | None = None, bounds: Bounds = BOUNDS
+) -> LoadBalancer:
+    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, extra_load=extra_load)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def test_a_record_is_read() -> None:
+    asked = {"TS1": 0.0, "TS2": 0.05}
+    replies = {"TS1": [0.1, "::1,2001:db8::1"], "TS2": [0.2, "::2"]}
+    record = line(at=4.0, share=0.25, question="x AAAA", asked=asked, replies=replies)
+    assert parse(record) == ReplayedRace(
+        1.0, Type.AAAA, 0.1, "::1,2001:db8::1", asked,
+        {"TS1": (0.1, "::1,2001:db8::1"), "TS2": (pytest.approx(0.15), "::2")},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["TIMED_OUT", "NOT_FOUND", "NO_DATA"])
+def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
+    race = parse(line(winner=None, margin=None, end=end, replies={}))
+    assert race.reply == end.replace("_", " ")
+
+
+def test_what_was_recorded_under_hedging_is_refused_with_the_reason() -> None:
+    with pytest.raises(RecordError, match=r"recorded under hedge.*--policy race") as caught:
+        parse(line(policy="hedge"))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_resolvers_ran_in_is_refused_with_the_reason() -> None:
+    with pytest.raises(RecordError, match=r"run by resolvers, too.*table servers alone") as caught:
+        parse(line(asked={"TS1": 0.0, "DNS1": 0.0}))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", [key for key in RECORD if key != "margin"])
+def test_a_record_without_a_field_is_none(missing: str) -> None:
+    with pytest.raises(RecordError, match="no record of a race"):
+        parse(json.dumps({k: v for k, v in RECORD.items() if k != missing}).encode())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"at": "soon"}, {"at": None}, {"share": []}, {"took": None}, {"took": {}},
+        {"asked": []}, {"asked": {"TS1": "x"}}, {"asked": {"TS1": 0.0}}, {"asked": None},
+        {"replies": []}, {"replies": {"TS1": 3}}, {"replies": {"TS1": [1]}},
+        {"replies": {"TS1": [1, "10.0.0.1", 2]}}, {"replies": {"TS3": [1, "10.0.0.1"]}},
+        {"winner": "TS3"}, {"winner": []}, {"winner": {}},
+    ],
+)  # fmt: skip
+def test_a_record_with_something_else_in_a_field_is_none(changes: dict[str, Any]) -> None:
+    with pytest.raises(RecordError, match="no record of a race"):
+        parse(line(**changes))
+
+
+json_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(2**60), 2**60), st.floats(), st.text(max_size=5)
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from(["TS1", *RECORD]), st.text(max_size=3)), inner),
+    ),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        json_values.map(lambda value: json.dumps(value).encode()),
+        st.dictionaries(st.sampled_from(list(RECORD)), json_values, max_size=3).map(
+            lambda changes: line(**changes)
+        ),
+        st.integers(0, len(line())).map(lambda at: line()[:at]),
+        st.tuples(st.integers(0, len(line()) - 1), st.integers(0, 255)).map(
+            lambda change: line()[: change[0]] + bytes([change[1]]) + line()[change[0] + 1 :]
+        ),
+    )
+)
+def test_any_bytes_are_a_race_or_are_refused_in_one_line(data: bytes) -> None:
+    try:
+        assert isinstance(parse(data), ReplayedRace)
+    except RecordError as refused:
+        assert str(refused).isprintable()
+
+
+# Of fields that are nearly right, so that some get through to be played.
+times = st.one_of(st.floats(0, 9), st.sampled_from([0, 1e9, 1e300, -1, True, None, "1", 10**400]))
+near_names = st.sampled_from(["TS1", "TS2", "TS9", "TS0", "DNS1", "ts1", "TS\x1b", "\ud800", ""])
+near_replies = st.one_of(
+    st.sampled_from(["NOT FOUND", "NO DATA", "TIMED OUT", "10.0.0.1", "::1", "1.2.3.4,10.0.0.1"]),
+    st.text("0123456789.:,aF", max_size=12),
+    st.integers(1, 80).map(lambda count: ",".join(["10.0.0.1"] * count)),
+    json_values,
+)
+near_records = st.fixed_dictionaries(
+    {},
+    optional={
+        "at": times, "took": times, "share": times, "margin": times,
+        "question": st.sampled_from(["x", "x AAAA", "\x1b", 7]),
+        "policy": st.sampled_from(["race", "hedge", "\x1b[2J", None]),
+        "end": st.sampled_from(["ANSWERED", "NOT_FOUND", "NO_DATA", "TIMED_OUT", "DROPPED", "x"]),
+        "winner": st.one_of(st.none(), near_names),
+        "asked": st.dictionaries(near_names, times, max_size=3),
+        "replies": st.dictionaries(near_names, st.tuples(times, near_replies), max_size=3),
+    },
+).map(lambda changes: line(**changes))  # fmt: skip
+
+
+@given(st.lists(st.one_of(near_records, near_records, st.binary(max_size=30)), max_size=4))
+def test_any_file_is_replayed_as_far_as_it_is_good(
+    tmp_path_factory: pytest.TempPathFactory, records: list[bytes]
+) -> None:
+    """A record that gets through can be played and printed: no traceback, no escape."""
+    path = tmp_path_factory.getbasetemp() / "races.jsonl"
+    path.write_bytes(b"".join(record + b"\n" for record in [line(), *records]))
+    said, shown = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "say", said.append)
+        patch.setattr(command, "show", shown.append)
+        code = main(["replay", str(path)])
+    assert code == (1 if said else 0) and len(shown) >= 5
+    assert all(text.isprintable() for text in said + shown)
+
+
+@given(st.sets(st.integers(1, 300), max_size=12))
+def test_servers_are_listed_by_their_numbers(numbers: set[int]) -> None:
+    races = [parse(line(asked={"TS1": 0, "TS2": 0, f"TS{n}": 0})) for n in numbers]
+    wanted = sorted({1, 2, *numbers}) if numbers else []
+    assert servers_of(races) == [f"TS{n}" for n in wanted]
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+def test_figures_are_those_of_the_ranks() -> None:
+    outcome = ReplayOutcome([n / 1000 for n in range(1000, 0, -1)])
+    assert outcome.quantiles_s() == [0.501, 0.991, 1.0]
+    assert ReplayOutcome([0.25]).quantiles_s() == [0.25] * 3
+
+
+def test_a_row_has_a_column_for_each_heading() -> None:
+    row = table_row("race", ReplayOutcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
+    assert row.split() == ["race", "4", "300.0", "400.0", "400.0", "50.00", "1", "2"]
+    assert len(row) == len(HEAD)
+
+
+def two(*ways: tuple[float | None, float | None]) -> list[ReplayedRace]:
+    """Write races, a second apart, that two TSs answer after so long, or never."""
+    races = []
+    for number, way in enumerate(ways):
+        replies = {f"TS{n}": (s, "10.0.0.1") for n, s in enumerate(way, 1) if s is not None}
+        said = "10.0.0.1" if replies else "TIMED OUT"
+        took_s = min((s for s, _ in replies.values()), default=5.0)
+        races.append(ReplayedRace(number, Type.A, took_s, said, {"TS1": 0.0, "TS2": 0.0}, replies))
+    return races
+
+
+WAYS = two((0.1, 0.2), (0.3, 0.1), (None, 0.4), (0.2, None), (None, None))
+
+
+def close(outcome: ReplayOutcome, took_s: list[float]) -> bool:
+    return sorted(outcome.took_s) == pytest.approx(sorted(took_s))
+
+
+def test_as_recorded_is_what_the_records_say() -> None:
+    outcome = as_recorded(WAYS)
+    assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
+    assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
+
+
+def test_race_asks_everyone_and_has_the_first_answer() -> None:
+    outcome = replay(WAYS, ["TS1", "TS2"], balancer(2))
+    assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
+    assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("server", "took_s"),
+    [("TS1", [0.1, 0.3, 5.0, 0.2, 5.0]), ("TS2", [0.2, 0.1, 0.4, 5.0, 5.0])],
+)
+def test_single_asks_one_and_what_it_has_not_times_out(server: str, took_s: list[float]) -> None:
+    outcome = replay(WAYS, [server], balancer(1))
+    assert close(outcome, took_s)
+    assert (outcome.sent, outcome.timed_out, outcome.changed) == (5, 2, 1)
+
+
+def test_hedge_asks_another_when_one_is_slow_or_silent() -> None:
+    outcome = replay(WAYS, ["TS1", "TS2"], balancer(2, 1.0))
+    assert len(outcome.took_s) == 5 and (outcome.timed_out, outcome.changed) == (1, 0)
+    assert 5 <= outcome.sent <= 10 and max(outcome.took_s) == pytest.approx(5.0)
+    assert sorted(outcome.took_s)[3] < 0.4 + 0.06
+
+
+def test_without_a_budget_hedge_asks_one_more_only_for_what_may_be_lost() -> None:
+    fast = two(*[(0.002, 0.003)] * 50, (None, 0.01))
+    outcome = replay(fast, ["TS1", "TS2"], balancer(2, 0.0))
+    assert outcome.sent == 52 and outcome.timed_out == 0
+    assert max(outcome.took_s) == pytest.approx(1.01)  # a second, and then everyone
+
+
+@pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
+def test_what_nobody_has_is_said_again(what: str) -> None:
+    replies = {"TS1": (0.1, what), "TS2": (0.15, what)}
+    for address_type in Type:
+        race = ReplayedRace(0.0, address_type, 0.15, what, {"TS1": 0.0, "TS2": 0.0}, replies)
+        outcome = replay([race], ["TS1", "TS2"], balancer(2))
+        assert (outcome.timed_out, outcome.changed) == (0, 0)
+
+
+def test_an_answer_is_changed_when_its_set_is_another() -> None:
+    def outcome(first: str, said: str) -> ReplayOutcome:
+        replies = {"TS1": (0.1, first), "TS2": (0.2, "10.0.0.3")}
+        race = ReplayedRace(0.0, Type.A, 0.1, said, {"TS1": 0.0, "TS2": 0.0}, replies)
+        return replay([race], ["TS1", "TS2"], balancer(2))
+
+    assert outcome("10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1").changed == 0
+    assert outcome("10.0.0.1", "10.0.0.3").changed == 1
+    assert outcome("10.0.0.1", "TIMED OUT").changed == 1
+
+
+def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
+    """The link came up later: its time runs from then."""
+    race = ReplayedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
+    assert close(replay([race], ["TS1"], balancer(1)), [0.7])
+
+
+def test_a_ts_is_known_by_the_name_of_the_record() -> None:
+    race = ReplayedRace(0.0, Type.A, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
+    outcome = replay([race], ["TS7"], balancer(1))
+    assert close(outcome, [0.1]) and outcome.changed == 0
+
+
+def test_nothing_to_replay_takes_no_time() -> None:
+    assert replay([], ["TS1"], balancer(1)) == ReplayOutcome()
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def test_the_command_plays_each_policy_that_is_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "races.jsonl").write_bytes(b"\n".join([line(at=n) for n in range(20)]) + b"\n")
+    assert main(["replay", str(tmp_path / "races.jsonl")]) == 0
+    head, *rows = capfd.readouterr().out.splitlines()
+    assert head == HEAD
+    assert [row[:14].rstrip() for row in rows] == [
+        "as recorded", "race", "single TS1", "single TS2", "hedge"
+    ]  # fmt: skip
+    assert rows[0][14:] == rows[1][14:]
+    extra = [float(row.split()[-3]) for row in rows]
+    assert extra[:-1] == [100.0, 100.0, 0.0, 0.0] and 0 <= extra[-1] <= 10
+    words = ["replay", "--policy", "single", str(tmp_path / "races.jsonl"), "--policy", "race"]
+    assert main(words) == 0
+    rows = capfd.readouterr().out.splitlines()[2:]
+    assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "there are no races in"),
+        (b"\n\n", "there are no races in"),
+        (b"x\n", ":1: it is no record of a race; left out\n"),
+        (line(policy="hedge") + b"\n", ":1: it was recorded under hedge"),
+    ],
+)
+def test_a_file_without_a_race_is_refused_with_a_line_for_each_bad_record(
+    data: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "races.jsonl").write_bytes(data)
+    assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
+    out, err = capfd.readouterr()
+    assert not out and said in err and "there are no races in" in err
+    assert err.count("\n") == 1 + bool(data.strip())
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"at":1}\n'.decode().encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
+        (gzip.compress(b'{"at":1}\n' * 99), "looks like a gzip file; unpack it"),
+        (b'{"at":1}\r' * 99, "ends its lines with CR alone; save it with LF"),
+    ],
+    ids=["UTF-16", "gzip", "CR"],
+)
+def test_a_file_that_is_no_text_is_one_line_not_one_a_record(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes, why: str
+) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(data)
+    assert main(["replay", str(path)]) == 1
+    assert capfd.readouterr() == ("", f"photofinish: {path} {why}\n")
+
+
+NONSENSE = {
+    "an address of 600 digits": line(replies={"TS1": [0.1, "1" * 600]}),
+    "too many addresses": line(replies={"TS1": [0.1, ",".join(["10.0.0.1"] * 60)]}),
+    "an address of another type": line(question="x AAAA"),
+    "a name that is no UTF-8": line().replace(b"TS1", b"TS\xff1"),
+    "half a character": line().replace(b"TS1", b"\xed\xa0\x80"),
+    "half a character, escaped": line().replace(b"TS1", b"\\ud800"),
+    "an escape in a name": line().replace(b"TS1", b"\\u001b[2J"),
+    "an escape in a policy": line(policy="\x1b[2J"),
+    "a time beyond all times": line(at=1e300),
+    "a share of more than all": line(share=2),
+    "a winner that has nothing": line(replies={"TS1": [0.1, "NOT FOUND"]}),
+}
+
+
+@pytest.mark.parametrize("record", NONSENSE.values(), ids=NONSENSE)
+def test_a_bad_record_is_one_line_and_the_good_ones_are_played(
+    record: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(b"\n".join([line(), record, line(at=1.0), b""]))
+    assert main(["replay", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert err == f"{path}:2: it is no record of a race; left out\n"
+    head, first, *rest = out.splitlines()
+    assert head == HEAD and first.split()[:3] == ["as", "recorded", "2"] and len(rest) == 4
+    assert out.replace("\n", "").isprintable()
+
+
+@pytest.mark.process
+def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "races.jsonl"
+    path.write_bytes(line() + b"\n")
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-m", "nodes", "replay", str(path)]
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    said = b"photofinish: cannot write the output: no space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
+# -- records of a real run -------------------------------------------------------------------------
+
+delays_s = st.one_of(st.none(), st.integers(1, 5_100_000).map(lambda us: us / 1e6))
+quick_s = st.integers(1_000, 60_000).map(lambda us: us / 1e6)
+
+
+@dataclass
+class Script:
+    """The script of a run: what is asked when, and each TS's delay for it and what it says."""
+
+    asked: list[tuple[float, bytes]]  # s since the one before; the name
+    ways: dict[bytes, list[tuple[float | None, bytes]]]  # by name: of each TS
+
+
+@st.composite
+def scripts(draw: st.DrawFn, delays: st.SearchStrategy[float | None], denies: bool) -> Script:
+    """No name is asked twice within the time of a race: then it would be another race's."""
+    asked, ways = [], {}
+    for number in range(draw(st.integers(1, 12))):
+        name = b"n%d" % number if draw(st.booleans()) else b"n%d AAAA" % number
+        asked.append((draw(st.integers(0, 400_000)) / 1e6, name))
+        sets = [b"10.0.0.1", b"10.0.0.1,10.0.0.2"] if b" " not in name else [b"::1", b"::2"]
+        says = sets + ([b"NOT FOUND"] if denies else [])
+        way = []
+        for _ in range(2):
+            way.append((draw(delays), draw(st.sampled_from(says))))
+        ways[name] = way
+    return Script(asked, ways)
+
+
+class RecordedStage(Stage):
+    """A stage that keeps the records, and on which TSs follow a script."""
+
+    def __init__(self, script: Script, bounds: Bounds) -> None:
+        addresses = [((2, (f"TS{n}", 1)),) for n in (1, 2)]
+        brain = load_balancer(addresses, bounds, lambda: 0.0, sample=1.0)
+        super().__init__(brain, bounds)
+        self.script = script
+        self.records: list[bytes] = []
+        self.coming: list[tuple[float, int, str, bytes]] = []
+        self.number = count()
+
+    def perform(self, effect: Effect) -> None:
+        match effect:
+            case Record(data):
+                self.records += split_lines(data)
+            case Send(conn, data) if conn.startswith("TS"):
+                for question in split_lines(data):
+                    delay_s, what = self.script.ways[question][int(conn[2:]) - 1]
+                    if delay_s is not None:
+                        self.later(self.now + delay_s, conn, reply(question, what))
+        super().perform(effect)
+
+    def later(self, when: float, conn: str, data: bytes) -> None:
+        heapq.heappush(self.coming, (when, next(self.number), conn, data))
+
+    def run(self) -> dict[bytes, tuple[float, bytes]]:
+        """Play the script; by name when its reply came and what it was."""
+        self.begin()
+        self.connect("TS1")
+        self.connect("TS2")
+        self.accept("a")
+        at, asked_at, got = self.now, {}, {}
+        for gap_s, name in self.script.asked:
+            at += gap_s
+            asked_at[name] = at
+            self.later(at, "a", name + b"\n")
+        while self.coming or self.brain.deadline() is not None:
+            due = self.brain.deadline()
+            if self.coming and (due is None or self.coming[0][0] <= due):
+                self.now, _, conn, data = heapq.heappop(self.coming)
+                self.hear(conn, data)
+            else:
+                assert due is not None
+                self.now = due
+                self.step(Woken())
+            for said in split_lines(self.take("a")):
+                name = said.split(b" ")[0] + (b" AAAA" if b" AAAA" in said else b"")
+                got[name] = (self.now - asked_at[name], said)
+        return got
+
+
+def reply(question: bytes, what: bytes) -> bytes:
+    name, _, kind = question.partition(b" ")
+    if what == b"NOT FOUND":
+        return question + b" - NOT FOUND\n"
+    return b"%b %b %b IN\n" % (name, what, kind or b"A")
+
+
+def recorded(script: Script) -> tuple[list[ReplayedRace], dict[bytes, tuple[float, bytes]]]:
+    """Return the records of a run, in the order of asking, and what the client got."""
+    stage = RecordedStage(script, BOUNDS)
+    got = stage.run()
+    assert len(stage.records) == len(script.asked) == len(got)
+    return sorted(map(parse, stage.records), key=lambda race: race.at), got
+
+
+def are_apart(script: Script) -> bool:
+    """Return whether no two things happen so close that a rounded time may change their order."""
+    for name, way in script.ways.items():
+        times = [delay_s for delay_s, _ in way if delay_s is not None]
+        times += [BOUNDS.timeout_s]
+        if any(abs(a - b) < 1e-5 for i, a in enumerate(times) for b in times[:i]):
+            return False
+        assert name
+    return True
+
+
+@given(scripts(delays_s, denies=False))
+def test_a_run_replayed_under_race_takes_as_long_as_it_took(script: Script) -> None:
+    """Each of its questions, to the last millionth; and nothing is answered otherwise."""
+    assume(are_apart(script))
+    races, got = recorded(script)
+    outcome = replay(races, ["TS1", "TS2"], balancer(2))
+    assert sorted(outcome.took_s) == pytest.approx(sorted(s for s, _ in got.values()), abs=1e-5)
+    assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
+    timed_out = sum(said.endswith(b"TIMED OUT") for _, said in got.values())
+    assert (outcome.sent, outcome.timed_out, outcome.changed) == (2 * len(races), timed_out, 0)
+    before = as_recorded(races)
+    assert (before.sent, before.timed_out) == (outcome.sent, outcome.timed_out)
+    assert outcome.quantiles_s() == pytest.approx(before.quantiles_s(), abs=3e-6)
+
+
+@given(scripts(quick_s, denies=True))
+def test_what_is_denied_is_replayed_as_well(script: Script) -> None:
+    assume(are_apart(script))
+    races, _ = recorded(script)
+    outcome = replay(races, ["TS1", "TS2"], balancer(2))
+    assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
+    assert (outcome.timed_out, outcome.changed) == (0, 0)
+
+
+@given(scripts(delays_s, denies=False), st.sampled_from(["TS1", "TS2"]))
+def test_one_alone_takes_as_long_as_it_took_then(script: Script, server: str) -> None:
+    races, _ = recorded(script)
+    outcome = replay(races, [server], balancer(1))
+    delays = [way[int(server[2:]) - 1][0] for way in script.ways.values()]
+    # A loser is heard until the race would have been over for its asker.
+    took_s = [5.0 if delay_s is None else min(delay_s, 5.0) for delay_s in delays]
+    assert sorted(outcome.took_s) == pytest.approx(sorted(took_s), abs=3e-6)
+    assert outcome.sent == len(races)
+
+
+@given(scripts(delays_s, denies=True), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
+def test_hedge_answers_whatever_somebody_answered_in_time(
+    script: Script, extra_load: float
+) -> None:
+    """No later than a second after it would have been: then everyone is asked."""
+    assume(are_apart(script))
+    races, _ = recorded(script)
+    outcome = replay(races, ["TS1", "TS2"], balancer(2, extra_load))
+    assert len(outcome.took_s) == len(races)
+    assert len(races) <= outcome.sent <= 2 * len(races)
+    hopeless = sum(
+        all(delay_s is None or delay_s > 3.9 or what == b"NOT FOUND" for delay_s, what in way)
+        for way in script.ways.values()
+    )
+    assert outcome.timed_out <= hopeless
+
+
+@given(scripts(quick_s, denies=False), st.sampled_from([1, 0.5, 0.01]))
+def test_of_a_sampled_run_time_goes_by_in_the_proportion_of_its_share(
+    script: Script, share: float
+) -> None:
+    """As many come in a second as really did, and each takes as long as it did."""
+    races, _ = recorded(script)
+    squeezed = [replace(race, at=race.at * share) for race in races]
+    assert [race.at for race in squeezed] == sorted(race.at for race in squeezed)
+    outcome = replay(squeezed, ["TS1", "TS2"], balancer(2))
+    assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,  # RecursionError
+        line(at=10**400),  # OverflowError
+        line(at=float("nan")),
+        line(share=float("inf")),  # then the replay dies of an illegal transition
+        line(took=float("-inf")),
+        line(replies={"TS1": [-1.0, "10.0.0.1"]}, asked={"TS1": 0.0}),  # before it was asked
+        line(replies={"TS1": [0.1, "\ud800"]}),  # then the replay dies of a UnicodeEncodeError
+        line(replies={"TS1": [0.1, "10.0.0.1\nr0 10.0.0.2"]}),
+        line(end="ANSWERED", winner=None),
+    ],
+    ids=["deep", "huge", "nan", "inf", "negative", "early", "surrogate", "two lines", "no winner"],
+)
+def test_nonsense_that_would_come_to_nothing_good_is_refused(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        parse(data)
+
+
+def test_what_its_asker_did_not_wait_for_is_no_changed_answer() -> None:
+    """A race that was dropped says nothing about what a policy would have changed."""
+    replies = {"TS1": [0.2, "10.0.0.1"], "TS2": [0.3, "10.0.0.1"]}
+    race = parse(line(replies=replies, winner=None, margin=None, end="DROPPED", took=0.01))
+    assert replay([race], ["TS1", "TS2"], balancer(2)).changed == 0
+
+
+def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -> None:
+    """Nobody tells the load balancer that its TS is relieved."""
+    bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
+    races = [
+        ReplayedRace(
+            0.0, Type.A, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
+        )
+    ] * 100
+    outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))
+    assert outcome.timed_out == 0
+
+
+def test_records_of_a_time_in_which_no_ts_was_there_are_no_bug_of_ours(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record = line(asked={}, replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0)
+    (tmp_path / "races.jsonl").write_bytes(record + b"\n")
+    assert main(["replay", str(tmp_path / "races.jsonl")]) in (0, 1)
+    assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,553 @@
+"""The status page's HTTP: whole requests cut at every byte, and what is no request at all.
+
+Bytes go through the buffers that the loop uses, and what comes back is read by `http.client`,
+the standard library's own reader, and by rules of its own: one response, then the end; a length
+that is right; nothing kept of one who is gone.
+
+Not here: what is counted (`tests/core/test_exposition.py`), and browsers.
+"""
+
+import http.client
+import io
+import json
+import math
+from http import HTTPStatus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.effects import Close, Effect, Send
+from core.events import Closed, Ended, Event, Received, Woken
+from core.protocol.names import LINE_BYTES_MAX
+from nodes.status_page.http import HEALTH, Page, WebServer
+from nodes.status_page.pages import pages
+from nodes.status_page.with_status_page import WithStatusPage
+from tests.support.balancers import load_balancer
+from tests.support.splitting import cuts, pieces
+from tests.support.stage import Stage
+
+HEAD_S, FRESH_S, LINES_MAX = 5.0, 1.0, 200  # as the owner may rely on them
+ME = "watcher-1"
+
+
+STATUSES = (200, 400, 404, 405, 408, 414, 431, 501, 503, 505)
+
+
+class Site:
+    """A web server as a brain of its own, with pages that say how often they were made."""
+
+    def __init__(self, watchers_max: float = math.inf) -> None:
+        self.made = {"/": 0, "/sick": 0}
+        self.why = ""  # it is unhealthy
+        made = {"/": self.page, "/sick": self.sick, HEALTH: self.health}
+        self.web = WebServer(made, watchers_max)
+        self.effects: list[Effect] = []
+
+    def page(self, now: float) -> Page:
+        self.made["/"] += 1
+        return Page("text/html; charset=utf-8", b"page %d at %.2f" % (self.made["/"], now))
+
+    def sick(self, now: float) -> Page:
+        self.made["/sick"] += 1
+        return Page("text/plain; charset=utf-8", b"sick\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def health(self, now: float) -> Page:
+        status = HTTPStatus.SERVICE_UNAVAILABLE if self.why else HTTPStatus.OK
+        return Page("text/plain; charset=utf-8", self.why.encode() or b"ok", status)
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        woken = isinstance(event, Woken)
+        effects = self.web.woken(now) if woken else self.web.step(event, now)
+        self.effects += effects
+        return effects
+
+    def deadline(self) -> float | None:
+        return None if self.web.due() == math.inf else self.web.due()
+
+
+class WebStage(Stage):
+    """A stage on which what is sent need not be lines."""
+
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Send) and effect.conn.startswith("watcher-"):
+            self.connections[effect.conn].send(effect.data)
+        else:
+            super().perform(effect)
+
+
+def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
+    """Build a site with one watcher that has said nothing yet."""
+    site = Site(watchers_max)
+    stage = WebStage(site, Bounds())
+    stage.accept(ME)
+    return stage, site
+
+
+class Socket:
+    """The socket that `http.client` reads from."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self.data)
+
+
+def response(data: bytes, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    """Read one response, by the standard library, and see that nothing comes after it."""
+    found = http.client.HTTPResponse(Socket(data), method=method)  # type: ignore[arg-type]
+    found.begin()
+    body = found.read()
+    head, _, rest = data.partition(b"\r\n\r\n")
+    assert b"\n" not in head.replace(b"\r\n", b"") and head.startswith(b"HTTP/1.1 ")
+    assert found.headers["Connection"] == "close"
+    (length,) = found.headers.get_all("Content-Length", [])
+    assert int(length) == len(rest) or (method == "HEAD" and not rest)
+    assert rest == body
+    return found, body
+
+
+def asked(request: bytes, *chunks: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    """Return what comes back for a request that arrives so, and then the end."""
+    stage, site = visited()
+    stage.hear(ME, *(chunks or (request,)))
+    assert [type(effect) for effect in site.effects] == [Send, Close]
+    assert stage.has_ended(ME)
+    return response(stage.take(ME), request.split(b" ")[0].decode("latin-1"))
+
+
+BROWSER = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: Mozilla/5.0 (X11)\r\n"
+    b"Accept: text/html,application/xhtml+xml\r\nConnection: keep-alive\r\n\r\n"
+)
+REQUESTS = {
+    BROWSER: 200,
+    b"GET / HTTP/1.0\r\n\r\n": 200,
+    b"GET / HTTP/1.1\nHost: a\n\n": 200,
+    b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"GET /?a=b&c=/x?y HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"GET /sick HTTP/1.1\r\nHost: a\r\n\r\n": 503,
+    b"HEAD /sick?x HTTP/1.1\r\nHost: a\r\n\r\n": 503,
+    b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"GET /%2f HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"GET //etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n": 405,
+    b"DELETE /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 405,
+    b"OPTIONS / HTTP/1.0\r\n\r\n": 200,
+    b"OPTIONS /sick?x HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n": 200,
+    b"OPTIONS /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+    b"OPTIONS x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
+    b"GET * HTTP/1.1\r\nHost: a\r\n\r\n": 400,
+    b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"get / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"nonsense\r\n\r\n": 400,
+    b"GET\r\n\r\n": 400,
+    b"GET / \r\n\r\n": 400,
+    b"GET /\r\n\r\n": 400,
+    b"GET  / HTTP/1.1\r\n\r\n": 400,
+    b"GET x HTTP/1.1\r\n\r\n": 400,
+    b"\x16\x03\x01\x02\x00\x01\n\n": 400,
+    b"GET / HTTP/1.1\r\n" + b"Cookie: " + b"x" * 5_000 + b"\r\n\r\n": 200,
+    b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * LINES_MAX + b"\r\n": 200,
+    b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (LINES_MAX + 1): 431,
+}
+
+
+@pytest.mark.parametrize(("request_", "status"), REQUESTS.items())
+def test_every_request_has_its_status_however_it_is_cut(request_: bytes, status: int) -> None:
+    """In two at every byte where that is not too many, byte by byte, and in one."""
+    whole, body = asked(request_)
+    assert whole.status == status
+    if len(request_) < 300:
+        for at in range(1, len(request_)):
+            found, same = asked(request_, request_[:at], request_[at:])
+            assert (found.status, same) == (whole.status, body)
+        found, same = asked(request_, *(bytes([byte]) for byte in request_))
+        assert (found.status, same) == (whole.status, body)
+
+
+@pytest.mark.parametrize(("request_", "status"), REQUESTS.items())
+def test_nothing_is_said_before_the_request_is_whole(request_: bytes, status: int) -> None:
+    stage, site = visited()
+    end = b"\r\n" if request_.endswith(b"\r\n") else b"\n"
+    stage.hear(ME, request_.removesuffix(end))
+    assert not site.effects
+    stage.hear(ME, end)
+    assert len(site.effects) == 2
+
+
+def test_head_is_get_without_the_page() -> None:
+    for path in ("/", "/sick"):
+        got, body = asked(b"GET %b HTTP/1.1\r\n\r\n" % path.encode())
+        head, nothing = asked(b"HEAD %b HTTP/1.1\r\n\r\n" % path.encode())
+        assert (head.status, head.headers.items()) == (got.status, got.headers.items())
+        assert body and not nothing and head.headers["Content-Length"] == str(len(body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "PATCH"])
+def test_who_may_not_do_that_is_told_what_may_be_done(method: str) -> None:
+    found, _ = asked(method.encode() + b" / HTTP/1.1\r\n\r\n")
+    assert (found.status, found.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize("target", [b"/", b"/sick", b"*"])
+def test_options_tells_the_health_and_what_may_be_asked(target: bytes) -> None:
+    """A check that asks so must not pass because some page can be shown."""
+    stage, site = visited()
+    for number, (why, status) in enumerate([("", 200), ("draining", 503)]):
+        site.why = why
+        conn = f"watcher-x{number}"
+        stage.accept(conn)
+        stage.hear(conn, b"OPTIONS %b HTTP/1.0\r\n\r\n" % target)
+        found, body = response(stage.take(conn), "OPTIONS")
+        assert (found.status, body) == (status, why.encode() or b"ok")
+        assert found.headers["Allow"] == "GET, HEAD, OPTIONS"
+        stage.wait(FRESH_S)
+
+
+def test_a_page_can_be_shown_nowhere_else_and_loads_nothing_from_elsewhere() -> None:
+    found, _ = asked(BROWSER)
+    policy = found.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert "http:" not in policy and "*" not in policy and "unsafe-eval" not in policy
+    assert found.headers["X-Content-Type-Options"] == "nosniff"
+    assert found.headers["Cache-Control"] == "no-store"
+
+
+def test_a_second_request_on_the_same_connection_is_not_read() -> None:
+    stage, site = visited()
+    stage.hear(ME, BROWSER + BROWSER, BROWSER)
+    assert len(site.effects) == 2
+    response(stage.take(ME))
+
+
+def test_a_second_chunk_that_was_read_before_the_close_is_ignored() -> None:
+    _, site = visited()
+    assert len(site.step(Received(ME, b"GET / HTTP/1.1\n\n"), 100.0)) == 2
+    assert site.step(Received(ME, b"GET / HTTP/1.1\n\n"), 100.0) == []
+    assert site.step(Ended(ME, False), 100.0) == []
+
+
+@pytest.mark.parametrize("said", [b"", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_one_who_ends_before_it_has_asked_is_told_so(said: bytes) -> None:
+    stage, _ = visited()
+    if said:
+        stage.hear(ME, said)
+    stage.end(ME)
+    found, _ = response(stage.take(ME))
+    assert found.status == 400 and ME not in stage.connections
+
+
+def test_a_half_close_after_the_request_changes_nothing() -> None:
+    stage, site = visited()
+    stage.held.add(ME)
+    stage.hear(ME, BROWSER)
+    stage.end(ME)
+    assert len(site.effects) == 2
+    stage.held.clear()
+    stage.settle()
+    assert response(stage.take(ME))[0].status == 200 and ME not in stage.connections
+
+
+def test_one_who_takes_too_long_is_let_go_and_nobody_else() -> None:
+    """The clock is that of the whole head, whatever trickles in."""
+    stage, site = visited()
+    stage.hear(ME, b"GET / HTTP/1.1\n")
+    stage.wait(2.0)
+    stage.accept("watcher-2")
+    for _ in range(29):
+        stage.hear(ME, b"a: b\n")
+        stage.wait(0.1)
+    assert not site.effects and site.deadline() == 105.0
+    stage.wait(0.2)
+    assert response(stage.take(ME))[0].status == 408
+    assert site.deadline() == 107.0 and "watcher-2" not in stage.said
+    stage.wait(2.0)
+    assert response(stage.take("watcher-2"))[0].status == 408
+    assert site.deadline() is None
+
+
+def test_when_all_places_are_taken_they_are_free_again_after_a_second() -> None:
+    """Of who does not ask, and of who has its response and does not end."""
+    stage, site = visited(watchers_max=3)
+    stage.accept("watcher-2")
+    stage.hear("watcher-2", BROWSER)
+    stage.wait(2.0)
+    assert site.deadline() == 105.0 and len(stage.connections) == 2
+    stage.accept("watcher-3")
+    assert site.deadline() == 101.0
+    stage.wait(0.0)
+    assert response(stage.take(ME))[0].status == 408 and "watcher-2" not in stage.connections
+    assert "watcher-3" not in stage.said
+    stage.accept("watcher-4")
+    stage.hear("watcher-4", BROWSER)
+    stage.wait(1.0)
+    assert response(stage.take("watcher-3"))[0].status == 408
+    assert response(stage.take("watcher-4"))[0].status == 200
+
+
+def test_the_only_one_there_may_be_is_served() -> None:
+    stage, site = visited(watchers_max=1)
+    stage.hear(ME, BROWSER[:20])
+    stage.wait(0.9)
+    stage.hear(ME, BROWSER[20:])
+    assert response(stage.take(ME))[0].status == 200 and site.web.requests == 1
+
+
+def test_empty_lines_do_not_put_it_off() -> None:
+    stage, site = visited()
+    for _ in range(49):
+        stage.hear(ME, b"\r\n" * 1_000)
+        stage.wait(0.1)
+    assert not site.effects
+    stage.wait(0.2)
+    assert response(stage.take(ME))[0].status == 408
+
+
+def test_a_page_is_made_at_most_once_a_second_however_many_ask() -> None:
+    stage, site = visited()
+    bodies = []
+    for number in range(40):
+        stage.accept(f"watcher-x{number}")
+        stage.hear(f"watcher-x{number}", b"GET /?%d HTTP/1.1\r\n\r\n" % number)
+        bodies.append(response(stage.take(f"watcher-x{number}"))[1])
+        stage.wait(1 / 8)
+    assert bodies == [b"page %d at %d.00" % (n // 8 + 1, 100 + n // 8) for n in range(40)]
+    assert site.made == {"/": 5, "/sick": 0}
+
+
+def test_each_page_is_made_by_itself() -> None:
+    stage, site = visited()
+    for number, path in enumerate([b"/", b"/sick", b"/", b"/sick"]):
+        stage.accept(f"watcher-x{number}")
+        stage.hear(f"watcher-x{number}", b"GET %b HTTP/1.1\r\n\r\n" % path)
+    assert site.made == {"/": 1, "/sick": 1}
+
+
+def test_an_unknown_path_is_not_remembered() -> None:
+    stage, site = visited()
+    for number in range(1_000):
+        stage.accept(f"watcher-x{number}")
+        stage.hear(f"watcher-x{number}", b"GET /%d HTTP/1.1\r\n\r\n" % number)
+        stage.end(f"watcher-x{number}")
+    assert site.web._made == {} and list(site.web._requests) == [ME]
+
+
+# -- anything --------------------------------------------------------------------------------------
+
+heads = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                b"GET ", b"HEAD ", b"POST ", b"/", b"/sick", b" HTTP/1.1", b" HTTP/1.0", b"\r\n",
+                b"\n", b"\r\n\r\n", b"\n\n", b"a: b\r\n", b"\r", b"\0", b" ", b"PRI * HTTP/2.0",
+                b"GET / HTTP/1.1\r\n\r\n", b"a: b\n" * 150,
+            ]
+        ),
+        st.binary(max_size=20),
+        st.integers(505, 520).map(lambda count: b"x" * count),
+    ),
+    max_size=20,
+).map(b"".join)  # fmt: skip
+
+
+@given(
+    heads.flatmap(lambda data: st.tuples(st.just(data), cuts(data))),
+    st.sampled_from(["end", "reset", "wait"]),
+)
+def test_any_bytes_in_any_cut_come_to_one_response_and_the_end(
+    cut: tuple[bytes, list[bytes]], last: str
+) -> None:
+    """And to the same one however they are cut; of one who is gone nothing is kept."""
+    data, parts = cut
+    said = []
+    for chunks in (parts, pieces(data, [])):
+        stage, site = visited()
+        stage.hear(ME, *chunks)
+        had = bool(site.effects)
+        if last == "wait":
+            stage.wait(HEAD_S)
+        if ME in stage.connections:
+            getattr(stage, "reset" if last == "reset" else "end")(ME)
+        assert not site.web._requests and site.deadline() is None
+        assert had or last != "wait" or site.effects
+        said.append(stage.take(ME))
+        if site.effects:
+            assert [type(effect) for effect in site.effects] == [Send, Close]
+            assert site.web.requests == 1
+            method = "HEAD" if said[-1].endswith(b"\r\n\r\n") else "GET"
+            assert response(said[-1], method)[0].status in STATUSES
+        else:
+            assert not said[-1] and last == "reset"
+    lines = data.replace(b"\r\n", b"\n").split(b"\n")
+    if len(next(filter(None, lines), b"")) <= LINE_BYTES_MAX:
+        assert said[0] == said[1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40))
+def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> None:
+    """Against a model of who has asked and since when: each gets one response, at its time."""
+    stage, site = visited()
+    stage.reset(ME)
+    since: dict[str, float] = {}
+    born: dict[int, int] = {}
+    expected: dict[str, int] = {}
+    for who, what in story:
+        conn = f"watcher-{who}x{born.get(who, 0)}"
+        if conn not in stage.connections:
+            born[who] = born.get(who, 0) + 1
+            conn = f"watcher-{who}x{born[who]}"
+            stage.accept(conn)
+            since[conn] = stage.now
+        if what == 0 and conn in since:
+            stage.hear(conn, b"GET /no HTTP/1.1\n\n")
+            expected[conn] = 404
+        elif what == 1 and conn in since:
+            stage.hear(conn, b"GET / HTTP/1.1\n")
+            stage.hear(conn, b"\n")
+            expected[conn] = expected.get(conn, 200)
+        elif what == 2:
+            stage.reset(conn)
+            since.pop(conn, None)
+        else:
+            stage.wait(what * 0.75)
+            for other, at in since.items():
+                if stage.now >= at + HEAD_S and other not in expected:
+                    expected[other] = 408
+        for other in expected:
+            since.pop(other, None)
+        assert sorted(site.web._requests) == sorted(since)
+        assert site.web.due() == min((at + HEAD_S for at in since.values()), default=math.inf)
+    assert {conn: response(bytes(data))[0].status for conn, data in stage.said.items()} == expected
+
+
+# -- in front of LS --------------------------------------------------------------------------------
+
+
+def balanced(**words: float) -> Stage:
+    """Build LS with a status page, its link up."""
+    brain = load_balancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
+    return WebStage.begun(WithStatusPage(brain, WebServer(pages(brain))), up=(T1,))
+
+
+T1, T2 = "TS1", "TS2"
+
+
+def looked(stage: Stage, path: str) -> tuple[int, str, bytes]:
+    """Return status, media type and body of a page, as it is a second later."""
+    stage.wait(FRESH_S)
+    stage.accept(ME)
+    stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+    found, body = response(stage.take(ME))
+    stage.end(ME)
+    return found.status, found.headers["Content-Type"], body
+
+
+def test_the_pages_of_ls() -> None:
+    stage = balanced(sample=1.0)
+    stage.accept("a")
+    stage.hear("a", b"x.example\n")
+    stage.connect(T2)
+    stage.hear(T1, b"x.example 10.0.0.1 A IN\n")
+    stage.hear(T2, b"x.example 10.0.0.2 A IN\n")
+    status, kind, text = looked(stage, "/metrics")
+    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert b"photofinish_asked_total 1\n" in text
+    assert b'photofinish_ts_won_total{ts="TS1"} 1\n' in text
+    assert b"photofinish_disagreements_total 1\n" in text and b"example" not in text
+    status, kind, text = looked(stage, "/status.json")
+    assert (status, kind) == (200, "application/json")
+    shown = json.loads(text)
+    assert shown["figures"]["asked"] == 1 and [one["name"] for one in shown["servers"]] == [T1, T2]
+    assert shown["told"] == [
+        {"question": "x.example", "answers": {T1: "10.0.0.1", T2: "10.0.0.2"}, "times": 1}
+    ]
+    status, kind, text = looked(stage, "/")
+    assert status == 200 and kind.startswith("text/html") and text.startswith(b"<!doctype html>")
+    assert b"http://" not in text and b"https://" not in text and b"innerHTML" not in text
+
+
+def test_who_is_sent_here_is_told_when_nobody_should_be() -> None:
+    stage = balanced()
+    assert looked(stage, "/healthz")[::2] == (200, b"ok\n")
+    stage.reset(T1)
+    assert looked(stage, "/healthz")[::2] == (503, b"no table server is up\n")
+    stage.connect(T2)
+    assert looked(stage, "/healthz")[0] == 200
+    stage.accept("a")
+    stage.hear("a", b"x\n")
+    stage.drain()
+    assert looked(stage, "/healthz")[::2] == (503, b"draining\n")
+
+
+def test_watchers_are_no_clients() -> None:
+    """Watchers are not counted, do not hold up a drain, and what they say is asked nowhere."""
+    stage = balanced()
+    stage.accept(ME)
+    stage.hear(ME, b"rutgers.edu\nSTATS\nQUIT\n")
+    assert stage.take(T1) == stage.take(ME) == b""
+    stage.accept("client-1")
+    stage.hear("client-1", b"STATS\n")
+    assert b"STAT clients 1\n" in stage.take("client-1")
+    stage.hear("client-1", b"QUIT\n")
+    stage.end("client-1")
+    stage.drain()
+    stage.end(T1)
+    stage.dialled.clear()
+    stage.step(Closed(T2, "given up")) if stage.exit_code is None else None
+    assert stage.exit_code == 0 and ME in stage.connections
+
+
+def test_both_parts_are_woken_when_either_wants_to_be() -> None:
+    stage = balanced()
+    stage.dialled.clear()
+    stage.accept("a")
+    stage.hear("a", b"x\n")
+    stage.wait(1.0)
+    stage.accept(ME)
+    assert stage.brain.deadline() == 105.0
+    stage.wait(5.0)
+    assert stage.take("a") == b"x - TIMED OUT\n"
+    assert response(stage.take(ME))[0].status == 408
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+def test_head_of_what_is_not_there_has_no_body_either() -> None:
+    """RFC 9110, 9.3.2: a response to HEAD never has content, whatever its status."""
+    stage, _ = visited()
+    stage.hear(ME, b"HEAD /no HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert stage.take(ME).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET http://127.0.0.1:8080/ HTTP/1.1\r\nHost: a\r\n\r\n", 200),  # RFC 9112, 3.2.2: must
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/3.0\r\n\r\n", 505),
+        (b"GET / HTTP/1.x\r\n\r\n", 400),
+        (b"GET /a b HTTP/1.1\r\n\r\n", 400),
+    ],
+)
+def test_the_status_says_what_is_wrong(request_: bytes, status: int) -> None:
+    assert asked(request_)[0].status == status
+
+
+@pytest.mark.parametrize("at", [0, 100, LINE_BYTES_MAX, LINE_BYTES_MAX + 1, LINE_BYTES_MAX + 5])
+@pytest.mark.parametrize("end", [b" HTTP/1.1\r\n\r\n", b" HTTP/1.1"])
+def test_a_request_line_that_is_too_long_is_said_to_be_however_it_is_cut(
+    at: int, end: bytes
+) -> None:
+    """In one read it comes whole, and else cut at 513 bytes."""
+    request = b"GET /?" + b"x" * (LINE_BYTES_MAX + 1 - 6 - 9) + b" HTTP/1.1" + b"x" + end
+    stage, _ = visited()
+    stage.hear(ME, *pieces(request + b"\r\n\r\n", [at] if at else []))
+    assert response(stage.take(ME))[0].status == 414

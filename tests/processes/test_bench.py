@@ -1,0 +1,220 @@
+"""The bench runs and checks its replies. Never for time: what it measures here is thrown away."""
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.process
+
+
+def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, script, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_two_seconds_of_the_bench(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    done = bench(
+        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
+        "--peers", "streams,batched,relay,lockstep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cells = {(c["workload"], c["system"]) for c in json.loads(results.read_text())["cells"]}
+    assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
+    assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
+    assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
+
+
+def test_a_little_of_the_tail(tmp_path: Path) -> None:
+    """Every reply is checked; the results compare questions, not times."""
+    results = tmp_path / "results.json"
+    done = bench(
+        "--only", "deterministic", "--lookups", 800, "--json", results, script="bench/tail.py"
+    )
+    assert done.returncode == 0, done.stderr
+    extra = {row["policy"]: row["extra"] for row in json.loads(results.read_text())["rows"]}
+    assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
+
+
+@pytest.mark.skipif(
+    shutil.which("dnsperf") is None, reason="no dnsperf here (Debian: apt-get install dnsperf)"
+)
+def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
+    """Others that are installed are asked, too, and said to be missing where they are not."""
+    page = tmp_path / "DNS.md"
+    done = bench(
+        "--seconds", 0.1, "--rounds", 1, "--in-flight", "20,40", "--results", page,
+        script="bench/dns.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    for name in ("ours", "dnsmasq --all-servers", "smartdns"):
+        rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", text)
+        assert len(rows) == (0 if f"without {name} " in done.stdout else 2)
+
+
+def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
+    """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
+    page = tmp_path / "RESOLVERS.md"
+    done = bench(
+        "--only", "fails,dead,guesses", "--seconds", 0.2, "--rounds", 1, "--forge-seconds", 0.2,
+        "--results", page, script="bench/resolvers.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
+    assert re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text) == [
+        "blind",
+        "knowing",
+    ]
+
+
+def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
+    """Bounds may be missed here; what lacks a program is left out, and a line says so."""
+    page = tmp_path / "FIRST_GOOD.md"
+    done = bench(
+        "--parts", "refused,mixed,ends", "--questions", 10_000, "--rounds", 1, "--in-flight", 20,
+        "--before", ROOT, "--results", page, script="bench/first_good.py",
+    )  # fmt: skip
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    left_out = "".join(re.findall("(?m)^without (.*)", done.stdout))
+    for part, pattern in (
+        ("refused", r"\| 20 \| (ours|before|dnsmasq --all-servers) \| [1-9]"),
+        ("mixed", r"\| 500 \| (ours|before) \| [1-9]"),
+        ("ends", r"\| (?:300|1,500) \| (ours|before) \| [1-9]"),
+    ):
+        rows = re.findall(f"(?m)^{pattern}", text)
+        names = {"ours", "before"} | ({"dnsmasq --all-servers"} if part == "refused" else set())
+        assert set(rows) == (set() if part in left_out else names), part
+    assert (done.returncode == 1) == ("NOT " in text), done.stdout + done.stderr
+
+
+def test_a_few_of_the_odd_resolvers(tmp_path: Path) -> None:
+    """Each has a row; the exit code says whether what shall be is kept."""
+    page = tmp_path / "ODD.md"
+    kinds = "good; REFUSED; each reply twice; TC, and TCP is closed"
+    words = ("--kinds", kinds, "--questions", 6, "--results", page)
+    done = bench(*words, script="bench/oddities.py")
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    assert (done.returncode == 1) == ("NOT kept" in text)
+    for kind, alone in zip(kinds.split("; "), ("data", "REFUSED", "data", "SERVFAIL"), strict=True):
+        assert re.search(rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{alone}\** \|", text), text
+
+
+def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
+    """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
+    for name in ("core", "nodes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.1, "--only", "1x100,dns 20")
+    done = bench(*words, script="bench/cpu.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(
+        r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", done.stdout
+    )
+    assert rows == (["1x100"] if "without DNS" in done.stdout else ["1x100", "dns 20"])
+
+
+@pytest.fixture
+def late_resolver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return what starts `bench/peers/late.c` with these words."""
+    program = tmp_path / "late"
+    subprocess.run(["cc", "-o", program, ROOT / "bench" / "peers" / "late.c"], check=True)
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen([program, *words], stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+_QUERY = b"ab\1\0\0\1\0\0\0\0\0\0\2n1\7example\0\0\1\0\1"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here (cc)")
+@pytest.mark.parametrize(
+    ("words", "heads"),
+    [
+        ((), [b"\x81\x80\0\1\0\1"]),
+        (("--delay", "5"), [b"\x81\x80\0\1\0\1"]),
+        (("--code", "5"), [b"\x81\x85\0\1\0\0"]),
+        (("--twice",), [b"\x81\x80\0\1\0\1"] * 2),
+        (("--cut",), [b"\x83\x80\0\1\0\0"]),
+    ],
+)
+def test_the_late_resolver_does_as_it_is_told(
+    late_resolver: Callable[..., subprocess.Popen[str]],
+    words: tuple[str, ...],
+    heads: list[bytes],
+) -> None:
+    """Over UDP, and over TCP, where it reads on behind the end of its side."""
+    process = late_resolver(*words)
+    assert process.stdout is not None
+    where = ("127.0.0.1", int(process.stdout.readline().rsplit(":", 1)[1]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect(where)
+        client.send(_QUERY)
+        for head in heads:
+            said = client.recv(512)
+            assert said[:2] + said[2:8] == b"ab" + head and said[12:].startswith(_QUERY[12:])
+            assert said.endswith(b"\x0a\0\0\1") == (head[5] == 1)
+    replies = 1 if words == ("--cut",) else 3
+    with socket.create_connection(where, timeout=10) as stream:
+        stream.sendall((len(_QUERY).to_bytes(2) + _QUERY) * 3)
+        stream.shutdown(socket.SHUT_WR)
+        data = b""
+        while more := stream.recv(4096):
+            data += more
+    assert data.count(b"ab\x81") == replies
+    process.terminate()
+    assert process.stdout.readline() == "1 3\n"  # by UDP, by TCP
+
+
+def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
+    """An answer with another address, and one that comes twice."""
+    script = tmp_path / "wrong.py"
+    script.write_text(
+        "import socket, sys\n"
+        f"sys.path.insert(0, {str(ROOT / 'bench')!r})\n"
+        "from load import Load, WrongReply\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "for said in (b'a 10.0.0.9 A IN\\n', b'a 10.0.0.1 A IN\\n' * 2):\n"
+        "    load = Load(listener.getsockname()[1], [b'a', b'b'], [b'a 10.0.0.1 A IN', b'b 10.0.0.2"
+        " A IN'], connections=1, window=1)\n"
+        "    server, _ = listener.accept()\n"
+        "    server.sendall(said)\n"
+        "    try:\n"
+        "        load.run(5.0)\n"
+        "    except WrongReply as wrong:\n"
+        "        print('wrong', wrong)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.count("wrong not owed") == 2, done.stderr
+
+
+def test_a_name_that_is_none_is_said_in_one_line() -> None:
+    done = bench("--workloads", "2x2")
+    assert done.returncode == 2 and done.stderr.startswith("there is no workload '2x2'; there are")

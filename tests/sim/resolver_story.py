@@ -1,0 +1,734 @@
+"""Stories of LS before resolvers, in the simulator: what is late, cut, forged, lost and doubled.
+
+    python3 -m tests.sim.resolver_story --seeds 1000
+
+A story has an LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a
+client of lines. Each resolver has a temper: how long it takes, and how often it fails, refuses,
+says nothing, says it twice, says it much too late, or says what is no reply to its question; on
+some a forger speaks, who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers
+fall silent, pause, and are cut off. Some stories have another shape
+(`tests/sim/resolver_shapes.py`): a load, halves of the names, copies, a freeze. Checked all the
+while, at LS's own sockets:
+
+- every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
+- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P48);
+- nothing that was forged, malformed, or about something else is ever told (P35);
+- data is told as soon as it has come (P33), and nothing worse than the best that has come;
+- anything worse than data is told within the longest grace of its coming (P33);
+- no name is denied that a table has shown to exist, while its question was open (P42);
+- nobody waits for longer than `dns_timeout_s`.
+
+At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
+and leaves nothing. Not here: what can be switched (`tests/sim/resolver_checks.py`), and which reply
+is malformed, one by one (`tests/nodes/test_resolver.py`).
+"""
+
+import argparse
+import errno
+import sys
+from collections import Counter, deque
+from dataclasses import dataclass
+from random import Random
+
+from core.addresses import DATAGRAM_BYTES_MAX
+from core.bounds import Bounds
+from core.environment import Environment
+from core.io.frame_buffer import frame, split_frames
+from core.io.loop import Loop
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.hedging.hedge_policy import HedgePolicy
+from nodes.ls.link_state import LinkState
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_samples import RaceSamples
+from nodes.ls.resolvers.line_equivalents import LineEquivalents
+from nodes.ls.resolvers.resolver_link import ResolverLink
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
+from tests.nodes.test_dns_clients import AAAA, MX, A, Reply, query
+from tests.sim.dns_story import Resolver, hold
+from tests.sim.resolver_checks import ALL, Checks, Reports, wording
+from tests.sim.resolver_shapes import (
+    CALM_LATENCY_S,
+    KINDS,
+    LOAD_TAKES_S,
+    RATES,
+    ROOMS,
+    Crowd,
+    draw_habits,
+    draw_shape,
+    owner,
+    truth,
+)
+from tests.sim.scenes import Asker
+from tests.sim.world import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, SlowReader, World
+from tests.support.balancers import load_balancer, part_of
+from tests.support.dns_messages import (
+    TO_QUESTION,
+    address,
+    malformed,
+    opt,
+    question_of,
+    record,
+    reply,
+    said,
+    section_of,
+)
+
+NAMES = [b"n%d.example" % n for n in range(8)]
+UNKNOWN = [b"u0.org", b"u1.org", b"example"]  # the last one is above all names of a table
+FORGED = "10.6.6.6"
+# More is better. A referral is as good as REFUSED, and told as SERVFAIL.
+RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "REFERRAL": 1, "SERVFAIL": 0}
+_CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
+_FORGES_UNTIL_S = 8.0
+_SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
+_READ_S = 0.01  # LS has read a query so long after it came
+_BAD = ("another ID", "another question", "malformed", "no reply")
+
+
+@dataclass
+class Said:
+    """A good reply that is on its way, by the port and the ID that it goes to."""
+
+    section: bytes
+    question: bytes
+
+
+class FakeResolver:
+    """A host that is asked, and has a temper."""
+
+    def __init__(self, story: "Story", number: int) -> None:
+        self.story = story
+        self.number = number
+        self.chance = chance = Random(f"{story.seed}:resolver{number}")
+        self.host = story.world.host(f"DNS{number + 1}")
+        self.host.on_touch = self.poll
+        self.socket = SimDatagrams(self.host)
+        self.reader = SlowReader(self.socket, self.take, None)
+        self.unsaid: list[tuple[bytes, int]] = []  # while it is frozen
+        self.has_cut = False
+        listener = SimSocket(self.host)
+        listener.is_listening = True
+        self.host.dns_listener = listener if chance.random() < 0.8 else None
+        self.streams: list[SimSocket] = []
+        self.heard: dict[SimSocket, bytearray] = {}
+        self.unsent: dict[SimSocket, bytearray] = {}
+        self.takes_s = chance.choice([0.001, 0.01, 0.05, 0.3])
+        self.good = chance.choice([1.0, 0.9, 0.5])
+        self.evil = chance.choice([0.0, 0.2, 0.5])  # how often it says something else before
+        self.cuts = chance.choice([0.0, 0.0, 0.5])
+        self.favourite = chance.choice(["SERVFAIL", "REFUSED", "silence", "late", "any"])
+        self.is_dead = False
+        self.is_stopped = False
+        self.asked_ids: deque[tuple[int, bytes]] = deque(maxlen=200)
+        if chance.random() < 0.4:
+            story.world.at(chance.uniform(0.5, _FORGES_UNTIL_S), self.forge)
+        self.be_shaped()
+
+    def be_shaped(self) -> None:
+        """Be as the shape of the story wants it, whatever was drawn for a plain one."""
+        shape = self.story.shape
+        self.peaks = chance = Random(f"{self.story.seed}:{self.host.name}")
+        room, rate = chance.choice(ROOMS), chance.choice(RATES)
+        if shape.load.in_flight:
+            self.socket.room = room
+        if shape.load.is_heavy:
+            self.reader = SlowReader(self.socket, self.take, rate)
+            self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        self.habits = draw_habits(self.story.seed, shape.kind, self.number)
+        if shape.is_honest:
+            self.good, self.evil = 1.0, 0.0
+        if shape.is_calm:
+            self.cuts = 0.0
+        if shape.kind == "closed":
+            self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        self.host.says_twice = shape.kind == "twice"
+        if shape.kind == "freeze":
+            at, lasts_s = chance.uniform(1.5, 5.0), chance.uniform(1.0, 14.0)
+            self.story.world.at(at, lambda: self.host.freeze(at + lasts_s))
+
+    def stop(self, until: float) -> None:
+        """Stop the program; it ends with all that it was to say, and is started again then."""
+        listener, self.host.dns_listener = self.host.dns_listener, None
+        self.host.rejects, self.is_stopped = 1.0, True
+
+        def start() -> None:
+            self.host.dns_listener = listener
+            self.host.rejects, self.is_stopped = 0.0, False
+
+        self.story.world.at(until, start)
+
+    def truth(self, question: str) -> str:
+        """Return what it says when it is well."""
+        denial = self.story.shape.denial
+        return denial if denial and owner(question, 2) != self.host.name else truth(question)
+
+    def draw(self, question: str) -> str:
+        """Draw what it says of this."""
+        chance = self.chance
+        if chance.random() < self.good:
+            return self.truth(question)
+        if self.favourite == "any":
+            odd = ["SERVFAIL", "REFUSED", "NXDOMAIN", "REFERRAL", "silence", "late", "twice"]
+            return chance.choice(odd)
+        return self.favourite
+
+    def poll(self) -> None:
+        unsaid, self.unsaid = self.unsaid, []
+        for data, port in unsaid:
+            self.send(data, port)
+        self.reader.poll()
+        listener = self.host.dns_listener
+        while listener is not None and listener.backlog:
+            stream = listener.backlog.popleft()
+            stream.fd = self.host.take_fd(stream)
+            self.streams.append(stream)
+            self.heard[stream] = bytearray()
+        for stream in list(self.streams):
+            self.poll_stream(stream)
+
+    def poll_stream(self, stream: SimSocket) -> None:
+        try:
+            while stream.can_read():
+                data = stream.recv(1 << 16)
+                if not data:
+                    self.streams.remove(stream)
+                    stream.close()
+                    return
+                heard = self.heard[stream]
+                heard += data
+                while len(heard) >= 2 and len(heard) >= 2 + int.from_bytes(heard[:2]):
+                    size = 2 + int.from_bytes(heard[:2])
+                    (message,) = split_frames(bytes(heard[:size]))
+                    del heard[:size]
+                    self.take_framed(stream, message)
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, self.host.touched)
+        except OSError:
+            if stream in self.streams:
+                self.streams.remove(stream)
+
+    def take_framed(self, stream: SimSocket, message: bytes) -> None:
+        text = self.draw(question_of(message))
+        habits = self.habits
+        if habits.is_lost_on(message):
+            text = habits.no_edns
+            self.story.world.saw("a stream without EDNS")
+        elif habits.cuts_streams and self.peaks.random() < habits.cuts_streams:
+            text = "TC"
+            self.story.world.saw("a stream that is cut")
+        if text in ("silence", "late", "twice") or self.is_dead:
+            return
+        if text == "REFERRAL":
+            self.story.referred_at[section_of(message).lower()] = self.story.world.t
+        data = frame(habits.worded(message, text))
+        self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
+
+    def write(self, stream: SimSocket, data: bytes = b"") -> None:
+        """Send this after what waits, as the network takes it."""
+        unsent = self.unsent.setdefault(stream, bytearray())
+        unsent += data
+        if self.host.paused_until > self.story.world.t:
+            self.story.world.at(self.host.paused_until, lambda: self.write(stream))
+            return
+        try:
+            while unsent and not stream.is_closed and stream.peer is not None:
+                del unsent[: stream.send(bytes(unsent))]
+                if not unsent and self.habits.closes and stream in self.streams:
+                    self.streams.remove(stream)
+                    stream.close()
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, lambda: self.write(stream))
+        except OSError:
+            unsent.clear()
+
+    def take(self, message: bytes, port: int) -> None:
+        chance, world = self.chance, self.story.world
+        self.asked_ids.append((port, message[:2]))
+        if self.is_dead:
+            return
+        question = question_of(message)
+        if chance.random() < self.evil:
+            bad = self.spoilt(message, chance.choice(_BAD))
+            world.at(world.t + self.takes_s * chance.random(), lambda: self.send(bad, port))
+        habits = self.habits
+        if habits.is_lost_on(message):
+            lost = habits.worded(message, habits.no_edns)
+            world.at(world.t + self.takes_s * chance.random(), lambda: self.send(lost, port))
+            world.saw("a query with EDNS in vain")
+            return
+        if chance.random() < self.cuts or (habits.bulges and self.peaks.random() < habits.bulges):
+            self.has_cut = True
+            cut = habits.worded(message, "TC")
+            if habits.bulges:
+                filler = record(b"\0", "TXT", bytes(4_096))
+                cut = reply(message, additionals=(filler,))
+                world.saw("a datagram that is too long")
+            world.at(world.t + self.takes_s, lambda: self.send(cut, port))
+            return
+        text = self.draw(question)
+        wait_s = self.takes_s * chance.uniform(0.5, 1.5)
+        if self.story.shape.has_two_peaks and self.peaks.random() < 0.2:
+            wait_s = self.peaks.uniform(0.1, 0.3)
+        times = 1
+        if text == "silence":
+            return
+        if text == "late":
+            wait_s, text = chance.uniform(1.0, 7.0), self.truth(question)
+        if text == "twice":
+            times, text = 2, self.truth(question)
+        good = habits.worded(message, text)
+        self.story.promised[self.host.name, port, message[:2]] = Said(
+            section_of(message), question.encode()
+        )
+        if not good[5]:
+            world.saw("a header only")
+        for _ in range(times):
+            world.at(world.t + wait_s, lambda: self.send(good, port))
+
+    def spoilt(self, message: bytes, how: str) -> bytes:
+        evil = said(message, FORGED)
+        match how:
+            case "another ID":
+                return bytes([message[0], message[1] ^ 0x55]) + evil[2:]
+            case "another question":
+                other = section_of(message)
+                other = other[:1] + bytes([other[1] ^ 1]) + other[2:]
+                records = (record(TO_QUESTION, "A", address(FORGED)),)
+                return reply(message, answers=records, section=other)
+            case "malformed":
+                return malformed(evil)
+        return message
+
+    def send(self, data: bytes, port: int) -> None:
+        if self.is_stopped:
+            return
+        if self.host.paused_until > self.story.world.t:
+            self.unsaid.append((data, port))
+            return
+        try:
+            self.socket.sendto(data, ("LS", port))
+        except BlockingIOError:
+            self.story.world.at(self.story.world.t + 0.001, lambda: self.send(data, port))
+
+    def forge(self) -> None:
+        """Forge replies with guesses at IDs, at a port of LS that is right."""
+        if self.story.shape.is_honest:
+            return
+        chance = self.chance
+        ports = [port for port, one in self.story.ls.dialled.items() if one.peer is self.host]
+        if not ports or not self.asked_ids:
+            return
+        port = chance.choice(ports)
+        message = query(0, chance.choice(NAMES)) + b"\0\0\x29\4\xd0\0\0\0\0\0\0"
+        message = message[:10] + b"\0\1" + message[12:]
+        for _ in range(chance.choice([3, 30, 100])):
+            number = chance.randbytes(2)
+            if (port, number) not in self.asked_ids:  # a right guess is right
+                self.send(number + said(message, FORGED)[2:], port)
+        self.story.world.saw("a forger guesses")
+        self.story.world.at(self.story.world.t + 0.5, self.forge)
+
+
+class Story:
+    """A world from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = f"resolvers{seed}"
+        self.shape = draw_shape(self.seed, KINDS[seed % len(KINDS)])
+        self.checks = Checks(self.shape)
+        self.world = World(self.seed)
+        chance = self.chance = Random(self.seed)
+        self.world.network.room = max(self.world.network.room, 4_000)
+        self.world.lost = chance.choice([0.0, 0.1, 0.3])
+        self.world.twice = chance.choice([0.0, 0.2])
+        self.bounds = Bounds(
+            datagrams_per_turn=chance.choice([7, 512]),
+            dns_per_second=1_000_000,
+            upstream_sockets=chance.choice([1, 4]),
+            upstream_socket_s=chance.choice([0.5, 10.0]),
+            wary_s=chance.choice([0.5, 10.0]),
+            plain_s=Random(f"{self.seed}:plain").choice([0.5, 600.0]),
+            timeout_s=1.0 if self.shape.kind == "odd" else 5.0,
+            dns_timeout_s=6.0 if self.shape.kind == "odd" else 1.8,
+        )
+        self.was_disturbed = False  # LS, by a pause or a crowd
+        # Queries that arrived and were not replied to, by who asked, ID and question; with times.
+        self.owed: dict[tuple[str, int, bytes], list[float]] = {}
+        self.with_edns: set[tuple[str, int, bytes]] = set()  # those of them with an OPT record
+        # Good replies that are on their way, and what has come of them: by question, when and what.
+        self.promised: dict[tuple[str, int, bytes], Said] = {}
+        self.sent_at: dict[tuple[str, int, bytes], float] = {}
+        self.settled: set[tuple[str, int, bytes]] = set()
+        self.came: dict[bytes, list[tuple[float, str]]] = {}  # in datagrams, by question
+        self.referred_at: dict[bytes, float] = {}  # when a referral was last sent on a stream
+        self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
+        self.told: Counter[str] = Counter()
+        self.ls = self.world.host("LS")
+        count = chance.choice([1, 2, 2, 3])
+        self.resolvers = [FakeResolver(self, n) for n in range(self.shape.count or count)]
+        self.has_table = chance.random() < 0.3 and not self.shape.is_calm
+        if self.has_table:
+            self.start_table()
+        self.start_ls()
+        self.askers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
+        self.client = Asker(self.world, "client")
+        self.crowd = Crowd(self, self.shape.load)
+        self.be_shaped()
+
+    def be_shaped(self) -> None:
+        """Let the world be as the shape of the story wants it."""
+        world, shape = self.world, self.shape
+        chance = Random(f"{self.seed}:world")
+        if shape.is_calm:
+            world.lost = world.twice = 0.0
+            world.stray = 1
+            world.network.latency_s = min(world.network.latency_s, CALM_LATENCY_S)
+        if shape.kind == "dead":
+            chance.choice(self.resolvers).is_dead = True
+        if shape.kind == "closed":
+            at, until = chance.uniform(1.5, 3.0), chance.uniform(3.5, 6.0)
+            self.checks.closed_port(at, until)
+            for one in self.resolvers[: chance.choice([1, 2])]:
+                world.at(at, lambda one=one: one.stop(until))
+        if shape.kind == "moves":
+            for n in range(chance.choice([1, 3, 6])):  # once something has come since the last time
+                world.at(0.5 + n + 0.2 * chance.random(), self.ls.move)
+        if shape.kind == "refused":
+            for _ in range(chance.choice([2, 5, 10])):
+                world.at(chance.uniform(0.5, shape.lasts_s), lambda: self.refuse(chance))
+        if shape.kind == "rough":
+            self.ls.room = ROOMS[-1]
+            for one in self.resolvers:
+                most = chance.choice([20, 50, 200])
+                world.narrow(self.ls, one.host, most, within_s=0.1)
+
+    def start_table(self) -> None:
+        rows = {
+            name: b"%b 10.0.0.%d A IN\n" % (name, number)
+            for number, name in enumerate(NAMES)
+            if self.chance.random() < 0.3
+        }
+        is_frank = self.chance.random() < 0.5
+        host = self.world.host("TS1")
+        host.run(
+            Bounds(),
+            Observer(self.world, "TS1"),
+            lambda loop: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
+            listens=True,
+        )
+
+    def start_ls(self) -> None:
+        share = self.chance.choice([None, None, 0.0, 1.0])
+        grace_s = self.chance.choice([None, None, None, 0.05])
+        if self.shape.is_calm:
+            grace_s = None
+        self.log = Reports(self.world, "LS", self.heard)
+
+        def build(loop: Loop) -> LoadBalancer:
+            self.brain = load_balancer(
+                [((2, ("TS1", PORT)),)] if self.has_table else [],
+                self.bounds,
+                Random(f"{self.seed}:jitter").random,
+                extra_load=share,
+                dns=DnsFrontEnd(Environment(self.bounds, loop.hits), 60, forwards=True),
+                resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
+                secret=Random(f"{self.seed}:secret").randbytes,
+                grace_s=grace_s,
+                sample=self.chance.choice([0.0, 0.5]),
+                hits=loop.hits,
+                owed=loop.owed,
+                watch=loop.watch,
+            )
+            return self.brain
+
+        self.ls.run(self.bounds, self.log, build, listens=True, with_dns=True)
+        assert self.ls.datagrams is not None
+        self.ls.datagrams.on_arrival = self.arrived
+        self.ls.datagrams.on_sent = self.said
+        self.ls.on_landed = self.landed
+        self.ls.on_dialled_sent = self.sent
+
+    def draw_query(self, chance: Random, number: int) -> bytes:
+        """Draw a query for an asker by UDP, which knows DNS stories only by this, the seed and the
+        world."""
+        name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
+        spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
+        message = query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        if self.shape.kind in ("old", "odd") and number % 2:
+            message = message[:11] + b"\1" + message[12:] + opt()
+        return message
+
+    # -- the invariants ----------------------------------------------------------------------------
+
+    def arrived(self, data: bytes, who: str) -> None:
+        key = who, int.from_bytes(data[:2]), section_of(data)
+        self.owed.setdefault(key, []).append(self.world.t)
+        if data[11]:
+            self.with_edns.add(key)
+
+    def sent(self, data: bytes, who: str, port: int) -> None:
+        self.sent_at.setdefault((who, port, data[:2]), self.world.t)
+
+    def is_wanted(self, question: bytes) -> bool:
+        """Return whether LS waits for a reply to this, or watches its race."""
+        samples = part_of(self.brain, RaceSamples)
+        is_watched = samples is not None and samples.watches(question)
+        return is_watched or self.brain.parts.questions.is_open(question)
+
+    def landed(self, data: bytes, who: str, port: int) -> None:
+        """Take note of what came to a socket of LS's; what was promised counts once."""
+        key = who, port, data[:2]
+        is_too_long = len(data) > DATAGRAM_BYTES_MAX
+        if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
+            self.settled.add(key)  # later replies by UDP are not waited for
+        promised = self.promised.get(key)
+        if promised is not None and not self.is_wanted(promised.question):
+            self.settled.add(key)  # nobody looks at it closely
+        if key in self.settled or promised is None or FORGED_BYTES in data or data[-1:] == b"!":
+            return
+        if not data[2] & 0x80:
+            return
+        if data[5] and section_of(data) != promised.section:
+            return
+        self.settled.add(key)
+        link = self.brain.parts.upstreams.link(who)
+        if self.brain.parts.policy.admits(link, [promised.question]) is not None:
+            return  # hedging, it was not asked for this asking
+        if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
+            what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
+            section = promised.section.lower()
+            word = self.world.t, what
+            self.came.setdefault(section, []).append(word)
+            self.checks.came(who, section, what, self.world.t)
+            given_up = self.brain.env.hits["unmatched_max"]
+
+            def forget_server() -> None:
+                """Forget a server: what lies in a socket is lost with it, if a guess before it was
+                one too many."""
+                if self.brain.env.hits["unmatched_max"] > given_up:
+                    self.came[section].remove(word)
+                    self.world.saw("a socket is given up with a reply in it")
+
+            self.world.at(self.world.t + _SLACK_S, forget_server)
+
+    def said(self, data: bytes, who: str) -> None:
+        answer = Reply(data)
+        end = data.index(b"\0", 12) + 5
+        waiting = self.owed.get((who, answer.number, data[12:end]))
+        hold(waiting, f"P29: {who} is owed nothing like {data!r}")
+        hold(answer.code in _CODES, f"P48: {who} hears of EDNS, or what it means: {data!r}")
+        has_edns = (who, answer.number, data[12:end]) in self.with_edns
+        hold(answer.additional == has_edns, f"P37: OPT in {data!r}")  # no other is ever told
+        assert waiting is not None
+        asked_at = waiting.pop(0)
+        hold(FORGED not in answer.addresses, f"P35: what was forged is told: {data!r}")
+        now = self.world.t
+        hold(
+            now - asked_at <= self.bounds.dns_timeout_s + _SLACK_S or self.was_disturbed,
+            f"P29: a reply after {now - asked_at:.3f} s",
+        )
+        section = data[12:end].lower()
+        code = _CODES[answer.code]
+        what = "data" if answer.addresses else code
+        self.told[what] += 1
+        self.checks.told(section, what, asked_at)
+        true = truth(wording(section))
+        self.checks.replied(what, true if true in RANKS else "data", asked_at, now)
+        if not answer.addresses:
+            self.judge(section, RANKS[code], asked_at, now)
+            self.judge_name(section, RANKS[code], asked_at, now)
+        elif len(section) and section[-4:-2] == b"\0\1":
+            hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
+
+    def judge(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+        """Judge something worse than data that was told."""
+        if self.was_disturbed:
+            return
+        read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
+        since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
+        is_referred = self.referred_at.get(section, 0.0) > asked_at
+        is_referred = is_referred or "REFERRAL" in [what for _, what in since]
+        if rank == RANKS["SERVFAIL"] and is_referred:
+            rank = RANKS["REFERRAL"]
+            self.world.saw("a referral is told as a failure")
+        for at, what in since:
+            came = RANKS[what]
+            seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
+            hold(at > now - _SLACK_S or came <= rank, f"P33: {seen}")
+            longest_s = self.longest_hold_s(what) + _SLACK_S
+            hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
+            self.checks.held(now - at, seen)
+
+    def heard(self, conn: str, data: bytes) -> None:
+        """Take note of what LS heard; of a table, keep which names it has."""
+        for line in data.decode().splitlines() if conn == "TS1" else ():
+            question = line.partition(" - ")[0]
+            if line.endswith(" IN"):
+                question = line.split(" ")[0]
+            if line.endswith((" IN", " - NO DATA")):
+                self.shown.setdefault(question.lower(), []).append(self.world.t)
+
+    def judge_name(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+        """Judge something worse than data that was told of a name. Hedging, a table's word may be
+        of another asking."""
+        if self.was_disturbed or part_of(self.brain, HedgePolicy) is not None:
+            return
+        line = wording(section).partition(" TYPE")[0]
+        line += " AAAA" * (section[-4:-2] == b"\0\x1c")
+        if any(asked_at + _READ_S < at < now for at in self.shown.get(line, ())):
+            self.world.saw("a table has shown that a name exists")
+            hold(rank >= RANKS["NOERROR"], f"P42: {rank} is told of {section!r}")
+
+    def longest_hold_s(self, what: str) -> float:
+        """Return how long LS may keep this to itself while it waits for something better."""
+        differ = any(
+            self.ls.clock() < link.resolver.grace._differs_until
+            for link in self.brain.parts.upstreams.all
+            if isinstance(link, ResolverLink)
+        )
+        is_failure = what in ("REFUSED", "REFERRAL", "SERVFAIL")
+        return self.bounds.grace_failed_s if is_failure or differ else self.bounds.grace_max_s
+
+    # -- the story ---------------------------------------------------------------------------------
+
+    def suffer(self) -> None:
+        """Let something go wrong."""
+        world, chance = self.world, self.chance
+        one = chance.choice(self.resolvers)
+        until = world.t + chance.uniform(0.1, 4.0)
+        match chance.choice(["dead", "cut", "silence", "pause LS", "lose"]):
+            case "dead":
+                one.is_dead = True
+                world.at(until, lambda: setattr(one, "is_dead", False))
+            case "cut":
+                world.cut(self.ls, one.host, until)
+            case "silence":
+                world.cut(one.host, self.ls, until)
+            case "pause LS":
+                self.was_disturbed = True
+                self.ls.paused_until = until
+            case "lose":
+                world.lost = 0.9
+                world.at(until, lambda: setattr(world, "lost", 0.0))
+
+    def refuse(self, chance: Random) -> None:
+        """Refuse something for a while."""
+        world, ls = self.world, self.ls
+        one = chance.choice(self.resolvers)
+        until = world.t + chance.choice([0.05, 0.2, 3.0]) * chance.random()
+        match chance.choice(["stop", "reject", "forbid", "no way", "move"]):
+            case "stop":
+                one.stop(until)
+            case "reject":
+                one.host.rejects = chance.random()
+                world.at(until, lambda: setattr(one.host, "rejects", 0.0))
+            case "forbid":
+                ls.send_error = errno.EPERM
+                world.at(until, lambda: setattr(ls, "send_error", 0))
+            case "no way":
+                ls.send_error = errno.ENETUNREACH
+                world.at(until, lambda: setattr(ls, "send_error", 0))
+            case "move":
+                ls.move()
+
+    def tell(self) -> World:
+        """Tell the whole story. Raises Violated, or whatever LS raised."""
+        world = self.world
+        for asker in self.askers:
+            asker.live()
+        self.crowd.live()
+        names = [self.chance.choice([*NAMES, *UNKNOWN]) for _ in range(20)]
+        world.at(0.3, lambda: self.client.dial(self.ls))
+        world.at(0.5, lambda: self.client.say(b"".join(name + b"\n" for name in names)))
+        for _ in range(self.chance.choice([0, 1, 3])):
+            at = self.chance.uniform(0, self.shape.lasts_s)
+            if not self.shape.is_calm:
+                world.at(at, self.suffer)
+        world.run_until(self.shape.lasts_s)
+        world.heal()
+        world.lost = world.twice = 0.0
+        world.run_until(world.t + 20.0)
+        left = {key: times for key, times in self.owed.items() if times}
+        hold(not left, f"P29: no reply to {left}")
+        lines = bytes(self.client.heard).splitlines()
+        hold(len(lines) == len(names), f"P7: {len(lines)} replies to {len(names)} lines")
+        hold(FORGED.encode() not in self.client.heard, "P35: what was forged is told")
+        self.check_nothing_is_kept()
+        self.check_the_end()
+        overflowed = sum(one.socket.overflowed for one in self.resolvers)
+        in_vain = [one for one in self.resolvers if one.host.dials and not one.has_cut]
+        self.checks.ended(overflowed, self.log.texts, [one.host.name for one in in_vain])
+        return world
+
+    def check_nothing_is_kept(self) -> None:
+        brain = self.brain
+        hold(
+            not brain.parts.questions.all_open() and brain.parts.negatives.is_empty,
+            "questions are kept",
+        )
+        hold(brain.parts.negatives.due() > 1e9, "something is held")
+        hold(not part_of(brain, LineEquivalents), "line equivalents are kept")
+        for one in self.resolvers:
+            link = brain.parts.upstreams.by_name[one.host.name]
+            resolver = link.resolver
+            sockets = resolver.sockets.by_conn
+            kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
+            hold(not kept and not resolver.stream.waiting, f"it is kept what was asked: {kept}")
+            hold(link.due() > 1e9, "batches are kept")
+            hold(link.link.life.state is LinkState.UP, f"{one.host.name} is not up")
+            udp = [it for it in sockets.values() if not it.is_stream]
+            most = self.bounds.upstream_sockets
+            hold(len(udp) == len(resolver.sockets.open) == most, f"{len(udp)} sockets")
+            by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is link}
+            hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
+
+    def check_the_end(self) -> None:
+        """Check that LS drains, and nothing is left."""
+        assert self.ls.signals is not None
+        self.client.end()
+        self.ls.signals.ring(15)
+        table = self.world.hosts.get("TS1")
+        if table is not None and table.signals is not None:
+            table.signals.ring(15)
+        self.world.run_until(self.world.t + 15.0)
+        hold(self.ls.loop is None and not self.ls.open, f"LS holds {self.ls.open}")
+        hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
+
+
+FORGED_BYTES = address(FORGED)
+
+
+def main() -> int:
+    """Tell many; print what was seen."""
+    parser = argparse.ArgumentParser(description="Tells stories of LS before resolvers.")
+    parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--check", action="append", default=[], choices=ALL, metavar="NAME")
+    arguments = parser.parse_args()
+    Checks.on |= set(arguments.check)
+    told: Counter[str] = Counter()
+    probes: Counter[str] = Counter()
+    missed: dict[str, dict[int, int]] = {check: {} for check in ALL}  # how often, by seed
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        story = Story(seed)
+        try:
+            probes.update(story.tell().probes)
+        except Exception:
+            print(f"violated: python3 -m tests.sim.resolver_story --first {seed} --seeds 1")
+            raise
+        told.update(story.told)
+        for check, times in story.checks.missed.items():
+            missed[check][seed] = times
+    said_ = ", ".join(f"{what} {count:,}" for what, count in sorted(told.items()))
+    print(f"{arguments.seeds} stories, 0 violations; replies: {said_}")
+    wanted = ("a ", "Way", "Course")
+    print(", ".join(f"{w}: {probes[w]}" for w in sorted(probes) if w.startswith(wanted)))
+    for check in ALL:
+        times, seeds = sum(missed[check].values()), " ".join(map(str, missed[check]))
+        print(f"missed {times:,} times: {check}" + f"; by these seeds: {seeds}" * bool(seeds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Volume: many seeds of the simulator, on all cores; `make sim SEEDS=n`.
+
+It goes on from the last seed, so that runs add up: the state file keeps what was done with the
+sources as they are now, and a change of them starts over. A violation prints the seed, the plan
+and the command that plays it again, and ends the run with exit code 1. At the end stands the
+table of probes, the things that are to happen sometimes: after a long run each must have been
+seen, or the run tests less than it says.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tests.sim.stories import draw_plan, run_seed
+
+ROOT = Path(__file__).parents[2]
+STATE = ROOT / ".sim-state.json"
+LONG = 2_000  # seeds from which on every probe must have been seen
+_CHUNK = 25  # seeds per task
+_DAY_S = 86_400
+
+PROBES = (
+    # the network
+    "a reset", "a close with unread input", "bytes for one who is gone", "send takes a part",
+    "send would block", "recv would block", "readiness is a lie", "gone before accept",
+    "accept runs out of descriptors", "a dial runs out of descriptors", "a dial is refused",
+    "a dial hangs", "a dial meets itself", "the backlog is full", "reset before it was tuned",
+    "bytes wait for the network to heal", "a TS that accepts and closes",
+    "a client of a storm is told BUSY", "a lookup fails",
+    # connections
+    "StreamState HALF_CLOSED", "StreamState DEAF", "StreamState FLUSHING",
+    "StreamState PARTING", "StreamState LINGERING",
+    "BacklogState HEAVY", "BacklogState LIGHT", "a limit ends a connection", "too many clients",
+    # sessions and servers
+    "SessionState LEAVING", "SessionState ENDING", "errors end a session", "unfinished line",
+    "a client leaves with questions open", "ServerState DRAINING", "LS drained in mid-story",
+    "a second signal",
+    # the race and its links
+    "a question joins", "a name is asked anew", "an answer is late", "an answer just in time",
+    "a question times out", "LinkState CATCHING_UP", "LinkState HOLDING", "LinkState STALLED",
+    "LinkState CLOSING",
+    "catching up takes slices", "a client is paused", "a due timeout waits",
+    "a TS answers what nobody asked", "a TS does not speak the protocol",
+    "a TS sends a line that is too long", "a TS says what is no answer",
+    # negatives
+    "NOT FOUND is relayed", "NO DATA is held and an answer beats it",
+    "NO DATA is relayed when all have spoken", "NO DATA is released by the hold",
+    "NO DATA is released by a timeout", "what a TS has said goes with its connection",
+    "an answer of IPv6",
+    # reloads of TSs' tables
+    "ReloadState READING", "ReloadState OUTDATED", "ReloadState RETIRING", "ReloadState RESTARTING",
+    "a reload is taken", "a reload is refused", "a reload is asked for again while it reads",
+    "an answer is late after a reload",
+    # hedging
+    "AskingState NOWHERE", "AskingState ASKED", "AskingState LATE",
+    "AskingState EVERYWHERE", "a question is hedged",
+    "a question waits for the budget", "a question explores another TS",
+    "a denied question moves on", "a deserted question moves on",
+    "an old asking goes to everyone", "a link falls behind", "LS says that hedging does not fit",
+    # clients
+    "ClientState DONE", "ClientState FAILED", "a client loses names",
+)  # fmt: skip
+
+
+def digest() -> str:
+    """Digest the sources that the counts belong to: those of the system and of the simulator."""
+    sources = [*(ROOT / "core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]
+    sources += [
+        ROOT / "tests" / "sim" / f"{name}.py" for name in ("world", "stories", "invariants")
+    ]
+    whole = hashlib.sha256()
+    for path in sorted(sources):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def fresh() -> dict[str, object]:
+    return {"digest": digest(), "next": 0, "runs": 0, "simulated_s": 0.0, "probes": {}}
+
+
+def read_state() -> dict[str, object]:
+    """Read what was done before with these sources; nothing, when they have changed."""
+    try:
+        state: dict[str, object] = json.loads(STATE.read_text())
+    except (OSError, ValueError):
+        return fresh()
+    return state if state.get("digest") == digest() else fresh()
+
+
+def run_chunk(first: int, last: int) -> tuple[int, float, Counter[str], str]:
+    """Run the seeds from `first` up to `last`; return how many, their time, their probes, and what
+    went wrong."""
+    probes: Counter[str] = Counter()
+    simulated_s = 0.0
+    for seed in range(first, last):
+        try:
+            world = run_seed(seed)
+        except Exception:
+            return seed - first, simulated_s, probes, failure(seed)
+        simulated_s += world.t
+        probes.update(world.probes.keys())
+    return last - first, simulated_s, probes, ""
+
+
+def failure(seed: int) -> str:
+    """Format all that is needed to see it again."""
+    plan = "\n".join(f"    {fault}" for fault in draw_plan(seed)) or "    (no fault)"
+    return (
+        f"{traceback.format_exc()}\nseed {seed}, sources {digest()}, plan:\n{plan}\n"
+        f"again: python3 -m tests.sim.simulate --replay {seed}"
+    )
+
+
+def replay(seed: int) -> int:
+    """Replay a seed, with all that happens."""
+    from tests.sim.world import World
+
+    def note(world: World, text: str) -> None:
+        if " " in text:
+            print(f"{world.t:10.6f} {text}")
+
+    World.note = note  # type: ignore[method-assign]  # printing, in place of the checksum
+    print(f"seed {seed}:", *draw_plan(seed), sep="\n    ")
+    try:
+        world = run_seed(seed)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    print(f"nothing wrong in {world.t:.1f} simulated seconds")
+    return 0
+
+
+def main() -> int:
+    """Run seeds, or one; return 0 when nothing was violated and every probe was seen."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.sim.simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many to run")
+    parser.add_argument("--from", dest="first", type=int, metavar="SEED", help="where to begin")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="play one, and show all of it")
+    arguments = parser.parse_args()
+    if arguments.replay is not None:
+        return replay(arguments.replay)
+    state = read_state()
+    first = int(str(state["next"])) if arguments.first is None else arguments.first
+    last = first + arguments.seeds
+    began = time.monotonic()
+    done, simulated_s = 0, 0.0
+    probes: Counter[str] = Counter()
+    on_terminal = sys.stderr.isatty()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        chunks = range(first, last, _CHUNK)
+        results = pool.map(run_chunk, chunks, [min(last, at + _CHUNK) for at in chunks])
+        for count, seconds, seen, wrong in results:
+            done, simulated_s = done + count, simulated_s + seconds
+            probes.update(seen)
+            if wrong:
+                print(f"\n{wrong}\nafter {done} runs without a violation", flush=True)
+                pool.shutdown(cancel_futures=True)
+                return 1
+            rate = done / (time.monotonic() - began)
+            if on_terminal:
+                print(
+                    f"\r{done:,} of {arguments.seeds:,}, {rate:.0f} runs/s", end="", file=sys.stderr
+                )
+    if on_terminal:
+        print(file=sys.stderr)
+    if first == state["next"]:
+        total = Counter({str(k): int(v) for k, v in dict(state["probes"]).items()})  # type: ignore[call-overload]
+        probes.update(total)
+        state["next"] = last
+        state["runs"] = int(str(state["runs"])) + done
+        state["simulated_s"] = float(str(state["simulated_s"])) + simulated_s
+        state["probes"] = dict(probes)
+        STATE.write_text(json.dumps(state))
+    took_s = time.monotonic() - began
+    return sum_up(state, probes, done, simulated_s, took_s)
+
+
+def sum_up(
+    state: dict[str, object], probes: Counter[str], done: int, simulated_s: float, took_s: float
+) -> int:
+    """Print what was seen; return 1 when a long run has not seen everything."""
+    print(f"{'runs that saw it':>16}  probe")
+    for probe in PROBES:
+        print(f"{probes[probe]:16,}  {probe}")
+    print(
+        f"{done:,} runs, 0 violations, {done / took_s:.0f} runs/s, "
+        f"{simulated_s / _DAY_S:.2f} simulated days"
+    )
+    total_s = float(str(state["simulated_s"]))
+    print(f"with these sources: {state['runs']:,} runs, {total_s / _DAY_S:.2f} simulated days")
+    unseen = [probe for probe in PROBES if not probes[probe]]
+    if unseen:
+        print(f"never seen: {', '.join(unseen)}")
+    return 1 if unseen and done >= LONG else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

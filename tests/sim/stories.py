@@ -1,0 +1,819 @@
+"""Stories for the simulator: who asks what, who answers how, and what goes wrong when.
+
+A `Cluster` is one world with one LS, its TSs and its clients, drawn from a seed. A plan is a list
+of at most 50 `Fault`s; hypothesis draws and shrinks it, the volume runner draws it from the seed.
+`tell` runs the whole story: the plan's seconds with everything going wrong, then everything
+heals and progress is demanded: who still talks gets its replies, a new client gets its answer,
+LS and TSs drain and leave nothing.
+
+About half of the clusters are old-fashioned: LS races, tables have one IPv4 address a name, and
+honest TSs are silent about what they do not know. How the others differ is in their `Manner`.
+"""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from core.bounds import Bounds
+from core.environment import Environment
+from core.io.loop import Loop
+from core.protocol.messages import ProtocolError, Question, parse_request
+from core.protocol.names import fold
+from nodes.client.client import Client
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.reload import Reload
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
+from tests.sim.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
+from tests.sim.world import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
+from tests.support.balancers import load_balancer
+
+NAMES = [b"n%d.example" % n for n in range(10)]
+UNKNOWN = [b"unknown0.org", b"unknown1.org", b"unknown2.org", b"example"]  # above all names
+FAULTS = (
+    "pause LS", "pause TS", "kill TS", "vanish TS", "start TS", "cut LS-TS", "cut TS-LS",
+    "cut both", "cut client", "pause client", "silence", "aborts", "own dials", "drain LS",
+    "two signals", "reload TS", "storm", "leak", "calm",
+)  # fmt: skip
+PLAN_S = 8.0
+_HOURS_S = 1_000.0  # far more than any story takes
+WINDOW_S = 6.0  # how long a fault may last
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something goes wrong at a time, with one of those who can be meant, for a while."""
+
+    at: float
+    kind: str
+    target: int
+    lasts: float
+
+
+def draw_plan(seed: int) -> list[Fault]:
+    """Draw the plan of a seed, for the volume runner: most are short, some are calm."""
+    chance = Random(f"{seed}:plan")
+    reloads = [
+        Fault(round(chance.uniform(0, PLAN_S / 2), 3), "reload TS", chance.randrange(4), 0.0)
+        for _ in range(chance.choice([0, 0, 0, 1, 4]))
+    ]
+    return reloads + [
+        Fault(
+            round(chance.uniform(0, PLAN_S), 3),
+            chance.choice(FAULTS),
+            chance.randrange(4),
+            round(chance.uniform(0.01, WINDOW_S), 3),
+        )
+        for _ in range(chance.choice([0, 1, 2, 4, 8]))
+    ]
+
+
+def draw_bounds(chance: Random) -> Bounds:
+    """Draw bounds so small that a few bytes and clients reach them."""
+    high = chance.choice([60, 300, 65_536])
+    waiting = chance.choice([80, 400, 1_048_576])
+    pending = chance.choice([5, 40, 65_536])
+    all_high = chance.choice([2_000, 40_000, 67_108_864])
+    return replace(
+        Bounds(),
+        read_bytes=chance.choice([16, 100, 1_000, 65_536]),
+        accepts_per_turn=chance.choice([1, 2, 16]),
+        owed_bytes_high=high,
+        owed_bytes_low=high // 4,
+        waiting_bytes_high=waiting,
+        waiting_bytes_low=waiting // 4,
+        pending_per_client_max=pending,
+        turn_bytes=chance.choice([40, 600, 262_144]),
+        owed_all_bytes_high=all_high,
+        owed_all_bytes_low=3 * all_high // 4,
+        few_bytes=chance.choice([100, 1_600, 8_192]),
+        few_read_bytes=chance.choice([7, 256]),
+        clients_max=chance.choice([2, 4, 992]),
+        descriptors_spare=4,
+        late_turns=chance.choice([2, 16]),
+        idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
+    )
+
+
+def anew(table: dict[bytes, bytes], version: int) -> dict[bytes, bytes]:
+    """Give the same names other addresses, as many of them."""
+    rows = {}
+    for row, (question, line) in enumerate(table.items()):
+        spelling, addresses, kind, end = line.split(b" ")
+        form = b"2001:db8:%x:%x::%x" if kind == b"AAAA" else b"10.%d.%d.%d"
+        count = len(addresses.split(b","))
+        others = b",".join(form % (100 + version, row, each) for each in range(count))
+        rows[question] = b" ".join([spelling, others, kind, end])
+    return rows
+
+
+class Manner:
+    """The manner of LS and its TSs in a cluster, drawn from its seed."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.is_old = chance.random() < 0.5
+        self.share: float | None = None  # of speculative questions; None: LS races
+        self.equal = False  # all honest tables are
+        self.frank = 0.0  # how many TSs say NOT FOUND
+        self.typed = 0.0  # how many names have IPv6 addresses, and how many have several
+        self.lags = [0.0]  # how much slower than the network a TS may be
+        self.is_tight = False  # TSs sleep, and little can wait for them meanwhile
+        if not self.is_old:
+            self.share = chance.choice([None, 0.0, 0.05, 0.3, 1.0, 1.0])
+            self.equal = chance.random() < (0.3 if self.share is None else 0.7)
+            self.frank = chance.choice([0.0, 0.5, 1.0, 1.0])
+            self.typed = chance.choice([0.0, 0.3, 0.7])
+            self.lags = chance.choice([[0.0], [0.0, 0.004, 0.03], [0.0, 0.1, 0.4]])
+            self.is_tight = chance.random() < 0.25
+
+    def bounds(self, bounds: Bounds) -> Bounds:
+        """Return bounds some of which hedging reaches within a few questions."""
+        if self.is_old:
+            return bounds
+        if self.is_tight:
+            bounds = replace(bounds, waiting_bytes_high=80, waiting_bytes_low=20, held_s=0.2)
+        return replace(
+            bounds,
+            explore_every=self.chance.choice([1, 3, 100]),
+            hedge_tokens_max=self.chance.choice([1, 3, 100]),
+            hedge_delay_max_s=self.chance.choice([0.002, 0.05, 0.05]),
+            no_data_s=self.chance.choice([0.01, 0.01, 0.1]),
+        )
+
+    def extend(self, table: dict[bytes, bytes], number: int) -> None:
+        """Give some names more addresses, and some IPv6 addresses, maybe them only."""
+        chance = self.chance
+        for row, (name, line) in enumerate(list(table.items())):
+            if chance.random() < self.typed:
+                address = line.split(b" ")[1]
+                table[name] = line.replace(address, b"%b,10.1.%d.%d" % (address, number, row))
+            if chance.random() < self.typed:
+                addresses = [b"2001:db8::%x:%x" % (number, row), b"2001:DB8::%x" % row]
+                addresses = addresses[: chance.choice([1, 2])]
+                spelling = line.split(b" ")[0]
+                table[name + b" AAAA"] = b"%b %b AAAA IN\n" % (spelling, b",".join(addresses))
+                if chance.random() < 0.3:
+                    del table[name]
+
+    def ask_typed(self, chance: Random, names: list[bytes]) -> list[bytes]:
+        """Let some of these ask for IPv6 addresses, and some try to in a wrong way."""
+        if not self.typed and (self.is_old or chance.random() < 0.7):
+            return names
+        ways = [b"", b"", b" AAAA", b" AAAA"]
+        typed = [name + chance.choice(ways) for name in names]
+        if chance.random() < 0.1:
+            typed.append(names[0] + chance.choice([b" aaaa", b" A", b"  AAAA", b" AAAA "]))
+        return typed
+
+
+# -- those who are no nodes of ours ----------------------------------------------------------------
+
+
+class Asker:
+    """A raw client: a script of things to say, cut anywhere, and habits of its own."""
+
+    def __init__(self, cluster: "Cluster", number: int, chance: Random) -> None:
+        self.world = cluster.world
+        self.cluster = cluster
+        self.host = self.world.host(f"asker{number}")
+        self.host.on_touch = self.poll
+        self.chance = chance
+        self.unsaid = bytearray()
+        self.heard = bytearray()
+        self.has_ended = False  # its stream from LS
+        self.was_reset = False
+        self.left = False
+        self.reads = True
+        self.ever_slow = False
+        self.ends_input = False
+        self.socket: SimSocket | None = None
+
+    def live(self) -> None:
+        """Write its script: when it comes, what it asks, and how it leaves."""
+        chance = self.chance
+        start = chance.uniform(0, 4.0)
+        start_at = start + chance.choice([0.0001, 0.001, 0.02])
+        self.world.at(start, self.connect)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            start += chance.expovariate(1.5)
+            self.world.at(start, self.ask)
+        if chance.random() < 0.1:
+            self.world.at(start_at, self.vanish)
+        habit = chance.choice(["stay", "stay", "quit", "quit", "half-close", "vanish", "deaf"])
+        if habit != "stay":
+            self.world.at(
+                start + chance.choice([0.0, 0.5, 3.0]), getattr(self, habit.replace("-", "_"))
+            )
+
+    # -- habits ------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        self.socket = SimSocket(self.host)
+        self.socket.is_connecting = True
+        self.world.dial(self.socket, self.cluster.ls)
+
+    def ask(self) -> None:
+        chance = self.chance
+        kind = chance.choice(["names", "names", "names", "same", "many", "junk", "long", "half"])
+        known = [*NAMES, *(name.upper() + b"." for name in NAMES[:3]), b"quit", b"PING."]
+        names = [chance.choice([*known, *UNKNOWN]) for _ in range(chance.choice([1, 3, 12]))]
+        if kind == "same":
+            names = names[:1] * 10
+        elif kind == "many":
+            names = [b"m%d.%b" % (n, names[0]) for n in range(chance.choice([30, 100]))]
+        elif kind == "junk":
+            junk = [chance.choice([b"two words", b"\xff", b"", b"-"]) for _ in range(20)]
+            names = [*junk, b"PING", *names]
+        elif kind == "long":
+            names.insert(0, b"x" * chance.choice([512, 513, 5_000]))
+        if kind != "junk":
+            names = self.cluster.manner.ask_typed(chance, names)
+        end = b"\r\n" if chance.random() < 0.2 else b"\n"
+        data = b"".join(name + end for name in names)
+        self.say(data[: -chance.randint(1, 3)] if kind == "half" else data)
+
+    def say(self, data: bytes) -> None:
+        if not self.ends_input:
+            self.unsaid += data
+            self.poll()
+
+    def quit(self) -> None:
+        self.say(b"\nQUIT\n")
+
+    def half_close(self) -> None:
+        self.ends_input = True
+        self.poll()
+
+    def vanish(self) -> None:
+        """Gone: by a reset, or by a close, which with unread input is one."""
+        self.left = True
+        if self.socket is not None:
+            if self.chance.random() < 0.5:
+                self.socket.abort()
+            self.socket.close()
+
+    def deaf(self) -> None:
+        """Read nothing from now on, and keep asking."""
+        self.reads = False
+        self.ever_slow = True
+        self.say(b"".join(NAMES[n % 10] + b"\n" for n in range(300)))
+
+    def heal(self) -> None:
+        """Heal: at the end everybody reads and says good-bye."""
+        self.reads = True
+        if not self.left:
+            self.quit()
+
+    # -- its socket --------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Do what can be done now."""
+        stream = self.socket
+        if (
+            stream is None
+            or stream.is_connecting
+            or self.left
+            or self.host.paused_until > self.world.t
+        ):
+            return
+        if stream.peer is None:  # the dial has failed
+            self.left = True
+            stream.close()
+            return
+        try:
+            while self.reads and stream.can_read():
+                data = stream.recv(1 << 16)
+                if not data:
+                    self.has_ended = True
+                    break
+                self.heard += data
+            while self.unsaid and stream.can_write():
+                size = self.chance.randint(1, len(self.unsaid))
+                del self.unsaid[: stream.send(bytes(self.unsaid[:size]))]
+            if self.ends_input and not self.unsaid and not stream.sent_end:
+                stream.end()
+        except BlockingIOError:
+            self.world.at(self.world.t + 0.001, self.poll)
+        except OSError as problem:
+            self.was_reset = problem.errno in (
+                errno.ECONNRESET,
+                errno.EPIPE,
+                errno.ETIMEDOUT,
+                errno.ENOTCONN,
+            )
+            self.leave()
+        if self.has_ended:
+            self.leave()
+
+    def leave(self) -> None:
+        self.left = True
+        if self.socket is not None:
+            self.socket.close()
+
+
+class Rogue:
+    """A table server that does not keep to the rules, or is merely slow."""
+
+    def __init__(self, cluster: "Cluster", host: Host, chance: Random) -> None:
+        self.world, self.host, self.chance = cluster.world, host, chance
+        host.on_touch = self.poll
+        self.streams: dict[SimSocket, bytearray] = {}
+        self.denies = 0.0 if cluster.manner.is_old else chance.choice([0.1, 0.5, 0.9])
+        self.start()
+
+    def start(self) -> None:
+        self.host.is_up = True
+        self.host.listener = SimSocket(self.host)
+        self.host.listener.is_listening = True
+
+    def poll(self) -> None:
+        listener = self.host.listener
+        while listener is not None and listener.backlog:
+            stream = listener.backlog.popleft()
+            stream.fd = self.host.take_fd(stream)
+            self.streams[stream] = bytearray()
+            if self.chance.random() < 0.1:
+                self.world.saw("a TS that accepts and closes")
+                stream.close()
+        for stream, held in list(self.streams.items()):
+            if stream.is_closed or stream.is_reset:
+                stream.close()
+                del self.streams[stream]
+                continue
+            try:
+                while stream.can_read():
+                    data = stream.recv(1 << 16)
+                    if not data:
+                        stream.close()
+                        break
+                    held += data
+            except OSError:
+                continue
+            *names, rest = bytes(held).split(b"\n")
+            held[:] = rest
+            for name in names:
+                if name != b"QUIT":
+                    self.world.at(self.world.t + self.delay(), self.say(stream, name))
+
+    def delay(self) -> float:
+        if self.denies and self.chance.random() < self.denies:
+            return self.chance.choice([0.0, 0.0, 0.004, 0.02, 0.1])
+        return self.chance.choice([0.0, 0.01, 0.5, 4.9, 4.99, 5.0, 5.2])
+
+    def say(self, stream: SimSocket, name: bytes) -> Callable[[], None]:
+        """Write a reply, right or wrong in some way, without regard to room."""
+        if self.denies and self.chance.random() < 0.1:
+            name = self.chance.choice(NAMES)  # asked or not
+        right = b"%b 10.9.9.9 A IN\n" % name.upper()
+        wrong = [
+            right * 2, right.replace(b"9.9 A", b"9.999 A"), b"- ERROR BADNAME\n", right[:-3],
+            b"%b - TIMED OUT\n" % name, b"BYE\n", b"other.example 10.9.9.9 A IN\n" * 3, b"\xff\0\n",
+            b"z" * 600, b"?\n" * 20, b"junk.example 10.9.9.9 A IN\n" * 110, b"",
+        ]  # fmt: skip
+        data = self.chance.choice([right, right, right, *wrong])
+        if self.denies and self.chance.random() < self.denies:
+            data = self.denial(name)
+        elif self.denies and data == right and name.endswith(b" AAAA"):
+            data = b"%b 2001:db8::9,2001:db8::99 AAAA IN\n" % name.removesuffix(b" AAAA")
+
+        def reply() -> None:
+            if not (stream.is_closed or stream.is_reset or stream.sent_end) and data:
+                stream.pipe_out.put(data)
+
+        return reply
+
+    def denial(self, name: bytes) -> bytes:
+        """Write a denial: it has nothing, or says so, or says so and something else."""
+        not_found, no_data = b"%b - NOT FOUND\n" % name, b"%b - NO DATA\n" % name
+        answer = b"%b 10.9.9.9 A IN\n" % name.removesuffix(b" AAAA")
+        return self.chance.choice(
+            [
+                *[not_found] * 5, *[no_data] * 3, not_found.upper(), not_found * 3,
+                no_data + not_found, not_found + answer, answer + no_data, no_data[:-2],
+                b"other.example - NOT FOUND\n", b"- NOT FOUND\n", not_found + b"?\n" * 16,
+                no_data + b"z" * 600,
+            ]
+        )  # fmt: skip
+
+
+class Storm:
+    """Clients that come all at once, say nothing, and stay until they are refused, or for a
+    while."""
+
+    def __init__(self, world: World, name: str, count: int) -> None:
+        self.world = world
+        self.host = world.host(name)
+        self.host.on_touch = self.poll
+        self.count = count
+        self.streams: list[SimSocket] = []
+
+    def begin(self, ls: Host) -> None:
+        for _ in range(self.count):
+            self.streams.append(SimSocket(self.host))
+            self.world.dial(self.streams[-1], ls)
+
+    def poll(self) -> None:
+        for stream in list(self.streams):
+            if stream.is_connecting or not stream.can_read():
+                continue
+            try:
+                data = b"" if stream.peer is None else stream.recv(100)  # refused, or there
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if data == b"- ERROR BUSY\n":
+                self.world.saw("a client of a storm is told BUSY")
+            if not data:
+                self.streams.remove(stream)
+                stream.close()
+
+    def end(self) -> None:
+        for stream in self.streams:
+            stream.close()
+        self.streams.clear()
+
+
+# -- a cluster -------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """An LS, some TSs, some clients; `faults` happen to them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.world = World(str(seed))
+        chance = self.chance = Random(f"{seed}:cluster")
+        self.manner = Manner(Random(f"{seed}:manner"))
+        self.bounds = self.manner.bounds(draw_bounds(chance))
+        self.rows: dict[bytes, set[bytes]] = {}  # addresses by folded question
+        self.frank: set[Host] = set()  # honest TSs that say NOT FOUND
+        self.tables: list[dict[bytes, bytes]] = []
+        self.servers: list[Host] = []
+        self.rogues: dict[Host, Rogue] = {}
+        self.table_watches: dict[Host, TableWatch] = {}  # of honest TSs
+        self.reloads = 0
+        self.clients: list[tuple[Host, list[bytes]]] = []
+        self.watches: list[LoadBalancerWatch] = []
+        self.is_drained = False
+        self.faults_until = 0.0  # when faults of the network are over
+        self.has_leaked = False  # something else has taken descriptors of LS
+        self.ls = self.world.host("LS", fds_max=chance.choice([14, 17, 1024, 1024]))
+        self.ls.rate = chance.choice([0.9, 1.0, 1.0, 1.1])
+        self.world.backlog_max = chance.choice([1, 3, 100])
+        for number in range(chance.choice([1, 2, 2, 3])):
+            self.add_server(number)
+        self.hosts: list[tuple[str, int]] = []  # where LS has names only
+        if self.manner.chance.random() < 0.25:
+            self.hosts = [(host.name, PORT) for host in self.servers]
+            for name, _ in self.hosts:
+                self.world.known_at[name] = self.manner.chance.choice([0.0, 0.5, 3.0])
+        self.start_ls()
+        self.askers = [
+            Asker(self, number, Random(f"{seed}:asker{number}"))
+            for number in range(chance.choice([0, 1, 2, 3, 5]))
+        ]
+        for asker in self.askers:
+            asker.live()
+        if self.manner.is_tight:
+            self.world.network.room = 64
+            for target in range(4):
+                sleep = Fault(self.manner.chance.uniform(0, 5), "pause TS", target, 1.5)
+                self.world.at(sleep.at, lambda sleep=sleep: self.suffer(sleep))
+        for number in range(chance.choice([0, 1, 1])):
+            self.world.at(chance.uniform(0, 3), lambda number=number: self.start_client(number))
+
+    # -- its hosts ---------------------------------------------------------------------------------
+
+    def add_server(self, number: int) -> None:
+        chance = self.chance
+        host = self.world.host(f"TS{number + 1}")
+        self.servers.append(host)
+        table = {
+            name: b"%b 10.0.%d.%d A IN\n" % (chance.choice([name, name.upper()]), number, row)
+            for row, name in enumerate(NAMES)
+            if chance.random() < 0.6
+        }
+        manner = self.manner
+        manner.extend(table, number)
+        host.lag_s = manner.chance.choice(manner.lags)
+        self.tables.append(self.tables[0] if manner.equal and self.tables else table)
+        if chance.random() < 0.25:
+            self.rogues[host] = Rogue(self, host, Random(f"{self.seed}:rogue{number}"))
+        else:
+            if manner.chance.random() < manner.frank:
+                self.frank.add(host)
+            file = TableFile(self.tables[-1], slice_bytes=30)
+            watch = self.table_watches[host] = TableWatch(self.world, host.name, file)
+            watch.is_frank = host in self.frank
+            for question, line in self.tables[-1].items():
+                self.rows.setdefault(question, set()).add(line.split(b" ")[1])
+            if chance.random() < 0.85:
+                self.start_server(host)
+
+    def start_server(self, host: Host) -> None:
+        """Start a TS, or start it again."""
+        if host in self.rogues:
+            if host.listener is None:
+                self.rogues[host].start()
+            return
+        if host.loop is not None:
+            return
+        host.is_up = True
+        host.paused_until = 0.0
+        rows = dict(self.tables[self.servers.index(host)])  # a reload empties it
+        watch = self.table_watches[host]
+        watch.serve(dict(rows))
+        bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
+
+        def build(loop: Loop) -> TableServer:
+            return TableServer(
+                Table(rows),
+                Environment(bounds, watch=loop.watch),
+                reload=Reload("table", read=watch.file.read, watch=loop.watch),
+                answer_unknown=host in self.frank,
+            )
+
+        host.run(bounds, watch, build, listens=True)
+
+    def start_ls(self) -> None:
+        share = self.manner.share
+        watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
+        self.watches.append(watch)
+        for number, (host, table) in enumerate(zip(self.servers, self.tables, strict=True), 1):
+            if host in self.rogues:
+                watch.anything |= {b"10.9.9.9", b"2001:db8::9,2001:db8::99"}
+            else:
+                watch.holders[f"TS{number}"] = set(table)
+                watch.tables[f"TS{number}"] = self.table_watches[host]
+            if host in self.frank:
+                watch.frank.add(f"TS{number}")
+
+        def build(loop: Loop) -> LoadBalancer:
+            addresses = [((2, (host.name, PORT)),) for host in self.servers]
+            chance = Random(f"{self.seed}:jitter")
+            watch.brain = load_balancer(
+                [()] * len(addresses) if self.hosts else addresses,
+                self.bounds,
+                chance.random,
+                hosts=self.hosts,
+                extra_load=share,
+                owed=loop.owed,
+                watch=loop.watch,
+            )
+            return watch.brain
+
+        lookups = min(self.bounds.lookups_max, len(self.hosts))
+        links = len(self.servers) + lookups
+        self.ls.fds_max = min(1024, self.ls.fds_max + lookups)
+        self.ls.run(self.bounds, watch, build, listens=True, links=links)
+        self.world.checks.append(watch.check)
+
+    def start_client(self, number: int) -> None:
+        """Start a real client with a list of names."""
+        chance = Random(f"{self.seed}:client{number}")
+        names = [
+            chance.choice([*NAMES, *UNKNOWN, b"bad name"]) for _ in range(chance.choice([1, 5, 60]))
+        ]
+        names = self.manner.ask_typed(chance, names)
+        host = self.world.host(f"client{number}")
+        self.clients.append((host, names))
+        bounds = replace(self.bounds, patience_s=12.0, write_stall_s=float("inf"))
+
+        def build(loop: Loop) -> Client:
+            return Client(names, ((2, ("LS", PORT)),), "LS", Environment(bounds, watch=loop.watch))
+
+        host.run(bounds, Observer(self.world, host.name), build, listens=False)
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def suffer(self, fault: Fault) -> None:
+        """Let it happen now."""
+        world, until = self.world, self.world.t + fault.lasts
+        server = self.servers[fault.target % len(self.servers)]
+        kind = fault.kind
+        if kind == "reload TS":
+            if server in self.table_watches:
+                self.reload(server)
+            return  # nobody is to notice: it disturbs nothing
+        self.faults_until = max(self.faults_until, until)
+        if kind == "pause LS":
+            self.ls.paused_until = until
+        elif kind == "pause TS":
+            server.paused_until = until
+        elif kind in ("kill TS", "vanish TS"):
+            self.faults_until = float("inf")  # until everything heals
+            server.die(silently=kind == "vanish TS")
+            if server in self.rogues:
+                self.rogues[server].streams.clear()
+        elif kind == "start TS":
+            self.start_server(server)
+        elif kind in ("cut LS-TS", "cut both"):
+            world.cut(self.ls, server, until)
+        elif kind == "silence":
+            for host in self.servers:
+                world.cut(host, self.ls, until)
+        elif kind in ("cut client", "pause client") and self.askers:
+            asker = self.askers[fault.target % len(self.askers)]
+            asker.ever_slow = True
+            if kind == "pause client":
+                asker.host.paused_until = until
+                world.at(until, asker.poll)
+            else:
+                world.cut(asker.host, self.ls, until)
+                world.cut(self.ls, asker.host, until)
+        elif kind == "aborts":
+            world.aborts = 0.5
+        elif kind == "own dials":
+            world.own_dials = 0.5
+        elif kind == "storm":
+            storm = Storm(self.world, f"storm{len(self.world.hosts)}", 3 + 5 * fault.target)
+            storm.begin(self.ls)
+            world.at(until, storm.end)
+        elif kind == "leak":
+            self.leak(until)
+        elif kind in ("drain LS", "two signals"):
+            self.signal(2 if kind == "two signals" else 1)
+        if kind in ("cut TS-LS", "cut both"):
+            world.cut(server, self.ls, until)
+        self.disturb()
+
+    def reload(self, server: Host) -> None:
+        """Replace a TS's file by another, or one to refuse, and tell it so; maybe soon again."""
+        self.reloads += 1
+        chance = Random(f"{self.seed}:reload{self.reloads}")
+        number, file = self.servers.index(server), self.table_watches[server].file
+        rows = anew(self.tables[number], self.reloads)
+        if chance.random() < 0.3:
+            half = b"n1.example 10.9.9.8 A\n" * 3
+            torn = OSError(errno.EAGAIN, "it changed while it was read")
+            missing = OSError(errno.ENOENT, "No such file or directory")
+            content, problem = chance.choice(
+                [(b"", None), (b"junk\n" * 40, None), (half, torn), (b"", missing)]
+            )
+            if not (rows or content or problem):  # no byte in the place of no row is taken [P64]
+                file.write(rows)
+            else:
+                file.spoil(content, problem)
+        else:
+            self.tables[number] = rows
+            file.write(rows)
+            for question, line in rows.items():
+                self.rows.setdefault(question, set()).add(line.split(b" ")[1])
+        if server.signals is not None:
+            server.signals.ring(SimSystem.hangup)
+        if chance.random() < 0.5:
+            self.world.at(
+                self.world.t + chance.choice([0.0002, 0.002, 0.3]), lambda: self.reload(server)
+            )
+
+    def leak(self, until: float) -> None:
+        """Take all descriptors of LS that are free, as something else would."""
+        host, before = self.ls, self.ls.fds_max
+        host.fds_max = min(before, len(host.open) + FDS_FIRST)
+        self.has_leaked = True
+
+        def mend() -> None:
+            host.fds_max = max(before, host.fds_max)
+
+        self.world.at(until, mend)
+
+    def signal(self, times: int) -> None:
+        if self.ls.signals is not None and self.ls.loop is not None:
+            self.is_drained = True
+            if times == 1 and self.watches[-1].drain_since is None:
+                self.watches[-1].drain_since = self.ls.clock()
+            for _ in range(times):
+                self.ls.signals.ring(15)
+
+    def disturb(self) -> None:
+        """Disturb the cluster: what happened before the end of the last fault does not count for
+        some promises."""
+        until = max(self.faults_until, self.world.t)
+        self.watches[-1].undisturbed_since = 1000.0 + until * self.ls.rate
+
+    # -- the story ---------------------------------------------------------------------------------
+
+    def tell(self, plan: list[Fault]) -> None:
+        """Tell the whole story. Raises Violated, or whatever LS raised."""
+        for fault in sorted(plan, key=lambda fault: fault.at):
+            self.world.run_until(fault.at)
+            self.suffer(fault)
+        self.world.run_until(PLAN_S)
+        self.make_whole()
+
+    def make_whole(self) -> None:
+        """Heal everything; then there must be progress to the very end."""
+        world = self.world
+        world.heal()
+        self.faults_until = world.t
+        self.disturb()
+        for host in self.servers:
+            self.start_server(host)
+        for asker in self.askers:
+            asker.heal()
+        give_up_at = world.t + _HOURS_S
+        while not self.is_quiet() and world.t < give_up_at:
+            world.run_until(world.t + 5.0)
+        world.run_until(world.t + 4.0)  # for links to come up again
+        ran_out = world.probes["a dial runs out of descriptors"]
+        hold(not ran_out or self.has_leaked, "I7", "a link found no descriptor")
+        if self.ls.loop is None:
+            hold(self.is_drained, "I12", "LS has stopped, and nobody asked it to")
+            world.saw("LS drained in mid-story")
+        else:
+            self.check_liveness()
+        self.check_clients()
+        self.leave()
+
+    def is_quiet(self) -> bool:
+        """Return whether everybody has its last words, or has been cut for taking nothing.
+
+        Late answers are waited for, too: through a window of 64 bytes they take longer than a
+        question is open, and the next answer comes behind them (seed 6122).
+        """
+        ls, listener = self.ls.loop, self.ls.listener
+        return (
+            all(asker.left for asker in self.askers)
+            and all(host.exit_code is not None for host, _ in self.clients)
+            and (ls is None or not (ls.streams.accepted or self.is_drained))
+            and (listener is None or not listener.backlog)
+            and not self.ls.has_bytes_under_way()
+        )
+
+    def check_liveness(self) -> None:
+        """Check that LS has forgotten everybody, is linked again, and answers."""
+        watch = self.watches[-1]
+        watch.check_end()
+        known = [name for host, table in zip(self.servers, self.tables, strict=True)
+                 if host not in self.rogues for name in table]  # fmt: skip
+        if known:
+            asker = Asker(self, len(self.askers), Random(f"{self.seed}:last"))
+            asker.connect()
+            asker.say(known[0] + b"\nQUIT\n")
+            self.world.run_until(self.world.t + 12.0)
+            first = bytes(asker.heard).split(b" ")[1:2]
+            # A slower TS has it, maybe, and a faster one has it with another type.
+            is_denied = not self.manner.is_old and asker.heard.endswith(b" - NO DATA\nBYE\n")
+            hold(
+                (first and first[0] in self.rows[known[0]] | watch.anything) or is_denied,
+                "I5",
+                f"the last asker heard {asker.heard!r}",
+            )
+
+    def check_clients(self) -> None:
+        """Check what each client has in its hands."""
+        for asker in self.askers:
+            # A client whom a second signal or the end of a drain cut off was promised nothing.
+            cut_off = self.ls.exit_code == 1 or self.watches[-1].is_cutting
+            if asker.has_ended and not asker.ever_slow and not cut_off:
+                for watch in self.watches:
+                    check_wire(watch, asker.host, bytes(asker.heard), asker.was_reset)
+        for host, names in self.clients:
+            hold(host.exit_code is not None, "I8", f"{host.name} does not end")
+            lines = bytes(host.output).split(b"\n")[:-1]
+            hold(len(lines) == len(names), "I1", f"{len(lines)} lines for {len(names)} names")
+            lost = 0
+            for name, line in zip(names, lines, strict=True):
+                lost += line == name + b" - LOST"
+                hold(self.is_reply(name, line), "I3", f"{line!r} for {name!r}")
+            hold((host.exit_code != 0) == bool(lost) or not lost, "I1", "lost, and exit code 0")
+            if lost:
+                self.world.saw("a client loses names")
+
+    def is_reply(self, name: bytes, line: bytes) -> bool:
+        """Return whether a client may have written this line for a line of its input."""
+        if line == name + b" - LOST":
+            return True
+        try:
+            request = parse_request(name)
+        except ProtocolError:
+            return line == name + b" - ERROR BADNAME"
+        if line in (name + b" - " + why for why in (b"TIMED OUT", b"NOT FOUND", b"NO DATA")):
+            return True
+        assert isinstance(request, Question)
+        spelling, addresses, *rest = line.split(b" ")
+        question = fold(request.spelling, request.type)
+        known = self.rows.get(question, set()) | self.watches[0].anything
+        of_type = [request.type.value, b"IN"]
+        return fold(spelling) == fold(request.spelling) and addresses in known and rest == of_type
+
+    def leave(self) -> None:
+        """Drain everything, and check that nothing is left."""
+        self.signal(1)
+        for host in self.servers:
+            if host.loop is not None and host.signals is not None:
+                host.signals.ring(15)
+        self.world.run_until(self.world.t + 15.0)
+        for host in (self.ls, *self.servers):
+            if host not in self.rogues:
+                hold(host.loop is None and not host.open, "I8", f"{host.name} holds {host.open}")
+
+
+def run_seed(seed: int, plan: list[Fault] | None = None) -> World:
+    """Run a whole story; return its world. Raises what went wrong."""
+    cluster = Cluster(seed)
+    cluster.tell(draw_plan(seed) if plan is None else plan)
+    return cluster.world

@@ -12,7 +12,7 @@ DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnspe
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
+.PHONY: help run-local dist test test-fast test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
@@ -27,6 +27,9 @@ dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any mac
 
 test: $(TOOLS) ## run all tests (ten minutes on two cores)
 	$(RUN) -m pytest
+
+test-fast: $(TOOLS) ## run the tests that start no process (three minutes)
+	$(RUN) -m pytest -m "not process"
 
 test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \

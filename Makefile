@@ -12,7 +12,7 @@ DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnspe
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-fast test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
+.PHONY: help run-local dist test test-fast test-process test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
@@ -25,11 +25,14 @@ run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py
 
-test: $(TOOLS) ## run all tests (ten minutes on two cores)
-	$(RUN) -m pytest
+test: $(TOOLS) ## run all tests, those that start processes beside the others (eight minutes)
+	@$(MAKE) --no-print-directory -j 2 test-fast test-process
 
 test-fast: $(TOOLS) ## run the tests that start no process (three minutes)
 	$(RUN) -m pytest -m "not process"
+
+test-process: $(TOOLS) ## run the tests that start processes (seven minutes)
+	$(RUN) -m pytest -m process
 
 test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \

@@ -2,17 +2,18 @@
 # the other targets keep what they need in .venv, made from the pinned lists.
 
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
+COVERAGE_TOOLS := $(VENV)/.coverage-installed
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
 	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-fast test-process test-dns fuzz fuzz-dns sim soak mutants lint format check ci \
+.PHONY: help run-local dist test test-fast test-process test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
@@ -54,8 +55,14 @@ sim: ## run SEEDS simulated clusters more (1,000; they add up)
 soak: ## run the long experiments with real processes, and print their figures (3 min)
 	@$(PYTHON) -m tests.soak
 
-mutants: $(TOOLS) ## plant bugs one by one and see which test finds each
-	$(RUN) -m tests.mutants
+mutants: $(TOOLS) ## plant bugs one by one and see which test finds each (PART=3/10: a part; 15 min)
+	$(RUN) -m tests.mutants $(if $(PART),--part $(PART))
+
+coverage: $(COVERAGE_TOOLS) ## print the branch coverage of core/ and nodes/, with the programs that tests start
+	rm -f .coverage .coverage.*
+	-$(VENV)/bin/coverage run -m pytest
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
 
 lint: $(TOOLS) ## check style and types
 	$(RUN) -m ruff check .
@@ -112,12 +119,16 @@ parts: ## install third-party programs that some tests use, where missing (Debia
 	echo "missing:$$missing; their tests are skipped (Debian, as root: apt-get install$$missing)"
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(TOOLS): tests/requirements.txt tests/lint-requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r tests/lint-requirements.txt
+	@touch $@
+
+$(COVERAGE_TOOLS): $(TOOLS) tests/coverage-requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/coverage-requirements.txt
 	@touch $@
 
 $(BENCH_TOOLS): $(TOOLS) bench/requirements.txt

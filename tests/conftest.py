@@ -1,6 +1,6 @@
-"""The programs of a test, and two hypothesis profiles, chosen by HYPOTHESIS_PROFILE.
+"""The programs of a test, and three hypothesis profiles, chosen by HYPOTHESIS_PROFILE.
 
-The default is `ci`; the other is `fuzz`.
+The default is `ci`; the others are `fuzz`, and `no_shrinking` for planted bugs.
 
 `ci` is derandomized: the same inputs every time, so a red run is a change of ours. `fuzz` is
 random and long, and keeps what it finds. No deadline in either: no test depends on speed.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.processes import Programs, programs
 
@@ -29,6 +29,9 @@ settings.register_profile(
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "no_shrinking", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -11,6 +11,7 @@ runs only when all places are taken, and looks at each network, and then at each
 Not here: how a connection parts (`core/io/acceptor.py`, `core/protocol/server.py`).
 """
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Generic, TypeVar
 
@@ -33,6 +34,14 @@ class Places(Generic[Placed]):
 
     def __len__(self) -> int:
         return len(self._network_of)
+
+    def __iter__(self) -> Iterator[Placed]:
+        return iter(self._network_of)
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks that hold places, but for this machine."""
+        return list(self._by_network)
 
     def take(self, connection: Placed, network: str) -> None:
         """Give a newcomer of this network a place."""

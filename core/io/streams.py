@@ -93,7 +93,6 @@ class Streams:
         del engine.by_fd[stream.fd]
         engine.write_fds.pop(stream.fd, None)
         self.unsent.pop(stream, None)
-        stream.is_paused = False
         for limit in self._limits:
             limit.stop(stream)
         if stream.idle is not None:

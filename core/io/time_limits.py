@@ -9,7 +9,7 @@ Not here: what is limited, and what becomes of a holder that was not done (`stre
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Holder = TypeVar("Holder")
@@ -40,6 +40,10 @@ class TimeLimit(Generic[Holder]):
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._dues
+
+    def __iter__(self) -> Iterator[Holder]:
+        """Go over the holders, the first to be due first."""
+        return iter(self._dues)
 
     def restart(self, holder: Holder, now: float) -> None:
         """Begin the span now, also for a holder that was waiting."""

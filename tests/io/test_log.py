@@ -1,21 +1,18 @@
-"""The log and the output that it goes to: one line a record whatever is said, and never too many.
+"""Log: one line a record whatever is said, and never too many.
 
-Not here: the loop that writes an output when its descriptor takes something, and real pipes.
+Not here: the output that it goes to (`tests/io/test_outputs.py`).
 """
 
 import json
 import re
-from collections import deque
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from core.bounds import PIPE_BYTES
 from core.io.log import Log
-from core.io.outputs import Output
 from core.io.stream_state import StreamState
 from core.operator import Level
 
@@ -195,147 +192,13 @@ def test_a_storm_of_one_kind_is_five_records_and_a_count() -> None:
     assert written[-1].endswith(b"WARNING TSs disagree about y (and 99995 more like this)\n")
 
 
-# -- the output ------------------------------------------------------------------------------------
-
-records = st.binary(max_size=12).map(
-    lambda data: data.replace(b"\n", b".") + b"\n" if data else b""
-)
-
-
-class OutputMachine(RuleBasedStateMachine):
-    """Records wait, are dropped or written, in pieces; the model is a queue of bytes."""
-
-    MOST = 30
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.output = Output(2, self.MOST, "the log")
-        self.waiting: deque[bytes] = deque()
-        self.dropped = 0
-        self.failed = False
-
-    @rule(record=records)
-    def append(self, record: bytes) -> None:
-        self.output.append(record)
-        if self.failed or sum(map(len, self.waiting)) + len(record) > self.MOST:
-            self.dropped += bool(record)
-        elif record:
-            self.waiting.append(record)
-
-    @precondition(lambda self: self.waiting)
-    @rule(count=st.integers(0, 30))
-    def write(self, count: int) -> None:
-        """All that waits is little enough to be offered at once. A descriptor takes some of it; the
-        rest of a record comes before all others."""
-        data = bytes(self.output.unwritten())
-        assert data == b"".join(self.waiting)
-        count = min(count, len(data))
-        self.output.written(count)
-        self.waiting = deque(line + b"\n" for line in data[count:].split(b"\n")[:-1])
-
-    @rule()
-    def fail(self) -> None:
-        self.output.fail()
-        self.dropped += len(self.waiting)
-        self.waiting.clear()
-        self.failed = True
-
-    @invariant()
-    def what_waits_and_what_was_dropped_is_known(self) -> None:
-        assert self.output.waiting == sum(map(len, self.waiting)) <= self.MOST
-        assert self.output.dropped == self.dropped
-
-
-TestOutput = OutputMachine.TestCase
-
-
-def test_that_records_are_dropped_is_news_once() -> None:
-    output = Output(3, 100, "races.jsonl")
-    assert output.drop()
-    output.append(b"a\n")
-    assert not output.drop()
-    assert (output.waiting, output.dropped) == (0, 1)
-    output.append(b"b\n")  # there may be room again
-    assert bytes(output.unwritten()) == b"b\n"
-
-
-def test_an_output_without_a_bound_keeps_everything() -> None:
-    output = Output(1)
-    for _ in range(10_000):
-        output.append(b"x" * 1_000)
-    assert (output.waiting, output.dropped) == (10_000_000, 0)
-
-
-def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
-    """Each byte of it is handed out once, and none is copied."""
-    record = bytes(40_000_000)
-    output = Output(1)
-    output.append(record)
-    output.append(b"next\n")
-    steps = 0
-    while output.waiting > PIPE_BYTES:
-        piece = output.unwritten()
-        assert piece.obj is record and len(piece) == PIPE_BYTES
-        output.written(len(piece))
-        steps += 1
-    assert steps == len(record) // PIPE_BYTES
-    assert bytes(output.unwritten()).endswith(b"next\n")
-
-
-def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
-    output = Output(1)
-    for size in (1, PIPE_BYTES, PIPE_BYTES - 1, 1, 1, PIPE_BYTES + 1, 100):
-        output.append(b"x" * size)
-    sizes = []
-    while output.waiting:
-        sizes.append(len(output.unwritten()))
-        output.written(sizes[-1])
-    assert sizes == [1, PIPE_BYTES, PIPE_BYTES, 1, PIPE_BYTES, 101]
-
-
-def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
-    output, taken = Output(3, 100), bytearray()
-
-    def take_all(output: Output) -> None:
-        while output.waiting:
-            taken.extend(output.unwritten())
-            output.written(len(output.unwritten()))
-
-    output.make_room = take_all
-    lines = [b"line %d\n" % number for number in range(1_000)]
-    for line in lines:
-        output.append(line)
-        assert 0 < output.waiting <= 100
-    take_all(output)
-    assert taken == b"".join(lines) and output.dropped == 0
-
-
-# -- failures --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("control", ["\r", "\x1b[2J", "\x07", "\x7f"])
-def test_a_report_moves_no_cursor_either(control: str) -> None:
-    """As for a file name with something in it that is not printable."""
-    log, written, _ = logging()
-    log.report(f"cannot write {control}races.jsonl")
-    assert all(0x20 <= byte < 0x7F for byte in written[0][:-1])
-
-
-def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
-    """A disk was full in the middle of one, and has room again: replay reads it line by line."""
-    output = Output(3, 1_000, "races.jsonl")
-    taken = b""
-    output.append(b'{"at":1}\n')
-    taken += bytes(output.unwritten()[:4])
-    output.written(4)
-    output.drop()
-    for number in range(2):  # it still is
-        output.append(b'{"at":3}\n')
-        output.drop()
-        assert output.dropped == 2 + number
-    output.append(b'{"at":2}\n')
-    while output.waiting:
-        data = bytes(output.unwritten())
-        taken += data
-        output.written(len(data))
-    assert b'{"at":2}' in taken.split(b"\n")
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_record_of_just_its_bound_is_whole(as_json: bool, more: int) -> None:
+    log, written, _ = logging(as_json=as_json)
+    log.report("")
+    text = "x" * (RECORD_MAX - len(written.pop()) + more)
+    log.report(text)
+    (record,) = written
+    assert (text.encode() in record) is not bool(more)
+    assert (len(record) == RECORD_MAX) is (not more or not as_json)

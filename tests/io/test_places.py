@@ -1,27 +1,22 @@
 """An address that holds most places of a listener, and newcomers from others.
 
 The loop and its sockets are real, over loopback; only the address that a peer seems to come
-from is the test's word. Where peers have addresses of their own, in a network namespace, the whole
-program runs.
+from is the test's word.
 
-Not here: what a bound says where nobody parts (`tests/protocol/test_promises.py`,
-`tests/io/test_listener.py`).
+Not here: what a bound says where nobody parts (`tests/io/test_acceptor.py`), and real addresses
+(`tests/processes/test_places_apart.py`).
 """
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.addresses import THIS_MACHINE, Address, network, network_of_peer
+from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Send
@@ -29,12 +24,7 @@ from core.environment import Environment
 from core.events import PlaceWanted, Role
 from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer, frame
-from core.io.log import Log
-from core.io.loop import Loop
-from core.io.outputs import Destinations, Output
 from core.io.places import Places
-from core.io.system import System
-from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.serving import DNS_STREAMS, LINES
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ts.table_file import Table
@@ -43,48 +33,12 @@ from tests.nodes.test_dns_clients import TCP, query, started
 from tests.sim.scenes import Scene
 from tests.sim.world import SimSocket
 from tests.support.balancers import load_balancer
-from tests.support.processes import PATIENCE_S, ROOT, can_be_apart
+from tests.support.loops import QuietSystem, drained, real_loop, turn_until
 from tests.support.stage import Stage
 
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HERE = "127.0.0.1"
 ROW = b"x.example 10.0.0.1 A IN\n"
-
-
-# -- addresses -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "alike"),
-    [
-        ("192.0.2.1", "192.0.2.1", True),
-        ("192.0.2.1", "192.0.2.2", False),
-        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
-        ("fe80::1%eth0", "fe80::2", True),
-        ("asker7", "asker7", True),  # a simulated network's addresses
-        ("asker7", "asker8", False),
-    ],
-)
-def test_ipv4_counts_by_address_and_ipv6_by_its_64(one: str, other: str, alike: bool) -> None:
-    assert (network(one) == network(other)) is alike
-
-
-@pytest.mark.parametrize(
-    ("peer", "own", "here"),
-    [
-        ("127.0.0.1", "127.0.0.1", True),
-        ("127.8.8.8", "127.0.0.1", True),
-        ("::1", "::1", True),
-        ("192.0.2.7", "192.0.2.7", True),
-        ("2001:db8::7", "2001:db8::7", True),
-        ("192.0.2.8", "192.0.2.7", False),
-        ("2001:db8::8", "2001:db8::7", False),
-        ("asker7", "LS", False),
-    ],
-)
-def test_a_peer_on_this_machine_is_known_by_its_address(peer: str, own: str, here: bool) -> None:
-    assert (network_of_peer(peer, own) == THIS_MACHINE) is here
 
 
 # -- parting ---------------------------------------------------------------------------------------
@@ -175,19 +129,15 @@ class Door:
         return stream, (self._house.hosts[port], port)
 
 
-class Desk(System):
-    """The real system, without signals of the process that runs the tests."""
+class Desk(QuietSystem):
+    """The real system, whose listeners are doors."""
 
     def __init__(self, house: "House") -> None:
+        super().__init__()
         self._house = house
 
-    def catch_signals(self) -> socket.socket:
-        woken, self._waker = socket.socketpair()
-        woken.setblocking(False)
-        return woken
-
     def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Any:  # noqa: ANN401
-        return Door(self._house, System.listen(self, address, backlog, shared=shared))
+        return Door(self._house, QuietSystem.listen(self, address, backlog, shared=shared))
 
 
 class House:
@@ -199,14 +149,7 @@ class House:
         self.guests: list[socket.socket] = []
         self.most = 0  # sockets at a time
         self.log = bytearray()
-        log_output = Output(2, bytes_max=0)
-        self.loop = Loop(
-            Desk(self),
-            self.bounds,
-            Log("X", self.log.extend, None),
-            Destinations(log_output),
-            line_bytes_max=LINE_BYTES_MAX,
-        )
+        self.loop = real_loop(self.bounds, Desk(self), self.log.extend)
         self.there: Any = self.loop.listen(
             (socket.AF_INET, (HERE, 0)), DNS_STREAMS if role is Role.DNS else LINES
         )
@@ -249,26 +192,10 @@ class House:
         for _ in range(times):
             self.loop.turn()
 
-    def until(self, happened: Callable[[], bool]) -> None:
-        """Turn until it is so; many turns without it are a failure, not a wait."""
-        for _ in range(5_000):
-            if happened():
-                return
-            self.loop.turn()
-        raise AssertionError("it never came")
-
     def heard(self, guest: socket.socket) -> bytes:
         """Read all that comes to one whose stream ends."""
         heard = bytearray()
-
-        def has_ended() -> bool:
-            with suppress(BlockingIOError):
-                while data := guest.recv(1 << 16):
-                    heard.extend(data)
-                return True
-            return False
-
-        self.until(has_ended)
+        turn_until(self.loop, lambda: drained(guest, heard))
         return bytes(heard)
 
     def is_served(self, guest: socket.socket) -> bool:
@@ -373,7 +300,9 @@ def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., Hou
     newcomer = house.knock(B)
     assert house.heard(many[0]) == b""
     newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
-    house.until(lambda: len(house.loop.streams.accepted) == 5)  # the first has not ended its side
+    turn_until(
+        house.loop, lambda: len(house.loop.streams.accepted) == 5
+    )  # the first has not ended its side
     house.turn()
     assert newcomer.recv(100)[2:4] == b"\0\7"
     assert house.replaced == 1 and not house.loop.hits
@@ -448,8 +377,8 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
     assert len(listener.places) == 3 and not house.loop.acceptor.parting
     for guest in house.guests:
         guest.close()
-    house.until(lambda: not house.loop.streams.accepted)
-    assert len(listener.places) == 0 and not listener.places._by_network
+    turn_until(house.loop, lambda: not house.loop.streams.accepted)
+    assert len(listener.places) == 0 and not listener.places.networks
 
 
 # -- bytes that it is owed -------------------------------------------------------------------------
@@ -513,68 +442,3 @@ def test_a_simulated_address_with_all_places_yields_one() -> None:
     for stream in many:
         stream.close()
     scene.wait(0.1)
-
-
-# -- addresses that are real -----------------------------------------------------------------------
-
-APART = ["unshare", "--net", "--pid", "--fork", "--kill-child"]
-INSIDE = """
-set -e
-ip link set lo up
-ip address add 192.0.2.0/24 dev lo
-ip address add 2001:db8:0:1::1/128 dev lo
-ip address add 2001:db8:0:1::2/128 dev lo
-ip address add 2001:db8:0:1::3/128 dev lo
-ip address add 2001:db8:0:2::1/128 dev lo
-{python} -c '{program}'
-"""
-PROGRAM = """
-import socket, sys
-sys.path.insert(0, ".")
-from pathlib import Path
-from tests.support.processes import Program, programs
-
-def knock(source, there):
-    return socket.create_connection(there, 30, source_address=(source, 0))
-
-def all_of(guest):
-    return b"".join(iter(lambda: guest.recv(100), b""))
-
-with programs(Path({folder!r})) as some:
-    for own, many, others in (
-        ("192.0.2.9", ["192.0.2.1"] * 4, "192.0.2.2"),
-        ("2001:db8:0:1::1", ["2001:db8:0:1::2", "2001:db8:0:1::3"] * 2, "2001:db8:0:2::1"),
-    ):
-        words = ["--host", own, "--allow", "0.0.0.0/0", "--allow", "::/0"]
-        ts, port = some.ts(some.table("T", "x.example 10.0.0.1"), 0, *words,
-                           "--bound", "clients_max=4")
-        there = own, port
-        first, *rest = [knock(source, there) for source in many]
-        for guest in (first, *rest):
-            guest.sendall(b"PING\\n")
-            assert guest.recv(100) == b"PONG\\n"
-        newcomer = knock(others, there)
-        assert all_of(first) == b"BYE\\n"
-        newcomer.sendall(b"x.example\\n")
-        assert newcomer.recv(100) == b"x.example 10.0.0.1 A IN\\n"
-        assert all_of(knock(many[0], there)) == b"- ERROR BUSY\\n"
-        ts, port = some.ts(some.table("T", "x.example 10.0.0.1"), 0, *words,
-                           "--bound", "clients_max=4")
-        here = [knock(own, (own, port)) for _ in range(4)]
-        assert all_of(knock(others, (own, port))) == b"- ERROR BUSY\\n"
-print("done")
-"""
-
-
-@pytest.mark.skipif(
-    not can_be_apart(APART), reason="no namespaces here (Debian, as root: apt-get install iproute2)"
-)
-def test_a_program_tells_real_addresses_apart(tmp_path: Path) -> None:
-    """[P38]: IPv4, a /64 of IPv6, and the machine's own address."""
-    program = tmp_path / "inside.py"
-    program.write_text(PROGRAM.replace("{folder!r}", repr(str(tmp_path))))
-    script = INSIDE.replace("-c '{program}'", str(program)).replace("{python}", sys.executable)
-    done = subprocess.run(
-        [*APART, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert done.stdout == "done\n", done.stdout + done.stderr

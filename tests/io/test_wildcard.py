@@ -1,61 +1,21 @@
 """Sockets of datagrams at a wildcard address: each reply leaves from the address that was asked.
 
-Tests that need addresses that this machine does not have run in a network namespace of their own,
-by a child; where there can be none, they are skipped.
-
-Not here: LS (`tests/processes/test_dns_loopback.py`), and what others' tools say
+Not here: addresses that this machine does not have (`tests/processes/test_wildcard_apart.py`), LS
+(`tests/processes/test_dns_loopback.py`), and what others' tools say
 (`tests/tools/test_dns_tools.py`).
 """
 
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from core.io import wildcard
+from core.addresses import Datagram
 from core.io.datagrams import DatagramSocket
 from core.io.system import System
-from core.io.wildcard import WildcardSocket
-from tests.support.processes import PATIENCE_S, ROOT, wait_for
+from tests.support.processes import PATIENCE_S, wait_for
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
-_SETUP = """\
-ip link set lo up
-ip addr add 10.1.1.1/32 dev lo
-ip link add name d0 type veth peer name d1
-ip link set d1 addrgenmode none up
-ip link set d0 addrgenmode none up
-echo 1 > /proc/sys/net/ipv6/conf/d1/disable_ipv6
-ip addr add fd00::2/64 dev d0 nodad
-ip addr add fd00::3/64 dev d0 nodad
-ip addr add fe80::1/64 dev d0 nodad
-ip addr add fe80::2/64 dev d0 nodad
-ip route add local 10.77.0.0/16 dev lo
-ip -6 route add local fd77::/64 dev lo
-"""
-
-
-def isolated(story: Callable[[], None]) -> None:
-    """Run a function of a module in a network of its own. Skips where that cannot be."""
-    own = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec"]
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        pytest.skip("no unshare, or no ip")
-    if subprocess.run([*own, _SETUP], capture_output=True, check=False).returncode:
-        pytest.skip("no network namespaces here")
-    module = f"tests.{story.__module__.removeprefix('tests.')}"
-    command = f"from {module} import {story.__name__} as story; story()"
-    run = subprocess.run(
-        [*own, f'{_SETUP}exec "$0" -c "$1"', sys.executable, command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE_S,  # it says itself what it waits for
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
 
 
 class Server:
@@ -131,70 +91,11 @@ def test_a_reply_leaves_from_the_ipv6_loopback_address() -> None:
     replies_come_from_whom_was_asked(V6, ["::1"], "::1")
 
 
-@pytest.mark.process
-def test_a_reply_leaves_from_the_ipv6_address_that_was_asked() -> None:
-    """[P53]: a link-local one, too."""
-    isolated(ipv6_addresses)
-
-
-def ipv6_addresses() -> None:
-    replies_come_from_whom_was_asked(V6, ["fd00::2", "fd00::3"], "fd00::2")
-    replies_come_from_whom_was_asked(V6, ["fe80::1%d0", "fe80::2%d0"], "fe80::1%d0")
-    replies_come_from_whom_was_asked(V6, ["fe80::1%d0", "fe80::2%d0"], "fd00::2")
-
-
-@pytest.mark.process
-def test_a_reply_leaves_from_an_address_of_a_local_route() -> None:
-    """[P53]: a whole network may be this machine's own, without an interface that has it."""
-    isolated(local_routes)
-
-
-def local_routes() -> None:
-    for family, asked, whence in (
-        (V4, ["10.77.1.2", "10.77.3.4"], "10.1.1.1"),
-        (V6, ["fd77::1", "fd77::2:3"], "fd00::2"),
-    ):
-        replies_come_from_whom_was_asked(family, asked, whence)
-
-
 def test_a_broadcast_query_is_replied_to_from_an_own_address() -> None:
     """Linux says which address of the interface that is."""
     server = Server(V4)
     assert server.replies_from("127.255.255.255") == "127.0.0.1"
     server.close()
-
-
-@pytest.mark.process
-def test_a_multicast_query_is_replied_to_from_an_own_address() -> None:
-    isolated(multicast_query)
-
-
-def multicast_query() -> None:
-    server = Server(V6)
-    assert server.replies_from("ff02::1%d0") in ("fe80::1", "fe80::2")
-    server.close()
-
-
-@pytest.mark.process
-def test_a_reply_from_an_address_that_is_gone_is_counted() -> None:
-    """And those behind it go out. A reply over IPv6 leaves all the same, for nobody."""
-    isolated(address_that_is_gone)
-
-
-def address_that_is_gone() -> None:
-    for family, gone, stays in ((V4, "10.1.1.1", "127.0.0.1"), (V6, "fd00::3", "fd00::2")):
-        server = Server(family)
-        with server.client(gone) as one, server.client(stays) as two:
-            one.send(b"1")
-            two.send(b"2")
-            server.take(2)
-            device = "lo" if family == V4 else "d0"
-            size = 32 if family == V4 else 64
-            subprocess.run(["ip", "addr", "del", f"{gone}/{size}", "dev", device], check=True)
-            server.one.send()
-            assert two.recv(10) == b"2"
-            assert server.one.dropped == (family == V4) and not server.one.has_waiting
-        server.close()
 
 
 def test_who_may_not_ask_a_wildcard_socket_is_not_heard() -> None:
@@ -214,17 +115,16 @@ def test_a_socket_at_one_address_pays_nothing(family: int, host: str) -> None:
     stream.close()
 
 
-def test_addresses_that_were_asked_are_remembered_within_a_bound(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(wildcard, "_REMEMBERED_MAX", 3)
+def test_addresses_that_were_asked_are_remembered_within_a_bound() -> None:
+    """The control of an address is the same object again; after 1,024 others it is a new one."""
     server = Server(V4)
-    stream = server.one.stream
-    assert isinstance(stream, WildcardSocket)
-    for number in range(1, 9):
-        with server.client(f"127.0.0.{number}") as client:
-            client.send(b"?")
-            server.take()
-            server.one.send()
-            assert client.recv(10) == b"?" and len(stream._controls) <= 3
+    controls = []
+    with socket.socket(V4, socket.SOCK_DGRAM) as client:
+        for number in (0, 0, *range(1, 1_025), 0):
+            client.sendto(b"?", (f"127.1.{number // 256}.{number % 256}", server.port))
+            came: list[Datagram] = []
+            wait_for(lambda: came.extend(server.one.receive(1)) or came, "a datagram")  # noqa: B023
+            controls.append(came[0][1][2])
+    assert controls[0] is controls[1]
+    assert controls[-1] == controls[0] and controls[-1] is not controls[0]
     server.close()

@@ -14,7 +14,7 @@ from core.addresses import Address, comes_to
 from core.io.system import System
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.server_addresses import refuse_loops, resolver_address
-from tests.io.test_wildcard import isolated
+from tests.processes.test_wildcard_apart import isolated
 from tests.sim.scenes import Scene
 from tests.sim.world import PORT
 from tests.support.balancers import metric

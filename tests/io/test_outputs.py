@@ -1,0 +1,317 @@
+"""Outputs: records wait, are written or dropped, whole; and what a broken descriptor costs.
+
+The loop is real, and what `write` makes of a descriptor is the test's. Not here: how to write
+without blocking (`tests/io/test_writer.py`).
+"""
+
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from core.bounds import PIPE_BYTES
+from core.effects import Write
+from core.io.outputs import Destinations, Output
+from core.operator import Record, ReopenRecords, Report
+from tests.support.loops import QuietSystem, Script, real_loop
+
+# -- an output by itself ---------------------------------------------------------------------------
+
+records = st.binary(max_size=12).map(
+    lambda data: data.replace(b"\n", b".") + b"\n" if data else b""
+)
+
+
+class OutputMachine(RuleBasedStateMachine):
+    """Records wait, are dropped or written, in pieces; the model is a queue of bytes."""
+
+    MOST = 30
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = Output(2, self.MOST, "the log")
+        self.waiting: deque[bytes] = deque()
+        self.dropped = 0
+        self.failed = False
+
+    @rule(record=records)
+    def append(self, record: bytes) -> None:
+        self.output.append(record)
+        if self.failed or sum(map(len, self.waiting)) + len(record) > self.MOST:
+            self.dropped += bool(record)
+        elif record:
+            self.waiting.append(record)
+
+    @precondition(lambda self: self.waiting)
+    @rule(count=st.integers(0, 30))
+    def write(self, count: int) -> None:
+        """All that waits is little enough to be offered at once. A descriptor takes some of it; the
+        rest of a record comes before all others."""
+        data = bytes(self.output.unwritten())
+        assert data == b"".join(self.waiting)
+        count = min(count, len(data))
+        self.output.written(count)
+        self.waiting = deque(line + b"\n" for line in data[count:].split(b"\n")[:-1])
+
+    @rule()
+    def fail(self) -> None:
+        self.output.fail()
+        self.dropped += len(self.waiting)
+        self.waiting.clear()
+        self.failed = True
+
+    @invariant()
+    def what_waits_and_what_was_dropped_is_known(self) -> None:
+        assert self.output.waiting == sum(map(len, self.waiting)) <= self.MOST
+        assert self.output.dropped == self.dropped
+
+
+TestOutput = OutputMachine.TestCase
+
+
+def test_that_records_are_dropped_is_news_once() -> None:
+    output = Output(3, 100, "races.jsonl")
+    assert output.drop()
+    output.append(b"a\n")
+    assert not output.drop()
+    assert (output.waiting, output.dropped) == (0, 1)
+    output.append(b"b\n")  # there may be room again
+    assert bytes(output.unwritten()) == b"b\n"
+
+
+def test_an_output_without_a_bound_keeps_everything() -> None:
+    output = Output(1)
+    for _ in range(10_000):
+        output.append(b"x" * 1_000)
+    assert (output.waiting, output.dropped) == (10_000_000, 0)
+
+
+def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
+    """Each byte of it is handed out once, and none is copied."""
+    record = bytes(40_000_000)
+    output = Output(1)
+    output.append(record)
+    output.append(b"next\n")
+    steps = 0
+    while output.waiting > PIPE_BYTES:
+        piece = output.unwritten()
+        assert piece.obj is record and len(piece) == PIPE_BYTES
+        output.written(len(piece))
+        steps += 1
+    assert steps == len(record) // PIPE_BYTES
+    assert bytes(output.unwritten()).endswith(b"next\n")
+
+
+def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
+    output = Output(1)
+    for size in (1, PIPE_BYTES, PIPE_BYTES - 1, 1, 1, PIPE_BYTES + 1, 100):
+        output.append(b"x" * size)
+    sizes = []
+    while output.waiting:
+        sizes.append(len(output.unwritten()))
+        output.written(sizes[-1])
+    assert sizes == [1, PIPE_BYTES, PIPE_BYTES, 1, PIPE_BYTES, 101]
+
+
+def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
+    output, taken = Output(3, 100), bytearray()
+
+    def take_all(output: Output) -> None:
+        while output.waiting:
+            taken.extend(output.unwritten())
+            output.written(len(output.unwritten()))
+
+    output.make_room = take_all
+    lines = [b"line %d\n" % number for number in range(1_000)]
+    for line in lines:
+        output.append(line)
+        assert 0 < output.waiting <= 100
+    take_all(output)
+    assert taken == b"".join(lines) and output.dropped == 0
+
+
+def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
+    """A disk was full in the middle of one, and has room again: replay reads it line by line."""
+    output = Output(3, 1_000, "races.jsonl")
+    taken = b""
+    output.append(b'{"at":1}\n')
+    taken += bytes(output.unwritten()[:4])
+    output.written(4)
+    output.drop()
+    for number in range(2):  # it still is
+        output.append(b'{"at":3}\n')
+        output.drop()
+        assert output.dropped == 2 + number
+    output.append(b'{"at":2}\n')
+    while output.waiting:
+        data = bytes(output.unwritten())
+        taken += data
+        output.written(len(data))
+    assert b'{"at":2}' in taken.split(b"\n")
+
+
+# -- those of a loop -------------------------------------------------------------------------------
+
+LOG, OWN, RECORDS = 1_001, 1_002, 1_003  # descriptors that nobody has
+
+
+class Desk(QuietSystem):
+    """Descriptors that take what the test says; `errors` are raised by the next writes to each, in
+    order; 0 is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = {fd: bytearray() for fd in (LOG, OWN, RECORDS)}
+        self.errors: dict[int, list[int]] = {}
+        self.at_once = self.room = 1 << 20  # bytes that a write takes, and all together
+
+    def select(self, read: list[int], write: list[int], *_: Any) -> Any:  # noqa: ANN401
+        """Select; descriptors that are no sockets can always be written."""
+        return QuietSystem.select(read, [], [], 0.0)[0], write, []
+
+    def write(self, fd: int, data: memoryview) -> int:
+        if self.errors.get(fd) and (number := self.errors[fd].pop(0)):
+            raise OSError(number, os.strerror(number))
+        data = data[: min(self.at_once, self.room)]
+        if not data:
+            raise BlockingIOError
+        self.room -= len(data)
+        self.written[fd] += data
+        return len(data)
+
+
+class House:
+    """A loop with three outputs."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        log, own = Output(LOG, 1_000), Output(OWN, 10_000)
+        self.records = Output(RECORDS, 10_000, "races.jsonl")
+        to = Destinations(log, own, self.records)
+        self.loop = real_loop(system=self.desk, said=log.append, to=to)
+        self.loop.start(Script())
+
+    def do(self, *effects: Any, turns: int = 1) -> None:  # noqa: ANN401
+        """Perform these effects, each in a turn of its own."""
+        for effect in effects or [None]:
+            if effect is not None:
+                self.loop.engine.performers[type(effect)](effect)
+            for _ in range(turns):
+                self.loop.turn()
+
+    def written(self, fd: int) -> str:
+        return self.desk.written[fd].decode()
+
+    @property
+    def metrics(self) -> dict[str, object]:
+        return {value.key: value.value for value in self.loop.metrics()}
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    some = House()
+    yield some
+    some.loop.close()
+
+
+def records_of(count: int) -> list[Record]:
+    return [Record(b"record %4d\n" % number) for number in range(count)]
+
+
+def whole(records: list[Record]) -> str:
+    return b"".join(record.data for record in records).decode()
+
+
+def test_records_are_whole_however_little_is_taken_at_a_time(house: House) -> None:
+    house.desk.at_once = 3
+    records = records_of(10)
+    house.do(*records)
+    assert house.written(RECORDS) == whole(records) and house.records.dropped == 0
+
+
+def test_a_full_disk_costs_records_and_one_warning(house: House) -> None:
+    """The disk may have room again."""
+    house.desk.errors[RECORDS] = [errno.ENOSPC, 0, errno.ENOSPC, errno.EDQUOT]
+    house.do(*map(Record, (b"a\n", b"b\n", b"c\n", b"d\n", b"e\n")))
+    assert house.written(RECORDS) == "b\ne\n"
+    line = "cannot write races.jsonl: no space left on device; records are dropped\n"
+    assert house.written(LOG) == line
+    metrics = house.metrics
+    assert (metrics["records_dropped"], metrics["log_dropped"]) == (3, 0)
+    assert metrics["turns"] == house.loop.turns and house.loop.exit_code is None
+
+
+def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
+    house.records.bytes_max = 0
+    house.do(*records_of(2))
+    assert (house.records.dropped, house.written(RECORDS)) == (2, "")
+
+
+def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) -> None:
+    """[P65]: what has not begun goes to the new one, whole."""
+    house.desk.room = 20
+    for record in records_of(3):
+        house.records.append(record.data)
+    house.records.reopen = lambda: True
+    house.loop.engine.performers[ReopenRecords](ReopenRecords())
+    assert house.written(RECORDS) == "record    0\nrecord  "
+    house.desk.written[RECORDS].clear()
+    house.desk.room = 1 << 20
+    house.do()
+    assert house.written(RECORDS) == "record    2\n"
+    assert (house.records.dropped, house.records.waiting) == (1, 0)
+    assert house.written(LOG) == "races.jsonl is opened anew\n"
+
+
+def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:
+    """However many pieces it is, and however many more than the bound have been made."""
+    records = records_of(10_000)
+    for record in records:
+        house.records.append(record.data)
+    house.do()
+    assert house.written(RECORDS) == whole(records) and house.records.dropped == 0
+
+
+def test_a_descriptor_that_takes_no_more_is_left_alone(house: House) -> None:
+    """Bytes that it does not take within the bound are dropped, and it is asked again in later
+    turns."""
+    house.desk.room = 5_000
+    for record in records_of(10_000):
+        house.records.append(record.data)
+    house.do()
+    assert len(house.written(RECORDS)) == 5_000
+    assert house.records.waiting > 10_000 - 12
+    house.desk.room = 1 << 20
+    house.do()
+    written = house.written(RECORDS)
+    assert house.records.waiting == 0
+    assert written.count("\n") + house.records.dropped == 10_000
+    assert all(len(line) == 11 for line in written.splitlines())
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.EBADF])
+def test_a_log_that_is_broken_is_silent_and_nothing_else_happens(house: House, number: int) -> None:
+    """As when whoever reads standard error has gone: it is never tried again."""
+    house.desk.errors[LOG] = [0, number]
+    house.do(Report("one"), Report("two"), Report("three"), Record(b"a\n"))
+    assert (house.written(LOG), house.written(RECORDS)) == ("one\n", "a\n")
+    assert house.metrics["log_dropped"] == 2 and house.loop.exit_code is None
+
+
+@pytest.mark.parametrize("is_purpose", [False, True])
+def test_an_output_that_is_broken_ends_a_program_that_is_for_it(
+    house: House, is_purpose: bool
+) -> None:
+    own = house.loop.outputs.all[1]
+    own.bytes_max = float("inf") if is_purpose else 10_000
+    house.desk.errors[OWN] = [0, errno.EPIPE]
+    house.do(*[Write(b"x\n")] * 3)
+    assert house.written(OWN) == "x\n" and own.dropped == 2
+    assert house.loop.exit_code == (1 if is_purpose else None)
+    what = "the output: {}" if is_purpose else "to standard output: {}; going on without it"
+    assert house.written(LOG) == f"cannot write {what.format('broken pipe')}\n"

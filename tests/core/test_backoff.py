@@ -16,7 +16,7 @@ def test_waits_double_up_to_the_longest() -> None:
 
 
 @pytest.mark.parametrize(("lasted_s", "wait_s"), [(0.0, 4.0), (5.0, 4.0), (5.1, 1.0)])
-def test_only_what_lasted_longer_than_the_longest_wait_starts_over(
+def test_what_lasted_longer_than_the_longest_wait_starts_over(
     lasted_s: float, wait_s: float
 ) -> None:
     backoff = Backoff(1.0, 5.0)

@@ -87,7 +87,7 @@ def test_every_pair_goes_where_the_table_says_or_is_our_mistake(
 
 
 @each
-def test_every_state_has_a_row_and_is_reached_and_only_ends_have_no_way_out(
+def test_every_state_is_reached_and_only_ends_have_no_way_out(
     table: Table, events: type[Enum], starts: set[Enum], ends: set[Enum]
 ) -> None:
     assert set(table) == set(type(next(iter(table))))
@@ -103,7 +103,7 @@ def test_every_state_has_a_row_and_is_reached_and_only_ends_have_no_way_out(
 
 
 @each
-def test_every_event_is_used_and_every_name_has_a_gloss_of_its_own(
+def test_every_event_is_used_and_each_name_has_its_own_gloss(
     table: Table, events: type[Enum], starts: set[Enum], ends: set[Enum]
 ) -> None:
     assert {event for row in table.values() for event in row} == set(events)

@@ -139,7 +139,7 @@ def test_a_signal_closes_the_door_of_clients_only(house: House) -> None:
         house.knock(Role.LINES)
 
 
-def test_accept_trouble_is_told_once_and_again_when_it_comes_back() -> None:
+def test_accept_trouble_is_told_once_until_it_is_over() -> None:
     """The loop tries again ten times a second, and clients that wait come in when it is over."""
     node = Node()
     line = "cannot accept: too many open files; trying again"

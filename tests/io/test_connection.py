@@ -66,7 +66,7 @@ def test_a_mark_is_told_once_when_it_is_crossed(make: type, high: int, low: int)
     assert told == 1
 
 
-def test_only_an_accepted_connection_that_is_owed_too_much_is_not_read() -> None:
+def test_a_dialled_connection_is_read_whatever_waits_for_it() -> None:
     for make, reads in ((accepted, False), (dialled, True)):
         connection = make()
         connection.send(b"x" * 100)
@@ -84,7 +84,7 @@ def test_what_is_left_of_a_send_is_not_copied_again() -> None:
     assert bytes(connection.unsent()) == b"x" * 999
 
 
-def test_a_close_sends_what_is_owed_then_ends_and_drops_what_comes_until_the_peer_ends() -> None:
+def test_a_close_sends_what_is_owed_and_drops_what_comes() -> None:
     connection = accepted()
     connection.send(b"owed")
     connection.close()
@@ -120,7 +120,7 @@ def test_a_close_with_nothing_owed_ends_at_once() -> None:
     assert connection.life.state is StreamState.LINGERING
 
 
-def test_a_deaf_peer_is_still_heard_and_what_is_for_it_is_dropped() -> None:
+def test_a_deaf_peer_is_still_heard_and_sent_nothing() -> None:
     connection = dialled()
     connection.send(b"x" * 100)
     connection.send_failed()

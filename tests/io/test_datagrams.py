@@ -163,7 +163,7 @@ def asks(address: Address, *messages: bytes) -> Script:
     return Script(on)
 
 
-def test_what_is_sent_by_a_socket_that_has_just_broken_is_dropped() -> None:
+def test_datagrams_for_a_socket_that_just_broke_are_dropped() -> None:
     """A reply and an ICMP error come in one turn, and the reply has the brain ask more by it."""
     with a_peer() as peer:
         brain = asks((V4, peer.getsockname()), b"question")

@@ -50,7 +50,7 @@ def test_a_limit_too_low_for_one_client_is_an_error() -> None:
     assert some.clients_max == 0
 
 
-def test_ls_counts_each_socket_of_a_resolver_twice_and_lookups_of_tss() -> None:
+def test_ls_counts_sockets_of_resolvers_twice_and_lookups() -> None:
     bounds = replace(Bounds(), upstream_sockets=3, lookups_max=2)
     assert descriptors_for(bounds, 0, 1) == 2 * 3 + 2
     assert descriptors_for(bounds, 5, 2) == 5 + 2 * (2 * 3 + 2) + 2 + 4

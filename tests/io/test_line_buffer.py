@@ -88,7 +88,7 @@ def test_d7_nothing_else_separates_lines(separator: bytes) -> None:
         assert received([line + b"\n"]) == ([line], False)
 
 
-def test_d8_a_character_of_several_bytes_may_be_split_between_reads() -> None:
+def test_d8_a_character_may_be_split_between_reads() -> None:
     data = "caf\u00e9.fr\n\u2028\n\u212a\n".encode()
     for at in range(1, len(data)):
         assert received([data[:at], data[at:]]) == received([data])

@@ -135,7 +135,7 @@ def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
     assert taken == b"".join(lines) and output.dropped == 0
 
 
-def test_a_record_that_was_half_written_is_not_joined_to_the_next() -> None:
+def test_half_a_record_is_not_joined_to_the_next() -> None:
     """A disk was full in the middle of one, and has room again: replay reads it line by line."""
     output = Output(3, 1_000, "races.jsonl")
     taken = b""

@@ -42,7 +42,7 @@ def test_one_signal_to_end_is_a_drain_and_no_second_one() -> None:
     assert abs(asked.since - node.began) < 0.1
 
 
-def test_signals_that_end_nothing_are_told_and_are_never_a_second_one() -> None:
+def test_signals_that_end_nothing_are_never_a_second_one() -> None:
     """Several that come together are told once: what is asked for is the same."""
     node = Node()
     node.ring(HANGUP, TELL, END, TELL, HANGUP)
@@ -88,7 +88,7 @@ def test_a_signal_after_the_end_of_the_drain_changes_nothing() -> None:
     assert node.loop.exit_code == 0 and not node.log.reports
 
 
-def test_c2_a_second_signal_counts_in_the_turn_in_which_the_drain_ends() -> None:
+def test_c2_a_second_signal_counts_as_the_drain_ends() -> None:
     scene = Scene("")
     scene.asker(b"x\n").reads = False
     scene.signal()

@@ -166,7 +166,7 @@ def test_each_read_is_a_sign_of_life() -> None:
     assert cut_at(node, 60.0) == 23.0 and node.why_closed(A) == "silent for long"
 
 
-def test_a_peer_that_takes_nothing_is_cut_ten_seconds_after_its_last_byte() -> None:
+def test_a_peer_is_cut_ten_seconds_after_it_last_took_a_byte() -> None:
     node = Node()
     asker = node.asker()
     asker.reads = False
@@ -211,7 +211,7 @@ def test_nothing_is_kept_of_a_connection_that_is_gone(how: str) -> None:
     assert not node.loop.hits
 
 
-def test_a_descriptor_that_select_named_is_not_used_again_in_that_turn() -> None:
+def test_a_descriptor_is_not_used_again_in_its_turn() -> None:
     """The simulated kernel raises when it is; with the lowest number free it would be, at once."""
 
     def dial_again(event: Event) -> Iterable[Effect]:

@@ -66,7 +66,7 @@ def test_names_travel_in_lower_case_and_without_the_dot() -> None:
     played("LS", "client -> LS: (connect)\n" + lines)
 
 
-def test_sixteen_errors_in_a_row_end_the_session_and_fifteen_do_not() -> None:
+def test_sixteen_errors_in_a_row_end_the_session() -> None:
     """[P6]"""
     bad = "client -> LS: two words\nLS -> client: - ERROR BADNAME\n"
     good = "client -> LS: x.example\nLS -> TS1: x.example\nLS -> TS2: x.example\n"
@@ -150,7 +150,7 @@ def dial(port: int, kernel_bytes: int | None = None) -> socket.socket:
     return client
 
 
-def test_a_client_that_does_not_read_is_not_read_and_loses_nothing() -> None:
+def test_a_client_that_does_not_read_is_not_read() -> None:
     """[P14]: and the other one, whom it owes nothing, is served meanwhile."""
     questions = b"".join(b"%d.example\n" % n for n in range(4_000)) * 200 + b"QUIT\n"
     with serving(TableServer(Table(ROWS), Environment(BRISK)), BRISK) as (loop, port):

@@ -82,7 +82,7 @@ def test_the_bounds_are_the_defaults() -> None:
         assert said[name] == ("none" if value == float("inf") else str(value)), name
 
 
-def test_the_bounds_that_are_counted_are_those_that_the_sources_count() -> None:
+def test_the_bounds_said_to_be_counted_are_counted() -> None:
     said = {row[0] for row in rows("Bounds") if row[0].islower() and row[3]}
     sources = "".join(
         path.read_text() for room in ("core", "nodes") for path in (ROOT / room).rglob("*.py")

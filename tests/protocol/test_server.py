@@ -45,7 +45,7 @@ def test_c1_a_drain_says_bye_to_all_and_stops_when_they_are_gone() -> None:
     assert stage.exit_code == 0
 
 
-def test_a_drain_takes_no_more_questions_not_even_the_rest_of_a_line() -> None:
+def test_a_drain_takes_no_more_questions_nor_rests_of_lines() -> None:
     stage = serving("a")
     stage.held.add("a")
     stage.hear("a", b"rutgers")
@@ -84,7 +84,7 @@ def test_one_who_is_accepted_while_the_server_drains_is_told_bye() -> None:
     assert stage.exit_code == 0
 
 
-def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code_0() -> None:
+def test_c3_a_drain_ends_a_second_after_the_timeout() -> None:
     stage = serving("a", "b", "c")
     stage.drain()
     stage.end("b")
@@ -99,7 +99,7 @@ def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest_with_exit_code
     ]
 
 
-def test_a_drain_is_as_long_as_its_longest_question_and_counts_from_the_signal() -> None:
+def test_a_drain_lasts_its_longest_question_from_the_signal() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
     dns: Any = {Role.DNS: ()}
     for factories, longest_s in ((None, 2.0), (dns, 5.5)):
@@ -122,7 +122,7 @@ def test_who_asks_for_the_metrics_finds_them_in_the_log() -> None:
     assert stage.take("a") == b"" and stage.exit_code is None
 
 
-def test_a_second_request_to_drain_changes_nothing_and_gives_no_new_time() -> None:
+def test_a_second_request_to_drain_changes_nothing() -> None:
     stage = serving("a")
     stage.drain()
     stage.wait(3.0)
@@ -201,7 +201,7 @@ def test_once_whoever_is_not_the_session_is_told_busy() -> None:
     assert stage.exit_code == 0
 
 
-def test_once_half_a_line_makes_the_session_and_its_end_drains_the_server() -> None:
+def test_once_half_a_line_is_the_session_and_its_end_drains() -> None:
     stage = serving("a", "b", once=True)
     stage.hear("a", b"rutg")
     stage.end("a")
@@ -213,7 +213,7 @@ def test_once_half_a_line_makes_the_session_and_its_end_drains_the_server() -> N
     assert stage.exit_code == 0
 
 
-def test_once_when_the_session_is_lost_the_drain_has_its_time_and_no_more() -> None:
+def test_once_a_lost_session_drains_in_its_time() -> None:
     stage = serving("a", "b", once=True)
     stage.hear("a", b"rutgers.edu\n")
     stage.reset("a")

@@ -120,7 +120,7 @@ few_or_plain = st.one_of(
 
 
 @given(few_or_plain, st.lists(st.integers(0, 30), max_size=5), st.integers(1, 4))
-def test_any_lines_in_any_chunks_come_to_what_they_come_to_one_by_one(
+def test_any_chunks_come_to_what_their_lines_do_one_by_one(
     lines: list[bytes], cut: list[int], errors_max: int
 ) -> None:
     asker, reference = session(errors_max), Reference(errors_max)
@@ -154,7 +154,7 @@ def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("more", [b"", b"?\n"])
-def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(more: bytes) -> None:
+def test_a_name_with_a_type_and_alone_are_two_questions(more: bytes) -> None:
     """Also where a command's word gets a type: it ends nothing."""
     asked = session().receive(b"x\nX AAAA\nX\nQUIT AAAA\n" + more + b"x AAAA\n", 0.0)
     assert asked.questions == [b"x", b"x AAAA", b"x", b"quit AAAA", b"x AAAA"]
@@ -163,7 +163,7 @@ def test_a_name_with_a_type_and_alone_are_two_questions_in_a_chunk_of_any_kind(m
     assert asked.errors == len(more) // 2
 
 
-def test_b2_a_type_behind_quit_is_a_question_and_quit_behind_it_the_end() -> None:
+def test_b2_quit_with_a_type_is_a_question_and_alone_the_end() -> None:
     asker = session()
     assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n", 0.0).questions == [b"quit AAAA"] * 2
     assert asker.life.state is SessionState.OPEN
@@ -180,7 +180,7 @@ def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: 
     assert asker.receive(b"a\n", 0.0).questions == [b"a"]
 
 
-def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -> None:
+def test_of_one_read_sixteen_stats_are_answered() -> None:
     """Each is some 2 KB for 6 bytes: a read of 64 KiB would cost 20 MB."""
     asker = session()
     assert asker.receive(b"STATS\n" * 17, 0.0).said == METRICS * 16 + b"- ERROR TOOMANY\n"
@@ -189,7 +189,7 @@ def test_of_one_read_sixteen_stats_are_answered_and_one_who_goes_on_is_ended() -
     assert asker.life.state is SessionState.LEAVING
 
 
-def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_will() -> None:
+def test_b18_empty_lines_count_for_nothing() -> None:
     asker = session()
     assert asker.receive(b"\n\n\n", 0.0) == Requests([], [], b"", b"", 0)
     assert asker.receive(b"?\n" * 15 + b"\n", 0.0).errors == 15
@@ -199,7 +199,7 @@ def test_b18_empty_lines_are_neither_questions_nor_errors_nor_a_sign_of_good_wil
     assert asker.life.state is SessionState.LEAVING
 
 
-def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
+def test_b19_after_sixteen_errors_in_a_row_nothing_is_taken() -> None:
     asker = session()
     asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n", 0.0)
     assert asked == Requests([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
@@ -208,7 +208,7 @@ def test_b19_at_the_sixteenth_error_in_a_row_nothing_more_is_taken() -> None:
 
 
 @pytest.mark.parametrize("good", [b"rutgers.edu\n", b"rutgers.edu\n?\n"])
-def test_a_legal_question_starts_the_count_over_in_a_chunk_of_any_kind(good: bytes) -> None:
+def test_a_legal_question_starts_the_count_of_errors_over(good: bytes) -> None:
     asker = session()
     asker.receive(b"?\n" * 15, 0.0)
     asker.receive(good, 0.0)
@@ -218,7 +218,7 @@ def test_a_legal_question_starts_the_count_over_in_a_chunk_of_any_kind(good: byt
     assert asker.life.state is SessionState.LEAVING
 
 
-def test_b2_what_follows_quit_is_ignored_in_the_same_chunk_and_later() -> None:
+def test_b2_what_follows_quit_is_ignored() -> None:
     asker = session()
     assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n", 0.0) == Requests([b"a"], [b"a"], b"a\n", b"", 0)
     assert asker.receive(b"c\n?\nPING\nQUIT\n", 0.0) == Requests([], [], b"", b"", 0)
@@ -259,7 +259,7 @@ def test_the_last_words_wait_for_what_is_owed_and_are_said_once(how: str) -> Non
 
 
 @pytest.mark.parametrize("first", ["QUIT", "too many errors", "drain"])
-def test_one_who_was_to_get_a_bye_gets_it_also_when_its_input_ends_before(first: str) -> None:
+def test_a_bye_is_said_though_the_input_ends_before(first: str) -> None:
     asker = session()
     asker.owed = 1
     ENDS[first](asker)

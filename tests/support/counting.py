@@ -1,10 +1,12 @@
-"""How much work something is, in lines of Python: the same on every machine.
+"""How much work something is, in lines of Python: the same on every machine; and an alarm.
 
 Not here: what is too much.
 """
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -24,3 +26,19 @@ def lines_run(work: Callable[[], object]) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+@contextmanager
+def ends_within(seconds: int) -> Iterator[None]:
+    """Fail where something would go on for ever; far beyond what it takes on any machine."""
+
+    def too_long(*_: object) -> None:
+        raise AssertionError("it does not end")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -55,6 +55,7 @@ def name_of(length: int) -> bytes:
 
 
 long_names = st.integers(244, 253).map(name_of)
+any_names = st.one_of(names, names, long_names, st.sampled_from([b"QUIT", b"PING", b"STATS"]))
 
 
 def _written(groups: list[int], group: str, dotted: bool, zeros: int) -> str:

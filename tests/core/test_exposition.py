@@ -28,7 +28,6 @@ from core.exposition import prometheus_text, stats_text
 from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken
 from core.protocol.messages import Stat, parse_reply
 from core.protocol.names import Word
-from core.protocol.session import Session
 from core.text import split_lines
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
@@ -327,54 +326,6 @@ def test_a_ts_counts_by_chunk_what_it_would_count_one_by_one(questions: list[byt
         assert count["answered"] == sum(question in rows for question in questions)
         assert count["no_data"] == sum(question in (b"x AAAA", b"z") for question in questions)
         assert count["asked"] == count["answered"] + count["no_data"] + count["unknown"]
-
-
-# -- asking for them -------------------------------------------------------------------------------
-
-
-def test_ping_among_names_is_answered_and_changes_nothing() -> None:
-    stage = started()
-    stage.accept("a")
-    stage.hear("a", b"x\nPING\ny\nPING\nping\nPING.\n")
-    assert stage.take("a") == b"PONG\nPONG\n"
-    assert stage.take(T1) == b"x\ny\nping\nping\n"[:9]  # the last joins the one before
-    stage.hear(T1, b"ping 10.0.0.1 A IN\n")
-    assert stage.take("a") == b"ping 10.0.0.1 A IN\n" * 2
-
-
-@pytest.mark.parametrize("count", [1, 15, 16, 17, 20])
-def test_stats_is_answered_so_often_in_one_read_and_then_refused(count: int) -> None:
-    stage = started()
-    stage.accept("a")
-    for _ in range(2):  # a new read, a new start
-        stage.hear("a", b"STATS\n" * count + b"PING\n")
-        said = split_lines(stage.take("a"))
-        assert said.count(b"END") == min(count, 16)
-        assert said.count(b"- ERROR TOOMANY") == max(0, count - 16)
-        assert said[-1] == b"PONG"
-
-
-def test_stats_are_made_only_for_those_who_get_them() -> None:
-    made = []
-
-    def make() -> bytes:
-        made.append(1)
-        return b"END\n"
-
-    session = Session("a", Environment(Bounds(stats_per_read=2)), make)
-    said = session.receive(b"x\nSTATS\n" * 5, 0.0).said
-    assert len(made) == 2 and said == b"END\n" * 2 + b"- ERROR TOOMANY\n" * 3
-
-
-@pytest.mark.parametrize("line", [b"stats", b"STATS.", b"Stats", b"STATS AAAA", b"ping", b"PING."])
-def test_what_only_looks_like_it_is_a_name(line: bytes) -> None:
-    stage = started()
-    stage.accept("a")
-    stage.hear("a", line + b"\n")
-    assert stage.take("a") == b""
-    assert stage.take(T1) == line.removesuffix(b".").removesuffix(b" AAAA").lower() + (
-        b" AAAA\n" if line.endswith(b" AAAA") else b"\n"
-    )
 
 
 def test_a_ts_is_counted_through_all_its_connections() -> None:

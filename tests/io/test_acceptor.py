@@ -79,7 +79,7 @@ def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
 
 
 def test_too_many_of_one_kind_keep_nobody_of_the_other_out(house: House) -> None:
-    """A client that is too many is told; a watcher waits until another has gone."""
+    """[P18]: a client that is too many is told; a watcher waits until another has gone."""
     watchers = [house.knock(Role.HTTP) for _ in range(3)]
     clients = [house.knock(Role.LINES) for _ in range(4)]
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
@@ -93,6 +93,12 @@ def test_too_many_of_one_kind_keep_nobody_of_the_other_out(house: House) -> None
     watchers[1].close()
     house.turn(4)
     assert house.opened()[-1] == "watcher-3" and watchers[2].recv(100) == b"z\n"
+    clients[1].close()
+    house.turn(4)
+    another = house.knock(Role.LINES)
+    another.sendall(b"x\n")
+    house.turn(3)
+    assert another.recv(100) == b"x\n"
 
 
 @pytest.mark.parametrize("most", [1, 2, 16])

@@ -165,5 +165,5 @@ def test_what_has_been_sent_is_not_kept() -> None:
     while connection.waiting:
         connection.unsent()
         connection.sent(min(1_000, connection.waiting))
-        kept = connection._left.obj
+        kept = connection.unsent().obj
         assert isinstance(kept, bytes) and len(kept) <= 2 * connection.waiting

@@ -18,7 +18,7 @@ def as_before() -> Iterator[None]:
     """Put back afterwards what this process does with signals."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
-    process._first = None
+    process.hand_over(is_server=True).close()
     for number, how in before.items():
         signal.signal(number, how)
 

@@ -185,7 +185,7 @@ BAD = Error.BADNAME
 def test_d2_d3_d4_d5_d6_d7_d9_d10_d11_d12_a_line_is_judged(
     message: object, lines: list[bytes]
 ) -> None:
-    """Alone, and in a chunk that is read at once where it is a plain question."""
+    """[P4]: alone, and in a chunk that is read at once where it is a plain question."""
     for line in lines:
         name = line.removesuffix(b" AAAA").removesuffix(b".")
         question = Question(name, Type.AAAA if message is Type.AAAA else Type.A)

@@ -78,24 +78,10 @@ class Reference:
 
 
 GOOD = [
-    b"rutgers.edu",
-    b"GOOGLE.com",
-    b"x.",
-    b"quit",
-    b"QUIT.",
-    b"Ping",
-    b"STATS.",
-    b"QUITE",
-    b"-.a",
-    b"Google.com AAAA",
-    b"x. AAAA",
-    b"QUIT AAAA",
-    b"QUIT. AAAA",
-    b"PING AAAA",
-    b"stats AAAA",
-    b"AAAA",
-    b"AAAA AAAA",
-]
+    b"rutgers.edu", b"GOOGLE.com", b"x.", b"quit", b"QUIT.", b"Ping", b"STATS.", b"QUITE", b"-.a",
+    b"Google.com AAAA", b"x. AAAA", b"QUIT AAAA", b"QUIT. AAAA", b"PING AAAA", b"stats AAAA",
+    b"AAAA", b"AAAA AAAA",
+]  # fmt: skip
 BAD = [
     b".", b"-", b"---", b"--.", b"a..b", b".a", b"two words", b"QUIT ", b" QUIT",
     b"\0", b"a\rb", b"\r", b"\xff", b"a\x1b[2J", b"\xe2\x84\xaa", b"x" * 64, b"x - TIMED OUT",
@@ -189,6 +175,14 @@ def test_of_one_read_sixteen_stats_are_answered() -> None:
     assert asker.life.state is SessionState.LEAVING
 
 
+def test_stats_are_made_only_for_those_who_get_them() -> None:
+    made: list[bytes] = []
+    env = Environment(Bounds(stats_per_read=2))
+    asker = Session("a", env, lambda: made.append(METRICS) or METRICS)
+    assert asker.receive(b"x\nSTATS\n" * 5, 0.0).said.startswith(METRICS * 2)
+    assert len(made) == 2
+
+
 def test_b18_empty_lines_count_for_nothing() -> None:
     asker = session()
     assert asker.receive(b"\n\n\n", 0.0) == Requests([], [], b"", b"", 0)
@@ -200,6 +194,7 @@ def test_b18_empty_lines_count_for_nothing() -> None:
 
 
 def test_b19_after_sixteen_errors_in_a_row_nothing_is_taken() -> None:
+    """[P6]"""
     asker = session()
     asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n", 0.0)
     assert asked == Requests([], [], b"", b"- ERROR BADNAME\n" * 16, 16)

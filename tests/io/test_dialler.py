@@ -71,6 +71,16 @@ def test_a_dial_that_nobody_answers_ends_after_its_time() -> None:
     assert node.loop.hits == {"dial_s": 2}
 
 
+def test_a_dial_that_meets_itself_has_failed() -> None:
+    """With nobody listening, from the very port that it dials."""
+    node = Node()
+    node.world.own_dials = 1.0
+    node.puppet.is_gone()
+    node.do(Dial("TS1", ((2, ("TS1", PORT)),)))
+    node.scene.wait(1.0)
+    assert node.why_closed("TS1") == "nobody there: the dial met itself"
+
+
 def raising(number: int) -> Callable[..., Any]:
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))

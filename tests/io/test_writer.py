@@ -9,7 +9,6 @@ Not here: what waits meanwhile (`tests/io/test_log.py`), and whole programs
 import os
 import pty
 import select
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from core.bounds import PIPE_BYTES
-from core.io import writer as writers
 from core.io.writer import WriteFunction, writer
+from tests.support.counting import ends_within
 
 BLOCKED_S = 30  # far beyond what a test takes
 LINE = b"x" * 59 + b"\n"
@@ -28,25 +27,19 @@ PIECE = memoryview(LINE * (PIPE_BYTES // len(LINE)))
 
 @pytest.fixture(autouse=True)
 def alarm() -> Iterator[None]:
-    def blocked(*_: object) -> None:
-        raise AssertionError("a write blocks")
+    with ends_within(BLOCKED_S):
+        yield
 
-    before = signal.signal(signal.SIGALRM, blocked)
-    signal.alarm(BLOCKED_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+
+def refuse(*_: object) -> int:
+    raise PermissionError
 
 
 @pytest.fixture(params=["opened again", "not to be opened"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a description of our own is to be had."""
     if request.param == "not to be opened":
-
-        def refuse(fd: int) -> int:
-            raise PermissionError(fd)
-
-        monkeypatch.setattr(writers, "_opened_again", refuse)
+        monkeypatch.setattr(os, "open", refuse)
 
 
 def pipe() -> tuple[int, int]:
@@ -128,3 +121,15 @@ def test_a_descriptor_that_is_closed_is_an_error() -> None:
     os.close(reader)
     with pytest.raises(OSError, match="Bad file descriptor"):
         writer(fd)
+
+
+def test_a_terminal_that_cannot_be_opened_takes_a_byte_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It promises no more, and a pipe as much as PIPE_BUF: with more a write might block."""
+    monkeypatch.setattr(os, "open", refuse)
+    for kind, count in ((terminal, 1), (pipe, select.PIPE_BUF)):
+        reader, fd = kind()
+        assert writer(fd)(PIECE) == min(count, len(PIECE))
+        os.close(reader)
+        os.close(fd)

@@ -8,6 +8,7 @@ Not here: the load (`bench/load.py`).
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -156,10 +157,11 @@ SYSTEMS = (
 
 
 def free_port() -> int:
-    """Find a port that is free for TCP and UDP: random ports of LS are in the same range."""
+    """Find a port that is free for TCP and UDP, below those that the kernel gives to whoever dials
+    or asks: it would be taken again before its server has it."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.suppress(OSError):
-            port: int = listener.getsockname()[1]
+        port = random.SystemRandom().randint(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind(("127.0.0.1", port))
                 return port

@@ -65,7 +65,7 @@ def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
     asker.close()
 
 
-@pytest.mark.parametrize(("outer_s", "inner_s"), [(0.4, 10), (10, 0.4)])
+@pytest.mark.parametrize(("outer_s", "inner_s"), [(0.3, 10), (0.8, 0.2)])
 def test_a_timeout_ends_a_question_where_it_is_shortest_or_at_the_end(
     run: Programs, outer_s: float, inner_s: float
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_timeout_ends_a_question_where_it_is_shortest_or_at_the_end(
     thus what an asker waits, and inner ones should not wait longer than it."""
     silent = run.ts(run.table("a", "one.example 10.0.0.1"))[1]
     _, inner = run.ls([silent], "--timeout", inner_s)
-    _, port = run.ls([inner], "--timeout", min(outer_s, 1.0))
+    _, port = run.ls([inner], "--timeout", outer_s)
     (said,) = exchange(port, [b"no.example\nQUIT\n"])
     assert said == b"no.example - TIMED OUT\nBYE\n"
     told = stats(port)

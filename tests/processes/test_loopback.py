@@ -19,7 +19,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PATIENCE_S, ROOT, Program, Programs, Talk, exchange, wait_for
+from tests.support.processes import (
+    PATIENCE_S,
+    ROOT,
+    Program,
+    Programs,
+    Talk,
+    exchange,
+    free_port,
+    programs,
+    wait_for,
+)
 
 pytestmark = pytest.mark.process
 
@@ -43,6 +53,13 @@ class Impostor:
         return talk
 
 
+@pytest.fixture(scope="module")
+def x_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A TS that has x.example, for the tests that leave it alone."""
+    with programs(tmp_path_factory.mktemp("x")) as some:
+        yield some.ts(some.table("x", "x.example 10.0.0.1"))[1]
+
+
 @pytest.fixture
 def impostor() -> Iterator[Impostor]:
     some = Impostor()
@@ -51,12 +68,11 @@ def impostor() -> Iterator[Impostor]:
 
 
 def facing(
-    run: Programs, impostor: Impostor, timeout: float = 20.0, *words: object
+    run: Programs, impostor: Impostor, x_port: int, *words: object
 ) -> tuple[Program, int, Talk]:
-    """Start LS between an impostor (TS1) and a real TS that has x.example; return LS, its port, the
-    link."""
-    _, port = run.ts(run.table("x", "x.example 10.0.0.1"))
-    ls, ls_port = run.ls([impostor.port, port], "--timeout", timeout, *words)
+    """Start LS between an impostor (TS1) and the real TS that has x.example; return LS, its port,
+    the link."""
+    ls, ls_port = run.ls([impostor.port, x_port], "--timeout", 20, *words)
     return ls, ls_port, impostor.meet()
 
 
@@ -81,8 +97,10 @@ def memory_kib(program: Program) -> int:
 # -- A. table servers ------------------------------------------------------------------------------
 
 
-def test_a1_a_ts_is_reset_with_a_question_in_flight(run: Programs, impostor: Impostor) -> None:
-    _, port, link = facing(run, impostor)
+def test_a1_a_ts_is_reset_with_a_question_in_flight(
+    run: Programs, impostor: Impostor, x_port: int
+) -> None:
+    _, port, link = facing(run, impostor, x_port)
     client = ask(port, b"x.example")
     assert link.hear(1) == [b"x.example"]
     link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -127,8 +145,10 @@ def test_a9_a_late_answer_is_not_the_next_questions(run: Programs, impostor: Imp
     assert client.rest() == b"y.example - TIMED OUT\nBYE\n"
 
 
-def test_a10_a11_answers_in_plenty_are_one_reply(run: Programs, impostor: Impostor) -> None:
-    _, port, link = facing(run, impostor)
+def test_a10_a11_answers_in_plenty_are_one_reply(
+    run: Programs, impostor: Impostor, x_port: int
+) -> None:
+    _, port, link = facing(run, impostor, x_port)
     for _ in range(20):
         client = ask(port, b"x.example")
         link.hear(1)
@@ -147,9 +167,9 @@ def test_a10_a11_answers_in_plenty_are_one_reply(run: Programs, impostor: Impost
     ],
 )
 def test_a13_a15_a16_a_ts_that_talks_nonsense_is_closed_and_dialled_again(
-    run: Programs, impostor: Impostor, row: str, junk: bytes
+    run: Programs, impostor: Impostor, x_port: int, row: str, junk: bytes
 ) -> None:
-    ls, port, link = facing(run, impostor)
+    ls, port, link = facing(run, impostor, x_port)
     client = ask(port, b"never.example", b"x.example")
     assert client.hear(1) == [X]
     try:
@@ -164,10 +184,10 @@ def test_a13_a15_a16_a_ts_that_talks_nonsense_is_closed_and_dialled_again(
 
 
 def test_a17_a_ts_that_floods_does_not_keep_others_from_their_answers(
-    run: Programs, impostor: Impostor
+    run: Programs, impostor: Impostor, x_port: int
 ) -> None:
     """Lines that are legal and answer nothing, as fast as LS reads them."""
-    _, port, link = facing(run, impostor)
+    _, port, link = facing(run, impostor, x_port)
     link.socket.setblocking(False)
     flood = memoryview(b"x.example - TIMED OUT\n" * 50_000)
     sent = 0
@@ -182,9 +202,11 @@ def test_a17_a_ts_that_floods_does_not_keep_others_from_their_answers(
         assert client.hear(1) == [X]
 
 
-def test_a18_a_ts_that_reads_nothing_keeps_nobody(run: Programs, impostor: Impostor) -> None:
+def test_a18_a_ts_that_reads_nothing_keeps_nobody(
+    run: Programs, impostor: Impostor, x_port: int
+) -> None:
     impostor.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    ls, port, _ = facing(run, impostor, 60.0)
+    ls, port, _ = facing(run, impostor, x_port, "--timeout", 60)
     label = b"z" * 60
     names = b"".join(b"%d.%b.%b.%b\n" % (n, label, label, label) for n in range(60_000))
     talk = Talk(port)
@@ -205,16 +227,15 @@ def test_a18_a_ts_that_reads_nothing_keeps_nobody(run: Programs, impostor: Impos
 def test_a19_a_ts_that_accepts_and_closes_costs_little(run: Programs, impostor: Impostor) -> None:
     ls, _, link = alone(run, impostor, 0.3)
     began = time.monotonic()
-    for _ in range(6):
+    for _ in range(5):
         link.close()
         link = impostor.meet()
-    assert time.monotonic() - began >= 0.05 + 0.1 + 0.2 + 0.4 + 0.8  # the waits double
+    assert time.monotonic() - began >= 0.05 + 0.1 + 0.2 + 0.4  # the waits double
     assert ls.log.count("is up") >= 2
 
 
 def test_a21_a_ts_that_is_not_there_is_dialled_until_it_is(run: Programs) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        dead = free.getsockname()[1]
+    dead = free_port()
     ls, port = run.ls([dead], "--timeout", 20, linked=False)
     ls.logs("TS1 is down (connection refused)")
     client = ask(port, b"x.example")
@@ -255,9 +276,8 @@ def test_b7_connections_reset_before_they_are_accepted(run: Programs) -> None:
     assert ask(port, b"x.example").hear(1) == [X]
 
 
-def test_b9_one_who_never_reads_costs_little_and_keeps_nobody(run: Programs) -> None:
-    _, ts_port = run.ts(run.table("x", "x.example 10.0.0.1"))
-    ls, port = run.ls([ts_port], "--timeout", 20)
+def test_b9_one_who_never_reads_costs_little_and_keeps_nobody(run: Programs, x_port: int) -> None:
+    ls, port = run.ls([x_port], "--timeout", 20)
     assert ask(port, b"x.example").hear(1) == [X]
     before = memory_kib(ls)
     deaf = socket.socket()
@@ -310,13 +330,12 @@ def test_b17_thousands_come_and_go_and_leave_no_descriptor(run: Programs) -> Non
 @pytest.mark.parametrize(
     "hello", [b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20, os.urandom(4000)]
 )
-def test_b19_another_protocol_is_told_so_and_ended(run: Programs, hello: bytes) -> None:
-    _, port = run.ts(run.table("x", "x.example 10.0.0.1"))
-    talk = Talk(port)
+def test_b19_another_protocol_is_told_so_and_ended(x_port: int, hello: bytes) -> None:
+    talk = Talk(x_port)
     talk.say(hello + b"\n\xff" * 40)
     lines = talk.rest().split(b"\n")
     assert lines[-2:] == [b"BYE", b""] and len(lines) >= 18
-    assert ask(port, b"x.example").hear(1) == [X]
+    assert ask(x_port, b"x.example").hear(1) == [X]
 
 
 # -- C. the process and its system -----------------------------------------------------------------
@@ -331,8 +350,8 @@ def test_b12_out_of_descriptors_is_a_rest_and_no_spin(run: Programs) -> None:
     ts.logs("cannot accept: too many open files")
     stat = Path(f"/proc/{ts.process.pid}/stat")
     used = sum(map(int, stat.read_text().split()[13:15]))
-    time.sleep(1.0)  # this second's work is what is measured
-    assert sum(map(int, stat.read_text().split()[13:15])) - used < 20  # of a second's 100 ticks
+    time.sleep(0.5)  # this half second's work is what is measured
+    assert sum(map(int, stat.read_text().split()[13:15])) - used < 10  # of its 50 ticks
     assert ts.log.count("cannot accept") == 1
     for talk in talks[:150]:
         talk.close()
@@ -402,10 +421,10 @@ def test_c13_a_log_that_nobody_reads_stops_nothing(run: Programs) -> None:
 
 def test_c17_a_host_with_two_kinds_of_addresses_is_reached_by_the_one_that_serves(
     run: Programs,
+    x_port: int,
 ) -> None:
     """`localhost` is ::1 first on many machines, and the TS listens on 127.0.0.1."""
-    _, ts_port = run.ts(run.table("x", "x.example 10.0.0.1"))
-    ls = run.start("ls", 0, "localhost", ts_port, "--timeout", 20)
+    ls = run.start("ls", 0, "localhost", x_port, "--timeout", 20)
     port = ls.port()
     ls.logs("TS1 is up")
     code, out, _ = run.run("client", "localhost", port, "x.example")
@@ -435,7 +454,7 @@ def told(lines: list[bytes]) -> list[int]:
 @pytest.mark.parametrize("way", ["renamed", "written in place"])
 def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs, way: str) -> None:
     """[P25]: each answer is wholly of one table, and none is of the old one after a new one."""
-    count = 100_000
+    count = 30_000
     table = run.table("large", *version(1, count))
     ts, port = run.ts(table)
     talk = Talk(port)

@@ -6,6 +6,7 @@ for something to happen, with a deadline that is far beyond what it takes. Progr
 """
 
 import os
+import random
 import resource
 import select
 import shutil
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
     while not happened():
         assert time.monotonic() < end, f"it never happened: {what}"
         time.sleep(0.005)
+
+
+def free_port() -> int:
+    """Find a port that is free for TCP and UDP, below those that the kernel gives to whoever dials
+    or asks: nobody takes it before its server, or while that is started again."""
+    while True:
+        port = random.SystemRandom().randint(12_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 def can_be_apart(words: Sequence[str]) -> bool:

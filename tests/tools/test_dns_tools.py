@@ -53,26 +53,29 @@ dnsperf = need("dnsperf", "dnsperf")
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def port(tmp_path_factory: pytest.TempPathFactory, ts_ports: list[int]) -> Iterator[str]:
     """The whole system; the port of its DNS front end."""
-    folder = tmp_path_factory.mktemp("dns")
-    with programs(folder) as some:
-        yield system(some, folder)[1]
+    with programs(tmp_path_factory.mktemp("dns")) as some:
+        yield front(some, ts_ports)[1]
 
 
-def system(
-    some: Programs, folder: Path, *words: object, linked: bool = True
-) -> tuple[Program, str]:
-    """Start LS before two TSs with the same rows; return the port of its DNS front end. `words` are
-    LS's."""
-    table = folder / "table.txt"
+@pytest.fixture(scope="module")
+def ts_ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """Two TSs with the same rows."""
+    table = tmp_path_factory.mktemp("ts") / "table.txt"
     sets = [f"{LONG} 2001:db8::{n} AAAA\n" for n in range(1, 17)]
     sets += [f"large.example {address} AAAA\n" for address in MANY.split(",")]
     numbered = "".join(f"n{n}.example 10.1.0.{n} A\n" for n in range(100))
     table.write_text(ROWS + "".join(sets) + numbered)
-    ports = [some.ts(table, 0, "--answer-unknown")[1] for _ in range(2)]
+    with programs(table.parent) as some:
+        yield [some.ts(table, 0, "--answer-unknown")[1] for _ in range(2)]
+
+
+def front(run: Programs, ts_ports: list[int], *words: object) -> tuple[Program, str]:
+    """Start LS with these words before these TSs; return it and the port of its DNS front end."""
     words = ("--dns", 0, "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S, *words)
-    ls, _ = some.ls(ports, *words, linked=linked)
+    ls, _ = run.ls(ts_ports, *words, linked=False)
+    ls.logs(" is up", len(ts_ports))
     return ls, port_of(ls)
 
 
@@ -110,26 +113,18 @@ def status(said: str) -> str:
 # -- dig -------------------------------------------------------------------------------------------
 
 
+@dig
+@kdig
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
-@pytest.mark.parametrize(
-    "words_of_it",
-    [
-        pytest.param(("dig", "+tries=1", f"+time={PATIENCE_S:.0f}"), marks=dig, id="dig"),
-        pytest.param(("kdig", "+retry=0", f"+time={PATIENCE_S:.0f}"), marks=kdig, id="kdig"),
-    ],
-)
 def test_tools_take_replies_at_any_address_of_a_wildcard(
-    tmp_path: Path, words: list[str], words_of_it: tuple[str, ...]
+    run: Programs, ts_ports: list[int], words: list[str]
 ) -> None:
     """[P53]: both look where a reply comes from."""
-    program, *options = words_of_it
-    with programs(tmp_path) as some:
-        _, port = system(
-            some, tmp_path, "--host", "0.0.0.0", "--allow", "127.0.0.0/8", *words, linked=False
-        )
+    _, port = front(run, ts_ports, "--host", "0.0.0.0", "--allow", "127.0.0.0/8", *words)
+    for program, once in (("dig", "+tries=1"), ("kdig", "+retry=0")):
         for address in ("127.0.0.1", "127.0.0.2"):
-            said = output_of(program, f"@{address}", "-p", port, *options, "+short", "one.example")
-            assert said == "10.0.0.1\n"
+            asks = ("-p", port, once, f"+time={PATIENCE_S:.0f}", "+short", "one.example")
+            assert output_of(program, f"@{address}", *asks) == "10.0.0.1\n"
 
 
 @dig
@@ -175,17 +170,15 @@ def test_dig_sees_addresses_turned_round(ask: Ask) -> None:
 
 
 @dig
-def test_dig_sees_why_there_is_no_answer(tmp_path: Path) -> None:
-    """Of two TSs one is silent about what it does not know."""
-    with programs(tmp_path) as some:
-        table = some.table("t", "one.example 10.0.0.1")
-        ports = [some.ts(table, 0, "--answer-unknown")[1], some.ts(table)[1]]
-        ls, _ = some.ls(ports, "--dns", 0, "--dns-timeout", 0.3)
-        for way in ("+edns=0", "+tcp"):
-            said = with_dig(port_of(ls), "nowhere.example", way)
-            assert status(said) == "SERVFAIL" and "EDE: 22 (No Reachable Authority)" in said
-        said = with_dig(port_of(ls), "nowhere.example", "+noedns")
-        assert status(said) == "SERVFAIL" and "EDE" not in said
+def test_dig_sees_why_there_is_no_answer(run: Programs, ts_ports: list[int]) -> None:
+    """Of three TSs one is silent about what it does not know."""
+    _, silent = run.ts(run.table("t", "one.example 10.0.0.1"))
+    _, port = front(run, [*ts_ports, silent], "--dns-timeout", 0.3)
+    for way in ("+edns=0", "+tcp"):
+        said = with_dig(port, "nowhere.example", way)
+        assert status(said) == "SERVFAIL" and "EDE: 22 (No Reachable Authority)" in said
+    said = with_dig(port, "nowhere.example", "+noedns")
+    assert status(said) == "SERVFAIL" and "EDE" not in said
 
 
 @dig
@@ -235,33 +228,27 @@ def test_dig_asks_again_over_tcp_what_no_datagram_holds(ask: Ask, way: str) -> N
 
 
 @dig
-def test_every_ts_says_no_and_dig_hears_nxdomain(tmp_path: Path) -> None:
-    with programs(tmp_path) as some:
-        table = some.table("t", "one.example 10.0.0.1")
-        ports = [some.ts(table, 0, "--answer-unknown")[1] for _ in range(2)]
-        words = ("--dns", 0, "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S)
-        ls, _ = some.ls(ports, *words, "--workers", 2, linked=False)
-        ls.logs(" is up", 6)
-        for way in (["+notcp"], ["+tcp"], ["MX"], ["AAAA"]):
-            assert status(with_dig(port_of(ls), "nowhere.example", *way)) == "NXDOMAIN"
-        ls.signal(signal.SIGTERM)
-        assert ls.exits() == 0
+def test_every_ts_says_no_and_dig_hears_nxdomain(run: Programs, ts_ports: list[int]) -> None:
+    ls, port = front(run, ts_ports, "--workers", 2)
+    ls.logs(" is up", 6)
+    for way in (["+notcp"], ["+tcp"], ["MX"], ["AAAA"]):
+        assert status(with_dig(port, "nowhere.example", *way)) == "NXDOMAIN"
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
 
 
 # -- others ----------------------------------------------------------------------------------------
 
 
 @kdig
-def test_kdig_gets_a_hundred_names_over_one_connection(tmp_path: Path) -> None:
+def test_kdig_gets_a_hundred_names_over_one_connection(run: Programs, ts_ports: list[int]) -> None:
     """LS lets it keep the connection: no other one comes."""
     names = [f"n{n}.example" for n in range(100)]
-    with programs(tmp_path) as some:
-        ls, port = system(some, tmp_path, "--wire-log")
-        patient = (f"+time={PATIENCE_S:.0f}", "+retry=0")
-        ways = ("+tcp", "+keepopen", "+short", *patient)
-        said = output_of("kdig", "@127.0.0.1", "-p", port, *ways, *names)
-        assert said.split() == [f"10.1.0.{n}" for n in range(100)]
-        assert len(re.findall(r"dns-client-\d+ is 127\.0\.0\.1", ls.log)) == 1
+    ls, port = front(run, ts_ports, "--wire-log")
+    ways = ("+tcp", "+keepopen", "+short", f"+time={PATIENCE_S:.0f}", "+retry=0")
+    said = output_of("kdig", "@127.0.0.1", "-p", port, *ways, *names)
+    assert said.split() == [f"10.1.0.{n}" for n in range(100)]
+    assert len(re.findall(r"dns-client-\d+ is 127\.0\.0\.1", ls.log)) == 1
 
 
 @drill
@@ -410,10 +397,10 @@ def test_glibc_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) ->
 @apart
 @dig
 @dnsmasq
-@pytest.mark.parametrize("kind", ["AAAA", "MX", "HTTPS", "TXT"])
-def test_dig_hears_that_a_name_of_a_table_exists(tmp_path: Path, kind: str) -> None:
-    """[P33]: the table has nothing of this type, and a resolver denies the name."""
-    ask = f"dig +tries=1 +time={PATIENCE_S:.0f} web.corp {kind}"
-    said = resolved(tmp_path, f"for n in $(seq {TIMES}); do {ask}; done", **BESIDE_OUTER)
-    assert re.findall(r"status: (\w+)", said) == ["NOERROR"] * TIMES
-    assert said.count("ANSWER: 0") == TIMES
+def test_dig_hears_that_a_name_of_a_table_exists(tmp_path: Path) -> None:
+    """[P33]: the table has nothing of these types, and a resolver denies the name."""
+    kinds = ["AAAA", "MX", "HTTPS", "TXT"] * TIMES
+    ask = f"dig +tries=1 +time={PATIENCE_S:.0f} web.corp"
+    said = resolved(tmp_path, "; ".join(f"{ask} {kind}" for kind in kinds), **BESIDE_OUTER)
+    assert re.findall(r"status: (\w+)", said) == ["NOERROR"] * len(kinds)
+    assert said.count("ANSWER: 0") == len(kinds)

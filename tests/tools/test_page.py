@@ -47,6 +47,7 @@ from tests.support.processes import (
     Programs,
     Talk,
     exchange,
+    programs,
     stats,
     wait_for,
 )
@@ -68,13 +69,21 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield some
 
 
-def watched(run: Programs, *words: object) -> tuple[Program, int, int, list[Program]]:
-    """Start LS before two TSs that differ in one name; return LS, its port, its page's port, and
-    the TSs."""
-    ts_1, port_1 = run.ts(run.table("ts1", *ROWS_1))
-    ts_2, port_2 = run.ts(run.table("ts2", *ROWS_2))
-    ls, port = run.ls([port_1, port_2], "--metrics", 0, *words)
-    return ls, port, page_port(ls), [ts_1, ts_2]
+@pytest.fixture(scope="module")
+def ts_ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """Two TSs that differ in one name, for the tests that leave them alone."""
+    with programs(tmp_path_factory.mktemp("ts")) as some:
+        yield [port for _, port in two_table_servers(some)]
+
+
+def two_table_servers(run: Programs) -> list[tuple[Program, int]]:
+    return [run.ts(run.table("ts1", *ROWS_1)), run.ts(run.table("ts2", *ROWS_2))]
+
+
+def watched(run: Programs, ts_ports: list[int], *words: object) -> tuple[Program, int, int]:
+    """Start LS before these TSs; return LS, its port, and its page's port."""
+    ls, port = run.ls(ts_ports, "--metrics", 0, *words)
+    return ls, port, page_port(ls)
 
 
 def page_port(ls: Program, host: str = "127.0.0.1") -> int:
@@ -145,9 +154,9 @@ def tile(page: Page, name: str) -> int | None:
 
 
 def test_the_page_moves_while_names_are_asked_and_shows_who_differs(
-    run: Programs, browser: Browser
+    run: Programs, ts_ports: list[int], browser: Browser
 ) -> None:
-    _, port, web, _ = watched(run, *ALL)
+    _, port, web = watched(run, ts_ports, *ALL)
     page = browser.open(f"http://127.0.0.1:{web}/")
     page.shows(lambda: tile(page, "asked") == 0, "the first metrics")
     talk = Talk(port)
@@ -202,7 +211,8 @@ def test_the_page_says_that_ls_is_gone_or_silent_and_goes_on_when_it_is_back(
 
 
 def test_the_page_says_when_no_table_server_is_up(run: Programs, browser: Browser) -> None:
-    _, _, web, servers = watched(run)
+    servers, ts_ports = zip(*two_table_servers(run), strict=True)
+    _, _, web = watched(run, list(ts_ports))
     page = browser.open(f"http://127.0.0.1:{web}/")
     page.shows(lambda: page.text("#servers").count("UP") == 2, "both up")
     assert "no race is sampled" in page.text()
@@ -236,9 +246,9 @@ class Prefixed(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("path", ["/photofinish/", "/photofinish", "/photofinish/?x=1#y"])
 def test_the_page_has_its_metrics_behind_a_path_of_a_proxy(
-    run: Programs, browser: Browser, path: str
+    run: Programs, ts_ports: list[int], browser: Browser, path: str
 ) -> None:
-    _, port, web, _ = watched(run)
+    _, port, web = watched(run, ts_ports)
     ask(port, b"same.example")
     handler = type("Handler", (Prefixed,), {"port": web})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
@@ -336,11 +346,12 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
 
 def test_metrics_are_what_prometheus_reads_and_name_nobody_that_was_asked_for(
     run: Programs,
+    ts_ports: list[int],
 ) -> None:
     parser = pytest.importorskip(
         "prometheus_client.parser", reason="no prometheus_client here: see tests/requirements.txt"
     )
-    _, port, web, _ = watched(run, *ALL, "--timeout", 0.3)
+    _, port, web = watched(run, ts_ports, *ALL, "--timeout", 0.3)
     ask(port, b"same.example", b"differs.example", b"nowhere.example")
     wait_for(lambda: stats(port)["sampled"] == "3", "three races watched to their end")
     status, text = get(web, "/metrics")
@@ -379,7 +390,8 @@ def test_metrics_are_what_prometheus_reads_and_name_nobody_that_was_asked_for(
 
 
 def test_healthz_tells_a_balancer_when_nobody_should_be_sent_here(run: Programs) -> None:
-    ls, port, web, servers = watched(run, "--timeout", 20)
+    servers, ts_ports = zip(*two_table_servers(run), strict=True)
+    ls, port, web = watched(run, list(ts_ports), "--timeout", 20)
     assert get(web, "/healthz") == (200, "ok\n")
     servers[0].kill()
     ls.logs("TS1 is down")
@@ -395,8 +407,10 @@ def test_healthz_tells_a_balancer_when_nobody_should_be_sent_here(run: Programs)
     assert get(web, "/metrics")[0] == 200
 
 
-def test_what_is_not_there_is_said_so_by_the_rules_of_http(run: Programs) -> None:
-    _, _, web, _ = watched(run)
+def test_what_is_not_there_is_said_so_by_the_rules_of_http(
+    run: Programs, ts_ports: list[int]
+) -> None:
+    _, _, web = watched(run, ts_ports)
     for said, status in (
         (b"GET /nothing HTTP/1.1\r\n\r\n", HTTPStatus.NOT_FOUND),
         (b"GET /metrics?x=1 HTTP/1.0\n\n", HTTPStatus.OK),
@@ -432,9 +446,11 @@ def test_the_status_page_is_open_to_others_only_when_it_is_said_who(run: Program
         get(page_port(ls, "0.0.0.0"), "/healthz")
 
 
-def test_watchers_that_say_nothing_do_not_keep_a_scrape_out_for_long(run: Programs) -> None:
+def test_watchers_that_say_nothing_do_not_keep_a_scrape_out_for_long(
+    run: Programs, ts_ports: list[int]
+) -> None:
     """Nor questions: those come in by another door."""
-    _, port, web, _ = watched(run)
+    _, port, web = watched(run, ts_ports)
     idle = [Talk(web) for _ in range(17)]
     assert ask(port, b"same.example") == [b"same.example 10.0.0.1 A IN"]
 
@@ -452,9 +468,11 @@ def test_watchers_that_say_nothing_do_not_keep_a_scrape_out_for_long(run: Progra
 
 
 @pytest.mark.parametrize("most", [1, 16])
-def test_scrapes_that_come_at_once_are_all_served(run: Programs, most: int) -> None:
+def test_scrapes_that_come_at_once_are_all_served(
+    run: Programs, ts_ports: list[int], most: int
+) -> None:
     """More than there may be at once: the others wait for a place."""
-    _, port, web, _ = watched(run, "--bound", f"watchers_max={most}")
+    _, port, web = watched(run, ts_ports, "--bound", f"watchers_max={most}")
     talks = [Talk(web) for _ in range(30)]
     for talk in talks:
         talk.say(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
@@ -488,9 +506,11 @@ def test_ping_and_stats_tell_a_person_how_a_server_is(run: Programs) -> None:
 # -- the record of races, and the log --------------------------------------------------------------
 
 
-def test_a_disagreement_is_recorded_reported_and_counted_with_both_answers(run: Programs) -> None:
+def test_a_disagreement_is_recorded_reported_and_counted_with_both_answers(
+    run: Programs, ts_ports: list[int]
+) -> None:
     path = run.folder / "races"
-    ls, port, _, _ = watched(run, *ALL, "--race-log", path, "--timeout", 0.5)
+    ls, port, _ = watched(run, ts_ports, *ALL, "--race-log", path, "--timeout", 0.5)
     ask(port, b"same.example", b"Differs.example", b"nowhere.example")
     wait_for(lambda: stats(port)["sampled"] == "3", "three races watched to their end")
     wait_for(lambda: path.read_text().count("\n") == 3, "three records")
@@ -556,9 +576,9 @@ def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) ->
     ]  # fmt: skip
 
 
-def test_what_cannot_be_replayed_is_refused_in_one_line(run: Programs) -> None:
+def test_what_cannot_be_replayed_is_refused_in_one_line(run: Programs, ts_ports: list[int]) -> None:
     path = run.folder / "hedged"
-    _, port, _, _ = watched(run, *ALL, "--race-log", path, "--policy", "hedge")
+    _, port, _ = watched(run, ts_ports, *ALL, "--race-log", path, "--policy", "hedge")
     ask(port, b"same.example")
     wait_for(path.read_text, "a record")
     broken, empty = run.folder / "broken", run.folder / "empty"
@@ -611,8 +631,10 @@ def test_records_that_nobody_takes_are_dropped_and_answers_go_on(run: Programs) 
     assert ls.exits() == 0
 
 
-def test_a_disk_that_is_full_is_warned_of_once_and_answers_go_on(run: Programs) -> None:
-    ls, port, _, _ = watched(run, *ALL, "--race-log", "/dev/full")
+def test_a_disk_that_is_full_is_warned_of_once_and_answers_go_on(
+    run: Programs, ts_ports: list[int]
+) -> None:
+    ls, port, _ = watched(run, ts_ports, *ALL, "--race-log", "/dev/full")
     for number in range(5):
         assert ask(port, b"same.example") == [b"same.example 10.0.0.1 A IN"]
         wait_for(lambda n=number: int(stats(port)["records_dropped"]) > n, "a record dropped")

@@ -21,7 +21,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PATIENCE_S, Programs, exchange, programs, stats, wait_for
+from tests.support.processes import (
+    PATIENCE_S,
+    Programs,
+    exchange,
+    free_port,
+    programs,
+    stats,
+    wait_for,
+)
 from tests.tools.test_dns_tools import need, output_of, port_of, status, with_dig
 
 dns = pytest.importorskip("dns", reason="no dnspython here: pip install -r tests/requirements.txt")
@@ -32,6 +40,7 @@ import dns.rcode  # noqa: E402
 
 pytestmark = [pytest.mark.process, pytest.mark.dns]
 LOOPBACK = "127.0.0.1"
+COUNT = int(os.environ.get("RESOLVER_QUERIES", "2000"))  # 10,000 take 14 s
 os.environ["PATH"] += ":/usr/sbin"  # where Debian has servers, and not everybody looks
 knot = need("knotd", "knot")
 unbound = need("unbound", "unbound")
@@ -79,16 +88,6 @@ TYPES = [
     "HTTPS",
     "DS",
 ]
-
-
-def free_port() -> int:
-    """Free for UDP and TCP."""
-    while True:
-        with socket.create_server((LOOPBACK, 0)) as listener, suppress(OSError):
-            port: int = listener.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.bind((LOOPBACK, port))
-                return port
 
 
 class Server:
@@ -243,11 +242,11 @@ def fields(message: dns.message.Message) -> tuple[object, ...]:
 
 
 @knot
-def test_ten_thousand_replies_are_those_of_the_resolver(run: Programs, tmp_path: Path) -> None:
+def test_replies_are_those_of_the_resolver(run: Programs, tmp_path: Path) -> None:
     """[P37]: everything but what is between two hops."""
     chance = random.Random(9)
     queries = []
-    for number in range(10_000):
+    for number in range(COUNT):
         name = chance.choice([*NAMES, f"n{chance.randrange(200)}.example"])
         options = chance.choice([{}, {"use_edns": 0, "payload": 1232}, {"want_dnssec": True}])
         query = dns.message.make_query(name, chance.choice(TYPES), id=number, **options)
@@ -265,7 +264,7 @@ def test_ten_thousand_replies_are_those_of_the_resolver(run: Programs, tmp_path:
             seen.add((dns.rcode.to_text(got.rcode()), bool(got.flags & dns.flags.TC)))
         assert seen >= {("NOERROR", False), ("NOERROR", True), ("NXDOMAIN", False)}
         for query, got in zip(queries, through, strict=True):
-            if got.flags & dns.flags.TC and chance.random() < 0.1:
+            if got.flags & dns.flags.TC and chance.random() < 0.2:
                 over = [
                     dns.query.tcp(query, LOOPBACK, PATIENCE_S, p) for p in (one.port, int(port))
                 ]

@@ -1,6 +1,6 @@
 """The servers that LS is told to ask: which addresses are refused, and that LS never asks itself.
 
-Not here: what else can be wrong in a command (`tests/processes/test_system.py`).
+Not here: what else can be wrong in a command (`tests/nodes/test_programs.py`).
 """
 
 import argparse
@@ -18,7 +18,6 @@ from tests.processes.test_wildcard_apart import isolated
 from tests.sim.scenes import Scene
 from tests.sim.world import PORT
 from tests.support.balancers import metric
-from tests.support.processes import Programs
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -32,6 +31,7 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
         ("192.0.2.1", ("192.0.2.1", 53)),
         ("127.0.0.2:5053", ("127.0.0.2", 5053)),
         ("::1", ("::1", 53)),
+        ("[::1]", ("::1", 53)),
         ("[2001:db8::1]:5053", ("2001:db8::1", 5053)),
         ("fe80::1%eth0", ("fe80::1%eth0", 53)),
         ("[fe80::1%2]:5053", ("fe80::1%2", 5053)),
@@ -68,20 +68,6 @@ def test_an_address_that_can_be_asked_is_taken(text: str, found: tuple[str, int]
 def test_an_address_that_never_works_is_refused(text: str, instead: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=instead):
         resolver_address(text)
-
-
-@pytest.mark.process
-def test_an_interface_that_is_not_there_is_one_line(run: Programs) -> None:
-    code, _, log = run.run("ls", 0, "--dns-upstream", "fe80::1%nope")
-    assert code == 2 and "is there an interface 'nope'?" in log and log.count("\n") == 1
-
-
-@pytest.mark.process
-def test_a_table_server_at_no_interface_is_waited_for(run: Programs) -> None:
-    """As one whose name is not known yet: interfaces come later, too."""
-    ls = run.start("ls", 0, "fe80::1%nope", 5300)
-    ls.port()
-    ls.logs("TS1: cannot look up fe80::1%nope (")
 
 
 # -- LS itself -------------------------------------------------------------------------------------
@@ -153,42 +139,6 @@ def any_own_address() -> None:
         assert not is_refused("0.0.0.0", "10.1.1.2") and not is_refused("10.1.1.1", "127.0.0.1")
         assert not is_refused("::", "fd00::9") and not is_refused("::", "fe80::9%d0")
         assert not is_refused("fd00::2", "fd00::3") and not is_refused("0.0.0.0", "fd00::2")
-
-
-WILD = ["--host", "0.0.0.0", "--allow", "127.0.0.0/8"]
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["alone", "workers"])
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["0.0.0.0", "PORT"], "is this load balancer's own address"),
-        (["localhost", "PORT"], "127.0.0.1:PORT, given as a table server, is this load balancer's"),
-        (["127.0.0.1", "1", "127.0.0.2", "PORT", *WILD], "127.0.0.2:PORT, given as a table server"),
-        (
-            ["127.0.0.1", "5", "--metrics", "5"],
-            "given as a table server, is this load balancer's own --metrics",
-        ),
-        (
-            ["127.0.0.2", "5", "--dns", "5", *WILD],
-            "given as a table server, is this load balancer's own --dns",
-        ),
-        (
-            ["--dns-upstream", "127.0.0.2:5", "--dns", "5", *WILD],
-            "given as a --dns-upstream, is this load balancer's own --dns",
-        ),
-    ],
-)
-def test_ls_that_would_ask_itself_is_refused_in_a_line(
-    run: Programs, words: list[str], said: str, more: list[str]
-) -> None:
-    """[P54]"""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    words = [port if word == "PORT" else word for word in words]
-    code, out, log = run.run("ls", port, *words, *more)
-    assert (code, out) == (2, "") and said.replace("PORT", port) in log and log.count("\n") == 1
 
 
 def test_a_ts_that_moves_to_where_ls_listens_is_not_dialled() -> None:

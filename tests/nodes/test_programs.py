@@ -1,0 +1,224 @@
+"""The programs by name, run in this process: their help, mistakes in their words, and exit codes.
+
+Not here: numbers and options by themselves (`tests/nodes/test_arguments.py`), and what a program
+that runs does (`tests/processes/test_system.py`).
+"""
+
+import gzip
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+TABLE = "rutgers.edu 172.34.4.6 A\n"
+DNS = "--dns-upstream"
+OWN = "this load balancer's own"
+WILD = ["--host", "0.0.0.0", "--allow", "127.0.0.0/8"]
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield str(listener.getsockname()[1])
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+ALONE = ["ls", "0", "127.0.0.1", "1"]
+BOUND = [*ALONE, "--bound"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which program to run"),
+        (["tsx"], "there is no program 'tsx'"),
+        (["ts", "0"], "required: --table"),
+        (["ts", "0", "--table", "{table}", "--allow", "10.0.0.1/8"], "has host bits set"),
+        (["ts", "0", "--table", "{table}", "--host", "0.0.0.0"], "say with --allow CIDR"),
+        (["ls", "{port}", "127.0.0.1", "{port}"], f"{OWN} address"),
+        (["ls", "0", "a..b", "1"], "'a..b' is not a host name"),
+        (["ls", "0", "x" * 64, "1"], "xxx' is not a host name"),
+        (["ls", "0", "127.0.0.1"], "'127.0.0.1' has no port"),
+        (["ls", "0"], "no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upst"),
+        (["ls", "0", "127.0.0.1", "0"], "'0' is not a port"),
+        (["ls", "1_0", "127.0.0.1", "1"], "'1_0' is not a port"),
+        (["ls", "65536", "127.0.0.1", "1"], "'65536' is not a port"),
+        ([*ALONE, "--timeout", "nan"], "'nan' is not a number"),
+        ([*ALONE, "--timeout", "0"], "'0' is not a number"),
+        ([*ALONE, "--idle", "4"], "--idle must be longer"),
+        (
+            [*ALONE, "--race-log", "{table}"],
+            "--race-log has nothing to write without --race-sample",
+        ),
+        (
+            [*ALONE, "--metrics", "0", "--metrics-host", "0.0.0.0"],
+            "--metrics-host 0.0.0.0 is open to other machines: say with --allow",
+        ),
+        # Bounds.
+        ([*BOUND, "x=1"], "there is no bound 'x'; there are timeout_s,"),
+        ([*BOUND, "read_bytes"], "read_bytes is a whole number, not ''"),
+        ([*BOUND, "join_s=a"], "join_s is a number, not 'a'"),
+        ([*BOUND, "join_s=1e-9"], "join_s must be from 0.001"),
+        ([*BOUND, "join_s=nan"], "join_s must be from 0.001"),
+        ([*BOUND, "sleep_s=inf"], "sleep_s cannot be more"),
+        ([*BOUND, f"backlog_max={1 << 31}"], "backlog_max must"),
+        ([*BOUND, "read_bytes=0"], "read_bytes must be from 1 to"),
+        ([*BOUND, "read_bytes=99999999"], "read_bytes cannot"),
+        ([*BOUND, "upstream_asked_max=65536"], "upstream_asked_max cannot be more than 32768"),
+        (["ts", "0", "--table", "{table}", "--bound", "few_read_bytes=99999999"], "cannot be more"),
+        (["ts", "0", "--table", "{table}", "--bound", "descriptors_max=1025"], "than 1024"),
+        # The client.
+        (["client", "127.0.0.1"], "required: LS_PORT"),
+        (["client", "127.0.0.1", "1", "a", "--names", "f"], "not both"),
+        # DNS.
+        (["ls", "0", DNS, "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
+        (["ls", "0", DNS, "127.0.0.1:0"], "is not a port"),
+        (["ls", "0", DNS, "127.0.0.1:99999"], "is not a port"),
+        (["ls", "0", DNS, "[::1]x"], "is not an address"),
+        (["ls", "0", DNS, "fe80::1%nope"], "is there an interface 'nope'?"),
+        (["ls", "0", DNS, "127.0.0.1", DNS, "127.0.0.1:53"], "given twice"),
+        (["ls", "0", "--dns", "5399", DNS, "127.0.0.1:5399"], "LS would ask itself"),
+        (
+            ["ls", "0", "--dns=5399", "--host=0.0.0.0", "--allow=::/0", DNS, "127.0.0.1:5399"],
+            "LS would ask itself",
+        ),
+        (["ls", "0", DNS, "127.0.0.1", "--grace", "-1"], "'-1' is not a number of seconds"),
+        (["ls", "0", DNS, "127.0.0.1", "--grace", "nan"], "'nan' is not a number of seconds"),
+        ([*ALONE, "--grace", "1"], "there is no --dns-upstream"),
+        ([*ALONE, "--dns", "0", "--once"], "--once serves one session of lines; leave out --dns"),
+        ([*ALONE, "--dns", "70000"], "'70000' is not a port"),
+        ([*ALONE, "--dns", "53", "--dns-ttl", "-1"], "'-1' is not a whole number of seconds"),
+        ([*ALONE, "--dns", "53", "--dns-timeout", "0"], "'0' is not a number of seconds above 0"),
+    ],
+)
+def test_a_mistake_in_the_words_is_one_line(
+    command: Command, taken: str, tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "table").write_text(TABLE)
+    words = [word.format(port=taken, table=tmp_path / "table") for word in words]
+    code, out, log = command(*words)
+    *_, last = lines = log.splitlines()
+    assert (code, out) == (2, "") and said in last, log
+    assert [" rows in " in line for line in lines] == [True] * (len(lines) - 1) + [False]
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["0.0.0.0", "{port}"], f"is {OWN} address"),
+        (["localhost", "{port}"], "127.0.0.1:{port}, given as a table server, is this load"),
+        (["127.0.0.1", "1", "127.0.0.2", "{port}", *WILD], "127.0.0.2:{port}, given as a table"),
+        (["127.0.0.1", "5", "--metrics", "5"], f"given as a table server, is {OWN} --metrics"),
+        (["127.0.0.2", "5", "--dns", "5", *WILD], f"given as a table server, is {OWN} --dns"),
+        ([DNS, "127.0.0.2:5", "--dns", "5", *WILD], f"given as a --dns-upstream, is {OWN} --dns"),
+    ],
+)
+def test_ls_that_would_ask_itself_is_refused(
+    command: Command, taken: str, words: list[str], said: str, more: list[str]
+) -> None:
+    """[P54]"""
+    words = [word.format(port=taken) for word in words]
+    code, out, log = command("ls", taken, *words, *more)
+    assert (code, out, log.count("\n")) == (2, "", 1) and said.format(port=taken) in log
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ts {port} --table {folder}/table", "cannot listen on 127.0.0.1:{port}: address already"),
+        ("ls 0 127.0.0.1 1 --metrics {port}", "cannot listen on 127.0.0.1:{port}: address already"),
+        ("ls 0 127.0.0.1 1 --dns {port}", "cannot listen on 127.0.0.1:{port}: address already"),
+        ("ts 0 --table {folder}/none", "cannot read the table {folder}/none: no such file"),
+        ("ts 0 --table {folder}", "is a directory"),
+        ("ts 0 --table {folder}/bad", "{folder}/bad has no good row"),
+        ("ts 0 --table {folder}/mixed --strict", "has 1 bad rows, and --strict wants none"),
+        ("ls 0 127.0.0.1 1 --race-sample 1 --race-log {folder}", "is a directory"),
+        ("client 127.0.0.1 1 --names {folder}/none", "no such file"),
+        ("client 127.0.0.1 1 a --out {folder}", "cannot write"),
+        ("replay {folder}/none", "{folder}/none: no such file"),
+        ("replay {folder}/empty", "there are no races in {folder}/empty"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    command: Command, taken: str, tmp_path: Path, words: str, said: str
+) -> None:
+    for name, text in (
+        ("table", TABLE), ("bad", "bad row\nworse\n"), ("mixed", f"{TABLE}bad row\n"), ("empty", "")
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    places = {"port": taken, "folder": str(tmp_path)}
+    code, out, log = command(*words.format(**places).split())
+    *before, last = log.splitlines()
+    assert (code, out) == (1, "") and last.startswith("photofinish: "), log
+    assert said.format(**places) in last, log
+    assert all(" rows in " in line or "a row has 3 fields" in line for line in before), log
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (TABLE.encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
+        (gzip.compress(TABLE.encode()), "looks like a gzip file; unpack it"),
+        (Path(sys.executable).read_bytes(), "is no text file"),
+    ],
+    ids=["UTF-16", "gzip", "binary"],
+)
+def test_a_file_that_is_no_text_is_refused(
+    command: Command, tmp_path: Path, data: bytes, said: str
+) -> None:
+    """A table, and names from a file and from standard input."""
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    client = ("client", "127.0.0.1", "1")
+    for words in (("ts", "0", "--table", str(file)), (*client, "--names", str(file))):
+        assert command(*words) == (1, "", f"photofinish: {file} {said}\n")
+    before = os.dup(0)
+    try:
+        with file.open("rb") as names:
+            os.dup2(names.fileno(), 0)
+        assert command(*client) == (1, "", f"photofinish: the list of names {said}\n")
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+# -- help ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", [[], ["ts"], ["ls"], ["client"], ["replay"]])
+def test_help_says_what_there_is(command: Command, program: list[str]) -> None:
+    code, out, log = command(*program, "--help")
+    assert (code, log) == (0, "")
+    assert len(out.splitlines()) > 8
+    assert " ".join(["python3 -m nodes", *program]) in out
+
+
+# -- bugs and interrupts --------------------------------------------------------------------------
+
+
+def test_a_bug_is_a_traceback_and_exit_code_70(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.cli.replay.run_replay", lambda words: words[99])
+    code, out, log = command("replay", "x")
+    assert (code, out) == (70, "")
+    assert log.startswith("Traceback (most recent call last):\n")
+    assert log.endswith("IndexError: list index out of range\n")
+
+
+def test_ctrl_c_before_signals_are_taken_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nodes.cli.replay.run_replay", interrupted)
+    assert command("replay", "x") == (1, "", "photofinish: interrupted\n")

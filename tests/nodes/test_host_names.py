@@ -3,9 +3,11 @@
 Not here: the same with real processes (`tests/processes/test_hosts.py`).
 """
 
+import os
 import select
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -102,7 +104,8 @@ def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
 
 def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
     lookup = Lookup("localhost", 1)
-    lookup._child.kill()
+    (child,) = Path("/proc/thread-self/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
     while (found := lookup.read()) is None:
         pass
     lookup.close()

@@ -66,7 +66,7 @@ def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
 
 
 @pytest.mark.parametrize(("outer_s", "inner_s"), [(0.3, 10), (0.8, 0.2)])
-def test_a_timeout_ends_a_question_where_it_is_shortest_or_at_the_end(
+def test_a_question_ends_at_the_shortest_timeout_or_the_end(
     run: Programs, outer_s: float, inner_s: float
 ) -> None:
     """TIMED OUT of an inner LS ends nothing: another one may still answer. The outer one's time is

@@ -95,7 +95,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path, built: Path) -> No
     assert again == built.read_bytes() == build(tmp_path / "again")
 
 
-def test_its_entries_are_sorted_undated_and_no_more_than_what_runs(built: Path) -> None:
+def test_its_entries_are_sorted_undated_and_only_what_runs(built: Path) -> None:
     with zipfile.ZipFile(built) as file:
         entries = file.infolist()
     names = [entry.filename for entry in entries]

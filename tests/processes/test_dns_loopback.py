@@ -79,7 +79,7 @@ def hear_frames(talk: Talk, count: int) -> list[bytes]:
         talk.heard += data
 
 
-def test_f1_f2_what_is_no_query_gets_silence_and_the_next_one_its_reply(site: Site) -> None:
+def test_f1_f2_no_query_gets_silence_and_the_next_its_reply(site: Site) -> None:
     """[P30]"""
     reply = bytearray(query(1, b"n1.example"))
     reply[2] |= 0x80
@@ -121,7 +121,7 @@ def test_f7_a_stream_byte_by_byte_and_the_lengths_at_both_ends(site: Site) -> No
     talk.close()
 
 
-def test_f8_a_hundred_pipelined_queries_are_answered_as_they_are_ready(site: Site) -> None:
+def test_f8_pipelined_queries_are_answered_as_they_are_ready(site: Site) -> None:
     talk = Talk(site.dns)
     unknown = frame(query(999, b"nowhere.example"))
     talk.say(unknown + b"".join(frame(query(n, b"n%d.example" % n)) for n in range(100)))

@@ -166,7 +166,7 @@ def test_a10_a11_answers_in_plenty_are_one_reply(
         ("a16", b"z" * 1_000_000),
     ],
 )
-def test_a13_a15_a16_a_ts_that_talks_nonsense_is_closed_and_dialled_again(
+def test_a13_a15_a16_a_ts_that_talks_nonsense_is_redialled(
     run: Programs, impostor: Impostor, x_port: int, row: str, junk: bytes
 ) -> None:
     ls, port, link = facing(run, impostor, x_port)
@@ -183,7 +183,7 @@ def test_a13_a15_a16_a_ts_that_talks_nonsense_is_closed_and_dialled_again(
     assert client.hear(1) == [b"never.example 10.0.0.3 A IN"]
 
 
-def test_a17_a_ts_that_floods_does_not_keep_others_from_their_answers(
+def test_a17_a_ts_that_floods_keeps_nobody_from_an_answer(
     run: Programs, impostor: Impostor, x_port: int
 ) -> None:
     """Lines that are legal and answer nothing, as fast as LS reads them."""
@@ -206,7 +206,7 @@ def test_a18_a_ts_that_reads_nothing_keeps_nobody(
     run: Programs, impostor: Impostor, x_port: int
 ) -> None:
     impostor.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    ls, port, _ = facing(run, impostor, x_port, "--timeout", 60)
+    ls, port, _ = facing(run, impostor, x_port, "--timeout", 60, "--bound", "held_s=0.2")
     label = b"z" * 60
     names = b"".join(b"%d.%b.%b.%b\n" % (n, label, label, label) for n in range(60_000))
     talk = Talk(port)
@@ -359,7 +359,7 @@ def test_b12_out_of_descriptors_is_a_rest_and_no_spin(run: Programs) -> None:
     assert talks[199].hear(1) == [X]
 
 
-def test_c4_thousands_of_signals_that_mean_nothing_change_nothing(run: Programs) -> None:
+def test_c4_ten_thousand_idle_signals_change_nothing(run: Programs) -> None:
     """SIGCHLD and SIGWINCH wake nobody; select goes on waiting (PEP 475)."""
     ts, port = run.ts(run.table("x", "x.example 10.0.0.1"))
     talk = Talk(port)
@@ -419,7 +419,7 @@ def test_c13_a_log_that_nobody_reads_stops_nothing(run: Programs) -> None:
             process.stdout.close()
 
 
-def test_c17_a_host_with_two_kinds_of_addresses_is_reached_by_the_one_that_serves(
+def test_c17_a_host_is_reached_by_the_address_that_serves(
     run: Programs,
     x_port: int,
 ) -> None:
@@ -452,7 +452,7 @@ def told(lines: list[bytes]) -> list[int]:
 
 
 @pytest.mark.parametrize("way", ["renamed", "written in place"])
-def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs, way: str) -> None:
+def test_e4_a_large_table_is_read_anew_while_one_asks(run: Programs, way: str) -> None:
     """[P25]: each answer is wholly of one table, and none is of the old one after a new one."""
     count = 30_000
     table = run.table("large", *version(1, count))
@@ -478,7 +478,7 @@ def test_e4_a_large_table_is_read_anew_while_one_asks_in_lockstep(run: Programs,
     assert b"STAT reloads 1" in iter(lambda: talk.hear(1)[0], b"END")
 
 
-def test_e5_tables_that_change_under_load_give_old_answers_or_new_ones(run: Programs) -> None:
+def test_e5_tables_that_change_give_old_answers_or_new_ones(run: Programs) -> None:
     """[P25]: through LS, several clients at once; nobody loses an answer, and the links stay."""
     count = 2_000
     table = run.table("some", *version(0, count))
@@ -520,7 +520,7 @@ def test_e5_thousands_of_hangups_end_with_the_last_table(run: Programs) -> None:
     wait_for(is_last, "the last table is served")
 
 
-def test_e6_a_file_that_is_to_be_refused_changes_nothing_and_says_why(
+def test_e6_a_refused_file_changes_nothing_and_says_why(
     run: Programs,
 ) -> None:
     """[P26]"""

@@ -231,7 +231,7 @@ def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> Non
         assert site.metric("timed_out") == 0 and site.metric("DNS1.malformed") == 0
 
 
-def test_a_port_where_nobody_is_holds_nobody_up_and_is_asked_when_there_is_one(
+def test_a_closed_port_holds_nobody_up_and_is_asked_later(
     run: Programs,
 ) -> None:
     with Resolver() as resolver, Resolver() as later:

@@ -341,7 +341,7 @@ def test_help_that_cannot_be_written_is_one_line(given: list[str]) -> None:
 # -- a service manager -----------------------------------------------------------------------------
 
 
-def test_a_watchdog_hears_of_the_loop_and_not_of_one_that_stands_still(run: Programs) -> None:
+def test_a_watchdog_hears_only_of_a_loop_that_turns(run: Programs) -> None:
     name = f"@photofinish-{os.getpid()}-watchdog"
     manager = Manager(name)
     with manager.socket:
@@ -366,7 +366,7 @@ def test_a_watchdog_hears_of_the_loop_and_not_of_one_that_stands_still(run: Prog
         assert other.exits() == 0
 
 
-def test_under_a_watchdog_a_worker_that_stands_still_is_started_again(run: Programs) -> None:
+def test_under_a_watchdog_a_stopped_worker_is_started_again(run: Programs) -> None:
     name = f"@photofinish-{os.getpid()}-workers"
     manager = Manager(name)
     with manager.socket:

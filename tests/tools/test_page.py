@@ -153,7 +153,7 @@ def tile(page: Page, name: str) -> int | None:
     return None
 
 
-def test_the_page_moves_while_names_are_asked_and_shows_who_differs(
+def test_the_page_moves_with_questions_and_shows_who_differs(
     run: Programs, ts_ports: list[int], browser: Browser
 ) -> None:
     _, port, web = watched(run, ts_ports, *ALL)
@@ -187,9 +187,7 @@ def test_the_page_moves_while_names_are_asked_and_shows_who_differs(
     assert page.complaints == []
 
 
-def test_the_page_says_that_ls_is_gone_or_silent_and_goes_on_when_it_is_back(
-    run: Programs, browser: Browser
-) -> None:
+def test_the_page_says_that_ls_is_gone_or_silent_or_back(run: Programs, browser: Browser) -> None:
     _, ts_port = run.ts(run.table("ts", *SAME))
     ls, port = run.ls([ts_port], "--metrics", 0, *ALL)
     web = page_port(ls)
@@ -344,7 +342,7 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
 # -- /metrics, /healthz, STATS ---------------------------------------------------------------------
 
 
-def test_metrics_are_what_prometheus_reads_and_name_nobody_that_was_asked_for(
+def test_metrics_are_what_prometheus_reads_and_name_no_name(
     run: Programs,
     ts_ports: list[int],
 ) -> None:
@@ -389,7 +387,7 @@ def test_metrics_are_what_prometheus_reads_and_name_nobody_that_was_asked_for(
         assert name not in text and name not in str(told)
 
 
-def test_healthz_tells_a_balancer_when_nobody_should_be_sent_here(run: Programs) -> None:
+def test_healthz_tells_when_nobody_should_be_sent_here(run: Programs) -> None:
     servers, ts_ports = zip(*two_table_servers(run), strict=True)
     ls, port, web = watched(run, list(ts_ports), "--timeout", 20)
     assert get(web, "/healthz") == (200, "ok\n")
@@ -436,7 +434,7 @@ def test_what_is_not_there_is_said_so_by_the_rules_of_http(
     assert b"Content-Length: %d\r\n" % len(page) in head
 
 
-def test_the_status_page_is_open_to_others_only_when_it_is_said_who(run: Programs) -> None:
+def test_the_status_page_is_open_only_to_those_allowed(run: Programs) -> None:
     words = ("--metrics", 0, "--metrics-host", "0.0.0.0")
     code, out, log = run.run("ls", 0, "127.0.0.1", 1, *words)
     assert (code, out, log.count("\n")) == (2, "", 1)
@@ -446,7 +444,7 @@ def test_the_status_page_is_open_to_others_only_when_it_is_said_who(run: Program
         get(page_port(ls, "0.0.0.0"), "/healthz")
 
 
-def test_watchers_that_say_nothing_do_not_keep_a_scrape_out_for_long(
+def test_silent_watchers_do_not_keep_a_scrape_out_for_long(
     run: Programs, ts_ports: list[int]
 ) -> None:
     """Nor questions: those come in by another door."""
@@ -506,7 +504,7 @@ def test_ping_and_stats_tell_a_person_how_a_server_is(run: Programs) -> None:
 # -- the record of races, and the log --------------------------------------------------------------
 
 
-def test_a_disagreement_is_recorded_reported_and_counted_with_both_answers(
+def test_a_disagreement_is_recorded_reported_and_counted(
     run: Programs, ts_ports: list[int]
 ) -> None:
     path = run.folder / "races"
@@ -536,13 +534,13 @@ def test_a_disagreement_is_recorded_reported_and_counted_with_both_answers(
 def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) -> None:
     """A TS is real; the other answers its names one after the other, so that times differ."""
     evens = [f"even{n}.example" for n in range(100)]
-    odds = [f"odd{n}.example" for n in range(300)]
+    odds = [f"odd{n}.example" for n in range(100)]
     _, ts_port = run.ts(run.table("evens", *(f"{name} 10.0.0.1" for name in evens)))
     path = run.folder / "races"
     with socket.create_server(("127.0.0.1", 0)) as impostor:
         impostor.settimeout(PATIENCE_S)
         _, port = run.ls(
-            [impostor.getsockname()[1], ts_port], *ALL, "--race-log", path, "--timeout", 2
+            [impostor.getsockname()[1], ts_port], *ALL, "--race-log", path, "--timeout", 1
         )
         link = Talk.__new__(Talk)
         link.socket, _ = impostor.accept()
@@ -559,7 +557,7 @@ def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) ->
     wait_for(lambda: path.read_text().count("\n") == len(names), "every race recorded")
     link.close()
 
-    code, out, log = run.run("replay", path, "--policy", "race", "--timeout", 2)
+    code, out, log = run.run("replay", path, "--policy", "race", "--timeout", 1)
     assert (code, log) == (0, "")
     head, recorded, replayed = out.splitlines()
     assert head.split()[:2] == ["policy", "questions"]
@@ -567,9 +565,9 @@ def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) ->
     now = [float(word) for word in replayed.removeprefix("race").split()]
     assert now == pytest.approx(was, rel=0.02), out
     questions, p50, p99, p999, extra, timed_out, changed = now
-    assert (questions, extra, timed_out, changed) == (401, 100, 1, 0)
-    assert 0 < p50 < p99 < p999 and p999 == pytest.approx(2000, rel=0.02)
-    code, out, _ = run.run("replay", path, "--timeout", 2)
+    assert (questions, extra, timed_out, changed) == (201, 100, 1, 0)
+    assert 0 < p50 < p99 < p999 and p999 == pytest.approx(1000, rel=0.04)
+    code, out, _ = run.run("replay", path, "--timeout", 1)
     assert code == 0
     assert [line.split("  ")[0] for line in out.splitlines()[1:]] == [
         "as recorded", "race", "single TS1", "single TS2", "hedge",

@@ -274,7 +274,7 @@ def test_replies_are_those_of_the_resolver(run: Programs, tmp_path: Path) -> Non
 @knot
 @unbound
 @dnsmasq
-def test_resolvers_of_three_makes_say_the_same_to_clients_of_both_kinds(
+def test_resolvers_of_three_makes_say_the_same_to_all_clients(
     run: Programs, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -321,7 +321,7 @@ class Asking:
 @knot
 @unbound
 @pytest.mark.parametrize("first", [True, False])
-def test_one_that_is_paused_killed_and_started_again_costs_no_answer(
+def test_one_paused_killed_and_started_again_costs_no_answer(
     run: Programs, tmp_path: Path, first: bool
 ) -> None:
     with ExitStack() as stack:
@@ -387,9 +387,7 @@ while True:
 
 @knot
 @dig
-def test_one_that_refuses_does_not_win_and_dig_sees_no_difference(
-    run: Programs, tmp_path: Path
-) -> None:
+def test_one_that_refuses_does_not_win_and_dig_sees_nothing(run: Programs, tmp_path: Path) -> None:
     """Knot refuses what is not in its zone; the other's zone is another one."""
     with ExitStack() as stack:
         good = a_knot(stack, tmp_path, 0)

@@ -67,7 +67,7 @@ def test_the_unit_has_nothing_that_systemd_does_not_know(unit: Path) -> None:
     assert said == [], done.stderr
 
 
-def test_the_unit_is_started_and_reloaded_and_stopped_as_the_program_wants_it() -> None:
+def test_the_unit_starts_reloads_and_stops_as_the_program_wants() -> None:
     said = settings()
     assert said["Type"] == ["notify"] and said["NotifyAccess"] == ["main"]
     assert float(said["WatchdogSec"][0].removesuffix("s")) > 1.0  # with room for a busy machine

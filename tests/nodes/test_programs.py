@@ -52,7 +52,9 @@ BOUND = [*ALONE, "--bound"]
         (["ls", "65536", "127.0.0.1", "1"], "'65536' is not a port"),
         ([*ALONE, "--timeout", "nan"], "'nan' is not a number"),
         ([*ALONE, "--timeout", "0"], "'0' is not a number"),
+        ([*ALONE, "--timeout", "inf"], "'inf' is not a number"),
         ([*ALONE, "--idle", "4"], "--idle must be longer"),
+        ([*ALONE, "--idle", "7", "--timeout", "7"], "--idle must be longer"),
         (
             [*ALONE, "--race-log", "{table}"],
             "--race-log has nothing to write without --race-sample",

@@ -624,6 +624,18 @@ def test_c9_a23_a27_what_cannot_start_says_why(run: Programs) -> None:
         assert (got, out) == (code, "") and said in log and log.count("\n") == 1, (words, log)
 
 
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [("ts", {"ts"}), ("client", {"client"}), ("replay", {"replay", "ls", "dns"})],
+)
+def test_a_program_imports_nothing_of_the_others(name: str, folders: set[str]) -> None:
+    """It starts a good deal faster."""
+    code = f"import sys; from nodes.cli.programs import program; program({name!r}); "
+    code += "print(*{name.split('.')[1] for name in sys.modules if name.startswith('nodes.')})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert set(done.stdout.split()) == {"cli", *folders}, done.stderr
+
+
 BROKEN = """
 import sys
 from nodes.cli.programs import main

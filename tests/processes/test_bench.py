@@ -197,9 +197,7 @@ _QUERY = b"ab\1\0\0\1\0\0\0\0\0\0\2n1\7example\0\0\1\0\1"
     ],
 )
 def test_the_late_resolver_does_as_it_is_told(
-    late_resolver: Callable[..., subprocess.Popen[str]],
-    words: tuple[str, ...],
-    heads: list[bytes],
+    late_resolver: Callable[..., subprocess.Popen[str]], words: tuple[str, ...], heads: list[bytes]
 ) -> None:
     """Over UDP, and over TCP, where it reads on behind the end of its side."""
     process = late_resolver(*words)

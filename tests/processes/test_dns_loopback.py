@@ -6,7 +6,6 @@ Not here: the messages themselves (`tests/nodes/test_query.py`), and tools of ot
 (`tests/tools/test_dns_tools.py`).
 """
 
-import re
 import signal
 import socket
 import struct
@@ -40,9 +39,7 @@ class Site:
         words = ("--dns", 0, "--dns-timeout", 0.3, "--host", host, *words)
         self.ls, self.port = run.ls(ts_ports, *words, linked=False)
         self.ls.logs(" is up", 2)
-        found = re.search(r"DNS on .*:(\d+)", self.ls.log)
-        assert found is not None
-        self.host, self.dns = host, int(found[1])
+        self.host, self.dns = host, self.ls.listener("DNS")
 
     def udp(self, asked: str = "") -> socket.socket:
         """Open a client of this address; else, of the one that LS listens at. It hears no other."""

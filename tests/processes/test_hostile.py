@@ -6,7 +6,6 @@ Not here: who is read when (`tests/io/test_loop.py`), and what is owed to whom
 (`tests/core/test_owed.py`).
 """
 
-import re
 import socket
 import threading
 from contextlib import ExitStack, suppress
@@ -16,7 +15,7 @@ import pytest
 
 from core.io.frame_buffer import frame
 from tests.support.dns_messages import TO_QUESTION, name, opt, record, reply, said
-from tests.support.processes import PATIENCE_S, Program, Programs, Talk, stats, wait_for
+from tests.support.processes import PATIENCE_S, Programs, Talk, stats, wait_for
 
 pytestmark = [
     pytest.mark.process,
@@ -24,14 +23,6 @@ pytestmark = [
 ]
 LOOPBACK = "127.0.0.1"
 SMALL = ("--bound", "owed_all_bytes_high=8388608", "--bound", "owed_all_bytes_low=4194304")
-
-
-def peak_mb(program: Program) -> float:
-    """Return the most memory that a process has held at once."""
-    status = Path(f"/proc/{program.process.pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def flood(stack: ExitStack, port: int, clients: int) -> None:
@@ -58,9 +49,8 @@ def test_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server:
         flood(stack, port, 40)
         wait_for(lambda: "owed_all_bytes_high.hits" in stats(port), "too much is owed")
         for _ in range(100):
-            other.say(b"other.example\n")
-            assert other.hear(1) == [b"other.example 10.0.0.1 A IN"]
-        peak = peak_mb(asked)
+            assert other.ask(b"other.example") == b"other.example 10.0.0.1 A IN"
+        peak = asked.peak_mb()
     other.close()
     assert peak < 100
 
@@ -111,11 +101,9 @@ def test_queries_on_one_stream_for_a_long_reply_have_a_bound(run: Programs) -> N
     ls = run.start("ls", 0, "--dns", 0, "--dns-upstream", f"{LOOPBACK}:{resolver.port}")
     port = ls.port()
     ls.logs("DNS on ")
-    found = re.search(r"DNS on .*:(\d+)", ls.log)
-    assert found is not None
     asked = b"\1\0\0\1\0\0\0\0\0\0" + name("big.example") + b"\0\x10\0\1"
     queries = memoryview(b"".join(frame(n.to_bytes(2) + asked) for n in range(20_000)))
-    with socket.create_connection((LOOPBACK, int(found[1])), timeout=PATIENCE_S) as stream:
+    with socket.create_connection((LOOPBACK, ls.listener("DNS")), timeout=PATIENCE_S) as stream:
         stream.setblocking(False)
         with suppress(BlockingIOError):
             while queries:
@@ -127,10 +115,9 @@ def test_queries_on_one_stream_for_a_long_reply_have_a_bound(run: Programs) -> N
                 size = int.from_bytes(replies.read(2))
                 assert size > 58_000 and len(replies.read(size)) == size
         other = Talk(port)
-        other.say(b"other.example\n")
-        assert other.hear(1) == [b"other.example 10.0.0.1 A IN"]
+        assert other.ask(b"other.example") == b"other.example 10.0.0.1 A IN"
         other.close()
-        peak = peak_mb(ls)
+        peak = ls.peak_mb()
     resolver.close()
     assert peak < 120
     assert "stream_pending_max.hits" in stats(port)

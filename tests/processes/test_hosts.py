@@ -50,7 +50,7 @@ def test_a_ts_whose_name_comes_to_be_known_is_dialled(run: Programs, workers: li
     talk = Talk(ls.port())
     talk.say(b"x.example\n")
     ls.logs("TS1: cannot look up later.example (", 2)
-    page = ls.log.partition("status page on ")[2].split()[0]
+    page = f"http://127.0.0.1:{ls.listener('status page')}/"
     with pytest.raises(HTTPError) as raised:
         urlopen(page + "healthz", timeout=PATIENCE_S)
     assert raised.value.code == 503

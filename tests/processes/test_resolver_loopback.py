@@ -8,7 +8,6 @@ Not here: every kind of bad reply (`tests/nodes/test_resolver.py`), and resolver
 """
 
 import json
-import re
 import select
 import signal
 import socket
@@ -93,9 +92,7 @@ class Site:
     ) -> None:
         upstreams = [word for port in ports for word in ("--dns-upstream", f"{LOOPBACK}:{port}")]
         self.ls, self.port = run.ls(tables or [], "--dns", 0, *upstreams, *words)
-        found = re.search(r"DNS on .*:(\d+)", self.ls.log)
-        assert found is not None
-        self.dns = int(found[1])
+        self.dns = self.ls.listener("DNS")
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.settimeout(PATIENCE_S)
         self.client.connect((LOOPBACK, self.dns))
@@ -231,9 +228,7 @@ def test_a_datagram_that_is_too_long_is_asked_for_over_tcp(run: Programs) -> Non
         assert site.metric("timed_out") == 0 and site.metric("DNS1.malformed") == 0
 
 
-def test_a_closed_port_holds_nobody_up_and_is_asked_later(
-    run: Programs,
-) -> None:
+def test_a_closed_port_holds_nobody_up_and_is_asked_later(run: Programs) -> None:
     with Resolver() as resolver, Resolver() as later:
         port = later.port
         later.socket.close()
@@ -258,9 +253,7 @@ def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -
     with Resolver() as before:
         port = before.port
     with Site(run, [port], "--metrics", 0, "--dns-timeout", 20) as site:
-        found = re.search(r"http://\S+", site.ls.log)
-        assert found is not None
-        health = f"{found[0]}healthz"
+        health = f"http://{LOOPBACK}:{site.ls.listener('status page')}/healthz"
         began = time.monotonic()
         for n in range(5):
             site.ask(f"n{n}.example")
@@ -357,9 +350,8 @@ def test_workers_have_sockets_of_their_own(run: Programs) -> None:
 
 def test_the_status_page_says_where_a_resolver_is(run: Programs) -> None:
     with Resolver() as resolver, Site(run, [resolver.port], "--metrics", 0) as site:
-        found = re.search(r"status page on (http://\S+)", site.ls.log)
-        assert found is not None
-        with urllib.request.urlopen(f"{found[1]}status.json", timeout=PATIENCE_S) as page:
+        where = f"http://{LOOPBACK}:{site.ls.listener('status page')}/status.json"
+        with urllib.request.urlopen(where, timeout=PATIENCE_S) as page:
             status: dict[str, Any] = json.load(page)
         (server,) = status["servers"]
         assert (server["name"], server["where"]) == ("DNS1", f"{LOOPBACK}:{resolver.port}")

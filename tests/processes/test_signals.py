@@ -139,8 +139,7 @@ def test_hangups_while_the_table_loads_are_one_reload(run: Programs) -> None:
         pipe.write("rutgers.edu 10.0.0.1 A\n")
     talk = Talk(ts.port())
     ts.logs(" reloaded: ")
-    talk.say(b"rutgers.edu\n")
-    assert talk.hear(1) == [ANSWER]
+    assert talk.ask(b"rutgers.edu") == ANSWER
     talk.say(b"STATS\n")
     assert b"STAT reloads 1" in talk.hear(8)
     talk.close()
@@ -261,8 +260,7 @@ def test_sigusr1_puts_the_metrics_into_the_log(run: Programs, workers: tuple[obj
     keys = {line.split()[1].decode() for line in said if line.startswith(b"STAT ")}
     told = {line.split()[2] for line in ls.log.splitlines()}
     assert {key for key in keys if ".hits" not in key} <= told
-    talk.say(b"rutgers.edu\n")
-    assert talk.hear(1) == [ANSWER]
+    assert talk.ask(b"rutgers.edu") == ANSWER
 
 
 # -- standard streams ------------------------------------------------------------------------------
@@ -282,8 +280,7 @@ def test_a_server_goes_on_without_its_standard_output(run: Programs, kind: str) 
         program = run.start(*given, stdout=stdout)
         program.logs(f"WARNING cannot write to standard output: {why}; going on without it\n")
         talk = Talk(port)
-        talk.say(b"PING\n")
-        assert talk.hear(1) == [b"PONG"]
+        assert talk.ask(b"PING") == b"PONG"
         program.signal(signal.SIGTERM)
         assert talk.rest() == b"BYE\n"
         talk.close()
@@ -317,10 +314,7 @@ def is_there(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "given",
-    [["--help"], ["client", "--help"]],
-)
+@pytest.mark.parametrize("given", [["--help"], ["client", "--help"]])
 def test_help_that_cannot_be_written_is_one_line(given: list[str]) -> None:
     nobody, pipe = os.pipe()
     os.close(nobody)

@@ -7,6 +7,7 @@ for something to happen, with a deadline that is far beyond what it takes. Progr
 
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -110,6 +111,21 @@ class Program:
         assert " ready on " in line, self.log
         return int(line.rsplit(":", 1)[1])
 
+    def listener(self, what: str) -> int:
+        """Return the port of another listener, as the log has it: `DNS` or `status page`."""
+        found = re.search(rf"(?m)^{what} on .*:(\d+)/?$", self.log)
+        assert found is not None, self.log
+        return int(found[1])
+
+    def descriptors(self) -> int:
+        """Count those that the process holds."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def peak_mb(self) -> float:
+        """Return the most memory that the process has held at once."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
     def logs(self, text: str, times: int = 1) -> None:
         """Wait for a text in the log."""
         wait_for(lambda: self.log.count(text) >= times, f"{text!r} in the log:\n{self.log}")
@@ -206,8 +222,22 @@ class Talk:
         self.socket = socket.create_connection((host, port), timeout=PATIENCE_S)
         self.heard = b""
 
+    @classmethod
+    def accepted(cls, listener: socket.socket) -> "Talk":
+        """Return the conversation with whoever dials next."""
+        talk = cls.__new__(cls)
+        talk.socket, _ = listener.accept()
+        talk.socket.settimeout(PATIENCE_S)
+        talk.heard = b""
+        return talk
+
     def say(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def ask(self, question: bytes) -> bytes:
+        """Ask, and return the next line."""
+        self.say(question + b"\n")
+        return self.hear(1)[0]
 
     def hear(self, count: int) -> list[bytes]:
         """Read the next lines; fail when the stream ends before."""

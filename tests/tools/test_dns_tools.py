@@ -76,13 +76,7 @@ def front(run: Programs, ts_ports: list[int], *words: object) -> tuple[Program, 
     words = ("--dns", 0, "--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S, *words)
     ls, _ = run.ls(ts_ports, *words, linked=False)
     ls.logs(" is up", len(ts_ports))
-    return ls, port_of(ls)
-
-
-def port_of(ls: Program) -> str:
-    found = re.search(r"DNS on .*:(\d+)", ls.log)
-    assert found is not None, ls.log
-    return found[1]
+    return ls, str(ls.listener("DNS"))
 
 
 def output_of(*words: str) -> str:

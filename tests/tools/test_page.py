@@ -83,13 +83,7 @@ def two_table_servers(run: Programs) -> list[tuple[Program, int]]:
 def watched(run: Programs, ts_ports: list[int], *words: object) -> tuple[Program, int, int]:
     """Start LS before these TSs; return LS, its port, and its page's port."""
     ls, port = run.ls(ts_ports, "--metrics", 0, *words)
-    return ls, port, page_port(ls)
-
-
-def page_port(ls: Program, host: str = "127.0.0.1") -> int:
-    found = re.search(rf"(?m)^status page on http://{re.escape(host)}:(\d+)/$", ls.log)
-    assert found, ls.log
-    return int(found[1])
+    return ls, port, ls.listener("status page")
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -190,7 +184,7 @@ def test_the_page_moves_with_questions_and_shows_who_differs(
 def test_the_page_says_that_ls_is_gone_or_silent_or_back(run: Programs, browser: Browser) -> None:
     _, ts_port = run.ts(run.table("ts", *SAME))
     ls, port = run.ls([ts_port], "--metrics", 0, *ALL)
-    web = page_port(ls)
+    web = ls.listener("status page")
     page = browser.open(f"http://127.0.0.1:{web}/")
     ask(port, *[b"same.example"] * 50)
     page.shows(lambda: tile(page, "asked") == 50, "what was asked")
@@ -343,8 +337,7 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
 
 
 def test_metrics_are_what_prometheus_reads_and_name_no_name(
-    run: Programs,
-    ts_ports: list[int],
+    run: Programs, ts_ports: list[int]
 ) -> None:
     parser = pytest.importorskip(
         "prometheus_client.parser", reason="no prometheus_client here: see tests/requirements.txt"
@@ -441,7 +434,7 @@ def test_the_status_page_is_open_only_to_those_allowed(run: Programs) -> None:
     assert "--metrics-host 0.0.0.0 is open to other machines: say with --allow" in log
     ls, _ = run.ls([1], *words, "--allow", "10.0.0.0/8", linked=False)
     with pytest.raises((OSError, http.client.HTTPException)):
-        get(page_port(ls, "0.0.0.0"), "/healthz")
+        get(ls.listener("status page"), "/healthz")
 
 
 def test_silent_watchers_do_not_keep_a_scrape_out_for_long(
@@ -542,9 +535,7 @@ def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) ->
         _, port = run.ls(
             [impostor.getsockname()[1], ts_port], *ALL, "--race-log", path, "--timeout", 1
         )
-        link = Talk.__new__(Talk)
-        link.socket, _ = impostor.accept()
-        link.heard = b""
+        link = Talk.accepted(impostor)
     names = [*odds, *evens, "nowhere.example"]
     client = Talk(port)
     client.say(b"".join(name.encode() + b"\n" for name in names))

@@ -30,7 +30,7 @@ from tests.support.processes import (
     stats,
     wait_for,
 )
-from tests.tools.test_dns_tools import need, output_of, port_of, status, with_dig
+from tests.tools.test_dns_tools import need, output_of, status, with_dig
 
 dns = pytest.importorskip("dns", reason="no dnspython here: pip install -r tests/requirements.txt")
 import dns.flags  # noqa: E402, F811
@@ -194,7 +194,7 @@ def balancer_before(run: Programs, servers: list[Server], *words: object) -> tup
     upstreams = [word for one in servers for word in ("--dns-upstream", f"{LOOPBACK}:{one.port}")]
     waits = ("--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S)
     ls, port = run.ls([], "--dns", 0, *upstreams, *waits, *words, linked=False)
-    return port, port_of(ls)
+    return port, str(ls.listener("DNS"))
 
 
 # -- the same, field by field ----------------------------------------------------------------------

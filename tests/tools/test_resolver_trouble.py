@@ -12,7 +12,6 @@ times what it should.
 need it are skipped, and say so. Not here: odd resolvers (`bench/oddities.py`).
 """
 
-import re
 import select
 import shutil
 import signal
@@ -32,7 +31,6 @@ import pytest
 
 from tests.support.dns_messages import CODES, RD, name
 from tests.support.processes import PATIENCE_S, Program, Programs, free_port, programs, wait_for
-from tests.tools.test_dns_tools import port_of
 from tests.tools.test_resolver_tools import (
     LOOPBACK,
     Server,
@@ -93,9 +91,7 @@ def a_site(run: Programs, ports: list[int], timeout_s: float = 2 * PATIENCE_S) -
     upstreams = [word for port in ports for word in ("--dns-upstream", f"{LOOPBACK}:{port}")]
     words = ("--dns", 0, "--metrics", 0, "--dns-timeout", timeout_s, "--timeout", timeout_s)
     ls, port = run.ls([], *words, *upstreams, linked=False)
-    found = re.search(r"http://.*?:(\d+)", ls.log)
-    assert found is not None, ls.log
-    return Site(port, int(port_of(ls)), int(found[1]))
+    return Site(port, ls.listener("DNS"), ls.listener("status page"))
 
 
 class Steady:

@@ -112,6 +112,19 @@ def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
     assert found or lookup.why == "no reply"
 
 
+def test_a_lookup_leaves_neither_descriptor_nor_child() -> None:
+    """One that was read to its end, and one that was not."""
+    fds, children = Path("/proc/self/fd"), Path("/proc/thread-self/children")
+    before = len(list(fds.iterdir()))
+    whole, cut = Lookup("127.0.0.1", 1), Lookup("127.0.0.1", 1)
+    while whole.read() is None:
+        pass
+    assert len(children.read_text().split()) == 2
+    whole.close()
+    cut.close()
+    assert len(list(fds.iterdir())) == before and children.read_text() == ""
+
+
 # -- a name that is not known yet ------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from core.io.frame_buffer import frame
 from tests.support.dns_messages import TO_QUESTION, name, opt, record, reply, said
-from tests.support.processes import PATIENCE_S, Programs, Talk, stats, wait_for
+from tests.support.processes import PATIENCE_S, Programs, Talk, free_port, stats, wait_for
 
 pytestmark = [
     pytest.mark.process,
@@ -59,16 +59,10 @@ class Resolver:
     """Has 59 KB of text, over TCP only, and one address for every other question."""
 
     def __init__(self) -> None:
-        while True:
-            self.listener = socket.create_server((LOOPBACK, 0))
-            self.port: int = self.listener.getsockname()[1]
-            self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            try:
-                self.datagrams.bind((LOOPBACK, self.port))
-                break
-            except OSError:  # somebody else has it over UDP
-                self.datagrams.close()
-                self.listener.close()
+        self.port = free_port()
+        self.listener = socket.create_server((LOOPBACK, self.port))
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind((LOOPBACK, self.port))
         for serve in (self.answer_datagrams, self.answer_streams):
             threading.Thread(target=serve, daemon=True).start()
 

@@ -10,8 +10,6 @@ import resource
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,13 +19,13 @@ import pytest
 
 from tests.support.processes import (
     PATIENCE_S,
-    ROOT,
     Program,
     Programs,
     Talk,
     exchange,
     free_port,
     programs,
+    stats,
     wait_for,
 )
 
@@ -381,28 +379,28 @@ def test_c7_after_a_stop_what_can_be_read_wins(run: Programs, impostor: Impostor
     assert client.rest() == b"BYE\n"
 
 
-def test_c13_a_log_that_nobody_reads_stops_nothing(run: Programs) -> None:
+@pytest.mark.parametrize(("kind", "is_broken"), [("ts", True), ("ls", False)])
+def test_c13_a_log_that_nobody_reads_stops_nothing(
+    run: Programs, x_port: int, kind: str, is_broken: bool
+) -> None:
+    """Lines are dropped whole, also where the reader has gone."""
     reading, writing = os.pipe()
     table = run.table("x", "x.example 10.0.0.1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nodes", "ts", "0", "--table", str(table), "--wire-log"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, text=True,
-    )  # fmt: skip
+    words = {"ts": ("--table", table), "ls": ("127.0.0.1", x_port)}[kind]
+    server = run.start(kind, 0, *words, "--wire-log", stderr=writing)
     os.close(writing)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rsplit(":", 1)[1])
-        (got,) = exchange(port, [b"x.example\n" * 20_000 + b"QUIT\n"])
-        assert got == (X + b"\n") * 20_000 + b"BYE\n"
-        os.close(reading)  # now it is broken, too
-        assert Talk(port).ask(b"x.example") == X
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    port = server.port()
+    (got,) = exchange(port, [b"x.example\n" * 20_000 + b"QUIT\n"])
+    assert got == (X + b"\n") * 20_000 + b"BYE\n"
+    assert int(stats(port)["log_dropped"]) > 0
+    if is_broken:
+        os.close(reading)
+    assert Talk(port).ask(b"x.example") == X
+    server.signal(signal.SIGTERM)
+    assert server.exits() == 0
+    if not is_broken:
+        assert b"".join(iter(lambda: os.read(reading, 1 << 16), b"")).endswith(b"\n")
+        os.close(reading)
 
 
 def test_c17_a_host_is_reached_by_the_address_that_serves(run: Programs, x_port: int) -> None:
@@ -529,8 +527,8 @@ def test_e6_a_refused_file_changes_nothing_and_says_why(run: Programs) -> None:
     run.table("x", "y.example 10.0.0.1", "x.example 10.0.0")
     refuses(f"{table}:2: the address is not an IPv4 address, and --strict wants no bad row")
     talk.say(b"STATS\n")
-    stats = list(iter(lambda: talk.hear(1)[0], b"END"))
-    assert b"STAT reloads 0" in stats and b"STAT reloads_refused 5" in stats
+    told = list(iter(lambda: talk.hear(1)[0], b"END"))
+    assert b"STAT reloads 0" in told and b"STAT reloads_refused 5" in told
     assert ts.descriptors() == before
     run.replace(table, "x.example 10.0.0.2")
     ts.signal(signal.SIGHUP)

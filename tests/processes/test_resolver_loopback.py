@@ -43,20 +43,14 @@ class Resolver:
     `with_tcp`."""
 
     def __init__(self, port: int = 0, *, with_tcp: bool = False) -> None:
+        self.port = port or free_port()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((LOOPBACK, self.port))
+        self.socket.settimeout(PATIENCE_S)
         self.listener: socket.socket | None = None
-        while True:
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.socket.bind((LOOPBACK, port))
-            self.socket.settimeout(PATIENCE_S)
-            self.port: int = self.socket.getsockname()[1]
-            if not with_tcp:
-                return
-            try:
-                self.listener = socket.create_server((LOOPBACK, self.port))
-                self.listener.settimeout(PATIENCE_S)
-                return
-            except OSError:  # somebody else has it over TCP
-                self.socket.close()
+        if with_tcp:
+            self.listener = socket.create_server((LOOPBACK, self.port))
+            self.listener.settimeout(PATIENCE_S)
 
     def __enter__(self) -> "Resolver":
         return self

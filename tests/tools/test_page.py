@@ -631,27 +631,3 @@ def test_a_disk_that_is_full_is_warned_of_once_and_answers_go_on(
     assert ls.log.count(said) == 1
     ls.signal(signal.SIGTERM)
     assert ls.exits() == 0
-
-
-def test_a_log_that_nobody_reads_does_not_stop_ls(run: Programs) -> None:
-    _, ts_port = run.ts(run.table("ts", *SAME))
-    reading, writing = os.pipe()
-    words = [sys.executable, "-m", "nodes", "ls", "0", "127.0.0.1", str(ts_port), "--wire-log"]
-    ls = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, text=True)
-    os.close(writing)
-    try:
-        assert ls.stdout is not None
-        port = int(ls.stdout.readline().rsplit(":", 1)[1])
-        (got,) = exchange(port, [b"same.example\n" * 20_000 + b"QUIT\n"])
-        assert got == b"same.example 10.0.0.1 A IN\n" * 20_000 + b"BYE\n"
-        assert int(stats(port)["log_dropped"]) > 0
-        ls.terminate()
-        assert ls.wait(PATIENCE_S) == 0
-        taken = b""
-        while data := os.read(reading, 1 << 16):
-            taken += data
-        assert taken.endswith(b"\n"), "what was written is whole lines"
-    finally:
-        ls.kill()
-        ls.communicate()
-        os.close(reading)

@@ -181,12 +181,17 @@ forward-zone:
 def a_dnsmasq(stack: ExitStack, folder: Path, behind: int) -> Server:
     """dnsmasq that forwards to a server."""
     port = free_port()
-    words = [
-        "dnsmasq", "--keep-in-foreground", f"--port={port}", f"--listen-address={LOOPBACK}",
-        "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--conf-file=/dev/null",
-        "--user=root", "--log-facility=-", f"--server={LOOPBACK}#{behind}",
-    ]  # fmt: skip
+    words = dnsmasq_words(port, f"--server={LOOPBACK}#{behind}")
     return Server(stack, words, port, folder / "dnsmasq.log")
+
+
+def dnsmasq_words(port: int, knows: str, host: str = LOOPBACK) -> list[str]:
+    """Return a command line; `knows` is the option that says where it has its names from."""
+    return [
+        "dnsmasq", "--keep-in-foreground", f"--port={port}", f"--listen-address={host}",
+        "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--conf-file=/dev/null",
+        "--user=root", "--log-facility=-", knows,
+    ]  # fmt: skip
 
 
 def balancer_before(run: Programs, servers: list[Server], *words: object) -> tuple[int, str]:

@@ -38,6 +38,7 @@ from tests.tools.test_resolver_tools import (
     an_unbound,
     dig,
     dnsmasq,
+    dnsmasq_words,
     knot,
     stats,
     unbound,
@@ -54,15 +55,8 @@ def a_table(stack: ExitStack, folder: Path, port: int = 0) -> Server:
     hosts = folder / "hosts"
     hosts.write_text("".join(f"10.0.0.{n} n{n}.example\n" for n in range(100)))
     port = port or free_port()
-    return Server(stack, dnsmasq_words(port, hosts), port, folder / f"dnsmasq-{port}.log")
-
-
-def dnsmasq_words(port: int, hosts: Path, host: str = LOOPBACK) -> list[str]:
-    return [
-        "dnsmasq", "--keep-in-foreground", f"--port={port}", f"--listen-address={host}",
-        "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--conf-file=/dev/null",
-        "--user=root", "--log-facility=-", f"--addn-hosts={hosts}",
-    ]  # fmt: skip
+    words = dnsmasq_words(port, f"--addn-hosts={hosts}")
+    return Server(stack, words, port, folder / f"dnsmasq-{port}.log")
 
 
 @dataclass
@@ -396,8 +390,8 @@ def inside(folder: Path, closed: Closed, is_alone: bool) -> str:
     return INSIDE.format(
         folder=folder, python=sys.executable, close=closed.close, open=closed.open,
         count=closed.count,
-        bad=" ".join(dnsmasq_words(53, hosts, "10.9.0.2")),
-        good=" ".join(dnsmasq_words(53, hosts)),
+        bad=" ".join(dnsmasq_words(53, f"--addn-hosts={hosts}", "10.9.0.2")),
+        good=" ".join(dnsmasq_words(53, f"--addn-hosts={hosts}")),
         upstreams=" ".join(f"--dns-upstream {place}" for place in places),
         timeout=closed.timeout_s if is_alone else 2 * PATIENCE_S,
     )  # fmt: skip

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from core.io.loop import Loop
 from nodes.cli.programs import main
+from tests.support.at_once import begun as begun  # a fixture
 from tests.support.processes import Programs, programs
 
 settings.register_profile(

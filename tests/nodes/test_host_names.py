@@ -113,7 +113,7 @@ def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
 
 
 def test_a_lookup_leaves_neither_descriptor_nor_child() -> None:
-    """One that was read to its end, and one that was not."""
+    """Neither after it was read to its end, nor before."""
     fds, children = Path("/proc/self/fd"), Path("/proc/thread-self/children")
     before = len(list(fds.iterdir()))
     whole, cut = Lookup("127.0.0.1", 1), Lookup("127.0.0.1", 1)

@@ -1,6 +1,6 @@
 """The bench runs and checks its replies. Never for time: what it measures here is thrown away.
 
-All runs are begun at once with the first test: they wait a good deal, each for itself.
+Its programs wait a good deal, each for itself, and so they run at once.
 """
 
 import contextlib
@@ -11,159 +11,134 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.at_once import at_once
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.process
-ODD = "good; REFUSED; each reply twice; TC, and TCP is closed"
-# Command lines, by the test that looks at what comes of them; {}: the file that they write.
-RUNS = {
-    "test_a_little_of_the_bench_before_resolvers": [
-        "resolvers.py", "--only", "fails,dead,guesses", "--seconds", "0.1", "--rounds", "1",
-        "--forge-seconds", "0.2", "--results", "{}",
-    ],
-    "test_a_little_of_the_first_good_answer": [
-        "first_good.py", "--parts", "refused,mixed,ends", "--questions", "1000", "--rounds", "1",
-        "--in-flight", "20", "--before", str(ROOT), "--results", "{}",
-    ],
-    "test_a_little_of_the_tail": [
-        "tail.py", "--only", "deterministic", "--lookups", "800", "--json", "{}",
-    ],
-    "test_a_moment_of_the_bench": [
-        "throughput.py", "--seconds", "0.05", "--rounds", "1", "--workloads", "1,1x100,10x20",
-        "--peers", "streams,batched,relay,lockstep", "--json", "{}",
-    ],
-    "test_a_little_of_the_dns_bench": [
-        "dns.py", "--seconds", "0.1", "--rounds", "1", "--in-flight", "20,40", "--results", "{}",
-    ],
-    "test_a_round_of_cpu_beside_another_checkout": [
-        "cpu.py", "--before", "{folder}", "--rounds", "1", "--seconds", "0.05",
-        "--only", "1x100,dns 20",
-    ],
-    "test_a_few_of_the_odd_resolvers": [
-        "oddities.py", "--kinds", ODD, "--questions", "6", "--results", "{}",
-    ],
-}  # fmt: skip
 
 
-class Run:
-    """A bench that runs. Its output goes to files, so that it waits for nobody."""
-
-    def __init__(self, folder: Path, words: list[str]) -> None:
-        self._out, self._err = folder / "out", folder / "err"
-        self._results = folder / "results"
-        for name in ("core", "nodes"):
-            (folder / name).symlink_to(ROOT / name)
-        script, *words = [word.format(self._results, folder=folder) for word in words]
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, f"bench/{script}", *words], cwd=ROOT, stdout=out, stderr=err
-            )
-
-    def done(self) -> "Done":
-        code = self.process.wait(120)
-        assert self._results.exists() or code == 0, self._err.read_text()
-        results = self._results.read_text() if self._results.exists() else ""
-        return Done(code, results, self._out.read_text(), self._err.read_text())
+def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, script, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
-@dataclass(frozen=True)
-class Done:
-    """Exit code, what it wrote as results, and what it said."""
-
-    code: int
-    results: str
-    out: str
-    err: str
-
-
-@pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Run]]:
-    wanted = {item.name for item in request.session.items}
-    with contextlib.ExitStack() as stack:
-        runs = {}
-        for name, words in RUNS.items():
-            if name in wanted:
-                run = runs[name] = Run(tmp_path_factory.mktemp("bench"), words)
-                stack.callback(run.process.wait)
-                stack.callback(run.process.terminate)
-        yield runs
+@at_once
+def test_a_moment_of_the_bench(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    done = bench(
+        "--seconds", 0.05, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
+        "--peers", "streams,batched,relay,lockstep",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cells = {(c["workload"], c["system"]) for c in json.loads(results.read_text())["cells"]}
+    assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
+    assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
+    assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
 
 
-@pytest.fixture
-def done(request: pytest.FixtureRequest, running: dict[str, Run]) -> Done:
-    """The end of the run that `RUNS` has for this test."""
-    return running[request.node.name].done()
-
-
-def test_a_few_of_the_odd_resolvers(done: Done) -> None:
-    """Each has a row; the exit code says whether what shall be is kept."""
-    assert (done.code == 1) == ("NOT kept" in done.results)
-    alone = ("data", "REFUSED", "data", "SERVFAIL")
-    for kind, code in zip(ODD.split("; "), alone, strict=True):
-        row = rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{code}\** \|"
-        assert re.search(row, done.results), done.results
-
-
-def test_a_round_of_cpu_beside_another_checkout(done: Done) -> None:
-    """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
-    assert done.code == 0, done.out + done.err
-    row = r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$"
-    assert re.findall(row, done.out) == ["1x100", "dns 20"][: 1 if "without DNS" in done.out else 2]
+@at_once
+def test_a_little_of_the_tail(tmp_path: Path) -> None:
+    """Every reply is checked; the results compare questions, not times."""
+    results = tmp_path / "results.json"
+    done = bench(
+        "--only", "deterministic", "--lookups", 800, "--json", results, script="bench/tail.py"
+    )
+    assert done.returncode == 0, done.stderr
+    extra = {row["policy"]: row["extra"] for row in json.loads(results.read_text())["rows"]}
+    assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
 
 
 @pytest.mark.skipif(
     shutil.which("dnsperf") is None, reason="no dnsperf here (Debian: apt-get install dnsperf)"
 )
-def test_a_little_of_the_dns_bench(done: Done) -> None:
+@at_once
+def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Others that are installed are asked, too, and said to be missing where they are not."""
-    assert done.code == 0, done.out + done.err
+    page = tmp_path / "DNS.md"
+    done = bench(
+        "--seconds", 0.1, "--rounds", 1, "--in-flight", "20,40", "--results", page,
+        script="bench/dns.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
     for name in ("ours", "dnsmasq --all-servers", "smartdns"):
-        rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", done.results)
-        assert len(rows) == (0 if f"without {name} " in done.out else 2)
+        rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", text)
+        assert len(rows) == (0 if f"without {name} " in done.stdout else 2)
 
 
-def test_a_moment_of_the_bench(done: Done) -> None:
-    assert done.code == 0, done.err
-    cells = {(c["workload"], c["system"]) for c in json.loads(done.results)["cells"]}
-    assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
-    assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
-    assert len(re.findall(r"(?m)^1x100 +ours", done.out)) == 1
+@at_once
+def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
+    """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
+    page = tmp_path / "RESOLVERS.md"
+    done = bench(
+        "--only", "fails,dead,guesses", "--seconds", 0.1, "--rounds", 1, "--forge-seconds", 0.2,
+        "--results", page, script="bench/resolvers.py",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = page.read_text()
+    assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
+    forgers = re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text)
+    assert forgers == ["blind", "knowing"]
 
 
-def test_a_little_of_the_tail(done: Done) -> None:
-    """Every reply is checked; the results compare questions, not times."""
-    assert done.code == 0, done.err
-    extra = {row["policy"]: row["extra"] for row in json.loads(done.results)["rows"]}
-    assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
-
-
-def test_a_little_of_the_first_good_answer(done: Done) -> None:
+@at_once
+def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
     """Bounds may be missed here; what lacks a program is left out, and a line says so."""
-    left_out = "".join(re.findall("(?m)^without (.*)", done.out))
+    page = tmp_path / "FIRST_GOOD.md"
+    done = bench(
+        "--parts", "refused,mixed,ends", "--questions", 1_000, "--rounds", 1, "--in-flight", 20,
+        "--before", ROOT, "--results", page, script="bench/first_good.py",
+    )  # fmt: skip
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    left_out = "".join(re.findall("(?m)^without (.*)", done.stdout))
     for part, pattern in (
         ("refused", r"\| 20 \| (ours|before|dnsmasq --all-servers) \| [1-9]"),
         ("mixed", r"\| 500 \| (ours|before) \| [1-9]"),
         ("ends", r"\| (?:300|1,500) \| (ours|before) \| [1-9]"),
     ):
-        rows = re.findall(f"(?m)^{pattern}", done.results)
+        rows = re.findall(f"(?m)^{pattern}", text)
         names = {"ours", "before"} | ({"dnsmasq --all-servers"} if part == "refused" else set())
         assert set(rows) == (set() if part in left_out else names), part
-    assert done.code == ("NOT " in done.results), done.out + done.err
+    assert (done.returncode == 1) == ("NOT " in text), done.stdout + done.stderr
 
 
-def test_a_little_of_the_bench_before_resolvers(done: Done) -> None:
-    """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
-    assert done.code == 0, done.out + done.err
-    assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", done.results)
-    forgers = re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", done.results)
-    assert forgers == ["blind", "knowing"]
+@at_once
+def test_a_few_of_the_odd_resolvers(tmp_path: Path) -> None:
+    """Each has a row; the exit code says whether what shall be is kept."""
+    page = tmp_path / "ODD.md"
+    kinds = "good; REFUSED; each reply twice; TC, and TCP is closed"
+    words = ("--kinds", kinds, "--questions", 6, "--results", page)
+    done = bench(*words, script="bench/oddities.py")
+    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    text = page.read_text()
+    assert (done.returncode == 1) == ("NOT kept" in text)
+    for kind, alone in zip(kinds.split("; "), ("data", "REFUSED", "data", "SERVFAIL"), strict=True):
+        assert re.search(rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{alone}\** \|", text), text
+
+
+@at_once
+def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
+    """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
+    for name in ("core", "nodes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.05, "--only", "1x100,dns 20")
+    done = bench(*words, script="bench/cpu.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(
+        r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", done.stdout
+    )
+    assert rows == (["1x100"] if "without DNS" in done.stdout else ["1x100", "dns 20"])
 
 
 @pytest.fixture
@@ -197,7 +172,9 @@ _QUERY = b"ab\1\0\0\1\0\0\0\0\0\0\2n1\7example\0\0\1\0\1"
     ],
 )
 def test_the_late_resolver_does_as_it_is_told(
-    late_resolver: Callable[..., subprocess.Popen[str]], words: tuple[str, ...], heads: list[bytes]
+    late_resolver: Callable[..., subprocess.Popen[str]],
+    words: tuple[str, ...],
+    heads: list[bytes],
 ) -> None:
     """Over UDP, and over TCP, where it reads on behind the end of its side."""
     process = late_resolver(*words)
@@ -248,6 +225,5 @@ def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_none_is_said_in_one_line() -> None:
-    words = [sys.executable, "bench/throughput.py", "--workloads", "2x2"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = bench("--workloads", "2x2")
     assert done.returncode == 2 and done.stderr.startswith("there is no workload '2x2'; there are")

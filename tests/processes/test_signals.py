@@ -25,7 +25,7 @@ from tests.support.processes import ROOT, Program, Programs, Talk, free_port, wa
 
 pytestmark = pytest.mark.process
 
-MOMENTS_S = (0.0, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.7)
+MOMENTS_S = (0.0, 0.03, 0.08, 0.15, 0.3, 0.6)
 AS_PROCESS_1 = ("unshare", "--fork", "--pid", "--kill-child")
 
 

@@ -39,6 +39,7 @@ from nodes.cli.serving import STATUS_PAGE
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
+from tests.support.at_once import at_once
 from tests.support.chromium import MISSING, PROGRAM, Browser, Page, browsing
 from tests.support.processes import (
     PATIENCE_S,
@@ -336,6 +337,7 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
 # -- /metrics, /healthz, STATS ---------------------------------------------------------------------
 
 
+@at_once
 def test_metrics_are_what_prometheus_reads_and_name_no_name(
     run: Programs, ts_ports: list[int]
 ) -> None:
@@ -380,6 +382,7 @@ def test_metrics_are_what_prometheus_reads_and_name_no_name(
         assert name not in text and name not in str(told)
 
 
+@at_once
 def test_healthz_tells_when_nobody_should_be_sent_here(run: Programs) -> None:
     servers, ts_ports = zip(*two_table_servers(run), strict=True)
     ls, port, web = watched(run, list(ts_ports), "--timeout", 20)
@@ -437,6 +440,7 @@ def test_the_status_page_is_open_only_to_those_allowed(run: Programs) -> None:
         get(ls.listener("status page"), "/healthz")
 
 
+@at_once
 def test_silent_watchers_do_not_keep_a_scrape_out_for_long(
     run: Programs, ts_ports: list[int]
 ) -> None:
@@ -473,6 +477,7 @@ def test_scrapes_that_come_at_once_are_all_served(
     assert int(stats(port)["watchers_max.hits"]) > 0
 
 
+@at_once
 def test_ping_and_stats_tell_a_person_how_a_server_is(run: Programs) -> None:
     ts, ts_port = run.ts(run.table("ts", *ROWS_1))
     _, port = run.ls([ts_port], "--timeout", 0.3)
@@ -497,6 +502,7 @@ def test_ping_and_stats_tell_a_person_how_a_server_is(run: Programs) -> None:
 # -- the record of races, and the log --------------------------------------------------------------
 
 
+@at_once
 def test_a_disagreement_is_recorded_reported_and_counted(
     run: Programs, ts_ports: list[int]
 ) -> None:
@@ -524,6 +530,7 @@ def test_a_disagreement_is_recorded_reported_and_counted(
     assert (told["TS1.silent"], told["TS2.silent"]) == ("1", "1")
 
 
+@at_once
 def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) -> None:
     """A TS is real; the other answers its names one after the other, so that times differ."""
     evens = [f"even{n}.example" for n in range(100)]
@@ -565,6 +572,7 @@ def test_a_run_that_is_replayed_under_race_has_its_own_figures(run: Programs) ->
     ]  # fmt: skip
 
 
+@at_once
 def test_what_cannot_be_replayed_is_refused_in_one_line(run: Programs, ts_ports: list[int]) -> None:
     path = run.folder / "hedged"
     _, port, _ = watched(run, ts_ports, *ALL, "--race-log", path, "--policy", "hedge")
@@ -588,6 +596,7 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(run: Programs, ts_ports:
     assert code == 1 and "is a directory" in log
 
 
+@at_once
 def test_records_that_nobody_takes_are_dropped_and_answers_go_on(run: Programs) -> None:
     """A FIFO that nobody reads: 64 KiB are in it, 1 MiB waits, the rest is dropped whole."""
     fifo = run.folder / "fifo"

@@ -11,6 +11,7 @@ import signal
 
 import pytest
 
+from tests.support.at_once import at_once
 from tests.support.processes import Program, Programs, Talk, exchange, stats, wait_for
 
 pytestmark = pytest.mark.process
@@ -29,6 +30,7 @@ def chain(run: Programs, outer_s: float, inner_s: float) -> tuple[int, list[Prog
     return port, [program for program, _ in inner], [port for _, port in inner]
 
 
+@at_once
 def test_answers_types_and_negatives_come_through_two_hops(run: Programs) -> None:
     port, _, inner = chain(run, 20, 10)
     asked = b"One.example\ntwo.example.\nBOTH.example\nno.example\ntwo.example AAAA\nQUIT\n"
@@ -49,6 +51,7 @@ def test_answers_types_and_negatives_come_through_two_hops(run: Programs) -> Non
     ] * 2
 
 
+@at_once
 def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
     port, inner, ports = chain(run, 20, 10)
     asker = Talk(port)
@@ -64,7 +67,8 @@ def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
     asker.close()
 
 
-@pytest.mark.parametrize(("outer_s", "inner_s"), [(0.3, 10), (0.8, 0.2)])
+@pytest.mark.parametrize(("outer_s", "inner_s"), [(0.3, 10), (2.0, 0.2)])
+@at_once
 def test_a_question_ends_at_the_shortest_timeout_or_the_end(
     run: Programs, outer_s: float, inner_s: float
 ) -> None:
@@ -79,14 +83,15 @@ def test_a_question_ends_at_the_shortest_timeout_or_the_end(
     assert told["TS1.nothing_said"] == ("1" if inner_s < outer_s else "0")
 
 
+@at_once
 def test_a_circle_of_lss_ends_by_itself(run: Programs) -> None:
     """Each asks the other. The question comes back to where it is open already, and joins it."""
-    first = run.start("ls", 0, "127.0.0.1", 1, "--timeout", 0.5)
+    first = run.start("ls", 0, "127.0.0.1", 1, "--timeout", 1.5)
     port = first.port()
-    _, second = run.ls([port], "--timeout", 0.5)
+    _, second = run.ls([port], "--timeout", 1.5)
     first.signal(signal.SIGTERM)
     assert first.exits() == 0
-    again = run.start("ls", port, "127.0.0.1", second, "--timeout", 0.5)
+    again = run.start("ls", port, "127.0.0.1", second, "--timeout", 1.5)
     assert again.port() == port
     again.logs(" is up")
     wait_for(lambda: stats(second)["TS1.state"] == "UP", "the circle is closed")

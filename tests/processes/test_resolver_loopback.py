@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from core.io.frame_buffer import frame
+from tests.support.at_once import at_once
 from tests.support.dns_messages import (
     CODES,
     QR,
@@ -242,6 +243,7 @@ def test_a_closed_port_holds_nobody_up_and_is_asked_later(run: Programs) -> None
                         break
 
 
+@at_once
 def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -> None:
     """[P49]: within less than half of what a question may take; alone, so that nobody helps."""
     with Resolver() as before:
@@ -291,6 +293,7 @@ def test_clients_of_lines_are_answered_and_told_what_failed(run: Programs) -> No
 
 
 @pytest.mark.parametrize("words", [[], ["--answer-unknown"]], ids=["silent", "frank"])
+@at_once
 def test_a_resolver_cannot_deny_a_name_of_a_table(run: Programs, words: list[str]) -> None:
     """[P42]: or a program that asks for A and AAAA would have no address at all."""
     table = run.table("t", "web.corp 10.0.0.7")
@@ -315,6 +318,7 @@ def test_a_resolver_cannot_deny_a_name_of_a_table(run: Programs, words: list[str
             assert site.told()[3] & 15 == CODES["NXDOMAIN"]
 
 
+@at_once
 def test_two_that_ask_each_other_stop(run: Programs) -> None:
     """Each question is open at both once; it comes back, joins, and times out."""
     port = free_port()
@@ -327,6 +331,7 @@ def test_two_that_ask_each_other_stop(run: Programs) -> None:
         assert first.metric("DNS1.asked") == 1 and first.metric("joined") <= 1
 
 
+@at_once
 def test_workers_have_sockets_of_their_own(run: Programs) -> None:
     ports = set()
     with Resolver() as resolver, Site(run, [resolver.port], "--workers", 2) as site:
@@ -371,6 +376,7 @@ def test_an_address_of_ipv6_is_taken_with_and_without_a_port(run: Programs) -> N
     run.start("ls", 0, "--dns-upstream", "::1", "--dns-upstream", "[::1]:5353").port()
 
 
+@at_once
 def test_a_late_reply_is_relayed_by_default(run: Programs) -> None:
     """Later than table servers are waited for, sooner than clients give up; by workers, too."""
     with Resolver() as resolver, Site(run, [resolver.port]) as alone:
@@ -389,6 +395,7 @@ def test_a_late_reply_is_relayed_by_default(run: Programs) -> None:
 
 @pytest.mark.parametrize("flag", ["--dns-timeout", "--bound"])
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@at_once
 def test_a_dns_timeout_that_is_said_wins(run: Programs, words: list[str], flag: str) -> None:
     value = "0.3" if flag == "--dns-timeout" else "dns_timeout_s=0.3"
     longer = ("--bound", f"dns_timeout_upstream_s={2 * PATIENCE_S}")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.at_once import at_once
 from tests.support.processes import PATIENCE_S, ROOT, Program, Programs, can_be_apart, programs
 
 pytestmark = [pytest.mark.process, pytest.mark.dns]
@@ -110,6 +111,7 @@ def status(said: str) -> str:
 @dig
 @kdig
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@at_once
 def test_tools_take_replies_at_any_address_of_a_wildcard(
     run: Programs, ts_ports: list[int], words: list[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_dig_sees_addresses_turned_round(ask: Ask) -> None:
 
 
 @dig
+@at_once
 def test_dig_sees_why_there_is_no_answer(run: Programs, ts_ports: list[int]) -> None:
     """Of three TSs one is silent about what it does not know."""
     _, silent = run.ts(run.table("t", "one.example 10.0.0.1"))
@@ -222,6 +225,7 @@ def test_dig_asks_again_over_tcp_what_no_datagram_holds(ask: Ask, way: str) -> N
 
 
 @dig
+@at_once
 def test_every_ts_says_no_and_dig_hears_nxdomain(run: Programs, ts_ports: list[int]) -> None:
     ls, port = front(run, ts_ports, "--workers", 2)
     ls.logs(" is up", 6)
@@ -235,6 +239,7 @@ def test_every_ts_says_no_and_dig_hears_nxdomain(run: Programs, ts_ports: list[i
 
 
 @kdig
+@at_once
 def test_kdig_gets_a_hundred_names_over_one_connection(run: Programs, ts_ports: list[int]) -> None:
     """LS lets it keep the connection: no other one comes."""
     names = [f"n{n}.example" for n in range(100)]
@@ -308,6 +313,7 @@ apart = pytest.mark.skipif(
 
 
 @apart
+@at_once
 def test_a_glibc_program_resolves_names(tmp_path: Path) -> None:
     six = "import socket; print(socket.getaddrinfo('one.example', 0, socket.AF_INET6)[0][4][0])"
     said = resolved(tmp_path, f'getent ahosts many.example; {sys.executable} -c "{six}"')
@@ -316,6 +322,7 @@ def test_a_glibc_program_resolves_names(tmp_path: Path) -> None:
 
 
 @apart
+@at_once
 def test_glibc_hears_that_nobody_has_a_name(tmp_path: Path) -> None:
     """2: that is no trouble with the server, which would have it ask again later."""
     wrong = "import socket; socket.getaddrinfo('nowhere.example', 0)"
@@ -347,6 +354,7 @@ int main(int count, char **words) {
 
 @apart
 @need("musl-gcc", "musl-tools")
+@at_once
 def test_a_musl_program_resolves_names(tmp_path: Path) -> None:
     """musl asks for both types at once, from one socket, and waits for both."""
     program = musl_program(tmp_path)
@@ -373,6 +381,7 @@ TIMES = 5  # enough that each is first at some time
 @apart
 @dnsmasq
 @need("musl-gcc", "musl-tools")
+@at_once
 def test_musl_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> None:
     """The resolver of musl asks for both types; a single NXDOMAIN is the end of the name."""
     program = musl_program(tmp_path)
@@ -382,6 +391,7 @@ def test_musl_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> 
 
 @apart
 @dnsmasq
+@at_once
 def test_glibc_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) -> None:
     asks = f"for n in $(seq {TIMES}); do getent ahosts web.corp; done"
     found = {line.split()[0] for line in resolved(tmp_path, asks, **BESIDE_OUTER).splitlines()}
@@ -391,6 +401,7 @@ def test_glibc_finds_a_name_of_a_table_that_a_resolver_denies(tmp_path: Path) ->
 @apart
 @dig
 @dnsmasq
+@at_once
 def test_dig_hears_that_a_name_of_a_table_exists(tmp_path: Path) -> None:
     """[P33]: the table has nothing of these types, and a resolver denies the name."""
     kinds = ["AAAA", "MX", "HTTPS", "TXT"] * TIMES

@@ -126,7 +126,7 @@ def test_a_descriptor_that_is_closed_is_an_error() -> None:
 def test_a_terminal_that_cannot_be_opened_takes_a_byte_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It promises no more, and a pipe as much as PIPE_BUF: with more a write might block."""
+    """A terminal promises no more, and a pipe takes PIPE_BUF; with more a write might block."""
     monkeypatch.setattr(os, "open", refuse)
     for kind, count in ((terminal, 1), (pipe, select.PIPE_BUF)):
         reader, fd = kind()

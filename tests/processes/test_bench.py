@@ -36,7 +36,7 @@ def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.Com
 def test_a_moment_of_the_bench(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     done = bench(
-        "--seconds", 0.05, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
+        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
         "--peers", "streams,batched,relay,lockstep",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Others that are installed are asked, too, and said to be missing where they are not."""
     page = tmp_path / "DNS.md"
     done = bench(
-        "--seconds", 0.1, "--rounds", 1, "--in-flight", "20,40", "--results", page,
+        "--seconds", 0.3, "--rounds", 1, "--in-flight", "20,40", "--results", page,
         script="bench/dns.py",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -132,7 +132,7 @@ def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
     """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
     for name in ("core", "nodes"):
         (tmp_path / name).symlink_to(ROOT / name)
-    words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.05, "--only", "1x100,dns 20")
+    words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.4, "--only", "1x100,dns 20")
     done = bench(*words, script="bench/cpu.py")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(

@@ -798,32 +798,22 @@ def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over
     assert [(r["question"], r["at"]) for r in stage.records] == [("x", 101.0), ("slow", 100.0)]
 
 
-def test_closing_all_that_are_due_at_once_is_no_quadratic_work() -> None:
-    """The first of a dictionary is found by a walk past all that were deleted before it: that
-    would be eighty thousand million steps."""
-    samples = sampler([T1])
-    questions = [b"n%d" % number for number in range(400_000)]
-    samples.asked(questions, 0.0)
-    sent(samples, T1, questions, 0.0)
-    samples.woken(TIMEOUT_S)
-    assert counts(samples) == {
-        "sampled": 400_000,
-        "disagreements": 0,
-        "TS1.lost": 0,
-        "TS1.silent": 400_000,
-        "TS1.disagreed": 0,
-    }
+def test_an_answer_is_not_looked_for_in_its_chunk() -> None:
+    """That would be quadratic work."""
 
+    class Chunk(list[bytes]):
+        def index(self, *_: Any) -> Any:  # noqa: ANN401
+            raise AssertionError
 
-def test_a_chunk_of_answers_is_no_quadratic_work() -> None:
-    """Each looked for in the chunk, they would be twenty thousand million steps."""
+        __contains__ = index
+
     samples = sampler([T1])
-    questions = [b"n%d" % number for number in range(200_000)]
+    questions = Chunk(b"n%d" % number for number in range(100))
     samples.asked(questions, 0.0)
     sent(samples, T1, questions, 0.0)
     lines = b"".join(question + b" 10.0.0.1 A IN\n" for question in questions)
     answered(samples, T1, questions, lines, 0.1)
-    assert counts(samples)["sampled"] == 200_000
+    assert counts(samples)["sampled"] == 100
 
 
 def test_nothing_is_said_in_the_order_of_a_set() -> None:

@@ -30,7 +30,6 @@ from nodes.ls.upstreams import Upstreams
 
 GRACES = {1: 1 / 16, 2: 2 / 16, 4: 8 / 16}  # how long each server is waited for, in s
 BITS = list(GRACES)
-EVERYONE = sum(BITS)
 TABLES = 1  # cannot be asked what only DNS can ask of a name that only DNS can have
 UNASKABLE = b"\\032 TYPE15"
 QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15", b"c TYPE28 +do", UNASKABLE]

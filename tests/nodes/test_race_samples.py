@@ -1,39 +1,33 @@
-"""Samples: races watched to their end, against an obvious model, and under LS.
+"""Samples: which races are watched to their end, and what is said of them.
 
-The model keeps a record per sampled question and looks through all of them whatever happens. Under
-LS every sampled race becomes one line of JSON, whatever clients and table servers do.
-
-Times are multiples of 1/16 s, so that sums of them are exact and a moment can be hit exactly.
-
-Not here: how a race goes for its askers (`tests/nodes/test_questions.py`,
-`tests/nodes/test_load_balancer.py`).
+Not here: records under chance (`tests/nodes/test_load_balancer_machine.py`), and how a race goes
+for its askers (`tests/nodes/test_load_balancer.py`).
 """
 
 import ipaddress
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Effect
 from core.environment import Environment
-from core.metrics import SPANS_S, Histogram
-from core.operator import Level, Record, Report
+from core.metrics import Histogram
+from core.operator import Record
 from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.outcome import Answers
 from nodes.ls.link import Link
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.outcomes import QuestionEvent, QuestionState
+from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from nodes.ls.upstream import Upstream
@@ -43,11 +37,6 @@ from tests.support.stage import Stage
 T1, T2, T3 = "TS1", "TS2", "TS3"
 NAMES = [T1, T2, T3]
 TIMEOUT_S = 5.0
-FIELDS = [
-    "at", "question", "policy", "share", "asked", "replies", "winner", "margin", "end", "took",
-]  # fmt: skip
-
-
 DENIED = {
     "NOT FOUND": QuestionEvent.NOT_FOUND_SAID,
     "NO DATA": QuestionEvent.NO_DATA_SAID,
@@ -168,221 +157,6 @@ def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: l
         if name not in open_ and len(open_) < most:
             open_.append(name)
         assert list(samples._open) == open_
-
-
-# -- against a model -------------------------------------------------------------------------------
-
-QUESTIONS = [b"a", b"b.x", b"c AAAA", b"d"]
-SETS = {
-    b"A": ["10.0.0.1", "10.0.0.2", "10.0.0.1,10.0.0.2", "10.0.0.2,10.0.0.1", "10.0.0.1,10.0.0.1"],
-    b"AAAA": ["::1", "0:0:0:0:0:0:0:1", "2001:DB8::a", "2001:db8:0::000A", "::1,2001:db8::A"],
-}
-servers = st.sampled_from(NAMES)
-some = st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=4, unique=True)
-
-
-@dataclass(eq=False)
-class Watched:
-    """The model of one sampled race."""
-
-    question: bytes
-    began: float
-    asked: dict[str, float] = field(default_factory=dict)
-    replies: dict[str, tuple[float, str]] = field(default_factory=dict)
-    end: str | None = None
-    took: float | None = None
-
-
-def addresses_of(text: str) -> set[object]:
-    return {ipaddress.ip_address(one) for one in text.split(",")}
-
-
-class SamplesMachine(RuleBasedStateMachine):
-    """Questions are asked, TSs are asked and reply, races end, time passes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.samples = sampler(NAMES, most=3)
-        self.now = 50.0
-        self.open: list[Watched] = []
-        self.closed: list[Watched] = []
-        self.effects: list[Effect] = []
-        self.checked = 0
-        self.reports = 0
-
-    def find(self, question: bytes) -> Watched | None:
-        return next((one for one in self.open if one.question == question), None)
-
-    @rule(questions=some)
-    def begin(self, questions: list[bytes]) -> None:
-        assert self.samples.asked(questions, self.now) == []
-        for question in questions:
-            if self.find(question) is None and len(self.open) < 3:
-                self.open.append(Watched(question, self.now))
-
-    @rule(server=servers, questions=some)
-    def ask(self, server: str, questions: list[bytes]) -> None:
-        """The first time counts, of those that are asked again."""
-        sent(self.samples, server, questions, self.now)
-        for question in questions:
-            if one := self.find(question):
-                one.asked.setdefault(server, self.now - one.began)
-
-    @rule(
-        server=servers,
-        said=st.lists(st.tuples(st.sampled_from(QUESTIONS), st.integers(0, 4)), max_size=5),
-    )
-    def answer(self, server: str, said: list[tuple[bytes, int]]) -> None:
-        """The first reply of each TS counts, also in one chunk."""
-        lines = b""
-        for question, number in said:
-            name, _, kind = question.partition(b" ")
-            addresses = SETS[kind or b"A"][number]
-            lines += b"%b %b %b IN\n" % (name.upper(), addresses.encode(), kind or b"A")
-            one = self.find(question)
-            if one and server in one.asked and server not in one.replies:
-                one.replies[server] = (self.now - one.began, addresses)
-                self.finish(one, "ANSWERED")
-        questions = [question for question, _ in said]
-        assert not said or questions_in(lines) == questions
-        self.effects += answered(self.samples, server, questions, lines, self.now)
-        self.close({question for question, _ in said})
-
-    @rule(server=servers, questions=some, what=st.sampled_from(sorted(DENIED)))
-    def deny(self, server: str, questions: list[bytes], what: str) -> None:
-        self.effects += denied(self.samples, server, questions, what, self.now)
-        for question in questions:
-            one = self.find(question)
-            if one and server in one.asked and server not in one.replies:
-                one.replies[server] = (self.now - one.began, what)
-        self.close(set(questions))
-
-    @precondition(lambda self: any(one.end is None for one in self.open))
-    @rule(
-        questions=some,
-        end=st.sampled_from(
-            [
-                QuestionState.NOT_FOUND,
-                QuestionState.NO_DATA,
-                QuestionState.TIMED_OUT,
-                QuestionState.DROPPED,
-            ]
-        ),
-    )
-    def end(self, questions: list[bytes], end: QuestionState) -> None:
-        """The first end counts."""
-        self.effects += self.samples.closed(questions, end, self.now)
-        for question in questions:
-            if one := self.find(question):
-                self.finish(one, end.name)
-        self.close(set(questions))
-
-    @rule(sixteenths=st.sampled_from([1, 3, 16, 40, 79, 80]))
-    def pass_time(self, sixteenths: int) -> None:
-        """Pass time: what has been watched for long enough is closed, whatever is missing."""
-        until = self.now + sixteenths / 16
-        while self.samples.due() <= until:
-            self.now = self.samples.due()
-            due = [one for one in self.open if one.began + TIMEOUT_S <= self.now]
-            assert due
-            self.effects += self.samples.woken(self.now)
-            for one in due:
-                self.finish(one, "TIMED_OUT")
-                self.open.remove(one)
-                self.closed.append(one)
-        self.now = until
-
-    # the model
-
-    def finish(self, one: Watched, end: str) -> None:
-        if one.end is None:
-            one.end, one.took = end, self.now - one.began
-
-    def close(self, touched: set[bytes]) -> None:
-        """Close a race once it has ended and everyone who was asked has replied."""
-        for one in list(self.open):
-            done = one.end is not None and one.asked.keys() == one.replies.keys()
-            if done and one.question in touched:
-                self.open.remove(one)
-                self.closed.append(one)
-
-    # invariants
-
-    @invariant()
-    def each_that_is_closed_has_its_record_and_each_disagreement_its_report(self) -> None:
-        effects, self.effects = self.effects, []
-        news = self.closed[self.checked :]
-        self.checked = len(self.closed)
-        records = {record["question"]: record for record in lines_of(effects)}
-        assert len(records) == len(news) == len(lines_of(effects))
-        reports = [effect for effect in effects if isinstance(effect, Report)]
-        for one in news:
-            record = records[one.question.decode()]
-            assert list(record) == FIELDS
-            assert (record["policy"], record["share"]) == ("race", 1.0)
-            assert record["asked"] == one.asked
-            assert {ts: tuple(reply) for ts, reply in record["replies"].items()} == one.replies
-            assert (record["end"], record["took"]) == (one.end, one.took)
-            answers = {ts: r for ts, r in one.replies.items() if r[1] not in DENIED}
-            winner = next(iter(answers), None) if one.end == "ANSWERED" else None
-            assert record["winner"] == winner
-            first_two = sorted(at for at, _ in answers.values())[:2]
-            margin = first_two[1] - first_two[0] if winner and len(answers) > 1 else None
-            assert record["margin"] == margin
-            if winner and any(
-                addresses_of(said) != addresses_of(answers[winner][1])
-                for _, said in answers.values()
-            ):
-                report = next(r for r in reports if f" {one.question.decode()}: " in r.text)
-                assert (report.level, report.kind) == (Level.WARNING, "disagreement")
-                assert all(f"{ts} {said}" in report.text for ts, (_, said) in answers.items())
-                self.reports += 1
-                reports.remove(report)
-        assert not reports
-
-    @invariant()
-    def the_metrics_are_those_of_all_that_are_closed(self) -> None:
-        counted = counts(self.samples)
-        assert counted["sampled"] == len(self.closed)
-        assert counted["disagreements"] == self.reports
-        for server in NAMES:
-            asked = [one for one in self.closed if server in one.asked]
-            silent = [one for one in asked if server not in one.replies]
-            answers, lost, disagreed = [], 0, 0
-            for one in asked:
-                at, said = one.replies.get(server, (0, "NO DATA"))
-                if said in DENIED:
-                    continue
-                answers.append(at - one.asked[server])
-                if one.end == "ANSWERED":
-                    first = next(s for _, s in one.replies.values() if s not in DENIED)
-                    lost += one.replies[server] is not self.winning(one)
-                    disagreed += addresses_of(said) != addresses_of(first)
-            assert counted[f"{server}.silent"] == len(silent)
-            assert counted[f"{server}.lost"] == lost
-            assert counted[f"{server}.disagreed"] == disagreed
-            spans = times(self.samples, server).counts
-            assert sum(spans) == len(silent) + len(answers)
-            over = sum(at > SPANS_S[-1] for at in answers)
-            assert spans[-1] == len(silent) + over
-            assert sum(spans[:6]) == sum(at <= SPANS_S[5] for at in answers)
-
-    def winning(self, one: Watched) -> tuple[float, str]:
-        return next(reply for reply in one.replies.values() if reply[1] not in DENIED)
-
-    @invariant()
-    def nothing_is_kept_of_what_is_closed(self) -> None:
-        assert list(self.samples._open) == [one.question for one in self.open]
-        dues = [one.began + TIMEOUT_S for one in self.open]
-        assert self.samples.due() == min(dues, default=math.inf)
-        assert len(self.samples.disagreements) == min(20, self.reports)
-
-    def teardown(self) -> None:
-        self.pass_time(80)
-        assert not self.open and not self.samples._open
-
-
-TestSamples = SamplesMachine.TestCase
 
 
 # -- disagreements ---------------------------------------------------------------------------------
@@ -630,109 +404,6 @@ def test_with_no_share_there_are_no_samples_and_no_records() -> None:
     assert isinstance(stage.brain, LoadBalancer)
     assert part_of(stage.brain, RaceSamples) is None and stage.brain.histograms() == []
     assert not any("disagree" in text for text in stage.reports)
-
-
-client_lines = st.lists(
-    st.sampled_from([b"a", b"A", b"b.x", b"c AAAA", b"d", b"e", b"f"]), min_size=1, max_size=6
-)
-NOTHING = ("NOT FOUND", "NO DATA")
-said_lines = st.lists(
-    st.sampled_from(
-        [
-            b"a 10.0.0.1 A IN", b"A 10.0.0.2 A IN", b"b.x 10.0.0.1,10.0.0.2 A IN",
-            b"B.x 10.0.0.2,10.0.0.1 A IN", b"c ::1 AAAA IN", b"C 0::0:1 AAAA IN",
-            b"d 10.0.0.9 A IN",
-            b"e - NOT FOUND", b"e - NO DATA", b"c AAAA - NO DATA", b"d - NOT FOUND",
-            b"f - TIMED OUT", b"nonsense",
-        ]
-    ),
-    min_size=1,
-    max_size=6,
-)  # fmt: skip
-ts = st.sampled_from([T1, T2])
-clients = st.sampled_from(["a", "b"])
-
-
-class BalancedMachine(RuleBasedStateMachine):
-    """Each race that is sampled becomes a line, and adds up, whatever happens to LS."""
-
-    WORDS: dict[str, float] = {}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stage = started(**self.WORDS)
-        self.stage.accept("b")
-        self.heard: dict[str, bytes] = {}
-
-    @rule(who=clients, lines=client_lines)
-    def ask(self, who: str, lines: list[bytes]) -> None:
-        if who not in self.stage.connections:
-            self.stage.accept(who)
-        self.stage.hear(who, b"".join(line + b"\n" for line in lines))
-
-    @rule(who=clients)
-    def vanish(self, who: str) -> None:
-        if who in self.stage.connections:
-            self.stage.reset(who)
-
-    @rule(who=ts, lines=said_lines)
-    def answer(self, who: str, lines: list[bytes]) -> None:
-        if who in self.stage.dialled:
-            self.stage.connect(who)
-        self.stage.hear(who, b"".join(line + b"\n" for line in lines))
-
-    @rule(who=ts, how=st.sampled_from(["end", "reset"]))
-    def go(self, who: str, how: str) -> None:
-        if who in self.stage.connections:
-            getattr(self.stage, how)(who)
-
-    @rule(sixteenths=st.sampled_from([1, 2, 3, 16, 17, 79, 80]))
-    def pass_time(self, sixteenths: int) -> None:
-        self.stage.wait(sixteenths / 16)
-
-    @invariant()
-    def every_record_makes_sense(self) -> None:
-        for record in self.stage.records:
-            assert list(record) == FIELDS
-            asked, replies = record["asked"], record["replies"]
-            assert replies.keys() <= asked.keys() <= {T1, T2}
-            times = [at for at, _ in replies.values()]
-            assert times == sorted(times) and all(0 <= at <= TIMEOUT_S for at in times)
-            assert all(asked[name] <= at for name, (at, _) in replies.items())
-            answers = [name for name, (_, what) in replies.items() if what not in NOTHING]
-            if record["end"] == "ANSWERED":
-                assert record["winner"] == answers[0]
-                assert record["took"] == replies[answers[0]][0]
-            else:
-                assert record["winner"] is None and record["margin"] is None
-            assert record["end"] is None or 0 <= record["took"] <= TIMEOUT_S
-
-    @invariant()
-    def the_metrics_are_those_of_the_records(self) -> None:
-        records, counted = self.stage.records, counts(samples_of(self.stage))
-        assert counted["sampled"] == len(records)
-        for name in (T1, T2):
-            assert counted[f"{name}.silent"] == sum(
-                name in record["asked"] and name not in record["replies"] for record in records
-            )
-            assert counted[f"{name}.lost"] == sum(
-                record["winner"] not in (None, name)
-                and record["replies"].get(name, (0, "NO DATA"))[1] not in NOTHING
-                for record in records
-            )
-        assert len(samples_of(self.stage)._open) <= 6
-
-    def teardown(self) -> None:
-        self.stage.wait(5.0)
-        assert not samples_of(self.stage)._open and samples_of(self.stage).due() == math.inf
-
-
-class HedgedMachine(BalancedMachine):
-    WORDS = {"extra_load": 0.5}
-
-
-TestBalanced = BalancedMachine.TestCase
-TestHedged = HedgedMachine.TestCase
 
 
 # -- failures --------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ Not here: hedging itself (`tests/nodes/test_hedge_policy.py`).
 
 from dataclasses import replace
 
+import pytest
+
 from core.bounds import Bounds
 from tests.support.balancers import load_balancer
 from tests.support.stage import Stage
@@ -27,11 +29,13 @@ def said(stage: Stage, why: str) -> int:
     return sum(why in report for report in stage.reports)
 
 
-def denied_by_one_and_answered_by_the_other(stage: Stage, name: bytes) -> None:
+def denied_by_one_and_answered_by_the_other(
+    stage: Stage, name: bytes, why: bytes = b"NOT FOUND"
+) -> None:
     stage.hear("a", name + b"\n")
     first, second = (T1, T2) if stage.said[T1] else (T2, T1)
     stage.take(first)
-    stage.hear(first, name + b" - NOT FOUND\n")
+    stage.hear(first, name + b" - " + why + b"\n")
     stage.take(second)
     stage.hear(second, name + b" 10.0.0.1 A IN\n")
     assert stage.take("a") == name + b" 10.0.0.1 A IN\n"
@@ -47,9 +51,10 @@ def ended(stage: Stage, silent: int, answered: int) -> None:
     stage.wait(5.0)
 
 
-def test_an_answer_to_what_another_denied_is_told_once() -> None:
+@pytest.mark.parametrize("why", [b"NOT FOUND", b"NO DATA"])
+def test_an_answer_to_what_another_denied_is_told_once(why: bytes) -> None:
     stage = started()
-    denied_by_one_and_answered_by_the_other(stage, b"x")
+    denied_by_one_and_answered_by_the_other(stage, b"x", why)
     (report,) = [report for report in stage.reports if DIFFER in report]
     assert "consider --policy race" in report
     denied_by_one_and_answered_by_the_other(stage, b"y")
@@ -65,16 +70,22 @@ def test_silence_to_more_than_half_of_a_hundred_is_told_once() -> None:
     assert said(stage, SILENT) == 1
 
 
-def test_silence_to_half_of_them_is_not_told() -> None:
+@pytest.mark.parametrize(("silent", "answered"), [(50, 50), (99, 0)])
+def test_silence_to_half_or_to_few_is_not_told(silent: int, answered: int) -> None:
     stage = started()
-    ended(stage, silent=50, answered=50)
+    ended(stage, silent, answered)
     assert not said(stage, SILENT)
 
 
-def test_silence_to_fewer_than_a_hundred_is_not_told() -> None:
+def test_denials_by_all_are_fit() -> None:
     stage = started()
-    ended(stage, silent=99, answered=0)
-    assert not said(stage, SILENT)
+    names = [b"n%d" % number for number in range(200)]
+    stage.hear("a", b"".join(name + b"\n" for name in names))
+    for conn in (T1, T2):
+        stage.hear(conn, b"".join(name + b" - NOT FOUND\n" for name in names))
+    stage.wait(5.0)
+    assert stage.take("a").count(b" - NOT FOUND\n") == 200
+    assert not said(stage, DIFFER) and not said(stage, SILENT)
 
 
 def test_a_race_is_not_judged() -> None:

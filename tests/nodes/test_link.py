@@ -75,12 +75,12 @@ def refused(one: Link, now: float) -> None:
 
 
 @pytest.mark.parametrize("state", LinkState)
-def test_only_a_link_that_has_been_asked_everything_is_asked_at_once(state: LinkState) -> None:
+def test_only_a_link_that_had_everything_is_asked_at_once(state: LinkState) -> None:
     assert brought_to(state).is_asked is (state in (LinkState.UP, LinkState.HOLDING))
 
 
 @pytest.mark.parametrize("state", LinkState)
-def test_an_answer_can_be_hoped_for_from_one_that_is_asked_at_once_or_in_slices(
+def test_an_answer_is_hoped_for_from_whoever_is_asked(
     state: LinkState,
 ) -> None:
     assert brought_to(state).is_live is (
@@ -98,7 +98,7 @@ def test_only_a_link_that_is_up_can_fall_behind(state: LinkState) -> None:
             one.life.fire(LinkEvent.FELL_BEHIND)
 
 
-def test_one_that_fell_behind_holds_up_nobody_and_is_up_again_with_its_last_slice() -> None:
+def test_a_link_that_fell_behind_is_up_with_its_last_slice() -> None:
     one = link()
     for event in ASKED_AGAIN:
         one.life.fire(event)
@@ -123,7 +123,7 @@ def test_one_that_fell_behind_may_go(event: LinkEvent) -> None:
     assert not one.is_live and not one.is_answering
 
 
-def test_each_link_has_a_bit_of_its_own_that_its_connections_share() -> None:
+def test_each_link_has_a_bit_that_its_connections_share() -> None:
     links = [Link(f"TS{n}", ADDRESSES, Environment(BOUNDS), 1 << n) for n in range(5)]
     assert sum(one.bit for one in links) == 0b11111
     connected(links[3], 0.0)
@@ -133,7 +133,7 @@ def test_each_link_has_a_bit_of_its_own_that_its_connections_share() -> None:
 
 
 @pytest.mark.parametrize("state", LinkState)
-def test_what_comes_counts_while_there_is_a_connection_that_we_do_not_end(state: LinkState) -> None:
+def test_replies_count_while_a_connection_is_not_being_ended(state: LinkState) -> None:
     silent = (LinkState.DOWN, LinkState.DIALING, LinkState.CLOSING)
     assert brought_to(state).is_answering is (state not in silent)
 
@@ -168,7 +168,7 @@ def test_the_first_dial_is_due_from_the_beginning() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_a19_the_wait_doubles_from_the_first_to_the_longest_plus_a_quarter_at_most(
+def test_a19_the_wait_doubles_up_to_the_longest_plus_a_quarter(
     chance: float,
 ) -> None:
     one, now, waits = link(lambda: chance), 100.0, []
@@ -192,7 +192,7 @@ def test_each_wait_has_a_jitter_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("stood_s", "wait_s"), [(0.0, 2.0), (2.0, 2.0), (2.0625, 1 / 16)])
-def test_a19_only_a_connection_that_stood_longer_than_the_longest_wait_starts_over(
+def test_a19_a_wait_starts_over_after_a_connection_that_stood(
     stood_s: float, wait_s: float
 ) -> None:
     one = link()
@@ -203,7 +203,7 @@ def test_a19_only_a_connection_that_stood_longer_than_the_longest_wait_starts_ov
     assert one.due() - (200.0 + stood_s) == wait_s
 
 
-def test_a_connection_that_stood_does_not_count_for_the_refusals_after_it() -> None:
+def test_a_connection_that_stood_counts_for_one_wait() -> None:
     one = link()
     connected(one, 0.0)
     one.lost(100.0)

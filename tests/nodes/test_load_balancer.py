@@ -45,7 +45,7 @@ def asking(*lines: bytes, bounds: Bounds | None = None) -> Stage:
 # -- part A of the fault matrix --------------------------------------------------------------------
 
 
-def test_a1_a_ts_dies_with_a_question_in_flight_and_the_other_answers() -> None:
+def test_a1_a_ts_dies_and_the_other_answers() -> None:
     stage = asking(b"x")
     stage.reset(T1)
     stage.hear(T2, b"x 10.0.0.2 A IN\n")
@@ -62,7 +62,7 @@ def test_a2_a_fragment_of_an_answer_is_never_relayed() -> None:
     assert stage.take("a") == b"www.google.com - TIMED OUT\n"
 
 
-def test_a3_a4_half_a_line_and_its_rest_too_late_come_to_one_timeout() -> None:
+def test_a3_a4_half_a_line_and_a_late_rest_are_one_timeout() -> None:
     stage = asking(b"x")
     stage.hear(T1, b"x 10.0")
     stage.wait(5.0)
@@ -99,7 +99,7 @@ def test_a9_a_late_answer_is_not_credited_to_the_next_question() -> None:
 
 
 @pytest.mark.parametrize("order", [(T1, T2), (T2, T1)])
-def test_a10_a11_a12_of_several_answers_the_one_that_is_read_first_counts(
+def test_a10_a11_a12_the_answer_that_is_read_first_counts(
     order: tuple[str, str],
 ) -> None:
     """The loop reads links in their order, so that of two in one turn the lowest wins."""
@@ -122,7 +122,7 @@ def test_a13_a_ts_that_answers_what_nobody_asked_is_closed(count: int, closed: b
     assert (T1 in stage.dialled) is closed
 
 
-def test_a13_surplus_is_what_goes_beyond_what_was_asked_on_this_connection() -> None:
+def test_a13_surplus_is_counted_by_connection() -> None:
     """To answer everything three times is no surplus of a hundred; a new connection owes anew."""
     stage = asking(*(b"n%d" % n for n in range(50)))
     answers = b"".join(b"n%d 10.0.0.1 A IN\n" % n for n in range(50))
@@ -147,7 +147,7 @@ def test_blank_lines_of_a_ts_are_no_surplus() -> None:
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
 
-def test_a13_one_that_floods_whenever_it_comes_is_dialled_less_and_less() -> None:
+def test_a13_a_ts_that_always_floods_is_dialled_ever_less() -> None:
     stage = asking(b"x")
     waits = []
     for _ in range(6):
@@ -182,7 +182,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("line", BAD)
-def test_a15_a_malformed_answer_is_dropped_and_the_question_waits_on(line: bytes) -> None:
+def test_a15_a_malformed_answer_ends_no_question(line: bytes) -> None:
     stage = asking(b"x")
     stage.hear(T1, line + b"\n")
     assert stage.take("a") == b""
@@ -200,7 +200,7 @@ def test_a15_what_a_ts_may_say_beside_answers_ends_no_question(line: bytes) -> N
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
 
-def test_a15_sixteen_malformed_lines_in_a_row_close_the_link_and_fifteen_do_not() -> None:
+def test_a15_sixteen_malformed_lines_in_a_row_close_the_link() -> None:
     stage = asking(b"x", b"y")
     stage.hear(T1, b"?\n" * 15 + b"x 10.0.0.1 A IN\n" + b"?\n" * 15)
     assert T1 in stage.connections
@@ -248,7 +248,7 @@ def test_a19_only_a_connection_that_stood_starts_the_waits_over(
     assert T1 in stage.dialled
 
 
-def test_a24_with_no_ts_at_all_every_question_times_out_in_its_time() -> None:
+def test_a24_without_a_ts_questions_time_out_in_their_time() -> None:
     stage = started(linked=False)
     stage.accept("a")
     stage.hear("a", b"x\n")
@@ -258,7 +258,7 @@ def test_a24_with_no_ts_at_all_every_question_times_out_in_its_time() -> None:
     assert stage.take("a") == b"x - TIMED OUT\n"
 
 
-def test_a25_when_all_ts_die_each_question_times_out_at_its_own_time() -> None:
+def test_a25_when_all_ts_die_questions_time_out_in_their_time() -> None:
     stage = asking(b"x")
     stage.wait(1.0)
     stage.hear("a", b"y\n")
@@ -297,7 +297,7 @@ def test_a28_a_ts_that_ends_is_dialled_again() -> None:
 # -- questions that TSs do not have ----------------------------------------------------------------
 
 
-def test_not_found_is_said_when_every_configured_ts_has_said_so_and_not_before() -> None:
+def test_not_found_takes_every_configured_ts() -> None:
     """[P21]"""
     stage = asking(b"X.y.")
     stage.hear(T1, b"x.Y - NOT FOUND\n" * 3)
@@ -334,7 +334,7 @@ def test_what_a_ts_has_said_goes_with_its_connection() -> None:
 
 
 @pytest.mark.parametrize("is_back", [True, False])
-def test_what_a_ts_has_said_goes_with_its_connection_also_when_it_had_stalled(
+def test_the_words_of_a_stalled_ts_go_with_its_connection(
     is_back: bool,
 ) -> None:
     """[P21]: by then it is not waited for any more, which is something else."""
@@ -357,7 +357,7 @@ def test_what_a_ts_has_said_goes_with_its_connection_also_when_it_had_stalled(
     assert stage.take("a") == b"x - NOT FOUND\n"
 
 
-def test_one_that_has_stalled_may_have_the_name_and_what_it_has_said_counts() -> None:
+def test_a_stalled_ts_may_have_the_name_and_its_words_count() -> None:
     """[P21]"""
     stage = asking(b"x", b"y", bounds=TIGHT)
     stage.hear(T1, b"x - NOT FOUND\n")
@@ -499,7 +499,7 @@ def test_an_answer_wins_over_no_data_of_the_same_ts(cut: int) -> None:
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
 
-def test_the_two_types_of_a_name_have_nothing_to_do_with_each_other() -> None:
+def test_the_two_types_of_a_name_are_two_questions() -> None:
     stage = asking(b"x", b"x AAAA")
     stage.hear(T1, b"x - NOT FOUND\n")
     stage.hear(T2, b"x AAAA - NOT FOUND\n")
@@ -510,7 +510,7 @@ def test_the_two_types_of_a_name_have_nothing_to_do_with_each_other() -> None:
     assert stage.take("a") == b"x - NOT FOUND\n"
 
 
-def test_who_has_gone_leaves_nothing_of_what_was_said_about_its_questions() -> None:
+def test_words_about_questions_go_with_their_asker() -> None:
     stage = asking(b"x", b"y")
     stage.hear(T1, b"x - NOT FOUND\ny - NO DATA\n")
     stage.reset("a")
@@ -533,7 +533,7 @@ def test_a_race_says_nothing_about_tables_that_differ() -> None:
 # -- part B ----------------------------------------------------------------------------------------
 
 
-def test_what_can_be_confused_with_a_command_travels_in_lower_case_and_without_the_dot() -> None:
+def test_names_like_commands_travel_in_lower_case_and_undotted() -> None:
     stage = started()
     stage.accept("a")
     stage.hear("a", b"QUIT.\nquit\nPing\nSTATS.\nping.\n")
@@ -564,7 +564,7 @@ def test_b5_a_client_that_vanishes_leaves_nothing_behind() -> None:
     assert stage.take(T1) == b"n1\n"
 
 
-def test_b9_c16_too_many_questions_of_one_client_pause_it_until_some_are_replied() -> None:
+def test_b9_c16_a_client_with_too_many_questions_is_paused() -> None:
     stage = asking(
         *(b"n%d" % n for n in range(10)),
         bounds=replace(Bounds(), pending_per_client_max=10),
@@ -584,7 +584,7 @@ def test_b9_c16_too_many_questions_of_one_client_pause_it_until_some_are_replied
 TIGHT = replace(Bounds(), waiting_bytes_high=30, waiting_bytes_low=10)
 
 
-def test_a_question_asked_while_a_link_is_dialled_is_sent_when_it_comes_up() -> None:
+def test_a_link_that_comes_up_is_asked_what_is_open() -> None:
     stage = started(linked=False)
     stage.accept("a")
     stage.hear("a", b"x\ny\n")
@@ -613,7 +613,7 @@ def test_catching_up_goes_in_slices_and_what_is_new_comes_after() -> None:
     assert stage.take(T1) == b"".join(name + b"\n" for name in [*names, b"new"])
 
 
-def test_a18_a_link_that_takes_nothing_holds_the_clients_for_a_second_and_then_nobody() -> None:
+def test_a18_a_link_that_takes_nothing_holds_for_a_second() -> None:
     stage = asking(b"x", bounds=TIGHT)
     stage.accept("b")
     stage.held.add(T1)
@@ -639,7 +639,7 @@ def test_a18_a_link_that_takes_nothing_holds_the_clients_for_a_second_and_then_n
     assert stage.take("a") == b"y 10.0.0.1 A IN\n"
 
 
-def test_who_comes_while_a_link_holds_the_clients_up_is_not_read_either() -> None:
+def test_a_client_that_comes_during_a_hold_is_not_read() -> None:
     stage = asking(b"x", bounds=TIGHT)
     stage.held.add(T1)
     stage.hear("a", b"n" * 40 + b"\n")
@@ -662,7 +662,7 @@ def test_a_link_that_takes_again_in_time_lets_the_clients_go() -> None:
     assert stage.take(T1).endswith(b"z\n")
 
 
-def test_of_two_links_that_hold_the_clients_the_second_one_goes_on() -> None:
+def test_of_two_links_that_hold_the_second_goes_on() -> None:
     stage = asking(b"x", bounds=TIGHT)
     stage.held |= {T1, T2}
     stage.hear("a", b"n" * 40 + b"\n")
@@ -674,7 +674,7 @@ def test_of_two_links_that_hold_the_clients_the_second_one_goes_on() -> None:
     assert stage.paused == set()
 
 
-def test_a_link_that_is_lost_while_it_holds_the_clients_lets_them_go() -> None:
+def test_a_link_lost_during_its_hold_lets_the_clients_go() -> None:
     stage = asking(b"x", bounds=TIGHT)
     stage.held.add(T1)
     stage.hear("a", b"n" * 40 + b"\n")
@@ -685,7 +685,7 @@ def test_a_link_that_is_lost_while_it_holds_the_clients_lets_them_go() -> None:
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def test_a_drain_gives_everyone_what_it_is_owed_and_then_parts_from_the_links() -> None:
+def test_a_drain_pays_what_is_owed_and_then_parts_from_links() -> None:
     stage = asking(b"x")
     stage.accept("idle")
     stage.drain()
@@ -703,7 +703,7 @@ def test_a_drain_gives_everyone_what_it_is_owed_and_then_parts_from_the_links() 
     assert stage.exit_code == 0
 
 
-def test_a_drain_goes_on_dialling_while_somebody_waits_and_says_nothing_of_it() -> None:
+def test_a_drain_dials_in_silence_while_somebody_waits() -> None:
     stage = asking(b"x")
     stage.reset(T1)
     stage.reset(T2)
@@ -762,7 +762,7 @@ def test_the_account_at_the_end_adds_up() -> None:
     )
 
 
-def test_with_nothing_open_and_all_links_up_there_is_nothing_to_wake_for() -> None:
+def test_with_nothing_open_there_is_nothing_to_wake_for() -> None:
     stage = started()
     stage.accept("a")
     assert stage.brain.deadline() is None
@@ -772,7 +772,7 @@ def test_with_nothing_open_and_all_links_up_there_is_nothing_to_wake_for() -> No
     assert stage.brain.deadline() is None
 
 
-def test_a_drain_with_nobody_there_gives_up_links_that_are_not_up() -> None:
+def test_a_drain_without_clients_gives_up_dials() -> None:
     stage = started(linked=False)
     stage.connect(T1)
     stage.drain()
@@ -783,7 +783,7 @@ def test_a_drain_with_nobody_there_gives_up_links_that_are_not_up() -> None:
     assert stage.exit_code == 0
 
 
-def test_c3_a_drain_ends_a_second_after_the_timeout_at_the_latest() -> None:
+def test_c3_a_drain_ends_a_second_after_the_timeout() -> None:
     stage = asking(b"x")
     stage.drain()
     stage.wait(5.99)
@@ -868,7 +868,7 @@ def test_a_reload_looks_up_every_ts_and_waits_for_none() -> None:
     assert stage.dialled == [] and set(stage.connections) == {T1, T2, "a"}
 
 
-def test_a_ts_that_has_moved_is_dialled_there_and_asked_for_what_is_open() -> None:
+def test_a_ts_that_has_moved_is_asked_there_what_is_open() -> None:
     """[P13]: and what still comes from where it was does not count."""
     stage = named()
     stage.hear("a", b"x\ny\n")
@@ -913,7 +913,7 @@ def test_a_ts_that_has_moved_is_dialled_there_however_it_stood(way: str) -> None
     stage.connect(T1)
 
 
-def test_a_ts_whose_addresses_come_in_another_order_has_not_moved() -> None:
+def test_addresses_in_another_order_are_no_move() -> None:
     both = (*SERVERS[0], *ELSEWHERE)
     servers = (both, SERVERS[1])
     stage = Stage.begun(load_balancer(servers, Bounds(), lambda: 0.0, hosts=HOSTS), up=(T1,))
@@ -941,7 +941,7 @@ def test_who_asks_again_gets_one_more_round_and_ready_after_that() -> None:
     assert stage.lookups == LOOKUPS * 3
 
 
-def test_a_drain_looks_nothing_up_and_is_not_kept_by_what_is_looked_up() -> None:
+def test_a_drain_looks_nothing_up_and_waits_for_no_lookup() -> None:
     stage = named()
     stage.reload()
     stage.reload()

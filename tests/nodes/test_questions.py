@@ -52,7 +52,7 @@ def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
     assert questions.woken(9.9) == [Send(second.conn, b"X - TIMED OUT\n")]
 
 
-def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
+def test_a_question_joins_one_under_a_second_old() -> None:
     for age_s, to_ask in ((0.875, []), (1.0, [b"x"])):
         questions = made(1.0)
         session = client(1)
@@ -61,7 +61,7 @@ def test_a_question_joins_an_asking_under_a_second_old_and_no_other() -> None:
         assert questions.joined == (not to_ask)
 
 
-def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line_and_get_a_reply_each() -> None:
+def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line() -> None:
     questions = made()
     sessions = [client(number) for number in range(1000)]
     to_ask = [questions.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0) for session in sessions]
@@ -123,7 +123,7 @@ def test_an_answer_ends_a_question_whether_or_not_it_is_held() -> None:
         assert bool(row) is (QuestionEvent.ANSWER in row)
 
 
-def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
+def test_only_what_the_table_ends_so_can_be_ended_so() -> None:
     for state, row in QUESTION.items():
         for event in QuestionEvent:
             questions = made()
@@ -141,7 +141,7 @@ def test_only_what_the_table_ends_with_a_negative_can_be_ended_so() -> None:
             assert questions.is_open(b"x")
 
 
-def test_a_batch_that_is_settled_lets_its_names_go_also_behind_one_that_is_open() -> None:
+def test_a_settled_batch_lets_its_names_go_behind_an_open_one() -> None:
     """Else one unknown name every few seconds would keep everything that was ever asked."""
     questions = made()
     session = client(1)

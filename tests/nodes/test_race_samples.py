@@ -108,9 +108,7 @@ shares = st.one_of(
 
 
 @given(share=shares, sizes=st.lists(st.integers(1, 300), max_size=40))
-def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
-    share: float, sizes: list[int]
-) -> None:
+def test_a_share_is_sampled_however_questions_are_batched(share: float, sizes: list[int]) -> None:
     """The first one, and then one for each whole `share`; at any moment, and never one more."""
     samples = sampler(NAMES, share)
     asked = 0
@@ -119,8 +117,8 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
         asked += size
         samples.asked(questions, 0.0)
         exact = asked * share
-        assert math.floor(exact - 1e-6) <= len(samples._open) <= math.ceil(exact + 1e-6)
-    sampled = [int(question[1:]) for question in samples._open]
+        assert math.floor(exact - 1e-6) <= len(samples.kept) <= math.ceil(exact + 1e-6)
+    sampled = [int(question[1:]) for question in samples.kept]
     if sampled:
         assert sampled[0] == 0
         gaps = {after - before for before, after in pairwise(sampled)}
@@ -128,10 +126,10 @@ def test_of_each_so_many_questions_one_is_sampled_however_they_are_batched(
     whole = sampler(NAMES, share)
     whole.asked([b"n%d" % number for number in range(asked)], 0.0)
     if (1 / share).is_integer():  # else sums may differ in the last bit
-        assert list(whole._open) == list(samples._open)
+        assert list(whole.kept) == list(samples.kept)
 
 
-def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> None:
+def test_a_batch_without_a_sample_is_not_looked_at() -> None:
     samples = sampler(NAMES, 0.001)
     samples.asked([b"first"], 0.0)
 
@@ -144,7 +142,7 @@ def test_a_batch_in_which_none_is_sampled_costs_no_look_at_its_questions() -> No
 
     for _ in range(99):
         samples.asked(Unread([b"x"] * 10), 0.0)
-    assert list(samples._open) == [b"first"]
+    assert list(samples.kept) == [b"first"]
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=60))
@@ -156,7 +154,7 @@ def test_no_more_are_open_than_may_be_and_one_name_only_once(most: int, asked: l
         samples.asked([name], 0.0)
         if name not in open_ and len(open_) < most:
             open_.append(name)
-        assert list(samples._open) == open_
+        assert list(samples.kept) == open_
 
 
 # -- disagreements ---------------------------------------------------------------------------------
@@ -295,7 +293,7 @@ def test_a_race_is_recorded_when_the_loser_has_answered_too() -> None:
 
 
 @pytest.mark.parametrize("after", [0.5, 4.9])
-def test_a_loser_that_never_answers_is_silent_when_its_time_is_up(after: float) -> None:
+def test_a_loser_that_never_answers_is_silent_in_the_end(after: float) -> None:
     stage = started()
     stage.hear("a", b"x AAAA\n")
     stage.hear(T1, b"x ::1 AAAA IN\n")
@@ -368,7 +366,7 @@ def test_one_who_is_asked_no_more_of_a_race_is_not_waited_for() -> None:
     assert per_ts(stage, "silent") == [0, 0]
 
 
-def test_joined_questions_are_one_race_and_take_as_long_as_the_first_who_asked() -> None:
+def test_joined_questions_are_one_race_timed_from_the_first() -> None:
     stage = started()
     stage.accept("b")
     stage.hear("a", b"x\n")
@@ -380,7 +378,7 @@ def test_joined_questions_are_one_race_and_take_as_long_as_the_first_who_asked()
     assert record["took"] == 0.5
 
 
-def test_a_name_that_is_asked_again_while_its_race_is_watched_is_not_sampled_twice() -> None:
+def test_a_name_whose_race_is_watched_is_not_sampled_twice() -> None:
     stage = started()
     for _ in range(3):
         stage.hear("a", b"x\n")
@@ -410,7 +408,7 @@ def test_with_no_share_there_are_no_samples_and_no_records() -> None:
 
 
 @pytest.mark.parametrize("left", ["time", "the client"])
-def test_a_race_that_ends_without_another_answer_is_recorded_at_once(left: str) -> None:
+def test_a_race_that_ends_without_an_answer_is_recorded(left: str) -> None:
     """Not with the next answer, which may never come."""
     stage = started()
     stage.reset(T2)
@@ -438,7 +436,7 @@ def test_a_race_that_others_have_joined_has_an_end_as_well(after: float) -> None
     assert [(r["end"], r["took"]) for r in stage.records][:1] == [("TIMED_OUT", 5.0)]
 
 
-def test_an_answer_that_does_not_count_for_the_askers_does_not_win() -> None:
+def test_an_answer_that_does_not_count_does_not_win() -> None:
     """The answer is for a question that this TS was not asked on its present connection."""
     stage = started(replace(SMALL, waiting_bytes_high=3, waiting_bytes_low=2))
     stage.hear("a", b"aa\n")
@@ -458,7 +456,7 @@ def test_an_answer_that_does_not_count_for_the_askers_does_not_win() -> None:
     assert (record["winner"], record["took"]) == (T2, 0.5)
 
 
-def test_times_are_counted_from_the_first_that_began_not_the_first_that_was_over() -> None:
+def test_records_have_the_time_of_beginning() -> None:
     stage = started()
     stage.hear("a", b"slow\n")
     stage.wait(1.0)

@@ -84,6 +84,16 @@ class HedgePolicy(Policy, Monitored):
         self.waiting: Collection[Link] = self._queues.links
 
     @property
+    def ranking(self) -> Ranking:
+        """Return how fast servers are lately."""
+        return self._ranking
+
+    @property
+    def budget(self) -> Budget:
+        """Return for how many speculative questions there are tokens."""
+        return self._budget
+
+    @property
     def hedged(self) -> int:
         """Return how many questions were speculative."""
         return self._budget.hedged

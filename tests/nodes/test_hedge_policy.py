@@ -11,11 +11,15 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
+from core.environment import Environment
 from core.events import Backlogged, Woken
 from core.text import split_lines
 from nodes.ls.hedging.asking import Asking
-from nodes.ls.link_state import LinkState
+from nodes.ls.hedging.hedge_policy import HedgePolicy
+from nodes.ls.link import Link
+from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.server_set import server_at
 from tests.support.balancers import addresses_of, hedging_of, load_balancer
 from tests.support.counting import alive, lines_run
 from tests.support.stage import Stage
@@ -487,6 +491,106 @@ def test_what_is_a_second_old_is_sent_to_every_ts(extra_load: float) -> None:
     stage.wait(3.9)
     say(stage, T3, b"y")
     assert stage.take("a") == b"y 10.0.0.1 A IN\n"
+
+
+def denied_by_one_of_two() -> Stage:
+    """Ask two TSs the same two questions, and let the first deny one of them."""
+    stage = started(extra_load=0.0, servers=3)
+    ask(stage, b"x", b"y")
+    set_tokens(stage, 2.0)
+    stage.wait(0.05)
+    assert asked(stage, T2) == [b"x", b"y"]
+    return stage
+
+
+def test_a_part_that_was_denied_goes_to_everyone_in_time() -> None:
+    """[P24]"""
+    stage = denied_by_one_of_two()
+    deny(stage, T1, b"x")
+    stage.wait(0.949)
+    assert asked(stage, T3) == []
+    stage.wait(0.001)
+    assert sorted(asked(stage, T3)) == [b"x", b"y"]
+
+
+def test_a_part_that_was_denied_stays_late() -> None:
+    stage = denied_by_one_of_two()
+    stage.wait(0.1)  # late, and no token
+    deny(stage, T1, b"x")
+    prefer(stage, T1)
+    set_tokens(stage, 2.0)
+    ask(stage, b"new")
+    stage.wait(0.0)
+    assert sorted(asked(stage, T3)) == [b"x", b"y"]
+
+
+# -- servers that cannot be asked everything -------------------------------------------------------
+
+ODD = [b"odd1 TYPE15", b"odd2 TYPE15"]
+
+
+class Beside:
+    """Hedging among links of which the first cannot be asked what is odd."""
+
+    def __init__(self, count: int) -> None:
+        env = Environment(replace(Bounds(), explore_every=2**31 - 1))
+        self.links = [Link(f"TS{n + 1}", (), env, server_at(n)) for n in range(count)]
+        self.policy = HedgePolicy(env, self.links, 0.0, self.limits)
+        for link in self.links:
+            self.connect(link, 0.0)
+
+    def limits(self, question: bytes) -> tuple[int, int]:
+        return (self.links[0].bit if question in ODD else 0), 0
+
+    def connect(self, link: Link, now: float) -> None:
+        link.dialled()
+        link.connected(now)
+        link.life.fire(LinkEvent.CAUGHT_UP)
+        self.policy.links_changed(0, 0, now)
+
+    def lose(self, link: Link, now: float) -> None:
+        link.lost(now)
+        self.policy.links_changed(0, 0, now)
+
+    def ask(self, *questions: bytes, now: float = 0.0) -> dict[str, list[bytes]]:
+        return {link.conn: share for link, share in self.policy.ask(list(questions), now)}
+
+    def slices(self, now: float) -> dict[str, list[bytes]]:
+        """Return what else each link is asked by then."""
+        while self.policy.due() <= now:
+            self.policy.woken(now)
+        waiting = list(self.policy.waiting)
+        return {link.conn: sorted(self.policy.next_slice(link, now)[0]) for link in waiting}
+
+
+def test_a_server_is_not_asked_what_it_cannot_be() -> None:
+    """[P24]: first, when what is open is old, and when it is back."""
+    beside = Beside(3)
+    assert beside.ask(b"x", *ODD) == {T1: [b"x"], T2: ODD}
+    assert beside.slices(1.0) == {T2: [b"x"], T3: [*ODD, b"x"]}
+    beside.lose(beside.links[0], 2.0)
+    beside.connect(beside.links[0], 2.1)
+    assert beside.slices(2.1) == {T1: [b"x"]}
+
+
+def test_a_part_that_was_denied_is_not_asked_of_who_cannot_be() -> None:
+    """[P24]"""
+    beside = Beside(3)
+    beside.ask(*ODD)
+    beside.policy.passed(beside.links[1], ODD[:1], 0.1)
+    assert beside.slices(0.1) == {T3: ODD[:1]}
+    beside.policy.passed(beside.links[2], ODD[:1], 0.2)
+    assert beside.slices(0.2) == {}
+    assert beside.slices(1.5) == {T3: ODD[1:]}
+
+
+def test_a_slice_leaves_out_what_its_server_has_denied() -> None:
+    beside = Beside(1)
+    beside.ask(b"x", b"y")
+    beside.links[0].life.fire(LinkEvent.FELL_BEHIND)
+    assert beside.ask(b"x", b"y", now=1.5) == {}
+    beside.policy.passed(beside.links[0], [b"x"], 1.6)
+    assert beside.slices(1.6) == {T1: [b"y"]}
 
 
 # -- asked again -----------------------------------------------------------------------------------

@@ -649,6 +649,33 @@ def test_a_client_that_comes_during_a_hold_is_not_read() -> None:
     assert stage.paused == set()
 
 
+def test_ls_is_unhealthy_when_all_links_have_stalled() -> None:
+    stage = asking(b"x", bounds=TIGHT)
+    stage.held |= {T1, T2}
+    stage.hear("a", b"n" * 40 + b"\n")
+    assert stage.brain.unhealthy() == ""
+    stage.wait(1.0)
+    assert stage.brain.unhealthy() == "no table server is up"
+
+
+def test_an_answer_to_another_connection_waits_for_its_slice() -> None:
+    """[P10]: what was asked before a stall and a reset counts for nothing."""
+    stage = asking(*(b"n%02d" % n for n in range(9)), bounds=TIGHT)
+    stage.held.add(T1)
+    stage.hear("a", b"n" * 40 + b"\n")
+    stage.wait(1.0)
+    stage.reset(T1)
+    stage.wait(0.05)
+    stage.connect(T1)
+    assert stage.connections[T1].waiting > 30  # the first slice
+    stage.hear(T1, b"n" * 40 + b" 10.0.0.1 A IN\n")
+    assert stage.take("a") == b""
+    stage.held.clear()
+    stage.settle()
+    stage.hear(T1, b"n" * 40 + b" 10.0.0.1 A IN\n")
+    assert stage.take("a") == b"n" * 40 + b" 10.0.0.1 A IN\n"
+
+
 def test_a_link_that_takes_again_in_time_lets_the_clients_go() -> None:
     stage = asking(b"x", bounds=TIGHT)
     stage.held.add(T1)

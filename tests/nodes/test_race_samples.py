@@ -232,6 +232,21 @@ def test_of_disagreements_the_last_twenty_are_remembered() -> None:
     assert [one["question"] for one in samples.disagreements] == [f"n{n}" for n in range(30, 50)]
 
 
+def test_a_disagreement_that_comes_again_is_counted() -> None:
+    """And moves to the end."""
+    samples = sampler([T1, T2])
+    for question in (b"x", b"y", b"x", b"x"):
+        samples.asked([question], 0.0)
+        for server in (T1, T2):
+            sent(samples, server, [question], 0.0)
+        for server in (T1, T2):
+            line = b"%b 10.0.0.%d A IN\n" % (question, int(server[2:]))
+            answered(samples, server, [question], line, 0.1)
+    told = [(one["question"], one["times"]) for one in samples.disagreements]
+    assert told == [("y", 1), ("x", 3)]
+    assert {key: counts(samples)[f"{key}.disagreed"] for key in (T1, T2)} == {T1: 0, T2: 4}
+
+
 # -- under LS --------------------------------------------------------------------------------------
 
 ADDRESSES = [((2, (name, 1)),) for name in (T1, T2)]

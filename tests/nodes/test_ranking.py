@@ -1,0 +1,34 @@
+"""Ranking: what the delay until the next server is learnt from.
+
+Not here: recent means and quantiles (`tests/nodes/test_latency.py`), and whom LS asks first
+(`tests/nodes/test_hedge_policy.py`).
+"""
+
+import pytest
+
+from core.bounds import Bounds
+from core.environment import Environment
+from nodes.ls.hedging.asking import Asking
+from nodes.ls.hedging.ranking import Ranking
+from nodes.ls.link import Link
+
+
+def delay_after(*, explores: bool, is_denied: bool) -> float:
+    """Return the delay when all replies took 10 ms, to askings of this kind."""
+    bounds = Bounds()
+    link, other = (Link(f"TS{n}", (), Environment(bounds), n) for n in (1, 2))
+    ranking = Ranking([link, other], 0.05, bounds)
+    asking = Asking([b"x"], 0.0, 0)
+    asking.sent_at[link] = 0.0
+    asking.explores = explores
+    if is_denied:
+        asking.denied_by(other)
+    ranking.learn_from_reply(asking, link, 1_000, 0.01)
+    return ranking.delay_s(1.0)
+
+
+@pytest.mark.parametrize(("explores", "is_denied"), [(True, False), (False, True), (True, True)])
+def test_the_delay_is_not_that_of_odd_askings(explores: bool, is_denied: bool) -> None:
+    """A server that is explored may be slow; where one has denied, another was asked later."""
+    assert delay_after(explores=False, is_denied=False) == pytest.approx(0.01, rel=0.05)
+    assert delay_after(explores=explores, is_denied=is_denied) == Bounds().hedge_delay_max_s

@@ -415,27 +415,6 @@ def test_no_data_is_held_for_an_answer_and_not_for_long() -> None:
     assert stage.brain.deadline() is None
 
 
-@pytest.mark.parametrize("second", [b"x AAAA - NOT FOUND\n", b"x AAAA - NO DATA\n"])
-def test_no_data_is_said_as_soon_as_every_live_ts_has_spoken(second: bytes) -> None:
-    """[P22]"""
-    stage = asking(b"x AAAA")
-    stage.hear(T1, b"x AAAA - NO DATA\n")
-    stage.hear(T2, second)
-    assert stage.take("a") == b"x AAAA - NO DATA\n"
-
-
-@pytest.mark.parametrize("speaker", [T1, T2])
-def test_no_data_does_not_wait_for_one_that_is_gone(speaker: str) -> None:
-    """[P22]: whoever of the two said so."""
-    stage = asking(b"x AAAA")
-    stage.hear(speaker, b"x AAAA - NO DATA\n")
-    stage.reset(T1)
-    if speaker == T1:
-        assert stage.take("a") == b""
-        stage.wait(0.01)
-    assert stage.take("a") == b"x AAAA - NO DATA\n"
-
-
 def test_names_below_are_no_data_once_every_live_ts_has_spoken() -> None:
     """[P44]: whatever the others say, and who says it first."""
     for words in ((b"NAMES BELOW", b"NOT FOUND"), (b"NOT FOUND", b"NAMES BELOW"),
@@ -460,15 +439,6 @@ def test_names_below_shorten_no_wait_for_an_address() -> None:
     assert stage.take("a") == b"y - NO DATA\n"
 
 
-def test_no_data_ends_sooner_than_names_below() -> None:
-    stage = asking(b"x")
-    stage.hear(T1, b"x - NAMES BELOW\n")
-    stage.wait(1.0)
-    stage.hear(T1, b"x - NO DATA\n")
-    stage.wait(0.01)
-    assert stage.take("a") == b"x - NO DATA\n"
-
-
 def test_no_data_does_not_wait_for_one_that_has_stalled() -> None:
     """[P22]"""
     stage = asking(b"x", bounds=replace(TIGHT, no_data_s=4.0))
@@ -481,15 +451,6 @@ def test_no_data_does_not_wait_for_one_that_has_stalled() -> None:
     assert stage.take("a") == b"x - NO DATA\n"
 
 
-def test_no_data_is_not_held_past_the_time_of_its_question() -> None:
-    """[P22]"""
-    stage = asking(b"x", b"y")
-    stage.wait(4.995)
-    stage.hear(T1, b"x - NO DATA\n")
-    stage.wait(0.005)
-    assert stage.take("a") == b"x - NO DATA\ny - TIMED OUT\n"
-
-
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_an_answer_wins_over_no_data_of_the_same_ts(cut: int) -> None:
     """[P22]"""
@@ -497,37 +458,6 @@ def test_an_answer_wins_over_no_data_of_the_same_ts(cut: int) -> None:
     said = b"x - NO DATA\nx 10.0.0.1 A IN\n"
     stage.hear(T1, said[:cut], said[cut:])
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
-
-
-def test_the_two_types_of_a_name_are_two_questions() -> None:
-    stage = asking(b"x", b"x AAAA")
-    stage.hear(T1, b"x - NOT FOUND\n")
-    stage.hear(T2, b"x AAAA - NOT FOUND\n")
-    assert stage.take("a") == b""
-    stage.hear(T1, b"x ::1 AAAA IN\n")
-    assert stage.take("a") == b"x ::1 AAAA IN\n"
-    stage.hear(T2, b"x - NOT FOUND\n")
-    assert stage.take("a") == b"x - NOT FOUND\n"
-
-
-def test_words_about_questions_go_with_their_asker() -> None:
-    stage = asking(b"x", b"y")
-    stage.hear(T1, b"x - NOT FOUND\ny - NO DATA\n")
-    stage.reset("a")
-    assert stage.brain.deadline() is None
-    stage.accept("b")
-    stage.hear("b", b"x\n")
-    stage.hear(T2, b"x - NOT FOUND\n")
-    assert stage.take("b") == b""
-
-
-def test_a_race_says_nothing_about_tables_that_differ() -> None:
-    stage = asking(*(b"n%d" % n for n in range(200)))
-    stage.hear(T1, b"n0 - NOT FOUND\n")
-    stage.hear(T2, b"n0 10.0.0.1 A IN\n")
-    stage.wait(5.0)
-    assert stage.take("a").count(b" - TIMED OUT\n") == 199
-    assert stage.reports == ["TS1 is up", "TS2 is up"]
 
 
 # -- part B ----------------------------------------------------------------------------------------

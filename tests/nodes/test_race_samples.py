@@ -325,32 +325,6 @@ def test_a_loser_that_never_answers_is_silent_in_the_end(after: float) -> None:
     assert times(samples_of(stage)).counts[-1] == 1
 
 
-def test_what_nobody_knows_is_recorded_with_what_each_said() -> None:
-    stage = started()
-    stage.hear("a", b"x\n")
-    stage.hear(T1, b"x - NOT FOUND\n")
-    stage.wait(1 / 16)
-    stage.hear(T2, b"X - NOT FOUND\n")
-    (record,) = stage.records
-    assert (record["end"], record["took"], record["winner"]) == ("NOT_FOUND", 0.0625, None)
-    assert record["replies"] == {T1: [0.0, "NOT FOUND"], T2: [0.0625, "NOT FOUND"]}
-    assert per_ts(stage, "silent") == [0, 0]
-    assert sum(times(samples_of(stage), T1).counts) == 0  # it is no answer
-
-
-def test_no_data_that_is_held_in_vain_is_recorded_so() -> None:
-    stage = started()
-    stage.hear("a", b"x\n")
-    stage.hear(T1, b"x - NO DATA\n")
-    stage.wait(1.0)
-    assert stage.take("a") == b"x - NO DATA\n"
-    stage.hear(T2, b"x 10.0.0.1 A IN\n")  # too late for the asker
-    (record,) = stage.records
-    assert (record["end"], record["took"], record["winner"]) == ("NO_DATA", 0.125, None)
-    assert record["replies"] == {T1: [0.0, "NO DATA"], T2: [1.0, "10.0.0.1"]}
-    assert per_ts(stage, "lost") == [0, 0]
-
-
 def test_one_who_was_asked_later_has_its_own_clock() -> None:
     """A hedge: the second is asked when the first takes long, and loses only from then on."""
     bounds = replace(SMALL, explore_every=1_000_000)
@@ -369,45 +343,6 @@ def test_one_who_was_asked_later_has_its_own_clock() -> None:
     assert times(samples_of(stage), first).sum_s == pytest.approx(2 / 8)
 
 
-def test_one_who_is_asked_no_more_of_a_race_is_not_waited_for() -> None:
-    """Under hedge usually one is asked, and with its answer the race is over."""
-    stage = started(replace(SMALL, explore_every=1_000_000), extra_load=0.0)
-    for number in range(10):
-        stage.hear("a", b"n%d\n" % number)
-        (first,) = [conn for conn in (T1, T2) if stage.take(conn)]
-        stage.hear(first, b"n%d 10.0.0.1 A IN\n" % number)
-        assert len(stage.records) == number + 1
-    assert sum(times(samples_of(stage)).counts) == 0
-    assert per_ts(stage, "silent") == [0, 0]
-
-
-def test_joined_questions_are_one_race_timed_from_the_first() -> None:
-    stage = started()
-    stage.accept("b")
-    stage.hear("a", b"x\n")
-    stage.wait(1 / 2)
-    stage.hear("b", b"X\n")
-    stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    stage.hear(T2, b"x 10.0.0.1 A IN\n")
-    (record,) = stage.records
-    assert record["took"] == 0.5
-
-
-def test_a_name_whose_race_is_watched_is_not_sampled_twice() -> None:
-    stage = started()
-    for _ in range(3):
-        stage.hear("a", b"x\n")
-        stage.hear(T1, b"x 10.0.0.1 A IN\n")
-        stage.wait(1.0)
-    stage.wait(2.0)
-    (record,) = stage.records
-    assert record["replies"] == {T1: [0.0, "10.0.0.1"]}
-    stage.hear("a", b"x\n")
-    stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    stage.hear(T2, b"x 10.0.0.1 A IN\n")
-    assert [record["at"] for record in stage.records] == [100.0, 105.0]
-
-
 def test_with_no_share_there_are_no_samples_and_no_records() -> None:
     stage = started(sample=0.0)
     stage.hear("a", b"x\n")
@@ -420,35 +355,6 @@ def test_with_no_share_there_are_no_samples_and_no_records() -> None:
 
 
 # -- failures --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("left", ["time", "the client"])
-def test_a_race_that_ends_without_an_answer_is_recorded(left: str) -> None:
-    """Not with the next answer, which may never come."""
-    stage = started()
-    stage.reset(T2)
-    stage.dialled.clear()
-    stage.wait(1 / 32)
-    stage.hear("a", b"x\n")
-    stage.hear(T1, b"x - NOT FOUND\n")
-    if left == "time":
-        stage.wait(5.0)
-    else:
-        stage.reset("a")
-    assert counts(samples_of(stage))["sampled"] == len(stage.records) == 1
-
-
-@pytest.mark.parametrize("after", [0.5, 2.0])
-def test_a_race_that_others_have_joined_has_an_end_as_well(after: float) -> None:
-    """For the one who began it, which is whose time is recorded."""
-    stage = started()
-    stage.accept("b")
-    stage.hear("a", b"x\n")
-    stage.wait(after)
-    stage.hear("b", b"x\n")
-    stage.wait(10.0)
-    assert stage.take("a") == b"x - TIMED OUT\n"
-    assert [(r["end"], r["took"]) for r in stage.records][:1] == [("TIMED_OUT", 5.0)]
 
 
 def test_an_answer_that_does_not_count_does_not_win() -> None:
@@ -469,17 +375,6 @@ def test_an_answer_that_does_not_count_does_not_win() -> None:
     stage.wait(5.0)
     (record,) = [record for record in stage.records if record["question"] == "cc"]
     assert (record["winner"], record["took"]) == (T2, 0.5)
-
-
-def test_records_have_the_time_of_beginning() -> None:
-    stage = started()
-    stage.hear("a", b"slow\n")
-    stage.wait(1.0)
-    stage.hear("a", b"x\n")
-    for conn in (T1, T2):
-        stage.hear(conn, b"x 10.0.0.1 A IN\n")
-    stage.wait(5.0)
-    assert [(r["question"], r["at"]) for r in stage.records] == [("x", 101.0), ("slow", 100.0)]
 
 
 def test_an_answer_is_not_looked_for_in_its_chunk() -> None:

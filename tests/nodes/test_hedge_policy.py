@@ -532,8 +532,8 @@ ODD = [b"odd1 TYPE15", b"odd2 TYPE15"]
 class Beside:
     """Hedging among links of which the first cannot be asked what is odd."""
 
-    def __init__(self, count: int) -> None:
-        env = Environment(replace(Bounds(), explore_every=2**31 - 1))
+    def __init__(self, count: int, **bounds: int) -> None:
+        env = Environment(Bounds(explore_every=2**31 - 1, **bounds))
         self.links = [Link(f"TS{n + 1}", (), env, server_at(n)) for n in range(count)]
         self.policy = HedgePolicy(env, self.links, 0.0, self.limits)
         for link in self.links:
@@ -1199,18 +1199,16 @@ def test_a_lost_connection_counts_for_nothing_before_its_slice(line: bytes) -> N
 
 def test_asked_anew_before_its_slice_lends_no_lost_connection() -> None:
     """[P10]"""
-    stage = started(replace(SLOW, join_s=0.001), extra_load=0.0)
+    beside = Beside(2, hedge_per_turn=1)
     for name in names(100):
-        ask(stage, name)
-    prefer(stage, T2)
-    lose_and_connect(stage, T1)
-    stage.take(T1)
-    last = names(100)[-1]
-    hedging_of(stage.brain)._ask_everyone = lambda asking, now: None
-    ask(stage, last)
-    assert last in asked(stage, T2)
-    say(stage, T1, last)
-    assert stage.take("a") == b""
+        beside.ask(name)
+    first, last = beside.links[0], names(100)[-1]
+    assert beside.policy.admits(first, [last]) is None
+    beside.lose(first, 1.1)
+    beside.connect(first, 1.2)
+    beside.policy.ranking.add(first, 1000.0, 1000, 1.2)
+    assert beside.ask(last, now=1.3) == {T2: [last]}
+    assert beside.policy.admits(first, [last]) == [False]
 
 
 def test_a_link_lost_between_slices_moves_on_all_it_had() -> None:

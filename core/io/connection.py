@@ -161,5 +161,3 @@ class Connection:
         if self._owed is not None:
             self._owed.add(-self.waiting)
         self.waiting = 0
-        if self.weight.state is BacklogState.HEAVY:
-            self.weight.fire(BacklogEvent.UNDER_LOW)

@@ -7,7 +7,7 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from core.addresses import Address
 from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.effects import Close, Effect
-from core.events import Closed, Event, Opened, Woken
+from core.events import Closed, Event, Opened, Role, Woken
 from core.io.datagram_sockets import DatagramSockets
 from core.io.datagrams import DatagramSocket
 from core.io.system import System
-from tests.support.loops import BRISK, QuietSystem, Script, started
+from core.operator import DrainAsked
+from tests.support.loops import BRISK, QuietSystem, Script, real_loop, started, turn_until
 
 LOOPBACK = "127.0.0.1"
 HERE = (LOOPBACK, 4000)
@@ -284,6 +285,50 @@ def test_a_broken_socket_may_be_used_until_the_brain_knows(last: Effect) -> None
     heard = brain.of(Datagrams, Closed)
     assert heard[1] == Datagrams("x", [(b"two", None)])
     assert isinstance(heard[2], Closed)
+
+
+def test_what_waits_for_a_slow_network_is_bounded() -> None:
+    """Datagrams beyond a second's work are dropped and counted."""
+    most = 65_536
+    stream = Refusing(BlockingIOError())
+    one = DatagramSocket(stream, "x")
+    one.append([(b"1", HERE)] * (most - 1))
+    one.send()
+    one.append([(b"2", HERE), (b"3", HERE)])
+    one.append([(b"4", HERE)])
+    assert one.dropped == 2
+    one.send()
+    assert len(stream.sent) == most and stream.sent[-1] == b"2"
+
+
+@pytest.mark.parametrize("ends", [Close("x"), None])
+def test_a_socket_that_is_done_is_closed(ends: Effect | None) -> None:
+    with a_peer() as peer:
+        with started(asks((V4, peer.getsockname()))) as loop:
+            stream = loop.datagrams["x"].stream
+            if ends is not None:
+                loop.engine.performers[Close](ends)
+                loop.turn()
+                loop.turn()
+                assert stream.fileno() == -1 and "x" not in loop.datagrams
+    assert stream.fileno() == -1
+
+
+def test_a_drain_hears_what_has_come_and_then_nothing() -> None:
+    system, brain = QuietSystem(), Script()
+    loop = real_loop(replace(BRISK, descriptors_max=64), system)
+    clients_max = loop.descriptors.clients_max
+    there = loop.listen_for_datagrams((V4, (LOOPBACK, 0)), Role.DNS)
+    assert loop.descriptors.clients_max == clients_max - 1
+    loop.start(brain)
+    with closing(loop), a_peer() as peer:
+        peer.sendto(b"before", tuple(there))
+        system.waker.send(b"\x0f")
+        turn_until(loop, lambda: brain.of(DrainAsked))
+        peer.sendto(b"after", tuple(there))
+        for _ in range(3):
+            loop.turn()
+    assert [data for each in brain.of(Datagrams) for data, _ in each.datagrams] == [b"before"]
 
 
 def test_hosts_that_were_judged_are_remembered_within_a_bound() -> None:

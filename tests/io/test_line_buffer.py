@@ -29,7 +29,9 @@ def received(chunks: list[bytes]) -> tuple[list[bytes], bool]:
         whole += buffer.receive(chunk)
         assert buffer.is_mid_message is not chunk.endswith(b"\n")
     assert whole == b"" or whole.endswith(b"\n")
-    return [line[: LINE_BYTES_MAX + 1] for line in whole.split(b"\n")[:-1]], buffer.receive_eof()
+    unfinished = buffer.receive_eof()
+    assert not buffer.is_mid_message
+    return [line[: LINE_BYTES_MAX + 1] for line in whole.split(b"\n")[:-1]], unfinished
 
 
 @given(cut_streams)

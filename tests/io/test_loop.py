@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.effects import Send
+from core.effects import Dial, Send
 from core.events import Received, Woken
 from core.io.system import System
 from tests.sim.scenes import Scene
+from tests.sim.world import PORT
 from tests.support.loops import Node, Script, dials
 
 X = b"x 10.0.0.1 A IN\n"
@@ -37,9 +38,11 @@ def test_a_due_timeout_waits_for_a_ts_with_more_but_not_for_ever(reads: int, rep
 def test_each_deadline_may_wait_its_own_sixteen_turns(in_the_turn: bool) -> None:
     """While a link has more to read. A deadline that was put off begins anew."""
     node = Node(dials(), read_bytes=1)
+    asker = node.asker()
     node.scene.wait(0.5)
     node.turned_by_hand()
     node.puppet.say(b"?" * 100)
+    asker.say(b"?" * 100)  # read after the link
     node.scene.wait(0.5)
     brain, now = node.brain, node.host.clock()
 
@@ -112,6 +115,19 @@ def test_c7_after_a_stop_nobody_is_cut_off_for_what_waited() -> None:
 
 
 # -- reads and sends of a turn ---------------------------------------------------------------------
+
+
+def test_a_link_is_heard_before_those_who_ask() -> None:
+    """Also when it was dialled after they came, and in one turn with them."""
+    node = Node()
+    asker = node.asker()
+    node.do(Dial("TS1", ((2, ("TS1", PORT)),)))
+    node.scene.wait(0.5)
+    node.turned_by_hand()
+    asker.say(b"x\n")
+    node.puppet.say(X)
+    node.scene.wait(0.5)
+    assert node.turn() == [("TS1", len(X)), ("client-1", 2)]
 
 
 def crowd(clients: int, says: bytes = b"", **bounds: int) -> Node:

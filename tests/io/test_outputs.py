@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.bounds import PIPE_BYTES
-from core.effects import Write
+from core.effects import Stop, Write
 from core.io.outputs import Destinations, Output
-from core.operator import Record, ReopenRecords, Report
+from core.operator import Progress, Record, ReopenRecords, Report
 from tests.support.loops import QuietSystem, Script, real_loop
 
 # -- an output by itself ---------------------------------------------------------------------------
@@ -169,10 +169,14 @@ class Desk(QuietSystem):
         self.written = {fd: bytearray() for fd in (LOG, OWN, RECORDS)}
         self.errors: dict[int, list[int]] = {}
         self.at_once = self.room = 1 << 20  # bytes that a write takes, and all together
+        self.forgotten: list[int] = []
 
     def select(self, read: list[int], write: list[int], *_: Any) -> Any:  # noqa: ANN401
         """Select; descriptors that are no sockets can always be written."""
         return QuietSystem.select(read, [], [], 0.0)[0], write, []
+
+    def forget(self, fd: int) -> None:
+        self.forgotten.append(fd)
 
     def write(self, fd: int, data: memoryview) -> int:
         if self.errors.get(fd) and (number := self.errors[fd].pop(0)):
@@ -188,13 +192,17 @@ class Desk(QuietSystem):
 class House:
     """A loop with three outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_terminal: bool = False) -> None:
         self.desk = Desk()
         log, own = Output(LOG, 1_000), Output(OWN, 10_000)
+        log.append(b"started\n")  # before there is a loop
         self.records = Output(RECORDS, 10_000, "races.jsonl")
-        to = Destinations(log, own, self.records)
+        to = Destinations(log, own, self.records, on_terminal)
         self.loop = real_loop(system=self.desk, said=log.append, to=to)
         self.loop.start(Script())
+        self.do()
+        assert self.written(LOG) == "started\n"
+        self.desk.written[LOG].clear()
 
     def do(self, *effects: Any, turns: int = 1) -> None:  # noqa: ANN401
         """Perform these effects, each in a turn of its own."""
@@ -259,13 +267,40 @@ def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) ->
         house.records.append(record.data)
     house.records.reopen = lambda: True
     house.loop.engine.performers[ReopenRecords](ReopenRecords())
-    assert house.written(RECORDS) == "record    0\nrecord  "
+    assert house.written(RECORDS) == "record    0\nrecord  " and house.desk.forgotten == [RECORDS]
     house.desk.written[RECORDS].clear()
     house.desk.room = 1 << 20
     house.do()
     assert house.written(RECORDS) == "record    2\n"
     assert (house.records.dropped, house.records.waiting) == (1, 0)
     assert house.written(LOG) == "races.jsonl is opened anew\n"
+
+
+def test_a_new_file_that_is_full_is_news_again(house: House) -> None:
+    house.desk.errors[RECORDS] = [errno.ENOSPC] * 3
+    house.records.reopen = lambda: True
+    house.do(Record(b"a\n"), Record(b"b\n"), ReopenRecords(), Record(b"c\n"), Report("x"))
+    full = "cannot write races.jsonl: no space left on device; records are dropped\n"
+    assert house.written(LOG) == f"{full}races.jsonl is opened anew\n{full}x\n"
+
+
+def test_a_file_that_cannot_be_opened_anew_is_gone_on_with(house: House) -> None:
+    def refuse() -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    house.records.reopen = refuse
+    house.do(ReopenRecords(), Record(b"a\n"))
+    assert house.written(RECORDS) == "a\n" and not house.desk.forgotten
+    text = "cannot open races.jsonl anew: permission denied; going on with the old file\n"
+    assert house.written(LOG) == text
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_progress_is_shown_on_a_terminal_only(on_terminal: bool) -> None:
+    house = House(on_terminal=on_terminal)
+    house.do(Progress("1 of 2"))
+    assert house.written(LOG) == "\r\x1b[K1 of 2" * on_terminal
+    house.loop.close()
 
 
 def test_all_that_is_taken_is_written_in_one_turn(house: House) -> None:
@@ -310,8 +345,25 @@ def test_an_output_that_is_broken_ends_a_program_that_is_for_it(
     own = house.loop.outputs.all[1]
     own.bytes_max = float("inf") if is_purpose else 10_000
     house.desk.errors[OWN] = [0, errno.EPIPE]
-    house.do(*[Write(b"x\n")] * 3)
+    house.do(Write(b"x\n"), Write(b"x\n"))
+    house.loop.engine.performers[Write](Write(b"x\n"))
+    house.loop.outputs.write_all()
     assert house.written(OWN) == "x\n" and own.dropped == 2
     assert house.loop.exit_code == (1 if is_purpose else None)
     what = "the output: {}" if is_purpose else "to standard output: {}; going on without it"
     assert house.written(LOG) == f"cannot write {what.format('broken pipe')}\n"
+
+
+def test_a_program_that_ends_writes_what_is_taken_now(house: House) -> None:
+    for effect in (Write(b"x\n"), Report("bye"), Record(b"a\n"), Stop(3)):
+        house.loop.engine.performers[type(effect)](effect)
+    assert house.loop.run() == 3
+    assert [house.written(fd) for fd in (OWN, LOG, RECORDS)] == ["x\n", "bye\n", "a\n"]
+
+
+def test_what_went_wrong_at_the_end_is_written_at_the_end(house: House) -> None:
+    """The log is the last to be written."""
+    house.desk.errors[OWN] = [errno.EPIPE]
+    house.loop.engine.performers[Write](Write(b"x\n"))
+    house.loop.outputs.write_all()
+    assert house.written(LOG).startswith("cannot write to standard output: broken pipe")

@@ -245,6 +245,16 @@ def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
     assert house.log == b"clients_max is reached, and 192.0.2.1 has 4: the longest idle parts\n"
 
 
+def test_one_that_has_just_come_is_not_the_longest_idle(build: Callable[..., House]) -> None:
+    """[P38]: though it has said nothing yet."""
+    house = build(clients_max=2)
+    first = house.knock(A)
+    assert house.is_served(first)
+    house.knock(A)
+    house.knock(B)
+    assert house.heard(first) == b"BYE\n"
+
+
 def test_half_a_line_of_one_has_another_part(build: Callable[..., House]) -> None:
     """[P38]: bytes in count, though nothing is said to them."""
     house = build(clients_max=2)

@@ -57,6 +57,20 @@ def test_what_was_ignored_stays_so_but_for_what_a_server_needs(
     assert {n for n in SIGNALS if signal.getsignal(n) is signal.SIG_IGN} == left
 
 
+def test_only_a_server_is_told_to_say_how_it_stands() -> None:
+    """Another program would be killed by the signal for that."""
+    process.hand_over(is_server=False).close()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
+def test_the_end_of_one_loop_takes_no_signal_from_the_next() -> None:
+    first, second = process.hand_over(is_server=True), process.hand_over(is_server=True)
+    first.close()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert second.recv(64) == bytes([signal.SIGHUP])
+    second.close()
+
+
 def test_a_program_that_ends_takes_no_signal() -> None:
     """Nor does Python complain of one that has come already."""
     process.hand_over(is_server=True).close()

@@ -4,7 +4,7 @@ Bytes go through the buffers that the loop uses, and what comes back is read by 
 the standard library's own reader, and by rules of its own: one response, then the end; a length
 that is right; nothing kept of one who is gone.
 
-Not here: what is counted (`tests/core/test_exposition.py`), and browsers.
+Not here: what is counted (`tests/core/test_metrics.py`), and browsers.
 """
 
 import http.client

@@ -132,20 +132,13 @@ def test_a_second_request_to_drain_changes_nothing() -> None:
     assert stage.exit_code == 0
 
 
-def test_there_is_nothing_to_wait_for_but_the_end_of_a_drain() -> None:
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_server_that_serves_is_not_stopped_by_its_last_client(how: str) -> None:
+    """Without --once nobody is the session, and there is nothing to wait for."""
     stage = serving("a")
-    assert stage.brain.deadline() is None
-    stage.drain()
-    assert stage.brain.deadline() == stage.now + 6.0
-    stage.end("a")
-    assert stage.exit_code == 0 and stage.brain.deadline() is None
-
-
-def test_a_server_that_serves_is_not_stopped_by_its_last_client() -> None:
-    stage = serving("a")
-    stage.hear("a", b"QUIT\n")
-    stage.end("a")
-    assert stage.exit_code is None and stage.listening
+    stage.hear("a", b"rutgers.edu\nQUIT\n")
+    getattr(stage, how)("a")
+    assert stage.exit_code is stage.brain.deadline() is None and stage.listening
     stage.accept("b")
     stage.hear("b", b"rutgers.edu\n")
     assert stage.take("b") == ROW
@@ -219,10 +212,3 @@ def test_once_a_lost_session_drains_in_its_time() -> None:
     stage.reset("a")
     stage.wait(6.0)
     assert stage.exit_code == 0
-
-
-def test_without_once_nobody_is_the_session() -> None:
-    stage = serving("a")
-    stage.hear("a", b"rutgers.edu\n")
-    stage.reset("a")
-    assert stage.listening and stage.exit_code is None

@@ -16,15 +16,11 @@ import pytest
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.events import Role
-from core.io.log import Log
-from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.stream_state import STREAM
-from core.io.system import System
 from core.machine import Stay
 from core.protocol import messages, names
 from core.protocol.asker import SESSION
-from core.protocol.names import LINE_BYTES_MAX
 from core.protocol.server_state import SERVER
 from nodes.client.client_state import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
@@ -38,6 +34,7 @@ from nodes.ts.table_server import TableServer
 from nodes.workers.slot import SLOT
 from nodes.workers.supervisor import Supervisor
 from tests.support.balancers import load_balancer
+from tests.support.loops import real_loop
 from tests.support.transcript import Cut, Said, Transcript, fenced, play, transcripts
 
 ROOT = Path(__file__).parents[2]
@@ -146,14 +143,7 @@ def generic(key: str) -> str:
 
 def test_the_metrics_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
-    system, log_output = System(), Output(2)
-    loop = Loop(
-        system,
-        Bounds(),
-        Log("x", print, None),
-        Destinations(log_output, records=Output(2)),
-        line_bytes_max=LINE_BYTES_MAX,
-    )
+    loop = real_loop(to=Destinations(Output(2), records=Output(2)))
     loop.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)), Role.DNS)
     hits = BoundHits({"clients_max": 1})
     servers = {

@@ -169,12 +169,20 @@ def test_a_chunk_of_replies_is_what_its_lines_are_one_by_one(chunk: list[bytes])
 def test_errors_in_a_row_are_counted_until_a_legal_line_comes(good: bytes) -> None:
     env = Environment()
     streak = ErrorStreak(env)
-    for chunk in ([b"?"] * 15, [good], [good, *[b"?"] * 15], [b"", good]):
+    for chunk in ([b"?"] * 15, [good], [b"?"] * 15, [good, *[b"?"] * 15], [b"", good]):
         assert not read_replies(chunk_of(chunk), streak).why and not env.hits
     assert not read_replies(b"?\n" * 15, streak).why
     batch = read_replies(chunk_of([b"?", good]), streak)
     assert batch.why and batch.count == batch.malformed == 1 and streak.is_over
+    streak.add()
     assert env.hits == {"errors_in_a_row_max": 1}
+
+
+def test_nothing_is_read_after_a_reply_that_is_too_long() -> None:
+    batch = read_replies(
+        b"x 1.2.3.4 A IN\n" + b"y" * 513 + b"\nz ::1 AAAA IN\n", ErrorStreak(Environment())
+    )
+    assert batch.questions == [b"x"] and batch.why == "it sent a line that is too long"
 
 
 def test_what_is_no_question_is_returned_in_order_up_to_the_end() -> None:

@@ -24,7 +24,6 @@ from core.protocol.names import (
     Negative,
     Type,
     Word,
-    fold,
 )
 from core.text import printable
 from tests.support.splitting import (
@@ -199,11 +198,6 @@ def test_d2_d3_d4_d5_d6_d7_d9_d10_d11_d12_a_line_is_judged(
 
 def test_d2_a_reply_is_too_long_from_byte_513_on() -> None:
     assert replied(b"a" * 512) is Error.BADNAME and replied(b"a" * 513) is Error.TOOLONG
-
-
-def test_d11_the_kelvin_sign_is_no_k() -> None:
-    assert fold("\u212a".encode()) != b"k"
-    assert fold(b"K.eXample.") == b"k.example"
 
 
 def test_d13_what_cannot_be_printed_is_escaped() -> None:

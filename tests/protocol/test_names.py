@@ -38,6 +38,11 @@ def test_a_question_is_put_together_as_it_is_taken_apart(name: bytes, type: Type
         assert questions_of([name, b"x"], [text, b"a"]) == [question, b"x"]
 
 
+def test_d11_the_kelvin_sign_is_no_k() -> None:
+    assert fold("\u212a".encode()) != b"k"
+    assert fold(b"K.eXample.") == b"k.example"
+
+
 octets = st.one_of(
     st.integers(0, 300).map(str),
     st.sampled_from(["", "00", "010", "0x1", "1_0", "+1", " 1", "256", "255", "\u0661", "1e1"]),

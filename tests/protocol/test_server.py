@@ -13,7 +13,7 @@ import pytest
 from core.bounds import Bounds
 from core.environment import Environment
 from core.events import Role
-from core.operator import DrainAsked, StatsAsked
+from core.operator import DrainAsked, Standing, StatsAsked
 from core.protocol.server import Server
 from core.protocol.server_state import ServerState
 from nodes.ts.table_file import Table
@@ -59,7 +59,18 @@ def test_a_drain_takes_no_more_questions_nor_rests_of_lines() -> None:
 def test_a_drain_without_anyone_stops_at_once() -> None:
     stage = serving()
     stage.drain()
-    assert stage.exit_code == 0
+    assert stage.exit_code == 0 and stage.standings == [Standing.STOPPING]
+    assert stage.reports == ["asked 0, answered 0, no data 0, unknown 0, refused 0"]
+
+
+def test_clients_sessions_and_errors_are_counted() -> None:
+    stage = serving("a", "b")
+    stage.hear("a", b"?\nx\n?\n")
+    stage.hear("b", b"unfinished")
+    stage.end("b")
+    stage.hear("a", b"STATS\n")
+    said = stage.take("a").decode()
+    assert all(f"STAT {each}\n" in said for each in ("clients 1", "sessions 2", "errors 3"))
 
 
 def test_a_drain_leaves_one_who_is_leaving_already_as_it_is() -> None:

@@ -19,6 +19,8 @@ from core.bounds import Bounds
 from core.effects import Close, Send
 from core.environment import Environment
 from core.protocol.asker import Requests, SessionEvent, SessionState
+from core.protocol.names import Negative
+from core.protocol.outcome import Denied
 from core.protocol.session import Session
 from tests.support.splitting import folded, name_of
 
@@ -251,6 +253,16 @@ def test_the_last_words_wait_for_what_is_owed_and_are_said_once(how: str) -> Non
     assert asker.last_words() == [*bye, Close("a")]
     assert asker.last_words() == []
     assert asker.life.state is SessionState.DONE
+
+
+def test_each_question_that_is_replied_to_is_owed_no_more() -> None:
+    asker, bye = session(), [Send("a", b"BYE\n"), Close("a")]
+    asker.admitted(4)
+    two, one = (Denied(names, names, Negative.NO_DATA) for names in ([b"x", b"y"], [b"z"]))
+    lines = two.as_lines() + one.as_lines()
+    assert asker.reply([two, one]) == [Send("a", lines)] and asker.owed == 1
+    asker.receive(b"QUIT\n", 0.0)
+    assert asker.reply([one]) == [Send("a", one.as_lines()), *bye]
 
 
 @pytest.mark.parametrize("first", ["QUIT", "too many errors", "drain"])

@@ -14,6 +14,7 @@ from core.effects import Close, Effect, Send
 from core.events import Ended, Event, Opened, Received, Role
 from core.operator import DrainAsked
 from nodes.cli.serving import LINES, STATUS_PAGE
+from tests.sim.scenes import Asker
 from tests.support.loops import BRISK, Node, QuietSystem, Script, real_loop
 
 
@@ -158,3 +159,16 @@ def test_accept_trouble_is_told_once_until_it_is_over() -> None:
         node.host.fds_max = 1_000
         node.scene.wait(0.2)
         assert len(node.brain.of(Opened)) == times
+
+
+def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
+    node = Node(accepts_per_turn=3)
+    node.turned_by_hand()
+    for number in range(20):
+        Asker(node.world, f"many{number}").dial(node.host)
+    node.scene.wait(0.5)
+    there = []
+    for _ in range(8):
+        node.turn()
+        there.append(len(node.loop.streams.accepted))
+    assert there == [3, 6, 9, 12, 15, 18, 20, 20] and node.loop.hits == {"accepts_per_turn": 6}

@@ -66,22 +66,6 @@ def test_each_deadline_may_wait_its_own_sixteen_turns(in_the_turn: bool) -> None
     assert len(brain.of(Woken)) == 2 and node.loop.hits["late_turns"] == 1
 
 
-def test_no_more_than_the_budget_is_accepted_in_one_turn() -> None:
-    scene = Scene("", bounds=replace(Bounds(), accepts_per_turn=3))
-    loop = scene.ls.loop
-    assert loop is not None
-    scene.ls.paused_until = scene.world.t + 1.0
-    for _ in range(20):
-        scene.asker()
-    growths = set()
-    before = len(loop.streams.accepted)
-    until = scene.world.t + 2.0
-    while scene.world.step(until):
-        growths.add(len(loop.streams.accepted) - before)
-        before = len(loop.streams.accepted)
-    assert before == 20 and max(growths) == 3
-
-
 def test_c8_the_clock_is_not_the_time_of_day() -> None:
     assert abs(System.now() - time.monotonic()) < 3600 < abs(System.now() - time.time())
 

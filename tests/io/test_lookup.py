@@ -94,6 +94,16 @@ def test_few_lookups_run_at_once_and_one_begins_in_a_turn() -> None:
     assert all(event.addresses for event in node.brain.of(Resolved))
 
 
+def test_a_turn_begins_one_lookup_however_many_are_wanted() -> None:
+    node = Node(lookups_max=3)
+    node.turned_by_hand()
+    before = len(node.host.open)
+    node.do(*(Resolve(f"TS{number}", "TS1", 53) for number in range(4)))
+    for running in (1, 2, 3, 3):
+        node.turn()
+        assert len(node.host.open) - before == running
+
+
 def test_a_name_may_be_wanted_again_when_its_lookup_is_over() -> None:
     """A lookup that found nothing says why."""
     node = Node()

@@ -4,7 +4,7 @@ the best that was said, and until when it is held.
 The model knows nothing of bits, of heaps or of the machine of a question: what beats what is a
 list. Times are multiples of 1/16 s, so that a moment can be hit exactly.
 
-Not here: who is told what (`tests/nodes/test_load_balancer.py`, `tests/nodes/test_resolver.py`),
+Not here: who is told what (`tests/nodes/test_load_balancer.py`, `tests/nodes/test_grace.py`),
 and who is asked next (`tests/nodes/test_hedge_policy.py`).
 """
 

@@ -1,6 +1,6 @@
 """LS before resolvers that the network says are not there: parted from at once, and found again.
 
-The real LS on a `tests/support/stage.py`, as in `tests/nodes/test_resolver.py`. Not here: what
+The cast is that of `tests/support/resolver_cast.py`. Not here: what
 breaks a socket (`tests/io/test_datagrams.py`), a network with chance
 (`tests/sim/test_resolver_story.py`), and real errors (`tests/processes/test_resolver_loopback.py`,
 `tests/tools/test_moving.py`).
@@ -12,8 +12,8 @@ import pytest
 
 from core.bounds import Bounds
 from nodes.dns.reply import read_reply
-from tests.nodes.test_resolver import CLIENT, D1, D2, Cast, guesses
 from tests.support.dns_messages import CODES, question_of, said
+from tests.support.resolver_cast import CLIENT, D1, D2, Cast, guesses
 
 PROBE_S = Bounds().probe_s
 SERVFAIL = CODES["SERVFAIL"]

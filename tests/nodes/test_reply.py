@@ -4,7 +4,8 @@ Any sections that dnspython can write are read as an obvious model says; what an
 is, section by section, what the resolver said. Anything else that arrives is no reply, and never an
 exception. Questions have a text that leads back to their message.
 
-Not here: who asked (`tests/nodes/test_resolver.py`), and queries (`tests/nodes/test_query.py`).
+Not here: who asked (`tests/nodes/test_resolver_link.py`), and queries
+(`tests/nodes/test_query.py`).
 """
 
 from collections.abc import Callable

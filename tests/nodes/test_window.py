@@ -1,6 +1,6 @@
 """How many questions a resolver may have in flight: `nodes/ls/resolvers/window.py`.
 
-Not here: what is in flight (`tests/nodes/test_resolver.py`, `tests/nodes/test_resolver_model.py`).
+Not here: what is in flight (`tests/nodes/test_resolver.py`).
 """
 
 import pytest

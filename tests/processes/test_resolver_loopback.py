@@ -3,7 +3,7 @@
 The resolver is a socket of the test, which reads what LS asks and replies by hand, so that there is
 nothing to wait for but what must happen.
 
-Not here: every kind of bad reply (`tests/nodes/test_resolver.py`), and resolvers of others
+Not here: every kind of bad reply (`tests/nodes/test_reply_matcher.py`), and resolvers of others
 (`tests/tools/test_resolver_tools.py`).
 """
 

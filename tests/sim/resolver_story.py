@@ -20,7 +20,7 @@ while, at LS's own sockets:
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
 and leaves nothing. Not here: what can be switched (`tests/sim/resolver_checks.py`), and which reply
-is malformed, one by one (`tests/nodes/test_resolver.py`).
+is malformed, one by one (`tests/nodes/test_reply_matcher.py`).
 """
 
 import argparse

@@ -7,8 +7,9 @@ about: signatures, denials, aliases, replies that no datagram holds.
 `make test-dns` runs these tests alone; each is skipped with a clear line where its program is
 missing, and `make parts` installs them. Nothing here is about speed.
 
-Not here: how fast it is (`bench/resolvers.py`), bad replies (`tests/nodes/test_resolver.py`), and
-servers in trouble under questions that do not stop (`tests/tools/test_resolver_trouble.py`).
+Not here: how fast it is (`bench/resolvers.py`), bad replies
+(`tests/nodes/test_reply_matcher.py`), and servers in trouble under questions that do not stop
+(`tests/tools/test_resolver_trouble.py`).
 """
 
 import os

@@ -1,27 +1,17 @@
-"""LS before resolvers that reply oddly: without EDNS, a header only, a tail, too long, or late.
+"""A resolver that does not know EDNS is asked without.
 
-The helpers are those of `tests/nodes/test_resolver.py`, for replies that are not as the book says
-and yet say something. Not here: the bytes, one by one (`tests/nodes/test_reply.py`), and chance
-(`tests/sim/test_resolver_story.py`).
+Not here: the bytes of replies (`tests/nodes/test_reply.py`).
 """
-
-from dataclasses import replace
 
 import pytest
 
-from core.addresses import DATAGRAM_BYTES_MAX
-from core.bounds import Bounds
-from core.operator import DrainAsked
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
-from tests.nodes.test_resolver import D1, D2, Cast, flood, guesses
 from tests.support.dns_messages import (
     CODES,
     DO,
     RD,
-    TC,
     TO_QUESTION,
     address,
-    bare,
     has_opt,
     name,
     opt,
@@ -31,6 +21,7 @@ from tests.support.dns_messages import (
     said,
     without_opt,
 )
+from tests.support.resolver_cast import D1, D2, Cast, flood, guesses
 
 NO_EDNS = ["FORMERR", "NOTIMP", "bare FORMERR", "bare NOTIMP"]
 TELLS = "DNS1 does not know EDNS: it is asked without for 10 min at a time"
@@ -46,9 +37,6 @@ def refuse_edns(cast: Cast, text: str = "FORMERR", to: str = D1) -> list[tuple[s
             else:
                 plain.append((conn, query))
     return plain
-
-
-# -- without EDNS ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", NO_EDNS)
@@ -274,214 +262,3 @@ def test_odd_questions_are_forgotten_beyond_a_bound() -> None:
     assert len(edns._odd) <= 4_096
     assert edns.select_plain([b"n9999", b"x"], 1.0) == {b"n9999"}
     assert not edns.select_plain([b"n9999"], 601.0) and not edns._odd
-
-
-# -- a header only ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("code", ["REFUSED", "SERVFAIL"])
-@pytest.mark.parametrize("edns", [b"", opt(flags=DO)])
-def test_an_error_that_is_a_header_only_counts(code: str, edns: bytes) -> None:
-    """[P46]: what is told of it has its question, and an OPT record if the client sent one."""
-    cast = Cast()
-    query = cast.ask("X.example", edns=edns)
-    cast.say_lines("x.example")
-    for resolver in (D1, D2):
-        for conn, asked in cast.asked(resolver):
-            cast.say(conn, said(asked, f"bare {code}"))
-    ((message, _),) = cast.told()
-    assert message == reply(query, code, additionals=(edns,) if edns else ())
-    assert cast.lines() == b"x.example - FAILED\n"
-    assert cast.metric("DNS1.malformed") == cast.metric("DNS1.unmatched") == 0
-
-
-def test_an_error_that_is_a_header_only_is_worse_than_any_word() -> None:
-    """[P46] [P33]: it is held as any other of its code."""
-    for text in ("NOERROR", "NXDOMAIN", "10.0.0.2"):
-        cast = Cast()
-        cast.ask("x.example")
-        cast.answer(D1, "bare REFUSED")
-        assert cast.told() == []
-        cast.answer(D2, text)
-        assert cast.codes() == [CODES.get(text, 0)]
-
-
-@pytest.mark.parametrize("code", ["NOERROR", "NXDOMAIN"])
-def test_no_error_without_a_question_is_no_reply(code: str) -> None:
-    """[P35]"""
-    cast = Cast(1)
-    cast.ask("x.example")
-    conn, query = cast.query_at(D1)
-    cast.say(conn, bare(query, code))
-    assert cast.told() == [] and cast.metric("DNS1.malformed") == 1
-    cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.codes() == [0]
-
-
-def test_a_header_with_another_id_matches_nothing() -> None:
-    """[P35] [P36]"""
-    cast = Cast(1)
-    cast.ask("x.example")
-    conn, query = cast.query_at(D1)
-    cast.say(conn, *[bare(guess, "REFUSED") for guess in guesses(query, 32)])
-    assert cast.told() == [] and cast.metric("DNS1.unmatched") == 32
-    assert cast.hits["unmatched_max"] == 1
-
-
-def test_a_copy_of_a_header_is_no_guess() -> None:
-    """[P36]: nor is a late one."""
-    cast = Cast()
-    for n in range(40):
-        cast.ask(f"n{n}.example")
-        cast.answer(D2, "REFUSED")
-        conn, query = cast.query_at(D1)
-        cast.say(conn, *[bare(query, "REFUSED")] * 3)
-    assert cast.codes() == [CODES["REFUSED"]] * 40
-    assert (cast.metric("DNS1.late"), cast.metric("DNS1.unmatched")) == (80, 0)
-
-
-def test_a_header_that_says_tc_is_asked_for_over_tcp() -> None:
-    """[P46] (RFC 2181, section 9)"""
-    cast = Cast(1)
-    cast.ask("x.example")
-    conn, query = cast.query_at(D1)
-    cast.say(conn, bare(query, "NOERROR", flags=TC | RD))
-    cast.stage.connect(cast.dialled(D1))
-    cast.answer(D1, "10.0.0.1")
-    assert cast.codes() == [0]
-
-
-def test_an_error_with_wrong_counts_counts() -> None:
-    """[P46]: many copy the header of the query, which counts an OPT record, and send no record."""
-    cast = Cast(1)
-    query = cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, reply(asked, "REFUSED")[:-11])
-    ((message, _),) = cast.told()
-    assert message == reply(query, "REFUSED", additionals=())
-    cast.ask("y.example")
-    conn, query = cast.query_at(D1)
-    cast.say(conn, reply(query, "FORMERR")[:12])
-    assert not has_opt(cast.query_at(D1)[1])
-
-
-# -- a tail, and too much --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_stream", [False, True])
-@pytest.mark.parametrize("has_edns", [False, True])
-def test_bytes_behind_a_reply_are_left_out(is_stream: bool, has_edns: bool) -> None:
-    """[P47]"""
-    cast = Cast(1)
-    query = cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    if is_stream:
-        cast.say(conn, said(asked, "TC"))
-        cast.stage.connect(cast.dialled(D1))
-        conn, asked = cast.query_at(D1)
-    good = said(asked, "10.0.0.1")
-    cast.say(conn, (good if has_edns else without_opt(good)) + b"\0tail")
-    ((message, _),) = cast.told()
-    assert message == without_opt(said(query, "10.0.0.1"))
-
-
-def long_reply(query: bytes, size: int) -> bytes:
-    """Write a reply of so many bytes at least."""
-    text = record(TO_QUESTION, "TXT", bytes([200]) + bytes(200))
-    return reply(query, answers=(text,) * (size // len(text) + 1))
-
-
-def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
-    """[P47]: it is asked for over TCP."""
-    cast = Cast(1)
-    cast.ask("x.example TXT")
-    conn, asked = cast.query_at(D1)
-    whole = long_reply(asked, 5_000)
-    cast.say(conn, whole[: DATAGRAM_BYTES_MAX - 1])
-    assert not cast.stage.dialled and cast.metric("DNS1.malformed") == 1
-    cast.say(conn, whole[:DATAGRAM_BYTES_MAX])
-    cast.stage.connect(cast.dialled(D1))
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, long_reply(asked, 5_000)[:DATAGRAM_BYTES_MAX])
-    assert cast.told() == []  # of a stream all is read
-    cast.say(conn, long_reply(asked, 5_000))
-    ((message, _),) = cast.told()
-    assert message[2] & 0x02  # to our client it is, too
-
-
-def test_a_datagram_that_is_as_long_and_whole_counts() -> None:
-    """[P47]"""
-    cast = Cast(1)
-    cast.ask("x.example TXT")
-    conn, asked = cast.query_at(D1)
-    padded = long_reply(asked, 600) + bytes(4_000)
-    cast.say(conn, padded[:DATAGRAM_BYTES_MAX])
-    assert not cast.stage.dialled and len(cast.told()) == 1
-
-
-def test_a_cut_header_over_tcp_is_a_failure_at_once() -> None:
-    """[P47]"""
-    cast = Cast(1)
-    cast.ask("x.example")
-    cast.answer(D1, "TC")
-    cast.stage.connect(cast.dialled(D1))
-    conn, query = cast.query_at(D1)
-    cast.say(conn, bare(query, "NOERROR", flags=TC))
-    assert cast.codes() == [CODES["SERVFAIL"]]
-
-
-# -- late ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("timeout_s", "dns_timeout_s", "takes_s"),
-    [(5.0, 10.0, 6.5), (1.0, 4.5, 1.3), (20.0, 1.8, 19.0)],
-)
-def test_a_late_reply_counts_as_long_as_an_asker_waits(
-    timeout_s: float, dns_timeout_s: float, takes_s: float
-) -> None:
-    """[P45]: on whatever socket, which may have been replaced long ago."""
-    bounds = replace(
-        Bounds(), timeout_s=timeout_s, dns_timeout_s=dns_timeout_s, upstream_socket_s=0.5
-    )
-    cast = Cast(1, bounds=bounds)
-    cast.ask("x.example")
-    cast.say_lines("x.example")
-    conn, query = cast.asked(D1)[0]
-    for _ in range(10):
-        cast.wait(takes_s / 10)
-        cast.ask("other.example")  # sockets are replaced
-    cast.asked(D1)
-    cast.told()
-    cast.lines()
-    cast.say(conn, said(query, "10.0.0.1"))
-    told = [message for message, _ in cast.told()]
-    lines = cast.lines()
-    assert (dns_timeout_s > timeout_s) is any(name("x.example") in message for message in told)
-    assert (timeout_s > dns_timeout_s) is (lines == b"x.example 10.0.0.1 A IN\n")
-    assert cast.metric("DNS1.unmatched") == 0
-
-
-def test_a_late_reply_counts_for_who_joined_late() -> None:
-    """[P45]: that cost no query of its own."""
-    bounds = replace(Bounds(), timeout_s=1.0, dns_timeout_s=1.0, resends_max=1)
-    cast = Cast(1, bounds=bounds)
-    cast.say_lines("x.example")
-    conn, query = cast.query_at(D1)
-    cast.wait(0.9)
-    cast.ask("x.example")
-    assert cast.asked(D1) == []
-    cast.wait(0.4)
-    cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.lines() == b"x.example - TIMED OUT\n" and cast.codes() == [0]
-
-
-def test_a_drain_waits_for_dns_as_long_as_dns_does() -> None:
-    """[P45]: `--timeout 1`, and a resolver that needs three seconds."""
-    cast = Cast(1, bounds=replace(Bounds(), timeout_s=1.0, dns_timeout_s=4.5))
-    cast.ask("x.example")
-    conn, query = cast.query_at(D1)
-    cast.stage.step(DrainAsked())
-    cast.wait(3.0)
-    cast.say(conn, said(query, "10.0.0.1"))
-    assert cast.codes() == [0] and not cast.hits["drain_grace_s"]

@@ -1,0 +1,69 @@
+"""The times and bounds of resolvers that the command line of LS says, or that follow from it.
+
+Not here: the command lines of others (`tests/nodes/test_arguments.py`).
+"""
+
+import pytest
+
+from core.bounds import Bounds
+from nodes.cli.ls_arguments import read_ls_options
+from tests.support.dns_messages import CODES, said
+from tests.support.resolver_cast import D1, Cast
+
+
+def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | None = None) -> Bounds:
+    """Return what the command line makes of these."""
+    words = ["0", "localhost", "5001", *["--dns-upstream", "192.0.2.1"] * upstreams]
+    for bound, value in said:
+        words += ["--bound", f"{bound}={value}"]
+    if workers is not None:
+        words += ["--workers", str(workers)]
+    return read_ls_options(words).server.bounds
+
+
+def test_workers_share_what_may_be_in_flight() -> None:
+    """[P40]"""
+    for workers, share in ((None, 150), (1, 150), (3, 50), (256, 1)):
+        assert bounds_said(workers=workers).upstream_window == share
+
+
+@pytest.mark.parametrize("given", [[], [("timeout_s", 1.0)]], ids=["defaults", "short lines"])
+def test_a_good_reply_after_2_5_s_is_relayed_by_default(given: list[tuple[str, float]]) -> None:
+    cast = Cast(1, bounds=bounds_said(*given))
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.wait(2.5)
+    assert cast.codes() == []
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0] and cast.metric("DNS1.unmatched") == 0
+
+
+def test_lines_time_out_as_they_are_told_beside_slow_dns() -> None:
+    cast = Cast(1, bounds=bounds_said(("timeout_s", 1.0)))
+    cast.say_lines("x.example")
+    cast.ask("x.example")
+    cast.wait(1.1)
+    assert cast.lines() == b"x.example - TIMED OUT\n" and cast.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "upstreams", "due_s"),
+    [
+        ([], 1, 4.5),
+        ([], 0, 1.8),
+        ([("dns_timeout_s", 1.8)], 1, 1.8),
+        ([("dns_timeout_s", 0.5)], 0, 0.5),
+        ([("dns_timeout_s", 9.0), ("dns_timeout_s", 3.0)], 1, 3.0),
+        ([("dns_timeout_upstream_s", 3.0)], 1, 3.0),
+        ([("dns_timeout_upstream_s", 3.0)], 0, 1.8),
+    ],
+)
+def test_servfail_comes_when_told_or_by_who_is_asked(
+    given: list[tuple[str, float]], upstreams: int, due_s: float
+) -> None:
+    cast = Cast(upstreams, tables=1, bounds=bounds_said(*given, upstreams=upstreams))
+    cast.ask("x.example")
+    cast.wait(due_s - 0.1)
+    assert cast.codes() == []
+    cast.wait(0.2)
+    assert cast.codes() == [CODES["SERVFAIL"]]

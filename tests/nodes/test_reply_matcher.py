@@ -1,0 +1,369 @@
+"""Which replies of a resolver count: its own, a header only, with a tail, too long, or late.
+
+Not here: the bytes, one by one (`tests/nodes/test_reply.py`), and what follows on guesses
+(`tests/nodes/test_guess_guard.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from core.addresses import DATAGRAM_BYTES_MAX
+from core.bounds import Bounds
+from core.datagram_events import Datagrams
+from core.operator import DrainAsked
+from tests.support.dns_messages import (
+    CODES,
+    DO,
+    RD,
+    TC,
+    TO_QUESTION,
+    address,
+    bare,
+    has_opt,
+    malformed,
+    name,
+    opt,
+    record,
+    reply,
+    said,
+    section_of,
+    without_opt,
+)
+from tests.support.resolver_cast import D1, D2, HERE, UDP, Cast, guesses
+
+
+def another_id(query: bytes) -> bytes:
+    return bytes([query[0] ^ 0x80]) + query[1:]
+
+
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "another ID": lambda query: said(another_id(query), "10.6.6.6"),
+    "another name": lambda query: said(query, "10.6.6.6").replace(b"\1x", b"\1y"),
+    "another type": lambda query: reply(query, section=section_of(query)[:-3] + b"\x1c\0\1"),
+    "another class": lambda query: reply(query, section=section_of(query)[:-1] + b"\3"),
+    "no reply": lambda query: query,
+    "no question": lambda query: query[:2] + b"\x81\x80" + bytes(8),
+    "cut short": lambda query: said(query, "10.6.6.6")[:-12],
+    "and other bytes": lambda query: malformed(said(query, "10.6.6.6")),
+    "an operation": lambda query: query[:2] + b"\xa9" + said(query, "10.6.6.6")[3:],
+    "nothing": lambda query: b"",
+    "an ID": lambda query: query[:2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoiled", ["another name", "another type", "no question", "nothing"])
+def test_a_stray_reply_settles_no_closed_question(spoiled: str) -> None:
+    """A question that is asked again would miss the reply that is on its way."""
+    cast = Cast(2)
+    cast.ask("x.example")
+    cast.answer(D2, "10.0.0.2")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, SPOILED[spoiled](asked))
+    assert cast.metric("DNS1.unmatched") == 1 and cast.metric("DNS1.late") == 0
+    cast.say(conn, said(asked, "10.0.0.1").replace(b"example", b"eXAMPLE"))
+    assert cast.metric("DNS1.late") == 1
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_f5_what_is_no_reply_to_its_question_ends_nothing(spoiled: str) -> None:
+    """[P35]: and the good one still counts."""
+    cast = Cast(1)
+    query = cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, SPOILED[spoiled](asked))
+    assert cast.told() == []
+    cast.say(conn, said(asked, "10.0.0.1"))
+    ((message, _),) = cast.told()
+    assert message[:2] == query[:2] and message.endswith(address("10.0.0.1"))
+    counted = cast.metric("DNS1.unmatched"), cast.metric("DNS1.malformed")
+    is_matched = spoiled in (
+        "no reply",
+        "no question",
+        "cut short",
+        "and other bytes",
+        "an operation",
+        "an ID",
+    )
+    assert counted == ((0, 1) if is_matched else (1, 0))
+
+
+def test_a_reply_counts_only_at_the_socket_that_asked() -> None:
+    """[P35]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    for other in cast.sockets(D1):
+        if other != conn:
+            cast.say(other, said(asked, "10.6.6.6"))
+    assert cast.told() == [] and cast.metric("DNS1.unmatched") == 3
+
+
+def test_a_reply_counts_once_and_only_from_the_one_asked() -> None:
+    """[P35]: IDs are drawn for each resolver, so one cannot answer what another was asked."""
+    cast = Cast()
+    cast.ask("x.example")
+    conn_1, asked_1 = cast.query_at(D1)
+    conn_2, asked_2 = cast.query_at(D2)
+    assert asked_1[:2] != asked_2[:2] and asked_1[2:] == asked_2[2:]
+    cast.say(conn_2, said(asked_1, "10.6.6.6"))
+    cast.say(conn_1, said(asked_1, "10.0.0.1"), said(asked_1, "10.6.6.6"))
+    ((message, _),) = cast.told()
+    assert message.endswith(address("10.0.0.1"))
+    assert (cast.metric("DNS1.unmatched"), cast.metric("DNS2.unmatched")) == (0, 1)
+    assert cast.metric("DNS1.late") == 1  # the second is a copy, whatever it says
+
+
+def test_ids_are_the_bytes_of_the_secret_source_and_free_ones() -> None:
+    """Two of the same would let one reply end the other's question."""
+    drawn = iter([b"\0", b"\1\1\2\2\3\3", b"\0", b"\1\1", b"\2\2", b"\4\4"])
+    cast = Cast(1)
+    cast.chance.draw = lambda size: next(drawn)
+    cast.stage.step(Datagrams(UDP, [(cast.query(f"n{n}.example"), HERE) for n in range(3)]))
+    assert [query[:2] for _, query in cast.asked(D1)] == [b"\1\1", b"\2\2", b"\3\3"]
+    cast.wait(0.001)
+    cast.ask("x.example")
+    assert [query[:2] for _, query in cast.asked(D1)] == [b"\4\4"]
+
+
+def test_a_resolver_that_says_everything_twice_is_no_guesser() -> None:
+    """[P36]: case A11."""
+    cast = Cast(1)
+    for n in range(500):
+        cast.ask(f"n{n}.example")
+        conn, query = cast.query_at(D1)
+        cast.say(conn, *[said(query, "10.0.0.1")] * 2)
+        cast.wait(0.01)
+    assert cast.metric("DNS1.late") == 500 and cast.metric("DNS1.unmatched") == 0
+    assert not cast.hits["unmatched_max"] and not cast.stage.dialled
+
+
+def test_a_resolver_that_was_frozen_is_no_guesser() -> None:
+    """[P36]: what it replies to is given up long since, but it was asked."""
+    cast = Cast(1, bounds=replace(Bounds(), upstream_socket_s=1_000.0))
+    asked: list[tuple[str, bytes]] = []
+    for n in range(1_000):
+        cast.ask(f"n{n}.example")
+        asked += cast.asked(D1)
+        cast.wait(0.014)
+    for conn, query in asked:
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert len(asked) > 100 and cast.metric("DNS1.unmatched") == 0
+
+
+def test_of_copies_only_so_many_are_remembered() -> None:
+    """[P36]: twice the bound at most."""
+    cast = Cast(1, bounds=replace(Bounds(), remembered_max=8, upstream_sockets=1))
+    conn = cast.sockets(D1)[0]
+    said_ = []
+    for n in range(30):
+        cast.ask(f"n{n}.example")
+        _, query = cast.query_at(D1)
+        said_.append(said(query, "10.0.0.1"))
+        cast.say(conn, said_[-1])
+    cast.say(conn, *said_)
+    assert 8 <= cast.metric("DNS1.late") <= 16
+    assert cast.metric("DNS1.unmatched") == 30 - cast.metric("DNS1.late")
+
+
+@pytest.mark.parametrize("code", ["REFUSED", "SERVFAIL"])
+@pytest.mark.parametrize("edns", [b"", opt(flags=DO)])
+def test_an_error_that_is_a_header_only_counts(code: str, edns: bytes) -> None:
+    """[P46]: what is told of it has its question, and an OPT record if the client sent one."""
+    cast = Cast()
+    query = cast.ask("X.example", edns=edns)
+    cast.say_lines("x.example")
+    for resolver in (D1, D2):
+        for conn, asked in cast.asked(resolver):
+            cast.say(conn, said(asked, f"bare {code}"))
+    ((message, _),) = cast.told()
+    assert message == reply(query, code, additionals=(edns,) if edns else ())
+    assert cast.lines() == b"x.example - FAILED\n"
+    assert cast.metric("DNS1.malformed") == cast.metric("DNS1.unmatched") == 0
+
+
+def test_an_error_that_is_a_header_only_is_worse_than_others() -> None:
+    """[P46] [P33]: it is held as any other of its code."""
+    for text in ("NOERROR", "NXDOMAIN", "10.0.0.2"):
+        cast = Cast()
+        cast.ask("x.example")
+        cast.answer(D1, "bare REFUSED")
+        assert cast.told() == []
+        cast.answer(D2, text)
+        assert cast.codes() == [CODES.get(text, 0)]
+
+
+@pytest.mark.parametrize("code", ["NOERROR", "NXDOMAIN"])
+def test_no_error_without_a_question_is_no_reply(code: str) -> None:
+    """[P35]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.say(conn, bare(query, code))
+    assert cast.told() == [] and cast.metric("DNS1.malformed") == 1
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0]
+
+
+def test_a_header_with_another_id_matches_nothing() -> None:
+    """[P35] [P36]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.say(conn, *[bare(guess, "REFUSED") for guess in guesses(query, 32)])
+    assert cast.told() == [] and cast.metric("DNS1.unmatched") == 32
+    assert cast.hits["unmatched_max"] == 1
+
+
+def test_a_copy_of_a_header_is_no_guess() -> None:
+    """[P36]: nor is a late one."""
+    cast = Cast()
+    for n in range(40):
+        cast.ask(f"n{n}.example")
+        cast.answer(D2, "REFUSED")
+        conn, query = cast.query_at(D1)
+        cast.say(conn, *[bare(query, "REFUSED")] * 3)
+    assert cast.codes() == [CODES["REFUSED"]] * 40
+    assert (cast.metric("DNS1.late"), cast.metric("DNS1.unmatched")) == (80, 0)
+
+
+def test_a_header_that_says_tc_is_asked_for_over_tcp() -> None:
+    """[P46] (RFC 2181, section 9)"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.say(conn, bare(query, "NOERROR", flags=TC | RD))
+    cast.stage.connect(cast.dialled(D1))
+    cast.answer(D1, "10.0.0.1")
+    assert cast.codes() == [0]
+
+
+def test_an_error_with_wrong_counts_counts() -> None:
+    """[P46]: many copy the header of the query, which counts an OPT record, and send no record."""
+    cast = Cast(1)
+    query = cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, reply(asked, "REFUSED")[:-11])
+    ((message, _),) = cast.told()
+    assert message == reply(query, "REFUSED", additionals=())
+    cast.ask("y.example")
+    conn, query = cast.query_at(D1)
+    cast.say(conn, reply(query, "FORMERR")[:12])
+    assert not has_opt(cast.query_at(D1)[1])
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("has_edns", [False, True])
+def test_bytes_behind_a_reply_are_left_out(is_stream: bool, has_edns: bool) -> None:
+    """[P47]"""
+    cast = Cast(1)
+    query = cast.ask("x.example")
+    conn, asked = cast.query_at(D1)
+    if is_stream:
+        cast.say(conn, said(asked, "TC"))
+        cast.stage.connect(cast.dialled(D1))
+        conn, asked = cast.query_at(D1)
+    good = said(asked, "10.0.0.1")
+    cast.say(conn, (good if has_edns else without_opt(good)) + b"\0tail")
+    ((message, _),) = cast.told()
+    assert message == without_opt(said(query, "10.0.0.1"))
+
+
+def long_reply(query: bytes, size: int) -> bytes:
+    """Write a reply of so many bytes at least."""
+    text = record(TO_QUESTION, "TXT", bytes([200]) + bytes(200))
+    return reply(query, answers=(text,) * (size // len(text) + 1))
+
+
+def test_a_datagram_that_is_longer_than_what_is_read_is_cut() -> None:
+    """[P47]: it is asked for over TCP."""
+    cast = Cast(1)
+    cast.ask("x.example TXT")
+    conn, asked = cast.query_at(D1)
+    whole = long_reply(asked, 5_000)
+    cast.say(conn, whole[: DATAGRAM_BYTES_MAX - 1])
+    assert not cast.stage.dialled and cast.metric("DNS1.malformed") == 1
+    cast.say(conn, whole[:DATAGRAM_BYTES_MAX])
+    cast.stage.connect(cast.dialled(D1))
+    conn, asked = cast.query_at(D1)
+    cast.say(conn, long_reply(asked, 5_000)[:DATAGRAM_BYTES_MAX])
+    assert cast.told() == []  # of a stream all is read
+    cast.say(conn, long_reply(asked, 5_000))
+    ((message, _),) = cast.told()
+    assert message[2] & 0x02  # to our client it is, too
+
+
+def test_a_datagram_that_is_as_long_and_whole_counts() -> None:
+    """[P47]"""
+    cast = Cast(1)
+    cast.ask("x.example TXT")
+    conn, asked = cast.query_at(D1)
+    padded = long_reply(asked, 600) + bytes(4_000)
+    cast.say(conn, padded[:DATAGRAM_BYTES_MAX])
+    assert not cast.stage.dialled and len(cast.told()) == 1
+
+
+def test_a_cut_header_over_tcp_is_a_failure_at_once() -> None:
+    """[P47]"""
+    cast = Cast(1)
+    cast.ask("x.example")
+    cast.answer(D1, "TC")
+    cast.stage.connect(cast.dialled(D1))
+    conn, query = cast.query_at(D1)
+    cast.say(conn, bare(query, "NOERROR", flags=TC))
+    assert cast.codes() == [CODES["SERVFAIL"]]
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "dns_timeout_s", "takes_s"),
+    [(5.0, 10.0, 6.5), (1.0, 4.5, 1.3), (20.0, 1.8, 19.0)],
+)
+def test_a_late_reply_counts_as_long_as_an_asker_waits(
+    timeout_s: float, dns_timeout_s: float, takes_s: float
+) -> None:
+    """[P45]: on whatever socket, which may have been replaced long ago."""
+    bounds = replace(
+        Bounds(), timeout_s=timeout_s, dns_timeout_s=dns_timeout_s, upstream_socket_s=0.5
+    )
+    cast = Cast(1, bounds=bounds)
+    cast.ask("x.example")
+    cast.say_lines("x.example")
+    conn, query = cast.asked(D1)[0]
+    for _ in range(10):
+        cast.wait(takes_s / 10)
+        cast.ask("other.example")  # sockets are replaced
+    cast.asked(D1)
+    cast.told()
+    cast.lines()
+    cast.say(conn, said(query, "10.0.0.1"))
+    told = [message for message, _ in cast.told()]
+    lines = cast.lines()
+    assert (dns_timeout_s > timeout_s) is any(name("x.example") in message for message in told)
+    assert (timeout_s > dns_timeout_s) is (lines == b"x.example 10.0.0.1 A IN\n")
+    assert cast.metric("DNS1.unmatched") == 0
+
+
+def test_a_late_reply_counts_for_who_joined_late() -> None:
+    """[P45]: that cost no query of its own."""
+    bounds = replace(Bounds(), timeout_s=1.0, dns_timeout_s=1.0, resends_max=1)
+    cast = Cast(1, bounds=bounds)
+    cast.say_lines("x.example")
+    conn, query = cast.query_at(D1)
+    cast.wait(0.9)
+    cast.ask("x.example")
+    assert cast.asked(D1) == []
+    cast.wait(0.4)
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.lines() == b"x.example - TIMED OUT\n" and cast.codes() == [0]
+
+
+def test_a_drain_waits_for_dns_as_long_as_dns_does() -> None:
+    """[P45]: `--timeout 1`, and a resolver that needs three seconds."""
+    cast = Cast(1, bounds=replace(Bounds(), timeout_s=1.0, dns_timeout_s=4.5))
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.stage.step(DrainAsked())
+    cast.wait(3.0)
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0] and not cast.hits["drain_grace_s"]

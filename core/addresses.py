@@ -31,7 +31,7 @@ def network(host: str) -> str:
     """Return what a numeric host is counted under: itself, or its /64."""
     if ":" not in host:
         return host
-    prefix = IPv6Address(host.partition("%")[0]).packed[:8]
+    prefix = IPv6Address(host).packed[:8]
     return f"{IPv6Address(prefix + bytes(8))}/64"
 
 

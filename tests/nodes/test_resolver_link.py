@@ -273,6 +273,18 @@ def test_hedging_asks_a_table_that_comes_only_what_it_can() -> None:
     assert cast.codes() == [CODES["SERVFAIL"]] * 2
 
 
+def test_a_resolver_beyond_a_table_does_not_make_hedging_unfit() -> None:
+    """That it knows what a table has not is what it is there for."""
+    cast = Cast(1, tables=1, extra_load=0.0)
+    for n in range(4):
+        cast.say_lines(f"n{n}.example")
+        if cast.stage.take("TS1"):
+            cast.stage.hear("TS1", f"n{n}.example - NOT FOUND\n".encode())
+        cast.answer(D1, "10.0.0.1")
+        assert cast.lines() == f"n{n}.example 10.0.0.1 A IN\n".encode()
+    assert cast.metric("TS1.asked") and not any("hedging" in one for one in cast.stage.reports)
+
+
 def test_hedging_counts_the_answers_and_losses_of_resolvers() -> None:
     cast = Cast(extra_load=1.0)
     cast.ask("x.example")
@@ -379,3 +391,18 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
     )
     ((message, _),) = cast.told()
     assert int.from_bytes(message[2:4]) == 0x8000 | RD | RA | AD
+
+
+def test_a_question_held_when_overdue_is_sent_again_at_once() -> None:
+    """[P39]: the times count from the asking."""
+    cast = Cast()
+    cast.ask("w.example")
+    cast.answer(D1, "10.0.0.1")
+    cast.answer(D2, "10.0.0.1")
+    cast.ask("x.example")
+    cast.asked(D2)
+    cast.wait(0.5)
+    assert cast.asked(D2) == []
+    cast.answer(D1, "SERVFAIL")
+    cast.answer(D2, "10.0.0.2")
+    assert cast.codes()[-1] == 0

@@ -7,7 +7,7 @@ import pytest
 
 from core.io.frame_buffer import frame, split_frames
 from tests.support.dns_messages import CODES, TC, TO_QUESTION, opt, record, reply, said
-from tests.support.resolver_cast import D1, D2, MX, TCP, Cast, flood
+from tests.support.resolver_cast import D1, MX, TCP, Cast, flood
 
 
 def test_a_stream_that_closes_after_replies_costs_two_writes() -> None:
@@ -76,8 +76,7 @@ def test_a_cut_reply_is_asked_for_over_a_stream_that_is_kept() -> None:
     ((message, _),) = cast.told()
     assert message == reply(query, answers=(MX,))
     cast.ask("y.example MX")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
+    cast.answer(D1, "TC")
     assert not cast.stage.dialled and cast.query_at(D1)[0] == stream
 
 
@@ -101,9 +100,7 @@ def test_a_reply_too_long_beside_our_opt_record_is_cut(edns: bytes) -> None:
     cast = Cast(1)
     cast.stage.accept(TCP)
     cast.stage.hear(TCP, frame(cast.query("x.example TXT", edns=edns)))
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    cast.stage.connect(cast.dialled(D1))
+    cast.cut(D1)
     conn, asked = cast.query_at(D1)
     room = 65_535 - len(reply(asked, additionals=())) - len(record(TO_QUESTION, "TXT", b""))
     longest = reply(asked, answers=(record(TO_QUESTION, "TXT", bytes(room)),), additionals=())
@@ -115,50 +112,11 @@ def test_a_reply_too_long_beside_our_opt_record_is_cut(edns: bytes) -> None:
         assert message[2:] == longest[2:]
 
 
-def test_tc_without_tcp_counts_as_a_failure() -> None:
-    cast = Cast()
-    cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    cast.stage.refuse(cast.dialled(D1))
-    assert cast.codes() == []
-    cast.answer(D2, "REFUSED")
-    assert cast.codes() == [CODES["REFUSED"]]
-
-
-@pytest.mark.parametrize("has_spoken", [True, False])
-def test_a_stream_that_ends_is_dialled_again_if_it_replied(has_spoken: bool) -> None:
-    cast = Cast(1)
-    if has_spoken:
-        cast.ask("x.example")
-        conn, asked = cast.query_at(D1)
-        cast.say(conn, said(asked, "TC"))
-        cast.stage.connect(cast.dialled(D1))
-        cast.answer(D1, "10.0.0.1")
-        cast.told()
-    cast.ask("y.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    if not has_spoken:
-        cast.stage.connect(cast.dialled(D1))
-    stream, _ = cast.query_at(D1)
-    cast.stage.end(stream)
-    if has_spoken:
-        cast.stage.connect(cast.dialled(D1))
-        cast.answer(D1, "10.0.0.2")
-        assert cast.codes() == [0]
-    else:
-        assert cast.codes() == [CODES["SERVFAIL"]] and not cast.stage.dialled
-
-
 def test_tc_on_a_stream_is_a_failure_at_once() -> None:
     """[P47]: there is no other way that could bring more."""
     cast = Cast(1)
     cast.ask("x.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
-    stream = cast.dialled(D1)
-    cast.stage.connect(stream)
+    stream = cast.cut(D1)
     _, asked = cast.query_at(D1)
     cast.say(stream, said(asked, "TC"))
     assert cast.codes() == [CODES["SERVFAIL"]] and cast.metric("DNS1.malformed") == 0
@@ -176,6 +134,5 @@ def test_a_stream_that_is_stuck_is_given_up() -> None:
     assert stream not in cast.stage.connections
     cast.asked(D1)
     cast.ask("y.example")
-    conn, asked = cast.query_at(D1)
-    cast.say(conn, said(asked, "TC"))
+    cast.answer(D1, "TC")
     assert cast.dialled(D1) == stream  # by the same name, so that the loop keeps one place for it

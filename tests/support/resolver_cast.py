@@ -158,6 +158,13 @@ class Cast:
         (conn,) = [conn for conn in self.stage.dialled if conn.startswith(f"{resolver}.")]
         return conn
 
+    def cut(self, resolver: str) -> str:
+        """Let it cut its reply to what it was asked; return the stream that is there then."""
+        self.answer(resolver, "TC")
+        stream = self.dialled(resolver)
+        self.stage.connect(stream)
+        return stream
+
     def sockets(self, resolver: str) -> list[str]:
         return [conn for conn in self.stage.replies if conn.startswith(f"{resolver}.")]
 

@@ -21,6 +21,7 @@ from core.addresses import Datagram
 from core.bounds import BoundHits, Bounds
 from core.datagram_events import Datagrams
 from core.environment import Environment
+from core.events import Woken
 from core.io.frame_buffer import frame, split_frames
 from core.metrics import Value
 from core.owed import Owed
@@ -521,17 +522,14 @@ class ClientsMachine(RuleBasedStateMachine):
 TestClients = ClientsMachine.TestCase
 
 
-def test_a_hundred_thousand_mutated_packets_get_a_reply_or_silence() -> None:
-    """More of them: `make fuzz-dns`."""
-    outcome = Fuzz("ci").run(100_000)
+@pytest.mark.parametrize("behind", ["tables", "a resolver"])
+def test_a_mutated_packet_gets_a_reply_or_silence(behind: str) -> None:
+    """Behind a resolver its replies are mutated, too. More of them: `make fuzz-dns`."""
+    fuzz = Fuzz("ci", resolvers=behind == "a resolver")
+    outcome = fuzz.run(20_000)
     assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
-    assert outcome.silent > 1_000 and outcome.asked > 10_000
-
-
-def test_mutated_packets_and_mutated_replies_of_a_resolver_are_no_exception() -> None:
-    fuzz = Fuzz("ci", resolvers=True)
-    outcome = fuzz.run(50_000)
-    assert outcome.codes.keys() >= {0, 1, 2, 3, 4, 5}
-    assert outcome.silent > 1_000 and outcome.asked > 10_000
-    fuzz.brain.deadline()
-    assert len(fuzz.brain.parts.negatives._releases) <= len(fuzz.brain.parts.questions.all_open())
+    assert outcome.silent > 400 and outcome.asked > 3_000
+    fuzz.now += 60.0
+    while (due := fuzz.brain.deadline()) is not None and due <= fuzz.now:
+        fuzz.look(fuzz.brain.step(Woken(), fuzz.now))
+    assert fuzz.brain.parts.negatives.is_empty and not fuzz.brain.parts.questions.all_open()

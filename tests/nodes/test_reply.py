@@ -340,9 +340,7 @@ def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
         cut = read_reply(whole[2:at], is_whole=False)
         assert cut is None if at < 27 else cut is not None and cut.is_cut
         old = whole[at]
-        for new in {0, 1, 5, 12, 28, 41, 63, 64, 128, 191, 192, 193, 255, old ^ 1, old ^ 32} - {
-            old
-        }:
+        for new in {0, 5, 12, 41, 63, 64, 192, 255, old ^ 1, old ^ 32} - {old}:
             changed = whole[:at] + bytes([new]) + whole[at + 1 :]
             reply = read_reply(changed[2:])
             if reply is not None and not reply.is_cut:

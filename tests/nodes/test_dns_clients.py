@@ -124,7 +124,7 @@ def test_all_queries_of_a_turn_are_one_batch() -> None:
     ]
 
 
-def test_the_same_question_of_many_gets_each_its_reply_and_is_asked_once() -> None:
+def test_a_question_of_many_is_asked_once_and_replied_to_each() -> None:
     stage = started()
     stage.accept("client-1")
     stage.accept(TCP)
@@ -179,7 +179,7 @@ def test_another_type_asks_whether_the_name_is_known() -> None:
     ]
 
 
-def test_a_name_above_those_of_a_table_is_no_nxdomain_of_any_type() -> None:
+def test_a_name_above_those_of_a_table_is_no_nxdomain() -> None:
     """[P44]: a resolver that trusts NXDOMAIN would deny the names below it (RFC 8020)."""
     stage = started()
     kinds = enumerate((A, AAAA, MX))
@@ -256,7 +256,7 @@ def test_f8_a_stream_gets_its_replies_as_they_are_ready() -> None:
     assert [reply.number for reply in said] == list(range(99, -1, -1))
 
 
-def test_a_stream_whose_input_has_ended_gets_what_it_is_owed_and_then_the_end() -> None:
+def test_a_stream_that_has_ended_gets_what_it_is_owed() -> None:
     stage = started()
     stage.accept(TCP)
     stage.hear(TCP, frame(query(1, b"x")) + b"\0\x30half")
@@ -283,7 +283,7 @@ def test_f7_a_message_of_no_length_is_not_replied_to() -> None:
     assert stage.take(T1) == b"x\n" and metrics(stage)["dns_ignored"] == 2
 
 
-def test_a_stream_that_carries_something_else_is_ended_with_what_it_is_owed() -> None:
+def test_a_stream_that_is_no_dns_is_ended_with_what_is_owed() -> None:
     stage = started()
     stage.accept(TCP)
     stage.hear(TCP, frame(query(1, b"x")) + b"\0\0" * 15 + frame(query(2, b"y")) + b"\0\0" * 15)

@@ -31,7 +31,7 @@ def refuse(cast: Cast, resolver: str = D1) -> None:
     break_all(cast, resolver)
 
 
-def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> None:
+def test_the_only_resolver_refused_is_down_and_fails_at_once() -> None:
     """[P49]: one line says why, and what is asked meanwhile does not wait."""
     cast = Cast(1)
     refuse(cast)
@@ -43,7 +43,7 @@ def test_the_only_resolver_whose_port_is_closed_is_down_and_fails_at_once() -> N
     assert cast.asked(D1) == []
 
 
-def test_with_another_resolver_nothing_is_lost_and_nobody_is_refused() -> None:
+def test_with_another_resolver_a_refusal_loses_nothing() -> None:
     cast = Cast()
     for n in range(3):
         cast.ask(f"n{n}.example")
@@ -73,7 +73,7 @@ def test_when_all_are_refused_what_was_open_fails_with_the_last() -> None:
     assert cast.codes() == [SERVFAIL] and cast.brain.unhealthy() == "no server is up"
 
 
-def test_what_a_table_server_may_have_waits_for_it_longer_than_no_data() -> None:
+def test_a_question_for_a_table_waits_longer_than_no_data() -> None:
     """The failure is there before the TS could have said anything."""
     cast = Cast(1, tables=1)
     refuse(cast)
@@ -125,7 +125,7 @@ def test_one_that_is_back_is_asked_for_all_that_is_open() -> None:
     assert cast.metric("DNS1.won") == 1
 
 
-def test_a_resolver_that_is_back_has_not_failed_what_is_still_open() -> None:
+def test_a_resolver_that_is_back_has_not_failed_what_is_open() -> None:
     """[P49]: while it was down that counted as its failure; now a table's denial waits for it."""
     cast = Cast(1, tables=1)
     refuse(cast)

@@ -440,7 +440,7 @@ kinds = st.sampled_from([1, 28, 15, 16, 65, 255, 65_535])
 
 
 @given(labels, kinds, bits)
-def test_the_text_of_a_question_leads_to_the_message_that_asks_it(
+def test_the_text_of_a_question_leads_to_its_message(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
     question = question_text(labels, kind, bits)
@@ -464,7 +464,7 @@ def test_two_questions_have_one_text_only_if_they_are_one(
 
 
 @given(labels, kinds, bits)
-def test_a_line_asks_what_is_an_address_of_a_legal_name_and_nothing_else(
+def test_a_line_asks_for_addresses_of_legal_names_only(
     labels: list[bytes], kind: int, bits: int
 ) -> None:
     """And of another type the line that stands for it is the name, as a table may have it."""

@@ -9,7 +9,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.events import Closed
-from tests.support.dns_messages import CODES, name, said, section_of
+from tests.support.dns_messages import CODES, name, question_of, said, section_of
 from tests.support.resolver_cast import D1, D2, D3, UNKNOWN_S, Cast
 
 
@@ -255,3 +255,25 @@ def test_what_is_held_for_one_that_turns_silent_is_told() -> None:
     assert max(waits) <= cast.bounds.grace_failed_s
     assert 1.0 <= silent_at - died <= 1.6
     assert not asked or cast.stage.now - min(asked.values()) < 0.03
+
+
+def test_a_silent_resolver_gets_a_question_now_and_then() -> None:
+    """[P34]: and when it replies it is asked for what is open."""
+    cast = Cast(1)
+    for n in range(20):
+        cast.ask(f"n{n}.example")
+    cast.wait(1.0)
+    assert any("DNS1 is silent" in report for report in cast.stage.reports)
+    cast.wait(0.2)
+    cast.asked(D1)
+    for n in range(30):
+        cast.ask(f"m{n}.example")
+        cast.wait(0.01)
+    probes = cast.asked(D1)
+    assert 3 <= len(probes) <= 4 and cast.metric("DNS1.waiting") == 0
+    conn, query = probes[0]
+    cast.say(conn, said(query, "10.0.0.1"))
+    again = {question_of(query) for _, query in cast.asked(D1)}
+    assert again == {f"{one}{n}.example" for one in "nm" for n in range(30)} - {
+        question_of(query), *(f"n{n}.example" for n in range(20, 30))
+    }  # fmt: skip

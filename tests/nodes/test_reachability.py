@@ -43,6 +43,23 @@ def test_the_only_resolver_refused_is_down_and_fails_at_once() -> None:
     assert cast.asked(D1) == []
 
 
+def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
+    """A firewall lets others pass. It is sent `resends_max` times more, and no more than that."""
+    cast = Cast(1)
+    cast.ask("bad.example")
+    sent = 0
+    while asked := [(conn, query) for conn, query in cast.asked(D1) if b"bad" in query]:
+        sent += 1
+        cast.stage.break_socket(asked[0][0], "operation not permitted")
+        bad = cast.asked(D1)
+        cast.ask(f"n{sent}.example")
+        cast.answer(D1, "10.0.0.1")
+        for conn, query in bad:
+            cast.stage.replies[conn].append((query, None))
+    assert sent == 1 + cast.bounds.resends_max
+    assert sorted(cast.codes()) == [0] * sent + [SERVFAIL] and cast.stage.reports == []
+
+
 def test_with_another_resolver_a_refusal_loses_nothing() -> None:
     cast = Cast()
     for n in range(3):

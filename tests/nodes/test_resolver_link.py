@@ -391,18 +391,3 @@ def test_flags_of_the_reply_are_the_resolvers() -> None:
     )
     ((message, _),) = cast.told()
     assert int.from_bytes(message[2:4]) == 0x8000 | RD | RA | AD
-
-
-def test_a_question_held_when_overdue_is_sent_again_at_once() -> None:
-    """[P39]: the times count from the asking."""
-    cast = Cast()
-    cast.ask("w.example")
-    cast.answer(D1, "10.0.0.1")
-    cast.answer(D2, "10.0.0.1")
-    cast.ask("x.example")
-    cast.asked(D2)
-    cast.wait(0.5)
-    assert cast.asked(D2) == []
-    cast.answer(D1, "SERVFAIL")
-    cast.answer(D2, "10.0.0.2")
-    assert cast.codes()[-1] == 0

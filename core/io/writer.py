@@ -39,13 +39,18 @@ def writer(fd: int) -> WriteFunction:
     try:
         if stat.S_ISSOCK(mode):
             ours = socket.socket(fileno=os.dup(fd))
-            return lambda data: ours.send(data, socket.MSG_DONTWAIT)
-        again = _opened_again(fd)
-        write = partial(os.write, again)
-        weakref.finalize(write, os.close, again)
+            write, close = partial(_send_now, ours), ours.close
+        else:
+            again = _opened_again(fd)
+            write, close = partial(os.write, again), partial(os.close, again)
+        weakref.finalize(write, close)
         return write
     except OSError:
         return partial(_write_when_ready, fd, 1 if os.isatty(fd) else select.PIPE_BUF)
+
+
+def _send_now(ours: socket.socket, data: memoryview) -> int:
+    return ours.send(data, socket.MSG_DONTWAIT)
 
 
 def _opened_again(fd: int) -> int:

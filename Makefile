@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 RUN := $(VENV)/bin/python
+PYTEST := $(if $(DEV),PYTHONDEVMODE=1 PYTHONWARNINGS=error) $(RUN) -m pytest --durations=10 --durations-min=1
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 COVERAGE_TOOLS := $(VENV)/.coverage-installed
@@ -26,14 +27,14 @@ run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py
 
-test: $(TOOLS) ## run all tests, those that start processes beside the others (eight minutes)
+test: $(TOOLS) ## run all tests, with and without processes side by side (3 min; DEV=1: any warning is an error)
 	@$(MAKE) --no-print-directory -j 2 test-fast test-process
 
-test-fast: $(TOOLS) ## run the tests that start no process (three minutes)
-	$(RUN) -m pytest -m "not process"
+test-fast: $(TOOLS) ## run the tests that start no process (1 min)
+	$(PYTEST) -m "not process"
 
-test-process: $(TOOLS) ## run the tests that start processes (seven minutes)
-	$(RUN) -m pytest -m process
+test-process: $(TOOLS) ## run the tests that start processes (3 min)
+	$(PYTEST) -m process
 
 test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \

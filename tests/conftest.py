@@ -10,6 +10,7 @@ The default is `ci`; the others are `fuzz`, and `no_shrinking` for planted bugs.
 random and long, and keeps what it finds. No deadline in either: no test depends on speed.
 """
 
+import atexit
 import os
 import resource
 import signal
@@ -46,6 +47,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _byte_code = tempfile.TemporaryDirectory(prefix="photofinish-", ignore_cleanup_errors=True)
+atexit.register(_byte_code.cleanup)
 os.environ["PYTHONPYCACHEPREFIX"] = _byte_code.name
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

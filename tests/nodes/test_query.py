@@ -9,6 +9,7 @@ Not here: who asks, and how often (`tests/nodes/test_dns_clients.py`), and strea
 """
 
 import struct
+import tracemalloc
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -157,8 +158,12 @@ def test_a_set_holds_each_address_once_in_two_replies_room() -> None:
     query = asked(made("a", AAAA))
     (found,) = heard(query.answer(twice, is_datagram=True)).answer
     assert [item.address for item in found] == ["2001:db8::1", "::2"]
-    many = RecordSet(b",".join(b"::%x" % n for n in range(1, 100)), TTL_S)
-    assert len(many._twice) == 2 * 99 * 28
+    addresses = b",".join(b"::%x" % n for n in range(1, 100))
+    tracemalloc.start()
+    many = RecordSet(addresses, TTL_S)
+    bytes_kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert many.count == (99).to_bytes(2) and bytes_kept < 3 * 99 * 28
 
 
 # -- questions that are none of ours ---------------------------------------------------------------

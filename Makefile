@@ -14,7 +14,7 @@ DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnspe
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-fast test-process test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
+.PHONY: help run-local dist test test-fast test-process test-tools test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
 	parts clean
 
@@ -27,14 +27,17 @@ run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py
 
-test: $(TOOLS) ## run all tests, with and without processes side by side (3 min; DEV=1: any warning is an error)
-	@$(MAKE) --no-print-directory -j 2 test-fast test-process
+test: $(TOOLS) ## run all tests, those with processes beside the others (3 min; DEV=1: any warning is an error)
+	@$(MAKE) --no-print-directory -j 3 test-fast test-process test-tools
 
 test-fast: $(TOOLS) ## run the tests that start no process (1 min)
 	$(PYTEST) -m "not process"
 
-test-process: $(TOOLS) ## run the tests that start processes (3 min)
-	$(PYTEST) -m process
+test-process: $(TOOLS) ## run the tests that start our programs (2 min)
+	$(PYTEST) -m process --ignore tests/tools
+
+test-tools: $(TOOLS) ## run the tests that start programs of others: browser, proxy, resolvers, firewall (1.5 min)
+	$(PYTEST) -m process tests/tools
 
 test-dns: $(TOOLS) ## run the tests with dig, kdig, drill, dnsperf, glibc, musl, Knot, unbound, dnsmasq and nft
 	@for part in $(DNS_PARTS); do \

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,14 @@ def test_a_name_that_nobody_has_is_told_why() -> None:
     lookup.close()
 
 
-def test_a_child_that_is_ended_has_found_nothing() -> None:
+def test_a_child_that_is_ended_has_found_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child of this test hangs: it finds nothing, however late it is ended."""
+    hangs = tmp_path / "hangs"
+    hangs.write_text("#!/bin/sh\nexec sleep 60\n")
+    hangs.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(hangs))
     before = set(children())
     lookup = Lookup("localhost", 80)
     (child,) = set(children()) - before

@@ -1,8 +1,8 @@
 """Plant bugs one at a time, and see which test finds each: `make mutants`.
 
 The bugs are in planted.toml. For each one the harness copies the sources, plants the bug, and runs
-the tests that concern it until one fails: those named in planted.toml, else those named after the
-file that the bug is in. If all of them pass, it runs every test that starts no process. A bug that
+the tests that concern it until one fails: those named after the file that the bug is in, and those
+that planted.toml adds. If all of them pass, it runs every test that starts no process. A bug that
 lives is a missing test.
 
 Run `python3 -m tests.mutants [NAME ...] [--part K/N | --part today]`; exit code 1 when one lives.
@@ -19,6 +19,7 @@ import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from tests.support.planting import find, places, planted
@@ -35,13 +36,12 @@ _NO_JUDGES = ("tests/test_tidy.py", "tests/test_planting.py")
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """`new` for `old` at a place (see support/planting.py); `tests` are patterns of test files."""
+    """`new` for `old` at a place (see support/planting.py)."""
 
     place: str
     goes_wrong: str
     old: str
     new: str
-    tests: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.place}: {self.goes_wrong}"
@@ -56,29 +56,41 @@ class Verdict:
     is_expected: bool  # a test that concerns it failed, and no other was needed
 
 
-def read_bugs() -> list[Bug]:
-    """Return every bug of planted.toml."""
+def read_bugs() -> tuple[list[Bug], dict[str, list[str]]]:
+    """Return every bug of planted.toml, and which tests concern a file besides those named after
+    it (patterns by the file's stem)."""
+    places_of_bugs = tomllib.loads(_BUGS.read_text())
+    tests = places_of_bugs.pop("tests")
     return [
-        Bug(place, goes_wrong, old.strip("\n"), new.strip("\n"), tuple(tests))
-        for place, bugs in tomllib.loads(_BUGS.read_text()).items()
-        for goes_wrong, (old, new, *tests) in bugs.items()
-    ]
+        Bug(place, goes_wrong, old.strip("\n"), new.strip("\n"))
+        for place, bugs in places_of_bugs.items()
+        for goes_wrong, (old, new) in bugs.items()
+    ], tests
 
 
-def judge(bug: Bug) -> Verdict:
-    """Plant a bug in a copy of the sources and run tests there."""
+def judge(bug: Bug, tests: dict[str, list[str]]) -> Verdict:
+    """Plant a bug in a copy of the sources and run tests there: those that concern its file, then
+    those of its folder, then all that start no process."""
     place = find(places(ROOT), bug.place)
     source = planted(place, bug.old, bug.new)
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         tree = Path(directory)
         _copy(tree)
         (tree / place.path.relative_to(ROOT)).write_text(source)
-        patterns = bug.tests or (f"test_{place.path.stem}.py",)
-        concerned = sorted(str(path) for each in patterns for path in tree.glob(f"tests/**/{each}"))
+        stem = place.path.stem
+        concerned = _test_files(tree, f"test_{stem}", *tests.get(stem, ()))
         killer = _first_failure(tree, *concerned) if concerned else ""
         if killer:
             return Verdict(bug, killer, True)
-        return Verdict(bug, _first_failure(tree, "-m", "not process"), False)
+        folder = tree / "tests" / place.path.relative_to(ROOT).parts[-2]
+        folders = [str(folder if folder.is_dir() else tree / "tests" / "nodes"), str(tree)]
+        killers = (_first_failure(tree, each, "-m", "not process") for each in folders)
+        return Verdict(bug, next(filter(None, killers), ""), False)
+
+
+def _test_files(tree: Path, *patterns: str) -> list[str]:
+    found = (path for each in patterns for path in sorted(tree.glob(f"tests/**/{each}.py")))
+    return list(dict.fromkeys(map(str, found)))
 
 
 def _copy(tree: Path) -> None:
@@ -130,14 +142,15 @@ def main() -> int:
         "--part", type=_part, default=(0, 1), metavar="K/N", help="a part, or `today`: a tenth"
     )
     arguments = parser.parse_args()
+    known, tests = read_bugs()
     bugs = [
         bug
-        for bug in read_bugs()
+        for bug in known
         if not arguments.names or any(name in str(bug) for name in arguments.names)
     ][arguments.part[0] :: arguments.part[1]]
     living = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done, verdict in enumerate(pool.map(judge, bugs), 1):
+        for done, verdict in enumerate(pool.map(judge, bugs, repeat(tests)), 1):
             living += not verdict.killer
             how = "LIVES" if not verdict.killer else "killed"
             note = "" if verdict.is_expected else "  (by no test that concerns it)"

@@ -7,7 +7,7 @@ of the rounds. The CPU of LS for a lookup is compared, its parent and all its wo
 where cores are left over, it determines throughput. On a machine whose cores are all busy with
 the load, LS and the TSs, more workers cannot serve more, and the table shows that.
 
-Not here: what must be true of workers (`tests/nodes/test_workers.py`).
+Not here: what must be true of workers (`tests/nodes/test_supervisor.py`).
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Backoff: waits that double.
 
-Not here: what is attempted (`tests/nodes/test_link.py`, `tests/nodes/test_workers.py`).
+Not here: what is attempted (`tests/nodes/test_link.py`, `tests/nodes/test_supervisor.py`).
 """
 
 import pytest

@@ -65,6 +65,8 @@ def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> Non
         (["0"], "no server to ask"),
         (["0", "localhost:5001"], "'localhost:5001' has no port"),
         (["0", *TS, "--workers", "2", "--once"], "leave out --workers"),
+        (["0", *TS, "--workers", "0"], "'0' is not a number from 1 to 256"),
+        (["0", *TS, "--workers", "two"], "'two' is not a number from 1 to 256"),
         (["0", *TS, "--max-extra-load", "0.1"], "is for --policy hedge"),
         (["0", *TS, "--grace", "1"], "there is no --dns-upstream"),
         (["0", *TS, "--race-log", "x"], "without --race-sample"),

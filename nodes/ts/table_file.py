@@ -45,7 +45,7 @@ from core.protocol.names import (
 from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, split_lines
 from nodes.ts.old_rows import OldRows
 
-_BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 SKIPPED = "; skipped"  # the end of a report of a bad row
 _NAME_FITS = rb"(?![^ \t\n]{%d})" % (NAME_BYTES_MAX + 1)
 # At most 62 blanks in a row: with the longest name and address that stays within a line.
@@ -110,7 +110,7 @@ def load(path: str, report: Callable[[str], None]) -> Table:
     """
     loading = Loading(path, report)
     with Path(path).open("rb") as file:
-        while data := file.read(_BLOCK_BYTES):
+        while data := file.read(BLOCK_BYTES):
             loading.take(data)
     return loading.end()
 

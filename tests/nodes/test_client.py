@@ -159,7 +159,7 @@ WAYS = ["end", "reset", "bye", "busy", "silence", "interrupt"]
     st.integers(0, 500),
     st.sampled_from(WAYS),
 )
-def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_the_end(
+def test_each_name_gets_its_line_in_any_order_and_any_split(
     names: list[bytes], chance: Random, cut: list[int], heard: int, way: str
 ) -> None:
     """`heard` bytes of the replies come, and then the conversation ends in some way."""
@@ -204,7 +204,7 @@ def test_each_name_gets_its_line_in_its_place_in_any_order_and_any_split_until_t
 # -- asking ----------------------------------------------------------------------------------------
 
 
-def test_a_reserved_name_is_asked_in_lower_case_and_written_as_it_was() -> None:
+def test_a_reserved_name_is_asked_in_lower_case_only() -> None:
     stage = asking(b"QUIT", b"STATS", b"PING.", b"Quit", b"QUIT AAAA")
     assert stage.take(LS) == b"quit\nstats\nPING.\nQuit\nQUIT AAAA\nQUIT\n"
     stage.hear(LS, b"quit - TIMED OUT\nstats - TIMED OUT\n")
@@ -255,7 +255,7 @@ def test_without_any_name_there_is_nothing_to_do() -> None:
 
 
 @pytest.mark.parametrize("last", [b"last.example", b"N0.EXAMPLE", b"bad name"])
-def test_very_many_names_go_in_slices_each_when_the_one_before_has_gone(last: bytes) -> None:
+def test_names_go_in_slices_each_when_the_last_has_gone(last: bytes) -> None:
     """Also when one of them is a duplicate or bad, and all are prepared the slow way."""
     names = [b"n%d.example" % number for number in range(200_000)] + [last]
     high = Bounds().waiting_bytes_high
@@ -295,7 +295,7 @@ def test_an_answer_for_a_name_that_was_not_asked_is_not_written() -> None:
     assert not stage.has_ended(LS)
 
 
-def test_a_name_with_a_type_and_alone_are_two_questions_and_neither_gets_the_others_reply() -> None:
+def test_a_name_alone_and_with_a_type_are_two_questions() -> None:
     stage = asking(b"a", b"a AAAA", b"B AAAA")
     assert stage.take(LS) == b"a\na AAAA\nB AAAA\nQUIT\n"
     stage.hear(LS, b"a ::1,::2 AAAA IN\nb 10.0.0.2 A IN\nb - NO DATA\nb - TIMED OUT\n")
@@ -369,7 +369,7 @@ def test_what_arrived_is_in_its_place_and_the_rest_is_lost(way: str, said: str) 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_once_every_name_has_its_line_nothing_that_happens_to_ls_matters(way: str) -> None:
+def test_nothing_matters_once_every_name_has_its_line(way: str) -> None:
     stage = asking(b"a", b"b")
     stage.hear(LS, b"a 10.0.0.1 A IN\nb - TIMED OUT\n")
     assert stage.has_ended(LS)
@@ -403,7 +403,7 @@ def test_an_interrupt_after_the_end_says_nothing_twice() -> None:
     assert stage.exit_code == 1
 
 
-def test_an_ls_that_has_ended_and_takes_nothing_more_is_not_waited_for() -> None:
+def test_an_ls_that_ended_and_takes_nothing_is_not_waited_for() -> None:
     """No reply can come to what it has not taken: to go on sending would be to hang for ever."""
     stage = client(b"a")
     stage.held.add(LS)
@@ -413,7 +413,7 @@ def test_an_ls_that_has_ended_and_takes_nothing_more_is_not_waited_for() -> None
     assert stage.exit_code == 1
 
 
-def test_an_ls_that_takes_nothing_more_is_not_waited_for_when_all_is_replied() -> None:
+def test_an_ls_that_takes_no_quit_is_waited_for_in_patience() -> None:
     stage = client(b"a")
     stage.held.add(LS)
     stage.connect(LS)
@@ -449,7 +449,7 @@ def test_the_end_is_explained_by_what_ls_said_last(line: bytes, said: str) -> No
     assert stage.reports[0].startswith(said) and stage.exit_code == 1
 
 
-def test_questions_that_were_never_taken_are_lost_like_those_that_were() -> None:
+def test_questions_that_were_never_taken_are_lost_too() -> None:
     bounds = replace(Bounds(), waiting_bytes_high=20, waiting_bytes_low=5)
     names = [b"n%02d" % number for number in range(50)]
     stage = client(*names, bounds=bounds)
@@ -530,7 +530,7 @@ def test_the_summary_says_how_long_it_took() -> None:
     assert stage.reports == ["1 names: 0 answered, 1 timed out, 0 bad, 0 lost, 5.0 s"]
 
 
-def test_progress_shows_on_a_terminal_when_there_is_something_to_wait_for() -> None:
+def test_progress_shows_on_a_terminal_while_names_wait() -> None:
     stage = asking(b"a", b"b", progress=True)
     stage.hear(LS, b"b 10.0.0.2 A IN\n")
     assert stage.progress == []

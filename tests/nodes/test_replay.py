@@ -84,13 +84,13 @@ def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
     assert race.reply == end.replace("_", " ")
 
 
-def test_what_was_recorded_under_hedging_is_refused_with_the_reason() -> None:
+def test_a_record_of_hedging_is_refused_with_the_reason() -> None:
     with pytest.raises(RecordError, match=r"recorded under hedge.*--policy race") as caught:
         parse(line(policy="hedge"))
     assert "\n" not in str(caught.value)
 
 
-def test_what_resolvers_ran_in_is_refused_with_the_reason() -> None:
+def test_a_record_of_resolvers_is_refused_with_the_reason() -> None:
     with pytest.raises(RecordError, match=r"run by resolvers, too.*table servers alone") as caught:
         parse(line(asked={"TS1": 0.0, "DNS1": 0.0}))
     assert "\n" not in str(caught.value)
@@ -257,7 +257,7 @@ def test_hedge_asks_another_when_one_is_slow_or_silent() -> None:
     assert sorted(outcome.took_s)[3] < 0.4 + 0.06
 
 
-def test_without_a_budget_hedge_asks_one_more_only_for_what_may_be_lost() -> None:
+def test_hedge_without_a_budget_asks_more_for_what_may_be_lost() -> None:
     fast = two(*[(0.002, 0.003)] * 50, (None, 0.01))
     outcome = replay(fast, ["TS1", "TS2"], balancer(2, 0.0))
     assert outcome.sent == 52 and outcome.timed_out == 0
@@ -284,7 +284,7 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
     assert outcome("10.0.0.1", "TIMED OUT").changed == 1
 
 
-def test_one_that_could_not_be_asked_at_once_cannot_be_asked_sooner_now() -> None:
+def test_a_ts_that_came_up_later_is_not_asked_sooner() -> None:
     """The link came up later: its time runs from then."""
     race = ReplayedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
     assert close(replay([race], ["TS1"], balancer(1)), [0.7])
@@ -331,7 +331,7 @@ def test_the_command_plays_each_policy_that_is_asked_for(
         (line(policy="hedge") + b"\n", ":1: it was recorded under hedge"),
     ],
 )
-def test_a_file_without_a_race_is_refused_with_a_line_for_each_bad_record(
+def test_a_file_without_a_race_is_refused_record_by_record(
     data: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "races.jsonl").write_bytes(data)
@@ -560,9 +560,7 @@ def test_hedge_answers_whatever_somebody_answered_in_time(
 
 
 @given(scripts(quick_s, denies=False), st.sampled_from([1, 0.5, 0.01]))
-def test_of_a_sampled_run_time_goes_by_in_the_proportion_of_its_share(
-    script: Script, share: float
-) -> None:
+def test_a_sampled_run_goes_by_in_proportion_to_its_share(script: Script, share: float) -> None:
     """As many come in a second as really did, and each takes as long as it did."""
     races, _ = recorded(script)
     squeezed = [replace(race, at=race.at * share) for race in races]
@@ -589,19 +587,19 @@ def test_of_a_sampled_run_time_goes_by_in_the_proportion_of_its_share(
     ],
     ids=["deep", "huge", "nan", "inf", "negative", "early", "surrogate", "two lines", "no winner"],
 )
-def test_nonsense_that_would_come_to_nothing_good_is_refused(data: bytes) -> None:
+def test_a_record_that_would_break_the_replay_is_refused(data: bytes) -> None:
     with pytest.raises(RecordError):
         parse(data)
 
 
-def test_what_its_asker_did_not_wait_for_is_no_changed_answer() -> None:
+def test_a_dropped_race_is_no_changed_answer() -> None:
     """A race that was dropped says nothing about what a policy would have changed."""
     replies = {"TS1": [0.2, "10.0.0.1"], "TS2": [0.3, "10.0.0.1"]}
     race = parse(line(replies=replies, winner=None, margin=None, end="DROPPED", took=0.01))
     assert replay([race], ["TS1", "TS2"], balancer(2)).changed == 0
 
 
-def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -> None:
+def test_hedge_loses_nothing_when_more_than_a_slice_is_asked() -> None:
     """Nobody tells the load balancer that its TS is relieved."""
     bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
     races = [
@@ -613,7 +611,7 @@ def test_hedge_loses_nothing_either_when_a_ts_is_asked_for_more_than_a_slice() -
     assert outcome.timed_out == 0
 
 
-def test_records_of_a_time_in_which_no_ts_was_there_are_no_bug_of_ours(
+def test_records_of_a_time_without_any_ts_are_replayed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     record = line(asked={}, replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0)

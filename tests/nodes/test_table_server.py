@@ -41,7 +41,7 @@ def said(*lines: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", [b"rutgers.edu", b"RUTGERS.edu", b"Rutgers.EDU", b"rutgers.EDU."])
-def test_a14_an_answer_is_in_the_tables_spelling_however_it_was_asked(name: bytes) -> None:
+def test_a14_an_answer_is_in_the_spelling_of_the_table(name: bytes) -> None:
     assert said(name) == b"Rutgers.EDU 172.34.4.6 A IN\n"
 
 
@@ -64,9 +64,7 @@ def test_d10_names_that_look_like_commands_are_looked_up() -> None:
         (b"PING ", b"BADNAME"), (b"STATS x", b"BADNAME"),
     ],
 )  # fmt: skip
-def test_what_is_no_question_is_refused_and_the_next_one_is_answered(
-    line: bytes, code: bytes
-) -> None:
+def test_a_bad_line_is_refused_and_the_next_one_answered(line: bytes, code: bytes) -> None:
     assert said(line) == b"- ERROR " + code + b"\n"
     assert said(line, b"google.com") == b"- ERROR " + code + b"\n" + ROWS[b"google.com"]
 
@@ -79,12 +77,12 @@ def test_a_name_above_a_row_is_said_to_have_names_below(name: bytes, answer_unkn
     assert replies(answer_unknown, b"google.com", name, rows=ROWS)[1] == name + b" - NAMES BELOW"
 
 
-def test_a_name_above_a_row_with_a_row_of_its_own_is_in_the_table() -> None:
+def test_a_name_above_a_row_may_have_a_row_of_its_own() -> None:
     rows = {b"x.y": b"x.y 10.0.0.1 A IN\n", b"y": b"y 10.0.0.2 A IN\n"}
     assert replies(False, b"y", b"y AAAA", rows=rows) == [b"y 10.0.0.2 A IN", b"y AAAA - NO DATA"]
 
 
-def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
+def test_a_batch_is_answered_with_one_send_in_its_step() -> None:
     brain = TableServer(Table(ROWS), Environment())
     brain.step(Opened("a"), 0.0)
     asked = b"google.com\nnobody\nRUTGERS.edu\ngoogle.com\n"
@@ -94,7 +92,7 @@ def test_a_batch_is_answered_with_one_send_in_the_step_that_asked() -> None:
     assert brain.step(Received("a", b""), 0.0) == []
 
 
-def test_b1_with_quit_comes_the_last_answer_then_bye_then_the_end() -> None:
+def test_b1_quit_brings_the_last_answer_then_bye_then_the_end() -> None:
     brain = TableServer(Table(ROWS), Environment())
     brain.step(Opened("a"), 0.0)
     *sends, end = brain.step(Received("a", b"google.com\nQUIT\nrutgers.edu\n"), 0.0)
@@ -126,7 +124,7 @@ def upper(name: bytes) -> bytes:
     ),
     st.lists(st.integers(1, 200), max_size=8, unique=True),
 )
-def test_b3_any_names_in_any_split_get_the_rows_in_the_order_of_asking(
+def test_b3_any_names_in_any_split_get_rows_in_their_order(
     asked: list[tuple[bytes, Callable[[bytes], bytes]]], cut: list[int]
 ) -> None:
     stage = talking()
@@ -138,7 +136,7 @@ def test_b3_any_names_in_any_split_get_the_rows_in_the_order_of_asking(
 
 
 @given(cut_streams)
-def test_any_bytes_in_any_split_get_the_same_replies_and_break_nothing(
+def test_any_bytes_in_any_split_get_the_same_replies(
     case: tuple[bytes, list[bytes]],
 ) -> None:
     data, chunks = case
@@ -152,7 +150,7 @@ def test_any_bytes_in_any_split_get_the_same_replies_and_break_nothing(
     assert sorted(split_lines(heard[0])) == sorted(split_lines(heard[1]))
 
 
-def test_b4_the_end_of_input_is_answered_with_everything_and_the_end() -> None:
+def test_b4_the_end_of_input_is_answered_with_everything() -> None:
     stage = talking()
     stage.hear("a", b"rutgers.edu\ngoogle.com")
     stage.end("a")
@@ -160,7 +158,7 @@ def test_b4_the_end_of_input_is_answered_with_everything_and_the_end() -> None:
     assert "a" not in stage.connections
 
 
-def test_the_account_at_the_end_says_how_much_was_asked_and_what_became_of_it() -> None:
+def test_the_account_at_the_end_says_what_became_of_questions() -> None:
     stage = talking()
     stage.hear("a", b"google.com\nnobody\n?\n\nnobody\nPING \nhal")
     stage.end("a")
@@ -185,7 +183,7 @@ def replies(answer_unknown: bool, *lines: bytes, rows: dict[bytes, bytes] = MIXE
 
 
 @pytest.mark.parametrize("answer_unknown", [False, True])
-def test_a_name_without_this_type_is_no_data_in_the_askers_spelling(answer_unknown: bool) -> None:
+def test_a_name_without_this_type_is_no_data_as_it_was_asked(answer_unknown: bool) -> None:
     """[P20]"""
     said = replies(answer_unknown, b"Four. AAAA", b"SIX", b"six AAAA", b"BOTH AAAA", b"both")
     assert said == [
@@ -209,7 +207,7 @@ def test_a_table_of_one_type_says_no_data_of_the_other(
     assert replies(answer_unknown, b"nobody AAAA", b"x", asked, rows=rows) == [*unknown, no_data]
 
 
-def test_a_name_in_no_row_is_not_found_where_that_is_to_be_said_and_else_gets_silence() -> None:
+def test_a_name_in_no_row_gets_silence_or_not_found() -> None:
     """[P8]"""
     asked = b"Nobody", b"four", b"nobody. AAAA", b"QUIT."
     answer = b"four 10.0.0.4 A IN"
@@ -246,7 +244,7 @@ SPELLERS = (bytes, bytes.title, bytes.upper)
     st.booleans(),
     st.lists(st.integers(1, 150), max_size=4, unique=True),
 )
-def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
+def test_any_table_says_of_any_question_what_it_has(
     table: set[tuple[bytes, bytes]],
     asked: list[tuple[bytes, Callable[[bytes], bytes], bytes, bytes]],
     answer_unknown: bool,
@@ -284,7 +282,7 @@ def test_any_table_says_of_any_question_what_it_has_in_the_order_of_asking(
     assert stage.reports == [f"asked {len(asked)}, {account}, refused 0"]
 
 
-def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> None:
+def test_a_table_of_one_type_is_looked_into_once_a_name() -> None:
     """A batch of names that it does not have costs one look each."""
 
     class Counted(dict[bytes, bytes]):
@@ -305,7 +303,7 @@ def test_a_table_of_one_type_looks_for_no_other_where_none_is_asked_for() -> Non
     assert rows.looks == 3
 
 
-def test_an_event_that_no_server_of_tables_can_get_is_our_mistake() -> None:
+def test_an_event_that_no_table_server_gets_is_our_mistake() -> None:
     brain = TableServer(Table(ROWS), Environment())
     with pytest.raises(AssertionError):
         brain.step(Relieved("a"), 0.0)

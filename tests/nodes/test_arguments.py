@@ -70,6 +70,7 @@ def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> Non
         (["0", *TS, "--max-extra-load", "0.1"], "is for --policy hedge"),
         (["0", *TS, "--grace", "1"], "there is no --dns-upstream"),
         (["0", *TS, "--race-log", "x"], "without --race-sample"),
+        (["0", *TS, "--timeout", "inf"], "'inf' is not a number of seconds above 0"),
         (["0", *TS, "--idle", "5"], "--idle must be longer than --timeout"),
     ],
 )

@@ -140,11 +140,12 @@ def test_a_table_is_read_in_slices_and_served_at_once() -> None:
     server = Server(file.read)
     before = server.table
     assert not server.reload.is_busy
+    server.now = 10.0
     server.ask()
     assert server.reload.is_busy and file.opened == []
     server.turn(5)
     assert server.table is before and before.rows == OLD, "all five slices are read"
-    server.now = 1.5
+    server.now = 11.5
     server.turn()
     assert server.table is not before and server.table.rows == NEW_ROWS
     assert server.tell() == ["table reloaded: 3 rows in 1.5 s"]
@@ -159,15 +160,22 @@ def test_a_file_asked_for_while_it_is_read_is_read_once_more() -> None:
     """[P25]: what was read first is served meanwhile, and READY is told when all of it is."""
     file = Versions()
     server = Server(file.read)
+    server.now = 5.0
     server.ask()
     server.turn(2)
     file.content = b"a 10.0.0.3 A\n"
     for _ in range(3):
         server.ask()
     assert server.moves == ["READING", "OUTDATED"]
+    server.now = 10.0
     server.turn_until(ReloadState.RESTARTING)
     assert server.table.rows == NEW_ROWS and READY not in server.standings
+    server.turn_until(ReloadState.READING)
+    server.now = 10.5
     server.finish()
+    assert server.tell() == [
+        f"table reloaded: {text} s" for text in ("3 rows in 5.0", "1 rows in 0.5")
+    ]
     assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"} and len(file.opened) == 2
     assert server.moves[2:] == ["RESTARTING", "READING", "RETIRING", "STEADY"]
     assert server.standings == [RELOADING] * 4 + [READY] and (server.taken, server.refused) == (

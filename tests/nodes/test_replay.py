@@ -10,8 +10,7 @@ Not here: how records are made in detail (`tests/nodes/test_race_samples.py`), a
 import gzip
 import heapq
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Effect, Send
-from core.events import Woken
+from core.events import Event, Received, Woken
 from core.operator import Record
 from core.protocol.names import Type
 from core.text import split_lines
@@ -42,7 +41,6 @@ from nodes.replay.replay import (
     table_row,
 )
 from tests.support.balancers import addresses_of, load_balancer
-from tests.support.processes import ROOT
 from tests.support.stage import Stage
 
 BOUNDS = Bounds()
@@ -84,15 +82,19 @@ def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
     assert race.reply == end.replace("_", " ")
 
 
-def test_a_record_of_hedging_is_refused_with_the_reason() -> None:
-    with pytest.raises(RecordError, match=r"recorded under hedge.*--policy race") as caught:
-        parse(line(policy="hedge"))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_record_of_resolvers_is_refused_with_the_reason() -> None:
-    with pytest.raises(RecordError, match=r"run by resolvers, too.*table servers alone") as caught:
-        parse(line(asked={"TS1": 0.0, "DNS1": 0.0}))
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"policy": "hedge"}, r"recorded under hedge.*--policy race"),
+        ({"asked": {"TS1": 0.0, "DNS1": 0.0}}, r"run by resolvers, too.*table servers alone"),
+    ],
+    ids=["hedge", "resolvers"],
+)
+def test_a_record_of_another_kind_is_refused_with_the_reason(
+    changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(RecordError, match=why) as caught:
+        parse(line(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -296,67 +298,96 @@ def test_a_ts_is_known_by_the_name_of_the_record() -> None:
     assert close(outcome, [0.1]) and outcome.changed == 0
 
 
+def test_a_reply_at_the_very_end_of_its_time_is_in_time() -> None:
+    assert replay(two((BOUNDS.timeout_s, None)), ["TS1", "TS2"], balancer(2)).timed_out == 0
+
+
+def test_events_of_one_moment_are_played_in_their_order() -> None:
+    """Of two races that begin together, and are replied to together, the first is the first."""
+    races = [replace(race, at=0.0) for race in two((0.1, None), (0.1, None), (0.1, None))]
+    asked: list[bytes] = []
+    brain = balancer(1)
+    step = brain.step
+
+    def watched(event: Event, now: float) -> list[Effect]:
+        asked.extend(split_lines(event.data) if isinstance(event, Received) else [])
+        return step(event, now)
+
+    brain.step = watched  # type: ignore[method-assign]
+    replay(races, ["TS1"], brain)
+    assert [line.partition(b" ")[0] for line in asked] == [b"r0", b"r1", b"r2"] * 2
+
+
 def test_nothing_to_replay_takes_no_time() -> None:
     assert replay([], ["TS1"], balancer(1)) == ReplayOutcome()
 
 
 # -- the command -----------------------------------------------------------------------------------
 
+Play = Callable[..., tuple[int, str, str]]
 
-def test_the_command_plays_each_policy_that_is_asked_for(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "races.jsonl").write_bytes(b"\n".join([line(at=n) for n in range(20)]) + b"\n")
-    assert main(["replay", str(tmp_path / "races.jsonl")]) == 0
-    head, *rows = capfd.readouterr().out.splitlines()
-    assert head == HEAD
+
+@pytest.fixture
+def play(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Play:
+    """A function that replays a file of these bytes; it returns exit code, output and log, in which
+    the file is called FILE."""
+    path = tmp_path / "races.jsonl"
+
+    def played(data: bytes, *words: str) -> tuple[int, str, str]:
+        path.write_bytes(data)
+        code = main(["replay", *words, str(path)])
+        out, err = capfd.readouterr()
+        return code, out, err.replace(str(path), "FILE")
+
+    return played
+
+
+def test_the_command_plays_each_policy_that_is_asked_for(play: Play) -> None:
+    """In the order of time, whatever the order of records."""
+    records = [line(at=n / 8) + b"\n" for n in range(20)]
+    data = b"".join(records)
+    code, out, _ = play(data)
+    assert play(b"".join(records[::-1])) == (0, out, "")
+    head, *rows = out.splitlines()
+    assert code == 0 and head == HEAD
     assert [row[:14].rstrip() for row in rows] == [
         "as recorded", "race", "single TS1", "single TS2", "hedge"
     ]  # fmt: skip
     assert rows[0][14:] == rows[1][14:]
     extra = [float(row.split()[-3]) for row in rows]
     assert extra[:-1] == [100.0, 100.0, 0.0, 0.0] and 0 <= extra[-1] <= 10
-    words = ["replay", "--policy", "single", str(tmp_path / "races.jsonl"), "--policy", "race"]
-    assert main(words) == 0
-    rows = capfd.readouterr().out.splitlines()[2:]
+    code, out, _ = play(data, "--policy", "single", "--policy", "race")
+    rows = out.splitlines()[2:]
+    assert code == 0
     assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
+
+
+NO_RACES = "photofinish: there are no races in FILE\n"
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "there are no races in"),
-        (b"\n\n", "there are no races in"),
-        (b"x\n", ":1: it is no record of a race; left out\n"),
-        (line(policy="hedge") + b"\n", ":1: it was recorded under hedge"),
+        (b"", NO_RACES),
+        (b"\n\n", NO_RACES),
+        (b"x\n", "FILE:1: it is no record of a race; left out\n" + NO_RACES),
+        (line(policy="hedge") + b"\n", "FILE:1: it was recorded under hedge"),
+        (b'{"at":1}\n'.decode().encode("utf-16"), "FILE looks like UTF-16; save it as UTF-8\n"),
+        (gzip.compress(b'{"at":1}\n' * 99), "FILE looks like a gzip file; unpack it\n"),
+        (b'{"at":1}\r' * 99, "FILE ends its lines with CR alone; save it with LF\n"),
     ],
+    ids=["empty", "blank", "no record", "hedge", "UTF-16", "gzip", "CR"],
 )
-def test_a_file_without_a_race_is_refused_record_by_record(
-    data: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_file_without_a_race_is_refused_with_the_reason(
+    data: bytes, said: str, play: Play
 ) -> None:
-    (tmp_path / "races.jsonl").write_bytes(data)
-    assert main(["replay", str(tmp_path / "races.jsonl")]) == 1
-    out, err = capfd.readouterr()
-    assert not out and said in err and "there are no races in" in err
-    assert err.count("\n") == 1 + bool(data.strip())
-
-
-@pytest.mark.parametrize(
-    ("data", "why"),
-    [
-        (b'{"at":1}\n'.decode().encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
-        (gzip.compress(b'{"at":1}\n' * 99), "looks like a gzip file; unpack it"),
-        (b'{"at":1}\r' * 99, "ends its lines with CR alone; save it with LF"),
-    ],
-    ids=["UTF-16", "gzip", "CR"],
-)
-def test_a_file_that_is_no_text_is_one_line_not_one_a_record(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], data: bytes, why: str
-) -> None:
-    path = tmp_path / "races.jsonl"
-    path.write_bytes(data)
-    assert main(["replay", str(path)]) == 1
-    assert capfd.readouterr() == ("", f"photofinish: {path} {why}\n")
+    """In a line for each bad record, and in one line where the file is no text."""
+    code, out, err = play(data)
+    assert (code, out) == (1, "") and err.removeprefix("photofinish: ").startswith(
+        said.removeprefix("photofinish: ")
+    )
+    assert err.count("\n") == (2 if "FILE:1" in said else 1)
+    assert NO_RACES in err or "FILE:1" not in err
 
 
 NONSENSE = {
@@ -375,28 +406,12 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("record", NONSENSE.values(), ids=NONSENSE)
-def test_a_bad_record_is_one_line_and_the_good_ones_are_played(
-    record: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "races.jsonl"
-    path.write_bytes(b"\n".join([line(), record, line(at=1.0), b""]))
-    assert main(["replay", str(path)]) == 1
-    out, err = capfd.readouterr()
-    assert err == f"{path}:2: it is no record of a race; left out\n"
+def test_a_bad_record_is_one_line_and_the_good_ones_are_played(record: bytes, play: Play) -> None:
+    code, out, err = play(b"\n".join([line(), record, line(at=1.0), b""]))
+    assert (code, err) == (1, "FILE:2: it is no record of a race; left out\n")
     head, first, *rest = out.splitlines()
     assert head == HEAD and first.split()[:3] == ["as", "recorded", "2"] and len(rest) == 4
     assert out.replace("\n", "").isprintable()
-
-
-@pytest.mark.process
-def test_an_output_that_is_full_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "races.jsonl"
-    path.write_bytes(line() + b"\n")
-    with Path("/dev/full").open("wb") as full:
-        words = [sys.executable, "-m", "nodes", "replay", str(path)]
-        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False, cwd=ROOT)
-    said = b"photofinish: cannot write the output: no space left on device\n"
-    assert (ended.returncode, ended.stderr) == (1, said)
 
 
 # -- records of a real run -------------------------------------------------------------------------
@@ -602,19 +617,13 @@ def test_a_dropped_race_is_no_changed_answer() -> None:
 def test_hedge_loses_nothing_when_more_than_a_slice_is_asked() -> None:
     """Nobody tells the load balancer that its TS is relieved."""
     bounds = replace(BOUNDS, waiting_bytes_high=100, waiting_bytes_low=50)
-    races = [
-        ReplayedRace(
-            0.0, Type.A, 0.1, "10.0.0.1", {"TS1": 0.0, "TS2": 0.0}, {"TS2": (0.1, "10.0.0.1")}
-        )
-    ] * 100
+    races = [replace(race, at=0.0) for race in two(*[(None, 0.1)] * 100)]
     outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))
     assert outcome.timed_out == 0
 
 
-def test_records_of_a_time_without_any_ts_are_replayed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_records_of_a_time_without_any_ts_are_replayed(play: Play) -> None:
     record = line(asked={}, replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0)
-    (tmp_path / "races.jsonl").write_bytes(record + b"\n")
-    assert main(["replay", str(tmp_path / "races.jsonl")]) in (0, 1)
-    assert "Traceback" not in capfd.readouterr().err
+    code, out, err = play(record + b"\n")
+    assert (code, out) == (1, "")
+    assert err == "photofinish: no table server was up in any of the races of FILE\n"

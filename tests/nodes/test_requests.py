@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Close, Effect, Send
-from core.events import Closed, Ended, Event, Received, Woken
+from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.status_page.http import HEALTH, Page, WebServer
 from nodes.status_page.pages import pages
@@ -509,17 +509,29 @@ def test_watchers_are_no_clients() -> None:
     assert stage.exit_code == 0 and ME in stage.connections
 
 
-def test_both_parts_are_woken_when_either_wants_to_be() -> None:
+@pytest.mark.parametrize("first", ["client", "watcher"])
+def test_both_parts_are_woken_when_either_wants_to_be(first: str) -> None:
     stage = balanced()
     stage.dialled.clear()
-    stage.accept("a")
-    stage.hear("a", b"x\n")
-    stage.wait(1.0)
-    stage.accept(ME)
-    assert stage.brain.deadline() == 105.0
+    assert stage.brain.deadline() is None
+    for who in (first, {"client": "watcher", "watcher": "client"}[first]):
+        stage.accept(ME if who == "watcher" else "a")
+        if who == "client":
+            stage.hear("a", b"x\n")
+        assert stage.brain.deadline() == 105.0
+        stage.wait(1.0)
     stage.wait(5.0)
     assert stage.take("a") == b"x - TIMED OUT\n"
     assert response(stage.take(ME))[0].status == 408
+
+
+def test_a_watcher_that_is_gone_is_forgotten() -> None:
+    """Its name may be a client's."""
+    stage = balanced()
+    stage.accept(ME)
+    stage.reset(ME)
+    stage.brain.step(Opened(ME, Role.LINES), stage.now)
+    assert Send(ME, b"PONG\n") in stage.brain.step(Received(ME, b"PING\n"), stage.now)
 
 
 # -- failures --------------------------------------------------------------------------------------

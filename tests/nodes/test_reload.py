@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,11 @@ class Server:
         while self.reload.is_busy:
             self.turn()
 
+    def ask_and_finish(self) -> Self:
+        self.ask()
+        self.finish()
+        return self
+
     def tell(self) -> list[str]:
         """Return the reports since the last time."""
         reports = [effect.text for effect in self.said if isinstance(effect, Report)]
@@ -118,17 +124,10 @@ class Server:
         return [effect.standing for effect in self.said if isinstance(effect, Notify)]
 
     @property
-    def taken(self) -> int:
-        return self.count("reloads")
-
-    @property
-    def refused(self) -> int:
-        return self.count("reloads_refused")
-
-    def count(self, name: str) -> int:
-        """Return a metric."""
-        metrics = {value.metric.name: value.value for value in self.reload.metrics()}
-        return int(metrics[name])
+    def counts(self) -> tuple[int, int]:
+        """The metrics: how many reloads were taken, and refused."""
+        metrics = {value.metric.name: int(value.value) for value in self.reload.metrics()}
+        return metrics["reloads"], metrics["reloads_refused"]
 
 
 # -- when it is read -------------------------------------------------------------------------------
@@ -152,7 +151,7 @@ def test_a_table_is_read_in_slices_and_served_at_once() -> None:
     server.turn()
     assert not server.reload.is_busy and before.rows == {}
     assert server.moves == ["READING", "RETIRING", "STEADY"]
-    assert server.standings == [RELOADING, READY] and (server.taken, server.refused) == (1, 0)
+    assert server.standings == [RELOADING, READY] and server.counts == (1, 0)
     assert file.left_open == 0
 
 
@@ -178,10 +177,7 @@ def test_a_file_asked_for_while_it_is_read_is_read_once_more() -> None:
     ]
     assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"} and len(file.opened) == 2
     assert server.moves[2:] == ["RESTARTING", "READING", "RETIRING", "STEADY"]
-    assert server.standings == [RELOADING] * 4 + [READY] and (server.taken, server.refused) == (
-        2,
-        0,
-    )
+    assert server.standings == [RELOADING] * 4 + [READY] and server.counts == (2, 0)
 
 
 def test_a_file_asked_for_while_the_old_one_goes_is_read_after() -> None:
@@ -191,12 +187,11 @@ def test_a_file_asked_for_while_the_old_one_goes_is_read_after() -> None:
     server.turn_until(ReloadState.RETIRING)
     file.content = b"a 10.0.0.3 A\n"
     server.ask()
-    server.ask()
-    server.finish()
+    server.ask_and_finish()
     assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"}
     assert server.moves == ["READING", "RETIRING", "RESTARTING", "READING", "RETIRING", "STEADY"]
     assert server.standings == [RELOADING, READY, RELOADING, RELOADING, READY]
-    assert (server.taken, server.refused) == (2, 0)
+    assert server.counts == (2, 0)
 
 
 def test_a_refused_file_that_was_asked_for_again_is_read_again() -> None:
@@ -214,10 +209,7 @@ def test_a_refused_file_that_was_asked_for_again_is_read_again() -> None:
         "READING", "OUTDATED", "RESTARTING", "READING", "RETIRING", "STEADY"
     ]  # fmt: skip
     assert server.table.rows == NEW_ROWS
-    assert server.standings == [RELOADING] * 2 + [READY] and (server.taken, server.refused) == (
-        1,
-        1,
-    )
+    assert server.standings == [RELOADING] * 2 + [READY] and server.counts == (1, 1)
 
 
 def test_reloads_come_one_after_another() -> None:
@@ -225,10 +217,9 @@ def test_reloads_come_one_after_another() -> None:
     server = Server(file.read)
     for number in range(3):
         file.content = b"a 10.0.0.%d A\n" % number
-        server.ask()
-        server.finish()
+        server.ask_and_finish()
         assert server.table.rows == {b"a": b"a 10.0.0.%d A IN\n" % number}
-    assert server.standings == [RELOADING, READY] * 3 and (server.taken, server.refused) == (3, 0)
+    assert server.standings == [RELOADING, READY] * 3 and server.counts == (3, 0)
 
 
 contents = st.one_of(
@@ -254,7 +245,7 @@ def test_the_last_good_table_is_served_whatever_the_story(
     def look() -> None:
         """Check that what is served is, whole, the last good one that has been judged, or the first
         table."""
-        assert server.table.rows == after(file.opened[: server.taken + server.refused])[-1]
+        assert server.table.rows == after(file.opened[: sum(server.counts)])[-1]
         if server.standings[-1:] == [READY]:
             assert file.opened[-1] is file.content
 
@@ -272,9 +263,9 @@ def test_the_last_good_table_is_served_whatever_the_story(
     assert not server.reload.is_busy and file.left_open == 0
     assert server.standings.count(RELOADING) == asked >= len(file.opened)
     assert server.standings[-1:] == [READY] * bool(asked)
-    assert server.taken + server.refused == len(file.opened)
+    assert sum(server.counts) == len(file.opened)
     served = after(file.opened)
-    assert server.taken == len({id(rows) for rows in served}) - 1
+    assert server.counts[0] == len({id(rows) for rows in served}) - 1
 
 
 def after(contents: list[bytes | OSError]) -> list[dict[bytes, bytes]]:
@@ -340,8 +331,7 @@ def asked_of(path: Path, *, strict: bool = False) -> Server:
     before = descriptors()
     server = Server(path=str(path), strict=strict)
     with promptly():
-        server.ask()
-        server.finish()
+        server.ask_and_finish()
     assert descriptors() == before
     return server
 
@@ -350,7 +340,7 @@ def refused(server: Server, path: Path, why: str) -> None:
     """Check that the old table stays in use, and one line says why. [P26]"""
     said = server.tell()
     assert said[-1] == f"{path} is refused: {why}; the old table stays in use"
-    assert server.table.rows == OLD and (server.taken, server.refused) == (0, 1)
+    assert server.table.rows == OLD and server.counts == (0, 1)
     assert server.standings == [RELOADING, READY]
     assert server.moves == ["READING", "RETIRING", "STEADY"]
 
@@ -380,7 +370,7 @@ def test_a_file_without_rows_empties_a_table_with_a_warning(tmp_path: Path, cont
     path = tmp_path / "table"
     path.write_bytes(content)
     server = asked_of(path)
-    assert server.table.rows == {} and server.taken == 1
+    assert server.table.rows == {} and server.counts == (1, 0)
     assert server.tell() == [
         f"{path} reloaded: 0 rows in 0.0 s",
         f"{path} has no rows: every name is unknown",
@@ -395,9 +385,8 @@ def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -
     server = asked_of(path)
     refused(server, path, why)
     server.table = Table()
-    server.ask()
-    server.finish()
-    assert (server.taken, server.refused, server.table.rows) == (1, 1, {})
+    server.ask_and_finish()
+    assert (server.counts, server.table.rows) == ((1, 1), {})
 
 
 def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -480,7 +469,7 @@ def test_e6_a_file_that_changes_is_refused_a_replaced_one_not(
     change(path)
     server.finish()
     if is_taken:
-        assert server.table.rows == NEW_ROWS and (server.taken, server.refused) == (1, 0)
+        assert server.table.rows == NEW_ROWS and server.counts == (1, 0)
     else:
         why = "it changed while it was read; rename a whole one into place"
         refused(server, path, why)
@@ -494,8 +483,7 @@ def test_e6_a_file_that_stops_being_readable_is_refused() -> None:
         raise OSError(5, "Input/output error")
 
     server = Server(read)
-    server.ask()
-    server.finish()
+    server.ask_and_finish()
     refused(server, Path("table"), "input/output error")
 
 
@@ -536,7 +524,7 @@ def test_strict_takes_a_table_without_a_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"\n".join(b"many 10.0.0.%d A" % n for n in range(100, 200)))
     server = asked_of(path, strict=True)
-    assert server.taken == 1 and server.table.left_out_rows > 0
+    assert server.counts == (1, 0) and server.table.left_out_rows > 0
     assert all("is left out" in text for text in server.tell()[:-1])
 
 
@@ -586,8 +574,7 @@ def test_a_table_read_in_any_slices_is_the_one_that_is_loaded(
 
     for read in (cut_anywhere, Versions(data, size).read):
         server = Server(read, str(path))
-        server.ask()
-        server.finish()
+        server.ask_and_finish()
         is_refused = not data or (table.bad_rows and not table.rows)
         assert server.table.rows == (OLD if is_refused else table.rows)
         said = server.tell()
@@ -613,9 +600,8 @@ def reloaded(path: Path, before: bytes, after: bytes) -> tuple[Table, Table]:
     server.table = load(str(path), print)
     old = Table(dict(server.table.rows))
     path.write_bytes(after)
-    server.ask()
-    server.finish()
-    assert server.taken == 1
+    server.ask_and_finish()
+    assert server.counts == (1, 0)
     return old, server.table
 
 
@@ -623,39 +609,30 @@ MANY = [b"Host%d 10.0.%d.%d A\n" % (n, n >> 8, n & 255) for n in range(20_000)]
 SETS = [b"%b 2001:db8::%x AAAA\n" % (name, n) for name in (b"Y", b"z") for n in range(40)]
 
 
+NEW_ONES = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
+
+
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "first"),
     [
-        (MANY, MANY),
-        (SETS, SETS),
-        ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]]),
-        (MANY, MANY[:5_000] + MANY[7_000:]),
-        (MANY, MANY[3_000:9_000] + MANY[9_001:]),
+        (MANY, MANY, 0),
+        (SETS, SETS, 0),
+        ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]], 0),
+        (MANY, MANY[:5_000] + MANY[7_000:], 0),
+        (MANY, MANY[3_000:9_000] + MANY[9_001:], 0),
+        (MANY, MANY[:9_000] + NEW_ONES + MANY[9_000:], 0),
+        (MANY, MANY[6_000:], 6_000),
     ],
-    ids=["equal", "sets", "row by row", "fewer", "fewer at the beginning"],
+    ids=["equal", "sets", "row by row", "fewer", "fewer at the beginning", "new", "a long gap"],
 )
 def test_rows_that_stay_are_kept_and_not_made_anew(
-    tmp_path: Path, before: list[bytes], after: list[bytes]
+    tmp_path: Path, before: list[bytes], after: list[bytes], first: int
 ) -> None:
+    """From the `first` on: a gap that is longer than what is looked ahead is caught up with."""
     old, new = reloaded(tmp_path / "table", b"".join(before), b"".join(after))
-    assert len(new.rows) == len(load(str(tmp_path / "table"), print).rows)
-    assert is_made_of(new.rows, old.rows)
-
-
-def test_rows_that_are_new_do_not_hide_those_that_stay(tmp_path: Path) -> None:
-    more = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
-    old, new = reloaded(
-        tmp_path / "table", b"".join(MANY), b"".join(MANY[:9_000] + more + MANY[9_000:])
-    )
-    assert len(new.rows) == 30_000
-    assert is_made_of({q: new.rows[q] for q in new.rows if q in old.rows}, old.rows)
-
-
-def test_after_a_long_gap_rows_are_kept_again(tmp_path: Path) -> None:
-    """The gap is longer than what is looked ahead; that catches up."""
-    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(MANY[6_000:]))
-    rows = list(new.rows.items())
-    assert is_made_of(dict(rows[-8_000:]), old.rows) and len(rows) == 14_000
+    assert new.rows == load(str(tmp_path / "table"), print).rows
+    rows = list(new.rows.items())[first:]
+    assert rows and is_made_of({q: line for q, line in rows if q in old.rows}, old.rows)
 
 
 def test_a_line_that_has_changed_is_the_new_one(tmp_path: Path) -> None:
@@ -672,9 +649,8 @@ def test_an_old_table_is_not_held_by_the_new_one() -> None:
     server = Server(Versions().read)
     server.table = Table(Rows(OLD))
     old = weakref.ref(server.table.rows)
-    server.ask()
-    server.finish()
-    assert server.taken == 1 and old() is None
+    server.ask_and_finish()
+    assert server.counts == (1, 0) and old() is None
 
 
 @given(
@@ -741,9 +717,8 @@ def test_e4_no_turn_does_more_than_a_slice(tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(path.read_bytes() + b"a" * 600)
     os.utime(path)
     strict = Server(path=str(path), strict=True)
-    strict.ask()
-    strict.finish()
-    assert strict.refused == 1 and is_only_large_table(server.table)
+    strict.ask_and_finish()
+    assert strict.counts == (0, 1) and is_only_large_table(server.table)
 
 
 # -- a TS that reloads -----------------------------------------------------------------------------
@@ -755,6 +730,11 @@ def serving(file: Versions, rows: dict[bytes, bytes] = OLD, **words: bool) -> St
     return Stage.begun(
         TableServer(Table(dict(rows)), Environment(), reload=reload, **words), clients=("a",)
     )
+
+
+def reload_whole(stage: Stage) -> None:
+    stage.reload()
+    stage.wait(0.0)
 
 
 def said(stage: Stage, *lines: bytes) -> list[bytes]:
@@ -782,8 +762,7 @@ def test_e5_a_ts_answers_from_the_old_table_then_the_new_one() -> None:
 def test_e5_half_a_question_is_answered_from_the_later_table() -> None:
     stage = serving(Versions())
     stage.hear("a", b"a\nb")
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     assert stage.take("a") == b"a 10.0.0.1 A IN\n"
     assert said(stage, b"") == [b"b 10.0.0.2 A IN"]
 
@@ -792,14 +771,12 @@ def test_e6_a_ts_that_refuses_a_table_answers_as_before() -> None:
     """[P26]"""
     file = Versions(b"nothing good\n")
     stage = serving(file)
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     assert said(stage, b"a", b"c") == [b"a 10.0.0.1 A IN"]
     stats = said(stage, b"STATS")
     assert {b"STAT reloads 0", b"STAT reloads_refused 1", b"STAT rows 2"} < set(stats)
     file.content = NEW
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     stats = said(stage, b"STATS")
     assert {b"STAT reloads 1", b"STAT reloads_refused 1", b"STAT rows 3"} < set(stats)
 
@@ -831,8 +808,7 @@ def test_a_table_that_loses_ipv6_is_silent_about_its_names() -> None:
     rows = {b"six AAAA": b"six 2001:db8::1 AAAA IN\n"}
     stage = serving(Versions(), rows)
     assert said(stage, b"Six") == [b"Six - NO DATA"]
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     assert said(stage, b"six", b"six AAAA") == []
     assert said(stage, b"A AAAA", b"c") == [b"A AAAA - NO DATA", b"c 10.0.0.2 A IN"]
 
@@ -840,8 +816,7 @@ def test_a_table_that_loses_ipv6_is_silent_about_its_names() -> None:
 def test_not_found_is_said_of_what_the_new_table_lacks() -> None:
     stage = serving(Versions(SIX), answer_unknown=True)
     assert said(stage, b"Six", b"b") == [b"Six - NOT FOUND", b"b 10.0.0.1 A IN"]
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     assert said(stage, b"Six", b"b") == [b"Six - NO DATA", b"b - NOT FOUND"]
 
 
@@ -856,8 +831,7 @@ def test_a_reload_keeps_no_drain_and_a_drain_begins_no_reload(turns: int) -> Non
     stage.drain()
     answer = b"a 10.0.0.%d A IN\n" % (2 if file.left_open == 0 and file.opened else 1)
     assert stage.take("a") == answer + b"BYE\n"
-    stage.reload()
-    stage.wait(0.0)
+    reload_whole(stage)
     assert stage.standings.count(RELOADING) == 1 and len(file.opened) == 1
     assert stage.exit_code is None
     stage.end("a")

@@ -6,6 +6,7 @@ its name, and what is written is the part of the list that has no hole before it
 Not here: files, arguments and exit codes of the process (`tests/processes/test_system.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -46,27 +47,10 @@ BAD = {
     b"a\tAAAA": b"a\\x09AAAA", b"a AAAA.": b"a AAAA.", name_of(254): name_of(254),
 }  # fmt: skip
 GOOD = [
-    b"a",
-    b"A",
-    b"a AAAA",
-    b"A. AAAA",
-    b"b.x",
-    b"B.x.",
-    b"QUIT",
-    b"QUIT.",
-    b"quit",
-    b"QUIT AAAA",
-    b"quit. AAAA",
-    b"PING",
-    b"PING.",
-    b"STATS",
-    b"AAAA",
-    b"AAAA AAAA",
-    name_of(253) + b". AAAA",
-    b"c",
-    b"d-e.",
-    b"D-E",
-]
+    b"a", b"A", b"a AAAA", b"A. AAAA", b"b.x", b"B.x.", b"QUIT", b"QUIT.", b"quit", b"QUIT AAAA",
+    b"quit. AAAA", b"PING", b"PING.", b"STATS", b"AAAA", b"AAAA AAAA", name_of(253) + b". AAAA",
+    b"c", b"d-e.", b"D-E",
+]  # fmt: skip
 RESERVED = (b"QUIT", b"PING", b"STATS")
 
 
@@ -242,16 +226,13 @@ def test_a_name_with_a_line_end_in_it_is_bad_and_never_sent(names: list[bytes]) 
     assert stage.exit_code == 0
 
 
-def test_with_no_legal_name_nobody_is_dialled() -> None:
-    stage = client(b"two words", b"\x1b[2J")
+@pytest.mark.parametrize("names", [[], [b"two words", b"\x1b[2J"]], ids=["none", "bad"])
+def test_with_no_legal_name_nobody_is_dialled(names: list[bytes]) -> None:
+    stage = client(*names)
     assert stage.dialled == [] and stage.exit_code == 0
-    assert stage.written == b"two words - ERROR BADNAME\n\\x1b[2J - ERROR BADNAME\n"
-    assert stage.reports == ["2 names: 0 answered, 0 timed out, 2 bad, 0 lost, 0.0 s"]
-
-
-def test_without_any_name_there_is_nothing_to_do() -> None:
-    stage = client()
-    assert stage.dialled == [] and stage.exit_code == 0 and stage.written == b""
+    assert split_lines(bytes(stage.written)) == [BAD[name] + b" - ERROR BADNAME" for name in names]
+    count = len(names)
+    assert stage.reports == [f"{count} names: 0 answered, 0 timed out, {count} bad, 0 lost, 0.0 s"]
 
 
 @pytest.mark.parametrize("last", [b"last.example", b"N0.EXAMPLE", b"bad name"])
@@ -381,19 +362,19 @@ def test_nothing_matters_once_every_name_has_its_line(way: str) -> None:
     assert stage.reports == ["2 names: 1 answered, 1 timed out, 0 bad, 0 lost, 0.0 s"]
 
 
-def test_a_dial_that_fails_loses_every_name() -> None:
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (lambda stage: stage.refuse(LS), "no connection to LS at 127.0.0.1:1: connection refused"),
+        (Stage.drain, "interrupted"),
+    ],
+    ids=["refused", "interrupted"],
+)
+def test_a_dial_that_ends_loses_every_name(end: Callable[[Stage], None], why: str) -> None:
     stage = client(b"a", b"bad name", b"b")
-    stage.refuse(LS)
+    end(stage)
     assert stage.written == b"a - LOST\nbad name - ERROR BADNAME\nb - LOST\n"
-    assert stage.exit_code == 1
-    assert stage.reports[0] == "no connection to LS at 127.0.0.1:1: connection refused"
-
-
-def test_an_interrupt_while_ls_is_dialled_ends_it() -> None:
-    stage = client(b"a")
-    stage.drain()
-    assert stage.written == b"a - LOST\n" and stage.exit_code == 1
-    assert stage.reports[0] == "interrupted"
+    assert stage.exit_code == 1 and stage.reports[0] == why
 
 
 def test_an_interrupt_after_the_end_says_nothing_twice() -> None:

@@ -6,6 +6,7 @@ Not here: the rules (`tests/support/house_rules.py`, `tests/support/english.py`)
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -30,7 +31,9 @@ from tests.support.house_rules import (
     kinds_told_apart,
     lambdas_named,
     machines_misnamed,
+    names_long,
     names_twice,
+    privates_used,
     states_assigned,
     too_large,
     too_long,
@@ -217,10 +220,22 @@ ALLOWED: list[tuple[Rule, str, str]] = [  # texts that a rule must not forbid
         'def test_f():\n    """The link is up."""',
     ),
     (contracts_missing, "core/io/loop.py", "def _f():\n    def inner():\n        x = 1; y"),
+    (
+        privates_used,
+        "tests/nodes/test_link.py",
+        "class C:\n    def __eq__(self, o): self._x == o._x",
+    ),
+    (names_long, "tests/nodes/test_link.py", f"def test_{'n' * 55}(): ..."),
 ]
 
 
-@pytest.mark.parametrize(("rule", "path", "source"), RULES)
+TEST_RULES: list[tuple[Rule, str, str]] = [  # of tests only
+    (privates_used, "tests/nodes/test_link.py", "assert link._state is None"),
+    (names_long, "tests/nodes/test_link.py", f"def test_{'n' * 56}(): ..."),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), RULES + TEST_RULES)
 def test_the_rule_can_say_no(rule: Rule, path: str, source: str) -> None:
     assert rule(path, source)
 
@@ -230,18 +245,42 @@ def test_the_rule_can_say_yes(rule: Rule, path: str, source: str) -> None:
     assert rule(path, source) == []
 
 
-@pytest.mark.parametrize("rule", dict.fromkeys(rule for rule, _, _ in RULES))
-def test_the_house_keeps_the_rule(rule: Rule) -> None:
-    wrong = {path: found for path in SOURCES if (found := rule(path, (ROOT / path).read_text()))}
-    assert wrong == {}
+HOUSE_RULES = list(dict.fromkeys(rule for rule, _, _ in RULES))
+ENGLISH_RULES: list[Rule] = [sentences_nameless, riddles, verbs_missing]
 
 
-@pytest.mark.parametrize("rule", [sentences_nameless, riddles, verbs_missing])
-def test_tests_and_benches_keep_the_rule_of_english(rule: Rule) -> None:
-    wrong = {
-        path: found for path in TEST_SOURCES if (found := rule(path, (ROOT / path).read_text()))
-    }
-    assert wrong == {}
+@cache
+def breaches() -> dict[tuple[Rule, str], dict[str, list[str]]]:
+    """Return what is wrong, by rule and top folder: read once, file by file, for all rules."""
+    found: dict[tuple[Rule, str], dict[str, list[str]]] = {}
+    for path in SOURCES + TEST_SOURCES:
+        folder = path.split("/")[0]
+        source = (ROOT / path).read_text()
+        rules = HOUSE_RULES if path in SOURCES else list(ENGLISH_RULES)
+        if folder == "tests":
+            rules += [rule for rule, _, _ in TEST_RULES]
+        for rule in rules:
+            wrong = found.setdefault((rule, folder), {})
+            if mistakes := rule(path, source):
+                wrong[path] = mistakes
+    return found
+
+
+@pytest.mark.parametrize("folder", ["core", "nodes"])
+@pytest.mark.parametrize("rule", HOUSE_RULES)
+def test_the_house_keeps_the_rule(rule: Rule, folder: str) -> None:
+    assert breaches()[rule, folder] == {}
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench"])
+@pytest.mark.parametrize("rule", ENGLISH_RULES)
+def test_tests_and_benches_keep_the_rule_of_english(rule: Rule, folder: str) -> None:
+    assert breaches()[rule, folder] == {}
+
+
+@pytest.mark.parametrize("rule", [rule for rule, _, _ in TEST_RULES])
+def test_tests_keep_the_rule(rule: Rule) -> None:
+    assert breaches()[rule, "tests"] == {}
 
 
 def test_files_of_tests_and_benches_are_not_too_long() -> None:

@@ -13,6 +13,8 @@ import re
 import tokenize
 from collections.abc import Iterator
 
+from tests.support.sources import nodes_of
+
 NAMELESS = {"who", "whoever", "what", "whatever", "one", "so"}  # no sentence begins with these
 NAMELESS_FIRST = {  # nor does a docstring with these
     *("whom", "whose", "whence", "whither", "it", "they", "there", "those"),
@@ -60,7 +62,7 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 
 def docstrings(source: str) -> Iterator[tuple[int, str, ast.AST]]:
     """Yield all docstrings of a source: line, text, and what each is about."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)
             if text is not None:

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from tests.support.sources import nodes_of, parsed
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path.relative_to(ROOT).as_posix()
@@ -99,6 +101,7 @@ FUNCTION_LINES_MAX = 60
 LAMBDA_LINES_MAX = 6  # of one expression
 ATTRIBUTES_MAX = 20
 METHODS_MAX = 25
+TEST_NAME_LETTERS_MAX = 60
 PARAMETERS_MAX = 7  # self and cls not counted
 TABLES_OF_VALUES = {"Bounds"}  # as many fields as there are values, each with its reason
 KNOW_KINDS = {  # files that make upstreams of a kind, or are about one kind alone
@@ -110,7 +113,7 @@ SHARED_COUNTERS = {"hits"}  # a bound is counted by whoever keeps it
 
 def imported(source: str) -> Iterator[str]:
     """Yield dotted names of all modules that a source imports, at any depth of it."""
-    for found in ast.walk(ast.parse(source)):
+    for found in nodes_of(source):
         if isinstance(found, ast.Import):
             yield from (alias.name for alias in found.names)
         elif isinstance(found, ast.ImportFrom):
@@ -156,7 +159,7 @@ def is_private(module: str) -> bool:
 
 def dotted_uses(source: str) -> Iterator[str]:
     """Yield what a source uses of modules that it imports, by whatever name, and bare names."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -185,9 +188,7 @@ def calls_forbidden(path: str, source: str) -> list[str]:
 def async_code(path: str, source: str) -> list[str]:
     """Find coroutines: the house has one loop of its own."""
     kinds = ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await
-    return [
-        ast.unparse(node)[:60] for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)
-    ]
+    return [ast.unparse(node)[:60] for node in nodes_of(source) if isinstance(node, kinds)]
 
 
 def dns_on_the_reading_path(path: str, source: str) -> list[str]:
@@ -218,7 +219,7 @@ def states_assigned(path: str, source: str) -> list[str]:
         return []
     return [
         ast.unparse(target)
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         for target in assigned(node)
         if isinstance(target, ast.Attribute) and target.attr == "state"
     ]
@@ -228,7 +229,7 @@ def header_wrong(path: str, source: str) -> list[str]:
     """Find a header that is missing or too long, in a file that has any code."""
     if not source:
         return []
-    header = ast.get_docstring(ast.parse(source)) or ""
+    header = ast.get_docstring(parsed(source)) or ""
     count = len(header.splitlines())
     most = READING_HEADER_LINES_MAX if path in READING_PATH else HEADER_LINES_MAX
     return [] if 3 <= count <= most else [f"{count} lines of header"]
@@ -257,7 +258,7 @@ def contracts_missing(path: str, source: str) -> list[str]:
     """Find public classes, functions and methods that do not say what they promise. A method may
     leave that to the contract that it fulfils."""
     wrong = []
-    places: list[tuple[list[ast.stmt], set[str]]] = [(ast.parse(source).body, set())]
+    places: list[tuple[list[ast.stmt], set[str]]] = [(parsed(source).body, set())]
     places += [(owner.body, promised_in_contracts()) for owner in classes(source)]
     for body, promised in places:
         for node in body:
@@ -284,7 +285,7 @@ def too_long(path: str, source: str) -> list[str]:
     """Find a file, or a function in it, that is longer than one idea."""
     count = source.count("\n")
     wrong = [f"{count} lines"] if count > LINES_MAX.get(path, FILE_LINES_MAX) else []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, FUNCTIONS) and lines_of(node) > FUNCTION_LINES_MAX:
             wrong.append(f"{node.name}: {lines_of(node)} lines")
         elif isinstance(node, ast.Lambda) and lines_of(node) > LAMBDA_LINES_MAX:
@@ -294,7 +295,7 @@ def too_long(path: str, source: str) -> list[str]:
 
 def lambdas_named(path: str, source: str) -> list[str]:
     """Find functions that are written as a lambda and given a name: nothing measures them."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     bodies = [tree.body, *(owner.body for owner in classes(source))]
     return [
         ast.unparse(node)[:60]
@@ -306,7 +307,7 @@ def lambdas_named(path: str, source: str) -> list[str]:
 
 def classes(source: str) -> Iterator[ast.ClassDef]:
     """Return all classes of a source, at any depth of it."""
-    return (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef))
+    return (node for node in nodes_of(source) if isinstance(node, ast.ClassDef))
 
 
 def attributes(owner: ast.ClassDef) -> set[str]:
@@ -402,7 +403,7 @@ def is_enumeration(owner: ast.ClassDef) -> bool:
 def too_many_parameters(path: str, source: str) -> list[str]:
     """Find functions with more parameters than a caller can keep apart."""
     wrong = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, (*FUNCTIONS, ast.Lambda)):
             given = node.args
             every = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
@@ -427,7 +428,7 @@ def machines_misnamed(path: str, source: str) -> list[str]:
 def public_names(source: str) -> set[str]:
     """Return classes, functions and constants at the top of a source; one letter is an alias."""
     names = set()
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             names.add(node.name)
         names |= {target.id for target in assigned(node) if isinstance(target, ast.Name)}
@@ -528,7 +529,7 @@ def connections_spelled(path: str, source: str) -> list[str]:
     To compare it with another name that was given is allowed; what the purpose of a connection is
     stands in its role. Names of the protocol are bytes, and not these.
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     names = ConnectionNames(tree)
     return [ast.unparse(node)[:80] for node in ast.walk(tree) if reads_spelling(node, names)]
 
@@ -610,7 +611,7 @@ def counted_from_outside(path: str, source: str) -> list[str]:
     """Find counters that a file adds to without having the class that owns them, and attributes
     that are set by their name."""
     own = {name for owner in classes(source) for name in attributes(owner)} | SHARED_COUNTERS
-    tree = ast.parse(source)
+    tree = parsed(source)
     wrong = []
     for node, place, added in additions(tree):
         target = place.value if isinstance(place, ast.Subscript) else place
@@ -644,7 +645,7 @@ def kinds_told_apart(path: str, source: str) -> list[str]:
     kinds = kinds_of_upstream() - {owner.name for owner in classes(source)}
     wrong = [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if names_kind(node, kinds) or asks_for_type(node) or asks_for_attribute(node)
     ]
     if path not in KNOW_KINDS:
@@ -704,3 +705,34 @@ def is_type_of_upstream(node: ast.expr) -> bool:
     else:
         return False
     return is_upstream(owner)
+
+
+# -- of tests --------------------------------------------------------------------------------------
+
+
+def names_long(path: str, source: str) -> list[str]:
+    """Return the names of tests that say more than subject, condition and result."""
+    return [
+        node.name
+        for node in nodes_of(source)
+        if isinstance(node, FUNCTIONS)
+        and node.name.startswith("test_")
+        and len(node.name) > TEST_NAME_LETTERS_MAX
+    ]
+
+
+def privates_used(path: str, source: str) -> list[str]:
+    """Return the private attributes that are read or set, but for those that this file defines."""
+    attributes = [node for node in nodes_of(source) if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in attributes if is_own(node)}
+    own |= {n.name for n in nodes_of(source) if isinstance(n, FUNCTIONS)}
+    return [
+        ast.unparse(node)
+        for node in attributes
+        if re.match("_[^_]", node.attr) and node.attr not in own and not is_own(node)
+    ]
+
+
+def is_own(node: ast.Attribute) -> bool:
+    """Return whether this is an attribute of `self` or `cls`, or of a module (`os._exit`)."""
+    return isinstance(node.value, ast.Name) and node.value.id in OWN | {"os", "sys"}

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 _BUGS = ROOT / "tests" / "planted.toml"
 _COPIED = ("core", "nodes", "tests", "examples", "bench", "proto.md", "README.md", "Makefile")
 _COPIED += ("pyproject.toml",)
-_TESTS_S = 300  # a run of tests; this clock finds a bug that makes them hang
+_TESTS_S = 900  # a run of tests; this clock finds a bug that makes them hang
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
 # A test that reads the sources as text is no judge of what they do.
 _NO_JUDGES = ("tests/test_tidy.py", "tests/test_planting.py")

@@ -37,8 +37,10 @@ from tests.sim.resolver_checks import ALL, DEAD_HOLD_S, REFUSED_S, Checks
 from tests.sim.resolver_shapes import KINDS, Shape
 from tests.sim.resolver_story import Story
 from tests.support.dns_messages import section_of
+from tests.support.volume import scaled
 
-SEEDS = 96
+# Every kind of story; the last one moves a host that has no way.
+SEEDS = [*range(scaled(len(KINDS))), 47]
 
 
 @cache
@@ -48,25 +50,25 @@ def told(seed: int) -> tuple[Story, Counter[str]]:
     return story, Counter(story.tell().probes)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_stories_hold(seed: int) -> None:
     """[P29] [P33] to [P37] [P39] [P40] [P45] to [P50]"""
     told(seed)
 
 
 def test_a_seed_tells_one_story() -> None:
-    assert Story(3).tell().trace == Story(3).tell().trace
+    assert Story(3).tell().trace == told(3)[0].world.trace
 
 
 def test_bad_things_do_happen() -> None:
     """Each kind of end, and of trouble, is there often enough to be looked at."""
     probes: Counter[str] = Counter()
     ends: Counter[str] = Counter()
-    for seed in range(SEEDS):
+    for seed in SEEDS:
         story, seen = told(seed)
         probes.update(seen)
         ends.update(story.told)
-    assert min(ends.values()) > 20 and len(ends) == 5
+    assert min(ends.values()) > 10 and len(ends) == 5
     for what in (
         "a datagram is lost",
         "a datagram arrives twice",
@@ -79,13 +81,13 @@ def test_bad_things_do_happen() -> None:
         "a header only",
         "a query with EDNS in vain",
     ):
-        assert probes[what] > 10, what
+        assert probes[what] > 5, what
     for what in ("a host freezes", "a dial finds no way", "a host gets another address"):
         assert probes[what], what
 
 
 def test_the_first_stories_have_all_shapes() -> None:
-    shapes = [Story(seed).shape for seed in range(SEEDS)]
+    shapes = [Story(seed).shape for seed in range(4 * len(KINDS))]
     assert {shape.kind for shape in shapes} == set(KINDS)
     halves = {(shape.denial, shape.load.is_heavy) for shape in shapes if shape.kind == "halves"}
     assert len(halves) == 4
@@ -264,59 +266,67 @@ def nothing_of_the_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) 
 
 ANSWERED = TableLinkBesideResolvers._answers_to_queries
 
-BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "a reply to another question counts": lambda patch: patch.setattr(
+# Bugs, each with the seed of a story that shows it soon.
+BUGS: dict[tuple[str, int], Callable[[pytest.MonkeyPatch], None]] = {
+    ("a reply to another question counts", 5): lambda patch: patch.setattr(
         module, "_read", about_anything
     ),
-    "what is malformed is mended": lambda patch: patch.setattr(
+    ("what is malformed is mended", 23): lambda patch: patch.setattr(
         module, "_read", lambda message: read_reply(mended(message))
     ),
-    "a worse answer is held for ever": lambda patch: patch.setattr(
+    ("a worse answer is held for ever", 9): lambda patch: patch.setattr(
         Grace, "grace_s", lambda self, now, is_failure: 60.0
     ),
-    "the last to speak is right": lambda patch: patch.setattr(negatives, "state_after", last_word),
-    "that a table has the name is nothing": lambda patch: patch.setattr(
+    ("the last to speak is right", 51): lambda patch: patch.setattr(
+        negatives, "state_after", last_word
+    ),
+    ("that a table has the name is nothing", 94): lambda patch: patch.setattr(
         TableLinkBesideResolvers, "_answers_to_queries", nothing_of_the_name
     ),
-    "what was asked is never forgotten": lambda patch: patch.setattr(Resolver, "woken", never),
-    "nothing is relayed": lambda patch: patch.setattr(DnsClient, "reply", in_vain),
-    "the first to fail wins under load": as_before,
-    "as much is in flight as is asked": lambda patch: patch.setattr(Window, "size", all_at_once),
-    "nobody hears that a port is closed": lambda patch: patch.setattr(
+    ("what was asked is never forgotten", 6): lambda patch: patch.setattr(
+        Resolver, "due", lambda self: math.inf
+    ),
+    ("nothing is relayed", 5): lambda patch: patch.setattr(DnsClient, "reply", in_vain),
+    ("the first to fail wins under load", 3): as_before,
+    ("as much is in flight as is asked", 59): lambda patch: patch.setattr(
+        Window, "size", all_at_once
+    ),
+    ("nobody hears that a port is closed", 43): lambda patch: patch.setattr(
         DatagramSocket,
         "broke",
         property(lambda self: None, lambda self, error: None),
         raising=False,
     ),
-    "what is asked of a resolver that is down waits": lambda patch: patch.setattr(
+    ("what is asked of a resolver that is down waits", 43): lambda patch: patch.setattr(
         HeldNegatives, "fail", never
     ),
-    "what was asked by a socket that broke fails": lambda patch: patch.setattr(
+    ("what was asked by a socket that broke fails", 43): lambda patch: patch.setattr(
         Resolver, "_broke", fail_all
     ),
-    "the first to break is the end of it": lambda patch: patch.setattr(
+    ("the first to break is the end of it", 43): lambda patch: patch.setattr(
         Reachability, "broke", lambda self: bool(self.question)
     ),
-    "nobody asks whether a resolver is back": lambda patch: patch.setattr(
+    ("nobody asks whether a resolver is back", 43): lambda patch: patch.setattr(
         Reachability, "due", lambda self: math.inf
     ),
-    "what is late for lines is late for all": forget_soon,
-    "who does not know EDNS has failed": lambda patch: patch.setattr(Resolver, "_ask_plain", never),
-    "bytes behind a reply make it none": lambda patch: patch.setattr(
+    ("what is late for lines is late for all", 13): forget_soon,
+    ("who does not know EDNS has failed", 27): lambda patch: patch.setattr(
+        Resolver, "_ask_plain", never
+    ),
+    ("bytes behind a reply make it none", 27): lambda patch: patch.setattr(
         module, "_read", lambda message: None if message[-4:] == b"tail" else read_reply(message)
     ),
-    "an error needs more than a header": lambda patch: patch.setattr(
+    ("an error needs more than a header", 27): lambda patch: patch.setattr(
         module, "_read", lambda message: None if is_bare(message) else read_reply(message)
     ),
-    "a copy of a reply is a guess": lambda patch: patch.setattr(
+    ("a copy of a reply is a guess", 87): lambda patch: patch.setattr(
         RecentQueries, "has", lambda self, pair: False
     ),
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_seen(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    BUGS[bug](monkeypatch)
+@pytest.mark.parametrize(("bug", "seed"), BUGS)
+def test_a_planted_bug_is_seen(bug: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS[bug, seed](monkeypatch)
     with pytest.raises(Violated):
-        for seed in [*range(1, SEEDS, 2), *range(0, SEEDS, 2)]:  # those of a kind come first
-            Story(seed).tell()
+        Story(seed).tell()

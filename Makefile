@@ -53,7 +53,7 @@ fuzz-dns: ## send PACKETS mutated DNS packets through LS, twice (1,000,000; 1 mi
 	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000)
 	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000) --resolvers
 
-sim: ## run SEEDS simulated clusters more (1,000; they add up)
+sim: ## tell SEEDS stories more of lines, DNS and resolvers in the simulator (1,000)
 	@$(PYTHON) -m tests.sim.simulate --seeds $(or $(SEEDS),1000)
 
 soak: ## run the long experiments with real processes, and print their figures (3 min)

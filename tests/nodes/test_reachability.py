@@ -2,7 +2,7 @@
 
 The cast is that of `tests/support/resolver_cast.py`. Not here: what
 breaks a socket (`tests/io/test_datagrams.py`), a network with chance
-(`tests/sim/test_resolver_story.py`), and real errors (`tests/processes/test_resolver_loopback.py`,
+(`tests/sim/test_story.py`), and real errors (`tests/processes/test_resolver_loopback.py`,
 `tests/tools/test_moving.py`).
 """
 

@@ -1,6 +1,5 @@
-"""Checks of stories of LS before resolvers that can be switched off, to count their misses.
+"""Checks of stories of LS before resolvers that hold in stories of some shapes only.
 
-A miss of a check that is in `Checks.on`, as all are, is a violation; the others count their misses.
 Each of them, and the stories that it holds in (see `tests/sim/resolver_shapes.py`):
 
 - "first good answer", calm: data that one of the resolvers has is told, and nothing else. Where the
@@ -18,17 +17,13 @@ Not here: what holds in every story (`tests/sim/resolver_story.py`).
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar
 
-from tests.sim.dns_story import Violated
+from tests.sim.invariants import hold
 from tests.sim.resolver_shapes import Shape, owner, truth
 from tests.sim.world import Observer, World
 from tests.support.dns_messages import CODES, TYPES
 
-ALL = ("first good answer", "no overflow", "no guesses", "no streams", "the dead hold nobody",
-       "refused at once")  # fmt: skip
 DEAD_HOLD_S = 1.25
 REFUSED_S = 0.3  # within so long after it was closed, or opened again, LS knows
 _LATELY_S = 2.0
@@ -57,22 +52,12 @@ class Reports(Observer):
 class Checks:
     """The checks of a story."""
 
-    on: ClassVar[frozenset[str]] = frozenset(ALL)
-
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.missed: Counter[str] = Counter()  # by check
         # Deniers of each question while it was open, and when that came first.
         self._denied: dict[bytes, dict[str, float]] = {}
         self._shown_at: dict[str, list[float]] = {}  # when who had what another had denied
         self._closed = (math.inf, math.inf)
-
-    def expect(self, check: str, condition: object, text: str) -> None:
-        """Count a miss; raise Violated if this check is on."""
-        if not condition:
-            self.missed[check] += 1
-            if check in self.on:
-                raise Violated(f"{check}: {text}")
 
     def came(self, who: str, section: bytes, what: str, now: float) -> None:
         """Take note that a good reply came to LS, of what is open."""
@@ -91,7 +76,7 @@ class Checks:
             self.shape.denial == "NXDOMAIN" and not self._is_known(question, asked_at)
         ):
             return
-        self.expect("first good answer", what == "data", f"{what} of {question}")
+        hold(what == "data", "first good answer", f"{what} of {question}")
 
     def _is_known(self, question: str, asked_at: float) -> bool:
         """Return whether LS could know that whoever has this has what the others deny."""
@@ -103,7 +88,7 @@ class Checks:
         """Check something worse than data that was told so long after it, or a better one, had
         come."""
         if self.shape.kind == "dead":
-            self.expect("the dead hold nobody", held_s <= DEAD_HOLD_S, f"{held_s:.3f} s: {text}")
+            hold(held_s <= DEAD_HOLD_S, "the dead hold nobody", f"{held_s:.3f} s: {text}")
 
     def closed_port(self, closed_at: float, opened_at: float) -> None:
         """Close the port of a resolver: from then to then nobody listens there."""
@@ -116,20 +101,20 @@ class Checks:
         closed_at, opened_at = self._closed
         if closed_at + REFUSED_S < asked_at:
             seen = f"{what} at {now:.3f}, asked at {asked_at:.3f}"
-            self.expect("refused at once", now - asked_at < REFUSED_S, seen)
+            hold(now - asked_at < REFUSED_S, "refused at once", seen)
         if not closed_at - REFUSED_S < asked_at < opened_at + REFUSED_S:
             seen = f"{what}, not {truth}, asked at {asked_at:.3f}"
-            self.expect("refused at once", what == truth, seen)
+            hold(what == truth, "refused at once", seen)
 
     def ended(self, overflowed: int, reports: list[str], dialled: list[str]) -> None:
         """Check the end of a story: what was lost at sockets of resolvers, what LS reported, and
         who was dialled without having cut anything."""
         if self.shape.is_calm:
-            self.expect("no overflow", not overflowed, f"{overflowed} datagrams lost")
+            hold(not overflowed, "no overflow", f"{overflowed} datagrams lost")
         if self.shape.is_honest:
             guesses = [text for text in reports if "match nothing" in text]
-            self.expect("no guesses", not guesses, str(guesses))
-            self.expect("no streams", not dialled, str(dialled))
+            hold(not guesses, "no guesses", str(guesses))
+            hold(not dialled, "no streams", str(dialled))
 
 
 def wording(section: bytes) -> str:

@@ -27,9 +27,9 @@ Not here: the story (`tests/sim/resolver_story.py`), what must be so
 from dataclasses import dataclass
 from random import Random
 
-from tests.nodes.test_dns_clients import AAAA, A, Reply, query
-from tests.sim.dns_story import Told
+from tests.sim.dns_story import DnsStory
 from tests.sim.world import SimDatagrams
+from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.dns_messages import has_opt, said, without_opt
 
 _ODD = (
@@ -200,7 +200,7 @@ def draw_habits(seed: str, kind: str, number: int) -> Habits:
 class Crowd:
     """An asker by UDP that keeps many questions in flight, each about another name."""
 
-    def __init__(self, story: Told, load: Load) -> None:
+    def __init__(self, story: DnsStory, load: Load) -> None:
         self.story = story
         self.load = load
         self.chance = Random(f"{story.seed}:crowd")

@@ -1,52 +1,41 @@
 """Stories of LS before resolvers, in the simulator: what is late, cut, forged, lost and doubled.
 
-    python3 -m tests.sim.resolver_story --seeds 1000
+Besides what is checked in all stories of DNS askers (`tests/sim/dns_story.py`):
+
+- a reply has an OPT record if the query had one, and is never FORMERR or NOTIMP (P48);
+- nothing that was forged, malformed, or about something else is ever told (P35);
+- data is told as soon as it has come (P33), and nothing worse than the best that has come;
+- anything worse than data is told within the longest grace of its coming (P33);
+- no name is denied that a table has shown to exist, while its question was open (P42).
 
 A story has an LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a
 client of lines. Each resolver has a temper: how long it takes, and how often it fails, refuses,
 says nothing, says it twice, says it much too late, or says what is no reply to its question; on
 some a forger speaks, who has the resolver's address, knows LS's ports, and guesses IDs. Resolvers
 fall silent, pause, and are cut off. Some stories have another shape
-(`tests/sim/resolver_shapes.py`): a load, halves of the names, copies, a freeze. Checked all the
-while, at LS's own sockets:
-
-- every query that arrives gets exactly one reply, with its ID and its question as spelled (P29);
-- it has an OPT record if the query had one, and is never FORMERR or NOTIMP (P48);
-- nothing that was forged, malformed, or about something else is ever told (P35);
-- data is told as soon as it has come (P33), and nothing worse than the best that has come;
-- anything worse than data is told within the longest grace of its coming (P33);
-- no name is denied that a table has shown to exist, while its question was open (P42);
-- nobody waits for longer than `dns_timeout_s`.
+(`tests/sim/resolver_shapes.py`): a load, halves of the names, copies, a freeze.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
 and leaves nothing. Not here: what can be switched (`tests/sim/resolver_checks.py`), and which reply
 is malformed, one by one (`tests/nodes/test_reply_matcher.py`).
 """
 
-import argparse
 import errno
-import sys
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from random import Random
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.bounds import Bounds
-from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
-from core.io.loop import Loop
-from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
-from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver_link import ResolverLink
-from nodes.ts.table_file import Table
-from nodes.ts.table_server import TableServer
-from tests.nodes.test_dns_clients import AAAA, MX, A, Reply, query
-from tests.sim.dns_story import Resolver, hold
-from tests.sim.resolver_checks import ALL, Checks, Reports, wording
+from tests.sim.dns_story import NAMES, UNKNOWN, DnsAsker, DnsStory
+from tests.sim.invariants import hold
+from tests.sim.resolver_checks import Checks, Reports, wording
 from tests.sim.resolver_shapes import (
     CALM_LATENCY_S,
     KINDS,
@@ -60,8 +49,9 @@ from tests.sim.resolver_shapes import (
     truth,
 )
 from tests.sim.scenes import Asker
-from tests.sim.world import DNS_PORT, PORT, Observer, SimDatagrams, SimSocket, SlowReader, World
-from tests.support.balancers import load_balancer, part_of
+from tests.sim.world import DNS_PORT, Host, Observer, SimDatagrams, SimSocket, SlowReader
+from tests.support.balancers import part_of
+from tests.support.dns_clients import Reply, query
 from tests.support.dns_messages import (
     TO_QUESTION,
     address,
@@ -74,9 +64,8 @@ from tests.support.dns_messages import (
     section_of,
 )
 
-NAMES = [b"n%d.example" % n for n in range(8)]
-UNKNOWN = [b"u0.org", b"u1.org", b"example"]  # the last one is above all names of a table
 FORGED = "10.6.6.6"
+FORGED_BYTES = address(FORGED)
 # More is better. A referral is as good as REFUSED, and told as SERVFAIL.
 RANKS = {"data": 4, "NOERROR": 3, "NXDOMAIN": 2, "REFUSED": 1, "REFERRAL": 1, "SERVFAIL": 0}
 _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
@@ -97,7 +86,7 @@ class Said:
 class FakeResolver:
     """A host that is asked, and has a temper."""
 
-    def __init__(self, story: "Story", number: int) -> None:
+    def __init__(self, story: "ResolverStory", number: int) -> None:
         self.story = story
         self.number = number
         self.chance = chance = Random(f"{story.seed}:resolver{number}")
@@ -330,18 +319,20 @@ class FakeResolver:
         self.story.world.at(self.story.world.t + 0.5, self.forge)
 
 
-class Story:
-    """A world from a seed."""
+class ResolverStory(DnsStory):
+    """An LS before resolvers, and sometimes a table server."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = f"resolvers{seed}"
-        self.shape = draw_shape(self.seed, KINDS[seed % len(KINDS)])
+    prefix = "resolvers"
+    losses = 0.0, 0.1, 0.3
+    slack_s = _SLACK_S
+    heals_s = 20.0
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        chance = self.chance
+        self.shape = draw_shape(self.seed, KINDS[number % len(KINDS)])
+        self.lasts_s = self.shape.lasts_s
         self.checks = Checks(self.shape)
-        self.world = World(self.seed)
-        chance = self.chance = Random(self.seed)
-        self.world.network.room = max(self.world.network.room, 4_000)
-        self.world.lost = chance.choice([0.0, 0.1, 0.3])
-        self.world.twice = chance.choice([0.0, 0.2])
         self.bounds = Bounds(
             datagrams_per_turn=chance.choice([7, 512]),
             dns_per_second=1_000_000,
@@ -352,9 +343,6 @@ class Story:
             timeout_s=1.0 if self.shape.kind == "odd" else 5.0,
             dns_timeout_s=6.0 if self.shape.kind == "odd" else 1.8,
         )
-        self.was_disturbed = False  # LS, by a pause or a crowd
-        # Queries that arrived and were not replied to, by who asked, ID and question; with times.
-        self.owed: dict[tuple[str, int, bytes], list[float]] = {}
         self.with_edns: set[tuple[str, int, bytes]] = set()  # those of them with an OPT record
         # Good replies that are on their way, and what has come of them: by question, when and what.
         self.promised: dict[tuple[str, int, bytes], Said] = {}
@@ -363,15 +351,13 @@ class Story:
         self.came: dict[bytes, list[tuple[float, str]]] = {}  # in datagrams, by question
         self.referred_at: dict[bytes, float] = {}  # when a referral was last sent on a stream
         self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
-        self.told: Counter[str] = Counter()
-        self.ls = self.world.host("LS")
         count = chance.choice([1, 2, 2, 3])
         self.resolvers = [FakeResolver(self, n) for n in range(self.shape.count or count)]
-        self.has_table = chance.random() < 0.3 and not self.shape.is_calm
-        if self.has_table:
+        self.tables: list[Host] = []
+        if chance.random() < 0.3 and not self.shape.is_calm:
             self.start_table()
         self.start_ls()
-        self.askers = [Resolver(self, n) for n in range(chance.choice([1, 3]))]
+        self.askers = [DnsAsker(self, n) for n in range(chance.choice([1, 3]))]
         self.client = Asker(self.world, "client")
         self.crowd = Crowd(self, self.shape.load)
         self.be_shaped()
@@ -411,12 +397,8 @@ class Story:
         }
         is_frank = self.chance.random() < 0.5
         host = self.world.host("TS1")
-        host.run(
-            Bounds(),
-            Observer(self.world, "TS1"),
-            lambda loop: TableServer(Table(rows), Environment(), answer_unknown=is_frank),
-            listens=True,
-        )
+        self.tables.append(host)
+        self.run_table(host, rows, Bounds(), Observer(self.world, "TS1"), is_frank)
 
     def start_ls(self) -> None:
         share = self.chance.choice([None, None, 0.0, 1.0])
@@ -425,36 +407,21 @@ class Story:
             grace_s = None
         self.log = Reports(self.world, "LS", self.heard)
 
-        def build(loop: Loop) -> LoadBalancer:
-            self.brain = load_balancer(
-                [((2, ("TS1", PORT)),)] if self.has_table else [],
-                self.bounds,
-                Random(f"{self.seed}:jitter").random,
-                extra_load=share,
-                dns=DnsFrontEnd(Environment(self.bounds, loop.hits), 60, forwards=True),
-                resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
-                secret=Random(f"{self.seed}:secret").randbytes,
-                grace_s=grace_s,
-                sample=self.chance.choice([0.0, 0.5]),
-                hits=loop.hits,
-                owed=loop.owed,
-                watch=loop.watch,
-            )
-            return self.brain
-
-        self.ls.run(self.bounds, self.log, build, listens=True, with_dns=True)
-        assert self.ls.datagrams is not None
-        self.ls.datagrams.on_arrival = self.arrived
-        self.ls.datagrams.on_sent = self.said
+        resolvers = [(2, (one.host.name, DNS_PORT)) for one in self.resolvers]
+        self.run_ls(
+            self.log,
+            self.tables,
+            extra_load=share,
+            resolvers=resolvers,
+            secret=Random(f"{self.seed}:secret").randbytes,
+            grace_s=grace_s,
+            sample=self.chance.choice([0.0, 0.5]),
+        )
         self.ls.on_landed = self.landed
         self.ls.on_dialled_sent = self.sent
 
     def draw_query(self, chance: Random, number: int) -> bytes:
-        """Draw a query for an asker by UDP, which knows DNS stories only by this, the seed and the
-        world."""
-        name = chance.choice([*NAMES, *NAMES, *UNKNOWN])
-        spelled = bytes(b ^ 32 * (chance.random() < 0.3) if b > 64 else b for b in name)
-        message = query(number, spelled, chance.choice([A, A, A, AAAA, MX]))
+        message = super().draw_query(chance, number)
         if self.shape.kind in ("old", "odd") and number % 2:
             message = message[:11] + b"\1" + message[12:] + opt()
         return message
@@ -462,10 +429,9 @@ class Story:
     # -- the invariants ----------------------------------------------------------------------------
 
     def arrived(self, data: bytes, who: str) -> None:
-        key = who, int.from_bytes(data[:2]), section_of(data)
-        self.owed.setdefault(key, []).append(self.world.t)
+        super().arrived(data, who)
         if data[11]:
-            self.with_edns.add(key)
+            self.with_edns.add((who, int.from_bytes(data[:2]), section_of(data)))
 
     def sent(self, data: bytes, who: str, port: int) -> None:
         self.sent_at.setdefault((who, port, data[:2]), self.world.t)
@@ -512,36 +478,26 @@ class Story:
 
             self.world.at(self.world.t + _SLACK_S, forget_server)
 
-    def said(self, data: bytes, who: str) -> None:
-        answer = Reply(data)
-        end = data.index(b"\0", 12) + 5
-        waiting = self.owed.get((who, answer.number, data[12:end]))
-        hold(waiting, f"P29: {who} is owed nothing like {data!r}")
-        hold(answer.code in _CODES, f"P48: {who} hears of EDNS, or what it means: {data!r}")
-        has_edns = (who, answer.number, data[12:end]) in self.with_edns
-        hold(answer.additional == has_edns, f"P37: OPT in {data!r}")  # no other is ever told
-        assert waiting is not None
-        asked_at = waiting.pop(0)
-        hold(FORGED not in answer.addresses, f"P35: what was forged is told: {data!r}")
-        now = self.world.t
-        hold(
-            now - asked_at <= self.bounds.dns_timeout_s + _SLACK_S or self.was_disturbed,
-            f"P29: a reply after {now - asked_at:.3f} s",
-        )
-        section = data[12:end].lower()
+    def judge(self, data: bytes, who: str, asked_at: float) -> None:
+        answer, section, now = Reply(data), section_of(data), self.world.t
+        seen = f"{who} hears {data!r}"
+        hold(answer.code in _CODES, "P48", f"of EDNS, or what it means: {seen}")
+        has_edns = (who, answer.number, section) in self.with_edns
+        hold(answer.additional == has_edns, "P37", f"OPT: {seen}")  # no other is ever told
+        hold(FORGED not in answer.addresses, "P35", f"what was forged: {seen}")
+        section = section.lower()
         code = _CODES[answer.code]
         what = "data" if answer.addresses else code
-        self.told[what] += 1
         self.checks.told(section, what, asked_at)
         true = truth(wording(section))
         self.checks.replied(what, true if true in RANKS else "data", asked_at, now)
         if not answer.addresses:
-            self.judge(section, RANKS[code], asked_at, now)
+            self.judge_worse(section, RANKS[code], asked_at, now)
             self.judge_name(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
-            hold(answer.addresses == [truth(wording(section))], f"P35: {answer.addresses}")
+            hold(answer.addresses == [truth(wording(section))], "P35", f"{answer.addresses}")
 
-    def judge(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
+    def judge_worse(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
         """Judge something worse than data that was told."""
         if self.was_disturbed:
             return
@@ -555,9 +511,9 @@ class Story:
         for at, what in since:
             came = RANKS[what]
             seen = f"{what} came at {at:.3f}, {rank} is told at {now:.3f} of {section!r}"
-            hold(at > now - _SLACK_S or came <= rank, f"P33: {seen}")
+            hold(at > now - _SLACK_S or came <= rank, "P33", f"{seen}")
             longest_s = self.longest_hold_s(what) + _SLACK_S
-            hold(now - at <= longest_s, f"P33: held for {now - at:.3f} s: {seen}")
+            hold(now - at <= longest_s, "P33", f"held for {now - at:.3f} s: {seen}")
             self.checks.held(now - at, seen)
 
     def heard(self, conn: str, data: bytes) -> None:
@@ -578,7 +534,7 @@ class Story:
         line += " AAAA" * (section[-4:-2] == b"\0\x1c")
         if any(asked_at + _READ_S < at < now for at in self.shown.get(line, ())):
             self.world.saw("a table has shown that a name exists")
-            hold(rank >= RANKS["NOERROR"], f"P42: {rank} is told of {section!r}")
+            hold(rank >= RANKS["NOERROR"], "P42", f"{rank} is told of {section!r}")
 
     def longest_hold_s(self, what: str) -> float:
         """Return how long LS may keep this to itself while it waits for something better."""
@@ -592,25 +548,14 @@ class Story:
 
     # -- the story ---------------------------------------------------------------------------------
 
-    def suffer(self) -> None:
-        """Let something go wrong."""
-        world, chance = self.world, self.chance
-        one = chance.choice(self.resolvers)
-        until = world.t + chance.uniform(0.1, 4.0)
-        match chance.choice(["dead", "cut", "silence", "pause LS", "lose"]):
-            case "dead":
-                one.is_dead = True
-                world.at(until, lambda: setattr(one, "is_dead", False))
-            case "cut":
-                world.cut(self.ls, one.host, until)
-            case "silence":
-                world.cut(one.host, self.ls, until)
-            case "pause LS":
-                self.was_disturbed = True
-                self.ls.paused_until = until
-            case "lose":
-                world.lost = 0.9
-                world.at(until, lambda: setattr(world, "lost", 0.0))
+    def suffer(self, what: str, host: Host) -> None:
+        if what == "dead":
+            one = next(one for one in self.resolvers if one.host is host)
+            one.is_dead = True
+            until = self.world.t + self.chance.uniform(0.1, 4.0)
+            self.world.at(until, lambda: setattr(one, "is_dead", False))
+        else:
+            super().suffer(what, host)
 
     def refuse(self, chance: Random) -> None:
         """Refuse something for a while."""
@@ -632,103 +577,52 @@ class Story:
             case "move":
                 ls.move()
 
-    def tell(self) -> World:
-        """Tell the whole story. Raises Violated, or whatever LS raised."""
-        world = self.world
+    def live(self) -> None:
+        world, chance = self.world, self.chance
         for asker in self.askers:
             asker.live()
         self.crowd.live()
-        names = [self.chance.choice([*NAMES, *UNKNOWN]) for _ in range(20)]
+        self.names = [chance.choice([*NAMES, *UNKNOWN]) for _ in range(20)]
         world.at(0.3, lambda: self.client.dial(self.ls))
-        world.at(0.5, lambda: self.client.say(b"".join(name + b"\n" for name in names)))
-        for _ in range(self.chance.choice([0, 1, 3])):
-            at = self.chance.uniform(0, self.shape.lasts_s)
+        world.at(0.5, lambda: self.client.say(b"".join(name + b"\n" for name in self.names)))
+        for _ in range(chance.choice([0, 1, 3])):
+            what = chance.choice(["dead", "cut", "silence", "pause LS", "lose"])
+            at, host = chance.uniform(0, self.lasts_s), chance.choice(self.resolvers).host
             if not self.shape.is_calm:
-                world.at(at, self.suffer)
-        world.run_until(self.shape.lasts_s)
-        world.heal()
-        world.lost = world.twice = 0.0
-        world.run_until(world.t + 20.0)
-        left = {key: times for key, times in self.owed.items() if times}
-        hold(not left, f"P29: no reply to {left}")
+                world.at(at, lambda what=what, host=host: self.suffer(what, host))
+
+    def become_whole(self) -> None:
+        super().become_whole()
         lines = bytes(self.client.heard).splitlines()
-        hold(len(lines) == len(names), f"P7: {len(lines)} replies to {len(names)} lines")
-        hold(FORGED.encode() not in self.client.heard, "P35: what was forged is told")
+        hold(len(lines) == len(self.names), "P7", f"{len(lines)} replies to {len(self.names)}")
+        hold(FORGED.encode() not in self.client.heard, "P35", "what was forged is told")
         self.check_nothing_is_kept()
-        self.check_the_end()
+        self.client.end()
         overflowed = sum(one.socket.overflowed for one in self.resolvers)
         in_vain = [one for one in self.resolvers if one.host.dials and not one.has_cut]
         self.checks.ended(overflowed, self.log.texts, [one.host.name for one in in_vain])
-        return world
 
     def check_nothing_is_kept(self) -> None:
         brain = self.brain
         hold(
             not brain.parts.questions.all_open() and brain.parts.negatives.is_empty,
+            "I8",
             "questions are kept",
         )
-        hold(brain.parts.negatives.due() > 1e9, "something is held")
-        hold(not part_of(brain, LineEquivalents), "line equivalents are kept")
+        hold(brain.parts.negatives.due() > 1e9, "I8", "something is held")
+        hold(not part_of(brain, LineEquivalents), "I8", "line equivalents are kept")
         for one in self.resolvers:
             link = brain.parts.upstreams.by_name[one.host.name]
             resolver = link.resolver
             sockets = resolver.sockets.by_conn
             kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
-            hold(not kept and not resolver.stream.waiting, f"it is kept what was asked: {kept}")
-            hold(link.due() > 1e9, "batches are kept")
-            hold(link.link.life.state is LinkState.UP, f"{one.host.name} is not up")
+            hold(
+                not kept and not resolver.stream.waiting, "I8", f"it is kept what was asked: {kept}"
+            )
+            hold(link.due() > 1e9, "I8", "batches are kept")
+            hold(link.link.life.state is LinkState.UP, "I8", f"{one.host.name} is not up")
             udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
-            hold(len(udp) == len(resolver.sockets.open) == most, f"{len(udp)} sockets")
+            hold(len(udp) == len(resolver.sockets.open) == most, "I8", f"{len(udp)} sockets")
             by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is link}
-            hold(by_it == sockets.keys(), f"{one.host.name} is found by {by_it}")
-
-    def check_the_end(self) -> None:
-        """Check that LS drains, and nothing is left."""
-        assert self.ls.signals is not None
-        self.client.end()
-        self.ls.signals.ring(15)
-        table = self.world.hosts.get("TS1")
-        if table is not None and table.signals is not None:
-            table.signals.ring(15)
-        self.world.run_until(self.world.t + 15.0)
-        hold(self.ls.loop is None and not self.ls.open, f"LS holds {self.ls.open}")
-        hold(self.ls.exit_code == 0, f"LS ended with {self.ls.exit_code}")
-
-
-FORGED_BYTES = address(FORGED)
-
-
-def main() -> int:
-    """Tell many; print what was seen."""
-    parser = argparse.ArgumentParser(description="Tells stories of LS before resolvers.")
-    parser.add_argument("--seeds", type=int, default=1_000, metavar="N")
-    parser.add_argument("--first", type=int, default=0, metavar="SEED")
-    parser.add_argument("--check", action="append", default=[], choices=ALL, metavar="NAME")
-    arguments = parser.parse_args()
-    Checks.on |= set(arguments.check)
-    told: Counter[str] = Counter()
-    probes: Counter[str] = Counter()
-    missed: dict[str, dict[int, int]] = {check: {} for check in ALL}  # how often, by seed
-    for seed in range(arguments.first, arguments.first + arguments.seeds):
-        story = Story(seed)
-        try:
-            probes.update(story.tell().probes)
-        except Exception:
-            print(f"violated: python3 -m tests.sim.resolver_story --first {seed} --seeds 1")
-            raise
-        told.update(story.told)
-        for check, times in story.checks.missed.items():
-            missed[check][seed] = times
-    said_ = ", ".join(f"{what} {count:,}" for what, count in sorted(told.items()))
-    print(f"{arguments.seeds} stories, 0 violations; replies: {said_}")
-    wanted = ("a ", "Way", "Course")
-    print(", ".join(f"{w}: {probes[w]}" for w in sorted(probes) if w.startswith(wanted)))
-    for check in ALL:
-        times, seeds = sum(missed[check].values()), " ".join(map(str, missed[check]))
-        print(f"missed {times:,} times: {check}" + f"; by these seeds: {seeds}" * bool(seeds))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            hold(by_it == sockets.keys(), "I8", f"{one.host.name} is found by {by_it}")

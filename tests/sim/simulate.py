@@ -1,4 +1,4 @@
-"""Volume: many seeds of the simulator, on all cores; `make sim SEEDS=n`.
+"""Volume: many stories of the simulator, of all faces in turn, on all cores; `make sim SEEDS=n`.
 
 It goes on from the last seed, so that runs add up: the state file keeps what was done with the
 sources as they are now, and a change of them starts over. A violation prints the seed, the plan
@@ -18,11 +18,16 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.sim.stories import draw_plan, run_seed
+from tests.sim.dns_story import TableStory
+from tests.sim.resolver_story import ResolverStory
+from tests.sim.stories import Cluster
+from tests.sim.story import Story
+from tests.sim.world import World
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".sim-state.json"
-LONG = 2_000  # seeds from which on every probe must have been seen
+FACES: tuple[type[Story], ...] = (Cluster, TableStory, ResolverStory)
+LONG = 6_000  # seeds from which on every probe must have been seen
 _CHUNK = 25  # seeds per task
 _DAY_S = 86_400
 
@@ -66,15 +71,24 @@ PROBES = (
     "an old asking goes to everyone", "a link falls behind", "LS says that hedging does not fit",
     # clients
     "ClientState DONE", "ClientState FAILED", "a client loses names",
+    # datagrams and DNS
+    "a datagram is lost", "a datagram arrives twice", "a datagram cannot be sent",
+    "a way is too narrow", "a host says it twice", "a host freezes",
+    "a host gets another address", "a dial finds no way", "an ICMP error comes",
+    "DNS hears NOERROR and data", "DNS hears NOERROR", "DNS hears NXDOMAIN", "DNS hears REFUSED",
+    "DNS hears SERVFAIL",
+    # resolvers
+    "SocketState RETIRED", "a forger guesses", "a header only", "a query with EDNS in vain",
+    "a stream without EDNS", "a stream that is cut", "a datagram that is too long",
+    "a table has shown that a name exists", "a referral is told as a failure",
+    "a socket is given up with a reply in it",
 )  # fmt: skip
 
 
 def digest() -> str:
     """Digest the sources that the counts belong to: those of the system and of the simulator."""
     sources = [*(ROOT / "core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]
-    sources += [
-        ROOT / "tests" / "sim" / f"{name}.py" for name in ("world", "stories", "invariants")
-    ]
+    sources += (ROOT / "tests" / "sim").glob("*.py")
     whole = hashlib.sha256()
     for path in sorted(sources):
         whole.update(path.read_bytes())
@@ -94,42 +108,49 @@ def read_state() -> dict[str, object]:
     return state if state.get("digest") == digest() else fresh()
 
 
+def story_of(seed: int) -> Story:
+    """Draw the story of a seed: one of each face in turn."""
+    return FACES[seed % len(FACES)](seed // len(FACES))
+
+
 def run_chunk(first: int, last: int) -> tuple[int, float, Counter[str], str]:
     """Run the seeds from `first` up to `last`; return how many, their time, their probes, and what
     went wrong."""
     probes: Counter[str] = Counter()
     simulated_s = 0.0
     for seed in range(first, last):
+        story = story_of(seed)
         try:
-            world = run_seed(seed)
+            world = story.tell()
         except Exception:
-            return seed - first, simulated_s, probes, failure(seed)
+            return seed - first, simulated_s, probes, failure(seed, story)
         simulated_s += world.t
         probes.update(world.probes.keys())
     return last - first, simulated_s, probes, ""
 
 
-def failure(seed: int) -> str:
+def failure(seed: int, story: Story) -> str:
     """Format all that is needed to see it again."""
-    plan = "\n".join(f"    {fault}" for fault in draw_plan(seed)) or "    (no fault)"
+    plan = "\n".join(f"    {fault}" for fault in story.plan) or "    (none)"
     return (
-        f"{traceback.format_exc()}\nseed {seed}, sources {digest()}, plan:\n{plan}\n"
+        f"{traceback.format_exc()}\nseed {seed}, {type(story).__name__}({story.number}), "
+        f"sources {digest()}, plan:\n{plan}\n"
         f"again: python3 -m tests.sim.simulate --replay {seed}"
     )
 
 
 def replay(seed: int) -> int:
     """Replay a seed, with all that happens."""
-    from tests.sim.world import World
 
     def note(world: World, text: str) -> None:
         if " " in text:
             print(f"{world.t:10.6f} {text}")
 
     World.note = note  # type: ignore[method-assign]  # printing, in place of the checksum
-    print(f"seed {seed}:", *draw_plan(seed), sep="\n    ")
+    story = story_of(seed)
+    print(f"seed {seed}:", *story.plan, sep="\n    ")
     try:
-        world = run_seed(seed)
+        world = story.tell()
     except Exception:
         traceback.print_exc()
         return 1

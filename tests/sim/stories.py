@@ -1,10 +1,8 @@
 """Stories for the simulator: who asks what, who answers how, and what goes wrong when.
 
-A `Cluster` is one world with one LS, its TSs and its clients, drawn from a seed. A plan is a list
+A `Cluster` is a story (`tests/sim/story.py`) of one LS, its TSs and its clients. A plan is a list
 of at most 50 `Fault`s; hypothesis draws and shrinks it, the volume runner draws it from the seed.
-`tell` runs the whole story: the plan's seconds with everything going wrong, then everything
-heals and progress is demanded: who still talks gets its replies, a new client gets its answer,
-LS and TSs drain and leave nothing.
+When all has healed, whoever still talks gets its replies, and a new client gets its answer.
 
 About half of the clusters are old-fashioned: LS races, tables have one IPv4 address a name, and
 honest TSs are silent about what they do not know. How the others differ is in their `Manner`.
@@ -22,10 +20,8 @@ from core.protocol.messages import ProtocolError, Question, parse_request
 from core.protocol.names import fold
 from nodes.client.client import Client
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
-from nodes.ts.table_server import TableServer
 from tests.sim.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
+from tests.sim.story import Story
 from tests.sim.world import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
 from tests.support.balancers import load_balancer
 
@@ -439,12 +435,15 @@ class Storm:
 # -- a cluster -------------------------------------------------------------------------------------
 
 
-class Cluster:
-    """An LS, some TSs, some clients; `faults` happen to them."""
+class Cluster(Story):
+    """An LS, some TSs, some clients; the faults of a plan happen to them."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.world = World(str(seed))
+    prefix = ""
+
+    def __init__(self, number: int, plan: list[Fault] | None = None) -> None:
+        super().__init__(number)
+        seed = self.seed
+        self.plan: list[Fault] = draw_plan(number) if plan is None else plan
         chance = self.chance = Random(f"{seed}:cluster")
         self.manner = Manner(Random(f"{seed}:manner"))
         self.bounds = self.manner.bounds(draw_bounds(chance))
@@ -456,11 +455,10 @@ class Cluster:
         self.table_watches: dict[Host, TableWatch] = {}  # of honest TSs
         self.reloads = 0
         self.clients: list[tuple[Host, list[bytes]]] = []
-        self.watches: list[LoadBalancerWatch] = []
         self.is_drained = False
         self.faults_until = 0.0  # when faults of the network are over
         self.has_leaked = False  # something else has taken descriptors of LS
-        self.ls = self.world.host("LS", fds_max=chance.choice([14, 17, 1024, 1024]))
+        self.ls.fds_max = chance.choice([14, 17, 1024, 1024])
         self.ls.rate = chance.choice([0.9, 1.0, 1.0, 1.1])
         self.world.backlog_max = chance.choice([1, 3, 100])
         for number in range(chance.choice([1, 2, 2, 3])):
@@ -519,29 +517,17 @@ class Cluster:
             if host.listener is None:
                 self.rogues[host].start()
             return
-        if host.loop is not None:
-            return
-        host.is_up = True
-        host.paused_until = 0.0
-        rows = dict(self.tables[self.servers.index(host)])  # a reload empties it
-        watch = self.table_watches[host]
-        watch.serve(dict(rows))
-        bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
-
-        def build(loop: Loop) -> TableServer:
-            return TableServer(
-                Table(rows),
-                Environment(bounds, watch=loop.watch),
-                reload=Reload("table", read=watch.file.read, watch=loop.watch),
-                answer_unknown=host in self.frank,
-            )
-
-        host.run(bounds, watch, build, listens=True)
+        if host.loop is None:
+            rows = self.tables[self.servers.index(host)]
+            watch = self.table_watches[host]
+            watch.serve(dict(rows))
+            bounds = replace(self.bounds, clients_max=992, idle_s=float("inf"))
+            self.run_table(host, rows, bounds, watch, host in self.frank)
 
     def start_ls(self) -> None:
         share = self.manner.share
         watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
-        self.watches.append(watch)
+        self.watch = watch
         for number, (host, table) in enumerate(zip(self.servers, self.tables, strict=True), 1):
             if host in self.rogues:
                 watch.anything |= {b"10.9.9.9", b"2001:db8::9,2001:db8::99"}
@@ -683,8 +669,8 @@ class Cluster:
     def signal(self, times: int) -> None:
         if self.ls.signals is not None and self.ls.loop is not None:
             self.is_drained = True
-            if times == 1 and self.watches[-1].drain_since is None:
-                self.watches[-1].drain_since = self.ls.clock()
+            if times == 1 and self.watch.drain_since is None:
+                self.watch.drain_since = self.ls.clock()
             for _ in range(times):
                 self.ls.signals.ring(15)
 
@@ -692,22 +678,16 @@ class Cluster:
         """Disturb the cluster: what happened before the end of the last fault does not count for
         some promises."""
         until = max(self.faults_until, self.world.t)
-        self.watches[-1].undisturbed_since = 1000.0 + until * self.ls.rate
+        self.watch.undisturbed_since = 1000.0 + until * self.ls.rate
 
     # -- the story ---------------------------------------------------------------------------------
 
-    def tell(self, plan: list[Fault]) -> None:
-        """Tell the whole story. Raises Violated, or whatever LS raised."""
-        for fault in sorted(plan, key=lambda fault: fault.at):
-            self.world.run_until(fault.at)
-            self.suffer(fault)
-        self.world.run_until(PLAN_S)
-        self.make_whole()
+    def live(self) -> None:
+        for fault in self.plan:
+            self.world.at(fault.at, lambda fault=fault: self.suffer(fault))
 
-    def make_whole(self) -> None:
-        """Heal everything; then there must be progress to the very end."""
+    def become_whole(self) -> None:
         world = self.world
-        world.heal()
         self.faults_until = world.t
         self.disturb()
         for host in self.servers:
@@ -726,7 +706,6 @@ class Cluster:
         else:
             self.check_liveness()
         self.check_clients()
-        self.leave()
 
     def is_quiet(self) -> bool:
         """Return whether everybody has its last words, or has been cut for taking nothing.
@@ -745,7 +724,7 @@ class Cluster:
 
     def check_liveness(self) -> None:
         """Check that LS has forgotten everybody, is linked again, and answers."""
-        watch = self.watches[-1]
+        watch = self.watch
         watch.check_end()
         known = [name for host, table in zip(self.servers, self.tables, strict=True)
                  if host not in self.rogues for name in table]  # fmt: skip
@@ -767,10 +746,9 @@ class Cluster:
         """Check what each client has in its hands."""
         for asker in self.askers:
             # A client whom a second signal or the end of a drain cut off was promised nothing.
-            cut_off = self.ls.exit_code == 1 or self.watches[-1].is_cutting
+            cut_off = self.ls.exit_code == 1 or self.watch.is_cutting
             if asker.has_ended and not asker.ever_slow and not cut_off:
-                for watch in self.watches:
-                    check_wire(watch, asker.host, bytes(asker.heard), asker.was_reset)
+                check_wire(self.watch, asker.host, bytes(asker.heard), asker.was_reset)
         for host, names in self.clients:
             hold(host.exit_code is not None, "I8", f"{host.name} does not end")
             lines = bytes(host.output).split(b"\n")[:-1]
@@ -796,24 +774,11 @@ class Cluster:
         assert isinstance(request, Question)
         spelling, addresses, *rest = line.split(b" ")
         question = fold(request.spelling, request.type)
-        known = self.rows.get(question, set()) | self.watches[0].anything
+        known = self.rows.get(question, set()) | self.watch.anything
         of_type = [request.type.value, b"IN"]
         return fold(spelling) == fold(request.spelling) and addresses in known and rest == of_type
 
     def leave(self) -> None:
-        """Drain everything, and check that nothing is left."""
-        self.signal(1)
-        for host in self.servers:
-            if host.loop is not None and host.signals is not None:
-                host.signals.ring(15)
-        self.world.run_until(self.world.t + 15.0)
-        for host in (self.ls, *self.servers):
-            if host not in self.rogues:
-                hold(host.loop is None and not host.open, "I8", f"{host.name} holds {host.open}")
-
-
-def run_seed(seed: int, plan: list[Fault] | None = None) -> World:
-    """Run a whole story; return its world. Raises what went wrong."""
-    cluster = Cluster(seed)
-    cluster.tell(draw_plan(seed) if plan is None else plan)
-    return cluster.world
+        if self.watch.drain_since is None:
+            self.watch.drain_since = self.ls.clock()
+        super().leave()

@@ -1,88 +1,22 @@
-"""The simulator itself, and what it shows in the time that a test run has.
+"""The simulated network's manners, one by one.
 
-Volume is `make sim`; here are the network's manners one by one, the sameness of equal seeds,
-stories that hypothesis draws and shrinks, and a first hundred seeds.
+Not here: stories in it (`tests/sim/test_story.py`).
 """
 
 import errno
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from nodes.ls.hedging.budget import Budget
-from nodes.ls.load_balancer import LoadBalancer
-from nodes.ts.table_server import TableServer
-from tests.sim.invariants import Violated
-from tests.sim.scenes import Scene
-from tests.sim.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan, run_seed
-from tests.sim.world import Host, SimDatagrams, SimDialled, SimSocket, SlowReader, World
-from tests.support.balancers import hedging_of
-from tests.support.volume import scaled
+from core.bounds import Bounds
+from core.datagram_events import Datagrams
+from core.effects import Effect
+from core.events import Event
+from tests.sim.stories import Cluster
+from tests.sim.world import Host, Observer, SimDatagrams, SimDialled, SimSocket, SlowReader, World
 
 ROOT = Path(__file__).parents[2]
-
-
-# -- stories ---------------------------------------------------------------------------------------
-
-
-@cache
-def trace_of(seed: int) -> int:
-    """Run the story of this seed, once for all tests; return its trace."""
-    return run_seed(seed).trace
-
-
-@pytest.mark.parametrize("seed", range(20, 20 + scaled(30)))
-def test_stories_hold(seed: int) -> None:
-    trace_of(seed)
-
-
-faults = st.builds(
-    Fault,
-    st.floats(0, PLAN_S).map(lambda at: round(at, 3)),
-    st.sampled_from(FAULTS),
-    st.integers(0, 3),
-    st.floats(0.01, WINDOW_S).map(lambda lasts: round(lasts, 3)),
-)
-
-
-@settings(max_examples=scaled(8), suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 10_000), st.lists(faults, max_size=50))
-def test_any_plan_of_faults(seed: int, plan: list[Fault]) -> None:
-    run_seed(seed, plan)
-
-
-# -- the same seed is the same story ---------------------------------------------------------------
-
-
-def test_i13_a_seed_gives_one_trace() -> None:
-    assert run_seed(5).trace == trace_of(5) != trace_of(6)
-
-
-def test_i13_the_hash_seed_does_not_change_a_trace() -> None:
-    program = "from tests.sim.stories import run_seed; print([run_seed(s).trace for s in range(6)])"
-    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-    output = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        check=True,
-    ).stdout
-    assert json.loads(output) == [trace_of(seed) for seed in range(6)]
-
-
-def test_a_plan_is_the_seeds_own() -> None:
-    assert draw_plan(7) == draw_plan(7)
-    assert [draw_plan(seed) for seed in range(20)] != [draw_plan(seed + 1) for seed in range(20)]
 
 
 # -- the network's manners -------------------------------------------------------------------------
@@ -140,7 +74,7 @@ def test_a_full_network_takes_a_part_and_then_nothing() -> None:
     assert here.can_write()
 
 
-def test_a_close_with_unread_input_resets_and_loses_what_is_under_way() -> None:
+def test_a_close_with_unread_input_loses_what_is_under_way() -> None:
     world, here, there = pair()
     here.send(b"unread")
     world.run_until(world.t + 1)
@@ -196,7 +130,7 @@ def test_a_cut_holds_bytes_until_it_heals_one_way_or_both(both: bool) -> None:
     assert read(there) == b"to" and read(here) == b"back"
 
 
-def test_dials_are_refused_hang_meet_themselves_and_find_the_backlog_full() -> None:
+def test_dials_are_refused_hang_or_meet_themselves() -> None:
     world, here, there = pair()
     world.backlog_max = 1
     first, second = SimSocket(here.host), SimSocket(here.host)
@@ -383,133 +317,29 @@ def test_a_frozen_host_reads_what_waits_when_it_thaws() -> None:
     assert taken == [3.0] * 4 and socket.overflowed == 5
 
 
-# -- the checks can fail ---------------------------------------------------------------------------
+class CountingBrain:
+    """A brain that counts the datagrams of each event."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        if isinstance(event, Datagrams):
+            self.counts.append(len(event.datagrams))
+        return []
 
 
-def everyone_is_one(brain: LoadBalancer) -> None:
-    brain.parts.upstreams.everyone = 1
-
-
-def words_outlive_connections(brain: LoadBalancer) -> None:
-    brain.parts.negatives._forget_servers = lambda bits: None  # type: ignore[method-assign]
-
-
-def nothing_is_held(brain: LoadBalancer) -> None:
-    brain.parts.negatives._grace_s = lambda course, bits, now: 0.0
-
-
-def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain.parts.negatives._grace_s = lambda course, bits, now: 1.0
-
-
-def tokens_are_not_taken(brain: LoadBalancer) -> None:
-    hedging_of(brain)._budget = Free(1.0, 100)
-
-
-class Free(Budget):
-    """A budget that is full whenever anybody looks."""
-
-    tokens = property(lambda self: 100.0, lambda self, tokens: None)  # type: ignore[assignment]
-
-
-def nobody_else_is_asked(brain: LoadBalancer) -> None:
-    hedging_of(brain)._ask_everyone = lambda asking, now: None  # type: ignore[method-assign]
-
-
-def everything_is_admitted(brain: LoadBalancer) -> None:
-    brain.parts.policy.admits = lambda link, questions: None  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "tag", "share"),
-    [
-        (everyone_is_one, "P21", None),
-        (words_outlive_connections, "P21", None),
-        (nothing_is_held, "P22", None),
-        (all_is_held_for_long, "P22", None),
-        (tokens_are_not_taken, "P23", 0.1),
-        (nobody_else_is_asked, "P24", 0.0),
-        (everything_is_admitted, "P10", 0.0),
-    ],
-)
-def test_a_planted_bug_is_seen(
-    spoil: Callable[[LoadBalancer], None], tag: str, share: float | None
-) -> None:
-    """[P10] [P21] [P22] [P23] [P24]: what the watch holds LS to. Without the bug all is well."""
-    go_wrong(share, lambda brain: None)
-    with pytest.raises(Violated, match=f"^{tag}: "):
-        go_wrong(share, spoil)
-
-
-def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None:
-    """Tell a story in which every one of those bugs would show."""
-    scene = Scene("", "", share=share)
-    first, second = scene.puppets
-    spoil(scene.watch.brain)
-    asker = scene.asker(b"w\nx\ny\nz\n")
-    first.say(b"w - NOT FOUND\ny - NO DATA\n")
-    scene.wait(0.5)
-    second.say(b"z 10.0.0.2 A IN\n")
-    scene.wait(0.6)
-    first.is_gone()
-    scene.wait(0.1)
-    second.say(b"w - NOT FOUND\n")
-    first.listens()
-    scene.wait(5.0)
-    asker.say(b"v\n")
-    scene.wait(5.2)
-    asker.say(b"QUIT\n")
-    asker.close()
-    scene.wait(1.0)
-
-
-def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
-    """[P25] [P26]: half of a table, the old one again, one that is to be refused; and an answer of
-    a table before (I3), were it to come to LS."""
-    old, new = {"x": "10.0.0.1", "y": "10.0.0.1"}, {"x": "10.0.0.2", "y": "10.0.0.2"}
-    for tag in ("", "P25", "P26", "I3"):
-        scene = Scene(old, "")
-        watch = scene.table_watches["TS1"]
-        brain = scene.tables[0].loop.engine.brain  # type: ignore[union-attr]
-        assert isinstance(brain, TableServer)
-        asker = scene.asker(b"x\n")
-        scene.reload(scene.tables[0], new)
-        if tag == "P26":
-            watch.file.rows = None
-            with pytest.raises(Violated, match=r"^P26: "):
-                scene.wait(0.1)
-            continue
-        scene.wait(0.1)
-        if tag == "P25":
-            brain._answers.table.rows.update(scene.lines({"y": "10.0.0.1"}))
-        elif tag == "I3":
-            scene.table_watches["TS1"].sent = lambda conn, data: None  # type: ignore[method-assign]
-            brain._answers.table.rows.update(scene.lines(old))
-        asker.say(b"x\n")
-        scene.wait(0.5)
-        asker.say(b"y\n")
-        if not tag:
-            scene.wait(0.1)
-            assert asker.take() == b"x 10.0.0.1 A IN\nx 10.0.0.2 A IN\ny 10.0.0.2 A IN\n"
-        else:
-            with pytest.raises(Violated, match=f"^{tag}: "):
-                scene.wait(0.1)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda watch: watch.sent("client-1", b"never-asked 10.0.0.0 A IN\n"),
-        lambda watch: watch.sent("client-1", b"BYE\n"),
-        lambda watch: watch.sent("client-1", b"- ERROR BADNAME\n"),
-        lambda watch: watch.sent("client-77", b"x - TIMED OUT\n"),
-        lambda watch: watch.counts.update(asked=10_000),
-    ],
-)
-def test_a_watch_that_sees_something_wrong_says_so(spoil: object) -> None:
-    cluster = next(c for c in map(Cluster, range(50)) if c.askers and not draw_plan(c.seed))
-    while not cluster.watches[0].talking:
-        cluster.world.run_until(cluster.world.t + 0.1)
-    with pytest.raises(Violated):
-        spoil(cluster.watches[0])  # type: ignore[operator]
-        cluster.watches[0].check()
+def test_datagrams_are_read_so_many_in_one_turn() -> None:
+    world, brain = World("full"), CountingBrain()
+    ls, resolver = world.host("LS"), world.host("resolver")
+    bounds = Bounds(datagrams_per_turn=5)
+    ls.run(bounds, Observer(world, "LS"), lambda _: brain, listens=False, with_dns=True)
+    assert ls.datagrams is not None
+    ls.paused_until = 1.0
+    for _ in range(12):
+        world.fly(b"x", resolver, ls)
+    world.run_until(20.0)
+    assert sum(brain.counts) == 12 and max(brain.counts) <= 5

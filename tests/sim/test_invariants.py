@@ -1,0 +1,142 @@
+"""The checks of the simulator can fail: each sees what it is there to see."""
+
+from collections.abc import Callable
+
+import pytest
+
+from nodes.ls.hedging.budget import Budget
+from nodes.ls.load_balancer import LoadBalancer
+from nodes.ts.table_server import TableServer
+from tests.sim.invariants import Violated
+from tests.sim.scenes import Scene
+from tests.sim.stories import Cluster
+from tests.support.balancers import hedging_of
+
+
+def everyone_is_one(brain: LoadBalancer) -> None:
+    brain.parts.upstreams.everyone = 1
+
+
+def words_outlive_connections(brain: LoadBalancer) -> None:
+    brain.parts.negatives._forget_servers = lambda bits: None  # type: ignore[method-assign]
+
+
+def nothing_is_held(brain: LoadBalancer) -> None:
+    brain.parts.negatives._grace_s = lambda course, bits, now: 0.0
+
+
+def all_is_held_for_long(brain: LoadBalancer) -> None:
+    brain.parts.negatives._grace_s = lambda course, bits, now: 1.0
+
+
+def tokens_are_not_taken(brain: LoadBalancer) -> None:
+    hedging_of(brain)._budget = Free(1.0, 100)
+
+
+class Free(Budget):
+    """A budget that is full whenever anybody looks."""
+
+    tokens = property(lambda self: 100.0, lambda self, tokens: None)  # type: ignore[assignment]
+
+
+def nobody_else_is_asked(brain: LoadBalancer) -> None:
+    hedging_of(brain)._ask_everyone = lambda asking, now: None  # type: ignore[method-assign]
+
+
+def everything_is_admitted(brain: LoadBalancer) -> None:
+    brain.parts.policy.admits = lambda link, questions: None  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "tag", "share"),
+    [
+        (everyone_is_one, "P21", None),
+        (words_outlive_connections, "P21", None),
+        (nothing_is_held, "P22", None),
+        (all_is_held_for_long, "P22", None),
+        (tokens_are_not_taken, "P23", 0.1),
+        (nobody_else_is_asked, "P24", 0.0),
+        (everything_is_admitted, "P10", 0.0),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    spoil: Callable[[LoadBalancer], None], tag: str, share: float | None
+) -> None:
+    """[P10] [P21] [P22] [P23] [P24]: what the watch holds LS to. Without the bug all is well."""
+    go_wrong(share, lambda brain: None)
+    with pytest.raises(Violated, match=f"^{tag}: "):
+        go_wrong(share, spoil)
+
+
+def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None:
+    """Tell a story in which every one of those bugs would show."""
+    scene = Scene("", "", share=share)
+    first, second = scene.puppets
+    spoil(scene.watch.brain)
+    asker = scene.asker(b"w\nx\ny\nz\n")
+    first.say(b"w - NOT FOUND\ny - NO DATA\n")
+    scene.wait(0.5)
+    second.say(b"z 10.0.0.2 A IN\n")
+    scene.wait(0.6)
+    first.is_gone()
+    scene.wait(0.1)
+    second.say(b"w - NOT FOUND\n")
+    first.listens()
+    scene.wait(5.0)
+    asker.say(b"v\n")
+    scene.wait(5.2)
+    asker.say(b"QUIT\n")
+    asker.close()
+    scene.wait(1.0)
+
+
+def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
+    """[P25] [P26]: half of a table, the old one again, one that is to be refused; and an answer of
+    a table before (I3), were it to come to LS."""
+    old, new = {"x": "10.0.0.1", "y": "10.0.0.1"}, {"x": "10.0.0.2", "y": "10.0.0.2"}
+    for tag in ("", "P25", "P26", "I3"):
+        scene = Scene(old, "")
+        watch = scene.table_watches["TS1"]
+        brain = scene.tables[0].loop.engine.brain  # type: ignore[union-attr]
+        assert isinstance(brain, TableServer)
+        asker = scene.asker(b"x\n")
+        scene.reload(scene.tables[0], new)
+        if tag == "P26":
+            watch.file.rows = None
+            with pytest.raises(Violated, match=r"^P26: "):
+                scene.wait(0.1)
+            continue
+        scene.wait(0.1)
+        if tag == "P25":
+            brain._answers.table.rows.update(scene.lines({"y": "10.0.0.1"}))
+        elif tag == "I3":
+            scene.table_watches["TS1"].sent = lambda conn, data: None  # type: ignore[method-assign]
+            brain._answers.table.rows.update(scene.lines(old))
+        asker.say(b"x\n")
+        scene.wait(0.5)
+        asker.say(b"y\n")
+        if not tag:
+            scene.wait(0.1)
+            assert asker.take() == b"x 10.0.0.1 A IN\nx 10.0.0.2 A IN\ny 10.0.0.2 A IN\n"
+        else:
+            with pytest.raises(Violated, match=f"^{tag}: "):
+                scene.wait(0.1)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda watch: watch.sent("client-1", b"never-asked 10.0.0.0 A IN\n"),
+        lambda watch: watch.sent("client-1", b"BYE\n"),
+        lambda watch: watch.sent("client-1", b"- ERROR BADNAME\n"),
+        lambda watch: watch.sent("client-77", b"x - TIMED OUT\n"),
+        lambda watch: watch.counts.update(asked=10_000),
+    ],
+)
+def test_a_watch_that_sees_something_wrong_says_so(spoil: object) -> None:
+    cluster = next(c for c in map(Cluster, range(50)) if c.askers and not c.plan)
+    while not cluster.watch.talking:
+        cluster.world.run_until(cluster.world.t + 0.1)
+    with pytest.raises(Violated):
+        spoil(cluster.watch)  # type: ignore[operator]
+        cluster.watch.check()

@@ -1,0 +1,379 @@
+"""Stories of the simulator hold, happen again from their seeds, and see planted bugs.
+
+More of them: `make sim`. Not here: what lines alone show of a bug (`tests/sim/test_invariants.py`).
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.bounds import Bounds
+from core.effects import Effect
+from core.io.datagrams import DatagramSocket
+from core.protocol.names import Negative
+from core.protocol.outcome import Answers, Outcome
+from nodes.dns.query import Query
+from nodes.dns.record_set import RecordSet
+from nodes.dns.reply import DnsReply, is_bare, read_reply
+from nodes.ls import dns_clients, negatives
+from nodes.ls.dns_clients import DnsClient
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.dns_shared import BoundedCache, DnsShared
+from nodes.ls.negatives import HeldNegatives
+from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
+from nodes.ls.resolvers import reply_matcher
+from nodes.ls.resolvers.ageing import Ageing
+from nodes.ls.resolvers.grace import Grace
+from nodes.ls.resolvers.line_equivalents import TableLinkBesideResolvers
+from nodes.ls.resolvers.reachability import Reachability
+from nodes.ls.resolvers.recent_queries import RecentQueries
+from nodes.ls.resolvers.reply_matcher import ResolverReplies
+from nodes.ls.resolvers.resolver import Resolver
+from nodes.ls.resolvers.sockets import ResolverSocket
+from nodes.ls.resolvers.window import Window
+from tests.sim.dns_story import TableStory
+from tests.sim.invariants import Violated
+from tests.sim.resolver_shapes import KINDS
+from tests.sim.resolver_story import ResolverStory
+from tests.sim.simulate import FACES, story_of
+from tests.sim.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan
+from tests.sim.story import Story
+from tests.support.volume import scaled
+
+ROOT = Path(__file__).parents[2]
+# Clusters; TSs before DNS askers; every kind of story of resolvers, and one of a host that moves
+# and has no way.
+NUMBERS = (
+    (Cluster, range(20, 20 + scaled(30))),
+    (TableStory, range(scaled(20))),
+    (ResolverStory, [*range(scaled(len(KINDS))), 47]),
+)
+STORIES = [(face, number) for face, numbers in NUMBERS for number in numbers]
+
+
+@cache
+def told(face: type[Story], number: int) -> tuple[int, Counter[str]]:
+    """Tell this story, once for all tests; return its trace and what has been seen in it."""
+    world = face(number).tell()
+    return world.trace, Counter(world.probes)
+
+
+@pytest.mark.parametrize(("face", "number"), STORIES)
+def test_a_story_holds(face: type[Story], number: int) -> None:
+    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50]"""
+    told(face, number)
+
+
+def test_faces_take_turns() -> None:
+    stories = [story_of(seed) for seed in range(2 * len(FACES))]
+    assert [type(story) for story in stories] == 2 * [face for face, _ in NUMBERS]
+    assert [story.number for story in stories] == [0, 0, 0, 1, 1, 1]
+
+
+# -- the same seed is the same story ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_i13_a_seed_gives_one_trace(face: type[Story]) -> None:
+    assert face(20).tell().trace == told(face, 20)[0] != told(face, 21)[0]
+
+
+def test_i13_the_hash_seed_does_not_change_a_trace() -> None:
+    program = "from tests.sim.simulate import story_of as s; print([s(n).tell().trace for n in %s])"
+    seeds = [60, 61, 62, 63, 64, 65]
+    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    output = subprocess.run(
+        [sys.executable, "-c", program % seeds],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        check=True,
+    ).stdout
+    stories = map(story_of, seeds)
+    assert json.loads(output) == [told(type(story), story.number)[0] for story in stories]
+
+
+def test_a_plan_is_the_seeds_own() -> None:
+    assert draw_plan(7) == draw_plan(7)
+    assert [draw_plan(seed) for seed in range(20)] != [draw_plan(seed + 1) for seed in range(20)]
+
+
+# -- trouble is frequent ---------------------------------------------------------------------------
+
+
+def seen_in(face: type[Story]) -> Counter[str]:
+    """Count what has been seen in the stories of this face."""
+    return sum((told(*story)[1] for story in STORIES if story[0] is face), Counter())
+
+
+def test_bad_things_happen_to_dns_askers() -> None:
+    """Each kind of end, and of trouble, is there often enough to be looked at."""
+    seen = seen_in(TableStory)
+    assert min(seen["a datagram is lost"], seen["a datagram arrives twice"]) > 10
+    ends = {what.removeprefix("DNS hears ") for what in seen if what.startswith("DNS hears ")}
+    assert ends == {"NOERROR", "NOERROR and data", "NXDOMAIN", "SERVFAIL"}
+
+
+def test_bad_things_happen_before_resolvers() -> None:
+    seen = seen_in(ResolverStory)
+    ends = [count for what, count in seen.items() if what.startswith("DNS hears ")]
+    assert min(ends) > 10 and len(ends) == 5
+    for what in (
+        "a datagram is lost",
+        "a datagram arrives twice",
+        "a forger guesses",
+        "a host says it twice",
+        "a way is too narrow",
+        "SocketState RETIRED",
+        "an ICMP error comes",
+        "a datagram cannot be sent",
+        "a header only",
+        "a query with EDNS in vain",
+    ):
+        assert seen[what] > 5, what
+    for what in ("a host freezes", "a dial finds no way", "a host gets another address"):
+        assert seen[what], what
+
+
+def test_the_first_stories_have_all_shapes() -> None:
+    shapes = [ResolverStory(seed).shape for seed in range(4 * len(KINDS))]
+    assert {shape.kind for shape in shapes} == set(KINDS)
+    halves = {(shape.denial, shape.load.is_heavy) for shape in shapes if shape.kind == "halves"}
+    assert len(halves) == 4
+
+
+# -- any plan --------------------------------------------------------------------------------------
+
+
+faults = st.builds(
+    Fault,
+    st.floats(0, PLAN_S).map(lambda at: round(at, 3)),
+    st.sampled_from(FAULTS),
+    st.integers(0, 3),
+    st.floats(0.01, WINDOW_S).map(lambda lasts: round(lasts, 3)),
+)
+
+
+@settings(max_examples=scaled(8), suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 10_000), st.lists(faults, max_size=50))
+def test_any_plan_of_faults(seed: int, plan: list[Fault]) -> None:
+    Cluster(seed, plan).tell()
+
+
+# -- planted bugs ----------------------------------------------------------------------------------
+
+
+def in_vain(self: DnsClient, outcomes: list[Outcome]) -> list[Effect]:
+    self.owed -= sum(len(outcome.questions) for outcome in outcomes)
+    return self.last_words()
+
+
+def impatient(self: DnsFrontEnd, conn: str, is_datagrams: bool) -> DnsClient:
+    asker = ASKER(self, conn, is_datagrams)
+    asker.timeout_s = 0.2
+    return asker
+
+
+def with_wrong_addresses(self: DnsShared, *arguments: Any, **more: Any) -> None:  # noqa: ANN401
+    BEGIN(self, *arguments, **more)
+    self.record_sets = BoundedCache(lambda _: RecordSet(b"10.0.0.0,10.0.1.1", 60), 1)
+
+
+class Anything(bytes):
+    """Equal to whatever it is compared with."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = bytes.__hash__
+
+
+def about_anything(message: bytes) -> DnsReply | None:
+    reply = read_reply(message)
+    if reply is not None:
+        reply.section = Anything()
+    return reply
+
+
+def read_mended(message: bytes) -> DnsReply | None:
+    """Undo `malformed`, of a message without its ID."""
+    if message[-1:] == b"!":
+        message = message[:9] + bytes([message[9] - 1]) + message[10:-1]
+    return read_reply(message)
+
+
+def nothing(self: object, *_: object) -> list[Effect]:
+    return []
+
+
+def at_no_time(self: object) -> float:
+    return math.inf
+
+
+def a_minute(self: Grace, now: float, is_failure: bool) -> float:
+    return 60.0
+
+
+def all_at_once(self: Window, now: float) -> int:
+    return 1 << 30
+
+
+def hasty(self: Ageing, bounds: Bounds, resend_s: float) -> None:
+    """Forget an ID as soon as nobody can join the question, however long DNS may wait."""
+    AGE(self, replace(bounds, timeout_s=0.001, dns_timeout_s=0.001), resend_s)
+
+
+def last_word(was: QuestionState, found: QuestionEvent) -> QuestionState:
+    course = QUESTION[QuestionState.OPEN][found]
+    assert isinstance(course, QuestionState)
+    return course
+
+
+def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverReplies) -> None:
+    heard.denials += [
+        (question, QuestionEvent.FAILURE_SAID, None) for question, _, _ in one.asked.values()
+    ]
+    heard.effects.append(self.sockets.dial_udp())
+
+
+def nothing_of_the_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # noqa: ANN401
+    return ANSWERED(self, chunk, [])
+
+
+ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
+ANSWERED = TableLinkBesideResolvers._answers_to_queries
+DENIALS = dns_clients._DENIALS
+Change = tuple[Any, str, Any]  # of what, which attribute, to what
+
+# Bugs, each with a story that shows it soon.
+BUGS: list[tuple[str, type[Story], int, list[Change]]] = [
+    (
+        "NXDOMAIN when time is up",
+        TableStory,
+        8,
+        [(dns_clients, "_DENIALS", DENIALS | {Negative.TIMED_OUT: Query.no_such_name})],
+    ),
+    (
+        "SERVFAIL when there is no data",
+        TableStory,
+        0,
+        [(dns_clients, "_DENIALS", DENIALS | {Negative.NO_DATA: Query.failure})],
+    ),
+    ("no reply at all", TableStory, 0, [(DnsClient, "reply", in_vain)]),
+    ("time is up too soon", TableStory, 1, [(DnsFrontEnd, "asker", impatient)]),
+    (
+        "addresses of the wrong question",
+        TableStory,
+        0,
+        [(DnsShared, "__init__", with_wrong_addresses)],
+    ),
+    (
+        "a reply to another question counts",
+        ResolverStory,
+        5,
+        [(reply_matcher, "_read", about_anything)],
+    ),
+    ("what is malformed is mended", ResolverStory, 23, [(reply_matcher, "_read", read_mended)]),
+    ("a worse answer is held for ever", ResolverStory, 9, [(Grace, "grace_s", a_minute)]),
+    ("the last to speak is right", ResolverStory, 51, [(negatives, "state_after", last_word)]),
+    (
+        "that a table has the name is nothing",
+        ResolverStory,
+        94,
+        [(TableLinkBesideResolvers, "_answers_to_queries", nothing_of_the_name)],
+    ),
+    ("what was asked is never forgotten", ResolverStory, 6, [(Resolver, "due", at_no_time)]),
+    ("nothing is relayed", ResolverStory, 5, [(DnsClient, "reply", in_vain)]),
+    (
+        "the first to fail wins under load",  # as in version 0.9.0
+        ResolverStory,
+        3,
+        [
+            (Window, "size", all_at_once),
+            (Resolver, "held", nothing),
+            (Grace, "grace_s", lambda self, now, is_failure: 0.03),
+        ],
+    ),
+    ("as much is in flight as is asked", ResolverStory, 59, [(Window, "size", all_at_once)]),
+    (
+        "nobody hears that a port is closed",
+        ResolverStory,
+        43,
+        [(DatagramSocket, "broke", property(lambda self: None, lambda self, error: None))],
+    ),
+    (
+        "what is asked of a resolver that is down waits",
+        ResolverStory,
+        43,
+        [(HeldNegatives, "fail", nothing)],
+    ),
+    (
+        "what was asked by a socket that broke fails",
+        ResolverStory,
+        43,
+        [(Resolver, "_broke", fail_all)],
+    ),
+    (
+        "the first to break is the end of it",
+        ResolverStory,
+        43,
+        [(Reachability, "broke", lambda self: bool(self.question))],
+    ),
+    (
+        "nobody asks whether a resolver is back",
+        ResolverStory,
+        43,
+        [(Reachability, "due", at_no_time)],
+    ),
+    ("what is late for lines is late for all", ResolverStory, 13, [(Ageing, "__init__", hasty)]),
+    (
+        "who does not know EDNS has failed",
+        ResolverStory,
+        27,
+        [(Resolver, "_ask_plain", nothing)],
+    ),
+    (
+        "bytes behind a reply make it none",
+        ResolverStory,
+        27,
+        [(reply_matcher, "_read", lambda it: None if it[-4:] == b"tail" else read_reply(it))],
+    ),
+    (
+        "an error needs more than a header",
+        ResolverStory,
+        27,
+        [(reply_matcher, "_read", lambda it: None if is_bare(it) else read_reply(it))],
+    ),
+    (
+        "a copy of a reply is a guess",
+        ResolverStory,
+        87,
+        [(RecentQueries, "has", lambda self, pair: False)],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("face", "number", "changes"), [bug[1:] for bug in BUGS], ids=[bug[0] for bug in BUGS]
+)
+def test_a_planted_bug_is_seen(
+    face: type[Story], number: int, changes: list[Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for of, attribute, bad in changes:
+        monkeypatch.setattr(of, attribute, bad, raising=False)
+    with pytest.raises(Violated):
+        face(number).tell()

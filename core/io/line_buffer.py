@@ -23,6 +23,11 @@ class LineBuffer:
         self._dropping = False  # inside the rest of a line that has been handed over cut
         self.is_mid_message = False  # whether bytes of an unfinished line are being waited for
 
+    @property
+    def held_bytes(self) -> int:
+        """Return how many bytes of an unfinished line are kept."""
+        return len(self._held)
+
     def receive(self, data: bytes) -> bytes:
         """Take one read's bytes; return the lines that it completed, each ended by LF."""
         end = data.rfind(b"\n") + 1

@@ -591,7 +591,7 @@ class LoadBalancerWatch(Observer):
         text = f"{question!r}, {age:.3f} s old, was not sent to {unasked}"
         hold(age <= bounds.join_s + _SLACK_S, "P24", text)
         is_late = now - life.last_at > bounds.hedge_delay_max_s + _SLACK_S
-        may = is_late and hedge._budget.tokens >= 1 and self.are_all_up
+        may = is_late and hedge.budget.tokens >= 1 and self.are_all_up
         hold(not may, "P23", f"{text}, and there is a budget")
 
     @property
@@ -696,10 +696,10 @@ class LoadBalancerWatch(Observer):
         if calm and host.idle_turns > 3:
             # Where LS hedges, it looks at a living asking now and then, ever more rarely.
             hedge = part_of(self.brain, HedgePolicy)
-            looks = 0 if hedge is None else _LOOKS * (4 + len(hedge._askings))
+            looks = 0 if hedge is None else _LOOKS * (4 + len(hedge.kept))
             hold(host.idle_turns <= 3 + looks, "I10", f"{host.idle_turns} turns without effect")
         if self.drain_since is not None and self.undisturbed_since <= self.drain_since:
-            with_dns = bool(self.brain._server._factories)
+            with_dns = host.dns_listener is not None
             longest = self.bounds.drain_s(with_dns) + _SLACK_S
             hold(host.clock() - self.drain_since <= longest, "I14", "the drain does not end")
         self._probe()
@@ -721,7 +721,7 @@ class LoadBalancerWatch(Observer):
         hedge = part_of(brain, HedgePolicy)
         if loop.turns != self._turns_seen and hedge is not None:
             self._turns_seen = loop.turns
-            for asking in dict.fromkeys(hedge._askings.values()):
+            for asking in dict.fromkeys(hedge.kept.values()):
                 self.world.probes[f"AskingState {asking.life.state.name}"] = 1
                 if asking.explores:
                     self.world.probes["a question explores another TS"] = 1
@@ -789,7 +789,7 @@ class LoadBalancerWatch(Observer):
         self._check_owed(loop)
         asked_over = bounds.pending_per_client_max + bounds.read_bytes
         for connection in (*loop.streams.accepted.values(), *loop.streams.dialled.values()):
-            held = len(connection.framer._held)
+            held = connection.framer.held_bytes
             hold(held <= LINE_BYTES_MAX + 2, "I7", f"{held} bytes of a line")
             if connection.accepted:
                 most = bounds.owed_bytes_high + asked_over * _REPLY_BYTES
@@ -819,9 +819,8 @@ class LoadBalancerWatch(Observer):
         negatives, hedge = self.brain.parts.negatives, part_of(self.brain, HedgePolicy)
         hold(negatives.is_empty, "I8", "negatives are left")
         if hedge is not None:
-            hold(not hedge._askings and not hedge.waiting, "I8", "askings are left")
-            late = [asking for asking, _ in hedge._late if asking.open_count]
-            hold(not late and hedge.due() == float("inf"), "I8", "askings are waited for")
+            hold(not hedge.kept and not hedge.waiting, "I8", "askings are left")
+            hold(hedge.due() == float("inf"), "I8", "askings are waited for")
         hold(not self.brain.backpressure.paused, "I8", "somebody is paused")
         hold(loop.owed.total == 0, "I8", f"{loop.owed.total} bytes are owed")
         dialled = sum(1 for c in loop.streams.dialled.values() if not c.is_closed)

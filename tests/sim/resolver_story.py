@@ -539,7 +539,7 @@ class ResolverStory(DnsStory):
     def longest_hold_s(self, what: str) -> float:
         """Return how long LS may keep this to itself while it waits for something better."""
         differ = any(
-            self.ls.clock() < link.resolver.grace._differs_until
+            self.ls.clock() < link.resolver.grace.differs_until
             for link in self.brain.parts.upstreams.all
             if isinstance(link, ResolverLink)
         )

@@ -1,9 +1,11 @@
 """The checks of the simulator can fail: each sees what it is there to see."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from core.bounds import Bounds
 from nodes.ls.hedging.budget import Budget
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_server import TableServer
@@ -18,19 +20,18 @@ def everyone_is_one(brain: LoadBalancer) -> None:
 
 
 def words_outlive_connections(brain: LoadBalancer) -> None:
-    brain.parts.negatives._forget_servers = lambda bits: None  # type: ignore[method-assign]
+    change = brain.parts.negatives.links_changed
+    brain.parts.negatives.links_changed = (  # type: ignore[method-assign]
+        lambda reconnected, unawaited, now: change(0, unawaited, now)
+    )
 
 
-def nothing_is_held(brain: LoadBalancer) -> None:
-    brain.parts.negatives._grace_s = lambda course, bits, now: 0.0
-
-
-def all_is_held_for_long(brain: LoadBalancer) -> None:
-    brain.parts.negatives._grace_s = lambda course, bits, now: 1.0
+def nothing(brain: LoadBalancer) -> None:
+    pass
 
 
 def tokens_are_not_taken(brain: LoadBalancer) -> None:
-    hedging_of(brain)._budget = Free(1.0, 100)
+    hedging_of(brain).budget.__class__ = Free
 
 
 class Free(Budget):
@@ -39,38 +40,38 @@ class Free(Budget):
     tokens = property(lambda self: 100.0, lambda self, tokens: None)  # type: ignore[assignment]
 
 
-def nobody_else_is_asked(brain: LoadBalancer) -> None:
-    hedging_of(brain)._ask_everyone = lambda asking, now: None  # type: ignore[method-assign]
-
-
 def everything_is_admitted(brain: LoadBalancer) -> None:
     brain.parts.policy.admits = lambda link, questions: None  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "tag", "share"),
+    ("spoil", "tag", "share", "bounds"),
     [
-        (everyone_is_one, "P21", None),
-        (words_outlive_connections, "P21", None),
-        (nothing_is_held, "P22", None),
-        (all_is_held_for_long, "P22", None),
-        (tokens_are_not_taken, "P23", 0.1),
-        (nobody_else_is_asked, "P24", 0.0),
-        (everything_is_admitted, "P10", 0.0),
+        (everyone_is_one, "P21", None, {}),
+        (words_outlive_connections, "P21", None, {}),
+        (nothing, "P22", None, {"no_data_s": 0.002}),
+        (nothing, "P22", None, {"no_data_s": 1.0}),
+        (tokens_are_not_taken, "P23", 0.1, {}),
+        (nothing, "P24", 0.0, {"join_s": 10.0}),
+        (everything_is_admitted, "P10", 0.0, {}),
     ],
 )
 def test_a_planted_bug_is_seen(
-    spoil: Callable[[LoadBalancer], None], tag: str, share: float | None
+    spoil: Callable[[LoadBalancer], None], tag: str, share: float | None, bounds: dict[str, float]
 ) -> None:
     """[P10] [P21] [P22] [P23] [P24]: what the watch holds LS to. Without the bug all is well."""
-    go_wrong(share, lambda brain: None)
+    go_wrong(share, nothing, {})
     with pytest.raises(Violated, match=f"^{tag}: "):
-        go_wrong(share, spoil)
+        go_wrong(share, spoil, bounds)
 
 
-def go_wrong(share: float | None, spoil: Callable[[LoadBalancer], None]) -> None:
-    """Tell a story in which every one of those bugs would show."""
-    scene = Scene("", "", share=share)
+def go_wrong(
+    share: float | None, spoil: Callable[[LoadBalancer], None], bounds: dict[str, float]
+) -> None:
+    """Tell a story in which every one of those bugs would show. LS has these bounds, and its watch
+    those that are usual."""
+    scene = Scene("", "", share=share, bounds=replace(Bounds(), **bounds))
+    scene.watch.bounds = Bounds()
     first, second = scene.puppets
     spoil(scene.watch.brain)
     asker = scene.asker(b"w\nx\ny\nz\n")

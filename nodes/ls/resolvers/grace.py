@@ -85,6 +85,11 @@ class Grace:
         self.silent_at = math.inf
         return True
 
+    @property
+    def differs_until(self) -> float:
+        """Return until when it is waited for as one that has what others deny."""
+        return self._differs_until
+
     def differs(self, now: float) -> bool:
         """Record that it had what another denied; return whether it lately had not."""
         is_news = self._differs_until <= now

@@ -32,20 +32,8 @@ from tests.sim.world import SimDatagrams
 from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.dns_messages import has_opt, said, without_opt
 
-_ODD = (
-    "halves",
-    "old",
-    "load",
-    "rough",
-    "twice",
-    "halves",
-    "odd",
-    "freeze",
-    "dead",
-    "closed",
-    "moves",
-    "refused",
-)
+_ODD = ["halves", "old", "load", "rough", "twice", "halves", "odd", "freeze", "dead", "closed",
+        "moves", "refused"]  # fmt: skip
 KINDS = [kind for odd in _ODD for kind in ("plain", odd)]  # of stories, one after the other
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second

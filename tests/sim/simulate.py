@@ -17,10 +17,11 @@ import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.sim.dns_story import TableStory
 from tests.sim.resolver_story import ResolverStory
-from tests.sim.stories import Cluster
+from tests.sim.stories import Cluster, draw_plan
 from tests.sim.story import Story
 from tests.sim.world import World
 
@@ -95,17 +96,14 @@ def digest() -> str:
     return whole.hexdigest()[:16]
 
 
-def fresh() -> dict[str, object]:
-    return {"digest": digest(), "next": 0, "runs": 0, "simulated_s": 0.0, "probes": {}}
-
-
-def read_state() -> dict[str, object]:
+def read_state() -> dict[str, Any]:
     """Read what was done before with these sources; nothing, when they have changed."""
     try:
-        state: dict[str, object] = json.loads(STATE.read_text())
+        state: dict[str, Any] = json.loads(STATE.read_text())
     except (OSError, ValueError):
-        return fresh()
-    return state if state.get("digest") == digest() else fresh()
+        state = {}
+    nothing = {"digest": digest(), "next": 0, "runs": 0, "simulated_s": 0.0, "probes": {}}
+    return state if state.get("digest") == digest() else nothing
 
 
 def story_of(seed: int) -> Story:
@@ -119,22 +117,26 @@ def run_chunk(first: int, last: int) -> tuple[int, float, Counter[str], str]:
     probes: Counter[str] = Counter()
     simulated_s = 0.0
     for seed in range(first, last):
-        story = story_of(seed)
         try:
-            world = story.tell()
+            world = story_of(seed).tell()
         except Exception:
-            return seed - first, simulated_s, probes, failure(seed, story)
+            return seed - first, simulated_s, probes, failure(seed)
         simulated_s += world.t
         probes.update(world.probes.keys())
     return last - first, simulated_s, probes, ""
 
 
-def failure(seed: int, story: Story) -> str:
+def named(seed: int) -> str:
+    """Name the story of a seed, with the plan of a cluster; all else is drawn in the story."""
+    face, number = FACES[seed % len(FACES)], seed // len(FACES)
+    plan = draw_plan(number) if face is Cluster else []
+    return "\n    ".join([f"seed {seed}, which is {face.__name__}({number}):", *map(str, plan)])
+
+
+def failure(seed: int) -> str:
     """Format all that is needed to see it again."""
-    plan = "\n".join(f"    {fault}" for fault in story.plan) or "    (none)"
     return (
-        f"{traceback.format_exc()}\nseed {seed}, {type(story).__name__}({story.number}), "
-        f"sources {digest()}, plan:\n{plan}\n"
+        f"{traceback.format_exc()}\n{named(seed)}\nsources {digest()}\n"
         f"again: python3 -m tests.sim.simulate --replay {seed}"
     )
 
@@ -147,10 +149,9 @@ def replay(seed: int) -> int:
             print(f"{world.t:10.6f} {text}")
 
     World.note = note  # type: ignore[method-assign]  # printing, in place of the checksum
-    story = story_of(seed)
-    print(f"seed {seed}:", *story.plan, sep="\n    ")
+    print(named(seed))
     try:
-        world = story.tell()
+        world = story_of(seed).tell()
     except Exception:
         traceback.print_exc()
         return 1
@@ -168,7 +169,7 @@ def main() -> int:
     if arguments.replay is not None:
         return replay(arguments.replay)
     state = read_state()
-    first = int(str(state["next"])) if arguments.first is None else arguments.first
+    first = state["next"] if arguments.first is None else arguments.first
     last = first + arguments.seeds
     began = time.monotonic()
     done, simulated_s = 0, 0.0
@@ -186,17 +187,15 @@ def main() -> int:
                 return 1
             rate = done / (time.monotonic() - began)
             if on_terminal:
-                print(
-                    f"\r{done:,} of {arguments.seeds:,}, {rate:.0f} runs/s", end="", file=sys.stderr
-                )
+                text = f"\r{done:,} of {arguments.seeds:,}, {rate:.0f} runs/s"
+                print(text, end="", file=sys.stderr)
     if on_terminal:
         print(file=sys.stderr)
     if first == state["next"]:
-        total = Counter({str(k): int(v) for k, v in dict(state["probes"]).items()})  # type: ignore[call-overload]
-        probes.update(total)
+        probes.update(state["probes"])
         state["next"] = last
-        state["runs"] = int(str(state["runs"])) + done
-        state["simulated_s"] = float(str(state["simulated_s"])) + simulated_s
+        state["runs"] += done
+        state["simulated_s"] += simulated_s
         state["probes"] = dict(probes)
         STATE.write_text(json.dumps(state))
     took_s = time.monotonic() - began
@@ -204,7 +203,7 @@ def main() -> int:
 
 
 def sum_up(
-    state: dict[str, object], probes: Counter[str], done: int, simulated_s: float, took_s: float
+    state: dict[str, Any], probes: Counter[str], done: int, simulated_s: float, took_s: float
 ) -> int:
     """Print what was seen; return 1 when a long run has not seen everything."""
     print(f"{'runs that saw it':>16}  probe")
@@ -214,8 +213,8 @@ def sum_up(
         f"{done:,} runs, 0 violations, {done / took_s:.0f} runs/s, "
         f"{simulated_s / _DAY_S:.2f} simulated days"
     )
-    total_s = float(str(state["simulated_s"]))
-    print(f"with these sources: {state['runs']:,} runs, {total_s / _DAY_S:.2f} simulated days")
+    total_days = state["simulated_s"] / _DAY_S
+    print(f"with these sources: {state['runs']:,} runs, {total_days:.2f} simulated days")
     unseen = [probe for probe in PROBES if not probes[probe]]
     if unseen:
         print(f"never seen: {', '.join(unseen)}")

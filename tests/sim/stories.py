@@ -443,7 +443,7 @@ class Cluster(Story):
     def __init__(self, number: int, plan: list[Fault] | None = None) -> None:
         super().__init__(number)
         seed = self.seed
-        self.plan: list[Fault] = draw_plan(number) if plan is None else plan
+        self.plan = draw_plan(number) if plan is None else plan
         chance = self.chance = Random(f"{seed}:cluster")
         self.manner = Manner(Random(f"{seed}:manner"))
         self.bounds = self.manner.bounds(draw_bounds(chance))

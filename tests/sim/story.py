@@ -6,7 +6,6 @@ are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`) and resolvers
 everything goes wrong; then everything heals, everybody has to be content, and LS drains.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from core.bounds import Bounds
@@ -24,7 +23,6 @@ class Story:
 
     prefix: ClassVar[str]  # of the seeds of this face
     lasts_s = 8.0
-    plan: Sequence[object] = ()  # of what goes wrong, where there is one
 
     def __init__(self, number: int) -> None:
         self.number = number

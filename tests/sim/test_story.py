@@ -46,7 +46,7 @@ from tests.sim.dns_story import TableStory
 from tests.sim.invariants import Violated
 from tests.sim.resolver_shapes import KINDS
 from tests.sim.resolver_story import ResolverStory
-from tests.sim.simulate import FACES, story_of
+from tests.sim.simulate import FACES, run_chunk, story_of
 from tests.sim.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan
 from tests.sim.story import Story
 from tests.support.volume import scaled
@@ -79,6 +79,13 @@ def test_faces_take_turns() -> None:
     stories = [story_of(seed) for seed in range(2 * len(FACES))]
     assert [type(story) for story in stories] == 2 * [face for face, _ in NUMBERS]
     assert [story.number for story in stories] == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_violation_names_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DnsClient, "reply", in_vain)
+    count, _, _, wrong = run_chunk(1, 3)
+    assert count == 0 and "Violated: P29" in wrong and "TableStory(0)" in wrong
+    assert wrong.endswith("again: python3 -m tests.sim.simulate --replay 1")
 
 
 # -- the same seed is the same story ---------------------------------------------------------------
@@ -224,8 +231,28 @@ def at_no_time(self: object) -> float:
     return math.inf
 
 
+def never(self: object, *_: object) -> bool:
+    return False
+
+
 def a_minute(self: Grace, now: float, is_failure: bool) -> float:
     return 60.0
+
+
+def a_moment(self: Grace, now: float, is_failure: bool) -> float:
+    return 0.03
+
+
+def at_the_first(self: Reachability) -> bool:
+    return bool(self.question)
+
+
+def without_tail(message: bytes) -> DnsReply | None:
+    return None if message[-4:] == b"tail" else read_reply(message)
+
+
+def unless_bare(message: bytes) -> DnsReply | None:
+    return None if is_bare(message) else read_reply(message)
 
 
 def all_at_once(self: Window, now: float) -> int:
@@ -250,130 +277,58 @@ def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverRepli
     heard.effects.append(self.sockets.dial_udp())
 
 
-def nothing_of_the_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # noqa: ANN401
+def no_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # noqa: ANN401
     return ANSWERED(self, chunk, [])
 
 
 ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
 ANSWERED = TableLinkBesideResolvers._answers_to_queries
-DENIALS = dns_clients._DENIALS
-Change = tuple[Any, str, Any]  # of what, which attribute, to what
-
-# Bugs, each with a story that shows it soon.
-BUGS: list[tuple[str, type[Story], int, list[Change]]] = [
-    (
-        "NXDOMAIN when time is up",
-        TableStory,
-        8,
-        [(dns_clients, "_DENIALS", DENIALS | {Negative.TIMED_OUT: Query.no_such_name})],
-    ),
-    (
-        "SERVFAIL when there is no data",
-        TableStory,
-        0,
-        [(dns_clients, "_DENIALS", DENIALS | {Negative.NO_DATA: Query.failure})],
-    ),
-    ("no reply at all", TableStory, 0, [(DnsClient, "reply", in_vain)]),
-    ("time is up too soon", TableStory, 1, [(DnsFrontEnd, "asker", impatient)]),
-    (
-        "addresses of the wrong question",
-        TableStory,
-        0,
-        [(DnsShared, "__init__", with_wrong_addresses)],
-    ),
-    (
-        "a reply to another question counts",
-        ResolverStory,
-        5,
-        [(reply_matcher, "_read", about_anything)],
-    ),
-    ("what is malformed is mended", ResolverStory, 23, [(reply_matcher, "_read", read_mended)]),
-    ("a worse answer is held for ever", ResolverStory, 9, [(Grace, "grace_s", a_minute)]),
-    ("the last to speak is right", ResolverStory, 51, [(negatives, "state_after", last_word)]),
-    (
-        "that a table has the name is nothing",
-        ResolverStory,
-        94,
-        [(TableLinkBesideResolvers, "_answers_to_queries", nothing_of_the_name)],
-    ),
-    ("what was asked is never forgotten", ResolverStory, 6, [(Resolver, "due", at_no_time)]),
-    ("nothing is relayed", ResolverStory, 5, [(DnsClient, "reply", in_vain)]),
-    (
-        "the first to fail wins under load",  # as in version 0.9.0
-        ResolverStory,
-        3,
-        [
-            (Window, "size", all_at_once),
-            (Resolver, "held", nothing),
-            (Grace, "grace_s", lambda self, now, is_failure: 0.03),
-        ],
-    ),
-    ("as much is in flight as is asked", ResolverStory, 59, [(Window, "size", all_at_once)]),
-    (
-        "nobody hears that a port is closed",
-        ResolverStory,
-        43,
-        [(DatagramSocket, "broke", property(lambda self: None, lambda self, error: None))],
-    ),
-    (
-        "what is asked of a resolver that is down waits",
-        ResolverStory,
-        43,
-        [(HeldNegatives, "fail", nothing)],
-    ),
-    (
-        "what was asked by a socket that broke fails",
-        ResolverStory,
-        43,
-        [(Resolver, "_broke", fail_all)],
-    ),
-    (
-        "the first to break is the end of it",
-        ResolverStory,
-        43,
-        [(Reachability, "broke", lambda self: bool(self.question))],
-    ),
-    (
-        "nobody asks whether a resolver is back",
-        ResolverStory,
-        43,
-        [(Reachability, "due", at_no_time)],
-    ),
-    ("what is late for lines is late for all", ResolverStory, 13, [(Ageing, "__init__", hasty)]),
-    (
-        "who does not know EDNS has failed",
-        ResolverStory,
-        27,
-        [(Resolver, "_ask_plain", nothing)],
-    ),
-    (
-        "bytes behind a reply make it none",
-        ResolverStory,
-        27,
-        [(reply_matcher, "_read", lambda it: None if it[-4:] == b"tail" else read_reply(it))],
-    ),
-    (
-        "an error needs more than a header",
-        ResolverStory,
-        27,
-        [(reply_matcher, "_read", lambda it: None if is_bare(it) else read_reply(it))],
-    ),
-    (
-        "a copy of a reply is a guess",
-        ResolverStory,
-        87,
-        [(RecentQueries, "has", lambda self, pair: False)],
-    ),
-]
+NXDOMAIN_WHEN_TIME_IS_UP = dns_clients._DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
+SERVFAIL_OF_NO_DATA = dns_clients._DENIALS | {Negative.NO_DATA: Query.failure}
+DEAF = property(lambda self: None, lambda self, error: None)
+# Each with the number of a story that shows it soon, and with what is put in the place of what.
+BUGS: dict[type[Story], list[tuple[str, int, Any, str, Any]]] = {
+    TableStory: [
+        ("NXDOMAIN when time is up", 8, dns_clients, "_DENIALS", NXDOMAIN_WHEN_TIME_IS_UP),
+        ("SERVFAIL when there is no data", 0, dns_clients, "_DENIALS", SERVFAIL_OF_NO_DATA),
+        ("no reply at all", 0, DnsClient, "reply", in_vain),
+        ("time is up too soon", 1, DnsFrontEnd, "asker", impatient),
+        ("addresses of the wrong question", 0, DnsShared, "__init__", with_wrong_addresses),
+    ],
+    ResolverStory: [
+        ("a reply to another question counts", 5, reply_matcher, "_read", about_anything),
+        ("what is malformed is mended", 23, reply_matcher, "_read", read_mended),
+        ("bytes behind a reply make it none", 27, reply_matcher, "_read", without_tail),
+        ("an error needs more than a header", 27, reply_matcher, "_read", unless_bare),
+        ("a worse answer is held for ever", 9, Grace, "grace_s", a_minute),
+        ("the first to fail wins", 3, Grace, "grace_s", a_moment),
+        ("the last to speak is right", 51, negatives, "state_after", last_word),
+        ("a table's name is nothing", 94, TableLinkBesideResolvers, "_answers_to_queries", no_name),
+        ("what was asked is never forgotten", 6, Resolver, "due", at_no_time),
+        ("nothing is relayed", 5, DnsClient, "reply", in_vain),
+        ("as much is in flight as is asked", 59, Window, "size", all_at_once),
+        ("nobody hears that a port is closed", 43, DatagramSocket, "broke", DEAF),
+        ("who asks one that is down waits", 43, HeldNegatives, "fail", nothing),
+        ("what a broken socket asked fails", 43, Resolver, "_broke", fail_all),
+        ("the first to break is the end of it", 43, Reachability, "broke", at_the_first),
+        ("nobody asks whether it is back", 43, Reachability, "due", at_no_time),
+        ("what is late for lines is late for all", 13, Ageing, "__init__", hasty),
+        ("who does not know EDNS has failed", 27, Resolver, "_ask_plain", nothing),
+        ("a copy of a reply is a guess", 87, RecentQueries, "has", never),
+    ],
+}
+PLANTED = [pytest.param(face, *bug[1:], id=bug[0]) for face, bugs in BUGS.items() for bug in bugs]
 
 
-@pytest.mark.parametrize(
-    ("face", "number", "changes"), [bug[1:] for bug in BUGS], ids=[bug[0] for bug in BUGS]
-)
+@pytest.mark.parametrize(("face", "number", "of", "attribute", "bad"), PLANTED)
 def test_a_planted_bug_is_seen(
-    face: type[Story], number: int, changes: list[Change], monkeypatch: pytest.MonkeyPatch
+    face: type[Story],
+    number: int,
+    of: Any,  # noqa: ANN401
+    attribute: str,
+    bad: object,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for of, attribute, bad in changes:
-        monkeypatch.setattr(of, attribute, bad, raising=False)
+    monkeypatch.setattr(of, attribute, bad, raising=False)
     with pytest.raises(Violated):
         face(number).tell()

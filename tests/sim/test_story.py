@@ -98,7 +98,7 @@ def test_i13_a_seed_gives_one_trace(face: type[Story]) -> None:
 
 def test_i13_the_hash_seed_does_not_change_a_trace() -> None:
     program = "from tests.sim.simulate import story_of as s; print([s(n).tell().trace for n in %s])"
-    seeds = [60, 61, 62, 63, 64, 65]
+    seeds = [60, 61, 62]
     hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     output = subprocess.run(
         [sys.executable, "-c", program % seeds],

@@ -89,7 +89,7 @@ def test_the_rule_can_say_yes(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("name", OLD)
-def test_possessive_quantifiers_repeat_single_characters_where_python_is_old(name: str) -> None:
+def test_possessive_quantifiers_repeat_single_characters(name: str) -> None:
     assert not list(doubtful(_parser.parse(OLD[name].pattern)))
 
 

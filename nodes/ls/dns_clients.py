@@ -135,7 +135,7 @@ class DnsClient(ABC):
                 case Answers():
                     replies += map(self._answered, questions, outcome.addresses())
                 case Denied(why=why):
-                    replies += map(self._denied, questions, repeat(_DENIALS[why]))
+                    replies += map(self._denied, questions, repeat(DENIALS[why]))
                 case Relayed():
                     replies += map(self._relayed, questions, outcome.replies)
         effects = [self.say(replies)]
@@ -152,7 +152,7 @@ class DnsClient(ABC):
         return message_id + query.answer(records, self._is_datagram), source
 
     def _denied(self, question: bytes, deny: Callable[[Query], bytes]) -> Datagram:
-        """Make the reply to the oldest query for this: one of `_DENIALS`."""
+        """Make the reply to the oldest query for this: one of `DENIALS`."""
         message_id, source, query = self._take_oldest(question)
         return message_id + deny(query), source
 
@@ -226,7 +226,7 @@ class StreamClient(DnsClient):
         return Send(self.conn, b"".join([frame(message) for message, _ in replies]))
 
 
-_DENIALS: dict[Negative, Callable[[Query], bytes]] = {
+DENIALS: dict[Negative, Callable[[Query], bytes]] = {
     Negative.TIMED_OUT: Query.failure,
     Negative.NOT_FOUND: Query.no_such_name,
     Negative.NO_DATA: Query.no_data,

@@ -40,7 +40,7 @@ class TableServer:
         loop: Callable[[], list[Value]] = list,
         once: bool = False,
     ) -> None:
-        self._answers = TableAnswers(table, answer_unknown=answer_unknown)
+        self.answers = TableAnswers(table, answer_unknown=answer_unknown)
         self._reload = reload
         self._server = Server(env, lambda: stats_text(self.metrics()), self._account, once=once)
         self._hits = env.hits
@@ -59,7 +59,7 @@ class TableServer:
         match event:
             case Received(conn, data):
                 session, requests, effects = server.received(conn, data, now)
-                if lines := self._answers.lines(requests):
+                if lines := self.answers.lines(requests):
                     effects.append(Send(conn, lines))
                 if session.life.state is not SessionState.OPEN:
                     effects += session.last_words()
@@ -79,7 +79,7 @@ class TableServer:
     def _reload_slice(self, now: float) -> list[Effect]:
         if self._reload is None or not self._reload.is_busy:
             return []
-        self._answers.table, effects = self._reload.turn(self._answers.table, now)
+        self.answers.table, effects = self._reload.turn(self.answers.table, now)
         return effects
 
     def _stop_maybe(self) -> list[Effect]:
@@ -88,7 +88,7 @@ class TableServer:
     def metrics(self) -> list[Value]:
         """Return all metrics, for STATS."""
         return [
-            *self._answers.metrics(),
+            *self.answers.metrics(),
             *([] if self._reload is None else self._reload.metrics()),
             *self._server.metrics(),
             *self._loop(),
@@ -96,4 +96,4 @@ class TableServer:
         ]
 
     def _account(self) -> str:
-        return f"{self._answers.account()}, refused {self._server.errors}"
+        return f"{self.answers.account()}, refused {self._server.errors}"

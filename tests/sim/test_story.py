@@ -282,15 +282,15 @@ def no_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # n
 
 
 ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
-ANSWERED = TableLinkBesideResolvers._answers_to_queries
-NXDOMAIN_WHEN_TIME_IS_UP = dns_clients._DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
-SERVFAIL_OF_NO_DATA = dns_clients._DENIALS | {Negative.NO_DATA: Query.failure}
+ANSWERED = TableLinkBesideResolvers.answers_to_queries
+NXDOMAIN_WHEN_TIME_IS_UP = dns_clients.DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
+SERVFAIL_OF_NO_DATA = dns_clients.DENIALS | {Negative.NO_DATA: Query.failure}
 DEAF = property(lambda self: None, lambda self, error: None)
 # Each with the number of a story that shows it soon, and with what is put in the place of what.
 BUGS: dict[type[Story], list[tuple[str, int, Any, str, Any]]] = {
     TableStory: [
-        ("NXDOMAIN when time is up", 8, dns_clients, "_DENIALS", NXDOMAIN_WHEN_TIME_IS_UP),
-        ("SERVFAIL when there is no data", 0, dns_clients, "_DENIALS", SERVFAIL_OF_NO_DATA),
+        ("NXDOMAIN when time is up", 8, dns_clients, "DENIALS", NXDOMAIN_WHEN_TIME_IS_UP),
+        ("SERVFAIL when there is no data", 0, dns_clients, "DENIALS", SERVFAIL_OF_NO_DATA),
         ("no reply at all", 0, DnsClient, "reply", in_vain),
         ("time is up too soon", 1, DnsFrontEnd, "asker", impatient),
         ("addresses of the wrong question", 0, DnsShared, "__init__", with_wrong_addresses),
@@ -303,7 +303,7 @@ BUGS: dict[type[Story], list[tuple[str, int, Any, str, Any]]] = {
         ("a worse answer is held for ever", 9, Grace, "grace_s", a_minute),
         ("the first to fail wins", 3, Grace, "grace_s", a_moment),
         ("the last to speak is right", 51, negatives, "state_after", last_word),
-        ("a table's name is nothing", 94, TableLinkBesideResolvers, "_answers_to_queries", no_name),
+        ("a table's name is nothing", 94, TableLinkBesideResolvers, "answers_to_queries", no_name),
         ("what was asked is never forgotten", 6, Resolver, "due", at_no_time),
         ("nothing is relayed", 5, DnsClient, "reply", in_vain),
         ("as much is in flight as is asked", 59, Window, "size", all_at_once),

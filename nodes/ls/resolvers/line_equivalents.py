@@ -114,7 +114,7 @@ class TableLinkBesideResolvers(TableLink):
             if not equivalents.have(chunk.questions):
                 answers.append(chunk)
                 continue
-            answers += self._answers_to_queries(chunk, denials)
+            answers += self.answers_to_queries(chunk, denials)
             asked = list(map(self._is_asked_itself, chunk.questions))
             if any(asked):
                 answers.append(chunk.only(asked))
@@ -130,7 +130,8 @@ class TableLinkBesideResolvers(TableLink):
         replies.unknown = [*filter(self._is_asked_itself, unknown), *queries]
         replies.answers, replies.denials = answers, denials
 
-    def _answers_to_queries(self, chunk: Answers, denials: list[Denial]) -> list[Answered]:
+    def answers_to_queries(self, chunk: Answers, denials: list[Denial]) -> list[Answered]:
+        """Return what a table's answers to lines answer of queries, and add what they deny."""
         queries: list[bytes] = []
         found: list[TableAnswer] = []
         for line, addresses in zip(chunk.questions, chunk.addresses(), strict=True):

@@ -56,7 +56,7 @@ def storming() -> tuple[House, Storm]:
     return house, storm
 
 
-def test_a_drain_accepts_a_bounded_number_while_connections_storm_in() -> None:
+def test_a_drain_in_a_storm_accepts_a_bounded_number() -> None:
     """[P19]: some in each turn, and ends when its time is over, counted from the signal."""
     house, storm = storming()
     came, began = storm.come, house.world.t
@@ -72,7 +72,7 @@ def test_a_drain_accepts_a_bounded_number_while_connections_storm_in() -> None:
     assert house.world.t - began <= SMALL.drain_s(with_dns=False) + 0.001
 
 
-def test_a_second_signal_is_heard_while_connections_storm_in() -> None:
+def test_a_second_signal_is_heard_in_a_storm() -> None:
     house, _ = storming()
     began = house.world.t
     house.signal()
@@ -101,7 +101,7 @@ def test_who_waits_when_the_signal_comes_is_still_served(waiting: int) -> None:
     assert house.host.exit_code == 0
 
 
-def test_hangups_before_the_loop_are_one_reload_right_after_the_start() -> None:
+def test_hangups_before_the_loop_are_one_reload_after_the_start() -> None:
     house = House(early=bytes([SimSystem.hangup] * 3))
     house.scene.wait(0.1)
     assert house.metric("reloads") == 1 and house.host.exit_code is None
@@ -113,7 +113,7 @@ def test_a_signal_to_end_before_the_loop_is_a_drain() -> None:
     assert house.host.exit_code == 0
 
 
-def test_once_another_that_was_accepted_before_the_first_byte_is_told_busy() -> None:
+def test_once_one_accepted_before_the_first_byte_is_told_busy() -> None:
     """[P56]: over a network, whoever is read first."""
     house = House(once=True)
     one, two, three = (house.scene.asker() for _ in range(3))
@@ -136,7 +136,7 @@ def test_once_another_that_was_accepted_before_the_first_byte_is_told_busy() -> 
     assert house.host.exit_code == 0
 
 
-def test_a_watchdog_hears_twice_in_its_time_and_nothing_without_one() -> None:
+def test_a_watchdog_hears_twice_in_its_time_if_there_is_one() -> None:
     house = House()
     house.scene.wait(100.0)
     assert house.host.alive_at == []

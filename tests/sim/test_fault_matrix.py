@@ -119,7 +119,7 @@ def test_a9_a_late_answer_is_not_credited_to_the_next_question() -> None:
 
 
 @pytest.mark.parametrize("second", [X, b"x 10.0.0.2 A IN\n"])
-def test_a10_a11_a12_two_answers_in_one_turn_are_one_reply_of_the_first_link(second: bytes) -> None:
+def test_a10_a11_a12_of_two_answers_in_a_turn_the_first_wins(second: bytes) -> None:
     scene = two()
     asker = scene.asker(b"x\n")
     scene.ls.paused_until = scene.world.t + 1.0
@@ -129,7 +129,7 @@ def test_a10_a11_a12_two_answers_in_one_turn_are_one_reply_of_the_first_link(sec
     assert asker.take() == X
 
 
-def test_a13_a_ts_that_answers_what_nobody_asked_is_closed_and_dialled_again() -> None:
+def test_a13_a_ts_that_answers_what_nobody_asked_is_redialled() -> None:
     scene = two()
     asker = scene.asker(b"x\n")
     scene.puppets[0].say(b"y 10.0.0.1 A IN\n" * 110)
@@ -148,7 +148,7 @@ def test_a14_an_answer_in_another_spelling() -> None:
     assert asker.take() == b"GOOGLE.com 46.1.3.7 A IN\n"
 
 
-def test_a15_a_malformed_answer_is_no_answer_and_sixteen_in_a_row_close_the_link() -> None:
+def test_a15_malformed_answers_count_not_and_sixteen_close() -> None:
     scene = two()
     asker = scene.asker(b"x\n")
     scene.puppets[0].say(b"x 10.0.0.999 A IN\n" * 15)
@@ -173,7 +173,7 @@ def test_a16_ten_megabytes_without_an_end() -> None:
     assert asker.take() == X
 
 
-def test_a18_a_ts_that_stops_reading_holds_up_the_clients_for_a_second_at_most() -> None:
+def test_a18_a_ts_that_stops_reading_holds_clients_up_for_1_s() -> None:
     scene = Scene("", {"x": "10.0.0.1"}, bounds=TIGHT)
     scene.puppets[0].reads = False
     scene.world.network.room = 100
@@ -188,7 +188,7 @@ def test_a18_a_ts_that_stops_reading_holds_up_the_clients_for_a_second_at_most()
     assert asker.heard.count(b"\n") <= 200
 
 
-def test_a19_a_ts_that_accepts_and_closes_is_dialled_more_and_more_rarely() -> None:
+def test_a19_a_ts_that_accepts_and_closes_is_dialled_rarely() -> None:
     scene = Scene("", linked=False)
     for _ in range(6000):
         scene.wait(0.01)
@@ -197,7 +197,7 @@ def test_a19_a_ts_that_accepts_and_closes_is_dialled_more_and_more_rarely() -> N
     assert 60 / 2.5 <= scene.puppets[0].accepted <= 60 / 2 + 7
 
 
-def test_a20_a_dial_that_nobody_answers_is_given_up_and_made_again() -> None:
+def test_a20_a_dial_that_nobody_answers_is_made_again() -> None:
     scene = two()
     puppet = scene.puppets[0]
     scene.world.cut(scene.ls, puppet.host, scene.world.t + 20)
@@ -284,7 +284,7 @@ def test_a29_a_host_that_vanishes_is_noticed_and_linked_again() -> None:
     assert asker.take() == X
 
 
-def test_a30_answers_that_cannot_come_through_come_late_and_hurt_nobody() -> None:
+def test_a30_answers_held_up_on_the_way_are_late_and_do_no_harm() -> None:
     scene = Scene({"x": "10.0.0.1"})
     scene.world.cut(scene.tables[0], scene.ls, scene.world.t + 8)
     scene.watch.undisturbed_since = scene.ls.clock() + 9
@@ -321,8 +321,8 @@ def hedging(share: float, **bounds: int | float) -> Scene:
     return Scene("", "", share=share, bounds=replace(Bounds(), explore_every=1000, **bounds))  # type: ignore[arg-type]
 
 
-def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() -> None:
-    """[P24]: without a budget, and only for what the dead one still owed."""
+def test_a1_hedging_asks_another_at_once_when_a_ts_dies() -> None:
+    """[P24]: without a budget, and only for what the dead TS still owed."""
     scene = hedging(0.0)
     first, second = scene.puppets
     asker = scene.asker(question_lines(100))
@@ -338,7 +338,7 @@ def test_a1_a_ts_dies_with_questions_in_flight_and_another_is_asked_at_once() ->
     assert hedging_of(scene.watch.brain).hedged == 0
 
 
-def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -> None:
+def test_a1_hedging_asks_a_ts_that_is_back_for_everything() -> None:
     """[P13] [P24]"""
     scene = hedging(0.05)
     asker = scene.asker(question_lines(100))
@@ -354,7 +354,7 @@ def test_a1_all_die_under_hedging_and_who_comes_back_is_asked_for_everything() -
     assert asker.take() == answer_lines(100)
 
 
-def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked() -> None:
+def test_a18_hedging_gives_the_other_what_a_stalled_ts_was_asked() -> None:
     """[P24]: from then on nobody waits for the stalled one, and an answer of it still counts."""
     scene = hedging(0.0, waiting_bytes_high=200, waiting_bytes_low=50, held_s=0.3)
     first, second = scene.puppets
@@ -371,7 +371,7 @@ def test_a18_a_ts_that_takes_nothing_stalls_and_the_other_gets_what_it_was_asked
     assert sorted(split_lines(asker.take())) == sorted(split_lines(answer_lines(100)))
 
 
-def test_a31_not_found_of_one_is_no_word_of_one_that_is_down() -> None:
+def test_a31_not_found_of_one_ts_speaks_for_no_ts_that_is_down() -> None:
     """[P21]: it may have the name, and so the question stays open until 5.0 s."""
     for share in (None, 0.0, 1.0):
         scene = Scene({"z": "10.0.0.1"}, {"x": "10.0.0.1"}, share=share, answer_unknown=True)
@@ -389,7 +389,7 @@ def test_a31_not_found_of_one_is_no_word_of_one_that_is_down() -> None:
         assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said)))
 
 
-def test_a31_what_one_said_before_it_went_is_no_word_of_it_when_it_is_back() -> None:
+def test_a31_what_a_ts_said_before_it_went_is_forgotten() -> None:
     """[P21] [P22]"""
     scene = two()
     first, second = scene.puppets
@@ -498,7 +498,7 @@ def test_b6_a_reset_while_ls_sends_hurts_nobody_else() -> None:
     scene.leaves_nothing()
 
 
-def test_b8_a_byte_a_second_is_cut_ten_seconds_after_the_lines_first() -> None:
+def test_b8_a_byte_a_second_is_cut_ten_seconds_after_the_first() -> None:
     scene = two()
     asker = scene.asker()
     began = scene.world.t
@@ -509,7 +509,7 @@ def test_b8_a_byte_a_second_is_cut_ten_seconds_after_the_lines_first() -> None:
     assert 10.0 <= scene.world.t - began <= 12.0
 
 
-def test_b9_one_who_never_reads_and_keeps_asking_is_paused_and_then_cut() -> None:
+def test_b9_a_client_that_never_reads_is_paused_and_then_cut() -> None:
     scene = Scene(TABLE)
     scene.world.network.room = 5_000
     asker = scene.asker()
@@ -539,7 +539,7 @@ def test_b9_one_who_takes_not_one_byte_is_cut_too() -> None:
     assert scene.ls.loop.hits["write_stall_s"] == 1  # type: ignore[union-attr]
 
 
-def test_b2_one_who_never_ends_after_bye_is_waited_for_and_then_closed() -> None:
+def test_b2_a_client_that_never_ends_after_bye_is_closed() -> None:
     scene = Scene("")
     asker = scene.asker(b"QUIT\n")
     assert asker.take() == b"BYE\n" and asker.has_ended
@@ -660,7 +660,7 @@ def test_c5_the_end_of_the_wake_up_pair_is_no_reason_to_spin() -> None:
     assert scene.ls.loop.turns - turns <= 2
 
 
-def test_c7_after_a_stop_what_is_there_to_read_wins_and_the_rest_times_out_once() -> None:
+def test_c7_after_a_stop_what_can_be_read_wins_over_deadlines() -> None:
     scene = Scene({"x": "10.0.0.1"}, "")
     asker = scene.asker(b"y\nx\n")
     asker.take()
@@ -684,7 +684,7 @@ def test_c8_the_time_of_day_decides_nothing() -> None:
     assert asker.take() == TIMED_OUT and 4.9 < took_s < 5.1
 
 
-def test_c10_a_dial_without_a_port_or_a_descriptor_waits_and_tries_again() -> None:
+def test_c10_a_dial_without_a_descriptor_is_tried_again() -> None:
     """[P59]: from another cause than clients."""
     scene = Scene("", linked=False)
     assert scene.world.probes["a dial runs out of descriptors"] == 0
@@ -713,7 +713,7 @@ def test_c12_an_exception_out_of_a_step_leaves_the_loop() -> None:
         scene.asker(b"x\n")
 
 
-def test_c14_connections_gone_before_they_are_accepted_are_passed_over() -> None:
+def test_c14_connections_gone_before_accept_are_passed_over() -> None:
     scene = Scene(TABLE)
     scene.world.aborts = 0.7
     askers = [scene.asker() for _ in range(10)]
@@ -724,7 +724,7 @@ def test_c14_connections_gone_before_they_are_accepted_are_passed_over() -> None
     assert [asker.take() for asker in askers] == [b"n1 10.0.0.1 A IN\n"] * 10
 
 
-def test_c15_short_and_refused_input_and_output_and_lies_change_nothing() -> None:
+def test_c15_short_and_refused_io_and_lies_change_nothing() -> None:
     scene = Scene(TABLE)
     network = scene.world.network
     network.short, network.refused, network.spurious = 0.9, 0.3, 0.3
@@ -821,7 +821,7 @@ def test_e5_a_reload_in_mid_traffic(latency_s: float) -> None:
     assert [standing.name for standing in scene.tables[0].standings] == ["RELOADING", "READY"]
 
 
-def test_e5_what_was_asked_before_is_answered_and_a_batch_is_of_one_table() -> None:
+def test_e5_a_batch_is_answered_from_old_table_then_new() -> None:
     """[P25]: also one that is read in parts while the table is."""
     scene = Scene(version(0))
     asker = scene.asker()
@@ -841,7 +841,7 @@ def test_e5_what_was_asked_before_is_answered_and_a_batch_is_of_one_table() -> N
     assert sorted(split_lines(asker.take())) == sorted(split_lines(b"".join(said_by(5))))
 
 
-def test_e5_an_answer_of_the_old_table_that_is_on_its_way_counts_when_it_arrives() -> None:
+def test_e5_an_answer_of_the_old_table_counts_when_it_arrives() -> None:
     """A question asked then was answered then: an answer may come from the table of its asking."""
     scene = Scene(version(0))
     asker = scene.asker()
@@ -859,7 +859,7 @@ def test_e5_an_answer_of_the_old_table_that_is_on_its_way_counts_when_it_arrives
     assert scene.world.probes["an answer is late after a reload"] == 1
 
 
-def test_e5_a_name_that_a_new_table_has_is_answered_when_it_is_asked_again() -> None:
+def test_e5_a_new_name_is_answered_when_it_is_asked_again() -> None:
     scene = Scene(version(0))
     asker = scene.asker(b"z\n")
     scene.reload(scene.tables[0], {"z": "10.0.0.7"})
@@ -872,7 +872,7 @@ def test_e5_a_name_that_a_new_table_has_is_answered_when_it_is_asked_again() -> 
     assert asker.take() == b"n1 - TIMED OUT\n"
 
 
-def test_e6_a_file_that_cannot_be_read_leaves_everything_as_it_was() -> None:
+def test_e6_a_file_that_cannot_be_read_changes_nothing() -> None:
     """[P26]"""
     scene = Scene(version(0))
     asker = scene.asker()

@@ -45,6 +45,7 @@ from core.io.outputs import Destinations, Output
 from core.operator import Standing
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.serving import DNS_STREAMS, LINES
+from tests.sim.kept import Keeping, Record
 
 PORT, DNS_PORT = 53, 5353
 OUTPUT_FD, LOG_FD = 1, 2
@@ -151,6 +152,7 @@ class SimSocket:
         self.peer: SimSocket | None = None
         self.pipe_in: Pipe
         self.pipe_out: Pipe
+        self.record = Record(host.clock())
 
     # -- called by the loop ------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class SimSocket:
             raise error(errno.EMFILE)
         stream = self.backlog.popleft()
         stream.fd = host.take_fd(stream)
+        stream.record = Record(host.clock())
         host.progress += 1
         if host.on_accept is not None:
             host.on_accept()
@@ -197,6 +200,7 @@ class SimSocket:
             del pipe.arrived[:size]
             pipe.size -= size
             pipe.source.host.touched()
+            self.record.took(data, host.clock())
             host.progress += 1
             return data
         if not pipe.arrived and (self.error or self.is_reset):
@@ -219,11 +223,13 @@ class SimSocket:
         room = self.pipe_out.room
         if room <= 0 or world.blocked():
             world.saw("send would block")
+            self.record.gave(0, len(data), host.clock())
             raise BlockingIOError
         size = world.cut_short(min(room, len(data)))
         if size < len(data):
             world.saw("send takes a part")
         self.pipe_out.put(bytes(data[:size]))
+        self.record.gave(size, len(data), host.clock())
         host.progress += 1
         return size
 
@@ -232,6 +238,8 @@ class SimSocket:
             return
         self.is_closed = True
         self.host.free_fd(self)
+        if self.host.keeping is not None:
+            self.host.keeping.cut.append(self.record)
         if self.is_listening:
             for stream in self.backlog:
                 stream.abort()
@@ -250,6 +258,7 @@ class SimSocket:
         if self.is_reset:
             raise error(errno.ENOTCONN)
         self.sent_end = True
+        self.record.ended_at = self.host.clock()
         self.pipe_out.put(None)
 
     def abort(self) -> None:
@@ -574,6 +583,8 @@ class SimSystem:
         assert 0.0 <= timeout_s < 1e6, f"select raises on {timeout_s}"
         assert len(set(read_fds)) == len(read_fds)
         self._host.named = frozenset((*read_fds, *write_fds))
+        assert self._host.keeping is not None
+        self._host.keeping.waits(read_fds, self.now())
         held, lie = self._host.open, self._world.lie
         readable = [fd for fd in read_fds if held[fd].can_read() or lie(held[fd])]
         writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]
@@ -699,6 +710,7 @@ class Host:
         self.watchdog_s = math.inf  # within which it wants to hear of the loop
         self.alive_at: list[float] = []  # by its clock, when it did
         self.loop: Loop | None = None
+        self.keeping: Keeping | None = None  # checks the loop after each turn
         self.observer: Observer
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
@@ -740,6 +752,7 @@ class Host:
             wire_log=True,
             descriptors=descriptors,
         )
+        self.keeping = Keeping(self.loop, self.open)
         if listens:
             self.loop.listen((2, (self.name, PORT)), LINES)
         if with_dns:
@@ -840,6 +853,8 @@ class Host:
         self._last_turn_at = self.world.t
         self.loop.turn()
         self.named = frozenset()
+        if self.keeping is not None:
+            self.keeping.check(self.clock())
         self._is_ready = None
         idle = self.progress + self.observer.count == before
         self.idle_turns = self.idle_turns + 1 if idle else 0
@@ -858,7 +873,8 @@ class Host:
 
     def _be_down(self) -> None:
         self.is_up = False
-        self.loop = self.listener = self.dns_listener = self.signals = None
+        self.loop = self.keeping = None
+        self.listener = self.dns_listener = self.signals = None
 
     def die(self, silently: bool) -> None:
         """Die: the program is killed, or the machine vanishes and nobody is told for a while."""

@@ -1,8 +1,9 @@
 """Long and large experiments with the real programs; `make soak` runs all and prints the results.
 
 Each experiment is a function that returns one line of figures, and raises when what it is to show
-does not hold. Bounds on time are those of the promise (a lockstep client's p99 under 50 ms, say);
-that is why this is no test: it may depend on the machine's speed, and says so by failing.
+does not hold. How long something took is printed, and judged only against what else went on in the
+same run (how much another client got meanwhile, how long a reload lasted as a whole), or against
+the seconds that the protocol promises: the machine's speed decides nothing.
 
 Run `python3 -m tests.soak [NAME ...]`.
 """
@@ -115,7 +116,11 @@ def crowd(run: Programs) -> str:
 
 
 def lockstep(run: Programs) -> str:
-    """Pipeline 100,000 names, again and again, while another client asks one by one: its p99."""
+    """Pipeline 100,000 names, again and again, while another client asks one by one.
+
+    It waits for its turn, not for the other's backlog: while one of its names is open, the other
+    gets less than half of a pipeline.
+    """
     port, _ = halves(run, "--timeout", 5)
     pipe = socket.create_connection(("127.0.0.1", port))
     pipe.setblocking(False)
@@ -124,7 +129,8 @@ def lockstep(run: Programs) -> str:
     one = Talk(port)
     one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     times: list[float] = []
-    asked_at = time.perf_counter()
+    meanwhile: list[int] = []  # replies to the other
+    asked_at, replies_before = time.perf_counter(), 0
     one.say(NAMES[0] + b"\n")
     while len(times) < 500:
         readable, writable, _ = select.select([pipe, one.socket], [pipe], [], 10)
@@ -132,7 +138,8 @@ def lockstep(run: Programs) -> str:
         if one.socket in readable:
             assert one.hear(1) == [ANSWERS[NAMES[len(times) % 2_000]]]
             times.append(time.perf_counter() - asked_at)
-            asked_at = time.perf_counter()
+            meanwhile.append(replies - replies_before)
+            asked_at, replies_before = time.perf_counter(), replies
             one.say(NAMES[len(times) % 2_000] + b"\n")
         if pipe in readable:
             replies += pipe.recv(1 << 18).count(b"\n")
@@ -140,13 +147,20 @@ def lockstep(run: Programs) -> str:
             unsent = unsent[pipe.send(unsent[: 1 << 16]) :]
         if not unsent and replies >= 100_000 * rounds:
             unsent, rounds = names, rounds + 1
-    times.sort()
-    p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
-    assert p99 < 0.05, f"p99 {p99 * 1000:.1f} ms"
-    return (
+    p50, p99, _ = places(times)
+    passed = sorted(meanwhile)[len(meanwhile) * 99 // 100]
+    text = (
         f"{replies:,} pipelined, 100,000 at a time, beside {len(times):,} in lockstep: "
-        f"p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"
+        f"p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms, and {passed:,} replies to the other"
     )
+    assert passed < 50_000, text
+    return text
+
+
+def places(times: list[float]) -> tuple[float, float, float]:
+    """Return the median, the 99th percentile and the longest."""
+    times = sorted(times)
+    return times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
 
 
 def hostile(run: Programs) -> str:
@@ -263,11 +277,11 @@ def flood(run: Programs) -> str:
 
 
 def reload(run: Programs) -> str:
-    """Let a TS read a million rows anew while one client loads it and another asks one by one: its
-    p99.
+    """Let a TS read a million rows anew while one client loads it and another asks one by one.
 
-    All in one loop, so that no other process of ours competes with the TS. The rows of the two
-    tables differ in every address, so each answer tells which of them it is from.
+    It goes on asking all the while: no wait is a large part of the reload. All in one loop, so that
+    no other process of ours competes with the TS. The rows of the two tables differ in every
+    address, so each answer tells which of them it is from.
     """
     count = 1_000_000
     table = run.folder / "million.txt"
@@ -335,20 +349,17 @@ def reload(run: Programs) -> str:
             load.socket.setblocking(False)
             batch, owed = batch + 1, owed + 100
     shown = []
-    for name in ("before", "during", "after"):
-        sample = sorted(times[name])
-        places = (len(sample) // 2, len(sample) * 99 // 100, -1)
-        shown.append(f"{name} {'/'.join(f'{sample[at] * 1000:.1f}' for at in places)}")
+    for name, sample in times.items():
+        shown.append(f"{name} {'/'.join(f'{each * 1000:.1f}' for each in places(sample))}")
     grown = proc(ts.process.pid, "status", "VmRSS") - before_kib
     assert seen["other"] == seen["old after new"] == 0 < min(seen["old"], seen["new"]), seen
-    during = sorted(times["during"])
-    p99 = during[len(during) * 99 // 100]
+    longest = max(times["during"])
     text = (
         f"{count:,} rows anew in {reload_took:.1f} s beside {seen.total():,} answers "
         f"({seen['old']:,} old, {seen['new']:,} new, 0 other); in lockstep, p50/p99/longest ms: "
         f"{', '.join(shown)}; afterwards {grown // 1024} MiB more"
     )
-    assert p99 < 0.02, text
+    assert longest < reload_took / 8, text
     return text
 
 

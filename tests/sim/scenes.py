@@ -66,6 +66,11 @@ class Speaker:
         self.heard.clear()
         return heard
 
+    def after(self, seconds: float) -> bytes:
+        """Let time pass; return what was heard since the last `take`."""
+        self.world.run_until(self.world.t + seconds)
+        return self.take()
+
     def poll(self) -> None:
         stream = self.stream
         if stream is None or stream.is_connecting or stream.is_closed or stream.peer is None:

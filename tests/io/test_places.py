@@ -31,7 +31,7 @@ from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_dns_clients import TCP, query, started
 from tests.sim.scenes import Scene
-from tests.sim.world import SimSocket
+from tests.sim.sockets import SimSocket
 from tests.support.balancers import load_balancer
 from tests.support.loops import QuietSystem, drained, real_loop, turn_until
 from tests.support.stage import Stage

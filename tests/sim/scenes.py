@@ -20,7 +20,8 @@ from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.sim.invariants import LoadBalancerWatch, TableWatch
-from tests.sim.world import PORT, Host, SimSocket, SimSystem, TableFile, World
+from tests.sim.sockets import SimSocket
+from tests.sim.world import PORT, Host, SimSystem, TableFile, World
 from tests.support.balancers import load_balancer
 
 

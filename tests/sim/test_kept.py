@@ -11,7 +11,7 @@ import pytest
 
 from core.bounds import Bounds
 from tests.sim.scenes import Asker, Scene
-from tests.sim.world import SimSocket
+from tests.sim.sockets import SimSocket
 
 NAMES = b"".join(b"name%d.example\n" % n for n in range(20))
 SMALL = replace(Bounds(), owed_bytes_high=300, owed_bytes_low=60, mid_line_s=6.0)

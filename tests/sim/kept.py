@@ -87,35 +87,40 @@ class Keeping:
         self._loop = loop
         self._open = open_fds
         self._hits: dict[str, int] = {}
+        self._seen: tuple[object, ...] = ()  # whose places were checked last
+        self._limits: dict[str, TimeLimit[Any]] = {}  # by bound
         self.cut: list[Record] = []  # of streams that the loop closed in this turn
 
     def waits(self, read_fds: Collection[int], now: float) -> None:
         """Check that all that is to be read is waited for, and nothing else; and record it."""
-        reads = set(read_fds)
-        for stream in self._streams():
-            if isinstance(self._loop.engine.by_fd[stream.fd], Stream):
-                assert (stream.fd in reads) == stream.is_read, f"{stream.name}: {stream.is_read=}"
+        reads, by_fd = set(read_fds), self._loop.engine.by_fd
+        assert reads <= by_fd.keys(), "what is read has no source"
         for fd in self._loop.acceptor.listeners.keys() - reads:
             assert not self._loop.acceptor.listeners[fd].is_read, "a listener is not read"
-        assert reads <= self._loop.engine.by_fd.keys(), "what is read has no source"
         for stream in self._streams():
-            stream.socket.record.waited(stream.fd in reads, now)  # type: ignore[attr-defined]
+            is_waited_for = stream.fd in reads
+            if by_fd[stream.fd] is stream:
+                assert is_waited_for == stream.is_read, f"{stream.name}: {stream.is_read=}"
+            stream.socket.record.waited(is_waited_for, now)  # type: ignore[attr-defined]
 
     def check(self, now: float) -> None:
         """Check everything, after a turn at this time."""
+        loop = self._loop
         self._check_descriptors()
-        limits = {each.bound: each for each in self._limits()}
-        self._check_places()
-        self._check_clocks(limits)
-        self._check_cuts(limits, now)
+        seen = (*loop.streams.accepted, len(loop.acceptor.parting))
+        if seen != self._seen:
+            self._seen = seen
+            self._check_places()
+        for each in loop.engine.timers[len(self._limits) :]:
+            if isinstance(each, TimeLimit):
+                self._limits[each.bound] = each
+        self._check_clocks()
+        self._check_cuts(now)
 
     def _streams(self) -> list[Stream]:
         streams = self._loop.streams
         both = (*streams.accepted.values(), *streams.dialled.values())
         return [stream for stream in both if stream.fd >= 0]
-
-    def _limits(self) -> list[TimeLimit[Any]]:
-        return [each for each in self._loop.engine.timers if isinstance(each, TimeLimit)]
 
     # -- containers -------------------------------------------------------------------------------
 
@@ -165,10 +170,10 @@ class Keeping:
 
     # -- clocks ----------------------------------------------------------------------------------
 
-    def _check_clocks(self, limits: Mapping[str, TimeLimit[Any]]) -> None:
+    def _check_clocks(self) -> None:
         """Check that each clock runs for those whom it is for, and for nobody else."""
         engine, streams = self._loop.engine, self._loop.streams
-        wanted: dict[str, set[object]] = {bound: set() for bound in limits}
+        wanted: dict[str, set[object]] = {bound: set() for bound in self._limits}
         for stream in self._streams():
             source = engine.by_fd[stream.fd]
             if isinstance(source, DialAttempt):
@@ -187,7 +192,7 @@ class Keeping:
                 wanted["mid_line_s"].add(stream)
             if stream.idle is not None:
                 wanted[stream.idle.bound].add(stream)
-        for bound, limit in limits.items():
+        for bound, limit in self._limits.items():
             there = set(limit)
             assert there == wanted[bound], f"{bound}: {there} are timed, not {wanted[bound]}"
 
@@ -198,10 +203,10 @@ class Keeping:
             return is_mid_line
         return stream.framer.is_mid_message
 
-    def _check_cuts(self, limits: Mapping[str, TimeLimit[Any]], now: float) -> None:
+    def _check_cuts(self, now: float) -> None:
         """Check that those whom a limit cut had their time, and that nobody has more."""
         hits, cut = self._loop.hits, self.cut
-        for bound, limit in limits.items():
+        for bound, limit in self._limits.items():
             count = hits[bound] - self._hits.get(bound, 0)
             if count:
                 self._hits[bound] = hits[bound]

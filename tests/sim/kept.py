@@ -30,7 +30,8 @@ class Record:
 
     def __init__(self, now: float) -> None:
         self.began_at = now
-        self.moved_at = now  # bytes last came or went
+        self.came_at = now  # bytes were last read, also those that are dropped
+        self.moved_at = now  # bytes of a conversation last came, or any went
         self.mid_line_since: float | None = None
         self.unread_at = now  # when the program last waited, and not for this stream
         self.read_since = now  # since when it has always waited for it
@@ -40,7 +41,7 @@ class Record:
 
     def took(self, data: bytes, now: float) -> None:
         """Take note that the program read this."""
-        self.moved_at = now
+        self.came_at = now
         rest = data[data.rfind(b"\n") + 1 :]
         if not rest:
             self.mid_line_since = None
@@ -50,10 +51,14 @@ class Record:
     def gave(self, size: int, of: int, now: float) -> None:
         """Take note that so many of the bytes that the program offered were taken; maybe none."""
         if size:
-            self.moved_at = self.gave_at = now
+            self.gave_at = now
             self.stalled_since = now if size < of else None
         elif self.stalled_since is None:
             self.stalled_since = now
+
+    def turned(self, is_heard: bool) -> None:
+        """Take note that a turn is over, and whether what came is of interest after it."""
+        self.moved_at = max(self.moved_at, self.gave_at, self.came_at if is_heard else 0.0)
 
     def waited(self, is_read: bool, now: float) -> None:
         """Take note that the program waits, for this stream or not."""
@@ -176,6 +181,7 @@ class Keeping:
         wanted: dict[str, set[object]] = {bound: set() for bound in self._limits}
         for stream in self._streams():
             source = engine.by_fd[stream.fd]
+            stream.socket.record.turned(stream.life.state in HEARD)  # type: ignore[attr-defined]
             if isinstance(source, DialAttempt):
                 wanted["dial_s"].add(source)
                 continue
@@ -214,12 +220,14 @@ class Keeping:
                 is_framed = bound == "mid_line_s" and len(self._loop.acceptor.listeners) > 1
                 assert count <= due or is_framed, f"{bound} cuts {count}, and {due} are due"
             for holder in limit:
-                stream = holder.stream if isinstance(holder, DialAttempt) else holder
-                record = stream.socket.record
+                stream: Stream = holder.stream if isinstance(holder, DialAttempt) else holder
+                record = stream.socket.record  # type: ignore[attr-defined]
                 if bound == "mid_line_s" and not stream.framer.is_text:
                     continue
                 lasted = record.has_lasted(bound, now)
                 if bound == "mid_line_s":
                     lasted = min(lasted, now - record.read_since)
+                elif limit is stream.idle:
+                    lasted = min(lasted, now - record.came_at)
                 assert lasted < limit.span_s + _EDGE_S, f"{stream.name}: {bound} is long over"
         self.cut = []

@@ -27,8 +27,9 @@ from nodes.dns.codes import UDP_BYTES_MAX, Rcode
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from tests.sim.invariants import hold
+from tests.sim.sockets import SimDatagrams, SimSocket
 from tests.sim.story import Story
-from tests.sim.world import PORT, Host, Observer, SimDatagrams, SimSocket
+from tests.sim.world import PORT, Host, Observer
 from tests.support.balancers import load_balancer
 from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.dns_messages import TYPES, section_of

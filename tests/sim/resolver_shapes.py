@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.sim.dns_story import DnsStory
-from tests.sim.world import SimDatagrams
+from tests.sim.sockets import SimDatagrams
 from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.dns_messages import has_opt, said, without_opt
 

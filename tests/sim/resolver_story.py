@@ -49,7 +49,8 @@ from tests.sim.resolver_shapes import (
     truth,
 )
 from tests.sim.scenes import Asker
-from tests.sim.world import DNS_PORT, Host, Observer, SimDatagrams, SimSocket, SlowReader
+from tests.sim.sockets import SimDatagrams, SimSocket, SlowReader
+from tests.sim.world import DNS_PORT, Host, Observer
 from tests.support.balancers import part_of
 from tests.support.dns_clients import Reply, query
 from tests.support.dns_messages import (

@@ -21,8 +21,9 @@ from core.protocol.names import fold
 from nodes.client.client import Client
 from nodes.ls.load_balancer import LoadBalancer
 from tests.sim.invariants import LoadBalancerWatch, TableWatch, check_wire, hold
+from tests.sim.sockets import SimSocket
 from tests.sim.story import Story
-from tests.sim.world import FDS_FIRST, PORT, Host, Observer, SimSocket, SimSystem, TableFile, World
+from tests.sim.world import FDS_FIRST, PORT, Host, Observer, SimSystem, TableFile, World
 from tests.support.balancers import load_balancer
 
 NAMES = [b"n%d.example" % n for n in range(10)]

@@ -13,8 +13,9 @@ from core.bounds import Bounds
 from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.events import Event
+from tests.sim.sockets import SimDatagrams, SimDialled, SimSocket, SlowReader
 from tests.sim.stories import Cluster
-from tests.sim.world import Host, Observer, SimDatagrams, SimDialled, SimSocket, SlowReader, World
+from tests.sim.world import Host, Observer, World
 
 ROOT = Path(__file__).parents[2]
 

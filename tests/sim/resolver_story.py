@@ -505,7 +505,8 @@ class ResolverStory(DnsStory):
         read_at = asked_at + _SLACK_S  # it may have waited for a turn while the one before ended
         since = [(at, what) for at, what in self.came.get(section, []) if at > read_at]
         is_referred = self.referred_at.get(section, 0.0) > asked_at
-        is_referred = is_referred or "REFERRAL" in [what for _, what in since]
+        was_open = [what for at, what in self.came.get(section, ()) if at > asked_at]
+        is_referred = is_referred or "REFERRAL" in was_open
         if rank == RANKS["SERVFAIL"] and is_referred:
             rank = RANKS["REFERRAL"]
             self.world.saw("a referral is told as a failure")

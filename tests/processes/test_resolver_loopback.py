@@ -33,7 +33,14 @@ from tests.support.dns_messages import (
     section_of,
     without_opt,
 )
-from tests.support.processes import PATIENCE_S, Programs, free_port, stats, wait_for
+from tests.support.processes import (
+    PATIENCE_S,
+    Programs,
+    bind_to_free_port,
+    free_port,
+    stats,
+    wait_for,
+)
 
 pytestmark = pytest.mark.process
 LOOPBACK = "127.0.0.1"
@@ -44,9 +51,10 @@ class Resolver:
     `with_tcp`."""
 
     def __init__(self, port: int = 0, *, with_tcp: bool = False) -> None:
-        self.port = port or free_port()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((LOOPBACK, self.port))
+        if port:
+            self.socket.bind((LOOPBACK, port))
+        self.port = port or bind_to_free_port(self.socket)
         self.socket.settimeout(PATIENCE_S)
         self.listener: socket.socket | None = None
         if with_tcp:

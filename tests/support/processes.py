@@ -35,15 +35,28 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+# Below those that the kernel gives to whoever dials or asks: nobody takes a free one before its
+# server, or while that is started again. Each is given once, since tests run at once.
+_PORTS = random.SystemRandom().sample(range(12_000, 32_000), 20_000)
+
+
 def free_port() -> int:
-    """Find a port that is free for TCP and UDP, below those that the kernel gives to whoever dials
-    or asks: nobody takes it before its server, or while that is started again."""
+    """Find a port that is free for TCP and UDP."""
     while True:
-        port = random.SystemRandom().randint(12_000, 32_000)
+        port = _PORTS.pop()
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind(("127.0.0.1", port))
                 return port
+
+
+def bind_to_free_port(one: socket.socket) -> int:
+    """Bind a socket to a port that is free for TCP and UDP, and return it."""
+    while True:
+        with suppress(OSError):  # LS takes any port to ask resolvers from
+            port = free_port()
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def can_be_apart(words: Sequence[str]) -> bool:

@@ -50,6 +50,9 @@ def die(stream: socket.socket) -> int:
 def test_a_read_at_the_end_says_how_a_child_ended() -> None:
     assert last_word(forked("W1", lambda stream: 7)) == "it ended with exit code 7"
     assert last_word(forked("W2", die)) == "it was ended by signal 9"
+    unheard = forked("W3", lambda stream: len(stream.recv(3)))
+    unheard.send(b"end, and do not read this")  # the rest of it resets the stream
+    assert last_word(unheard) == "it ended with exit code 3"
 
 
 def pid_of(child: Child) -> int:

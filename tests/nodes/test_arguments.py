@@ -19,6 +19,7 @@ from nodes.cli.replay import read_replay_options
 from nodes.cli.ts import read_ts_options
 
 TS = ["localhost", "5001"]
+RESOLVER = ["--dns-upstream", "192.0.2.1"]
 
 
 @given(st.integers(-5, 20), st.integers(-5, 20), st.integers(-5, 20))
@@ -67,6 +68,9 @@ def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> Non
         (["0", *TS, "--workers", "2", "--once"], "leave out --workers"),
         (["0", *TS, "--workers", "0"], "'0' is not a number from 1 to 256"),
         (["0", *TS, "--workers", "two"], "'two' is not a number from 1 to 256"),
+        (["0", *TS, "--workers", "257"], "'257' is not a number from 1 to 256"),
+        (["0", *RESOLVER, "--grace", "60.1"], "'60.1' is not a number of seconds up to 60"),
+        (["0", *TS, "--dns-ttl", "2147483648"], "'2147483648' is not a whole number of seconds"),
         (["0", *TS, "--max-extra-load", "0.1"], "is for --policy hedge"),
         (["0", *TS, "--grace", "1"], "there is no --dns-upstream"),
         (["0", *TS, "--race-log", "x"], "without --race-sample"),
@@ -78,6 +82,28 @@ def test_options_that_contradict_each_other_are_bad_usage(words: list[str], why:
     with pytest.raises(Failure, match=why) as raised:
         read_ls_options(words)
     assert raised.value.exit_code == USAGE
+
+
+def test_options_at_the_ends_of_their_ranges_are_read() -> None:
+    words = ["0", *TS, *RESOLVER, "--dns", "0", "--idle", "5.001", "--timeout", "5"]
+    words += ["--workers", "256", "--grace", "60", "--dns-ttl", "2147483647"]
+    options = read_ls_options([*words, "--bound", "drain_grace_s=0.001"])
+    assert (options.server.port, options.dns_port, options.workers) == (0, 0, 256)
+    assert (options.grace_s, options.dns_ttl_s) == (60.0, 2**31 - 1)
+    bounds = options.server.bounds
+    assert (bounds.idle_s, bounds.timeout_s, bounds.drain_grace_s) == (5.001, 5.0, 0.001)
+
+
+def test_options_of_both_servers_are_read() -> None:
+    words = ["5", "--host", "::", "--allow", "::/0", "--allow", "10.0.0.0/8", "--once"]
+    words += ["--log-level", "error", "--log-format", "json", "--wire-log"]
+    for server in (
+        read_ls_options([*words, *TS]).server,
+        read_ts_options([*words, "--table", "x"]).server,
+    ):
+        assert (server.host, server.port, server.log_level) == ("::", 5, Level.ERROR)
+        assert list(map(str, server.allow)) == ["::/0", "10.0.0.0/8"]
+        assert server.once and server.log_as_json and server.wire_log
 
 
 def test_ls_options_have_their_defaults() -> None:

@@ -131,9 +131,11 @@ def cut_short(stage: Stage, how: str) -> None:
         stage.wait(30.0)
     elif how == "interrupt":
         stage.drain()
+    elif how == "hangup":
+        stage.reload()
 
 
-WAYS = ["end", "reset", "bye", "busy", "silence", "interrupt"]
+WAYS = ["end", "reset", "bye", "busy", "silence", "interrupt", "hangup"]
 
 
 @given(
@@ -291,16 +293,31 @@ def test_a_name_alone_and_with_a_type_are_two_questions() -> None:
     ]
 
 
-@pytest.mark.parametrize("why", [b"TIMED OUT", b"NOT FOUND", b"NO DATA"])
-def test_a_negative_is_written_in_the_inputs_spelling_and_place(why: bytes) -> None:
+@pytest.mark.parametrize(
+    ("why", "counted"),
+    [
+        (b"TIMED OUT", "timed out"), (b"NOT FOUND", "not found"), (b"NO DATA", "no data"),
+        (b"NAMES BELOW", "no data"), (b"FAILED", "failed"),
+    ],
+)  # fmt: skip
+def test_a_negative_is_written_in_the_inputs_spelling_and_place(why: bytes, counted: str) -> None:
     names = [b"A.", b"a", b"B AAAA", b"b. AAAA", b"QUIT", b"a AAAA"]
     stage = asking(*names)
     replied = [b"quit", b"b AAAA", b"a", b"A AAAA", b"B. AAAA", b"A"]
     stage.hear(LS, b"".join(b"%b - %b\n" % (name, why) for name in replied))
     assert split_lines(bytes(stage.written)) == [b"%b - %b" % (name, why) for name in names]
-    text = f"{why.decode().lower()}, "
     zero = "" if why == b"TIMED OUT" else "0 timed out, "
-    assert stage.reports == [f"6 names: 0 answered, 6 {text}{zero}0 bad, 0 lost, 0.0 s"]
+    assert stage.reports == [f"6 names: 0 answered, 6 {counted}, {zero}0 bad, 0 lost, 0.0 s"]
+
+
+def test_names_that_come_twice_have_a_reply_each() -> None:
+    """Also where all of them are ordinary, and are prepared at once."""
+    stage = asking(b"a", b"A", b"b", b"a")
+    for number in range(3):
+        stage.hear(LS, b"a 10.0.0.%d A IN\n" % number)
+    assert split_lines(bytes(stage.written)) == [b"a 10.0.0.0 A IN", b"a 10.0.0.1 A IN"]
+    stage.hear(LS, b"b - TIMED OUT\n")
+    assert stage.written.endswith(b"b - TIMED OUT\na 10.0.0.2 A IN\n")
 
 
 def test_what_has_no_reply_at_the_end_is_lost_with_its_type() -> None:
@@ -337,6 +354,7 @@ def test_what_is_no_reply_is_credited_to_nobody(line: bytes) -> None:
         ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
         ("silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
         ("interrupt", "interrupted"),
+        ("hangup", "interrupted"),
     ],
 )
 def test_what_arrived_is_in_its_place_and_the_rest_is_lost(way: str, said: str) -> None:
@@ -515,8 +533,9 @@ def test_the_summary_says_how_long_it_took() -> None:
 def test_progress_shows_on_a_terminal_while_names_wait() -> None:
     stage = asking(b"a", b"b", progress=True)
     stage.hear(LS, b"b 10.0.0.2 A IN\n")
-    assert stage.progress == []
-    stage.wait(1.0)
+    stage.wait(0.39)
+    assert stage.progress == [], "what is over at once needs none"
+    stage.wait(0.61)
     assert stage.progress[-1] == "1 of 2 names, 1 waiting"
     assert 1 < len(stage.progress) < 10
     stage.hear(LS, b"a 10.0.0.1 A IN\n")

@@ -6,6 +6,7 @@ that runs does (`tests/processes/test_system.py`).
 
 import gzip
 import os
+import runpy
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from core.io import process
+from nodes.cli.arguments import Failure
 from tests.conftest import Command
+from tests.support.processes import ROOT
 
 TABLE = "rutgers.edu 172.34.4.6 A\n"
 DNS = "--dns-upstream"
@@ -192,6 +196,50 @@ def test_a_file_that_is_no_text_is_refused(
         os.close(before)
 
 
+# -- the client's names and the table --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "names"),
+    [
+        (["a", "", "b AAAA"], b"", [b"a", b"b AAAA"]),
+        (["--names", "FILE"], b"\xef\xbb\xbfa\r\n\r\nb AAAA\n\n c\nlast", [
+            b"a", b"b AAAA", b" c", b"last",
+        ]),
+    ],
+    ids=["words", "file"],
+)  # fmt: skip
+def test_the_client_asks_for_each_name_that_it_is_given(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    words: list[str], data: bytes, names: list[bytes],
+) -> None:  # fmt: skip
+    asked: list[bytes] = []
+
+    def build(names: list[bytes], *rest: object, **more: object) -> None:
+        asked.extend(names)
+        raise Failure("this is enough")
+
+    monkeypatch.setattr("nodes.cli.client.Client", build)
+    (tmp_path / "names").write_bytes(data)
+    words = [word.replace("FILE", str(tmp_path / "names")) for word in words]
+    assert command("client", "127.0.0.1", "1", *words) == (1, "", "photofinish: this is enough\n")
+    assert asked == names
+
+
+def test_a_client_on_a_terminal_has_to_be_given_names(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+    code, out, log = command("client", "127.0.0.1", "1")
+    assert (code, out) == (2, "") and log.startswith("photofinish: no names: give some as arg")
+
+
+def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_path: Path) -> None:
+    (tmp_path / "table").write_text("# nobody\n")
+    _, _, log = command("ts", taken, "--table", str(tmp_path / "table"))
+    assert log.splitlines()[1] == f"{tmp_path}/table has no rows: every name is unknown"
+
+
 # -- help ------------------------------------------------------------------------------------------
 
 
@@ -224,3 +272,34 @@ def test_ctrl_c_before_signals_are_taken_is_one_line(
 
     monkeypatch.setattr("nodes.cli.replay.run_replay", interrupted)
     assert command("replay", "x") == (1, "", "photofinish: interrupted\n")
+
+
+# -- the first file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "is_server"), [(["ts", "5"], True), (["ls"], True), (["client"], False), ([], False)]
+)
+def test_signals_are_taken_before_all_else_and_let_go_after(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], is_server: bool
+) -> None:
+    order: list[object] = []
+
+    def main(words: list[str]) -> int:
+        order.append(words)
+        return 7
+
+    monkeypatch.setattr(process, "open_standard_streams", lambda: order.append("open"))
+    monkeypatch.setattr(process, "catch", lambda *, is_server: order.append(is_server))
+    monkeypatch.setattr(process, "ignore", lambda: order.append("ignore"))
+    monkeypatch.setattr("nodes.cli.programs.main", main)
+    monkeypatch.setattr(sys, "argv", ["nodes/__main__.py", *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "nodes" / "__main__.py"), run_name="__main__")
+    assert end.value.code == 7 and order == ["open", is_server, words, "ignore"]
+
+
+def test_a_python_that_is_too_old_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 99))
+    with pytest.raises(SystemExit, match=r"^photofinish: this is Python 3\.10; 3\.11 or newer"):
+        runpy.run_path(str(ROOT / "nodes" / "__main__.py"), run_name="__main__")

@@ -371,6 +371,19 @@ def test_the_command_plays_each_policy_that_is_asked_for(play: Play) -> None:
     assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
 
 
+def test_a_line_that_was_cut_and_a_dropped_race_are_left_out(play: Play) -> None:
+    dropped = line(winner=None, margin=None, end="DROPPED", took=0.01)
+    code, out, err = play(b"\n".join([line(), dropped, line(at=1.0), line()[:99]]))
+    assert (code, err) == (0, "") and out.splitlines()[1].split()[2] == "2"
+
+
+def test_a_replay_waits_as_long_as_it_is_told(play: Play) -> None:
+    silent = line(replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0) + b"\n"
+    for words, longest in (((), "5000.0"), (("--timeout", "0.5"), "500.0")):
+        code, out, _ = play(silent, "--policy", "race", *words)
+        assert code == 0 and out.splitlines()[2].split()[2] == longest
+
+
 NO_RACES = "photofinish: there are no races in FILE\n"
 
 

@@ -497,6 +497,10 @@ def test_the_health_page_fails_when_nobody_should_be_sent_here() -> None:
     stage.hear("a", b"x\n")
     stage.drain()
     assert looked(stage, "/healthz")[::2] == (503, b"draining\n")
+    stage.accept(ME)
+    stage.hear(ME, b"OPTIONS / HTTP/1.1\r\n\r\n")
+    found, body = response(stage.take(ME), "OPTIONS")
+    assert (found.status, body) == (503, b"draining\n")
 
 
 def test_watchers_are_no_clients() -> None:

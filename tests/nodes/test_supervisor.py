@@ -25,6 +25,7 @@ from nodes.workers.supervisor import Supervisor
 from tests.support.stage import Stage
 
 ASKED = Metric("asked", "Questions")
+WON = Metric("won", "Races won", per="ts")
 TIMES = Metric("answer_seconds", "Times", per="ts")
 NOTHING_NEW = {"process": 7, "values": {}, "histograms": {}, "about": {}}
 READY = b"ls ready on 127.0.0.1:5000\n"
@@ -151,6 +152,16 @@ def test_a_worker_that_dies_comes_back_after_a_doubling_wait() -> None:
 
 
 # -- counts ----------------------------------------------------------------------------------------
+
+
+def test_half_a_report_dies_with_its_worker() -> None:
+    stage = nursery()
+    half = pack({"process": 7, **sections([Value(ASKED, 9)], [], {"a": "x" * 2000})})
+    stage.hear("W1", half[: half.index(b"\n") + 1])
+    stage.die("W1")
+    stage.wait(0.1)
+    stage.tell("W1", asked=4)
+    assert stage.metrics()["asked"] == 4
 
 
 def test_a_counter_never_falls_when_a_worker_dies_a_level_does() -> None:
@@ -302,6 +313,7 @@ def test_a_worker_lost_while_it_is_stopped_is_old_no_more() -> None:
     stage.wait(1.0)
     assert stage.metrics()["W2.old"] == 1
     stage.die("W2")
+    assert stage.metrics()["W2.old"] == 0
     stage.wait(1.0)
     stage.tell("W2")
     assert stage.metrics()["W2.old"] == 0
@@ -310,11 +322,12 @@ def test_a_worker_lost_while_it_is_stopped_is_old_no_more() -> None:
 @pytest.mark.parametrize("watchdog_s", [3.0, math.inf])
 def test_a_watchdog_ends_a_worker_that_stands_still(watchdog_s: float) -> None:
     stage = nursery(watchdog_s=watchdog_s)
-    for _ in range(6):
+    for second in range(6):
         stage.wait(1.0)
         if stage.told("W2")[-1:] == [TELL]:
             stage.tell("W2")
-    ended = [report for report in stage.reports if "has been silent for 3 s" in report]
+        ended = [report for report in stage.reports if "has been silent for 3 s" in report]
+        assert bool(ended) == (second >= 3 and watchdog_s < math.inf)
     assert ended == ([] if watchdog_s == math.inf else ["W1 has been silent for 3 s: ending it"])
     assert ("W1" in stage.dialled) == (watchdog_s < math.inf)
 
@@ -414,12 +427,15 @@ def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
     stage.drain()
     assert not stage.listening and stage.standings[-1] is Standing.STOPPING
     assert [stage.told(conn)[-1] for conn in ("W1", "W2")] == [DRAIN] * 2
+    won = sections([Value(WON, 3, "TS1")], [], {})
+    stage.hear("W1", pack({"process": 7, **won}))
     stage.tell("W1", asked=4)
     stage.die("W1", "it ended with exit code 0")
     assert stage.exit_code is None
     stage.die("W2", "it ended with exit code 0")
     assert stage.exit_code == 0 and stage.spawned == ["W1", "W2", "W3"]
-    assert stage.reports[-1].startswith("all workers: asked 4, ")
+    assert stage.reports[-1] == "all workers: asked 4, sessions 0"
+    assert stage.metrics()["TS1.won"] == 3
 
 
 def test_a_drain_that_takes_too_long_says_which_worker_does() -> None:

@@ -1,0 +1,62 @@
+"""Serving: which hosts may connect to a server, and the advice when it cannot listen.
+
+Not here: the loop (`tests/io/test_loop.py`), and servers as processes (`tests/processes/`).
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+
+import pytest
+
+from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.serving import cannot_listen, gate
+from nodes.cli.ts import read_ts_options
+
+
+@pytest.mark.parametrize(
+    ("host", "is_admitted"),
+    [
+        ("10.1.2.3", True), ("192.0.2.1", False), ("fe80::1%eth0", True), ("fe80::1", True),
+        ("2001:db8::1", False), ("::1", True),
+    ],
+)  # fmt: skip
+def test_a_host_in_any_of_the_networks_may_connect(host: str, is_admitted: bool) -> None:
+    networks = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fe80::/10", "::1/128")]
+    assert gate(networks)(host) is is_admitted
+    assert gate(())(host)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+        (errno.EADDRNOTAVAIL, "cannot assign requested address; is it an address of this machine?"),
+        (errno.EADDRINUSE, "address already in use; try another port"),
+    ],
+)
+def test_where_nobody_can_listen_advice_is_given(number: int, advice: str) -> None:
+    at = (socket.AF_INET6, ("::1", 53, 0, 0))
+    failure = cannot_listen(at, OSError(number, os.strerror(number)))
+    assert str(failure) == f"cannot listen on [::1]:53: {advice}" and failure.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "allow", "is_open"),
+    [
+        ("127.0.0.9", [], False), ("::1", [], False), ("0.0.0.0", [], True),
+        ("fe80::1%2", [], True), ("0.0.0.0", ["--allow", "10.0.0.0/8"], False),
+    ],
+)  # fmt: skip
+def test_a_server_is_open_to_others_only_where_said(
+    host: str, allow: list[str], is_open: bool
+) -> None:
+    server = read_ts_options(["0", "--table", "x", *allow]).server
+    at = (socket.AF_INET, (host, 0))
+    if not is_open:
+        server.check_open("--host", host, at)
+        return
+    with pytest.raises(Failure, match=f"^--host {host} is open to other machines") as raised:
+        server.check_open("--host", host, at)
+    assert raised.value.exit_code == USAGE

@@ -445,6 +445,14 @@ def test_with_nobody_left_all_that_is_held_is_released() -> None:
     assert held.negatives.is_empty
 
 
+def test_without_resolvers_silent_tables_are_not_waited_for() -> None:
+    """Tables could say nothing better of a type that none has, of a name that one of them has."""
+    held = Held([Server(1, is_table=True), Server(2, is_table=True), Server(4)])
+    mail = b"c TYPE15"
+    assert held.add(1, [], [(mail, QuestionEvent.NAME_SAID, None)]) == []
+    assert held.stand(awaited=1 | 2) == [mail]
+
+
 def test_what_is_not_held_leaves_nothing_behind() -> None:
     """With one resolver nobody is waited for, and nobody asks when anything is due."""
     held = Held(servers(1))

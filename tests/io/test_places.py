@@ -29,10 +29,11 @@ from nodes.cli.serving import DNS_STREAMS, LINES
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
-from tests.nodes.test_dns_clients import TCP, query, started
+from tests.nodes.test_dns_clients import TCP, started
 from tests.sim.scenes import Scene
 from tests.sim.sockets import SimSocket
 from tests.support.balancers import load_balancer
+from tests.support.dns_clients import query
 from tests.support.loops import QuietSystem, drained, real_loop, turn_until
 from tests.support.stage import Stage
 

@@ -10,7 +10,6 @@ Not here: what stands in a message (`tests/nodes/test_query.py`), and sockets
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
@@ -30,44 +29,16 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.dns_shared import DnsShared
 from tests.fuzz_dns import Fuzz
 from tests.support.balancers import load_balancer
+from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.stage import Stage
 
 SERVERS = ((2, ("TS1", 1)),), ((2, ("TS2", 1)),)
 T1, T2 = "TS1", "TS2"
 UDP, TCP = "dns-client-0", "dns-client-1"
-A, AAAA, MX = 1, 28, 15
+MX = 15
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 HERE, THERE = ("127.0.0.1", 4000), ("127.0.0.1", 4001)
 EDNS = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0)
-
-
-def query(number: int, name: bytes, kind: int = A, edns: bytes = b"") -> bytes:
-    head = struct.pack(">6H", number, 0x0100, 1, 0, 0, bool(edns))
-    labels = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
-    return head + labels + struct.pack(">xHH", kind, 1) + edns
-
-
-class Reply:
-    """A reply, as far as it is looked at."""
-
-    def __init__(self, data: bytes) -> None:
-        self.number, flags, _, count, _, self.additional = struct.unpack_from(">6H", data)
-        assert flags & 0x8000
-        self.code, self.is_cut = flags & 15, bool(flags & 0x0200)
-        at = 12
-        spelled = []
-        while size := data[at]:
-            spelled.append(data[at + 1 : at + 1 + size])
-            at += 1 + size
-        self.name = b".".join(spelled)
-        at += 5
-        self.addresses = []
-        for _ in range(count):
-            size = struct.unpack_from(">H", data, at + 10)[0]
-            packed = data[at + 12 : at + 12 + size]
-            self.addresses.append(str(IPv4Address(packed) if size == 4 else IPv6Address(packed)))
-            at += 12 + size
-        self.rest = data[at:]
 
 
 def started(bounds: Bounds | None = None, **more: Any) -> Stage:  # noqa: ANN401

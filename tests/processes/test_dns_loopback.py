@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from core.io.frame_buffer import frame, split_frames
-from tests.nodes.test_dns_clients import AAAA, NOERROR, NXDOMAIN, SERVFAIL, Reply, query
+from tests.nodes.test_dns_clients import NOERROR, NXDOMAIN, SERVFAIL
+from tests.support.dns_clients import AAAA, Reply, query
 from tests.support.processes import PATIENCE_S, Programs, Talk, exchange, programs, stats, wait_for
 
 pytestmark = pytest.mark.process

@@ -19,7 +19,6 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
-from core.io.time_limits import TimeLimit
 from core.protocol.names import LINE_BYTES_MAX
 from tests.sim.scenes import Asker, Scene
 from tests.sim.world import PORT, Observer, World
@@ -142,7 +141,6 @@ class Node:
         self.host.run(replace(Bounds(), **some), self.log, lambda _: self.brain, listens=True)
         assert self.host.loop is not None
         self.loop = self.host.loop
-        self.world.checks.append(self.check_leaks)
         self.began = self.host.clock()
         self.askers: list[Asker] = []
 
@@ -195,24 +193,7 @@ class Node:
         """Turn once; return who was heard, and of how many bytes."""
         before = len(self.brain.heard)
         self.loop.turn()
+        assert self.host.keeping is not None
+        self.host.keeping.check(self.host.clock())
         events = self.brain.heard[before:]
         return [(each.conn, len(each.data)) for each in events if isinstance(each, Received)]
-
-    def check_leaks(self) -> None:
-        """Check that what the loop keeps is of its sockets, all of which are open (I8)."""
-        if self.host.loop is not None:
-            check_leaks(self.loop)
-
-
-def check_leaks(loop: Loop) -> None:
-    """Check that no part of a loop keeps anything of a connection that has no socket any more."""
-    engine, streams = loop.engine, loop.streams
-    fds = set(engine.by_fd)
-    assert set(engine.write_fds) <= fds and set(loop.datagrams.busy) <= fds
-    assert all(each.fd in fds for each in streams.accepted.values())
-    for timer in engine.timers:
-        if isinstance(timer, TimeLimit):
-            assert {holder.fileno() for holder in timer} <= fds, timer.bound
-    assert all(each.fd in fds for each in (*streams.unsent, *loop.acceptor.parting))
-    for listener in loop.acceptor.listeners.values():
-        assert all(each.fd in fds for each in listener.places)

@@ -65,7 +65,7 @@ sim: ## tell SEEDS stories more of lines, DNS and resolvers in the simulator (1,
 soak: ## run the long experiments with real processes, and print their figures (3 min)
 	@$(PYTHON) -m tests.soak
 
-mutants: $(TOOLS) ## plant bugs one by one and see which test finds each (PART=3/10: a part; 15 min)
+mutants: $(TOOLS) ## plant bugs one by one and see which test finds each (PART=3/10: a part; 25 min)
 	$(RUN) -m tests.mutants $(if $(PART),--part $(PART))
 
 coverage: $(COVERAGE_TOOLS) ## print the branch coverage of core/ and nodes/, with the programs that tests start

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-from tests.support.planting import find, places, planted
+from tests.support.planting import Place, find, places, planted
 
 ROOT = Path(__file__).parent.parent
 _BUGS = ROOT / "tests" / "planted.toml"
@@ -68,10 +68,9 @@ def read_bugs() -> tuple[list[Bug], dict[str, list[str]]]:
     ], tests
 
 
-def judge(bug: Bug, tests: dict[str, list[str]]) -> Verdict:
+def judge(bug: Bug, place: Place, tests: dict[str, list[str]]) -> Verdict:
     """Plant a bug in a copy of the sources and run tests there: those that concern its file, then
-    those of its folder, then all that start no process."""
-    place = find(places(ROOT), bug.place)
+    those of its folder, then all others that start no process."""
     source = planted(place, bug.old, bug.new)
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         tree = Path(directory)
@@ -83,9 +82,10 @@ def judge(bug: Bug, tests: dict[str, list[str]]) -> Verdict:
         if killer:
             return Verdict(bug, killer, True)
         folder = tree / "tests" / place.path.relative_to(ROOT).parts[-2]
-        folders = [str(folder if folder.is_dir() else tree / "tests" / "nodes"), str(tree)]
-        killers = (_first_failure(tree, each, "-m", "not process") for each in folders)
-        return Verdict(bug, next(filter(None, killers), ""), False)
+        near = str(folder if folder.is_dir() else tree / "tests" / "nodes")
+        fast = ("-m", "not process")
+        killer = _first_failure(tree, near, *fast) or _first_failure(tree, "--ignore", near, *fast)
+        return Verdict(bug, killer, False)
 
 
 def _test_files(tree: Path, *patterns: str) -> list[str]:
@@ -148,9 +148,11 @@ def main() -> int:
         for bug in known
         if not arguments.names or any(name in str(bug) for name in arguments.names)
     ][arguments.part[0] :: arguments.part[1]]
+    sources = places(ROOT)
+    sites = [find(sources, bug.place) for bug in bugs]
     living = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done, verdict in enumerate(pool.map(judge, bugs, repeat(tests)), 1):
+        for done, verdict in enumerate(pool.map(judge, bugs, sites, repeat(tests)), 1):
             living += not verdict.killer
             how = "LIVES" if not verdict.killer else "killed"
             note = "" if verdict.is_expected else "  (by no test that concerns it)"

@@ -74,9 +74,9 @@ class HedgePolicy(Policy, Monitored):
         self._limits = limits
         self._askings: dict[bytes, Asking] = {}  # that of each open question
         self.kept = self._askings
-        self._ranking = Ranking(links, extra_load, bounds)
+        self.ranking = Ranking(links, extra_load, bounds)
         self._exploration = Exploration(links, bounds.explore_every)
-        self._budget = Budget(extra_load, bounds.hedge_tokens_max)
+        self.budget = Budget(extra_load, bounds.hedge_tokens_max)
         self._queues = LinkQueues(self._askings, bounds.waiting_bytes_high)
         self._changes = LinkChanges(links, self._askings)
         self._schedule = CheckSchedule()
@@ -84,22 +84,12 @@ class HedgePolicy(Policy, Monitored):
         self.waiting: Collection[Link] = self._queues.links
 
     @property
-    def ranking(self) -> Ranking:
-        """Return how fast servers are lately."""
-        return self._ranking
-
-    @property
-    def budget(self) -> Budget:
-        """Return for how many speculative questions there are tokens."""
-        return self._budget
-
-    @property
     def hedged(self) -> int:
         """Return how many questions were speculative."""
-        return self._budget.hedged
+        return self.budget.hedged
 
     def metrics(self) -> list[Value]:
-        return self._budget.metrics()
+        return self.budget.metrics()
 
     def account(self) -> str:
         return f"hedged {self.hedged}"
@@ -108,8 +98,8 @@ class HedgePolicy(Policy, Monitored):
 
     def ask(self, questions: list[bytes], now: float) -> Shares:
         """See Policy. The fastest link gets them, but for the few that explore another."""
-        self._budget.earn(len(questions))
-        fastest = self._ranking.best(now)
+        self.budget.earn(len(questions))
+        fastest = self.ranking.best(now)
         shares: list[tuple[Link, list[bytes]]] = []
         exploring = self._exploration.take(len(questions))
         if exploring and (explored := self._exploration.next_link(fastest)):
@@ -149,7 +139,7 @@ class HedgePolicy(Policy, Monitored):
         what is to be sent at once."""
         questions = asking.questions
         if link is not None and link.bit & (asking.unable | asking.without_data):
-            link = self._ranking.next_best(asking, now)
+            link = self.ranking.next_best(asking, now)
         self._askings.update(dict.fromkeys(questions, asking))
         if link is None:
             return []
@@ -185,7 +175,7 @@ class HedgePolicy(Policy, Monitored):
                 count = len(list(run))
                 self._changes.forget_lost(asking)
                 asking.settle(count)
-                self._ranking.learn_from_reply(asking, upstream.link, count, now)
+                self.ranking.learn_from_reply(asking, upstream.link, count, now)
         return ()
 
     def passed(self, link: Link, questions: Sequence[bytes], now: float) -> None:
@@ -195,7 +185,7 @@ class HedgePolicy(Policy, Monitored):
             groups.setdefault(self._askings[question], []).append(question)
         for asking, group in groups.items():
             self._changes.forget_lost(asking)
-            self._ranking.learn_from_reply(asking, link, len(group), now)
+            self.ranking.learn_from_reply(asking, link, len(group), now)
             part = asking if len(group) == asking.open_count else self._split(asking, group)
             part.denied_by(link)
             self._assess(part, now)
@@ -223,7 +213,7 @@ class HedgePolicy(Policy, Monitored):
     def due(self) -> float:
         """Return when it has to be woken; infinite for never, and minus infinity while there is
         more to do at once than one step may."""
-        if self._changes.is_behind or (self._late and self._budget.tokens >= 1):
+        if self._changes.is_behind or (self._late and self.budget.tokens >= 1):
             return -math.inf
         return self._schedule.due(self._bounds.hedge_per_turn)
 
@@ -237,14 +227,14 @@ class HedgePolicy(Policy, Monitored):
 
     def _check_after_delay(self, asking: Asking, now: float) -> None:
         """Check an asking when the delay is over, or when it may be lost if that is sooner."""
-        due, lost_at = now + self._ranking.delay_s(now), asking.began_at + self._bounds.join_s
+        due, lost_at = now + self.ranking.delay_s(now), asking.began_at + self._bounds.join_s
         self._schedule.add(asking, min(due, lost_at) if now < lost_at else due)
 
     def _check(self, asking: Asking, now: float) -> None:
         """Make an asking late if its delay is over, or send it to everyone if it may be lost; else
         check again when its age has doubled."""
         self._changes.forget_lost(asking)
-        self._ranking.learn_from_silence(asking, now)
+        self.ranking.learn_from_silence(asking, now)
         if self._changes.is_outdated(asking):
             self._assess(asking, now)
         if asking.life.state is AskingState.NOWHERE or asking.check_at < math.inf:
@@ -254,7 +244,7 @@ class HedgePolicy(Policy, Monitored):
             self._ask_everyone(asking, now)
             return
         if asking.life.state is AskingState.ASKED:
-            if self._ranking.next_best(asking, now) is None:
+            if self.ranking.next_best(asking, now) is None:
                 asking.life.fire(AskingEvent.ALL_ASKED)
             else:
                 asking.life.fire(AskingEvent.DELAY_OVER)
@@ -267,7 +257,7 @@ class HedgePolicy(Policy, Monitored):
         """Ask all links that were not asked yet, outside the budget."""
         asking.life.fire(AskingEvent.ALL_ASKED)
         questions = asking.open_questions(self._askings)
-        while link := self._ranking.next_best(asking, now):
+        while link := self.ranking.next_best(asking, now):
             asking.sent_at[link] = now
             self._queues.add(link, asking, questions)
 
@@ -280,18 +270,18 @@ class HedgePolicy(Policy, Monitored):
             asking, questions = late[0]
             link = None
             if asking.life.state is AskingState.LATE and asking.open_count:
-                if self._budget.tokens < 1:
+                if self.budget.tokens < 1:
                     return
                 link = self._next_for_late(asking, now)
             if link is None:
                 late.popleft()
                 continue
             still_open = (q for q in questions if self._askings.get(q) is asking)
-            hedged = list(islice(still_open, int(self._budget.tokens)))
+            hedged = list(islice(still_open, int(self.budget.tokens)))
             if not hedged:
                 late.popleft()
                 continue
-            self._budget.spend(len(hedged))
+            self.budget.spend(len(hedged))
             part = asking.split(hedged)
             self._askings.update(dict.fromkeys(hedged, part))
             part.sent(link, now, AskingEvent.HEDGED)
@@ -304,7 +294,7 @@ class HedgePolicy(Policy, Monitored):
             self._assess(asking, now)
         if asking.life.state is not AskingState.LATE:
             return None
-        link = self._ranking.next_best(asking, now)
+        link = self.ranking.next_best(asking, now)
         if link is None:
             asking.life.fire(AskingEvent.ALL_ASKED)
         return link
@@ -333,14 +323,12 @@ class HedgePolicy(Policy, Monitored):
         asking.version = self._changes.version
         if not asking.may_be_answered():
             asking.life.fire(AskingEvent.DESERTED)
-        while asking.life.state in _CAN_BE_PLACED and (
-            link := self._ranking.next_best(asking, now)
-        ):
+        while asking.life.state in _CAN_BE_PLACED and (link := self.ranking.next_best(asking, now)):
             asking.sent(link, now, AskingEvent.PLACED)
             asking.questions = asking.open_questions(self._askings)
             self._queues.add(link, asking, asking.questions)
             self._check_after_delay(asking, now)
-        if now >= asking.began_at + self._bounds.join_s and self._ranking.next_best(asking, now):
+        if now >= asking.began_at + self._bounds.join_s and self.ranking.next_best(asking, now):
             self._ask_everyone(asking, now)
 
     def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:

@@ -47,7 +47,7 @@ class Grace:
         self._heard_at = -math.inf
         self._unanswered = 0  # questions in a row
         self._unanswered_since = math.inf  # when the first of them was sent
-        self._differs_until = -math.inf  # it has lately had what another denied
+        self.differs_until = -math.inf  # it has lately had what another denied
         self.is_silent = False
         self.silent_at = math.inf
 
@@ -85,21 +85,16 @@ class Grace:
         self.silent_at = math.inf
         return True
 
-    @property
-    def differs_until(self) -> float:
-        """Return until when it is waited for as one that has what others deny."""
-        return self._differs_until
-
     def differs(self, now: float) -> bool:
         """Record that it had what another denied; return whether it lately had not."""
-        is_news = self._differs_until <= now
-        self._differs_until = now + self._bounds.split_view_s
+        is_news = self.differs_until <= now
+        self.differs_until = now + self._bounds.split_view_s
         return is_news
 
     def grace_s(self, now: float, *, is_failure: bool) -> float:
         """Return how long a worse answer waits for it; `is_failure`: REFUSED or SERVFAIL."""
         bounds = self._bounds
-        if is_failure or now < self._differs_until:
+        if is_failure or now < self.differs_until:
             grace_s = bounds.grace_failed_s
         else:
             usual_s = self._times.seconds(now)

@@ -45,7 +45,6 @@ class Child(socket.socket):
         the byte that it makes must not go to the parent.
         """
         reap_alone()
-        self._parent = os.getpid()
         ours, theirs = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -77,12 +76,12 @@ class Child(socket.socket):
     def close(self) -> None:
         """End the child, if it still runs, and let go of the stream.
 
-        A later child holds a copy of it, and only lets go.
+        A later child holds a copy of it, and only lets go: it may not wait for its sibling.
         """
         super().close()
-        if not self._pid or os.getpid() != self._parent:
+        if not self._pid:
             return
-        with suppress(ChildProcessError):  # somebody else has waited: its PID is free for others
+        with suppress(ChildProcessError):  # not ours to wait for, or its PID is free for others
             if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
                 os.kill(self._pid, signal.SIGKILL)
                 os.waitpid(self._pid, 0)

@@ -15,7 +15,7 @@ import pytest
 
 from core.io.frame_buffer import frame
 from tests.support.dns_messages import TO_QUESTION, name, opt, record, reply, said
-from tests.support.processes import PATIENCE_S, Programs, Talk, free_port, stats, wait_for
+from tests.support.processes import PATIENCE_S, Programs, Talk, bind_to_free_port, stats, wait_for
 
 pytestmark = [
     pytest.mark.process,
@@ -37,7 +37,7 @@ def flood(stack: ExitStack, port: int, clients: int) -> None:
 
 
 @pytest.mark.parametrize("server", ["ls", "ts"])
-def test_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server: str) -> None:
+def test_b9_lines_that_are_asked_and_never_read_have_a_bound(run: Programs, server: str) -> None:
     """40 times 16 MB are asked for; 8 and one read's 16 may be owed."""
     addresses = [f"x 10.{n}.{n}.{n}" for n in range(100, 133)]
     table = run.table("t", *addresses, "other.example 10.0.0.1")
@@ -59,10 +59,9 @@ class Resolver:
     """Has 59 KB of text, over TCP only, and one address for every other question."""
 
     def __init__(self) -> None:
-        self.port = free_port()
-        self.listener = socket.create_server((LOOPBACK, self.port))
         self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind((LOOPBACK, self.port))
+        self.port = bind_to_free_port(self.datagrams)
+        self.listener = socket.create_server((LOOPBACK, self.port))
         for serve in (self.answer_datagrams, self.answer_streams):
             threading.Thread(target=serve, daemon=True).start()
 

@@ -38,16 +38,21 @@ def wait_for(happened: Callable[[], object], what: str) -> None:
 # Below those that the kernel gives to whoever dials or asks: nobody takes a free one before its
 # server, or while that is started again. Each is given once, since tests run at once.
 _PORTS = random.SystemRandom().sample(range(12_000, 32_000), 20_000)
+_claims: list[socket.socket] = []  # held to the end, against tests that run in other processes
 
 
 def free_port() -> int:
-    """Find a port that is free for TCP and UDP."""
+    """Find a port that is free for TCP and UDP, and that no other test is given."""
     while True:
         port = _PORTS.pop()
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            claim.bind(f"\0photofinish-test-port-{port}")
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind(("127.0.0.1", port))
-                return port
+            _claims.append(claim)
+            return port
+        claim.close()
 
 
 def bind_to_free_port(one: socket.socket) -> int:

@@ -345,14 +345,14 @@ def test_there_is_no_code_in_an_init() -> None:
 # Which kinds of test each row of the fault matrix has: S in the simulator, L over processes of
 # loopback, U of one part. C11 does not hold for this design.
 MATRIX = """
-A1 SL A2 SL A3 S A4 S A5 SL A6 S A7 S A8 S A9 SL A10 SL A11 SL A12 S A13 SL A14 US A15 SU A16 SL
-A17 L A18 SL A19 SL A20 S A21 SL A22 LS A23 L A24 SL A25 S A26 S A27 UL A28 S A29 S A30 S A31 S
-B1 SL B2 SL B3 US B4 SL B5 SL B6 SL B7 L B8 S B9 SL B10 S B11 L B12 L B13 SL B14 S B15 L B16 S
-B17 L B18 U B19 UL B20 S B21 US
+A1 SL A2 SL A3 S A4 S A5 SL A6 S A7 S A8 S A9 S A10 SL A11 SL A12 S A13 S A14 US A15 SU A16 S
+A17 L A18 S A19 S A20 S A21 SL A22 S A23 L A24 SL A25 S A26 S A27 UL A28 S A29 S A30 S A31 S
+B1 SL B2 SL B3 US B4 SL B5 SL B6 SL B7 L B8 S B9 SL B10 S B11 L B12 L B13 S B14 S B15 L B16 S
+B17 L B18 U B19 U B20 S B21 US
 C1 LS C2 L C3 L C4 L C5 S C6 L C7 LS C8 S C9 L C10 S C12 S C13 L C14 S C15 S C16 S C17 L
-D1 UL D2 UL D3 UL D4 UL D5 UL D6 UL D7 UL D8 U D9 UL D10 UL D11 UL D12 UL D13 UL
+D1 U D2 U D3 U D4 U D5 U D6 U D7 U D8 U D9 U D10 U D11 U D12 U D13 U
 E1 U E2 U E3 U E4 UL E5 USL E6 USL E7 U
-F1 UL F2 UL F3 UL F4 UL F5 UL F6 U F7 UL F8 UL F9 UL F10 L F11 UL
+F1 U F2 U F3 U F4 U F5 UL F6 U F7 U F8 U F9 UL F10 L F11 U
 """
 KIND = {
     "test_fault_matrix": "S",
@@ -360,6 +360,7 @@ KIND = {
     "test_loopback": "L",
     "test_system": "L",
     "test_dns_loopback": "L",
+    "test_hostile": "L",
     "test_resolver_loopback": "L",
 }
 

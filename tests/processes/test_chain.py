@@ -12,7 +12,7 @@ import signal
 import pytest
 
 from tests.support.at_once import at_once
-from tests.support.processes import Program, Programs, Talk, exchange, stats, wait_for
+from tests.support.processes import Program, Programs, Talk, exchange, stats
 
 pytestmark = pytest.mark.process
 
@@ -65,38 +65,3 @@ def test_an_inner_one_may_drain_die_and_come_back(run: Programs) -> None:
     run.start("ls", ports[1], "127.0.0.1", ts_ports[0])
     assert asker.hear(1) == [b"two.example 10.0.0.3 A IN"]
     asker.close()
-
-
-@pytest.mark.parametrize(("outer_s", "inner_s"), [(0.3, 10), (2.0, 0.2)])
-@at_once
-def test_a_question_ends_at_the_shortest_timeout_or_the_end(
-    run: Programs, outer_s: float, inner_s: float
-) -> None:
-    """TIMED OUT of an inner LS ends nothing: another one may still answer. The outer one's time is
-    thus what an asker waits, and inner ones should not wait longer than it."""
-    silent = run.ts(run.table("a", "one.example 10.0.0.1"))[1]
-    _, inner = run.ls([silent], "--timeout", inner_s)
-    _, port = run.ls([inner], "--timeout", outer_s)
-    (said,) = exchange(port, [b"no.example\nQUIT\n"])
-    assert said == b"no.example - TIMED OUT\nBYE\n"
-    told = stats(port)
-    assert told["TS1.nothing_said"] == ("1" if inner_s < outer_s else "0")
-
-
-@at_once
-def test_a_circle_of_lss_ends_by_itself(run: Programs) -> None:
-    """Each asks the other. The question comes back to where it is open already, and joins it."""
-    first = run.start("ls", 0, "127.0.0.1", 1, "--timeout", 1.5)
-    port = first.port()
-    _, second = run.ls([port], "--timeout", 1.5)
-    first.signal(signal.SIGTERM)
-    assert first.exits() == 0
-    again = run.start("ls", port, "127.0.0.1", second, "--timeout", 1.5)
-    assert again.port() == port
-    again.logs(" is up")
-    wait_for(lambda: stats(second)["TS1.state"] == "UP", "the circle is closed")
-    before = int(stats(second)["asked"])
-    (said,) = exchange(port, [b"x.example\nQUIT\n"])
-    assert said == b"x.example - TIMED OUT\nBYE\n"
-    told, other = stats(port), stats(second)
-    assert (told["asked"], told["joined"], int(other["asked"]) - before) == ("2", "1", 1)

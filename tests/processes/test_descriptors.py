@@ -8,7 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.processes import Programs, Talk
+from tests.support.processes import Programs, Talk, free_port, stats
+
+pytestmark = pytest.mark.process
 
 BUSY = b"- ERROR BUSY\n"
 ROW = "x.example 10.0.0.1"
@@ -26,15 +28,6 @@ def leaky_by(count: int) -> tuple[str, str]:
     return "-c", LEAKY.format(count=count)
 
 
-def clients_max(port: int) -> int:
-    talk = Talk(port)
-    talk.say(b"STATS\nQUIT\n")
-    lines = talk.rest().decode().split("\n")
-    talk.close()
-    (line,) = [line for line in lines if line.startswith("STAT clients_max ")]
-    return int(line.split(" ")[2])
-
-
 def crowd(stack: ExitStack, port: int, count: int) -> list[Talk]:
     talks = [Talk(port) for _ in range(count)]
     for talk in talks:
@@ -42,7 +35,6 @@ def crowd(stack: ExitStack, port: int, count: int) -> list[Talk]:
     return talks
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("kind", ["ts", "ls"])
 def test_a_low_soft_limit_is_raised_to_what_the_bounds_need(run: Programs, kind: str) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -61,16 +53,15 @@ def test_a_low_soft_limit_is_raised_to_what_the_bounds_need(run: Programs, kind:
     assert "clients fit" not in program.log
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("workers", [[], ["--workers", 1]])
 def test_clients_take_no_descriptor_of_a_ts_that_restarts(
     run: Programs, workers: list[object]
 ) -> None:
     """[P59]"""
     table = run.table("t", ROW)
-    ts, ts_port = run.ts(table)
+    ts, ts_port = run.ts(table, free_port())
     ls, port = run.ls([ts_port], "--timeout", 60, *workers, descriptors=(64, 64))
-    most = clients_max(port)
+    most = int(stats(port)["clients_max"])
     assert 20 < most < 50
     ls.logs(f"{most} clients fit into 64 descriptors; for 99")
     with ExitStack() as stack:
@@ -93,7 +84,6 @@ def test_clients_take_no_descriptor_of_a_ts_that_restarts(
     assert "too many open files" not in ls.log
 
 
-@pytest.mark.process
 @pytest.mark.skipif(
     0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2000,
     reason="nobody may have 2,000 descriptors here",
@@ -104,15 +94,13 @@ def test_a_start_with_too_many_open_ends_in_one_line(run: Programs) -> None:
     assert ls.exits() == 1 and "1024 descriptors are too few" in ls.log
 
 
-@pytest.mark.process
 def test_descriptors_that_were_open_at_the_start_count_as_taken(run: Programs) -> None:
     _, ts_port = run.ts(run.table("t", ROW))
     _, port = run.ls([ts_port], descriptors=(64, 64))
     leaky = run.start("ls", 0, "127.0.0.1", ts_port, descriptors=(64, 64), python=leaky_by(20))
-    assert clients_max(leaky.port()) == clients_max(port) - 20
+    assert int(stats(leaky.port())["clients_max"]) == int(stats(port)["clients_max"]) - 20
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("workers", [[], ["--workers", 2]])
 def test_a_limit_too_low_for_the_links_is_said_in_a_line(
     run: Programs, workers: list[object]
@@ -124,23 +112,3 @@ def test_a_limit_too_low_for_the_links_is_said_in_a_line(
     assert len(lines) == 1 and "60 descriptors are too few: at least " in lines[0]
     if not workers:
         assert len(ls.log.splitlines()) == 1
-
-
-@pytest.mark.process
-def test_a_dial_without_a_descriptor_is_logged_and_tried_again(run: Programs) -> None:
-    """From another cause: the limit becomes lower while LS runs."""
-    table = run.table("t", ROW)
-    ts, ts_port = run.ts(table)
-    ls, port = run.ls([ts_port], "--timeout", 60)
-    talk = Talk(port)
-    pid = ls.process.pid
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
-    ts.kill()
-    ls.logs("no socket for TS1: too many open files; trying again")
-    run.ts(table, ts_port)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-    ls.logs("TS1 is up", 2)
-    talk.say(b"x.example\nQUIT\n")
-    assert talk.rest() == ANSWER + b"\nBYE\n"
-    talk.close()

@@ -10,7 +10,7 @@ import json
 import os
 import pty
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 
 from core.io.writer import writer
 from tests.io.test_writer import filled
-from tests.support.processes import Program, Programs, Talk, exchange, stats, wait_for
+from tests.support.processes import Programs, Talk, exchange, programs, stats, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -35,23 +35,36 @@ def is_answered(port: int) -> bool:
     return sorted(got.split(b"\n")[:-2]) == REPLIES
 
 
-def test_a_terminal_that_nobody_reads_costs_lines_only(run: Programs) -> None:
+@pytest.fixture(scope="module")
+def ts_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A TS that all tests share."""
+    with programs(tmp_path_factory.mktemp("ts")) as some:
+        yield some.ts(some.table("ts", *ROWS))[1]
+
+
+@pytest.mark.parametrize("kind", ["terminal", "pipe", "broken pipe"])
+def test_c13_a_log_that_nobody_reads_costs_lines_only(
+    run: Programs, ts_port: int, kind: str
+) -> None:
     """With the wire log on it, which is far more than it takes."""
-    reader, terminal = pty.openpty()
-    _, ts_port = run.ts(run.table("ts", *ROWS))
-    ls, port = run.ls([ts_port], *SLOW, "--wire-log", linked=False, stderr=terminal)
-    os.close(terminal)
+    reader, log = pty.openpty() if kind == "terminal" else os.pipe()
+    ls, port = run.ls([ts_port], *SLOW, "--wire-log", linked=False, stderr=log)
+    os.close(log)
     assert is_answered(port)
     assert int(stats(port)["log_dropped"]) > 0
+    if kind == "broken pipe":
+        os.close(reader)
     ls.signal(signal.SIGTERM)
     assert ls.exits() == 0
-    os.close(reader)
+    if kind == "pipe":
+        assert b"".join(iter(lambda: os.read(reader, 1 << 16), b"")).endswith(b"\n")
+    if kind != "broken pipe":
+        os.close(reader)
 
 
-def test_files_get_every_line_of_log_and_records(run: Programs) -> None:
+def test_files_get_every_line_of_log_and_records(run: Programs, ts_port: int) -> None:
     """A turn makes more of them than may wait for a slow reader."""
     path = run.folder / "races.jsonl"
-    _, ts_port = run.ts(run.table("ts", *ROWS))
     ls, port = run.ls([ts_port], *SLOW, "--wire-log", "--race-sample", 1, "--race-log", path)
     assert is_answered(port)
     told = stats(port)
@@ -63,10 +76,34 @@ def test_files_get_every_line_of_log_and_records(run: Programs) -> None:
         assert ls.log.count(f"LS {mark} host") == COUNT
 
 
-def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs) -> None:
+def test_records_that_nobody_takes_are_dropped_whole(run: Programs, ts_port: int) -> None:
+    """A FIFO that nobody reads: 64 KiB are in it, 1 MiB waits, and the rest is dropped."""
+    fifo = run.folder / "fifo"
+    os.mkfifo(fifo)
+    ls, port = run.ls([ts_port], *SLOW, "--race-sample", 1, "--race-log", fifo)
+    assert is_answered(port)
+    told = stats(port)
+    dropped = int(told["records_dropped"])
+    assert told["sampled"] == str(COUNT) and 0 < dropped < COUNT
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    taken = b""
+
+    def take() -> bool:
+        nonlocal taken
+        with suppress(BlockingIOError):
+            taken += os.read(reader, 1 << 20)
+        return taken.count(b"\n") >= COUNT - dropped
+
+    wait_for(take, "what waited comes when somebody reads")
+    os.close(reader)
+    assert all(json.loads(line)["end"] == "ANSWERED" for line in taken.splitlines())
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+
+
+def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs, ts_port: int) -> None:
     """Until then the client waits: somebody may read it, and is to get all of it."""
     reader, terminal = pty.openpty()
-    _, ts_port = run.ts(run.table("ts", *ROWS))
     _, port = run.ls([ts_port], *SLOW)
     (run.folder / "names").write_bytes(NAMES)
     client = run.start(
@@ -83,11 +120,10 @@ def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs) -> None:
     os.close(reader)
 
 
-def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs) -> None:
+def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs, ts_port: int) -> None:
     """LS with workers, whose standard output is a pipe that is full."""
     reader, full = os.pipe()
     filled(writer(full), full)
-    _, ts_port = run.ts(run.table("ts", *ROWS))
     ls = run.start("ls", 0, "127.0.0.1", ts_port, "--workers", 1, stdout=full)
     os.close(full)
     ls.logs("TS1 is up")
@@ -99,20 +135,6 @@ def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs) -> None
 # -- a race log that is rotated --------------------------------------------------------------------
 
 
-def sampled(run: Programs, path: Path, *words: object) -> tuple[Program, Callable[[], None]]:
-    """Start LS with that race log; return what asks it a name."""
-    _, ts_port = run.ts(run.table("ts", *ROWS[:1]))
-    ls, port = run.ls([ts_port], *SLOW, "--race-sample", 1, "--race-log", path, *words)
-
-    def ask() -> None:
-        talk = Talk(port)
-        talk.say(b"host0.example\nQUIT\n")
-        assert talk.rest() == REPLIES[0] + b"\nBYE\n"
-        talk.close()
-
-    return ls, ask
-
-
 def has(path: Path, count: int) -> bool:
     """Return whether so many whole records are there."""
     data = path.read_bytes() if path.exists() else b""
@@ -122,11 +144,17 @@ def has(path: Path, count: int) -> bool:
 
 @pytest.mark.parametrize("workers", [(), ("--workers", 2)])
 def test_a_race_log_that_is_renamed_is_opened_anew(
-    run: Programs, workers: tuple[object, ...]
+    run: Programs, ts_port: int, workers: tuple[object, ...]
 ) -> None:
     """[P65]"""
     path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
-    ls, ask = sampled(run, path, *workers)
+    ls, port = run.ls([ts_port], *SLOW, "--race-sample", 1, "--race-log", path, *workers)
+
+    def ask() -> None:
+        talk = Talk(port)
+        talk.say(b"host0.example\nQUIT\n")
+        assert talk.rest() == REPLIES[0] + b"\nBYE\n"
+
     ask()
     wait_for(lambda: has(path, 1), "a record")
     path.rename(old)
@@ -137,60 +165,3 @@ def test_a_race_log_that_is_renamed_is_opened_anew(
     ask()
     wait_for(lambda: has(path, 1), "a record in the new file")
     assert has(old, 2)
-
-
-def test_a_race_log_that_stays_where_it_is_is_gone_on_with(run: Programs) -> None:
-    path = run.folder / "races.jsonl"
-    ls, ask = sampled(run, path)
-    ask()
-    ls.signal(signal.SIGHUP)
-    ask()
-    wait_for(lambda: has(path, 2), "both records")
-    ls.signal(signal.SIGTERM)
-    assert ls.exits() == 0 and "anew" not in ls.log
-
-
-def test_a_race_log_that_cannot_be_opened_anew_is_told(run: Programs) -> None:
-    """[P65]: the old one is written on."""
-    path, old = run.folder / "races.jsonl", run.folder / "races.jsonl.1"
-    ls, ask = sampled(run, path)
-    path.rename(old)
-    path.mkdir()
-    ls.signal(signal.SIGHUP)
-    ls.logs(f"cannot open {path} anew: is a directory; going on with the old file")
-    ask()
-    wait_for(lambda: has(old, 1), "a record in the old file")
-    path.rmdir()
-    ls.signal(signal.SIGHUP)
-    ls.logs(f"{path} is opened anew")
-    ask()
-    wait_for(lambda: has(path, 1), "a record in the new file")
-
-
-def test_a_race_log_that_is_a_pipe_loses_nothing_by_a_hangup(run: Programs) -> None:
-    path = run.folder / "fifo"
-    os.mkfifo(path)
-    ls, ask = sampled(run, path)
-    ask()
-    ls.signal(signal.SIGHUP)
-    ask()
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    taken = b""
-
-    def is_there() -> bool:
-        nonlocal taken
-        with suppress(BlockingIOError):
-            taken += os.read(reader, 1 << 16)
-        return taken.count(b"\n") == 2
-
-    wait_for(is_there, "both records")
-    path.rename(run.folder / "old")
-    os.mkfifo(path)
-    ls.signal(signal.SIGHUP)
-    ls.logs(f"{path} is opened anew")
-    assert os.read(reader, 1) == b"", "nobody holds the old one any more"
-    os.close(reader)
-    reader, taken = os.open(path, os.O_RDONLY | os.O_NONBLOCK), b"\n"
-    ask()
-    wait_for(is_there, "a record in the new one")
-    os.close(reader)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.nodes.test_replay import line as race
 from tests.processes.test_system import ANSWER, ROWS_1, Manager, children
 from tests.support.processes import ROOT, Program, Programs, Talk, free_port, wait_for
 
@@ -314,8 +315,14 @@ def is_there(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("given", [["--help"], ["client", "--help"]])
-def test_help_that_cannot_be_written_is_one_line(given: list[str]) -> None:
+@pytest.mark.parametrize("given", [["--help"], ["client", "--help"], ["replay"]])
+def test_help_or_figures_that_cannot_be_written_are_one_line(
+    tmp_path: Path, given: list[str]
+) -> None:
+    if given == ["replay"]:
+        races = tmp_path / "races.jsonl"
+        races.write_bytes(race() + b"\n")
+        given = ["replay", str(races)]
     nobody, pipe = os.pipe()
     os.close(nobody)
     full = os.open("/dev/full", os.O_WRONLY)

@@ -102,27 +102,9 @@ def shared(module_run: Programs, ts_ports: list[int]) -> Crew:
 # -- shared by all ---------------------------------------------------------------------------------
 
 
-def test_sessions_are_spread_and_their_sum_is_told(shared: Crew) -> None:
+def test_eighteen_hundred_clients_are_spread_and_summed(shared: Crew) -> None:
     """[P28]"""
     before = shared.stats()
-    said = exchange(
-        shared.port, [b"n%d.example\nn1.example\nQUIT\n" % (n % 200) for n in range(400)]
-    )
-    assert all(reply.endswith(b"BYE\n") and reply.count(b" A IN\n") == 2 for reply in said)
-
-    def more(key: str) -> int:
-        return int(told[key]) - int(before[key])
-
-    asked = int(before["asked"]) + 800
-    wait_for(lambda: shared.counts("asked") == asked, "all questions are summed")
-    told = shared.stats()
-    shares = [more(f"W{n}.sessions") for n in (1, 2)]
-    assert sum(shares) >= 400 and max(shares) <= 0.65 * sum(shares), shares
-    assert more("answered") == 800 and told["pending"] == "0"
-    assert sum(more(f"TS{n}.won") for n in (1, 2)) + more("joined") == 800
-
-
-def test_eighteen_hundred_clients_are_served_at_once(shared: Crew) -> None:
     with ExitStack() as stack:
         talks = []
         for _ in range(1800):
@@ -134,6 +116,17 @@ def test_eighteen_hundred_clients_are_served_at_once(shared: Crew) -> None:
             n = number % 200
             assert talk.hear(1) == [b"n%d.example 10.0.0.%d A IN" % (n, n)]
         wait_for(lambda: shared.counts("clients") >= 1800, "all are there at once")
+        asked = int(before["asked"]) + 1800
+        wait_for(lambda: shared.counts("asked") == asked, "all questions are summed")
+        told = shared.stats()
+
+    def more(key: str) -> int:
+        return int(told[key]) - int(before[key])
+
+    shares = [more(f"W{n}.sessions") for n in (1, 2)]
+    assert sum(shares) >= 1800 and max(shares) <= 0.65 * sum(shares), shares
+    assert more("answered") == 1800 and told["pending"] == "0"
+    assert sum(more(f"TS{n}.won") for n in (1, 2)) + more("joined") == 1800
 
 
 def test_the_parents_pages_show_all_workers(shared: Crew) -> None:
@@ -147,18 +140,14 @@ def test_the_parents_pages_show_all_workers(shared: Crew) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
-def test_a_port_of_workers_is_in_use_for_all_others(
+def test_a_port_of_workers_or_of_one_is_in_use_for_others(
     run: Programs, shared: Crew, words: list[str]
 ) -> None:
-    code, out, log = run.run("ls", shared.port, "127.0.0.1", shared.ts_ports[0], *words)
-    assert (code, out) == (1, "") and log.count("\n") == 1, log
-    assert f"cannot listen on 127.0.0.1:{shared.port}: address already in use" in log
-
-
-def test_workers_cannot_take_a_port_that_is_held(run: Programs, ts_ports: list[int]) -> None:
-    """Here by a TS, as it would be by an LS alone."""
-    code, out, log = run.run("ls", ts_ports[0], "127.0.0.1", ts_ports[1], "--workers", 2)
-    assert (code, out) == (1, "") and log.count("\n") == 1, log
+    ts_port = shared.ts_ports[0]
+    for port in (shared.port, ts_port) if words else (shared.port,):
+        code, out, log = run.run("ls", port, "127.0.0.1", shared.ts_ports[1], *words)
+        assert (code, out) == (1, "") and log.count("\n") == 1, log
+        assert f"cannot listen on 127.0.0.1:{port}: address already in use" in log
 
 
 # -- workers that die or stand still ---------------------------------------------------------------
@@ -309,29 +298,6 @@ def test_another_may_begin_while_the_old_one_drains(run: Programs, ts_ports: lis
         asked.close()
         talk.close()
     assert crew.parent.exits() == 0
-
-
-# -- files and the manager -------------------------------------------------------------------------
-
-
-def test_the_service_manager_is_told_once(run: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = run.folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(path))
-        manager.settimeout(PATIENCE_S)
-        with monkeypatch.context() as patched:
-            patched.setenv("NOTIFY_SOCKET", str(path))
-            parent, _ = run.ls([1], "--workers", 2, linked=False)
-        heard = [manager.recv(100).split(b"\n")[0]]
-        parent.signal(signal.SIGHUP)
-        heard += [manager.recv(100).split(b"\n")[0] for _ in range(2)]
-        parent.signal(signal.SIGTERM)
-        heard.append(manager.recv(100).split(b"\n")[0])
-        assert parent.exits() == 0
-        assert heard == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
-        manager.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            manager.recv(100)
 
 
 def test_race_records_of_workers_are_lines_of_one_file(run: Programs, ts_ports: list[int]) -> None:

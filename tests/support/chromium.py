@@ -11,7 +11,6 @@ policy forbids).
 Not here: any page.
 """
 
-import base64
 import json
 import os
 import select
@@ -190,11 +189,6 @@ class Page:
         """Make the person before it want it `light` or `dark`."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
-
-    def picture(self) -> bytes:
-        """Take a PNG of the whole page."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        return base64.b64decode(shot["data"])
 
 
 @contextmanager

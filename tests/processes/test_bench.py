@@ -21,39 +21,34 @@ from tests.support.processes import ROOT
 pytestmark = pytest.mark.process
 
 
-def bench(*words: object, script: str = "bench/throughput.py") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, script, *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def bench(script: str, *words: object, codes: tuple[int, ...] = (0,)) -> tuple[str, int]:
+    """Run a bench; return its output and exit code, which is one of these."""
+    done = subprocess.run(
+        [sys.executable, f"bench/{script}.py", *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in codes, done.stdout + done.stderr
+    return done.stdout + done.stderr, done.returncode
 
 
 @at_once
 def test_a_moment_of_the_bench(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    done = bench(
-        "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20", "--json", results,
-        "--peers", "streams,batched,relay,lockstep",
+    said, _ = bench(
+        "throughput", "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20",
+        "--json", results, "--peers", "streams,batched,relay,lockstep",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     cells = {(c["workload"], c["system"]) for c in json.loads(results.read_text())["cells"]}
     assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
     assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
-    assert len(re.findall(r"(?m)^1x100 +ours", done.stdout)) == 1
+    assert len(re.findall(r"(?m)^1x100 +ours", said)) == 1
 
 
 @at_once
 def test_a_little_of_the_tail(tmp_path: Path) -> None:
     """Every reply is checked; the results compare questions, not times."""
     results = tmp_path / "results.json"
-    done = bench(
-        "--only", "deterministic", "--lookups", 800, "--json", results, script="bench/tail.py"
-    )
-    assert done.returncode == 0, done.stderr
+    bench("tail", "--only", "deterministic", "--lookups", 800, "--json", results)
     extra = {row["policy"]: row["extra"] for row in json.loads(results.read_text())["rows"]}
     assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
 
@@ -65,26 +60,22 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
 def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Others that are installed are asked, too, and said to be missing where they are not."""
     page = tmp_path / "DNS.md"
-    done = bench(
-        "--seconds", 0.3, "--rounds", 1, "--in-flight", "20,40", "--results", page,
-        script="bench/dns.py",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ("--seconds", 0.3, "--rounds", 1, "--in-flight", "20,40", "--results", page)
+    said, _ = bench("dns", *words)
     text = page.read_text()
     for name in ("ours", "dnsmasq --all-servers", "smartdns"):
         rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", text)
-        assert len(rows) == (0 if f"without {name} " in done.stdout else 2)
+        assert len(rows) == (0 if f"without {name} " in said else 2)
 
 
 @at_once
 def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
     """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
     page = tmp_path / "RESOLVERS.md"
-    done = bench(
-        "--only", "fails,dead,guesses", "--seconds", 0.1, "--rounds", 1, "--forge-seconds", 0.2,
-        "--results", page, script="bench/resolvers.py",
+    bench(
+        "resolvers", "--only", "fails,dead,guesses", "--seconds", 0.1, "--rounds", 1,
+        "--forge-seconds", 0.2, "--results", page,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
     text = page.read_text()
     assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
     forgers = re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text)
@@ -95,13 +86,12 @@ def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
 def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
     """Bounds may be missed here; what lacks a program is left out, and a line says so."""
     page = tmp_path / "FIRST_GOOD.md"
-    done = bench(
-        "--parts", "refused,mixed,ends", "--questions", 1_000, "--rounds", 1, "--in-flight", 20,
-        "--before", ROOT, "--results", page, script="bench/first_good.py",
+    said, code = bench(
+        "first_good", "--parts", "refused,mixed,ends", "--questions", 1_000, "--rounds", 1,
+        "--in-flight", 20, "--before", ROOT, "--results", page, codes=(0, 1),
     )  # fmt: skip
-    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
     text = page.read_text()
-    left_out = "".join(re.findall("(?m)^without (.*)", done.stdout))
+    left_out = "".join(re.findall("(?m)^without (.*)", said))
     for part, pattern in (
         ("refused", r"\| 20 \| (ours|before|dnsmasq --all-servers) \| [1-9]"),
         ("mixed", r"\| 500 \| (ours|before) \| [1-9]"),
@@ -110,7 +100,7 @@ def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
         rows = re.findall(f"(?m)^{pattern}", text)
         names = {"ours", "before"} | ({"dnsmasq --all-servers"} if part == "refused" else set())
         assert set(rows) == (set() if part in left_out else names), part
-    assert (done.returncode == 1) == ("NOT " in text), done.stdout + done.stderr
+    assert (code == 1) == ("NOT " in text), said
 
 
 @at_once
@@ -119,10 +109,9 @@ def test_a_few_of_the_odd_resolvers(tmp_path: Path) -> None:
     page = tmp_path / "ODD.md"
     kinds = "good; REFUSED; each reply twice; TC, and TCP is closed"
     words = ("--kinds", kinds, "--questions", 6, "--results", page)
-    done = bench(*words, script="bench/oddities.py")
-    assert done.returncode in (0, 1) and page.exists(), done.stdout + done.stderr
+    _, code = bench("oddities", *words, codes=(0, 1))
     text = page.read_text()
-    assert (done.returncode == 1) == ("NOT kept" in text)
+    assert (code == 1) == ("NOT kept" in text)
     for kind, alone in zip(kinds.split("; "), ("data", "REFUSED", "data", "SERVFAIL"), strict=True):
         assert re.search(rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{alone}\** \|", text), text
 
@@ -133,12 +122,9 @@ def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
     for name in ("core", "nodes"):
         (tmp_path / name).symlink_to(ROOT / name)
     words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.4, "--only", "1x100,dns 20")
-    done = bench(*words, script="bench/cpu.py")
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = re.findall(
-        r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", done.stdout
-    )
-    assert rows == (["1x100"] if "without DNS" in done.stdout else ["1x100", "dns 20"])
+    said, _ = bench("cpu", *words)
+    rows = re.findall(r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", said)
+    assert rows == (["1x100"] if "without DNS" in said else ["1x100", "dns 20"])
 
 
 @pytest.fixture
@@ -225,5 +211,5 @@ def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_none_is_said_in_one_line() -> None:
-    done = bench("--workloads", "2x2")
-    assert done.returncode == 2 and done.stderr.startswith("there is no workload '2x2'; there are")
+    said, _ = bench("throughput", "--workloads", "2x2", codes=(2,))
+    assert said.startswith("there is no workload '2x2'; there are")

@@ -1,4 +1,4 @@
-"""LS before resolvers over real sockets: F5 of the fault matrix, dead ports, floods, the commands.
+"""LS before resolvers over real sockets: F5 of the fault matrix, TCP, dead ports, and workers.
 
 The resolver is a socket of the test, which reads what LS asks and replies by hand, so that there is
 nothing to wait for but what must happen.

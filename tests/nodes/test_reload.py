@@ -9,7 +9,6 @@ a network (`tests/sim/test_fault_matrix.py`, `tests/sim/stories.py`), signals
 """
 
 import gc
-import gzip
 import os
 import signal
 import socket
@@ -28,7 +27,6 @@ from hypothesis import strategies as st
 from core.effects import Effect
 from core.environment import Environment
 from core.events import Woken
-from core.io.log import Log
 from core.machine import STAY
 from core.operator import Notify, Report, Standing
 from core.text import split_lines
@@ -49,7 +47,8 @@ PATIENCE_S = 20.0
 
 
 class Versions:
-    """A file whose content changes; a reload reads what it was when it was opened."""
+    """A file whose content changes; a reload reads what it was when it was opened. An unreadable
+    file begins as a good one does."""
 
     def __init__(self, content: bytes | OSError = NEW, slice_bytes: int = 8) -> None:
         self.content = content
@@ -61,6 +60,7 @@ class Versions:
         content = self.content
         self.opened.append(content)
         if isinstance(content, OSError):
+            yield NEW[: self.slice_bytes]
             raise content
         self.left_open += 1
         try:
@@ -97,12 +97,6 @@ class Server:
         for _ in range(count):
             self.table, effects = self.reload.turn(self.table, self.now)
             self.said += effects
-
-    def turn_until(self, state: ReloadState) -> None:
-        """Turn until it is so, at least once."""
-        self.turn()
-        while self.reload.life.state is not state:
-            self.turn()
 
     def finish(self) -> None:
         while self.reload.is_busy:
@@ -153,73 +147,11 @@ def test_a_table_is_read_in_slices_and_served_at_once() -> None:
     assert server.moves == ["READING", "RETIRING", "STEADY"]
     assert server.standings == [RELOADING, READY] and server.counts == (1, 0)
     assert file.left_open == 0
-
-
-def test_a_file_asked_for_while_it_is_read_is_read_once_more() -> None:
-    """[P25]: what was read first is served meanwhile, and READY is told when all of it is."""
-    file = Versions()
-    server = Server(file.read)
-    server.now = 5.0
+    server.now = 20.0
     server.ask()
-    server.turn(2)
-    file.content = b"a 10.0.0.3 A\n"
-    for _ in range(3):
-        server.ask()
-    assert server.moves == ["READING", "OUTDATED"]
-    server.now = 10.0
-    server.turn_until(ReloadState.RESTARTING)
-    assert server.table.rows == NEW_ROWS and READY not in server.standings
-    server.turn_until(ReloadState.READING)
-    server.now = 10.5
+    server.now = 20.5
     server.finish()
-    assert server.tell() == [
-        f"table reloaded: {text} s" for text in ("3 rows in 5.0", "1 rows in 0.5")
-    ]
-    assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"} and len(file.opened) == 2
-    assert server.moves[2:] == ["RESTARTING", "READING", "RETIRING", "STEADY"]
-    assert server.standings == [RELOADING] * 4 + [READY] and server.counts == (2, 0)
-
-
-def test_a_file_asked_for_while_the_old_one_goes_is_read_after() -> None:
-    file = Versions()
-    server = Server(file.read)
-    server.ask()
-    server.turn_until(ReloadState.RETIRING)
-    file.content = b"a 10.0.0.3 A\n"
-    server.ask()
-    server.ask_and_finish()
-    assert server.table.rows == {b"a": b"a 10.0.0.3 A IN\n"}
-    assert server.moves == ["READING", "RETIRING", "RESTARTING", "READING", "RETIRING", "STEADY"]
-    assert server.standings == [RELOADING, READY, RELOADING, RELOADING, READY]
-    assert server.counts == (2, 0)
-
-
-def test_a_refused_file_that_was_asked_for_again_is_read_again() -> None:
-    """[P26]"""
-    file = Versions(OSError(5, "Input/output error"))
-    server = Server(file.read)
-    server.ask()
-    server.ask()
-    file.content = OSError(6, "No such device")
-    server.turn_until(ReloadState.READING)
-    assert server.table.rows == OLD and server.standings == [RELOADING] * 2
-    file.content = NEW
-    server.finish()
-    assert server.moves == [
-        "READING", "OUTDATED", "RESTARTING", "READING", "RETIRING", "STEADY"
-    ]  # fmt: skip
-    assert server.table.rows == NEW_ROWS
-    assert server.standings == [RELOADING] * 2 + [READY] and server.counts == (1, 1)
-
-
-def test_reloads_come_one_after_another() -> None:
-    file = Versions()
-    server = Server(file.read)
-    for number in range(3):
-        file.content = b"a 10.0.0.%d A\n" % number
-        server.ask_and_finish()
-        assert server.table.rows == {b"a": b"a 10.0.0.%d A IN\n" % number}
-    assert server.standings == [RELOADING, READY] * 3 and server.counts == (3, 0)
+    assert server.tell() == ["table reloaded: 3 rows in 0.5 s"]
 
 
 contents = st.one_of(
@@ -349,11 +281,7 @@ def refused(server: Server, path: Path, why: str) -> None:
     ("content", "why"),
     [
         (bytes(range(256)) * 100, "it is no text file"),
-        (b"\x7fELF\n" * 20_000, "it is no text file"),
         (NEW.decode().encode("utf-16"), "it looks like UTF-16; save it as UTF-8"),
-        (NEW.decode().encode("utf-32-be"), "it looks like UTF-32; save it as UTF-8"),
-        (gzip.compress(NEW), "it looks like a gzip file; unpack it"),
-        (bytes(5_000), "it is full of NUL bytes, as after a crash; write it again"),
         (b"x" * 100_000, "it has no good row"),
         (b"a 10.0.0.256 A\n", "it has no good row"),
     ],
@@ -390,10 +318,14 @@ def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -
 
 
 def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
-    """[P26]: a pipe has no writer, and so opening it might wait for good."""
+    """[P26]: opening a pipe without a writer might wait for good; the other one keeps all."""
     not_regular = "it is not a regular file"
     pipe, listener, loop = tmp_path / "pipe", tmp_path / "socket", tmp_path / "loop"
+    written = tmp_path / "written"
     os.mkfifo(pipe)
+    os.mkfifo(written)
+    fd = os.open(written, os.O_RDWR | os.O_NONBLOCK)
+    os.write(fd, NEW)
     loop.symlink_to(loop)
     with socket.socket(socket.AF_UNIX) as stream:
         stream.bind(str(listener))
@@ -403,20 +335,13 @@ def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -
             (listener / "table", "not a directory"),
             (tmp_path, not_regular),
             (pipe, not_regular),
+            (written, not_regular),
             (Path("/dev/null"), not_regular),
             (Path("/dev/zero"), not_regular),
             (listener, "no such device or address"),
             (loop, "too many levels of symbolic links"),
         ):
             refused(asked_of(path), path, why)
-
-
-def test_e6_a_pipe_with_a_writer_is_refused_and_keeps_all(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    fd = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
-    os.write(fd, NEW)
-    refused(asked_of(pipe), pipe, "it is not a regular file")
     assert os.read(fd, 1000) == NEW
     os.close(fd)
 
@@ -432,10 +357,6 @@ def grown(path: Path) -> None:
         file.write(b"d 10.0.0.2 A\n")
 
 
-def cut_off(path: Path) -> None:
-    os.truncate(path, 20)
-
-
 def written_over(path: Path) -> None:
     path.write_bytes(NEW.replace(b".2", b".3"))
     os.utime(path, ns=(1, 1))
@@ -449,9 +370,8 @@ def renamed_over(path: Path) -> None:
 @pytest.mark.parametrize("after", range(3))
 @pytest.mark.parametrize(
     ("change", "is_taken"),
-    [(grown, False), (cut_off, False), (written_over, False), (renamed_over, True),
-     (Path.unlink, True)],
-)  # fmt: skip
+    [(grown, False), (written_over, False), (renamed_over, True), (Path.unlink, True)],
+)
 def test_e6_a_file_that_changes_is_refused_a_replaced_one_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -475,18 +395,6 @@ def test_e6_a_file_that_changes_is_refused_a_replaced_one_not(
         refused(server, path, why)
 
 
-def test_e6_a_file_that_stops_being_readable_is_refused() -> None:
-    """[P26]: what was read of it is let go, and the old table stays whole."""
-
-    def read(path: str) -> Generator[bytes, None, None]:
-        yield NEW
-        raise OSError(5, "Input/output error")
-
-    server = Server(read)
-    server.ask_and_finish()
-    refused(server, Path("table"), "input/output error")
-
-
 MIXED_FILE = b"""a 10.0.0.2 A
 bad row
 b 10.0.0.2 A
@@ -501,44 +409,28 @@ def test_e2_bad_rows_are_told_and_the_rest_is_served(tmp_path: Path) -> None:
     table = load(str(path), at_the_start.append)
     server = asked_of(path)
     assert server.table.rows == table.rows and len(table.rows) == 2
+    kinds = [effect.kind for effect in server.said if isinstance(effect, Report)]
+    assert kinds == ["a bad row", "a bad row", ""], "the log shows a few of a kind"
     *bad, taken = server.tell()
     assert bad == at_the_start and len(bad) == 2 and bad[0].startswith(f"{path}:2: ")
     assert taken == f"{path} reloaded: 2 rows in 0.0 s, 2 bad rows left out"
 
 
 def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) -> None:
-    """[P26]: also when something else is said of a row before it."""
+    """[P26]: an address that does not fit into a line makes no bad row, but is told as well."""
     path = tmp_path / "table"
-    rows = [b"many 10.0.0.%d A" % n for n in range(100, 200)]
-    path.write_bytes(b"\n".join([*rows, MIXED_FILE]))
+    rows = b"".join(b"many 10.0.0.%d A\n" % n for n in range(100, 200))
+    path.write_bytes(rows)
+    server = asked_of(path, strict=True)
+    assert server.counts == (1, 0) and server.table.left_out_rows > 0
+    assert all("is left out" in text for text in server.tell()[:-1])
+    path.write_bytes(rows + MIXED_FILE)
     server = asked_of(path, strict=True)
     why = f"{path}:102: a row has 3 fields, `name address type`; this one has 2"
     said = server.tell()
     assert len(said) == 1
     server.said.insert(0, Report(said[0]))
     refused(server, path, f"{why}, and --strict wants no bad row")
-
-
-def test_strict_takes_a_table_without_a_bad_row(tmp_path: Path) -> None:
-    """An address that does not fit into a line makes no bad row."""
-    path = tmp_path / "table"
-    path.write_bytes(b"\n".join(b"many 10.0.0.%d A" % n for n in range(100, 200)))
-    server = asked_of(path, strict=True)
-    assert server.counts == (1, 0) and server.table.left_out_rows > 0
-    assert all("is left out" in text for text in server.tell()[:-1])
-
-
-def test_of_many_bad_rows_the_log_shows_a_few_and_the_reason(tmp_path: Path) -> None:
-    path = tmp_path / "table"
-    path.write_bytes(b"bad\n" * 10_000)
-    server = asked_of(path)
-    written: list[bytes] = []
-    log = Log("TS", written.append, float)
-    for effect in server.said:
-        if isinstance(effect, Report):
-            log.report(effect.text, effect.level, effect.kind)
-    assert len(written) == 6
-    assert b"ERROR" in written[-1] and b"is refused: it has no good row" in written[-1]
 
 
 file_rows = st.one_of(
@@ -587,29 +479,10 @@ def test_a_table_read_in_any_slices_is_the_one_that_is_loaded(
 # -- rows that are kept ----------------------------------------------------------------------------
 
 
-def is_made_of(rows: dict[bytes, bytes], old: dict[bytes, bytes]) -> bool:
-    """Return whether every question and line of these is a very object of the old ones."""
-    ids = {id(text) for row in old.items() for text in row}
-    return all(id(text) in ids for row in rows.items() for text in row)
-
-
-def reloaded(path: Path, before: bytes, after: bytes) -> tuple[Table, Table]:
-    """Return the table that was loaded, as it was, and the one that a reload makes of it."""
-    path.write_bytes(before)
-    server = Server(path=str(path))
-    server.table = load(str(path), print)
-    old = Table(dict(server.table.rows))
-    path.write_bytes(after)
-    server.ask_and_finish()
-    assert server.counts == (1, 0)
-    return old, server.table
-
-
 MANY = [b"Host%d 10.0.%d.%d A\n" % (n, n >> 8, n & 255) for n in range(20_000)]
 SETS = [b"%b 2001:db8::%x AAAA\n" % (name, n) for name in (b"Y", b"z") for n in range(40)]
-
-
 NEW_ONES = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
+CHANGED = [row.replace(b" 10.", b" 11.") if n % 3 else row for n, row in enumerate(MANY)]
 
 
 @pytest.mark.parametrize(
@@ -618,28 +491,29 @@ NEW_ONES = [b"new%d 10.0.0.1 A\n" % n for n in range(10_000)]
         (MANY, MANY, 0),
         (SETS, SETS, 0),
         ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]], 0),
-        (MANY, MANY[:5_000] + MANY[7_000:], 0),
         (MANY, MANY[3_000:9_000] + MANY[9_001:], 0),
         (MANY, MANY[:9_000] + NEW_ONES + MANY[9_000:], 0),
         (MANY, MANY[6_000:], 6_000),
+        (MANY, CHANGED, 0),
     ],
-    ids=["equal", "sets", "row by row", "fewer", "fewer at the beginning", "new", "a long gap"],
+    ids=["equal", "sets", "row by row", "fewer", "new", "a long gap", "changed"],
 )
 def test_rows_that_stay_are_kept_and_not_made_anew(
     tmp_path: Path, before: list[bytes], after: list[bytes], first: int
 ) -> None:
     """From the `first` on: a gap that is longer than what is looked ahead is caught up with."""
-    old, new = reloaded(tmp_path / "table", b"".join(before), b"".join(after))
-    assert new.rows == load(str(tmp_path / "table"), print).rows
-    rows = list(new.rows.items())[first:]
-    assert rows and is_made_of({q: line for q, line in rows if q in old.rows}, old.rows)
-
-
-def test_a_line_that_has_changed_is_the_new_one(tmp_path: Path) -> None:
-    after = [row.replace(b" 10.", b" 11.") if n % 3 else row for n, row in enumerate(MANY)]
-    old, new = reloaded(tmp_path / "table", b"".join(MANY), b"".join(after))
-    assert new.rows == load(str(tmp_path / "table"), print).rows
-    assert is_made_of(dict.fromkeys(new.rows, b""), {**old.rows, b"": b""})
+    path = tmp_path / "table"
+    path.write_bytes(b"".join(before))
+    server = Server(path=str(path))
+    server.table = load(str(path), print)
+    old = {question: (question, line) for question, line in server.table.rows.items()}
+    path.write_bytes(b"".join(after))
+    server.ask_and_finish()
+    assert server.table.rows == load(str(path), print).rows
+    kept = [(*old[q], q, line) for q, line in [*server.table.rows.items()][first:] if q in old]
+    assert kept
+    for old_question, old_line, question, line in kept:
+        assert question is old_question and (line is old_line or line != old_line)
 
 
 def test_an_old_table_is_not_held_by_the_new_one() -> None:
@@ -680,6 +554,7 @@ def test_what_is_kept_never_changes_what_is_in_a_table(
 
 def is_only_large_table(served: Table) -> bool:
     """Return whether no other table has room for many rows, be it empty; an empty dict has it."""
+    gc.collect()
     tables = [thing for thing in gc.get_objects() if isinstance(thing, Table)]
     large = [t for t in tables if sys.getsizeof(t.rows) + sys.getsizeof(t.above) > 1_000_000]
     return len(large) == 1 and large[0] is served
@@ -724,17 +599,10 @@ def test_e4_no_turn_does_more_than_a_slice(tmp_path: Path, monkeypatch: pytest.M
 # -- a TS that reloads -----------------------------------------------------------------------------
 
 
-def serving(file: Versions, rows: dict[bytes, bytes] = OLD, **words: bool) -> Stage:
+def serving(file: Versions) -> Stage:
     """Start a TS with one asker."""
     reload = Reload("table", read=file.read)
-    return Stage.begun(
-        TableServer(Table(dict(rows)), Environment(), reload=reload, **words), clients=("a",)
-    )
-
-
-def reload_whole(stage: Stage) -> None:
-    stage.reload()
-    stage.wait(0.0)
+    return Stage.begun(TableServer(Table(dict(OLD)), Environment(), reload=reload), clients=("a",))
 
 
 def said(stage: Stage, *lines: bytes) -> list[bytes]:
@@ -746,37 +614,30 @@ def test_e5_a_ts_answers_from_the_old_table_then_the_new_one() -> None:
     """[P25]"""
     stage = serving(Versions())
     stage.reload()
-    answers = set()
+    heard = []
     while stage.brain.deadline() is not None:
-        lines = said(stage, b"a", b"b", b"c")
-        assert lines in ([b"a 10.0.0.1 A IN", b"b 10.0.0.1 A IN"],
-                         [b"a 10.0.0.2 A IN", b"b 10.0.0.2 A IN", b"c 10.0.0.2 A IN"])  # fmt: skip
-        assert len(lines) == 3 or (b"c 10.0.0.2 A IN" not in answers), "old after new"
-        answers.update(lines)
+        heard.append(said(stage, b"a", b"b", b"c"))
         stage.step(Woken())
-    assert len(answers) == 5
+    old = [b"a 10.0.0.1 A IN", b"b 10.0.0.1 A IN"]
+    new = [b"a 10.0.0.2 A IN", b"b 10.0.0.2 A IN", b"c 10.0.0.2 A IN"]
+    assert heard == [old] * heard.count(old) + [new] * heard.count(new)
+    assert old in heard and new in heard
     assert stage.reports == ["table reloaded: 3 rows in 0.0 s"]
     assert stage.standings == [RELOADING, READY]
-
-
-def test_e5_half_a_question_is_answered_from_the_later_table() -> None:
-    stage = serving(Versions())
-    stage.hear("a", b"a\nb")
-    reload_whole(stage)
-    assert stage.take("a") == b"a 10.0.0.1 A IN\n"
-    assert said(stage, b"") == [b"b 10.0.0.2 A IN"]
 
 
 def test_e6_a_ts_that_refuses_a_table_answers_as_before() -> None:
     """[P26]"""
     file = Versions(b"nothing good\n")
     stage = serving(file)
-    reload_whole(stage)
+    stage.reload()
+    stage.wait(0.0)
     assert said(stage, b"a", b"c") == [b"a 10.0.0.1 A IN"]
     stats = said(stage, b"STATS")
     assert {b"STAT reloads 0", b"STAT reloads_refused 1", b"STAT rows 2"} < set(stats)
     file.content = NEW
-    reload_whole(stage)
+    stage.reload()
+    stage.wait(0.0)
     stats = said(stage, b"STATS")
     assert {b"STAT reloads 1", b"STAT reloads_refused 1", b"STAT rows 3"} < set(stats)
 
@@ -803,23 +664,6 @@ def test_a_table_that_gains_ipv6_says_no_data_from_then_on() -> None:
     assert said(stage, b"b", b"b AAAA", b"six AAAA") == [b"six 2001:db8::2 AAAA IN"]
 
 
-def test_a_table_that_loses_ipv6_is_silent_about_its_names() -> None:
-    """[P8]"""
-    rows = {b"six AAAA": b"six 2001:db8::1 AAAA IN\n"}
-    stage = serving(Versions(), rows)
-    assert said(stage, b"Six") == [b"Six - NO DATA"]
-    reload_whole(stage)
-    assert said(stage, b"six", b"six AAAA") == []
-    assert said(stage, b"A AAAA", b"c") == [b"A AAAA - NO DATA", b"c 10.0.0.2 A IN"]
-
-
-def test_not_found_is_said_of_what_the_new_table_lacks() -> None:
-    stage = serving(Versions(SIX), answer_unknown=True)
-    assert said(stage, b"Six", b"b") == [b"Six - NOT FOUND", b"b 10.0.0.1 A IN"]
-    reload_whole(stage)
-    assert said(stage, b"Six", b"b") == [b"Six - NO DATA", b"b - NOT FOUND"]
-
-
 @pytest.mark.parametrize("turns", range(12))
 def test_a_reload_keeps_no_drain_and_a_drain_begins_no_reload(turns: int) -> None:
     file = Versions()
@@ -831,7 +675,8 @@ def test_a_reload_keeps_no_drain_and_a_drain_begins_no_reload(turns: int) -> Non
     stage.drain()
     answer = b"a 10.0.0.%d A IN\n" % (2 if file.left_open == 0 and file.opened else 1)
     assert stage.take("a") == answer + b"BYE\n"
-    reload_whole(stage)
+    stage.reload()
+    stage.wait(0.0)
     assert stage.standings.count(RELOADING) == 1 and len(file.opened) == 1
     assert stage.exit_code is None
     stage.end("a")

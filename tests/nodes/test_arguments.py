@@ -5,14 +5,13 @@ Not here: the same with real processes (`tests/processes/test_system.py`).
 
 import argparse
 import math
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.operator import Level
-from nodes.cli.arguments import USAGE, Failure, number, own_port, port_number, seconds, share
+from nodes.cli.arguments import USAGE, Failure, number, port_number, seconds
 from nodes.cli.client import read_client_options
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.cli.replay import read_replay_options
@@ -32,64 +31,56 @@ def test_a_whole_number_is_read_where_it_is_in_range(least: int, most: int, valu
             read(str(value))
 
 
-@pytest.mark.parametrize(
-    ("read", "texts"),
-    [
-        (port_number, ["0", "65536", "1_0", "+1", " 1", "٣", "1e3", "9" * 5000, "", "x"]),
-        (own_port, ["-1", "65536", "0x10"]),
-        (seconds, ["0", "-1", "nan", "inf", "1e6", "", "5s"]),
-        (share, ["-0.1", "1.1", "nan", "5%"]),
-    ],
-)
-def test_a_number_out_of_range_or_none_is_refused(
-    read: Callable[[str], float], texts: list[str]
-) -> None:
-    for text in texts:
-        with pytest.raises(argparse.ArgumentTypeError, match=r" is not a "):
-            read(text)
-
-
-def test_numbers_at_the_ends_of_their_ranges_are_read() -> None:
-    assert (port_number("1"), port_number("65535"), own_port("0")) == (1, 65535, 0)
-    assert (share("0"), share("1"), seconds("1e-9"), seconds("999999.9")) == (0, 1, 1e-9, 999999.9)
-
-
 @pytest.mark.parametrize(("port", "advised"), [("5000", "5053"), ("5053", "5054")])
 def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> None:
     with pytest.raises(Failure, match=f"PORT and --dns are both {port}; try --dns {advised} "):
         read_ls_options([port, *TS, "--dns", port])
 
 
+# Which options contradict each other: tests/nodes/test_programs.py.
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["0"], "no server to ask"),
-        (["0", "localhost:5001"], "'localhost:5001' has no port"),
-        (["0", *TS, "--workers", "2", "--once"], "leave out --workers"),
-        (["0", *TS, "--workers", "0"], "'0' is not a number from 1 to 256"),
-        (["0", *TS, "--workers", "two"], "'two' is not a number from 1 to 256"),
-        (["0", *TS, "--workers", "257"], "'257' is not a number from 1 to 256"),
-        (["0", *RESOLVER, "--grace", "60.1"], "'60.1' is not a number of seconds up to 60"),
-        (["0", *TS, "--dns-ttl", "2147483648"], "'2147483648' is not a whole number of seconds"),
-        (["0", *TS, "--max-extra-load", "0.1"], "is for --policy hedge"),
-        (["0", *TS, "--grace", "1"], "there is no --dns-upstream"),
-        (["0", *TS, "--race-log", "x"], "without --race-sample"),
-        (["0", *TS, "--timeout", "inf"], "'inf' is not a number of seconds above 0"),
-        (["0", *TS, "--idle", "5"], "--idle must be longer than --timeout"),
+        (["--workers", "2", "--once"], "leave out --workers"),
+        (["--workers", "0"], "'0' is not a number from 1 to 256"),
+        (["--workers", "two"], "'two' is not a number from 1 to 256"),
+        (["--workers", "257"], "'257' is not a number from 1 to 256"),
+        ([*RESOLVER, "--grace", "60.1"], "'60.1' is not a number of seconds up to 60"),
+        (["--dns-ttl", "2147483648"], "'2147483648' is not a whole number of seconds"),
+        (["--max-extra-load", "0.1"], "is for --policy hedge"),
+        (["--max-extra-load", "-0.1"], "'-0.1' is not a share"),
+        (["--race-sample", "1.1"], "'1.1' is not a share"),
+        (["--race-sample", "5%"], "'5%' is not a share"),
     ],
 )
-def test_options_that_contradict_each_other_are_bad_usage(words: list[str], why: str) -> None:
+def test_words_that_make_no_options_are_bad_usage(words: list[str], why: str) -> None:
     with pytest.raises(Failure, match=why) as raised:
-        read_ls_options(words)
+        read_ls_options(["0", *TS, *words])
     assert raised.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "1_0", "+1", " 1", "٣", "1e3", "9" * 5000, "", "x"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r" is not a port"):
+        port_number(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e6", "", "5s"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r" is not a number of seconds"):
+        seconds(text)
 
 
 def test_options_at_the_ends_of_their_ranges_are_read() -> None:
     words = ["0", *TS, *RESOLVER, "--dns", "0", "--idle", "5.001", "--timeout", "5"]
     words += ["--workers", "256", "--grace", "60", "--dns-ttl", "2147483647"]
+    words += ["--policy", "hedge", "--max-extra-load", "0", "--race-sample", "1"]
     options = read_ls_options([*words, "--bound", "drain_grace_s=0.001"])
     assert (options.server.port, options.dns_port, options.workers) == (0, 0, 256)
     assert (options.grace_s, options.dns_ttl_s) == (60.0, 2**31 - 1)
+    assert (options.extra_load, options.sample) == (0.0, 1.0)
+    assert (port_number("1"), port_number("65535")) == (1, 65535)
+    assert (seconds("1e-9"), seconds("999999.9")) == (1e-9, 999999.9)
     bounds = options.server.bounds
     assert (bounds.idle_s, bounds.timeout_s, bounds.drain_grace_s) == (5.001, 5.0, 0.001)
 
@@ -112,16 +103,11 @@ def test_ls_options_have_their_defaults() -> None:
     assert (options.extra_load, options.sample, options.grace_s) == (None, 0.0, None)
     assert (options.status_page, options.dns_port, options.workers) == (None, None, None)
     assert options.dns_ttl_s == 60 and options.race_log is None
+    assert read_ls_options(["5000", *TS, "--policy", "hedge"]).extra_load == 0.05
     server = options.server
     assert (server.host, server.port, server.allow) == ("127.0.0.1", 5000, ())
     assert server.log_level is Level.INFO
     assert not (server.once or server.log_as_json or server.wire_log)
-
-
-def test_hedging_has_its_budget_and_its_default() -> None:
-    words = ["0", *TS, "--policy", "hedge"]
-    assert read_ls_options(words).extra_load == 0.05
-    assert read_ls_options([*words, "--max-extra-load", "0"]).extra_load == 0.0
 
 
 def test_the_other_programs_have_their_defaults() -> None:

@@ -87,16 +87,6 @@ def test_a_lookup_that_fails_leaves_a_server_where_it_was() -> None:
     assert servers.all[0].link.addresses == HERE
 
 
-def test_a_server_that_nobody_knows_is_looked_up_again() -> None:
-    servers = Servers(())
-    link = servers.all[0].link
-    (text,) = told(servers.found("TS1", why="not known"))
-    assert text.startswith("TS1: cannot look up ts1 (not known); trying again")
-    assert servers.all[0].woken(servers.all[0].due()) == ASKED[:1]
-    servers.found("TS1", *HERE)
-    assert link.addresses == HERE and link.due() == 1.0
-
-
 def test_a_drain_looks_nothing_up_because_of_a_reload() -> None:
     servers = Servers()
     servers.lookups.reload()

@@ -3,24 +3,22 @@
 Not here: the same with real processes (`tests/processes/test_hosts.py`).
 """
 
-import os
 import select
 import signal
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.io.lookup import _CHILD, Lookup, Lookups
+from core.io.lookup import _CHILD, Lookup
 from core.io.loop import Loop
 from core.io.system import System
 from core.operator import Standing
 from nodes.cli.arguments import Failure
 from nodes.cli.host_names import check_name, find_hosts
 from nodes.ls.load_balancer import LoadBalancer
-from tests.sim.world import PORT, Host, Observer, SimSystem, World
+from tests.sim.world import PORT, Observer, SimSystem, World
 from tests.support.balancers import load_balancer
 from tests.support.processes import PATIENCE_S
 from tests.support.stage import Stage
@@ -75,14 +73,6 @@ def test_what_is_not_found_in_time_is_left_for_later(monkeypatch: pytest.MonkeyP
     ]  # fmt: skip
 
 
-def test_a_lookup_says_why_it_found_nothing() -> None:
-    lookup = Lookup("nowhere.invalid", 1)
-    while (found := lookup.read()) is None:
-        pass
-    lookup.close()
-    assert found == () and lookup.why and lookup.why != "no reply"
-
-
 def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -100,29 +90,6 @@ def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
         assert lookup.read() == () and lookup.why == "no reply"
     finally:
         lookup.close()
-
-
-def test_a_lookup_that_is_ended_says_that_there_was_no_reply() -> None:
-    lookup = Lookup("localhost", 1)
-    (child,) = Path("/proc/thread-self/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
-    while (found := lookup.read()) is None:
-        pass
-    lookup.close()
-    assert found or lookup.why == "no reply"
-
-
-def test_a_lookup_leaves_neither_descriptor_nor_child() -> None:
-    """Neither after it was read to its end, nor before."""
-    fds, children = Path("/proc/self/fd"), Path("/proc/thread-self/children")
-    before = len(list(fds.iterdir()))
-    whole, cut = Lookup("127.0.0.1", 1), Lookup("127.0.0.1", 1)
-    while whole.read() is None:
-        pass
-    assert len(children.read_text().split()) == 2
-    whole.close()
-    cut.close()
-    assert len(list(fds.iterdir())) == before and children.read_text() == ""
 
 
 # -- a name that is not known yet ------------------------------------------------------------------
@@ -223,26 +190,6 @@ def test_a_drain_does_not_wait_for_a_name() -> None:
 # -- many at once ----------------------------------------------------------------------------------
 
 
-def test_lookups_wait_for_one_of_few_to_end() -> None:
-    lookups = Lookups(2)
-    for name in "abcd":
-        lookups.want(name, f"{name}.example", 1)
-    lookups.want("a", "elsewhere", 2)
-    running: list[Lookup] = []
-    while lookups.may_start:
-        name, host, port = lookups.next()
-        running.append(Lookup("localhost", port))
-        lookups.started(name, running[-1])
-    assert host == "b.example" and list(lookups.waiting) == ["c", "d"]
-    lookups.want("a", "a.example", 1)
-    assert list(lookups.waiting) == ["c", "d"], "it is under way"
-    lookups.done(running[0].fileno())
-    assert lookups.may_start and lookups.next() == ("c", "c.example", 1)
-    assert lookups.give_up() == running[1:] and not lookups.fds and not lookups.waiting
-    for lookup in running:
-        lookup.close()
-
-
 def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -281,8 +228,4 @@ def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     assert sorted(ls.looked_up) == sorted(names)
     assert set(by_turn.values()) == {1} and most == bounds.lookups_max
     assert ls.standings == [Standing.RELOADING, Standing.READY]
-    assert_nothing_is_left(ls)
-
-
-def assert_nothing_is_left(ls: Host) -> None:
     assert not any(type(holder).__name__ == "SimLookup" for holder in ls.open.values())

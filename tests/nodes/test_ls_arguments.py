@@ -21,10 +21,13 @@ def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | Non
     return read_ls_options(words).server.bounds
 
 
-def test_workers_share_what_may_be_in_flight() -> None:
-    """[P40]"""
+def test_workers_share_queries_in_flight_grace_and_lookups() -> None:
+    """[P40]: a drain with workers ends in time, too, as their parent waits for as long again."""
     for workers, share in ((None, 150), (1, 150), (3, 50), (256, 1)):
         assert bounds_said(workers=workers).upstream_window == share
+    bounds = bounds_said(("drain_grace_s", 0.8), workers=2)
+    assert bounds.drain_grace_s == 0.4
+    assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
 
 
 @pytest.mark.parametrize("given", [[], [("timeout_s", 1.0)]], ids=["defaults", "short lines"])

@@ -18,7 +18,6 @@ from core.events import Closed, Woken
 from core.metrics import Histogram, Metric, Value
 from core.operator import DrainAsked, ReloadAsked, Standing, StatsAsked
 from core.protocol.server_state import CLIENTS, SESSIONS
-from nodes.cli.ls_arguments import read_ls_options
 from nodes.status_page import pages
 from nodes.workers.messages import Unpacker, pack, sections
 from nodes.workers.supervisor import Supervisor
@@ -305,19 +304,6 @@ def test_news_go_on_while_a_worker_is_stopped() -> None:
     assert heard["asked"] == 12 and heard["W3.old"] == 0
 
 
-def test_a_worker_lost_while_it_is_stopped_is_old_no_more() -> None:
-    stage = nursery()
-    stage.wait(1.0)
-    stage.tell("W1")
-    stage.wait(1.0)
-    assert stage.metrics()["W2.old"] == 1
-    stage.die("W2")
-    assert stage.metrics()["W2.old"] == 0
-    stage.wait(1.0)
-    stage.tell("W2")
-    assert stage.metrics()["W2.old"] == 0
-
-
 @pytest.mark.parametrize("watchdog_s", [3.0, math.inf])
 def test_a_watchdog_ends_a_worker_that_stands_still(watchdog_s: float) -> None:
     stage = nursery(watchdog_s=watchdog_s)
@@ -388,13 +374,6 @@ def test_a_reload_waits_for_no_worker_that_is_stopped() -> None:
         assert stage.told("W2").count(RELOAD) == reloads
 
 
-def test_a_reload_is_over_where_all_are_stopped() -> None:
-    stage = nursery()
-    stage.wait(2.0)
-    stage.step(ReloadAsked())
-    assert stage.standings[-2:] == [Standing.RELOADING, Standing.READY]
-
-
 def test_a_worker_that_is_started_again_reads_anew() -> None:
     """The table that it was forked with is what its parent read long ago."""
     stage = nursery()
@@ -448,25 +427,6 @@ def test_a_drain_that_takes_too_long_says_which_worker_does() -> None:
     assert stage.reports[-1] == "the drain took too long: W2 ended by force"
 
 
-def test_a_drain_waits_for_questions_by_dns() -> None:
-    bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
-    supervisor = Supervisor(Environment(bounds), 1, READY, with_dns=True)
-    supervisor.step(Woken(), 10.0)
-    supervisor.step(DrainAsked(), 10.0)
-    assert supervisor.deadline() == 10.0 + 4.5 + 2 * bounds.drain_grace_s
-
-
-def test_each_worker_has_its_share_of_grace_and_of_lookups() -> None:
-    """A drain with workers ends in time, too: the parent waits for as long again."""
-    words = ["0", "localhost", "5001", "--workers", "2", "--bound", "drain_grace_s=0.8"]
-    bounds = read_ls_options(words).server.bounds
-    assert bounds.drain_grace_s == 0.4
-    assert bounds.lookup_each_s == 2 * Bounds().lookup_each_s, "nor do they look up more than one"
-    stage = nursery(bounds=bounds)
-    stage.drain()
-    assert stage.parent.deadline() == stage.now + bounds.timeout_s + 0.8
-
-
 @pytest.mark.parametrize("state", ["asked", "old", "reloading", "draining", "starting", "waiting"])
 def test_nothing_is_told_to_a_worker_that_is_gone(state: str) -> None:
     """In every state: the stage fails on a send to a connection that is gone."""
@@ -496,10 +456,20 @@ def test_nothing_is_told_to_a_worker_that_is_gone(state: str) -> None:
     assert stage.metrics()["W1.state"] == stage.metrics()["W2.state"] == "CLOSED"
 
 
+@pytest.mark.parametrize(("with_dns", "question_s"), [(False, 1.0), (True, 4.5)])
+def test_a_drain_waits_for_questions_and_for_grace_twice(with_dns: bool, question_s: float) -> None:
+    """Each worker has half of the grace: see `tests/nodes/test_ls_arguments.py`."""
+    bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
+    supervisor = Supervisor(Environment(bounds), 1, READY, with_dns=with_dns)
+    supervisor.step(Woken(), 10.0)
+    supervisor.step(DrainAsked(), 10.0)
+    assert supervisor.deadline() == 10.0 + question_s + 2 * bounds.drain_grace_s
+
+
 # -- health ----------------------------------------------------------------------------------------
 
 
-def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
+def test_workers_that_are_stopped_are_old_until_they_report_or_go() -> None:
     stage = nursery()
     stage.wait(1.0)
     stage.tell("W1")
@@ -507,8 +477,12 @@ def test_it_is_not_healthy_where_all_workers_are_stopped() -> None:
     assert stage.metrics()["W2.old"] == 1 and stage.parent.unhealthy() == ""
     stage.wait(1.0)
     assert stage.parent.unhealthy() == "no worker reports"
+    stage.step(ReloadAsked())
+    assert stage.standings[-2:] == [Standing.RELOADING, Standing.READY], "nobody is waited for"
     stage.tell("W2")
     assert stage.parent.unhealthy() == ""
+    stage.die("W1")
+    assert stage.metrics()["W1.old"] == 0
 
 
 def test_it_is_as_healthy_as_its_healthiest_worker() -> None:

@@ -20,8 +20,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.protocol.messages import Answer, parse_reply
-from core.protocol.names import fold
 from core.text import not_text
 from nodes.ts import table_file as module
 from nodes.ts.table_file import (
@@ -102,19 +100,13 @@ def test_e2_a_bad_row_is_reported_with_its_place_and_skipped(
 
 # -- bytes that are no text ------------------------------------------------------------------------
 
-UTF_16 = ["utf-16", "utf-16-le", "utf-16-be"]
-UTF_32 = ["utf-32", "utf-32-le", "utf-32-be"]
+WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 TEXTS = ["a.x 10.0.0.1 A\r\n", "a", "# \u043f\u0440\u0438\u0432\u0435\u0442\na.x 10.0.0.1 A\n" * 30]
 NO_TEXTS = [
     *(
-        (text.encode(code), "looks like UTF-16; save it as UTF-8")
+        (text.encode(code), f"looks like {code[:6].upper()}; save it as UTF-8")
         for text in TEXTS
-        for code in UTF_16
-    ),
-    *(
-        (text.encode(code), "looks like UTF-32; save it as UTF-8")
-        for text in TEXTS
-        for code in UTF_32
+        for code in WIDE
     ),
     (gzip.compress(PLAIN), "looks like a gzip file; unpack it"),
     (lzma.compress(PLAIN), "looks like an xz file; unpack it"),
@@ -186,8 +178,7 @@ def test_every_octet_in_every_place_agrees_with_ipaddress() -> None:
 
 @dataclass
 class Reference:
-    """A table read row by row, and the numbers of the rows that something was said about, with
-    what."""
+    """A table read row by row, and the numbers of its bad rows and of addresses left out."""
 
     sets: dict[tuple[bytes, bytes], tuple[bytes, list[bytes]]] = field(default_factory=dict)
     bad: list[int] = field(default_factory=list)
@@ -310,9 +301,6 @@ def check_as_read_row_by_row(tmp_path: Path, data: bytes, block_bytes: int) -> N
     )
     for number, text in reference.left_out.items():
         assert f":{number}: {text}" in said
-    for question, line in table.rows.items():
-        answer = parse_reply(line.removesuffix(b"\n"))
-        assert isinstance(answer, Answer) and fold(answer.spelling, answer.type) == question
 
 
 @given(files, st.one_of(st.integers(4, 64), st.just(BLOCK_BYTES)))

@@ -85,22 +85,15 @@ def test_a_worker_reports_at_once_and_whenever_it_is_asked() -> None:
 
 
 def test_stats_tells_the_sum_over_all() -> None:
-    """[P28]"""
-    stage = with_client()
-    stage.hear_of_others([Value(server_state.ASKED, 41)])
-    stage.hear("client-1", b"x\n", b"STATS\n")
-    assert b"STAT asked 42\n" in stage.take("client-1")
-    (told,) = stage.command("tell")
-    assert numbers(told)["asked"] == 1  # its own only
-
-
-def test_what_others_no_longer_have_leaves_the_sum() -> None:
+    """[P28]: of what the others still have."""
     stage = with_client()
     stage.hear_of_others([Value(STATE, "DOWN", "TS1"), Value(server_state.ASKED, 41)])
     stage.hear_of_others([], gone=["TS1.state"])
-    stage.hear("client-1", b"STATS\n")
+    stage.hear("client-1", b"x\n", b"STATS\n")
     said = stage.take("client-1")
-    assert b"STAT TS1.state UP\n" in said and b"STAT asked 41\n" in said
+    assert b"STAT asked 42\n" in said and b"STAT TS1.state UP\n" in said
+    (told,) = stage.command("tell")
+    assert numbers(told)["asked"] == 1  # its own only
 
 
 def test_a_worker_tells_only_what_has_changed() -> None:

@@ -7,7 +7,6 @@ Not here: files, arguments and exit codes of the process (`tests/processes/test_
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -244,20 +243,31 @@ def test_replies_to_equal_names_keep_their_order_in_a_chunk(other: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("heard", "way", "said"),
     [
-        ("end", "LS closed the connection"),
-        ("reset", "no connection to LS at 127.0.0.1:1: gone"),
-        ("bye", "LS at 127.0.0.1:1 is shutting down; try again later"),
-        ("busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can take"),
-        ("silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
-        ("interrupt", "interrupted"),
-        ("hangup", "interrupted"),
+        (b"", "end", "LS closed the connection"),
+        (b"", "reset", "no connection to LS at 127.0.0.1:1: gone"),
+        (b"", "bye", "LS at 127.0.0.1:1 is shutting down; try again later"),
+        (b"", "busy", "LS at 127.0.0.1:1 says BUSY: the server has as many clients as it can"),
+        (b"", "silence", "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience)"),
+        (b"", "interrupt", "interrupted"),
+        (b"", "hangup", "interrupted"),
+        (b"HTTP/1.1 400\n", "end", "the server at 127.0.0.1:1 does not speak this protocol"),
+        (b"- ERROR TOOLONG\n", "end", "LS at 127.0.0.1:1 says TOOLONG: the line has more than 5"),
+        (
+            b"- ERROR BUSY\n",
+            "silence",
+            "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience); LS at 127.0.0.1:1 says",
+        ),
     ],
 )
-def test_what_arrived_is_in_its_place_and_the_rest_is_lost(way: str, said: str) -> None:
+def test_what_arrived_is_in_its_place_and_the_rest_is_lost(
+    heard: bytes, way: str, said: str
+) -> None:
+    """The end is explained by what LS said last."""
     stage = asking(b"a", b"b", b"bad name", b"c.")
-    stage.hear(LS, b"b 10.0.0.2 A IN\n")
+    stage.hear(LS, b"b 10.0.0.2 A IN\n" + heard)
+    assert stage.written == b"" and stage.exit_code is None
     cut_short(stage, way)
     assert stage.written == b"a - LOST\nb 10.0.0.2 A IN\nbad name - ERROR BADNAME\nc. - LOST\n"
     assert stage.exit_code == 1
@@ -266,18 +276,16 @@ def test_what_arrived_is_in_its_place_and_the_rest_is_lost(way: str, said: str) 
     assert len(stage.reports) == 2
 
 
-@pytest.mark.parametrize(
-    ("end", "why"),
-    [
-        (lambda stage: stage.refuse(LS), "no connection to LS at 127.0.0.1:1: connection refused"),
-        (Stage.drain, "interrupted"),
-    ],
-    ids=["refused", "interrupted"],
-)
-def test_a_dial_that_ends_loses_every_name(end: Callable[[Stage], None], why: str) -> None:
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_a_dial_that_ends_loses_every_name(is_refused: bool) -> None:
+    """Refused, or interrupted."""
     stage = client(b"a", b"bad name", b"b")
-    end(stage)
+    if is_refused:
+        stage.refuse(LS)
+    else:
+        stage.drain()
     assert stage.written == b"a - LOST\nbad name - ERROR BADNAME\nb - LOST\n"
+    why = "no connection to LS at 127.0.0.1:1: connection refused" if is_refused else "interrupted"
     assert stage.exit_code == 1 and stage.reports[0] == why
 
 
@@ -310,34 +318,6 @@ def test_sixteen_lines_in_a_row_that_are_no_replies_are_enough() -> None:
     assert stage.exit_code == 1
     assert stage.reports[0] == "the server at 127.0.0.1:1 does not speak this protocol"
     assert stage.written == b"a 10.0.0.1 A IN\nb - LOST\n"
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (b"HTTP/1.1 400 Bad Request", "the server at 127.0.0.1:1 does not speak this protocol"),
-        (b"- ERROR TOOLONG", "LS at 127.0.0.1:1 says TOOLONG: the line has more than 512 bytes"),
-    ],
-)
-def test_the_end_is_explained_by_what_ls_said_last(line: bytes, said: str) -> None:
-    stage = asking(b"a")
-    stage.hear(LS, line + b"\n")
-    assert stage.written == b"" and stage.exit_code is None
-    stage.end(LS)
-    assert stage.reports[0].startswith(said) and stage.exit_code == 1
-
-
-def test_questions_that_were_never_taken_are_lost_too() -> None:
-    bounds = replace(Bounds(), waiting_bytes_high=20, waiting_bytes_low=5)
-    names = [b"n%02d" % number for number in range(50)]
-    stage = client(*names, bounds=bounds)
-    stage.held.add(LS)
-    stage.connect(LS)
-    stage.hear(LS, b"n01 10.0.0.1 A IN\n")
-    stage.reset(LS)
-    lines = split_lines(bytes(stage.written))
-    assert lines.pop(1) == b"n01 10.0.0.1 A IN"
-    assert lines == [name + b" - LOST" for name in names if name != b"n01"]
 
 
 # -- time ------------------------------------------------------------------------------------------
@@ -395,15 +375,6 @@ def test_each_reply_renews_the_patience_of_a_long_list() -> None:
         stage.hear(LS, name + (b" 10.0.0.1 A IN\n", b" - TIMED OUT\n")[number % 2])
     stage.end(LS)
     assert stage.exit_code == 0 and b"LOST" not in stage.written
-
-
-def test_the_end_of_patience_tells_what_ls_said_instead() -> None:
-    stage = asking(b"a")
-    stage.hear(LS, b"- ERROR BUSY\n")
-    stage.wait(30.0)
-    assert stage.reports[0].startswith(
-        "LS at 127.0.0.1:1 has sent no reply for 30 s (see --patience); LS at 127.0.0.1:1 says BUSY"
-    )
 
 
 def test_progress_shows_on_a_terminal_while_names_wait() -> None:

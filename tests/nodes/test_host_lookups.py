@@ -23,8 +23,8 @@ ASKED = [Resolve("TS1", "ts1", 1), Resolve("TS2", "ts2", 2)]
 class Servers:
     """TS1 and TS2 have host names and are up; TS3 has none."""
 
-    def __init__(self, addresses: tuple[Address, ...] = HERE) -> None:
-        env = Environment(Bounds())
+    def __init__(self, addresses: tuple[Address, ...] = HERE, lookup_each_s: float = 1.0) -> None:
+        env = Environment(Bounds(lookup_each_s=lookup_each_s))
         hosts = [("ts1", 1), ("ts2", 2), None]
         self.all = [
             TableLink(Link(f"TS{number}", addresses, env, 1 << number), env, host)
@@ -85,6 +85,14 @@ def test_a_lookup_that_fails_leaves_a_server_where_it_was() -> None:
     (text,) = told(servers.found("TS1", why="timed out"))
     assert text == "TS1: cannot look up ts1 (timed out); it is taken to be where it was"
     assert servers.all[0].link.addresses == HERE
+
+
+def test_the_more_servers_nobody_knows_the_longer_each_waits() -> None:
+    """A lookup costs a process: all of them together, one in `lookup_each_s`."""
+    servers = Servers((), lookup_each_s=30.0)
+    for _ in range(30):
+        servers.found("TS1", why="not known")
+    assert servers.all[0].due() == 1.0 + 2 * 30.0
 
 
 def test_a_drain_looks_nothing_up_because_of_a_reload() -> None:

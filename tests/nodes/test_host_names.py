@@ -124,24 +124,6 @@ def test_a_name_that_is_not_known_is_looked_up_until_it_is() -> None:
     assert len(stage.lookups) == 12
 
 
-def test_many_names_that_are_not_known_cost_no_more_than_few() -> None:
-    """A lookup costs a process: all of them together, one in `lookup_each_s` in the long run."""
-    count = 40
-    hosts = [(f"{n}.example", 1) for n in range(count)]
-    brain = load_balancer([()] * count, Bounds(), lambda: 0.0, hosts=hosts)
-    stage = Stage.begun(brain)
-    done = before = 0
-    began = stage.now
-    while stage.now < began + 400.0:
-        for conn, _, _ in stage.lookups[done:]:
-            done += 1
-            stage.resolve(conn, (), "name or service not known")
-        if stage.now < began + 200.0:
-            before = done
-        stage.wait(0.1)
-    assert count <= done - before <= 200 / Bounds().lookup_each_s * 1.2
-
-
 def test_ls_serves_with_no_name_known() -> None:
     """[P61]: what is asked times out, or is asked of whoever is found in time."""
     stage = unknown((), ())

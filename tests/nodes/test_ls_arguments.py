@@ -41,14 +41,6 @@ def test_a_good_reply_after_2_5_s_is_relayed_by_default(given: list[tuple[str, f
     assert cast.codes() == [0] and cast.metric("DNS1.unmatched") == 0
 
 
-def test_lines_time_out_as_they_are_told_beside_slow_dns() -> None:
-    cast = Cast(1, bounds=bounds_said(("timeout_s", 1.0)))
-    cast.say_lines("x.example")
-    cast.ask("x.example")
-    cast.wait(1.1)
-    assert cast.lines() == b"x.example - TIMED OUT\n" and cast.codes() == []
-
-
 @pytest.mark.parametrize(
     ("given", "upstreams", "due_s"),
     [

@@ -68,20 +68,10 @@ class Site:
         return None if self.web.due() == math.inf else self.web.due()
 
 
-class WebStage(Stage):
-    """A stage on which what is sent need not be lines."""
-
-    def perform(self, effect: Effect) -> None:
-        if isinstance(effect, Send) and effect.conn.startswith("watcher-"):
-            self.connections[effect.conn].send(effect.data)
-        else:
-            super().perform(effect)
-
-
 def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
     """Build a site with one watcher that has said nothing yet."""
     site = Site(watchers_max)
-    stage = WebStage(site, Bounds())
+    stage = Stage(site, Bounds())
     stage.accept(ME)
     return stage, site
 
@@ -274,14 +264,6 @@ def test_places_that_are_all_taken_are_free_after_a_second() -> None:
     assert response(stage.take("watcher-4"))[0].status == 200
 
 
-def test_the_only_one_there_may_be_is_served() -> None:
-    stage, site = visited(watchers_max=1)
-    stage.hear(ME, BROWSER[:20])
-    stage.wait(0.9)
-    stage.hear(ME, BROWSER[20:])
-    assert response(stage.take(ME))[0].status == 200 and site.web.requests == 1
-
-
 def test_a_page_is_made_at_most_once_a_second_however_many_ask() -> None:
     stage, site = visited()
     bodies = []
@@ -402,7 +384,7 @@ def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> Non
 def balanced(**words: float) -> Stage:
     """Build LS with a status page, its link up."""
     brain = load_balancer([((2, (T1, 1)),), ((2, (T2, 1)),)], Bounds(), lambda: 0.0, **words)
-    return WebStage.begun(WithStatusPage(brain, WebServer(pages(brain))), up=(T1,))
+    return Stage.begun(WithStatusPage(brain, WebServer(pages(brain))), up=(T1,))
 
 
 T1, T2 = "TS1", "TS2"

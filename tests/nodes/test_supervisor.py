@@ -118,14 +118,17 @@ def nursery(**more: Any) -> Nursery:  # noqa: ANN401
 # -- starting --------------------------------------------------------------------------------------
 
 
-def test_it_is_ready_once_every_worker_serves() -> None:
+def test_it_is_ready_and_may_reload_once_every_worker_serves() -> None:
     stage = Nursery()
     assert stage.spawned == ["W1", "W2"]
     stage.tell("W1")
+    stage.step(ReloadAsked())
     assert stage.written == b"" and stage.standings == []
     stage.tell("W2")
-    assert stage.written == READY and stage.standings == [Standing.READY]
+    assert stage.written == READY
+    assert stage.standings == [Standing.READY, Standing.RELOADING]
     assert stage.reports == ["W1 is up: process 7", "W2 is up: process 7"]
+    assert all(stage.told(conn).count(RELOAD) == 1 for conn in ("W1", "W2"))
 
 
 @pytest.mark.parametrize("other", ["ends", "stays"])
@@ -163,42 +166,28 @@ def test_half_a_report_dies_with_its_worker() -> None:
     assert stage.metrics()["asked"] == 4
 
 
-def test_a_counter_never_falls_when_a_worker_dies_a_level_does() -> None:
-    stage = nursery()
-    stage.tell("W1", asked=10, clients=3)
-    stage.tell("W2", asked=5, clients=1)
-    told = stage.metrics()
-    assert (told["asked"], told["clients"], told["W1.clients"], told["sessions"]) == (15, 4, 3, 4)
-    stage.die("W1")
-    told = stage.metrics()
-    assert (told["asked"], told["clients"], told["W1.state"]) == (15, 1, "VACANT")
-    stage.wait(0.1)
-    stage.tell("W1", asked=2, clients=2)
-    told = stage.metrics()
-    assert (told["asked"], told["clients"], told["W1.restarts"]) == (17, 3, 1)
-    stage.die("W1")
-    assert stage.metrics()["asked"] == 17
-
-
-def test_the_times_of_a_worker_outlive_it() -> None:
+def test_what_a_lost_worker_counted_stays_and_its_levels_go() -> None:
     stage = nursery()
 
-    def count() -> int:
+    def told() -> tuple[int, ...]:
+        """Return questions, clients, W1's clients and restarts, and times."""
         (found,) = stage.parent.histograms()
         assert found[::2] == (TIMES, "TS1") and found[1].sum_s == 0.5 * sum(found[1].counts)
-        return sum(found[1].counts)
+        values = stage.metrics()
+        keys = ("asked", "clients", "W1.clients", "W1.restarts")
+        return (*(values[key] for key in keys), sum(found[1].counts))
 
-    stage.tell("W1", times=2)
-    stage.tell("W2", times=1)
-    assert count() == 3
+    stage.tell("W1", asked=10, clients=3, times=2)
+    stage.tell("W2", asked=5, clients=1, times=1)
+    assert told() == (15, 4, 3, 0, 3)
     stage.die("W1")
-    assert count() == 3
+    assert told() == (15, 1, 0, 0, 3) and stage.metrics()["W1.state"] == "VACANT"
     stage.wait(0.1)
-    stage.tell("W1", times=4)
-    assert count() == count() == 7
+    stage.tell("W1", asked=2, clients=2, times=4)
+    assert told() == told() == (17, 3, 2, 1, 7), "looking changes nothing"
     stage.die("W1")
     stage.die("W2")
-    assert count() == 7
+    assert (stage.metrics()["asked"], sum(stage.parent.histograms()[0][1].counts)) == (17, 7)
 
 
 def test_each_worker_hears_what_the_others_count() -> None:
@@ -386,16 +375,6 @@ def test_a_worker_that_is_started_again_reads_anew() -> None:
     assert stage.told("W2").count(RELOAD) == 1
 
 
-def test_a_reload_before_all_have_served_waits_until_they_do() -> None:
-    stage = Nursery()
-    stage.tell("W1")
-    stage.step(ReloadAsked())
-    assert stage.standings == []
-    stage.tell("W2")
-    assert stage.standings == [Standing.READY, Standing.RELOADING]
-    assert all(stage.told(conn).count(RELOAD) == 1 for conn in ("W1", "W2"))
-
-
 # -- the end ---------------------------------------------------------------------------------------
 
 
@@ -469,7 +448,7 @@ def test_a_drain_waits_for_questions_and_for_grace_twice(with_dns: bool, questio
 # -- health ----------------------------------------------------------------------------------------
 
 
-def test_workers_that_are_stopped_are_old_until_they_report_or_go() -> None:
+def test_stopped_workers_are_old_until_they_report_or_go() -> None:
     stage = nursery()
     stage.wait(1.0)
     stage.tell("W1")

@@ -13,7 +13,7 @@ from core.metrics import Histogram, Metric, Value
 from core.protocol.server_state import CLIENTS
 from core.text import split_lines
 from nodes.workers.messages import Unpacker, WorkerReport, changes, keyed, pack, sections
-from nodes.workers.totals import summed, summed_histograms
+from nodes.workers.totals import summed
 
 ASKED = Metric("asked", "Questions")
 STATE = Metric("state", "State", is_level=True, per="ts")
@@ -65,18 +65,3 @@ def test_numbers_add_up_and_differing_words_stand_side_by_side() -> None:
         Value(STATE, "UP", "TS1"),
         Value(STATE, "UP/DOWN", "TS2"),
     ]
-
-
-def test_histograms_add_up_each_by_its_subject_and_stay_whole() -> None:
-    parts = []
-    for times_s in ((0.001, 0.2), (0.001,)):
-        histogram = Histogram()
-        for time_s in times_s:
-            histogram.add(time_s)
-        parts.append({"TS1.answer_seconds": (TIMES, histogram, "TS1")})
-    (other,) = [{"TS2.answer_seconds": (TIMES, Histogram(), "TS2")}]
-    sums = summed_histograms([*parts, other])
-    assert list(sums) == ["TS1.answer_seconds", "TS2.answer_seconds"]
-    _, total, subject = sums["TS1.answer_seconds"]
-    assert (sum(total.counts), total.sum_s, subject) == (3, 0.202, "TS1")
-    assert [sum(part["TS1.answer_seconds"][1].counts) for part in parts] == [2, 1]

@@ -218,8 +218,9 @@ class Stage:
     def perform(self, effect: Effect) -> None:
         match effect:
             case Send(conn, data):
-                assert data.endswith(b"\n") or not self.connections[conn].framer.is_text
                 connection = self.connections[conn]
+                are_lines = connection.framer.is_text and role_of(conn) is not Role.HTTP
+                assert data.endswith(b"\n") or not are_lines
                 if connection.send(data) and not connection.accepted:
                     self._events.append(Backlogged(conn))
             case SendTo(conn, datagrams):

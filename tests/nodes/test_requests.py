@@ -315,7 +315,8 @@ heads = st.lists(
 def test_any_bytes_in_any_cut_come_to_one_response_and_the_end(
     cut: tuple[bytes, list[bytes]], last: str
 ) -> None:
-    """And to the same one however they are cut; of one who is gone nothing is kept."""
+    """And to the same one however they are cut; of one who is gone nothing is kept. A watcher that
+    has not asked is told so when it ends, or takes too long."""
     data, parts = cut
     said = []
     for chunks in (parts, pieces(data, [])):

@@ -19,6 +19,7 @@ from tests.sim.scenes import Scene
 from tests.sim.world import PORT
 from tests.support.balancers import metric
 
+End = tuple[Any, ...]
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
@@ -94,10 +95,7 @@ def test_an_address_that_never_works_is_refused(text: str, instead: str) -> None
     ],
 )
 def test_what_is_sent_there_comes_to_us(
-    own: Any,  # noqa: ANN401
-    source: Any,  # noqa: ANN401
-    destination: Any,  # noqa: ANN401
-    is_ours: bool,
+    own: End, source: End, destination: End, is_ours: bool
 ) -> None:
     assert comes_to(own, source, destination) is is_ours
 

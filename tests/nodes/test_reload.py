@@ -309,6 +309,10 @@ def test_a_file_of_no_bytes_does_not_replace_a_table_with_rows(tmp_path: Path) -
     server.table = Table()
     server.ask_and_finish()
     assert (server.counts, server.table.rows) == ((1, 1), {})
+    for content in (NEW, b""):
+        path.write_bytes(content)
+        server.ask_and_finish()
+    assert (server.counts, server.table.rows) == ((2, 2), NEW_ROWS)
 
 
 def test_e6_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:

@@ -326,6 +326,7 @@ FILES = {
         b"%b %b AAAA\n" % (name_of(253), address)
         for address in (*LONG, b"::1", b"0::1", LONG[6], b"::2", b"::3", b"::", b"::4")
     ),
+    "a row that never ends": b"x" * 3 * BLOCK_BYTES + b"\n" + PLAIN,
     # Padding counts.
     **{f"a row of {n + 14} bytes": b"over 10.0.0.1" + b" " * n + b"A" for n in (498, 499)},
     **{
@@ -345,16 +346,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
-def test_e3_sets_and_long_rows_are_as_read_row_by_row(tmp_path: Path, data: bytes) -> None:
+def test_e3_e7_sets_and_long_rows_are_as_read_row_by_row(tmp_path: Path, data: bytes) -> None:
     """By themselves, where they may be taken at one stroke, and behind an odd line."""
     for odd in (b"", b"# odd\n"):
         check_as_read_row_by_row(tmp_path, odd + data, BLOCK_BYTES)
-
-
-def test_e7_a_row_that_never_ends_is_one_bad_row(tmp_path: Path) -> None:
-    table, said = loaded(tmp_path, b"x" * 3 * BLOCK_BYTES + b"\n" + PLAIN)
-    assert set(table.rows) == {b"a.x", b"b.x"}
-    assert said == [":1: the row has more than 512 bytes; skipped"]
 
 
 def test_what_is_above_a_table_is_let_go_with_it_by_and_by() -> None:

@@ -19,7 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.effects import Effect
 from core.environment import Environment
-from core.protocol.names import Negative
 from core.protocol.outcome import Denied, Relayed
 from nodes.dns.reply import DnsReply
 from nodes.ls.link import Link
@@ -126,35 +125,6 @@ class Held:
         self.questions = OpenQuestions()
         self.negatives = HeldNegatives(cast(Any, self.questions), self.upstreams)
         self.questions.negatives = self.negatives
-
-    def add(
-        self, bit: int, unknown: Sequence[bytes], denials: Sequence[Denial], now: float = 0.0
-    ) -> list[bytes]:
-        """Let a server say so; return what that ends."""
-        self.negatives.add(bit, unknown, denials, now)
-        return self.ended()
-
-    def woken(self, now: float) -> list[bytes]:
-        """Time passes; return what that ends."""
-        self.negatives.woken(now)
-        return self.ended()
-
-    def stand(self, awaited: int, gone: int = 0, now: float = 0.0) -> list[bytes]:
-        """Let only these be awaited from now on; return what that ends."""
-        unawaited = self.upstreams.awaited & ~awaited
-        self.upstreams.awaited = awaited
-        self.negatives.links_changed(gone, unawaited, now)
-        return self.ended()
-
-    def ended(self) -> list[bytes]:
-        return [question for question, _, _, _ in self.questions.take()]
-
-    def differs(self, bit: int, now: float) -> None:
-        self.negatives.differed(cast(Any, self.servers[bit]), now)
-
-
-def closed(held: Held, *questions: bytes) -> None:
-    held.negatives.closed(questions, QuestionState.ANSWERED, 0.0)
 
 
 def factor(state: QuestionState) -> float:
@@ -299,7 +269,7 @@ class NegativesMachine(RuleBasedStateMachine):
     @rule(bit=bits)
     def a_server_has_what_others_deny(self, bit: int) -> None:
         """[P33]: what is denied is held for it as long as it is waited for, from the beginning."""
-        self.real.differs(bit, self.now)
+        self.negatives.differed(cast(Any, self.real.servers[bit]), self.now)
         for question, best in self.held.items():
             if factor(best.state) == 1.0 and bit not in self.spoken[question]:
                 best.until = max(best.until, best.since + GRACES[bit])
@@ -355,131 +325,44 @@ class NegativesMachine(RuleBasedStateMachine):
 
 TestNegatives = NegativesMachine.TestCase
 
-NO_DATA, FAILED = QuestionEvent.NO_DATA_SAID, QuestionEvent.FAILURE_SAID
-
-
-def no_data(*questions: bytes) -> list[Denial]:
-    return [(question, NO_DATA, None) for question in questions]
-
 
 def failed(*questions: bytes) -> list[Denial]:
-    return [(question, FAILED, None) for question in questions]
+    return [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
 
 
 def servers(*bits: int) -> list[Server]:
     return [Server(bit, GRACES[bit]) for bit in bits]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_not_found_takes_everyone_and_no_repetition_helps(count: int) -> None:
-    held = Held([Server(1 << number, is_table=True) for number in range(count)])
-    for number in range(count):
-        for again in range(3):
-            ended = held.add(1 << number, [b"x", b"x"], [])
-            is_last = number == count - 1
-            assert ended == ([b"x"] if is_last else []), again
-            if is_last:
-                break  # it is open no more
-
-
-def test_no_data_beats_not_found_of_a_table_in_any_order() -> None:
-    for first, second in ((([], no_data(b"x")), ([b"x"], [])), (([b"x"], []), ([], no_data(b"x")))):
-        held = Held(servers(1, 2))
-        assert held.add(1, *first) == []
-        held.negatives.add(2, *second, 0.0)
-        ((question, state, event, _),) = held.questions.take()
-        assert question == b"x"
-        assert negative_after(state, event) is Negative.NO_DATA
-
-
-def test_a_hold_begins_once_and_is_as_long_as_the_slowest_left() -> None:
-    held = Held(servers(1, 2, 4))
-    held.add(1, [], failed(b"x"))  # 2 and 4 are to speak
-    assert held.negatives.due() == 3 * GRACES[4]
-    held.add(4, [], failed(b"x"))  # only 2 is
-    assert held.negatives.due() == 3 * GRACES[2]
-    held.add(4, [], failed(b"x"), GRACES[2] / 2)  # that it is said again is no news
-    assert held.negatives.due() == 3 * GRACES[2]
-    assert held.woken(3 * GRACES[2] - 1e-6) == []
-    assert held.woken(3 * GRACES[2]) == [b"x"]
-
-
-def test_a_grace_counts_from_the_first_denial_of_the_world() -> None:
-    """[P42]: also where it becomes longer, since a server has been seen to differ."""
-    held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
-    assert held.add(1, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)]) == []
-    assert held.negatives.due() == math.inf and not held.negatives.is_held(b"x TYPE15")
-    held.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
-    assert held.negatives.due() == 11.0 and held.negatives.is_held(b"x TYPE15")
-    held.servers[4].usual_s = 5.0
-    held.differs(4, 10.5)
-    assert held.negatives.due() == 15.0
-
-
 def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
     """Nothing is shown by an answer to what is held as a failure."""
-    for denials, due in ((no_data(b"x"), 5.0), (failed(b"x"), 3.0)):
+    for event, due in ((QuestionEvent.NO_DATA_SAID, 5.0), (QuestionEvent.FAILURE_SAID, 3.0)):
         held = Held([Server(1), Server(2, 1.0)])
-        held.add(1, [], denials)
+        held.negatives.add(1, [], [(b"x", event, None)], 0.0)
         held.servers[2].usual_s = 5.0
         held.negatives.admitted(cast(Any, held.servers[2]), [b"x"], 0.5)
         assert held.negatives.due() == due
-
-
-def test_where_nobody_denies_nothing_is_kept() -> None:
-    held = Held(servers(1, 2))
-    held.negatives.asked_again([b"x"])
-    closed(held, b"x")
-    held.negatives.links_changed(1, 0, 0.0)
-    held.questions.late = [b"x"]
-    assert held.negatives.is_empty and held.negatives.due() == math.inf
-    assert held.woken(1e9) == held.stand(0) == []
-
-
-def test_with_nobody_left_all_that_is_held_is_released() -> None:
-    held = Held(servers(1, 2))
-    held.add(1, [b"y"], no_data(b"x"))
-    assert held.stand(2, gone=1) == []
-    assert held.negatives.kept == {b"x": 0}
-    assert held.stand(0) == [b"x"]
-    assert held.negatives.is_empty
-
-
-def test_without_resolvers_silent_tables_are_not_waited_for() -> None:
-    """Tables could say nothing better of a type that none has, of a name that one of them has."""
-    held = Held([Server(1, is_table=True), Server(2, is_table=True), Server(4)])
-    mail = b"c TYPE15"
-    assert held.add(1, [], [(mail, QuestionEvent.NAME_SAID, None)]) == []
-    assert held.stand(awaited=1 | 2) == [mail]
 
 
 def test_what_is_not_held_leaves_nothing_behind() -> None:
     """With one resolver nobody is waited for, and nobody asks when anything is due."""
     held = Held(servers(1))
     for number in range(100):
-        question = b"n%d" % number
-        assert held.add(1, [], failed(question), 1.0) == [question]
+        held.negatives.add(1, [], failed(b"n%d" % number), 1.0)
     assert held.negatives.is_empty and alive(HeldNegative) == 0
 
 
-def test_what_is_settled_leaves_nothing_to_wake_up_for() -> None:
+@pytest.mark.parametrize("is_another_held", [False, True])
+def test_what_is_settled_leaves_nothing_to_wake_up_for(is_another_held: bool) -> None:
     """A heap keeps it for a while; it must not be looked at, nor held for good."""
     held = Held(servers(1, 2))
     for number in range(1_000):
-        question = b"n%d" % number
-        held.add(1, [], failed(question), number / 1e4)
-        closed(held, question)
-    assert held.negatives.due() == math.inf and alive(HeldNegative) == 0
-
-
-def test_what_is_settled_is_not_looked_at_while_another_is_held() -> None:
-    held = Held(servers(1, 2))
-    for number in range(1_000):
-        held.add(1, [], failed(b"n%d" % number), number / 1e4)
-        closed(held, b"n%d" % number)
-    held.add(1, [], failed(b"x"), 1.0)
-    assert held.negatives.due() == 1.0 + 3 * GRACES[2]
-    assert alive(HeldNegative) == 1
+        held.negatives.add(1, [], failed(b"n%d" % number), number / 1e4)
+        held.negatives.closed([b"n%d" % number], QuestionState.ANSWERED, 0.0)
+    if is_another_held:
+        held.negatives.add(1, [], failed(b"x"), 1.0)
+    assert held.negatives.due() == (1.0 + 3 * GRACES[2] if is_another_held else math.inf)
+    assert alive(HeldNegative) == is_another_held
 
 
 def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
@@ -488,7 +371,8 @@ def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
     held.negatives.fail([b"x", b"y"], 0.0)
     assert held.servers[2].probe == b"y"
     assert held.negatives.is_held(b"x") and held.questions.take() == []
-    assert held.woken(3 * GRACES[1]) == [b"x", b"y"]
+    held.negatives.woken(3 * GRACES[1])
+    assert [question for question, *_ in held.questions.take()] == [b"x", b"y"]
 
 
 def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
@@ -500,4 +384,6 @@ def test_those_that_are_down_fail_nothing_while_one_is_up() -> None:
     held.negatives.fail([b"x"], 0.0)
     assert held.negatives.is_empty
     held.questions.open = [b"x"]
-    assert held.stand(0) == [b"x"]
+    held.upstreams.awaited = 0
+    held.negatives.links_changed(0, 1, 0.0)
+    assert [question for question, *_ in held.questions.take()] == [b"x"]

@@ -98,29 +98,45 @@ def test_a_record_of_another_kind_is_refused_with_the_reason(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("missing", [key for key in RECORD if key != "margin"])
-def test_a_record_without_a_field_is_none(missing: str) -> None:
-    with pytest.raises(RecordError, match="no record of a race"):
-        parse(json.dumps({k: v for k, v in RECORD.items() if k != missing}).encode())
+BAD = {
+    **{
+        f"no {missing}": {key: value for key, value in RECORD.items() if key != missing}
+        for missing in RECORD
+        if missing != "margin"
+    },
+    **{
+        repr(changes)[:60]: {**RECORD, **changes}
+        for changes in (
+            {"at": "soon"}, {"at": None}, {"share": []}, {"took": None}, {"took": {}},
+            {"asked": []}, {"asked": {"TS1": "x"}}, {"asked": {"TS1": 0.0}}, {"asked": None},
+            {"replies": []}, {"replies": {"TS1": 3}}, {"replies": {"TS1": [1]}},
+            {"replies": {"TS1": [1, "10.0.0.1", 2]}}, {"replies": {"TS3": [1, "10.0.0.1"]}},
+            {"winner": "TS3"}, {"winner": []}, {"winner": {}},
+            {"at": 10**400}, {"at": 1e300}, {"at": float("nan")},
+            {"share": float("inf")}, {"share": 2}, {"took": float("-inf")},
+            {"replies": {"TS1": [0.1, "\ud800"]}}, {"end": "ANSWERED", "winner": None},
+            {"replies": {"TS1": [0.1, "10.0.0.1\nr0 10.0.0.2"]}},
+            {"replies": {"TS1": [0.1, "NOT FOUND"]}}, {"policy": "\x1b[2J"},
+        )
+    },
+    "a reply before it was asked": {
+        **RECORD, "replies": {"TS1": [-1.0, "10.0.0.1"]}, "asked": {"TS1": 0.0},
+    },
+    "an address of 600 digits": {**RECORD, "replies": {"TS1": [0.1, "1" * 600]}},
+    "too many addresses": {**RECORD, "replies": {"TS1": [0.1, ",".join(["10.0.0.1"] * 60)]}},
+    "an address of another type": {**RECORD, "question": "x AAAA"},
+    "too deep": b"[" * 100_000,
+    "a name that is no UTF-8": line().replace(b"TS1", b"TS\xff1"),
+    "half a character": line().replace(b"TS1", b"\xed\xa0\x80"),
+    "half a character, escaped": line().replace(b"TS1", b"\\ud800"),
+    "an escape in a name": line().replace(b"TS1", b"\\u001b[2J"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"at": "soon"}, {"at": None}, {"share": []}, {"took": None}, {"took": {}},
-        {"asked": []}, {"asked": {"TS1": "x"}}, {"asked": {"TS1": 0.0}}, {"asked": None},
-        {"replies": []}, {"replies": {"TS1": 3}}, {"replies": {"TS1": [1]}},
-        {"replies": {"TS1": [1, "10.0.0.1", 2]}}, {"replies": {"TS3": [1, "10.0.0.1"]}},
-        {"winner": "TS3"}, {"winner": []}, {"winner": {}},
-        {"at": 10**400}, {"at": float("nan")}, {"share": float("inf")}, {"took": float("-inf")},
-        {"replies": {"TS1": [-1.0, "10.0.0.1"]}, "asked": {"TS1": 0.0}},  # before it was asked
-        {"replies": {"TS1": [0.1, "\ud800"]}}, {"replies": {"TS1": [0.1, "10.0.0.1\nr0 10.0.0.2"]}},
-        {"end": "ANSWERED", "winner": None},
-    ],
-)  # fmt: skip
-def test_a_record_with_something_else_in_a_field_is_none(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("record", BAD.values(), ids=BAD)
+def test_what_is_no_record_of_a_race_is_refused(record: Any) -> None:  # noqa: ANN401
     with pytest.raises(RecordError, match="no record of a race"):
-        parse(line(**changes))
+        parse(record if isinstance(record, bytes) else json.dumps(record).encode())
 
 
 json_values = st.recursive(
@@ -134,33 +150,15 @@ json_values = st.recursive(
     max_leaves=8,
 )  # fmt: skip
 
-
-@given(
-    st.one_of(
-        st.binary(max_size=60),
-        json_values.map(lambda value: json.dumps(value).encode()),
-        st.dictionaries(st.sampled_from(list(RECORD)), json_values, max_size=3).map(
-            lambda changes: line(**changes)
-        ),
-        st.integers(0, len(line())).map(lambda at: line()[:at]),
-        st.tuples(st.integers(0, len(line()) - 1), st.integers(0, 255)).map(
-            lambda change: line()[: change[0]] + bytes([change[1]]) + line()[change[0] + 1 :]
-        ),
-    )
+odd_bytes = st.one_of(
+    st.binary(max_size=60),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.integers(0, len(line())).map(lambda at: line()[:at]),
+    st.tuples(st.integers(0, len(line()) - 1), st.integers(0, 255)).map(
+        lambda change: line()[: change[0]] + bytes([change[1]]) + line()[change[0] + 1 :]
+    ),
 )
-def test_any_bytes_are_a_race_or_are_refused_in_one_line(data: bytes) -> None:
-    try:
-        assert isinstance(parse(data), ReplayedRace)
-    except RecordError as refused:
-        assert str(refused).isprintable()
-
-
-def test_a_record_that_is_too_deep_is_none() -> None:
-    with pytest.raises(RecordError, match="no record of a race"):
-        parse(b"[" * 100_000)
-
-
-# Of fields that are nearly right, so that some get through to be played.
+# Of fields that are nearly right, some get through to be played.
 times = st.one_of(st.floats(0, 9), st.sampled_from([0, 1e9, 1e300, -1, True, None, "1", 10**400]))
 near_names = st.sampled_from(["TS1", "TS2", "TS9", "TS0", "DNS1", "ts1", "TS\x1b", "\ud800", ""])
 near_replies = st.one_of(
@@ -183,7 +181,7 @@ near_records = st.fixed_dictionaries(
 ).map(lambda changes: line(**changes))  # fmt: skip
 
 
-@given(st.lists(st.one_of(near_records, near_records, st.binary(max_size=30)), max_size=4))
+@given(st.lists(st.one_of(near_records, near_records, odd_bytes), max_size=4))
 def test_any_file_is_replayed_as_far_as_it_is_good(
     tmp_path_factory: pytest.TempPathFactory, records: list[bytes]
 ) -> None:
@@ -239,16 +237,10 @@ def close(outcome: ReplayOutcome, took_s: list[float]) -> bool:
     return sorted(outcome.took_s) == pytest.approx(sorted(took_s))
 
 
-def test_as_recorded_is_what_the_records_say() -> None:
-    outcome = as_recorded(WAYS)
-    assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
-    assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
-
-
 def test_race_asks_everyone_and_has_the_first_answer() -> None:
-    outcome = replay(WAYS, ["TS1", "TS2"], balancer(2))
-    assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
-    assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
+    for outcome in (as_recorded(WAYS), replay(WAYS, ["TS1", "TS2"], balancer(2))):
+        assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
+        assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -259,20 +251,6 @@ def test_single_asks_one_and_what_it_has_not_times_out(server: str, took_s: list
     outcome = replay(WAYS, [server], balancer(1))
     assert close(outcome, took_s)
     assert (outcome.sent, outcome.timed_out, outcome.changed) == (5, 2, 1)
-
-
-def test_hedge_asks_another_when_one_is_slow_or_silent() -> None:
-    outcome = replay(WAYS, ["TS1", "TS2"], balancer(2, 1.0))
-    assert len(outcome.took_s) == 5 and (outcome.timed_out, outcome.changed) == (1, 0)
-    assert 5 <= outcome.sent <= 10 and max(outcome.took_s) == pytest.approx(5.0)
-    assert sorted(outcome.took_s)[3] < 0.4 + 0.06
-
-
-def test_hedge_without_a_budget_asks_more_for_what_may_be_lost() -> None:
-    fast = two(*[(0.002, 0.003)] * 50, (None, 0.01))
-    outcome = replay(fast, ["TS1", "TS2"], balancer(2, 0.0))
-    assert outcome.sent == 52 and outcome.timed_out == 0
-    assert max(outcome.took_s) == pytest.approx(1.01)  # a second, and then everyone
 
 
 @pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
@@ -296,15 +274,10 @@ def test_an_answer_is_changed_when_its_set_is_another() -> None:
 
 
 def test_a_ts_that_came_up_later_is_not_asked_sooner() -> None:
-    """The link came up later: its time runs from then."""
-    race = ReplayedRace(0.0, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
-    assert close(replay([race], ["TS1"], balancer(1)), [0.7])
-
-
-def test_a_ts_is_known_by_the_name_of_the_record() -> None:
-    race = ReplayedRace(0.0, Type.A, 0.1, "10.0.0.1", {"TS7": 0.0}, {"TS7": (0.1, "10.0.0.1")})
-    outcome = replay([race], ["TS7"], balancer(1))
-    assert close(outcome, [0.1]) and outcome.changed == 0
+    """Its time runs from when its link came up, which is recorded as a span since the question."""
+    for at in (0.0, 10.0):
+        race = ReplayedRace(at, Type.A, 0.7, "10.0.0.1", {"TS1": 0.5}, {"TS1": (0.2, "10.0.0.1")})
+        assert close(replay([race], ["TS1"], balancer(1)), [0.7])
 
 
 def test_a_reply_at_the_very_end_of_its_time_is_in_time() -> None:
@@ -325,10 +298,6 @@ def test_events_of_one_moment_are_played_in_their_order() -> None:
     brain.step = watched  # type: ignore[method-assign]
     replay(races, ["TS1"], brain)
     assert [line.partition(b" ")[0] for line in asked] == [b"r0", b"r1", b"r2"] * 2
-
-
-def test_nothing_to_replay_takes_no_time() -> None:
-    assert replay([], ["TS1"], balancer(1)) == ReplayOutcome()
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -412,28 +381,18 @@ def test_a_file_without_a_race_is_refused_with_the_reason(
     assert NO_RACES in err or "FILE:1" not in err
 
 
-NONSENSE = {
-    "an address of 600 digits": line(replies={"TS1": [0.1, "1" * 600]}),
-    "too many addresses": line(replies={"TS1": [0.1, ",".join(["10.0.0.1"] * 60)]}),
-    "an address of another type": line(question="x AAAA"),
-    "a name that is no UTF-8": line().replace(b"TS1", b"TS\xff1"),
-    "half a character": line().replace(b"TS1", b"\xed\xa0\x80"),
-    "half a character, escaped": line().replace(b"TS1", b"\\ud800"),
-    "an escape in a name": line().replace(b"TS1", b"\\u001b[2J"),
-    "an escape in a policy": line(policy="\x1b[2J"),
-    "a time beyond all times": line(at=1e300),
-    "a share of more than all": line(share=2),
-    "a winner that has nothing": line(replies={"TS1": [0.1, "NOT FOUND"]}),
-}
-
-
-@pytest.mark.parametrize("record", NONSENSE.values(), ids=NONSENSE)
-def test_a_bad_record_is_one_line_and_the_good_ones_are_played(record: bytes, play: Play) -> None:
-    code, out, err = play(b"\n".join([line(), record, line(at=1.0), b""]))
+def test_a_bad_record_is_one_line_and_the_good_ones_are_played(play: Play) -> None:
+    code, out, err = play(b"\n".join([line(), line(policy="\x1b[2J"), line(at=1.0), b""]))
     assert (code, err) == (1, "FILE:2: it is no record of a race; left out\n")
     head, first, *rest = out.splitlines()
     assert head == HEAD and first.split()[:3] == ["as", "recorded", "2"] and len(rest) == 4
-    assert out.replace("\n", "").isprintable()
+
+
+def test_records_of_a_time_without_any_ts_are_refused(play: Play) -> None:
+    record = line(asked={}, replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0)
+    code, out, err = play(record + b"\n")
+    assert (code, out) == (1, "")
+    assert err == "photofinish: no table server was up in any of the races of FILE\n"
 
 
 # -- records of a real run -------------------------------------------------------------------------
@@ -535,16 +494,15 @@ def recorded(script: Script) -> tuple[list[ReplayedRace], dict[bytes, tuple[floa
 
 def are_apart(script: Script) -> bool:
     """Return whether no two things happen so close that a rounded time may change their order."""
-    for name, way in script.ways.items():
+    for way in script.ways.values():
         times = [delay_s for delay_s, _ in way if delay_s is not None]
         times += [BOUNDS.timeout_s]
         if any(abs(a - b) < 1e-5 for i, a in enumerate(times) for b in times[:i]):
             return False
-        assert name
     return True
 
 
-@given(scripts(delays_s, denies=False))
+@given(st.one_of(scripts(delays_s, denies=False), scripts(quick_s, denies=True)))
 def test_a_run_replayed_under_race_takes_as_long_as_it_took(script: Script) -> None:
     """Each of its questions, to the last millionth; and nothing is answered otherwise."""
     assume(are_apart(script))
@@ -557,15 +515,6 @@ def test_a_run_replayed_under_race_takes_as_long_as_it_took(script: Script) -> N
     before = as_recorded(races)
     assert (before.sent, before.timed_out) == (outcome.sent, outcome.timed_out)
     assert outcome.quantiles_s() == pytest.approx(before.quantiles_s(), abs=3e-6)
-
-
-@given(scripts(quick_s, denies=True))
-def test_what_is_denied_is_replayed_as_well(script: Script) -> None:
-    assume(are_apart(script))
-    races, _ = recorded(script)
-    outcome = replay(races, ["TS1", "TS2"], balancer(2))
-    assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
-    assert (outcome.timed_out, outcome.changed) == (0, 0)
 
 
 @given(scripts(delays_s, denies=False), st.sampled_from(["TS1", "TS2"]))
@@ -596,16 +545,6 @@ def test_hedge_answers_whatever_somebody_answered_in_time(
     assert outcome.timed_out <= hopeless
 
 
-@given(scripts(quick_s, denies=False), st.sampled_from([1, 0.5, 0.01]))
-def test_a_sampled_run_goes_by_in_proportion_to_its_share(script: Script, share: float) -> None:
-    """As many come in a second as really did, and each takes as long as it did."""
-    races, _ = recorded(script)
-    squeezed = [replace(race, at=race.at * share) for race in races]
-    assert [race.at for race in squeezed] == sorted(race.at for race in squeezed)
-    outcome = replay(squeezed, ["TS1", "TS2"], balancer(2))
-    assert sorted(outcome.took_s) == pytest.approx(sorted(r.took_s for r in races), abs=3e-6)
-
-
 # -- failures --------------------------------------------------------------------------------------
 
 
@@ -622,10 +561,3 @@ def test_hedge_loses_nothing_when_more_than_a_slice_is_asked() -> None:
     races = [replace(race, at=0.0) for race in two(*[(None, 0.1)] * 100)]
     outcome = replay(races, ["TS1", "TS2"], balancer(2, 0.05, bounds))
     assert outcome.timed_out == 0
-
-
-def test_records_of_a_time_without_any_ts_are_replayed(play: Play) -> None:
-    record = line(asked={}, replies={}, winner=None, margin=None, end="TIMED_OUT", took=5.0)
-    code, out, err = play(record + b"\n")
-    assert (code, out) == (1, "")
-    assert err == "photofinish: no table server was up in any of the races of FILE\n"

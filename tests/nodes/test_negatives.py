@@ -334,6 +334,38 @@ def servers(*bits: int) -> list[Server]:
     return [Server(bit, GRACES[bit]) for bit in bits]
 
 
+def test_a_hold_begins_once_and_is_as_long_as_the_slowest_left() -> None:
+    held = Held(servers(1, 2, 4))
+    held.negatives.add(1, [], failed(b"x"), 0.0)  # 2 and 4 are to speak
+    assert held.negatives.due() == 3 * GRACES[4]
+    held.negatives.add(4, [], failed(b"x"), 0.0)  # only 2 is
+    assert held.negatives.due() == 3 * GRACES[2]
+    held.negatives.add(4, [], failed(b"x"), GRACES[2] / 2)  # that it is said again is no news
+    assert held.negatives.due() == 3 * GRACES[2]
+
+
+def test_a_grace_counts_from_the_first_denial_of_the_world() -> None:
+    """[P42]: also where it becomes longer, since a server has been seen to differ."""
+    held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
+    held.negatives.add(1, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)], 0.0)
+    assert held.negatives.due() == math.inf
+    held.negatives.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
+    assert held.negatives.due() == 11.0
+    held.servers[4].usual_s = 5.0
+    held.negatives.differed(cast(Any, held.servers[4]), 10.5)
+    assert held.negatives.due() == 15.0
+
+
+def test_without_resolvers_silent_tables_are_not_waited_for() -> None:
+    """Tables could say nothing better of a type that none has, of a name that one of them has."""
+    held = Held([Server(1, is_table=True), Server(2, is_table=True), Server(4)])
+    held.negatives.add(1, [], [(b"c TYPE15", QuestionEvent.NAME_SAID, None)], 0.0)
+    assert held.questions.take() == []
+    held.upstreams.awaited = 1 | 2
+    held.negatives.links_changed(0, 4, 0.0)
+    assert [question for question, *_ in held.questions.take()] == [b"c TYPE15"]
+
+
 def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
     """Nothing is shown by an answer to what is held as a failure."""
     for event, due in ((QuestionEvent.NO_DATA_SAID, 5.0), (QuestionEvent.FAILURE_SAID, 3.0)):

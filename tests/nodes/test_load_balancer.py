@@ -13,7 +13,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.operator import Standing
-from tests.support.balancers import addresses_of, load_balancer
+from tests.support.balancers import addresses_of, load_balancer, metric
 from tests.support.stage import Stage
 
 T1, T2 = "TS1", "TS2"
@@ -40,6 +40,8 @@ def test_a15_what_is_no_answer_ends_no_question(line: bytes) -> None:
     stage = asking(b"x")
     stage.hear(T1, (line + b"\n") * 15)
     assert stage.take("a") == b"" and T1 in stage.connections
+    counted = [metric(stage.brain, f"TS1.{key}") for key in ("malformed", "nothing_said")]
+    assert sorted(counted) == [0, 15]
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
@@ -83,6 +85,26 @@ def test_a18_a_link_that_takes_nothing_holds_for_a_second() -> None:
     stage.held.clear()
     stage.settle()
     assert stage.take(T1) == LONG + b"\ny\n" and stage.brain.unhealthy() == ""
+
+
+def test_catching_up_goes_in_slices_and_what_is_new_comes_after() -> None:
+    """[P10]: what it was not asked on this connection it can neither answer nor deny."""
+    stage = Stage.begun(load_balancer(addresses_of(2), TIGHT), TIGHT, up=[T2], clients=["a"])
+    names = [b"n%02d" % n for n in range(30)]
+    for name in names:
+        stage.hear("a", name + b"\n")
+    stage.hear(T2, b"n29 - NOT FOUND\n")
+    stage.held.add(T1)
+    stage.connect(T1)
+    first = stage.connections[T1].waiting
+    assert 30 < first <= 36  # over the high mark, by one batch at most
+    stage.hear("a", b"new\n")
+    assert stage.connections[T1].waiting == first and stage.paused == set()
+    stage.hear(T1, b"n28 10.0.0.1 A IN\nn29 - NOT FOUND\n")
+    assert stage.take("a") == b""
+    stage.held.clear()
+    stage.settle()
+    assert stage.take(T1) == b"".join(name + b"\n" for name in [*names, b"new"])
 
 
 # -- the end ---------------------------------------------------------------------------------------

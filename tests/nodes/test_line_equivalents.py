@@ -89,15 +89,26 @@ def test_a_table_is_not_silent_about_what_it_cannot_have(question: str, lines: i
     assert cast.metric("TS1.silent") == 0 and cast.metric("DNS1.won") == 1
 
 
-@pytest.mark.parametrize("flags", [RD, RD | AD])
-def test_a_silent_table_holds_nxdomain_up_for_no_data_s(flags: int) -> None:
+@pytest.mark.parametrize(
+    ("question", "flags"), [("x.example", RD), ("x.example", RD | AD), ("x.example MX", RD)]
+)
+def test_a_silent_table_holds_nxdomain_up_for_no_data_s(question: str, flags: int) -> None:
+    """A table that is silent does not have the name, or is slow."""
     cast = Cast(1, tables=1)
-    cast.ask("x.example", flags=flags)
+    cast.ask(question, flags=flags)
     cast.answer(D1, "NXDOMAIN")
     cast.wait(cast.bounds.no_data_s * 0.9)
     assert cast.codes() == []
     cast.wait(cast.bounds.no_data_s * 0.1)
     assert cast.codes() == [CODES["NXDOMAIN"]]
+
+
+def test_a_table_that_denies_the_name_has_no_other_type_of_it() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("other.corp MX")
+    cast.stage.hear("TS1", b"other.corp - NOT FOUND\n")
+    cast.answer(D1, "NXDOMAIN")
+    assert cast.codes() == [CODES["NXDOMAIN"]] and cast.metric("late") == 0
 
 
 def test_not_found_of_all_tables_is_no_word_of_a_resolver() -> None:
@@ -234,21 +245,6 @@ def test_no_data_waits_for_no_table_without_the_type() -> None:
     assert cast.codes() == [0]
     cast.stage.hear("TS1", HAS[0])
     assert cast.metric("TS1.late") == 1 and cast.brain.parts.negatives.is_empty
-
-
-def test_nxdomain_waits_for_a_table_as_no_data_does() -> None:
-    """A table that is silent does not have the name, or is slow."""
-    cast = Cast(1, tables=1)
-    cast.ask("web.corp MX")
-    cast.answer(D1, "NXDOMAIN")
-    cast.wait(cast.bounds.no_data_s * 0.9)
-    assert cast.codes() == []
-    cast.wait(cast.bounds.no_data_s * 0.1)
-    assert cast.codes() == [CODES["NXDOMAIN"]]
-    cast.ask("other.corp MX")
-    cast.stage.hear("TS1", b"other.corp - NOT FOUND\n")
-    cast.answer(D1, "NXDOMAIN")
-    assert cast.codes() == [CODES["NXDOMAIN"]] and cast.metric("late") == 0
 
 
 @pytest.mark.parametrize("kind", ["", " AAAA", " MX"])

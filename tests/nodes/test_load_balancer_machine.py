@@ -2,8 +2,8 @@
 take nothing; time passes. Races and hedging, roomy and clogged, asked by lines and by DNS.
 
 Not here: what has to hold (`tests/support/balancer_model.py`, `tests/support/balancer_checks.py`),
-servers that are resolvers (`tests/nodes/test_resolver_model.py`), and faults one by one
-(`tests/nodes/test_load_balancer.py`, `tests/nodes/test_hedge_policy.py`).
+servers that are resolvers (`tests/sim/test_story.py`), and faults one by one
+(`tests/sim/test_fault_matrix.py`, `tests/nodes/test_hedge_policy.py`).
 """
 
 from collections.abc import Callable

@@ -42,36 +42,6 @@ def denied(questions: list[bytes], why: Negative) -> Denied:
     return Denied(questions, questions, why)
 
 
-def test_b14_one_who_joins_late_has_its_own_deadline() -> None:
-    questions = made(100.0)
-    first, second = client(1), client(2)
-    questions.ask(first, [b"x"], [b"x"], 0.0)
-    assert list(questions.ask(second, [b"x"], [b"X"], 4.9)) == []
-    assert questions.woken(5.0) == [Send(first.conn, b"x - TIMED OUT\n")]
-    assert questions.woken(9.8) == []
-    assert questions.woken(9.9) == [Send(second.conn, b"X - TIMED OUT\n")]
-
-
-def test_a_question_joins_one_under_a_second_old() -> None:
-    for age_s, to_ask in ((0.875, []), (1.0, [b"x"])):
-        questions = made(1.0)
-        session = client(1)
-        questions.ask(session, [b"x"], [b"x"], 0.0)
-        assert list(questions.ask(session, [b"x"], [b"x"], age_s)) == to_ask
-        assert questions.joined == (not to_ask)
-
-
-def test_b13_b16_a_thousand_askers_of_one_name_cost_one_line() -> None:
-    questions = made()
-    sessions = [client(number) for number in range(1000)]
-    to_ask = [questions.ask(session, [b"x"] * 3, [b"x"] * 3, 0.0) for session in sessions]
-    assert to_ask == [[b"x"]] + [[]] * 999
-    assert questions.joined == 2999
-    effects, credited = questions.answer(Answers([b"x"], b"x 10.0.0.1 A IN\n"), 0.5)
-    assert credited == 1
-    assert effects == [Send(session.conn, b"x 10.0.0.1 A IN\n" * 3) for session in sessions]
-
-
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     questions = made()
     session = client(1)

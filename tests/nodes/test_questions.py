@@ -42,6 +42,15 @@ def denied(questions: list[bytes], why: Negative) -> Denied:
     return Denied(questions, questions, why)
 
 
+def test_a_question_joins_one_under_a_second_old() -> None:
+    for age_s, to_ask in ((0.875, []), (1.0, [b"x"])):
+        questions = made(1.0)
+        session = client(1)
+        questions.ask(session, [b"x"], [b"x"], 0.0)
+        assert list(questions.ask(session, [b"x"], [b"x"], age_s)) == to_ask
+        assert questions.joined == (not to_ask)
+
+
 def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     questions = made()
     session = client(1)

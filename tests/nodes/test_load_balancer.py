@@ -17,6 +17,7 @@ from tests.support.balancers import addresses_of, load_balancer, metric
 from tests.support.stage import Stage
 
 T1, T2 = "TS1", "TS2"
+HOSTS = ("ts1", 1), ("ts2", 2)
 TIGHT = replace(Bounds(), waiting_bytes_high=30, waiting_bytes_low=10)
 LONG = b"n" * 40  # a question that is more than the high mark
 
@@ -165,7 +166,7 @@ def test_a_drain_without_clients_gives_up_dials() -> None:
 
 
 def test_a_drain_looks_nothing_up_and_waits_for_no_lookup() -> None:
-    stage = Stage.begun(load_balancer(addresses_of(2), hosts=[("ts1", 1), ("ts2", 2)]))
+    stage = Stage.begun(load_balancer(addresses_of(2), hosts=HOSTS))
     stage.accept("a")
     stage.connect(T1)
     stage.connect(T2)
@@ -174,12 +175,28 @@ def test_a_drain_looks_nothing_up_and_waits_for_no_lookup() -> None:
     stage.reload()
     stage.resolve(T1, addresses_of(1)[0])
     stage.reload()
-    assert stage.lookups == [(T1, "ts1", 1), (T2, "ts2", 2)]
+    assert stage.lookups == [(T1, *HOSTS[0]), (T2, *HOSTS[1])]
     assert stage.standings == [Standing.RELOADING, Standing.STOPPING]
     stage.end("a")
     stage.end(T1)
     stage.end(T2)
     assert stage.exit_code == 0
+
+
+@pytest.mark.parametrize("is_stalled", [False, True], ids=["dialling", "stalled"])
+def test_a_ts_that_has_moved_is_dialled_there_however_it_stood(is_stalled: bool) -> None:
+    brain = load_balancer(addresses_of(2), TIGHT, hosts=HOSTS)
+    stage = Stage.begun(brain, TIGHT, up=[T1] if is_stalled else [], clients=["a"])
+    if is_stalled:
+        stage.held.add(T1)
+        stage.hear("a", LONG + b"\n")
+        stage.wait(1.0)
+        assert stage.reports[-1].startswith("TS1 is stalled")
+    elsewhere = ((2, ("elsewhere", 1)),)
+    stage.reload()
+    stage.resolve(T1, elsewhere)
+    stage.wait(0.1)
+    assert T1 in stage.dialled and stage.addresses[T1] == elsewhere
 
 
 def test_once_the_session_that_spoke_first_ends_the_server() -> None:

@@ -1,9 +1,9 @@
 """Long and large experiments with the real programs; `make soak` runs all and prints the results.
 
 Each experiment is a function that returns one line of figures, and raises when what it is to show
-does not hold. How long something took is printed, and judged only against what else went on in the
-same run (how much another client got meanwhile, how long a reload lasted as a whole), or against
-the seconds that the protocol promises: the machine's speed decides nothing.
+does not hold. How long something took is printed and not judged: the machine's speed decides
+nothing. (That clients share a turn: `tests/io/test_loop.py`; that a reload goes by slices:
+`tests/nodes/test_reload.py`; that each question ends in its time: `tests/sim/`.)
 
 Run `python3 -m tests.soak [NAME ...]`.
 """
@@ -13,7 +13,6 @@ import random
 import select
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import time
@@ -22,9 +21,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.processes import Programs, Talk, exchange, need_descriptors, programs, wait_for
+from tests.support.processes import (
+    PATIENCE_S,
+    Programs,
+    Talk,
+    exchange,
+    need_descriptors,
+    programs,
+    wait_for,
+)
 
-RESET = struct.pack("ii", 1, 0)
 ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]
 ANSWERS = {row.split()[0].encode(): f"{row} A IN".encode() for row in ROWS}
 NAMES = list(ANSWERS)
@@ -46,11 +52,10 @@ def halves(run: Programs, *words: object) -> tuple[int, int]:
 
 def closes(run: Programs) -> str:
     """Ten thousand sessions that end in every way; each reply counts."""
-    port, _ = halves(run, "--timeout", 0.2)
+    port, _ = halves(run, "--timeout", 60)
     chance = random.Random(1)
     resets = lost = 0
-    count = 10_000
-    for _ in range(count):
+    for _ in range(10_000):
         names = [chance.choice(NAMES) for _ in range(chance.choice([0, 1, 3, 30, 300]))]
         quits = chance.random() < 0.7
         data = b"".join(name + b"\n" for name in names) + (b"QUIT\n" if quits else b"")
@@ -77,16 +82,14 @@ def closes(run: Programs) -> str:
             expected[b"BYE"] += 1
         lost += (expected - Counter(got.split(b"\n"))).total()
     assert (resets, lost) == (0, 0), f"{resets} resets, {lost} replies lost"
-    return f"{count:,} closes: {resets} resets, {lost} replies lost"
+    return "10,000 closes: no reset, no reply lost"
 
 
 def crowd(run: Programs) -> str:
     """Bring 1,100 clients at once, and find places that are free again."""
     need_descriptors(2_000)
-    port, _ = halves(run, "--timeout", 5)
-    talks = []
-    for _ in range(1_100):
-        talks.append(Talk(port))
+    port, _ = halves(run, "--timeout", 60)
+    talks = [Talk(port) for _ in range(1_100)]
     served = busy = reset = 0
     for talk in talks:
         try:
@@ -116,51 +119,41 @@ def crowd(run: Programs) -> str:
 
 
 def lockstep(run: Programs) -> str:
-    """Pipeline 100,000 names, again and again, while another client asks one by one.
-
-    It waits for its turn, not for the other's backlog: while one of its names is open, the other
-    gets less than half of a pipeline.
-    """
-    port, _ = halves(run, "--timeout", 5)
-    pipe = socket.create_connection(("127.0.0.1", port))
+    """Pipeline 100,000 names, again and again, while another client asks one by one."""
+    port, _ = halves(run, "--timeout", 60)
+    pipe, one = socket.create_connection(("127.0.0.1", port)), Talk(port)
     pipe.setblocking(False)
-    names = memoryview(b"".join(NAMES[n % 2_000] + b"\n" for n in range(100_000)))
-    unsent, rounds, replies = names, 1, 0
-    one = Talk(port)
     one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    names = memoryview(b"".join(name + b"\n" for name in NAMES * 50))
+    unsent, rounds, replies = names, 1, 0
     times: list[float] = []
-    meanwhile: list[int] = []  # replies to the other
-    asked_at, replies_before = time.perf_counter(), 0
     one.say(NAMES[0] + b"\n")
+    asked_at = time.perf_counter()
     while len(times) < 500:
-        readable, writable, _ = select.select([pipe, one.socket], [pipe], [], 10)
+        readable, writable, _ = select.select([pipe, one.socket], [pipe], [], PATIENCE_S)
         assert readable or writable, "nothing moves any more"
         if one.socket in readable:
-            assert one.hear(1) == [ANSWERS[NAMES[len(times) % 2_000]]]
+            assert one.hear(1) == [ANSWERS[NAMES[len(times)]]]
             times.append(time.perf_counter() - asked_at)
-            meanwhile.append(replies - replies_before)
-            asked_at, replies_before = time.perf_counter(), replies
-            one.say(NAMES[len(times) % 2_000] + b"\n")
+            asked_at = time.perf_counter()
+            one.say(NAMES[len(times)] + b"\n")
         if pipe in readable:
             replies += pipe.recv(1 << 18).count(b"\n")
         if pipe in writable:
             unsent = unsent[pipe.send(unsent[: 1 << 16]) :]
         if not unsent and replies >= 100_000 * rounds:
             unsent, rounds = names, rounds + 1
-    p50, p99, _ = places(times)
-    passed = sorted(meanwhile)[len(meanwhile) * 99 // 100]
-    text = (
+    return (
         f"{replies:,} pipelined, 100,000 at a time, beside {len(times):,} in lockstep: "
-        f"p50 {p50 * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms, and {passed:,} replies to the other"
+        f"p50/p99/longest {shown(times)} ms"
     )
-    assert passed < 50_000, text
-    return text
 
 
-def places(times: list[float]) -> tuple[float, float, float]:
-    """Return the median, the 99th percentile and the longest."""
+def shown(times: list[float]) -> str:
+    """Write the median, the 99th percentile and the longest, in milliseconds."""
     times = sorted(times)
-    return times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
+    places = times[len(times) // 2], times[len(times) * 99 // 100], times[-1]
+    return "/".join(f"{each * 1000:.1f}" for each in places)
 
 
 def hostile(run: Programs) -> str:
@@ -222,8 +215,7 @@ def kills(run: Programs) -> str:
     unused = list(NAMES)
     chance.shuffle(unused)
     while restarts < 100 or open_since:
-        now = time.monotonic()
-        if restarts < 100 and now >= next_kill:
+        if restarts < 100 and time.monotonic() >= next_kill:
             victim.kill()
             victim, _ = run.ts(even, one)
             restarts += 1
@@ -233,8 +225,8 @@ def kills(run: Programs) -> str:
             with suppress(BlockingIOError):
                 client.sendall(b"".join(name + b"\n" for name in batch))
             open_since.update(dict.fromkeys(batch, time.monotonic()))
-        if not select.select([client], [], [], 0.02)[0]:
-            assert not open_since or now - min(open_since.values()) < 6.0, "unanswered"
+        if not select.select([client], [], [], 0.02 if restarts < 100 else PATIENCE_S)[0]:
+            assert restarts < 100, f"{len(open_since)} names are unanswered"
             continue
         *lines, held = (held + client.recv(1 << 18)).split(b"\n")
         for line in lines:
@@ -247,7 +239,6 @@ def kills(run: Programs) -> str:
                 assert line == ANSWERS[name], line
                 answered += 1
             unused.insert(chance.randint(0, len(unused)), name)
-    assert longest < 5.5, f"{longest:.2f} s"
     return (
         f"{restarts} kills: {answered:,} answered, {timed_out} timed out, none twice or wrong; "
         f"the longest took {longest:.2f} s"
@@ -279,95 +270,77 @@ def flood(run: Programs) -> str:
 def reload(run: Programs) -> str:
     """Let a TS read a million rows anew while one client loads it and another asks one by one.
 
-    It goes on asking all the while: no wait is a large part of the reload. All in one loop, so that
-    no other process of ours competes with the TS. The rows of the two tables differ in every
-    address, so each answer tells which of them it is from.
+    The rows of the two tables differ in every address, so each answer tells which of them it is
+    from: no client hears the old one after the new one.
     """
     count = 1_000_000
     table = run.folder / "million.txt"
-    write_million(table, 10)
+    write_rows(table, count, 10)
     ts, port = run.ts(table)
     before_kib = proc(ts.process.pid, "status", "VmRSS")
-    write_million(run.folder / "next", 11)
+    write_rows(run.folder / "next", count, 11)
     (run.folder / "next").rename(table)
-    names = [b"host%d.example" % (n * 7919 % count) for n in range(100_000)]
     load, one = Talk(port), Talk(port)
-    load.socket.setblocking(False)
     one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    batches = [
-        b"".join(name + b"\n" for name in names[at : at + 100]) for at in range(0, 100_000, 100)
-    ]
     times: dict[str, list[float]] = {"before": [], "during": [], "after": []}
-    seen: Counter[str] = Counter()
-    versions: dict[Talk, list[int]] = {load: [], one: []}
-    phase, asked, batch, owed, over_at = "before", 0, 0, 0, 0
+    seen: Counter[int] = Counter()  # answers, by their first byte
+    last = {load: 10, one: 10}
+    phase, asked, owed = "before", 0, 0
     reload_began = reload_took = 0.0
 
     def hear(talk: Talk, line: bytes) -> None:
-        """Check an answer: of one table or the other, and none of the old one after a new one."""
         name, address, *rest = line.split(b" ")
-        n = int(name[4:-8])
+        n = int(name.removeprefix(b"host").removesuffix(b".example"))
         version, *place = map(int, address.split(b"."))
-        good = place == [n >> 16, n >> 8 & 255, n & 255] and rest == [b"A", b"IN"]
-        seen[{10: "old", 11: "new"}.get(version, "other") if good else "other"] += 1
-        if versions[talk] and versions[talk][-1] > version:
-            seen["old after new"] += 1
-        versions[talk] = [version]
+        assert (place, rest) == ([n >> 16, n >> 8 & 255, n & 255], [b"A", b"IN"]), line
+        assert version in (10, 11) and version >= last[talk], f"{line!r} after {last[talk]}"
+        last[talk] = version
+        seen[version] += 1
 
-    one.say(names[0] + b"\n")
-    asked_at = time.perf_counter()
+    def ask() -> float:
+        one.say(b"host%d.example\n" % (asked * 7919 % count))
+        return time.perf_counter()
+
+    asked_at = ask()
     while len(times["after"]) < 2_000:
         wanting = [load.socket] if owed < 500 else []
-        readable, writable, _ = select.select([one.socket, load.socket], wanting, [], 10)
+        readable, writable, _ = select.select([one.socket, load.socket], wanting, [], PATIENCE_S)
         assert readable or writable, "nothing moves any more"
         if one.socket in readable:
             (line,) = one.hear(1)
             times[phase].append(time.perf_counter() - asked_at)
-            assert line.startswith(names[asked % 100_000] + b" ")
+            assert line.startswith(b"host%d.example " % (asked * 7919 % count))
             hear(one, line)
-            if phase == "before" and len(times["before"]) == 2_000:
+            if phase == "before" and len(times[phase]) == 2_000:
                 ts.signal(signal.SIGHUP)
                 phase, reload_began = "during", time.perf_counter()
-            elif phase == "during" and not reload_took:
-                if len(times["during"]) % 20 == 0 and " reloaded: " in ts.log:
-                    reload_took = time.perf_counter() - reload_began
-                    over_at = len(times["during"]) + 100  # turns or more: it is let go of, too
-            elif phase == "during" and len(times["during"]) == over_at:
-                phase = "after"
+            elif phase == "during" and not len(times[phase]) % 20 and " reloaded: " in ts.log:
+                phase, reload_took = "after", time.perf_counter() - reload_began
             asked += 1
-            one.say(names[asked % 100_000] + b"\n")
-            asked_at = time.perf_counter()
+            asked_at = ask()
         if load.socket in readable:
-            data = load.heard + load.socket.recv(1 << 18)
-            *lines, load.heard = data.split(b"\n")
+            *lines, load.heard = (load.heard + load.socket.recv(1 << 18)).split(b"\n")
             for line in lines:
                 hear(load, line)
             owed -= len(lines)
         if writable:
-            load.socket.setblocking(True)
-            load.say(batches[batch % 1_000])
-            load.socket.setblocking(False)
-            batch, owed = batch + 1, owed + 100
-    shown = []
-    for name, sample in times.items():
-        shown.append(f"{name} {'/'.join(f'{each * 1000:.1f}' for each in places(sample))}")
+            numbers = range(seen.total(), seen.total() + 100)
+            load.say(b"".join(b"host%d.example\n" % (number % count) for number in numbers))
+            owed += 100
+    assert seen[10] and seen[11], seen
     grown = proc(ts.process.pid, "status", "VmRSS") - before_kib
-    assert seen["other"] == seen["old after new"] == 0 < min(seen["old"], seen["new"]), seen
-    longest = max(times["during"])
-    text = (
-        f"{count:,} rows anew in {reload_took:.1f} s beside {seen.total():,} answers "
-        f"({seen['old']:,} old, {seen['new']:,} new, 0 other); in lockstep, p50/p99/longest ms: "
-        f"{', '.join(shown)}; afterwards {grown // 1024} MiB more"
+    figures = ", ".join(f"{name} {shown(sample)}" for name, sample in times.items())
+    return (
+        f"{count:,} rows anew in {reload_took:.1f} s beside {seen[10]:,} old answers and "
+        f"{seen[11]:,} new; in lockstep, p50/p99/longest ms: {figures}; "
+        f"afterwards {grown // 1024} MiB more"
     )
-    assert longest < reload_took / 8, text
-    return text
 
 
-def write_million(path: Path, first: int) -> None:
+def write_rows(path: Path, count: int, first: int) -> None:
     with path.open("w") as file:
         file.writelines(
-            f"host{n}.example {first}.{n >> 16}.{n >> 8 & 255}.{n & 255} A\n"
-            for n in range(1_000_000)
+            f"host{n}.example {first}.{n >> 16}.{n >> 8 & 255}.{n & 255} A\n" for n in range(count)
         )
 
 

@@ -8,12 +8,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from core.io.child import Born, Child
 from core.io.lookup import Lookup
+from tests.support.counting import open_descriptors
 from tests.support.processes import PATIENCE_S
 
 
@@ -134,18 +134,14 @@ def test_a_signal_that_comes_before_a_child_can_take_it_waits() -> None:
         theirs.close()
 
 
-def descriptors() -> set[str]:
-    return {path.name for path in Path("/dev/fd").iterdir()}
-
-
 def test_a_fork_that_cannot_be_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> int:
         raise OSError(11, "Resource temporarily unavailable")
 
-    before = descriptors()
+    before = open_descriptors()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     monkeypatch.setattr(os, "fork", fail)
     with pytest.raises(OSError, match="temporarily unavailable"):
         Child("W1")
-    assert descriptors() == before
+    assert open_descriptors() == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask

@@ -21,21 +21,9 @@ def test_the_same_messages_however_they_are_cut(whole: list[bytes], data: st.Dat
         handed = buffer.receive(piece)
         got += split_frames(handed)
         taken += len(piece)
+        assert len(got) == sum(0 < end <= taken for end in ends)  # each with its last byte
         assert buffer.is_mid_message is (taken not in ends)
     assert got == whole and not buffer.is_mid_message and not buffer.receive_eof()
-
-
-@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
-def test_byte_by_byte_each_message_comes_with_its_last_byte(
-    whole: list[bytes],
-) -> None:
-    buffer = FrameBuffer()
-    for message in whole:
-        *first, last = frame(message)
-        for byte in first:
-            assert buffer.receive(bytes([byte])) == b"" and buffer.is_mid_message
-        assert buffer.receive(bytes([last])) == frame(message)
-        assert not buffer.is_mid_message
 
 
 @given(messages, st.integers(1, 65_536))
@@ -45,8 +33,3 @@ def test_the_end_in_the_middle_of_a_message_is_told(whole: list[bytes], less: in
     assert split_frames(buffer.receive(sent)) == whole
     assert buffer.is_mid_message and buffer.receive_eof()
     assert not buffer.is_mid_message
-
-
-def test_what_is_handed_over_is_what_came_in_uncut_reads() -> None:
-    sent = frame(b"abc") + frame(b"") + frame(b"d")
-    assert FrameBuffer().receive(sent) == sent

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from core.io.line_buffer import LineBuffer
 from core.protocol.names import LINE_BYTES_MAX
@@ -35,9 +35,10 @@ def received(chunks: list[bytes]) -> tuple[list[bytes], bool]:
 
 
 @given(cut_streams)
-def test_any_bytes_in_any_split_give_the_lines_of_the_whole(
-    case: tuple[bytes, list[bytes]],
-) -> None:
+@example((b"a\r\r\nb\r\nc\rd\n\r\n", [b"a\r\r\nb\r", b"\nc\rd\n\r\n"]))
+@example((b"a\vb\fc\x1cd\x85e\xe2\x80\xa8f\0g\n", [b"a\vb\fc\x1cd\x85e\xe2", b"\x80\xa8f\0g\n"]))
+def test_d6_d7_d8_any_split_gives_the_lines_of_the_whole(case: tuple[bytes, list[bytes]]) -> None:
+    """[P1]: LF alone ends a line, and a CR before it is dropped."""
     data, chunks = case
     assert received(chunks) == model(data)
 
@@ -64,46 +65,12 @@ def test_d1_ten_megabytes_without_an_end_are_one_overlong_line() -> None:
     assert kept < 100_000
 
 
-def test_an_overlong_line_is_handed_over_before_its_end_and_once() -> None:
-    buffer = LineBuffer(LINE_BYTES_MAX)
-    assert buffer.receive(b"x" * 513) == b"x" * 513 + b"\n"
-    assert buffer.receive(b"x" * 600) == b""
-    assert buffer.is_mid_message
-    assert not buffer.receive_eof()
-
-
 def test_a_cr_that_may_belong_to_the_end_waits_for_what_follows() -> None:
     buffer = LineBuffer(LINE_BYTES_MAX)
     assert buffer.receive(b"x" * 512 + b"\r") == b""
     assert buffer.receive(b"\n") == b"x" * 512 + b"\n"
     assert buffer.receive(b"x" * 512 + b"\r") == b""
     assert len(buffer.receive(b"y").rstrip(b"\n")) == 513
-
-
-@pytest.mark.parametrize(
-    "separator", [b"\r", b"\v", b"\f", b"\x1c", b"\x85", "\u2028".encode(), b"\0"]
-)
-def test_d7_nothing_else_separates_lines(separator: bytes) -> None:
-    """[P1]: in UTF-8 or Latin-1."""
-    for code in ("utf-8", "latin-1"):
-        line = f"a{separator}b".encode(code, "ignore")
-        assert received([line + b"\n"]) == ([line], False)
-
-
-def test_d8_a_character_may_be_split_between_reads() -> None:
-    data = "caf\u00e9.fr\n\u2028\n\u212a\n".encode()
-    for at in range(1, len(data)):
-        assert received([data[:at], data[at:]]) == received([data])
-
-
-def test_d6_exactly_one_cr_is_dropped_before_lf() -> None:
-    assert received([b"a\r\r\nb\r", b"\nc\rd\n\r\n"])[0] == [b"a\r", b"b", b"c\rd", b""]
-
-
-def test_the_end_of_input_tells_whether_it_came_in_mid_line() -> None:
-    assert received([b"a\nexample.co"]) == ([b"a"], True)
-    assert received([b"a\n"]) == ([b"a"], False)
-    assert received([]) == ([], False)
 
 
 class Counting(bytes):

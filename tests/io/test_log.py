@@ -183,16 +183,6 @@ def test_of_ever_new_kinds_not_all_are_remembered() -> None:
     assert len(written) == 5 + 999 + 1 + 1
 
 
-def test_a_storm_of_one_kind_is_five_records_and_a_count() -> None:
-    log, written, clock = logging()
-    for number in range(100_000):
-        log.report(f"TSs disagree about n{number}", Level.WARNING, "disagreement")
-    assert len(written) == SHOWN
-    clock.now += WHILE_S
-    log.report("TSs disagree about y", Level.WARNING, "disagreement")
-    assert written[-1].endswith(b"WARNING TSs disagree about y (and 99995 more like this)\n")
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_record_of_just_its_bound_is_whole(as_json: bool, more: int) -> None:

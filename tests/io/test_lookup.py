@@ -4,7 +4,6 @@ Not here: who wants a name looked up (`tests/nodes/test_host_lookups.py`), and w
 (`tests/processes/test_hosts.py`).
 """
 
-import gc
 import os
 import signal
 import socket
@@ -16,14 +15,8 @@ import pytest
 from core.effects import Resolve
 from core.events import Resolved
 from core.io.lookup import Lookup
+from tests.support.counting import open_descriptors
 from tests.support.loops import Node, Script, real_loop, turn_until
-
-
-def descriptors() -> list[str]:
-    """Return what this process has open, but for sockets and for the list of it."""
-    gc.collect()
-    links = [str(each.resolve()) for each in Path("/proc/self/fd").iterdir()]
-    return sorted(link for link in links if "socket:" not in link and not link.startswith("/proc"))
 
 
 def children() -> list[str]:
@@ -40,13 +33,13 @@ def found(lookup: Lookup) -> tuple[object, ...]:
 @pytest.mark.parametrize("ends", ["found", "given up"])
 def test_a_lookup_leaves_no_descriptor_and_no_child(ends: str) -> None:
     """Whether it has ended or is closed while it runs."""
-    before = descriptors(), children()
+    before = open_descriptors(), children()
     for _ in range(2):
         lookup = Lookup("127.0.0.1", 80)
         if ends == "found":
             assert found(lookup) == ((socket.AF_INET, ("127.0.0.1", 80)),)
         lookup.close()
-    assert (descriptors(), children()) == before
+    assert (open_descriptors(), children()) == before
 
 
 def test_a_name_that_nobody_has_is_told_why() -> None:
@@ -73,7 +66,7 @@ def test_a_child_that_is_ended_has_found_nothing(
 
 
 def test_a_loop_that_is_closed_gives_its_lookups_up() -> None:
-    before = descriptors(), children()
+    before = open_descriptors(), children()
     brain, loop = Script(), real_loop()
     loop.start(brain)
     for name in ("a", "b"):
@@ -82,7 +75,8 @@ def test_a_loop_that_is_closed_gives_its_lookups_up() -> None:
     loop.engine.performers[Resolve](Resolve("c", "localhost", 80))
     loop.turn()
     loop.close()
-    assert (descriptors(), children()) == before
+    del loop  # and its own sockets
+    assert (open_descriptors(), children()) == before
 
 
 # -- those of a loop -------------------------------------------------------------------------------

@@ -74,23 +74,6 @@ class OutputMachine(RuleBasedStateMachine):
 TestOutput = OutputMachine.TestCase
 
 
-def test_that_records_are_dropped_is_news_once() -> None:
-    output = Output(3, 100, "races.jsonl")
-    assert output.drop()
-    output.append(b"a\n")
-    assert not output.drop()
-    assert (output.waiting, output.dropped) == (0, 1)
-    output.append(b"b\n")  # there may be room again
-    assert bytes(output.unwritten()) == b"b\n"
-
-
-def test_an_output_without_a_bound_keeps_everything() -> None:
-    output = Output(1)
-    for _ in range(10_000):
-        output.append(b"x" * 1_000)
-    assert (output.waiting, output.dropped) == (10_000_000, 0)
-
-
 def test_a_long_record_is_handed_out_in_views_of_itself() -> None:
     """Each byte of it is handed out once, and none is copied."""
     record = bytes(40_000_000)
@@ -116,23 +99,6 @@ def test_what_is_handed_out_is_no_more_than_a_pipe_takes() -> None:
         sizes.append(len(output.unwritten()))
         output.written(sizes[-1])
     assert sizes == [1, PIPE_BYTES, PIPE_BYTES, 1, PIPE_BYTES, 101]
-
-
-def test_an_output_over_its_bound_is_written_before_it_drops() -> None:
-    output, taken = Output(3, 100), bytearray()
-
-    def take_all(output: Output) -> None:
-        while output.waiting:
-            taken.extend(output.unwritten())
-            output.written(len(output.unwritten()))
-
-    output.make_room = take_all
-    lines = [b"line %d\n" % number for number in range(1_000)]
-    for line in lines:
-        output.append(line)
-        assert 0 < output.waiting <= 100
-    take_all(output)
-    assert taken == b"".join(lines) and output.dropped == 0
 
 
 def test_half_a_record_is_not_joined_to_the_next() -> None:
@@ -235,13 +201,6 @@ def whole(records: list[Record]) -> str:
     return b"".join(record.data for record in records).decode()
 
 
-def test_records_are_whole_however_little_is_taken_at_a_time(house: House) -> None:
-    house.desk.at_once = 3
-    records = records_of(10)
-    house.do(*records)
-    assert house.written(RECORDS) == whole(records) and house.records.dropped == 0
-
-
 def test_a_full_disk_costs_records_and_one_warning(house: House) -> None:
     """The disk may have room again."""
     house.desk.errors[RECORDS] = [errno.ENOSPC, 0, errno.ENOSPC, errno.EDQUOT]
@@ -252,12 +211,6 @@ def test_a_full_disk_costs_records_and_one_warning(house: House) -> None:
     metrics = house.metrics
     assert (metrics["records_dropped"], metrics["log_dropped"]) == (3, 0)
     assert metrics["turns"] == house.loop.turns and house.loop.exit_code is None
-
-
-def test_records_that_do_not_fit_are_dropped_and_counted(house: House) -> None:
-    house.records.bytes_max = 0
-    house.do(*records_of(2))
-    assert (house.records.dropped, house.written(RECORDS)) == (2, "")
 
 
 def test_a_record_that_began_in_the_old_file_is_dropped_with_it(house: House) -> None:

@@ -85,13 +85,6 @@ def test_who_parts_for_a_newcomer(networks: str, newcomer: str, parts: str | Non
     assert (going and going.name) == parts
 
 
-def test_the_longest_idle_parts_not_the_first_to_come() -> None:
-    """[P38]"""
-    places, connections = holding("aaaa")
-    connections[0].last_turn = 9
-    assert places.to_part("b") is connections[1]
-
-
 @given(st.lists(st.sampled_from("aabbc-")), st.lists(st.sampled_from("abcdefg-")))
 def test_newcomers_come_to_rest_and_no_network_loses_all(held: list[str], come: list[str]) -> None:
     """Each exchange makes it more even, so no two networks throw each other out for ever."""
@@ -246,89 +239,6 @@ def test_the_longest_idle_of_many_says_bye_and_a_newcomer_is_in(
     assert house.log == b"clients_max is reached, and 192.0.2.1 has 4: the longest idle parts\n"
 
 
-def test_one_that_has_just_come_is_not_the_longest_idle(build: Callable[..., House]) -> None:
-    """[P38]: though it has said nothing yet."""
-    house = build(clients_max=2)
-    first = house.knock(A)
-    assert house.is_served(first)
-    house.knock(A)
-    house.knock(B)
-    assert house.heard(first) == b"BYE\n"
-
-
-def test_half_a_line_of_one_has_another_part(build: Callable[..., House]) -> None:
-    """[P38]: bytes in count, though nothing is said to them."""
-    house = build(clients_max=2)
-    first, second = house.knock(A), house.knock(A)
-    first.send(b"x.exam")
-    house.turn()
-    house.knock(B)
-    assert house.heard(second) == b"BYE\n"
-    first.send(b"ple\n")
-    house.turn()
-    assert first.recv(100) == ROW
-
-
-def test_bytes_out_count_as_bytes_in(build: Callable[..., House]) -> None:
-    """[P38]"""
-    house = build(clients_max=2)
-    first, second = house.knock(A), house.knock(A)
-    house.loop.streams.send_to(Send("client-1", b"PONG\n"))
-    house.turn()
-    house.knock(B)
-    assert house.heard(second) == b"BYE\n" and first.recv(100) == b"PONG\n"
-
-
-def test_one_who_has_half_as_many_is_told_busy(build: Callable[..., House]) -> None:
-    """[P18] [P38]"""
-    house = build(clients_max=3)
-    many = [house.knock(A), house.knock(A), house.knock(B)]
-    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
-    assert house.heard(house.knock(A)) == b"- ERROR BUSY\n"
-    assert all(map(house.is_served, many))
-    assert (house.replaced, house.loop.hits["clients_max"]) == (0, 2)
-
-
-def test_nobody_parts_while_a_place_is_free(build: Callable[..., House]) -> None:
-    """[P38]"""
-    house = build(clients_max=4)
-    many = [house.knock(A) for _ in range(3)]
-    assert all(map(house.is_served, [*many, house.knock(B)])) and house.replaced == 0
-
-
-def test_a_client_on_this_machine_never_parts(build: Callable[..., House]) -> None:
-    """[P18] [P38]"""
-    house = build(clients_max=4)
-    here = [house.knock(HERE) for _ in range(4)]
-    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
-    assert all(map(house.is_served, here)) and house.replaced == 0
-
-
-def test_a_dns_stream_of_many_ends_and_a_newcomer_is_in(build: Callable[..., House]) -> None:
-    """[P38]"""
-    house = build(Role.DNS, dns_clients_max=4)
-    many = [house.knock(A) for _ in range(4)]
-    newcomer = house.knock(B)
-    assert house.heard(many[0]) == b""
-    newcomer.send(frame(query(7, b"x.example", 252)))  # refused, and at once
-    turn_until(
-        house.loop, lambda: len(house.loop.streams.accepted) == 5
-    )  # the first has not ended its side
-    house.turn()
-    assert newcomer.recv(100)[2:4] == b"\0\7"
-    assert house.replaced == 1 and not house.loop.hits
-
-
-def test_newcomers_all_get_in_though_nobody_ends_its_side(build: Callable[..., House]) -> None:
-    """[P38]: one that has been sent everything makes room for the next before `linger_s`."""
-    house = build(clients_max=20)
-    many = [house.knock(A) for _ in range(20)]
-    newcomers = [house.knock(f"198.51.100.{number}") for number in range(15)]
-    assert all(map(house.is_served, newcomers))
-    assert all(house.heard(guest) == b"BYE\n" for guest in many[:15])
-    assert house.replaced == 15 and house.connected == 20 + 4
-
-
 def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., House]) -> None:
     """[P38]: 4 of the 16 may be parting, and as many more wait for the end of the turn."""
     house = build(clients_max=20, accepts_per_turn=100, owed_bytes_high=100, owed_bytes_low=50)
@@ -348,14 +258,14 @@ def test_a_storm_takes_no_more_than_the_spare_descriptors(build: Callable[..., H
 def test_a_storm_on_streams_that_owe_nothing_is_bounded(build: Callable[..., House]) -> None:
     """[P38]: each has been sent everything at once, so it may be cut in the same turn."""
     house = build(Role.DNS, dns_clients_max=30, accepts_per_turn=100)
-    for _ in range(30):
-        house.knock(A)
+    many = [house.knock(A) for _ in range(30)]
     house.most = 0
     for number in range(24):
         house.knock(f"198.51.100.{number}", turned=False)
     house.turn()
     assert house.most <= 30 + 8 + 1
     assert house.loop.hits["dns_clients_max"] == 24 - 8 and house.replaced == 8
+    assert house.heard(many[7]) == b""
 
 
 def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., House]) -> None:
@@ -371,11 +281,40 @@ def test_one_that_takes_nothing_is_not_cut_for_a_newcomer(build: Callable[..., H
     assert house.heard(many[0]).endswith(b"PONG\nBYE\n")
 
 
-def test_without_spare_descriptors_nobody_parts(build: Callable[..., House]) -> None:
-    house = build(clients_max=4, descriptors_spare=3)
-    many = [house.knock(A) for _ in range(4)]
-    assert house.heard(house.knock(B)) == b"- ERROR BUSY\n"
+@pytest.mark.parametrize("how", ["it has just come", "half a line of it", "bytes to it"])
+def test_one_that_is_not_idle_has_another_part(build: Callable[..., House], how: str) -> None:
+    """[P38]: it counts as not idle since it came, or bytes came in or went out."""
+    house = build(clients_max=2)
+    first = house.knock(A)
+    if how == "it has just come":
+        assert house.is_served(first)
+    second = house.knock(A)
+    if how == "half a line of it":
+        first.send(b"x.exam")
+    elif how == "bytes to it":
+        house.loop.streams.send_to(Send("client-1", b"PONG\n"))
+    house.turn()
+    house.knock(B)
+    parted = first if how == "it has just come" else second
+    assert house.heard(parted) == b"BYE\n"
+    assert house.replaced == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "newcomers", "spare"),
+    [([A, A, B], [B, A], 16), ([HERE] * 3, [B], 16), ([A] * 3, [B], 3)],
+    ids=["half as many", "on this machine", "no spare descriptors"],
+)
+def test_nobody_parts_and_a_newcomer_is_told_busy(
+    build: Callable[..., House], there: list[str], newcomers: list[str], spare: int
+) -> None:
+    """[P18] [P38]"""
+    house = build(clients_max=3, descriptors_spare=spare)
+    many = list(map(house.knock, there))
+    for host in newcomers:
+        assert house.heard(house.knock(host)) == b"- ERROR BUSY\n"
     assert all(map(house.is_served, many))
+    assert (house.replaced, house.loop.hits["clients_max"]) == (0, len(newcomers))
 
 
 def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) -> None:
@@ -395,27 +334,21 @@ def test_one_that_leaves_by_itself_is_counted_once(build: Callable[..., House]) 
 # -- bytes that it is owed -------------------------------------------------------------------------
 
 
-def test_one_that_parts_gets_what_ls_owes_it_and_then_bye() -> None:
+@pytest.mark.parametrize("conn", ["client-1", TCP])
+def test_one_that_parts_gets_what_ls_owes_it(conn: str) -> None:
     """[P38]"""
     stage = started()
-    stage.accept("client-1")
-    stage.hear("client-1", b"x.example\n")
-    stage.step(PlaceWanted("client-1"))
-    stage.hear("client-1", b"y.example\n")  # not taken
-    assert stage.take("client-1") == b"" and not stage.has_ended("client-1")
+    stage.accept(conn)
+    is_dns = conn == TCP
+    stage.hear(conn, frame(query(7, b"x.example")) if is_dns else b"x.example\n")
+    stage.step(PlaceWanted(conn))
+    if not is_dns:
+        stage.hear(conn, b"y.example\n")  # not taken
+    assert stage.take(conn) == b"" and not stage.has_ended(conn)
     stage.hear("TS1", ROW)
-    assert stage.take("client-1") == ROW + b"BYE\n" and stage.has_ended("client-1")
-
-
-def test_a_dns_stream_that_parts_gets_what_ls_owes_it() -> None:
-    """[P38]"""
-    stage = started()
-    stage.accept(TCP)
-    stage.hear(TCP, frame(query(7, b"x.example")))
-    stage.step(PlaceWanted(TCP))
-    assert stage.take(TCP) == b"" and not stage.has_ended(TCP)
-    stage.hear("TS1", ROW)
-    assert stage.take(TCP)[2:4] == b"\0\7" and stage.has_ended(TCP)
+    said = stage.take(conn)
+    assert said[2:4] == b"\0\7" if is_dns else said == ROW + b"BYE\n"
+    assert stage.has_ended(conn)
 
 
 @pytest.mark.parametrize("how", ["QUIT", "end", "twice"])

@@ -11,6 +11,7 @@ import pytest
 
 from core.io.outputs import Output
 from nodes.cli.race_log import race_log
+from tests.support.counting import open_descriptors
 
 
 def is_another(output: Output | None) -> bool:
@@ -51,3 +52,14 @@ def test_a_race_log_that_is_a_pipe_keeps_what_waits_in_it(tmp_path: Path) -> Non
         assert os.read(reader, 10) == b"1"
         assert os.read(reader, 10) == b"", "nobody holds the old one any more"
         os.close(reader)
+
+
+def test_a_file_that_is_opened_anew_takes_no_descriptor_more(tmp_path: Path) -> None:
+    before = open_descriptors()
+    with race_log(str(tmp_path / "races")) as output:
+        assert output is not None and output.reopen is not None
+        during = open_descriptors()
+        (tmp_path / "races").rename(tmp_path / "old")
+        assert output.reopen() and not output.reopen()
+        assert open_descriptors() == during
+    assert open_descriptors() == before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.environment import Environment
 from core.protocol import batches
-from core.protocol.batches import read_questions, read_replies, read_requests
+from core.protocol.batches import read_questions, read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.messages import (
     Answer,
@@ -20,7 +20,7 @@ from core.protocol.messages import (
     format_message,
     parse_reply,
 )
-from core.protocol.names import Command, Error, Negative, Type, fold, fold_lines
+from core.protocol.names import Error, Negative, Type, fold, fold_lines
 from core.protocol.reply_batch import ReplyBatch
 from tests.protocol.test_messages import (
     RESERVED,
@@ -183,29 +183,6 @@ def test_nothing_is_read_after_a_reply_that_is_too_long() -> None:
         b"x 1.2.3.4 A IN\n" + b"y" * 513 + b"\nz ::1 AAAA IN\n", ErrorStreak(Environment())
     )
     assert batch.questions == [b"x"] and batch.why == "it sent a line that is too long"
-
-
-def test_what_is_no_question_is_returned_in_order_up_to_the_end() -> None:
-    def others(*lines: bytes) -> list[Command | Error]:
-        return read_requests(chunk_of(lines), ErrorStreak(Environment()), 2)[1]
-
-    ping, stats, bad = Command.PING, Command.STATS, Error.BADNAME
-    assert others(b"x", b"?", b"PING", b"y", b"STATS") == [bad, ping, stats]
-    assert others(*[b"STATS"] * 4) == [stats, stats, Error.TOOMANY, Error.TOOMANY]
-    assert others(b"x" * 513, b"QUIT", b"PING") == [Error.TOOLONG, Command.QUIT]
-    assert others(*[b"?"] * 20, b"PING") == [bad] * 16
-
-
-@pytest.mark.parametrize("kind", [b"", b" AAAA"])
-@pytest.mark.parametrize("length", [252, 253, 254, 258])
-def test_a_name_may_have_253_bytes_whatever_is_asked_of_it(length: int, kind: bytes) -> None:
-    name = a_name_of(length)
-    line = name + kind
-    assert (judged(line) is Error.BADNAME) is (length > 253)
-    if length > 253:
-        assert asked_in(line + b"\n") is None
-        assert answered_in(name + b" 1.2.3.4 A IN\n") is None
-        assert replied_in(line + b" - NOT FOUND\n") is None
 
 
 @pytest.mark.parametrize("length", range(246, 256))

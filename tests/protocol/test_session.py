@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Close, Send
 from core.environment import Environment
-from core.protocol.asker import Requests, SessionEvent, SessionState
+from core.protocol.asker import SessionEvent, SessionState
 from core.protocol.names import Negative
 from core.protocol.outcome import Denied
 from core.protocol.session import Session
@@ -108,9 +108,13 @@ few_or_plain = st.one_of(
 
 
 @given(few_or_plain, st.lists(st.integers(0, 30), max_size=5), st.integers(1, 4))
-def test_any_chunks_come_to_what_their_lines_do_one_by_one(
+@example([b"QUIT", b"x", b"?", b"PING", b"QUIT"], [2, 3], 4)
+@example([b"PING", b"", b"x AAAA", b"STATS", b"QUIT. AAAA", b"X"], [], 1)
+@example([b"?", b"", b"?", b"x", b"?", b"?", b"?", b"x", b"?"], [1, 3, 4], 3)
+def test_b18_b19_chunks_come_to_what_their_lines_do_one_by_one(
     lines: list[bytes], cut: list[int], errors_max: int
 ) -> None:
+    """[P6]"""
     asker, reference = session(errors_max), Reference(errors_max)
     spellings: list[bytes] = []
     said, errors = b"", 0
@@ -133,41 +137,6 @@ def test_any_chunks_come_to_what_their_lines_do_one_by_one(
     assert errors == reference.errors
 
 
-@pytest.mark.parametrize("line", GOOD)
-def test_d10_what_only_looks_like_a_command_is_a_name(line: bytes) -> None:
-    asked = session().receive(line + b"\n", 0.0)
-    spelling = line.replace(b". ", b" ").removesuffix(b".")
-    question = folded(spelling)
-    assert asked == Requests([question], [spelling], question + b"\n", b"", 0)
-
-
-@pytest.mark.parametrize("more", [b"", b"?\n"])
-def test_a_name_with_a_type_and_alone_are_two_questions(more: bytes) -> None:
-    """Also where a command's word gets a type: it ends nothing."""
-    asked = session().receive(b"x\nX AAAA\nX\nQUIT AAAA\n" + more + b"x AAAA\n", 0.0)
-    assert asked.questions == [b"x", b"x AAAA", b"x", b"quit AAAA", b"x AAAA"]
-    assert asked.spellings == [b"x", b"X AAAA", b"X", b"QUIT AAAA", b"x AAAA"]
-    assert asked.lines == b"x\nx AAAA\nx\nquit AAAA\nx AAAA\n"
-    assert asked.errors == len(more) // 2
-
-
-def test_b2_quit_with_a_type_is_a_question_and_alone_the_end() -> None:
-    asker = session()
-    assert asker.receive(b"QUIT AAAA\nQUIT. AAAA\n", 0.0).questions == [b"quit AAAA"] * 2
-    assert asker.life.state is SessionState.OPEN
-    assert asker.receive(b"x. AAAA\nQUIT\nx AAAA\n", 0.0) == Requests(
-        [b"x AAAA"], [b"x AAAA"], b"x AAAA\n", b"", 0
-    )
-    assert asker.life.state is SessionState.LEAVING
-
-
-@pytest.mark.parametrize(("command", "reply"), [(b"PING", b"PONG\n"), (b"STATS", METRICS)])
-def test_a_command_is_replied_to_and_the_session_goes_on(command: bytes, reply: bytes) -> None:
-    asker = session()
-    assert asker.receive(command + b"\n", 0.0) == Requests([], [], b"", reply, 0)
-    assert asker.receive(b"a\n", 0.0).questions == [b"a"]
-
-
 def test_of_one_read_sixteen_stats_are_answered() -> None:
     """Each is some 2 KB for 6 bytes: a read of 64 KiB would cost 20 MB."""
     asker = session()
@@ -183,43 +152,6 @@ def test_stats_are_made_only_for_those_who_get_them() -> None:
     asker = Session("a", env, lambda: made.append(METRICS) or METRICS)
     assert asker.receive(b"x\nSTATS\n" * 5, 0.0).said.startswith(METRICS * 2)
     assert len(made) == 2
-
-
-def test_b18_empty_lines_count_for_nothing() -> None:
-    asker = session()
-    assert asker.receive(b"\n\n\n", 0.0) == Requests([], [], b"", b"", 0)
-    assert asker.receive(b"?\n" * 15 + b"\n", 0.0).errors == 15
-    assert asker.receive(b"\n", 0.0).errors == 0
-    assert asker.life.state is SessionState.OPEN
-    assert asker.receive(b"\n?\n", 0.0).errors == 1
-    assert asker.life.state is SessionState.LEAVING
-
-
-def test_b19_after_sixteen_errors_in_a_row_nothing_is_taken() -> None:
-    """[P6]"""
-    asker = session()
-    asked = asker.receive(b"?\n" * 15 + b"PING \nrutgers.edu\n?\n", 0.0)
-    assert asked == Requests([], [], b"", b"- ERROR BADNAME\n" * 16, 16)
-    assert asker.receive(b"rutgers.edu\n", 0.0) == Requests([], [], b"", b"", 0)
-    assert asker.last_words() == [Send("a", b"BYE\n"), Close("a")]
-
-
-@pytest.mark.parametrize("good", [b"rutgers.edu\n", b"rutgers.edu\n?\n"])
-def test_a_legal_question_starts_the_count_of_errors_over(good: bytes) -> None:
-    asker = session()
-    asker.receive(b"?\n" * 15, 0.0)
-    asker.receive(good, 0.0)
-    assert asker.receive(b"?\n" * (15 - good.count(b"?")), 0.0).errors == 15 - good.count(b"?")
-    assert asker.life.state is SessionState.OPEN
-    asker.receive(b"?\n", 0.0)
-    assert asker.life.state is SessionState.LEAVING
-
-
-def test_b2_what_follows_quit_is_ignored() -> None:
-    asker = session()
-    assert asker.receive(b"a\nQUIT\nb\n?\nQUIT\n", 0.0) == Requests([b"a"], [b"a"], b"a\n", b"", 0)
-    assert asker.receive(b"c\n?\nPING\nQUIT\n", 0.0) == Requests([], [], b"", b"", 0)
-    assert asker.receive_end(unfinished=True) == b""
 
 
 @pytest.mark.parametrize("unfinished", [False, True])

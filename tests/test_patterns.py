@@ -76,8 +76,7 @@ OLD = {
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    [r"(?:aa|b)++", r"(?:[.]b)*+", r"(?>(?:aa|b)c)", r"(?:(?!x)a)++", r"(y|x(?: A)?+)"],
+    "pattern", [r"(?:aa|b)++", r"(?:[.]b)*+", r"(?>(?:aa|b)c)", r"(?:(?!x)a)++", r"(y|x(?: A)?+)"]
 )
 def test_the_rule_can_say_no(pattern: str) -> None:
     assert list(doubtful(_parser.parse(pattern)))

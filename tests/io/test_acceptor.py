@@ -73,12 +73,6 @@ def house(build: Callable[..., House]) -> House:
     return build(watchers_max=2, clients_max=3)
 
 
-def test_each_is_called_after_the_door_it_came_by(house: House) -> None:
-    for name in (Role.HTTP, Role.LINES, Role.LINES, Role.HTTP):
-        house.knock(name)
-    assert house.opened() == ["watcher-1", "client-1", "client-2", "watcher-2"]
-
-
 def test_too_many_of_one_kind_keep_nobody_of_the_other_out(house: House) -> None:
     """[P18]: a client that is too many is told; a watcher waits until another has gone."""
     watchers = [house.knock(Role.HTTP) for _ in range(3)]
@@ -117,15 +111,6 @@ def test_watchers_who_come_at_once_come_in_one_after_another(
         guest.close()
         some.turn(3)
     assert some.loop.hits["watchers_max"] >= 18 - most
-
-
-def test_who_has_gone_makes_room_for_another(house: House) -> None:
-    for number in range(1, 8):
-        guest = house.knock(Role.HTTP)
-        assert house.opened()[-1] == f"watcher-{number}"
-        guest.close()
-        house.turn(3)
-    assert not house.loop.hits
 
 
 def test_places_of_watchers_are_kept_free_of_clients(build: Callable[..., House]) -> None:

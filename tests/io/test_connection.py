@@ -114,12 +114,6 @@ def test_a_close_after_the_peers_end_is_done_when_all_is_sent(order: str) -> Non
     assert connection.is_closed and out == b"owed"
 
 
-def test_a_close_with_nothing_owed_ends_at_once() -> None:
-    connection = dialled()
-    connection.close()
-    assert connection.life.state is StreamState.LINGERING
-
-
 def test_a_deaf_peer_is_still_heard_and_sent_nothing() -> None:
     connection = dialled()
     connection.send(b"x" * 100)

@@ -43,8 +43,7 @@ def hosts(some: Listener, most: float = 16) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "number",
-    [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EPERM],
+    "number", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EPERM]
 )
 def test_c14_a_connection_gone_before_accept_is_passed_over(number: int) -> None:
     some = listener(Queue("a", number, "b"))

@@ -139,12 +139,9 @@ def test_clients_share_what_a_turn_reads_in_equal_parts() -> None:
         assert len({conn for conn, _ in heard}) == 10
         assert sum(count for _, count in heard) <= 1_000
     assert some.loop.hits["turn_bytes"] == 30
-
-
-def test_one_client_alone_may_have_the_whole_turn() -> None:
-    some = crowd(1, turn_bytes=1_000)
-    say(some, b"x\n" * 500)
-    assert some.turn() == [("client-1", 1_000)]
+    alone = crowd(1, turn_bytes=1_000)
+    say(alone, b"x\n" * 500)
+    assert alone.turn() == [("client-1", 1_000)]
 
 
 def test_while_memory_is_short_only_the_few_are_read() -> None:

@@ -33,15 +33,6 @@ def test_two_signals_to_end_stop_the_loop_at_once(apart: bool) -> None:
     assert node.loop.exit_code == 1 and node.log.reports == [SECOND]
 
 
-def test_one_signal_to_end_is_a_drain_and_no_second_one() -> None:
-    node = Node()
-    node.ring(END)
-    node.scene.wait(1.0)
-    assert node.loop.exit_code is None and not node.log.reports
-    (asked,) = node.brain.of(DrainAsked)
-    assert abs(asked.since - node.began) < 0.1
-
-
 def test_signals_that_end_nothing_are_never_a_second_one() -> None:
     """Several that come together are told once: what is asked for is the same."""
     node = Node()
@@ -53,6 +44,8 @@ def test_signals_that_end_nothing_are_never_a_second_one() -> None:
     assert [type(event) for event in node.brain.heard[1:]] == [
         ReloadAsked, StatsAsked, DrainAsked, ReloadAsked
     ]  # fmt: skip
+    (asked,) = node.brain.of(DrainAsked)
+    assert abs(asked.since - node.began) < 0.1 and not node.log.reports
 
 
 def test_a_drain_that_the_brain_asks_for_is_one_signal() -> None:

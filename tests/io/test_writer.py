@@ -70,9 +70,7 @@ def filled(write: WriteFunction, fd: int) -> int:
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", [pipe, terminal, sockets])
-def test_a_descriptor_that_nobody_reads_never_blocks(
-    kind: Callable[[], tuple[int, int]],
-) -> None:
+def test_a_descriptor_that_nobody_reads_never_blocks(kind: Callable[[], tuple[int, int]]) -> None:
     """When its reader comes back it takes more. Those who share it find it as it was: blocking."""
     reader, fd = kind()
     write = writer(fd)

@@ -18,22 +18,9 @@ from core.protocol.messages import (
     parse_reply,
     parse_request,
 )
-from core.protocol.names import (
-    Command,
-    Error,
-    Negative,
-    Type,
-    Word,
-)
+from core.protocol.names import Command, Error, Negative, Type, Word
 from core.text import printable
-from tests.support.splitting import (
-    PIECES,
-    addresses,
-    addresses_v6,
-    any_names,
-    long_names,
-    names,
-)
+from tests.support.splitting import PIECES, addresses, addresses_v6, any_names, long_names, names
 
 RESERVED = [command.value for command in Command]
 

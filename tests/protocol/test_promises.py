@@ -19,58 +19,12 @@ from nodes.cli.serving import LINES
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.support.loops import BRISK, drained, real_loop, turn_until
-from tests.support.transcript import Transcript, play, transcripts
+from tests.support.transcript import play, transcripts
 
 ROWS = {b"%d.example" % n: b"%d.example 10.0.0.1 A IN\n" % n for n in range(4_000)}
-TABLES = {"TS1": {b"rutgers.edu": b"rutgers.edu 172.34.4.6 A IN\n"}}
-
-
-def session(text: str) -> Transcript:
-    return transcripts(f"```session\n{text.strip()}\n```")[0]
-
-
-def played(program: str, text: str) -> None:
-    play(session(text), program, TABLES, lambda data: [data])
 
 
 # -- bytes -----------------------------------------------------------------------------------------
-
-
-def test_names_travel_in_lower_case_and_without_the_dot() -> None:
-    """[P5]"""
-    lines = "".join(
-        f"client -> LS: {name}\nLS -> TS1: {lower}\nLS -> TS2: {lower}\n"
-        for name, lower in (
-            ("QUIT.", "quit"),
-            ("Ping", "ping"),
-            ("STATS.", "stats"),
-            ("A.B", "a.b"),
-        )
-    )
-    played("LS", "client -> LS: (connect)\n" + lines)
-
-
-def test_a_table_server_is_silent_about_what_it_does_not_have() -> None:
-    """[P8]"""
-    played("TS1", "nc -> TS1: (connect)\nnc -> TS1: nothinghere.com\nnc -> TS1: www.rutgers.edu\n")
-
-
-def test_an_answer_counts_for_its_own_name_only() -> None:
-    """[P10]"""
-    played(
-        "LS",
-        """
-client -> LS: (connect)
-client -> LS: x.example
-LS -> TS1: x.example
-LS -> TS2: x.example
-TS1 -> LS: y.example 10.0.0.1 A IN
-TS1 -> LS: x.example.org 10.0.0.1 A IN
-... 5 s
-LS -> client: x.example - TIMED OUT
-TS1 -> LS: x.example 10.0.0.1 A IN
-""",
-    )
 
 
 @pytest.mark.parametrize(
@@ -86,9 +40,7 @@ TS1 -> LS: x.example 10.0.0.1 A IN
 )
 def test_nothing_but_an_answer_ends_a_question(line: str) -> None:
     """[P11]"""
-    played(
-        "LS",
-        f"""
+    text = f"""```session
 client -> LS: (connect)
 client -> LS: x.example
 LS -> TS1: x.example
@@ -96,8 +48,8 @@ LS -> TS2: x.example
 TS1 -> LS: {line}
 TS2 -> LS: x.example 10.0.0.2 A IN
 LS -> client: x.example 10.0.0.2 A IN
-""",
-    )
+```"""
+    play(transcripts(text)[0], "LS", {}, lambda data: [data])
 
 
 # -- a real loop -----------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ few_or_plain = st.one_of(
 def test_b18_b19_chunks_come_to_what_their_lines_do_one_by_one(
     lines: list[bytes], cut: list[int], errors_max: int
 ) -> None:
-    """[P6]"""
+    """[P5] [P6]"""
     asker, reference = session(errors_max), Reference(errors_max)
     spellings: list[bytes] = []
     said, errors = b"", 0

@@ -17,7 +17,7 @@ from tests.support.sources import nodes_of
 
 NAMELESS = {"who", "whoever", "what", "whatever", "one", "so"}  # no sentence begins with these
 NAMELESS_FIRST = {  # nor does a docstring with these
-    *("whom", "whose", "whence", "whither", "it", "they", "there", "those"),
+    *("whom", "whose", "whence", "whither", "it", "they", "there", "those")
 }
 FUNCTION_WORDS = {  # with which no imperative begins
     *("a", "an", "the", "its", "their", "his", "her", "our", "your", "my", "this", "that", "these"),

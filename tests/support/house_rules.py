@@ -53,7 +53,7 @@ FOLDERS = {
 }
 EXCEPTIONS = {("nodes/replay/replay.py", "nodes.ls.race_record")}  # it reads what LS has written
 PURE = {  # of core/io: bytes and numbers alone, so that a brain may use them
-    *("core.io.line_buffer", "core.io.frame_buffer", "core.io.descriptors"),
+    *("core.io.line_buffer", "core.io.frame_buffer", "core.io.descriptors")
 }
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots. The
 # modules that each of its files may import, and others not.
@@ -62,9 +62,7 @@ SEAM = {
     "core/io/lookup.py": {"subprocess"},
     "core/io/process.py": {"signal"},
     "core/io/service_manager.py": {"socket", "time"},
-    "core/io/system.py": {
-        *("random", "resource", "secrets", "select", "signal", "socket", "time"),
-    },
+    "core/io/system.py": {*("random", "resource", "secrets", "select", "signal", "socket", "time")},
     "core/io/wildcard.py": {"socket"},
     "nodes/status_page/http.py": {"http"},  # the names of its codes
     "nodes/status_page/pages.py": {"http"},
@@ -455,30 +453,27 @@ CONNECTION = re.compile(  # names of variables and attributes that hold a connec
     r"(?:^|\.|(?<!by)_)conn(?:_name)?$"
     r"|(?:^|[._])(?:event|connection|stream|socket|server|upstream|link)s?(?:\[.*\])?\.name$"
 )
-GIVEN_NAMES = {"PARENT", "_CLIENT", "name"}  # names that the comparing file gave or was given
-READS_TEXT = {name for name in dir(str) if not name.startswith("_")} | {"__contains__"}
-TAKES_APART = {  # methods by which a text's spelling is read, of what is just called `name`
-    *("startswith", "endswith", "partition", "rpartition", "split", "rsplit"),
-    *("find", "index", "removeprefix", "removesuffix"),
-}
-SEARCHES = {  # functions and methods that read the spelling of what they are given
-    *("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "fnmatch"),
-    *("fnmatchcase", "startswith", "endswith", "partition", "split", "find", "len", "int", "ord"),
-    *("list", "tuple", "sorted", "reversed", "enumerate", "contains", "eq", "attrgetter"),
-}
+GIVEN_NAMES = "PARENT|_CLIENT|CONN_"  # names that the comparing file gave or was given
+# Ways to read the spelling of a connection's name: it stands as CONN_ here, and an event or effect
+# of one connection as EVENT_.
+SPELLING_READ = re.compile(
+    r"CONN_[.\[]"
+    r"|\bin CONN_|\bmatch CONN_|case EVENT_\(f?['\"]"
+    r"|CONN_ (?:==|!=|(?:not )?in) (?:f?['\"]|[(\[{][^)\]}]*['\"])|['\"][)\]}]* (?:==|!=) CONN_"
+    rf"|CONN_ (?:==|!=) (?!(?:{GIVEN_NAMES})\b)_?[A-Z][A-Z_]*\b"
+    rf"|(?<![\w.])(?!(?:{GIVEN_NAMES})\b)_?[A-Z][A-Z_]* (?:==|!=) CONN_"
+    r"|CONN_ [<>]|[<>]=? CONN_"
+    r"|\b(?:match|fullmatch|search|findall|finditer|subn?|fnmatch|fnmatchcase|startswith|endswith"
+    r"|partition|split|find|len|int|ord|list|tuple|sorted|reversed|enumerate|contains|eq"
+    r"|attrgetter)\((?:(?:[^()]|\([^()]*\))*, )?CONN_"
+    # A name of the protocol, in bytes, may be called `name`, too.
+    r"|(?<![\w.])name\.(?:(?:starts|ends)with|r?partition|r?split|r?find|r?index"
+    r"|removeprefix|removesuffix)\((?!b['\"])"
+)
 
 
-def is_text(node: ast.expr) -> bool:
-    """Return whether an expression is a literal text, or holds one."""
-    if isinstance(node, ast.Tuple | ast.List | ast.Set):
-        return any(map(is_text, node.elts))
-    return isinstance(node, ast.JoinedStr) or (
-        isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-
-
-class ConnectionNames:
-    """The expressions of a source that hold a connection's name, local aliases included."""
+class ConnectionNames(ast.NodeTransformer):
+    """Writes CONN_ for the expressions that hold a connection's name, local aliases included."""
 
     def __init__(self, tree: ast.AST) -> None:
         self._aliases: set[str] = set()
@@ -495,7 +490,7 @@ class ConnectionNames:
             pairs = [(target, node.value) for target in node.targets]
         elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
             pairs = [(node.target, node.value)]
-        elif isinstance(node, ast.MatchClass) and self.is_connection_class(node.cls):
+        elif isinstance(node, ast.MatchClass) and is_of_connection(node.cls):
             keywords = zip(node.kwd_attrs, node.kwd_patterns, strict=True)
             for given in [*node.patterns[:1], *(p for key, p in keywords if key == "conn")]:
                 if isinstance(given, ast.MatchAs) and given.name is not None:
@@ -503,24 +498,29 @@ class ConnectionNames:
         for target, value in pairs:
             if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
                 pairs += zip(target.elts, value.elts, strict=False)
-            elif isinstance(target, ast.Name) and self.hold(value):
+            elif isinstance(target, ast.Name) and self._holds(value):
                 self._aliases.add(target.id)
 
-    @staticmethod
-    def is_connection_class(node: ast.expr) -> bool:
-        """Return whether an event or effect is of one connection, whose name comes first."""
-        owner = classes_of_the_house().get(ast.unparse(node).split(".")[-1])
-        return owner is not None and bool(
-            base_names(owner) & {"ConnectionEvent", "ConnectionEffect"}
-        )
-
-    def hold(self, node: ast.expr) -> bool:
-        """Return whether this expression is a connection's name."""
+    def _holds(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Call):
             is_copy = ast.unparse(node.func) in ("str", "repr", "sys.intern")
-            return is_copy and any(map(self.hold, node.args))
+            return is_copy and any(map(self._holds, node.args))
         text = ast.unparse(node)
-        return text in self._aliases or bool(CONNECTION.search(text))
+        is_named = isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
+        return text in self._aliases or (is_named and bool(CONNECTION.search(text)))
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.expr) and self._holds(node):
+            return ast.Name("CONN_")
+        if isinstance(node, ast.MatchClass) and is_of_connection(node.cls):
+            node.cls = ast.Name("EVENT_")
+        return self.generic_visit(node)
+
+
+def is_of_connection(node: ast.expr) -> bool:
+    """Return whether an event or effect is of one connection, whose name comes first."""
+    owner = classes_of_the_house().get(ast.unparse(node).split(".")[-1])
+    return owner is not None and bool(base_names(owner) & {"ConnectionEvent", "ConnectionEffect"})
 
 
 def connections_spelled(path: str, source: str) -> list[str]:
@@ -529,51 +529,9 @@ def connections_spelled(path: str, source: str) -> list[str]:
     To compare it with another name that was given is allowed; what the purpose of a connection is
     stands in its role. Names of the protocol are bytes, and not these.
     """
-    tree = parsed(source)
-    names = ConnectionNames(tree)
-    return [ast.unparse(node)[:80] for node in ast.walk(tree) if reads_spelling(node, names)]
-
-
-def reads_spelling(node: ast.AST, names: ConnectionNames) -> bool:
-    """Return whether this node reads the spelling of a connection's name."""
-    if isinstance(node, ast.Subscript):
-        return names.hold(node.value)
-    if isinstance(node, ast.For | ast.comprehension):
-        return names.hold(node.iter)
-    if isinstance(node, ast.Match):
-        return names.hold(node.subject)
-    if isinstance(node, ast.MatchClass) and names.is_connection_class(node.cls):
-        return any(isinstance(given, ast.MatchValue) for given in node.patterns[:1])
-    if isinstance(node, ast.Compare):
-        return compares_spelling(node, names)
-    if not isinstance(node, ast.Call):
-        return False
-    if isinstance(node.func, ast.Attribute):
-        owner, method = node.func.value, node.func.attr
-        if names.hold(owner):
-            return method in READS_TEXT
-        texts = [given.value for given in node.args if isinstance(given, ast.Constant)]
-        if ast.unparse(owner) == "name" and method in TAKES_APART:
-            return not any(isinstance(text, bytes) for text in texts)
-    function = ast.unparse(node.func).split(".")[-1]
-    return function in SEARCHES and any(map(names.hold, node.args))
-
-
-def compares_spelling(node: ast.Compare, names: ConnectionNames) -> bool:
-    """Return whether a comparison is of a connection's name with a text, or looks into it."""
-    sides = [node.left, *node.comparators]
-    for left, how, right in zip(sides, node.ops, sides[1:], strict=False):
-        if isinstance(how, ast.In | ast.NotIn):
-            if names.hold(right) or (names.hold(left) and is_text(right)):
-                return True
-        elif names.hold(left) or names.hold(right):
-            other = right if names.hold(left) else left
-            constant = isinstance(other, ast.Name) and other.id.isupper()
-            if is_text(other) or (constant and ast.unparse(other) not in GIVEN_NAMES):
-                return True
-            if isinstance(how, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-                return True
-    return False
+    tree = ast.parse(source)
+    lines = ast.unparse(ConnectionNames(tree).visit(tree)).split("\n")
+    return [line.strip() for line in lines if SPELLING_READ.search(line)]
 
 
 @cache
@@ -639,72 +597,25 @@ def kinds_of_upstream() -> set[str]:
 
 def kinds_told_apart(path: str, source: str) -> list[str]:
     """Find where LS asks which kind of upstream it has, outside the file of that kind: the contract
-    says all that others may know."""
+    says all that others may know. To ask whether a type overrides a method of it is allowed."""
     if not path.startswith("nodes/ls/"):
         return []
     kinds = kinds_of_upstream() - {owner.name for owner in classes(source)}
-    wrong = [
-        ast.unparse(node)
-        for node in nodes_of(source)
-        if names_kind(node, kinds) or asks_for_type(node) or asks_for_attribute(node)
-    ]
+    kind = rf"(?:\w+\.)*(?:{'|'.join(sorted(kinds))})\b"
+    upstream = r"(?:\w+[._])*_?(?:upstream|server|table|resolver)s?\b"
+    type_of = rf"(?:type\({upstream}\)|{upstream}\.__class__)"
+    compares = r"(?:is|is not|==|!=|in|not in)"
+    asks = re.compile(
+        rf"\bis(?:instance|subclass)\(.*\b{kind}|\bcase .*\b{kind}\("
+        rf"|\b{kind} {compares} |\b{compares} (?:\(.*)?{kind}"
+        rf"|{type_of}(?: {compares} |\.__(?:qual)?name__)|\b{compares} {type_of}(?!\.)"
+        rf"|\[{type_of}\]|\.get\({type_of}|issubclass\({type_of}|match {type_of}"
+        rf"|\b[gh](?:et|as)attr\({upstream}[,)]"
+    )
+    wrong = [line.strip() for line in ast.unparse(parsed(source)).split("\n") if asks.search(line)]
     if path not in KNOW_KINDS:
         wrong += [use for use in dotted_uses(source) if use.rpartition(".")[2] in kinds]
     return wrong
-
-
-def asks_for_attribute(node: ast.AST) -> bool:
-    """Return whether it is asked if an upstream has an attribute."""
-    is_question = isinstance(node, ast.Call) and ast.unparse(node.func) in ("hasattr", "getattr")
-    return is_question and is_upstream(ast.unparse(node.args[0]))  # type: ignore[attr-defined]
-
-
-def is_upstream(name: str) -> bool:
-    """Return whether this is the name of an upstream, or of a server."""
-    return re.search(r"(?:^|[._])(upstream|server|table|resolver)s?$", name) is not None
-
-
-def names_kind(node: ast.AST, kinds: set[str]) -> bool:
-    """Return whether a test, a pattern or a comparison has the name of such a kind."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
-        parts = node.args[1:]
-    elif isinstance(node, ast.MatchClass):
-        parts = [node.cls]
-    elif isinstance(node, ast.Compare):
-        parts = [node.left, *node.comparators]
-    else:
-        parts = []
-    words = {word for part in parts for word in re.findall(r"\w+", ast.unparse(part))}
-    return bool(words & kinds)
-
-
-def asks_for_type(node: ast.AST) -> bool:
-    """Return whether the kind of an upstream decides something: its type is compared, looked up,
-    or named. To ask whether a type overrides a method of the contract is allowed."""
-    if isinstance(node, ast.Compare):
-        used = [node.left, *node.comparators]
-    elif isinstance(node, ast.Subscript):
-        used = [node.slice]
-    elif isinstance(node, ast.Call):
-        used = node.args if ast.unparse(node.func).endswith((".get", "issubclass")) else []
-    elif isinstance(node, ast.Match):
-        used = [node.subject]
-    elif isinstance(node, ast.Attribute) and node.attr in ("__name__", "__qualname__"):
-        used = [node.value]
-    else:
-        used = []
-    return any(map(is_type_of_upstream, used))
-
-
-def is_type_of_upstream(node: ast.expr) -> bool:
-    """Return whether an expression is the type of an upstream, or of a server, by its name."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "type" and len(node.args) == 1:
-        owner = ast.unparse(node.args[0])
-    elif isinstance(node, ast.Attribute) and node.attr == "__class__":
-        owner = ast.unparse(node.value)
-    else:
-        return False
-    return is_upstream(owner)
 
 
 # -- of tests --------------------------------------------------------------------------------------

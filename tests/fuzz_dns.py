@@ -217,7 +217,7 @@ class Fuzz:
         self.outcome.asked += len(asked)
         return asked
 
-    def run(self, packets: int, progress: bool = False) -> Outcome:
+    def run(self, packets: int) -> Outcome:
         """Run so many packets, at least."""
         outcome = self.outcome
         began = time.perf_counter()
@@ -226,10 +226,6 @@ class Fuzz:
             self.batch()
             if not warm_kb and outcome.packets >= _WARM_SHARE * packets:
                 warm_kb = resident_kb()
-            if progress and outcome.packets % (50 * _BATCH) == 0:
-                print(f"\r{outcome.packets:,} packets", end="", file=sys.stderr, flush=True)
-        if progress:
-            print("\r\x1b[K", end="", file=sys.stderr)
         outcome.seconds = time.perf_counter() - began
         outcome.grew_kb = resident_kb() - warm_kb
         return outcome
@@ -243,7 +239,7 @@ def main() -> int:
     parser.add_argument("--resolvers", action="store_true", help="have a resolver behind LS")
     arguments = parser.parse_args()
     fuzz = Fuzz(arguments.seed, resolvers=arguments.resolvers)
-    outcome = fuzz.run(arguments.packets, progress=sys.stderr.isatty())
+    outcome = fuzz.run(arguments.packets)
     codes = ", ".join(f"rcode {code}: {count:,}" for code, count in sorted(outcome.codes.items()))
     print(
         f"{outcome.packets:,} packets in {outcome.seconds:.0f} s, seed {arguments.seed}: {codes}; "

@@ -6,7 +6,6 @@ Not here: the rules (`tests/support/house_rules.py`, `tests/support/english.py`)
 
 import re
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 
@@ -235,43 +234,24 @@ def test_the_rule_can_say_yes(rule: Rule, path: str, source: str) -> None:
     assert rule(path, source) == []
 
 
-HOUSE_RULES = list(dict.fromkeys(rule for rule, _, _ in RULES))
-ONLY_TESTS_RULES: list[Rule] = [privates_used, names_long]
-ENGLISH_RULES: list[Rule] = [sentences_nameless, riddles, verbs_missing]
+HOUSE_RULES = dict.fromkeys(rule for rule, _, _ in RULES)
+ENGLISH_RULES = dict.fromkeys([sentences_nameless, riddles, verbs_missing])
+RULES_OF: dict[str, dict[Rule, None]] = {
+    "core": HOUSE_RULES,
+    "nodes": HOUSE_RULES,
+    "bench": ENGLISH_RULES,
+    "tests": ENGLISH_RULES | dict.fromkeys(rule for rule, _, _ in TEST_RULES),
+}
 
 
-@cache
-def breaches() -> dict[tuple[Rule, str], dict[str, list[str]]]:
-    """Return what is wrong, by rule and top folder: read once, file by file, for all rules."""
-    found: dict[tuple[Rule, str], dict[str, list[str]]] = {}
+@pytest.mark.parametrize("folder", RULES_OF)
+def test_the_folder_keeps_its_rules(folder: str) -> None:
+    wrong = []
     for path in SOURCES + TEST_SOURCES:
-        folder = path.split("/")[0]
-        source = (ROOT / path).read_text()
-        rules = HOUSE_RULES if path in SOURCES else list(ENGLISH_RULES)
-        if folder == "tests":
-            rules += ONLY_TESTS_RULES
-        for rule in rules:
-            wrong = found.setdefault((rule, folder), {})
-            if mistakes := rule(path, source):
-                wrong[path] = mistakes
-    return found
-
-
-@pytest.mark.parametrize("folder", ["core", "nodes"])
-@pytest.mark.parametrize("rule", HOUSE_RULES)
-def test_the_house_keeps_the_rule(rule: Rule, folder: str) -> None:
-    assert breaches()[rule, folder] == {}
-
-
-@pytest.mark.parametrize("folder", ["tests", "bench"])
-@pytest.mark.parametrize("rule", ENGLISH_RULES)
-def test_tests_and_benches_keep_the_rule_of_english(rule: Rule, folder: str) -> None:
-    assert breaches()[rule, folder] == {}
-
-
-@pytest.mark.parametrize("rule", ONLY_TESTS_RULES)
-def test_tests_keep_the_rule(rule: Rule) -> None:
-    assert breaches()[rule, "tests"] == {}
+        if path.startswith(f"{folder}/"):
+            source = (ROOT / path).read_text()
+            wrong += [(path, rule.__name__, rule(path, source)) for rule in RULES_OF[folder]]
+    assert [each for each in wrong if each[2]] == []
 
 
 def test_files_of_tests_and_benches_are_not_too_long() -> None:

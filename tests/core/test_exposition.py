@@ -227,10 +227,6 @@ def test_what_took_too_long_is_in_no_span_but_the_last(
     assert histogram.sum_s == pytest.approx(sum(within) + sum(beyond))
 
 
-def test_no_values_are_an_empty_text_and_a_single_end() -> None:
-    assert prometheus_text([]) == b"" and stats_text([]) == b"END\n"
-
-
 def test_of_bounds_those_are_told_that_took_hold() -> None:
     hits = BoundHits({"read_bytes": 2, "clients_max": 1})
     assert stats_text(hits_taken(hits)) == b"STAT clients_max.hits 1\nSTAT read_bytes.hits 2\nEND\n"

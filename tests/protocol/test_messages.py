@@ -183,9 +183,5 @@ def test_d2_d3_d4_d5_d6_d7_d9_d10_d11_d12_a_line_is_judged(
         assert (read_questions(line + b"\n") is not None) is is_plain, line
 
 
-def test_d2_a_reply_is_too_long_from_byte_513_on() -> None:
-    assert replied(b"a" * 512) is Error.BADNAME and replied(b"a" * 513) is Error.TOOLONG
-
-
 def test_d13_what_cannot_be_printed_is_escaped() -> None:
     assert printable(b"a\x1b[2J\r\n\xe9 b\x7f") == b"a\\x1b[2J\\x0d\\x0a\\xe9 b\\x7f"

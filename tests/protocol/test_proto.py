@@ -35,7 +35,8 @@ from nodes.workers.slot import SLOT
 from nodes.workers.supervisor import Supervisor
 from tests.support.balancers import load_balancer
 from tests.support.loops import real_loop
-from tests.support.transcript import Cut, Said, Transcript, fenced, play, transcripts
+from tests.support.splitting import pieces
+from tests.support.transcript import Said, Transcript, fenced, play, transcripts
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "proto.md").read_text()
@@ -223,14 +224,6 @@ def whole(data: bytes) -> list[bytes]:
     return [data]
 
 
-def byte_by_byte(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
-
-
-def cut_at(place: int) -> Cut:
-    return lambda data: [piece for piece in (data[:place], data[place:]) if piece]
-
-
 def own_lines(transcript: Transcript, program: str) -> list[int]:
     """Return the places of the steps in which the program says a line."""
     return [
@@ -264,18 +257,13 @@ def test_every_program_has_a_session() -> None:
 
 
 @pytest.mark.parametrize(("transcript", "program"), parts())
-def test_the_session_is_played(transcript: Transcript, program: str) -> None:
-    """[P2] [P7] [P9] [P12] [P13] [P15] [P16] [P19]: see the sessions."""
+def test_the_session_is_played_however_it_is_cut(transcript: Transcript, program: str) -> None:
+    """[P2] [P7] [P9] [P12] [P13] [P15] [P16] [P19]: whole, byte by byte, and in two."""
     play(transcript, program, TABLES, whole)
-
-
-@pytest.mark.parametrize(("transcript", "program"), parts())
-def test_the_session_is_the_same_however_it_is_cut(transcript: Transcript, program: str) -> None:
-    """[P2]"""
-    play(transcript, program, TABLES, byte_by_byte)
+    play(transcript, program, TABLES, lambda data: [data[at : at + 1] for at in range(len(data))])
     lengths = [len(s.data or b"") for s in transcript.steps if isinstance(s, Said)]
     for place in range(1, min(sum(lengths), 200) + 1):
-        play(transcript, program, TABLES, cut_at(place))
+        play(transcript, program, TABLES, lambda data, at=place: pieces(data, [at]))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("transcript", "program"), parts(says_something=True))

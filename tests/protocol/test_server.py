@@ -63,16 +63,6 @@ def test_a_drain_without_anyone_stops_at_once() -> None:
     assert stage.reports == ["asked 0, answered 0, no data 0, unknown 0, refused 0"]
 
 
-def test_clients_sessions_and_errors_are_counted() -> None:
-    stage = serving("a", "b")
-    stage.hear("a", b"?\nx\n?\n")
-    stage.hear("b", b"unfinished")
-    stage.end("b")
-    stage.hear("a", b"STATS\n")
-    said = stage.take("a").decode()
-    assert all(f"STAT {each}\n" in said for each in ("clients 1", "sessions 2", "errors 3"))
-
-
 def test_a_drain_leaves_one_who_is_leaving_already_as_it_is() -> None:
     stage = serving("a", "b")
     stage.hear("a", b"QUIT\n")

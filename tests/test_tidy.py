@@ -9,37 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.english import riddles, sentences_nameless, verbs_missing
-from tests.support.house_rules import (
-    ATTRIBUTES_MAX,
-    FILE_LINES_MAX,
-    FUNCTION_LINES_MAX,
-    LAMBDA_LINES_MAX,
-    METHODS_MAX,
-    READING_LINES_MAX,
-    READING_PATH,
-    ROOT,
-    SOURCES,
-    async_code,
-    calls_forbidden,
-    connections_spelled,
-    contracts_missing,
-    counted_from_outside,
-    dns_on_the_reading_path,
-    header_wrong,
-    kinds_told_apart,
-    lambdas_named,
-    machines_misnamed,
-    names_long,
-    names_twice,
-    privates_used,
-    states_assigned,
-    too_large,
-    too_long,
-    too_many_parameters,
-    words_forbidden,
-    wrong_imports,
-)
+from tests.support import english
+from tests.support import house_rules as house
+from tests.support.house_rules import ROOT, SOURCES
 
 # Tests and benches are written in the same English, and may be longer: a test file holds all tests
 # of its part. The bounds are those of the longest today, and are there to be lowered.
@@ -59,77 +31,81 @@ def cases(*tables: tuple[Rule, str, list[str]]) -> list[Case]:
     return [(rule, path, text) for rule, path, texts in tables for text in texts]
 
 
-LONG_FUNCTION = "def f():\n" + "    g()\n" * FUNCTION_LINES_MAX
+LONG_FUNCTION = "def f():\n" + "    g()\n" * house.FUNCTION_LINES_MAX
 LARGE_CLASS = "class C:\n    __slots__ = ('z',)\n" + "".join(
-    f"    a{n}: int\n" for n in range(ATTRIBUTES_MAX)
+    f"    a{n}: int\n" for n in range(house.ATTRIBUTES_MAX)
 )
-MANY_METHODS = "class C:\n" + "".join(f"    def m{n}(self): ...\n" for n in range(METHODS_MAX + 1))
+MANY_METHODS = "class C:\n" + "".join(
+    f"    def m{n}(self): ...\n" for n in range(house.METHODS_MAX + 1)
+)
 LARGE_BASE = LARGE_CLASS.replace("class C", "class _B") + "class C(_B):\n    b: int\n"
 MANY_INHERITED = (
     "class _B:\n"
-    + "".join(f"    def m{n}(self): f()\n" for n in range(METHODS_MAX))
+    + "".join(f"    def m{n}(self): f()\n" for n in range(house.METHODS_MAX))
     + "class C(_B):\n    async def own(self): ...\n"
 )
-CLASS_ATTRIBUTES = "class C:\n" + "".join(f"    a{n} = {n}\n" for n in range(ATTRIBUTES_MAX + 1))
-LONG_LAMBDA = "f(lambda: [\n" + "    x,\n" * LAMBDA_LINES_MAX + "])"
+CLASS_ATTRIBUTES = "class C:\n" + "".join(
+    f"    a{n} = {n}\n" for n in range(house.ATTRIBUTES_MAX + 1)
+)
+LONG_LAMBDA = "f(lambda: [\n" + "    x,\n" * house.LAMBDA_LINES_MAX + "])"
 RULES = cases(  # each with texts that break it
-    (wrong_imports, "core/machine.py", ["from core.io.connection import Connection"]),
-    (wrong_imports, "core/protocol/messages.py", [
+    (house.wrong_imports, "core/machine.py", ["from core.io.connection import Connection"]),
+    (house.wrong_imports, "core/protocol/messages.py", [
         "import hypothesis", "import importlib.util", "from core.io import loop",
     ]),
-    (wrong_imports, "core/io/loop.py", [
+    (house.wrong_imports, "core/io/loop.py", [
         "import nodes.ls.load_balancer", "from core.protocol.session import Session",
         "import core.protocol", "from core import protocol", "import select",
     ]),
-    (wrong_imports, "core/io/system.py", [
+    (house.wrong_imports, "core/io/system.py", [
         "import selectors", "import threading", "import _thread",
     ]),
-    (wrong_imports, "core/io/wildcard.py", ["import time"]),
-    (wrong_imports, "nodes/ts/table_server.py", ["import nodes.ls.load_balancer"]),
-    (wrong_imports, "nodes/client/client.py", ["from nodes.ls.questions import Questions"]),
-    (wrong_imports, "nodes/ls/link.py", [
+    (house.wrong_imports, "core/io/wildcard.py", ["import time"]),
+    (house.wrong_imports, "nodes/ts/table_server.py", ["import nodes.ls.load_balancer"]),
+    (house.wrong_imports, "nodes/client/client.py", ["from nodes.ls.questions import Questions"]),
+    (house.wrong_imports, "nodes/ls/link.py", [
         "from core.io.system import System", "from core.io import system", "import http.client",
         "from random import random", "from secrets import token_bytes", "def f():\n    import time",
     ]),
-    (wrong_imports, "nodes/__main__.py", ["from asyncio import run"]),
-    (wrong_imports, "nodes/cli/ls.py", ["from datetime import datetime"]),
-    (calls_forbidden, "core/machine.py", [
+    (house.wrong_imports, "nodes/__main__.py", ["from asyncio import run"]),
+    (house.wrong_imports, "nodes/cli/ls.py", ["from datetime import datetime"]),
+    (house.calls_forbidden, "core/machine.py", [
         "__import__('select')", "load = __import__",
         "import builtins\nbuiltins.__import__('select')", "exec('import select')",
         "import sys\nsys.modules['select']",
     ]),
-    (calls_forbidden, "nodes/ls/link.py", [
+    (house.calls_forbidden, "nodes/ls/link.py", [
         "import os\nos.urandom(8)", "import os as o\no.urandom(8)",
         "from os import urandom as lots",
     ]),
-    (calls_forbidden, "core/io/system.py", ["import select\nx = select.poll"]),
-    (calls_forbidden, "core/io/wildcard.py", ["import os\nos.fork()"]),
-    (async_code, "core/machine.py", ["async def f():\n    await g()"]),
-    (dns_on_the_reading_path, "nodes/ls/questions.py", ["from nodes.dns.reply import DnsReply"]),
-    (states_assigned, "nodes/ls/load_balancer.py", ["link.life.state = 1"]),
-    (header_wrong, "core/io/connection.py", [
+    (house.calls_forbidden, "core/io/system.py", ["import select\nx = select.poll"]),
+    (house.calls_forbidden, "core/io/wildcard.py", ["import os\nos.fork()"]),
+    (house.async_code, "core/machine.py", ["async def f():\n    await g()"]),
+    (house.dns_on_the_reading_path, "nodes/ls/questions.py", ["import nodes.dns.reply"]),
+    (house.states_assigned, "nodes/ls/load_balancer.py", ["link.life.state = 1"]),
+    (house.header_wrong, "core/io/loop.py", [
         '"""Too short."""\nx = 1', '"""' + "Too long.\n" * 13 + '"""\nx = 1',
     ]),
-    (header_wrong, "core/io/acceptor.py", ['"""' + "Too long.\n" * 26 + '"""\nx = 1']),
-    (contracts_missing, "core/io/connection.py", ["def f():\n    x = 1\n    return x"]),
-    (words_forbidden, "core/io/connection.py", ["# TODO: later", "data.splitlines()"]),
-    (too_long, "core/io/connection.py", [
-        "x = 1\n" * (FILE_LINES_MAX + 1), LONG_FUNCTION, "async " + LONG_FUNCTION, LONG_LAMBDA,
+    (house.header_wrong, "core/io/acceptor.py", ['"""' + "Too long.\n" * 26 + '"""\nx = 1']),
+    (house.contracts_missing, "core/io/loop.py", ["def f():\n    x = 1\n    return x"]),
+    (house.words_forbidden, "core/io/loop.py", ["# TODO: later", "data.splitlines()"]),
+    (house.too_long, "core/io/loop.py", [
+        LONG_FUNCTION, "async " + LONG_FUNCTION, LONG_LAMBDA, "x\n" * (house.FILE_LINES_MAX + 1),
     ]),
-    (too_long, "nodes/ls/load_balancer.py", ["x = 1\n" * 261]),
-    (lambdas_named, "core/io/connection.py", [
+    (house.too_long, "nodes/ls/load_balancer.py", ["x = 1\n" * 261]),
+    (house.lambdas_named, "core/io/loop.py", [
         "f = lambda: 0", "class C:\n    f: F = lambda self: 0",
     ]),
-    (too_large, "core/io/connection.py", [
+    (house.too_large, "core/io/loop.py", [
         LARGE_CLASS, MANY_METHODS, LARGE_BASE, MANY_INHERITED, CLASS_ATTRIBUTES,
         MANY_METHODS.replace("def", "async def"),
     ]),
-    (too_many_parameters, "core/io/connection.py", ["def f(a, b, c, d, /, *e, f, g, **h): ..."]),
-    (machines_misnamed, "nodes/ls/link.py", [
+    (house.too_many_parameters, "core/io/loop.py", ["def f(a, b, c, d, /, *e, f, g, **h): ..."]),
+    (house.machines_misnamed, "nodes/ls/link.py", [
         "class Tie(Label): ...", "class Pull(machine.Label): ...",
     ]),
-    (names_twice, "nodes/ls/link.py", ["class Machine: ...", "STAY: int = 1"]),
-    (connections_spelled, "nodes/ls/link.py", [
+    (house.names_twice, "nodes/ls/link.py", ["class Machine: ...", "STAY: int = 1"]),
+    (house.connections_spelled, "nodes/ls/link.py", [
         "event.conn.startswith(prefix)", "name.partition('.')[0]", "self._link.name.split('.')",
         "conn[:3] == 'DNS'", "event.conn[:3]", "event.conn == 'client-1'", "f'TS{n}' != event.conn",
         "event.conn in ('TS1', 'TS2')", "event.conn == _FIRST", "'DNS' in event.conn",
@@ -139,13 +115,13 @@ RULES = cases(  # each with texts that break it
         "if (text := event.conn): text[0]", "match event.conn:\n    case 'TS1': pass",
         "match e:\n    case Opened('TS1'): pass", "match e:\n    case Opened(x): x.isalpha()",
     ]),
-    (counted_from_outside, "nodes/ls/table_link.py", [
+    (house.counted_from_outside, "nodes/ls/table_link.py", [
         "link.answered += 1", "self._server.counts[reason] += 1",
         "link.answered = link.answered + 1", "link.answered = 1 + link.answered",
         "setattr(link, 'answered', 1)", "object.__setattr__(link, 'answered', 1)",
         "vars(link)['answered'] += 1",
     ]),
-    (kinds_told_apart, "nodes/ls/exchange.py", [
+    (house.kinds_told_apart, "nodes/ls/exchange.py", [
         "isinstance(upstream, TableLink)", "isinstance(x, int | resolver_link.ResolverLink)",
         "type(self.upstream) is kind", "hasattr(upstream, 'whereabouts')",
         "getattr(self._server, 'whereabouts', None)",
@@ -153,74 +129,74 @@ RULES = cases(  # each with texts that break it
         "upstream.__class__.__name__", "ways[type(upstream)]", "kind is TableLink",
         "issubclass(type(upstream), kind)", "match x:\n    case TableLink(): pass",
     ]),
-    (riddles, "nodes/ls/link.py", [
+    (english.riddles, "nodes/ls/link.py", [
         'def f():\n    """What happens to a link."""', 'class C:\n    """The reverse."""',
         'async def f():\n    """Riddle."""',
     ]),
-    (sentences_nameless, "nodes/ls/link.py", [
+    (english.sentences_nameless, "nodes/ls/link.py", [
         '"""A link.\n\nOne of many."""', 'def f():\n    """Do it. So it is done."""',
         'class C:\n    """A link (LS.) Who asks, waits."""',
         '"""A list.\n\n- it\n- what is left\n"""', "# A comment: What it is.\n",
         "# A comment of two\n# lines. Whoever reads it.\n", "x = 1  # what it is for\n",
     ]),
-    (verbs_missing, "nodes/ls/link.py", [
+    (english.verbs_missing, "nodes/ls/link.py", [
         'def f():\n    """The link of a name."""', 'def f():\n    """Returns the link."""',
         'def f():\n    """Waiting for a link."""',
         'class C:\n    async def f():\n        """Whether."""',
     ]),
 )  # fmt: skip
 ALLOWED = cases(  # texts that a rule must not forbid
-    (dns_on_the_reading_path, "nodes/ls/dns_clients.py", ["from nodes.dns.reply import DnsReply"]),
-    (too_many_parameters, "nodes/ls/link.py", ["def f(self, a, b, c, d, e, f, g): ..."]),
-    (too_large, "core/bounds.py", [LARGE_CLASS.replace("class C", "class Bounds")]),
-    (names_twice, "core/machine.py", ["class Machine: ..."]),
-    (names_twice, "nodes/ls/link.py", ["S = E = _Machine = 1"]),
-    (connections_spelled, "nodes/ls/link.py", [
+    (house.dns_on_the_reading_path, "nodes/ls/dns_clients.py", ["import nodes.dns.reply"]),
+    (house.too_many_parameters, "nodes/ls/link.py", ["def f(self, a, b, c, d, e, f, g): ..."]),
+    (house.too_large, "core/bounds.py", [LARGE_CLASS.replace("class C", "class Bounds")]),
+    (house.names_twice, "core/machine.py", ["class Machine: ..."]),
+    (house.names_twice, "nodes/ls/link.py", ["S = E = _Machine = 1"]),
+    (house.connections_spelled, "nodes/ls/link.py", [
         "name.removesuffix(b'.')", "self._sockets.by_conn[event.conn]",
         "event.conn == self.conn or event.conn in self._x", "f'{link.conn} is up'",
     ]),
-    (connections_spelled, "core/bounds.py", ["field.name.endswith('_s')"]),
-    (counted_from_outside, "nodes/ls/link.py", [
+    (house.connections_spelled, "core/bounds.py", ["field.name.endswith('_s')"]),
+    (house.counted_from_outside, "nodes/ls/link.py", [
         "class C:\n    n: int\nlink.n += 1", "self._env.hits['clients_max'] += 1",
         "replies.effects += self._woken(now)", "self.n = self.n + 1",
     ]),
-    (contracts_missing, "core/io/loop.py", [
+    (house.contracts_missing, "core/io/loop.py", [
         "class _C:\n    def step(self):\n        x = 1; y",
         "def _f():\n    def inner():\n        x = 1; y",
     ]),
-    (wrong_imports, "core/io/writer.py", ["import select"]),
-    (wrong_imports, "nodes/cli/ls.py", ["from __future__ import annotations"]),
-    (calls_forbidden, "core/io/child.py", ["import os\nos.fork()"]),
-    (calls_forbidden, "nodes/ls/link.py", ["import re, os\nre.compile(os.devnull)"]),
-    (lambdas_named, "nodes/ls/link.py", ["f(lambda: 0)"]),
-    (too_large, "nodes/ls/link.py", [
+    (house.wrong_imports, "core/io/writer.py", ["import select"]),
+    (house.wrong_imports, "nodes/cli/ls.py", ["from __future__ import annotations"]),
+    (house.calls_forbidden, "core/io/child.py", ["import os\nos.fork()"]),
+    (house.calls_forbidden, "nodes/ls/link.py", ["import re, os\nre.compile(os.devnull)"]),
+    (house.lambdas_named, "nodes/ls/link.py", ["f(lambda: 0)"]),
+    (house.too_large, "nodes/ls/link.py", [
         MANY_INHERITED.replace("f()", "..."), CLASS_ATTRIBUTES.replace("class C", "class C(Enum)"),
     ]),
-    (kinds_told_apart, "nodes/ls/table_link.py", [
+    (house.kinds_told_apart, "nodes/ls/table_link.py", [
         "class TableLink: ...\nisinstance(x, TableLink)",
     ]),
-    (kinds_told_apart, "nodes/ls/exchange.py", [
+    (house.kinds_told_apart, "nodes/ls/exchange.py", [
         "isinstance(event, Opened)", "type(upstream).hurry is not Upstream.hurry",
     ]),
-    (sentences_nameless, "nodes/ls/link.py", [
+    (english.sentences_nameless, "nodes/ls/link.py", [
         "# It is not what it was, so it goes.\n", "# `one` is a name. Tell somebody.\n",
     ]),
-    (verbs_missing, "nodes/ls/link.py", [
+    (english.verbs_missing, "nodes/ls/link.py", [
         '@property\ndef f():\n    """The link of a name."""', 'def f():\n    """Pass a link on."""',
     ]),
-    (verbs_missing, "tests/nodes/test_load_balancer.py", [
+    (english.verbs_missing, "tests/nodes/test_load_balancer.py", [
         'def test_f():\n    """The link is up."""',
     ]),
-    (privates_used, "tests/nodes/test_link.py", [
+    (house.privates_used, "tests/nodes/test_link.py", [
         "class C:\n    def __eq__(self, o): self._x == o._x",
     ]),
-    (names_long, "tests/nodes/test_link.py", [f"def test_{'n' * 55}(): ..."]),
+    (house.names_long, "tests/nodes/test_link.py", [f"def test_{'n' * 55}(): ..."]),
 )  # fmt: skip
 
 
 TEST_RULES = cases(  # of tests only
-    (privates_used, "tests/nodes/test_link.py", ["assert link._state is None"]),
-    (names_long, "tests/nodes/test_link.py", [f"def test_{'n' * 56}(): ..."]),
+    (house.privates_used, "tests/nodes/test_link.py", ["assert link._state is None"]),
+    (house.names_long, "tests/nodes/test_link.py", [f"def test_{'n' * 56}(): ..."]),
 )  # fmt: skip
 
 
@@ -235,7 +211,7 @@ def test_the_rule_can_say_yes(rule: Rule, path: str, source: str) -> None:
 
 
 HOUSE_RULES = dict.fromkeys(rule for rule, _, _ in RULES)
-ENGLISH_RULES = dict.fromkeys([sentences_nameless, riddles, verbs_missing])
+ENGLISH_RULES = dict.fromkeys([english.sentences_nameless, english.riddles, english.verbs_missing])
 RULES_OF: dict[str, dict[Rule, None]] = {
     "core": HOUSE_RULES,
     "nodes": HOUSE_RULES,
@@ -260,8 +236,8 @@ def test_files_of_tests_and_benches_are_not_too_long() -> None:
 
 
 def test_the_reading_path_is_there_and_short() -> None:
-    lines = sum((ROOT / path).read_text().count("\n") for path in READING_PATH)
-    assert lines <= READING_LINES_MAX
+    lines = sum((ROOT / path).read_text().count("\n") for path in house.READING_PATH)
+    assert lines <= house.READING_LINES_MAX
 
 
 def test_the_reading_path_is_that_of_the_map() -> None:
@@ -269,7 +245,7 @@ def test_the_reading_path_is_that_of_the_map() -> None:
         r"(?m)^\| \[[^]]+\]\(([^)]+)\) \| [^|]+ \|$", (ROOT / "core/README.md").read_text()
     )
     shown = [(ROOT / "core" / row).resolve().relative_to(ROOT).as_posix() for row in rows]
-    assert sorted(shown) == sorted(READING_PATH)
+    assert sorted(shown) == sorted(house.READING_PATH)
 
 
 def headings(document: str) -> set[str]:

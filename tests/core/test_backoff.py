@@ -10,11 +10,6 @@ from hypothesis import strategies as st
 from core.backoff import Backoff
 
 
-def test_waits_double_up_to_the_longest() -> None:
-    backoff = Backoff(1.0, 5.0)
-    assert [backoff.wait_s() for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
-
-
 @pytest.mark.parametrize(("lasted_s", "wait_s"), [(0.0, 4.0), (5.0, 4.0), (5.1, 1.0)])
 def test_what_lasted_longer_than_the_longest_wait_starts_over(
     lasted_s: float, wait_s: float

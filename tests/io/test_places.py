@@ -63,22 +63,14 @@ def holding(networks: str) -> tuple[Places, list[Connection]]:
 @pytest.mark.parametrize(
     ("networks", "newcomer", "parts"),
     [
-        ("aaaa", "b", "a0"),
-        ("baaaa", "b", "a1"),  # 1 is fewer than half of 4
-        ("baaa", "b", "a1"),  # and of 3
-        ("baa", "b", None),  # but not of 2
-        ("bbaaaa", "b", None),
-        ("aa", "b", "a0"),
+        ("aaaa", "b", "a0"), ("aa", "b", "a0"), ("", "a", None),
+        ("baaaa", "b", "a1"), ("baaa", "b", "a1"), ("baa", "b", None),  # fewer than half as many
+        ("bbaaaa", "b", None), ("aaaa", "a", None),
         ("ab", "c", None),  # nobody loses its only place
-        ("aaaa", "a", None),
         ("bbaaa", "c", "a2"),  # of those that hold most, not of any
-        ("----", "b", None),
-        ("----aa", "b", "a4"),
-        ("-aaaa", "-", "a1"),
-        ("--aaaa", "-", None),
-        ("", "a", None),
+        ("----", "b", None), ("----aa", "b", "a4"), ("-aaaa", "-", "a1"), ("--aaaa", "-", None),
     ],
-)
+)  # fmt: skip
 def test_who_parts_for_a_newcomer(networks: str, newcomer: str, parts: str | None) -> None:
     """[P38]"""
     going = holding(networks)[0].to_part(newcomer.strip("-"))

@@ -33,17 +33,17 @@ def test_a_mean_of_nothing_is_faster_than_anything() -> None:
     assert RecentMean().mean_s(0.0) == RecentMean().mean_s(1e6) == 0.0
 
 
-@given(took_s=seconds, count=st.integers(1, 1000))
-def test_the_first_sample_is_known_at_once(took_s: float, count: int) -> None:
-    mean = mean_of((7.0, took_s, count))
-    assert mean.mean_s(7.0) == pytest.approx(took_s)
-    assert mean.mean_s(7.0 + SPAN_S) == pytest.approx(took_s)
-
-
-@given(took_s=seconds, step_s=st.floats(0.001, 1.0), count=st.integers(1, 1000))
-def test_a_steady_stream_has_its_mean(took_s: float, step_s: float, count: int) -> None:
-    mean = mean_of(*((at * step_s, took_s, count) for at in range(100)))
-    assert mean.mean_s(100 * step_s) == pytest.approx(took_s)
+@given(
+    took_s=seconds,
+    step_s=st.floats(0.001, 1.0),
+    count=st.integers(1, 1000),
+    times=st.integers(1, 100),
+)
+def test_a_steady_stream_has_its_mean(took_s: float, step_s: float, count: int, times: int) -> None:
+    """From its first sample on."""
+    mean = mean_of(*((at * step_s, took_s, count) for at in range(times)))
+    assert mean.mean_s((times - 1) * step_s) == pytest.approx(took_s)
+    assert mean.mean_s(times * step_s) == pytest.approx(took_s)
 
 
 @given(data=st.data())
@@ -73,21 +73,6 @@ def test_one_outlier_among_many_of_a_span_hardly_moves_it() -> None:
     mean.add(0.1, 1, 1.0)
     mean.add(0.001, 1000, 1.001)
     assert max(mean.mean_s(1.0 + at * 0.01) for at in range(20)) == pytest.approx(0.001, rel=0.1)
-
-
-def test_a_ts_that_falls_silent_is_slow_within_a_few_spans() -> None:
-    """By the ages of what it has not answered, told again and again."""
-    mean = mean_of(*((at * 0.001, 0.001, 50) for at in range(1000)))
-    for at in range(1, 6):
-        mean.add(at * SPAN_S, 10, 1.0 + at * SPAN_S)
-    assert mean.mean_s(1.0 + 6 * SPAN_S) > 0.05
-
-
-def test_a_ts_that_is_well_again_is_fast_within_a_few_spans() -> None:
-    mean = mean_of(*((at * 0.01, 1.0, 50) for at in range(100)))
-    for at in range(8):
-        mean.add(0.001, 1, 1.0 + at * SPAN_S * 1.01)
-    assert mean.mean_s(1.0 + 8 * SPAN_S * 1.01) < 0.02
 
 
 # -- the quantile ----------------------------------------------------------------------------------
@@ -154,10 +139,13 @@ def test_what_is_old_fades() -> None:
 
 
 def test_without_samples_a_quantile_is_unknown_in_time() -> None:
-    """A thousand samples are twenty after about five and a half half-lives."""
+    """A thousand samples are twenty after about five and a half half-lives, looked at or not."""
     recent = quantile(0.95, [(0.01, 1000)])
     known = [recent.seconds(second + 0.5) < math.inf for second in range(10)]
     assert known == [True] * 6 + [False] * 4
+    for second in range(10):
+        left_alone = quantile(0.95, [(0.01, 1000)])
+        assert (left_alone.seconds(second + 0.5) < math.inf) is known[second]
 
 
 def test_a_quantile_is_worked_out_anew_once_in_a_while() -> None:
@@ -166,11 +154,3 @@ def test_a_quantile_is_worked_out_anew_once_in_a_while() -> None:
     recent.add(1.0, 1_000_000)
     assert recent.seconds(0.505) == pytest.approx(0.01, rel=0.05)
     assert recent.seconds(0.511) == pytest.approx(1.0, rel=0.05)
-
-
-def test_a_lull_counts_for_as_long_as_it_was() -> None:
-    """Old samples fade by time, also when nobody looks meanwhile."""
-    looked_at, left_alone = (quantile(0.95, [(0.01, 1000)]) for _ in range(2))
-    for second in range(60):
-        looked_at.seconds(float(second))
-    assert looked_at.seconds(60.0) == left_alone.seconds(60.0) == math.inf

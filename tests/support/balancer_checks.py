@@ -10,7 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from core.io.backlog import BacklogState
+from core.metrics import Histogram
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.ls.race_samples import RaceSamples
 from tests.support.balancer_model import Check, Model, Server
@@ -149,8 +152,14 @@ class Hedging(Check):
         self.speculative = 0  # lines that were, for certain
         self.is_plain = True  # nobody has gone or clogged, nothing is asked anew: all is certain
         self.policy = hedging_of(model.brain)
+        self.hedged = 0
+        self.tokens = 0.0
+        self.last_sent: dict[bytes, float] = {}  # to any server
 
     def asked(self, names: list[bytes]) -> None:
+        assert self.model.share is not None
+        earned = self.model.share * len(names)
+        self.tokens = min(self.tokens + earned, self.model.bounds.hedge_tokens_max)
         self.is_plain &= all(self.model.lives[name].anew == 1 for name in names)
 
     def connected(self, server: Server) -> None:
@@ -165,6 +174,7 @@ class Hedging(Check):
 
     def sent(self, server: Server, name: bytes) -> None:
         model, life = self.model, self.model.lives[name]
+        self.last_sent[name] = model.now
         assert server.sent.get(name, 0) < life.anew, "once for each time that it is asked anew"
         others = [other for other in model.servers.values() if other is not server]
         is_first = not any(other.sent.get(name) == life.anew for other in model.servers.values())
@@ -179,8 +189,10 @@ class Hedging(Check):
             server.got = []
             self.is_plain &= server.is_up and server.conn not in model.stage.held
         (hedged,) = [value.value for value in self.policy.metrics() if value.key == "hedged"]
-        assert isinstance(hedged, int) and model.share is not None
-        assert self.speculative <= hedged <= model.share * model.counted["asked"] + LEAST_S
+        assert isinstance(hedged, int)
+        self.tokens -= hedged - self.hedged
+        self.hedged = hedged
+        assert self.tokens > -LEAST_S and self.speculative <= hedged
         assert not self.is_plain or self.speculative == hedged
         well = [server for server in model.servers.values() if self.is_well(server)]
         assert not {link.conn for link in self.policy.waiting} & {one.conn for one in well}
@@ -196,6 +208,8 @@ class Hedging(Check):
             # Lines that wait for a TS that takes nothing are in good hands, as far as LS knows.
             hoped_for = any(self.is_hoped_for(one, name) for one in model.servers.values())
             assert hoped_for or is_anyone_ill, name
+            is_late = model.now - self.last_sent[name] >= model.bounds.hedge_delay_max_s
+            assert not (self.is_plain and is_late and self.tokens > 1), name
 
     def is_well(self, server: Server) -> bool:
         """Return whether it is up, and takes what it is sent."""
@@ -233,7 +247,7 @@ class Samples(Check):
         self.open: dict[bytes, Watched] = {}
         self.records: list[dict[str, Any]] = []
         self.counted: Counter[str] = Counter()
-        self.times: Counter[str] = Counter()
+        self.times = {subject: Histogram() for subject in ("", *model.servers)}
 
     def asked(self, names: list[bytes]) -> None:
         for name in names:
@@ -314,11 +328,14 @@ class Samples(Check):
             }
         )
         self.counted["sampled"] += 1
-        self.times[""] += winner is not None and len(race.asked) > 1
+        if winner and len(race.asked) > 1:
+            self.count_time("", margin, 0.0)
         differing = []
-        for server in race.asked:
-            self.counted[f"{server}.silent"] += server not in race.replies
-            self.times[server] += server in answers or server not in race.replies
+        for server, asked_at in race.asked.items():
+            is_silent = server not in race.replies
+            self.counted[f"{server}.silent"] += is_silent
+            if is_silent or server in answers:
+                self.count_time(server, None if is_silent else answers[server][0], asked_at)
             if winner and server in answers:
                 self.counted[f"{server}.lost"] += server != winner
                 if _set_of(answers[server][1]) != _set_of(answers[winner][1]):
@@ -327,12 +344,20 @@ class Samples(Check):
             self.counted[f"{server}.disagreed"] += 1
         self.counted["disagreements"] += bool(differing)
 
+    def count_time(self, subject: str, at: float | None, since: float) -> None:
+        """Count a time of a server, or a margin (""); None for one that never came."""
+        if at is None:
+            self.times[subject].add_beyond(self.model.bounds.timeout_s - since)
+        else:
+            self.times[subject].add(at - since)
+
     def holds(self) -> None:
         model = self.model
         texts = [json.loads(record) for record in model.stage.records]
         model.stage.records = []
         by_name = sorted(self.records, key=lambda record: record["question"])
-        assert sorted(texts, key=lambda record: record["question"]) == by_name
+        got = sorted(texts, key=lambda record: record["question"])
+        assert got == by_name, f"{got}, not {by_name}"
         assert all(list(text) == list(record) for text, record in zip(texts, by_name, strict=True))
         self.records = []
         samples = part_of(model.brain, RaceSamples)
@@ -340,7 +365,8 @@ class Samples(Check):
         shown = {value.key: value.value for value in samples.metrics()}
         assert shown == {key: self.counted[key] for key in shown}
         for _, histogram, subject in samples.histograms():
-            assert sum(histogram.counts) == self.times[subject], subject
+            assert histogram.counts == self.times[subject].counts, subject
+            assert histogram.sum_s == pytest.approx(self.times[subject].sum_s), subject
         assert list(samples.kept) == list(self.open)  # type: ignore[call-overload]
         told = [report for report in model.stage.reports if "disagree about" in report]
         assert len(told) == self.counted["disagreements"]

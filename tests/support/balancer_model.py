@@ -295,6 +295,7 @@ class Model:
         self.open: list[Question] = []
         self.lives: dict[bytes, Life] = {}
         self.counted: Counter[str] = Counter()  # as metrics have it
+        self.closed = b"a"  # what was closed last
         self.came = self.said = 0
         self.is_draining = False
         self.now = self.stage.now
@@ -461,9 +462,9 @@ class Model:
             life.spoken.discard(server.conn)
 
     def write(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
-        """Write a reply to an open question: so many addresses that nobody has said before, at 0
-        the last one anew, or that there are none."""
-        names = list(self.lives) or [b"a", b"b.x", b"a AAAA"]
+        """Write a reply to a question that is open, or was closed last: so many addresses that
+        nobody has said before, at 0 the last one anew, or that there are none."""
+        names = [*self.lives, self.closed]
         name, rest = split_type(names[number % len(names)])
         if isinstance(what, bytes):
             return b"%b%b - %b" % (spell(name), rest, what)
@@ -593,6 +594,7 @@ class Model:
 
     def close(self, names: Iterable[bytes], end: str) -> None:
         for name in names:
+            self.closed = name
             del self.lives[name]
             for server in self.servers.values():
                 server.sent.pop(name, None)

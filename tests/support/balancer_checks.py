@@ -332,10 +332,9 @@ class Samples(Check):
             self.count_time("", margin, 0.0)
         differing = []
         for server, asked_at in race.asked.items():
-            is_silent = server not in race.replies
-            self.counted[f"{server}.silent"] += is_silent
-            if is_silent or server in answers:
-                self.count_time(server, None if is_silent else answers[server][0], asked_at)
+            self.counted[f"{server}.silent"] += server not in race.replies
+            if server in answers or server not in race.replies:
+                self.count_time(server, answers.get(server, [None])[0], asked_at)
             if winner and server in answers:
                 self.counted[f"{server}.lost"] += server != winner
                 if _set_of(answers[server][1]) != _set_of(answers[winner][1]):
@@ -356,8 +355,7 @@ class Samples(Check):
         texts = [json.loads(record) for record in model.stage.records]
         model.stage.records = []
         by_name = sorted(self.records, key=lambda record: record["question"])
-        got = sorted(texts, key=lambda record: record["question"])
-        assert got == by_name, f"{got}, not {by_name}"
+        assert sorted(texts, key=lambda record: record["question"]) == by_name
         assert all(list(text) == list(record) for text, record in zip(texts, by_name, strict=True))
         self.records = []
         samples = part_of(model.brain, RaceSamples)

@@ -295,7 +295,7 @@ class Model:
         self.open: list[Question] = []
         self.lives: dict[bytes, Life] = {}
         self.counted: Counter[str] = Counter()  # as metrics have it
-        self.closed = b"a"  # what was closed last
+        self.closed = b"a"  # the last question that was closed
         self.came = self.said = 0
         self.is_draining = False
         self.now = self.stage.now

@@ -7,6 +7,7 @@ chance (`tests/nodes/test_resolver.py`).
 from dataclasses import replace
 
 from core.bounds import Bounds
+from nodes.ls.resolvers.send_queue import SendQueue
 from tests.support.dns_messages import question_of
 from tests.support.resolver_cast import D1, Cast
 
@@ -19,3 +20,12 @@ def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
     cast.wait(6.0)  # a question without hope is forgotten
     cast.ask("x.example")
     assert [question_of(query) for _, query in cast.asked(D1)][-1] == "x.example"
+
+
+def test_questions_moved_as_often_go_in_one_batch() -> None:
+    queue = SendQueue(lambda question: True)
+    queue.put_last([b"new"], 3.0)
+    queue.put_first([b"moved"], 2.0, moves=1)
+    queue.put_first([b"moved too"], 1.0, moves=1)
+    assert queue.take(9) == ([b"moved too", b"moved"], 1.0, 1)
+    assert queue.take(9) == ([b"new"], 3.0, 0)

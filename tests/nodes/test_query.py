@@ -85,20 +85,13 @@ def with_counts(after_id: bytes, *counts: int) -> bytes:
 
 
 @given(names, st.sampled_from([A, AAAA, MX, ANY, 16, 65]), edns, st.booleans())
-def test_a_query_is_read_as_what_it_asks(
+def test_a_query_is_read_and_replied_to_as_it_was_asked(
     name: str, kind: int, edns: tuple[int, bool] | None, recursive: bool
 ) -> None:
     query = asked(made(name, kind, edns, recursive))
     folded = name.lower().encode()
     assert query.question == (folded + b" AAAA" if kind == AAAA else folded)
     assert query.wants == {A: Type.A, AAAA: Type.AAAA, ANY: Type.A}.get(kind)
-
-
-@given(names, st.sampled_from([A, AAAA, MX]), edns, st.booleans())
-def test_a_reply_has_its_code_and_the_question_as_spelled(
-    name: str, kind: int, edns: tuple[int, bool] | None, recursive: bool
-) -> None:
-    query = asked(made(name, kind, edns, recursive))
     for reply, rcode in (
         (query.no_data(), dns.rcode.NOERROR),
         (query.no_such_name(), dns.rcode.NXDOMAIN),
@@ -168,102 +161,109 @@ def test_a_set_holds_each_address_once_in_two_replies_room() -> None:
 
 # -- questions that are none of ours ---------------------------------------------------------------
 
-
-@given(st.binary(max_size=40))
-def test_f1_a_reply_is_never_answered(rest: bytes) -> None:
-    """[P30]"""
-    query = made("a.example")
-    assert read_query(bytes([query[0] | 0x80]) + query[1:]) is None
-    assert read_query(b"\x80" + rest.ljust(9, b"\0")) is None
-
-
-@given(st.binary(max_size=9))
-def test_f2_what_is_shorter_than_a_header_is_never_answered(data: bytes) -> None:
-    assert read_query(data) is None
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"\xc0\x0c",  # a pointer to itself
-        b"\xc0\x0e\xc0\x0c",  # two to each other
-        b"\x01a\xc0\x0c",
-        b"\xc0\xff",  # forward, to nowhere
-        b"\x40" + b"a" * 64 + b"\0",  # a label of 64 bytes
-        b"\x80a\0",
-        b"\x3f" + b"a" * 10,  # cut
-        b"",
-        b"\x3f" * 1 + b"a" * 63 + (b"\x3f" + b"a" * 63) * 3 + b"\x01b\0",  # 257 bytes
-    ],
-)
-def test_f3_a_name_with_a_pointer_or_cut_is_a_format_error(name: bytes) -> None:
-    header = made("x")[:10]
-    message = refused(header + name + b"\0\1\0\1")
-    assert message.rcode() == dns.rcode.FORMERR and not message.question
-
-
-def test_f3_a_name_of_255_bytes_is_legal_and_one_more_is_not() -> None:
-    longest = b"\x3f" + b"a" * 63 + (b"\x3f" + b"a" * 63) * 2 + b"\x3d" + b"b" * 61 + b"\0"
-    assert len(longest) == 255
-    query = asked(made("x")[:10] + longest + b"\0\1\0\1")
-    assert is_name(query.question) and len(query.question) == 253
-
-
-@pytest.mark.parametrize(
-    "counts", [(0, 0, 0, 0), (2, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (65535, 0, 0, 0)]
-)
-def test_f4_anything_but_one_question_is_a_format_error(counts: tuple[int, ...]) -> None:
-    assert refused(with_counts(made("a.example"), *counts)).rcode() == dns.rcode.FORMERR
-
-
-@pytest.mark.parametrize("more", [b"\0", b"abc", made("b.example")])
-def test_f4_bytes_that_belong_to_nothing_are_a_format_error(more: bytes) -> None:
-    for query in (made("a.example"), made("a.example", edns=(1232, False))):
-        assert refused(query + more).rcode() == dns.rcode.FORMERR
-
-
-def test_f4_a_format_error_behind_the_question_repeats_it() -> None:
-    """RFC 6891, section 6.1.1; without it a client would take us for one without EDNS."""
-    query = made("A.exAmple", edns=(1232, True))
-    opt = query[-11:]
-    newer = query[:-6] + b"\0\1" + query[-4:]  # EDNS of version 1
-    assert refused(newer).rcode() == dns.rcode.BADVERS
-    for wrong in (query + b"\0", newer + b"\0", with_counts(query + opt, 1, 0, 0, 2)):
-        message = refused(wrong)
-        assert message.rcode() == dns.rcode.FORMERR
-        assert message.question[0].name.to_text() == "A.exAmple."
-        assert message.edns == 0 and message.ednsflags & dns.flags.DO
-    for wrong in (query[:-1], with_counts(query, 1, 1, 0, 1), with_counts(query, 1, 0, 0, 0)):
-        message = refused(wrong)
-        assert message.rcode() == dns.rcode.FORMERR and message.question and message.edns == -1
-
-
-OPT = made("x", edns=(1232, True))[-11:]
-QUESTION = made("x")[10:]
+HEAD = made("x")[:10]
+PLAIN, EDNS = made("A.exAmple"), made("A.exAmple", edns=(1232, True))
+OPT = EDNS[-11:]
+NEWER_OPT = OPT[:6] + b"\1" + OPT[7:]  # EDNS of version 1
+NEWER = EDNS[:-11] + NEWER_OPT
+IN_A = b"\0\1\0\1"
+LABEL_63 = b"\x3f" + b"a" * 63
 MX_RECORD = b"\xc0\x0c" + struct.pack(">HHIH", 15, 1, 60, 4) + b"\0\1\1y"
+IXFR, SOA_RECORD = made("x", 251), b"\xc0\x0c\0\6\0\1" + bytes(6)
+FORMERR, NOTIMP, REFUSED = dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.REFUSED
+UPDATE = dns.update.UpdateMessage("example")  # it has records before its OPT (RFC 2136)
+UPDATE.present("a.example")
+UPDATE.add("b.example", 60, "A", "10.0.0.1")
+UPDATE.use_edns(0)
+
+# The query, its code, and whether the reply repeats the question, and has an OPT record.
+REFUSALS: dict[str, tuple[bytes, dns.rcode.Rcode, bool, bool]] = {
+    "a pointer to itself": (HEAD + b"\xc0\x0c" + IN_A, FORMERR, False, False),
+    "two pointers to each other": (HEAD + b"\xc0\x0e\xc0\x0c" + IN_A, FORMERR, False, False),
+    "a pointer back": (HEAD + b"\1a\xc0\x0c" + IN_A, FORMERR, False, False),
+    "a pointer to nowhere": (HEAD + b"\xc0\xff" + IN_A, FORMERR, False, False),
+    "a label of 64 bytes": (HEAD + b"\x40" + b"a" * 64 + b"\0" + IN_A, FORMERR, False, False),
+    "a label of another kind": (HEAD + b"\x80a\0" + IN_A, FORMERR, False, False),
+    "half a label": (HEAD + b"\x3f" + b"a" * 10 + IN_A, FORMERR, False, False),
+    "a name of 257 bytes": (HEAD + LABEL_63 * 4 + b"\1b\0" + IN_A, FORMERR, False, False),
+    "no question": (with_counts(PLAIN, 0, 0, 0, 0), FORMERR, False, False),
+    "two questions": (with_counts(PLAIN, 2, 0, 0, 0), FORMERR, False, False),
+    "65535 questions": (with_counts(PLAIN, 65535, 0, 0, 0), FORMERR, False, False),
+    "an answer": (with_counts(PLAIN, 1, 1, 0, 0), FORMERR, True, False),
+    "an authority": (with_counts(PLAIN, 1, 0, 1, 0), FORMERR, True, False),
+    "more behind the end": (PLAIN + b"\0", FORMERR, True, False),
+    "a query behind the end": (PLAIN + PLAIN, FORMERR, True, False),
+    "more behind the OPT record": (EDNS + b"\0", FORMERR, True, True),
+    "more behind a new OPT record": (NEWER + b"\0", FORMERR, True, True),
+    "two OPT records": (with_counts(EDNS + OPT, 1, 0, 0, 2), FORMERR, True, True),
+    "an OPT record of a name": (EDNS[:-11] + b"\1a" + OPT, FORMERR, True, False),
+    "an OPT record that is cut": (EDNS[:-1], FORMERR, True, False),
+    "an OPT record as an answer": (with_counts(EDNS, 1, 1, 0, 1), FORMERR, True, False),
+    "an OPT record that is not counted": (with_counts(EDNS, 1, 0, 0, 0), FORMERR, True, False),
+    "EDNS of another version": (NEWER, dns.rcode.BADVERS, True, True),
+    "a transfer": (made("x", AXFR, (1232, True)), REFUSED, True, True),
+    # Both codes together would be an extended code of 21.
+    "a transfer by EDNS of another version": (
+        made("x", AXFR, (1232, True))[:-11] + NEWER_OPT, REFUSED, True, True,
+    ),
+    # With the SOA that its asker knows (RFC 1995, section 3).
+    "a transfer of changes": (with_counts(IXFR + SOA_RECORD, 1, 0, 1, 0), REFUSED, True, False),
+    "class CH": (made("x", 16, (1232, True), group=3), REFUSED, True, True),
+    "class HS": (made("x", group=4), REFUSED, True, False),
+    "class NONE": (made("x", group=254), REFUSED, True, False),
+    "the root": (made(".", 2), dns.rcode.NOERROR, True, False),  # it exists, without addresses
+    "a name with a blank": (HEAD + b"\3a b\0" + IN_A, dns.rcode.NXDOMAIN, True, False),
+    "a label with a dot": (HEAD + b"\3a.b\1c\0" + IN_A, dns.rcode.NXDOMAIN, True, False),
+    "a label that is a hyphen": (HEAD + b"\1-\0" + IN_A, dns.rcode.NXDOMAIN, True, False),
+    "a name with other bytes": (HEAD + b"\4a\0\xc3\n\0" + IN_A, dns.rcode.NXDOMAIN, True, False),
+    "an update": (UPDATE.to_wire()[2:], NOTIMP, False, True),
+    "a session": (b"\x30\0" + bytes(8) + b"\0\1\0\4" + bytes(4), NOTIMP, False, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_f4_a_query_not_taken_up_is_told_why(what: str) -> None:
+    """RFC 6891, section 6.1.1: with our OPT record if theirs can be found, else a client would take
+    us for a server without EDNS."""
+    data, code, has_question, has_opt = REFUSALS[what]
+    message = refused(data)
+    assert message.rcode() == code and bool(message.question) is has_question
+    if has_question:
+        sent = dns.message.from_wire(ID + data, question_only=True).question[0]
+        found = message.question[0]
+        assert (found.to_text(), found.rdtype) == (sent.to_text(), sent.rdtype)
+    assert message.edns == (0 if has_opt else -1)
+    assert bool(message.ednsflags & dns.flags.DO) is (has_opt and what != "an update")
+
+
+def test_a_name_of_255_bytes_is_legal() -> None:
+    longest = LABEL_63 * 3 + b"\x3d" + b"b" * 61 + b"\0"
+    query = asked(HEAD + longest + IN_A)
+    assert is_name(query.question) and len(query.question) == 253
 
 
 @pytest.mark.parametrize(
     ("counts", "body"),
     [
-        ((0, 0, 0, 1), OPT),
-        ((2, 0, 0, 1), QUESTION + QUESTION + OPT),
-        ((3, 0, 0, 2), QUESTION + b"\xc0\x0c\0\1\0\1" * 2 + MX_RECORD + OPT),
-        ((1, 1, 0, 1), QUESTION + MX_RECORD + OPT),
-        ((1, 0, 2, 1), QUESTION + MX_RECORD + MX_RECORD + OPT),
-        ((0, 1, 0, 1), b"\0" + MX_RECORD[2:] + OPT),
+        ((0, 0, 0, 1), b""),
+        ((2, 0, 0, 1), PLAIN[10:] * 2),
+        ((3, 0, 0, 2), PLAIN[10:] + b"\xc0\x0c\0\1\0\1" * 2 + MX_RECORD),
+        ((1, 1, 0, 1), PLAIN[10:] + MX_RECORD),
+        ((1, 0, 2, 1), PLAIN[10:] + MX_RECORD + MX_RECORD),
+        ((0, 1, 0, 1), b"\0" + MX_RECORD[2:]),
     ],
 )
-def test_f4_a_format_error_has_our_opt_record_wherever_theirs_is(
+def test_a_format_error_has_our_opt_record_wherever_theirs_is(
     counts: tuple[int, ...], body: bytes
 ) -> None:
-    """RFC 6891, section 6.1.1; that of a new version is told ours, too."""
-    for opt in (OPT, OPT[:6] + b"\1" + OPT[7:]):
-        message = refused(with_counts(made("x")[:10] + body[: -len(opt)] + opt, *counts))
+    """That of a new version is told ours, too."""
+    for opt in (OPT, NEWER_OPT):
+        message = refused(with_counts(HEAD + body + opt, *counts))
         assert message.rcode() == dns.rcode.FORMERR
         assert message.edns == 0 and message.ednsflags & dns.flags.DO
-    for cut in range(1, len(body)):
-        message = refused(with_counts(made("x")[:10] + body[:-cut], *counts))
+    whole = body + OPT
+    for end in range(len(whole)):
+        message = refused(with_counts(HEAD + whole[:end], *counts))
         assert message.rcode() == dns.rcode.FORMERR and message.edns == -1
 
 
@@ -296,103 +296,22 @@ def test_f3_a_pointer_behind_the_question_points_back(name: bytes, legal: bool) 
         assert refused(data).rcode() == dns.rcode.FORMERR
 
 
-@given(names, edns, st.data())
-def test_a_query_that_is_cut_anywhere_is_a_format_error(
-    name: str, edns: tuple[int, bool] | None, data: st.DataObject
-) -> None:
-    query = made(name, edns=edns)
-    end = data.draw(st.integers(10, len(query) - 1))
-    assert refused(query[:end]).rcode() == dns.rcode.FORMERR
+@pytest.mark.parametrize("query", [PLAIN, EDNS])
+def test_a_query_cut_anywhere_is_a_format_error(query: bytes) -> None:
+    for end in range(10, len(query)):
+        assert refused(query[:end]).rcode() == dns.rcode.FORMERR
 
 
 @pytest.mark.parametrize("opcode", range(1, 16))
 def test_any_operation_but_a_query_is_not_implemented(opcode: int) -> None:
-    query = made("a.example")
-    found = read_query(bytes([query[0] | opcode << 3]) + query[1:])
-    assert isinstance(found, RefusedQuery)
-    assert found.reply[1] & 15 == dns.rcode.NOTIMP and found.reply[0] >> 3 & 15 == opcode
-    assert len(found.reply) == 10
-    with_opt = made("a.example", edns=(1232, True))
-    found = read_query(bytes([with_opt[0] | opcode << 3]) + with_opt[1:])
-    assert isinstance(found, RefusedQuery) and found.reply[1] & 15 == dns.rcode.NOTIMP
-    assert found.reply[2:10] == bytes(7) + b"\1" and found.reply[10:] == OPT
-
-
-def test_an_update_and_a_session_are_not_implemented() -> None:
-    """An update has records before its OPT (RFC 2136); a session has none (RFC 8490)."""
-    update = dns.update.UpdateMessage("example")
-    update.present("a.example")
-    update.add("b.example", 60, "A", "10.0.0.1")
-    update.use_edns(0)
-    message = refused(update.to_wire()[2:])
-    assert message.rcode() == dns.rcode.NOTIMP and message.edns == 0
-    message = refused(b"\x30\0" + bytes(8) + b"\0\1\0\4" + bytes(4))
-    assert message.rcode() == dns.rcode.NOTIMP and message.edns == -1
-
-
-def test_questions_that_are_counted_and_not_there_are_read_once() -> None:
-    """As many as a count can say, each of five bytes."""
-    data = with_counts(made("x")[:10] + (b"\0" + bytes(4)) * 13_000, 65535, 0, 0, 1)
-    assert refused(data).rcode() == dns.rcode.FORMERR
-
-
-def test_a_transfer_is_refused_whatever_record_it_comes_with() -> None:
-    """IXFR has the SOA that its asker knows (RFC 1995, section 3)."""
-    data = (
-        bytes.fromhex("0100 0001 0000 0001 0000")
-        + b"\1x\0\0\xfb\0\1"
-        + b"\xc0\x0c\0\6\0\1"
-        + bytes(6)
-    )
-    refusal = read_query(data)
-    assert isinstance(refusal, RefusedQuery) and refusal.reply[1] & 15 == 5
-
-
-@pytest.mark.parametrize(("kind", "group"), [(16, 3), (A, 4), (A, 254), (AXFR, 1), (251, 1)])
-def test_another_class_and_transfers_are_refused(kind: int, group: int) -> None:
-    message = refused(made("version.bind", kind, (1232, False), group=group))
-    assert message.rcode() == dns.rcode.REFUSED and message.edns == 0
-    assert message.question[0].rdtype == kind and message.question[0].rdclass == group
-
-
-def test_the_root_has_no_addresses_and_does_exist() -> None:
-    message = refused(made(".", 2))
-    assert message.rcode() == dns.rcode.NOERROR and not message.answer
-
-
-@pytest.mark.parametrize(
-    "name", [b"\x03a b\0", b"\x03a.b\x01c\0", b"\x01-\0", b"\x02\xc3\xa4\0", b"\x04a\0b\n\0"]
-)
-def test_a_name_that_no_table_can_have_does_not_exist(name: bytes) -> None:
-    message = refused(made("x")[:10] + name + b"\0\1\0\1")
-    assert message.rcode() == dns.rcode.NXDOMAIN and len(message.question) == 1
+    for query, opt in ((PLAIN, b""), (EDNS, OPT)):
+        found = read_query(bytes([query[0] | opcode << 3]) + query[1:])
+        assert isinstance(found, RefusedQuery)
+        assert found.reply[1] & 15 == NOTIMP and found.reply[0] >> 3 & 15 == opcode
+        assert found.reply[2:] == bytes(7) + bytes([bool(opt)]) + opt
 
 
 # -- EDNS ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", [1, 7, 255])
-def test_edns_of_another_version_is_told_ours(version: int) -> None:
-    query = dns.message.make_query("a.example", A)
-    query.use_edns(version, 0, 1232)
-    message = refused(query.to_wire()[2:])
-    assert message.rcode() == dns.rcode.BADVERS and message.edns == 0 and message.question
-
-
-def test_a_refused_transfer_says_nothing_of_its_edns_version() -> None:
-    """The upper bits of BADVERS and REFUSED together would be an extended code of 21."""
-    query = dns.message.make_query("a.example", AXFR)
-    query.use_edns(1, 0, 1232)
-    message = refused(query.to_wire()[2:])
-    assert message.rcode() == dns.rcode.REFUSED and message.edns == 0
-
-
-def test_two_opt_records_or_one_of_a_name_are_a_format_error() -> None:
-    query = made("a.example", edns=(1232, False))
-    opt = query[-11:]
-    assert refused(with_counts(query + opt, 1, 0, 0, 2)).rcode() == dns.rcode.FORMERR
-    named = query[:-11] + b"\x01a" + opt
-    assert refused(named).rcode() == dns.rcode.FORMERR
 
 
 @given(st.lists(st.tuples(st.integers(0, 65535), st.binary(max_size=30)), max_size=4))
@@ -407,14 +326,6 @@ def test_unknown_options_and_signatures_are_passed_over(
     for after_id in (query[:-11] + opt, with_counts(query[:-11] + opt + signed, 1, 0, 0, 2)):
         found = asked(after_id)
         assert (found.question, found.no_data()) == (plain.question, plain.no_data())
-
-
-def test_many_records_that_lead_nowhere_are_read_once() -> None:
-    """As many as a count can say, with names that only point: each byte is looked at once."""
-    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 0, 0)
-    query = with_counts(made("a.example") + record * 5000, 1, 0, 0, 5000)
-    assert asked(query).question == b"a.example"
-    assert refused(with_counts(query, 1, 0, 0, 65535)).rcode() == dns.rcode.FORMERR
 
 
 @pytest.mark.parametrize(
@@ -462,10 +373,12 @@ def changed(data: bytes, how: list[tuple[int, str, int]]) -> bytes:
 
 
 @given(names, st.sampled_from([A, AAAA, MX]), edns, changes)
-@example("a", A, (1232, True), [(11, "set", 0xC0), (12, "set", 0x0C)])
-def test_whatever_arrives_gets_a_legal_reply_or_none(
+@example("a", A, None, [(0, "set", 0x81)])
+@example("a", A, None, [(9, "cut", 0)])
+def test_f1_f2_whatever_arrives_gets_a_legal_reply_or_none(
     name: str, kind: int, edns: tuple[int, bool] | None, how: list[tuple[int, str, int]]
 ) -> None:
+    """[P30]: neither a reply nor what is shorter than a header is ever answered."""
     data = changed(made(name, kind, edns), how)
     found = read_query(data)
     if isinstance(found, Query):
@@ -482,8 +395,3 @@ def test_whatever_arrives_gets_a_legal_reply_or_none(
         assert reply[0] & 0x80 and reply[0] >> 3 & 15 == data[0] >> 3 & 15
         if not reply[0] >> 3 & 15:  # dnspython reads other operations in other ways
             assert heard(reply).id == 0x1234
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_get_a_reply_or_silence(data: bytes) -> None:
-    assert read_query(data) is None or len(data) >= 10

@@ -33,7 +33,4 @@ def test_server_sets_behave_like_sets(some: frozenset[int], more: frozenset[int]
     assert has_all(servers, others) is (more <= some)
     assert bool(servers) is bool(some)
     assert (servers == others) is (some == more)
-
-
-def test_no_servers_is_the_union_of_nothing() -> None:
     assert union([]) == NO_SERVERS

@@ -118,6 +118,8 @@ def test_a_query_is_read_and_replied_to_as_it_was_asked(
     | st.lists(st.ip_addresses(v=6), min_size=1, max_size=12, unique=True),
     edns,
 )
+@example("a", [IPv4Address(n) for n in range(40)], None)
+@example("a", [IPv4Address(n) for n in range(90)], (4096, False))
 def test_an_answer_has_all_addresses_turned_round_or_is_cut(
     name: str, addresses: list[IPv4Address | IPv6Address], edns: tuple[int, bool] | None
 ) -> None:
@@ -168,6 +170,7 @@ NEWER_OPT = OPT[:6] + b"\1" + OPT[7:]  # EDNS of version 1
 NEWER = EDNS[:-11] + NEWER_OPT
 IN_A = b"\0\1\0\1"
 LABEL_63 = b"\x3f" + b"a" * 63
+TOO_LONG = LABEL_63 * 3 + b"\x3e" + b"b" * 62 + b"\0"
 MX_RECORD = b"\xc0\x0c" + struct.pack(">HHIH", 15, 1, 60, 4) + b"\0\1\1y"
 IXFR, SOA_RECORD = made("x", 251), b"\xc0\x0c\0\6\0\1" + bytes(6)
 FORMERR, NOTIMP, REFUSED = dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.REFUSED
@@ -185,7 +188,7 @@ REFUSALS: dict[str, tuple[bytes, dns.rcode.Rcode, bool, bool]] = {
     "a label of 64 bytes": (HEAD + b"\x40" + b"a" * 64 + b"\0" + IN_A, FORMERR, False, False),
     "a label of another kind": (HEAD + b"\x80a\0" + IN_A, FORMERR, False, False),
     "half a label": (HEAD + b"\x3f" + b"a" * 10 + IN_A, FORMERR, False, False),
-    "a name of 257 bytes": (HEAD + LABEL_63 * 4 + b"\1b\0" + IN_A, FORMERR, False, False),
+    "a name of 256 bytes": (HEAD + TOO_LONG + IN_A, FORMERR, False, False),
     "no question": (with_counts(PLAIN, 0, 0, 0, 0), FORMERR, False, False),
     "two questions": (with_counts(PLAIN, 2, 0, 0, 0), FORMERR, False, False),
     "65535 questions": (with_counts(PLAIN, 65535, 0, 0, 0), FORMERR, False, False),
@@ -198,6 +201,7 @@ REFUSALS: dict[str, tuple[bytes, dns.rcode.Rcode, bool, bool]] = {
     "two OPT records": (with_counts(EDNS + OPT, 1, 0, 0, 2), FORMERR, True, True),
     "an OPT record of a name": (EDNS[:-11] + b"\1a" + OPT, FORMERR, True, False),
     "an OPT record that is cut": (EDNS[:-1], FORMERR, True, False),
+    "options that are cut": (EDNS[:-1] + b"\5", FORMERR, True, False),
     "an OPT record as an answer": (with_counts(EDNS, 1, 1, 0, 1), FORMERR, True, False),
     "an OPT record that is not counted": (with_counts(EDNS, 1, 0, 0, 0), FORMERR, True, False),
     "EDNS of another version": (NEWER, dns.rcode.BADVERS, True, True),
@@ -283,7 +287,7 @@ HERE = 2 + len(made("a.example"))  # where what is behind the question begins, i
         (b"\xff\xff", False),
         (b"\xc0\x0b", False),  # into the header
         (b"\xc0", False),
-        (b"\x40" + b"a" * 64 + b"\0", False),
+        (b"\x40\x0c", False),  # neither a length nor a pointer
         ((b"\x3f" + b"a" * 63) * 4 + b"\0", False),
     ],
 )

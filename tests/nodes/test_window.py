@@ -54,6 +54,14 @@ def test_a_queue_of_our_own_never_makes_it_grow() -> None:
         window.replied(100, size / 10_000, now, was_calm=window.is_calm(size))
 
 
+def test_a_way_that_becomes_longer_is_learnt() -> None:
+    """Once something was sent with few in flight, and the old times are forgotten."""
+    window = Window(BASE)
+    now = replies(window, 1_000, 0.001, 5.0, 0.0)
+    now = replies(window, 1_000, 0.1, 25.0, now)
+    assert window.size(now) > 200
+
+
 @pytest.mark.parametrize(("before_s", "after_s", "wanted"), [(0.001, 0.1, 1350), (0.1, 0.001, 130)])
 def test_a_way_that_changes_is_learnt_under_load(
     before_s: float, after_s: float, wanted: int

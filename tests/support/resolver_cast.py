@@ -7,6 +7,7 @@ stream (`TCP`), and there is a client of lines (`CLIENT`). Replies are made with
 Not here: a network with chance (`tests/sim/resolver_story.py`).
 """
 
+import struct
 from typing import Any
 
 from core.bounds import BoundHits, Bounds
@@ -17,7 +18,7 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from tests.support.balancers import load_balancer
-from tests.support.dns_messages import RD, TO_QUESTION, name, record, said
+from tests.support.dns_messages import RD, TO_QUESTION, TYPES, name, record, said
 from tests.support.stage import Stage
 
 UDP, TCP, CLIENT = "dns-client-0", "dns-client-1", "client-1"
@@ -83,12 +84,7 @@ class Cast:
     # askers
 
     def ask(
-        self,
-        question: str,
-        *,
-        edns: bytes = b"",
-        flags: int = RD,
-        whence: Any = HERE,  # noqa: ANN401
+        self, question: str, *, edns: bytes = b"", flags: int = RD, whence: tuple[str, int] = HERE
     ) -> bytes:
         """Ask a query by UDP; return it, so that its reply can be compared."""
         query = self.query(question, edns=edns, flags=flags)
@@ -98,15 +94,8 @@ class Cast:
     def query(self, question: str, *, edns: bytes = b"", flags: int = RD) -> bytes:
         self.number += 1
         text, _, kind = question.partition(" ")
-        number = {"": 1, "AAAA": 28, "MX": 15, "ANY": 255, "SOA": 6, "TXT": 16}[kind]
-        head = (
-            self.number.to_bytes(2)
-            + flags.to_bytes(2)
-            + b"\0\1\0\0\0\0"
-            + b"\0"
-            + bytes([bool(edns)])
-        )
-        return head + name(text) + number.to_bytes(2) + b"\0\1" + edns
+        head = struct.pack(">6H", self.number, flags, 1, 0, 0, bool(edns))
+        return head + name(text) + struct.pack(">HH", TYPES[kind or "A"], 1) + edns
 
     def told(self) -> list[tuple[bytes, Any]]:
         """Return what was said by UDP since the last time."""
@@ -127,10 +116,9 @@ class Cast:
     def asked(self, resolver: str) -> list[tuple[str, bytes]]:
         """Return what this one was asked since the last time: by which socket, and the query."""
         found = []
-        for conn in list(self.stage.replies):
-            if conn.startswith(f"{resolver}."):
-                found += [(conn, query) for query, _ in self.stage.replies[conn]]
-                self.stage.replies[conn] = []
+        for conn in self.sockets(resolver):
+            found += [(conn, query) for query, _ in self.stage.replies[conn]]
+            self.stage.replies[conn] = []
         for conn in self.stage.framed:
             if conn.startswith(f"{resolver}."):
                 found += [(conn, query) for query in split_frames(self.stage.take(conn))]

@@ -20,17 +20,14 @@ from random import Random
 from typing import Any
 
 from core.bounds import Bounds
-from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
-from core.io.loop import Loop
 from nodes.dns.codes import UDP_BYTES_MAX, Rcode
-from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
-from tests.sim.invariants import hold
-from tests.sim.sockets import SimDatagrams, SimSocket
-from tests.sim.story import Story
-from tests.sim.world import PORT, Host, Observer
-from tests.support.balancers import load_balancer
+from tests.sim.invariants import TableWatch, hold
+from tests.sim.scenes import Asker
+from tests.sim.sockets import SimDatagrams
+from tests.sim.story import Story, run_ls
+from tests.sim.world import Host, Observer
 from tests.support.dns_clients import AAAA, A, Reply, query
 from tests.support.dns_messages import TYPES, section_of
 
@@ -42,15 +39,14 @@ UNKNOWN = [b"u0.org", b"u1.org", b"example"]  # the last one is above all names
 class DnsAsker:
     """An asker by UDP that asks the same again when nothing comes."""
 
-    def __init__(self, story: "DnsStory", number: int) -> None:
+    def __init__(self, story: "DnsStory", name: str) -> None:
         self.story = story
-        self.host = story.world.host(f"resolver{number}")
+        self.host = story.world.host(name)
         self.host.on_touch = self.poll
         self.socket = SimDatagrams(self.host)
-        self.chance = Random(f"{story.seed}:resolver{number}")
+        self.chance = Random(f"{story.seed}:{name}")
         self.open: dict[int, bytes] = {}  # queries without a reply, by ID
-        self.replied = 0
-        self._next = 0
+        self.asked = 0
 
     def live(self) -> None:
         at = 0.2
@@ -60,10 +56,9 @@ class DnsAsker:
 
     def ask(self) -> None:
         for _ in range(self.chance.choice([1, 1, 5])):
-            self._next += 1
-            message = self.story.draw_query(self.chance, self._next)
-            self.open[self._next] = message
-            self.send(self._next, 3)
+            self.asked += 1
+            self.open[self.asked] = self.story.draw_query(self.chance, self.asked)
+            self.send(self.asked, 3)
 
     def send(self, number: int, times: int) -> None:
         message = self.open.get(number)
@@ -80,50 +75,25 @@ class DnsAsker:
     def poll(self) -> None:
         while self.socket.arrived:
             data, _ = self.socket.arrived.popleft()
-            self.replied += self.open.pop(Reply(data).number, None) is not None
+            self.done(Reply(data).number)
+
+    def done(self, number: int) -> None:
+        """Do not wait for a reply to this any more."""
+        self.open.pop(number, None)
 
 
-class Stream:
+class Stream(Asker):
     """An asker over TCP that sends all of it, cut anywhere, and then the end."""
 
     def __init__(self, story: "TableStory") -> None:
-        self.story = story
-        self.host = story.world.host("stream")
-        self.host.on_touch = self.poll
-        self.chance = Random(f"{story.seed}:stream")
-        self.heard = bytearray()
-        self.sent: dict[int, bytes] = {}
-        self.unsaid = bytearray()
-        self.is_over = False
-        self.socket = SimSocket(self.host)
-
-    def live(self) -> None:
-        for number in range(1, self.chance.choice([2, 20, 60])):
-            self.sent[number] = self.story.draw_query(self.chance, number)
-            self.unsaid += frame(self.sent[number])
-        self.story.world.at(
-            0.3, lambda: self.story.world.dial(self.socket, self.story.ls, by_dns=True)
-        )
-
-    def poll(self) -> None:
-        stream, world = self.socket, self.story.world
-        if stream.is_connecting or stream.peer is None or self.is_over:
-            return
-        try:
-            while stream.can_read():
-                data = stream.recv(1 << 16)
-                if not data:
-                    self.is_over = True
-                    stream.close()
-                    return
-                self.heard += data
-            while self.unsaid and stream.can_write():
-                size = self.chance.randint(1, len(self.unsaid))
-                del self.unsaid[: stream.send(bytes(self.unsaid[:size]))]
-            if not self.unsaid and not stream.sent_end:
-                stream.end()
-        except BlockingIOError:
-            world.at(world.t + 0.001, self.poll)
+        chance = Random(f"{story.seed}:stream")
+        super().__init__(story.world, "stream", chance)
+        self.leaves = True
+        count = chance.choice([2, 20, 60])
+        self.sent = {number: story.draw_query(chance, number) for number in range(1, count)}
+        self.say(b"".join(map(frame, self.sent.values())))
+        self.end()
+        self.world.at(0.3, lambda: self.dial(story.ls, by_dns=True))
 
 
 class DnsStory(Story):
@@ -146,25 +116,12 @@ class DnsStory(Story):
         self.owed: dict[tuple[str, int, bytes], list[float]] = {}
         self.askers: list[DnsAsker] = []
 
-    def run_ls(self, observer: Observer, tables: list[Host], **more: Any) -> None:  # noqa: ANN401
-        """Start LS before these TSs, and come between it and its askers."""
-        chance, bounds = Random(f"{self.seed}:jitter"), self.bounds
-        forwards = "resolvers" in more
-
-        def build(loop: Loop) -> LoadBalancer:
-            self.brain = load_balancer(
-                [((2, (host.name, PORT)),) for host in tables],
-                bounds,
-                chance.random,
-                dns=DnsFrontEnd(Environment(bounds, loop.hits), 60, forwards=forwards),
-                hits=loop.hits,
-                owed=loop.owed,
-                watch=loop.watch,
-                **more,
-            )
-            return self.brain
-
-        self.ls.run(bounds, observer, build, listens=True, with_dns=True)
+    def run_ls(self, observer: Observer, **options: Any) -> None:  # noqa: ANN401
+        """Start LS before the TSs, and come between it and its askers."""
+        tables = [host.name for host in self.watches]
+        self.brain = run_ls(
+            self.ls, self.bounds, observer, tables, self.seed, with_dns=True, **options
+        )
         assert self.ls.datagrams is not None
         self.ls.datagrams.on_arrival = self.arrived
         self.ls.datagrams.on_sent = self.said
@@ -251,15 +208,12 @@ class TableStory(DnsStory):
             dns_per_second=1_000_000,
         )
         self.early = 0  # SERVFAILs that are not about time
-        self.servers: list[Host] = []
-        self.tables: list[dict[bytes, bytes]] = []
-        self.rows: dict[bytes, set[bytes]] = {}
-        self.frank: list[bool] = []
         for each in range(chance.choice([2, 3])):
             self.add_server(each)
         share = chance.choice([None, None, 0.0, 0.05, 1.0])
-        self.run_ls(Observer(self.world, "LS"), self.servers, extra_load=share)
-        self.askers = [DnsAsker(self, n) for n in range(chance.choice([1, 3]))]
+        self.run_ls(Observer(self.world, "LS"), extra_load=share)
+        self.known = set().union(*(watch.file.good for watch in self.watches.values()))
+        self.askers = [DnsAsker(self, f"asker{n}") for n in range(chance.choice([1, 3]))]
         self.stream = Stream(self)
 
     def add_server(self, number: int) -> None:
@@ -275,19 +229,10 @@ class TableStory(DnsStory):
             if chance.random() < 0.3:
                 line = b"%b 2001:db8::%x:%x AAAA IN\n" % (name, number + 1, row + 1)
                 table[name + b" AAAA"] = line
-        for question, line in table.items():
-            self.rows.setdefault(question, set()).add(line.split(b" ")[1])
         host.lag_s = chance.choice([0.0, 0.0, 0.03, 0.4])
-        self.servers.append(host)
-        self.tables.append(table)
-        self.frank.append(chance.random() < 0.7)
-        self.start_server(host)
-
-    def start_server(self, host: Host) -> None:
-        if host.loop is None:
-            place = self.servers.index(host)
-            observer = Observer(self.world, host.name)
-            self.run_table(host, self.tables[place], Bounds(), observer, self.frank[place])
+        is_frank = chance.random() < 0.7
+        self.watches[host] = TableWatch(self.world, host.name, table, is_frank)
+        self.start_table(host, Bounds())
 
     def judge(self, data: bytes, who: str, asked_at: float) -> None:
         reply, kind = Reply(data), section_of(data)[-4:-2]
@@ -296,11 +241,12 @@ class TableStory(DnsStory):
             hold(len(data) <= UDP_BYTES_MAX, "P31", f"a reply of {len(data)} bytes")
         name = reply.name.lower()
         question = name + b" AAAA" if kind == AAAA.to_bytes(2) else name
-        is_known = any(other in self.rows for other in (name, name + b" AAAA"))
-        is_known = is_known or any(b".%b " % name in question + b" " for question in self.rows)
+        is_known = not self.known.isdisjoint((name, name + b" AAAA"))
+        is_known = is_known or any(b".%b " % name in other + b" " for other in self.known)
         if reply.addresses:
-            said = {frozenset(row.decode().split(",")) for row in self.rows.get(question, ())}
-            hold(frozenset(reply.addresses) in said, "I3", f"{reply.addresses} for {question!r}")
+            rows = [watch.file.good.get(question, b" ") for watch in self.watches.values()]
+            said = [set(row.split(b" ")[1].decode().split(",")) for row in rows]
+            hold(set(reply.addresses) in said, "I3", f"{reply.addresses} for {question!r}")
             hold(kind != MX.to_bytes(2), "I3", "addresses for another type")
         elif reply.code == Rcode.NOERROR:
             hold(is_known, "I3", f"an empty answer for {name!r}, which nobody has")
@@ -324,37 +270,36 @@ class TableStory(DnsStory):
         if what == "kill":
             host.die(silently=False)
         elif what == "start":
-            self.start_server(host)
+            self.start_table(host, Bounds())
         else:
             super().suffer(what, host)
 
     def live(self) -> None:
         for asker in self.askers:
             asker.live()
-        self.stream.live()
         if self.bounds.stream_pending_max < 128:
             self.was_disturbed = True  # the rest, not read, waits in the kernel
         chance = self.chance
         for _ in range(chance.choice([0, 1, 4])):
             kinds = ["kill", "start", "cut", "silence", "pause", "pause LS", "lose"]
-            what, host = chance.choice(kinds), chance.choice(self.servers)
+            what, host = chance.choice(kinds), chance.choice(list(self.watches))
             at = chance.uniform(0, self.lasts_s)
             self.world.at(at, lambda what=what, host=host: self.suffer(what, host))
 
     def become_whole(self) -> None:
-        for host in self.servers:
-            self.start_server(host)
+        for host in self.watches:
+            self.start_table(host, Bounds())
         super().become_whole()
         self.check_stream()
         asker = self.askers[0]
-        asker.open = {60_000: query(60_000, next(iter(self.tables[0])).split(b" ")[0])}
+        asker.open = {60_000: query(60_000, min(self.known).split(b" ")[0])}
         asker.send(60_000, 1)
         self.world.run_until(self.world.t + 10.0)
         hold(not asker.open, "P29", "the last query has no reply")
 
     def check_stream(self) -> None:
         stream = self.stream
-        hold(stream.is_over, "I6", "the stream has not ended")
+        hold(stream.has_ended, "I6", "the stream has not ended")
         said = split_frames(bytes(stream.heard))
         hold(sorted(Reply(d).number for d in said) == list(stream.sent), "P29", "not one a query")
         for data in said:

@@ -87,10 +87,10 @@ class TableWatch(Observer):
     P26 what is to be refused is never served
     """
 
-    def __init__(self, world: World, name: str, file: TableFile) -> None:
+    def __init__(self, world: World, name: str, rows: dict[bytes, bytes], is_frank: bool) -> None:
         super().__init__(world, name)
-        self.file = file
-        self.is_frank = False
+        self.file = TableFile(rows, slice_bytes=30)
+        self.is_frank = is_frank
         self.tables: list[dict[bytes, bytes]] = []
         self.since: list[float] = []  # when each was first served
 
@@ -100,6 +100,16 @@ class TableWatch(Observer):
         assert rows is not None
         self.tables.append(rows)
         self.since.append(self.world.t)
+
+    @property
+    def holds(self) -> set[bytes]:
+        """The questions that it has answered all the while."""
+        return set.intersection(*map(set, self.tables or [self.file.good]))
+
+    def may_say(self, question: bytes, addresses: bytes) -> bool:
+        """Return whether one of its tables has these addresses."""
+        lines = (rows.get(question, b"").split(b" ") for rows in self.tables)
+        return any(addresses in line[1:2] for line in lines)
 
     def which(self, question: bytes, line: bytes, since: float, first: int) -> int | None:
         """Return the first table from number `first` on, served since then, that has this
@@ -215,25 +225,17 @@ class Life:
 
 
 class LoadBalancerWatch(Observer):
-    """Sees all that one LS does. `rows`: what any TS may answer, by folded question; `share`: of
-    speculative questions, where LS hedges."""
+    """Sees all that one LS does. `tables`: the honest TSs, by link; `share`: of speculative
+    questions, where LS hedges."""
 
     def __init__(
-        self,
-        world: World,
-        bounds: Bounds,
-        rows: dict[bytes, set[bytes]],
-        share: float | None = None,
+        self, world: World, bounds: Bounds, tables: dict[str, TableWatch], share: float | None
     ) -> None:
         super().__init__(world, "LS")
         self.bounds = bounds
-        self.rows = rows
         self.share = share
-        self.anything: set[bytes] = set()  # addresses that a rogue TS may give for any name
+        self.tables = tables
         self.brain: LoadBalancer
-        self.holders: dict[str, set[bytes]] = {}  # link: questions that its honest TS answers
-        self.frank: set[str] = set()  # links whose honest TS says NOT FOUND
-        self.tables: dict[str, TableWatch] = {}  # link: its honest TS
         # Of a link's present connection: when each question was sent first, by the world's time,
         # and the number of the table that it spoke of last.
         self.first_sent: defaultdict[str, dict[bytes, float]] = defaultdict(dict)
@@ -504,8 +506,6 @@ class LoadBalancerWatch(Observer):
 
     def _answered(self, conn: str, answer: Answer, line: bytes, now: float) -> None:
         question = fold(answer.spelling, answer.type)
-        known = self.rows.get(question, set()) | self.anything
-        hold(answer.addresses in known, "I3", f"in no table: {line!r}")
         life, when = self._pop(conn, question, None)
         said = self.answers.get(question)
         hold(said == line, "P10", f"{line!r} is relayed, and {said!r} was said by one who may")
@@ -522,9 +522,8 @@ class LoadBalancerWatch(Observer):
 
     def _not_found(self, question: bytes, life: Life) -> None:
         hold(question in self.unknown, "P21", f"{question!r} is NOT FOUND, by {life.said} only")
-        for link, questions in self.holders.items():
-            has = question in questions or other_type(question) in questions
-            hold(not has, "P21", f"{question!r} is NOT FOUND though {link} has it")
+        for link in self.tables:
+            hold(not self.has_name(link, question), "P21", f"{question!r} is NOT FOUND: {link}")
         self.world.saw("NOT FOUND is relayed")
 
     def _no_data(self, question: bytes, life: Life, asked_at: float, now: float) -> None:
@@ -554,7 +553,7 @@ class LoadBalancerWatch(Observer):
         for link in self.well_since(asked_at):
             asked_for = now - life.sent_at.get(link, now)
             hold(
-                question not in self.holders.get(link, ()) or asked_for <= longest_s,
+                not self.has(link, question) or asked_for <= longest_s,
                 "I5",
                 f"NO DATA of {question!r} though {link} has it and was asked {asked_for:.3f} s ago",
             )
@@ -569,13 +568,19 @@ class LoadBalancerWatch(Observer):
         hold(age <= self.bounds.timeout_s + _SLACK_S, "I4", f"timeout after {age:.3f} s")
         well = self.well_since(asked_at)
         for link in well:
-            mine = self.holders.get(link, ())
-            says = question in mine or other_type(question) in mine
-            hold(not says, "I5", f"{question!r} timed out though {link} has it")
-        is_known_unknown = self.frank.issuperset(self.brain.parts.upstreams.by_name) and len(
+            hold(not self.has_name(link, question), "I5", f"{question!r} timed out: {link} has it")
+        frank = {link for link, table in self.tables.items() if table.is_frank}
+        is_known_unknown = frank.issuperset(self.brain.parts.upstreams.by_name) and len(
             well
-        ) == len(self.frank)
+        ) == len(frank)
         hold(not is_known_unknown, "I5", f"{question!r} timed out though every TS says NOT FOUND")
+
+    def has(self, link: str, question: bytes) -> bool:
+        """Return whether the TS of a link is honest, and answers this."""
+        return link in self.tables and question in self.tables[link].holds
+
+    def has_name(self, link: str, question: bytes) -> bool:
+        return self.has(link, question) or self.has(link, other_type(question))
 
     def _check_asked(self, question: bytes) -> None:
         """Check under hedging that it has been waiting to go to another TS for no longer than it

@@ -20,16 +20,14 @@ In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens
 nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that
 a plain story does not depend on the other kinds.
 
-Not here: the story (`tests/sim/resolver_story.py`), what must be so
-(`tests/sim/resolver_checks.py`).
+Not here: the story, and what must be so (`tests/sim/resolver_story.py`).
 """
 
 from dataclasses import dataclass
 from random import Random
 
-from tests.sim.dns_story import DnsStory
-from tests.sim.sockets import SimDatagrams
-from tests.support.dns_clients import AAAA, A, Reply, query
+from tests.sim.dns_story import DnsAsker, DnsStory
+from tests.support.dns_clients import AAAA, A, query
 from tests.support.dns_messages import has_opt, said, without_opt
 
 _ODD = ["halves", "old", "load", "rough", "twice", "halves", "odd", "freeze", "dead", "closed",
@@ -185,18 +183,12 @@ def draw_habits(seed: str, kind: str, number: int) -> Habits:
     return Habits()
 
 
-class Crowd:
-    """An asker by UDP that keeps many questions in flight, each about another name."""
+class Crowd(DnsAsker):
+    """An asker that keeps many questions in flight, each about another name."""
 
     def __init__(self, story: DnsStory, load: Load) -> None:
-        self.story = story
+        super().__init__(story, "crowd")
         self.load = load
-        self.chance = Random(f"{story.seed}:crowd")
-        self.host = story.world.host("crowd")
-        self.host.on_touch = self.poll
-        self.socket = SimDatagrams(self.host)
-        self.open: set[int] = set()  # IDs of what has no reply
-        self.asked = 0
 
     def live(self) -> None:
         for _ in range(self.load.in_flight):
@@ -208,24 +200,12 @@ class Crowd:
         self.asked += 1
         number = self.asked
         name = b"n%d.example" % (_FIRST_NUMBER + number)
-        self.open.add(number)
-        self.send(query(number, name, self.chance.choice([A] * 7 + [AAAA])))
+        self.open[number] = query(number, name, self.chance.choice([A] * 7 + [AAAA]))
+        self.send(number, 1)
         self.story.world.at(self.story.world.t + _GIVES_UP_S, lambda: self.done(number))
-
-    def send(self, message: bytes) -> None:
-        try:
-            self.socket.sendto(message, ("LS", 0))
-        except BlockingIOError:
-            self.story.world.at(self.story.world.t + 0.001, lambda: self.send(message))
 
     def done(self, number: int) -> None:
         """Ask the next: this has a reply, or is not waited for any longer."""
-        if number in self.open:
-            self.open.remove(number)
+        if self.open.pop(number, None) is not None:
             rest_s = self.chance.random() * self.load.rests_s
             self.story.world.at(self.story.world.t + rest_s, self.ask)
-
-    def poll(self) -> None:
-        while self.socket.arrived:
-            data, _ = self.socket.arrived.popleft()
-            self.done(Reply(data).number)

@@ -6,7 +6,14 @@ Besides what is checked in all stories of DNS askers (`tests/sim/dns_story.py`):
 - nothing that was forged, malformed, or about something else is ever told (P35);
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - anything worse than data is told within the longest grace of its coming (P33);
-- no name is denied that a table has shown to exist, while its question was open (P42).
+- no name is denied that a table has shown to exist, while its question was open (P42);
+- "first good answer", in halves and old, load and moves: data that one of the resolvers has is
+  told, and nothing else;
+- "no overflow", calm: no resolver's socket overflows; LS does not send more than is read;
+- "no guesses", honest: LS does not report that somebody guesses; a copy is none, nor is what is
+  late; "no streams", honest: no resolver is dialled over TCP unless it has cut a reply;
+- "refused at once", closed: once a port is closed, nobody waits for it; once it is open again,
+  nobody is refused.
 
 A story has an LS, one to three resolvers, sometimes a TS, askers by UDP that ask again, and a
 client of lines. Each resolver has a temper: how long it takes, and how often it fails, refuses,
@@ -16,12 +23,13 @@ fall silent, pause, and are cut off. Some stories have another shape
 (`tests/sim/resolver_shapes.py`): a load, halves of the names, copies, a freeze.
 
 At the end everything heals and everybody is answered; LS keeps nothing of what it asked, drains,
-and leaves nothing. Not here: what can be switched (`tests/sim/resolver_checks.py`), and which reply
-is malformed, one by one (`tests/nodes/test_reply_matcher.py`).
+and leaves nothing. Not here: which reply is malformed (`tests/nodes/test_reply_matcher.py`).
 """
 
 import errno
+import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -34,8 +42,7 @@ from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from tests.sim.dns_story import NAMES, UNKNOWN, DnsAsker, DnsStory
-from tests.sim.invariants import hold
-from tests.sim.resolver_checks import Checks, Reports, wording
+from tests.sim.invariants import TableWatch, hold
 from tests.sim.resolver_shapes import (
     CALM_LATENCY_S,
     KINDS,
@@ -48,12 +55,13 @@ from tests.sim.resolver_shapes import (
     owner,
     truth,
 )
-from tests.sim.scenes import Asker
+from tests.sim.scenes import Asker, Speaker
 from tests.sim.sockets import SimDatagrams, SimSocket, SlowReader
-from tests.sim.world import DNS_PORT, Host, Observer
+from tests.sim.world import DNS_PORT, Host, Observer, World
 from tests.support.balancers import part_of
 from tests.support.dns_clients import Reply, query
 from tests.support.dns_messages import (
+    CODES,
     TO_QUESTION,
     address,
     malformed,
@@ -73,6 +81,8 @@ _CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 _FORGES_UNTIL_S = 8.0
 _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
 _READ_S = 0.01  # LS has read a query so long after it came
+REFUSED_S = 0.3  # within so long after a port was closed, or opened again, LS knows
+_LATELY_S = 2.0
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -97,12 +107,9 @@ class FakeResolver:
         self.reader = SlowReader(self.socket, self.take, None)
         self.unsaid: list[tuple[bytes, int]] = []  # while it is frozen
         self.has_cut = False
-        listener = SimSocket(self.host)
-        listener.is_listening = True
+        listener = SimSocket(self.host, is_listening=True)
         self.host.dns_listener = listener if chance.random() < 0.8 else None
-        self.streams: list[SimSocket] = []
-        self.heard: dict[SimSocket, bytearray] = {}
-        self.unsent: dict[SimSocket, bytearray] = {}
+        self.links: list[Speaker] = []  # streams of LS to it
         self.takes_s = chance.choice([0.001, 0.01, 0.05, 0.3])
         self.good = chance.choice([1.0, 0.9, 0.5])
         self.evil = chance.choice([0.0, 0.2, 0.5])  # how often it says something else before
@@ -168,37 +175,18 @@ class FakeResolver:
         for data, port in unsaid:
             self.send(data, port)
         self.reader.poll()
-        listener = self.host.dns_listener
-        while listener is not None and listener.backlog:
-            stream = listener.backlog.popleft()
-            stream.fd = self.host.take_fd(stream)
-            self.streams.append(stream)
-            self.heard[stream] = bytearray()
-        for stream in list(self.streams):
-            self.poll_stream(stream)
+        for stream in self.host.take_waiting(self.host.dns_listener):
+            self.links.append(Speaker(self.host))
+            self.links[-1].stream, self.links[-1].leaves = stream, True
+        for link in self.links:
+            link.poll()
+            while (size := 2 + int.from_bytes(link.heard[:2])) <= len(link.heard):
+                (message,) = split_frames(bytes(link.heard[:size]))
+                del link.heard[:size]
+                self.take_framed(link, message)
+        self.links = [link for link in self.links if not link.has_left]
 
-    def poll_stream(self, stream: SimSocket) -> None:
-        try:
-            while stream.can_read():
-                data = stream.recv(1 << 16)
-                if not data:
-                    self.streams.remove(stream)
-                    stream.close()
-                    return
-                heard = self.heard[stream]
-                heard += data
-                while len(heard) >= 2 and len(heard) >= 2 + int.from_bytes(heard[:2]):
-                    size = 2 + int.from_bytes(heard[:2])
-                    (message,) = split_frames(bytes(heard[:size]))
-                    del heard[:size]
-                    self.take_framed(stream, message)
-        except BlockingIOError:
-            self.story.world.at(self.story.world.t + 0.001, self.host.touched)
-        except OSError:
-            if stream in self.streams:
-                self.streams.remove(stream)
-
-    def take_framed(self, stream: SimSocket, message: bytes) -> None:
+    def take_framed(self, link: Speaker, message: bytes) -> None:
         text = self.draw(question_of(message))
         habits = self.habits
         if habits.is_lost_on(message):
@@ -212,25 +200,9 @@ class FakeResolver:
         if text == "REFERRAL":
             self.story.referred_at[section_of(message).lower()] = self.story.world.t
         data = frame(habits.worded(message, text))
-        self.story.world.at(self.story.world.t + self.takes_s, lambda: self.write(stream, data))
-
-    def write(self, stream: SimSocket, data: bytes = b"") -> None:
-        """Send this after what waits, as the network takes it."""
-        unsent = self.unsent.setdefault(stream, bytearray())
-        unsent += data
-        if self.host.paused_until > self.story.world.t:
-            self.story.world.at(self.host.paused_until, lambda: self.write(stream))
-            return
-        try:
-            while unsent and not stream.is_closed and stream.peer is not None:
-                del unsent[: stream.send(bytes(unsent))]
-                if not unsent and self.habits.closes and stream in self.streams:
-                    self.streams.remove(stream)
-                    stream.close()
-        except BlockingIOError:
-            self.story.world.at(self.story.world.t + 0.001, lambda: self.write(stream))
-        except OSError:
-            unsent.clear()
+        self.story.world.at(self.story.world.t + self.takes_s, lambda: link.say(data))
+        if habits.closes:
+            self.story.world.at(self.story.world.t + self.takes_s + 0.001, link.close)
 
     def take(self, message: bytes, port: int) -> None:
         chance, world = self.chance, self.story.world
@@ -320,6 +292,28 @@ class FakeResolver:
         self.story.world.at(self.story.world.t + 0.5, self.forge)
 
 
+class Reports(Observer):
+    """A log that keeps what LS reports, and passes on what it hears."""
+
+    def __init__(self, world: World, name: str, hear: Callable[[str, bytes], None]) -> None:
+        super().__init__(world, name)
+        self.texts: list[str] = []
+        self._hear = hear
+
+    def received(self, conn: str, data: bytes) -> None:
+        super().received(conn, data)
+        self._hear(conn, data)
+
+    def report(self, text: str, *more: object) -> None:
+        self.texts.append(text)
+        super().report(text, *more)
+
+
+def wording(section: bytes) -> str:
+    """Return the question of a section, as the race has it."""
+    return question_of(b"\0\0\1" + bytes(9) + section.lower())
+
+
 class ResolverStory(DnsStory):
     """An LS before resolvers, and sometimes a table server."""
 
@@ -333,7 +327,6 @@ class ResolverStory(DnsStory):
         chance = self.chance
         self.shape = draw_shape(self.seed, KINDS[number % len(KINDS)])
         self.lasts_s = self.shape.lasts_s
-        self.checks = Checks(self.shape)
         self.bounds = Bounds(
             datagrams_per_turn=chance.choice([7, 512]),
             dns_per_second=1_000_000,
@@ -354,11 +347,14 @@ class ResolverStory(DnsStory):
         self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
         count = chance.choice([1, 2, 2, 3])
         self.resolvers = [FakeResolver(self, n) for n in range(self.shape.count or count)]
-        self.tables: list[Host] = []
+        # Deniers of each question while it was open, and when that came first.
+        self.denied: dict[bytes, dict[str, float]] = {}
+        self.had: dict[str, list[float]] = {}  # when who had what another had denied
+        self.closed = math.inf, math.inf  # the time in which nobody listens at some ports
         if chance.random() < 0.3 and not self.shape.is_calm:
-            self.start_table()
+            self.add_table()
         self.start_ls()
-        self.askers = [DnsAsker(self, n) for n in range(chance.choice([1, 3]))]
+        self.askers = [DnsAsker(self, f"asker{n}") for n in range(chance.choice([1, 3]))]
         self.client = Asker(self.world, "client")
         self.crowd = Crowd(self, self.shape.load)
         self.be_shaped()
@@ -375,7 +371,7 @@ class ResolverStory(DnsStory):
             chance.choice(self.resolvers).is_dead = True
         if shape.kind == "closed":
             at, until = chance.uniform(1.5, 3.0), chance.uniform(3.5, 6.0)
-            self.checks.closed_port(at, until)
+            self.closed = at, until
             for one in self.resolvers[: chance.choice([1, 2])]:
                 world.at(at, lambda one=one: one.stop(until))
         if shape.kind == "moves":
@@ -390,16 +386,15 @@ class ResolverStory(DnsStory):
                 most = chance.choice([20, 50, 200])
                 world.narrow(self.ls, one.host, most, within_s=0.1)
 
-    def start_table(self) -> None:
+    def add_table(self) -> None:
         rows = {
             name: b"%b 10.0.0.%d A IN\n" % (name, number)
             for number, name in enumerate(NAMES)
             if self.chance.random() < 0.3
         }
-        is_frank = self.chance.random() < 0.5
-        host = self.world.host("TS1")
-        self.tables.append(host)
-        self.run_table(host, rows, Bounds(), Observer(self.world, "TS1"), is_frank)
+        host, is_frank = self.world.host("TS1"), self.chance.random() < 0.5
+        self.watches[host] = TableWatch(self.world, "TS1", rows, is_frank)
+        self.start_table(host, Bounds())
 
     def start_ls(self) -> None:
         share = self.chance.choice([None, None, 0.0, 1.0])
@@ -411,7 +406,6 @@ class ResolverStory(DnsStory):
         resolvers = [(2, (one.host.name, DNS_PORT)) for one in self.resolvers]
         self.run_ls(
             self.log,
-            self.tables,
             extra_load=share,
             resolvers=resolvers,
             secret=Random(f"{self.seed}:secret").randbytes,
@@ -467,7 +461,11 @@ class ResolverStory(DnsStory):
             section = promised.section.lower()
             word = self.world.t, what
             self.came.setdefault(section, []).append(word)
-            self.checks.came(who, section, what, self.world.t)
+            denied = self.denied.setdefault(section, {})
+            if what != "data":
+                denied.setdefault(who, self.world.t)
+            elif any(at + _READ_S < self.world.t for by, at in denied.items() if by != who):
+                self.had.setdefault(who, []).append(self.world.t)
             given_up = self.brain.env.hits["unmatched_max"]
 
             def forget_server() -> None:
@@ -489,14 +487,36 @@ class ResolverStory(DnsStory):
         section = section.lower()
         code = _CODES[answer.code]
         what = "data" if answer.addresses else code
-        self.checks.told(section, what, asked_at)
+        self.judge_first(section, what, asked_at)
         true = truth(wording(section))
-        self.checks.replied(what, true if true in RANKS else "data", asked_at, now)
+        self.judge_refused(what, true if true in RANKS else "data", asked_at, now)
         if not answer.addresses:
             self.judge_worse(section, RANKS[code], asked_at, now)
             self.judge_name(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
             hold(answer.addresses == [truth(wording(section))], "P35", f"{answer.addresses}")
+
+    def judge_first(self, section: bytes, what: str, asked_at: float) -> None:
+        """Judge which of several answers was told, where each resolver has its part of the names.
+
+        Where the others say NXDOMAIN, only once LS has seen lately that one has what they deny."""
+        question = wording(section)
+        is_sure = self.shape.kind in ("halves", "load", "moves", "old")
+        if is_sure and self.shape.denial == "NXDOMAIN":
+            seen = self.had.get(owner(question, 2), ())
+            is_sure = any(asked_at - _LATELY_S <= at < asked_at for at in seen)
+        if is_sure and truth(question) not in CODES:
+            hold(what == "data", "first good answer", f"{what} of {question}")
+
+    def judge_refused(self, what: str, truth: str, asked_at: float, now: float) -> None:
+        """Judge what was told while a port is closed: it would be `truth` if it were not."""
+        closed_at, opened_at = self.closed
+        if closed_at + REFUSED_S < asked_at:
+            seen = f"{what} at {now:.3f}, asked at {asked_at:.3f}"
+            hold(now - asked_at < REFUSED_S, "refused at once", seen)
+        is_open = not closed_at - REFUSED_S < asked_at < opened_at + REFUSED_S
+        if is_open and self.shape.kind == "closed":
+            hold(what == truth, "refused at once", f"{what}, not {truth}, asked at {asked_at:.3f}")
 
     def judge_worse(self, section: bytes, rank: int, asked_at: float, now: float) -> None:
         """Judge something worse than data that was told."""
@@ -516,7 +536,6 @@ class ResolverStory(DnsStory):
             hold(at > now - _SLACK_S or came <= rank, "P33", f"{seen}")
             longest_s = self.longest_hold_s(what) + _SLACK_S
             hold(now - at <= longest_s, "P33", f"held for {now - at:.3f} s: {seen}")
-            self.checks.held(now - at, seen)
 
     def heard(self, conn: str, data: bytes) -> None:
         """Take note of what LS heard; of a table, keep which names it has."""
@@ -532,8 +551,7 @@ class ResolverStory(DnsStory):
         of another asking."""
         if self.was_disturbed or part_of(self.brain, HedgePolicy) is not None:
             return
-        line = wording(section).partition(" TYPE")[0]
-        line += " AAAA" * (section[-4:-2] == b"\0\x1c")
+        line = wording(section).partition(" TYPE")[0].lower()
         if any(asked_at + _READ_S < at < now for at in self.shown.get(line, ())):
             self.world.saw("a table has shown that a name exists")
             hold(rank >= RANKS["NOERROR"], "P42", f"{rank} is told of {section!r}")
@@ -600,9 +618,14 @@ class ResolverStory(DnsStory):
         hold(FORGED.encode() not in self.client.heard, "P35", "what was forged is told")
         self.check_nothing_is_kept()
         self.client.end()
-        overflowed = sum(one.socket.overflowed for one in self.resolvers)
-        in_vain = [one for one in self.resolvers if one.host.dials and not one.has_cut]
-        self.checks.ended(overflowed, self.log.texts, [one.host.name for one in in_vain])
+        if self.shape.is_calm:
+            overflowed = sum(one.socket.overflowed for one in self.resolvers)
+            hold(not overflowed, "no overflow", f"{overflowed} datagrams lost")
+        if self.shape.is_honest:
+            guesses = [text for text in self.log.texts if "match nothing" in text]
+            hold(not guesses, "no guesses", str(guesses))
+            dialled = [one for one in self.resolvers if one.host.dials and not one.has_cut]
+            hold(not dialled, "no streams", str([one.host.name for one in dialled]))
 
     def check_nothing_is_kept(self) -> None:
         brain = self.brain

@@ -8,42 +8,37 @@ Not here: chance (`tests/sim/stories.py`).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 
 from core.bounds import Bounds
-from core.environment import Environment
-from core.io.loop import Loop
 from core.protocol.names import Type, fold
-from nodes.ls.load_balancer import LoadBalancer
-from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
-from nodes.ts.table_server import TableServer
 from tests.sim.invariants import LoadBalancerWatch, TableWatch
 from tests.sim.sockets import SimSocket
-from tests.sim.world import PORT, Host, SimSystem, TableFile, World
-from tests.support.balancers import load_balancer
+from tests.sim.story import run_ls, run_table
+from tests.sim.world import Host, SimSystem, World
 
 
 class Speaker:
-    """A host without a program: it reads what comes, and says what it is told to."""
+    """An end of a stream that reads and speaks; with a `chance`, in pieces."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
-        self.host = world.host(name)
-        self.host.on_touch = self.poll
+    def __init__(self, host: Host, chance: Random | None = None) -> None:
+        self.host = host
+        self.world = host.world
+        self.chance = chance
         self.stream: SimSocket | None = None
         self.heard = bytearray()
-        self.has_ended = False
+        self.has_ended = False  # the other's end of the stream has come
         self.was_reset = False
         self.reads = True
+        self.leaves = False  # closes, when nothing comes any more
         self.most = 1 << 30  # bytes to read at a time
         self._unsaid = bytearray()
         self._ends = False
 
     def say(self, data: bytes) -> None:
         """Send it as the network takes it."""
-        self._unsaid += data
+        if not self._ends:
+            self._unsaid += data
         self.poll()
 
     def end(self) -> None:
@@ -72,9 +67,20 @@ class Speaker:
         self.world.run_until(self.world.t + seconds)
         return self.take()
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it has closed its stream, or found nobody."""
+        return self.stream is not None and self.stream.is_closed
+
     def poll(self) -> None:
+        """Do what can be done now."""
         stream = self.stream
-        if stream is None or stream.is_connecting or stream.is_closed or stream.peer is None:
+        if stream is None or stream.is_connecting or stream.is_closed:
+            return
+        if self.host.paused_until > self.world.t:
+            return
+        if stream.peer is None:  # the dial has failed
+            stream.close()
             return
         try:
             while self.reads and not self.has_ended and stream.can_read():
@@ -82,33 +88,42 @@ class Speaker:
                 self.heard += data
                 self.has_ended = not data
             while self._unsaid and stream.can_write():
-                del self._unsaid[: stream.send(bytes(self._unsaid))]
+                count = len(self._unsaid)
+                size = self.chance.randint(1, count) if self.chance is not None else count
+                del self._unsaid[: stream.send(bytes(self._unsaid[:size]))]
             if self._ends and not self._unsaid and not stream.sent_end:
                 stream.end()
+        except BlockingIOError:
+            self.world.at(self.world.t + 0.001, self.poll)
         except OSError:
             self.was_reset = True
+        if self.leaves and (self.has_ended or self.was_reset):
+            stream.close()
 
 
 class Asker(Speaker):
     """A raw client."""
 
-    def dial(self, host: Host) -> None:
+    def __init__(self, world: World, name: str, chance: Random | None = None) -> None:
+        super().__init__(world.host(name), chance)
+        self.host.on_touch = self.poll
+
+    def dial(self, host: Host, *, by_dns: bool = False) -> None:
         self.stream = SimSocket(self.host)
-        self.world.dial(self.stream, host)
+        self.world.dial(self.stream, host, by_dns)
 
 
 class Puppet(Speaker):
     """A TS that says what the test says, on the connection that it has now."""
 
     def __init__(self, world: World, name: str) -> None:
-        super().__init__(world, name)
+        super().__init__(world.host(name))
+        self.host.on_touch = self.poll
         self.accepted = 0
         self.listens()
 
     def listens(self) -> None:
-        listener = SimSocket(self.host)
-        listener.is_listening = True
-        self.host.listener = listener
+        self.host.listener = SimSocket(self.host, is_listening=True)
 
     def is_gone(self) -> None:
         """Let it listen no more, and reset its connection."""
@@ -117,10 +132,8 @@ class Puppet(Speaker):
         self.host.listener = None
 
     def poll(self) -> None:
-        listener = self.host.listener
-        while listener is not None and listener.backlog:
-            self.stream = listener.backlog.popleft()
-            self.stream.fd = self.host.take_fd(self.stream)
+        for stream in self.host.take_waiting(self.host.listener):
+            self.stream = stream
             self.accepted += 1
             self.has_ended = self._ends = False
             self._unsaid.clear()
@@ -153,35 +166,17 @@ class Scene:
         self.puppets: list[Puppet] = []
         self.tables: list[Host] = []
         self.table_watches: dict[str, TableWatch] = {}
-        self.rows: dict[bytes, set[bytes]] = {}
-        names = []
-        for number, server in enumerate(servers, 1):
-            names.append(f"TS{number}")
+        names = [f"TS{number}" for number in range(1, len(servers) + 1)]
+        for name, server in zip(names, servers, strict=True):
             if isinstance(server, str):
-                self.puppets.append(Puppet(self.world, f"TS{number}"))
+                self.puppets.append(Puppet(self.world, name))
             else:
-                host = self.world.host(f"TS{number}")
-                self.tables.append(host)
-                self.start_table(host, server)
-        self.watch = LoadBalancerWatch(self.world, self.bounds, self.rows, share)
-        self.watch.tables = self.table_watches
-        self.watch.anything |= {b"10.0.0.%d" % n for n in range(10)}
-        self.watch.anything |= {b"2001:db8::%d" % n for n in range(10)}
-
-        def build(loop: Loop) -> LoadBalancer:
-            addresses = [((2, (name, PORT)),) for name in names]
-            chance = Random("jitter")
-            self.watch.brain = load_balancer(
-                addresses,
-                self.bounds,
-                chance.random,
-                extra_load=share,
-                owed=loop.owed,
-                watch=loop.watch,
-            )
-            return self.watch.brain
-
-        self.ls.run(self.bounds, self.watch, build, listens=True, links=len(names))
+                self.tables.append(self.world.host(name))
+                self.start_table(self.tables[-1], server)
+        self.watch = LoadBalancerWatch(self.world, self.bounds, self.table_watches, share)
+        self.watch.brain = run_ls(
+            self.ls, self.bounds, self.watch, names, "scene", links=len(names), extra_load=share
+        )
         self.world.checks.append(self.watch.check)
         if linked:
             self.wait(0.1)
@@ -189,35 +184,12 @@ class Scene:
 
     def start_table(self, host: Host, table: dict[str, str]) -> None:
         """Start a real TS, or start it again."""
-        rows = self.lines(table)
-        watch = self.table_watches.get(host.name)
-        if watch is None:
-            watch = TableWatch(self.world, host.name, TableFile(rows, slice_bytes=8))
-            watch.is_frank = self.answer_unknown
+        rows = lines(table)
+        if host.name not in self.table_watches:
+            watch = TableWatch(self.world, host.name, rows, self.answer_unknown)
             self.table_watches[host.name] = watch
-        watch.file.write(rows)
-        watch.serve(dict(rows))
-        read, is_frank = watch.file.read, self.answer_unknown
-
-        def build(loop: Loop) -> TableServer:
-            return TableServer(
-                Table(rows),
-                Environment(watch=loop.watch),
-                reload=Reload("table", read=read, watch=loop.watch),
-                answer_unknown=is_frank,
-            )
-
-        host.run(replace(Bounds()), watch, build, listens=True)
-
-    def lines(self, table: dict[str, str]) -> dict[bytes, bytes]:
-        """Return what a TS with this table says; from now on, one may."""
-        rows: dict[bytes, bytes] = {}
-        for question, addresses in table.items():
-            name, _, kind = question.partition(" ")
-            folded = fold(name.encode(), Type(kind.encode() or b"A"))
-            rows[folded] = f"{name} {addresses} {kind or 'A'} IN\n".encode()
-            self.rows.setdefault(folded, set()).add(addresses.encode())
-        return rows
+        self.table_watches[host.name].file.write(rows)
+        run_table(host, self.table_watches[host.name], Bounds())
 
     def reload(self, host: Host, table: dict[str, str] | OSError) -> None:
         """Replace a TS's file by another, or an unreadable one, and tell it to read it."""
@@ -225,9 +197,8 @@ class Scene:
         if isinstance(table, OSError):
             file.spoil(b"", table)
         else:
-            file.write(self.lines(table))
-        assert host.signals is not None
-        host.signals.ring(SimSystem.hangup)
+            file.write(lines(table))
+        host.ring(SimSystem.hangup)
 
     def asker(self, data: bytes = b"") -> Asker:
         """Connect a new client that says this."""
@@ -250,11 +221,20 @@ class Scene:
         return self.world.t - began
 
     def signal(self) -> None:
-        assert self.ls.signals is not None
         self.watch.drain_since = self.ls.clock()
-        self.ls.signals.ring(15)
+        self.ls.ring(15)
 
     def leaves_nothing(self) -> None:
         """Wait until every client has gone, and check that LS is as it was (I8)."""
         self.wait(6.0)
         self.watch.check_end()
+
+
+def lines(table: dict[str, str]) -> dict[bytes, bytes]:
+    """Return what a TS with this table says."""
+    rows: dict[bytes, bytes] = {}
+    for question, addresses in table.items():
+        name, _, kind = question.partition(" ")
+        folded = fold(name.encode(), Type(kind.encode() or b"A"))
+        rows[folded] = f"{name} {addresses} {kind or 'A'} IN\n".encode()
+    return rows

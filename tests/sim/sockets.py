@@ -112,12 +112,12 @@ class Holder:
 class SimSocket(Holder):
     """A stream, dialled or accepted, or a listener. Only what the loop calls is here."""
 
-    def __init__(self, host: "Host", has_fd: bool = True) -> None:
+    def __init__(self, host: "Host", *, has_fd: bool = True, is_listening: bool = False) -> None:
         super().__init__(host, has_fd)  # none while it is not accepted yet
         self.is_closed = False
         self.is_reset = False
         self.error = 0  # of the connection, not told yet
-        self.is_listening = False
+        self.is_listening = is_listening
         self.port = self.fd  # of a listener, and of what came to it, the listener's
         self.backlog: deque[SimSocket] = deque()
         self.is_connecting = False

@@ -6,16 +6,66 @@ are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`) and resolvers
 everything goes wrong; then everything heals, everybody has to be content, and LS drains.
 """
 
-from typing import ClassVar
+from random import Random
+from typing import Any, ClassVar
 
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.loop import Loop
+from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.sim.invariants import TableWatch, hold
-from tests.sim.world import Host, Observer, World
+from tests.sim.world import PORT, Host, Observer, World
+from tests.support.balancers import load_balancer
+
+
+def run_table(host: Host, watch: TableWatch, bounds: Bounds) -> None:
+    """Start a TS with the file of its watch, or start it again."""
+    rows = watch.file.good
+    watch.serve(dict(rows))
+
+    def build(loop: Loop) -> TableServer:
+        return TableServer(
+            Table(dict(rows)),
+            Environment(bounds, watch=loop.watch),
+            reload=Reload("table", read=watch.file.read, watch=loop.watch),
+            answer_unknown=watch.is_frank,
+        )
+
+    host.run(bounds, watch, build)
+
+
+def run_ls(
+    host: Host,
+    bounds: Bounds,
+    observer: Observer,
+    tables: list[str],
+    seed: str,
+    *,
+    with_dns: bool = False,
+    links: int = 0,
+    **options: Any,  # noqa: ANN401
+) -> LoadBalancer:
+    """Start LS before the TSs on the hosts of these names; see `load_balancer` for the options."""
+
+    def build(loop: Loop) -> LoadBalancer:
+        if with_dns:
+            env = Environment(bounds, loop.hits)
+            options["dns"] = DnsFrontEnd(env, 60, forwards="resolvers" in options)
+        return load_balancer(
+            [() if options.get("hosts") else ((2, (name, PORT)),) for name in tables],
+            bounds,
+            Random(f"{seed}:jitter").random,
+            hits=loop.hits,
+            owed=loop.owed,
+            watch=loop.watch,
+            **options,
+        )
+
+    return host.run(bounds, observer, build, with_dns=with_dns, links=links)
 
 
 class Story:
@@ -29,31 +79,18 @@ class Story:
         self.seed = f"{self.prefix}{number}"
         self.world = World(self.seed)
         self.ls = self.world.host("LS")
+        self.watches: dict[Host, TableWatch] = {}  # of honest TSs
 
-    def run_table(
-        self, host: Host, rows: dict[bytes, bytes], bounds: Bounds, observer: Observer, frank: bool
-    ) -> None:
-        """Start a TS with these rows; with a watch as its observer, it can reload its file."""
-        host.is_up = True
-        host.paused_until = 0.0
-
-        def build(loop: Loop) -> TableServer:
-            reload = None
-            if isinstance(observer, TableWatch):
-                reload = Reload("table", read=observer.file.read, watch=loop.watch)
-            env = Environment(bounds, watch=loop.watch)
-            return TableServer(Table(dict(rows)), env, reload=reload, answer_unknown=frank)
-
-        host.run(bounds, observer, build, listens=True)
-
-    # -- the story ---------------------------------------------------------------------------------
+    def start_table(self, host: Host, bounds: Bounds) -> None:
+        """Start an honest TS, unless it runs."""
+        if host.loop is None:
+            run_table(host, self.watches[host], bounds)
 
     def tell(self) -> World:
         """Tell the whole story. Raises Violated, or whatever LS raised."""
         self.live()
         self.world.run_until(self.lasts_s)
         self.world.heal()
-        self.world.lost = self.world.twice = 0.0
         self.become_whole()
         self.leave()
         return self.world
@@ -68,8 +105,7 @@ class Story:
         """Drain everything, and check that nothing is left."""
         running = [host for host in self.world.hosts.values() if host.loop is not None]
         for host in running:
-            if host.signals is not None:
-                host.signals.ring(15)
+            host.ring(15)
         self.world.run_until(self.world.t + 15.0)
         for host in (self.ls, *running):
             hold(host.loop is None and not host.open, "I8", f"{host.name} holds {host.open}")

@@ -10,7 +10,7 @@ from nodes.ls.hedging.budget import Budget
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.table_server import TableServer
 from tests.sim.invariants import Violated
-from tests.sim.scenes import Scene
+from tests.sim.scenes import Scene, lines
 from tests.sim.stories import Cluster
 from tests.support.balancers import hedging_of
 
@@ -109,10 +109,10 @@ def test_a_table_that_is_not_the_one_that_is_served_is_seen() -> None:
             continue
         scene.wait(0.1)
         if tag == "P25":
-            brain.answers.table.rows.update(scene.lines({"y": "10.0.0.1"}))
+            brain.answers.table.rows.update(lines({"y": "10.0.0.1"}))
         elif tag == "I3":
             scene.table_watches["TS1"].sent = lambda conn, data: None  # type: ignore[method-assign]
-            brain.answers.table.rows.update(scene.lines(old))
+            brain.answers.table.rows.update(lines(old))
         asker.say(b"x\n")
         scene.wait(0.5)
         asker.say(b"y\n")

@@ -25,7 +25,7 @@ from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Outcome
 from nodes.dns.query import Query
 from nodes.dns.record_set import RecordSet
-from nodes.dns.reply import DnsReply, is_bare, read_reply
+from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
 from nodes.ls import dns_clients, negatives
 from nodes.ls.dns_clients import DnsClient
 from nodes.ls.dns_front_end import DnsFrontEnd
@@ -255,6 +255,13 @@ def unless_bare(message: bytes) -> DnsReply | None:
     return None if is_bare(message) else read_reply(message)
 
 
+def refusals_are_cut(message: bytes) -> DnsReply | None:
+    reply = read_reply(message)
+    if reply is not None:
+        reply.is_cut = reply.result is ReplyResult.REFUSED
+    return reply
+
+
 def all_at_once(self: Window, now: float) -> int:
     return 1 << 30
 
@@ -286,49 +293,60 @@ ANSWERED = TableLinkBesideResolvers.answers_to_queries
 NXDOMAIN_WHEN_TIME_IS_UP = dns_clients.DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
 SERVFAIL_OF_NO_DATA = dns_clients.DENIALS | {Negative.NO_DATA: Query.failure}
 DEAF = property(lambda self: None, lambda self, error: None)
-# Each with the number of a story that shows it soon, and with what is put in the place of what.
-BUGS: dict[type[Story], list[tuple[str, int, Any, str, Any]]] = {
+FIRST, REFUSED = "first good answer", "refused at once"
+# Each with the number of a story that shows it soon, with the invariant that sees it, and with what
+# is put in the place of what.
+BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
     TableStory: [
-        ("NXDOMAIN when time is up", 8, dns_clients, "DENIALS", NXDOMAIN_WHEN_TIME_IS_UP),
-        ("SERVFAIL when there is no data", 0, dns_clients, "DENIALS", SERVFAIL_OF_NO_DATA),
-        ("no reply at all", 0, DnsClient, "reply", in_vain),
-        ("time is up too soon", 1, DnsFrontEnd, "asker", impatient),
-        ("addresses of the wrong question", 0, DnsShared, "__init__", with_wrong_addresses),
+        ("NXDOMAIN when time is up", 8, "I3", dns_clients, "DENIALS", NXDOMAIN_WHEN_TIME_IS_UP),
+        ("SERVFAIL when there is no data", 0, "I3", dns_clients, "DENIALS", SERVFAIL_OF_NO_DATA),
+        ("no reply at all", 0, "P29", DnsClient, "reply", in_vain),
+        ("time is up too soon", 1, "I3", DnsFrontEnd, "asker", impatient),
+        ("addresses of the wrong question", 0, "I3", DnsShared, "__init__", with_wrong_addresses),
     ],
     ResolverStory: [
-        ("a reply to another question counts", 5, reply_matcher, "_read", about_anything),
-        ("what is malformed is mended", 23, reply_matcher, "_read", read_mended),
-        ("bytes behind a reply make it none", 27, reply_matcher, "_read", without_tail),
-        ("an error needs more than a header", 27, reply_matcher, "_read", unless_bare),
-        ("a worse answer is held for ever", 9, Grace, "grace_s", a_minute),
-        ("the first to fail wins", 3, Grace, "grace_s", a_moment),
-        ("the last to speak is right", 51, negatives, "state_after", last_word),
-        ("a table's name is nothing", 94, TableLinkBesideResolvers, "answers_to_queries", no_name),
-        ("what was asked is never forgotten", 6, Resolver, "due", at_no_time),
-        ("nothing is relayed", 5, DnsClient, "reply", in_vain),
-        ("as much is in flight as is asked", 59, Window, "size", all_at_once),
-        ("nobody hears that a port is closed", 43, DatagramSocket, "broke", DEAF),
-        ("who asks one that is down waits", 43, HeldNegatives, "fail", nothing),
-        ("what a broken socket asked fails", 43, Resolver, "_broke", fail_all),
-        ("the first to break is the end of it", 43, Reachability, "broke", at_the_first),
-        ("nobody asks whether it is back", 43, Reachability, "due", at_no_time),
-        ("what is late for lines is late for all", 13, Ageing, "__init__", hasty),
-        ("who does not know EDNS has failed", 27, Resolver, "_ask_plain", nothing),
-        ("a copy of a reply is a guess", 87, RecentQueries, "has", never),
+        ("a reply to another question counts", 5, FIRST, reply_matcher, "_read", about_anything),
+        ("what is malformed is mended", 23, "P35", reply_matcher, "_read", read_mended),
+        ("bytes behind a reply make it none", 27, FIRST, reply_matcher, "_read", without_tail),
+        ("an error needs more than a header", 27, FIRST, reply_matcher, "_read", unless_bare),
+        ("a worse answer is held for ever", 9, "P33", Grace, "grace_s", a_minute),
+        ("the first to fail wins", 3, FIRST, Grace, "grace_s", a_moment),
+        ("the last to speak is right", 51, "P33", negatives, "state_after", last_word),
+        (
+            "a table's name is nothing",
+            94,
+            "P42",
+            TableLinkBesideResolvers,
+            "answers_to_queries",
+            no_name,
+        ),
+        ("what was asked is never forgotten", 6, "I8", Resolver, "due", at_no_time),
+        ("nothing is relayed", 5, "P29", DnsClient, "reply", in_vain),
+        ("as much is in flight as is asked", 59, "no overflow", Window, "size", all_at_once),
+        ("nobody hears that a port is closed", 43, REFUSED, DatagramSocket, "broke", DEAF),
+        ("who asks one that is down waits", 43, REFUSED, HeldNegatives, "fail", nothing),
+        ("what a broken socket asked fails", 43, REFUSED, Resolver, "_broke", fail_all),
+        ("the first to break is the end of it", 43, REFUSED, Reachability, "broke", at_the_first),
+        ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", at_no_time),
+        ("what is late for lines is late for all", 13, "P33", Ageing, "__init__", hasty),
+        ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", nothing),
+        ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),
+        ("a copy of a reply is a guess", 105, "no guesses", RecentQueries, "has", never),
     ],
 }
 PLANTED = [pytest.param(face, *bug[1:], id=bug[0]) for face, bugs in BUGS.items() for bug in bugs]
 
 
-@pytest.mark.parametrize(("face", "number", "of", "attribute", "bad"), PLANTED)
+@pytest.mark.parametrize(("face", "number", "tag", "of", "attribute", "bad"), PLANTED)
 def test_a_planted_bug_is_seen(
     face: type[Story],
     number: int,
+    tag: str,
     of: Any,  # noqa: ANN401
     attribute: str,
     bad: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(of, attribute, bad, raising=False)
-    with pytest.raises(Violated):
+    with pytest.raises(Violated, match=f"^{tag}: "):
         face(number).tell()

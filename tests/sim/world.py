@@ -32,7 +32,7 @@ from collections.abc import Callable, Generator
 from enum import Enum
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from core.addresses import Address
 from core.bounds import Bounds
@@ -57,6 +57,7 @@ from tests.sim.sockets import (
     error,
 )
 
+BrainT = TypeVar("BrainT", bound=Brain)
 PORT = 53
 OUTPUT_FD, LOG_FD = 1, 2
 FDS_FIRST = 3  # after the standard streams
@@ -91,6 +92,7 @@ class TableFile:
     def write(self, rows: dict[bytes, bytes]) -> None:
         """Rename a whole one into place."""
         self.rows: dict[bytes, bytes] | None = dict(rows)
+        self.good = self.rows  # the last `rows` that were to be served
         self._content = b"".join(map(_as_rows, rows.values()))
         self._error: OSError | None = None
 
@@ -147,8 +149,7 @@ class SimSystem:
         return readable, writable, []
 
     def listen(self, address: Address, backlog: int, *, shared: bool = False) -> SimSocket:
-        listener = SimSocket(self._host)
-        listener.is_listening = True
+        listener = SimSocket(self._host, is_listening=True)
         listener.port = address[1][1]
         if address[1][1] == DNS_PORT:
             self._host.dns_listener = listener
@@ -284,18 +285,19 @@ class Host:
         self,
         bounds: Bounds,
         observer: "Observer",
-        build: Callable[[Loop], Brain],
-        listens: bool,
+        build: Callable[[Loop], BrainT],
+        listens: bool = True,
         with_dns: bool = False,
         links: int = 0,
-    ) -> None:
-        """Start a node. `observer` is its wire log, and so sees all that it does. `links`: the
-        descriptors that it needs besides."""
+    ) -> BrainT:
+        """Start a node; return its brain. `observer` is its wire log, and so sees all that it does.
+        `links`: the descriptors that it needs besides."""
         system: Any = SimSystem(self)
         log: Any = observer
         self.observer = observer
         observer.host = self
         self.is_up = True
+        self.paused_until = 0.0
         log_output, output = Output(LOG_FD, bytes_max=0), Output(OUTPUT_FD)
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
@@ -314,8 +316,24 @@ class Host:
         if with_dns:
             self.loop.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
             self.loop.listen_for_datagrams((2, (self.name, DNS_PORT)), Role.DNS)
-        self.loop.start(build(self.loop))
+        brain = build(self.loop)
+        self.loop.start(brain)
         self.touched()
+        return brain
+
+    def ring(self, *numbers: int) -> None:
+        """Let signals come to its program."""
+        assert self.signals is not None
+        for number in numbers:
+            self.signals.ring(number)
+
+    def take_waiting(self, listener: SimSocket | None) -> list[SimSocket]:
+        """Accept all who wait, for a host without a program."""
+        taken = []
+        while listener is not None and listener.backlog:
+            taken.append(listener.backlog.popleft())
+            taken[-1].fd = self.take_fd(taken[-1])
+        return taken
 
     # -- descriptors -------------------------------------------------------------------------------
 
@@ -590,7 +608,7 @@ class World:
         for pipe in self.held_up:
             pipe.release_all()
         self.held_up.clear()
-        self.aborts = self.own_dials = 0.0
+        self.aborts = self.own_dials = self.lost = self.twice = 0.0
         self.network.refused = self.network.spurious = 0.0
         for host in self.hosts.values():
             host.paused_until = 0.0

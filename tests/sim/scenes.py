@@ -123,6 +123,7 @@ class Puppet(Speaker):
         self.listens()
 
     def listens(self) -> None:
+        self.host.is_up = True
         self.host.listener = SimSocket(self.host, is_listening=True)
 
     def is_gone(self) -> None:

@@ -89,6 +89,8 @@ def draw_bounds(chance: Random) -> Bounds:
         descriptors_spare=4,
         late_turns=chance.choice([2, 16]),
         idle_s=chance.choice([float("inf"), float("inf"), 7.0]),
+        write_stall_s=chance.choice([2.0, 10.0]),
+        linger_s=chance.choice([0.5, 5.0]),
     )
 
 

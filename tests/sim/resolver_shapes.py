@@ -17,8 +17,7 @@ A story is plain, or of one of these kinds:
   after each reply; there DNS waits longer than lines do.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
-nobody forges, nor says what is no reply. Everything is drawn from streams of its own, so that
-a plain story does not depend on the other kinds.
+nobody forges, nor says what is no reply.
 
 Not here: the story, and what must be so (`tests/sim/resolver_story.py`).
 """

@@ -39,10 +39,6 @@ class House:
 
         self.host.run(bounds, Observer(self.world, "server"), build, listens=True)
 
-    def signal(self, number: int = 15) -> None:
-        assert self.host.signals is not None
-        self.host.signals.ring(number)
-
     def metric(self, key: str) -> object:
         return {value.key: value.value for value in self.brain.metrics()}[key]
 
@@ -60,7 +56,7 @@ def test_a_drain_in_a_storm_accepts_a_bounded_number() -> None:
     """[P19]: some in each turn, and ends when its time is over, counted from the signal."""
     house, storm = storming()
     came, began = storm.come, house.world.t
-    house.signal()
+    house.host.ring(15)
     before, most_in_a_turn = storm.come, 0
     while house.world.step(began + 10.0) and house.host.exit_code is None:
         most_in_a_turn = max(most_in_a_turn, storm.come - before)
@@ -75,9 +71,9 @@ def test_a_drain_in_a_storm_accepts_a_bounded_number() -> None:
 def test_a_second_signal_is_heard_in_a_storm() -> None:
     house, _ = storming()
     began = house.world.t
-    house.signal()
+    house.host.ring(15)
     house.world.step(began + 1.0)
-    house.signal()
+    house.host.ring(15)
     while house.world.step(began + 10.0) and house.host.exit_code is None:
         pass
     assert house.host.exit_code == 1 and house.world.t - began < 0.01
@@ -92,7 +88,7 @@ def test_who_waits_when_the_signal_comes_is_still_served(waiting: int) -> None:
         asker.dial(house.host)
         asker.say(b"x\n")
     house.scene.wait(0.5)
-    house.signal()
+    house.host.ring(15)
     house.scene.wait(5.0)
     assert [asker.take() for asker in askers] == [ROW + b"BYE\n"] * waiting
     for asker in askers:

@@ -5,17 +5,12 @@ real `Loop`, brain and connections on a `SimSystem`, which stands behind the sam
 `core/io/system.py`. The world decides whose turn is next; a turn costs some microseconds; when
 nobody can do anything, time jumps to what comes next. Nothing in core/ or nodes/ is patched.
 
-The network does this to bytes: they arrive in order, after a latency, cut anywhere; `send` takes
-some of them or none, `recv` returns some of them; readiness may be a lie; a host may be paused, die
-with or without a word, come back; two hosts may be cut apart, one way or both ways, and what was
-under way arrives when that heals. A close with unread input, and bytes for one who is gone, make a
-reset, and what was under way against it is lost. Descriptors are the lowest that are free. A
-`Storm` of connections never lets a backlog be empty. Signals may come while a program starts.
-Datagrams are lost, overtaken and doubled by chance; and by load, where a socket or a way is full.
-Datagrams that come to a port where nobody listens make an ICMP error, which the dialled socket that
-it is about tells once, with the next call, whatever that is; they are few (Linux: six, then one a
-second to each peer). A firewall, or a way that is gone, is an error of the send, or of the dial. A
-host may get another address: the sockets that it had are good for nothing then.
+Bytes arrive in order, after a latency, cut anywhere, and late where hosts are cut apart. A close
+with unread input, and bytes for one who is gone, make a reset, and what was under way against it is
+lost. Datagrams are lost, overtaken and doubled by chance, and lost where a socket or a way is full.
+Those that come to a port where nobody listens make an ICMP error, which the dialled socket that it
+is about tells once, with the next call; they are few (Linux: six, then one a second to each peer).
+A firewall, or a way that is gone, is an error of the send, or of the dial.
 
 Every choice comes from `random.Random` streams seeded by strings, and nothing depends on the
 order of a set or on the real clock: the same seed gives the same `trace`.

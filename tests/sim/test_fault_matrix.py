@@ -380,6 +380,15 @@ def test_c14_connections_gone_before_accept_are_passed_over() -> None:
     assert [asker.take() for asker in askers] == [b"n1 10.0.0.1 A IN\n"] * 10
 
 
+def test_c14_a_connection_reset_before_accept_leaves_nothing() -> None:
+    scene = Scene("")
+    scene.ls.paused_until = scene.world.t + 1.0
+    scene.asker().reset()
+    scene.wait(1.5)
+    assert scene.world.probes["reset before it was tuned"] == 1
+    scene.leaves_nothing()
+
+
 def test_c15_short_and_refused_io_and_lies_change_nothing() -> None:
     scene = Scene(TABLE)
     network = scene.world.network

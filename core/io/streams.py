@@ -44,6 +44,7 @@ class Streams:
         self.unsent: dict[Stream, None] = {}
         self.read_share = 1
         self.was_short = False  # whether memory was, when it was last listed what is read
+        self._left_out: set[Stream] = set()  # those that this turn does not read because of that
         self._line_bytes_max = line_bytes_max
         end = self._end
         self.mid_message = TimeLimit(
@@ -138,6 +139,8 @@ class Streams:
             for stream in self.accepted.values():
                 stream.reads_again()
         self.was_short = is_short
+        accepted = self.accepted.values() if is_short else ()
+        self._left_out = {stream for stream in accepted if not stream.is_read}
 
     # -- out -------------------------------------------------------------------------------------
 
@@ -285,8 +288,9 @@ class Streams:
         self.engine.deliver()
 
     def _end_mid_message(self, stream: Stream, limit: TimeLimit[Stream]) -> None:
-        """End a connection in the middle of a message; while it is not read, it has time."""
-        if stream.is_read:
+        """End a connection in the middle of a message. While it is not read, it has time; one that
+        this turn leaves out may be read only in the next one, even if memory is not short now."""
+        if stream.is_read and stream not in self._left_out:
             self._end(stream, limit, f"a {stream.framer.unit} {limit.why}")
         else:
             limit.start(stream, self.engine.system.now())

@@ -138,6 +138,27 @@ def test_a_pause_holds_in_the_turn_in_which_it_is_asked_for() -> None:
     assert node.turn() == [(A, 2)] and node.turn() == []
 
 
+def test_memory_that_gets_free_in_its_last_turn_cuts_no_line() -> None:
+    """In that turn it is not read yet: its time is over only when it could have been."""
+    node = Node(owed_all_bytes_high=1_000, owed_all_bytes_low=500, few_bytes=10)
+    node.asker(b"x.exam")
+    other = node.asker()
+    node.loop.owed.promise(A, 2_000)
+    node.turned_by_hand()
+    node.scene.wait(MID_S)
+    other.say(b"x\n")
+    node.scene.wait(0.1)
+    assert "mid_line_s" not in node.loop.hits
+
+    def on(event: Event) -> Iterable[Effect]:
+        node.loop.owed.promise(A, 0)
+        return ()
+
+    node.brain.on = on
+    assert node.turn() == [("client-2", 2)]
+    assert "mid_line_s" not in node.loop.hits and node.why_closed(A) is None
+
+
 @pytest.mark.parametrize(("room", "cut_s"), [(0, 8.0), (3, 11.0)])
 def test_only_a_send_that_takes_something_is_a_sign_of_life(room: int, cut_s: float) -> None:
     """An idle client stays idle while a send to it is blocked."""

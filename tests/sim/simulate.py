@@ -174,6 +174,7 @@ def main() -> int:
     began = time.monotonic()
     done, simulated_s = 0, 0.0
     probes: Counter[str] = Counter()
+    on_terminal = sys.stderr.isatty()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         chunks = range(first, last, _CHUNK)
         results = pool.map(run_chunk, chunks, [min(last, at + _CHUNK) for at in chunks])
@@ -184,6 +185,12 @@ def main() -> int:
                 print(f"\n{wrong}\nafter {done} runs without a violation", flush=True)
                 pool.shutdown(cancel_futures=True)
                 return 1
+            if on_terminal:
+                rate = done / (time.monotonic() - began)
+                text = f"\r{done:,} of {arguments.seeds:,}, {rate:.0f} runs/s"
+                print(text, end="", file=sys.stderr)
+    if on_terminal:
+        print(file=sys.stderr)
     if first == state["next"]:
         probes.update(state["probes"])
         state["next"] = last

@@ -58,7 +58,10 @@ class RaceRecord:
         return True
 
     def answer(self, server: str, text: str, now: float) -> None:
-        """Note a server's answer: the first one wins, unless the race is over."""
+        """Note a server's answer, also after it denied: the first one wins, unless the race is
+        over."""
+        if not self.end and self.replies.get(server, (0.0, ""))[1] in _NEGATIVES:
+            del self.replies[server]
         if not self.reply(server, text, now):
             return
         if self.finish(WON_END, now):

@@ -13,11 +13,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.effects import Effect
 from core.environment import Environment
 from core.operator import Record
 from core.protocol.outcome import Answers
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.link import Link
+from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from tests.support.balancers import addresses_of, load_balancer, part_of
@@ -122,6 +124,23 @@ def test_an_answer_that_is_not_admitted_does_not_win() -> None:
     assert isinstance(effect, Record)
     record = json.loads(effect.data)
     assert (record["winner"], record["took"]) == (T2, 0.5)
+
+
+def test_an_answer_after_a_denial_of_its_own_wins() -> None:
+    """Its asker hears the answer, so the record must not name a later one."""
+    samples = sampler()
+    samples.asked([b"x"], 0.0)
+    links = table_links()
+    for link in links:
+        samples.sent(link, [b"x"], 0.0)
+    samples.denied(links[0], (), [(b"x", QuestionEvent.NO_DATA_SAID, None)], 0.1)
+    effects: list[Effect] = []
+    for link, now in zip(links, (0.25, 0.75), strict=True):
+        effects += samples.answered(link, Answers([b"x"], b"x 10.0.0.1 A IN\n"), None, now)
+    (effect,) = effects
+    assert isinstance(effect, Record)
+    record = json.loads(effect.data)
+    assert (record["winner"], record["took"], record["margin"]) == (T1, 0.25, 0.5)
 
 
 # -- disagreements ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Which test finds each bug is another matter, and takes some 25 minutes: `make mutants`.
 """
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_each_bug_can_be_planted() -> None:
             place = find(known, bug.place)
             source = planted(place, bug.old, bug.new)
             compile(source, place.path, "exec")
+            if ast.dump(ast.parse(source)) == ast.dump(ast.parse(place.path.read_text())):
+                raise LookupError("it changes nothing")
         except (LookupError, SyntaxError) as error:
             mistakes.append(f"{bug}: {error}")
     assert mistakes == []

@@ -66,16 +66,9 @@ class Server:
         self.one.stream.close()
 
 
-@pytest.mark.parametrize(
-    ("family", "hosts", "whence"),
-    [(V4, ["127.0.0.1", "127.0.0.2", "127.9.9.9"], "127.0.0.1"), (V6, ["::1"], "::1")],
-    ids=["IPv4", "IPv6"],
-)
-def test_a_reply_leaves_from_the_address_that_was_asked(
-    family: int, hosts: list[str], whence: str
-) -> None:
-    """[P53]: also when one turn brings queries to several addresses. They are from `whence`, which
-    is where the routes would have a reply leave from, too."""
+def replies_come_from_whom_was_asked(family: int, hosts: list[str], whence: str) -> None:
+    """Check replies to a question from `whence`, which is where the routes would have a reply leave
+    from, too."""
     server = Server(family)
     clients = [server.client(host, whence) for host in hosts * 2]
     for number, client in enumerate(clients):
@@ -87,6 +80,19 @@ def test_a_reply_leaves_from_the_address_that_was_asked(
     for client in clients:
         client.close()
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "hosts", "whence"),
+    [(V4, ["127.0.0.1", "127.0.0.2", "127.9.9.9"], "127.0.0.1"), (V6, ["::1"], "::1")],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_reply_leaves_from_the_address_that_was_asked(
+    family: int, hosts: list[str], whence: str
+) -> None:
+    """[P53]: also when one turn brings queries to several addresses. They are from `whence`, which
+    is where the routes would have a reply leave from, too."""
+    replies_come_from_whom_was_asked(family, hosts, whence)
 
 
 def test_a_broadcast_query_is_replied_to_from_an_own_address() -> None:

@@ -262,6 +262,9 @@ class Samples(Check):
         race = self.open.get(name)
         if race is None or (not race.end and not is_admitted):
             return
+        said = race.replies.get(server.conn, (0.0, ""))[1]
+        if not race.end and said in NEGATIVES.values():  # it has more to say now
+            del race.replies[server.conn]
         if self.reply(race, server, line.split(b" ")[1].decode()) and not race.end:
             race.end, race.took, race.winner = "ANSWERED", self.took(race), server.conn
         self.close_if_done(name)

@@ -51,7 +51,9 @@ atexit.register(_byte_code.cleanup)
 os.environ["PYTHONPYCACHEPREFIX"] = _byte_code.name
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# In the background of a shell it is ignored, and so it would be in what the tests start.
+# Under nohup, and in the background of a shell, they are ignored, and so they would be in what the
+# tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

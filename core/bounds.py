@@ -91,6 +91,7 @@ class Bounds:
     turn_sent_bytes: int = 4 * 1024 * 1024  # bytes sent to all of them, likewise: some 30 ms
     datagrams_per_turn: int = 512  # datagrams of one socket: enough to batch, few enough to share
     late_turns: int = 16  # turns that a due deadline waits while a TS still has answers to read
+    quiet_look_s: float = 0.002  # wait of what a quiet client sends, while others are busy
     sleep_s: float = 60.0  # wait of one select: in effect no timer is ever further away
     # -- bytes waiting for a peer -------------------------------------------------------------
     owed_bytes_high: int = 64 * 1024  # bytes owed to a client: above, it is not read
@@ -106,6 +107,8 @@ class Bounds:
     descriptors_spare: int = 16  # descriptors of files that are read again, of sockets that close
     clients_max: int = 992  # clients; fewer where descriptors are few: see `core/io/descriptors.py`
     lookups_max: int = 4  # host lookups at once: each is a process, and some 20 ms of a core
+    quiet_turns: int = 1_024  # turns without a byte after which a client is quiet: half a second
+    quiet_least: int = 64  # quiet clients: with fewer, each turn looks at all; they cost it 15 us
     backlog_max: int = 1024  # connections that the kernel keeps for us until we accept
     pending_per_client_max: int = 65_536  # open questions of a client: with more it is not read
     stream_pending_max: int = 128  # the same of a DNS stream (RFC 7766, section 6.2.1)

@@ -29,6 +29,7 @@ from core.io.host_lookups import LookupRunner
 from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.outputs import Destinations, Outputs
+from core.io.read_list import ReadList
 from core.io.signals import DrainStage, SignalHandler, Watchdog
 from core.io.streams import Streams
 from core.io.system import Socket, System
@@ -76,7 +77,7 @@ class Loop:
         self._watchdog = Watchdog(engine)
         engine.performers[Close] = self._do_close
         self.turns = 0
-        self._read_fds: list[int] = []  # in the order of reading
+        self.read_list = ReadList(system, bounds)
         self._due = math.inf  # when the first timer is due, as it was when the turn began
 
     @property
@@ -156,9 +157,10 @@ class Loop:
         self.turns += 1
         engine, by_fd = self.engine, self.engine.by_fd
         engine.turn = self.turns
-        read_fds, write_fds, timeout_s = self.wants()
-        readable, writable, _ = self._system.select(read_fds, write_fds, [], timeout_s)
+        _, write_fds, timeout_s = self.wants()
         stage = self.signals.stage
+        is_draining = stage is not DrainStage.NONE  # then each is read once more in one turn
+        readable, writable = self.read_list.select(write_fds, timeout_s, at_all=is_draining)
         link_was_full = False  # whether a dialled one has more to read
         self.streams.read_share = self._bounds.turn_bytes // (len(readable) or 1) or 1
         now = self._system.now()
@@ -166,7 +168,7 @@ class Loop:
             if fd in by_fd:  # else it is gone, in this turn
                 link_was_full = by_fd[fd].readable(now) or link_was_full
                 engine.deliver()
-        if stage is not DrainStage.NONE:
+        if is_draining:
             self.signals.go_on(stage)
         now = self._system.now()
         for fd in writable:
@@ -194,7 +196,7 @@ class Loop:
         them, in s: never a negative time nor an infinite one, since select raises on both."""
         engine, owed = self.engine, self.owed
         is_short = self.streams.was_short or (owed.total > owed.low and owed.is_short())
-        if engine.read_fds_stale or is_short:
+        if engine.read_fds_stale or is_short or self.read_list.is_old:
             self._list_read_fds()
         due = math.inf
         for timer in engine.timers:
@@ -213,7 +215,7 @@ class Loop:
             timeout_s = self._bounds.sleep_s
         else:
             timeout_s = min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
-        return self._read_fds, list(engine.write_fds), timeout_s
+        return self.read_list.fds, list(engine.write_fds), timeout_s
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""
@@ -226,12 +228,13 @@ class Loop:
         """List the descriptors to read, in order: after a change, and while memory is short."""
         streams, datagrams = self.streams, self.datagrams
         streams.look_at_memory()
-        self._read_fds = [
+        fds = [
             *self.host_lookups.to_read(), *self.acceptor.to_read(),
             *streams.to_read(dialled=True), *datagrams.to_read(dialled=True),
             *streams.to_read(dialled=False), *datagrams.to_read(dialled=False),
             *self.signals.to_read(),
         ]  # fmt: skip
+        self.read_list.renew(fds, streams.quiet_since(self.turns - self._bounds.quiet_turns))
         self.engine.read_fds_stale = False
 
     def _do_close(self, effect: Close) -> None:

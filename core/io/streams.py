@@ -132,6 +132,10 @@ class Streams:
         streams = self.dialled if dialled else self.accepted
         return [stream.fd for stream in streams.values() if stream.is_read]
 
+    def quiet_since(self, turn: int) -> set[int]:
+        """Return the descriptors of accepted connections on which nothing came or went since."""
+        return {stream.fd for stream in self.accepted.values() if stream.last_turn < turn}
+
     def look_at_memory(self) -> None:
         """Note whether memory is short; where it no longer is, all are read again."""
         is_short = self.owed.is_short()

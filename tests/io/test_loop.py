@@ -4,6 +4,7 @@ On the simulated network, where a turn can be looked at from outside; what needs
 `tests/protocol/test_promises.py` and `tests/processes/test_system.py`.
 """
 
+import signal
 import time
 from dataclasses import replace
 
@@ -13,10 +14,12 @@ from core.bounds import Bounds
 from core.effects import Dial, Send
 from core.events import Received, Woken
 from core.io.system import System
+from core.operator import DrainAsked
 from tests.sim.scenes import Scene
 from tests.sim.world import PORT
 from tests.support.loops import Node, Script, dials
 
+A, B = "client-1", "client-2"
 X = b"x 10.0.0.1 A IN\n"
 FILLER = b"y - TIMED OUT\n"  # legal from a TS, and answers nothing
 
@@ -159,6 +162,32 @@ def test_while_memory_is_short_only_the_few_are_read() -> None:
     some.loop.owed.promise("client-2", 0)
     assert [conn for conn, _ in some.turn()] == ["client-1", "client-2", "client-3"]
     assert some.loop.hits["owed_all_bytes_high"] == 1
+
+
+def test_a_quiet_client_is_heard_in_time_and_before_a_drain() -> None:
+    node = Node(quiet_turns=2, quiet_least=1, quiet_look_s=2.0)
+    quiet, busy = node.asker(), node.asker()
+    node.turned_by_hand()
+    heard = []
+    for _ in range(9):  # in the first three nobody is quiet yet
+        busy.say(b"b\n")
+        quiet.say(b"q\n" if len(heard) > 3 else b"")
+        node.scene.wait(0.5)
+        heard.append([conn for conn, _ in node.turn()])
+    assert heard[4:] == [[B], [B], [A, B], [A, B], [A, B]]
+    for _ in range(4):
+        busy.say(b"b\n")
+        node.scene.wait(0.001)
+        node.turn()
+    quiet.say(b"last\n")
+    node.ring(signal.SIGTERM)
+    for _ in range(3):
+        busy.say(b"b\n")
+        node.scene.wait(0.001)
+        node.turn()
+    (asked,) = node.brain.of(DrainAsked)
+    heard_of = node.brain.heard[: node.brain.heard.index(asked)]
+    assert Received(A, b"last\n") in heard_of
 
 
 def test_memory_that_gets_short_inside_a_turn_counts_in_it() -> None:

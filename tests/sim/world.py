@@ -135,9 +135,9 @@ class SimSystem:
         """Return what is ready now. Nobody waits here: the world knows when to call a turn."""
         assert 0.0 <= timeout_s < 1e6, f"select raises on {timeout_s}"
         assert len(set(read_fds)) == len(read_fds)
-        self._host.named = frozenset((*read_fds, *write_fds))
-        assert self._host.keeping is not None
-        self._host.keeping.waits(read_fds, self.now())
+        self._host.named |= {*read_fds, *write_fds}
+        assert self._host.keeping is not None and self._host.loop is not None
+        self._host.keeping.waits(self._host.loop.read_list.fds, self.now())
         held, lie = self._host.open, self._world.lie
         readable = [fd for fd in read_fds if held[fd].can_read() or lie(held[fd])]
         writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]

@@ -27,7 +27,7 @@ run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py
 
-test: $(TOOLS) ## run all tests, those with processes beside the others (3 min; DEV=1: any warning is an error)
+test: $(TOOLS) ## run all tests, those with processes beside the others (2.5 min; DEV=1: any warning is an error)
 	@$(MAKE) --no-print-directory -j 3 test-fast test-process test-tools
 
 test-fast: $(TOOLS) ## run the tests that start no process, in two halves side by side (1 min)
@@ -65,7 +65,7 @@ sim: ## tell SEEDS stories more of lines, DNS and resolvers in the simulator (1,
 soak: ## run the long experiments with real processes, and print their figures (3 min)
 	@$(PYTHON) -m tests.soak
 
-mutants: $(TOOLS) ## plant bugs one by one and see which test finds each (PART=3/10: a part; 25 min)
+mutants: $(TOOLS) ## plant bugs one by one and see which test finds each (PART=3/10: a part; 20 min)
 	$(RUN) -m tests.mutants $(if $(PART),--part $(PART))
 
 coverage: $(COVERAGE_TOOLS) ## print the branch coverage of core/ and nodes/, with the programs that tests start

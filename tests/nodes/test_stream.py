@@ -101,3 +101,23 @@ def test_a_stream_that_takes_too_slowly_is_given_up() -> None:
     cast.asked(D1)
     cast.ask("y.example")
     assert cast.query_at(D1)[0] in cast.sockets(D1)
+
+
+def test_a_stream_is_replaced_once_a_second_at_most() -> None:
+    """However often UDP sockets break: else errors that never end would keep it from replies."""
+    cast = Cast(1)
+    cast.ask("x.example")
+    stream = cast.cut(D1)
+    cast.asked(D1)
+    replaced = []
+    for question in ("y.example", "z.example"):
+        cast.ask(question)
+        ((conn, _),) = cast.asked(D1)
+        cast.stage.break_socket(conn)
+        replaced.append(stream in cast.stage.dialled)
+        if stream in cast.stage.dialled:
+            cast.stage.connect(stream)
+        for conn, query in cast.asked(D1):
+            if conn != stream:
+                cast.say(conn, said(query, "10.0.0.1"))
+    assert replaced == [True, False]

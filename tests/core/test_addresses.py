@@ -1,6 +1,6 @@
 """Addresses: which of them count as one asker, and which are this machine's own.
 
-Not here: whom LS must not ask (`tests/processes/test_servers.py`).
+Not here: whom LS must not ask (`tests/nodes/test_server_addresses.py`).
 """
 
 import pytest

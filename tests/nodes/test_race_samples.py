@@ -35,6 +35,15 @@ def table_links() -> list[TableLink]:
     return [TableLink(Link(server, (), Environment()), Environment()) for server in (T1, T2)]
 
 
+def both_asked(names: list[bytes]) -> tuple[RaceSamples, list[TableLink]]:
+    """Sample these questions, which two table servers are asked at 0."""
+    samples, links = sampler(), table_links()
+    samples.asked(names, 0.0)
+    for link in links:
+        samples.sent(link, names, 0.0)
+    return samples, links
+
+
 # -- which questions are sampled -------------------------------------------------------------------
 
 shares = st.one_of(
@@ -93,12 +102,8 @@ def test_a_batch_without_a_sample_is_not_looked_at() -> None:
 
 def test_records_come_in_the_order_of_the_last_answers() -> None:
     """Not in that of a set. None is looked for in its chunk, which would be quadratic work."""
-    samples = sampler()
     names = [b"n%d" % number for number in range(50)]
-    samples.asked(names, 0.0)
-    links = table_links()
-    for link in links:
-        samples.sent(link, names, 0.0)
+    samples, links = both_asked(names)
     lines = b"".join(name + b" 10.0.0.1 A IN\n" for name in names)
     for link, now in zip(links, (0.25, 0.75), strict=True):
         effects = samples.answered(link, Answers(Unsearched(names), lines), None, now)
@@ -112,11 +117,7 @@ def test_records_come_in_the_order_of_the_last_answers() -> None:
 
 
 def test_an_answer_that_is_not_admitted_does_not_win() -> None:
-    samples = sampler()
-    samples.asked([b"x"], 0.0)
-    links = table_links()
-    for link in links:
-        samples.sent(link, [b"x"], 0.0)
+    samples, links = both_asked([b"x"])
     for link, admitted, now in zip(links, ([False], None), (0.1, 0.5), strict=True):
         answers = Answers([b"x"], b"x 10.0.0.1 A IN\n")
         assert samples.answered(link, answers, admitted, now) == []
@@ -128,11 +129,7 @@ def test_an_answer_that_is_not_admitted_does_not_win() -> None:
 
 def test_an_answer_after_a_denial_of_its_own_wins() -> None:
     """Its asker hears the answer, so the record must not name a later one."""
-    samples = sampler()
-    samples.asked([b"x"], 0.0)
-    links = table_links()
-    for link in links:
-        samples.sent(link, [b"x"], 0.0)
+    samples, links = both_asked([b"x"])
     samples.denied(links[0], (), [(b"x", QuestionEvent.NO_DATA_SAID, None)], 0.1)
     effects: list[Effect] = []
     for link, now in zip(links, (0.25, 0.75), strict=True):

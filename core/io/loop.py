@@ -157,7 +157,7 @@ class Loop:
         self.turns += 1
         engine, by_fd = self.engine, self.engine.by_fd
         engine.turn = self.turns
-        _, write_fds, timeout_s = self.wants()
+        write_fds, timeout_s = self.wants()
         stage = self.signals.stage
         is_draining = stage is not DrainStage.NONE  # then each is read once more in one turn
         readable, writable = self.read_list.select(write_fds, timeout_s, at_all=is_draining)
@@ -191,9 +191,9 @@ class Loop:
         if engine.doomed:
             engine.reap()
 
-    def wants(self) -> tuple[list[int], list[int], float]:
-        """Return descriptors to read, descriptors to write, and how long the next turn waits for
-        them, in s: never a negative time nor an infinite one, since select raises on both."""
+    def wants(self) -> tuple[list[int], float]:
+        """Bring the read list up to date. Return descriptors to write, and how long the next turn
+        waits, in s: never a negative time nor an infinite one, since select raises on both."""
         engine, owed = self.engine, self.owed
         is_short = self.streams.was_short or (owed.total > owed.low and owed.is_short())
         if engine.read_fds_stale or is_short or self.read_list.is_old:
@@ -215,7 +215,7 @@ class Loop:
             timeout_s = self._bounds.sleep_s
         else:
             timeout_s = min(max(0.0, due - self._system.now()), self._bounds.sleep_s)
-        return self.read_list.fds, list(engine.write_fds), timeout_s
+        return list(engine.write_fds), timeout_s
 
     def close(self) -> None:
         """Close every socket, in no particular order and without a word."""

@@ -398,9 +398,9 @@ class Host:
         if self.loop is None or self.paused_until > self.world.t:
             return False
         if self._is_ready is None:
-            read_fds, write_fds, timeout_s = self.loop.wants()
+            write_fds, timeout_s = self.loop.wants()
             self._wake_at = self.world.t + timeout_s / self.rate
-            self._is_ready = any(self.open[fd].can_read() for fd in read_fds) or any(
+            self._is_ready = any(self.open[fd].can_read() for fd in self.loop.read_list.fds) or any(
                 fd <= LOG_FD or self.open[fd].can_write() for fd in write_fds
             )
         return self._is_ready or self._wake_at <= self.world.t

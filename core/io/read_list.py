@@ -8,8 +8,6 @@ quiet one waits for `quiet_look_s` at most, and makes it busy.
 Not here: which descriptors are read at all, and what is done with one that can be (`loop.py`).
 """
 
-import math
-
 from core.bounds import Bounds
 from core.io.system import System
 
@@ -25,7 +23,7 @@ class ReadList:
         self._bounds = bounds
         self._quiet: set[int] = set()
         self._busy: list[int] = []  # all others, in the same order
-        self._look_at = math.inf  # when all are looked at next; infinite where all are busy
+        self._look_at = 0.0  # when all are looked at next, where some are quiet
         self._turns_left = bounds.quiet_turns  # until it is old
 
     def renew(self, fds: list[int], quiet: set[int]) -> None:
@@ -33,16 +31,13 @@ class ReadList:
         self.fds = fds
         self.is_old = False
         self._turns_left = self._bounds.quiet_turns
+        if not self._quiet:  # else they are to be looked at in time, however often this happens
+            self._look_at = self._system.now() + self._bounds.quiet_look_s
         self._set_apart(quiet if len(quiet) >= self._bounds.quiet_least else set())
 
     def _set_apart(self, quiet: set[int]) -> None:
         self._quiet = quiet
-        if not quiet:
-            self._look_at = math.inf
-            return
         self._busy = [fd for fd in self.fds if fd not in quiet]
-        # However often the list is renewed, they are looked at in time.
-        self._look_at = min(self._look_at, self._system.now() + self._bounds.quiet_look_s)
 
     def select(
         self, write_fds: list[int], timeout_s: float, *, at_all: bool
@@ -54,7 +49,7 @@ class ReadList:
         if not self._turns_left:
             self.is_old = len(self.fds) >= self._bounds.quiet_least
             self._turns_left = self._bounds.quiet_turns
-        if self._look_at < math.inf and not at_all:
+        if self._quiet and not at_all:
             left_s = self._look_at - self._system.now()
             if left_s > 0.0:
                 readable, writable, _ = select(self._busy, write_fds, [], min(timeout_s, left_s))
@@ -63,6 +58,7 @@ class ReadList:
                 timeout_s = max(0.0, timeout_s - left_s)
         readable, writable, _ = select(self.fds, write_fds, [], timeout_s)
         if self._quiet:
-            self._look_at = math.inf
-            self._set_apart(self._quiet.difference(readable))
+            self._look_at = self._system.now() + self._bounds.quiet_look_s
+            if not self._quiet.isdisjoint(readable):
+                self._set_apart(self._quiet.difference(readable))
         return readable, writable

@@ -7,6 +7,7 @@ a race goes for its askers (`tests/nodes/test_load_balancer.py`).
 import ipaddress
 import json
 import math
+import struct
 from itertools import pairwise
 from typing import Any
 
@@ -150,11 +151,13 @@ def sets_of(version: int) -> st.SearchStrategy[list[Any]]:
 def in_some_spelling(address: ipaddress.IPv4Address | ipaddress.IPv6Address, number: int) -> str:
     ways = [str(address)]
     if address.version == 6:
+        groups = struct.unpack("!8H", address.packed)
+        whole = ":".join(f"{group:04x}" for group in groups)
         ways += [
-            address.exploded,
+            whole,
             str(address).upper(),
-            ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":")),
-            address.exploded.rsplit(":", 2)[0] + f":{ipaddress.IPv4Address(int(address) % 2**32)}",
+            ":".join(f"{group:x}" for group in groups),
+            whole[:-9] + str(ipaddress.IPv4Address(address.packed[12:])),
         ]
     return ways[number % len(ways)]
 

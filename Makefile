@@ -15,7 +15,7 @@ PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu \
+	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
 	parts clean
 
 help: ## show this help
@@ -109,6 +109,9 @@ bench-first-good: $(TOOLS) ## measure LS in front of real and odd resolvers, com
 
 bench-odd: $(TOOLS) ## measure what clients hear of LS in front of odd resolvers; write bench/ODD.md (1.5 min)
 	$(RUN) bench/oddities.py --results bench/ODD.md
+
+bench-turn: ## count the calls of a turn, without a clock; write them into bench/RESULTS.md (5 s)
+	@$(PYTHON) bench/turn.py --results bench/RESULTS.md
 
 bench-cpu: $(TOOLS) ## measure the CPU of a lookup, compared with BEFORE=DIR, in alternating rounds (5 min)
 	$(RUN) bench/cpu.py --before $(or $(BEFORE),$(error BEFORE=DIR is another checkout))

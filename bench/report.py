@@ -18,6 +18,7 @@ from types import ModuleType
 from load import Period
 from workloads import Round
 
+COUNTED = "## Cost of a turn, counted"  # the last section of RESULTS.md, which turn.py keeps
 _HEAD = (
     "workload", "system", "lookups/s", "from", "to", "x ours", "p50 ms", "p99 ms", "p99.9 ms",
     "CPU s/M", "peak MB",
@@ -202,6 +203,14 @@ def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
     return True
 
 
+def split_results(path: Path) -> tuple[str, str]:
+    """Return the text of RESULTS.md before the section that `turn.py` keeps at its end, and that
+    section."""
+    text = path.read_text() if path.exists() else ""
+    before, title, after = text.partition(COUNTED)
+    return before, title + after
+
+
 def write_results(
     path: Path,
     cells: Sequence[Cell],
@@ -209,7 +218,8 @@ def write_results(
     curves: dict[str, list[tuple[int, float]]],
     pictures: Sequence[Path],
 ) -> None:
-    """Write RESULTS.md: the tables, the pictures, the machine, the command and the date."""
+    """Write RESULTS.md: the tables, the pictures, the machine, the command and the date; and keep
+    what `bench/turn.py` counted."""
     parts = [
         "# Results",
         f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.",
@@ -235,4 +245,5 @@ def write_results(
             lines += [f"| {size:,} | {cost:.2f} |" for size, cost in points]
             parts.append("\n".join(lines))
     parts += [f"![{picture.stem}]({picture.name})" for picture in pictures]
-    path.write_text("\n\n".join(parts) + "\n")
+    _, counted = split_results(path)
+    path.write_text("\n\n".join([*parts, counted]).rstrip("\n") + "\n")

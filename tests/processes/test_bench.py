@@ -213,3 +213,8 @@ def test_a_wrong_reply_ends_the_run(tmp_path: Path) -> None:
 def test_a_name_that_is_none_is_said_in_one_line() -> None:
     said, _ = bench("throughput", "--workloads", "2x2", codes=(2,))
     assert said.startswith("there is no workload '2x2'; there are")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the figures are those of Python 3.11")
+def test_a_turn_costs_what_the_results_say() -> None:
+    bench("turn", "--check", "bench/RESULTS.md")

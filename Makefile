@@ -13,6 +13,10 @@ DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnspe
 	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
 PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
 
+# Where benches keep their results: those that write a page always, others if JSON=FILE says so.
+KEEP := --json $(or $(JSON),bench/results.json)
+KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
+
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
 	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
@@ -90,37 +94,37 @@ ci: ## what continuous integration runs: check, then the whole system once
 	$(MAKE) run-local
 
 bench: $(BENCH_TOOLS) ## measure throughput and latency, compared with alternatives; write bench/RESULTS.md (15 min)
-	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md
+	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md $(KEEP)
 
 bench-tail: $(BENCH_TOOLS) ## measure the gain of asking two servers; write bench/TAIL.md (7 min)
-	$(RUN) bench/tail.py --results bench/TAIL.md
+	$(RUN) bench/tail.py --results bench/TAIL.md $(KEEP)
 
 bench-workers: $(TOOLS) ## measure cost and gain of several processes; write bench/WORKERS.md (1 min)
-	$(RUN) bench/workers.py --results bench/WORKERS.md
+	$(RUN) bench/workers.py --results bench/WORKERS.md $(KEEP)
 
-bench-dns: $(BENCH_TOOLS) ## measure LS as a DNS server, compared with dnsmasq and smartdns; write bench/DNS.md (3 min)
-	$(RUN) bench/dns.py --results bench/DNS.md
+bench-dns: $(BENCH_TOOLS) ## measure LS as a DNS server, compared with four others; write bench/DNS.md (6 min)
+	$(RUN) bench/dns.py --results bench/DNS.md $(KEEP)
 
-bench-resolvers: $(BENCH_TOOLS) ## measure LS in front of resolvers, compared with dnsmasq and smartdns; write bench/RESOLVERS.md (8 min)
-	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md
+bench-resolvers: $(BENCH_TOOLS) ## measure LS in front of resolvers, compared with four others; write bench/RESOLVERS.md (12 min)
+	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md $(KEEP)
 
 bench-first-good: $(TOOLS) ## measure LS in front of real and odd resolvers, compared with BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
-	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md
+	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md $(KEEP)
 
 bench-odd: $(TOOLS) ## measure what clients hear of LS in front of odd resolvers; write bench/ODD.md (1.5 min)
-	$(RUN) bench/oddities.py --results bench/ODD.md
+	$(RUN) bench/oddities.py --results bench/ODD.md $(KEEP)
 
 bench-turn: ## count the calls of a turn, without a clock; write them into bench/RESULTS.md (5 s)
 	@$(PYTHON) bench/turn.py --results bench/RESULTS.md
 
 bench-cpu: $(TOOLS) ## measure the CPU of a lookup, compared with BEFORE=DIR, in alternating rounds (5 min)
-	$(RUN) bench/cpu.py --before $(or $(BEFORE),$(error BEFORE=DIR is another checkout))
+	$(RUN) bench/cpu.py --before $(or $(BEFORE),$(error BEFORE=DIR is another checkout)) $(KEEP_IF_ASKED)
 
 bench-hostile: $(TOOLS) ## measure the cost of clients that ask much and never read (1 min)
-	$(RUN) bench/hostile.py
+	$(RUN) bench/hostile.py $(KEEP_IF_ASKED)
 
 bench-watching: $(TOOLS) ## measure what sampling and scraping cost (2 min)
-	$(RUN) bench/watching.py --rounds 9 --workloads 1x100
+	$(RUN) bench/watching.py --rounds 9 --workloads 1x100 $(KEEP_IF_ASKED)
 
 parts: ## install third-party programs that some tests use, where missing (Debian, as root)
 	@missing=""; \

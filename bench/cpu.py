@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import signal
 import statistics
 import sys
@@ -33,11 +32,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dns import NAMES as DNS_NAMES
-from dns import Wrong, address, dnsperf, metric
+from dns_balancers import NAMES as DNS_NAMES
+from dns_balancers import address, missing
+from dnsperf import Wrong, dnsperf, metric
 from first_good_stage import one_odd
 from load import Load, WrongReply
-from report import machine
+from results import Row, add_flag, figures, keep, machine
 from systems import ROOT, free_port, node, running
 from terminal import Progress, chosen
 from workloads import NAMES, WORKLOADS, names_and_answers, table_servers
@@ -168,21 +168,22 @@ def main() -> int:
     add("--only", metavar="A,B", help=f"of {', '.join((*LINES, *DNS))} (all)")
     add("--rounds", type=int, default=ROUNDS, metavar="N", help="(default %(default)s)")
     add("--seconds", type=float, default=SECONDS, metavar="S", help="of each (%(default)s)")
+    add_flag(parser)
     arguments = parser.parse_args()
     before: Path = arguments.before.resolve()
     if not (before / "nodes" / "__main__.py").exists() or before == ROOT:
         print(f"{before} is no other checkout of photofinish", file=sys.stderr)
         return 2
     names = chosen(arguments.only, [*LINES, *DNS], "workload")
-    packages = {"dnsperf": "dnsperf", "cc": "gcc"}
-    missing = [package for program, package in packages.items() if shutil.which(program) is None]
-    if missing and any(name in DNS for name in names):
-        print(f"without DNS (Debian, as root: apt-get install {' '.join(missing)})")
+    why = missing("dnsperf", "cc")
+    if why and any(name in DNS for name in names):
+        print(f"without DNS {why}")
         names = [name for name in names if name not in DNS]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     if len(CORES) > 1:
         os.sched_setaffinity(0, CORES - CORE_OF_LS)  # and so of all that is started from here
     progress = Progress()
+    kept: list[Row] = []
     print(f"{machine()}; {arguments.rounds} rounds of {arguments.seconds:g} s")
     print(f"{'':12}  {'µs':>7}  {'before':>7}  {'ratio':>6}  {'quartiles':>14}", flush=True)
     try:
@@ -194,22 +195,53 @@ def main() -> int:
                         seen.append(costs)
                         progress.say(f"{name}: {len(seen)} of {arguments.rounds}")
                     progress.end()
-                    print(row(name, seen), flush=True)
+                    middle = summary(seen)
+                    print(row(name, middle), flush=True)
+                    kept += rows_of(name, middle)
     except (Wrong, WrongReply) as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1
+    keep(arguments.json, "cpu", kept)
     return 0
 
 
-def row(name: str, seen: list[tuple[float, float]]) -> str:
-    """Format the medians of both, of their ratios, and the quartiles of these."""
+@dataclass(frozen=True)
+class Summary:
+    """Medians of both checkouts in µs a lookup, and the median and quartiles of their ratios."""
+
+    ours_us: float
+    before_us: float
+    low: float
+    middle: float
+    high: float
+
+
+def summary(seen: list[tuple[float, float]]) -> Summary:
+    """Sum up the rounds of a workload."""
     ours, theirs = (statistics.median(costs) for costs in zip(*seen, strict=True))
     ratios = [a / b for a, b in seen]
     ratios = ratios * 2 if len(ratios) == 1 else ratios  # a single ratio has no quartiles
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return f"{name:12}  {ours:7.2f}  {theirs:7.2f}  {middle:6.3f}  {low:.3f} to {high:.3f}"
+    return Summary(ours, theirs, *statistics.quantiles(ratios, n=4, method="inclusive"))
+
+
+def row(name: str, one: Summary) -> str:
+    """Format a workload's line of the table."""
+    costs = f"{one.ours_us:7.2f}  {one.before_us:7.2f}  {one.middle:6.3f}"
+    return f"{name:12}  {costs}  {one.low:.3f} to {one.high:.3f}"
+
+
+def rows_of(name: str, one: Summary) -> list[Row]:
+    """Make the rows to keep of a workload."""
+    found = {
+        "CPU": (one.ours_us, "µs a lookup"),
+        "to before": (one.middle, "times"),
+        "to before, lower quartile": (one.low, "times"),
+        "to before, upper quartile": (one.high, "times"),
+    }
+    before = Row(name, "before", "CPU", one.before_us, "µs a lookup")
+    return [*figures(name, "ours", found), before]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from dns import NAMES, dnsperf, metric
+from dns_balancers import NAMES
+from dnsperf import dnsperf, metric, took_ms
 from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, drops, one_odd, tables
+from percentiles import SHARES, milliseconds
+from results import Row, figures, latencies
 from systems import cpu_s
 
 # The bounds, for ours. None may be bad (any code but NOERROR) or lost in any part.
@@ -22,6 +25,7 @@ SLOWEST_S = {"refused": 0.3, "nxdomain": 0.3, "single": 0.1}
 
 FAR_S, MIXED_S = 0.04, 0.1
 _FEWER = 5  # where replies are late there are fewer questions, or it would take too long
+_PRINTED = 4  # a share of the questions, once more with every query printed
 _LATE_S, _LOST_S = 5, 1  # how long dnsperf waits for ours, as libc does, and for the peer
 
 
@@ -31,6 +35,7 @@ class Round:
 
     queries_per_s: float
     slowest_s: float
+    took_ms: dict[str, float]  # percentiles
     codes: Counter[str]
     lost: int
     cpu_us: float  # of the balancer, a query
@@ -52,16 +57,21 @@ def measure(
         said = dnsperf(asked.port, folder / "queries", load, *more)
         cpu = cpu_s(asked.pid) - cpu
         at_resolvers, from_resolvers = drops(upstreams)
+        metrics = asked.metrics()
+        full_here = drops([asked.port])[0]
+        more = ("-n", str(max(1, runs // _PRINTED)), "-t", str(patience_s), "-v")
+        printed = dnsperf(asked.port, folder / "queries", load, *more)
         counted = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
         codes = Counter({code: int(count) for code, count in counted})
         return Round(
             float(metric(said, r"Queries per second:\s+([0-9.]+)")),
             float(metric(said, r"Average Latency .*max ([0-9.]+)")),
+            took_ms(printed),
             codes,
             int(metric(said, r"Queries lost:\s+(\d+)")),
             cpu / codes.total() * 1e6,
-            asked.metrics(),
-            (at_resolvers - full, from_resolvers + drops([asked.port])[0]),
+            metrics,
+            (at_resolvers - full, from_resolvers + full_here),
         )
 
 
@@ -82,9 +92,10 @@ def in_turns(
 
 
 _HEAD = (
-    "| in flight | | queries/s | from | to | ours to it | bad | lost | slowest ms "
-    "| CPU µs a query | resent | unmatched | streamed | dropped at resolvers | at it |",
-    f"|---:|---|{'---:|' * 13}",
+    "| in flight | | queries/s | from | to | ours to it | bad | lost "
+    f"| {' | '.join(f'{name} ms' for name in SHARES)} | slowest ms | CPU µs a query | resent "
+    "| unmatched | streamed | dropped at resolvers | at it |",
+    f"|---:|---|{'---:|' * (13 + len(SHARES))}",
 )
 
 
@@ -97,12 +108,31 @@ def row(load: int, name: str, rounds: list[Round], mine: list[Round]) -> str:
         f"{load}", name, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}",
         f"{max(rates):,.0f}", f"{statistics.median(ratios(mine, rounds)):.2f}",
         f"{sum(one.bad for one in rounds):,}", f"{sum(one.lost for one in rounds):,}",
+        milliseconds(middle_ms(rounds), 1),
         f"{max(one.slowest_s for one in rounds) * 1000:,.0f}",
         f"{statistics.median(one.cpu_us for one in rounds):.1f}",
         *(counts if name != PEER else ["", "", ""]),
         *(f"{sum(one.drops[at] for one in rounds):,}" for at in (0, 1)),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def middle_ms(rounds: list[Round]) -> dict[str, float]:
+    """Return the median of the rounds for each percentile."""
+    return {name: statistics.median(one.took_ms[name] for one in rounds) for name in SHARES}
+
+
+def rows_of(part: str, load: int, name: str, rounds: list[Round]) -> list[Row]:
+    """Make the rows to keep of a balancer under a load."""
+    case = f"{part}, {load} in flight"
+    found = {
+        "rate": (statistics.median(one.queries_per_s for one in rounds), "queries/s"),
+        "bad": (sum(one.bad for one in rounds), "replies"),
+        "lost": (sum(one.lost for one in rounds), "queries"),
+        "slowest": (max(one.slowest_s for one in rounds) * 1000, "ms"),
+        "CPU": (statistics.median(one.cpu_us for one in rounds), "µs a query"),
+    }
+    return figures(case, name, found) + latencies(case, name, middle_ms(rounds))
 
 
 def ratios(mine: list[Round], theirs: list[Round]) -> list[float]:
@@ -119,7 +149,9 @@ def busy(
     page.add(f"{runs * NAMES * bench.rounds:,} questions in {bench.rounds} rounds.", "", *_HEAD)
     all_seen = {load: in_turns(bench, part, upstreams, names, load, runs) for load in loads}
     for load, seen in all_seen.items():
-        page.add(*(row(load, name, rounds, seen[OURS]) for name, rounds in seen.items()))
+        for name, rounds in seen.items():
+            page.add(row(load, name, rounds, seen[OURS]))
+            page.rows += rows_of(part, load, name, rounds)
     page.add("")
     for load, seen in all_seen.items():
         mine = seen[OURS]

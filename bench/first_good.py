@@ -26,8 +26,6 @@ machine does, and all are shown. Not here: the parts themselves.
 """
 
 import argparse
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,10 +37,10 @@ from pathlib import Path
 
 import crowded
 import odd
-from dns import NAMES, Wrong, version
+from dns_balancers import NAMES, look_in_sbin, missing, versions
+from dnsperf import Wrong
 from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, peer, photofinish
-from report import machine
-from resolvers import PACKAGES
+from results import add_flag, keep, machine
 from systems import ROOT, Unavailable
 from terminal import Progress, chosen
 
@@ -72,11 +70,6 @@ PARTS = {
 
 def heading(before: Path | None) -> list[str]:
     """Format the beginning of the page."""
-    versions = ", ".join(
-        f"{words[0]} {version(words)}"
-        for words in (["dnsmasq", "--version"], ["dnsperf", "-h"])
-        if shutil.which(words[0])
-    )
     lines = [
         "# The first good answer, in front of real and odd resolvers",
         "",
@@ -88,8 +81,11 @@ def heading(before: Path | None) -> list[str]:
         done = subprocess.run(words, cwd=before, capture_output=True, text=True, check=False)
         lines.append(f"`before` is {done.stdout.strip() or '?'}, in alternating rounds.")
     return [
-        *lines, "", f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}; {versions}.", "",
-    ]  # fmt: skip
+        *lines,
+        "",
+        f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}; {versions('dnsmasq', 'dnsperf')}.",
+        "",
+    ]
 
 
 def buffer_bytes() -> int:
@@ -99,12 +95,10 @@ def buffer_bytes() -> int:
 
 def available(parts: list[str]) -> list[str]:
     """Leave out parts that lack a program, with a line for each."""
-    packages = {**PACKAGES, "cc": "gcc"}
     found = []
     for part in parts:
-        missing = [packages[one] for one in PARTS[part].needs if shutil.which(one) is None]
-        if missing:
-            print(f"without {part} (Debian, as root: apt-get install {' '.join(missing)})")
+        if why := missing(*PARTS[part].needs):
+            print(f"without {part} {why}")
         else:
             found.append(part)
     return found
@@ -136,12 +130,13 @@ def main() -> int:
         help="loads of refused and nxdomain (%(default)s)",
     )
     add("--results", type=Path, metavar="FILE.md", help="write the page")
+    add_flag(parser)
     arguments = parser.parse_args()
     before: Path | None = arguments.before and arguments.before.resolve()
     if before is not None and not (before / "nodes" / "__main__.py").exists():
         print(f"{before} is no checkout of photofinish", file=sys.stderr)
         return 2
-    os.environ["PATH"] += ":/usr/sbin"  # where Debian has servers, and not everybody looks
+    look_in_sbin()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     balancers: dict[str, Balancer] = {OURS: photofinish(ROOT)}
     if before is not None:
@@ -169,6 +164,7 @@ def main() -> int:
         return 1
     if arguments.results:
         arguments.results.write_text("\n".join(page.lines))
+    keep(arguments.json, "first_good", page.rows)
     if page.missed:
         print(f"{page.missed} bounds were missed", file=sys.stderr)
     return 1 if page.missed else 0

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dns import NAMES, Wrong, address, all_servers, dnsmasq, serving
-from resolvers import late
+from dns_balancers import NAMES, address, all_servers, dnsmasq, serving
+from dns_servers import late
+from dnsperf import Wrong
+from results import Row
 from systems import PEERS, compiled, free_port, node
 from terminal import Progress
 from workers import stats
@@ -129,10 +131,11 @@ def drops(ports: list[int]) -> tuple[int, int]:
 
 @dataclass
 class Page:
-    """The lines of the page, and the number of missed bounds."""
+    """The lines of the page, the rows to keep, and the number of missed bounds."""
 
     lines: list[str] = field(default_factory=list)
     missed: int = 0
+    rows: list[Row] = field(default_factory=list)  # to keep
 
     def add(self, *lines: str) -> None:
         self.lines += lines

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from percentiles import percentile, percentiles
+
 _READ_BYTES = 1 << 16  # more would be mapped and unmapped for each read
 _PATIENCE_S = 30.0
 TIMED_OUT = b" - TIMED OUT"
@@ -39,14 +41,13 @@ class Period:
     lookups: int = 0
     latencies_us: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
-    def quantile_us(self, share: float) -> int:
+    def percentiles_ms(self) -> dict[str, float]:
+        """Return the percentiles of the latencies by their names."""
+        return {name: us / 1000 for name, us in percentiles(self.latencies_us).items()}
+
+    def quantile_ms(self, share: float) -> float:
         """Return the latency that this share of the lookups did not exceed."""
-        left = share * sum(self.latencies_us.values())
-        for latency, count in sorted(self.latencies_us.items()):
-            left -= count
-            if left <= 0:
-                return latency
-        return 0
+        return percentile(self.latencies_us, share) / 1000
 
     def share_over(self, latency_us: int) -> float:
         """Return the share of the lookups that took longer."""

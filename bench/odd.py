@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from first_good_stage import OURS, Asked, Balancer, Bench, Page, odd, one_odd
+from open_load import Seen, offer
 from resolver import CODES
-from resolvers import Seen, offer
+from results import Row, figures, latencies
 
 # The bounds, for ours.
 DIES_SLOWEST_S = {"NXDOMAIN": 0.12, "REFUSED": 1.25}
@@ -87,6 +88,7 @@ def dies(bench: Bench, page: Page) -> None:
                 page.add(f"| {name} | {code} | {one.row()} |")
                 if all(is_kept for _, is_kept in one.judged()):
                     break
+            page.rows += one.rows(name)
             if name == OURS:
                 last.append(one)
     page.add("")
@@ -112,6 +114,18 @@ class Death:
         waits = " | ".join(f"{one * 1000:.0f}" for one in self.slowest_s)
         silent = "never" if self.silent_s is None else f"{self.silent_s:.2f}"
         return f"{waits} | {self.wrong} | {self.seen.lost} | {silent}"
+
+    def rows(self, name: str) -> list[Row]:
+        """Make the rows to keep."""
+        case = f"dies, {self.code}"
+        spans = ("before", "until silent", "afterwards")
+        found = {
+            f"slowest {span}": (slowest_s * 1000, "ms")
+            for span, slowest_s in zip(spans, self.slowest_s, strict=True)
+        }
+        counts = {"other codes": (self.wrong, "replies"), "lost": (self.seen.lost, "queries")}
+        took_ms = self.seen.percentiles_ms(self.code)
+        return latencies(case, name, took_ms) + figures(case, name, found | counts)
 
     def judged(self) -> list[tuple[str, bool]]:
         """Return the text of each bound, and whether it was kept."""
@@ -160,7 +174,7 @@ _ODD_HEAD = (
 )
 
 
-def no_guess(page: Page, name: str, what: str, asked: Asked, seen: Seen) -> list[str]:
+def no_guess(page: Page, part: str, name: str, what: str, asked: Asked, seen: Seen) -> list[str]:
     """Add the row of a resolver that is no attacker; return the mistakes of ours about it."""
     metrics = asked.stats()
     said = asked.log.read_text().count(GUESSES)
@@ -171,6 +185,12 @@ def no_guess(page: Page, name: str, what: str, asked: Asked, seen: Seen) -> list
         f"| {name} | {what} | {seen.total() - seen.lost:,} | {seen.total() - seen.lost - good:,} "
         f"| {seen.lost:,} | {most_ms:,.0f} | {' | '.join(counts)} | {said} |"
     )
+    bad, found_ms = seen.total() - seen.lost - good, seen.all_percentiles_ms()
+    found = {
+        "bad": (bad, "replies"), "lost": (seen.lost, "queries"), "slowest": (most_ms, "ms"),
+    }  # fmt: skip
+    case = f"{part}, {what}"
+    page.rows += latencies(case, name, found_ms) + figures(case, name, found)
     wrong = [f"{what}: {said} lines"] if said else []
     return wrong + ([f"{what}: {counts[2]} over TCP"] if counts[2] != "0" else [])
 
@@ -194,7 +214,7 @@ def twice(bench: Bench, page: Page) -> None:
         bench.progress.say(f"twice, {name}")
         with one_odd(bench.folder, "--twice") as ports, start(ports, bench.folder) as asked:
             seen = offer(asked.port, labels(int(_TWICE_RATE * _TWICE_S)), _TWICE_RATE)
-            found = no_guess(page, name, "alone", asked, seen)
+            found = no_guess(page, "twice", name, "alone", asked, seen)
         wrong += found if name == OURS else []
     judge_guesses(page, wrong)
 
@@ -223,7 +243,7 @@ def frozen(bench: Bench, page: Page) -> None:
                 events = ((_FROZEN_AFTER_S, pid, signal.SIGSTOP), (thaws_s, pid, signal.SIGCONT))
                 enter(timed(*events))
                 seen = offer(asked.port, labels(count), _FROZEN_RATE)
-                found = no_guess(page, name, what, asked, seen)
+                found = no_guess(page, "frozen", name, what, asked, seen)
             wrong += found if name == OURS else []
     judge_guesses(page, wrong)
 
@@ -259,6 +279,13 @@ def ends(bench: Bench, page: Page) -> None:
                 f"| {count:,} | {name} | {by_udp:,} | {by_tcp:,} | {failed:,} | {others:,} "
                 f"| {seen.lost:,} | {most_ms:,.0f} | {'served' if is_open else 'BUSY'} |"
             )
+            found = {
+                "by TCP": (by_tcp, "queries"), "SERVFAIL": (failed, "replies"),
+                "lost": (seen.lost, "queries"), "slowest": (most_ms, "ms"),
+            }  # fmt: skip
+            case = f"ends, {count:,} questions"
+            page.rows += latencies(case, name, seen.all_percentiles_ms())
+            page.rows += figures(case, name, found)
             if name == OURS:
                 bounds.append((count, by_tcp, count - good, is_open))
     page.add("")

@@ -19,6 +19,7 @@ Not here: resolvers under load (`bench/first_good.py`).
 import argparse
 import contextlib
 import itertools
+import math
 import signal
 import socket
 import statistics
@@ -31,7 +32,8 @@ from pathlib import Path
 
 from odd_kinds import GOOD_S, KINDS, UNDERSTOOD_S, Kind, stream_good
 from odd_resolver import CODES, LOOPBACK, Loop, Resolver, end_of_question, number_of
-from report import machine
+from percentiles import percentiles
+from results import Row, add_flag, figures, keep, latencies, machine
 from systems import Process, free_port, node
 from terminal import Progress, chosen
 
@@ -53,6 +55,17 @@ class Heard:
         if len(self.replies) == 1:
             return next(iter(self.replies))
         return ", ".join(f"{count} {what}" for what, count in self.replies.most_common())
+
+    def rows(self, kind: str, place: str) -> list[Row]:
+        """Make the rows to keep: how often each reply came, and after how long."""
+        case = f"{kind}, {place}"
+        counts: dict[str, tuple[float, str]] = {
+            what: (count, "replies") for what, count in self.replies.items()
+        }
+        waits_ms = [1000 * wait_s for wait_s in self.waits_s]
+        worst = {"worst": (max(waits_ms, default=math.nan), "ms")}
+        took_ms = percentiles(waits_ms)
+        return figures(case, "ours", counts | worst) + latencies(case, "ours", took_ms)
 
     def missed(self, kind: Kind, place: str) -> list[str]:
         """List what is not as required."""
@@ -249,17 +262,20 @@ def main() -> int:
         "--questions", type=int, metavar="N", help="of each kind, at most (default 50, of some 240)"
     )
     parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
+    add_flag(parser)
     arguments = parser.parse_args()
     wanted = chosen(arguments.kinds, names, "kind", ";")
     kinds = [kind for kind in KINDS if kind.name in wanted]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
     try:
-        lines, missed = page(kinds, measure(kinds, arguments.questions, Progress()))
+        seen = measure(kinds, arguments.questions, Progress())
+        lines, missed = page(kinds, seen)
     except KeyboardInterrupt:
         return 1
     print("\n".join(lines))
     if arguments.results:
         arguments.results.write_text("\n".join(lines))
+    keep(arguments.json, "odd", [row for key, heard in seen.items() for row in heard.rows(*key)])
     if missed:
         print(f"{missed} bounds were missed", file=sys.stderr)
     return 1 if missed else 0

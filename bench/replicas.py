@@ -143,7 +143,7 @@ def measure_turning(policy: str, asking: Asking, seconds: float) -> Turning:
             slices.append(
                 Slice(
                     now - began - turns_after_s,
-                    period.quantile_us(0.99) / 1000,
+                    period.quantile_ms(0.99),
                     period.lookups / period.seconds,
                     asked / (lookups + load.in_flight) - 1,
                 )

@@ -1,14 +1,10 @@
-"""Reports of results: the table, JSON, the picture, and RESULTS.md.
+"""Reports of results: the table, the rows to keep, the picture, and RESULTS.md.
 
 Not here: how they are measured.
 """
 
-import json
-import os
-import platform
 import statistics
 import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 from load import Period
+from percentiles import SHARES
+from results import Row, figures, latencies, machine
 from workloads import Round
 
 COUNTED = "## Cost of a turn, counted"  # the last section of RESULTS.md, which turn.py keeps
 _HEAD = (
-    "workload", "system", "lookups/s", "from", "to", "x ours", "p50 ms", "p99 ms", "p99.9 ms",
+    "workload", "system", "lookups/s", "from", "to", "x ours", *(f"{name} ms" for name in SHARES),
     "CPU s/M", "peak MB",
 )  # fmt: skip
 
@@ -60,7 +58,6 @@ class Cell:
 
     def texts(self) -> tuple[str, ...]:
         """Format the cells of its row in a table, parallel to the head."""
-        quantiles = (self.period.quantile_us(share) / 1000 for share in (0.5, 0.99, 0.999))
         return (
             self.workload,
             self.system,
@@ -68,7 +65,7 @@ class Cell:
             f"{self.least:,.0f}",
             f"{self.most:,.0f}",
             f"{self.ratio:.3f}",
-            *(f"{quantile:.2f}" for quantile in quantiles),
+            *(f"{ms:.2f}" for ms in self.period.percentiles_ms().values()),
             f"{self.cpu_s_per_million:.2f}",
             f"{self.peak_mb:.0f}",
         )
@@ -100,54 +97,29 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def as_json(
+def rows_of(
     cells: Sequence[Cell],
-    single: dict[str, dict[str, float]],
+    single: dict[str, dict[str, tuple[float, str]]],
     curves: dict[str, list[tuple[int, float]]],
-) -> str:
-    return json.dumps(
-        {
-            "machine": machine(),
-            "cells": [
-                {
-                    "workload": cell.workload,
-                    "system": cell.system,
-                    "lookups_per_s": cell.lookups_per_s,
-                    "least": cell.least,
-                    "most": cell.most,
-                    "ratio_to_ours": cell.ratio,
-                    "cpu_s_per_million": cell.cpu_s_per_million,
-                    "peak_mb": cell.peak_mb,
-                    "latency_us": {
-                        str(share): cell.period.quantile_us(share)
-                        for share in (0.5, 0.9, 0.99, 0.999, 1.0)
-                    },
-                }
-                for cell in cells
-            ],
-            "single": single,
-            "cpu_us_per_lookup": curves,
-        },
-        indent=1,
-    )
-
-
-def machine() -> str:
-    """Describe this machine and Python."""
-    model = ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-    except OSError:
-        pass
-    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    build = "built with" if optimized else "built without"
-    build += " --enable-optimizations"
-    return (
-        f"{os.cpu_count()} cores{f' ({model})' if model else ''}, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()} ({build})"
-    )
+) -> list[Row]:
+    """Make the rows of all results for the file that has those of all benches."""
+    rows = []
+    for cell in cells:
+        found = {
+            "rate": (cell.lookups_per_s, "lookups/s"),
+            "slowest round": (cell.least, "lookups/s"),
+            "fastest round": (cell.most, "lookups/s"),
+            "to ours": (cell.ratio, "times"),
+            "CPU": (cell.cpu_s_per_million, "µs a lookup"),
+            "peak": (cell.peak_mb, "MB"),
+        }
+        rows += figures(cell.workload, cell.system, found)
+        rows += latencies(cell.workload, cell.system, cell.period.percentiles_ms())
+    for name, metrics in single.items():
+        rows += figures(name, "ours", metrics)
+    for about, points in curves.items():
+        rows += [Row(about, "ours", "CPU", cost, "µs a lookup", size) for size, cost in points]
+    return rows
 
 
 def plotter(path: Path) -> ModuleType | None:
@@ -214,7 +186,7 @@ def split_results(path: Path) -> tuple[str, str]:
 def write_results(
     path: Path,
     cells: Sequence[Cell],
-    single: dict[str, dict[str, float]],
+    single: dict[str, dict[str, tuple[float, str]]],
     curves: dict[str, list[tuple[int, float]]],
     pictures: Sequence[Path],
 ) -> None:
@@ -233,9 +205,9 @@ def write_results(
         parts.append("## Large inputs, ours")
         lines = ["| what | figure | value |", "|---|---|---:|"]
         lines += [
-            f"| {name} | {key} | {value:.1f} |"
+            f"| {name} | {key} ({unit}) | {value:.1f} |"
             for name, metrics in single.items()
-            for key, value in metrics.items()
+            for key, (value, unit) in metrics.items()
         ]
         parts.append("\n".join(lines))
     if curves:

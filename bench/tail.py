@@ -18,12 +18,13 @@ from pathlib import Path
 
 from load import WrongReply
 from replicas import EXPERIMENTS, POLICIES, Asking, measure, measure_turning
+from results import add_flag, keep
 from sweep import measure_sweep
 from tail_report import (
     TailResults,
-    as_json,
     as_text,
     draw,
+    rows_of,
     sweep_as_text,
     turning_as_text,
     verdicts,
@@ -64,9 +65,9 @@ def main() -> int:
         "(default 10)",
     )  # fmt: skip
     add("--window", type=int, default=100, metavar="N", help="questions in flight (default 100)")
-    add("--json", type=Path, metavar="FILE", help="write all results")
     add("--plot", type=Path, metavar="FILE.svg", help="draw them (needs matplotlib)")
     add("--results", type=Path, metavar="FILE.md", help="write tables, the machine, and tail.svg")
+    add_flag(parser)
     arguments = parser.parse_args()
     if arguments.seconds < 2 or not 0 < arguments.window <= _NAMES:
         print(f"--seconds: 2 or more; --window: 1 to {_NAMES}", file=sys.stderr)
@@ -89,8 +90,7 @@ def main() -> int:
         return 1
     for verdict in verdicts(results):
         print(verdict)
-    if arguments.json:
-        arguments.json.write_text(as_json(results))
+    keep(arguments.json, "tail", rows_of(results))
     if arguments.plot:
         draw(results, arguments.plot)
     if arguments.results:

@@ -1,25 +1,28 @@
-"""Reports of the tail: tables, verdicts, JSON, the picture, TAIL.md.
+"""Reports of the tail: tables, verdicts, the rows to keep, the picture, TAIL.md.
 
 Not here: how they are measured.
 """
 
-import json
+import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from percentiles import SHARES
 from replicas import RECOVERED_S, SLOWER_BY_S, Row, Turning
-from report import aligned, machine, markdown, plotter
+from report import aligned, markdown, plotter
+from results import Row as Result
+from results import figures, latencies, machine
 from sweep import Curve, Sweep, crossing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEAD = (
-    "experiment", "policy", "lookups", "p50 ms", "p99 ms", "p99.9 ms", "over 500 ms %", "extra %",
-    "timed out %",
+    "experiment", "policy", "lookups", *(f"{name} ms" for name in SHARES), "over 500 ms %",
+    "extra %", "timed out %",
 )  # fmt: skip
 _TURNING_HEAD = (
     "turns slow", "policy", "p99 before", "at worst", "recovered", "back after s", "relapses",
@@ -50,7 +53,7 @@ def row_texts(row: Row) -> tuple[str, ...]:
         row.experiment,
         row.policy,
         f"{period.lookups:,}",
-        *(f"{period.quantile_us(share) / 1000:.1f}" for share in (0.5, 0.99, 0.999)),
+        *(f"{ms:.1f}" for ms in period.percentiles_ms().values()),
         f"{period.share_over(_SLOW_US):.3%}".rstrip("%"),
         f"{row.extra:.2%}".rstrip("%"),
         f"{row.timed_out / period.lookups:.3%}".rstrip("%"),
@@ -134,7 +137,7 @@ def verdicts(results: TailResults) -> list[str]:
 
 def _gain(single: Row, race: Row, hedge: Row) -> str | None:
     """Say how much of race's gain hedge keeps; None where race gains too little to compare."""
-    alone, both, hedged = (row.period.quantile_us(0.999) / 1000 for row in (single, race, hedge))
+    alone, both, hedged = (row.period.quantile_ms(0.999) for row in (single, race, hedge))
     if both > 0.9 * alone:
         return None
     return (
@@ -143,30 +146,35 @@ def _gain(single: Row, race: Row, hedge: Row) -> str | None:
     )
 
 
-def as_json(results: TailResults) -> str:
-    shares = (0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
-    return json.dumps(
-        {
-            "machine": machine(),
-            "rows": [
-                {
-                    "experiment": row.experiment,
-                    "policy": row.policy,
-                    "lookups": row.period.lookups,
-                    "seconds": row.period.seconds,
-                    "latency_us": {str(share): row.period.quantile_us(share) for share in shares},
-                    "share_over_500_ms": row.period.share_over(_SLOW_US),
-                    "extra": row.extra,
-                    "timed_out": row.timed_out,
-                }
-                for row in results.rows
-            ],
-            "turns_slow": [asdict(turning) for turning in results.turnings],
-            "load": results.sweep,
-            "verdicts": verdicts(results),
-        },
-        indent=1,
-    )
+def rows_of(results: TailResults) -> list[Result]:
+    """Make the rows of all results for the file that has those of all benches."""
+    rows: list[Result] = []
+    for row in results.rows:
+        found = {
+            "lookups": (row.period.lookups, ""),
+            "over 500 ms": (row.period.share_over(_SLOW_US), "share"),
+            "extra questions": (row.extra, "share"),
+            "timed out": (row.timed_out / row.period.lookups, "share"),
+        }
+        rows += latencies(row.experiment, row.policy, row.period.percentiles_ms())
+        rows += figures(row.experiment, row.policy, found)
+    for turning in results.turnings:
+        back = turning.recovered_s
+        found = {
+            "p99 before": (turning.before_ms, "ms"),
+            "p99 at worst": (turning.worst_ms, "ms"),
+            "p99 recovered": (turning.after_ms, "ms"),
+            "recovered after": (math.nan if back is None else back, "s"),
+            "relapses": (turning.relapses, ""),
+            "extra questions": (turning.slices[-1].extra, "share"),
+            "extra questions at most": (turning.most_extra, "share"),
+        }
+        rows += figures("turns-slow", turning.policy, found)
+    for law, curves in results.sweep.items():
+        for policy, curve in curves.items():
+            case = f"load, {law} service"
+            rows += [Result(case, policy, "mean", ms, "service times", at) for at, ms in curve]
+    return rows
 
 
 # -- the picture -----------------------------------------------------------------------------------

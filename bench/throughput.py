@@ -15,14 +15,25 @@ import signal
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from load import WrongReply
-from report import Cell, as_json, as_text, draw_latencies, write_results
+from report import Cell, as_text, draw_latencies, rows_of, write_results
+from results import add_flag, keep
 from sizes import CURVES, draw_curves, measure_curves
-from systems import SYSTEMS, Unavailable
+from systems import SYSTEMS, System, Unavailable
 from terminal import Progress, chosen
-from workloads import WORKLOADS, cold_start, large_file, measure, table_servers
+from workloads import (
+    WORKLOADS,
+    Figures,
+    Round,
+    Workload,
+    cold_start,
+    large_file,
+    measure,
+    table_servers,
+)
 
 LARGE = {"cold": cold_start, "file": large_file}
 
@@ -44,9 +55,9 @@ def main() -> int:
     add("--workloads", metavar="A,B", help="only these, separated by commas")
     add("--peers", metavar="A,B", help="ours and only these; - for ours alone")
     add("--sizes", action="store_true", help="also measure cost against size, for ours")
-    add("--json", type=Path, metavar="FILE", help="write all results")
     add("--plot", type=Path, metavar="FILE.svg", help="draw the latencies (needs matplotlib)")
     add("--results", type=Path, metavar="FILE.md", help="write tables, pictures and the machine")
+    add_flag(parser)
     arguments = parser.parse_args()
     if arguments.seconds <= 0 or arguments.rounds < 1:
         print("--seconds and --rounds have to be more than 0", file=sys.stderr)
@@ -65,44 +76,60 @@ def main() -> int:
         return 1
 
 
+def systems_here(names: list[str], folder: Path) -> list[System]:
+    """Return the named systems that can be started here; leave out others with a line for each."""
+    ready = []
+    for system in SYSTEMS:
+        if system.name in names:
+            try:
+                system.command([], folder)
+                ready.append(system)
+            except Unavailable as why:
+                print(f"without {system.name}: {why}", file=sys.stderr)
+    return ready
+
+
+def compare(
+    workload: Workload,
+    systems: list[System],
+    servers: list[int],
+    folder: Path,
+    seconds: float,
+    rounds: int,
+    say: Callable[[str], None],
+) -> list[Cell]:
+    """Measure the systems under a workload in alternating rounds. Raises WrongReply."""
+    is_alone = workload.connections + workload.idle == 1
+    taking_part = [system for system in systems if is_alone or not system.one_client]
+    seen: dict[str, list[Round]] = {system.name: [] for system in taking_part}
+    for number in range(rounds):
+        turn = number % len(taking_part)  # none is always the first
+        for system in taking_part[turn:] + taking_part[:turn]:
+            say(f"{workload.name}: round {number + 1}, {system.name}")
+            seen[system.name].append(measure(system, workload, servers, folder, seconds))
+    ours = statistics.median(one.lookups_per_s for one in seen["ours"])
+    return [Cell.of(workload.name, name, seen[name], ours) for name in seen]
+
+
 def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str]) -> int:
     """Measure all rounds of everything that was chosen."""
     progress = Progress()
     cells: list[Cell] = []
-    single: dict[str, dict[str, float]] = {}
+    single: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        ready = []
-        for system in SYSTEMS:
-            if system.name in systems:
-                try:
-                    system.command([], folder)
-                    ready.append(system)
-                except Unavailable as why:
-                    print(f"without {system.name}: {why}", file=sys.stderr)
+        ready = systems_here(systems, folder)
         with table_servers(folder) as servers:
             for workload in (w for w in WORKLOADS if w.name in workloads):
-                taking_part = [
-                    s
-                    for s in ready
-                    if not s.one_client or workload.connections + workload.idle == 1
-                ]
-                rounds = {system.name: [] for system in taking_part}
-                for number in range(arguments.rounds):
-                    turn = number % len(taking_part)  # none is always the first
-                    for system in taking_part[turn:] + taking_part[:turn]:
-                        progress.say(f"{workload.name}: round {number + 1}, {system.name}")
-                        rounds[system.name].append(
-                            measure(
-                                system,
-                                workload,
-                                servers[workload.servers],
-                                folder,
-                                arguments.seconds,
-                            )
-                        )
-                ours = statistics.median(r.lookups_per_s for r in rounds["ours"])
-                new = [Cell.of(workload.name, name, rounds[name], ours) for name in rounds]
+                new = compare(
+                    workload,
+                    ready,
+                    servers[workload.servers],
+                    folder,
+                    arguments.seconds,
+                    arguments.rounds,
+                    progress.say,
+                )
                 cells += new
                 progress.end()
                 print(as_text(new, first=len(cells) == len(new)), flush=True)
@@ -110,7 +137,9 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
             progress.say(name)
             single[name] = LARGE[name](folder)
             progress.end()
-            metrics = ", ".join(f"{key} {value:.1f}" for key, value in single[name].items())
+            metrics = ", ".join(
+                f"{k} {value:.1f} {unit}" for k, (value, unit) in single[name].items()
+            )
             print(f"{name}: {metrics}", flush=True)
         curves = measure_curves(folder, progress.say) if arguments.sizes else {}
         progress.end()
@@ -118,8 +147,7 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
         if about in curves:
             points = ", ".join(f"{size:,}: {cost:.2f}" for size, cost in curves[about])
             print(f"CPU µs a lookup against {about}: {points}")
-    if arguments.json:
-        arguments.json.write_text(as_json(cells, single, curves))
+    keep(arguments.json, "throughput", rows_of(cells, single, curves))
     if arguments.plot:
         draw_latencies(cells, arguments.plot)
     if arguments.results:

@@ -11,35 +11,29 @@ turn. A scraper is a process of its own that begins scrapes at its rate, whateve
 before; each is served whole, refused, or (which must not be) lost. It shares the cores
 with the rest, so its own work is included.
 
-Every reply of the load is checked; a wrong one ends the run with exit code 1.
+Every reply of the load is checked; a wrong one ends the run with exit code 1. Not here: the scraper
+(`bench/scraper.py`).
 """
 
 import argparse
 import contextlib
-import errno
-import json
-import os
-import select
 import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from load import Load, Period, WrongReply
-from report import machine
+from percentiles import SHARES
+from results import Row, add_flag, figures, keep, latencies, machine
+from scraper import Scraper, Told
 from systems import Process, free_port, node, running
 from terminal import Progress, chosen
 from workloads import WORKLOADS, Workload, table_servers
 
 _SLICE_S = 0.25
-_PATIENCE_S = 5.0
-_REQUEST = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _SAMPLED = ("--race-sample", "0.01")
 
 
@@ -75,13 +69,42 @@ class Seen:
     cpu_s: float = 0.0  # of LS alone
     scrapes: Counter[str] = field(default_factory=Counter)  # began, served, refused, lost
     scraped_s: float = 0.0
-    scrape_p99_ms: list[float] = field(default_factory=list)
+    scrapes_ms: list[dict[str, float]] = field(default_factory=list)  # percentiles, a round each
+
+    def scraped(self, told: Told) -> None:
+        """Add the results of a scraper."""
+        self.scrapes.update(told["ended"])
+        self.scraped_s += told["seconds"]
+        self.scrapes_ms.append(told["took_ms"])
 
     def rates(self) -> list[float]:
         return [one.lookups / one.seconds for one in self.slices]
 
     def quantiles_ms(self, share: float) -> list[float]:
-        return [one.quantile_us(share) / 1000 for one in self.slices]
+        return [one.quantile_ms(share) for one in self.slices]
+
+    def took_ms(self) -> dict[str, float]:
+        """Return the median of all slices for each percentile."""
+        return {name: statistics.median(self.quantiles_ms(share)) for name, share in SHARES.items()}
+
+    def scrapes_took_ms(self) -> dict[str, float]:
+        """Return the median of all rounds for each percentile of the scrapes."""
+        return {name: statistics.median(one[name] for one in self.scrapes_ms) for name in SHARES}
+
+    def rows(self, case: str, system: str, off: "Seen") -> list[Row]:
+        """Make the rows to keep of this way of being watched."""
+        lookups = sum(one.lookups for one in self.slices)
+        ratios = (a / b for a, b in zip(self.rates(), off.rates(), strict=True))
+        found = {
+            "rate": (statistics.median(self.rates()), "lookups/s"),
+            "to unwatched": (statistics.median(ratios), "times"),
+            "CPU": (self.cpu_s / lookups * 1e6, "µs a lookup"),
+            **{f"scrapes {how}": (count, "") for how, count in self.scrapes.items()},
+        }
+        rows = figures(case, system, found) + latencies(case, system, self.took_ms())
+        if self.scrapes_ms:
+            rows += latencies(case, system, self.scrapes_took_ms(), "scrape")
+        return rows
 
 
 class SlicedLoad(Load):
@@ -93,117 +116,6 @@ class SlicedLoad(Load):
         while any(asker.in_flight for asker in self._askers):
             self._turn(Period())
         return period
-
-
-# -- the scraper, a process of its own -------------------------------------------------------------
-
-
-class Scrape:
-    """A request in progress."""
-
-    def __init__(self, port: int) -> None:
-        self.began = time.perf_counter()
-        self.heard = b""
-        self.is_asked = False
-        self.socket = socket.socket()
-        self.socket.setblocking(False)
-        self.error = self.socket.connect_ex(("127.0.0.1", port))
-
-    def move(self) -> str:
-        """Go on; return how it ended: served, refused, or not yet (empty)."""
-        try:
-            if not self.is_asked:
-                self.is_asked = True
-                self.socket.send(_REQUEST)
-                return ""
-            data = self.socket.recv(1 << 16)
-        except BlockingIOError:
-            return ""
-        except OSError:  # reset: it was turned away
-            return "refused"
-        if data:
-            self.heard += data
-            return ""
-        if not self.heard:
-            return "refused"
-        head, _, body = self.heard.partition(b"\r\n\r\n")
-        whole = b"Content-Length: %d\r\n" % len(body) in head
-        return "served" if whole and head.startswith(b"HTTP/1.1 200 ") else "lost"
-
-
-def scrape(port: int, rate: int) -> None:
-    """Scrape at a rate from each `g` on standard input to the next `s`; at its end, print the
-    results."""
-    ended: Counter[str] = Counter()
-    open_: dict[int, Scrape] = {}
-    times: list[float] = []
-    began = due = seconds = 0.0
-    is_over = False
-    while not is_over or open_:
-        now = time.perf_counter()
-        while began and due <= now:
-            due += 1 / rate
-            ended["began"] += 1
-            one = Scrape(port)
-            if one.error in (0, errno.EINPROGRESS):
-                open_[one.socket.fileno()] = one
-            else:
-                ended["refused"] += 1
-                one.socket.close()
-        if any(one.began + _PATIENCE_S < now for one in open_.values()):
-            break
-        reads = [fd for fd, one in open_.items() if one.is_asked]
-        writes = [fd for fd, one in open_.items() if not one.is_asked]
-        inputs = [] if is_over else [0]
-        wait_s = max(0.0, due - now) if began else None if inputs and not open_ else 1.0
-        readable, writable, _ = select.select([*inputs, *reads], writes, [], wait_s)
-        if 0 in readable:
-            readable.remove(0)
-            word = os.read(0, 1)
-            if word == b"g":
-                began = due = time.perf_counter()
-            elif began:
-                seconds += time.perf_counter() - began
-                began = 0.0
-            is_over = not word
-        for fd in (*readable, *writable):
-            if how := open_[fd].move():
-                ended[how] += 1
-                if how == "served":
-                    times.append(time.perf_counter() - open_[fd].began)
-                open_.pop(fd).socket.close()
-    ended["lost"] += len(open_)
-    p99_ms = 1000 * sorted(times)[int(0.99 * len(times))] if times else 0.0
-    print(json.dumps({"ended": ended, "seconds": seconds, "p99_ms": p99_ms}))
-
-
-class Scraper:
-    """The scraper process. `go` and `stop` work at once; `end` returns its results."""
-
-    def __init__(self, port: int, rate: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--scrape", str(port), str(rate)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-        )  # fmt: skip
-
-    def go(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"g")
-
-    def stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"s")
-
-    def end(self, seen: Seen) -> None:
-        out, _ = self._process.communicate()  # which ends its input
-        told = json.loads(out)
-        seen.scrapes.update(told["ended"])
-        seen.scraped_s += told["seconds"]
-        seen.scrape_p99_ms.append(told["p99_ms"])
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
 
 # -- rounds ----------------------------------------------------------------------------------------
@@ -224,7 +136,7 @@ class Runner:
             self.scraper.go()
         seen.slices.append(self.load.slice(seconds))
         if self.scraper:
-            self.scraper.stop()
+            self.scraper.rest()
         seen.cpu_s += self.balancer.cpu_s() - before
 
 
@@ -260,14 +172,15 @@ def measure(
         for runner in runners:
             runner.load.finish()
             if runner.scraper:
-                runner.scraper.end(seen[runner.way.name])
+                seen[runner.way.name].scraped(runner.scraper.end())
 
 
 _HEAD = (
-    "workload", "watched", "lookups/s", "from", "to", "x off", "p50 ms", "p99 ms", "p99 x",
-    "CPU s/M", "begun/s", "served", "refused", "lost", "p99 ms",
+    "workload", "watched", "lookups/s", "from", "to", "x off",
+    *(f"{name} ms" for name in SHARES), "p99 x",
+    "CPU s/M", "begun/s", "served", "refused", "lost", *(f"{name} ms" for name in SHARES),
 )  # fmt: skip
-_WIDTHS = (8, 14, 10, 10, 10, 6, 7, 7, 6, 7, 8, 8, 8, 5, 7)
+_WIDTHS = (8, 14, 10, 10, 10, 6, 7, 7, 8, 6, 7, 8, 8, 8, 5, 7, 7, 8)
 
 
 def line(texts: tuple[str, ...]) -> str:
@@ -283,12 +196,12 @@ def row(workload: str, way: Way, seen: Seen, off: Seen) -> tuple[str, ...]:
     rates = seen.rates()
     p99s = seen.quantiles_ms(0.99)
     lookups = sum(one.lookups for one in seen.slices)
-    scraped = ("",) * 5
+    scraped = ("",) * (4 + len(SHARES))
     if way.scrapes:
         scraped = (
             f"{seen.scrapes['began'] / seen.scraped_s:,.0f}",
             *(f"{seen.scrapes[how]:,}" for how in ("served", "refused", "lost")),
-            f"{median(seen.scrape_p99_ms):.1f}",
+            *(f"{ms:.1f}" for ms in seen.scrapes_took_ms().values()),
         )
     return (
         workload,
@@ -297,8 +210,7 @@ def row(workload: str, way: Way, seen: Seen, off: Seen) -> tuple[str, ...]:
         f"{min(rates):,.0f}",
         f"{max(rates):,.0f}",
         f"{median(a / b for a, b in zip(rates, off.rates(), strict=True)):.3f}",
-        f"{median(seen.quantiles_ms(0.5)):.2f}",
-        f"{median(p99s):.2f}",
+        *(f"{ms:.2f}" for ms in seen.took_ms().values()),
         f"{median(a / b for a, b in zip(p99s, off.quantiles_ms(0.99), strict=True)):.2f}",
         f"{seen.cpu_s / lookups * 1e6:.2f}",
         *scraped,
@@ -316,11 +228,8 @@ def main() -> int:
     add("--workloads", default="1x100,10x20", metavar="A,B", help="(default %(default)s)")
     names = ", ".join(way.name for way in WAYS).replace("%", "%%")
     add("--ways", metavar="A,B", help=f"only these: {names}")
-    add("--scrape", nargs=2, type=int, help=argparse.SUPPRESS)  # starts a scraper
+    add_flag(parser)
     arguments = parser.parse_args()
-    if arguments.scrape:
-        scrape(*arguments.scrape)
-        return 0
     if arguments.seconds <= 0 or arguments.rounds < 1:
         print("--seconds and --rounds have to be more than 0", file=sys.stderr)
         return 2
@@ -329,6 +238,7 @@ def main() -> int:
     wanted = chosen(arguments.ways, [way.name for way in WAYS], "way")
     ways = [way for way in WAYS if way is OFF or way.name in wanted]
     progress = Progress()
+    kept: list[Row] = []
     print(f"{machine()}; {arguments.rounds} rounds of {arguments.seconds:g} s")
     print(line(_HEAD), flush=True)
     try:
@@ -345,11 +255,13 @@ def main() -> int:
                     for way in ways:
                         texts = row(workload.name, way, seen[way.name], seen[OFF.name])
                         print(line(texts), flush=True)
+                        kept += seen[way.name].rows(workload.name, way.name, seen[OFF.name])
     except WrongReply as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1
+    keep(arguments.json, "watching", kept)
     return 0
 
 

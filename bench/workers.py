@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from load import Load, WrongReply
-from report import machine
+from percentiles import SHARES, milliseconds
+from results import Row, add_flag, figures, keep, latencies, machine
 from systems import Process, children, cpu_s, node, running
 from terminal import Progress
 from workloads import WORKLOADS, Workload, names_and_answers, table_servers
@@ -41,7 +42,7 @@ class Round:
     ls_us: float
     ts_us: float
     load_us: float
-    p99_ms: float
+    took_ms: dict[str, float]  # percentiles
 
 
 def started(servers: list[int], words: tuple[object, ...]) -> list[str]:
@@ -66,7 +67,7 @@ def measure(
         after = cpu_s(balancer.pid), cpu_s(*ts_pids), time.process_time()
         load.finish()
         each = [(b - a) / period.lookups * 1e6 for a, b in zip(before, after, strict=True)]
-        return Round(period.lookups / period.seconds, *each, p99_ms=period.quantile_us(0.99) / 1000)
+        return Round(period.lookups / period.seconds, *each, took_ms=period.percentiles_ms())
 
 
 def stats(port: int) -> dict[str, str]:
@@ -109,10 +110,9 @@ def comes_back(balancer: Process) -> float:
     """Kill a worker; return the seconds until another listens in its place and all are answered."""
     names, answers = names_and_answers(1)
     began = time.monotonic()
-    os.kill(children(balancer.pid)[0], signal.SIGKILL)
-    while listeners(balancer.port) == 2:
-        pass
-    while listeners(balancer.port) < 2:
+    killed = children(balancer.pid)[0]
+    os.kill(killed, signal.SIGKILL)
+    while killed in children(balancer.pid) or listeners(balancer.port) < 2:
         if time.monotonic() > began + 10:
             raise WrongReply("the worker did not come back")
     for _ in range(20):  # the kernel spreads them over both
@@ -134,23 +134,25 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each (2)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each (5)")
     parser.add_argument("--results", type=Path, metavar="FILE.md", help="write the page")
+    add_flag(parser)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        text = run(arguments.rounds, arguments.seconds)
+        text, rows = run(arguments.rounds, arguments.seconds)
     except WrongReply as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1
     print(text)
+    keep(arguments.json, "workers", rows)
     if arguments.results:
         arguments.results.write_text(text)
     return 0
 
 
-def run(rounds: int, seconds: float) -> str:
-    """Measure everything; return the page."""
+def run(rounds: int, seconds: float) -> tuple[str, list[Row]]:
+    """Measure everything; return the page, and the rows to keep."""
     progress = Progress()
     lines = [
         "# Cost and gain of workers",
@@ -160,9 +162,12 @@ def run(rounds: int, seconds: float) -> str:
         "",
         machine(),
         "",
-        "| in flight | LS | lookups/s | CPU of LS | to one process | of TSs | of load | p99 ms |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| in flight | LS | lookups/s | CPU of LS | to one process | of TSs | of load | "
+        + " | ".join(f"{name} ms" for name in SHARES)
+        + " |",
+        f"|---|---{'|---:' * (5 + len(SHARES))}|",
     ]
+    rows: list[Row] = []
     arithmetic = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         with table_servers(Path(name)) as ports:
@@ -184,11 +189,23 @@ def run(rounds: int, seconds: float) -> str:
                 alone = middle("one process", "ls_us")
                 for kind in KINDS:
                     ls_us = middle(kind, "ls_us")
+                    took_ms = {
+                        name: statistics.median(one.took_ms[name] for one in seen[kind])
+                        for name in SHARES
+                    }
                     lines.append(
                         f"| {workload.name} | {kind} | {middle(kind, 'lookups_per_s'):,.0f} "
                         f"| {ls_us:.2f} | {ls_us / alone:.2f} | {middle(kind, 'ts_us'):.2f} "
-                        f"| {middle(kind, 'load_us'):.2f} | {middle(kind, 'p99_ms'):.1f} |"
+                        f"| {middle(kind, 'load_us'):.2f} | {milliseconds(took_ms, 1)} |"
                     )
+                    found = {
+                        "rate": (middle(kind, "lookups_per_s"), "lookups/s"),
+                        "CPU": (ls_us, "µs a lookup"),
+                        "CPU of TSs": (middle(kind, "ts_us"), "µs a lookup"),
+                        "CPU of load": (middle(kind, "load_us"), "µs a lookup"),
+                    }
+                    rows += figures(workload.name, kind, found)
+                    rows += latencies(workload.name, kind, took_ms)
                 two = middle("--workers 2", "ls_us")
                 arithmetic.append(
                     f"- {workload.name}: one process has {1e6 / alone:,.0f} lookups a second in a "
@@ -207,7 +224,9 @@ def run(rounds: int, seconds: float) -> str:
         f"{back_s:.2f} s after a worker had been killed another one served in its place.",
         "",
     ]
-    return "\n".join(lines)
+    found = {"most with one worker": (most, "share"), "another worker after": (back_s, "s")}
+    rows += figures(f"{SESSIONS} sessions", "--workers 2", found)
+    return "\n".join(lines), rows
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from load import Load, Period, WrongReply
 from systems import ROOT, System, free_port, node, running
 
 LoadT = TypeVar("LoadT", bound=Load)
+Figures = dict[str, tuple[float, str]]  # by name: a value and its unit
 NAMES = 20_000
 _WARM_SHARE = 0.25  # of the seconds measured, before them
 MILLION = 1_000_000
@@ -130,15 +131,16 @@ def measure(
 # -- ours alone: large inputs ----------------------------------------------------------------------
 
 
-def cold_start(folder: Path) -> dict[str, float]:
+def cold_start(folder: Path) -> Figures:
     """Measure a table server with a million rows: seconds until it is ready, and its memory."""
     table = write_table(folder / "million", range(MILLION))
     began = time.perf_counter()
     with running(node("ts", 0, "--table", table)) as server:
-        return {"ready_s": time.perf_counter() - began, "ts_peak_mb": server.peak_mb()}
+        ready_s = time.perf_counter() - began
+        return {"ready": (ready_s, "s"), "peak of TS": (server.peak_mb(), "MB")}
 
 
-def large_file(folder: Path) -> dict[str, float]:
+def large_file(folder: Path) -> Figures:
     """Measure a million names, 1 % of them unknown, with the real client; check its output."""
     names, answers = names_and_answers(MILLION)
     unknown = [b"unknown%d.example" % number for number in range(0, MILLION, 100)]
@@ -164,9 +166,9 @@ def large_file(folder: Path) -> dict[str, float]:
         if out.read_bytes() != b"\n".join(answers) + b"\n":
             raise WrongReply("the client's output is not what the tables say")
         return {
-            "seconds": seconds,
-            "client_peak_mb": peak_kb / 1024,
-            "ls_peak_mb": balancer.peak_mb(),
+            "all answered": (seconds, "s"),
+            "peak of client": (peak_kb / 1024, "MB"),
+            "peak of LS": (balancer.peak_mb(), "MB"),
         }
 
 

@@ -31,6 +31,14 @@ def bench(script: str, *words: object, codes: tuple[int, ...] = (0,)) -> tuple[s
     return done.stdout + done.stderr, done.returncode
 
 
+def kept(path: Path, bench: str) -> dict[tuple[str, str, str], float | None]:
+    """Return the values that a bench has kept, by case, system and figure."""
+    section = json.loads(path.read_text())[bench]
+    assert section["date"] and section["machine"] and section["command"].startswith("bench/")
+    assert all(isinstance(row["unit"], str) for row in section["rows"])
+    return {(row["case"], row["system"], row["figure"]): row["value"] for row in section["rows"]}
+
+
 @at_once
 def test_a_moment_of_the_bench(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
@@ -38,8 +46,11 @@ def test_a_moment_of_the_bench(tmp_path: Path) -> None:
         "throughput", "--seconds", 0.1, "--rounds", 1, "--workloads", "1,1x100,10x20",
         "--json", results, "--peers", "streams,batched,relay,lockstep",
     )  # fmt: skip
-    cells = {(c["workload"], c["system"]) for c in json.loads(results.read_text())["cells"]}
+    values = kept(results, "throughput")
+    cells = {(workload, system) for workload, system, _ in values}
     assert {(w, s) for w in ("1", "1x100", "10x20") for s in ("ours", "streams")} <= cells
+    took_ms = [values["1x100", "ours", figure] for figure in ("p50", "p99", "p99.9")]
+    assert None not in took_ms and took_ms == sorted(took_ms, key=float)
     assert ("10x20", "lockstep") not in cells and ("1x100", "lockstep") in cells
     assert len(re.findall(r"(?m)^1x100 +ours", said)) == 1
 
@@ -49,8 +60,9 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
     """Every reply is checked; the results compare questions, not times."""
     results = tmp_path / "results.json"
     bench("tail", "--only", "deterministic", "--lookups", 800, "--json", results)
-    extra = {row["policy"]: row["extra"] for row in json.loads(results.read_text())["rows"]}
-    assert extra["single"] == 0 and extra["race"] == 1 and 0 <= extra["hedge"] < 0.0501
+    values = kept(results, "tail")
+    extra = [values["deterministic", p, "extra questions"] for p in ("single", "race", "hedge")]
+    assert extra[:2] == [0, 1] and extra[2] is not None and 0 <= extra[2] < 0.0501
 
 
 @pytest.mark.skipif(
@@ -59,23 +71,28 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
 @at_once
 def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Others that are installed are asked, too, and said to be missing where they are not."""
-    page = tmp_path / "DNS.md"
+    page, results = tmp_path / "DNS.md", tmp_path / "results.json"
     words = ("--seconds", 0.3, "--rounds", 1, "--in-flight", "20,40", "--results", page)
-    said, _ = bench("dns", *words)
-    text = page.read_text()
-    for name in ("ours", "dnsmasq --all-servers", "smartdns"):
-        rows = re.findall(rf"(?m)^\| \d+ \| {name} \|", text)
-        assert len(rows) == (0 if f"without {name} " in said else 2)
+    said, _ = bench("dns", *words, "--json", results)
+    text, values = page.read_text(), kept(results, "dns")
+    for name in ("ours", "dnsmasq --all-servers", "smartdns", "dnsdist (one)", "unbound (one)"):
+        is_there = f"without {name} " not in said
+        rows = re.findall(rf"(?m)^\| \d+ \| {re.escape(name)} \|", text)
+        assert len(rows) == (2 if is_there else 0)
+        assert all(((f"{n} in flight", name, "p99.9") in values) == is_there for n in (20, 40))
 
 
 @at_once
 def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
     """Ours tells no failure where there is an answer, and believes no forger, whatever it takes."""
-    page = tmp_path / "RESOLVERS.md"
+    page, results = tmp_path / "RESOLVERS.md", tmp_path / "results.json"
     bench(
         "resolvers", "--only", "fails,dead,guesses", "--seconds", 0.1, "--rounds", 1,
-        "--forge-seconds", 0.2, "--results", page,
+        "--forge-seconds", 0.2, "--results", page, "--json", results,
     )  # fmt: skip
+    values = kept(results, "resolvers")
+    assert values["one fails fast", "ours", "good"] == 1
+    assert ("one is dead, both", "ours", "NXDOMAIN p99.9") in values
     text = page.read_text()
     assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
     forgers = re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text)
@@ -85,11 +102,12 @@ def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
 @at_once
 def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
     """Bounds may be missed here; what lacks a program is left out, and a line says so."""
-    page = tmp_path / "FIRST_GOOD.md"
+    page, results = tmp_path / "FIRST_GOOD.md", tmp_path / "results.json"
     said, code = bench(
         "first_good", "--parts", "refused,mixed,ends", "--questions", 1_000, "--rounds", 1,
-        "--in-flight", 20, "--before", ROOT, "--results", page, codes=(0, 1),
+        "--in-flight", 20, "--before", ROOT, "--results", page, "--json", results, codes=(0, 1),
     )  # fmt: skip
+    values = kept(results, "first_good")
     text = page.read_text()
     left_out = "".join(re.findall("(?m)^without (.*)", said))
     for part, pattern in (
@@ -100,20 +118,22 @@ def test_a_little_of_the_first_good_answer(tmp_path: Path) -> None:
         rows = re.findall(f"(?m)^{pattern}", text)
         names = {"ours", "before"} | ({"dnsmasq --all-servers"} if part == "refused" else set())
         assert set(rows) == (set() if part in left_out else names), part
+        assert (part in left_out) != any(case.startswith(f"{part}, ") for case, _, _ in values)
     assert (code == 1) == ("NOT " in text), said
 
 
 @at_once
 def test_a_few_of_the_odd_resolvers(tmp_path: Path) -> None:
     """Each has a row; the exit code says whether what shall be is kept."""
-    page = tmp_path / "ODD.md"
+    page, results = tmp_path / "ODD.md", tmp_path / "results.json"
     kinds = "good; REFUSED; each reply twice; TC, and TCP is closed"
-    words = ("--kinds", kinds, "--questions", 6, "--results", page)
+    words = ("--kinds", kinds, "--questions", 6, "--results", page, "--json", results)
     _, code = bench("oddities", *words, codes=(0, 1))
     text = page.read_text()
     assert (code == 1) == ("NOT kept" in text)
     for kind, alone in zip(kinds.split("; "), ("data", "REFUSED", "data", "SERVFAIL"), strict=True):
         assert re.search(rf"(?m)^\| {kind} \| \**data\** \|.*\| \**{alone}\** \|", text), text
+        assert (f"{kind}, alone", "ours", "p99") in kept(results, "odd")
 
 
 @at_once
@@ -121,10 +141,49 @@ def test_a_round_of_cpu_beside_another_checkout(tmp_path: Path) -> None:
     """The other one is a copy of this; DNS is left out without dnsperf, and a line says so."""
     for name in ("core", "nodes"):
         (tmp_path / name).symlink_to(ROOT / name)
+    results = tmp_path / "results.json"
     words = ("--before", tmp_path, "--rounds", 1, "--seconds", 0.4, "--only", "1x100,dns 20")
-    said, _ = bench("cpu", *words)
+    said, _ = bench("cpu", *words, "--json", results)
+    assert {case for case, _, _ in kept(results, "cpu")} >= {"1x100"}
     rows = re.findall(r"(?m)^(1x100|dns 20) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ to [\d.]+$", said)
     assert rows == (["1x100"] if "without DNS" in said else ["1x100", "dns 20"])
+
+
+@at_once
+def test_a_moment_of_being_watched(tmp_path: Path) -> None:
+    """A second bench puts its section beside that of the first, in place of its own former one."""
+    results = tmp_path / "results.json"
+    other = {"case": "a", "system": "b", "figure": "c", "value": None, "unit": ""}
+    results.write_text(json.dumps({bench: {"rows": [other]} for bench in ("watching", "other")}))
+    words = ("--ways", "10 scrapes/s", "--rounds", 1, "--seconds", 0.25, "--workloads", "1x100")
+    bench("watching", *words, "--json", results)
+    assert ("1x100", "10 scrapes/s", "scrape p99.9") in kept(results, "watching")
+    assert ("a", "b", "c") not in kept(results, "watching")
+    assert json.loads(results.read_text())["other"]["rows"] == [other]
+
+
+@at_once
+def test_a_little_of_workers(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    bench("workers", "--seconds", 0.3, "--rounds", 1, "--json", results)
+    assert ("50x100", "--workers 2", "p99.9") in kept(results, "workers")
+
+
+@at_once
+def test_a_client_that_never_reads_a_stream(tmp_path: Path) -> None:
+    """The bound may be missed here."""
+    results = tmp_path / "results.json"
+    bench("hostile", "--parts", "stream", "--json", results, codes=(0, 1))
+    assert ("one stream of DNS", "LS", "p99.9") in kept(results, "hostile")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"dns": {}}'])
+def test_a_file_that_has_no_results_is_kept(tmp_path: Path, text: str) -> None:
+    """The bench says so before it measures anything."""
+    results = tmp_path / "notes"
+    results.write_text(text)
+    said, _ = bench("tail", "--json", results, codes=(2,))
+    assert f"--json: {results}" in said and results.read_text() == text
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""Servers that the DNS benches put behind the balancers: Knot DNS, and resolvers that are odd.
+
+Not here: the balancers (`bench/dns_balancers.py`), and what makes a resolver odd
+(`bench/resolver.py`, `bench/peers/late.c`).
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dns_balancers import NAMES, address, serving
+from systems import HERE, free_port
+
+
+@contextlib.contextmanager
+def knots(folder: Path) -> Iterator[list[int]]:
+    """Start two real servers with the same zone; yield their ports."""
+    zone = folder / "example.zone"
+    records = "".join(f"n{n} A {'.'.join(map(str, address(n)))}\n" for n in range(NAMES))
+    zone.write_text(
+        "$ORIGIN example.\n$TTL 3600\n@ SOA ns h 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
+        + records
+    )
+    (folder / "queries").write_text("".join(f"n{n}.example A\n" for n in range(NAMES)))
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for number in range(2):
+            home = folder / f"knot{number}"
+            home.mkdir()
+            ports.append(free_port())
+            path = home / "knot.conf"
+            path.write_text(
+                f"""server:
+    listen: 127.0.0.1@{ports[-1]}
+    rundir: {home}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+database:
+    storage: {home}
+zone:
+  - domain: example.
+    file: {zone}
+    zonefile-sync: -1
+    journal-content: none
+"""
+            )
+            stack.enter_context(serving(["knotd", "-c", str(path)], ports[-1]))
+        yield ports
+
+
+@contextlib.contextmanager
+def late(
+    *words: object, program: tuple[str, ...] = (sys.executable, str(HERE / "resolver.py"))
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Start `bench/resolver.py`, or another program; yield its port and process."""
+    process = subprocess.Popen([*program, *map(str, words)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline().rsplit(":", 1)[1]), process
+    finally:
+        process.kill()
+        process.communicate()

@@ -19,11 +19,11 @@ KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 
 .DEFAULT_GOAL := help
 .PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
-	bench bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
+	bench bench-quick bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
 	parts clean
 
 help: ## show this help
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run-local: ## run two TSs, LS and the client once, and show the race (5 s)
 	@$(PYTHON) examples/run_local.py --expect examples/expected.txt
@@ -95,6 +95,9 @@ ci: ## what continuous integration runs: check, then the whole system once
 
 bench: $(BENCH_TOOLS) ## measure throughput and latency, compared with alternatives; write bench/RESULTS.md (15 min)
 	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md $(KEEP)
+
+bench-quick: $(BENCH_TOOLS) ## measure some throughput, some DNS, and the start-up of each program (1.5 min; JSON=FILE: keep it)
+	$(RUN) bench/quick.py $(KEEP_IF_ASKED)
 
 bench-tail: $(BENCH_TOOLS) ## measure the gain of asking two servers; write bench/TAIL.md (7 min)
 	$(RUN) bench/tail.py --results bench/TAIL.md $(KEEP)

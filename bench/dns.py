@@ -127,13 +127,13 @@ class Seen:
         keys = sorted(self.rounds, key=lambda key: self.loads.index(key[1]))
         return {key: dnsperf.Summary.of(self.rounds[key]) for key in keys}
 
-    def rows(self) -> list[Row]:
-        """Make the rows to keep."""
+    def rows(self, about: str = "") -> list[Row]:
+        """Make the rows to keep; `about` stands before each case."""
         rows = []
         for (name, load), one in self.summaries().items():
-            rows += one.rows(f"{load} in flight", name)
+            rows += one.rows(f"{about}{load} in flight", name)
         for name, took_ms in self.alone_ms.items():
-            rows += latencies("alone", name, percentiles(took_ms))
+            rows += latencies(f"{about}alone", name, percentiles(took_ms))
         return rows
 
 

@@ -202,7 +202,7 @@ def write_results(
         markdown(_HEAD, [cell.texts() for cell in cells]),
     ]
     if single:
-        parts.append("## Large inputs, ours")
+        parts.append("## Large inputs and start-up, ours")
         lines = ["| what | figure | value |", "|---|---|---:|"]
         lines += [
             f"| {name} | {key} ({unit}) | {value:.1f} |"

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import startup
 from load import WrongReply
 from report import Cell, as_text, draw_latencies, rows_of, write_results
 from results import add_flag, keep
@@ -35,18 +36,22 @@ from workloads import (
     table_servers,
 )
 
-LARGE = {"cold": cold_start, "file": large_file}
+ALONE: dict[str, Callable[[Path], Figures]] = {  # measured of ours only
+    "cold": cold_start,
+    "file": large_file,
+    "start": lambda folder: startup.medians(startup.measure(folder)),
+}
 
 
 def main() -> int:
     """Measure, print the table; return the exit code."""
-    large = list(LARGE)
     workload_names = [workload.name for workload in WORKLOADS]
     system_names = [system.name for system in SYSTEMS]
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f"systems: {', '.join(system_names)}. workloads: {'; '.join(workload_names)}; "
-        "cold (a TS with a million rows starts); file (a million names through the client)",
+        "cold (a TS with a million rows starts); file (a million names through the client); "
+        "start (of each program)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -63,7 +68,7 @@ def main() -> int:
         print("--seconds and --rounds have to be more than 0", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no server behind
-    names = chosen(arguments.workloads, [*workload_names, *large], "workload")
+    names = chosen(arguments.workloads, [*workload_names, *ALONE], "workload")
     peers = chosen(None if arguments.peers != "-" else "", system_names[1:], "system")
     if arguments.peers not in (None, "-"):
         peers = chosen(arguments.peers, system_names[1:], "system")
@@ -133,9 +138,9 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
                 cells += new
                 progress.end()
                 print(as_text(new, first=len(cells) == len(new)), flush=True)
-        for name in (name for name in LARGE if name in workloads):
+        for name in (name for name in ALONE if name in workloads):
             progress.say(name)
-            single[name] = LARGE[name](folder)
+            single[name] = ALONE[name](folder)
             progress.end()
             metrics = ", ".join(
                 f"{k} {value:.1f} {unit}" for k, (value, unit) in single[name].items()

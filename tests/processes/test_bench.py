@@ -56,6 +56,20 @@ def test_a_moment_of_the_bench(tmp_path: Path) -> None:
 
 
 @at_once
+def test_a_moment_of_the_quick_bench(tmp_path: Path) -> None:
+    """Each program has its start-up; DNS is left out without dnsperf, and a line says so."""
+    results = tmp_path / "results.json"
+    said, _ = bench("quick", "--seconds", 0.05, "--rounds", 1, "--json", results)
+    values = kept(results, "quick")
+    cases = {case for case, _, _ in values}
+    assert cases >= {"1", "1x100", "50x100", "start-up"}
+    assert ("without DNS" in said) == ("DNS, 20 in flight" not in cases)
+    for program in ("ts --help", "ls --help", "client --help", "ts, ready", "ls, ready"):
+        assert values["start-up", "ours", program]
+    assert re.search(r"(?m)^1x100 +ours .*\n", said) and "| ts, ready |" in said
+
+
+@at_once
 def test_a_little_of_the_tail(tmp_path: Path) -> None:
     """Every reply is checked; the results compare questions, not times."""
     results = tmp_path / "results.json"

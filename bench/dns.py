@@ -43,7 +43,7 @@ from dns_balancers import (
 )
 from dnsperf import Wrong
 from percentiles import milliseconds, percentiles
-from report import plotter
+from pictures import draw_dns
 from results import Row, add_flag, keep, latencies, machine
 from systems import free_port, node, running
 from terminal import Progress
@@ -232,7 +232,7 @@ def page(seen: Seen, results: Path | None) -> str:
         "so they have fewer in flight than stated. With few in flight the cost is that of waking",
         "up: the few queries that a turn of LS finds share a `select` and a write to each TS.",
     ]
-    if results is not None and draw(seen, results.with_name("dns.svg")):
+    if results is not None and draw_dns(seen.rows(), results.with_name("dns.svg")):
         lines += ["", "![Queries a second](dns.svg)"]
     return "\n".join([*lines, ""])
 
@@ -258,34 +258,6 @@ def bounds(loads: list[int], sums: dict[tuple[str, int], dnsperf.Summary]) -> li
         f"- Ours shall lose one query in {1 / LOST_MAX:,.0f} at most ({LOST_MAX:.4%}): {said}."
     )
     return lines
-
-
-_COLOURS = {"ours": "#2a7de1"}
-
-
-def draw(seen: Seen, path: Path) -> bool:
-    """Draw a bar for each balancer under each load, and its rounds.
-
-    Returns False without matplotlib."""
-    plot = plotter(path)
-    if plot is None:
-        return False
-    names = list(seen.alone_ms)
-    sums = seen.summaries()
-    width = 0.8 / len(names)
-    shape, axes = plot.subplots(figsize=(7, 3.2))
-    for place, name in enumerate(names):
-        for group, load in enumerate(seen.loads):
-            at = group + (place - (len(names) - 1) / 2) * width
-            label = name if group == 0 else None
-            axes.bar(at, sums[name, load].rate / 1000, width * 0.9, label=label)
-    axes.set_xticks(range(len(seen.loads)), [f"{load} in flight" for load in seen.loads])
-    axes.set_ylabel("thousand queries a second\n(marks: the rounds)")
-    axes.legend(fontsize=9)
-    shape.tight_layout()
-    shape.savefig(path, metadata={"Date": None})
-    plot.close(shape)
-    return True
 
 
 if __name__ == "__main__":

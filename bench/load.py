@@ -54,16 +54,6 @@ class Period:
         longer = sum(count for took, count in self.latencies_us.items() if took > latency_us)
         return longer / max(1, sum(self.latencies_us.values()))
 
-    def survival(self) -> tuple[list[float], list[float]]:
-        """Return latencies in ms, rising, and the shares of lookups that took at least as long."""
-        total = left = sum(self.latencies_us.values())
-        milliseconds, shares = [], []
-        for latency, count in sorted(self.latencies_us.items()):
-            milliseconds.append(max(latency, 1) / 1000)
-            shares.append(left / total)
-            left -= count
-        return milliseconds, shares
-
     def add(self, other: "Period") -> None:
         """Add the results of another period to these."""
         self.seconds += other.seconds

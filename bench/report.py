@@ -1,4 +1,4 @@
-"""Reports of results: the table, the rows to keep, the picture, and RESULTS.md.
+"""Reports of results: the table, the rows to keep, and RESULTS.md.
 
 Not here: how they are measured.
 """
@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from load import Period
 from percentiles import SHARES
@@ -120,59 +119,6 @@ def rows_of(
     for about, points in curves.items():
         rows += [Row(about, "ours", "CPU", cost, "µs a lookup", size) for size, cost in points]
     return rows
-
-
-def plotter(path: Path) -> ModuleType | None:
-    """Import the module that draws; print a line and return None if there is none."""
-    try:
-        import matplotlib
-    except ImportError:
-        print(f"no picture {path.name}: pip install -r bench/requirements.txt", file=sys.stderr)
-        return None
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "photofinish"  # the same results give the same bytes
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def draw_latencies(cells: Sequence[Cell], path: Path) -> bool:
-    """Draw, for each workload, the share of lookups that took longer than a time; log axes."""
-    workloads = list(dict.fromkeys(cell.workload for cell in cells))
-    pyplot = plotter(path)
-    if pyplot is None or not workloads:
-        return False
-    columns = min(4, len(workloads))
-    lines = -(-len(workloads) // columns)
-    figure, axes = pyplot.subplots(
-        lines, columns, figsize=(4 * columns, 3 * lines), squeeze=False, sharey=True
-    )
-    colours: dict[str, str] = {}
-    for at, workload in enumerate(workloads):
-        axis = axes[at // columns][at % columns]
-        for cell in cells:
-            if cell.workload != workload:
-                continue
-            colour = colours.setdefault(cell.system, f"C{len(colours)}")
-            width = 2.2 if cell.system == "ours" else 1
-            axis.loglog(*cell.period.survival(), color=colour, linewidth=width, label=cell.system)
-        axis.set_title(workload, fontsize=10)
-        axis.set_xlabel("ms")
-        axis.set_ylim(1e-5, 1.2)
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("share that took longer")
-    for spare in range(len(workloads), lines * columns):
-        axes[spare // columns][spare % columns].axis("off")
-    handles = {
-        text: handle
-        for axis in axes.flat
-        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=7, fontsize=9)
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    return True
 
 
 def split_results(path: Path) -> tuple[str, str]:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from systems import ROOT
 
@@ -83,7 +84,7 @@ def keep(path: Path | None, bench: str, rows: Iterable[Row]) -> None:
     write(path, {**read(path), bench: section})
 
 
-def read(path: Path) -> dict[str, dict[str, object]]:
+def read(path: Path) -> dict[str, dict[str, Any]]:
     """Read all sections of a file, by bench; none where there is no file. Raises ValueError."""
     try:
         told = json.loads(path.read_text())
@@ -103,18 +104,16 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     }
 
 
-def write(path: Path, sections: Mapping[str, Mapping[str, object]]) -> None:
+def write(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the sections, a row a line, at once: a reader never finds half of a file."""
     parts = []
     for bench, section in sorted(sections.items()):
-        rows = section["rows"]
-        assert isinstance(rows, list)
         about = [
             f" {json.dumps(name)}: {json.dumps(told, ensure_ascii=False)}"
             for name, told in section.items()
             if name != "rows"
         ]
-        body = ",\n".join(f"  {row.as_json()}" for row in rows)
+        body = ",\n".join(f"  {row.as_json()}" for row in section["rows"])
         lines = ",\n".join([*about, f' "rows": [\n{body}\n ]'])
         parts.append(f"{json.dumps(bench)}: {{\n{lines}\n}}")
     made = path.with_name(f"{path.name}.{os.getpid()}")

@@ -3,7 +3,7 @@
 No curve may rise with its size: that would be a buffer that is copied as it grows, or a list that
 is searched. The load balancer is measured, and for the rows of a table the table server.
 
-Not here: the comparison with others.
+Not here: the comparison with others, and the picture (`bench/pictures.py`).
 """
 
 import contextlib
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from load import Load
-from report import plotter
 from systems import Process, node, running
 from workloads import MILLION, names_and_answers, write_table
 
@@ -81,21 +80,3 @@ def measure_curves(folder: Path, say: Callable[[str], None]) -> dict[str, Points
             say(f"{about}: {size:,}")
             curves[about].append((size, function(folder, size)))
     return curves
-
-
-def draw_curves(curves: dict[str, Points], path: Path) -> bool:
-    """Draw the curves, both axes log: a cost in proportion to the size is a level line."""
-    pyplot = plotter(path)
-    if pyplot is None or not curves:
-        return False
-    metric, axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), squeeze=False)
-    for axis, (about, points) in zip(axes[0], curves.items(), strict=True):
-        axis.loglog(*zip(*points, strict=True), marker="o")
-        axis.set_title(about, fontsize=9)
-        axis.set_ylim(bottom=min(0.3, *(cost for _, cost in points)))
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("CPU µs a lookup")
-    metric.tight_layout()
-    metric.savefig(path, metadata={"Date": None})
-    pyplot.close(metric)
-    return True

@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 from load import WrongReply
+from pictures import draw_tail
 from replicas import EXPERIMENTS, POLICIES, Asking, measure, measure_turning
 from results import add_flag, keep
 from sweep import measure_sweep
 from tail_report import (
     TailResults,
     as_text,
-    draw,
     rows_of,
     sweep_as_text,
     turning_as_text,
@@ -92,7 +92,7 @@ def main() -> int:
         print(verdict)
     keep(arguments.json, "tail", rows_of(results))
     if arguments.plot:
-        draw(results, arguments.plot)
+        draw_tail(rows_of(results), arguments.plot)
     if arguments.results:
         write_results(arguments.results, results)
     return 0

@@ -1,6 +1,6 @@
-"""Reports of the tail: tables, verdicts, the rows to keep, the picture, TAIL.md.
+"""Reports of the tail: tables, verdicts, the rows to keep, TAIL.md.
 
-Not here: how they are measured.
+Not here: how they are measured, and the picture (`bench/pictures.py`).
 """
 
 import math
@@ -8,17 +8,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from percentiles import SHARES
+from pictures import draw_tail
 from replicas import RECOVERED_S, SLOWER_BY_S, Row, Turning
-from report import aligned, markdown, plotter
+from report import aligned, markdown
 from results import Row as Result
 from results import figures, latencies, machine
-from sweep import Curve, Sweep, crossing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from sweep import Sweep, crossing
 
 _HEAD = (
     "experiment", "policy", "lookups", *(f"{name} ms" for name in SHARES), "over 500 ms %",
@@ -30,8 +27,6 @@ _TURNING_HEAD = (
 )  # fmt: skip
 _SWEEP_HEAD = ("service", "policy")
 _SLOW_US = 500_000
-_DRAWN = "three-point"  # whose latencies are in the picture
-_HIGHEST = 30  # of the load sweep's picture, in service times
 
 
 @dataclass
@@ -177,74 +172,6 @@ def rows_of(results: TailResults) -> list[Result]:
     return rows
 
 
-# -- the picture -----------------------------------------------------------------------------------
-
-
-def draw(results: TailResults, path: Path) -> bool:
-    """Draw latencies, the load sweep, and the server that turned slow, side by side.
-
-    Returns False without matplotlib."""
-    panels = [
-        panel
-        for panel, there in (
-            (_draw_latencies, any(row.experiment == _DRAWN for row in results.rows)),
-            (_draw_sweep, results.sweep),
-            (_draw_turnings, results.turnings),
-        )
-        if there
-    ]
-    pyplot = plotter(path)
-    if pyplot is None or not panels:
-        return False
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
-    for panel, axis in zip(panels, axes[0], strict=True):
-        panel(results, axis)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    return True
-
-
-def _draw_latencies(results: TailResults, axis: "Axes") -> None:
-    for row in results.rows:
-        if row.experiment == _DRAWN:
-            axis.loglog(*row.period.survival(), label=row.policy)
-    axis.set_title("two servers, the law of three points", fontsize=10)
-    axis.set_xlabel("ms")
-    axis.set_ylabel("share that took longer")
-    axis.set_xlim(left=1)
-
-
-def _draw_sweep(results: TailResults, axis: "Axes") -> None:
-    colours: dict[str, str] = {}
-    for law, curves in results.sweep.items():
-        colour = colours.setdefault(law, f"C{len(colours)}")
-        for policy, curve in curves.items():
-            line = "-o" if policy == "race" else "--"
-            shown: Curve = [(load, mean) for load, mean in curve if mean < _HIGHEST]
-            axis.plot(*zip(*shown, strict=True), line, color=colour, ms=3, label=f"{policy}, {law}")
-        at = crossing(curves["single"], curves["race"])
-        if at is not None:
-            axis.axvline(at, color=colour, linewidth=0.8, linestyle=":")
-    axis.set_yscale("log")
-    axis.set_title("asked once or twice: mean latency against load", fontsize=10)
-    axis.set_xlabel("load of a server, when each question is asked once")
-    axis.set_ylabel("service times")
-
-
-def _draw_turnings(results: TailResults, axis: "Axes") -> None:
-    for turning in results.turnings:
-        points = [(part.ends_s, part.p99_ms) for part in turning.slices]
-        axis.plot(*zip(*points, strict=True), label=turning.policy)
-    axis.set_yscale("log")
-    axis.axvline(0, color="grey", linewidth=0.8, linestyle=":")
-    axis.set_title(f"one server turns slow by {1000 * SLOWER_BY_S:g} ms", fontsize=10)
-    axis.set_xlabel("s")
-    axis.set_ylabel("p99 in ms")
-
-
 # -- the results -----------------------------------------------------------------------------------
 
 
@@ -260,8 +187,8 @@ def write_results(path: Path, results: TailResults) -> None:
         "\n".join(f"- {verdict}" for verdict in verdicts(results)),
     ]
     picture = path.with_name("tail.svg")
-    if draw(results, picture):
-        parts.append(f"![latencies, load, and a server that turns slow]({picture.name})")
+    if draw_tail(rows_of(results), picture):
+        parts.append(f"![latencies under each policy, and against load]({picture.name})")
     if results.rows:
         parts.append(markdown(_HEAD, [row_texts(row) for row in results.rows]))
     if results.turnings:

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import startup
 from load import WrongReply
-from report import Cell, as_text, draw_latencies, rows_of, write_results
+from pictures import draw_curves, draw_latencies
+from report import Cell, as_text, rows_of, write_results
 from results import add_flag, keep
-from sizes import CURVES, draw_curves, measure_curves
+from sizes import CURVES, measure_curves
 from systems import SYSTEMS, System, Unavailable
 from terminal import Progress, chosen
 from workloads import (
@@ -152,14 +153,15 @@ def run(arguments: argparse.Namespace, workloads: list[str], systems: list[str])
         if about in curves:
             points = ", ".join(f"{size:,}: {cost:.2f}" for size, cost in curves[about])
             print(f"CPU µs a lookup against {about}: {points}")
-    keep(arguments.json, "throughput", rows_of(cells, single, curves))
+    rows = rows_of(cells, single, curves)
+    keep(arguments.json, "throughput", rows)
     if arguments.plot:
-        draw_latencies(cells, arguments.plot)
+        draw_latencies(rows, arguments.plot)
     if arguments.results:
         latency, sizes = (arguments.results.with_name(f"{n}.svg") for n in ("latency", "sizes"))
         pictures = [
-            *([latency] if draw_latencies(cells, latency) else []),
-            *([sizes] if draw_curves(curves, sizes) else []),
+            *([latency] if draw_latencies(rows, latency) else []),
+            *([sizes] if draw_curves(rows, sizes) else []),
         ]
         write_results(arguments.results, cells, single, curves, pictures)
     return 0

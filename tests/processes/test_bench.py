@@ -69,6 +69,17 @@ def test_a_moment_of_the_quick_bench(tmp_path: Path) -> None:
     assert re.search(r"(?m)^1x100 +ours .*\n", said) and "| ts, ready |" in said
 
 
+def test_pictures_are_drawn_from_results_that_were_kept(tmp_path: Path) -> None:
+    """All that the repository has; none without matplotlib, and a line for each says so."""
+    said, _ = bench("pictures", "--to", tmp_path)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    names = {"latency.svg", "sizes.svg", "tail.svg", "dns.svg"}
+    assert drawn == (set() if "no picture" in said else names)
+    for path in tmp_path.iterdir():
+        width = re.search(r'<svg [^>]*?width="([\d.]+)pt"', path.read_text())
+        assert width and float(width[1]) == 600  # 800 px
+
+
 @at_once
 def test_a_little_of_the_tail(tmp_path: Path) -> None:
     """Every reply is checked; the results compare questions, not times."""

@@ -1,14 +1,16 @@
 """Connection: the bytes of one stream, between a socket and messages. Pure: it has no socket.
 
-The owner of the socket tells it what happened (`sent`, `receive_eof`, `lost`, ...) and asks what to
-do (`unsent`, `is_reading`, ...). A close that we begin is staged: what is owed is sent
-(FLUSHING), our side is ended (LINGERING), and what still comes in is read and dropped until the
-peer ends, too. A `close()` with unread input would make the kernel send a reset, and the peer would
-lose replies that it had not read. A peer that takes nothing more may still have sent something that
-we have not read: DEAF.
+The owner of the socket tells it what happened (`receive_eof`, `lost`, ...), asks what to do
+(`is_reading`, ...), and lets it `flush` what waits. A close that we begin is staged: what is owed
+is sent (FLUSHING), our side is ended (LINGERING), and what still comes in is read and dropped until
+the peer ends, too. A `close()` with unread input would make the kernel send a reset, and the peer
+would lose replies that it had not read. A peer that takes nothing more may still have sent
+something that we have not read: DEAF.
 
 Not here: sockets and limits (`core/io/streams.py`), and what a message means.
 """
+
+from collections.abc import Callable
 
 from core.environment import Environment
 from core.io.backlog import BACKLOG, BacklogEvent, BacklogState
@@ -31,8 +33,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_fresh", "_high", "_left", "_low", "_owed", "accepted", "framer", "last_turn", "life",
-        "name", "read_bytes", "waiting", "weight",
+        "_fresh", "_high", "_hits", "_left", "_low", "_owed", "accepted", "framer", "last_turn",
+        "life", "name", "read_bytes", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +52,7 @@ class Connection:
         self.last_turn = 0  # of the loop, in which bytes came or went: kept by the loop
         self.read_bytes = bounds.read_bytes if read_bytes is None else read_bytes
         self._owed = owed
+        self._hits = env.hits
         start = StreamState.OPEN if accepted else StreamState.CONNECTING
         self.life = Machine(STREAM, start, name, watch)
         self.weight = Machine(BACKLOG, BacklogState.LIGHT, name, watch)
@@ -100,25 +103,28 @@ class Connection:
         self._fresh.append(data)
         self.waiting += len(data)
         if self._owed is not None:
-            self._owed.add(len(data))
+            self._owed.owed_bytes += len(data)
         if self.waiting > self._high and self.weight.state is BacklogState.LIGHT:
             self.weight.fire(BacklogEvent.OVER_HIGH)
             return True
         return False
 
-    def unsent(self) -> memoryview:
-        """Return the bytes to send next. Tell `sent` how many were taken."""
-        if not self._left:
-            self._left = memoryview(b"".join(self._fresh))
-            self._fresh.clear()
-        return self._left
-
-    def sent(self, count: int) -> bool:
-        """Take note that the socket took bytes; return whether less waits than the low mark now.
+    def flush(self, send: Callable[[memoryview], int], most: int) -> bool:
+        """Send what waits, `most` bytes of it: `send` returns how many it has taken, and what it
+        raises is raised. Return whether less waits than the low mark now, and did not before.
 
         A view keeps all that it is a view of: what is left is copied once it is less than half.
         """
-        left = self._left[count:]
+        left = self._left
+        if not left:
+            left = self._left = memoryview(b"".join(self._fresh))
+            self._fresh.clear()
+        if len(left) > most:
+            self._hits["turn_sent_bytes"] += 1
+            count = send(left[:most])
+        else:
+            count = send(left)
+        left = left[count:]
         if not left:
             left = _NOTHING
         elif 2 * len(left) < len(left.obj):  # type: ignore[arg-type]
@@ -126,7 +132,7 @@ class Connection:
         self._left = left
         self.waiting -= count
         if self._owed is not None:
-            self._owed.add(-count)
+            self._owed.owed_bytes -= count
         if self.life.state is not _OPEN:
             self._flushed_maybe()
         if self.weight.state is _LIGHT or self.waiting >= self._low:
@@ -159,5 +165,5 @@ class Connection:
         self._left = _NOTHING
         self._fresh.clear()
         if self._owed is not None:
-            self._owed.add(-self.waiting)
+            self._owed.owed_bytes -= self.waiting
         self.waiting = 0

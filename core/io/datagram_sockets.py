@@ -86,14 +86,15 @@ class DatagramSockets:
 
     def add(self, datagram_socket: DatagramSocket) -> None:
         """Keep one more socket, until it is removed."""
+        datagram_socket.fd = datagram_socket.fileno()
         self._by_name[datagram_socket.name] = datagram_socket
-        self._engine.by_fd[datagram_socket.fileno()] = datagram_socket
+        self._engine.by_fd[datagram_socket.fd] = datagram_socket
         self._engine.read_fds_stale = True
         datagram_socket.read = self.read
 
     def remove(self, datagram_socket: DatagramSocket) -> None:
         """Forget a socket that is to be closed, but not what it counted."""
-        fd = datagram_socket.fileno()
+        fd = datagram_socket.fd
         del self._by_name[datagram_socket.name]
         del self._engine.by_fd[fd]
         self._engine.read_fds_stale = True
@@ -110,7 +111,7 @@ class DatagramSockets:
 
     def to_read(self, *, dialled: bool) -> list[int]:
         """Return the descriptors that are read, of those that were dialled or of the others."""
-        return [each.fileno() for each in self if each.is_read and each.dialled is dialled]
+        return [each.fd for each in self if each.is_read and each.dialled is dialled]
 
     def _do_dial(self, effect: DialDatagrams) -> None:
         engine, name = self._engine, effect.conn
@@ -189,7 +190,7 @@ class DatagramSockets:
     def _do_send_to(self, effect: SendTo) -> None:
         datagram_socket = self._by_name[effect.conn]
         datagram_socket.append(effect.datagrams)
-        fd = datagram_socket.fileno()
+        fd = datagram_socket.fd
         self.busy[fd] = datagram_socket
         self._engine.write_fds[fd] = None
 
@@ -197,7 +198,7 @@ class DatagramSockets:
         """Close this socket after what waits."""
         datagram_socket = self._by_name[name]
         datagram_socket.is_ending = True
-        fd = datagram_socket.fileno()
+        fd = datagram_socket.fd
         self.busy[fd] = datagram_socket
         self._engine.write_fds[fd] = None
 
@@ -206,7 +207,7 @@ class DatagramSockets:
         over = []
         for fd, each in list(self.busy.items()):
             each.send()
-            if not each.has_waiting:
+            if not each.waiting:
                 del self.busy[fd], self._engine.write_fds[fd]
                 if each.is_ending or each.broke is not None:
                     over.append(each)

@@ -56,6 +56,7 @@ class DatagramSocket:
         overflowed: Callable[[Socket], int] = lambda _: 0,
     ) -> None:
         self.stream = stream
+        self.fd = -1  # set by whoever keeps the socket
         self.name = name
         self.dialled = dialled
         self.is_read = True
@@ -68,7 +69,7 @@ class DatagramSocket:
         self._admit = admit
         self._judged: dict[Hashable, bool] = {}
         self.read = _read_nothing  # called to read: set by whoever keeps the socket
-        self._waiting: deque[Datagram] = deque()
+        self.waiting: deque[Datagram] = deque()
 
     def fileno(self) -> int:
         return self.stream.fileno()
@@ -79,10 +80,6 @@ class DatagramSocket:
 
     def writable(self, now: float) -> None:
         """Do nothing: what waits is sent in each turn."""
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
 
     @property
     def overflowed(self) -> int:
@@ -127,13 +124,13 @@ class DatagramSocket:
 
     def append(self, datagrams: list[Datagram]) -> None:
         """Let them wait to be sent."""
-        room = _WAITING_MAX - len(self._waiting)
+        room = _WAITING_MAX - len(self.waiting)
         self.dropped += max(0, len(datagrams) - room)
-        self._waiting.extend(datagrams[:room])
+        self.waiting.extend(datagrams[:room])
 
     def send(self) -> None:
         """Send what waits, as far as the network takes it."""
-        waiting = self._waiting
+        waiting = self.waiting
         if self._send_alike is not None and len(waiting) > 1:
             self._send_by_size(self._send_alike)
         stream = self.stream
@@ -157,9 +154,9 @@ class DatagramSocket:
     def _send_by_size(self, send_alike: Callable[[Socket, bytes, int], None]) -> None:
         """Send what waits as far as several are of one size; the rest is still to be sent."""
         by_size: dict[int, list[bytes]] = {}
-        for data, _ in self._waiting:
+        for data, _ in self.waiting:
             by_size.setdefault(len(data), []).append(data)
-        self._waiting.clear()
+        self.waiting.clear()
         for size, alike in by_size.items():
             count_max = min(_ALIKE_MAX, _BYTES_AT_ONCE // max(size, 1))
             while len(alike) > 1 and count_max > 1 and self._send_alike is not None:
@@ -174,4 +171,4 @@ class DatagramSocket:
                     self._send_alike = None
                     if error.errno not in _NOT_ALIKE:
                         self.broke = error
-            self._waiting.extend([(data, None) for data in alike])
+            self.waiting.extend([(data, None) for data in alike])

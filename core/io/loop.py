@@ -195,7 +195,7 @@ class Loop:
         """Bring the read list up to date. Return descriptors to write, and how long the next turn
         waits, in s: never a negative time nor an infinite one, since select raises on both."""
         engine, owed = self.engine, self.owed
-        is_short = self.streams.was_short or (owed.total > owed.low and owed.is_short())
+        is_short = self.streams.was_short or (owed.owed_bytes > owed.low and owed.is_short())
         if engine.read_fds_stale or is_short or self.read_list.is_old:
             self._list_read_fds()
         due = math.inf

@@ -79,7 +79,7 @@ class Stream(Connection):
             return False
         most = self.read_bytes
         if self.accepted:
-            if streams.owed.total > streams.owed.low:  # it may be too much by now
+            if streams.owed.owed_bytes > streams.owed.low:  # it may be too much by now
                 most = self.bytes_to_read(streams.read_share)
             elif streams.read_share < most:
                 most = streams.read_share

@@ -170,20 +170,18 @@ class Streams:
         engine = self.engine
         share = self.bounds.turn_sent_bytes // (len(unsent) or 1) or 1
         for stream in unsent:
-            if not stream.waiting:  # it was lost in this turn
+            waited = stream.waiting
+            if not waited:  # it was lost in this turn
                 continue
-            data = stream.unsent()
-            if stream.accepted and len(data) > share:
-                data = data[:share]
-                engine.environment.hits["turn_sent_bytes"] += 1
+            relieved = False
             try:
-                taken = stream.socket.send(data)
+                relieved = stream.flush(stream.socket.send, share if stream.accepted else waited)
             except BlockingIOError:
-                taken = 0
+                pass
             except OSError as error:
                 self._send_failed(stream, reason(error))
                 continue
-            relieved = stream.sent(taken)
+            taken = stream.waiting < waited
             if taken:
                 stream.last_turn = engine.turn
                 if stream.idle is not None:

@@ -34,26 +34,22 @@ def read_questions(data: bytes) -> Requests | None:
     """
     if not QUESTIONS.fullmatch(data):
         return None
-    spellings = data.split(b"\n")
-    spellings.pop()
+    spellings = data.split(b"\n")[:-1]  # which has no spare room that waits with a question
     if max(map(len, spellings)) > NAME_BYTES_MAX:
         return None
     lines = fold_lines(data) if b" " in data else data.lower()
     return Requests(spellings if lines == data else split_lines(lines), spellings, lines)
 
 
-def read_requests(
+def read_each_request(
     data: bytes, streak: ErrorStreak, stats_max: int
 ) -> tuple[Requests, list[Command | Error]]:
-    """Read a chunk of whole lines; also return, in order, its commands and what was wrong.
+    """Read a chunk of whole lines line by line, whatever they are; also return, in order, its
+    commands and what was wrong.
 
     Nothing is read after QUIT, nor after the last error of the streak. STATS that comes more than
     `stats_max` times is an error.
     """
-    if requests := read_questions(data):
-        if streak.count:
-            streak.end()
-        return requests, []
     questions: list[bytes] = []
     spellings: list[bytes] = []
     others: list[Command | Error] = []

@@ -44,10 +44,6 @@ class Answers:
         self.lines = lines
         self._each: list[bytes] | None = None
 
-    def as_lines(self) -> bytes:
-        """Return the lines as they came."""
-        return self.lines
-
     def each(self) -> list[bytes]:
         """Return the lines one by one, without LF."""
         if self._each is None:
@@ -88,8 +84,9 @@ class Relayed:
         self.replies = replies
         self.spellings = questions if spellings is None else spellings
 
-    def as_lines(self) -> bytes:
-        """Return a line for each reply, in the client's spelling."""
+    @property
+    def lines(self) -> bytes:
+        """A line for each reply, in the client's spelling."""
         spelled = zip(self.questions, self.spellings, self.replies, strict=True)
         return b"".join([reply.line(question, spelling) for question, spelling, reply in spelled])
 
@@ -124,8 +121,9 @@ class Denied:
         self.spellings = spellings
         self.why = why
 
-    def as_lines(self) -> bytes:
-        """Return a line for each question, in the client's spelling."""
+    @property
+    def lines(self) -> bytes:
+        """A line for each question, in the client's spelling."""
         return negatives(self.spellings, self.why)
 
     def part(self, start: int, stop: int, times: int, spell: Spell | None) -> "Denied":
@@ -145,8 +143,8 @@ def _as_often(items: Sequence[_T], spellings: Sequence[Sequence[bytes]]) -> list
     return [item for item, ways in zip(items, spellings, strict=True) for _ in ways]
 
 
-# Each has `questions` (folded, as often as they were asked), `as_lines()`: one line for each, ended
-# by LF, and `part(start, stop, times, spell)`: the part for an asker that asked each of these
+# Each has `questions` (folded, as often as they were asked), `lines`: one line for each, ended by
+# LF, and `part(start, stop, times, spell)`: the part for an asker that asked each of these
 # questions `times` times. `spell` is None where it asked each once, in their own spelling: then the
 # part that is all of it is the outcome itself.
 Outcome = Answers | Relayed | Denied

@@ -97,6 +97,11 @@ class Server:
             effects.append(asker.say(requests.said))
         return asker, requests, effects
 
+    def promised_to(self, conn: str) -> int:
+        """Return the most that pending replies to a client may come to, in bytes."""
+        asker = self.sessions.get(conn)
+        return 0 if asker is None else asker.owed * asker.reply_bytes_max
+
     def _ended(self, conn: str, unfinished: bool) -> list[Effect]:
         is_first = unfinished and self._only.is_awaited
         effects = self._only.begin(conn, self.sessions) if is_first else []

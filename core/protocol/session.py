@@ -13,7 +13,7 @@ from core.effects import Close, Effect, Send
 from core.environment import Environment
 from core.machine import Machine
 from core.protocol.asker import SESSION, Requests, SessionEvent, SessionState
-from core.protocol.batches import read_requests
+from core.protocol.batches import read_each_request, read_questions
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.messages import format_message, refusal
 from core.protocol.names import LINE_BYTES_MAX, Command, Error, Word
@@ -54,7 +54,11 @@ class Session:
         """Read a chunk of whole lines; what comes after the client's last word is ignored."""
         if self.life.state is not _OPEN:
             return Requests([], [], b"")
-        requests, others = read_requests(data, self._streak, self._stats_max)
+        if requests := read_questions(data):
+            if self._streak.count:
+                self._streak.end()
+            return requests
+        requests, others = read_each_request(data, self._streak, self._stats_max)
         if others:
             requests.said = b"".join(map(self._reply_to, others))
             requests.errors = sum(isinstance(other, Error) for other in others)
@@ -94,7 +98,7 @@ class Session:
         lines = []
         for outcome in outcomes:
             self.owed -= len(outcome.questions)
-            lines.append(outcome.as_lines())
+            lines.append(outcome.lines)
         effects: list[Effect] = [Send(self.conn, lines[0] if len(lines) == 1 else b"".join(lines))]
         if self.life.state is not _OPEN:
             effects += self.last_words()

@@ -22,6 +22,7 @@ class Backpressure:
         self._sessions = sessions
         self._hits = hits
         self.paused: dict[str, None] = {}  # in the order of pausing
+        self.is_at_rest = True  # nobody is paused, and no link was HOLDING when last looked at
         self._was_holding = False
 
     def forget(self, conn: str) -> None:
@@ -58,4 +59,5 @@ class Backpressure:
                     self._hits[session.pending_bound] += 1
                 self.paused[conn] = None
                 effects.append(Pause(conn))
+        self.is_at_rest = not self.paused and not is_holding
         return effects

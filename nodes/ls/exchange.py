@@ -13,6 +13,7 @@ from itertools import compress, repeat
 
 from core.effects import Effect
 from core.events import ConnectionEvent
+from core.protocol.asker import Asker, Requests
 from core.protocol.outcome import Answered
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hearers
@@ -40,8 +41,15 @@ class Exchange:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, questions: list[bytes], lines: bytes, now: float) -> list[Effect]:
-        """Ask whom the policy wants asked. `lines`: the questions, if they are there already."""
+    def ask(self, asker: Asker, requests: Requests, now: float) -> list[Effect]:
+        """Admit an asker's questions (at least one), and ask whom the policy wants asked those that
+        are not being asked already."""
+        admitted, lines = requests.questions, requests.lines
+        questions = self._questions.ask(asker, admitted, requests.spellings, now)
+        if questions is not admitted:
+            if not questions:
+                return []
+            lines = b""
         effects: list[Effect] = []
         for observer in self._hear_asked:
             effects += observer.asked(questions, now)

@@ -12,11 +12,7 @@ from core.effects import Effect
 from core.environment import Environment
 from core.machine import Machine
 from core.operator import Level, Report
-from nodes.ls.link_state import LINK, LinkEvent, LinkState
-
-_ASKED = frozenset({LinkState.UP, LinkState.HOLDING})
-_LIVE = frozenset({LinkState.CATCHING_UP, LinkState.UP, LinkState.HOLDING})
-_ANSWERS = _LIVE | {LinkState.STALLED}
+from nodes.ls.link_state import ANSWERING, ASKED_NOW, LINK, LIVE, LinkEvent, LinkState
 
 
 class Link:
@@ -35,8 +31,6 @@ class Link:
         self._is_retired = False  # never dialled again
         self._is_mute = False
         self._down_said = False  # the log says once that it is down
-        self.asked = 0  # questions, since it came up
-        self.asked_before = 0  # questions, on earlier connections
         self.won = 0
         self.late = 0
         self.nothing_said = 0  # legal lines that end no question
@@ -49,21 +43,17 @@ class Link:
     @property
     def is_asked(self) -> bool:
         """Return whether a new question is sent to it at once."""
-        return self.life.state in _ASKED
+        return self.life.state in ASKED_NOW
 
     @property
     def is_live(self) -> bool:
         """Return whether it is asked, at once or in slices, and an answer can be hoped for."""
-        return self.life.state in _LIVE
+        return self.life.state in LIVE
 
     @property
     def is_answering(self) -> bool:
         """Return whether what comes from it may count."""
-        return self.life.state in _ANSWERS
-
-    def sent(self, count: int) -> None:
-        """Count questions that it was sent."""
-        self.asked += count
+        return self.life.state in ANSWERING
 
     def credit(self, won: int, late: int) -> None:
         """Count replies of it: races that it won, and replies that nobody waited for."""
@@ -92,10 +82,8 @@ class Link:
         self.dials += 1
 
     def connected(self, now: float) -> bool:
-        """Take a new connection, which was asked nothing; return whether it was said to be down."""
+        """Take a new connection; return whether it was said to be down."""
         self.life.fire(LinkEvent.CONNECTED)
-        self.asked_before += self.asked
-        self.asked = 0
         self._up_since = now
         was_said, self._down_said = self._down_said, False
         return was_said

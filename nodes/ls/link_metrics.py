@@ -1,10 +1,11 @@
 """Metrics of links: what was counted about each server that LS asks.
 
-Not here: who counts (`link.py`), and what is counted about a resolver besides (`resolvers/`).
+Not here: who counts (`link.py`, `upstream.py`), and what is counted about a resolver besides
+(`resolvers/`).
 """
 
 from core.metrics import Metric, Value
-from nodes.ls.link import Link
+from nodes.ls.upstream import Upstream
 
 LINK_STATE = Metric("state", "State of the link to the server", is_level=True, per="ts")
 LINK_ASKED = Metric("asked", "Questions that it was sent", per="ts")
@@ -15,11 +16,12 @@ MALFORMED = Metric("malformed", "Lines or messages of it that are no replies", p
 REDIALS = Metric("redials", "Times that it was dialled again", per="ts")
 
 
-def link_metrics(link: Link) -> list[Value]:
-    """Return what was counted about one link."""
+def link_metrics(upstream: Upstream) -> list[Value]:
+    """Return what was counted about the link to one upstream."""
+    link = upstream.link
     return [
         Value(LINK_STATE, link.life.state.name, link.conn),
-        Value(LINK_ASKED, link.asked_before + link.asked, link.conn),
+        Value(LINK_ASKED, upstream.asked, link.conn),
         Value(LINK_WON, link.won, link.conn),
         Value(LINK_LATE, link.late, link.conn),
         Value(REDIALS, max(0, link.dials - 1), link.conn),

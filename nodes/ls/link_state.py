@@ -37,6 +37,9 @@ class LinkEvent(Label):
 
 
 S, E = LinkState, LinkEvent
+ASKED_NOW = frozenset({S.UP, S.HOLDING})  # a new question is sent to it at once
+LIVE = ASKED_NOW | {S.CATCHING_UP}  # it is asked, at once or in slices, and can be hoped to answer
+ANSWERING = LIVE | {S.STALLED}  # its replies may count
 LINK: Transitions[LinkState, LinkEvent] = {
     S.DOWN: {E.DIAL_DUE: S.DIALING},
     S.DIALING: {E.CONNECTED: S.CATCHING_UP, E.LOST: S.DOWN, E.GIVEN_UP: S.CLOSING},

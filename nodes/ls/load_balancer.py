@@ -59,7 +59,9 @@ class LoadBalancer:
         )
         self.backpressure = Backpressure(self._server.sessions, env.hits)
         service = ServiceMetrics(self._server, loop, env.hits)
-        parts = make_parts(setup, env, owed or Owed(env.bounds, env.hits), service)
+        owed = owed or Owed(env.bounds, env.hits)
+        owed.promised_to = self._server.promised_to
+        parts = make_parts(setup, env, owed, service)
         self.parts = parts
         self._questions = parts.questions
         self._upstreams = parts.upstreams
@@ -71,14 +73,13 @@ class LoadBalancer:
         self.unhealthy = self.status.unhealthy
         self.page_entries = self.status.page_entries
         self._timed = parts.timed
-        self._dues = [timed.due for timed in parts.timed]
 
     def deadline(self) -> float | None:
         """Return when the first part is due, None for never."""
         due = self._server.drain_due
-        for due_of in self._dues:
-            if (of_part := due_of()) < due:
-                due = of_part
+        for timed in self._timed:
+            if timed.due < due:
+                due = timed.due
         return None if due == math.inf else due
 
     def step(self, event: Event, now: float) -> list[Effect]:
@@ -89,11 +90,21 @@ class LoadBalancer:
             data = event.datagrams
         else:
             return self._step_rarely(event, now)
-        upstream = self._upstreams.by_conn.get(event.conn)
-        if upstream is None:
-            return self._ask(event.conn, data, now)
-        effects = self._exchange.receive(upstream, event, now)
-        effects += self.backpressure.apply(self._upstreams.is_holding)
+        upstreams = self._upstreams
+        upstream = upstreams.by_conn.get(event.conn)
+        if upstream is not None:
+            asker = None
+            effects = self._exchange.receive(upstream, event, now)
+            is_at_rest = self.backpressure.is_at_rest
+        else:
+            asker, requests, effects = self._server.received(event.conn, data, now)
+            if requests.questions:
+                effects += self._exchange.ask(asker, requests, now)
+            if asker.life.state is not _OPEN:
+                effects += asker.last_words()
+            is_at_rest = self.backpressure.is_at_rest and asker.owed <= asker.pending_max
+        if upstreams.is_holding or not is_at_rest:
+            effects += self.backpressure.apply(upstreams.is_holding, asker)
         return effects
 
     def _step_rarely(self, event: Event, now: float) -> list[Effect]:
@@ -128,25 +139,12 @@ class LoadBalancer:
 
     def _woken(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for timed in self._timed:
-            if timed.due() <= now:
-                effects += timed.woken(now)
+        for timed in self._timed:  # all of them: a negative has to be told before a timeout is
+            was_due = timed.due <= now
+            effects += timed.woken(now)
+            if was_due:
                 effects += self._exchange.update_links(now)
         return effects + self._server.woken(now)
-
-    # -- questions ---------------------------------------------------------------------------------
-
-    def _ask(self, conn: str, data: Any, now: float) -> list[Effect]:  # noqa: ANN401
-        """Admit an asker's questions, and ask those that are not being asked already."""
-        asker, requests, effects = self._server.received(conn, data, now)
-        if requests.questions:
-            questions = self._questions.ask(asker, requests.questions, requests.spellings, now)
-            if questions:
-                is_whole = questions is requests.questions
-                effects += self._exchange.ask(questions, requests.lines if is_whole else b"", now)
-        if asker.life.state is not _OPEN:
-            effects += asker.last_words()
-        return effects + self.backpressure.apply(self._upstreams.is_holding, asker)
 
     # -- the end -----------------------------------------------------------------------------------
 

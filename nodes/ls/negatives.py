@@ -66,6 +66,7 @@ class HeldNegatives(Observer):
         self._held: dict[bytes, HeldNegative] = {}
         # A heap of when each is released; some are settled by then, or are released sooner.
         self._releases: list[tuple[float, int, HeldNegative]] = []
+        self.due = math.inf  # see `Timed`
         self._number = count()
         self.early = EarlyNegatives(self.differed)
 
@@ -139,18 +140,12 @@ class HeldNegatives(Observer):
     def _schedule(self, held: HeldNegative, until: float) -> None:
         held.until = until
         heapq.heappush(self._releases, (until, next(self._number), held))
+        self.due = min(self.due, until)
 
     # -- releasing ---------------------------------------------------------------------------------
 
-    def due(self) -> float:
-        """Return when the first one is released; infinite for never."""
-        releases = self._releases
-        if not self._held:
-            releases.clear()
-            return math.inf
-        return min(self._next_release(), self._questions.due())
-
     def _next_release(self) -> float:
+        """Return when the first one is released; infinite for never."""
         releases = self._releases
         while releases and not self._is_scheduled(releases[0][2], releases[0][0]):
             heapq.heappop(releases)
@@ -161,10 +156,8 @@ class HeldNegatives(Observer):
 
     def woken(self, now: float) -> list[Effect]:
         """Release what has been held long enough, and what clients wait for no longer."""
-        if not self._held:
-            return []
         due: dict[bytes, HeldNegative] = {}
-        if self._questions.due() <= now:
+        if self._held and self._questions.due <= now:
             for question in self._questions.due_questions(now):
                 if question in self._held:
                     due[question] = self._held[question]
@@ -174,7 +167,9 @@ class HeldNegatives(Observer):
         for question, held in due.items():
             if held.best in _NO_DATA:
                 self.early.add(question)
-        return self._release(list(due.values()), now)
+        effects = self._release(list(due.values()), now)
+        self.due = self._next_release()
+        return effects
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
         """Let servers that are down count as if they had said SERVFAIL to these, where no server is
@@ -283,6 +278,9 @@ class HeldNegatives(Observer):
         for question in questions:
             self._deniers.pop(question, None)
             self._held.pop(question, None)
+        if not self._held:
+            self._releases.clear()
+            self.due = math.inf
         return ()
 
     def _forget_servers(self, servers: ServerSet) -> None:

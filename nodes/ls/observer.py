@@ -20,10 +20,16 @@ from nodes.ls.upstream import Upstream
 
 
 class Timed(Protocol):
-    """A part that has to be woken at some time."""
+    """A part that has to be woken at some time.
 
+    It keeps `due` itself, so that a turn asks nothing of a part that has nothing to do. `due` is
+    never later than there is something to do; it may be earlier, where finding out would cost more
+    than to be woken once for nothing: `woken` sets it right. When one part is due all are woken.
+    """
+
+    @property
     def due(self) -> float:
-        """Return when; infinite for never. Cheap: asked once a turn."""
+        """When it has to be woken; infinite for never."""
         ...
 
     def woken(self, now: float) -> list[Effect]:

@@ -88,7 +88,7 @@ def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -
         policy=policy,
         lookups=HostLookups(tables),
         observers=observers,
-        timed=_present(negatives, upstreams, questions, samples, hedging),
+        timed=_present(negatives, *upstreams.all, questions, samples, hedging),
         monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples),
     )
 

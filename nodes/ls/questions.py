@@ -11,6 +11,7 @@ asked = answered + not found + no data + failed + timed out + dropped + pending,
 Not here: whom to ask (`policy.py`), the machine (`outcomes.py`), the 5.0 s (`core/bounds.py`).
 """
 
+import math
 from collections.abc import Sequence
 from itertools import groupby, repeat
 
@@ -38,8 +39,7 @@ class Questions:
         self._owed = owed
         self._open: dict[bytes, Batch | Shared] = {}
         self.batches = Batches()
-        self.due = self.batches.due  # when the oldest open batch times out; infinite for never
-        self._of_asker: dict[Asker, dict[Batch, None]] = {}
+        self.due = math.inf  # when the oldest open batch times out, or before (see `Timed`)
         self.asked = 0
         self.answered = 0
         self.denied = dict.fromkeys(NEGATIVES.values(), 0)
@@ -73,9 +73,10 @@ class Questions:
         """Admit questions (at least one); return those to ask upstreams: often the same list."""
         count = len(questions)
         batch = self.batches.add(asker, questions, spellings, now)
-        self._of_asker.setdefault(asker, {})[batch] = None
+        if now + asker.timeout_s < self.due:
+            self.due = batch.due
         asker.admitted(count)
-        self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
+        self._owed.owed_bytes += count * asker.reply_bytes_max
         self.asked += count
         self.pending += count
         mine = dict.fromkeys(questions, batch)
@@ -141,8 +142,7 @@ class Questions:
             if first.spellings is not first.questions:
                 outcome = whole.part(0, count, 1, first.spellings_of)
             self.pending -= count
-            if first.settle(count):
-                del self._of_asker[first.asker][first]
+            first.settle(count)
             return {first.asker: [outcome]}, count, 0
         outcomes: dict[Asker, list[Outcome]] = {}
         if first is None and owners.count(None) == count:  # those of the loser of a race
@@ -160,15 +160,11 @@ class Questions:
                     outcome = whole.part(start, stop, times, spell)
                     outcomes.setdefault(batch.asker, []).append(outcome)
                     count = times * (stop - start)
-                    self._replied(batch, count)
+                    self.pending -= count
+                    batch.settle(count)
                     settled += count
             start = stop
         return outcomes, settled, late
-
-    def _replied(self, batch: Batch, count: int) -> None:
-        self.pending -= count
-        if batch.settle(count):
-            del self._of_asker[batch.asker][batch]
 
     def _close(
         self,
@@ -180,8 +176,9 @@ class Questions:
         """Tell askers what became of their questions, and observers that they are closed."""
         effects: list[Effect] = []
         for asker, heard in outcomes.items():
+            owed = asker.owed
             effects += asker.reply(heard)
-            self._owed.promise(asker.conn, asker.owed * asker.reply_bytes_max)
+            self._owed.owed_bytes -= (owed - asker.owed) * asker.reply_bytes_max
         for observer in self._hear_closed:
             if observer.kept:
                 effects += observer.closed(questions, end, now)
@@ -207,19 +204,21 @@ class Questions:
             denied = Denied(questions, spellings, Negative.TIMED_OUT)
             outcomes.setdefault(batch.asker, []).append(denied)
             self.denied[Negative.TIMED_OUT] += len(questions)
-            self._replied(batch, len(questions))
+            self.pending -= len(questions)
+            batch.settle(len(questions))
+        self.due = self.batches.next_due()
         return self._close(gone, QuestionState.TIMED_OUT, outcomes, now)
 
     def forget(self, asker: Asker, now: float) -> list[Effect]:
         """Drop what an asker waits for: it is gone."""
         gone: list[bytes] = []
-        for batch in self._of_asker.pop(asker, {}):
+        for batch in self.batches.take_of(asker):
             for question in batch.questions:
                 self._leave(batch, question, gone)
             self.dropped += batch.unanswered
             self.pending -= batch.unanswered
             batch.settle(batch.unanswered)
-        self._owed.promise(asker.conn, 0)
+        self._owed.owed_bytes -= asker.owed * asker.reply_bytes_max
         return self._close(gone, QuestionState.DROPPED, {}, now)
 
     def _leave(self, batch: Batch, question: bytes, gone: list[bytes]) -> bool:

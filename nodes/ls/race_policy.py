@@ -12,7 +12,7 @@ from itertools import repeat
 
 from core.effects import Effect
 from nodes.ls.link import Link
-from nodes.ls.link_state import LinkState
+from nodes.ls.link_state import ASKED_NOW, LinkState
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.questions import Questions
@@ -46,7 +46,7 @@ class RacePolicy(Policy):
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy."""
-        if link.is_asked:
+        if link.life.state in ASKED_NOW:
             return None
         sent = self._sent.get(link, ())
         return [question in sent for question in questions]

@@ -162,8 +162,9 @@ class RaceSamples(Observer, Monitored):
         """Return whether there is an open sample of this question."""
         return question in self._open
 
+    @property
     def due(self) -> float:
-        """Return when the oldest sample is to be closed; infinite for never."""
+        """When the oldest sample is to be closed; infinite for never."""
         for race in self._open.values():
             return race.at + self._bounds.timeout_s
         return math.inf
@@ -172,7 +173,7 @@ class RaceSamples(Observer, Monitored):
         """Close those for which nobody can wait any more, also where the question is asked again
         and again: it has been watched for long enough."""
         effects: list[Effect] = []
-        while self.due() <= now:
+        while self.due <= now:
             race = next(iter(self._open.values()))
             race.finish(QuestionState.TIMED_OUT.name, now)  # for who began it, though others wait
             effects += self._close(race)

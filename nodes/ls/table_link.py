@@ -27,18 +27,18 @@ class TableLink(Upstream):
     """A table server as an `Upstream`. `host`: what its addresses were looked up from; without it
     a server that has moved is not found again."""
 
-    due_is_steady = takes_slices = True
+    takes_slices = True
 
     def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
         self.link = link
         self.whereabouts = None if host is None else Whereabouts(link, env, host)
         self._env = env
-        self._replies = 0  # lines, since it came up
+        self._replies = 0  # lines, counted from as many as it had been asked for when it came up
         self._surplus_max = env.bounds.surplus_answers_max
         self._streak = ErrorStreak(env)
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
-        self.link.sent(len(questions))
+        self.asked += len(questions)
         return [Send(self.link.conn, lines or b"\n".join(questions) + b"\n")]
 
     @property
@@ -52,13 +52,26 @@ class TableLink(Upstream):
     # -- input -------------------------------------------------------------------------------------
 
     def receive(self, event: ConnectionEvent, now: float) -> Replies:
-        if isinstance(event, Received):
-            return self._read(event.data)
+        if not isinstance(event, Received):
+            return self._receive_rarely(event, now)
+        batch = read_replies(event.data, self._streak)
+        self._replies += batch.count
+        replies = Replies([], (batch,) if batch.questions else ())
+        if len(batch.questions) < batch.count:
+            replies.failure = batch.why
+            self._add_negatives(replies, batch)
+        if self._replies - self.asked > self._surplus_max and not replies.failure:
+            self._env.hits["surplus_answers_max"] += 1
+            replies.failure = "it answers what nobody asked"
+        return replies
+
+    def _receive_rarely(self, event: ConnectionEvent, now: float) -> Replies:
+        """Take an event that is no read; all of them change the link."""
         link = self.link
         match event:
             case Opened():
                 link.connected(now)
-                self._replies = 0
+                self._replies = self.asked
                 self._streak.end()
                 return Replies([Report(f"{link.conn} is up")], link_change=LinkChange.CAME_UP)
             case Closed(why=why):
@@ -75,18 +88,6 @@ class TableLink(Upstream):
                     return Replies([], link_change=LinkChange.HAS_ROOM)
         return Replies([], link_change=LinkChange.OTHER)
 
-    def _read(self, data: bytes) -> Replies:
-        batch = read_replies(data, self._streak)
-        self._replies += batch.count
-        replies = Replies([], (batch,) if batch.questions else ())
-        if len(batch.questions) < batch.count:
-            replies.failure = batch.why
-            self._add_negatives(replies, batch)
-        if self._replies - self.link.asked > self._surplus_max and not replies.failure:
-            self._env.hits["surplus_answers_max"] += 1
-            replies.failure = "it answers what nobody asked"
-        return replies
-
     def _add_negatives(self, replies: Replies, batch: ReplyBatch) -> None:
         self.link.misread(batch.malformed, len(batch.others))
         no_data, name_said = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID
@@ -101,16 +102,18 @@ class TableLink(Upstream):
 
     # -- time --------------------------------------------------------------------------------------
 
-    def due(self) -> float:
+    def look(self) -> None:
         whereabouts = self.whereabouts
         if whereabouts is None or self.link.addresses:
-            return self.link.due()
-        return whereabouts.due()
+            self.due = self.link.due()
+        else:
+            self.due = whereabouts.due()
 
     def woken(self, now: float) -> list[Effect]:
         """Dial it, look its host up, or let it hold up clients no longer."""
         link, whereabouts = self.link, self.whereabouts
-        if self.due() > now:
+        self.look()
+        if self.due > now:
             return []
         if link.life.state is LinkState.HOLDING:
             link.life.fire(LinkEvent.HELD_TOO_LONG)

@@ -6,6 +6,7 @@ The contract that a table server over its link (`table_link.py`) and a resolver
 Not here: how a link stands (`link.py`), and all upstreams together (`upstreams.py`).
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 
@@ -17,14 +18,15 @@ from nodes.ls.replies import Replies
 
 
 class Upstream:
-    """A server that is asked. It may promise that
+    """A server that is asked, and `Timed`. It may promise that
     - it `covers_all_names`: it may know what others deny, and being down counts as its failure;
-    - its `due_is_steady`: questions and replies do not change when it is due;
     - it `takes_slices`: it says when it has room for more (`LinkChange.HAS_ROOM`).
     """
 
     link: Link
-    covers_all_names = due_is_steady = takes_slices = False
+    asked = 0  # questions that it was sent
+    due = math.inf  # see `Timed`
+    covers_all_names = takes_slices = False
 
     @abstractmethod
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
@@ -72,8 +74,8 @@ class Upstream:
         """Ask it this, if it is down, to see whether it is back."""
 
     @abstractmethod
-    def due(self) -> float:
-        """Return when it has to be woken; infinite for never."""
+    def look(self) -> None:
+        """Work out anew when it is `due`: its link may stand otherwise."""
 
     @abstractmethod
     def woken(self, now: float) -> list[Effect]:

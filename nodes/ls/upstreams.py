@@ -6,7 +6,6 @@ changes none asks none.
 Not here: what is done about a change (`exchange.py`).
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 from core.effects import Effect
@@ -36,10 +35,9 @@ class Upstreams(Monitored):
         self.awaited = NO_SERVERS  # those that a reply is waited for from
         self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
-        self._steady_due = 0.0  # when the first is due of those that change it seldom
         self._limited = list(filter(_is_limited, servers))
-        self._steady = [upstream for upstream in servers if upstream.due_is_steady]
-        self._unsteady = [upstream for upstream in servers if not upstream.due_is_steady]
+        for upstream in servers:
+            upstream.look()
 
     def link(self, name: str) -> Link:
         """Return the link of the server that is called so."""
@@ -59,12 +57,12 @@ class Upstreams(Monitored):
             if upstream.is_awaited:
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
+            upstream.look()
         reconnected = self.present ^ present
         unawaited = without(self.awaited, awaited) | without(self._live, live)
         self.present, self._live, self.awaited = present, live, awaited
         self.is_holding = is_holding
         self.failing = without(self._covering, live)
-        self._steady_due = min([upstream.due() for upstream in self._steady], default=math.inf)
         return reconnected, unawaited
 
     @property
@@ -120,25 +118,9 @@ class Upstreams(Monitored):
         for upstream in self.all:
             upstream.probe_with(question)
 
-    def due(self) -> float:
-        """Return when one has to be woken; infinite for never."""
-        due = self._steady_due
-        for upstream in self._unsteady:
-            if (of_upstream := upstream.due()) < due:
-                due = of_upstream
-        return due
-
-    def woken(self, now: float) -> list[Effect]:
-        """Wake those that are due."""
-        effects: list[Effect] = []
-        for upstream in self.all:
-            if upstream.due() <= now:
-                effects += upstream.woken(now)
-        return effects
-
     def metrics(self) -> list[Value]:
         """Return what is counted about each link, and then what else each upstream counts."""
-        of_links = [value for link in self.links for value in link_metrics(link)]
+        of_links = [value for upstream in self.all for value in link_metrics(upstream)]
         return of_links + [value for upstream in self.all for value in upstream.metrics()]
 
     def mute(self) -> None:

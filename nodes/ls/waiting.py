@@ -9,7 +9,7 @@ it is (`core/bounds.py`).
 
 import math
 from bisect import bisect_left
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
@@ -29,7 +29,6 @@ class Batch:
     questions: Sequence[bytes]
     spellings: Sequence[bytes]  # the same list where nothing differs
     asked_at: float
-    due: float
     unanswered: int  # questions without a reply; at 0 the questions are dropped
     _spelled: dict[bytes, list[bytes]] | None = None
 
@@ -42,18 +41,21 @@ class Batch:
         return self._spelled[question]
 
     @property
+    def due(self) -> float:
+        """When its asker's time is over."""
+        return self.asked_at + self.asker.timeout_s
+
+    @property
     def spell(self) -> Spell | None:
         """`spellings_of`; None where everything is spelled as it is folded, and asked once."""
         return None if self.spellings is self.questions else self.spellings_of
 
-    def settle(self, count: int) -> bool:
-        """Take `count` questions as replied to; return whether none is left."""
+    def settle(self, count: int) -> None:
+        """Take `count` questions as replied to."""
         self.unanswered -= count
-        if self.unanswered:
-            return False
-        self.questions = self.spellings = ()
-        self._spelled = None
-        return True
+        if not self.unanswered:
+            self.questions = self.spellings = ()
+            self._spelled = None
 
 
 @dataclass(slots=True, eq=False)
@@ -78,32 +80,39 @@ _NUMBER = attrgetter("number")
 
 
 class Batches:
-    """Batches in the order of asking, and by when they are due.
+    """Batches in the order of asking: all, and those of each asker.
 
-    They are kept by how long their askers wait: in each queue the order of asking is that of being
-    due. A batch in which nothing is unanswered leaves when it comes to the head.
+    All are kept by how long their askers wait: in each queue the order of asking is that of being
+    due. A batch in which nothing is unanswered leaves from the head when the next one comes, or
+    somebody looks.
     """
 
     def __init__(self) -> None:
         self.next_number = 0  # of the next batch: what has been asked has a smaller one
-        self._by_timeout: dict[float, deque[Batch]] = {}
+        self._by_timeout: defaultdict[float, deque[Batch]] = defaultdict(deque)
+        self._by_asker: defaultdict[Asker, deque[Batch]] = defaultdict(deque)
 
     def add(
         self, asker: Asker, questions: list[bytes], spellings: list[bytes], now: float
     ) -> Batch:
         """Make a batch of what an asker asks now."""
-        timeout_s = asker.timeout_s
-        number, count = self.next_number, len(questions)
-        batch = Batch(number, asker, questions, spellings, now, now + timeout_s, count)
+        batch = Batch(self.next_number, asker, questions, spellings, now, len(questions))
         self.next_number += 1
-        self._by_timeout.setdefault(timeout_s, deque()).append(batch)
+        for queue in (self._by_timeout[asker.timeout_s], self._by_asker[asker]):
+            while queue and not queue[0].unanswered:
+                queue.popleft()
+            queue.append(batch)
         return batch
+
+    def take_of(self, asker: Asker) -> Iterable[Batch]:
+        """Take out those of an asker; some are settled."""
+        return self._by_asker.pop(asker, ())
 
     def __iter__(self) -> Iterator[Batch]:
         """All that are kept, those that are settled included."""
         return chain.from_iterable(self._by_timeout.values())
 
-    def due(self) -> float:
+    def next_due(self) -> float:
         """Return when the oldest one that is unanswered times out; infinite for never."""
         due = math.inf
         for queue in self._by_timeout.values():

@@ -10,6 +10,7 @@ from core.environment import Environment
 from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer
 from core.owed import Owed
+from tests.support.loops import promise
 
 BOUNDS = replace(
     Bounds(), owed_all_bytes_high=100, owed_all_bytes_low=60, few_bytes=10, owed_bytes_low=1
@@ -39,17 +40,17 @@ def test_what_is_owed_adds_up_and_is_short_between_its_marks(
     for what, who, count in moves:
         connection = connections[who]
         if what == "promise":
-            owed.promise(connection.name, count)
+            promise(owed, connection.name, count)
             promised[connection.name] = count
         elif what == "send":
             connection.send(bytes(count))
         elif what == "sent" and connection.waiting:
-            connection.sent(min(count, len(connection.unsent())))
+            connection.flush(len, count)
         elif what == "lost":
             connection.lost()
             connections[who] = Connection(ENV, connection.name, True, FrameBuffer(), owed)
         total = sum(c.waiting for c in connections) + sum(promised.values())
-        assert owed.total == total
+        assert owed.owed_bytes == total
         is_short = total >= 60 if was_short else total > 100
         times += is_short and not was_short
         assert owed.is_short() is is_short and hits["owed_all_bytes_high"] == times
@@ -64,4 +65,4 @@ def test_what_waits_for_a_link_is_not_owed_to_a_client() -> None:
     link = Connection(ENV, "TS1", False, FrameBuffer())
     link.connected()
     link.send(b"x" * 1000)
-    assert owed.total == 0 and not owed.is_short()
+    assert owed.owed_bytes == 0 and not owed.is_short()

@@ -29,9 +29,14 @@ def dialled() -> Connection:
 
 def take(connection: Connection, most: int = 1 << 30) -> bytes:
     """Let the socket take some of what waits."""
-    data = bytes(connection.unsent()[:most])
-    connection.sent(len(data))
-    return data
+    taken = bytearray()
+
+    def send(data: memoryview) -> int:
+        taken.extend(data)
+        return len(data)
+
+    connection.flush(send, most)
+    return bytes(taken)
 
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=9), st.integers(0, 12)), max_size=40))
@@ -60,7 +65,7 @@ def test_a_mark_is_told_once_when_it_is_crossed(make: type, high: int, low: int)
     told = 0
     while connection.waiting:
         heavy = connection.weight.state is BacklogState.HEAVY
-        relieved = connection.sent(len(connection.unsent()[:1]))
+        relieved = connection.flush(len, 1)
         told += relieved
         assert relieved is (heavy and connection.waiting == low - 1)
     assert told == 1
@@ -77,11 +82,17 @@ def test_a_dialled_connection_is_read_whatever_waits_for_it() -> None:
 def test_what_is_left_of_a_send_is_not_copied_again() -> None:
     connection = accepted()
     connection.send(b"x" * 1000)
-    first = connection.unsent()
-    connection.sent(1)
+    given: list[memoryview] = []
+
+    def take_one(data: memoryview) -> int:
+        given.append(data)
+        return 1
+
+    connection.flush(take_one, 10_000)
     connection.send(b"y" * 1000)
-    assert connection.unsent().obj is first.obj
-    assert bytes(connection.unsent()) == b"x" * 999
+    connection.flush(take_one, 10_000)
+    first, second = given
+    assert second.obj is first.obj and bytes(second) == b"x" * 999
 
 
 def test_a_close_sends_what_is_owed_and_drops_what_comes() -> None:
@@ -156,8 +167,14 @@ def test_what_has_been_sent_is_not_kept() -> None:
     """Else one who reads all but the end keeps the whole reply, and one who is idle the last."""
     connection = Connection(Environment(), "a", True, LineBuffer(LINE_BYTES_MAX))
     connection.send(b"x" * 1_000_000)
+    kept: list[object] = []
+
+    def look(data: memoryview) -> int:
+        kept.append(data.obj)
+        return 0
+
     while connection.waiting:
-        connection.unsent()
-        connection.sent(min(1_000, connection.waiting))
-        kept = connection.unsent().obj
-        assert isinstance(kept, bytes) and len(kept) <= 2 * connection.waiting
+        connection.flush(len, 1_000)
+        connection.flush(look, 1_000)
+        last = kept.pop()
+        assert isinstance(last, bytes) and len(last) <= 2 * connection.waiting

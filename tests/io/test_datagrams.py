@@ -94,7 +94,7 @@ def test_all_that_waits_arrives_once_whatever_sizes_it_has(sizes: list[int]) -> 
         pair.one.append([(datagram, None) for datagram in datagrams])
         pair.one.send()
         assert Counter(pair.came()) == Counter(datagrams)
-        assert not pair.one.has_waiting and not pair.one.dropped
+        assert not pair.one.waiting and not pair.one.dropped
 
 
 class Refusing:
@@ -128,7 +128,7 @@ def test_a_dialled_socket_that_nothing_gets_out_by_breaks(number: int) -> None:
     stream = Refusing(None, OSError(number, ""))
     one = dialled(stream)
     one.send()
-    assert stream.sent == [b"1"] and not one.has_waiting
+    assert stream.sent == [b"1"] and not one.waiting
     assert one.broke is not None and one.broke.errno == number
     stream = Refusing(None, OSError(number, ""))
     one = DatagramSocket(stream, "x")
@@ -168,9 +168,9 @@ def test_what_is_not_taken_waits_and_what_cannot_be_is_dropped() -> None:
     stream = Refusing(None, BlockingIOError())
     one = dialled(stream)
     one.send()
-    assert stream.sent == [b"1"] and one.has_waiting
+    assert stream.sent == [b"1"] and one.waiting
     one.send()
-    assert stream.sent == [b"1", b"2", b"3"] and not one.has_waiting
+    assert stream.sent == [b"1", b"2", b"3"] and not one.waiting
     stream = Refusing(OSError(errno.EMSGSIZE, "too long"))
     one = dialled(stream)
     one.send()
@@ -198,7 +198,7 @@ def test_where_many_cannot_be_sent_at_once_each_goes_by_itself(number: int, trie
     is_over = number == errno.ECONNREFUSED
     assert stream.sent == ([] if is_over else [b"1", b"2", b"3", b"4", b"5"])
     assert tried == [b"123", b"45"][:tries]
-    assert (one.broke is not None) is is_over and not one.has_waiting
+    assert (one.broke is not None) is is_over and not one.waiting
 
 
 class OldKernel:

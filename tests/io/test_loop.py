@@ -17,7 +17,7 @@ from core.io.system import System
 from core.operator import DrainAsked
 from tests.sim.scenes import Scene
 from tests.sim.world import PORT
-from tests.support.loops import Node, Script, dials
+from tests.support.loops import Node, Script, dials, promise
 
 A, B = "client-1", "client-2"
 X = b"x 10.0.0.1 A IN\n"
@@ -151,16 +151,16 @@ def test_while_memory_is_short_only_the_few_are_read() -> None:
     some = crowd(3, owed_all_bytes_high=10_000, owed_all_bytes_low=5_000, few_read_bytes=10)
     say(some, b"x\n" * 50)
     for conn in ("client-1", "client-2"):
-        some.loop.owed.promise(conn, 9_000)
+        promise(some.loop.owed, conn, 9_000)
     for _ in range(3):
         assert some.turn() == [("client-3", 10)]
     some.loop.wants()
     fds = some.loop.read_list.fds
     read = {each.name for each in some.loop.streams.accepted.values() if each.fd in fds}
     assert read == {"client-3"}  # select would name the others again and again
-    some.loop.owed.promise("client-1", 0)
+    promise(some.loop.owed, "client-1", 0)
     assert some.turn() == [("client-1", 10), ("client-3", 10)]  # not yet below the low mark
-    some.loop.owed.promise("client-2", 0)
+    promise(some.loop.owed, "client-2", 0)
     assert [conn for conn, _ in some.turn()] == ["client-1", "client-2", "client-3"]
     assert some.loop.hits["owed_all_bytes_high"] == 1
 
@@ -208,7 +208,7 @@ def test_a_link_is_read_whatever_the_clients_are_owed() -> None:
     assert loop is not None
     asker = scene.asker(b"x\n")
     scene.wait(0.1)
-    loop.owed.total += 100  # somebody else's
+    loop.owed.owed_bytes += 100  # somebody else's
     scene.world.checks.clear()
     link = loop.streams.dialled["TS1"]
     assert loop.owed.is_short() and link.bytes_to_read(1) == scene.bounds.read_bytes
@@ -228,4 +228,4 @@ def test_clients_share_what_a_turn_sends_in_equal_parts() -> None:
     assert waiting == [900] * 4 and some.loop.hits["turn_sent_bytes"] == 4
     for _ in range(9):
         some.turn()
-    assert some.loop.owed.total == 0
+    assert some.loop.owed.owed_bytes == 0

@@ -13,7 +13,7 @@ from core.effects import Abort, Close, Dial, Effect, Pause, Resume, Send
 from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
 from core.framing import Framing
 from tests.sim.world import PORT
-from tests.support.loops import Node, Script, dials
+from tests.support.loops import Node, Script, dials, promise
 
 MID_S, LINGER_S = Bounds().mid_line_s, Bounds().linger_s
 A = "client-1"
@@ -76,10 +76,10 @@ def test_a_line_has_its_time_again_once_it_is_read(why: str) -> None:
         node.wait_until(8.0)
         node.world.network.room = 1_000
     else:
-        node.loop.owed.promise(A, 2_000)
+        promise(node.loop.owed, A, 2_000)
         node.host.touched()
         node.wait_until(8.0)
-        node.loop.owed.promise(A, 0)
+        promise(node.loop.owed, A, 0)
     began = round(node.now, 1)
     node.host.touched()
     assert cut_at(node, 60.0) == began + MID_S
@@ -143,7 +143,7 @@ def test_memory_that_gets_free_in_its_last_turn_cuts_no_line() -> None:
     node = Node(owed_all_bytes_high=1_000, owed_all_bytes_low=500, few_bytes=10)
     node.asker(b"x.exam")
     other = node.asker()
-    node.loop.owed.promise(A, 2_000)
+    promise(node.loop.owed, A, 2_000)
     node.turned_by_hand()
     node.scene.wait(MID_S)
     other.say(b"x\n")
@@ -151,7 +151,7 @@ def test_memory_that_gets_free_in_its_last_turn_cuts_no_line() -> None:
     assert "mid_line_s" not in node.loop.hits
 
     def on(event: Event) -> Iterable[Effect]:
-        node.loop.owed.promise(A, 0)
+        promise(node.loop.owed, A, 0)
         return ()
 
     node.brain.on = on
@@ -221,7 +221,7 @@ def test_nothing_is_kept_of_a_connection_that_is_gone(how: str) -> None:
         asker.end()
     node.scene.wait(1.0)
     assert node.why_closed(A) is not None and not node.loop.streams.accepted
-    assert not list(node.loop.streams.mid_message) and node.loop.owed.total == 0
+    assert not list(node.loop.streams.mid_message) and node.loop.owed.owed_bytes == 0
     node.scene.wait(60.0)
     assert not node.loop.hits
 

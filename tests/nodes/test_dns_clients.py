@@ -307,13 +307,13 @@ def test_replies_to_streams_are_promised_as_long_as_they_may_be() -> None:
     stage = started(owed=owed)
     stage.accept(TCP)
     ask(stage, (query(1, b"x"), HERE))
-    assert owed.total == 0
+    assert owed.owed_bytes == 0
     stage.hear(TCP, frame(query(1, b"x")) + frame(query(2, b"y")))
-    assert owed.total == 2 * 65_535
+    assert owed.owed_bytes == 2 * 65_535
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    assert owed.total == 65_535
+    assert owed.owed_bytes == owed.promised_to(TCP) == 65_535
     stage.reset(TCP)
-    assert owed.total == 0
+    assert owed.owed_bytes == owed.promised_to(TCP) == 0
 
 
 # -- the end ---------------------------------------------------------------------------------------

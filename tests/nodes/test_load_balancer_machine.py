@@ -243,7 +243,7 @@ class LoadBalancerMachine(RuleBasedStateMachine):
     def server_takes_a_little(self, who: int, count: int) -> None:
         connection = self.stage.connections.get(self.server(who).conn)
         if connection is not None and connection.waiting:
-            if connection.sent(min(count, len(connection.unsent()))):
+            if connection.flush(len, count):
                 for check in self.model.checks:
                     if isinstance(check, Backpressure):
                         check.relieved(self.server(who).conn)

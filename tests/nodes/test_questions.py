@@ -131,7 +131,11 @@ def test_a_settled_batch_lets_its_names_go_behind_an_open_one() -> None:
         questions.answer(Answers([name], name + b" 10.0.0.1 A IN\n"), 0.0)
     assert [batch.questions for batch in questions.batches if batch.questions] == [[b"nobody"]]
     questions.woken(5.0)
-    assert questions.due() == math.inf and not list(questions.batches) and not questions.all_open()
+    assert (
+        questions.batches.next_due() == math.inf
+        and not list(questions.batches)
+        and not questions.all_open()
+    )
 
 
 def work_of_catching_up(count: int) -> int:

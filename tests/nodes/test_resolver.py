@@ -689,7 +689,7 @@ class ResolverMachine(RuleBasedStateMachine):
                 if self.overdue.pop(question, None) and question in self.wanted:
                     self.moves[question] = 0
         was_up = self.is_up
-        if self.upstream.due() <= self.now:
+        if self.upstream.due <= self.now:
             self.resends = True
             self.settle(Replies(self.upstream.woken(self.now)), was_up)
             self.resends = False
@@ -834,7 +834,7 @@ class ResolverMachine(RuleBasedStateMachine):
                     self.deliver(conn, *[said(one.query, "10.0.0.1") for one in mine])
             if self.dials or self.alive():
                 continue
-            if (due := self.upstream.due()) == math.inf:
+            if (due := self.upstream.due) == math.inf:
                 break
             self.pass_to(max(self.now, due))
         resolver = self.resolver

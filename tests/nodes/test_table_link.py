@@ -48,7 +48,7 @@ def test_questions_are_sent_as_lines_and_counted() -> None:
     lines = b"c\n"
     (send,) = table.ask([b"c"], 1.0, lines)
     assert isinstance(send, Send) and send.data is lines
-    assert link_metric(table.link, "asked") == 3
+    assert link_metric(table, "asked") == 3
 
 
 def test_a_chunk_of_answers_goes_on_as_it_came() -> None:
@@ -66,15 +66,15 @@ def test_other_lines_are_sorted_by_what_they_say(is_odd: bool) -> None:
     lines = b"A 10.0.0.1 A IN\nB - NOT FOUND\nc - NO DATA\nd - NAMES BELOW\n"
     replies = hear(table, lines + b"a - TIMED OUT\nPONG\nnonsense\n" * is_odd)
     (answers,) = replies.answers
-    assert (answers.questions, answers.as_lines()) == ([b"a"], b"A 10.0.0.1 A IN\n")
+    assert (answers.questions, answers.lines) == ([b"a"], b"A 10.0.0.1 A IN\n")
     assert replies.unknown == [b"b"]
     assert replies.denials == [
         (b"c", QuestionEvent.NO_DATA_SAID, None),
         (b"d", QuestionEvent.NAME_SAID, None),
     ]
     assert not replies.failure
-    assert link_metric(table.link, "nothing_said") == 2 * is_odd
-    assert link_metric(table.link, "malformed") == is_odd
+    assert link_metric(table, "nothing_said") == 2 * is_odd
+    assert link_metric(table, "malformed") == is_odd
 
 
 def test_too_many_errors_in_a_row_are_another_protocol() -> None:

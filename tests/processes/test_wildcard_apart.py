@@ -105,5 +105,5 @@ def address_that_is_gone() -> None:
             subprocess.run(["ip", "addr", "del", f"{gone}/{size}", "dev", device], check=True)
             server.one.send()
             assert two.recv(10) == b"2"
-            assert server.one.dropped == (family == V4) and not server.one.has_waiting
+            assert server.one.dropped == (family == V4) and not server.one.waiting
         server.close()

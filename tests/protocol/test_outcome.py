@@ -60,9 +60,9 @@ def test_a_part_has_each_question_as_often_as_it_was_asked(
     spellings = mine if spell is None else [way for each in mine for way in spell(each)]
     if kind is Answers:
         spellings = mine * times
-    assert Counter(split_lines(part.as_lines())) == said(spellings, kind)
+    assert Counter(split_lines(part.lines)) == said(spellings, kind)
     assert Counter(part.questions) == Counter(mine * times)
-    assert len(split_lines(part.as_lines())) == len(part.questions)
+    assert len(split_lines(part.lines)) == len(part.questions)
 
 
 @pytest.mark.parametrize("kind", [Answers, Relayed])
@@ -70,7 +70,7 @@ def test_a_part_has_each_question_as_often_as_it_was_asked(
 def test_only_those_that_are_wanted_are_left(kind: type, wanted: tuple[int, ...]) -> None:
     left = outcome_of(QUESTIONS, kind).only([each == 1 for each in wanted])
     mine = [question for question, is_wanted in zip(QUESTIONS, wanted, strict=True) if is_wanted]
-    assert left.questions == mine and Counter(split_lines(left.as_lines())) == said(mine, kind)
+    assert left.questions == mine and Counter(split_lines(left.lines)) == said(mine, kind)
     data = [b"10.0.0.1" if kind is Answers or each != b"d" else b"data" for each in mine]
     assert [bytes(text) for text in left.texts()] == data
 

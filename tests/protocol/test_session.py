@@ -191,10 +191,10 @@ def test_each_question_that_is_replied_to_is_owed_no_more() -> None:
     asker, bye = session(), [Send("a", b"BYE\n"), Close("a")]
     asker.admitted(4)
     two, one = (Denied(names, names, Negative.NO_DATA) for names in ([b"x", b"y"], [b"z"]))
-    lines = two.as_lines() + one.as_lines()
+    lines = two.lines + one.lines
     assert asker.reply([two, one]) == [Send("a", lines)] and asker.owed == 1
     asker.receive(b"QUIT\n", 0.0)
-    assert asker.reply([one]) == [Send("a", one.as_lines()), *bye]
+    assert asker.reply([one]) == [Send("a", one.lines), *bye]
 
 
 @pytest.mark.parametrize("first", ["QUIT", "too many errors", "drain"])

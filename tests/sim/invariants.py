@@ -808,11 +808,12 @@ class LoadBalancerWatch(Observer):
         bounds, race, owed = self.bounds, self.brain.parts.questions, loop.owed
         waiting = sum(connection.waiting for connection in loop.streams.accepted.values())
         promised = race.pending * LINE_BYTES_MAX
-        hold(owed.total == waiting + promised, "I7", f"{owed.total}: {waiting} and {promised}")
+        known = waiting + promised
+        hold(owed.owed_bytes == known, "I7", f"{owed.owed_bytes}: {waiting} and {promised}")
         few = bounds.few_bytes + bounds.few_read_bytes * LINE_BYTES_MAX
         most = bounds.owed_all_bytes_high + bounds.read_bytes * LINE_BYTES_MAX
         most += bounds.clients_max * few
-        hold(owed.total <= most, "I7", f"{owed.total} bytes are owed, over {most}")
+        hold(owed.owed_bytes <= most, "I7", f"{owed.owed_bytes} bytes are owed, over {most}")
 
     def check_end(self) -> None:
         """I8, when every client has gone."""
@@ -825,9 +826,9 @@ class LoadBalancerWatch(Observer):
         hold(negatives.is_empty, "I8", "negatives are left")
         if hedge is not None:
             hold(not hedge.kept and not hedge.waiting, "I8", "askings are left")
-            hold(hedge.due() == float("inf"), "I8", "askings are waited for")
+            hold(hedge.due == float("inf"), "I8", "askings are waited for")
         hold(not self.brain.backpressure.paused, "I8", "somebody is paused")
-        hold(loop.owed.total == 0, "I8", f"{loop.owed.total} bytes are owed")
+        hold(loop.owed.owed_bytes == 0, "I8", f"{loop.owed.owed_bytes} bytes are owed")
         dialled = sum(1 for c in loop.streams.dialled.values() if not c.is_closed)
         own = 1 + (self.host.listener is not None and not self.host.listener.is_closed)
         hold(len(self.host.open) == dialled + own, "I8", f"descriptors: {self.host.open}")

@@ -634,7 +634,7 @@ class ResolverStory(DnsStory):
             "I8",
             "questions are kept",
         )
-        hold(brain.parts.negatives.due() > 1e9, "I8", "something is held")
+        hold(brain.parts.negatives.due > 1e9, "I8", "something is held")
         hold(not part_of(brain, LineEquivalents), "I8", "line equivalents are kept")
         for one in self.resolvers:
             link = brain.parts.upstreams.by_name[one.host.name]
@@ -644,7 +644,7 @@ class ResolverStory(DnsStory):
             hold(
                 not kept and not resolver.stream.waiting, "I8", f"it is kept what was asked: {kept}"
             )
-            hold(link.due() > 1e9, "I8", "batches are kept")
+            hold(link.due > 1e9, "I8", "batches are kept")
             hold(link.link.life.state is LinkState.UP, "I8", f"{one.host.name} is not up")
             udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets

@@ -43,7 +43,7 @@ class Conservation(Check):
             for key in self.OF_SERVERS:
                 assert shown[f"{server.conn}.{key}"] == server.counted[key], (server.conn, key)
         lines = [question for question in model.open if not question.asker.is_dns]
-        assert model.owed.total == LINE_BYTES_MAX * len(lines)
+        assert model.owed.owed_bytes == LINE_BYTES_MAX * len(lines)
         questions = model.brain.parts.questions
         assert sorted(questions.all_open()) == sorted(model.lives)
         unanswered = [batch.unanswered for batch in questions.batches if batch.questions]
@@ -219,7 +219,7 @@ class Hedging(Check):
 
     def ends(self) -> None:
         """Let go, step by step, of all that is settled."""
-        while (due := self.policy.due()) < math.inf:
+        while (due := self.policy.due) < math.inf:
             self.policy.woken(due)
 
 

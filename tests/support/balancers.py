@@ -8,10 +8,10 @@ from core.bounds import BoundHits, Bounds
 from core.environment import Environment
 from core.machine import Watch
 from nodes.ls.hedging.hedge_policy import HedgePolicy
-from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import Setup
+from nodes.ls.table_link import TableLink
 
 _PartT = TypeVar("_PartT")
 
@@ -40,9 +40,9 @@ def addresses_of(count: int) -> list[tuple[Address, ...]]:
     return [((2, (f"TS{number}", 1)),) for number in range(1, count + 1)]
 
 
-def link_metric(link: Link, key: str) -> int | str:
-    """Return what STATS says of this of TS1, which is at the end of that link."""
-    (value,) = [value.value for value in link_metrics(link) if value.key == f"TS1.{key}"]
+def link_metric(table: TableLink, key: str) -> int | str:
+    """Return what STATS says of this of TS1, which is that one."""
+    (value,) = [value.value for value in link_metrics(table) if value.key == f"TS1.{key}"]
     return value
 
 

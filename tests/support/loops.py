@@ -19,6 +19,7 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
+from core.owed import Owed
 from core.protocol.names import LINE_BYTES_MAX
 from tests.sim.scenes import Asker, Scene
 from tests.sim.world import PORT, Observer, World
@@ -82,6 +83,13 @@ def started(brain: Brain, *words: Any, **more: Any) -> closing[Loop]:  # noqa: A
     loop = real_loop(*words, **more)
     loop.start(brain)
     return closing(loop)
+
+
+def promise(owed: Owed, conn: str, count: int) -> None:
+    """Promise so many bytes to a connection, as a brain does, in place of what it was promised."""
+    others = owed.promised_to
+    owed.owed_bytes += count - others(conn)
+    owed.promised_to = lambda name: count if name == conn else others(name)
 
 
 def turn_until(loop: Loop, done: Callable[[], object]) -> None:

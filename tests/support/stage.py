@@ -209,9 +209,13 @@ class Stage:
         """Let the peer take all that waits."""
         connection = self.connections[conn]
         while connection.waiting:
-            data = bytes(connection.unsent())
-            self.said.setdefault(conn, bytearray()).extend(data)
-            relieved = connection.sent(len(data))
+            said = self.said.setdefault(conn, bytearray())
+
+            def take(data: memoryview, said: bytearray = said) -> int:
+                said.extend(data)
+                return len(data)
+
+            relieved = connection.flush(take, connection.waiting)
             if relieved and not connection.accepted and connection.life.state is StreamState.OPEN:
                 self._events.append(Relieved(conn))
 

@@ -210,9 +210,10 @@ class HedgePolicy(Policy, Monitored):
 
     # -- as time passes ----------------------------------------------------------------------------
 
+    @property
     def due(self) -> float:
-        """Return when it has to be woken; infinite for never, and minus infinity while there is
-        more to do at once than one step may."""
+        """When it has to be woken; infinite for never, and minus infinity while there is more to do
+        at once than one step may."""
         if self._changes.is_behind or (self._late and self.budget.tokens >= 1):
             return -math.inf
         return self._schedule.due(self._bounds.hedge_per_turn)

@@ -21,11 +21,13 @@ class Ageing:
     """The batches to one resolver that wait for replies.
 
     `overdue`: questions without a reply for so long that they may be lost, and how often each was
-    sent again. `resend_s`: when what is sent for the first time comes overdue.
+    sent again. `resend_s`: when what is sent for the first time comes overdue. `due`: when a batch
+    comes of an age, or before, where one of which nothing is left has not been noticed (`look`).
     """
 
     def __init__(self, bounds: Bounds, resend_s: float) -> None:
         self.overdue: dict[bytes, int] = {}
+        self.due = math.inf
         self.resend_s = resend_s
         # By the age that is looked for next, each in the order of sending.
         self._ages: tuple[deque[SentBatch], ...] = (deque(), deque(), deque())
@@ -38,17 +40,25 @@ class Ageing:
 
     def add(self, batch: SentBatch) -> None:
         """Take in a batch that is sent now."""
-        self._ages[0].append(batch)
-        if batch.socket.is_stream:
-            return
-        if batch.tries:
-            due = batch.sent_at + self.resend_s * 2**batch.tries
-            heapq.heappush(self._resent, (due, next(self._order), batch))
-        else:
-            self._young.append(batch)
+        newest, young = self._ages[0], self._young
+        while newest and not newest[0].left:
+            newest.popleft()
+        newest.append(batch)
+        due = batch.sent_at + self._ages_s[0]
+        if batch.tries and not batch.socket.is_stream:
+            overdue_at = batch.sent_at + self.resend_s * 2**batch.tries
+            heapq.heappush(self._resent, (overdue_at, next(self._order), batch))
+            due = min(due, overdue_at)
+        elif not batch.socket.is_stream:
+            due = min(due, batch.sent_at + self.resend_s)
+            while young and not young[0].left:
+                young.popleft()
+            young.append(batch)
+        if due < self.due:
+            self.due = due
 
-    def due(self) -> float:
-        """Return when a batch comes of an age; infinite for never."""
+    def look(self) -> float:
+        """Work out, and return, exactly when a batch comes of an age; infinite for never."""
         due = math.inf
         for age_s, batches in zip(self._ages_s, self._ages, strict=True):
             while batches and not batches[0].left:
@@ -64,6 +74,7 @@ class Ageing:
             heapq.heappop(self._resent)
         if self._resent:
             due = min(due, self._resent[0][0])
+        self.due = due
         return due
 
     def take_aged(self, now: float) -> tuple[list[SentBatch], list[SentBatch], list[SentBatch]]:

@@ -297,7 +297,7 @@ class Resolver:
 
     def due(self) -> float:
         """Return when it has to be woken; infinite for never."""
-        due = min(self.ageing.due(), self.grace.silent_at, self.queue.deferred_until)
+        due = min(self.ageing.look(), self.grace.silent_at, self.queue.deferred_until)
         if self.reachability.is_refused and self.sockets.open:
             due = min(due, self.reachability.due())
         return due

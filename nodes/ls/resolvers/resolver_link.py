@@ -42,11 +42,17 @@ class ResolverLink(Upstream):
         self._redial_s = env.bounds.probe_s
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
-        self.link.sent(len(questions))
-        return self.resolver.query(questions, now)
+        self.asked += len(questions)
+        return self._query(questions, now)
 
     def resume(self, questions: list[bytes], now: float) -> list[Effect]:
-        return self.resolver.query(questions, now)
+        return self._query(questions, now)
+
+    def _query(self, questions: list[bytes], now: float) -> list[Effect]:
+        effects = self.resolver.query(questions, now)
+        if self.resolver.ageing.due < self.due:
+            self.due = self.resolver.ageing.due
+        return effects
 
     @property
     def is_awaited(self) -> bool:
@@ -59,7 +65,9 @@ class ResolverLink(Upstream):
         return self.resolver.grace.differs(now)
 
     def hurry(self, questions: Iterable[bytes], now: float) -> list[Effect]:
-        return self.resolver.held(questions, now)
+        effects = self.resolver.held(questions, now)
+        self.look()
+        return effects
 
     def probe_with(self, question: bytes) -> None:
         self.resolver.reachability.question = question
@@ -86,6 +94,7 @@ class ResolverLink(Upstream):
             link.lost(now, self._redial_s)
             replies.effects += link.say_down(event.why)
             replies.link_change = LinkChange.OTHER
+        self.look()
         return replies
 
     def _come_up(self, replies: Replies, now: float) -> None:
@@ -96,8 +105,8 @@ class ResolverLink(Upstream):
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), *self.resolver.close()]
 
-    def due(self) -> float:
-        return min(self.link.due(), self.resolver.due())
+    def look(self) -> None:
+        self.due = min(self.link.due(), self.resolver.due())
 
     def woken(self, now: float) -> list[Effect]:
         effects = self.resolver.woken(now) if self.resolver.due() <= now else []

@@ -2,8 +2,11 @@
 
 Each experiment is a function that returns one line of figures, and raises when what it is to show
 does not hold. How long something took is printed and not judged: the machine's speed decides
-nothing. (That clients share a turn: `tests/io/test_loop.py`; that a reload goes by slices:
-`tests/nodes/test_reload.py`; that each question ends in its time: `tests/sim/`.)
+nothing.
+
+Not here: crowds and floods of clients (`tests/processes/test_system.py`), that clients share a turn
+(`tests/io/test_loop.py`), that a reload goes by slices (`tests/nodes/test_reload.py`), and that
+each question ends in its time (`tests/sim/`).
 
 Run `python3 -m tests.soak [NAME ...]`.
 """
@@ -21,15 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.processes import (
-    PATIENCE_S,
-    Programs,
-    Talk,
-    exchange,
-    need_descriptors,
-    programs,
-    wait_for,
-)
+from tests.support.processes import PATIENCE_S, Programs, Talk, programs
 
 ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]
 ANSWERS = {row.split()[0].encode(): f"{row} A IN".encode() for row in ROWS}
@@ -83,39 +78,6 @@ def closes(run: Programs) -> str:
         lost += (expected - Counter(got.split(b"\n"))).total()
     assert (resets, lost) == (0, 0), f"{resets} resets, {lost} replies lost"
     return "10,000 closes: no reset, no reply lost"
-
-
-def crowd(run: Programs) -> str:
-    """Bring 1,100 clients at once, and find places that are free again."""
-    need_descriptors(2_000)
-    port, _ = halves(run, "--timeout", 60)
-    talks = [Talk(port) for _ in range(1_100)]
-    served = busy = reset = 0
-    for talk in talks:
-        try:
-            talk.say(NAMES[0] + b"\n")
-            (line,) = talk.hear(1)
-        except (ConnectionResetError, BrokenPipeError):
-            reset += 1
-            continue
-        served += line == ANSWERS[NAMES[0]]
-        busy += line == b"- ERROR BUSY"
-    assert served == 992 and served + busy + reset == 1_100, (served, busy, reset)
-    for talk in talks:
-        talk.close()
-
-    def free_again() -> bool:
-        talk = Talk(port)
-        try:
-            talk.say(NAMES[1] + b"\n")
-            return talk.hear(1) == [ANSWERS[NAMES[1]]]
-        except (OSError, AssertionError):
-            return False
-        finally:
-            talk.close()
-
-    wait_for(free_again, "a place is free again")
-    return f"1,100 clients: {served} served, {busy} told BUSY, {reset} reset; places free again"
 
 
 def lockstep(run: Programs) -> str:
@@ -256,17 +218,6 @@ def rest(run: Programs) -> str:
     return f"at rest: {turns} wake-ups in 10 s"
 
 
-def flood(run: Programs) -> str:
-    """Sixteen clients send a million names between them, as fast as they can."""
-    port, _ = halves(run, "--timeout", 60)
-    each = b"".join(NAMES[n % 2_000] + b"\n" for n in range(62_500)) + b"QUIT\n"
-    began = time.perf_counter()
-    got = exchange(port, [each] * 16)
-    took = time.perf_counter() - began
-    assert all(data.count(b"\n") == 62_501 and data.endswith(b"\nBYE\n") for data in got)
-    return f"1,000,000 names of sixteen clients: every reply, {took:.1f} s"
-
-
 def reload(run: Programs) -> str:
     """Let a TS read a million rows anew while one client loads it and another asks one by one.
 
@@ -345,8 +296,7 @@ def write_rows(path: Path, count: int, first: int) -> None:
 
 
 EXPERIMENTS: dict[str, Callable[[Programs], str]] = {
-    function.__name__: function
-    for function in (closes, crowd, lockstep, hostile, kills, rest, flood, reload)
+    function.__name__: function for function in (closes, lockstep, hostile, kills, rest, reload)
 }
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -223,24 +224,9 @@ def read_mended(message: bytes) -> DnsReply | None:
     return read_reply(message)
 
 
-def nothing(self: object, *_: object) -> list[Effect]:
-    return []
-
-
-def at_no_time(self: object) -> float:
-    return math.inf
-
-
-def never(self: object, *_: object) -> bool:
-    return False
-
-
-def a_minute(self: Grace, now: float, is_failure: bool) -> float:
-    return 60.0
-
-
-def a_moment(self: Grace, now: float, is_failure: bool) -> float:
-    return 0.03
+def always(result: object) -> Callable[..., object]:
+    """Build a method that does nothing, and returns this."""
+    return lambda *_, **__: result
 
 
 def at_the_first(self: Reachability) -> bool:
@@ -260,10 +246,6 @@ def refusals_are_cut(message: bytes) -> DnsReply | None:
     if reply is not None:
         reply.is_cut = reply.result is ReplyResult.REFUSED
     return reply
-
-
-def all_at_once(self: Window, now: float) -> int:
-    return 1 << 30
 
 
 def hasty(self: Ageing, bounds: Bounds, resend_s: float) -> None:
@@ -289,7 +271,8 @@ def no_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # n
 
 
 ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
-ANSWERED = TableLinkBesideResolvers.answers_to_queries
+LINK_BESIDE = TableLinkBesideResolvers
+ANSWERED = LINK_BESIDE.answers_to_queries
 NXDOMAIN_WHEN_TIME_IS_UP = dns_clients.DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
 SERVFAIL_OF_NO_DATA = dns_clients.DENIALS | {Negative.NO_DATA: Query.failure}
 DEAF = property(lambda self: None, lambda self, error: None)
@@ -309,29 +292,22 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("what is malformed is mended", 23, "P35", reply_matcher, "_read", read_mended),
         ("bytes behind a reply make it none", 27, FIRST, reply_matcher, "_read", without_tail),
         ("an error needs more than a header", 27, FIRST, reply_matcher, "_read", unless_bare),
-        ("a worse answer is held for ever", 9, "P33", Grace, "grace_s", a_minute),
-        ("the first to fail wins", 3, FIRST, Grace, "grace_s", a_moment),
+        ("a worse answer is held for ever", 9, "P33", Grace, "grace_s", always(60.0)),
+        ("the first to fail wins", 3, FIRST, Grace, "grace_s", always(0.03)),
         ("the last to speak is right", 51, "P33", negatives, "state_after", last_word),
-        (
-            "a table's name is nothing",
-            94,
-            "P42",
-            TableLinkBesideResolvers,
-            "answers_to_queries",
-            no_name,
-        ),
-        ("what was asked is never forgotten", 6, "I8", Resolver, "due", at_no_time),
+        ("a table's name is nothing", 94, "P42", LINK_BESIDE, "answers_to_queries", no_name),
+        ("what was asked is never forgotten", 6, "I8", Resolver, "due", always(math.inf)),
         ("nothing is relayed", 5, "P29", DnsClient, "reply", in_vain),
-        ("as much is in flight as is asked", 59, "no overflow", Window, "size", all_at_once),
+        ("as much is in flight as is asked", 59, "no overflow", Window, "size", always(1 << 30)),
         ("nobody hears that a port is closed", 43, REFUSED, DatagramSocket, "broke", DEAF),
-        ("who asks one that is down waits", 43, REFUSED, HeldNegatives, "fail", nothing),
+        ("who asks one that is down waits", 43, REFUSED, HeldNegatives, "fail", always([])),
         ("what a broken socket asked fails", 43, REFUSED, Resolver, "_broke", fail_all),
         ("the first to break is the end of it", 43, REFUSED, Reachability, "broke", at_the_first),
-        ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", at_no_time),
+        ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", always(math.inf)),
         ("what is late for lines is late for all", 13, "P33", Ageing, "__init__", hasty),
-        ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", nothing),
+        ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", always([])),
         ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),
-        ("a copy of a reply is a guess", 105, "no guesses", RecentQueries, "has", never),
+        ("a copy of a reply is a guess", 105, "no guesses", RecentQueries, "has", always(False)),
     ],
 }
 PLANTED = [pytest.param(face, *bug[1:], id=bug[0]) for face, bugs in BUGS.items() for bug in bugs]

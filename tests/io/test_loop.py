@@ -69,6 +69,13 @@ def test_each_deadline_may_wait_its_own_sixteen_turns(in_the_turn: bool) -> None
     assert len(brain.of(Woken)) == 2 and node.loop.hits["late_turns"] == 1
 
 
+def test_a_wait_has_a_bound_however_late_all_is_due() -> None:
+    brain = Script()
+    brain.due = 1e9
+    _, timeout_s = Node(brain).loop.wants()
+    assert timeout_s == Bounds().sleep_s
+
+
 def test_c8_the_clock_is_not_the_time_of_day() -> None:
     assert abs(System.now() - time.monotonic()) < 3600 < abs(System.now() - time.time())
 

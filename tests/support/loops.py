@@ -156,9 +156,9 @@ class Node:
     def now(self) -> float:
         return self.host.clock() - self.began
 
-    def asker(self, data: bytes = b"") -> Asker:
-        """Connect somebody who says this."""
-        asker = Asker(self.world, f"asker{len(self.askers) + 1}")
+    def asker(self, data: bytes = b"", address: str = "") -> Asker:
+        """Connect somebody who says this; several may come from one address."""
+        asker = Asker(self.world, address or f"asker{len(self.askers) + 1}")
         asker.dial(self.host)
         self.askers.append(asker)
         self.scene.wait(0.01)

@@ -369,17 +369,6 @@ def test_c12_an_exception_out_of_a_step_leaves_the_loop() -> None:
         scene.asker(b"x\n")
 
 
-def test_c14_connections_gone_before_accept_are_passed_over() -> None:
-    scene = Scene(TABLE)
-    scene.world.aborts = 0.7
-    askers = [scene.asker() for _ in range(10)]
-    scene.wait(1.0)
-    for asker in askers:
-        asker.say(b"n1\n")
-    scene.wait(0.5)
-    assert [asker.take() for asker in askers] == [b"n1 10.0.0.1 A IN\n"] * 10
-
-
 def test_c14_a_connection_reset_before_accept_leaves_nothing() -> None:
     scene = Scene("")
     scene.ls.paused_until = scene.world.t + 1.0
@@ -409,24 +398,6 @@ def test_c16_too_many_unknown_names_pause_the_reading() -> None:
     assert asker.take().count(b" - TIMED OUT\n") == 400
 
 
-def test_emfile_on_accept_rests_and_then_goes_on() -> None:
-    scene = Scene(TABLE)
-    scene.ls.fds_max = 8
-    assert scene.ls.loop is not None
-    askers = [scene.asker(b"n1\n") for _ in range(4)]
-    turns = scene.ls.loop.turns
-    scene.wait(1.0)
-    assert scene.ls.loop.turns - turns <= 25
-    served = [asker for asker in askers if asker.heard]
-    assert 0 < len(served) < 4
-    for asker in served:
-        asker.say(b"QUIT\n")
-        scene.wait(0.1)
-        asker.close()
-    scene.wait(1.0)
-    assert all(asker.heard for asker in askers)
-
-
 # -- E. tables -------------------------------------------------------------------------------------
 
 
@@ -434,23 +405,10 @@ def version(number: int) -> dict[str, str]:
     return {f"n{n}": f"10.0.{number}.1" for n in range(40)}
 
 
-def said_by(number: int) -> bytes:
-    return b"".join(b"n%d 10.0.%d.1 A IN\n" % (n, number) for n in range(40))
-
-
-def version_of(line: bytes) -> int:
-    return int(line.split(b".")[2])
-
-
-def are_never_old_after_new(heard: list[bytes]) -> bool:
-    versions = list(map(version_of, heard))
-    return versions == sorted(versions)
-
-
 @pytest.mark.parametrize("latency_s", [0.0001, 0.02])
 def test_e5_a_reload_in_mid_traffic(latency_s: float) -> None:
-    """[P25]: each answer is wholly old or new, none is old after a new one, and nobody waits for
-    it. The watches see to the rest at every step (I3)."""
+    """[P25]: nobody waits for it. That each answer is of one table, and never of an older one than
+    the last, the watches see at every step (I3, P10)."""
     scene = Scene(version(0))
     scene.world.network.latency_s = latency_s
     askers = [scene.asker() for _ in range(3)]
@@ -459,11 +417,8 @@ def test_e5_a_reload_in_mid_traffic(latency_s: float) -> None:
         askers[number % 3].say(b"n%d\n" % (number % 40))
         scene.wait(0.0005)
     scene.wait(0.2)
-    heard = [split_lines(asker.take()) for asker in askers]
-    assert all(map(are_never_old_after_new, heard)) and sum(map(len, heard)) == 400
-    seen = {line for each in heard for line in each}
-    rows = [set(split_lines(said_by(number))) for number in (0, 1)]
-    assert seen <= rows[0] | rows[1] and all(seen & each for each in rows)
+    heard = [line for asker in askers for line in split_lines(asker.take())]
+    assert len(heard) == 400 and {line.split(b".")[2] for line in heard} == {b"0", b"1"}
     assert scene.watch.counts["timed_out"] == 0
     assert [standing.name for standing in scene.tables[0].standings] == ["RELOADING", "READY"]
 
@@ -475,5 +430,5 @@ def test_e6_a_file_that_cannot_be_read_changes_nothing() -> None:
     for number, error in enumerate((errno.ENOENT, errno.EAGAIN, errno.EIO), 1):
         scene.reload(scene.tables[0], OSError(error, os.strerror(error)))
         asker.say(question_lines(40))
-        assert lines(asker.after(0.1)) == lines(said_by(0))
+        assert lines(asker.after(0.1)) == lines(answer_lines(40))
         assert scene.world.probes["a reload is refused"] == number

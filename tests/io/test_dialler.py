@@ -71,6 +71,18 @@ def test_a_dial_that_nobody_answers_ends_after_its_time() -> None:
     assert node.loop.hits == {"dial_s": 2}
 
 
+def test_an_address_has_its_whole_time_after_a_late_refusal() -> None:
+    """The first one refuses after 2 s, when the way there is open again; the next one hangs."""
+    node = Node()
+    dead, hangs = node.world.host("dead"), node.world.hosts["TS1"]
+    node.world.cut(node.host, dead, node.world.t + 1.5)
+    node.world.cut(node.host, hangs, node.world.t + 100)
+    node.do(Dial("TS1", ((2, ("dead", PORT)), (2, ("TS1", PORT)))))
+    node.scene.wait_for(lambda: node.why_closed("TS1") is not None)
+    assert 5.0 < node.now < 5.1 and node.why_closed("TS1") == "no answer"
+    assert node.loop.hits == {"dial_s": 1}
+
+
 def test_a_dial_that_meets_itself_has_failed() -> None:
     """With nobody listening, from the very port that it dials."""
     node = Node()

@@ -195,6 +195,22 @@ def test_a_peer_is_cut_ten_seconds_after_it_last_took_a_byte(takes: int) -> None
     assert node.why_closed(A) == "took nothing for long" and node.loop.hits == {"write_stall_s": 1}
 
 
+def test_a_peer_that_can_take_nothing_more_is_not_waited_for() -> None:
+    """When it is read again, which is late here, its reset is what ends it."""
+    node = Node()
+    asker = node.asker()
+    asker.reads = False
+    node.world.network.room = 0
+    node.do(Pause(A), Send(A, b"y" * 100))
+    node.scene.wait(1.0)
+    asker.reset()
+    node.wait_until(30.0)
+    assert node.why_closed(A) is None and node.loop.owed.total == 0 and not node.loop.hits
+    node.do(Resume(A))
+    node.scene.wait(0.1)
+    assert node.why_closed(A) == "connection reset by peer"
+
+
 @pytest.mark.parametrize("how", ["reset", "Abort", "Close", "end and Close"])
 def test_nothing_is_kept_of_a_connection_that_is_gone(how: str) -> None:
     """Paused, idle, in mid-line and blocked as it was: `Node` looks after each step."""

@@ -215,6 +215,17 @@ def test_what_nobody_wants_any_more_is_not_asked_again() -> None:
     assert (cast.metric("DNS1.late"), cast.metric("DNS1.unmatched")) == (1, 0)
 
 
+def test_what_was_in_flight_prolongs_no_time_without_edns() -> None:
+    """A question that was asked with EDNS, and refused when that was known of all."""
+    edns = EdnsFallback(D1, 600.0)
+    edns.misunderstood([b"x"], 0.0)
+    edns.understood(b"x", 0.0)
+    edns.misunderstood([b"in-flight"], 0.1)
+    assert edns.select_plain([b"in-flight"], 599.0)
+    edns.understood(b"in-flight", 599.0)
+    assert not edns.select_plain([b"in-flight"], 601.0)
+
+
 def test_odd_questions_are_forgotten_beyond_a_bound() -> None:
     edns = EdnsFallback(D1, 600.0)
     for n in range(10_000):

@@ -153,6 +153,17 @@ def test_what_is_held_waits_longer_once_resolvers_differ() -> None:
     assert told_after(cast, cast.bounds.grace_failed_s - 0.005) == [CODES["NXDOMAIN"]]
 
 
+def test_what_the_one_that_differs_has_denied_waits_no_longer() -> None:
+    """[P33]: only the third resolver may still have it, and nothing is known of that one."""
+    cast = Cast(3)
+    cast.ask("x.example")
+    cast.ask("y.example")
+    cast.answer(D1, "NXDOMAIN", "NXDOMAIN")
+    cast.answer(D2, "NXDOMAIN", "10.0.0.2")
+    assert cast.codes() == [0]
+    assert told_after(cast, UNKNOWN_S) == [CODES["NXDOMAIN"]]
+
+
 def test_a_timeout_ends_a_hold_and_no_other_question() -> None:
     """[P33]: the one whose time is over hears the best that was said."""
     cast = Cast(bounds=replace(Bounds(), grace_failed_s=60.0, dns_timeout_s=1.8))

@@ -237,6 +237,27 @@ def test_the_delay_counts_again_from_each_ts_that_is_asked() -> None:
     assert asked(stage, T3)[:2] == [b"w", b"x"]
 
 
+def test_what_explored_before_it_was_hedged_sets_no_delay() -> None:
+    """The TS that it was asked of first may be slow."""
+    stage = started(Bounds(explore_every=2), extra_load=0.05, explores=True)
+    for number in range(20):
+        prefer(stage, T1)
+        set_tokens(stage, 10.0)
+        ask(stage, *names(20, b"learn%d-" % number))
+        stage.wait(0.002)
+        say(stage, T1, *asked(stage, T1))
+        assert len(asked(stage, T2)) == 10  # and it says nothing
+        stage.wait(0.06)
+        say(stage, T1, *asked(stage, T1))
+    assert stage.take("a").count(b"\n") == 400
+    prefer(stage, T1)
+    set_tokens(stage, 10.0)
+    ask(stage, b"usual", b"explores")
+    assert (asked(stage, T1), asked(stage, T2)) == ([b"usual"], [b"explores"])
+    stage.wait(0.003)
+    assert asked(stage, T2) == [b"usual"]
+
+
 # -- the budget ------------------------------------------------------------------------------------
 
 
@@ -411,6 +432,16 @@ def test_an_answer_to_the_first_asking_counts_for_the_second() -> None:
     ask(stage, b"x")
     say(stage, T1, b"x")
     assert stage.take("a") == b"x 10.0.0.1 A IN\n" * 2
+
+
+def test_what_may_be_lost_goes_to_everyone_as_it_is_asked_again() -> None:
+    """[P24]: without the delay that a new question has."""
+    stage = started(extra_load=0.0)
+    ask(stage, b"x")
+    stage.wait(1.5)
+    assert asked(stage, T1) == asked(stage, T2) == [b"x"]
+    ask(stage, b"x")
+    assert asked(stage, T1) == asked(stage, T2) == [b"x"]
 
 
 def test_a_question_lends_nothing_to_what_is_asked_with_it() -> None:

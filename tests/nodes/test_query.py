@@ -120,6 +120,8 @@ def test_a_query_is_read_and_replied_to_as_it_was_asked(
 )
 @example("a", [IPv4Address(n) for n in range(40)], None)
 @example("a", [IPv4Address(n) for n in range(90)], (4096, False))
+@example("a" * 14, [IPv4Address(n) for n in range(30)], None)  # 512 bytes
+@example("a" * 15, [IPv4Address(n) for n in range(30)], None)  # 513
 def test_an_answer_has_all_addresses_turned_round_or_is_cut(
     name: str, addresses: list[IPv4Address | IPv6Address], edns: tuple[int, bool] | None
 ) -> None:

@@ -21,6 +21,7 @@ from core.protocol.outcome import Answers
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
+from nodes.ls.race_record import RaceRecord
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from tests.support.balancers import addresses_of, load_balancer, part_of
@@ -139,6 +140,15 @@ def test_an_answer_after_a_denial_of_its_own_wins() -> None:
     assert isinstance(effect, Record)
     record = json.loads(effect.data)
     assert (record["winner"], record["took"], record["margin"]) == (T1, 0.25, 0.5)
+
+
+def test_an_answer_after_the_end_does_not_replace_a_denial() -> None:
+    """The race was lost with it: what comes after that is no second answer."""
+    race = RaceRecord(0.0, "x", "race", 1.0, {T1: 0.0, T2: 0.0, "TS3": 0.0})
+    race.reply(T1, "NO DATA", 0.1)
+    race.answer(T2, "10.0.0.2", 0.2)
+    race.answer(T1, "10.0.0.1", 0.3)
+    assert race.answers == {T2: "10.0.0.2"} and race.margin is None
 
 
 # -- disagreements ---------------------------------------------------------------------------------

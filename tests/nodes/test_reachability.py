@@ -42,6 +42,22 @@ def test_the_only_resolver_refused_is_down_and_fails_at_once() -> None:
     assert cast.asked(D1) == []
 
 
+def test_a_reply_by_the_stream_does_not_say_that_udp_gets_there() -> None:
+    """[P49]"""
+    cast = Cast(1)
+    cast.ask("long.example")
+    stream = cast.cut(D1)
+    cast.asked(D1)
+    cast.ask("x.example")
+    break_all(cast, D1, times=1)
+    cast.stage.connect(stream)
+    by_stream, by_udp = sorted(cast.asked(D1))
+    cast.say(stream, said(by_stream[1], "10.0.0.1"))
+    assert cast.codes() == [0]
+    cast.stage.break_socket(by_udp[0])
+    assert cast.codes() == [SERVFAIL] and cast.metric("DNS1.state") == "DOWN"
+
+
 def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
     """A firewall lets others pass. It is sent `resends_max` times more, and no more than that."""
     cast = Cast(1)

@@ -390,6 +390,18 @@ def test_what_says_more_or_less_than_it_can_is_no_reply(how: str) -> None:
     assert read_reply(SPOILT[how][2:]) is None
 
 
+@pytest.mark.parametrize("rest", [b"\0", TO_QUESTION])
+@pytest.mark.parametrize(("size", "is_legal"), [(255, True), (256, False)])
+def test_a_name_of_255_bytes_is_read_and_no_longer_one(
+    size: int, is_legal: bool, rest: bytes
+) -> None:
+    """[P35]: also where a part of it is pointed to, which counts as if it stood there."""
+    behind = len(rest) if rest == b"\0" else len(name("q.example"))
+    missing = size - 3 * 64 - behind - 1
+    owner = (b"\x3f" + b"a" * 63) * 3 + b"%c" % missing + b"a" * missing + rest
+    assert (read_reply(with_answer(owner)[2:]) is not None) is is_legal
+
+
 def test_no_reply_takes_more_work_than_it_has_bytes() -> None:
     """Names that lead from pointer to pointer, as many as a name may have, again and again."""
     head = b"\x81\x80\0\1\xff\xff\0\0\0\0\1q\0\0\1\0\1"

@@ -60,6 +60,20 @@ def test_what_is_too_long_for_the_asker_is_cut_by_us() -> None:
         assert len(message) <= (1232 if fits else 512)
 
 
+@pytest.mark.parametrize("size", [512, 513])
+def test_a_reply_of_a_resolver_may_fill_a_datagram(size: int) -> None:
+    """[P31]: to its last byte, and no further."""
+    cast = Cast(1)
+    cast.ask("x.example TXT")
+    conn, asked = cast.query_at(D1)
+    room = size - len(reply(asked, additionals=())) - len(record(TO_QUESTION, "TXT", b""))
+    text = record(TO_QUESTION, "TXT", bytes(room))
+    cast.say(conn, reply(asked, answers=(text,), additionals=()))
+    ((message, _),) = cast.told()
+    fits = size == 512
+    assert message.endswith(text) is fits and bool(message[2] & 2) is not fits
+
+
 @pytest.mark.parametrize("edns", [b"", opt()])
 def test_a_reply_too_long_beside_our_opt_record_is_cut(edns: bytes) -> None:
     """A resolver without EDNS may fill a message to its last byte; that has ended LS."""
@@ -88,6 +102,28 @@ def test_a_stream_that_is_stuck_is_given_up() -> None:
     cast.ask("y.example")
     cast.answer(D1, "TC")
     assert cast.dialled(D1) == stream  # by the same name, so that the loop keeps one place for it
+
+
+def test_after_a_stuck_stream_the_next_is_tried_as_ever() -> None:
+    """[P41]: the next one closes on several, and then on one."""
+    cast = Cast(1)
+    flood(cast, 2, "stuck")
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "TC"))
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    cast.say(stream, said(cast.asked(D1)[0][1], "10.0.0.1"))
+    cast.wait(6.1)
+    assert stream not in cast.stage.connections
+    cast.told()
+    flood(cast, 5)
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "TC"))
+    for size in (5, 1):
+        cast.stage.connect(cast.dialled(D1))
+        assert len(cast.asked(D1)) == size
+        cast.stage.end(stream)
+    assert cast.codes() == [CODES["SERVFAIL"]] * 5 and not cast.stage.dialled
 
 
 def test_a_stream_that_takes_too_slowly_is_given_up() -> None:

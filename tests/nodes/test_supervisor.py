@@ -391,6 +391,15 @@ def test_a_drain_waits_for_every_worker_and_starts_none_again() -> None:
     assert stage.metrics()["TS1.won"] == 3
 
 
+def test_a_worker_that_drains_is_asked_for_no_report() -> None:
+    """The last one comes without being asked for, and nobody ends the worker meanwhile."""
+    stage = nursery(watchdog_s=3.0)
+    stage.drain()
+    stage.wait(5.0)
+    assert stage.told("W1") == stage.told("W2") == [DRAIN]
+    assert not any("report" in report or "silent" in report for report in stage.reports)
+
+
 def test_a_drain_that_takes_too_long_says_which_worker_does() -> None:
     stage = nursery()
     stage.drain()

@@ -293,6 +293,7 @@ def check_as_read_row_by_row(tmp_path: Path, data: bytes, block_bytes: int) -> N
         table, said = loaded(tmp_path, data)
     assert table.rows == reference.rows
     assert table.above == above(table.rows) == Table(table.rows).above
+    assert table.is_mixed is Table(table.rows).is_mixed
     assert table.bad_rows == len(reference.bad)
     assert table.duplicate_rows == reference.duplicates
     assert table.left_out_rows == len(reference.left_out)
@@ -319,6 +320,7 @@ FILES = {
     "a mark that is not at the beginning": PLAIN + b"\xef\xbb\xbfc 10.0.0.3 A\n",
     "sets": PLAIN
     + b"A.X. 10.0.0.1 A\nb.x 10.0.0.9 A\na.X ::2 AAAA\nB.X 10.0.0.1 A\nA.X ::1 AAAA\n",
+    "IPv6 before IPv4": b"a.x ::1 AAAA\nb.x 10.0.0.1 A\n",
     "one address": b"".join(b"a.x %b AAAA\n" % way for way in WAYS_OF_ONE),
     "too many": b"".join(b"many.x 10.0.0.%d A\n" % n for n in range(100, 200)) + PLAIN,
     # Six long ones leave 11 bytes of the line.

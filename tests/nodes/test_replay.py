@@ -237,20 +237,20 @@ def close(outcome: ReplayOutcome, took_s: list[float]) -> bool:
     return sorted(outcome.took_s) == pytest.approx(sorted(took_s))
 
 
-def test_race_asks_everyone_and_has_the_first_answer() -> None:
-    for outcome in (as_recorded(WAYS), replay(WAYS, ["TS1", "TS2"], balancer(2))):
-        assert close(outcome, [0.1, 0.1, 0.4, 0.2, 5.0])
-        assert (outcome.sent, outcome.timed_out, outcome.changed) == (10, 1, 0)
-
-
 @pytest.mark.parametrize(
-    ("server", "took_s"),
-    [("TS1", [0.1, 0.3, 5.0, 0.2, 5.0]), ("TS2", [0.2, 0.1, 0.4, 5.0, 5.0])],
+    ("servers", "took_s", "counts"),
+    [
+        (["TS1", "TS2"], [0.1, 0.1, 0.4, 0.2, 5.0], (10, 1, 0)),
+        (["TS1"], [0.1, 0.3, 5.0, 0.2, 5.0], (5, 2, 1)),
+        (["TS2"], [0.2, 0.1, 0.4, 5.0, 5.0], (5, 2, 1)),
+    ],
 )
-def test_single_asks_one_and_what_it_has_not_times_out(server: str, took_s: list[float]) -> None:
-    outcome = replay(WAYS, [server], balancer(1))
+def test_what_those_that_are_asked_have_not_times_out(
+    servers: list[str], took_s: list[float], counts: tuple[int, int, int]
+) -> None:
+    outcome = replay(WAYS, servers, balancer(len(servers)))
     assert close(outcome, took_s)
-    assert (outcome.sent, outcome.timed_out, outcome.changed) == (5, 2, 1)
+    assert (outcome.sent, outcome.timed_out, outcome.changed) == counts
 
 
 @pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
@@ -517,17 +517,6 @@ def test_a_run_replayed_under_race_takes_as_long_as_it_took(script: Script) -> N
     assert outcome.quantiles_s() == pytest.approx(before.quantiles_s(), abs=3e-6)
 
 
-@given(scripts(delays_s, denies=False), st.sampled_from(["TS1", "TS2"]))
-def test_one_alone_takes_as_long_as_it_took_then(script: Script, server: str) -> None:
-    races, _ = recorded(script)
-    outcome = replay(races, [server], balancer(1))
-    delays = [way[int(server[2:]) - 1][0] for way in script.ways.values()]
-    # A loser is heard until the race would have been over for its asker.
-    took_s = [5.0 if delay_s is None else min(delay_s, 5.0) for delay_s in delays]
-    assert sorted(outcome.took_s) == pytest.approx(sorted(took_s), abs=3e-6)
-    assert outcome.sent == len(races)
-
-
 @given(scripts(delays_s, denies=True), st.sampled_from([0.0, 0.05, 0.5, 1.0]))
 def test_hedge_answers_whatever_somebody_answered_in_time(
     script: Script, extra_load: float
@@ -543,9 +532,6 @@ def test_hedge_answers_whatever_somebody_answered_in_time(
         for way in script.ways.values()
     )
     assert outcome.timed_out <= hopeless
-
-
-# -- failures --------------------------------------------------------------------------------------
 
 
 def test_a_dropped_race_is_no_changed_answer() -> None:

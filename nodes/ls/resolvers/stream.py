@@ -97,10 +97,9 @@ class StreamFallback:
         return self.send_waiting(now) if self.is_open else []
 
     def replace(self, now: float) -> list[Effect]:
-        """Give it up, since our address may be gone: it would not say so. Questions
-        that it has not replied to go by the next one. Errors that come again and again are not to
-        keep a stream from its
-        replies: it is replaced once in `join_s` at most."""
+        """Give it up, since our address may be gone: it would not say so. Questions that it has not
+        replied to go by the next one. Errors that come again and again are not to keep a stream
+        from its replies: it is replaced once in `join_s` at most."""
         socket = self._socket
         if socket is None or socket.life.state is SocketState.CLOSING:
             return []
@@ -132,11 +131,11 @@ class StreamFallback:
         self._socket = None
         self.waiting = {}
         is_replaced, self._is_replaced = self._is_replaced, False
+        was_stuck, self._was_stuck = self._was_stuck, False
         if not (is_replaced or socket.replies or len(unanswered) > 1):
             self._most = math.inf
             return [], waiting
-        if unanswered and not self._was_stuck and not is_replaced:
+        if unanswered and not was_stuck and not is_replaced:
             self._most = max(1, 2 * socket.replies)
-        self._was_stuck = False
         self.waiting = waiting
         return self.dial() if waiting else [], None

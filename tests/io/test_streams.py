@@ -205,7 +205,7 @@ def test_a_peer_that_can_take_nothing_more_is_not_waited_for() -> None:
     node.scene.wait(1.0)
     asker.reset()
     node.wait_until(30.0)
-    assert node.why_closed(A) is None and node.loop.owed.total == 0 and not node.loop.hits
+    assert node.why_closed(A) is None and node.loop.owed.owed_bytes == 0 and not node.loop.hits
     node.do(Resume(A))
     node.scene.wait(0.1)
     assert node.why_closed(A) == "connection reset by peer"

@@ -19,7 +19,7 @@ from nodes.cli.host_names import find_hosts
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
 from nodes.cli.server_addresses import refuse_loops
-from nodes.cli.serving import ListenAddresses, limit_descriptors, own_address, serve
+from nodes.cli.serving import ListenAddresses, dns_address, limit_descriptors, own_address, serve
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
@@ -125,5 +125,5 @@ def _listen_addresses(options: LsOptions, system: System) -> ListenAddresses:
         server.check_open("--metrics-host", options.status_page[0], status_page)
     dns = None
     if options.dns_port is not None:
-        dns = resolve(system, server.host, options.dns_port)[0]
+        dns = dns_address(system, server.host, options.dns_port)
     return ListenAddresses(own_address(system, server), dns, status_page)

@@ -37,6 +37,7 @@ DNS_STREAMS = Service(
     idles="dns_idle_s",
 )
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
+_PORTS_TRIED = 10
 _ADVICE = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "is it an address of this machine?",
@@ -56,6 +57,22 @@ def own_address(system: System, options: ServerOptions) -> Address:
     """Return where the server is to listen. Raises Failure."""
     address = resolve(system, options.host, options.port)[0]
     options.check_open("--host", options.host, address)
+    return address
+
+
+def dns_address(system: System, host: str, port: int) -> Address:
+    """Return where to take DNS; for port 0 at a port that is free for both TCP and UDP: sockets
+    that ask resolvers may stand at any. Raises Failure."""
+    address = resolve(system, host, port)[0]
+    for _ in range(0 if port else _PORTS_TRIED):
+        try:
+            with closing(system.claim(address)) as claim:
+                free = claim.getsockname()
+                system.take_datagrams((address[0], free)).close()
+                return address[0], free
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise cannot_listen(address, error) from None
     return address
 
 

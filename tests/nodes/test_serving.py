@@ -7,11 +7,14 @@ import errno
 import ipaddress
 import os
 import socket
+from typing import ClassVar
 
 import pytest
 
+from core.addresses import Address
+from core.io.system import Socket, System
 from nodes.cli.arguments import USAGE, Failure
-from nodes.cli.serving import cannot_listen, gate
+from nodes.cli.serving import cannot_listen, dns_address, gate
 from nodes.cli.ts import read_ts_options
 
 
@@ -60,3 +63,22 @@ def test_a_server_is_open_to_others_only_where_said(
     with pytest.raises(Failure, match=f"^--host {host} is open to other machines") as raised:
         server.check_open("--host", host, at)
     assert raised.value.exit_code == USAGE
+
+
+def test_any_port_for_dns_is_one_that_is_free_for_both() -> None:
+    """Sockets that ask resolvers stand at ports that the kernel may give for TCP."""
+
+    class Crowded(System):
+        tried: ClassVar[list[int]] = []
+
+        def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
+            self.tried.append(address[1][1])
+            if len(self.tried) < 3:
+                raise OSError(errno.EADDRINUSE, "address already in use")
+            return super().take_datagrams(address, shared=shared)
+
+    system = Crowded()
+    address = dns_address(system, "127.0.0.1", 0)
+    assert len(system.tried) == 3 and address[1] == ("127.0.0.1", system.tried[-1])
+    assert dns_address(system, "127.0.0.1", 53)[1] == ("127.0.0.1", 53)
+    assert len(system.tried) == 3

@@ -175,11 +175,12 @@ class LoadBalancerMachine(RuleBasedStateMachine):
         """The same without anything odd, so that something comes of it."""
         self.server_sends(who, [(number, bytes.lower, what) for number in numbers], 0, 0)
 
-    @rule(who=places)
-    def server_denies_all_that_it_was_asked(self, who: int) -> None:
+    @rule(who=places, what=st.sampled_from([0, 1, 1, 2, b"NOT FOUND", b"NOT FOUND"]))
+    def server_replies_to_all_that_it_was_asked(self, who: int, what: int | bytes) -> None:
         server = self.server(who)
         if server.is_up and not server.has_quit:
-            server.typed += b"".join(b"%b - NOT FOUND\n" % name for name in server.sent)
+            replies = [self.model.reply(name, bytes.lower, what) for name in server.sent]
+            server.typed += b"".join(reply + b"\n" for reply in replies)
             self.model.server_is_read(server, len(server.typed))
 
     @rule(who=places, how=st.sampled_from(["end", "reset"]))

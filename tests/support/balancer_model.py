@@ -462,10 +462,14 @@ class Model:
             life.spoken.discard(server.conn)
 
     def write(self, number: int, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
-        """Write a reply to a question that is open, or was closed last: so many addresses that
-        nobody has said before, at 0 the last one anew, or that there are none."""
+        """Write a reply to a question that is open, or was closed last: see `reply`."""
         names = [*self.lives, self.closed]
-        name, rest = split_type(names[number % len(names)])
+        return self.reply(names[number % len(names)], spell, what)
+
+    def reply(self, name: bytes, spell: Callable[[bytes], bytes], what: int | bytes) -> bytes:
+        """Write a reply to a question: so many addresses that nobody has said before, at 0 the last
+        one anew, or that there are none."""
+        name, rest = split_type(name)
         if isinstance(what, bytes):
             return b"%b%b - %b" % (spell(name), rest, what)
         self.said += what > 0

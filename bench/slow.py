@@ -76,9 +76,10 @@ class SlowTableServer:
         self._held: dict[int, dict[str, list[bytes]]] = {}  # by step of the grid and connection
         self._steps: list[int] = []  # a heap of those
 
-    def deadline(self) -> float | None:
-        """Return when the first answer is due; the real server has no deadline while it serves."""
-        return self._steps[0] * GRID_S if self._steps else None
+    @property
+    def due(self) -> float:
+        """When the first answer is due; the real server is never while it serves."""
+        return self._steps[0] * GRID_S if self._steps else math.inf
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""

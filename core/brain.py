@@ -17,12 +17,14 @@ from core.events import Event
 
 
 class Brain(Protocol):
-    """A program without its sockets and its clock: the loop runs it."""
+    """A program without its sockets and its clock: the loop runs it.
+
+    `due`: when a Woken is wanted at the latest, infinite for never. Each step brings it up to date.
+    """
+
+    @property
+    def due(self) -> float: ...
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event at time `now` (seconds, monotonic). Must not raise: that is a bug."""
-        ...
-
-    def deadline(self) -> float | None:
-        """Return when a Woken is wanted at the latest, None for never; cheap, asked once a turn."""
         ...

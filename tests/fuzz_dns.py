@@ -182,7 +182,7 @@ class Fuzz:
                 self.look(self.brain.step(Ended(conn, False), self.now))
         if chance.random() < 0.1:
             self.now += 2.0
-            while (due := self.brain.deadline()) is not None and due <= self.now:
+            while self.brain.due <= self.now:
                 self.look(self.brain.step(Woken(), self.now))
             self.owed.clear()  # those not replied to by now will not be
 

@@ -35,9 +35,7 @@ class Engine:
         self.wire = wire
         self.events: deque[Event] = deque()  # for the brain
         self.brain: Brain
-        self.has_stepped = True  # the brain, since its deadline was asked for
-        self.brain_due: float | None = None  # that deadline, as it was when the turn began
-        self.late_turns = 0  # for which it has waited, since answers may lie unread
+        self.late_turns = 0  # for which it has been due, and waited, since answers may lie unread
         self.performers: dict[type, Callable[[Any], None]] = {Stop: self._do_stop}
         self.by_fd: dict[int, Source] = {}
         self.timers: list[Timer] = []  # in the order in which they expire
@@ -52,19 +50,12 @@ class Engine:
         events, performers = self.events, self.performers
         while events:
             event = events.popleft()
-            self.has_stepped = True
             for effect in self.brain.step(event, self.system.now()):
                 performers[type(effect)](effect)
 
     def wake(self, now: float, link_was_full: bool) -> None:
-        """Wake the brain: its deadline has come, unless a step of this turn has put it off.
-
-        It waits for `late_turns` at most while answers may still lie unread: `link_was_full`.
-        """
-        due = self.brain.deadline()
-        if due is None or due > now:
-            self.late_turns = 0
-            return
+        """Wake the brain, which is due. It waits for `late_turns` at most while answers may still
+        lie unread: `link_was_full`."""
         bounds, hits = self.environment.bounds, self.environment.hits
         if link_was_full and self.late_turns < bounds.late_turns:
             self.late_turns += 1

@@ -143,7 +143,7 @@ class Loop:
         """Wait for something to happen, and handle all of it. Always in this order:
 
             select -> accept -> read (dialled first, in their order; one recv each) -> signals
-            -> what became writable -> the brain's deadline -> one send per connection that has
+            -> what became writable -> the brain, if it is due -> one send per connection that has
             bytes -> limits -> reap
 
         Input goes before timeouts: an answer in hand beats its deadline. Dialled connections are
@@ -175,7 +175,7 @@ class Loop:
             if fd in by_fd:
                 by_fd[fd].writable(now)
                 engine.deliver()
-        if engine.brain_due is None or engine.brain_due > now:
+        if engine.brain.due > now:
             engine.late_turns = 0
         else:
             engine.wake(now, link_was_full)
@@ -203,11 +203,7 @@ class Loop:
             if timer.due < due:
                 due = timer.due
         self._due = due
-        if engine.has_stepped:  # nothing else can change its deadline
-            engine.has_stepped = False
-            engine.brain_due = engine.brain.deadline()
-        if engine.brain_due is not None and engine.brain_due < due:
-            due = engine.brain_due
+        due = min(due, engine.brain.due)
         is_draining = self.signals.stage is not DrainStage.NONE
         if is_draining or self.streams.unsent or engine.doomed or self.host_lookups.may_start:
             timeout_s = 0.0

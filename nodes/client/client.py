@@ -8,6 +8,8 @@ Not here: names and their lines (`nodes/client/worksheet.py`), files and argumen
 (`nodes/cli/client.py`).
 """
 
+import math
+
 from core.addresses import Address
 from core.effects import Abort, Close, Dial, Effect, Send, Stop, Write
 from core.environment import Environment
@@ -52,10 +54,11 @@ class Client:
         self._progress_at: float | None = 0.0 if progress else None
         self._trouble = Trouble(where)
 
-    def deadline(self) -> float | None:
-        """Return when patience ends, or progress is to be shown, whichever comes first."""
+    @property
+    def due(self) -> float:
+        """When patience ends, or progress is to be shown, whichever comes first."""
         if self._replied_at is None:
-            return None
+            return math.inf
         patience = self._replied_at + self._patience_s
         return patience if self._progress_at is None else min(patience, self._progress_at)
 

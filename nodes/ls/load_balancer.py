@@ -30,6 +30,7 @@ from nodes.ls.setup import Setup
 from nodes.ls.status import Status
 
 _OPEN = SessionState.OPEN
+_READS = (Received, Datagrams)
 
 
 class LoadBalancer:
@@ -73,38 +74,32 @@ class LoadBalancer:
         self.unhealthy = self.status.unhealthy
         self.page_entries = self.status.page_entries
         self._timed = parts.timed
-
-    def deadline(self) -> float | None:
-        """Return when the first part is due, None for never."""
-        due = self._server.drain_due
-        for timed in self._timed:
-            if timed.due < due:
-                due = timed.due
-        return None if due == math.inf else due
+        self.due = math.inf
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
-        if isinstance(event, Received):
-            data: Any = event.data
-        elif isinstance(event, Datagrams):
-            data = event.datagrams
-        else:
-            return self._step_rarely(event, now)
         upstreams = self._upstreams
-        upstream = upstreams.by_conn.get(event.conn)
-        if upstream is not None:
-            asker = None
+        if not isinstance(event, _READS):
+            effects = self._step_rarely(event, now)
+        elif upstream := upstreams.by_conn.get(event.conn):
             effects = self._exchange.receive(upstream, event, now)
-            is_at_rest = self.backpressure.is_at_rest
+            if upstreams.is_holding or not self.backpressure.is_at_rest:
+                effects += self.backpressure.apply(upstreams.is_holding)
         else:
+            data: Any = event.data if isinstance(event, Received) else event.datagrams
             asker, requests, effects = self._server.received(event.conn, data, now)
             if requests.questions:
                 effects += self._exchange.ask(asker, requests, now)
             if asker.life.state is not _OPEN:
                 effects += asker.last_words()
-            is_at_rest = self.backpressure.is_at_rest and asker.owed <= asker.pending_max
-        if upstreams.is_holding or not is_at_rest:
-            effects += self.backpressure.apply(upstreams.is_holding, asker)
+            has_too_many = asker.owed > asker.pending_max
+            if upstreams.is_holding or has_too_many or not self.backpressure.is_at_rest:
+                effects += self.backpressure.apply(upstreams.is_holding, asker)
+        due = self._server.drain_due
+        for timed in self._timed:
+            if timed.due < due:
+                due = timed.due
+        self.due = due
         return effects
 
     def _step_rarely(self, event: Event, now: float) -> list[Effect]:

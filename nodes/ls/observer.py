@@ -1,4 +1,4 @@
-"""Observers: parts that keep something about open questions, and parts that have a deadline.
+"""Observers: parts that keep something about open questions, and parts that have to be woken.
 
 Each observer is told what happens, in the order of their tuple (`parts.py`). An observer overrides
 what it wants to hear of, and costs nothing for the rest (`hearers`). Every question is folded.

@@ -19,26 +19,22 @@ class WithStatusPage:
     def __init__(self, brain: Brain, web: WebServer) -> None:
         self._brain = brain
         self._web = web
+        self.due = self._web_due = math.inf
         self._watchers: set[str] = set()  # the connections that are the web server's
-
-    def deadline(self) -> float | None:
-        """Return the earlier deadline of the two."""
-        due = self._brain.deadline()
-        web_due = self._web.due()
-        if due is None:
-            return None if web_due == math.inf else web_due
-        return min(due, web_due)
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
-        if isinstance(event, Woken):
-            return self._brain.step(event, now) + self._web.woken(now)
-        if not isinstance(event, ConnectionEvent):
-            return self._brain.step(event, now)
         if isinstance(event, Opened) and event.role is Role.HTTP:
             self._watchers.add(event.conn)
-        if event.conn not in self._watchers:
-            return self._brain.step(event, now)
-        if isinstance(event, Closed):
-            self._watchers.remove(event.conn)
-        return self._web.step(event, now)
+        if isinstance(event, ConnectionEvent) and event.conn in self._watchers:
+            effects = self._web.step(event, now)
+            self._web_due = self._web.due()
+            if isinstance(event, Closed):
+                self._watchers.remove(event.conn)
+        else:
+            effects = self._brain.step(event, now)
+            if isinstance(event, Woken):
+                effects += self._web.woken(now)
+                self._web_due = self._web.due()
+        self.due = min(self._brain.due, self._web_due)
+        return effects

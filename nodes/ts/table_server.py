@@ -43,27 +43,29 @@ class TableServer:
         self.answers = TableAnswers(table, answer_unknown=answer_unknown)
         self._reload = reload
         self._server = Server(env, lambda: stats_text(self.metrics()), self._account, once=once)
+        self.due = math.inf  # in each turn for a reload, and for the end of a drain
         self._hits = env.hits
         self._loop = loop
 
-    def deadline(self) -> float | None:
-        """Return when a Woken is wanted: each turn for a reload, and for the end of a drain."""
-        if self._reload is not None and self._reload.is_busy:
-            return -math.inf
-        due = self._server.drain_due
-        return None if due == math.inf else due
-
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
+        if not isinstance(event, Received):
+            effects = self._step_rarely(event, now)
+            is_busy = self._reload is not None and self._reload.is_busy
+            self.due = -math.inf if is_busy else self._server.drain_due
+            return effects
+        conn = event.conn
+        session, requests, effects = self._server.received(conn, event.data, now)
+        if lines := self.answers.lines(requests):
+            effects.append(Send(conn, lines))
+        if session.life.state is not SessionState.OPEN:
+            effects += session.last_words()
+        return effects
+
+    def _step_rarely(self, event: Event, now: float) -> list[Effect]:
+        """Take an event that is no read; only such a one changes when this is due."""
         server = self._server
         match event:
-            case Received(conn, data):
-                session, requests, effects = server.received(conn, data, now)
-                if lines := self.answers.lines(requests):
-                    effects.append(Send(conn, lines))
-                if session.life.state is not SessionState.OPEN:
-                    effects += session.last_words()
-                return effects
             case Closed(conn):
                 return server.closed(conn, now) + self._stop_maybe()
             case DrainAsked(since):

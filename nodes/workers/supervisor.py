@@ -50,11 +50,10 @@ class Supervisor:
         self._ask_due = math.inf  # when reports are to be asked for
         self._drain_due = math.inf
 
-    def deadline(self) -> float | None:
-        """Return when first a worker is to be started, reports are due, or the drain has taken too
-        long."""
-        due = min(self._ask_due, self._drain_due, *(slot.due() for slot in self._slots.values()))
-        return None if due == math.inf else due
+    @property
+    def due(self) -> float:
+        """When first a worker is to be started, reports are due, or the drain takes too long."""
+        return min(self._ask_due, self._drain_due, *(slot.due() for slot in self._slots.values()))
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""

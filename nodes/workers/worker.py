@@ -49,9 +49,10 @@ class Worker:
         self._has_parent = False
         self._brain = build(lambda own: list(summed([keyed(own), self._others]).values()))
 
-    def deadline(self) -> float | None:
-        """Return the inner brain's deadline: nothing of the parent's waits for a time."""
-        return self._brain.deadline()
+    @property
+    def due(self) -> float:
+        """When the inner brain is: nothing of the parent's waits for a time."""
+        return self._brain.due
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""

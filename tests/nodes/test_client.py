@@ -6,6 +6,7 @@ its name, and what is written is the part of the list that has no hole before it
 Not here: files, arguments and exit codes of the process (`tests/processes/test_system.py`).
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -325,7 +326,7 @@ def test_sixteen_lines_in_a_row_that_are_no_replies_are_enough() -> None:
 
 def test_patience_begins_when_ls_answers_the_dial() -> None:
     stage = client(b"a")
-    assert stage.brain.deadline() is None
+    assert stage.brain.due == math.inf
     stage.wait(100.0)
     stage.connect(LS)
     stage.wait(29.99)

@@ -648,7 +648,7 @@ def test_who_vanishes_leaves_nothing_behind() -> None:
     deny(stage, T1, *names(30)[:10])
     stage.reset("a")
     stage.wait(5.0)
-    assert stage.brain.deadline() is None
+    assert stage.brain.due == math.inf
     keeps_nothing(stage.brain)
 
 
@@ -677,7 +677,6 @@ def replied_one_by_one(count: int) -> None:
         for ts, order in ((T1, some[::-1]), (T2, some)):
             for name in order:
                 reply(stage, ts, name)
-                stage.brain.deadline()
 
 
 def hedged_one_by_one(count: int) -> None:
@@ -727,10 +726,9 @@ FEW = replace(Bounds(), hedge_per_turn=32, held_s=0.02)
 
 
 def work_of_largest_step(stage: Stage, work: Callable[[Stage], None]) -> int:
-    """Return the lines of Python of the step, or the question for a deadline, that runs the
-    most."""
+    """Return the lines of Python of the step that runs the most."""
     brain, most = stage.brain, 0
-    step, deadline = brain.step, brain.deadline
+    step = brain.step
 
     def counted(call: Callable[[], object]) -> object:
         nonlocal most
@@ -739,9 +737,8 @@ def work_of_largest_step(stage: Stage, work: Callable[[Stage], None]) -> int:
         return results[0]
 
     brain.step = lambda event, now: counted(lambda: step(event, now))
-    brain.deadline = lambda: counted(deadline)
     work(stage)
-    brain.step, brain.deadline = step, deadline
+    brain.step = step
     return most
 
 

@@ -7,6 +7,7 @@ who has said what in detail (`tests/nodes/test_negatives.py`), LS that hedges
 reloads (`tests/nodes/test_host_lookups.py`).
 """
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -62,12 +63,12 @@ def test_a27_of_a_ts_that_is_away_the_log_speaks_once() -> None:
 
 def test_with_nothing_open_there_is_nothing_to_wake_for() -> None:
     stage = asking()
-    assert stage.brain.deadline() is None
+    assert stage.brain.due == math.inf
     stage.hear("a", b"x\n")
-    assert stage.brain.deadline() == stage.now + 5.0
+    assert stage.brain.due == stage.now + 5.0
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     stage.wait(5.0)  # it may be woken once for nothing
-    assert stage.brain.deadline() is None
+    assert stage.brain.due == math.inf
 
 
 def test_a18_a_link_that_takes_nothing_holds_for_a_second() -> None:

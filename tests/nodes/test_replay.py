@@ -10,6 +10,7 @@ Not here: how records are made in detail (`tests/nodes/test_race_samples.py`), a
 import gzip
 import heapq
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -462,13 +463,12 @@ class RecordedStage(Stage):
             at += gap_s
             asked_at[name] = at
             self.later(at, "a", name + b"\n")
-        while self.coming or self.brain.deadline() is not None:
-            due = self.brain.deadline()
-            if self.coming and (due is None or self.coming[0][0] <= due):
+        while self.coming or self.brain.due < math.inf:
+            due = self.brain.due
+            if self.coming and self.coming[0][0] <= due:
                 self.now, _, conn, data = heapq.heappop(self.coming)
                 self.hear(conn, data)
             else:
-                assert due is not None
                 self.now = due
                 self.step(Woken())
             for said in split_lines(self.take("a")):

@@ -64,8 +64,9 @@ class Site:
         self.effects += effects
         return effects
 
-    def deadline(self) -> float | None:
-        return None if self.web.due() == math.inf else self.web.due()
+    @property
+    def due(self) -> float:
+        return self.web.due()
 
 
 def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
@@ -236,9 +237,9 @@ def test_places_that_are_all_taken_are_free_after_a_second() -> None:
     stage.accept("watcher-2")
     stage.hear("watcher-2", BROWSER)
     stage.wait(2.0)
-    assert site.deadline() == 105.0 and len(stage.connections) == 2
+    assert site.due == 105.0 and len(stage.connections) == 2
     stage.accept("watcher-3")
-    assert site.deadline() == 101.0
+    assert site.due == 101.0
     stage.wait(0.0)
     assert response(stage.take(ME))[0].status == 408 and "watcher-2" not in stage.connections
     assert "watcher-3" not in stage.said
@@ -272,7 +273,7 @@ def test_an_unknown_path_is_not_remembered() -> None:
         stage.accept(f"watcher-x{number}")
         stage.hear(f"watcher-x{number}", b"GET /%d HTTP/1.1\r\n\r\n" % number)
         stage.end(f"watcher-x{number}")
-    assert pages_held() <= held + 2 and site.deadline() == 100.0 + HEAD_S
+    assert pages_held() <= held + 2 and site.due == 100.0 + HEAD_S
 
 
 # -- anything --------------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ def test_any_bytes_in_any_cut_come_to_one_response_and_the_end(
             stage.wait(HEAD_S)
         if ME in stage.connections:
             getattr(stage, "reset" if last == "reset" else "end")(ME)
-        assert site.deadline() is None
+        assert site.due == math.inf
         assert had or last != "wait" or site.effects
         said.append(stage.take(ME))
         if site.effects:
@@ -452,12 +453,12 @@ def test_watchers_are_no_clients() -> None:
 def test_both_parts_are_woken_when_either_wants_to_be(first: str) -> None:
     stage = balanced()
     stage.dialled.clear()
-    assert stage.brain.deadline() is None
+    assert stage.brain.due == math.inf
     for who in (first, {"client": "watcher", "watcher": "client"}[first]):
         stage.accept(ME if who == "watcher" else "a")
         if who == "client":
             stage.hear("a", b"x\n")
-        assert stage.brain.deadline() == 105.0
+        assert stage.brain.due == 105.0
         stage.wait(1.0)
     stage.wait(5.0)
     assert stage.take("a") == b"x - TIMED OUT\n"

@@ -447,7 +447,7 @@ def test_a_drain_waits_for_questions_and_for_grace_twice(with_dns: bool, questio
     supervisor = Supervisor(Environment(bounds), 1, READY, with_dns=with_dns)
     supervisor.step(Woken(), 10.0)
     supervisor.step(DrainAsked(), 10.0)
-    assert supervisor.deadline() == 10.0 + question_s + 2 * bounds.drain_grace_s
+    assert supervisor.due == 10.0 + question_s + 2 * bounds.drain_grace_s
 
 
 # -- health ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ a drain does about questions without replies is LS's part (`tests/nodes/test_loa
 Not here: one session by itself (`tests/protocol/test_session.py`).
 """
 
+import math
 from typing import Any
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_drain_lasts_its_longest_question_from_the_signal() -> None:
     stage = serving("a")
     stage.now = 50.0
     stage.step(DrainAsked(since=49.0))
-    assert stage.brain.deadline() == 55.0
+    assert stage.brain.due == 55.0
 
 
 def test_who_asks_for_the_metrics_finds_them_in_the_log() -> None:
@@ -139,7 +140,7 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client(how: str) -> Non
     stage = serving("a")
     stage.hear("a", b"rutgers.edu\nQUIT\n")
     getattr(stage, how)("a")
-    assert stage.exit_code is stage.brain.deadline() is None and stage.listening
+    assert stage.exit_code is None and stage.brain.due == math.inf and stage.listening
     stage.accept("b")
     stage.hear("b", b"rutgers.edu\n")
     assert stage.take("b") == ROW

@@ -115,7 +115,7 @@ def test_a21_a24_a25_a26_a29_a30_a31_links_go_and_come(script: str) -> None:
 
 def test_a6_an_answer_in_the_turn_of_its_deadline_wins() -> None:
     scene, asker = asking()
-    due = scene.watch.brain.deadline()
+    due = scene.watch.brain.due
     assert due is not None
     scene.ls.paused_until = scene.world.t + 6.0  # LS wakes after the deadline, answer in hand
     scene.watch.undisturbed_since = due + 2.0

@@ -197,8 +197,7 @@ class Hedging(Check):
         well = [server for server in model.servers.values() if self.is_well(server)]
         assert not {link.conn for link in self.policy.waiting} & {one.conn for one in well}
         assert set(self.policy.kept) == set(model.lives)  # type: ignore[call-overload]
-        deadline = model.brain.deadline()
-        if deadline is not None and deadline <= model.now:
+        if model.brain.due <= model.now:
             return
         is_anyone_ill = len(well) < sum(server.is_up for server in model.servers.values())
         for name, life in model.lives.items():

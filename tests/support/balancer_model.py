@@ -258,8 +258,7 @@ class WatchedStage(Stage):
     def wait_until(self, moment: float) -> None:
         self.wait(0.0)
         while self.now < moment and self.exit_code is None:
-            due = self.brain.deadline()
-            self.now = moment if due is None else min(moment, max(due, self.now))
+            self.now = min(moment, max(self.brain.due, self.now))
             self.wait(0.0)
 
 
@@ -617,8 +616,7 @@ class Model:
         while self.stage.exit_code is None:
             dues = [question.due for question in self.open]
             dues += [life.held_until for life in self.lives.values() if life.held_until is not None]
-            due = self.brain.deadline()
-            moment = min([until, *dues, *([] if due is None else [due])])
+            moment = min([until, *dues, self.brain.due])
             self.now = max(moment, self.stage.now)
             self.do_what_is_due()
             self.stage.wait_until(self.now)

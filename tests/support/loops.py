@@ -4,6 +4,7 @@ A test turns it, and rings its signals. Not here: chance (`tests/sim/stories.py`
 (`tests/support/processes.py`).
 """
 
+import math
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -31,14 +32,11 @@ class Script:
     def __init__(self, on: Callable[[Event], Iterable[Effect]] = lambda _: ()) -> None:
         self.on = on
         self.heard: list[Event] = []
-        self.due: float | None = None
+        self.due = math.inf
 
     def step(self, event: Event, now: float) -> list[Effect]:
         self.heard.append(event)
         return list(self.on(event))
-
-    def deadline(self) -> float | None:
-        return self.due
 
     def of(self, *kinds: type) -> list[Any]:
         """Return what it has heard of these kinds."""

@@ -174,7 +174,7 @@ class Stage:
     def wait(self, seconds: float) -> None:
         """Time passes; the brain is woken whenever it wanted to be."""
         until = self.now + seconds
-        while (due := self.brain.deadline()) is not None and due <= until:
+        while (due := self.brain.due) <= until:
             self.now = max(self.now, due)
             self.step(Woken())
         self.now = until

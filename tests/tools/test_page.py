@@ -9,6 +9,7 @@ requests and pages as bytes (`tests/nodes/test_requests.py`, `tests/core/test_ex
 
 import http.client
 import http.server
+import math
 import os
 import re
 import signal
@@ -277,8 +278,7 @@ class Hostile:
     def step(self, event: Event, now: float) -> list[Effect]:
         return []
 
-    def deadline(self) -> None:
-        return None
+    due = math.inf
 
 
 def serve_hostile() -> None:

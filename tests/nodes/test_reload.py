@@ -442,13 +442,14 @@ CHANGED = [row.replace(b" 10.", b" 11.") if n % 3 else row for n, row in enumera
     [
         (MANY, MANY, 0),
         (SETS, SETS, 0),
+        (SETS, SETS[1:], 0),
         ([b"# odd\n", *MANY[:2_000]], [b"# even\n", *MANY[:2_000]], 0),
         (MANY, MANY[3_000:9_000] + MANY[9_001:], 0),
         (MANY, MANY[:9_000] + NEW_ONES + MANY[9_000:], 0),
         (MANY, MANY[6_000:], 6_000),
         (MANY, CHANGED, 0),
     ],
-    ids=["equal", "sets", "row by row", "fewer", "new", "a long gap", "changed"],
+    ids=["equal", "sets", "other sets", "row by row", "fewer", "new", "a long gap", "changed"],
 )
 def test_rows_that_stay_are_kept_and_not_made_anew(
     tmp_path: Path, before: list[bytes], after: list[bytes], first: int

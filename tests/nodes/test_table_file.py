@@ -26,10 +26,8 @@ from nodes.ts.table_file import (
     BLOCK_BYTES,
     Loading,
     NoTableError,
-    RowError,
     Table,
     load,
-    parse_row,
 )
 from tests.support.splitting import addresses, addresses_v6, name_of, names
 
@@ -47,43 +45,14 @@ def loaded(tmp_path: Path, data: bytes) -> tuple[Table, list[str]]:
 # -- row by row ------------------------------------------------------------------------------------
 
 
-WAYS = [
-    PLAIN,
-    b"\xef\xbb\xbf" + PLAIN,
-    b"\xef\xbb\xbf" + PLAIN.replace(b"\n", b"\r\n"),
-    PLAIN.replace(b"\n", b"\r\n"),
-    PLAIN.replace(b" ", b"\t \t"),
-    PLAIN.replace(b" ", b"  "),
-    PLAIN.replace(b"A\n", b"A \n"),
-    PLAIN.replace(b" ", b"\t", 2).replace(b" 10", b"   10"),
-    PLAIN.replace(b"\n", b"  \n\n \t\n# a comment, however long " + b"x" * 2000 + b"\n"),
-    PLAIN.rstrip(b"\n") + b"\r",
-    b"  a.x 10.0.0.1 A\n\tB.x. 10.0.0.2 A",
-    b"#\n#\xff\0\r#\n" + PLAIN + b"#",
-    "# grün\n".encode("latin-1") * 50 + PLAIN,
-]
-
-
-@pytest.mark.parametrize("data", WAYS)
-def test_e1_the_same_table_in_every_way_of_writing_it(tmp_path: Path, data: bytes) -> None:
-    table, said = loaded(tmp_path, data)
-    assert table.rows == {b"a.x": b"a.x 10.0.0.1 A IN\n", b"b.x": b"B.x 10.0.0.2 A IN\n"}
-    assert said == [] and table.bad_rows == table.duplicate_rows == 0
-
-
 BAD_ROWS = [
-    (b"a.x 10.0.0.1", "3 fields"), (b"a.x 10.0.0.1 A IN", "3 fields"), (b"a.x", "3 fields"),
-    (b"a.x 10.0.0.1 AAAA", "IPv6 address"), (b"a.x 10.0.0.1 a", "type"),
-    (b"a.x ::1 aaaa", "type"), (b"a.x ::1 MX", "type"), (b"a.x fe80::1%eth0 AAAA", "IPv6 address"),
-    (b"a.x ::1,::2 AAAA", "IPv6 address"), (b"a.x 10.0.0.1,10.0.0.2 A", "IPv4 address"),
-    (b"a..x 10.0.0.1 A", "name"),
-    (b"- 10.0.0.1 A", "name"), (b". 10.0.0.1 A", "name"), (b"a.x.. 10.0.0.1 A", "name"),
-    (b"a.x 10.0.0.256 A", "address"), (b"a.x 010.0.0.1 A", "address"), (b"a.x ::1 A", "address"),
-    (b"a.x 10.0.0 A", "address"), (b"a.x 10.0.0.1. A", "address"), (b"a.x 10.0.0.1\r A", "address"),
-    (b"a.x\xc2\xa010.0.0.1 A", "3 fields"), (b"a.x\v10.0.0.1 A", "3 fields"),
-    (b"a\x85x 10.0.0.1 A", "name"), (b"a\0 10.0.0.1 A", "name"), (b"x" * 600, "more than 512"),
-    (b"a" * 64 + b" 10.0.0.1 A", "name"), (b".".join([b"a" * 63] * 4) + b" 10.0.0.1 A", "name"),
-    (b"a.x 10.0.0.1 A # no comment here", "3 fields"), (b" # nor here", "name"),
+    (b"d.x 10.0.0.1", "3 fields"), (b"d.x 10.0.0.1 A # no comment here", "3 fields"),
+    (b"d.x\v10.0.0.1 A", "3 fields"), (b"d.x\xc2\xa010.0.0.1 A", "3 fields"),
+    (b"d.x 10.0.0.1 AAAA", "IPv6 address"), (b"d.x ::1,::2 AAAA", "IPv6 address"),
+    (b"d.x ::1 A", "IPv4 address"), (b"d.x 10.0.0.1. A", "IPv4 address"),
+    (b"d.x 10.0.0.1 a", "type"), (b"d.x ::1 MX", "type"),
+    (b"d.x.. 10.0.0.1 A", "name"), (b"- 10.0.0.1 A", "name"), (b" # nor here", "name"),
+    (b"x" * 600, "more than 512"),
 ]  # fmt: skip
 
 
@@ -91,11 +60,13 @@ BAD_ROWS = [
 def test_e2_a_bad_row_is_reported_with_its_place_and_skipped(
     tmp_path: Path, row: bytes, why: str
 ) -> None:
-    table, said = loaded(tmp_path, PLAIN + b"#\n" + row + b"\nc 10.0.0.3 A\n")
-    assert set(table.rows) == {b"a.x", b"b.x", b"c"}
-    assert (table.bad_rows, table.duplicate_rows) == (1, 0)
-    assert len(said) == 1 and said[0].startswith(":4: ") and said[0].endswith("; skipped")
-    assert why in said[0]
+    """Also where it alone keeps a block from being taken at one stroke."""
+    for before, place in ((PLAIN, ":3: "), (PLAIN + b"#\n", ":4: ")):
+        table, said = loaded(tmp_path, before + row + b"\nc 10.0.0.3 A\n")
+        assert set(table.rows) == {b"a.x", b"b.x", b"c"}
+        assert (table.bad_rows, table.duplicate_rows) == (1, 0)
+        assert len(said) == 1 and said[0].startswith(place) and said[0].endswith("; skipped")
+        assert why in said[0]
 
 
 # -- bytes that are no text ------------------------------------------------------------------------
@@ -146,7 +117,7 @@ def test_a_file_is_judged_however_it_is_cut(data: bytes, size: int) -> None:
     assert said[0] == said[1] == (not_text(data) or said[0])
 
 
-# -- addresses -------------------------------------------------------------------------------------
+# -- the fast way and the slow one -----------------------------------------------------------------
 
 
 def is_address(text: bytes, version: int = 4) -> bool:
@@ -154,26 +125,6 @@ def is_address(text: bytes, version: int = 4) -> bool:
         return ipaddress.ip_address(text.decode("latin-1")).version == version and b"%" not in text
     except ValueError:
         return False
-
-
-def is_taken(address: bytes) -> bool:
-    try:
-        return parse_row(b"a.x " + address + b" A").addresses == address
-    except RowError:
-        return False
-
-
-def test_every_octet_in_every_place_agrees_with_ipaddress() -> None:
-    for place in range(4):
-        for number in range(1000):
-            for octet in (b"%d" % number, b"0%d" % number):
-                fields = [b"10"] * 4
-                fields[place] = octet
-                text = b".".join(fields)
-                assert is_taken(text) is is_address(text)
-
-
-# -- the fast way and the slow one -----------------------------------------------------------------
 
 
 @dataclass
@@ -260,8 +211,9 @@ wide_rows = st.one_of(
 odd_rows = st.sampled_from(
     [
         b"", b" ", b"\r", b"# odd", b"#" * 700, b" " * 700, b"bad row", b"x" * 700,
-        b"zz. 10.9.9.9 A",
-        b"  indented 10.9.9.9 A", b"a.x 10.9.9.9 A", b"\rlone 10.9.9.9 A", b"\xff 10.9.9.9 A",
+        b"zz. 10.9.9.9 A", b"# gr\xfcn",
+        b"  indented 10.9.9.9 A", b"\tindented 10.9.9.9 A", b"a.x 10.9.9.9 A",
+        b"\rlone 10.9.9.9 A", b"\xff 10.9.9.9 A",
         b"n 10.9.9.9 A" + b" " * 500, b"n 10.9.9.9 A" + b" " * 500 + b"\r", b"\r\r",
     ]
 )  # fmt: skip
@@ -305,7 +257,7 @@ def check_as_read_row_by_row(tmp_path: Path, data: bytes, block_bytes: int) -> N
 
 
 @given(files, st.one_of(st.integers(4, 64), st.just(BLOCK_BYTES)))
-def test_any_file_in_any_blocks_is_as_read_row_by_row(
+def test_e1_any_file_in_any_blocks_is_as_read_row_by_row(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, block_bytes: int
 ) -> None:
     check_as_read_row_by_row(tmp_path_factory.getbasetemp(), data, block_bytes)
@@ -352,15 +304,6 @@ def test_e3_e7_sets_and_long_rows_are_as_read_row_by_row(tmp_path: Path, data: b
     """By themselves, where they may be taken at one stroke, and behind an odd line."""
     for odd in (b"", b"# odd\n"):
         check_as_read_row_by_row(tmp_path, odd + data, BLOCK_BYTES)
-
-
-def test_what_is_above_a_table_is_let_go_with_it_by_and_by() -> None:
-    table = Table({b"%d.x%d.y" % (n, n): b"" for n in range(50)})
-    assert len(table.above) == 51
-    steps = 1
-    while not table.free(30):
-        steps += 1
-    assert steps == 4 and not table.rows and not table.above
 
 
 def test_a_block_that_almost_matches_is_not_slow() -> None:

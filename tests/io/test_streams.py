@@ -10,7 +10,7 @@ import pytest
 
 from core.bounds import Bounds
 from core.effects import Abort, Close, Dial, Effect, Pause, Resume, Send
-from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
+from core.events import Backlogged, Closed, Ended, Event, Opened, Received, Role, Woken
 from core.framing import Framing
 from tests.sim.world import PORT
 from tests.support.loops import Node, Script, dials, promise
@@ -111,6 +111,26 @@ def test_a_paused_connection_that_is_closed_is_read_to_its_end() -> None:
     node.scene.wait(0.1)
     assert node.said_of(A) == [Opened(A, Role.LINES), Closed(A, "")]
     assert asker.take() == b"BYE\n" and not asker.was_reset
+
+
+def test_one_that_is_closed_is_read_also_while_memory_is_short() -> None:
+    """Else a client that takes nothing before it has said all would be stuck."""
+    node = Node(owed_all_bytes_high=1_000, owed_all_bytes_low=500, few_bytes=10)
+    asker = node.asker()
+    asker.reads = False
+    node.world.network.room = 1_000
+    node.do(Send(A, b"y" * 3_000), Close(A))
+    asker.say(b"x\n" * 2_000)
+    asker.end()
+    node.scene.wait(1.0)
+    assert asker.stream is not None and asker.stream.sent_end
+
+
+def test_a_link_that_is_full_is_told_also_as_another_one_ends() -> None:
+    node = Node(dials(), waiting_bytes_high=3, waiting_bytes_low=1)
+    node.asker()
+    node.do(Send("TS1", b"more\n"), Close(A))
+    assert node.brain.of(Backlogged) == [Backlogged("TS1")]
 
 
 def test_a_paused_connection_is_not_read_and_loses_nothing() -> None:

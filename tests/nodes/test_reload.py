@@ -383,7 +383,8 @@ def test_e2_bad_rows_are_told_and_the_rest_is_served(tmp_path: Path) -> None:
 
 
 def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) -> None:
-    """[P26]: an address that does not fit into a line makes no bad row, but is told as well."""
+    """[P26]: an address that does not fit into a line makes no bad row, but is told as well. Once
+    the row is mended nothing more is said of it."""
     path = tmp_path / "table"
     rows = b"".join(b"many 10.0.0.%d A\n" % n for n in range(100, 200))
     path.write_bytes(rows)
@@ -397,6 +398,10 @@ def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) 
     assert len(said) == 1
     server.said.insert(0, Report(said[0]))
     refused(server, path, f"{why}, and --strict wants no bad row")
+    path.write_bytes(NEW)
+    server.ask_and_finish()
+    (taken,) = server.tell()
+    assert taken.startswith(f"{path} reloaded: ")
 
 
 @given(files, st.lists(st.integers(1, 600), max_size=20, unique=True), st.integers(1, 50))

@@ -271,3 +271,18 @@ def test_a_silent_resolver_gets_a_question_now_and_then() -> None:
     assert again == {f"{one}{n}.example" for one in "nm" for n in range(30)} - {
         question_of(query), *(f"n{n}.example" for n in range(20, 30))
     }  # fmt: skip
+
+
+def test_hedging_asks_one_that_is_back_nothing_of_another_one() -> None:
+    """[P23]: it is asked again only what it had been asked."""
+    cast = Cast(extra_load=0.0)
+    for n in range(cast.bounds.silent_questions):
+        cast.ask(f"n{n}.example")
+        cast.answer(D1, "NXDOMAIN")
+        cast.wait(UNKNOWN_S)
+    cast.wait(cast.bounds.grace_max_s)
+    assert "DNS2 is silent: nobody waits for it until it replies again" in cast.stage.reports
+    conn, query = cast.asked(D2)[0]
+    cast.ask("x.example")
+    cast.say(conn, said(query, "10.0.0.2"))
+    assert cast.asked(D2) == [] and len(cast.asked(D1)) == 1

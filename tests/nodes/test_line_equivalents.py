@@ -280,6 +280,18 @@ def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
     assert cast.codes() == [0, 0, 0] and cast.metric("no_data") == 3
 
 
+def test_a_query_that_ends_leaves_others_of_its_line_to_wait() -> None:
+    cast = Cast(1, tables=1)
+    cast.ask("web.corp MX")
+    conn, query = cast.query_at(D1)
+    cast.ask("web.corp", flags=RD | AD)
+    cast.say(conn, reply(query, answers=(MX,)))
+    assert cast.codes() == [0]
+    cast.stage.hear("TS1", HAS[0])
+    ((message, _),) = cast.told()
+    assert message.endswith(address("10.0.0.1")) and cast.metric("TS1.late") == 0
+
+
 def test_data_after_the_name_of_a_table_is_no_difference() -> None:
     """No table denies it. Else each MX would make the resolver one that is waited for longer."""
     cast = Cast(tables=1)

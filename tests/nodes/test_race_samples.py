@@ -151,6 +151,14 @@ def test_an_answer_after_the_end_does_not_replace_a_denial() -> None:
     assert race.answers == {T2: "10.0.0.2"} and race.margin is None
 
 
+def test_the_margin_of_a_race_is_that_of_its_second_answer() -> None:
+    servers = T1, T2, "TS3"
+    race = RaceRecord(0.0, "x", "race", 1.0, dict.fromkeys(servers, 0.0))
+    for server, now in zip(servers, (0.25, 0.5, 1.0), strict=True):
+        race.answer(server, "10.0.0.1", now)
+    assert race.margin == 0.25
+
+
 # -- disagreements ---------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.protocol.messages import Answer, NoAnswer, parse_reply
@@ -353,6 +353,11 @@ def with_answer(owner: bytes, data: bytes = bytes(4), kind: str = "A") -> bytes:
     return made(QUERY, answers=(record(owner, kind, data),))
 
 
+def test_an_address_of_another_class_is_no_data() -> None:
+    chaos = record(TO_QUESTION, "A", bytes(4)).replace(b"\0\1\0\1", b"\0\1\0\3")
+    assert read(made(QUERY, answers=(chaos,))).result is ReplyResult.NO_DATA
+
+
 SPOILT = {
     "a pointer in the question": made(QUERY)[:12] + b"\xc0\x0c\0\1\0\1",
     "a pointer forward": with_answer(b"\xc0\x40"),
@@ -455,6 +460,7 @@ def test_two_questions_have_one_text_only_if_they_are_one(
 
 
 @given(labels, kinds, bits)
+@example([b"a.b"], 1, Flag.RD)
 def test_a_line_asks_for_addresses_of_legal_names_only(
     labels: list[bytes], kind: int, bits: int
 ) -> None:

@@ -159,3 +159,17 @@ def test_a_stream_is_replaced_once_a_second_at_most() -> None:
             if conn != stream:
                 cast.say(conn, said(query, "10.0.0.1"))
     assert replaced == [True, False]
+
+
+def test_a_stream_that_takes_a_replaced_one_s_place_gets_all() -> None:
+    """That LS gave up the first one says nothing of what the resolver takes."""
+    cast = Cast(1)
+    flood(cast, 3)
+    for conn, query in cast.asked(D1):
+        cast.say(conn, said(query, "TC"))
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    cast.asked(D1)
+    cast.stage.break_socket(cast.sockets(D1)[-1])
+    cast.stage.connect(stream)
+    assert [conn for conn, _ in cast.asked(D1)] == [stream] * 3

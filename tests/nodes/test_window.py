@@ -54,11 +54,13 @@ def test_a_queue_of_our_own_never_makes_it_grow() -> None:
         window.replied(100, size / 10_000, now, was_calm=window.is_calm(size))
 
 
-def test_a_way_that_becomes_longer_is_learnt() -> None:
-    """Once something was sent with few in flight, and the old times are forgotten."""
+@pytest.mark.parametrize(("rest_s", "span_s"), [(0.0, 25.0), (10.0, 1.0)])
+def test_a_way_that_becomes_longer_is_learnt(rest_s: float, span_s: float) -> None:
+    """Once something was sent with few in flight, and the old times are forgotten: after a rest at
+    once."""
     window = Window(BASE)
     now = replies(window, 1_000, 0.001, 5.0, 0.0)
-    now = replies(window, 1_000, 0.1, 25.0, now)
+    now = replies(window, 1_000, 0.1, span_s, now + rest_s)
     assert window.size(now) > 200
 
 

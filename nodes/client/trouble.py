@@ -25,7 +25,7 @@ class Trouble:
         for reply in batch.others:
             if isinstance(reply, Refusal):
                 self._heard = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
-            elif reply is Word.BYE:
+            elif reply is Word.BYE and not self._heard:  # else it follows from what was said before
                 self._heard = f"LS at {self._where} is shutting down; try again later"
 
     def of_end(self) -> str:

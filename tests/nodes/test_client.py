@@ -255,6 +255,7 @@ def test_replies_to_equal_names_keep_their_order_in_a_chunk(other: bytes) -> Non
         (b"", "hangup", "interrupted"),
         (b"HTTP/1.1 400\n", "end", "the server at 127.0.0.1:1 does not speak this protocol"),
         (b"- ERROR TOOLONG\n", "end", "LS at 127.0.0.1:1 says TOOLONG: the line has more than 5"),
+        (b"- ERROR BUSY\nBYE\n", "end", "LS at 127.0.0.1:1 says BUSY: "),
         (
             b"- ERROR BUSY\n",
             "silence",
@@ -265,7 +266,7 @@ def test_replies_to_equal_names_keep_their_order_in_a_chunk(other: bytes) -> Non
 def test_what_arrived_is_in_its_place_and_the_rest_is_lost(
     heard: bytes, way: str, said: str
 ) -> None:
-    """The end is explained by what LS said last."""
+    """The end is explained by what LS said last; a BYE follows from what was said before it."""
     stage = asking(b"a", b"b", b"bad name", b"c.")
     stage.hear(LS, b"b 10.0.0.2 A IN\n" + heard)
     assert stage.written == b"" and stage.exit_code is None

@@ -71,7 +71,7 @@ def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
         cast.answer(D1, "10.0.0.1")
         for conn, query in bad:
             cast.stage.replies[conn].append((query, None))
-    assert sent == 1 + cast.bounds.resends_max
+    assert sent == 1 + cast.bounds.resends_max == 1 + cast.metric("DNS1.resent")
     assert sorted(cast.codes()) == [0] * sent + [SERVFAIL] and cast.stage.reports == []
 
 

@@ -6,6 +6,8 @@ breaks a socket (`tests/io/test_datagrams.py`), a network with chance
 `tests/tools/test_moving.py`).
 """
 
+from dataclasses import replace
+
 import pytest
 
 from core.bounds import Bounds
@@ -73,6 +75,22 @@ def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
             cast.stage.replies[conn].append((query, None))
     assert sent == 1 + cast.bounds.resends_max == 1 + cast.metric("DNS1.resent")
     assert sorted(cast.codes()) == [0] * sent + [SERVFAIL] and cast.stage.reports == []
+
+
+def test_a_question_that_was_resent_is_moved_no_more_often() -> None:
+    cast = Cast(bounds=replace(Bounds(), resends_max=1, upstream_sockets=1))
+    cast.ask("bad.example")
+    cast.stage.break_socket(cast.query_at(D1)[0])
+    cast.query_at(D1)
+    cast.ask("n.example")
+    cast.answer(D1, "10.0.0.1")
+    cast.answer(D2, "REFUSED", "REFUSED")
+    assert cast.codes() == [0]
+    cast.wait(cast.bounds.join_s / 2)
+    again, query = cast.query_at(D1)
+    assert question_of(query) == "bad.example"
+    cast.stage.break_socket(again)
+    assert cast.codes() == [CODES["REFUSED"]] and cast.asked(D1) == []
 
 
 def test_with_another_resolver_a_refusal_loses_nothing() -> None:

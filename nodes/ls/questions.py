@@ -73,8 +73,7 @@ class Questions:
         """Admit questions (at least one); return those to ask upstreams: often the same list."""
         count = len(questions)
         batch = self.batches.add(asker, questions, spellings, now)
-        if now + asker.timeout_s < self.due:
-            self.due = batch.due
+        self.due = min(self.due, now + asker.timeout_s)
         asker.admitted(count)
         self._owed.owed_bytes += count * asker.reply_bytes_max
         self.asked += count

@@ -40,22 +40,16 @@ class Ageing:
 
     def add(self, batch: SentBatch) -> None:
         """Take in a batch that is sent now."""
-        newest, young = self._ages[0], self._young
-        while newest and not newest[0].left:
-            newest.popleft()
-        newest.append(batch)
+        self._ages[0].append(batch)
         due = batch.sent_at + self._ages_s[0]
-        if batch.tries and not batch.socket.is_stream:
+        if not batch.socket.is_stream:
             overdue_at = batch.sent_at + self.resend_s * 2**batch.tries
-            heapq.heappush(self._resent, (overdue_at, next(self._order), batch))
+            if batch.tries:
+                heapq.heappush(self._resent, (overdue_at, next(self._order), batch))
+            else:
+                self._young.append(batch)
             due = min(due, overdue_at)
-        elif not batch.socket.is_stream:
-            due = min(due, batch.sent_at + self.resend_s)
-            while young and not young[0].left:
-                young.popleft()
-            young.append(batch)
-        if due < self.due:
-            self.due = due
+        self.due = min(self.due, due)
 
     def look(self) -> float:
         """Work out, and return, exactly when a batch comes of an age; infinite for never."""

@@ -160,7 +160,11 @@ class Loop:
         write_fds, timeout_s = self.wants()
         stage = self.signals.stage
         is_draining = stage is not DrainStage.NONE  # then each is read once more in one turn
-        readable, writable = self.read_list.select(write_fds, timeout_s, at_all=is_draining)
+        read_list = self.read_list
+        if read_list.quiet and not is_draining:
+            readable, writable, _ = read_list.select(write_fds, timeout_s)
+        else:
+            readable, writable, _ = self._system.select(read_list.fds, write_fds, [], timeout_s)
         link_was_full = False  # whether a dialled one has more to read
         self.streams.read_share = self._bounds.turn_bytes // (len(readable) or 1) or 1
         now = self._system.now()
@@ -196,7 +200,7 @@ class Loop:
         waits, in s: never a negative time nor an infinite one, since select raises on both."""
         engine, owed = self.engine, self.owed
         is_short = self.streams.was_short or (owed.owed_bytes > owed.low and owed.is_short())
-        if engine.read_fds_stale or is_short or self.read_list.is_old:
+        if engine.read_fds_stale or is_short or self.turns >= self.read_list.renew_at:
             self._list_read_fds()
         due = math.inf
         for timer in engine.timers:
@@ -230,7 +234,8 @@ class Loop:
             *streams.to_read(dialled=False), *datagrams.to_read(dialled=False),
             *self.signals.to_read(),
         ]  # fmt: skip
-        self.read_list.renew(fds, streams.quiet_since(self.turns - self._bounds.quiet_turns))
+        quiet = streams.quiet_since(self.turns - self._bounds.quiet_turns)
+        self.read_list.renew(fds, quiet, self.turns)
         self.engine.read_fds_stale = False
 
     def _do_close(self, effect: Close) -> None:

@@ -23,7 +23,7 @@ from core.protocol.names import Negative
 from core.protocol.outcome import Answered, Denied, Outcome, Relayed
 from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
-from nodes.ls.waiting import Batch, Batches, Shared
+from nodes.ls.waiting import Batch, Batches, Place, Shared
 
 _ANSWERED = QuestionState.ANSWERED
 
@@ -236,22 +236,22 @@ class Questions:
 
     # -- catching up -------------------------------------------------------------------------------
 
-    def slice_from(self, number: int, bytes_over: int) -> tuple[list[bytes], int]:
-        """Return open questions of the batches from `number` on, in the order of asking, and the
-        number to go on from: `next_number` when that is all.
+    def slice_from(self, place: Place, bytes_over: int) -> tuple[list[bytes], Place]:
+        """Return open questions of the batches from a place on, in the order of asking, and the
+        place to go on from: `batches.end()` when that is all.
 
         Whole batches, until their lines come to more than `bytes_over` bytes. A question is found
         once: with the first batch that waits for it.
         """
         questions: list[bytes] = []
         size = 0
-        for batch in self.batches.since(number):
+        for batch, upto in self.batches.since(place):
             if size > bytes_over:
-                return questions, batch.number
+                return questions, upto
             own = [q for q in dict.fromkeys(batch.questions) if self._first_waiter(q) is batch]
             questions += own
             size += sum(map(len, own)) + len(own)
-        return questions, self.batches.next_number
+        return questions, self.batches.end()
 
     def _first_waiter(self, question: bytes) -> Batch | None:
         owner = self._open.get(question)

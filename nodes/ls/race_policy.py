@@ -2,7 +2,7 @@
 
 A link that is UP or HOLDING has been asked for whatever is open, so nothing is kept about it. Of
 one that catches up, or is STALLED, is kept which open questions it was sent, and how far it has
-come, in batch numbers.
+come.
 
 Not here: how a link stands (`link.py`), and which questions are open (`questions.py`).
 """
@@ -17,6 +17,7 @@ from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Policy, Shares
 from nodes.ls.questions import Questions
 from nodes.ls.server_set import ServerSet
+from nodes.ls.waiting import START, Place
 
 
 class RacePolicy(Policy):
@@ -31,7 +32,7 @@ class RacePolicy(Policy):
         self._asked: list[Link] = []  # those that are asked at once
         self._sent: dict[Link, set[bytes]] = {}
         self.kept = self._sent
-        self._upto: dict[Link, int] = {}  # the batch that each goes on with
+        self._upto: dict[Link, Place] = {}  # with which each goes on
         self.waiting: Collection[Link] = ()  # a link gets the questions it missed when it comes up
 
     def ask(self, questions: list[bytes], now: float) -> Shares:
@@ -39,10 +40,10 @@ class RacePolicy(Policy):
 
     def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:
         """See Policy. Whole batches of what is open, in the order of asking."""
-        upto = self._upto.get(link, 0)
+        upto = self._upto.get(link, START)
         questions, self._upto[link] = self._questions.slice_from(upto, self._slice_bytes)
         self._sent.setdefault(link, set()).update(questions)
-        return questions, self._upto[link] == self._questions.batches.next_number
+        return questions, self._upto[link] == self._questions.batches.end()
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy."""
@@ -69,5 +70,5 @@ class RacePolicy(Policy):
                     self._upto.pop(link, None)
             elif link.life.state is LinkState.STALLED and link not in self._sent:
                 self._sent[link] = set(self._questions.all_open())
-                self._upto[link] = self._questions.batches.next_number
+                self._upto[link] = self._questions.batches.end()
         return ()

@@ -8,9 +8,8 @@ it is (`core/bounds.py`).
 """
 
 import math
-from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import chain, islice, takewhile
@@ -22,12 +21,14 @@ from core.protocol.outcome import Spell
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """The questions of one read of one asker. `questions` (folded) and `spellings` are parallel."""
+    """The questions of one read of one asker. `questions` (folded) and `spellings` are parallel.
 
-    number: int  # batches are numbered in the order of asking
+    They are tuples: a million of them may wait, and the garbage collector leaves tuples alone.
+    """
+
     asker: Asker
     questions: Sequence[bytes]
-    spellings: Sequence[bytes]  # the same list where nothing differs
+    spellings: Sequence[bytes]  # the same tuple where nothing differs
     asked_at: float
     unanswered: int  # questions without a reply; at 0 the questions are dropped
     _spelled: dict[bytes, list[bytes]] | None = None
@@ -76,7 +77,21 @@ class Shared:
             del self.waiters[batch]
 
 
-_NUMBER = attrgetter("number")
+# A place among all batches: how many were asked before it, by how long their askers wait.
+Place = Mapping[float, int]
+START: Place = {}
+
+_ASKED_AT = attrgetter("asked_at")
+
+
+class Queue(deque[Batch]):
+    """Batches in the order of asking. `left`: how many have left it, from its head."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
 
 
 class Batches:
@@ -88,19 +103,20 @@ class Batches:
     """
 
     def __init__(self) -> None:
-        self.next_number = 0  # of the next batch: what has been asked has a smaller one
-        self._by_timeout: defaultdict[float, deque[Batch]] = defaultdict(deque)
-        self._by_asker: defaultdict[Asker, deque[Batch]] = defaultdict(deque)
+        self._by_timeout: defaultdict[float, Queue] = defaultdict(Queue)
+        self._by_asker: defaultdict[Asker, Queue] = defaultdict(Queue)
 
     def add(
         self, asker: Asker, questions: list[bytes], spellings: list[bytes], now: float
     ) -> Batch:
         """Make a batch of what an asker asks now."""
-        batch = Batch(self.next_number, asker, questions, spellings, now, len(questions))
-        self.next_number += 1
+        mine = tuple(questions)
+        spelled = mine if spellings is questions else tuple(spellings)
+        batch = Batch(asker, mine, spelled, now, len(mine))
         for queue in (self._by_timeout[asker.timeout_s], self._by_asker[asker]):
             while queue and not queue[0].unanswered:
                 queue.popleft()
+                queue.left += 1
             queue.append(batch)
         return batch
 
@@ -118,6 +134,7 @@ class Batches:
         for queue in self._by_timeout.values():
             while queue and not queue[0].unanswered:
                 queue.popleft()
+                queue.left += 1
             if queue and queue[0].due < due:
                 due = queue[0].due
         return due
@@ -136,12 +153,21 @@ class Batches:
         for queue in self._by_timeout.values():
             while queue and (not queue[0].unanswered or queue[0].due <= now):
                 batch = queue.popleft()
+                queue.left += 1
                 if batch.unanswered:
                     yield batch
 
-    def since(self, number: int) -> Iterable[Batch]:
-        """Return those from this number on that are unanswered, in the order of asking."""
-        queues = self._by_timeout.values()
-        starts = [bisect_left(queue, number, key=_NUMBER) for queue in queues]
-        rests = [islice(queue, start, None) for queue, start in zip(queues, starts, strict=True)]
-        return (batch for batch in merge(*rests, key=_NUMBER) if batch.unanswered)
+    def end(self) -> Place:
+        """Return the place behind all of them."""
+        return {timeout_s: queue.left + len(queue) for timeout_s, queue in self._by_timeout.items()}
+
+    def since(self, place: Place) -> Iterator[tuple[Batch, Place]]:
+        """Return those from a place on that are unanswered, in the order of asking, each with the
+        place that it has."""
+        queues = self._by_timeout.items()
+        here = {timeout_s: max(place.get(timeout_s, 0), queue.left) for timeout_s, queue in queues}
+        rests = [islice(queue, here[timeout_s] - queue.left, None) for timeout_s, queue in queues]
+        for batch in merge(*rests, key=_ASKED_AT):
+            if batch.unanswered:
+                yield batch, here.copy()
+            here[batch.asker.timeout_s] += 1

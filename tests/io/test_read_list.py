@@ -4,6 +4,7 @@ The kernel here is a set of descriptors that can be read; time passes only while
 when a test says so.
 """
 
+import math
 from typing import Any
 
 import pytest
@@ -49,12 +50,12 @@ def kernel() -> Kernel:
 def some(kernel: Kernel) -> ReadList:
     system: Any = kernel
     some = ReadList(system, BOUNDS)
-    some.renew([1, 2, 3, 4], {2, 3, 4})
+    some.renew([1, 2, 3, 4], {2, 3, 4}, 7)
     return some
 
 
-def turn(some: ReadList, timeout_s: float = 9.0, *, at_all: bool = False) -> list[int]:
-    return some.select([], timeout_s, at_all=at_all)[0]
+def turn(some: ReadList, timeout_s: float = 9.0) -> list[int]:
+    return some.select([], timeout_s)[0]
 
 
 def test_while_others_are_busy_the_quiet_are_not_asked_about(
@@ -71,7 +72,7 @@ def test_a_quiet_one_waits_no_longer_than_the_bound(some: ReadList, kernel: Kern
     for _ in range(6):
         seen.append(turn(some))
         kernel.t += 0.125
-        some.renew([1, 2, 3, 4], {2, 3, 4})  # however often that happens
+        some.renew([1, 2, 3, 4], {2, 3, 4}, 8)  # however often that happens
     assert seen == [[1], [1], [1], [1], [1, 3], [1]]
 
 
@@ -93,22 +94,12 @@ def test_a_wait_for_nothing_is_no_wait(some: ReadList, kernel: Kernel) -> None:
     assert kernel.looks() == [([1], 0.0), ([1, 2, 3, 4], 0.0)]
 
 
-def test_a_drain_looks_at_all_at_once(some: ReadList, kernel: Kernel) -> None:
-    kernel.ready = {1, 4}
-    assert turn(some, at_all=True) == [1, 4]
+def test_few_quiet_ones_are_as_good_as_none(some: ReadList) -> None:
+    some.renew([1, 2, 3], {3}, 9)
+    assert (some.fds, some.quiet) == ([1, 2, 3], set())
 
 
-def test_few_quiet_ones_are_asked_about_in_each_turn(some: ReadList, kernel: Kernel) -> None:
-    some.renew([1, 2, 3], {3})
-    assert turn(some) == [] and kernel.looks() == [([1, 2, 3], 9.0)]
-
-
-def test_who_is_quiet_is_looked_up_again_now_and_then(some: ReadList, kernel: Kernel) -> None:
-    kernel.ready = {1}
-    old = []
-    for _ in range(9):
-        turn(some)
-        old.append(some.is_old)
-        if some.is_old:
-            some.renew([1, 2, 3, 4], {4})
-    assert old == [False, False, False, True] * 2 + [False]
+def test_who_is_quiet_is_looked_up_again_after_so_many_turns(some: ReadList) -> None:
+    assert some.renew_at == 7 + 4
+    some.renew([1], set(), 12)
+    assert some.renew_at == math.inf  # of so few, nobody may be quiet

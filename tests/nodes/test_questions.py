@@ -19,6 +19,7 @@ from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.questions import Questions
+from nodes.ls.waiting import START
 from tests.support.counting import lines_run
 
 
@@ -129,13 +130,32 @@ def test_a_settled_batch_lets_its_names_go_behind_an_open_one() -> None:
         name = b"n%d" % number
         questions.ask(session, [name], [name], 0.0)
         questions.answer(Answers([name], name + b" 10.0.0.1 A IN\n"), 0.0)
-    assert [batch.questions for batch in questions.batches if batch.questions] == [[b"nobody"]]
+    assert [batch.questions for batch in questions.batches if batch.questions] == [(b"nobody",)]
     questions.woken(5.0)
     assert (
         questions.batches.next_due() == math.inf
         and not list(questions.batches)
         and not questions.all_open()
     )
+
+
+def test_slices_name_once_what_stays_open_whatever_leaves() -> None:
+    """A place stays what it is when batches before it time out or are answered."""
+    questions, session = made(), client(1)
+    for at, name in enumerate([b"a", b"b", b"c", b"d"]):
+        questions.ask(session, [name], [name], float(at))
+    named, place = questions.slice_from(START, 0)
+    questions.answer(Answers([b"a"], b"a 10.0.0.1 A IN\n"), 4.0)
+    questions.ask(session, [b"e"], [b"e"], 4.0)  # where the batch of `a` leaves
+    for now, name in ((6.0, b"f"), (7.0, b"g")):  # those of `b` and `c` time out
+        more, place = questions.slice_from(place, 0)
+        named += more
+        questions.woken(now)
+        questions.ask(session, [name], [name], now)
+    while place != questions.batches.end():
+        more, place = questions.slice_from(place, 0)
+        named += more
+    assert named == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
 
 
 def work_of_catching_up(count: int) -> int:
@@ -146,9 +166,9 @@ def work_of_catching_up(count: int) -> int:
         questions.ask(session, [question], [question], 0.0)
 
     def catch_up() -> None:
-        number = 0
-        while number != questions.batches.next_number:
-            _, number = questions.slice_from(number, 30)
+        place = START
+        while place != questions.batches.end():
+            _, place = questions.slice_from(place, 30)
 
     return lines_run(catch_up)
 

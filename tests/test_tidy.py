@@ -304,6 +304,9 @@ F1 U F2 U F3 U F4 U F5 UL F6 U F7 U F8 U F9 UL F10 L F11 U
 KIND = {
     "test_fault_matrix": "S",
     "test_loop": "S",
+    "test_streams": "S",
+    "test_dialler": "S",
+    "test_signals": "S",
     "test_loopback": "L",
     "test_system": "L",
     "test_dns_loopback": "L",

@@ -56,9 +56,6 @@ def test_ls_counts_sockets_of_resolvers_twice_and_lookups() -> None:
     assert descriptors_for(bounds, 5, 2) == 5 + 2 * (2 * 3 + 2) + 2 + 4
 
 
-# -- a storm of clients ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("room", [1, 10, 50])
 def test_a_ts_that_is_back_is_dialled_whatever_clients_come(room: int) -> None:
     """[P59]: and each client is served, or told BUSY."""

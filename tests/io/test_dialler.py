@@ -62,7 +62,7 @@ def test_a_dial_that_hangs_may_be_given_up() -> None:
     assert node.why_closed("TS1") == "given up" and not node.loop.hits
 
 
-def test_a_dial_that_nobody_answers_ends_after_its_time() -> None:
+def test_a20_a_dial_that_nobody_answers_ends_after_its_time() -> None:
     node = Node()
     node.world.cut(node.host, node.world.hosts["TS1"], node.world.t + 100)
     node.do(Dial("TS1", ((2, ("TS1", PORT)),) * 2))
@@ -83,7 +83,7 @@ def test_an_address_has_its_whole_time_after_a_late_refusal() -> None:
     assert node.loop.hits == {"dial_s": 1}
 
 
-def test_a_dial_that_meets_itself_has_failed() -> None:
+def test_a22_a_dial_that_meets_itself_has_failed() -> None:
     """With nobody listening, from the very port that it dials."""
     node = Node()
     node.world.own_dials = 1.0

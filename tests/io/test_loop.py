@@ -25,7 +25,7 @@ FILLER = b"y - TIMED OUT\n"  # legal from a TS, and answers nothing
 
 
 @pytest.mark.parametrize(("reads", "reply"), [(5, X), (40, b"x - TIMED OUT\n")])
-def test_a_due_timeout_waits_for_a_ts_with_more_but_not_for_ever(reads: int, reply: bytes) -> None:
+def test_a6_a_due_timeout_waits_a_while_for_a_ts_with_more(reads: int, reply: bytes) -> None:
     """The answer stands behind so many full reads; sixteen turns are what a timeout waits."""
     bounds = replace(Bounds(), read_bytes=len(FILLER))
     scene = Scene("", bounds=bounds)

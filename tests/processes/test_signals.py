@@ -121,36 +121,13 @@ def test_process_1_outlives_sighup_at_any_moment(run: Programs, kind: str, large
         assert program.exits() == 0
 
 
-def loading(run: Programs) -> tuple[Program, Path]:
-    """Start a table server that waits for the rows of its table, which is a pipe; return it and the
-    table."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_loads_is_ended_at_once(run: Programs, number: signal.Signals) -> None:
+    """The table is a pipe, and nobody writes its rows."""
     table = run.folder / "pipe"
     os.mkfifo(table)
     ts = run.start("ts", 0, "--table", table)
     wait_for(lambda: catches(ts.process.pid), "its first line")
-    return ts, table
-
-
-def test_hangups_while_the_table_loads_are_one_reload(run: Programs) -> None:
-    ts, table = loading(run)
-    for _ in range(3):
-        ts.signal(signal.SIGHUP)
-    with table.open("w") as pipe:
-        run.table("regular", *ROWS_1).rename(table)
-        pipe.write("rutgers.edu 10.0.0.1 A\n")
-    talk = Talk(ts.port())
-    ts.logs(" reloaded: ")
-    assert talk.ask(b"rutgers.edu") == ANSWER
-    talk.say(b"STATS\n")
-    assert b"STAT reloads 1" in talk.hear(8)
-    talk.close()
-    ts.signal(signal.SIGTERM)
-    assert ts.exits() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_loads_is_ended_at_once(run: Programs, number: signal.Signals) -> None:
-    ts, _ = loading(run)
     ts.signal(number)
     assert ts.exits() == 0
     assert ts.log == "photofinish: ended by a signal before it served\n"
@@ -179,9 +156,6 @@ def test_a_client_that_starts_is_ended_by_a_signal(run: Programs, number: signal
     assert client.log == "photofinish: interrupted\n"
 
 
-# -- to the last -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_hangups_to_the_very_end_change_no_exit_code(run: Programs, kind: str, large: Path) -> None:
     """[P55]: also while the interpreter shuts down. Workers, too, as their parent would say."""
@@ -202,23 +176,17 @@ def test_hangups_to_the_very_end_change_no_exit_code(run: Programs, kind: str, l
         assert "by signal" not in program.log and "by force" not in program.log
 
 
-# -- signals that were ignored ---------------------------------------------------------------------
-
-
-def ignoring(*numbers: signal.Signals) -> Callable[[], None]:
-    def before() -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    return before
-
-
 def test_a_client_goes_on_ignoring_what_it_was_told_to_ignore(run: Programs) -> None:
     """[P57]: as under nohup, and as a job that a script has put into the background."""
     ts, port = run.ts(run.table("ts1", *ROWS_1))
     ts.signal(signal.SIGSTOP)
     numbers = (signal.SIGINT, signal.SIGHUP)
-    client = run.start("client", "127.0.0.1", port, "rutgers.edu", before=ignoring(*numbers))
+
+    def before() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+    client = run.start("client", "127.0.0.1", port, "rutgers.edu", before=before)
     pid = client.process.pid
     wait_for(lambda: catches(pid, signal.SIGTERM), "its first line")
     for number in (*numbers, signal.SIGUSR1):
@@ -226,23 +194,6 @@ def test_a_client_goes_on_ignoring_what_it_was_told_to_ignore(run: Programs) -> 
         client.signal(number)
     ts.signal(signal.SIGCONT)
     assert client.output() == ANSWER.decode() + "\n" and client.process.returncode == 0
-
-
-def test_a_server_ignores_no_signal_that_it_lives_by(run: Programs) -> None:
-    """[P57]: only SIGINT stays as it was."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-    ts = run.start("ts", 0, "--table", run.table("ts1", *ROWS_1), before=ignoring(*numbers))
-    ts.port()
-    ts.signal(signal.SIGINT)
-    ts.signal(signal.SIGHUP)
-    ts.logs(" reloaded: ")
-    ts.signal(signal.SIGUSR1)
-    ts.logs(" TS reloads 1\n")
-    ts.signal(signal.SIGTERM)
-    assert ts.exits() == 0
-
-
-# -- SIGUSR1 ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", 2)], ids=["alone", "workers"])
@@ -382,9 +333,6 @@ def test_under_a_watchdog_a_stopped_worker_is_started_again(run: Programs) -> No
         assert "W2 is gone" not in ls.log
         ls.signal(signal.SIGTERM)
         assert ls.exits() == 0
-
-
-# -- python3 -X dev --------------------------------------------------------------------------------
 
 
 def dev(run: Programs, *given: object, **how: object) -> Program:

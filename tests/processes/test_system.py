@@ -106,9 +106,6 @@ def test_b15_sixteen_clients_that_ask_at_once_get_every_reply(run: Programs) -> 
         assert bye == b"BYE" and sorted(lines) == expected
 
 
-# -- servers that come and go ----------------------------------------------------------------------
-
-
 def test_a21_a24_ls_asks_servers_that_come_later_than_itself(run: Programs) -> None:
     port_1 = free_port()
     ls, port = run.ls([port_1], "--timeout", 20, linked=False)

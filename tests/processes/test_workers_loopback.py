@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -39,9 +38,9 @@ pytestmark = pytest.mark.process
 class Crew:
     """A real `ls --workers` before these TSs."""
 
-    def __init__(self, run: Programs, ts_ports: list[int], *words: object, **how: Any) -> None:  # noqa: ANN401
+    def __init__(self, run: Programs, ts_ports: list[int], *words: object) -> None:
         self.ts_ports = ts_ports
-        self.parent, self.port = run.ls(ts_ports, "--workers", 2, *words, linked=False, **how)
+        self.parent, self.port = run.ls(ts_ports, "--workers", 2, *words, linked=False)
         self.parent.logs(" is up", 2 * (1 + len(ts_ports)))
 
     def stats(self) -> dict[str, str]:
@@ -177,23 +176,6 @@ def test_a_killed_worker_takes_only_its_own_sessions(run: Programs, ts_ports: li
     exchange(crew.port, [b"n3.example\nQUIT\n"] * 60)
     wait_for(lambda: crew.counts("W1.sessions") > 0, "the new one serves")
     assert crew.counts("asked") >= 80 and crew.counts("W1.restarts") == 1
-
-
-def test_workers_come_back_killed_or_drained(run: Programs, ts_ports: list[int]) -> None:
-    """Also where SIGCHLD was ignored when their parent began."""
-    ignoring = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    ignoring += "from nodes.cli.programs import main; sys.exit(main(sys.argv[1:]))"
-    crew = Crew(run, ts_ports, python=("-c", ignoring))
-    for name, number, how in (
-        ("W1", signal.SIGKILL, "it was ended by signal 9"),
-        ("W2", signal.SIGTERM, "it ended with exit code 0"),
-    ):
-        os.kill(crew.processes()[name], number)
-        crew.parent.logs(f"{name} is gone: {how}; starting it again")
-        crew.parent.logs(f"{name} is up", 2)
-        assert crew.serves()
-    crew.parent.signal(signal.SIGTERM)
-    assert crew.parent.exits() == 0
 
 
 def test_a_stopped_worker_keeps_neither_news_nor_drain(run: Programs, ts_ports: list[int]) -> None:

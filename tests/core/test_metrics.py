@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.bounds import BoundHits, Bounds
 from core.environment import Environment
-from core.events import Woken
 from core.exposition import prometheus_text
 from core.metrics import Metric, Value
 from nodes.ls.load_balancer import LoadBalancer
@@ -261,11 +260,3 @@ def test_the_status_of_ls_has_the_same_metrics_as_stats() -> None:
     for server in servers:
         for key in ("state", "asked", "won", "late", "redials", "silent"):
             assert str(server[key]) == count[f"{server['name']}.{key}"]
-    assert brain.unhealthy() == ""
-    stage.reset(T1)
-    assert brain.unhealthy() == ""
-    stage.reset(T2)
-    assert brain.unhealthy() == "no table server is up"
-    stage.drain()
-    assert brain.unhealthy() == "draining"
-    assert stage.brain.step(Woken(), stage.now) == []

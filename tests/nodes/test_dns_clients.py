@@ -168,16 +168,6 @@ def test_a_stream_that_has_ended_gets_what_it_is_owed() -> None:
     assert stage.has_ended(TCP)
 
 
-def test_a_stream_that_vanishes_leaves_nothing_behind() -> None:
-    stage = started()
-    stage.accept(TCP)
-    stage.hear(TCP, frame(query(1, b"x")))
-    stage.reset(TCP)
-    stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    told = metrics(stage)
-    assert (told["asked"], told["dropped"], told["pending"], told["late"]) == (1, 1, 0, 1)
-
-
 def test_f7_a_stream_without_dns_is_ended_with_what_is_owed() -> None:
     stage = started()
     stage.accept(TCP)
@@ -316,9 +306,6 @@ def test_replies_to_streams_are_promised_as_long_as_they_may_be() -> None:
     assert owed.owed_bytes == owed.promised_to(TCP) == 0
 
 
-# -- the end ---------------------------------------------------------------------------------------
-
-
 def test_a_drain_gives_everyone_what_they_are_owed() -> None:
     stage = started()
     stage.accept(TCP)
@@ -336,9 +323,6 @@ def test_a_drain_gives_everyone_what_they_are_owed() -> None:
     stage.end(T1)
     stage.end(T2)
     assert stage.exit_code == 0
-
-
-# -- nonsense --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("behind", ["tables", "a resolver"])

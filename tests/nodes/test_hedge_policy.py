@@ -223,20 +223,6 @@ def test_the_delay_is_the_quantile_of_all_but_the_share(
     assert delay_s(stage) == pytest.approx(wait_s, rel=0.05, abs=0.0002)
 
 
-def test_the_delay_counts_again_from_each_ts_that_is_asked() -> None:
-    stage = started(extra_load=1.0, servers=3)
-    ask(stage, b"w", b"x")
-    stage.wait(0.0499)
-    assert asked(stage, T2) == []
-    stage.wait(0.0002)
-    assert asked(stage, T2) == [b"w", b"x"]
-    ask(stage, b"y", b"z")  # which brings tokens
-    stage.wait(0.0498)
-    assert b"w" not in asked(stage, T3)
-    stage.wait(0.0002)
-    assert asked(stage, T3)[:2] == [b"w", b"x"]
-
-
 def test_what_explored_before_it_was_hedged_sets_no_delay() -> None:
     """The TS that it was asked of first may be slow."""
     stage = started(Bounds(explore_every=2), extra_load=0.05, explores=True)
@@ -259,22 +245,6 @@ def test_what_explored_before_it_was_hedged_sets_no_delay() -> None:
 
 
 # -- the budget ------------------------------------------------------------------------------------
-
-
-def test_tokens_come_with_questions_none_at_the_start() -> None:
-    """[P23]"""
-    stage = started(extra_load=0.25)
-    prefer(stage, T1)
-    ask(stage, b"a", b"b", b"c")
-    stage.wait(0.2)
-    assert asked(stage, T2) == []
-    ask(stage, b"d")
-    assert asked(stage, T2) == [b"a"]
-    ask(stage, b"e", b"f", b"g")
-    assert asked(stage, T2) == []
-    ask(stage, b"h")
-    assert asked(stage, T2) == [b"b"]
-    assert metric(stage.brain, "hedged") == 2
 
 
 def test_late_questions_take_tokens_the_oldest_first() -> None:
@@ -300,24 +270,6 @@ def test_late_questions_take_tokens_the_oldest_first() -> None:
 
 
 TIGHT = replace(Bounds(), waiting_bytes_high=60, waiting_bytes_low=20)
-
-
-def test_a_stalled_ts_moves_its_questions_on_and_may_answer() -> None:
-    """[P24]"""
-    stage = started(TIGHT, extra_load=0.0)
-    stage.held.add(T1)
-    some = names(20)
-    ask(stage, *some)
-    assert stage.paused == {"a"}
-    stage.wait(0.999)
-    assert asked(stage, T2) == []
-    stage.wait(0.001)
-    stage.held.clear()
-    stage.settle()
-    assert asked(stage, T1) == asked(stage, T2) == some
-    say(stage, T1, *some[:10])
-    say(stage, T2, *some[10:])
-    assert stage.take("a").count(b"\n") == 20
 
 
 def denied_by_one_of_two() -> Stage:
@@ -423,17 +375,6 @@ def test_a_slice_leaves_out_what_its_server_has_denied() -> None:
 # -- asked again -----------------------------------------------------------------------------------
 
 
-def test_an_answer_to_the_first_asking_counts_for_the_second() -> None:
-    """[P10]"""
-    stage = started(extra_load=0.0)
-    ask(stage, b"x")
-    stage.wait(1.5)
-    prefer(stage, T2)
-    ask(stage, b"x")
-    say(stage, T1, b"x")
-    assert stage.take("a") == b"x 10.0.0.1 A IN\n" * 2
-
-
 def test_what_may_be_lost_goes_to_everyone_as_it_is_asked_again() -> None:
     """[P24]: without the delay that a new question has."""
     stage = started(extra_load=0.0)
@@ -458,43 +399,7 @@ def test_a_question_lends_nothing_to_what_is_asked_with_it() -> None:
     assert stage.take("a") == b"" and metric(stage.brain, "late") == 2
 
 
-def test_a_name_that_is_always_asked_gets_to_every_ts() -> None:
-    """[P24]: what comes in goes before what is due, so it is asked again just before its time.
-
-    TS1 answers everything else, and so it keeps its good name.
-    """
-    stage = started(extra_load=0.0)
-    train(stage, {T1: 0.001, T2: 0.02})
-    stage.now = 200.0
-    for number in range(32):
-        ask(stage, b"x")
-        others = names(200, b"o%d-" % number)
-        ask(stage, *others)
-        say(stage, T1, *others)
-        stage.wait(0.0)
-        stage.now += 0.125
-    assert b"x" in asked(stage, T2)
-
-
 # -- links that come and go ------------------------------------------------------------------------
-
-
-def test_a_link_that_is_back_gets_what_nobody_else_may_answer() -> None:
-    """[P13]: once."""
-    stage = started(extra_load=0.0)
-    ask(stage, b"old")
-    stage.reset(T2)
-    stage.wait(0.06)  # everyone there is has been asked for it, and has had its time
-    ask(stage, b"young")
-    stage.connect(T2)
-    assert asked(stage, T2) == [b"old"]
-    stage.reset(T1)
-    assert asked(stage, T2) == [b"young"]
-    stage.wait(0.06)
-    stage.connect(T1)
-    assert asked(stage, T1)[-2:] == [b"old", b"young"]
-    stage.wait(0.8)
-    assert asked(stage, T1) == asked(stage, T2) == []
 
 
 def test_what_was_asked_on_another_connection_does_not_count() -> None:
@@ -587,39 +492,6 @@ def test_what_is_queued_twice_does_not_make_a_link_wait_for_good() -> None:
     assert asked(stage, T1) == [b"z"]
 
 
-def test_what_is_closed_in_a_queue_is_not_asked_for_another() -> None:
-    """[P23]: that would be speculative, and not of the budget."""
-    stage = started(TIGHT, extra_load=0.0)
-    stage.held.add(T2)
-    some = names(12)  # nine come to more than a slice
-    for name in some:
-        ask(stage, name)
-    deny(stage, T1, *some[:8])
-    for name in some[8:]:
-        deny(stage, T1, name)
-    stage.reset("a")
-    stage.accept("a")
-    prefer(stage, T1)
-    ask(stage, some[-1])
-    asked(stage, T1)
-    stage.held.clear()
-    stage.settle()
-    assert some[-1] not in asked(stage, T2)
-
-
-def test_a_link_that_held_gets_what_is_queued_when_it_takes() -> None:
-    stage = started(TIGHT, extra_load=0.0)
-    ask(stage, b"x")
-    stage.held.add(T2)
-    deny(stage, T1, b"x")
-    stage.hear(T1, b"")
-    ask(stage, *names(3))
-    stage.reset(T1)
-    stage.held.clear()
-    stage.settle()
-    assert asked(stage, T2) == [b"x", *names(3)]
-
-
 # -- the end ---------------------------------------------------------------------------------------
 
 
@@ -639,17 +511,6 @@ def test_a_drain_goes_on_hedging_for_what_is_open() -> None:
         "asked 2, answered 1, not found 0, no data 0, failed 0, timed out 1, dropped 0, pending 0, "
         "refused 0; joined 0, late 0, hedged 2"
     )
-
-
-def test_who_vanishes_leaves_nothing_behind() -> None:
-    stage = started(extra_load=0.1)
-    ask(stage, *names(30))
-    stage.wait(0.06)
-    deny(stage, T1, *names(30)[:10])
-    stage.reset("a")
-    stage.wait(5.0)
-    assert stage.brain.due == math.inf
-    keeps_nothing(stage.brain)
 
 
 @pytest.mark.parametrize("extra_load", [0.0, 0.05])
@@ -808,20 +669,6 @@ def test_the_largest_step_is_the_same_however_much_is_open(
         return most
 
     assert work(1600) < 1.2 * work(400)
-
-
-def test_a_question_moves_on_with_its_slice_and_the_rest_follows() -> None:
-    """[P24]"""
-    stage = started(FEW, extra_load=0.0)
-    for name in names(100):
-        ask(stage, name)
-    stage.reset(T1)
-    assert asked(stage, T2) == names(100)[:32]
-    stage.step(Woken())
-    assert asked(stage, T2) == names(100)[32:64]
-    stage.wait(0.0)
-    assert asked(stage, T2) == names(100)[64:]
-    assert metric(stage.brain, "hedged") == 0
 
 
 def lose_and_connect(stage: Stage, name: str) -> None:

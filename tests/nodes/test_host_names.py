@@ -169,9 +169,6 @@ def test_a_drain_does_not_wait_for_a_name() -> None:
     assert stage.exit_code == 0 and stage.dialled == []
 
 
-# -- many at once ----------------------------------------------------------------------------------
-
-
 def test_sixty_names_are_looked_up_few_at_a_time_one_a_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -338,16 +338,6 @@ def servers(*bits: int) -> list[Server]:
     return [Server(bit, GRACES[bit]) for bit in bits]
 
 
-def test_a_hold_begins_once_and_is_as_long_as_the_slowest_left() -> None:
-    held = Held(servers(1, 2, 4))
-    held.negatives.add(1, [], failed(b"x"), 0.0)  # 2 and 4 are to speak
-    assert held.negatives.due == 3 * GRACES[4]
-    held.negatives.add(4, [], failed(b"x"), 0.0)  # only 2 is
-    assert held.negatives.due == 3 * GRACES[2]
-    held.negatives.add(4, [], failed(b"x"), GRACES[2] / 2)  # that it is said again is no news
-    assert held.negatives.due == 3 * GRACES[2]
-
-
 def test_a_grace_counts_from_the_first_denial_of_the_world() -> None:
     """[P42]: also where it becomes longer, since a server has been seen to differ."""
     held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
@@ -380,14 +370,6 @@ def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
         held.negatives.admitted(cast(Any, held.servers[2]), [b"x"], 0.5)
         held.negatives.woken(0.5)
         assert held.negatives.due == due
-
-
-def test_what_is_not_held_leaves_nothing_behind() -> None:
-    """With one resolver nobody is waited for, and nobody asks when anything is due."""
-    held = Held(servers(1))
-    for number in range(100):
-        held.negatives.add(1, [], failed(b"n%d" % number), 1.0)
-    assert held.negatives.is_empty and alive(HeldNegative) == 0
 
 
 @pytest.mark.parametrize("is_another_held", [False, True])

@@ -212,9 +212,6 @@ def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_pat
     assert log.splitlines()[1] == f"{tmp_path}/table has no rows: every name is unknown"
 
 
-# -- help ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("program", [[], ["ts"], ["ls"], ["client"], ["replay"]])
 def test_help_says_what_there_is(command: Command, program: list[str]) -> None:
     code, out, log = command(*program, "--help")

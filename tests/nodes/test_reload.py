@@ -485,9 +485,6 @@ def test_an_old_table_is_not_held_by_the_new_one() -> None:
     assert server.counts == (1, 0) and old() is None
 
 
-# -- how much is done in a turn --------------------------------------------------------------------
-
-
 def is_only_large_table(served: Table) -> bool:
     """Return whether no other table has room for many rows, be it empty; an empty dict has it."""
     gc.collect()

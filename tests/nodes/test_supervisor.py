@@ -167,6 +167,7 @@ def test_half_a_report_dies_with_its_worker() -> None:
 
 
 def test_what_a_lost_worker_counted_stays_and_its_levels_go() -> None:
+    """[P58]: also in the log."""
     stage = nursery()
 
     def told() -> tuple[int, ...]:
@@ -188,6 +189,8 @@ def test_what_a_lost_worker_counted_stays_and_its_levels_go() -> None:
     stage.die("W1")
     stage.die("W2")
     assert (stage.metrics()["asked"], sum(stage.parent.histograms()[0][1].counts)) == (17, 7)
+    stage.step(StatsAsked())
+    assert "asked 17" in stage.reports and "W2.state VACANT" in stage.reports
 
 
 def test_workers_hear_only_what_has_changed_of_the_others() -> None:
@@ -244,15 +247,6 @@ def test_a_worker_that_dies_while_it_is_asked_keeps_no_news() -> None:
     stage.tell("W1", asked=5)
     stage.tell("W2", asked=5)
     assert [stage.heard(conn)["asked"] for conn in ("W1", "W2")] == [5, 5]
-
-
-def test_statistics_go_to_the_log_as_sums() -> None:
-    """[P58]"""
-    stage = nursery()
-    stage.tell("W1", asked=10)
-    stage.tell("W2", asked=5)
-    stage.step(StatsAsked())
-    assert "asked 15" in stage.reports and "W2.state UP" in stage.reports
 
 
 # -- workers that stand still ----------------------------------------------------------------------

@@ -16,16 +16,14 @@ from typing import Any, TypeVar
 WON_END = "ANSWERED"  # the end of a race that was won
 _NEGATIVES = frozenset({"NOT FOUND", "NO DATA", "REFUSED", "FAILED"})
 _DECIMALS = 6
+_NO_RECORD = "it is no record of a race"
 _SECONDS_MAX = 1e9  # some 30 years
 _SERVER = re.compile(r"(?:TS|DNS)[1-9][0-9]{0,5}")
 _T = TypeVar("_T")
 
 
 class RecordError(ValueError):
-    """A record that cannot be used. The text says why."""
-
-    def __init__(self, why: str = "it is no record of a race") -> None:
-        super().__init__(why)
+    """A record that cannot be used. The text says why, and has nothing of the record in it."""
 
 
 @dataclass(slots=True)
@@ -104,23 +102,18 @@ def read_record(line: bytes) -> RaceRecord:
     """Read a record from its line. Raises RecordError."""
     try:
         record = json.loads(line.decode())
-        share, winner = record["share"], record["winner"]
-        if not 0 <= share <= 1:
-            raise ValueError(share)
-        return RaceRecord(
-            span_s(record["at"]),
-            _text(record["question"]),
-            _text(record["policy"]),
-            float(share),
-            _by_server(record["asked"], span_s),
-            _by_server(record["replies"], _reply),
-            None if winner is None else _text(winner),
-            None if record.get("margin") is None else span_s(record["margin"]),
-            _text(record["end"]),
-            span_s(record["took"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise RecordError from None
+    except (ValueError, RecursionError):
+        raise RecordError(f"{_NO_RECORD}: it is no JSON") from None
+    if not isinstance(record, dict):
+        raise RecordError(_NO_RECORD)
+    values = {}
+    for name, read in _READERS.items():
+        try:
+            values[name] = read(record.get(name))
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            why = f"{_NO_RECORD}: its '{name}' is missing, or is not as LS writes it"
+            raise RecordError(why) from None
+    return RaceRecord(**values)
 
 
 def span_s(value: Any) -> float:  # noqa: ANN401
@@ -150,3 +143,23 @@ def _text(value: Any) -> str:  # noqa: ANN401
 
 def _rounded(at: float) -> float:
     return round(at, _DECIMALS)
+
+
+def _share(value: Any) -> float:  # noqa: ANN401
+    if not 0 <= value <= 1:
+        raise ValueError(value)
+    return float(value)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {  # by field
+    "at": span_s,
+    "question": _text,
+    "policy": _text,
+    "share": _share,
+    "asked": lambda part: _by_server(part, span_s),
+    "replies": lambda part: _by_server(part, _reply),
+    "winner": lambda value: None if value is None else _text(value),
+    "margin": lambda value: None if value is None else span_s(value),
+    "end": _text,
+    "took": span_s,
+}

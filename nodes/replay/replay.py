@@ -9,8 +9,8 @@ Records made under hedging are refused: they do not say what the servers that we
 have replied. A record is one of many questions (`share`), so time is compressed by that share: as
 many questions come in a second as really did.
 
-Not here: the load balancer, which is handed in, files, and how a record is written
-(`nodes/ls/race_record.py`).
+Not here: the load balancer, which is handed in, files, how a record is written
+(`nodes/ls/race_record.py`), and which policy is the best (`verdict.py`).
 """
 
 import heapq
@@ -40,6 +40,7 @@ from nodes.ls.race_record import WON_END, RaceRecord, RecordError, read_record, 
 DROPPED_REPLY = "DROPPED"  # the asker left before there was a reply
 _TIMED_OUT = "TIMED OUT"
 _NEGATIVES = ("NOT FOUND", "NO DATA")  # as table servers say them
+_NO_ANSWERS = frozenset({*_NEGATIVES, _TIMED_OUT, DROPPED_REPLY})
 _ENDS = frozenset({WON_END, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED_REPLY})
 _CLIENT = "client-1"
 _QUANTILES = (0.5, 0.99, 0.999)
@@ -72,9 +73,16 @@ class ReplayOutcome:
     """The outcome of all races under one policy."""
 
     took_s: list[float] = field(default_factory=list)
+    replied_s: list[float] = field(default_factory=list)  # of these, where the record has a reply
     sent: int = 0  # questions to table servers
     timed_out: int = 0
+    unanswered: int = 0  # had an answer when recorded, and has none here
     changed: int = 0  # other addresses, or another negative, than recorded
+
+    @property
+    def extra(self) -> float:
+        """The share of extra questions: more than one for each."""
+        return self.sent / len(self.took_s) - 1
 
     def quantiles_s(self) -> list[float]:
         """Return p50, p99 and p99.9."""
@@ -92,13 +100,13 @@ def parse(line: bytes) -> ReplayedRace:
         )
     if any(map(_RESOLVER.fullmatch, record.asked)):
         raise RecordError(
-            "it was run by resolvers, too, whose replies are held for better ones: only races of "
-            "table servers alone can be replayed"
+            "it was run by resolvers, which are all asked under every policy: only races of table "
+            "servers alone can be replayed"
         )
     try:
         return _race_of(record)
     except (ValueError, KeyError):
-        raise RecordError from None
+        raise RecordError("it is no record of a race: its fields contradict each other") from None
 
 
 def _race_of(record: RaceRecord) -> ReplayedRace:
@@ -138,7 +146,8 @@ def as_recorded(races: Sequence[ReplayedRace]) -> ReplayOutcome:
     """Return the outcome that these races had when they were recorded."""
     timed_out = sum(race.reply == _TIMED_OUT for race in races)
     sent = sum(len(race.lag_s) for race in races)
-    return ReplayOutcome([race.took_s for race in races], sent, timed_out)
+    replied_s = [race.took_s for race in races if race.reply != _TIMED_OUT]
+    return ReplayOutcome([race.took_s for race in races], replied_s, sent, timed_out)
 
 
 def replay(races: Sequence[ReplayedRace], servers: Sequence[str], brain: Brain) -> ReplayOutcome:
@@ -221,23 +230,11 @@ class _Stage:
                     spelling, reply = question.spelling, why.value.decode()
                 case _:
                     raise AssertionError(line)
-            race = self._races[int(spelling[1:])]
-            self._outcome.took_s.append(self._now - race.at)
-            self._outcome.timed_out += reply == _TIMED_OUT
+            race, outcome = self._races[int(spelling[1:])], self._outcome
+            outcome.took_s.append(self._now - race.at)
+            if race.reply != _TIMED_OUT:
+                outcome.replied_s.append(self._now - race.at)
+            outcome.timed_out += reply == _TIMED_OUT
+            outcome.unanswered += reply in _NO_ANSWERS and race.reply not in _NO_ANSWERS
             if race.reply != DROPPED_REPLY:  # else nobody waited to see
-                self._outcome.changed += set(reply.split(",")) != set(race.reply.split(","))
-
-
-def table_row(policy: str, outcome: ReplayOutcome) -> str:
-    """Return one row of the table that HEAD begins."""
-    number = len(outcome.took_s)
-    times = "".join(f"{quantile_s * 1000:>10.1f}" for quantile_s in outcome.quantiles_s())
-    extra = 100 * (outcome.sent / number - 1)
-    counts = f"{outcome.timed_out:>11}{outcome.changed:>9}"
-    return f"{policy:<14}{number:>10}{times}{extra:>10.2f}{counts}"
-
-
-HEAD = (
-    f"{'policy':<14}{'questions':>10}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}"
-    f"{'extra %':>10}{'timed out':>11}{'changed':>9}"
-)
+                outcome.changed += set(reply.split(",")) != set(race.reply.split(","))

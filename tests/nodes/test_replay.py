@@ -4,7 +4,8 @@ Records come from a real load balancer that samples every race, among table serv
 each has a delay and something to say for every question. Played again under race they must come
 to the times that were recorded.
 
-Not here: how records are made in detail (`tests/nodes/test_race_samples.py`), and the command line.
+Not here: how records are made in detail (`tests/nodes/test_race_samples.py`), and the verdict
+(`tests/nodes/test_verdict.py`).
 """
 
 import gzip
@@ -32,15 +33,14 @@ from nodes.cli.programs import main
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_record import RecordError
 from nodes.replay.replay import (
-    HEAD,
     ReplayedRace,
     ReplayOutcome,
     as_recorded,
     parse,
     replay,
     servers_of,
-    table_row,
 )
+from nodes.replay.report import HEAD, table_row
 from tests.support.balancers import addresses_of, load_balancer
 from tests.support.stage import Stage
 
@@ -87,7 +87,10 @@ def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
     ("changes", "why"),
     [
         ({"policy": "hedge"}, r"recorded under hedge.*--policy race"),
-        ({"asked": {"TS1": 0.0, "DNS1": 0.0}}, r"run by resolvers, too.*table servers alone"),
+        (
+            {"asked": {"TS1": 0.0, "DNS1": 0.0}},
+            r"run by resolvers.*every policy.*table servers alone",
+        ),
     ],
     ids=["hedge", "resolvers"],
 )
@@ -136,8 +139,27 @@ BAD = {
 
 @pytest.mark.parametrize("record", BAD.values(), ids=BAD)
 def test_what_is_no_record_of_a_race_is_refused(record: Any) -> None:  # noqa: ANN401
-    with pytest.raises(RecordError, match="no record of a race"):
+    with pytest.raises(RecordError, match="no record of a race") as caught:
         parse(record if isinstance(record, bytes) else json.dumps(record).encode())
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (b"[1]", "race"),
+        (line()[:50], "race: it is no JSON"),
+        (line(share=2), "race: its 'share' is missing, or is not as LS writes it"),
+        (line(asked={"TS1\x1b[2J": 0}), "race: its 'asked' is missing, or is not as LS writes it"),
+        (line(took=None), "race: its 'took' is missing, or is not as LS writes it"),
+        (line(winner="TS2", replies={}), "race: its fields contradict each other"),
+    ],
+    ids=["no object", "cut", "wrong", "escape", "null", "contradiction"],
+)
+def test_a_refusal_says_what_is_wrong_with_the_record(record: bytes, why: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse(record)
+    assert str(caught.value) == f"it is no record of a {why}"
 
 
 json_values = st.recursive(
@@ -195,7 +217,7 @@ def test_any_file_is_replayed_as_far_as_it_is_good(
         patch.setattr(command, "show", shown.append)
         code = main(["replay", str(path)])
     assert code == (1 if said else 0) and len(shown) >= 5
-    assert all(text.isprintable() for text in said + shown)
+    assert all(text.replace("\n", "").isprintable() for text in said + shown)
 
 
 @given(st.sets(st.integers(1, 300), max_size=12))
@@ -215,8 +237,9 @@ def test_figures_are_those_of_the_ranks() -> None:
 
 
 def test_a_row_has_a_column_for_each_heading() -> None:
-    row = table_row("race", ReplayOutcome([0.1, 0.2, 0.3, 0.4], sent=6, timed_out=1, changed=2))
-    assert row.split() == ["race", "4", "300.0", "400.0", "400.0", "50.00", "1", "2"]
+    times = [0.1, 0.2, 0.3, 0.4]
+    row = table_row("race", ReplayOutcome(times, sent=6, timed_out=1, unanswered=3, changed=2))
+    assert row.split() == ["race", "4", "300.0", "400.0", "400.0", "50.00", "1", "3", "2"]
     assert len(row) == len(HEAD)
 
 
@@ -241,17 +264,34 @@ def close(outcome: ReplayOutcome, took_s: list[float]) -> bool:
 @pytest.mark.parametrize(
     ("servers", "took_s", "counts"),
     [
-        (["TS1", "TS2"], [0.1, 0.1, 0.4, 0.2, 5.0], (10, 1, 0)),
-        (["TS1"], [0.1, 0.3, 5.0, 0.2, 5.0], (5, 2, 1)),
-        (["TS2"], [0.2, 0.1, 0.4, 5.0, 5.0], (5, 2, 1)),
+        (["TS1", "TS2"], [0.1, 0.1, 0.4, 0.2, 5.0], (10, 1, 0, 0)),
+        (["TS1"], [0.1, 0.3, 5.0, 0.2, 5.0], (5, 2, 1, 1)),
+        (["TS2"], [0.2, 0.1, 0.4, 5.0, 5.0], (5, 2, 1, 1)),
     ],
 )
 def test_what_those_that_are_asked_have_not_times_out(
-    servers: list[str], took_s: list[float], counts: tuple[int, int, int]
+    servers: list[str], took_s: list[float], counts: tuple[int, int, int, int]
 ) -> None:
+    """Of the last race nobody had a reply when it was recorded."""
     outcome = replay(WAYS, servers, balancer(len(servers)))
     assert close(outcome, took_s)
-    assert (outcome.sent, outcome.timed_out, outcome.changed) == counts
+    assert sorted(outcome.replied_s) == pytest.approx(sorted(took_s[:-1]))
+    assert as_recorded(WAYS).replied_s == [race.took_s for race in WAYS[:-1]]
+    counted = outcome.sent, outcome.timed_out, outcome.unanswered, outcome.changed
+    assert counted == counts
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said", "unanswered"),
+    [("10.0.0.1", "NOT FOUND", 1), ("10.0.0.1", "NO DATA", 1), ("10.0.0.1", "10.0.0.2", 0),
+     ("NO DATA", "NOT FOUND", 0), ("TIMED OUT", "NOT FOUND", 0), ("NOT FOUND", "10.0.0.1", 0)],
+)  # fmt: skip
+def test_an_answer_that_becomes_a_negative_is_unanswered(
+    recorded: str, said: str, unanswered: int
+) -> None:
+    race = ReplayedRace(0.0, Type.A, 0.1, recorded, {"TS1": 0.0}, {"TS1": (0.2, said)})
+    outcome = replay([race], ["TS1"], balancer(1))
+    assert (outcome.unanswered, outcome.changed) == (unanswered, 1)
 
 
 @pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA"])
@@ -327,24 +367,68 @@ def test_the_command_plays_each_policy_that_is_asked_for(play: Play) -> None:
     data = b"".join(records)
     code, out, _ = play(data)
     assert play(b"".join(records[::-1])) == (0, out, "")
-    head, *rows = out.splitlines()
+    head, *rows = out.partition("\nextra: ")[0].splitlines()
     assert code == 0 and head == HEAD
     assert [row[:14].rstrip() for row in rows] == [
         "as recorded", "race", "single TS1", "single TS2", "hedge"
     ]  # fmt: skip
     assert rows[0][14:] == rows[1][14:]
-    extra = [float(row.split()[-3]) for row in rows]
+    extra = [float(row.split()[-4]) for row in rows]
     assert extra[:-1] == [100.0, 100.0, 0.0, 0.0] and 0 <= extra[-1] <= 10
     code, out, _ = play(data, "--policy", "single", "--policy", "race")
-    rows = out.splitlines()[2:]
+    rows = out.partition("\nextra: ")[0].splitlines()[2:]
     assert code == 0
     assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
+
+
+def slow_at_times(count: int) -> bytes:
+    """Write records, 10 ms apart, in which each TS is slow in one race of fifty."""
+    records = []
+    for n in range(count):
+        waits = {"TS1": 0.2 if n % 50 == 0 else 0.005, "TS2": 0.2 if n % 50 == 25 else 0.006}
+        replies = {server: [wait_s, "10.0.0.1"] for server, wait_s in waits.items()}
+        winner = min(waits, key=waits.__getitem__)
+        records.append(line(at=n / 100, replies=replies, winner=winner, took=waits[winner]))
+    return b"\n".join([*records, b""])
+
+
+def test_the_verdict_ends_the_output_with_the_flags_to_use(play: Play) -> None:
+    data = slow_at_times(1_000)
+    words = ("--max-extra-load", "0.2", "--timeout", "4")
+    code, out, err = play(data, *words)
+    flags = "--policy hedge --max-extra-load 0.2 --timeout 4"
+    said = out.partition("\n\n")[2].splitlines()
+    assert (code, err) == (0, "") and said[0] == "On these races, by p99:"
+    assert said[4] == f"Take hedge: ls ... {flags}"
+    code, out, err = play(data, *words, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    made = json.loads(out)
+    assert made["servers"] == ["TS1", "TS2"]
+    assert (made["verdict"]["text"], made["verdict"]["flags"]) == (said, flags.split())
+    assert made["policies"]["race"]["flags"] == ["--policy", "race", "--timeout", "4"]
+    assert made["policies"]["single TS1"]["flags"] == ["--timeout", "4"]
+    assert (
+        made["policies"]["single TS1"]["p99_s"] == made["verdict"]["times_s"]["single TS1"] == 0.2
+    )
+    assert made["as_recorded"]["questions"] == made["policies"]["hedge"]["questions"] == 1_000
+
+
+def test_a_log_of_one_server_or_of_few_races_has_no_verdict(play: Play) -> None:
+    alone = line(asked={"TS1": 0.0}, replies={"TS1": [0.1, "10.0.0.1"]}, margin=None) + b"\n"
+    for data, why in (
+        (alone, "No verdict: TS1 is the only server, whatever the policy.\n"),
+        (line() + b"\n", "No verdict: 1 race had a reply, and 1,000 are needed.\n"),
+    ):
+        code, out, _ = play(data)
+        assert code == 0 and out.endswith(f"\n\n{why}")
 
 
 def test_a_line_that_was_cut_and_a_dropped_race_are_left_out(play: Play) -> None:
     dropped = line(winner=None, margin=None, end="DROPPED", took=0.01)
     code, out, err = play(b"\n".join([line(), dropped, line(at=1.0), line()[:99]]))
     assert (code, err) == (0, "") and out.splitlines()[1].split()[2] == "2"
+    assert "askers left before the reply: 1\n" in out
+    assert json.loads(play(dropped + b"\n" + line() + b"\n", "--json")[1])["dropped"] == 1
 
 
 def test_a_replay_waits_as_long_as_it_is_told(play: Play) -> None:
@@ -352,9 +436,13 @@ def test_a_replay_waits_as_long_as_it_is_told(play: Play) -> None:
     for words, longest in (((), "5000.0"), (("--timeout", "0.5"), "500.0")):
         code, out, _ = play(silent, "--policy", "race", *words)
         assert code == 0 and out.splitlines()[2].split()[2] == longest
+        assert "timed out when recorded: 1\n" in out
 
 
-NO_RACES = "photofinish: there are no races in FILE\n"
+NO_RACES = (
+    "photofinish: there are no races in FILE that can be replayed; to record some: "
+    "ls --race-sample SHARE --race-log FILE\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +450,7 @@ NO_RACES = "photofinish: there are no races in FILE\n"
     [
         (b"", NO_RACES),
         (b"\n\n", NO_RACES),
-        (b"x\n", "FILE:1: it is no record of a race; left out\n" + NO_RACES),
+        (b"x\n", "FILE:1: it is no record of a race: it is no JSON; left out\n" + NO_RACES),
         (line(policy="hedge") + b"\n", "FILE:1: it was recorded under hedge"),
         (b'{"at":1}\n'.decode().encode("utf-16"), "FILE looks like UTF-16; save it as UTF-8\n"),
         (gzip.compress(b'{"at":1}\n' * 99), "FILE looks like a gzip file; unpack it\n"),
@@ -384,9 +472,32 @@ def test_a_file_without_a_race_is_refused_with_the_reason(
 
 def test_a_bad_record_is_one_line_and_the_good_ones_are_played(play: Play) -> None:
     code, out, err = play(b"\n".join([line(), line(policy="\x1b[2J"), line(at=1.0), b""]))
-    assert (code, err) == (1, "FILE:2: it is no record of a race; left out\n")
-    head, first, *rest = out.splitlines()
+    why = "it is no record of a race: its 'policy' is missing, or is not as LS writes it"
+    assert (code, err) == (1, f"FILE:2: {why}; left out\n")
+    head, first, *rest = out.partition("\nextra: ")[0].splitlines()
     assert head == HEAD and first.split()[:3] == ["as", "recorded", "2"] and len(rest) == 4
+    code, out, again = play(b"\n".join([line(), line(policy="\x1b[2J"), b""]), "--json")
+    assert (code, again) == (1, err) and json.loads(out)["bad_records"] == 1
+
+
+@pytest.mark.parametrize(("bad", "rest"), [(10, 0), (11, 1), (1_500, 1_490)])
+def test_bad_records_beyond_ten_are_counted(bad: int, rest: int, play: Play) -> None:
+    code, _, err = play(b"x\n" * bad + line() + b"\n", "--policy", "race")
+    said = err.splitlines()
+    assert code == 1
+    assert [text.split(":")[1] for text in said[:10]] == [str(n) for n in range(1, 11)]
+    assert said[10:] == ([f"FILE: {rest:,} more bad records; left out"] if rest else [])
+
+
+def test_a_file_whose_name_has_an_escape_is_named_without_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "races\x1b[2J"
+    assert main(["replay", str(path)]) == 1
+    path.write_bytes(b"x\n")
+    assert main(["replay", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("races\\x1b[2J") == 3 and err.replace("\n", "").isprintable()
 
 
 def test_records_of_a_time_without_any_ts_are_refused(play: Play) -> None:

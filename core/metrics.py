@@ -91,8 +91,9 @@ class Observable(Protocol):
         ...
 
     def page_entries(self) -> dict[str, Any]:
-        """Return what the status page shows besides: `policy`, `sampling`, `told` (disagreements of
-        table servers, the latest first) and `where` (the address of each upstream, in order)."""
+        """Return what the status page shows besides: `program` (ts or ls), and of LS `policy`,
+        `sampling`, `told` (disagreements of table servers, the latest first) and `where` (the
+        address of each upstream, in order)."""
         ...
 
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.io import process, service_manager
+from core.io import own_names, process, service_manager
 from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
@@ -55,6 +55,7 @@ class System:
     watchdog_s = staticmethod(service_manager.watchdog_s)
     notify = staticmethod(service_manager.notify)
     notify_alive = staticmethod(service_manager.notify_alive)
+    own_names = staticmethod(own_names.own_names)  # of this machine
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)
 

@@ -10,7 +10,6 @@ does (`nodes/ls/load_balancer.py`).
 from dataclasses import dataclass
 
 from core.addresses import Address
-from core.brain import Brain
 from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System
@@ -20,13 +19,11 @@ from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
 from nodes.cli.server_addresses import refuse_loops
 from nodes.cli.serving import ListenAddresses, dns_address, limit_descriptors, own_address, serve
+from nodes.cli.status_page import status_page_address
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import Setup, descriptors_for
-from nodes.status_page.http import WebServer
-from nodes.status_page.pages import pages
-from nodes.status_page.with_status_page import WithStatusPage
 from nodes.workers.worker import StatsFilter
 
 
@@ -51,7 +48,7 @@ def run_ls(words: list[str]) -> int:
             options.server,
             system,
             plan.listen,
-            plan.brain,
+            plan.load_balancer,
             links=plan.links,
             records=records,
         )
@@ -88,14 +85,6 @@ class _Plan:
         )
         return LoadBalancer(setup, env, owed=loop.owed, dns=dns, loop=loop.metrics, stats=stats)
 
-    def brain(self, loop: Loop) -> Brain:
-        """Build LS with its status page, if it has one."""
-        load_balancer = self.load_balancer(loop)
-        if self.listen.status_page is None:
-            return load_balancer
-        watchers_max = self.options.server.bounds.watchers_max
-        return WithStatusPage(load_balancer, WebServer(pages(load_balancer), watchers_max))
-
 
 def _plan(options: LsOptions, system: System) -> _Plan:
     """Look up what the options name, and check it. Blocks. Raises Failure."""
@@ -119,10 +108,7 @@ def _plan(options: LsOptions, system: System) -> _Plan:
 def _listen_addresses(options: LsOptions, system: System) -> ListenAddresses:
     """Return where LS is to listen. Raises Failure."""
     server = options.server
-    status_page = None
-    if options.status_page is not None:
-        status_page = resolve(system, *options.status_page)[0]
-        server.check_open("--metrics-host", options.status_page[0], status_page)
+    status_page = status_page_address(system, server)
     dns = None
     if options.dns_port is not None:
         dns = dns_address(system, server.host, options.dns_port)

@@ -23,7 +23,12 @@ from nodes.cli.arguments import (
     share,
 )
 from nodes.cli.server_addresses import resolver_address
-from nodes.cli.server_arguments import ServerOptions, add_server_arguments, read_server_options
+from nodes.cli.server_arguments import (
+    ServerOptions,
+    add_server_arguments,
+    add_status_page_arguments,
+    read_server_options,
+)
 
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
 _TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
@@ -47,7 +52,6 @@ class LsOptions:
     extra_load: float | None  # the share of extra questions that hedging may ask; None: race
     sample: float  # the share of races that are followed to the end
     race_log: str | None
-    status_page: tuple[str, int] | None
     dns_port: int | None  # at the server's host
     dns_ttl_s: int
     workers: int | None  # None: this process alone
@@ -79,18 +83,14 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     if arguments.policy == "hedge":
         extra_load = arguments.max_extra_load
         extra_load = EXTRA_LOAD if extra_load is None else extra_load
-    status_page = None
-    if arguments.metrics is not None:
-        status_page = arguments.metrics_host, arguments.metrics
     return LsOptions(
-        read_server_options(arguments, _read_ls_bounds(arguments, parser)),
+        read_server_options(arguments, _read_ls_bounds(arguments, parser), parser),
         _table_servers(arguments.servers, parser),
         tuple(arguments.upstreams),
         arguments.grace,
         extra_load,
         arguments.race_sample,
         arguments.race_log,
-        status_page,
         arguments.dns,
         arguments.dns_ttl,
         arguments.workers,
@@ -159,18 +159,7 @@ def _add_monitoring(parser: Parser) -> None:
     parser.add_argument(
         "--race-log", metavar="FILE", help="append each sampled race to FILE, as one line of JSON"
     )
-    parser.add_argument(
-        "--metrics",
-        type=own_port,
-        metavar="PORT",
-        help="serve /metrics (Prometheus), /healthz and a status page at / on this port",
-    )
-    parser.add_argument(
-        "--metrics-host",
-        default="127.0.0.1",
-        metavar="ADDR",
-        help="address of the status page (default %(default)s); --allow applies",
-    )
+    add_status_page_arguments(parser)
 
 
 def _add_dns(parser: Parser) -> None:

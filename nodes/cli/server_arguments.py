@@ -5,6 +5,7 @@ Not here: the options of one of them (`ts.py`, `ls_arguments.py`), and serving (
 
 import argparse
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from core.addresses import Address
@@ -19,7 +20,20 @@ from nodes.cli.arguments import (
     own_port,
 )
 
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
+_LOOPBACK = "127.0.0.1"
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPageOptions:
+    """Where the status page is to be, and by which names it is shown beside those of the
+    machine."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,7 @@ class ServerOptions:
     log_level: Level
     log_as_json: bool
     wire_log: bool
+    status_page: StatusPageOptions | None
 
     def check_open(self, option: str, host: str, address: Address) -> None:
         """Raise Failure where a server would be open to other machines by mistake."""
@@ -54,6 +69,19 @@ def _network(text: str) -> Network:
         raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
 
 
+def _host_name(text: str) -> str:
+    """Read a host name, as a browser spells it where it has letters of other scripts (IDNA)."""
+    try:
+        name = text.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    if not _HOST_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a host name; write it like ls1.example, without http:// and port"
+        )
+    return name
+
+
 def add_server_arguments(parser: Parser) -> None:
     """Add the arguments that both servers have."""
     parser.add_argument(
@@ -61,7 +89,7 @@ def add_server_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--host",
-        default="127.0.0.1",
+        default=_LOOPBACK,
         metavar="ADDR",
         help="address to listen on (default %(default)s)",
     )
@@ -107,8 +135,48 @@ def add_server_arguments(parser: Parser) -> None:
     )
 
 
-def read_server_options(arguments: argparse.Namespace, bounds: Bounds) -> ServerOptions:
-    """Return the options that `add_server_arguments` added, and these bounds."""
+def add_status_page_arguments(parser: Parser) -> None:
+    """Add the arguments about the status page that both servers have."""
+    parser.add_argument(
+        "--metrics",
+        type=own_port,
+        metavar="PORT",
+        help="serve a status page at / on this port, /metrics (Prometheus), /livez and /readyz",
+    )
+    parser.add_argument(
+        "--metrics-host",
+        metavar="ADDR",
+        help=f"address of the status page (default {_LOOPBACK}); --allow applies",
+    )
+    parser.add_argument(
+        "--metrics-name",
+        action="append",
+        default=[],
+        type=_host_name,
+        metavar="NAME",
+        help="also show the status page to those who call it by this host name (may be repeated); "
+        "addresses, localhost and this machine's own names always do",
+    )
+
+
+def _read_status_page(arguments: argparse.Namespace, parser: Parser) -> StatusPageOptions | None:
+    """Return the options of the status page, if there is to be one. Raises Failure."""
+    if arguments.metrics is not None:
+        host = _LOOPBACK if arguments.metrics_host is None else arguments.metrics_host
+        return StatusPageOptions(host, arguments.metrics, tuple(arguments.metrics_name))
+    for option, value in (
+        ("--metrics-host", arguments.metrics_host),
+        ("--metrics-name", arguments.metrics_name),
+    ):
+        if value:
+            parser.error(f"{option} is for the status page; there is no --metrics PORT")
+    return None
+
+
+def read_server_options(
+    arguments: argparse.Namespace, bounds: Bounds, parser: Parser
+) -> ServerOptions:
+    """Return the options that the functions above have added, and these bounds. Raises Failure."""
     return ServerOptions(
         arguments.host,
         arguments.port,
@@ -118,4 +186,5 @@ def read_server_options(arguments: argparse.Namespace, bounds: Bounds) -> Server
         Level[arguments.log_level.upper()],
         arguments.log_format == "json",
         arguments.wire_log,
+        _read_status_page(arguments, parser),
     )

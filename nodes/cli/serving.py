@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from core.addresses import Address
 from core.bounds import Bounds
-from core.brain import Brain
 from core.events import Role
 from core.framing import Framing
 from core.io.descriptors import Descriptors
@@ -25,6 +24,8 @@ from core.protocol.messages import refusal
 from core.protocol.names import LINE_BYTES_MAX, Error
 from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
 from nodes.cli.server_arguments import Network, ServerOptions
+from nodes.cli.status_page import with_status_page
+from nodes.workers.worker import ObservableBrain
 
 LOG_BYTES_MAX = 1024 * 1024  # bytes that wait for a slow reader of the log before lines are dropped
 # The service of each kind of listener. A watcher too many waits, since the others are soon gone.
@@ -197,13 +198,13 @@ def serve(
     options: ServerOptions,
     system: System,
     addresses: ListenAddresses,
-    build: Callable[[Loop], Brain],
+    build: Callable[[Loop], ObservableBrain],
     *,
     links: int = 0,
     records: Output | None = None,
 ) -> int:
-    """Listen, say so, and run the brain that `build` makes to its end; return the exit code.
-    `links`: see `make_loop`. Raises Failure."""
+    """Listen, say so, and run the brain that `build` makes, behind its status page, to its end;
+    return the exit code. `links`: see `make_loop`. Raises Failure."""
     output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line, whose reader may be gone
     loop = make_loop(name.upper(), options, system, links=links, records=records, output=output)
     with closing(loop):
@@ -212,7 +213,7 @@ def serve(
         if addresses.dns is not None:
             say(f"DNS on {address_text(listen_for_dns(loop, addresses.dns, options.allow))}")
         try:
-            loop.start(build(loop))
+            loop.start(with_status_page(build(loop), options, system))
             output.append(ready_line(name, bound))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None

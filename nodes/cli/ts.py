@@ -8,13 +8,18 @@ Not here: what it does (`nodes/ts/table_server.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.brain import Brain
 from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System, reason
 from nodes.cli.arguments import Failure, program_parser, read_bounds, say
-from nodes.cli.server_arguments import ServerOptions, add_server_arguments, read_server_options
+from nodes.cli.server_arguments import (
+    ServerOptions,
+    add_server_arguments,
+    add_status_page_arguments,
+    read_server_options,
+)
 from nodes.cli.serving import ListenAddresses, own_address, serve
+from nodes.cli.status_page import status_page_address
 from nodes.ts.reload import EMPTY, Reload
 from nodes.ts.table_file import NoTableError, Table, check, load
 from nodes.ts.table_server import TableServer
@@ -47,8 +52,9 @@ def read_ts_options(words: Sequence[str]) -> TsOptions:
         action="store_true",
         help="answer NOT FOUND for a name that the table does not have (default: stay silent)",
     )
+    add_status_page_arguments(parser)
     arguments = parser.parse_intermixed_args(words)
-    server = read_server_options(arguments, read_bounds(arguments, parser))
+    server = read_server_options(arguments, read_bounds(arguments, parser), parser)
     return TsOptions(server, arguments.table, arguments.strict, arguments.answer_unknown)
 
 
@@ -58,7 +64,7 @@ def run_ts(words: list[str]) -> int:
     system = System()
     table = _load(options, system)
 
-    def build(loop: Loop) -> Brain:
+    def build(loop: Loop) -> TableServer:
         return TableServer(
             table,
             Environment(options.server.bounds, loop.hits, loop.watch),
@@ -68,7 +74,9 @@ def run_ts(words: list[str]) -> int:
             once=options.server.once,
         )
 
-    addresses = ListenAddresses(own_address(system, options.server))
+    lines = own_address(system, options.server)
+    status_page = status_page_address(system, options.server)
+    addresses = ListenAddresses(lines, status_page=status_page)
     return serve("ts", options.server, system, addresses, build)
 
 

@@ -31,9 +31,7 @@ from nodes.cli.serving import (
     make_loop,
     ready_line,
 )
-from nodes.status_page.http import WebServer
-from nodes.status_page.pages import pages
-from nodes.status_page.with_status_page import WithStatusPage
+from nodes.cli.status_page import with_status_page
 from nodes.workers.supervisor import Supervisor
 from nodes.workers.worker import PARENT, ObservableBrain, StatsFilter, Worker
 
@@ -122,9 +120,8 @@ def _run_parent(
             with_dns=addresses.dns is not None,
             watchdog_s=system.watchdog_s(),
         )
-        web = WebServer(pages(supervisor), options.bounds.watchers_max)
         try:
-            loop.start(WithStatusPage(supervisor, web))
+            loop.start(with_status_page(supervisor, options, system))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         return loop.run()

@@ -51,6 +51,7 @@ class Status:
         """Return what the status page shows beside metrics and histograms."""
         where = self._setup.where()
         entries: dict[str, Any] = {
+            "program": "ls",
             "policy": self._policy,
             "sampling": "no race is sampled",
             "told": [],

@@ -1,41 +1,41 @@
 """A web server for a few pages, as a pure part of a brain: lines in, effects out (RFC 9112).
 
 Each connection is for one request: GET or HEAD of a path that is known; anything else gets the
-status that says what is wrong. OPTIONS, of a known path or of `*`, tells which methods are allowed,
-with the status of the health page: balancers check with it, so it must fail when the server is not
-well. A watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner
-when all places are taken, since others may be waiting. A page is made at most once a second,
-however many ask for it, so that watching costs next to nothing.
+status that says what is wrong. A page is shown only to a request that was sent to a host of this
+server, and 421 says so to any other; a path of health tells so little that it is shown to all, as
+balancers may send any Host. OPTIONS tells which methods are allowed, with the status of its path if
+that is one of health, and else with that of `HEALTH`: balancers check with it, so it must fail when
+the server is not well.
 
-The head of a request is lines, so it comes through the same buffers as the protocol's: a field
-that is too long for them arrives cut, and no field is looked at.
+A watcher that has not asked within a few seconds, or sends too long a head, is let go; sooner when
+all places are taken, since others may be waiting. A page is made at most once a second, however
+many ask for it, so that watching costs next to nothing.
 
-Not here: what the pages say (`pages.py`).
+Not here: what a request asks for (`request.py`), which hosts are this server's (`hosts.py`), and
+what the pages say (`pages.py`).
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import islice
 
 from core.effects import Abort, Close, Effect, Send
 from core.events import Closed, Ended, Event, Opened, Received
-from core.protocol.names import LINE_BYTES_MAX
+from core.operator import Level, Report
 from core.text import split_lines
+from nodes.status_page.hosts import ServedHosts
+from nodes.status_page.request import ASTERISK, Head, RequestError
 
 _HEAD_S = 5.0  # time for a whole head: a browser sends it at once
 _CROWDED_S = 1.0  # the same, and for the end, when all places are taken
 _HEAD_LINES_MAX = 200
 _FRESH_S = 1.0  # age at which a page is made again
-HEALTH = "*"  # the path of the page whose status OPTIONS gets
-_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_HOST_SHOWN_MAX = 64  # letters of a host in the log: it may be anybody's text
+HEALTH = ASTERISK  # the path of health whose status OPTIONS gets by default
 _ALLOW = "Allow: GET, HEAD, OPTIONS\r\n"
-_KNOWN_METHODS = frozenset({*_METHODS, b"POST", b"PUT", b"DELETE", b"CONNECT", b"TRACE", b"PATCH"})
 _WRONG_METHOD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
-_REQUEST_LINE = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.[0-9]")
-_ORIGIN = re.compile(rb"^http://[^/?]*", re.IGNORECASE)
 _HEAD = """\
 HTTP/1.1 {status.value} {status.phrase}\r
 Content-Type: {media_type}\r
@@ -59,33 +59,45 @@ class Page:
     status: HTTPStatus = HTTPStatus.OK
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The page behind a path. `make` makes its page at a given time. `is_health`: the page tells
+    nothing but how the server is, so it is shown to requests for any host."""
+
+    make: Callable[[float], Page]
+    is_health: bool = False
+
+
 @dataclass(slots=True)
-class _Request:
-    """A request, as far as it has come."""
+class _Watcher:
+    """A watcher without a response, and its request as far as it has come."""
 
     since: float
-    line: bytes = b""  # the request line, the first of its head
-    lines: int = 0
+    head: Head = field(default_factory=Head)
 
 
 class WebServer:
-    """The connections of all watchers. `pages` make the page of each path at a given time; one of
-    the paths is `HEALTH`. `watchers_max`: connections that there may be at once; others wait."""
+    """The connections of all watchers. `routes`: by path, `HEALTH` among them. `watchers_max`:
+    connections that there may be at once; others wait. `names`: the server's own."""
 
     def __init__(
-        self, pages: Mapping[str, Callable[[float], Page]], watchers_max: float = math.inf
+        self,
+        routes: Mapping[str, Route],
+        watchers_max: float = math.inf,
+        names: Iterable[str] = (),
     ) -> None:
-        self._pages = pages
+        self._routes = routes
         self._watchers_max = watchers_max
+        self._hosts = ServedHosts(names)
         self._parting: dict[str, float] = {}  # those that have their response, and since when
         self._made: dict[str, tuple[float, Page]] = {}  # by path, and when
-        self._requests: dict[str, _Request] = {}  # of those without a response, the oldest first
+        self._watchers: dict[str, _Watcher] = {}  # those without a response, the oldest first
         self.requests = 0
 
     def due(self) -> float:
         """Return when the first watcher is let go: one that has not asked yet, or, when all places
         are taken, one that has its response and does not end. Infinite for never."""
-        oldest = [request.since for request in islice(self._requests.values(), 1)]
+        oldest = [watcher.since for watcher in islice(self._watchers.values(), 1)]
         if self._is_crowded():
             oldest += islice(self._parting.values(), 1)
         return min(oldest, default=math.inf) + self._limit_s()
@@ -94,8 +106,8 @@ class WebServer:
         """Let go of the watchers that take too long."""
         effects: list[Effect] = []
         while self.due() <= now:
-            for conn, request in islice(self._requests.items(), 1):
-                if request.since + self._limit_s() <= now:
+            for conn, watcher in islice(self._watchers.items(), 1):
+                if watcher.since + self._limit_s() <= now:
                     effects += self._respond(conn, _plain(HTTPStatus.REQUEST_TIMEOUT), now)
                     break
             else:
@@ -105,7 +117,7 @@ class WebServer:
         return effects
 
     def _is_crowded(self) -> bool:
-        return len(self._requests) + len(self._parting) >= self._watchers_max
+        return len(self._watchers) + len(self._parting) >= self._watchers_max
 
     def _limit_s(self) -> float:
         return _CROWDED_S if self._is_crowded() else _HEAD_S
@@ -114,71 +126,75 @@ class WebServer:
         """Take one event of a watcher's connection."""
         match event:
             case Opened(conn):
-                self._requests[conn] = _Request(now)
+                self._watchers[conn] = _Watcher(now)
             case Received(conn, data):
                 return self._read(conn, data, now)
-            case Ended(conn) if conn in self._requests:
+            case Ended(conn) if conn in self._watchers:
                 return self._respond(conn, _plain(HTTPStatus.BAD_REQUEST), now)
             case Closed(conn):
-                self._requests.pop(conn, None)
+                self._watchers.pop(conn, None)
                 self._parting.pop(conn, None)
         return []
 
     def _read(self, conn: str, data: bytes, now: float) -> list[Effect]:
-        request = self._requests.get(conn)
-        if request is None:  # it has its response, and sends more
+        watcher = self._watchers.get(conn)
+        if watcher is None:  # it has its response, and sends more
             return []
+        head = watcher.head
         for line in split_lines(data):
-            if not request.line:
-                request.line = line  # an empty line before it is ignored (RFC 9112, 2.2)
-                continue
-            if not line:
-                return self._answer(conn, request.line, now)
-            request.lines += 1
-            if request.lines > _HEAD_LINES_MAX:
+            if head.take(line):
+                return self._answer(conn, head, now)
+            if head.lines > _HEAD_LINES_MAX:
                 too_large = _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return self._respond(conn, too_large, now)
         return []
 
-    def _answer(self, conn: str, line: bytes, now: float) -> list[Effect]:
-        method, page = self._page(line, now)
-        more = _ALLOW if method == b"OPTIONS" or page.status in _WRONG_METHOD else ""
-        return self._respond(conn, page, now, more=more, with_body=method != b"HEAD")
+    def _answer(self, conn: str, head: Head, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        try:
+            page = self._page(head, now)
+        except RequestError as error:
+            page = _plain(error.status, str(error))
+            if error.report:
+                effects.append(Report(error.report, Level.WARNING, "misdirected"))
+        more = _ALLOW if head.method == b"OPTIONS" or page.status in _WRONG_METHOD else ""
+        with_body = head.method != b"HEAD"
+        return effects + self._respond(conn, page, now, more=more, with_body=with_body)
 
-    def _page(self, line: bytes, now: float) -> tuple[bytes, Page]:
-        """Return the method of a request line, empty if it has none, and the page to send."""
-        if len(line) > LINE_BYTES_MAX:
-            return b"", _plain(HTTPStatus.REQUEST_URI_TOO_LONG)
-        parts = _REQUEST_LINE.fullmatch(line)
-        if parts is None:
-            return b"", _plain(HTTPStatus.BAD_REQUEST)
-        method, target, version = parts.groups()
-        if version != b"1":
-            return method, _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-        if method not in _METHODS:
-            known = method in _KNOWN_METHODS
-            status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_IMPLEMENTED
-            return method, _plain(status)
-        # In absolute form, as for a proxy, a host stands before the path (RFC 9112, 3.2.2).
-        path = _ORIGIN.sub(b"", target).partition(b"?")[0].decode("latin-1")
-        if not path.startswith("/") and (method, path) != (b"OPTIONS", HEALTH):
-            return method, _plain(HTTPStatus.BAD_REQUEST)
-        if path not in self._pages:
-            return method, _plain(HTTPStatus.NOT_FOUND)
-        if method == b"OPTIONS":
-            path = HEALTH
+    def _page(self, head: Head, now: float) -> Page:
+        """Return the page to show for a whole head. Raises RequestError."""
+        request = head.read()
+        path, route = request.path, self._routes.get(request.path)
+        if route is not None and head.method == b"OPTIONS" and not route.is_health:
+            path, route = HEALTH, self._routes[HEALTH]
+        if route is None or not route.is_health:
+            self._check_host(request.host())
+        if route is None:
+            raise RequestError(HTTPStatus.NOT_FOUND)
         made_at, page = self._made.get(path, (-math.inf, None))
         if page is None or now - made_at >= _FRESH_S:
-            page = self._pages[path](now)
+            page = route.make(now)
             self._made[path] = now, page
-        return method, page
+        return page
+
+    def _check_host(self, host: str | None) -> None:
+        """Raise RequestError where a request was sent to a host that is not served."""
+        if host is None or self._hosts.serves(host):  # a browser always says it
+            return
+        shown = host if len(host) <= _HOST_SHOWN_MAX else f"{host[:_HOST_SHOWN_MAX]}..."
+        raise RequestError(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "not a name of this server; if it should be one, start it with --metrics-name NAME",
+            f"refused to show the status page as {shown}; if that is a name of this server, start "
+            "it with --metrics-name NAME",
+        )
 
     def _respond(
         self, conn: str, page: Page, now: float, *, more: str = "", with_body: bool = True
     ) -> list[Effect]:
         """Send the whole response, and end the connection."""
         self.requests += 1
-        del self._requests[conn]
+        del self._watchers[conn]
         self._parting[conn] = now
         head = _HEAD.format(
             status=page.status, media_type=page.media_type, length=len(page.body), more=more
@@ -186,5 +202,6 @@ class WebServer:
         return [Send(conn, head + page.body if with_body else head), Close(conn)]
 
 
-def _plain(status: HTTPStatus) -> Page:
-    return Page("text/plain; charset=utf-8", f"{status.phrase}\n".encode("ascii"), status)
+def _plain(status: HTTPStatus, text: str = "") -> Page:
+    body = f"{text or status.phrase}\n".encode("ascii")
+    return Page("text/plain; charset=utf-8", body, status)

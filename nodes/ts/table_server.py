@@ -3,8 +3,8 @@
 Silence is the protocol: several servers are asked at once, and only one that knows has anything
 to say. Nothing is ever owed: what can be said is said in the step that asked.
 
-Not here: what a table says (`nodes/ts/answers.py`), its file (`table_file.py`, `reload.py`), and
-sessions, --once and draining (`core/protocol/`).
+Not here: what a table says (`nodes/ts/answers.py`), its file (`table_file.py`, `reload.py`), what
+it shows of itself (`table_status.py`), and sessions, --once and draining (`core/protocol/`).
 """
 
 import math
@@ -14,13 +14,14 @@ from core.effects import Effect, Send
 from core.environment import Environment
 from core.events import Closed, Event, Received, Woken
 from core.exposition import stats_text
-from core.metrics import Value, hits_taken
+from core.metrics import Value
 from core.operator import DrainAsked, ReloadAsked
 from core.protocol.asker import SessionState
 from core.protocol.server import Server
 from nodes.ts.answers import TableAnswers
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
+from nodes.ts.table_status import TableStatus
 
 
 class TableServer:
@@ -42,10 +43,15 @@ class TableServer:
     ) -> None:
         self.answers = TableAnswers(table, answer_unknown=answer_unknown)
         self._reload = reload
-        self._server = Server(env, lambda: stats_text(self.metrics()), self._account, once=once)
+        self._server = Server(
+            env, lambda: stats_text(self.metrics()), lambda: status.account(), once=once
+        )
+        status = TableStatus(self.answers, reload, self._server, loop, env.hits)
+        self.metrics = status.metrics
+        self.histograms = status.histograms
+        self.unhealthy = status.unhealthy
+        self.page_entries = status.page_entries
         self.due = math.inf  # in each turn for a reload, and for the end of a drain
-        self._hits = env.hits
-        self._loop = loop
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
@@ -86,16 +92,3 @@ class TableServer:
 
     def _stop_maybe(self) -> list[Effect]:
         return [] if self._server.sessions else self._server.all_closed()
-
-    def metrics(self) -> list[Value]:
-        """Return all metrics, for STATS."""
-        return [
-            *self.answers.metrics(),
-            *([] if self._reload is None else self._reload.metrics()),
-            *self._server.metrics(),
-            *self._loop(),
-            *hits_taken(self._hits),
-        ]
-
-    def _account(self) -> str:
-        return f"{self.answers.account()}, refused {self._server.errors}"

@@ -238,6 +238,7 @@ class Supervisor:
         reported = [slot.report.about for slot in self._up()]
         first = reported[0] if reported else {"policy": "", "sampling": "", "where": {}}
         return {
+            "program": "ls",
             **first,
             "told": [record for about in reported for record in about["told"]],
             "workers": [

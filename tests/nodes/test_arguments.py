@@ -97,11 +97,32 @@ def test_options_of_both_servers_are_read() -> None:
         assert server.once and server.log_as_json and server.wire_log
 
 
+def test_options_of_the_status_page_are_read_by_both() -> None:
+    names = ["--metrics-name", "LS.Example.", "--metrics-name", "b\u00fccher.example"]
+    for words, host in ([], "127.0.0.1"), (["--metrics-host", "::", *names], "::"):
+        for server in (
+            read_ls_options(["5", *TS, "--metrics", "0", *words]).server,
+            read_ts_options(["5", "--table", "x", "--metrics", "0", *words]).server,
+        ):
+            page = server.status_page
+            assert page is not None and (page.host, page.port) == (host, 0)
+            assert page.names == (("LS.Example.", "xn--bcher-kva.example") if words else ())
+
+
+@pytest.mark.parametrize(
+    "name", ["http://a", "a:5080", "a/", "", "a..b", ".", "*.a", "a b", "::1", "[::1]", "x" * 64]
+)
+def test_what_is_no_host_name_is_no_metrics_name(name: str) -> None:
+    with pytest.raises(Failure, match=r" is not a host name; write it like") as raised:
+        read_ts_options(["0", "--table", "x", "--metrics", "0", "--metrics-name", name])
+    assert raised.value.exit_code == USAGE
+
+
 def test_ls_options_have_their_defaults() -> None:
     options = read_ls_options(["5000", *TS])
     assert options.table_servers == (("localhost", 5001),) and options.resolvers == ()
     assert (options.extra_load, options.sample, options.grace_s) == (None, 0.0, None)
-    assert (options.status_page, options.dns_port, options.workers) == (None, None, None)
+    assert (options.server.status_page, options.dns_port, options.workers) == (None, None, None)
     assert options.dns_ttl_s == 60 and options.race_log is None
     assert read_ls_options(["5000", *TS, "--policy", "hedge"]).extra_load == 0.05
     server = options.server

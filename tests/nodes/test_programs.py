@@ -35,6 +35,7 @@ def taken() -> Iterator[str]:
 
 ALONE = ["ls", "0", "127.0.0.1", "1"]
 BOUND = [*ALONE, "--bound"]
+TS = ["ts", "0", "--table", "{table}"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,10 @@ BOUND = [*ALONE, "--bound"]
         ([*ALONE, "--idle", "7", "--timeout", "7"], "--idle must be longer"),
         ([*ALONE, "--race-log", "{table}"], "--race-log has nothing to write without --race-sampl"),
         ([*ALONE, "--metrics", "0", "--metrics-host", "0.0.0.0"], "--metrics-host 0.0.0.0 is open"),
+        ([*ALONE, "--metrics-host", "0.0.0.0"], "--metrics-host is for the status page; there is"),
+        ([*ALONE, "--metrics-name", "a"], "--metrics-name is for the status page; there is no --m"),
+        ([*TS, "--metrics", "0", "--metrics-host", "0.0.0.0"], "--metrics-host 0.0.0.0 is open to"),
+        ([*TS, "--metrics-host", "::1"], "--metrics-host is for the status page; there is no --me"),
         # Bounds.
         ([*BOUND, "x=1"], "there is no bound 'x'; there are timeout_s,"),
         ([*BOUND, "read_bytes"], "read_bytes is a whole number, not ''"),

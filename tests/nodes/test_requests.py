@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import math
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import pytest
@@ -20,11 +21,14 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Close, Effect, Send
+from core.environment import Environment
 from core.events import Closed, Ended, Event, Opened, Received, Role, Woken
 from core.protocol.names import LINE_BYTES_MAX
-from nodes.status_page.http import HEALTH, Page, WebServer
+from nodes.status_page.http import HEALTH, Page, Route, WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
+from nodes.ts.table_file import Table
+from nodes.ts.table_server import TableServer
 from tests.support.balancers import load_balancer
 from tests.support.splitting import cuts, pieces
 from tests.support.stage import Stage
@@ -33,17 +37,22 @@ HEAD_S, FRESH_S, LINES_MAX = 5.0, 1.0, 200  # as the owner may rely on them
 ME = "watcher-1"
 
 
-STATUSES = (200, 400, 404, 405, 408, 414, 431, 501, 503, 505)
+STATUSES = (200, 400, 404, 405, 408, 414, 421, 431, 501, 503, 505)
 
 
 class Site:
     """A web server as a brain of its own, with pages that say how often they were made."""
 
-    def __init__(self, watchers_max: float = math.inf) -> None:
+    def __init__(self, watchers_max: float = math.inf, names: Iterable[str] = ()) -> None:
         self.made = {"/": 0, "/sick": 0}
         self.why = ""  # it is unhealthy
-        made = {"/": self.page, "/sick": self.sick, HEALTH: self.health}
-        self.web = WebServer(made, watchers_max)
+        paths = {
+            "/": Route(self.page),
+            "/sick": Route(self.sick),
+            "/alive": Route(self.alive, is_health=True),
+            HEALTH: Route(self.health, is_health=True),
+        }
+        self.web = WebServer(paths, watchers_max, names)
         self.effects: list[Effect] = []
 
     def page(self, now: float) -> Page:
@@ -53,6 +62,9 @@ class Site:
     def sick(self, now: float) -> Page:
         self.made["/sick"] += 1
         return Page("text/plain; charset=utf-8", b"sick\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def alive(self, now: float) -> Page:
+        return Page("text/plain; charset=utf-8", b"alive")
 
     def health(self, now: float) -> Page:
         status = HTTPStatus.SERVICE_UNAVAILABLE if self.why else HTTPStatus.OK
@@ -69,9 +81,9 @@ class Site:
         return self.web.due()
 
 
-def visited(watchers_max: float = math.inf) -> tuple[Stage, Site]:
+def visited(watchers_max: float = math.inf, names: Iterable[str] = ()) -> tuple[Stage, Site]:
     """Build a site with one watcher that has said nothing yet."""
-    site = Site(watchers_max)
+    site = Site(watchers_max, names)
     stage = Stage(site, Bounds())
     stage.accept(ME)
     return stage, site
@@ -122,34 +134,35 @@ BROWSER = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: Mozilla/5.0 (X11)\r\n"
     b"Accept: text/html,application/xhtml+xml\r\nConnection: keep-alive\r\n\r\n"
 )
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 FILLS_A_LINE = b"GET /?" + b"x" * (LINE_BYTES_MAX - len(b"GET /? HTTP/1.1")) + b" HTTP/1.1"
 REQUESTS = {
     BROWSER: 200,
     b"GET / HTTP/1.0\r\n\r\n": 200,
-    b"GET / HTTP/1.1\nHost: a\n\n": 200,
-    b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n": 200,
-    b"GET /?a=b&c=/x?y HTTP/1.1\r\nHost: a\r\n\r\n": 200,
-    b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n": 200,
-    b"GET /sick HTTP/1.1\r\nHost: a\r\n\r\n": 503,
-    b"HEAD /sick?x HTTP/1.1\r\nHost: a\r\n\r\n": 503,
-    b"HEAD /no HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"GET /%2f HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"GET //etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n": 405,
-    b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n": 405,
-    b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n": 405,
-    b"PATCH / HTTP/1.1\r\nHost: a\r\n\r\n": 405,
-    b"DELETE /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 405,
+    b"GET / HTTP/1.1\nHost: localhost\n\n": 200,
+    b"\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+    b"GET /?a=b&c=/x?y HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+    b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+    b"GET /sick HTTP/1.1\r\nHost: localhost\r\n\r\n": 503,
+    b"HEAD /sick?x HTTP/1.1\r\nHost: localhost\r\n\r\n": 503,
+    b"HEAD /no HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"GET /%2f HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"GET //etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n": 405,
+    b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n": 405,
+    b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n": 405,
+    b"PATCH / HTTP/1.1\r\nHost: localhost\r\n\r\n": 405,
+    b"DELETE /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n": 405,
     b"OPTIONS / HTTP/1.0\r\n\r\n": 200,
-    b"OPTIONS /sick?x HTTP/1.1\r\nHost: a\r\n\r\n": 200,
-    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n": 200,
-    b"OPTIONS /nowhere HTTP/1.1\r\nHost: a\r\n\r\n": 404,
-    b"OPTIONS x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
-    b"GET * HTTP/1.1\r\nHost: a\r\n\r\n": 400,
-    b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
-    b"get / HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"OPTIONS /sick?x HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+    b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+    b"OPTIONS /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+    b"OPTIONS x HTTP/1.1\r\nHost: localhost\r\n\r\n": 400,
+    b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n": 400,
+    b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n": 501,
+    b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n": 501,
     b"nonsense\r\n\r\n": 400,
     b"GET\r\n\r\n": 400,
     b"GET / \r\n\r\n": 400,
@@ -157,17 +170,17 @@ REQUESTS = {
     b"GET  / HTTP/1.1\r\n\r\n": 400,
     b"GET x HTTP/1.1\r\n\r\n": 400,
     b"\x16\x03\x01\x02\x00\x01\n\n": 400,
-    b"GET http://127.0.0.1:8080/ HTTP/1.1\r\nHost: a\r\n\r\n": 200,  # RFC 9112, 3.2.2: must
-    b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n": 405,
+    b"GET http://127.0.0.1:8080/ HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,  # RFC 9112, 3.2.2: must
+    b"CONNECT a:443 HTTP/1.1\r\nHost: localhost\r\n\r\n": 405,
     b"PRI * HTTP/2.0\r\n\r\n": 505,
     b"GET / HTTP/3.0\r\n\r\n": 505,
     b"GET / HTTP/1.x\r\n\r\n": 400,
     b"GET /a b HTTP/1.1\r\n\r\n": 400,
-    FILLS_A_LINE + b"\r\n\r\n": 200,
+    FILLS_A_LINE + b"\r\nHost: localhost\r\n\r\n": 200,
     FILLS_A_LINE.replace(b"?", b"?x") + b"\r\n\r\n": 414,
     FILLS_A_LINE.replace(b"?", b"?x") + b"x HTTP/1.1\r\n\r\n": 414,  # a good line, cut too late
-    b"GET / HTTP/1.1\r\n" + b"Cookie: " + b"x" * 5_000 + b"\r\n\r\n": 200,
-    b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * LINES_MAX + b"\r\n": 200,
+    HEAD + b"Cookie: " + b"x" * 5_000 + b"\r\n\r\n": 200,
+    HEAD + b"a: b\r\n" * (LINES_MAX - 1) + b"\r\n": 200,
     b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (LINES_MAX + 1): 431,
 }
 
@@ -196,13 +209,16 @@ def test_every_request_has_its_status_however_it_is_cut(request_: bytes, status:
 
 @pytest.mark.parametrize("target", [b"/", b"/sick", b"*"])
 def test_options_tells_the_health_and_what_may_be_asked(target: bytes) -> None:
-    """A check that asks so must not pass because some page can be shown."""
+    """A check that asks so must not pass because some page can be shown. Another path of health has
+    its own."""
     stage, site = visited()
     for why, status in [("", 200), ("draining", 503)]:
         site.why = why
         found, body = response(another(stage, b"OPTIONS %b HTTP/1.0\r\n\r\n" % target), "OPTIONS")
         assert (found.status, body) == (status, why.encode() or b"ok")
         assert found.headers["Allow"] == "GET, HEAD, OPTIONS"
+        found, body = response(another(stage, b"OPTIONS /alive HTTP/1.0\r\n\r\n"), "OPTIONS")
+        assert (found.status, body) == (200, b"alive")
         stage.wait(FRESH_S)
 
 
@@ -218,8 +234,8 @@ def test_a_page_is_shown_nowhere_else_and_loads_nothing() -> None:
 def test_what_comes_after_a_request_is_ignored() -> None:
     """Also what was read before the close."""
     _, site = visited()
-    assert len(site.step(Received(ME, b"GET / HTTP/1.1\n\n" * 2), 100.0)) == 2
-    assert site.step(Received(ME, b"GET / HTTP/1.1\n\n"), 100.0) == []
+    assert len(site.step(Received(ME, b"GET / HTTP/1.0\n\n" * 2), 100.0)) == 2
+    assert site.step(Received(ME, b"GET / HTTP/1.0\n\n"), 100.0) == []
     assert site.step(Ended(ME, False), 100.0) == []
 
 
@@ -246,8 +262,8 @@ def test_a_page_is_made_at_most_once_a_second_however_many_ask() -> None:
     stage, site = visited()
     bodies = []
     for number in range(40):
-        bodies.append(response(another(stage, b"GET /?%d HTTP/1.1\r\n\r\n" % number))[1])
-        another(stage, b"GET /sick HTTP/1.1\r\n\r\n")
+        bodies.append(response(another(stage, b"GET /?%d HTTP/1.0\r\n\r\n" % number))[1])
+        another(stage, b"GET /sick HTTP/1.0\r\n\r\n")
         stage.wait(1 / 8)
     assert bodies == [b"page %d at %d.00" % (n // 8 + 1, 100 + n // 8) for n in range(40)]
     assert site.made == {"/": 5, "/sick": 5}
@@ -263,7 +279,7 @@ def test_an_unknown_path_is_not_remembered() -> None:
     held = pages_held()
     for number in range(1_000):
         stage.accept(f"watcher-x{number}")
-        stage.hear(f"watcher-x{number}", b"GET /%d HTTP/1.1\r\n\r\n" % number)
+        stage.hear(f"watcher-x{number}", b"GET /%d HTTP/1.0\r\n\r\n" % number)
         stage.end(f"watcher-x{number}")
     assert pages_held() <= held + 2 and site.due == 100.0 + HEAD_S
 
@@ -275,8 +291,9 @@ heads = st.lists(
         st.sampled_from(
             [
                 b"GET ", b"HEAD ", b"POST ", b"/", b"/sick", b" HTTP/1.1", b" HTTP/1.0", b"\r\n",
-                b"\n", b"\r\n\r\n", b"\n\n", b"a: b\r\n", b"\r", b"\0", b" ", b"PRI * HTTP/2.0",
-                b"GET / HTTP/1.1\r\n\r\n", b"a: b\n" * 150,
+                b"\n", b"\r\n\r\n", b"\n\n", b"a: b\r\n", b"Host: a\n",
+                b"Host: [::1]\r\n", b"\r", b"\0", b" ", b"PRI * HTTP/2.0",
+                b"GET / HTTP/1.0\r\n\r\n", b"a: b\n" * 150, b"Host:",
             ]
         ),
         st.binary(max_size=20),
@@ -309,7 +326,7 @@ def test_any_bytes_in_any_cut_come_to_one_response_and_the_end(
         assert had or last != "wait" or site.effects
         said.append(stage.take(ME))
         if site.effects:
-            assert [type(effect) for effect in site.effects] == [Send, Close]
+            assert [type(effect) for effect in site.effects[-2:]] == [Send, Close]
             assert site.web.requests == 1
             method = "HEAD" if said[-1].endswith(b"\r\n\r\n") else "GET"
             status = response(said[-1], method)[0].status
@@ -337,14 +354,14 @@ def test_watchers_do_not_disturb_each_other(story: list[tuple[int, int]]) -> Non
             conn = f"watcher-{who}x{born[who]}"
             stage.accept(conn)
             since[conn] = stage.now
-            stage.hear(conn, b"GET / HTTP/1.1\n" if who % 2 else b"\r\n")
+            stage.hear(conn, b"GET / HTTP/1.0\n" if who % 2 else b"\r\n")
         if what == 0 and conn in since:
-            stage.hear(conn, b"GET /no HTTP/1.1\n\n")
-            expected[conn] = 200 if who % 2 else 404
+            stage.hear(conn, b"GET /no HTTP/1.0\n\n")
+            expected[conn] = 400 if who % 2 else 404
         elif what == 1 and conn in since:
-            stage.hear(conn, b"GET / HTTP/1.1\n")
+            stage.hear(conn, b"GET / HTTP/1.0\n")
             stage.hear(conn, b"\n")
-            expected[conn] = expected.get(conn, 200)
+            expected[conn] = expected.get(conn, 400 if who % 2 else 200)
         elif what == 2:
             stage.reset(conn)
             since.pop(conn, None)
@@ -377,7 +394,7 @@ def looked(stage: Stage, path: str) -> tuple[int, str, bytes]:
     """Return status, media type and body of a page, as it is a second later."""
     stage.wait(FRESH_S)
     stage.accept(ME)
-    stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+    stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: [::1]:5080\r\n\r\n" % path.encode())
     found, body = response(stage.take(ME))
     stage.end(ME)
     return found.status, found.headers["Content-Type"], body
@@ -407,21 +424,49 @@ def test_the_pages_of_ls() -> None:
     assert b"http://" not in text and b"https://" not in text and b"innerHTML" not in text
 
 
-def test_the_health_page_fails_when_nobody_should_be_sent_here() -> None:
+def test_ls_says_why_it_is_not_ready_and_that_it_is_alive() -> None:
     stage = balanced()
-    assert looked(stage, "/healthz")[::2] == (200, b"ok\n")
+
+    def ready() -> tuple[int, bytes]:
+        """Look at all paths of health."""
+        found = looked(stage, "/readyz")[::2]
+        assert looked(stage, "/healthz")[::2] == found
+        assert looked(stage, "/livez")[::2] == (200, b"ok\n")
+        for target, status in ("/", found[0]), ("/readyz", found[0]), ("/livez", 200):
+            stage.accept(ME)
+            stage.hear(ME, b"OPTIONS %b HTTP/1.0\r\n\r\n" % target.encode())
+            assert response(stage.take(ME), "OPTIONS")[0].status == status
+            stage.end(ME)
+        return found
+
+    assert ready() == (200, b"ok\n")
     stage.reset(T1)
-    assert looked(stage, "/healthz")[::2] == (503, b"no table server is up\n")
+    assert ready() == (503, b"no table server is up\n")
     stage.connect(T2)
-    assert looked(stage, "/healthz")[0] == 200
+    assert ready()[0] == 200
     stage.accept("a")
     stage.hear("a", b"x\n")
     stage.drain()
-    assert looked(stage, "/healthz")[::2] == (503, b"draining\n")
-    stage.accept(ME)
-    stage.hear(ME, b"OPTIONS / HTTP/1.1\r\n\r\n")
-    found, body = response(stage.take(ME), "OPTIONS")
-    assert (found.status, body) == (503, b"draining\n")
+    assert ready() == (503, b"draining\n")
+
+
+def test_the_pages_of_ts() -> None:
+    """Look at those of LS."""
+    brain = TableServer(Table({b"x": b"x 10.0.0.1 A IN\n"}), Environment())
+    stage = Stage.begun(WithStatusPage(brain, WebServer(pages(brain))), clients=("a",))
+    stage.hear("a", b"x\nx\ny\nx AAAA\n\xff\n")
+    status, kind, text = looked(stage, "/status.json")
+    shown = json.loads(text)
+    assert (status, kind, shown["program"]) == (200, "application/json", "ts")
+    assert shown["unhealthy"] == "" and shown["servers"] == []
+    figures = {"asked": 4, "answered": 2, "no_data": 1, "unknown": 1, "rows": 1, "errors": 1}
+    assert shown["figures"].items() >= {**figures, "clients": 1}.items()
+    assert b"photofinish_asked_total 4\n" in looked(stage, "/metrics")[2]
+    assert looked(stage, "/")[2].startswith(b"<!doctype html>")
+    assert looked(stage, "/readyz")[::2] == looked(stage, "/livez")[::2] == (200, b"ok\n")
+    stage.drain()
+    assert looked(stage, "/readyz")[::2] == (503, b"draining\n")
+    assert looked(stage, "/livez")[::2] == (200, b"ok\n")
 
 
 def test_watchers_are_no_clients() -> None:

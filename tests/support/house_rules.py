@@ -66,6 +66,7 @@ SEAM = {
     "core/io/wildcard.py": {"socket"},
     "nodes/status_page/http.py": {"http"},  # the names of its codes
     "nodes/status_page/pages.py": {"http"},
+    "nodes/status_page/request.py": {"http"},
     "core/io/writer.py": {"select", "socket"},
 }
 OUTSIDE = set().union(*SEAM.values()) | {

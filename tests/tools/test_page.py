@@ -205,6 +205,20 @@ def test_the_page_says_when_no_table_server_is_up(run: Programs, browser: Browse
     assert page.complaints == []
 
 
+def test_the_page_of_a_ts_has_its_figures_alone(run: Programs, browser: Browser) -> None:
+    ts, port = run.ts(run.table("ts", *SAME), 0, "--metrics", 0)
+    assert ask(port, b"same.example", b"same.example") == [b"same.example 10.0.0.1 A IN"] * 2
+    page = browser.open(f"http://localhost:{ts.listener('status page')}/")
+    page.shows(lambda: tile(page, "answered") == 2, "what was answered")
+    figures = {"asked": 2, "no data": 0, "unknown": 0, "rows": 2, "reloads": 0, "errors": 0}
+    assert {name: tile(page, name) for name in figures} == figures
+    assert "table server" in page.text("#said") and tile(page, "pending") is None
+    assert "Servers" not in page.text() and "disagreements" not in page.text()
+    assert page.complaints == []
+    ts.kill()
+    page.shows(lambda: "no word from the table server" in page.text(), "that it is gone")
+
+
 class Prefixed(http.server.BaseHTTPRequestHandler):
     """A proxy that shows what is at `port` below /photofinish, and nothing else."""
 
@@ -265,6 +279,7 @@ class Hostile:
 
     def page_entries(self) -> dict[str, object]:
         return {
+            "program": "ls",
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",
             "where": {HOSTILE: HOSTILE, "TS2": HOSTILE},

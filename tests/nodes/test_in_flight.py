@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from core.bounds import Bounds
 from nodes.ls.resolvers.send_queue import SendQueue
-from tests.support.dns_messages import question_of
-from tests.support.resolver_cast import D1, Cast
+from tests.support.dns_messages import CODES, question_of, said
+from tests.support.resolver_cast import D1, D2, Cast, flood
 
 
 def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
@@ -20,6 +20,25 @@ def test_no_socket_is_asked_more_than_it_has_room_for() -> None:
     cast.wait(6.0)  # a question without hope is forgotten
     cast.ask("x.example")
     assert [question_of(query) for _, query in cast.asked(D1)][-1] == "x.example"
+
+
+def test_a_wait_for_room_counts_as_time_of_the_reply() -> None:
+    """[P39]: so others wait for a resolver as long as a question to it takes from its asking."""
+    cast = Cast(bounds=replace(Bounds(), upstream_window=1))
+    flood(cast, 2)
+    cast.answer(D1, "10.0.0.1")
+    cast.query_at(D2)
+    cast.wait(0.1)  # that is overdue, and the second one is sent
+    cast.answer(D2, "10.0.0.2")
+    cast.asked(D1)
+    cast.ask("x.example")
+    conn, query = cast.query_at(D1)
+    cast.told()
+    cast.say(conn, said(query, "NXDOMAIN"))
+    cast.wait(0.28)
+    assert cast.codes() == []
+    cast.wait(0.04)
+    assert cast.codes() == [CODES["NXDOMAIN"]]
 
 
 def test_questions_moved_as_often_go_in_one_batch() -> None:

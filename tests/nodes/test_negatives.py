@@ -339,12 +339,15 @@ def servers(*bits: int) -> list[Server]:
 
 
 def test_a_grace_counts_from_the_first_denial_of_the_world() -> None:
-    """[P42]: also where it becomes longer, since a server has been seen to differ."""
+    """[P42]: also where it became shorter, and longer, since a server has been seen to differ."""
     held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
     held.negatives.add(1, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)], 0.0)
     assert held.negatives.due == math.inf
     held.negatives.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
     assert held.negatives.due == 11.0
+    held.servers[4].usual_s = 0.5
+    held.negatives.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.25)
+    assert held.negatives.due == 10.75
     held.servers[4].usual_s = 5.0
     held.negatives.differed(cast(Any, held.servers[4]), 10.5)
     held.negatives.woken(10.5)

@@ -19,6 +19,7 @@ from core.addresses import Address
 from core.bounds import Bounds
 from core.events import Role
 from core.io.log import Log
+from core.io.log_format import bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.protocol.names import LINE_BYTES_MAX
@@ -153,7 +154,7 @@ class Stage:
     ) -> None:
         self.system = MemorySystem()
         system: Any = self.system
-        log = Log("", Output(2).append, None)
+        log = Log("", Output(2).append, log_format=bare_line)
         destinations = Destinations(Output(2), own=Output(1))
         self.loop = Loop(system, Bounds(), log, destinations, line_bytes_max=LINE_BYTES_MAX)
         if serves:

@@ -1,4 +1,4 @@
-"""Addresses: which of them count as one asker, and which are this machine's own.
+"""Addresses: how they are written, which of them count as one asker, and which are our own.
 
 Limits for one asker are counted by network. An IPv4 address is a network by itself; an IPv6 address
 counts with its /64, since a host that has one of its 2**64 addresses has all. Askers on this
@@ -24,6 +24,12 @@ Datagram = tuple[bytes, Any]
 DATAGRAM_BYTES_MAX = 4_096  # read of a datagram: a query has a tenth, and a resolver is told 1,232
 
 THIS_MACHINE = ""  # the network of askers that are exempt
+
+
+def address_text(socket_address: Sequence[object]) -> str:
+    """Return an address as people write it: 127.0.0.1:5001, [::1]:5001."""
+    host, port = socket_address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
 @lru_cache(maxsize=65_536)

@@ -15,11 +15,13 @@ from core.machine import Watch
 
 @dataclass(slots=True)
 class Environment:
-    """`watch` is called when a machine changes its state; `random()` is in [0, 1), and `secret(n)`
-    n bytes that nobody can guess. Without the last two nothing varies, so that a test repeats."""
+    """`watch` is called when a machine changes its state; `random()` is in [0, 1), `secret(n)` is n
+    bytes that nobody can guess, and `wall()` the time of day in s since 1970: to be written down,
+    never for a decision. Without the last three nothing varies, so that a test repeats."""
 
     bounds: Bounds = field(default_factory=Bounds)
     hits: BoundHits = field(default_factory=BoundHits)  # how often each bound took hold
     watch: Watch | None = None
     random: Callable[[], float] = float
     secret: Callable[[int], bytes] = bytes
+    wall: Callable[[], float] = float

@@ -8,7 +8,8 @@ events and effects (`core/brain.py`).
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from core.effects import Effect
@@ -44,11 +45,17 @@ class Level(IntEnum):
 
 @dataclass(slots=True)
 class Report(Effect):
-    """A line of the log: what happened, and what to do about it. Reports of one `kind` (by default
-    the text) are limited together."""
+    """A record of the log: what happened, and what to do about it.
+
+    `text` is for people. For programs `event` names what happened, in snake_case, and `about` has
+    the facts of the text by name: `server`, `address`, `reason` and the like, as JSON has values.
+    Reports of one `kind` (by default the text) are limited together.
+    """
 
     text: str
     level: Level = Level.INFO
+    event: str = ""
+    about: Mapping[str, object] = field(default_factory=dict)
     kind: str = ""
 
 

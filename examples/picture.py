@@ -34,7 +34,7 @@ def main() -> int:
         _, port_1 = run.ts(run.table("ts1", *rows, "www.example 192.0.2.10"))
         _, port_2 = run.ts(run.table("ts2", *rows, "www.example 192.0.2.20"))
         ls, port = run.ls([port_1, port_2], "--race-sample", 1, "--metrics", 0)
-        address = ls.log.split("status page on ")[1].split()[0]
+        address = f"http://127.0.0.1:{ls.listener('status page')}/"
         with browsing(Path(name)) as browser:
             page = browser.open(address, width=1000, height=400)
             talk = Talk(port)

@@ -6,6 +6,7 @@ ends the whole chain; if something goes wrong, all are ended before this program
 """
 
 import argparse
+import json
 import queue
 import re
 import signal
@@ -16,13 +17,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-_RECORD = re.compile(r"(\d\d):(\d\d):(\d\d\.\d+) \w+ (.*)")
 _READY = re.compile(r"ready on .*:(\d+)$")
 _MERGE_S = 0.1  # records of different processes are put in order within this time
 UNSTAMPED = 0.0  # what a program says outside its log
 _END_S = 15.0  # for everything; it takes a little over 5 s
 
-Record = tuple[float, str, str]  # time of day in s, who, what
+Record = tuple[float, str, str]  # time in s, who, what
 
 
 def start(label: str, words: list[str], records: "queue.Queue[Record]") -> subprocess.Popen[str]:
@@ -38,10 +38,9 @@ def start(label: str, words: list[str], records: "queue.Queue[Record]") -> subpr
     def read() -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            if found := _RECORD.fullmatch(line.rstrip("\n")):
-                hours, minutes, seconds, text = found.groups()
-                stamp = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-                records.put((stamp, label, text))
+            if line.startswith("{"):
+                record = json.loads(line)
+                records.put((record["time"], label, record["text"]))
             else:
                 records.put((UNSTAMPED, label, line.rstrip("\n")))
 
@@ -80,7 +79,7 @@ def main() -> int:
     records: queue.Queue[Record] = queue.Queue()
     processes: dict[str, subprocess.Popen[str]] = {}
     began: list[float] = []
-    common = ["--once", "--wire-log"]
+    common = ["--once", "--wire-log", "--log-format", "json"]
     try:
         for label in ("TS1", "TS2"):
             table = str(HERE / f"{label.lower()}.txt")

@@ -121,6 +121,10 @@ RULES = cases(  # each with texts that break it
         "setattr(link, 'answered', 1)", "object.__setattr__(link, 'answered', 1)",
         "vars(link)['answered'] += 1",
     ]),
+    (house.reports_nameless, "core/io/acceptor.py", [
+        "Report('x')", "Report('x', Level.INFO, '', {})", "Report('x', event='Not Snake')",
+        "self._engine.log.report(few, Level.WARNING)", "log.report('x')", "wire.report('x')",
+    ]),
     (house.kinds_told_apart, "nodes/ls/exchange.py", [
         "isinstance(upstream, TableLink)", "isinstance(x, int | resolver_link.ResolverLink)",
         "type(self.upstream) is kind", "hasattr(upstream, 'whereabouts')",
@@ -171,6 +175,10 @@ ALLOWED = cases(  # texts that a rule must not forbid
     (house.lambdas_named, "nodes/ls/link.py", ["f(lambda: 0)"]),
     (house.too_large, "nodes/ls/link.py", [
         MANY_INHERITED.replace("f()", "..."), CLASS_ATTRIBUTES.replace("class C", "class C(Enum)"),
+    ]),
+    (house.reports_nameless, "core/io/acceptor.py", [
+        "Report('x', Level.INFO, 'worker_up')", "Report('x', event='ended')", "part.report(x, y)",
+        "log.report(effect.text, effect.level, effect.event)",
     ]),
     (house.kinds_told_apart, "nodes/ls/table_link.py", [
         "class TableLink: ...\nisinstance(x, TableLink)",

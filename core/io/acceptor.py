@@ -91,7 +91,7 @@ class Acceptor:
         """Say so when descriptors are too few for as many clients as there may be."""
         has_clients = any(not each.service.reserves for each in self.listeners.values())
         if has_clients and (few := self._descriptors.few()):
-            self._engine.log.report(few, Level.WARNING)
+            self._engine.log.report(few, Level.WARNING, "few_descriptors")
 
     def to_read(self) -> list[int]:
         """Return the descriptors of listeners where one that comes is accepted now."""
@@ -181,7 +181,8 @@ class Acceptor:
             self._look()
             if listener.trouble != known:  # once, not ten times a second
                 text = f"cannot accept: {listener.trouble}; trying again"
-                engine.log.report(text, Level.WARNING)
+                about = {"reason": listener.trouble}
+                engine.log.report(text, Level.WARNING, "accept_failed", about)
 
     def _take(self, listener: Listener, socket: Socket, host: str, network: str) -> None:
         """Make a connection of a socket that was accepted."""
@@ -194,7 +195,8 @@ class Acceptor:
         stream.let_go = listener.places.leave
         streams.attach(stream, socket)
         if engine.wire is not None:
-            engine.wire.report(f"{name} is {host}")
+            about = {"client": name, "address": host}
+            engine.wire.report(f"{name} is {host}", Level.INFO, "client_accepted", about)
         streams.limit_idle(stream, service.idles)
         engine.events.append(Opened(name, service.role))
 
@@ -218,8 +220,10 @@ class Acceptor:
                 return False
             self._streams.lose(done, "its descriptor is needed")
         holder, held = listener.places.holder(going)
-        text = f"{listener.service.connections} is reached, and {holder} has {held}"
-        engine.log.report(f"{text}: the longest idle parts", Level.WARNING, REPLACED.name)
+        bound = listener.service.connections
+        text = f"{bound} is reached, and {holder} has {held}: the longest idle parts"
+        about = {"bound": bound, "address": holder, "connections": held}
+        engine.log.report(text, Level.WARNING, "client_replaced", about, REPLACED.name)
         self._replaced += 1
         listener.places.leave(going)
         self.parting[going] = None

@@ -162,7 +162,10 @@ class DatagramSockets:
             engine.environment.hits["datagrams_per_turn"] += 1
         if count >= _MANY_DATAGRAMS and (lost := datagram_socket.overflowed_since()):
             text = f"{name}: {lost} datagrams found no room; raise net.core.rmem_max"
-            engine.log.report(text, Level.WARNING, f"{name} overflows")
+            about = {"connection": name, "datagrams": lost}
+            engine.log.report(
+                text, Level.WARNING, "datagrams_overflowed", about, f"{name} overflows"
+            )
         if datagrams:
             engine.events.append(Datagrams(name, datagrams))
         return count == count_max

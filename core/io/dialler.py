@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from core.addresses import Address, comes_to
+from core.addresses import Address, address_text, comes_to
 from core.effects import Dial, Spawn
 from core.events import Opened, Role
 from core.io.engine import Engine
@@ -31,7 +31,8 @@ def why_not_dialled(log: Log, name: str, error: OSError) -> str:
     """Return why there is no socket; say so where this process is out of something."""
     if error.errno in _EXHAUSTED:
         text = f"no socket for {name}: {reason(error)}; trying again"
-        log.report(text, Level.WARNING, f"no socket for {name}")
+        about = {"server": name, "reason": reason(error)}
+        log.report(text, Level.WARNING, "no_socket", about, f"no socket for {name}")
     return reason(error)
 
 
@@ -104,9 +105,7 @@ class Dialler:
             try:
                 if self._comes_to_us(address):  # it has moved here, or so its name says
                     why = "it is this server itself"
-                    host, port = address[1][:2]
-                    text = f"{stream.name}: {host} port {port} is this server itself; not dialled"
-                    engine.log.report(text, Level.WARNING, f"{stream.name} is itself")
+                    self._report_itself(stream.name, address)
                     continue
                 socket = engine.system.connect(address)
             except OSError as error:
@@ -117,6 +116,13 @@ class Dialler:
             self.limit.start(attempt, engine.system.now())
             return
         self._streams.lose(stream, why)
+
+    def _report_itself(self, server: str, address: Address) -> None:
+        host, port = address[1][:2]
+        text = f"{server}: {host} port {port} is this server itself; not dialled"
+        about = {"server": server, "address": address_text(address[1])}
+        kind = f"{server} is itself"
+        self._engine.log.report(text, Level.WARNING, "own_address", about, kind)
 
     def _comes_to_us(self, address: Address) -> bool:
         """Return whether an address is one where we listen. Raises OSError: no way leads there."""

@@ -1,35 +1,36 @@
-r"""The log: one formatter for everything that a running node says to people.
+r"""The log: everything that a running node says to people, and which of it is shown.
 
-Each record is one line, on standard error:
+Each record is one line, on standard error; as text they are
 
-    16:06:41.123456 LS > client-1 rutgers.edu            a line was received
-    16:06:41.123512 LS < TS1 rutgers.edu                 a line was sent
-    16:06:41.124003 LS = TS1 DIALING -> CATCHING_UP      a state machine moved
-    16:06:41.125210 LS TS1 is up                         a report: shown from its level on
-    16:06:41.126301 LS WARNING TS2 is stalled            one that is more than information
+    2026-11-29T16:06:41.123456Z LS > client-1 rutgers.edu     a line was received
+    2026-11-29T16:06:41.123512Z LS < TS1 rutgers.edu          a line was sent
+    2026-11-29T16:06:41.124003Z LS = TS1 DIALING -> UP        a state machine moved
+    2026-11-29T16:06:41.125210Z LS TS1 is up                  a report: shown from its level on
+    2026-11-29T16:06:41.126301Z LS WARNING TS2 is stalled     one that is more than information
 
 The first three kinds are the wire log (`--wire-log`); when it is off nothing of this is called.
-As JSON a record is one object a line, with the same in fields.
 
-Bytes that are not printable ASCII appear as `\xNN`, so that a record is always one line, and
-what a peer sends cannot move the reader's cursor. A record is at most so long that a pipe takes
-it whole (POSIX, PIPE_BUF). Of reports that are alike a few are shown in a while, and then how
-many were not.
+Times are in UTC, in all formats. Bytes that are not printable ASCII appear as `\xNN`, so that a
+record is always one line, and what a peer sends cannot move the reader's cursor. A record is at
+most so long that a pipe takes it whole (POSIX, PIPE_BUF). Of reports that are alike a few are shown
+in a while, and then how many were not.
 
-Not here: the descriptor (`core/io/outputs.py`) and the clocks, which are handed in.
+Not here: how a record is written (`core/io/log_format.py`), the descriptor (`core/io/outputs.py`)
+and the clocks, which are handed in.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from core.bounds import PIPE_BYTES
+from core.io.log_format import LogFormat, LogRecord, text_line
 from core.machine import Label
 from core.operator import Level
 from core.text import printable, split_lines
 
-_DAY_S = 86_400
 _ALIKE_MAX = 5  # reports of a kind
 _ALIKE_S = 10.0  # in so long a time
+_NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 class _Kind:
@@ -46,8 +47,7 @@ class _Kind:
 class Log:
     """Formats records and hands each to `write`.
 
-    `wall()` is the time of day in s since 1970, UTC. Without it a record is its bare text: what a
-    program that a person runs by hand has to say. `now()` is a clock that never jumps. Reports
+    `wall()` is the time of day in s since 1970, UTC; `now()` is a clock that never jumps. Reports
     below `least` are left out.
     """
 
@@ -55,39 +55,50 @@ class Log:
         self,
         node: str,
         write: Callable[[bytes], None],
-        wall: Callable[[], float] | None,
+        wall: Callable[[], float] = float,
         now: Callable[[], float] = float,
         *,
         least: Level = Level.INFO,
-        as_json: bool = False,
+        log_format: LogFormat = text_line,
     ) -> None:
         self._node = node
         self._write = write
         self._wall = wall
         self._now = now
         self._least = least
-        self._as_json = as_json
+        self._format = log_format
         self._kinds: dict[str, _Kind] = {}
 
     def received(self, conn: str, data: bytes) -> None:
         """Record whole lines that came in."""
-        self._each(">", conn, data)
+        self._each(">", "line_received", conn, data)
 
     def sent(self, conn: str, data: bytes) -> None:
         """Record whole lines that wait to go out."""
-        self._each("<", conn, data)
+        self._each("<", "line_sent", conn, data)
 
     def changed(self, machine: str, old: Label, new: Label) -> None:
         """Record that a state machine moved."""
-        self._record(f"= {machine} {old.name} -> {new.name}", Level.DEBUG)
+        about = {"machine": machine, "from": old.name, "to": new.name}
+        text = f"= {machine} {old.name} -> {new.name}"
+        self._record(text, Level.DEBUG, "state_changed", about)
 
-    def report(self, text: str, level: Level = Level.INFO, kind: str = "") -> None:
-        """Tell something that an operator wants to know. `kind`: see `Report`."""
+    def report(
+        self,
+        text: str,
+        level: Level = Level.INFO,
+        event: str = "",
+        about: Mapping[str, object] = _NO_FACTS,
+        kind: str = "",
+    ) -> None:
+        """Tell something that an operator wants to know; see `Report`."""
         if level < self._least:
             return
         hidden = self._hidden_before(kind or text)
+        if hidden:
+            text, about = f"{text} (and {hidden} more like this)", {**about, "hidden": hidden}
         if hidden is not None:
-            self._record(f"{text} (and {hidden} more like this)" if hidden else text, level)
+            self._record(text, level, event, about)
 
     def _hidden_before(self, kind: str) -> int | None:
         """Count the reports of this kind that were not shown; None: nor is this one to be."""
@@ -105,26 +116,13 @@ class Log:
         alike.shown += 1
         return hidden
 
-    def _each(self, mark: str, conn: str, data: bytes) -> None:
+    def _each(self, mark: str, event: str, conn: str, data: bytes) -> None:
+        about = {"connection": conn}
         for line in split_lines(data):
-            self._record(f"{mark} {conn} {printable(line).decode('ascii')}", Level.DEBUG)
+            text = f"{mark} {conn} {printable(line).decode('ascii')}"
+            self._record(text, Level.DEBUG, event, about)
 
-    def _record(self, text: str, level: Level) -> None:
-        if self._wall is None:
-            record = text
-        elif self._as_json:
-            fields = {"time": round(self._wall(), 6), "node": self._node, "level": level.name}
-            shortest = len(json.dumps({**fields, "text": ""}))
-            room = PIPE_BYTES - shortest - 1
-            while len(json.dumps(text)) - 2 > room:
-                text = text[: len(text) * 3 // 4]
-            record = json.dumps({**fields, "text": text})
-        else:
-            now = self._wall() % _DAY_S
-            hours, rest = divmod(now, 3600)
-            minutes, seconds = divmod(rest, 60)
-            stamp = f"{int(hours):02}:{int(minutes):02}:{seconds:09.6f}"
-            loud = f"{level.name} " if level > Level.INFO else ""
-            record = f"{stamp} {self._node} {loud}{text}"
+    def _record(self, text: str, level: Level, event: str, about: Mapping[str, object]) -> None:
+        record = self._format(LogRecord(self._wall(), self._node, level, text, event, about))
         line = printable(record.encode("ascii", "backslashreplace"))
         self._write(line[: PIPE_BYTES - 1] + b"\n")

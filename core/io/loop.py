@@ -64,7 +64,8 @@ class Loop:
         self.owed = Owed(bounds, self.hits)
         wire = log if wire_log else None
         self.watch = None if wire is None else wire.changed  # see `Environment`
-        self.environment = Environment(bounds, self.hits, self.watch, system.random, system.secret)
+        seam = system.random, system.secret, system.wall
+        self.environment = Environment(bounds, self.hits, self.watch, *seam)
         self.engine = engine = Engine(system, self.environment, log, wire)
 
         self.outputs = Outputs(engine, destinations)

@@ -222,26 +222,28 @@ class Outputs:
         self._engine.write_fds.pop(output.fd, None)
 
     def _failed(self, output: Output, why: str) -> None:
+        about = {"output": output.name, "reason": why}
         if output is self._records:  # a disk may have room again
             if output.drop():
                 text = f"cannot write {output.name}: {why}; records are dropped"
-                self._log.report(text, Level.WARNING)
+                self._log.report(text, Level.WARNING, "records_not_written", about)
             return
         is_purpose = output.bytes_max == math.inf  # the output that the program is for
         output.fail()
         if output is self._output and is_purpose:
-            self._log.report(f"cannot write the output: {why}", Level.ERROR)
+            text = f"cannot write the output: {why}"
+            self._log.report(text, Level.ERROR, "output_failed", about)
             self._engine.exit_code = 1
         elif output is self._output:
             text = f"cannot write to standard output: {why}; going on without it"
-            self._log.report(text, Level.WARNING)
+            self._log.report(text, Level.WARNING, "output_failed", about)
 
     def _do_write(self, effect: Write) -> None:
         if self._output is not None:
             self._output.append(effect.data)
 
     def _do_report(self, effect: Report) -> None:
-        self._log.report(effect.text, effect.level, effect.kind)
+        self._log.report(effect.text, effect.level, effect.event, effect.about, effect.kind)
 
     def _do_record(self, effect: Record) -> None:
         if self._records is not None:
@@ -256,10 +258,12 @@ class Outputs:
             if records.reopen():
                 records.moved()
                 self._system.forget(records.fd)
-                self._log.report(f"{records.name} is opened anew")
+                text, about = f"{records.name} is opened anew", {"output": records.name}
+                self._log.report(text, Level.INFO, "records_reopened", about)
         except OSError as error:
             text = f"cannot open {records.name} anew: {reason(error)}; going on with the old file"
-            self._log.report(text, Level.WARNING)
+            about = {"output": records.name, "reason": reason(error)}
+            self._log.report(text, Level.WARNING, "records_not_reopened", about)
 
     def _do_progress(self, effect: Progress) -> None:
         if self._on_terminal:

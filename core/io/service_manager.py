@@ -1,6 +1,7 @@
 """The service manager that has started this program, if one has (systemd, or what speaks like it).
 
-It is told how the program stands, and that the loop still turns if it watches that.
+It is told how the program stands, and that the loop still turns if it watches that. It may keep
+what the program says in its journal.
 
 Not here: when it is told (`core/io/signals.py`).
 """
@@ -33,6 +34,16 @@ def notify(standing: Standing) -> None:
 def notify_alive() -> None:
     """Tell it that the loop still turns."""
     _notify("WATCHDOG=1\n")
+
+
+def leads_to_journal(fd: int) -> bool:
+    """Return whether this descriptor leads to its journal (man 5 systemd.exec, $JOURNAL_STREAM)."""
+    given = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return given == f"{found.st_dev}:{found.st_ino}"
 
 
 def _notify(text: str) -> None:

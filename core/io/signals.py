@@ -94,7 +94,8 @@ class SignalHandler:
         if not numbers:  # the other end is gone: never spin on it
             self.give_up()
         elif self.count > 1 and engine.exit_code is None:
-            engine.log.report("second signal: stopping at once", Level.WARNING)
+            text = "second signal: stopping at once"
+            engine.log.report(text, Level.WARNING, "second_signal")
             engine.exit_code = 1
         elif is_first:
             self.begin_to_drain()

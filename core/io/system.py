@@ -56,6 +56,7 @@ class System:
     notify = staticmethod(service_manager.notify)
     notify_alive = staticmethod(service_manager.notify_alive)
     own_names = staticmethod(own_names.own_names)  # of this machine
+    leads_to_journal = staticmethod(service_manager.leads_to_journal)
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)
 

@@ -15,6 +15,7 @@ from typing import Any
 from core.effects import Effect, Stop, Unlisten
 from core.environment import Environment
 from core.events import Ended, Event, Opened, PlaceWanted, Role
+from core.exposition import stats_text
 from core.machine import Machine
 from core.metrics import Value
 from core.operator import Notify, Report, Standing, StatsAsked
@@ -28,20 +29,20 @@ from core.protocol.server_state import (
     ServerEvent,
     ServerState,
     closing_report,
-    stats_report,
+    metrics_report,
 )
 from core.protocol.session import Session
 
 
 class Server:
-    """The sessions of one server. `stats()` is the whole reply to STATS, and `account()` says in a
-    line what became of all questions. `factories` make the askers that do not speak lines."""
+    """The sessions of one server. `stats()` returns the metrics that answer STATS, `own_metrics()`
+    those that it reports when it stops. `factories` make the askers that do not speak lines."""
 
     def __init__(
         self,
         env: Environment,
-        stats: Callable[[], bytes],
-        account: Callable[[], str],
+        stats: Callable[[], list[Value]],
+        own_metrics: Callable[[], list[Value]],
         *,
         once: bool = False,
         factories: Mapping[Role, AskerFactory] | None = None,
@@ -54,7 +55,8 @@ class Server:
         self._only = OnlySession(once)
         self._env = env
         self._stats = stats
-        self._account = account
+        self._stats_reply = lambda: stats_text(stats())  # all sessions share it
+        self._own_metrics = own_metrics
         self._factories = factories or {}
         self._drain_s = env.bounds.drain_s(with_dns=Role.DNS in self._factories)
 
@@ -72,7 +74,7 @@ class Server:
             case PlaceWanted(conn):
                 return let_go(self.sessions[conn])
             case StatsAsked():
-                return stats_report(self._stats())
+                return metrics_report(self._stats())
         raise AssertionError(event)
 
     def _opened(self, event: Opened) -> list[Effect]:
@@ -80,7 +82,7 @@ class Server:
         if factory := self._factories.get(event.role):
             asker = factory.asker(conn, event.is_datagrams)
         else:
-            asker = Session(conn, self._env, self._stats)
+            asker = Session(conn, self._env, self._stats_reply)
             self._came += 1
         self.sessions[conn] = asker
         if self.life.state is not ServerState.SERVING:
@@ -137,13 +139,13 @@ class Server:
         if now < self.drain_due:
             return []
         self._env.hits["drain_grace_s"] += 1
-        cut_off = Report(f"the drain took too long: {len(self.sessions)} clients cut off")
-        return [cut_off, *self._stop(ServerEvent.TIME_UP)]
+        text = f"the drain took too long: {len(self.sessions)} clients cut off"
+        return [Report(text, event="drain_cut_off"), *self._stop(ServerEvent.TIME_UP)]
 
     def _stop(self, event: ServerEvent) -> list[Effect]:
         self.life.fire(event)
         self.drain_due = math.inf
-        return [*closing_report(self._account(), self._env.hits), Stop(0)]
+        return [*closing_report(self._own_metrics(), self._env.hits), Stop(0)]
 
     def metrics(self) -> list[Value]:
         """Return what is counted about clients."""

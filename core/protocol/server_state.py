@@ -8,11 +8,11 @@ Not here: the sessions (`core/protocol/server.py`), and processes that serve tog
 the same life (`nodes/workers/supervisor.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from core.effects import Effect
 from core.machine import STAY, Label, Transitions
-from core.metrics import Metric
+from core.metrics import Metric, Value
 from core.operator import Report
 
 
@@ -47,16 +47,34 @@ SESSIONS = Metric("sessions", "Clients that have connected")
 ERRORS = Metric("errors", "Lines of clients that were refused")
 
 
-def stats_report(stats: bytes) -> list[Effect]:
-    """Report in the log what STATS would reply; `stats` is that whole reply."""
-    *lines, _, _ = stats.decode("ascii").split("\n")
-    return [Report(line.removeprefix("STAT ")) for line in lines]
+def metrics_report(values: Iterable[Value]) -> list[Effect]:
+    """Report metrics in the log, each as STATS has it."""
+    return [
+        Report(f"{value.key} {value.value}", event="metric", about={value.key: value.value})
+        for value in values
+    ]
 
 
-def closing_report(account: str, hits: Mapping[str, int]) -> list[Effect]:
-    """Report in the log what became of all questions, and which bounds took hold."""
-    effects: list[Effect] = [Report(account)]
+def closing_report(
+    values: Iterable[Value], hits: Mapping[str, int], whose: str = ""
+) -> list[Effect]:
+    """Report what became of all questions, and which bounds took hold, by the names of STATS.
+
+    `values`: all metrics; those of one server, worker or bound, and levels, are left out. `whose`
+    begins the text.
+    """
+    counts = {
+        value.key: value.value
+        for value in values
+        if not value.metric.per and not value.metric.is_level
+    }
+    effects: list[Effect] = [Report(f"{whose}{_listed(counts)}", event="stopped", about=counts)]
     if hits:
-        counts = ", ".join(f"{bound} {count}" for bound, count in sorted(hits.items()))
-        effects.append(Report(f"bounds that took hold: {counts}"))
+        taken = dict(sorted(hits.items()))
+        text = f"bounds that took hold: {_listed(taken)}"
+        effects.append(Report(text, event="bounds_hit", about=taken))
     return effects
+
+
+def _listed(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -12,7 +12,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +20,10 @@ from typing import Any, NoReturn, TypeVar
 
 from core.addresses import Address
 from core.bounds import Bounds
+from core.io.log_format import PRIORITY
+from core.io.service_manager import leads_to_journal
 from core.io.system import System, reason
+from core.operator import Level
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -167,6 +170,12 @@ def say(text: str) -> None:
         os.write(STDERR, f"{text}\n".encode(errors="backslashreplace"))
 
 
+def complain(text: str) -> None:
+    """Say why the program ends; where systemd's journal reads that, as an error."""
+    mark = PRIORITY[Level.ERROR] if leads_to_journal(STDERR) else ""
+    say(f"{mark}photofinish: {text}")
+
+
 def show(text: str) -> None:
     """Write lines on standard output, at once. Raises Failure."""
     try:
@@ -186,9 +195,3 @@ def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:
         doubt = f"is there an interface {interface!r}" if percent else "is the name spelled right"
         text = f"cannot resolve {host!r}: {reason(error)}; {doubt}?"
         raise Failure(text, USAGE) from None
-
-
-def address_text(socket_address: Sequence[object]) -> str:
-    """Return an address as people write it: 127.0.0.1:5001, [::1]:5001."""
-    host, port = socket_address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

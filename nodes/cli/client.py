@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.addresses import address_text
 from core.bounds import Bounds
 from core.io.log import Log
+from core.io.log_format import bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
@@ -26,7 +28,6 @@ from nodes.cli.arguments import (
     STDOUT,
     Failure,
     add_bound,
-    address_text,
     port_number,
     program_parser,
     read_bounds,
@@ -105,7 +106,7 @@ def run_client(words: list[str]) -> int:
             except OSError as error:
                 raise Failure(f"cannot write {options.output_file}: {reason(error)}") from None
         log_output = Output(STDERR)
-        log = Log("", log_output.append, None)
+        log = Log("", log_output.append, log_format=bare_line)
         loop = Loop(
             system,
             bounds,

@@ -9,20 +9,28 @@ does (`nodes/ls/load_balancer.py`).
 
 from dataclasses import dataclass
 
-from core.addresses import Address
-from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System
 from nodes.cli.arguments import USAGE, Failure, resolve
 from nodes.cli.host_names import find_hosts
+from nodes.cli.introduction import Introduction
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
 from nodes.cli.server_addresses import refuse_loops
-from nodes.cli.serving import ListenAddresses, dns_address, limit_descriptors, own_address, serve
+from nodes.cli.serving import (
+    ListenAddresses,
+    ServerPlan,
+    dns_address,
+    limit_descriptors,
+    own_address,
+    serve,
+)
 from nodes.cli.status_page import status_page_address
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.race_policy import RacePolicy
 from nodes.ls.setup import Setup, descriptors_for
 from nodes.workers.worker import StatsFilter
 
@@ -31,62 +39,52 @@ def run_ls(words: list[str]) -> int:
     """Be the load balancer until it stops; return the exit code. Raises Failure."""
     options = read_ls_options(words)
     system = System()
-    plan = _plan(options, system)
+    builder = _find(options, system)
+    plan = builder.plan()
     if options.workers:
         return serve_with_workers(
-            options.workers,
-            options.server,
-            system,
-            plan.listen,
-            plan.load_balancer,
-            links=plan.links,
-            race_log_path=options.race_log,
+            options.workers, plan, system, builder.load_balancer, options.race_log
         )
     with race_log(options.race_log) as records:
-        return serve(
-            "ls",
-            options.server,
-            system,
-            plan.listen,
-            plan.load_balancer,
-            links=plan.links,
-            records=records,
-        )
+        return serve(plan, system, builder.load_balancer, records=records)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """All that LS is built from. `links`: descriptors that it needs besides those of clients."""
+class _Builder:
+    """All that LS is built from: its options, and what they name on this machine."""
 
     options: LsOptions
-    system: System
     listen: ListenAddresses
-    table_servers: list[tuple[Address, ...]]  # parallel to those of the options
-    resolvers: list[Address]  # likewise
+    setup: Setup
     links: int
+
+    def plan(self) -> ServerPlan:
+        """Return what LS is started from."""
+        options, bounds = self.options, self.options.server.bounds
+        policy = RacePolicy.name if options.extra_load is None else HedgePolicy.name
+        servers = self.setup.where()
+        serves = ", ".join([policy, *(f"{name} {address}" for name, address in servers.items())])
+        times = f"timeout {bounds.timeout_s} s"
+        about = {"policy": policy, "servers": servers, "timeout_s": bounds.timeout_s}
+        if self.listen.dns is not None:
+            times += f", DNS timeout {bounds.dns_timeout_s} s"
+            about["dns_timeout_s"] = bounds.dns_timeout_s
+        if options.workers:
+            serves = f"{options.workers} workers, {serves}"
+            about["workers"] = options.workers
+        introduction = Introduction(serves, times, about)
+        return ServerPlan("ls", options.server, self.listen, introduction, self.links)
 
     def load_balancer(self, loop: Loop, stats: StatsFilter = list) -> LoadBalancer:
         """Build LS. `stats` turns its own metrics into those that answer STATS."""
-        options = self.options
-        env = Environment(
-            options.server.bounds, loop.hits, loop.watch, self.system.random, self.system.secret
-        )
+        env, setup = loop.environment, self.setup
         dns = None
         if self.listen.dns is not None:
-            dns = DnsFrontEnd(env, options.dns_ttl_s, forwards=bool(self.resolvers))
-        setup = Setup(
-            self.table_servers,
-            options.table_servers,
-            self.resolvers,
-            options.extra_load,
-            options.grace_s,
-            options.sample,
-            options.server.once,
-        )
+            dns = DnsFrontEnd(env, self.options.dns_ttl_s, forwards=bool(setup.resolvers))
         return LoadBalancer(setup, env, owed=loop.owed, dns=dns, loop=loop.metrics, stats=stats)
 
 
-def _plan(options: LsOptions, system: System) -> _Plan:
+def _find(options: LsOptions, system: System) -> _Builder:
     """Look up what the options name, and check it. Blocks. Raises Failure."""
     bounds = options.server.bounds
     resolvers = [resolve(system, *resolver)[0] for resolver in options.resolvers]
@@ -102,7 +100,16 @@ def _plan(options: LsOptions, system: System) -> _Plan:
     refuse_loops(system, listen.status_page, "--metrics", at, "a table server")
     refuse_loops(system, listen.dns, "--dns", at, "a table server")
     refuse_loops(system, listen.dns, "--dns", resolvers, "a --dns-upstream")
-    return _Plan(options, system, listen, table_servers, resolvers, links)
+    setup = Setup(
+        table_servers,
+        options.table_servers,
+        resolvers,
+        options.extra_load,
+        options.grace_s,
+        options.sample,
+        options.server.once,
+    )
+    return _Builder(options, listen, setup, links)
 
 
 def _listen_addresses(options: LsOptions, system: System) -> ListenAddresses:

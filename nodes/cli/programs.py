@@ -6,6 +6,7 @@ Not here: their command lines (beside this file), and what they do.
 import traceback
 from collections.abc import Callable
 
+from core.version import VERSION
 from nodes.cli.arguments import (
     BUG,
     CLEAN,
@@ -13,11 +14,10 @@ from nodes.cli.arguments import (
     USAGE,
     Failure,
     called,
-    say,
+    complain,
     show,
 )
 
-VERSION = "0.9.0"
 _ABOUT = """\
 photofinish {version}: ask every server, keep the first answer.
 
@@ -74,10 +74,10 @@ def main(words: list[str]) -> int:
             raise _no_program("say which program to run")
         return program(words[0])(words[1:])
     except Failure as failure:
-        say(f"photofinish: {failure}")
+        complain(str(failure))
         return failure.exit_code
     except KeyboardInterrupt:
-        say("photofinish: interrupted")
+        complain("interrupted")
         return FAILED
     except Exception:
         traceback.print_exc()

@@ -12,9 +12,9 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from core.addresses import Address, comes_to
+from core.addresses import Address, address_text, comes_to
 from core.io.system import System
-from nodes.cli.arguments import USAGE, Failure, address_text, port_number
+from nodes.cli.arguments import USAGE, Failure, port_number
 
 _DNS_PORT = 53
 _BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from core.addresses import Address
 from core.bounds import Bounds
+from core.io.log_format import FORMATS
 from core.operator import Level
 from nodes.cli.arguments import (
     USAGE,
@@ -22,6 +23,7 @@ from nodes.cli.arguments import (
 
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
 _LOOPBACK = "127.0.0.1"
+AUTO = "auto"  # the format of the log that its reader wants
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -47,7 +49,7 @@ class ServerOptions:
     bounds: Bounds
     once: bool
     log_level: Level
-    log_as_json: bool
+    log_format: str  # a name of FORMATS, or AUTO
     wire_log: bool
     status_page: StatusPageOptions | None
 
@@ -124,9 +126,10 @@ def add_server_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default="text",
-        help="format of the log (default %(default)s)",
+        choices=(AUTO, *FORMATS),
+        default=AUTO,
+        help="format of the log on standard error: text; json, an object a line; journal, for "
+        "systemd's (default %(default)s: journal where that is what reads it, else text)",
     )
     parser.add_argument(
         "--wire-log",
@@ -184,7 +187,7 @@ def read_server_options(
         bounds,
         arguments.once,
         Level[arguments.log_level.upper()],
-        arguments.log_format == "json",
+        arguments.log_format,
         arguments.wire_log,
         _read_status_page(arguments, parser),
     )

@@ -1,29 +1,33 @@
-"""Serving: who may connect to a server, its listeners, and its loop.
+"""Serving: who may connect to a server, its listeners, its log and its loop.
 
-Not here: what a server is made of (`ts.py`, `ls.py`), and its options (`server_arguments.py`).
+Not here: what a server is made of (`ts.py`, `ls.py`), its options (`server_arguments.py`), and what
+it says of itself (`introduction.py`).
 """
 
 import errno
 import ipaddress
+import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from core.addresses import Address
+from core.addresses import Address, address_text
 from core.bounds import Bounds
 from core.events import Role
 from core.framing import Framing
 from core.io.descriptors import Descriptors
 from core.io.listener import Service, everybody
 from core.io.log import Log
+from core.io.log_format import FORMATS
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.operator import Standing
 from core.protocol.messages import refusal
 from core.protocol.names import LINE_BYTES_MAX, Error
-from nodes.cli.arguments import STDERR, STDOUT, Failure, address_text, resolve, say
-from nodes.cli.server_arguments import Network, ServerOptions
+from nodes.cli.arguments import STDERR, STDOUT, Failure, resolve
+from nodes.cli.introduction import Introduction
+from nodes.cli.server_arguments import AUTO, Network, ServerOptions
 from nodes.cli.status_page import with_status_page
 from nodes.workers.worker import ObservableBrain
 
@@ -52,6 +56,18 @@ class ListenAddresses:
     lines: Address
     dns: Address | None = None
     status_page: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """All that a server is started from. `name` is that of its program; `links`: the descriptors
+    that it needs besides those of its clients."""
+
+    name: str
+    options: ServerOptions
+    listen: ListenAddresses
+    introduction: Introduction
+    links: int = 0
 
 
 def own_address(system: System, options: ServerOptions) -> Address:
@@ -89,7 +105,33 @@ def gate(allow: Sequence[Network]) -> Callable[[str], bool]:
     return admit
 
 
-# -- the loop --------------------------------------------------------------------------------------
+# -- the log and the loop --------------------------------------------------------------------------
+
+
+def _write_now(record: bytes) -> None:
+    with suppress(OSError):
+        os.write(STDERR, record)
+
+
+def make_log(
+    name: str,
+    options: ServerOptions,
+    system: System,
+    write: Callable[[bytes], None] = _write_now,
+) -> Log:
+    """Make the log of a server, which calls it by this name. Before there is a loop its records are
+    written at once, as far as standard error takes them."""
+    log_format = options.log_format
+    if log_format == AUTO:
+        log_format = "journal" if system.leads_to_journal(STDERR) else "text"
+    return Log(
+        name,
+        write,
+        system.wall,
+        system.now,
+        least=options.log_level,
+        log_format=FORMATS[log_format],
+    )
 
 
 def make_loop(
@@ -105,18 +147,10 @@ def make_loop(
     needs besides those of its clients. `output`: what is written to it may be lost. Raises Failure
     when there are too few descriptors."""
     log_output = Output(STDERR, LOG_BYTES_MAX)
-    log = Log(
-        name,
-        log_output.append,
-        system.wall,
-        system.now,
-        least=options.log_level,
-        as_json=options.log_as_json,
-    )
     return Loop(
         system,
         options.bounds,
-        log,
+        make_log(name, options, system, log_output.append),
         Destinations(log_output, records=records, own=output),
         line_bytes_max=LINE_BYTES_MAX,
         wire_log=options.wire_log,
@@ -172,11 +206,14 @@ def listen_for_dns(
         raise cannot_listen((address[0], bound), error) from None
 
 
-def listen_for_status_page(loop: Loop, address: Address | None, allow: Sequence[Network]) -> None:
-    """Have the loop serve the status page, if there is an address for it. Raises Failure."""
-    if address is not None:
-        bound = listen(loop, address, allow, STATUS_PAGE)
-        say(f"status page on http://{address_text(bound)}/")
+def listen_for_status_page(
+    loop: Loop, address: Address | None, allow: Sequence[Network]
+) -> dict[str, str]:
+    """Have the loop serve the status page, if there is an address for it; return where, as
+    `Introduction.report` takes it. Raises Failure."""
+    if address is None:
+        return {}
+    return {"status_page": f"http://{address_text(listen(loop, address, allow, STATUS_PAGE))}/"}
 
 
 def cannot_listen(address: Address, error: OSError) -> Failure:
@@ -194,24 +231,27 @@ def ready_line(name: str, bound: Sequence[object]) -> bytes:
 
 
 def serve(
-    name: str,
-    options: ServerOptions,
+    plan: ServerPlan,
     system: System,
-    addresses: ListenAddresses,
     build: Callable[[Loop], ObservableBrain],
     *,
-    links: int = 0,
     records: Output | None = None,
 ) -> int:
     """Listen, say so, and run the brain that `build` makes, behind its status page, to its end;
-    return the exit code. `links`: see `make_loop`. Raises Failure."""
-    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line, whose reader may be gone
-    loop = make_loop(name.upper(), options, system, links=links, records=records, output=output)
+    return the exit code. Raises Failure."""
+    name, options, addresses = plan.name, plan.options, plan.listen
+    # For the ready line, whose reader may be gone.
+    output = Output(STDOUT, LOG_BYTES_MAX, "standard output")
+    loop = make_loop(
+        name.upper(), options, system, links=plan.links, records=records, output=output
+    )
     with closing(loop):
         bound = listen(loop, addresses.lines, options.allow)
-        listen_for_status_page(loop, addresses.status_page, options.allow)
+        listeners = {"lines": address_text(bound)}
         if addresses.dns is not None:
-            say(f"DNS on {address_text(listen_for_dns(loop, addresses.dns, options.allow))}")
+            listeners["dns"] = address_text(listen_for_dns(loop, addresses.dns, options.allow))
+        listeners |= listen_for_status_page(loop, addresses.status_page, options.allow)
+        plan.introduction.report(loop.engine.log, listeners)
         try:
             loop.start(with_status_page(build(loop), options, system))
             output.append(ready_line(name, bound))

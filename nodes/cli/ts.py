@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System, reason
-from nodes.cli.arguments import Failure, program_parser, read_bounds, say
+from core.operator import Level
+from nodes.cli.arguments import Failure, program_parser, read_bounds
+from nodes.cli.introduction import Introduction
 from nodes.cli.server_arguments import (
     ServerOptions,
     add_server_arguments,
     add_status_page_arguments,
     read_server_options,
 )
-from nodes.cli.serving import ListenAddresses, own_address, serve
+from nodes.cli.serving import ListenAddresses, ServerPlan, make_log, own_address, serve
 from nodes.cli.status_page import status_page_address
 from nodes.ts.reload import EMPTY, Reload
 from nodes.ts.table_file import NoTableError, Table, check, load
@@ -74,18 +76,28 @@ def run_ts(words: list[str]) -> int:
             once=options.server.once,
         )
 
-    lines = own_address(system, options.server)
-    status_page = status_page_address(system, options.server)
-    addresses = ListenAddresses(lines, status_page=status_page)
-    return serve("ts", options.server, system, addresses, build)
+    path, lines = options.table, own_address(system, options.server)
+    plan = ServerPlan(
+        "ts",
+        options.server,
+        ListenAddresses(lines, status_page=status_page_address(system, options.server)),
+        Introduction(f"table {path}", about={"table": path}),
+    )
+    return serve(plan, system, build)
 
 
 def _load(options: TsOptions, system: System) -> Table:
     """Read the table, and say how large it is. Raises Failure."""
     path = options.table
+    log = make_log("TS", options.server, system)
+    about = {"table": path}
+
+    def report_bad_row(text: str) -> None:
+        log.report(text, Level.WARNING, "bad_row", about)
+
     began = system.now()
     try:
-        table = load(path, say)
+        table = load(path, report_bad_row)
         check(table)
     except OSError as error:
         raise Failure(f"cannot read the table {path}: {reason(error)}") from None
@@ -93,7 +105,9 @@ def _load(options: TsOptions, system: System) -> Table:
         raise Failure(f"{path} {error}") from None
     if table.bad_rows and options.strict:
         raise Failure(f"{path} has {table.bad_rows} bad rows, and --strict wants none")
-    say(f"{path}: {len(table.rows)} rows in {system.now() - began:.1f} s")
+    seconds, rows = system.now() - began, len(table.rows)
+    facts = {**about, "rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
+    log.report(f"{path}: {rows} rows in {seconds:.1f} s", Level.INFO, "table_loaded", facts)
     if not table.rows:
-        say(f"{path} {EMPTY}")
+        log.report(f"{path} {EMPTY}", Level.WARNING, "table_empty", about)
     return table

@@ -11,19 +11,20 @@ Not here: what the parent does (`nodes/workers/supervisor.py`), and how it forks
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
-from core.addresses import Address
+from core.addresses import Address, address_text
 from core.environment import Environment
 from core.io.child import Born
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import Socket, System, reason
-from nodes.cli.arguments import STDOUT, Failure, address_text, say
+from nodes.cli.arguments import STDOUT, Failure
 from nodes.cli.race_log import race_log
-from nodes.cli.server_arguments import ServerOptions
 from nodes.cli.serving import (
     LOG_BYTES_MAX,
     ListenAddresses,
+    ServerPlan,
     cannot_listen,
     listen,
     listen_for_dns,
@@ -39,21 +40,14 @@ Build = Callable[[Loop, StatsFilter], ObservableBrain]
 
 
 def serve_with_workers(
-    count: int,
-    options: ServerOptions,
-    system: System,
-    addresses: ListenAddresses,
-    build: Build,
-    *,
-    links: int,
-    race_log_path: str | None,
+    count: int, plan: ServerPlan, system: System, build: Build, race_log_path: str | None
 ) -> int:
     """Serve as `serve` does, with `count` workers. `build` makes the brain of each; each opens the
-    race log itself. `links`: see `make_loop`. Raises Failure."""
+    race log itself. Raises Failure."""
     claims: list[Socket] = []
     try:
-        addresses = _claim(system, addresses, claims)
-        return _run_parent(count, options, system, addresses, claims, links)
+        plan = replace(plan, listen=_claim(system, plan.listen, claims))
+        return _run_parent(count, plan, system, claims)
     except Born as born:
         name, stream = born.name, born.stream
     finally:
@@ -61,8 +55,9 @@ def serve_with_workers(
             claim.close()
     # The service manager that started the parent hears nothing of its workers.
     os.environ.pop("NOTIFY_SOCKET", None)
+    options, addresses = plan.options, plan.listen
     with race_log(race_log_path) as records:
-        loop = make_loop(f"LS.{name}", options, system, links=links, records=records)
+        loop = make_loop(f"LS.{name}", options, system, links=plan.links, records=records)
         with closing(loop):
             listen(loop, addresses.lines, options.allow, shared=True)
             if addresses.dns is not None:
@@ -78,7 +73,6 @@ def _claim(system: System, addresses: ListenAddresses, claims: list[Socket]) -> 
     if dns is not None:
         dns = _claimed(system, dns, claims)
         _check_datagrams(system, dns)
-        say(f"DNS on {address_text(dns[1])}")
     return ListenAddresses(lines, dns, addresses.status_page)
 
 
@@ -99,20 +93,19 @@ def _check_datagrams(system: System, address: Address) -> None:
         raise cannot_listen(address, error) from None
 
 
-def _run_parent(
-    count: int,
-    options: ServerOptions,
-    system: System,
-    addresses: ListenAddresses,
-    claims: list[Socket],
-    links: int,
-) -> int:
-    output = Output(STDOUT, LOG_BYTES_MAX)  # for the ready line, whose reader may be gone
+def _run_parent(count: int, plan: ServerPlan, system: System, claims: list[Socket]) -> int:
+    options, addresses = plan.options, plan.listen
+    # For the ready line, whose reader may be gone.
+    output = Output(STDOUT, LOG_BYTES_MAX, "standard output")
     # The log says once, here, that descriptors are too few for a worker.
-    loop = make_loop("LS", options, system, links=max(links, count), output=output)
+    loop = make_loop("LS", options, system, links=max(plan.links, count), output=output)
     with closing(loop):
         loop.hold(*claims)
-        listen_for_status_page(loop, addresses.status_page, options.allow)
+        listeners = {"lines": address_text(addresses.lines[1])}
+        if addresses.dns is not None:
+            listeners["dns"] = address_text(addresses.dns[1])
+        listeners |= listen_for_status_page(loop, addresses.status_page, options.allow)
+        plan.introduction.report(loop.engine.log, listeners)
         supervisor = Supervisor(
             Environment(options.bounds, watch=loop.watch),
             count,

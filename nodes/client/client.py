@@ -155,8 +155,8 @@ class Client:
             return []  # it is over already
         self._replied_at = None
         self._sheet.lose()
-        return [*self._write(), Progress(""), Report(why), *self._sum_up(now)]
+        return [*self._write(), Progress(""), Report(why, event="gave_up"), *self._sum_up(now)]
 
     def _sum_up(self, now: float) -> list[Effect]:
         seconds = f"{now - self._started_at:.1f} s"
-        return [Progress(""), Report(f"{self._sheet.summary()}, {seconds}")]
+        return [Progress(""), Report(f"{self._sheet.summary()}, {seconds}", event="ended")]

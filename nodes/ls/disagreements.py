@@ -1,28 +1,34 @@
 """Disagreements: sampled races in which two servers answered with different sets of addresses.
 
-The spelling and the order of addresses do not matter. Each disagreement is reported, and the latest
-are kept for the status page, one for each question: one that is asked often tells no more.
+The spelling and the order of addresses do not matter. Each disagreement is reported, as a warning
+where a server with a table takes part: among resolvers it is no news, since a name that is served
+from many places has other addresses for each of them. The latest are kept for the status page, one
+for each question: one that is asked often tells no more.
 
 Not here: which races are sampled (`nodes/ls/race_samples.py`).
 """
 
 import ipaddress
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from core.metrics import Metric, Value
 from core.operator import Level, Report
 
-DISAGREEMENTS = Metric("disagreements", "Sampled races in which two TSs gave different addresses")
+DISAGREEMENTS = Metric(
+    "disagreements", "Sampled races in which two servers gave different addresses"
+)
 DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="ts")
 _LATEST_MAX = 20
 
 
 class Disagreements:
-    """All disagreements of these servers."""
+    """All disagreements of these servers. `may_differ`: those of which nobody expects that they
+    agree with each other."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], may_differ: Collection[str] = ()) -> None:
+        self._may_differ = frozenset(may_differ)
         self.latest: deque[dict[str, Any]] = deque(maxlen=_LATEST_MAX)
         self._total = 0
         self._by_server = dict.fromkeys(servers, 0)
@@ -52,8 +58,10 @@ class Disagreements:
                 break
         self.latest.append({"question": question, "answers": answers, "times": times})
         text = ", ".join(f"{server} {addresses}" for server, addresses in answers.items())
-        text = f"TSs disagree about {question}: {text}"
-        return [Report(text, Level.WARNING, "disagreement")]
+        text = f"servers disagree about {question}: {text}"
+        level = Level.DEBUG if self._may_differ.issuperset(answers) else Level.WARNING
+        about = {"question": question, "answers": dict(answers)}
+        return [Report(text, level, "servers_disagree", about, "disagreement")]
 
 
 def _as_set(addresses: str) -> frozenset[object]:

@@ -57,6 +57,7 @@ class HostLookups:
         server, whereabouts = self._servers[event.conn]
         link, addresses, why = server.link, event.addresses, event.why
         host = whereabouts.host[0]
+        about = {"server": link.conn, "host": host, "reason": why}
         effects: list[Effect] = []
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
@@ -68,16 +69,17 @@ class HostLookups:
                 text = f"{link.conn}: cannot look up {host} ({why}); "
                 text += "trying again; is the name spelled right?"
                 kind = f"{link.conn} cannot be looked up"
-                effects.append(Report(text, Level.WARNING, kind))
+                effects.append(Report(text, Level.WARNING, "host_not_found", about, kind))
             nowhere = sum(not server.link.addresses for server, _ in self._servers.values())
             whereabouts.not_found(now, nowhere)
         if event.conn in self._reloading:
             del self._reloading[event.conn]
             if not addresses and link.addresses:
                 text = f"{link.conn}: cannot look up {host} ({why}); it is taken to be where it was"
-                effects.append(Report(text, Level.WARNING))
+                effects.append(Report(text, Level.WARNING, "host_not_found", about))
             elif addresses and not has_moved:
-                effects.append(Report(f"{link.conn} has the same address as before"))
+                text = f"{link.conn} has the same address as before"
+                effects.append(Report(text, Level.INFO, "host_unmoved", {"server": link.conn}))
             if not self._reloading and self._reload_again:
                 effects += self.reload()
             elif not self._reloading:

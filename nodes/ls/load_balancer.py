@@ -16,7 +16,6 @@ from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.environment import Environment
 from core.events import Closed, ConnectionEvent, Event, Opened, Received, Resolved, Role, Woken
-from core.exposition import stats_text
 from core.metrics import Value
 from core.operator import DrainAsked, ReloadAsked, ReopenRecords
 from core.owed import Owed
@@ -53,8 +52,8 @@ class LoadBalancer:
         self.env = env
         self._server = Server(
             env,
-            lambda: stats_text(stats(self.status.metrics())),
-            lambda: self.status.account(),
+            lambda: stats(self.status.metrics()),
+            lambda: self.status.metrics(),
             once=setup.once,
             factories={} if dns is None else {Role.DNS: dns},
         )

@@ -27,8 +27,3 @@ class Monitored:
         """Return what the status page shows beside metrics and histograms; see
         `core.metrics.Observable`."""
         return {}
-
-    def account(self) -> str:
-        """Return what it adds to the account of all questions, such as `hedged 3`; empty for
-        nothing."""
-        return ""

@@ -77,8 +77,7 @@ def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -
         policy = hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
         fitness = HedgingFitness(questions, negatives)
     if setup.sample:
-        servers = [link.conn for link in upstreams.links]
-        samples = RaceSamples(env, servers, setup.sample, policy.name)
+        samples = RaceSamples(env, upstreams.all, setup.sample, policy.name)
     observers = _present(samples, fitness, negatives, negatives.early, equivalents, policy)
     questions.tell(observers)
     return Parts(

@@ -48,7 +48,11 @@ class RaceSamples(Observer, Monitored):
     """All sampled races of these servers. `share`: of all questions, those that are sampled;
     `policy`: its name, for the records."""
 
-    def __init__(self, env: Environment, servers: Sequence[str], share: float, policy: str) -> None:
+    def __init__(
+        self, env: Environment, upstreams: Sequence[Upstream], share: float, policy: str
+    ) -> None:
+        servers = [upstream.link.conn for upstream in upstreams]
+        may_differ = [one.link.conn for one in upstreams if one.covers_all_names]
         self._bounds = env.bounds
         self._share = share
         self._policy = policy
@@ -57,7 +61,7 @@ class RaceSamples(Observer, Monitored):
         # In the order of beginning. In a dict the first would be looked for among the gone.
         self._open: OrderedDict[bytes, RaceRecord] = OrderedDict()
         self.kept = self._open
-        self._disagreements = Disagreements(servers)
+        self._disagreements = Disagreements(servers, may_differ)
         self._sampled = 0
         self._lost = dict.fromkeys(servers, 0)
         self._silent = dict.fromkeys(servers, 0)

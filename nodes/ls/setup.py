@@ -10,7 +10,7 @@ Not here: how options are read (`nodes/cli/ls.py`), and what is done with the pa
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.addresses import Address
+from core.addresses import Address, address_text
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.descriptors import LOOKUP_STARTS
@@ -45,11 +45,9 @@ class Setup:
 
     def where(self) -> dict[str, str]:
         """Return the address of each server, for people."""
-        where = {
-            f"TS{number}": f"{host}:{port}" for number, (host, port) in enumerate(self.hosts, 1)
-        }
-        for number, (_, (host, port, *_)) in enumerate(self.resolvers, 1):
-            where[f"DNS{number}"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = {f"TS{number}": address_text(host) for number, host in enumerate(self.hosts, 1)}
+        for number, (_, address) in enumerate(self.resolvers, 1):
+            where[f"DNS{number}"] = address_text(address)
         return where
 
 

@@ -9,7 +9,6 @@ Not here: what each part shows (`monitored.py`), and how a status travels (`core
 from typing import Any
 
 from core.metrics import LabelledHistogram, Value
-from core.protocol.names import Negative
 from core.protocol.server import Server
 from core.protocol.server_state import ServerState
 from nodes.ls.parts import Parts
@@ -23,7 +22,6 @@ class Status:
         self._setup = setup
         self._policy = parts.policy.name
         self._links = parts.upstreams.links
-        self._questions = parts.questions
         self._monitored = parts.monitored
         self._server = server
 
@@ -60,16 +58,3 @@ class Status:
         for part in self._monitored:
             entries |= part.page_entries()
         return entries
-
-    def account(self) -> str:
-        """Return what became of all questions, in a line."""
-        questions, denied = self._questions, self._questions.denied
-        account = (
-            f"asked {questions.asked}, answered {questions.answered}, "
-            f"not found {denied[Negative.NOT_FOUND]}, no data {denied[Negative.NO_DATA]}, "
-            f"failed {denied[Negative.FAILED]}, timed out {denied[Negative.TIMED_OUT]}, "
-            f"dropped {questions.dropped}, pending {questions.pending}, "
-            f"refused {self._server.errors}; joined {questions.joined}, late {questions.late}"
-        )
-        more = [part.account() for part in self._monitored]
-        return ", ".join([account, *filter(None, more)])

@@ -19,7 +19,8 @@ from nodes.ls.replies import Replies
 
 class Upstream:
     """A server that is asked, and `Timed`. It may promise that
-    - it `covers_all_names`: it may know what others deny, and being down counts as its failure;
+    - it `covers_all_names`: it may know what others deny, its addresses of a name may differ from
+      another such server's, and being down counts as its failure;
     - it `takes_slices`: it says when it has room for more (`LinkChange.HAS_ROOM`).
     """
 

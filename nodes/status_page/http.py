@@ -156,7 +156,9 @@ class WebServer:
         except RequestError as error:
             page = _plain(error.status, str(error))
             if error.report:
-                effects.append(Report(error.report, Level.WARNING, "misdirected"))
+                effects.append(
+                    Report(error.report, Level.WARNING, "request_misdirected", {}, "misdirected")
+                )
         more = _ALLOW if head.method == b"OPTIONS" or page.status in _WRONG_METHOD else ""
         with_body = head.method != b"HEAD"
         return effects + self._respond(conn, page, now, more=more, with_body=with_body)

@@ -78,12 +78,5 @@ class TableAnswers:
             Value(ROWS, len(self.table.rows)),
         ]
 
-    def account(self) -> str:
-        """Return in words what became of all questions."""
-        return (
-            f"asked {self._asked}, answered {self._answered}, no data {self._no_data}, "
-            f"unknown {self._unknown()}"
-        )
-
     def _unknown(self) -> int:
         return self._asked - self._answered - self._no_data

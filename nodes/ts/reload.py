@@ -98,6 +98,7 @@ class Reload:
     ) -> None:
         self.life = Machine(RELOAD, ReloadState.STEADY, "reload", watch)
         self._path = path
+        self._about = {"table": path}  # facts of each report
         self._strict = strict
         self._read = read
         self._began = 0.0
@@ -161,7 +162,9 @@ class Reload:
         if self._strict and table.bad_rows:
             bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
             return served, self._refuse(f"{bad}, and --strict wants no bad row")
-        effects: list[Effect] = [Report(text, Level.WARNING, "a bad row") for text in self._bad]
+        effects: list[Effect] = [
+            Report(text, Level.WARNING, "bad_row", self._about, "a bad row") for text in self._bad
+        ]
         self._bad.clear()
         if data:
             return served, effects
@@ -174,10 +177,13 @@ class Reload:
         self._taken += 1
         self._retired = served
         left = f", {table.bad_rows} bad rows left out" if table.bad_rows else ""
-        seconds = f"{now - self._began:.1f} s"
-        effects.append(Report(f"{self._path} reloaded: {len(table.rows)} rows in {seconds}{left}"))
+        rows, seconds = len(table.rows), now - self._began
+        text = f"{self._path} reloaded: {rows} rows in {seconds:.1f} s{left}"
+        about = {"rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
+        effects.append(Report(text, Level.INFO, "table_reloaded", {**self._about, **about}))
         if not table.rows:
-            effects.append(Report(f"{self._path} {EMPTY}", Level.WARNING))
+            text = f"{self._path} {EMPTY}"
+            effects.append(Report(text, Level.WARNING, "table_empty", self._about))
         return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
 
     def _refuse(self, why: str) -> list[Effect]:
@@ -185,7 +191,8 @@ class Reload:
         self._slices.close()
         self._retired, self._loading.table = self._loading.table, Table()
         text = f"{self._path} is refused: {why}; the old table stays in use"
-        return [Report(text, Level.ERROR), *self._decided(ReloadEvent.REFUSED)]
+        refusal = Report(text, Level.ERROR, "reload_refused", {**self._about, "reason": why})
+        return [refusal, *self._decided(ReloadEvent.REFUSED)]
 
     def _decided(self, step: ReloadEvent) -> list[Effect]:
         if self.life.fire(step) is ReloadState.RESTARTING:

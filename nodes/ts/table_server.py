@@ -13,7 +13,6 @@ from collections.abc import Callable
 from core.effects import Effect, Send
 from core.environment import Environment
 from core.events import Closed, Event, Received, Woken
-from core.exposition import stats_text
 from core.metrics import Value
 from core.operator import DrainAsked, ReloadAsked
 from core.protocol.asker import SessionState
@@ -43,9 +42,7 @@ class TableServer:
     ) -> None:
         self.answers = TableAnswers(table, answer_unknown=answer_unknown)
         self._reload = reload
-        self._server = Server(
-            env, lambda: stats_text(self.metrics()), lambda: status.account(), once=once
-        )
+        self._server = Server(env, lambda: status.metrics(), lambda: status.metrics(), once=once)
         status = TableStatus(self.answers, reload, self._server, loop, env.hits)
         self.metrics = status.metrics
         self.histograms = status.histograms

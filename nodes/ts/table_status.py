@@ -54,7 +54,3 @@ class TableStatus:
     def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides."""
         return {"program": "ts"}
-
-    def account(self) -> str:
-        """Return what became of all questions, in a line."""
-        return f"{self._answers.account()}, refused {self._server.errors}"

@@ -58,10 +58,12 @@ OLD = Metric("old", "Whether its metrics are old: it does not report", is_level=
 
 
 class WorkerSlot:
-    """A worker's place. `conn` names it here and in the log: W1, W2, ..."""
+    """A worker's place. `conn` names it here and in the log: W1, W2, ... `about`: the same as a
+    fact of reports."""
 
     def __init__(self, env: Environment, conn: str) -> None:
         self.conn = conn
+        self.about = {"worker": conn}
         self.life = Machine(SLOT, SlotState.VACANT, f"worker {conn}", env.watch)
         self.report = WorkerReport()
         self.asked_at = 0.0  # when it was asked for the report that is not here yet

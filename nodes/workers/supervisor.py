@@ -17,7 +17,13 @@ from core.events import Backlogged, Closed, Event, Opened, Received, Relieved, W
 from core.machine import Machine
 from core.metrics import LabelledHistogram, Value
 from core.operator import DrainAsked, Level, Notify, ReloadAsked, Report, Standing, StatsAsked
-from core.protocol.server_state import SERVER, ServerEvent, ServerState
+from core.protocol.server_state import (
+    SERVER,
+    ServerEvent,
+    ServerState,
+    closing_report,
+    metrics_report,
+)
 from nodes.workers.messages import WorkerMessage
 from nodes.workers.slot import SlotEvent, SlotState, WorkerSlot
 from nodes.workers.totals import Totals
@@ -70,7 +76,7 @@ class Supervisor:
             case DrainAsked(since):
                 return self._drain(min(now, since))
             case StatsAsked():
-                return [Report(f"{value.key} {value.value}") for value in self.metrics()]
+                return metrics_report(self.metrics())
             case ReloadAsked():
                 return self._reload()
             case Backlogged() | Relieved():  # a worker that is stopped: see `_ask`
@@ -87,7 +93,8 @@ class Supervisor:
             self.life.fire(ServerEvent.TIME_UP)
             left = [slot.conn for slot in self._slots.values() if slot.is_running]
             text = f"the drain took too long: {', '.join(left)} ended by force"
-            effects += [Report(text, Level.WARNING), Stop(self._exit_code)]
+            cut_off = Report(text, Level.WARNING, "drain_cut_off", {"workers": left})
+            effects += [cut_off, Stop(self._exit_code)]
         return effects
 
     def _up(self) -> list[WorkerSlot]:
@@ -110,13 +117,13 @@ class Supervisor:
             if not slot.is_old:
                 slot.is_old = True
                 text = f"{slot.conn} does not report; its last metrics count"
-                effects.append(Report(text, Level.WARNING))
+                effects.append(Report(text, Level.WARNING, "worker_silent", slot.about))
                 if slot.is_reloading:
                     slot.is_reloading = False
                     effects += self._reloaded()
             if silent_s >= self._watchdog_s:
                 text = f"{slot.conn} has been silent for {self._watchdog_s:g} s: ending it"
-                effects += [Report(text, Level.ERROR), Abort(slot.conn)]
+                effects += [Report(text, Level.ERROR, "worker_hung", slot.about), Abort(slot.conn)]
         return effects
 
     def _take(self, slot: WorkerSlot, message: WorkerMessage, now: float) -> list[Effect]:
@@ -127,9 +134,13 @@ class Supervisor:
         slot.is_asked = False
         if slot.is_old:
             slot.is_old = False
-            effects.append(Report(f"{slot.conn} reports again"))
+            text = f"{slot.conn} reports again"
+            effects.append(Report(text, Level.INFO, "worker_back", slot.about))
         if slot.is_starting:
-            effects.append(Report(f"{slot.conn} is up: process {message['process']}"))
+            process = message["process"]
+            about = {**slot.about, "process": process}
+            text = f"{slot.conn} is up: process {process}"
+            effects.append(Report(text, Level.INFO, "worker_up", about))
         slot.life.fire(SlotEvent.TOLD)
         if slot.is_outdated:
             slot.is_outdated = False
@@ -147,6 +158,7 @@ class Supervisor:
     def _closed(self, slot: WorkerSlot, why: str, now: float) -> list[Effect]:
         was_starting = slot.is_starting
         was_reloading = slot.is_reloading
+        about = {**slot.about, "reason": why}
         self._totals.lose(slot.report)
         slot.lost(now)
         if self.life.state is ServerState.DRAINING:
@@ -154,9 +166,10 @@ class Supervisor:
         if was_starting and self._ready:  # it will not get better
             self._exit_code = 1
             text = f"{slot.conn} could not be started: {why}"
-            return [Report(text, Level.ERROR), *self._drain(now)]
+            return [Report(text, Level.ERROR, "worker_not_started", about), *self._drain(now)]
         text = f"{slot.conn} is gone: {why}; starting it again"
-        effects: list[Effect] = [Report(text, Level.WARNING, f"{slot.conn} is gone")]
+        kind = f"{slot.conn} is gone"
+        effects: list[Effect] = [Report(text, Level.WARNING, "worker_gone", about, kind)]
         return effects + (self._reloaded() if was_reloading else [])
 
     # -- reloading ---------------------------------------------------------------------------------
@@ -210,7 +223,7 @@ class Supervisor:
             return []
         self._drain_due = math.inf
         self.life.fire(ServerEvent.ALL_CLOSED)
-        return [Report(f"all workers: {self._totals.account()}"), Stop(self._exit_code)]
+        return [*closing_report(self.metrics(), {}, "all workers: "), Stop(self._exit_code)]
 
     # -- views: see `core.metrics.Observable` ------------------------------------------------------
 

@@ -75,11 +75,6 @@ class Totals:
         reported = [slot.report.histograms for slot in self._slots]
         return list(summed_histograms([self._lost.histograms, *reported]).values())
 
-    def account(self) -> str:
-        """Return the counters of the workers that are gone, in a line."""
-        counters = [value for value in self._lost.values.values() if not value.metric.per]
-        return ", ".join(f"{value.metric.name} {value.value}" for value in counters)
-
     def share(self) -> list[Effect]:
         """Tell each worker that is up what has changed of the others."""
         about_workers = self._about_workers()

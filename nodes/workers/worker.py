@@ -78,7 +78,8 @@ class Worker:
                 return [Abort(PARENT)]
             case Closed():
                 self._has_parent = False
-                return [Report("the parent is gone: draining", Level.WARNING), Drain()]
+                text = "the parent is gone: draining"
+                return [Report(text, Level.WARNING, "parent_gone"), Drain()]
         return []
 
     def _take(self, message: WorkerMessage, now: float) -> list[Effect]:

@@ -5,9 +5,11 @@ without blocking (`tests/io/test_writer.py`).
 """
 
 import errno
+import json
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.bounds import PIPE_BYTES
 from core.effects import Stop, Write
+from core.io.log_format import json_line
 from core.io.outputs import Destinations, Output
-from core.operator import Progress, Record, ReopenRecords, Report
+from core.operator import Level, Progress, Record, ReopenRecords, Report
 from tests.support.loops import QuietSystem, Script, real_loop
 
 # -- an output by itself ---------------------------------------------------------------------------
@@ -246,6 +249,16 @@ def test_a_file_that_cannot_be_opened_anew_is_gone_on_with(house: House) -> None
     assert house.written(RECORDS) == "a\n" and not house.desk.forgotten
     text = "cannot open races.jsonl anew: permission denied; going on with the old file\n"
     assert house.written(LOG) == text
+
+
+def test_the_event_and_the_facts_of_a_report_come_to_the_log() -> None:
+    said: list[bytes] = []
+    with closing(real_loop(said=said.append, log_format=json_line)) as loop:
+        report = Report("TS1 is down", Level.WARNING, "server_down", {"server": "TS1"})
+        loop.engine.performers[Report](report)
+    found = json.loads(said[0])
+    told = found["text"], found["level"], found["event"], found["server"]
+    assert told == ("TS1 is down", "WARNING", "server_down", "TS1")
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])

@@ -94,7 +94,7 @@ def test_options_of_both_servers_are_read() -> None:
     ):
         assert (server.host, server.port, server.log_level) == ("::", 5, Level.ERROR)
         assert list(map(str, server.allow)) == ["::/0", "10.0.0.0/8"]
-        assert server.once and server.log_as_json and server.wire_log
+        assert server.once and server.log_format == "json" and server.wire_log
 
 
 def test_options_of_the_status_page_are_read_by_both() -> None:
@@ -128,7 +128,7 @@ def test_ls_options_have_their_defaults() -> None:
     server = options.server
     assert (server.host, server.port, server.allow) == ("127.0.0.1", 5000, ())
     assert server.log_level is Level.INFO
-    assert not (server.once or server.log_as_json or server.wire_log)
+    assert server.log_format == "auto" and not (server.once or server.wire_log)
 
 
 def test_the_other_programs_have_their_defaults() -> None:

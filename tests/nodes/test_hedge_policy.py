@@ -508,8 +508,8 @@ def test_a_drain_goes_on_hedging_for_what_is_open() -> None:
     stage.end(T1)
     stage.end(T2)
     assert stage.reports[-1] == (
-        "asked 2, answered 1, not found 0, no data 0, failed 0, timed out 1, dropped 0, pending 0, "
-        "refused 0; joined 0, late 0, hedged 2"
+        "asked 2, answered 1, timed_out 1, not_found 0, no_data 0, failed 0, dropped 0, joined 0, "
+        "late 0, hedged 2, sessions 1, errors 0"
     )
 
 

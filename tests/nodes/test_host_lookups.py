@@ -44,11 +44,16 @@ def told(effects: list[Effect]) -> list[str]:
     return [effect.text for effect in effects if isinstance(effect, Report)]
 
 
+def unmoved(server: str) -> Report:
+    text = f"{server} has the same address as before"
+    return Report(text, event="host_unmoved", about={"server": server})
+
+
 def test_a_reload_looks_up_those_that_have_a_host() -> None:
     servers = Servers()
     assert servers.lookups.reload() == [RELOADING, *ASKED]
-    assert servers.found("TS1", *HERE) == [Report("TS1 has the same address as before")]
-    assert servers.found("TS2", *HERE) == [Report("TS2 has the same address as before"), READY]
+    assert servers.found("TS1", *HERE) == [unmoved("TS1")]
+    assert servers.found("TS2", *HERE) == [unmoved("TS2"), READY]
 
 
 def test_without_hosts_a_reload_looks_nothing_up() -> None:

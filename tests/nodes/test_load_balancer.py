@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from core.bounds import Bounds
-from core.operator import Standing
+from core.operator import ReloadAsked, ReopenRecords, Standing
 from tests.support.balancers import addresses_of, load_balancer, metric
 from tests.support.stage import Stage
 
@@ -46,6 +46,12 @@ def test_a15_what_is_no_answer_ends_no_question(line: bytes) -> None:
     assert sorted(counted) == [0, 15]
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
+
+
+def test_a_reload_goes_on_in_the_race_log_at_its_path() -> None:
+    """[P65]"""
+    stage = started(T1, T2)
+    assert ReopenRecords() in stage.brain.step(ReloadAsked(), stage.now)
 
 
 def test_a27_of_a_ts_that_is_away_the_log_speaks_once() -> None:

@@ -11,12 +11,13 @@ import struct
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.effects import Effect
 from core.environment import Environment
-from core.operator import Record
+from core.operator import Level, Record
 from core.protocol.outcome import Answers
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.link import Link
@@ -30,7 +31,7 @@ T1, T2 = "TS1", "TS2"
 
 
 def sampler(share: float = 1.0) -> RaceSamples:
-    return RaceSamples(Environment(), [T1, T2], share, "race")
+    return RaceSamples(Environment(), table_links(), share, "race")
 
 
 def table_links() -> list[TableLink]:
@@ -200,6 +201,20 @@ def test_sets_of_addresses_agree_in_any_order_and_spelling(
     chance.shuffle(again)
     assert not differ(spelled, [*again, again[0]])
     assert differ(spelled, list(map(str, other))) is (set(first) != set(other))
+
+
+@pytest.mark.parametrize(
+    ("servers", "level"),
+    [(("DNS1", "DNS2"), Level.DEBUG), ((T1, "DNS1"), Level.WARNING), ((T1, T2), Level.WARNING)],
+)
+def test_a_disagreement_of_resolvers_alone_is_no_warning(
+    servers: tuple[str, str], level: Level
+) -> None:
+    """Its facts are in fields, too."""
+    answers = dict(zip(servers, ("10.0.0.1", "10.0.0.2"), strict=True))
+    told = Disagreements([T1, T2, "DNS1", "DNS2"], may_differ=["DNS1", "DNS2"])
+    (report,) = told.compare("x", answers, servers[0])
+    assert (report.level, report.about) == (level, {"question": "x", "answers": answers})
 
 
 def test_of_disagreements_the_last_twenty_are_remembered() -> None:

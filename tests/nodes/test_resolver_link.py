@@ -140,6 +140,15 @@ def test_a_resolver_beyond_a_table_does_not_make_hedging_unfit() -> None:
     assert cast.metric("TS1.asked") and not any("hedging" in one for one in cast.stage.reports)
 
 
+def test_a_resolver_that_differs_from_a_table_is_a_warning() -> None:
+    cast = Cast(1, tables=1, sample=1.0)
+    cast.say_lines("x.example")
+    assert cast.stage.take("TS1") == b"x.example\n"
+    cast.answer(D1, "10.0.0.1")
+    cast.stage.hear("TS1", b"x.example 10.0.0.2 A IN\n")
+    assert cast.stage.warnings == ["servers disagree about x.example: DNS1 10.0.0.1, TS1 10.0.0.2"]
+
+
 def test_resolvers_that_differ_are_reported_and_recorded() -> None:
     cast = Cast(3, sample=1.0)
     cast.ask("x.example")
@@ -148,8 +157,9 @@ def test_resolvers_that_differ_are_reported_and_recorded() -> None:
     cast.answer(D3, "REFUSED")
     assert cast.metric("disagreements") == 1
     assert cast.stage.reports[-1] == (
-        "TSs disagree about x.example: DNS1 10.0.0.1, DNS2 10.0.0.2,10.0.0.1"
+        "servers disagree about x.example: DNS1 10.0.0.1, DNS2 10.0.0.2,10.0.0.1"
     )
+    assert cast.stage.warnings == [], "resolvers may differ: it is no news"
     cast.ask("y.example MX")
     for resolver in (D1, D2, D3):
         conn, asked = cast.query_at(resolver)

@@ -13,8 +13,9 @@ import pytest
 
 from core.addresses import Address
 from core.io.system import Socket, System
+from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure
-from nodes.cli.serving import cannot_listen, dns_address, gate
+from nodes.cli.serving import cannot_listen, dns_address, gate, make_log
 from nodes.cli.ts import read_ts_options
 
 
@@ -63,6 +64,31 @@ def test_a_server_is_open_to_others_only_where_said(
     with pytest.raises(Failure, match=f"^--host {host} is open to other machines") as raised:
         server.check_open("--host", host, at)
     assert raised.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize("is_journal", [False, True])
+@pytest.mark.parametrize(
+    ("asked_for", "wanted"),
+    [
+        ("auto", None),
+        ("text", " TS WARNING x\n"),
+        ("json", '"text": "x"}\n'),
+        ("journal", "<4>x\n"),
+    ],
+)
+def test_the_log_is_as_asked_for_or_as_its_reader_wants(
+    asked_for: str, wanted: str | None, is_journal: bool
+) -> None:
+    class Managed(System):
+        leads_to_journal = staticmethod(lambda fd: is_journal and fd == 2)
+
+    words = ["0", "--table", "x", "--log-format", asked_for]
+    written: list[bytes] = []
+    log = make_log("TS", read_ts_options(words).server, Managed(), written.append)
+    log.report("x", Level.WARNING)
+    if wanted is None:
+        wanted = "<4>x\n" if is_journal else " TS WARNING x\n"
+    assert written[0].decode().endswith(wanted)
 
 
 def test_any_port_for_dns_is_one_that_is_free_for_both() -> None:

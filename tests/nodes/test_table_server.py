@@ -75,7 +75,7 @@ def test_the_account_at_the_end_says_what_became_of_questions() -> None:
     refused = b"- ERROR BADNAME\n"
     assert stage.take("a") == refused * 2 + ROWS[b"google.com"] + b"- ERROR UNFINISHED\n"
     stage.drain()
-    assert stage.reports == ["asked 3, answered 1, no data 0, unknown 2, refused 3"]
+    assert stage.reports == ["asked 3, answered 1, no_data 0, unknown 2, sessions 1, errors 3"]
 
 
 ADDRESS = {b"": b"10.0.0.1,10.0.0.2 A", b" AAAA": b"2001:db8::1,::2 AAAA"}
@@ -109,14 +109,14 @@ def test_a14_b3_any_table_says_of_any_question_what_it_has(
     non-terminals (RFC 8020), NOT FOUND only where it is to be said, and all as they were asked."""
     rows = {name + kind: b"%b %b IN\n" % (name.swapcase(), ADDRESS[kind]) for name, kind in table}
     expected = []
-    counts = dict.fromkeys(("answered", "no data", "unknown"), 0)
+    counts = dict.fromkeys(("answered", "no_data", "unknown"), 0)
     for name, spell, _, kind in asked:
         spelled = spell(name)
         if (name, kind) in table:
             counts["answered"] += 1
             expected.append(rows[name + kind].removesuffix(b"\n"))
         elif any(name == other for other, _ in table):
-            counts["no data"] += 1
+            counts["no_data"] += 1
             expected.append(spelled + kind + b" - NO DATA")
         elif name == b"x" and not {(b"b.x", kind) for kind in ADDRESS}.isdisjoint(table):
             counts["unknown"] += 1
@@ -138,7 +138,7 @@ def test_a14_b3_any_table_says_of_any_question_what_it_has(
         assert split_lines(stage.take("a")) == expected
         stage.end("a")
         stage.drain()
-        assert stage.reports == [f"asked {len(asked)}, {account}, refused 0"]
+        assert stage.reports == [f"asked {len(asked)}, {account}, sessions 1, errors 0"]
 
 
 def test_a_table_of_one_type_is_looked_into_once_a_name() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.cli.programs import VERSION
+from core.version import VERSION
 from tests.support.processes import PATIENCE_S, ROOT, TRACEBACK
 
 pytestmark = pytest.mark.process

@@ -69,7 +69,7 @@ def test_five_names_take_one_timeout_and_with_once_all_leave(run: Programs) -> N
     before, _, _ = ls.log.partition("TIMED OUT")
     assert " < TS1 nothinghere.com" in before and " < TS1 www.google.com" in before
     assert " = link TS1 CATCHING_UP -> UP" in ls.log
-    ended = "answered 3, not found 0, no data 0, failed 0, timed out 2, dropped 0, pending 0"
+    ended = "answered 3, timed_out 2, not_found 0, no_data 0, failed 0, dropped 0"
     assert f"asked 5, {ended}" in ls.log
 
 

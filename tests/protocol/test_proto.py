@@ -33,6 +33,7 @@ from nodes.ts.table_file import Loading, Table
 from nodes.ts.table_server import TableServer
 from nodes.workers.slot import SLOT
 from nodes.workers.supervisor import Supervisor
+from tests.support import house_rules as house
 from tests.support.balancers import load_balancer
 from tests.support.loops import real_loop
 from tests.support.splitting import pieces
@@ -179,6 +180,17 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
         for kind in servers
     }
     assert said == counted
+
+
+def test_the_events_of_the_log_are_those_that_are_reported() -> None:
+    """The client's log is its text alone."""
+    reported: set[str] = set()
+    for path in house.SOURCES:
+        if not path.startswith("nodes/client/"):
+            source = (ROOT / path).read_text()
+            reported |= {event.strip("'") for _, event in house.events_of(source) if "'" in event}
+    of_the_wire = {"line_received", "line_sent", "state_changed"}
+    assert {row[0] for row in rows("Log")} == reported | of_the_wire
 
 
 # -- state machines --------------------------------------------------------------------------------

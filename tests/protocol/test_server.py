@@ -14,9 +14,10 @@ import pytest
 from core.bounds import Bounds
 from core.environment import Environment
 from core.events import Role
-from core.operator import DrainAsked, Standing, StatsAsked
+from core.metrics import Metric, Value
+from core.operator import DrainAsked, Report, Standing, StatsAsked
 from core.protocol.server import Server
-from core.protocol.server_state import ServerState
+from core.protocol.server_state import ServerState, closing_report
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
 from tests.support.stage import Stage
@@ -61,7 +62,7 @@ def test_a_drain_without_anyone_stops_at_once() -> None:
     stage = serving()
     stage.drain()
     assert stage.exit_code == 0 and stage.standings == [Standing.STOPPING]
-    assert stage.reports == ["asked 0, answered 0, no data 0, unknown 0, refused 0"]
+    assert stage.reports == ["asked 0, answered 0, no_data 0, unknown 0, sessions 0, errors 0"]
 
 
 def test_a_drain_leaves_one_who_is_leaving_already_as_it_is() -> None:
@@ -96,7 +97,7 @@ def test_c3_a_drain_ends_a_second_after_the_timeout() -> None:
     assert stage.exit_code == 0
     assert stage.reports == [
         "the drain took too long: 2 clients cut off",
-        "asked 0, answered 0, no data 0, unknown 0, refused 0",
+        "asked 0, answered 0, no_data 0, unknown 0, sessions 3, errors 0",
         "bounds that took hold: drain_grace_s 1",
     ]
 
@@ -105,7 +106,7 @@ def test_a_drain_lasts_its_longest_question_from_the_signal() -> None:
     bounds = Bounds(timeout_s=1.0, dns_timeout_s=4.5)
     dns: Any = {Role.DNS: ()}
     for factories, longest_s in ((None, 2.0), (dns, 5.5)):
-        server = Server(Environment(bounds), bytes, str, factories=factories)
+        server = Server(Environment(bounds), list, list, factories=factories)
         server.drain(10.0)
         assert server.drain_due == 10.0 + longest_s
     stage = serving("a")
@@ -122,6 +123,16 @@ def test_who_asks_for_the_metrics_finds_them_in_the_log() -> None:
     stage.step(StatsAsked())
     assert [f"STAT {line}" for line in stage.reports] == [x for x in said if x.startswith("STAT ")]
     assert stage.take("a") == b"" and stage.exit_code is None
+
+
+def test_the_last_report_has_its_counts_as_fields() -> None:
+    """Of the whole server, and no levels."""
+    counts = Metric("asked", ""), Metric("pending", "", is_level=True), Metric("won", "", per="ts")
+    values = [Value(metric, number) for number, metric in enumerate(counts)]
+    last, bounds = closing_report(values, {"b": 2, "a": 1}, "all: ")
+    assert last == Report("all: asked 0", event="stopped", about={"asked": 0})
+    text = "bounds that took hold: a 1, b 2"
+    assert bounds == Report(text, event="bounds_hit", about={"a": 1, "b": 2})
 
 
 def test_a_second_request_to_drain_changes_nothing() -> None:
@@ -147,7 +158,7 @@ def test_a_server_that_serves_is_not_stopped_by_its_last_client(how: str) -> Non
 
 
 def test_one_that_has_stopped_stays_so_whatever_is_asked_of_it() -> None:
-    server = Server(Environment(), bytes, str)
+    server = Server(Environment(), list, list)
     server.drain(0.0)
     assert server.all_closed() != []
     assert server.life.state is ServerState.STOPPED

@@ -60,6 +60,7 @@ PURE = {  # of core/io: bytes and numbers alone, so that a brain may use them
 SEAM = {
     "core/io/child.py": {"signal", "socket"},
     "core/io/lookup.py": {"subprocess"},
+    "core/time_of_day.py": {"time"},  # how a time is written
     "core/io/process.py": {"signal"},
     "core/io/service_manager.py": {"socket", "time"},
     "core/io/system.py": {*("random", "resource", "secrets", "select", "signal", "socket", "time")},
@@ -107,6 +108,11 @@ KNOW_KINDS = {  # files that make upstreams of a kind, or are about one kind alo
     *("nodes/ls/setup.py", "nodes/ls/host_lookups.py", "nodes/ls/resolvers/resolvers.py"),
     *("nodes/ls/resolvers/line_equivalents.py", "nodes/ls/resolvers/resolver_link.py"),
 }
+REPORTS_NAMELESS = {  # files whose reports have yet to be named
+    *("nodes/ls/link.py", "nodes/ls/table_link.py"),
+    *("nodes/ls/resolvers/resolver.py", "nodes/ls/resolvers/resolver_link.py"),
+}
+_MAKES_RECORD = re.compile(r"Report|(?:\w+\.)*_?(?:log|wire)\.report")
 SHARED_COUNTERS = {"hits", "owed_bytes"}  # each is counted where it is known: see their classes
 
 
@@ -617,6 +623,22 @@ def kinds_told_apart(path: str, source: str) -> list[str]:
     if path not in KNOW_KINDS:
         wrong += [use for use in dotted_uses(source) if use.rpartition(".")[2] in kinds]
     return wrong
+
+
+def events_of(source: str) -> Iterator[tuple[str, str]]:
+    """Yield each call that makes a record of the log, and the source of its event."""
+    for call in nodes_of(source):
+        if isinstance(call, ast.Call) and _MAKES_RECORD.fullmatch(ast.unparse(call.func)):
+            event = [keyword.value for keyword in call.keywords if keyword.arg == "event"]
+            event = event or call.args[2:3]
+            yield ast.unparse(call), ast.unparse(event[0]) if event else ""
+
+
+def reports_nameless(path: str, source: str) -> list[str]:
+    """Return the records of the log that no program finds: without an `event` in snake_case."""
+    known = r"'[a-z]+(?:_[a-z]+)*'|(?:\w+\.)*event"
+    events = [] if path in REPORTS_NAMELESS else events_of(source)
+    return [call for call, event in events if not re.fullmatch(known, event)]
 
 
 # -- of tests --------------------------------------------------------------------------------------

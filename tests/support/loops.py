@@ -17,6 +17,7 @@ from core.effects import Dial, Effect
 from core.events import Closed, Event, Received, Woken
 from core.framing import Framing
 from core.io.log import Log
+from core.io.log_format import LogFormat, bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
@@ -70,9 +71,10 @@ def real_loop(
     system: System | None = None,
     said: Callable[[bytes], object] = len,
     to: Destinations | None = None,
+    log_format: LogFormat = bare_line,
 ) -> Loop:
     """Build a loop that says to `said` what it has to report."""
-    log, to = Log("X", said, None), to or Destinations(Output(2, bytes_max=0))
+    log, to = Log("X", said, log_format=log_format), to or Destinations(Output(2, bytes_max=0))
     return Loop(system or QuietSystem(), bounds, log, to, line_bytes_max=LINE_BYTES_MAX)
 
 

@@ -86,7 +86,7 @@ class Site:
             words = ("--dns-upstream", f"{THERE}:{PORT}")
         words += ("--host", host, "--dns", 0, "--dns-timeout", 10 * AT_ONCE_S)
         self.ls, self.port = run.ls([], *words, linked=False)
-        dns = int(self.ls.log.split("DNS on ")[1].split()[0].rpartition(":")[2])
+        dns = self.ls.listener("DNS")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.client = socket.socket(family, socket.SOCK_DGRAM)
         self.client.settimeout(PATIENCE_S)

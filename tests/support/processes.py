@@ -131,7 +131,8 @@ class Program:
 
     def listener(self, what: str) -> int:
         """Return the port of another listener, as the log has it: `DNS` or `status page`."""
-        found = re.search(rf"(?m)^{what} on .*:(\d+)/?$", self.log)
+        self.logs(f"{what} on ")
+        found = re.search(rf"{what} on [^,;]*:(\d+)", self.log)
         assert found is not None, self.log
         return int(found[1])
 

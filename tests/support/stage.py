@@ -44,7 +44,7 @@ from core.framing import Framing
 from core.io.connection import Connection
 from core.io.framer import make_framer
 from core.io.stream_state import HEARD, StreamState
-from core.operator import DrainAsked, Notify, Progress, ReloadAsked, Report, Standing
+from core.operator import DrainAsked, Level, Notify, Progress, ReloadAsked, Report, Standing
 from core.protocol.names import LINE_BYTES_MAX
 
 
@@ -70,6 +70,7 @@ class Stage:
         self.paused: set[str] = set()
         self.written = bytearray()
         self.reports: list[str] = []
+        self.warnings: list[str] = []  # those of the reports that are more than information
         self.progress: list[str] = []
         self.standings: list[Standing] = []
         self.listening = True
@@ -268,8 +269,10 @@ class Stage:
                 self.listening = False
             case Write(data):
                 self.written += data
-            case Report(text):
+            case Report(text, level):
                 self.reports.append(text)
+                if level > Level.INFO:
+                    self.warnings.append(text)
             case Progress(text):
                 self.progress.append(text)
             case Notify(standing):

@@ -24,6 +24,7 @@ from core.bounds import Bounds
 from core.effects import Effect
 from core.events import Event
 from core.io.log import Log
+from core.io.log_format import bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
@@ -303,7 +304,7 @@ def serve_hostile() -> None:
     loop = Loop(
         system,
         Bounds(),
-        Log("", log_output.append, None),
+        Log("", log_output.append, log_format=bare_line),
         Destinations(log_output),
         line_bytes_max=LINE_BYTES_MAX,
     )

@@ -50,4 +50,4 @@ class HedgingFitness(Observer):
     def _say(self, why: str) -> Iterable[Effect]:
         self.kept = ()
         advice = "hedging is for equal tables and --answer-unknown; consider --policy race"
-        return [Report(f"{why}: {advice}", Level.WARNING)]
+        return [Report(f"{why}: {advice}", Level.WARNING, "hedging_unfit", {"reason": why})]

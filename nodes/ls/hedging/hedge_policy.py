@@ -91,9 +91,6 @@ class HedgePolicy(Policy, Monitored):
     def metrics(self) -> list[Value]:
         return self.budget.metrics()
 
-    def account(self) -> str:
-        return f"hedged {self.hedged}"
-
     # -- new questions -----------------------------------------------------------------------------
 
     def ask(self, questions: list[bytes], now: float) -> Shares:

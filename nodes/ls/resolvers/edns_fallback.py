@@ -80,4 +80,4 @@ class EdnsFallback:
             return []
         minutes = f"{self._plain_s / 60:g} min"
         text = f"{self._name} does not know EDNS: it is asked without for {minutes} at a time"
-        return [Report(text, Level.WARNING)]
+        return [Report(text, Level.WARNING, "edns_unknown", {"server": self._name})]

@@ -62,9 +62,11 @@ class GuessGuard:
             f"{self._name}: {self._guesses} replies that match nothing: late after a freeze, "
             f"or forged; it is asked {way}"
         )
+        about = {"server": self._name, "replies": self._guesses}
         self._guesses = 0
         self.is_alarmed = False
-        return Report(text, Level.WARNING, "guesses"), self._is_tcp_next
+        report = Report(text, Level.WARNING, "replies_unmatched", about, "guesses")
+        return report, self._is_tcp_next
 
     def stream_opened(self, now: float) -> None:
         """Begin to ask over TCP if that was to be done once there is a stream."""

@@ -28,7 +28,8 @@ class RecordError(ValueError):
 
 @dataclass(slots=True)
 class RaceRecord:
-    """A sampled race. `at` is a time of the machine's clock, all others are spans since then."""
+    """A sampled race. `at` is a time of the machine's clock, `time` the same moment by the time of
+    day, in ISO 8601 (empty in older records); all others are spans since then."""
 
     at: float
     question: str
@@ -40,6 +41,7 @@ class RaceRecord:
     margin: float | None = None  # how much later the second answer came
     end: str = ""  # why it ended for its askers: the name of a state; empty while it has not
     took: float = 0.0  # and after how long
+    time: str = ""
 
     def finish(self, end: str, now: float) -> bool:
         """End the race for its askers; return False if it had ended before."""
@@ -83,6 +85,7 @@ class RaceRecord:
         """Return the record as a line."""
         record = {
             "at": _rounded(self.at),
+            "time": self.time,
             "question": self.question,
             "policy": self.policy,
             "share": self.share,
@@ -162,4 +165,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {  # by field
     "margin": lambda value: None if value is None else span_s(value),
     "end": _text,
     "took": span_s,
+    "time": lambda value: "" if value is None else _text(value),
 }

@@ -22,6 +22,7 @@ from core.environment import Environment
 from core.metrics import Histogram, LabelledHistogram, Metric, Value
 from core.operator import Record
 from core.protocol.outcome import Answered
+from core.time_of_day import utc_text
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.monitored import Monitored
 from nodes.ls.observer import Observer
@@ -35,6 +36,7 @@ LOST = Metric("lost", "Sampled races in which it answered, and another was faste
 SILENT = Metric("silent", "Sampled races in which it did not reply in time", per="ts")
 ANSWER_S = Metric("answer_seconds", "Sampled times to an answer, of winners and losers", per="ts")
 MARGIN_S = Metric("margin_seconds", "Sampled times from the first answer to the second")
+_TIME_DECIMALS = 3
 _NEGATIVE = {
     QuestionEvent.NOT_FOUND_SAID: "NOT FOUND",
     QuestionEvent.NAME_SAID: "NO DATA",
@@ -54,6 +56,7 @@ class RaceSamples(Observer, Monitored):
         servers = [upstream.link.conn for upstream in upstreams]
         may_differ = [one.link.conn for one in upstreams if one.covers_all_names]
         self._bounds = env.bounds
+        self._wall = env.wall
         self._share = share
         self._policy = policy
         self._every = 1 / share
@@ -105,11 +108,12 @@ class RaceSamples(Observer, Monitored):
             self._ahead -= count
             return []
         at = self._ahead
+        time = utc_text(self._wall(), _TIME_DECIMALS)
         while at < count:
             question = questions[int(at)]
             if question not in self._open and len(self._open) < self._bounds.samples_max:
                 text = question.decode("ascii")
-                self._open[question] = RaceRecord(now, text, self._policy, self._share)
+                self._open[question] = RaceRecord(now, text, self._policy, self._share, time=time)
             at += self._every
         self._ahead = at - count
         return []

@@ -22,7 +22,7 @@ from core.protocol.outcome import Answers
 from nodes.ls.disagreements import Disagreements
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
-from nodes.ls.race_record import RaceRecord
+from nodes.ls.race_record import RaceRecord, read_record
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from tests.support.balancers import addresses_of, load_balancer, part_of
@@ -36,6 +36,17 @@ def sampler(share: float = 1.0) -> RaceSamples:
 
 def table_links() -> list[TableLink]:
     return [TableLink(Link(server, (), Environment()), Environment()) for server in (T1, T2)]
+
+
+def test_a_race_has_the_time_of_day_at_which_it_began() -> None:
+    """In its record, and in what is read of it."""
+    samples = RaceSamples(Environment(wall=lambda: 1_795_960_931.5), table_links(), 1.0, "race")
+    samples.asked([b"x"], 7.0)
+    (effect,) = samples.woken(12.0)
+    assert isinstance(effect, Record)
+    record = json.loads(effect.data)
+    assert (record["at"], record["time"]) == (7.0, "2026-11-29T14:02:11.500Z")
+    assert read_record(effect.data).line() == effect.data
 
 
 def both_asked(names: list[bytes]) -> tuple[RaceSamples, list[TableLink]]:

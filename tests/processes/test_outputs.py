@@ -12,13 +12,14 @@ import pty
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.io.writer import writer
 from tests.io.test_writer import filled
-from tests.support.processes import Programs, Talk, exchange, programs, stats, wait_for
+from tests.support.processes import PATIENCE_S, Programs, Talk, exchange, programs, stats, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -162,3 +163,5 @@ def test_a_race_log_that_is_renamed_is_opened_anew(
     ask()
     wait_for(lambda: has(path, 1), "a record in the new file")
     assert has(old, 2)
+    began = datetime.fromisoformat(json.loads(path.read_bytes())["time"])
+    assert abs(datetime.now(UTC) - began) < timedelta(seconds=PATIENCE_S)

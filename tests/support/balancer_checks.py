@@ -317,6 +317,7 @@ class Samples(Check):
         self.records.append(
             {
                 "at": round(race.began, 6),
+                "time": "1970-01-01T00:00:00.000Z",
                 "question": name.decode(),
                 "policy": "race" if self.model.share is None else "hedge",
                 "share": 1.0,

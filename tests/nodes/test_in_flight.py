@@ -41,6 +41,20 @@ def test_a_wait_for_room_counts_as_time_of_the_reply() -> None:
     assert cast.codes() == [CODES["NXDOMAIN"]]
 
 
+def test_what_is_hopeless_makes_room_though_not_overdue() -> None:
+    """[P40]: sent again it is overdue after twice as long, and nobody waits for it before that."""
+    bounds = replace(Bounds(), upstream_sockets=1, upstream_window=1, grace_unknown_s=1.0)
+    cast = Cast(1, bounds=replace(bounds, timeout_s=0.5, dns_timeout_s=0.5))
+    cast.ask("x.example")
+    cast.wait(0.9)
+    cast.ask("x.example")  # it joins
+    cast.wait(0.2)
+    assert len(cast.asked(D1)) == 2  # once more after 1 s
+    cast.wait(1.5)
+    cast.ask("y.example")
+    assert [question_of(query) for _, query in cast.asked(D1)] == ["y.example"]
+
+
 def test_questions_moved_as_often_go_in_one_batch() -> None:
     queue = SendQueue(lambda question: True)
     queue.put_last([b"new"], 3.0)

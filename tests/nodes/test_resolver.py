@@ -82,6 +82,7 @@ class Sending:
     question: bytes
     at: float
     batch: int
+    since: float  # when the first of its batch was asked, or before
     tries: int = 0
     moves: int = 0
     overdue_at: float = math.inf  # of what was sent again
@@ -294,8 +295,8 @@ class ResolverMachine(RuleBasedStateMachine):
 
     def let_go(self, conn: str) -> None:
         """Note that this connection is closed, with all that was asked by it."""
+        self.give_up_hope()
         if conn == STREAM:
-            self.give_up_hope()
             self.left = [one for one in self.alive() if one.conn == STREAM]
             self.left_cut = self.cut()
             self.left_replies = self.sockets[conn].replies if conn in self.sockets else 0
@@ -319,13 +320,16 @@ class ResolverMachine(RuleBasedStateMachine):
         twice = [question for question in questions if questions.count(question) > 1]
         assert self.doubled.issuperset(twice)
         self.batch += 1
+        since = min(self.asked_at.get(question, self.now) for question in questions)
         for query, question in zip(queries, questions, strict=True):
-            one = Sending(conn, query, question, self.now, self.batch)
-            assert one.pair not in {other.pair for other in self.alive()}, "two have one ID"
+            one = Sending(conn, query, question, self.now, self.batch, since)
+            counts = [other for other in self.alive() if self.now < other.at + FORGOTTEN_S]
+            assert one.pair not in {other.pair for other in counts}, "two have one ID"
             is_doubled = question in self.doubled
             if conn == STREAM:
                 one.is_cut = question in self.cuts
-                self.moves.pop(question, None)
+                if question not in self.waits():
+                    self.moves.pop(question, None)
             elif (is_doubled or not self.is_up) and self.is_resend(question):
                 self.take_resend(one)
             elif question in self.waiting:
@@ -335,7 +339,7 @@ class ResolverMachine(RuleBasedStateMachine):
                 before = self.wanted.keys() & {*self.waiting[:at]} - self.doubled
                 assert is_doubled or (not before and self.urgent.isdisjoint(self.waits()))
                 self.waiting.remove(question)
-            elif question in self.moves:
+            elif question in self.moves and (self.is_up or question not in self.waits()):
                 assert question in self.wanted
                 one.moves = self.moves.pop(question)
             elif self.link.life.state is LinkState.DIALING:
@@ -352,17 +356,23 @@ class ResolverMachine(RuleBasedStateMachine):
 
     def is_resend(self, question: bytes) -> bool:
         """Return whether this is sent since it may be lost, though it waits as well."""
-        tries = self.overdue.get(question, [BOUNDS.resends_max])[0]
-        if tries == BOUNDS.resends_max or not self.resends or self.is_silent:
+        if not self.resends or self.is_silent:
             return False
-        mine = [one for one in self.alive() if one.question == question and not one.tries]
-        is_lost = any(0 <= self.now - one.at - BOUNDS.join_s < 1 / 64 for one in mine)
-        return question in self.held or is_lost
+        mine = [one for one in self.alive() if one.question == question]
+        is_again = any(one.tries and one.at == self.now for one in mine)
+        lost = [
+            one for one in mine if not one.tries and 0 <= self.now - one.at - BOUNDS.join_s < 1 / 64
+        ]
+        if any(one.conn == STREAM and not one.is_cut for one in lost) and not is_again:
+            return True
+        tries = self.overdue.get(question, [BOUNDS.resends_max])[0]
+        return tries < BOUNDS.resends_max and (question in self.held or bool(lost))
 
     def take_resend(self, one: Sending) -> None:
         """[P39]: only what was sent so long ago, and so often at most."""
         one.tries = self.overdue[one.question].pop(0) + 1 if one.question in self.overdue else 1
         one.overdue_at = self.now + self.resolver.ageing.resend_s * 2**one.tries
+        one.since = self.now
         before = [other for other in self.sendings if other.question == one.question]
         assert one.tries <= BOUNDS.resends_max and one.question in self.wanted
         assert not self.is_silent
@@ -427,6 +437,13 @@ class ResolverMachine(RuleBasedStateMachine):
         """Note that these are to be sent once more, by another way."""
         self.doubled |= moves.keys() & {*self.waits()}
         self.moves |= moves
+
+    def probe(self) -> None:
+        """Note that it is asked one of several questions, if it is silent and has no stream."""
+        by_stream = self.now < self.guard.tcp_until and STREAM in self.sockets
+        if self.is_silent and not (by_stream and not self.resolver.stream.is_limited):
+            if self.now >= self.probed_at + BOUNDS.probe_s:
+                self.probed_at = self.now
 
     def forget_question(self, question: bytes) -> None:
         self.wanted.pop(question, None)
@@ -540,8 +557,10 @@ class ResolverMachine(RuleBasedStateMachine):
             else:
                 guard.is_tcp_next = True
         self.move({one.question: 0 for one in again})
-        if again and self.is_silent and self.now >= self.probed_at + BOUNDS.probe_s:
-            self.probed_at = self.now
+        for one in again:
+            self.asked_at[one.question] = min(self.asked_at.get(one.question, self.now), one.since)
+        if again:
+            self.probe()
         return again
 
     def check_deferred(self, again: list[Sending]) -> None:
@@ -553,14 +572,14 @@ class ResolverMachine(RuleBasedStateMachine):
             self.all_again_at = self.now + BOUNDS.join_s
         waits = {*self.waits(), *self.resolver.stream.waiting, *(q.question for q in self.alive())}
         for one in again:
-            if one.question not in waits:
+            if one.question not in waits or one.question in self.resolver.ageing.overdue:
                 assert self.now < until and one.question not in self.held
-                batch = [other.question for other in self.sendings if other.batch == one.batch]
-                since = min(self.asked_at.get(question, one.at) for question in batch)
+                since = min(other.since for other in again if other.question == one.question)
                 assert since + self.resolver.ageing.resend_s <= self.now
                 self.deferred[one.question] = until
                 self.overdue[one.question] = [0]
-                self.moves.pop(one.question, None)
+                if one.question not in waits:
+                    self.moves.pop(one.question, None)
 
     def check_replaced(self, before: list[str]) -> None:
         """[P36] [P50]: no UDP socket is left that was there, and there will be as many."""
@@ -613,7 +632,7 @@ class ResolverMachine(RuleBasedStateMachine):
     def stream_is_lost(self) -> None:
         """[P41]: another one if it may be of use; else what is cut has failed."""
         is_replaced, self.is_stream_replaced = self.is_stream_replaced, False
-        is_of_use = is_replaced or self.left_replies or len(self.left) > 1
+        is_of_use = is_replaced or self.left_replies or len({q.question for q in self.left}) > 1
         waiting = self.resolver.stream.waiting
         left = [one for one in {*waiting, *(q.question for q in self.left)} if one in self.wanted]
         failed = set() if is_of_use else self.left_cut & self.wanted.keys()
@@ -625,8 +644,8 @@ class ResolverMachine(RuleBasedStateMachine):
             for question in others:
                 self.overdue.pop(question, None)
             self.move(dict.fromkeys(others, 0))
-            if others and self.is_silent and self.now >= self.probed_at + BOUNDS.probe_s:
-                self.probed_at = self.now
+            if others:
+                self.probe()
         heard = self.hear(Closed(STREAM, "gone"))
         assert {*heard.denials} == failed
         assert (STREAM in self.dials) is bool(is_of_use and left)
@@ -688,17 +707,21 @@ class ResolverMachine(RuleBasedStateMachine):
     def pass_to(self, then: float) -> None:
         before, self.now = self.now, then
         fresh = self.grow_old()
+        is_due = False
         for question, until in list(self.deferred.items()):
             if until <= self.now:
                 del self.deferred[question]
                 if self.overdue.pop(question, None) and question in self.wanted:
                     self.moves[question] = 0
+                    is_due = True
         was_up = self.is_up
         if self.upstream.due <= self.now:
             self.resends = True
             self.settle(Replies(self.upstream.woken(self.now)), was_up)
             self.resends = False
         self.check_silence()
+        if is_due:
+            self.probe()
         if self.udp(is_old=False) and not self.is_silent:
             self.check_lost(before, fresh)
         for tries in self.overdue.values():
@@ -707,12 +730,14 @@ class ResolverMachine(RuleBasedStateMachine):
     def grow_old(self) -> list[bytes]:
         """Note who is overdue, silent, or hopeless by now; return what has come overdue."""
         fresh = []
+        seen: set[tuple[int, bytes]] = set()  # twice in a batch, it is sent again once
         resend_s = self.resolver.ageing.resend_s
         for one in sorted(self.alive(), key=lambda one: one.overdue_at if one.tries else 0.0):
             due = one.overdue_at if one.tries else one.at + resend_s
             if not one.is_overdue and self.now >= due and one.conn != STREAM:
                 one.is_overdue = True
-                if one.question in self.wanted:
+                if one.question in self.wanted and (one.batch, one.question) not in seen:
+                    seen.add((one.batch, one.question))
                     known = self.overdue.setdefault(one.question, [])
                     if one.question not in self.held or known[-1:] == [BOUNDS.resends_max]:
                         known.clear()  # else it is sent again for both
@@ -766,19 +791,23 @@ class ResolverMachine(RuleBasedStateMachine):
         assert self.is_silent or not lost
         for question in lost:
             del self.asked[question]
+        if self.is_silent:  # nor is anything kept that was to be sent once more
+            waits = self.waits()
+            self.moves = {one: moves for one, moves in self.moves.items() if one in waits}
 
     @invariant()
     def what_is_in_flight_is_known(self) -> None:
         """[P40]: at least, of each socket, what was sent after the last one that is known to be
-        taken. At most: of what was sent together, only so many are taken as have had a reply."""
+        taken. At most: of what was sent together, only so many are taken as have had a reply, or
+        are overdue, or forgotten."""
         least = most = 0
         for conn in self.udp():
             by_it = [one for one in self.sendings if one.conn == conn]
-            taken = [at for at, one in enumerate(by_it, 1) if one.is_replied or one.is_overdue]
+            taken = [at for at, one in enumerate(by_it, 1) if not one.is_alive or one.is_overdue]
             passed = 0
             for batch in {one.batch for one in by_it}:
                 places = [at for at, one in enumerate(by_it) if one.batch == batch]
-                known = sum(by_it[at].is_replied or by_it[at].is_overdue for at in places)
+                known = sum(not by_it[at].is_alive or by_it[at].is_overdue for at in places)
                 passed = max(passed, places[0] + known if known else 0)
             least += len(by_it) - max(taken, default=0)
             most += len(by_it) - passed

@@ -10,7 +10,7 @@ import pytest
 from core.bounds import Bounds
 from core.io.frame_buffer import frame, split_frames
 from tests.support.dns_messages import CODES, TC, TO_QUESTION, opt, record, reply, said
-from tests.support.resolver_cast import D1, TCP, Cast, flood
+from tests.support.resolver_cast import D1, TCP, Cast, flood, guesses
 
 
 def test_a_stream_that_stays_after_one_that_closed_gets_more() -> None:
@@ -103,6 +103,22 @@ def test_a_stream_that_is_stuck_is_given_up() -> None:
     cast.ask("y.example")
     cast.answer(D1, "TC")
     assert cast.dialled(D1) == stream  # by the same name, so that the loop keeps one place for it
+
+
+def test_what_was_cut_fails_with_a_stream_asked_it_twice() -> None:
+    """[P41]: at once. It had been sent again over UDP when its reply was cut, and then somebody
+    guesses, so that this is asked over TCP, too."""
+    cast = Cast(1)
+    cast.ask("x.example")
+    cast.wait(1.0)
+    (first, query), (second, again) = cast.asked(D1)
+    cast.say(first, said(query, "TC"))
+    stream = cast.dialled(D1)
+    cast.stage.connect(stream)
+    cast.say(second, *guesses(again, 32))
+    assert [conn for conn, _ in cast.asked(D1)] == [stream, stream]
+    cast.stage.end(stream)
+    assert cast.codes() == [CODES["SERVFAIL"]] and not cast.asked(D1)
 
 
 @pytest.mark.parametrize("replies", [0, 1])

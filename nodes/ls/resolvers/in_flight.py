@@ -99,9 +99,10 @@ class InFlight:
         self._window.replied(replies, now - batch.sent_at, now, was_calm=batch.was_calm)
 
     def leave(self, batch: SentBatch) -> None:
-        """Take a batch that is overdue out of the window: it has been read, or is lost."""
+        """Take a batch that is overdue, or hopeless, out of the window: it has been read, or is
+        lost."""
         socket = batch.socket
-        if socket.life.state in KNOWN:
+        if socket.life.state in KNOWN and not socket.is_stream:
             self.count -= socket.pass_by(batch, len(batch.questions))
 
     def forget(self, socket: ResolverSocket) -> None:

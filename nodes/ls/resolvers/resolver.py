@@ -341,6 +341,7 @@ class Resolver:
     def _give_up_hope(self, batch: SentBatch) -> list[Effect]:
         """Forget a batch to which no reply will come, and the stream that did not reply."""
         socket = batch.socket
+        self.in_flight.leave(batch)  # it may be too young yet to be overdue
         for number, question in batch.unanswered():
             del socket.asked[number]
             self.ageing.overdue.pop(question, None)

@@ -120,9 +120,10 @@ class StreamFallback:
     def lost(self, socket: ResolverSocket) -> tuple[list[Effect], dict[bytes, bool] | None]:
         """Dial another one when it is gone, if that may be of use and anything waits for it. If
         not, also return the questions that need another way; see `waiting`."""
-        unanswered = {
-            question: question in batch.tcp_only for question, _, batch in socket.asked.values()
-        }
+        unanswered: dict[bytes, bool] = {}
+        for question, _, batch in socket.asked.values():  # it may have been asked more than once
+            is_only = question in batch.tcp_only
+            unanswered[question] = is_only or unanswered.get(question, False)
         waiting = {
             question: is_only
             for question, is_only in (unanswered | self.waiting).items()

@@ -416,7 +416,7 @@ class ResolverMachine(RuleBasedStateMachine):
         if not self.is_silent and not (by_stream and not is_limited):
             self.waiting = [one for one in self.waiting if one not in questions] + questions
         if by_stream and not is_limited:
-            self.cuts -= {*questions}
+            self.cuts -= {*questions} - self.cut()
         self.perform(ask(questions, self.now))
         sent = self.sendings[before:]
         if by_stream and not is_limited:
@@ -441,9 +441,10 @@ class ResolverMachine(RuleBasedStateMachine):
     def probe(self) -> None:
         """Note that it is asked one of several questions, if it is silent and has no stream."""
         by_stream = self.now < self.guard.tcp_until and STREAM in self.sockets
-        if self.is_silent and not (by_stream and not self.resolver.stream.is_limited):
-            if self.now >= self.probed_at + BOUNDS.probe_s:
-                self.probed_at = self.now
+        if by_stream and not self.resolver.stream.is_limited:
+            return
+        if self.is_silent and self.now >= self.probed_at + BOUNDS.probe_s:
+            self.probed_at = self.now
 
     def forget_question(self, question: bytes) -> None:
         self.wanted.pop(question, None)
@@ -643,6 +644,7 @@ class ResolverMachine(RuleBasedStateMachine):
             others = [question for question in left if question not in failed]
             for question in others:
                 self.overdue.pop(question, None)
+            self.doubled |= {*others} & {one.question for one in self.alive()}
             self.move(dict.fromkeys(others, 0))
             if others:
                 self.probe()

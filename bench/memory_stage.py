@@ -93,6 +93,9 @@ class MemorySystem:
     def now(self) -> float:
         return self.t
 
+    def wall(self) -> float:
+        return 0.0
+
     def select(
         self, read: list[int], write: list[int], broken: list[int], timeout_s: float
     ) -> tuple[list[int], list[int], list[int]]:

@@ -42,7 +42,7 @@ class Bounds:
     held_s: float = 1.0  # time for which a TS that takes nothing may hold up the clients
     dial_s: float = 3.0  # dial of one address: two lost SYNs (1 s, 3 s); users wait no longer
     redial_first_s: float = 0.05  # first wait for a redial: a question outlives a TS's restart
-    redial_max_s: float = 2.0  # longest such wait: a SYN every 2 s; a TS is back 2 s late at most
+    redial_max_s: float = 1.0  # longest such wait: a SYN a second; a TS is back a second late
     start_s: float = 2.0  # wait for the name service at the start; then LS serves without it
     lookup_max_s: float = 5.0  # longest wait before an unknown host is looked up again
     lookup_each_s: float = 1.0  # the same for each of many hosts: a lookup costs 20 ms of a core
@@ -74,6 +74,10 @@ class Bounds:
     resends_max: int = 4  # resends of a question, each after twice as long as the one before
     silent_questions: int = 16  # questions in a row without a reply: the resolver is not waited for
     silent_s: float = 1.0  # shortest time of such silence: a burst of questions is none
+    failing_replies: int = 16  # failures in a row: the server is said to fail
+    failing_s: float = 2.0  # shortest time of such failures: one bad name asked often is none
+    refusing_s: float = 60.0  # the same of REFUSED: half of a split view is refused, and well
+    try_s: float = 1.0  # time between looks at a server, and tries of one that is not good
     probe_s: float = 0.1  # time between questions to a silent resolver: they cost it nothing
     upstream_window: int = 150  # queries in flight: over half of what a usual socket buffer holds
     upstream_sockets: int = 4  # sockets to each: a guess has to hit one; each costs a read a turn

@@ -1,16 +1,19 @@
 """Exposition: the two ways to write metrics.
 
 `stats_text` writes the lines that answer STATS, `prometheus_text` Prometheus text (exposition
-format 0.0.4), where a word that tells a state becomes a label.
+format 0.0.4). There a state is one series for each word that it may be, 1 for what it is; metrics
+of one family are one, with a label; and what is counted of a server has its kind as well. Metrics
+that had a name of their own before they were a family keep that for one release.
 
 Not here: what a metric is (`core/metrics.py`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.metrics import SPANS_S, Histogram, LabelledHistogram, Metric, Value
 
-_UNNAMED = ("", "bound")  # values of `per` of which no word stands in the metric's name
+_UNNAMED = ("", "bound", "face")  # values of `per` of which no word stands in the metric's name
+_KINDS: Mapping[str, str] = {}
 
 
 def stats_text(values: Iterable[Value]) -> bytes:
@@ -19,51 +22,83 @@ def stats_text(values: Iterable[Value]) -> bytes:
     return "".join([*lines, "END\n"]).encode("ascii")
 
 
-def _full_name(metric: Metric) -> str:
-    """Return the name of a metric in Prometheus text, without the suffix of a counter."""
-    return f"photofinish_{'' if metric.per in _UNNAMED else f'{metric.per}_'}{metric.name}"
-
-
-def prometheus_text(values: Iterable[Value], histograms: Iterable[LabelledHistogram] = ()) -> bytes:
-    """Return Prometheus text, all values of a metric together, histograms last."""
-    by_metric: dict[Metric, list[Value]] = {}
+def prometheus_text(
+    values: Iterable[Value],
+    histograms: Iterable[LabelledHistogram] = (),
+    kinds: Mapping[str, str] = _KINDS,
+) -> bytes:
+    """Return Prometheus text, all values of a metric together, histograms last. `kinds`: the kind
+    of each server."""
+    families: dict[str, list[str]] = {}
     for value in values:
-        by_metric.setdefault(value.metric, []).append(value)
-    lines: list[str] = []
-    for metric, group in by_metric.items():
-        name = _full_name(metric) + ("" if metric.is_level else "_total")
-        lines += _heading(name, metric, "gauge" if metric.is_level else "counter")
-        lines += [_sample(name, value) for value in group]
-    last = ""
+        metric = value.metric
+        if metric.is_text:
+            continue
+        suffix = "" if metric.is_level else "_total"
+        name = _full_name(metric, metric.family or metric.name, suffix)
+        lines = families.get(name)
+        if lines is None:
+            lines = families[name] = _heading(name, metric, _kind_of(metric))
+        lines += _samples(name, value, kinds)
+        if metric.family and not metric.per:
+            old = _full_name(metric, metric.name, suffix)
+            families[old] = _heading(old, metric, _kind_of(metric), f"; kept until 1.1: see {name}")
+            families[old].append(f"{old} {value.value}")
     for metric, histogram, subject in histograms:
-        name = _full_name(metric)
-        if name != last:
-            last = name
-            lines += _heading(name, metric, "histogram")
-        lines += _buckets(name, histogram, subject)
-    return "".join(f"{line}\n" for line in lines).encode("ascii")
+        name = _full_name(metric, metric.family or metric.name, "")
+        lines = families.get(name)
+        if lines is None:
+            lines = families[name] = _heading(name, metric, "histogram")
+        lines += _buckets(name, histogram, _labels(metric, subject, kinds))
+    return "".join(f"{line}\n" for lines in families.values() for line in lines).encode("ascii")
 
 
-def _heading(name: str, metric: Metric, kind: str) -> list[str]:
-    return [f"# HELP {name} {metric.about}.", f"# TYPE {name} {kind}"]
+def _full_name(metric: Metric, name: str, suffix: str) -> str:
+    """Return a name of a metric in Prometheus text."""
+    subject = "" if metric.per in _UNNAMED else f"{metric.per}_"
+    return f"photofinish_{subject}{name}{suffix}"
 
 
-def _buckets(name: str, histogram: Histogram, subject: str) -> Iterator[str]:
-    label = f'ts="{subject}"' if subject else ""
+def _kind_of(metric: Metric) -> str:
+    return "gauge" if metric.is_level else "counter"
+
+
+def _heading(name: str, metric: Metric, kind: str, more: str = "") -> list[str]:
+    about = metric.family_about or metric.about
+    return [f"# HELP {name} {about}{more}.", f"# TYPE {name} {kind}"]
+
+
+def _labels(metric: Metric, subject: str, kinds: Mapping[str, str]) -> dict[str, str]:
+    labels = {metric.per: subject} if subject else {}
+    if subject in kinds:
+        labels["kind"] = kinds[subject]
+    label, content = metric.label
+    return labels | {label: content} if label else labels
+
+
+def _buckets(name: str, histogram: Histogram, labels: dict[str, str]) -> Iterator[str]:
+    text = _text(labels)
     total = 0
     for end, count in zip([*map(str, SPANS_S), "+Inf"], histogram.counts, strict=True):
         total += count
-        yield f'{name}_bucket{{{label}{"," if label else ""}le="{end}"}} {total}'
-    labels = f"{{{label}}}" if label else ""
-    yield f"{name}_sum{labels} {histogram.sum_s:.6f}"
-    yield f"{name}_count{labels} {total}"
+        yield f'{name}_bucket{{{text}{"," if text else ""}le="{end}"}} {total}'
+    suffix = f"{{{text}}}" if text else ""
+    yield f"{name}_sum{suffix} {histogram.sum_s:.6f}"
+    yield f"{name}_count{suffix} {total}"
 
 
-def _sample(name: str, value: Value) -> str:
-    labels = {value.metric.per: value.subject} if value.subject else {}
-    number: int | float | str = value.value
-    if isinstance(number, str):
-        labels["is"] = number
-        number = 1
-    text = ",".join(f'{label}="{content}"' for label, content in labels.items())
-    return f"{name}{{{text}}} {number}" if text else f"{name} {number}"
+def _samples(name: str, value: Value, kinds: Mapping[str, str]) -> Iterator[str]:
+    metric = value.metric
+    labels = _labels(metric, value.subject, kinds)
+    if isinstance(value.value, str):
+        now = value.value.split("/")  # of several workers
+        for word in metric.words:
+            yield f"{name}{{{_text(labels | {metric.name: word})}}} {int(word in now)}"
+    elif labels:
+        yield f"{name}{{{_text(labels)}}} {value.value}"
+    else:
+        yield f"{name} {value.value}"
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ",".join(f'{label}="{content}"' for label, content in labels.items())

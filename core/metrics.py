@@ -1,40 +1,50 @@
 """Metrics: what a server counts. Each is named and explained once, beside the code that counts it:
 `LATE = Metric("late", "Replies that ...")`. STATS puts the subject before the name (`Value.key`).
 
-A metric is a number, or a word for a state. It belongs to the whole server, or to one of its
-upstreams, workers or bounds, whose name then stands before it: `TS1.won`. Names that clients asked
-for are never among them: any client could otherwise write into the monitoring.
+A metric is a number, or a word for a state. It belongs to the whole program, or to one of the
+servers that it asks, of its workers, faces (the protocols that clients speak) or bounds, whose name
+then stands before it: `TS1.won`. Names that clients asked for are never among them: any client
+could otherwise write into the monitoring.
+
+For Prometheus some metrics are one, a *family*, in which a label tells them apart: what became of
+questions, say.
 
 Not here: the list of all (proto.md has it, and the tests compare it), and how metrics are written
 for STATS and for Prometheus (`core/exposition.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# Ends of the spans of a histogram, in s: 1, 2.5, 5 and so on, round what people call fast and slow.
-SPANS_S = (
-    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
-)  # fmt: skip
+# Ends of the spans of a histogram, in s: from 0.1 ms to 9.27 s in steps of the square root of 2, so
+# that a quantile read from them is wrong by a sixth at most.
+SPANS_S = tuple(float(f"{1e-4 * 2 ** (step / 2):.3g}") for step in range(34))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A thing that is counted. `is_level`: it goes up and down; others only rise. `per`: what it is
-    counted for, an upstream (`ts`), a `worker` or a `bound`; empty for the whole server."""
+    counted for, a `server` that is asked, a `worker`, a `face` or a `bound`; empty for the whole
+    program. `family`: see above; `family_about` explains it, and `label` is a label with its value.
+    `words`: all that a state may be. `is_text`: it is for people, and no metric of Prometheus."""
 
     name: str
     about: str
     is_level: bool = False
     per: str = ""
+    family: str = ""
+    family_about: str = ""
+    label: tuple[str, str] = ("", "")
+    words: tuple[str, ...] = ()
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A metric and its value now. `subject` names the upstream, worker or bound that it belongs to,
-    empty for the whole server."""
+    """A metric and its value now. `subject` names the server, worker, face or bound that it belongs
+    to, empty for the whole program."""
 
     metric: Metric
     value: int | float | str
@@ -55,23 +65,22 @@ class Histogram:
         self.counts = [0] * (len(SPANS_S) + 1)
         self.sum_s = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one time."""
-        self.counts[bisect_left(SPANS_S, seconds)] += 1
-        self.sum_s += seconds
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count a time, `count` times."""
+        self.counts[bisect_left(SPANS_S, seconds)] += count
+        self.sum_s += seconds * count
 
     def add_all(self, other: "Histogram") -> None:
         """Add the counts of another histogram."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.sum_s += other.sum_s
 
-    def add_beyond(self, seconds: float) -> None:
-        """Count a time beyond all spans, perhaps endless, that was watched for `seconds`."""
+    def add_endless(self) -> None:
+        """Count a time that did not end while it was watched: beyond all spans, and in no sum."""
         self.counts[-1] += 1
-        self.sum_s += seconds
 
 
-# The last is the name of the upstream that it belongs to, empty for the whole server.
+# The last is the name of the server or face that it belongs to, empty for the whole program.
 LabelledHistogram = tuple[Metric, Histogram, str]
 
 
@@ -92,8 +101,8 @@ class Observable(Protocol):
 
     def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides: `program` (ts or ls), and of LS `policy`,
-        `sampling`, `told` (disagreements of table servers, the latest first) and `where` (the
-        address of each upstream, in order)."""
+        `sampling`, `told` (disagreements of servers, the latest first) and `servers` (of each, in
+        order: `kind`, `address`, `next`)."""
         ...
 
 
@@ -103,3 +112,15 @@ BOUND = Metric("hits", "How often a bound took hold", per="bound")
 def hits_taken(hits: Mapping[str, int]) -> list[Value]:
     """Return the hits of each bound that has taken hold."""
     return [Value(BOUND, count, name) for name, count in sorted(hits.items())]
+
+
+def spans_taken(histograms: Iterable[LabelledHistogram]) -> list[Value]:
+    """Return how many times fell into each span, where any did, for STATS: `NAME.141` is that of
+    the span which ends at 141 us, `NAME.inf` of what is beyond all."""
+    ends = [*(str(round(end_s * 1e6)) for end_s in SPANS_S), "inf"]
+    return [
+        Value(Metric(f"{metric.name}.{end}", metric.about, per=metric.per, is_text=True), count, of)
+        for metric, histogram, of in histograms
+        for end, count in zip(ends, histogram.counts, strict=True)
+        if count
+    ]

@@ -66,13 +66,15 @@ class Requests:
 class Asker(Protocol):
     """A client: it reads requests, and knows how far the conversation has come.
 
-    `owed` is how many of its questions have no reply; `timeout_s` is how long it waits for a reply,
-    and `reply_bytes_max` the length of the longest reply that may have to wait to be sent.
+    `face` is the protocol that it speaks, in a word; `owed` is how many of its questions have no
+    reply; `timeout_s` is how long it waits for a reply, and `reply_bytes_max` the length of the
+    longest reply that may have to wait to be sent.
     `can_wait`: its requests may be left unread for a while. Such an asker is not read while it has
     more than `pending_max` questions without a reply, a bound called `pending_bound`.
     """
 
     conn: str
+    face: str
     life: Machine[SessionState, SessionEvent]
     owed: int
     timeout_s: float
@@ -107,7 +109,9 @@ class Asker(Protocol):
 
 
 class AskerFactory(Protocol):
-    """Makes the askers of one role, and counts what it knows of all of them."""
+    """Makes the askers of one role, and counts what it knows of all of them. `face`: theirs."""
+
+    face: str
 
     def asker(self, conn: str, is_datagrams: bool) -> Asker:
         """Make an asker for this connection, or for this socket of datagrams."""

@@ -82,7 +82,7 @@ _WORDS = {word.value: word for word in Word}
 _ANSWER = re.compile(rb"([^ ]++) (?=" + ADDRESSES_AND_TYPE + rb" IN\Z)([^ ]++) (A|AAAA) IN")
 _NEGATIVE = re.compile(rb"([^ ]++(?: AAAA)?) - (" + b"|".join(n.value for n in Negative) + rb")")
 _REFUSAL = re.compile(rb"- ERROR (" + b"|".join(error.name.encode() for error in Error) + rb")")
-_STAT = re.compile(rb"STAT ([A-Za-z0-9_.]++) ([A-Za-z0-9_.+-]++)")
+_STAT = re.compile(rb"STAT ([A-Za-z0-9_.]++) ([!-~][ -~]*+)")
 
 
 def parse_request(line: bytes) -> Request:

@@ -40,8 +40,18 @@ SERVER: Transitions[ServerState, ServerEvent] = {
 }
 
 ASKED = Metric("asked", "Questions that clients asked")
-ANSWERED = Metric("answered", "Questions that were answered with addresses")
-NO_DATA = Metric("no_data", "Questions whose name has nothing of their type")
+
+
+def ended(result: str, about: str) -> Metric:
+    """Return the metric of the questions that had this result."""
+    family_about = "Questions of clients, by what became of them"
+    return Metric(
+        result, about, family="replies", family_about=family_about, label=("result", result)
+    )
+
+
+ANSWERED = ended("answered", "Questions that were answered with addresses")
+NO_DATA = ended("no_data", "Questions whose name has nothing of their type")
 CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
 SESSIONS = Metric("sessions", "Clients that have connected")
 ERRORS = Metric("errors", "Lines of clients that were refused")

@@ -36,6 +36,7 @@ class Session:
         "pending_max",
         "timeout_s",
     )
+    face = "lines"
     reply_bytes_max = LINE_BYTES_MAX
     can_wait = True
     pending_bound = "pending_per_client_max"

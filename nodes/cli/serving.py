@@ -22,6 +22,7 @@ from core.io.log_format import FORMATS
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
+from core.observable import ObservableBrain
 from core.operator import Standing
 from core.protocol.messages import refusal
 from core.protocol.names import LINE_BYTES_MAX, Error
@@ -29,7 +30,6 @@ from nodes.cli.arguments import STDERR, STDOUT, Failure, resolve
 from nodes.cli.introduction import Introduction
 from nodes.cli.server_arguments import AUTO, Network, ServerOptions
 from nodes.cli.status_page import with_status_page
-from nodes.workers.worker import ObservableBrain
 
 LOG_BYTES_MAX = 1024 * 1024  # bytes that wait for a slow reader of the log before lines are dropped
 # The service of each kind of listener. A watcher too many waits, since the others are soon gone.

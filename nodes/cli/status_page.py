@@ -7,12 +7,12 @@ Not here: its options (`server_arguments.py`), listening (`serving.py`), and wha
 from core.addresses import Address
 from core.brain import Brain
 from core.io.system import System
+from core.observable import ObservableBrain
 from nodes.cli.arguments import resolve
 from nodes.cli.server_arguments import ServerOptions
 from nodes.status_page.http import WebServer
 from nodes.status_page.pages import pages
 from nodes.status_page.with_status_page import WithStatusPage
-from nodes.workers.worker import ObservableBrain
 
 
 def status_page_address(system: System, options: ServerOptions) -> Address | None:

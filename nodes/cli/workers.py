@@ -19,6 +19,7 @@ from core.io.child import Born
 from core.io.loop import Loop
 from core.io.outputs import Output
 from core.io.system import Socket, System, reason
+from core.observable import ObservableBrain
 from nodes.cli.arguments import STDOUT, Failure
 from nodes.cli.race_log import race_log
 from nodes.cli.serving import (
@@ -34,7 +35,7 @@ from nodes.cli.serving import (
 )
 from nodes.cli.status_page import with_status_page
 from nodes.workers.supervisor import Supervisor
-from nodes.workers.worker import PARENT, ObservableBrain, StatsFilter, Worker
+from nodes.workers.worker import PARENT, StatsFilter, Worker
 
 Build = Callable[[Loop, StatsFilter], ObservableBrain]
 

@@ -19,7 +19,7 @@ from core.operator import Level, Report
 DISAGREEMENTS = Metric(
     "disagreements", "Sampled races in which two servers gave different addresses"
 )
-DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="ts")
+DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="server")
 _LATEST_MAX = 20
 
 

@@ -43,6 +43,7 @@ class DnsClient(ABC):
     Messages are handled as datagrams; those of a stream have no address.
     """
 
+    face = "dns"
     can_wait: bool
     pending_bound: str
     reply_bytes_max: int

@@ -22,6 +22,8 @@ class DnsFrontEnd:
     which are asked what a line cannot ask.
     """
 
+    face = DnsClient.face
+
     def __init__(self, env: Environment, ttl_s: int, *, forwards: bool = False) -> None:
         self._shared = DnsShared(env, ttl_s, forwards=forwards)
 

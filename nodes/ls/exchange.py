@@ -17,6 +17,7 @@ from core.protocol.asker import Asker, Requests
 from core.protocol.outcome import Answered
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hearers
+from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.parts import Parts
 from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.upstream import Upstream
@@ -113,7 +114,7 @@ class Exchange:
             effects += self._deny(upstream, replies, now)
         if replies.late:
             self._questions.count_late(replies.late)
-            upstream.link.credit(0, replies.late)
+            upstream.link.replies.credit(0, replies.late)
         if replies.has_late_data:
             for observer in self._hear_differed:
                 effects += observer.differed(upstream, now)
@@ -150,7 +151,7 @@ class Exchange:
             told, won = self._questions.answer(answers, now)
             effects += told
             late += len(answers.questions) - won
-        link.credit(won, late)
+        link.replies.credit(won, late)
         return effects
 
     def _deny(self, upstream: Upstream, replies: Replies, now: float) -> list[Effect]:
@@ -170,10 +171,13 @@ class Exchange:
         ]
         late = len(questions) - len(counted)
         self._questions.count_late(late)
-        link.credit(0, late)
+        link.replies.credit(0, late)
         still_open = dict.fromkeys(counted)
         unknown = [question for question in replies.unknown if question in still_open]
         denials = [denial for denial in replies.denials if denial[0] in still_open]
+        link.replies.deny(QuestionEvent.NOT_FOUND_SAID, len(unknown))
+        for _, said, _ in denials:
+            link.replies.deny(said, 1)
         self._policy.passed(link, list(still_open), now)
         effects += self._negatives.add(link.bit, unknown, denials, now)
         if denials:

@@ -11,16 +11,22 @@ from core.backoff import Backoff
 from core.effects import Effect
 from core.environment import Environment
 from core.machine import Machine
-from core.operator import Level, Report
+from nodes.ls.health import Health
 from nodes.ls.link_state import ANSWERING, ASKED_NOW, LINK, LIVE, LinkEvent, LinkState
+from nodes.ls.reply_counts import ReplyCounts
 
 
 class Link:
     """How one upstream stands. `conn` is what it is called here and in the log: TS1, DNS1, ...;
-    `bit` stands for it in sets of servers."""
+    `bit` stands for it in sets of servers; `where` is its address, for people."""
 
     def __init__(
-        self, conn: str, addresses: tuple[Address, ...], env: Environment, bit: int = 1
+        self,
+        conn: str,
+        addresses: tuple[Address, ...],
+        env: Environment,
+        bit: int = 1,
+        where: str = "",
     ) -> None:
         self.conn = conn
         self.bit = bit
@@ -29,12 +35,8 @@ class Link:
         self._dial_at = 0.0  # while DOWN
         self._held_since = 0.0  # while HOLDING
         self._is_retired = False  # never dialled again
-        self._is_mute = False
-        self._down_said = False  # the log says once that it is down
-        self.won = 0
-        self.late = 0
-        self.nothing_said = 0  # legal lines that end no question
-        self.malformed = 0  # lines or messages that are no replies
+        self.health = Health(conn, where, env)
+        self.replies = ReplyCounts()
         self.dials = 0
         self._bounds = env.bounds
         self._backoff = Backoff(env.bounds.redial_first_s, env.bounds.redial_max_s, env.random)
@@ -55,16 +57,6 @@ class Link:
         """Return whether what comes from it may count."""
         return self.life.state in ANSWERING
 
-    def credit(self, won: int, late: int) -> None:
-        """Count replies of it: races that it won, and replies that nobody waited for."""
-        self.won += won
-        self.late += late
-
-    def misread(self, malformed: int, nothing_said: int = 0) -> None:
-        """Count what came from it and ended no question."""
-        self.malformed += malformed
-        self.nothing_said += nothing_said
-
     # -- up and down -------------------------------------------------------------------------------
 
     def due(self) -> float:
@@ -81,12 +73,10 @@ class Link:
         self.life.fire(LinkEvent.DIAL_DUE)
         self.dials += 1
 
-    def connected(self, now: float) -> bool:
-        """Take a new connection; return whether it was said to be down."""
+    def connected(self, now: float) -> None:
+        """Take a new connection."""
         self.life.fire(LinkEvent.CONNECTED)
         self._up_since = now
-        was_said, self._down_said = self._down_said, False
-        return was_said
 
     def lost(self, now: float, again_s: float | None = None) -> bool:
         """Dial again after `again_s`, or after a wait that doubles every time (`core/backoff.py`).
@@ -95,26 +85,14 @@ class Link:
         was_up = self._up_since is not None
         lasted_s = now - self._up_since if self._up_since is not None else 0.0
         self._up_since = None
-        backoff = self._backoff
-        wait_s = backoff.wait_s(lasted_s) if again_s is None else backoff.jittered(again_s)
-        self._dial_at = now + wait_s
+        wait, jittered = self._backoff.wait_s, self._backoff.jittered
+        self._dial_at = now + (wait(lasted_s) if again_s is None else jittered(again_s))
         return was_up
 
     def give_up(self, why: str) -> list[Effect]:
         """Take leave of the connection; return what there is to say about it."""
         self.life.fire(LinkEvent.GIVEN_UP)
-        return self.say_down(why)
-
-    def say_down(self, why: str) -> list[Effect]:
-        """Return a line for the log, once each time that it goes down."""
-        if self._down_said or self._is_mute:
-            return []
-        self._down_said = True
-        return [Report(f"{self.conn} is down ({why}); dialling it again", Level.WARNING)]
-
-    def mute(self) -> None:
-        """Say no more that it is down."""
-        self._is_mute = True
+        return self.health.lost(why)
 
     def retire(self) -> None:
         """Never dial it again."""

@@ -21,6 +21,7 @@ from core.operator import DrainAsked, ReloadAsked, ReopenRecords
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
+from core.protocol.session import Session
 from nodes.ls.backpressure import Backpressure
 from nodes.ls.exchange import Exchange
 from nodes.ls.parts import make_parts
@@ -61,7 +62,8 @@ class LoadBalancer:
         service = ServiceMetrics(self._server, loop, env.hits)
         owed = owed or Owed(env.bounds, env.hits)
         owed.promised_to = self._server.promised_to
-        parts = make_parts(setup, env, owed, service)
+        faces = [Session.face, *([] if dns is None else [dns.face])]
+        parts = make_parts(setup, env, owed, service, faces)
         self.parts = parts
         self._questions = parts.questions
         self._upstreams = parts.upstreams

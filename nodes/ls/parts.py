@@ -5,6 +5,7 @@ A further part is a file, and an entry here.
 Not here: what the load balancer does with them (`load_balancer.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from nodes.ls.resolvers.resolvers import make_resolvers
 from nodes.ls.setup import Setup, table_links
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
+from nodes.ls.waits import Waits
 
 _PartT = TypeVar("_PartT")
 
@@ -46,10 +48,13 @@ class Parts:
     monitored: tuple[Monitored, ...]
 
 
-def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -> Parts:
-    """Make all parts. `service`: the metrics of what serves the clients."""
+def make_parts(
+    setup: Setup, env: Environment, owed: Owed, service: Monitored, faces: Sequence[str]
+) -> Parts:
+    """Make all parts. `service`: the metrics of what serves the clients, through these faces."""
     bounds = env.bounds
-    questions = Questions(bounds, owed)
+    waits = Waits(faces)
+    questions = Questions(bounds, owed, waits)
     samples = hedging = fitness = equivalents = None
 
     def is_wanted(question: bytes) -> bool:
@@ -88,7 +93,7 @@ def make_parts(setup: Setup, env: Environment, owed: Owed, service: Monitored) -
         lookups=HostLookups(tables),
         observers=observers,
         timed=_present(negatives, *upstreams.all, questions, samples, hedging),
-        monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples),
+        monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples, waits),
     )
 
 

@@ -8,17 +8,17 @@ Not here: who counts (`questions.py`).
 
 from core.metrics import Metric, Value
 from core.protocol.names import Negative
-from core.protocol.server_state import ANSWERED, ASKED, NO_DATA
+from core.protocol.server_state import ANSWERED, ASKED, NO_DATA, ended
 from nodes.ls.monitored import Monitored
 from nodes.ls.questions import Questions
 
 DENIED = {
-    Negative.TIMED_OUT: Metric("timed_out", "Questions that nothing came for in time"),
-    Negative.NOT_FOUND: Metric("not_found", "Questions whose name nobody has"),
+    Negative.TIMED_OUT: ended("timed_out", "Questions that nothing came for in time"),
+    Negative.NOT_FOUND: ended("not_found", "Questions whose name nobody has"),
     Negative.NO_DATA: NO_DATA,
-    Negative.FAILED: Metric("failed", "Questions that nobody could, or would, find out"),
+    Negative.FAILED: ended("failed", "Questions that nobody could, or would, find out"),
 }
-DROPPED = Metric("dropped", "Questions whose asker left before the reply")
+DROPPED = ended("dropped", "Questions whose asker left before the reply")
 PENDING = Metric("pending", "Questions without a reply", is_level=True)
 JOINED = Metric("joined", "Questions that joined an earlier one for the same")
 LATE = Metric("late", "Replies of servers that nobody waited for")

@@ -24,19 +24,21 @@ from core.protocol.outcome import Answered, Denied, Outcome, Relayed
 from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import NEGATIVES, QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.waiting import Batch, Batches, Place, Shared
+from nodes.ls.waits import Waits
 
-_ANSWERED = QuestionState.ANSWERED
+_ANSWERED, _TIMED_OUT = QuestionState.ANSWERED, QuestionState.TIMED_OUT
 
 
 class Questions:
     """All open questions of a load balancer. `owed` is told the most that replies to each asker may
     come to."""
 
-    def __init__(self, bounds: Bounds, owed: Owed) -> None:
+    def __init__(self, bounds: Bounds, owed: Owed, waits: Waits) -> None:
         self._hear_again: Sequence[Observer] = ()  # those that are told what is asked again
         self._hear_closed: Sequence[Observer] = ()  # those that are told what is open no more
         self._join_s = bounds.join_s
         self._owed = owed
+        self._waits = waits.by_end
         self._open: dict[bytes, Batch | Shared] = {}
         self.batches = Batches()
         self.due = math.inf  # when the oldest open batch times out, or before (see `Timed`)
@@ -113,7 +115,7 @@ class Questions:
     def answer(self, answers: Answered, now: float) -> tuple[list[Effect], int]:
         """Send answers to everyone who waits; return, too, how many somebody waited for."""
         questions = answers.questions
-        outcomes, settled, late = self._settle(answers)
+        outcomes, settled, late = self._settle(answers, _ANSWERED, now)
         self.answered += settled
         self.late += late
         if not outcomes:
@@ -126,14 +128,17 @@ class Questions:
     ) -> list[Effect]:
         """End open questions that are in this state with negatives, or with the replies in another
         language that said so. Raises IllegalTransition."""
-        why = negative_after(state, event)
-        outcomes, settled, _ = self._settle(negatives)
+        why, end = negative_after(state, event), state_after(state, event)
+        outcomes, settled, _ = self._settle(negatives, end, now)
         self.denied[why] += settled
-        return self._close(negatives.questions, state_after(state, event), outcomes, now)
+        return self._close(negatives.questions, end, outcomes, now)
 
-    def _settle(self, whole: Outcome) -> tuple[dict[Asker, list[Outcome]], int, int]:
+    def _settle(
+        self, whole: Outcome, end: QuestionState, now: float
+    ) -> tuple[dict[Asker, list[Outcome]], int, int]:
         """Take questions out; return what each asker hears of them, how many that settles, and how
         many nobody waited for."""
+        waits = self._waits[end]
         owners = list(map(self._open.pop, whole.questions, repeat(None)))
         first, count = owners[0], len(owners)
         if isinstance(first, Batch) and owners.count(first) == count:
@@ -141,6 +146,7 @@ class Questions:
             if first.spellings is not first.questions:
                 outcome = whole.part(0, count, 1, first.spellings_of)
             self.pending -= count
+            waits[first.asker.face].add(now - first.asked_at, count)
             first.settle(count)
             return {first.asker: [outcome]}, count, 0
         outcomes: dict[Asker, list[Outcome]] = {}
@@ -160,6 +166,7 @@ class Questions:
                     outcomes.setdefault(batch.asker, []).append(outcome)
                     count = times * (stop - start)
                     self.pending -= count
+                    waits[batch.asker.face].add(now - batch.asked_at, count)
                     batch.settle(count)
                     settled += count
             start = stop
@@ -204,9 +211,10 @@ class Questions:
             outcomes.setdefault(batch.asker, []).append(denied)
             self.denied[Negative.TIMED_OUT] += len(questions)
             self.pending -= len(questions)
+            self._waits[_TIMED_OUT][batch.asker.face].add(now - batch.asked_at, len(questions))
             batch.settle(len(questions))
         self.due = self.batches.next_due()
-        return self._close(gone, QuestionState.TIMED_OUT, outcomes, now)
+        return self._close(gone, _TIMED_OUT, outcomes, now)
 
     def forget(self, asker: Asker, now: float) -> list[Effect]:
         """Drop what an asker waits for: it is gone."""

@@ -32,9 +32,11 @@ from nodes.ls.replies import Denial
 from nodes.ls.upstream import Upstream
 
 SAMPLED = Metric("sampled", "Questions whose races were watched to their end")
-LOST = Metric("lost", "Sampled races in which it answered, and another was faster", per="ts")
-SILENT = Metric("silent", "Sampled races in which it did not reply in time", per="ts")
-ANSWER_S = Metric("answer_seconds", "Sampled times to an answer, of winners and losers", per="ts")
+LOST = Metric("lost", "Sampled races in which it answered, and another was faster", per="server")
+SILENT = Metric("silent", "Sampled races in which it did not reply in time", per="server")
+ANSWER_S = Metric(
+    "answer_seconds", "Sampled times to an answer, of winners and losers", per="server"
+)
 MARGIN_S = Metric("margin_seconds", "Sampled times from the first answer to the second")
 _TIME_DECIMALS = 3
 _NEGATIVE = {
@@ -202,18 +204,17 @@ class RaceSamples(Observer, Monitored):
     def _close(self, race: RaceRecord) -> list[Effect]:
         del self._open[race.question.encode("ascii")]
         self._sampled += 1
-        timeout_s = self._bounds.timeout_s
         answers, winner = race.answers, race.winner
         for server, asked_s in race.asked.items():
             if server not in race.replies:
                 self._silent[server] += 1
-                self._answer_s[server].add_beyond(timeout_s - asked_s)
+                self._answer_s[server].add_endless()
             elif server in answers:
                 self._answer_s[server].add(race.replies[server][0] - asked_s)
                 self._lost[server] += winner is not None and server != winner
         if winner is not None and len(race.asked) > 1:
             if race.margin is None:
-                self._margin_s.add_beyond(timeout_s)
+                self._margin_s.add_endless()
             else:
                 self._margin_s.add(race.margin)
         effects: list[Effect] = []

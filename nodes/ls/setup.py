@@ -67,9 +67,10 @@ def table_links(
 ) -> list[TableLink]:
     """Return a link to each table server. `equivalents`: there are resolvers beside them;
     `is_wanted(question)`: whether a reply to it is of interest."""
-    links = []
+    links, where = [], setup.where()
     for number, addresses in enumerate(setup.servers):
-        link = Link(f"TS{number + 1}", addresses, env, server_at(number))
+        name = f"TS{number + 1}"
+        link = Link(name, addresses, env, server_at(number), where.get(name, ""))
         host = setup.hosts[number] if number < len(setup.hosts) else None
         if equivalents is None:
             links.append(TableLink(link, env, host))

@@ -7,38 +7,49 @@ too long, or more answers than it was asked for, speaks another protocol, and is
 Not here: what becomes of its replies (`exchange.py`).
 """
 
+import math
+
 from core.effects import Abort, Close, Dial, Effect, Send
 from core.environment import Environment
 from core.events import Backlogged, Closed, ConnectionEvent, Ended, Opened, Received, Relieved
-from core.operator import Level, Report
 from core.protocol.batches import read_replies
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
 from core.protocol.reply_batch import ReplyBatch
+from nodes.ls.health import HealthState
 from nodes.ls.link import Link
 from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.replies import LinkChange, Replies
+from nodes.ls.table_silence import TableSilence
+from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
+
+_UP = HealthState.UP
 
 
 class TableLink(Upstream):
     """A table server as an `Upstream`. `host`: what its addresses were looked up from; without it
     a server that has moved is not found again."""
 
+    kind = "ts"
     takes_slices = True
 
     def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
         self.link = link
         self.whereabouts = None if host is None else Whereabouts(link, env, host)
+        self.unanswered = Unanswered(env.bounds)
         self._env = env
+        self._silence = TableSilence(link, env.bounds)
         self._replies = 0  # lines, counted from as many as it had been asked for when it came up
         self._surplus_max = env.bounds.surplus_answers_max
         self._streak = ErrorStreak(env)
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.asked += len(questions)
+        if self.unanswered.due == math.inf:
+            self.due = min(self.due, self.unanswered.begin(now))
         return [Send(self.link.conn, lines or b"\n".join(questions) + b"\n")]
 
     @property
@@ -56,11 +67,13 @@ class TableLink(Upstream):
             return self._receive_rarely(event, now)
         batch = read_replies(event.data, self._streak)
         self._replies += batch.count
-        replies = Replies([], (batch,) if batch.questions else ())
+        good = [] if self.link.health.life.state is _UP else self.link.health.good()
+        replies = Replies(good, (batch,) if batch.questions else ())
         if len(batch.questions) < batch.count:
             replies.failure = batch.why
             self._add_negatives(replies, batch)
-        if self._replies - self.asked > self._surplus_max and not replies.failure:
+        surplus = self._replies - self.asked - self._silence.pings
+        if surplus > self._surplus_max and not replies.failure:
             self._env.hits["surplus_answers_max"] += 1
             replies.failure = "it answers what nobody asked"
         return replies
@@ -71,13 +84,15 @@ class TableLink(Upstream):
         match event:
             case Opened():
                 link.connected(now)
+                self.unanswered.lost(max(0, self.asked - self._replies))
                 self._replies = self.asked
+                self._silence.begin(self.asked, self._replies)
                 self._streak.end()
-                return Replies([Report(f"{link.conn} is up")], link_change=LinkChange.CAME_UP)
+                return Replies(link.health.good(), link_change=LinkChange.CAME_UP)
             case Closed(why=why):
                 if link.lost(now) and self.whereabouts is not None:
                     self.whereabouts.went_away(now)
-                return Replies(link.say_down(why), link_change=LinkChange.OTHER)
+                return Replies(link.health.lost(why), link_change=LinkChange.OTHER)
             case Ended():
                 effects = [*link.give_up("it ended"), Close(link.conn)]
                 return Replies(effects, link_change=LinkChange.OTHER)
@@ -85,11 +100,11 @@ class TableLink(Upstream):
                 link.backlogged(now)
             case Relieved():
                 if link.life.fire(LinkEvent.RELIEVED) is LinkState.CATCHING_UP:
-                    return Replies([], link_change=LinkChange.HAS_ROOM)
+                    return Replies(link.health.good(), link_change=LinkChange.HAS_ROOM)
         return Replies([], link_change=LinkChange.OTHER)
 
     def _add_negatives(self, replies: Replies, batch: ReplyBatch) -> None:
-        self.link.misread(batch.malformed, len(batch.others))
+        self.link.replies.misread(batch.malformed, len(batch.others))
         no_data, name_said = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID
         replies.unknown = batch.not_found
         replies.denials = [
@@ -104,27 +119,28 @@ class TableLink(Upstream):
 
     def look(self) -> None:
         whereabouts = self.whereabouts
-        if whereabouts is None or self.link.addresses:
-            self.due = self.link.due()
-        else:
-            self.due = whereabouts.due()
+        at = self.link if whereabouts is None or self.link.addresses else whereabouts
+        self.due = min(at.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
-        """Dial it, look its host up, or let it hold up clients no longer."""
+        """Dial it, look its host up, let it hold up clients no longer, or see if it is there."""
         link, whereabouts = self.link, self.whereabouts
+        effects: list[Effect] = []
+        if self.unanswered.due <= now:
+            self.unanswered.look(self.asked, self._replies, now)
+            effects = self._silence.look(self.asked, self._replies, self.unanswered, now)
         self.look()
         if self.due > now:
-            return []
+            return effects
         if link.life.state is LinkState.HOLDING:
             link.life.fire(LinkEvent.HELD_TOO_LONG)
             self._env.hits["held_s"] += 1
-            text = f"{link.conn} is stalled: it does not take its questions"
-            return [Report(text, Level.WARNING)]
+            return effects + link.health.takes_nothing()
         if whereabouts is not None and not link.addresses:
-            return whereabouts.look_up()
+            return effects + whereabouts.look_up()
         link.dialled()
-        dial = Dial(link.conn, link.addresses)
-        return [dial] if whereabouts is None else [dial, *whereabouts.look_up_if_long_away(now)]
+        effects.append(Dial(link.conn, link.addresses))
+        return effects + ([] if whereabouts is None else whereabouts.look_up_if_long_away(now))
 
     def part(self) -> list[Effect]:
         link = self.link

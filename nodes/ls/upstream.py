@@ -15,6 +15,7 @@ from core.events import ConnectionEvent
 from core.metrics import Value
 from nodes.ls.link import Link
 from nodes.ls.replies import Replies
+from nodes.ls.unanswered import Unanswered
 
 
 class Upstream:
@@ -24,7 +25,9 @@ class Upstream:
     - it `takes_slices`: it says when it has room for more (`LinkChange.HAS_ROOM`).
     """
 
+    kind: str  # of server, in a word
     link: Link
+    unanswered: Unanswered
     asked = 0  # questions that it was sent
     due = math.inf  # see `Timed`
     covers_all_names = takes_slices = False

@@ -126,7 +126,7 @@ class Upstreams(Monitored):
     def mute(self) -> None:
         """Say no more that one is down."""
         for link in self.links:
-            link.mute()
+            link.health.mute()
 
     def part(self) -> list[Effect]:
         """Take leave of all."""

@@ -22,6 +22,8 @@ class Whereabouts:
 
     def __init__(self, link: Link, env: Environment, host: Host) -> None:
         self.host = host
+        if not link.addresses:
+            link.health.lost("its address is not known")  # the log has it from each lookup
         self._link = link
         self._env = env
         self._lookup_at = 0.0  # while it has no address

@@ -31,7 +31,7 @@ def pages(server: Observable) -> Mapping[str, Route]:
         "/metrics": Route(
             lambda now: Page(
                 "text/plain; version=0.0.4; charset=utf-8",
-                prometheus_text(server.metrics(), server.histograms()),
+                prometheus_text(server.metrics(), server.histograms(), _kinds(server)),
             )
         ),
         "/livez": Route(lambda now: _health(""), is_health=True),  # to answer is the proof
@@ -51,15 +51,19 @@ def _health(why: str) -> Page:
     return Page("text/plain; charset=utf-8", f"{why or 'ok'}\n".encode(), status)
 
 
+def _kinds(server: Observable) -> dict[str, str]:
+    return {name: about["kind"] for name, about in server.page_entries().get("servers", {}).items()}
+
+
 def status(server: Observable, now: float) -> dict[str, Any]:
     """Put together what the page shows, at this time."""
     entries = server.page_entries()
     upstreams: dict[str, dict[str, Any]] = {
-        name: {"name": name, "where": where} for name, where in entries.pop("where", {}).items()
+        name: {"name": name, **about} for name, about in entries.pop("servers", {}).items()
     }
     values = server.metrics()
     for value in values:
-        if value.subject in upstreams:
+        if value.subject in upstreams and "." not in value.metric.name:  # but spans
             upstreams[value.subject][value.metric.name] = value.value
     for metric, histogram, subject in server.histograms():
         if subject in upstreams:

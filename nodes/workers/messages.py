@@ -91,7 +91,7 @@ class WorkerReport:
         for key, (metric, counts, sum_s, subject) in message["histograms"].items():
             histogram = Histogram()
             histogram.counts, histogram.sum_s = counts, sum_s
-            self.histograms[key] = Metric(*metric), histogram, subject
+            self.histograms[key] = _unpacked_metric(metric), histogram, subject
         self.about.update(message["about"])
         return list(values)
 
@@ -99,6 +99,12 @@ class WorkerReport:
 def unpacked_values(packed: Mapping[str, Any]) -> Values:
     """Read the values of a message."""
     return {
-        key: Value(Metric(*metric), value, subject)
+        key: Value(_unpacked_metric(metric), value, subject)
         for key, (metric, value, subject) in packed.items()
     }
+
+
+def _unpacked_metric(fields: list[Any]) -> Metric:
+    """Read a metric: JSON has no tuples."""
+    words: list[Any] = [tuple(each) if isinstance(each, list) else each for each in fields]
+    return Metric(*words)

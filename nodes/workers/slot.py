@@ -29,6 +29,15 @@ class SlotState(Label):
     CLOSED = "there is no process, and none is wanted"
 
 
+WORKER_STATE = Metric(
+    "state",
+    "State of the worker",
+    is_level=True,
+    per="worker",
+    words=tuple(state.name for state in SlotState),
+)
+
+
 class SlotEvent(Label):
     """An event of a worker's place."""
 
@@ -48,7 +57,6 @@ SLOT: Transitions[SlotState, SlotEvent] = {
 }
 _RUNNING = frozenset({S.STARTING, S.UP, S.DRAINING})
 
-WORKER_STATE = Metric("state", "State of the worker", is_level=True, per="worker")
 WORKER_CLIENTS = Metric("clients", "Clients that are connected to it", is_level=True, per="worker")
 WORKER_SESSIONS = Metric(
     "sessions", "Clients that came to it since it began", is_level=True, per="worker"

@@ -249,7 +249,7 @@ class Supervisor:
         """Return what the status page shows besides. Upstreams and settings are the same for all
         workers."""
         reported = [slot.report.about for slot in self._up()]
-        first = reported[0] if reported else {"policy": "", "sampling": "", "where": {}}
+        first = reported[0] if reported else {"policy": "", "sampling": "", "servers": {}}
         return {
             "program": "ls",
             **first,

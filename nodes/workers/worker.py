@@ -9,12 +9,11 @@ Not here: the parent (`supervisor.py`), and what the messages are made of (`mess
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
-from core.brain import Brain
 from core.effects import Abort, Drain, Effect, Send, Stop
 from core.events import Closed, ConnectionEvent, Ended, Event, Opened, Received
-from core.metrics import Observable, Value
+from core.metrics import Value
+from core.observable import ObservableBrain
 from core.operator import Level, Notify, ReloadAsked, Report
 from nodes.workers.messages import (
     Sections,
@@ -31,10 +30,6 @@ from nodes.workers.totals import summed
 
 PARENT = "parent"  # the connection to it
 StatsFilter = Callable[[list[Value]], list[Value]]  # of a worker's own metrics, those of STATS
-
-
-class ObservableBrain(Brain, Observable, Protocol):
-    """A brain that a worker can run."""
 
 
 class Worker:

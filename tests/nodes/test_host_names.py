@@ -129,10 +129,13 @@ def test_ls_serves_with_no_name_known() -> None:
     stage = unknown((), ())
     brain = stage.brain
     assert isinstance(brain, LoadBalancer)
-    assert brain.unhealthy() == "no table server is up"
+    assert "TS1 DOWN (its address is not known)" in brain.unhealthy()
     values = {value.key: value.value for value in brain.metrics()}
     assert values["TS1.state"] == "DOWN" and values["TS1.redials"] == 0
-    assert brain.page_entries()["where"] == {T1: "one.example:1", T2: "two.example:2"}
+    assert [one["address"] for one in brain.page_entries()["servers"].values()] == [
+        "one.example:1",
+        "two.example:2",
+    ]
     stage.accept("a")
     stage.hear("a", b"x\n")
     stage.wait(4.0)

@@ -61,19 +61,21 @@ def test_a27_of_a_ts_that_is_away_the_log_speaks_once() -> None:
         stage.wait(2.0)
     stage.connect(T1)
     stage.reset(T1)
-    down = "TS1 is down ({}); dialling it again"
     assert stage.reports == [
-        "TS2 is up", down.format("connection refused"), "TS1 is up", down.format("gone"),
-    ]  # fmt: skip
+        "TS2 is up",
+        "TS1 is unreachable (connection refused); dialling it again",
+        "TS1 is up",
+        "TS1 is down (gone); dialling it again",
+    ]
 
 
 def test_with_nothing_open_there_is_nothing_to_wake_for() -> None:
     stage = asking()
     assert stage.brain.due == math.inf
     stage.hear("a", b"x\n")
-    assert stage.brain.due == stage.now + 5.0
+    assert stage.brain.due == stage.now + 1.0  # when it looks whether all is replied to
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
-    stage.wait(5.0)  # it may be woken once for nothing
+    stage.wait(12.0)
     assert stage.brain.due == math.inf
 
 
@@ -86,9 +88,12 @@ def test_a18_a_link_that_takes_nothing_holds_for_a_second() -> None:
     stage.wait(0.99)
     assert stage.paused == {"a", "b", "late"} and stage.brain.unhealthy() == ""
     stage.wait(0.01)
-    assert stage.paused == set() and stage.brain.unhealthy() == "no table server is up"
+    assert stage.paused == set()
+    stalled = "it does not take its questions"
+    how = ", ".join(f"{ts} STALLED ({stalled})" for ts in (T1, T2))
+    assert stage.brain.unhealthy() == f"no server is good: {how}"
     assert stage.reports[-2:] == [
-        f"{ts} is stalled: it does not take its questions" for ts in (T1, T2)
+        f"{ts} is stalled ({stalled}); it gets nothing new" for ts in (T1, T2)
     ]
     stage.hear("a", b"y\n")
     stage.held.clear()
@@ -132,7 +137,7 @@ def test_a_drain_dials_in_silence_while_somebody_waits() -> None:
     stage.wait(0.1)
     stage.connect(T1)
     assert stage.take(T1) == b"x\n" * 2
-    assert stage.reports[said:] == ["TS1 is up", "TS1 is up"]
+    assert stage.reports[said:] == []
     stage.hear(T1, b"x 10.0.0.1 A IN\n")
     assert stage.take("a") == b"x 10.0.0.1 A IN\nBYE\n"
 

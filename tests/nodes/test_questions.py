@@ -20,12 +20,13 @@ from core.protocol.session import Session
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.questions import Questions
 from nodes.ls.waiting import START
+from nodes.ls.waits import Waits
 from tests.support.counting import lines_run
 
 
 def made(join_s: float = 1.0) -> Questions:
     bounds = Bounds(join_s=join_s)
-    return Questions(bounds, Owed(bounds, BoundHits()))
+    return Questions(bounds, Owed(bounds, BoundHits()), Waits([Session.face]))
 
 
 def client(number: int) -> Session:

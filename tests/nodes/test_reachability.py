@@ -16,7 +16,8 @@ from tests.support.resolver_cast import CLIENT, D1, D2, Cast
 
 PROBE_S = Bounds().probe_s
 SERVFAIL = CODES["SERVFAIL"]
-DOWN = "DNS1 is down (connection refused); dialling it again"
+REFUSED = "DNS1 is unreachable (connection refused); dialling it again [10.0.0.53:53]"
+UNHEALTHY = "no server is good: DNS1 UNREACHABLE (connection refused)"
 
 
 def break_all(cast: Cast, resolver: str, times: int = 2) -> None:
@@ -36,8 +37,8 @@ def test_the_only_resolver_refused_is_down_and_fails_at_once() -> None:
     """[P49]: one line says why, and what is asked meanwhile does not wait."""
     cast = Cast(1)
     refuse(cast)
-    assert cast.codes() == [SERVFAIL] and cast.stage.reports == [DOWN]
-    assert cast.metric("DNS1.state") == "DOWN" and cast.brain.unhealthy() == "no server is up"
+    assert cast.codes() == [SERVFAIL] and cast.stage.reports == [REFUSED]
+    assert cast.metric("DNS1.state") == "UNREACHABLE" and cast.brain.unhealthy() == UNHEALTHY
     cast.ask("y.example")
     cast.say_lines("z.example")
     assert cast.codes() == [SERVFAIL] and cast.lines() == b"z.example - FAILED\n"
@@ -57,7 +58,7 @@ def test_a_reply_by_the_stream_does_not_say_that_udp_gets_there() -> None:
     cast.say(stream, said(by_stream[1], "10.0.0.1"))
     assert cast.codes() == [0]
     cast.stage.break_socket(by_udp[0])
-    assert cast.codes() == [SERVFAIL] and cast.metric("DNS1.state") == "DOWN"
+    assert cast.codes() == [SERVFAIL] and cast.metric("DNS1.state") == "UNREACHABLE"
 
 
 def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
@@ -74,7 +75,8 @@ def test_a_question_that_alone_is_refused_fails_and_nothing_else() -> None:
         for conn, query in bad:
             cast.stage.replies[conn].append((query, None))
     assert sent == 1 + cast.bounds.resends_max == 1 + cast.metric("DNS1.resent")
-    assert sorted(cast.codes()) == [0] * sent + [SERVFAIL] and cast.stage.reports == []
+    assert sorted(cast.codes()) == [0] * sent + [SERVFAIL]
+    assert cast.stage.reports == ["DNS1 is up [10.0.0.53:53]"]
 
 
 def test_a_question_that_was_resent_is_moved_no_more_often() -> None:
@@ -98,7 +100,7 @@ def test_with_another_resolver_a_refusal_loses_nothing() -> None:
     for n in range(3):
         cast.ask(f"n{n}.example")
     break_all(cast, D1)
-    assert cast.codes() == [] and cast.metric("DNS1.state") == "DOWN"
+    assert cast.codes() == [] and cast.metric("DNS1.state") == "UNREACHABLE"
     assert cast.brain.unhealthy() == ""
     cast.ask("n3.example")
     cast.answer(D2, *["10.0.0.2"] * 4)
@@ -120,7 +122,7 @@ def test_when_all_are_refused_what_was_open_fails_with_the_last() -> None:
     break_all(cast, D1)
     assert cast.codes() == []
     break_all(cast, D2)
-    assert cast.codes() == [SERVFAIL] and cast.brain.unhealthy() == "no server is up"
+    assert cast.codes() == [SERVFAIL] and "DNS2 UNREACHABLE" in cast.brain.unhealthy()
 
 
 def test_a_question_for_a_table_waits_longer_than_no_data() -> None:
@@ -147,13 +149,13 @@ def test_one_that_was_refused_is_found_by_what_it_was_asked_last() -> None:
     for _ in range(3):  # still closed
         cast.wait(PROBE_S)
         ((conn, query),) = cast.asked(D1)
-        assert question_of(query) == "last.example" and cast.metric("DNS1.state") == "DIALING"
+        assert question_of(query) == "last.example" and cast.metric("DNS1.link") == "DIALING"
         cast.stage.break_socket(conn)
-        assert cast.metric("DNS1.state") == "DOWN"
+        assert cast.metric("DNS1.link") == "DOWN"
     cast.wait(PROBE_S)
     cast.answer(D1, "REFUSED")
     assert cast.metric("DNS1.state") == "UP" and cast.brain.unhealthy() == ""
-    assert cast.stage.reports == [DOWN, "DNS1 is up"]
+    assert cast.stage.reports == [REFUSED, "DNS1 is up [10.0.0.53:53]"]
     cast.ask("x.example")
     cast.answer(D1, "10.0.0.1")
     assert cast.codes() == [0]

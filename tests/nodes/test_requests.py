@@ -410,7 +410,7 @@ def test_the_pages_of_ls() -> None:
     status, kind, text = looked(stage, "/metrics")
     assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert b"photofinish_asked_total 1\n" in text
-    assert b'photofinish_ts_won_total{ts="TS1"} 1\n' in text
+    assert b'_server_replies_total{server="TS1",kind="ts",result="answer"} 1\n' in text
     assert b"photofinish_disagreements_total 1\n" in text and b"example" not in text
     status, kind, text = looked(stage, "/status.json")
     assert (status, kind) == (200, "application/json")
@@ -441,7 +441,11 @@ def test_ls_says_why_it_is_not_ready_and_that_it_is_alive() -> None:
 
     assert ready() == (200, b"ok\n")
     stage.reset(T1)
-    assert ready() == (503, b"no table server is up\n")
+    assert ready() == (200, b"ok\n")  # of TS2 nothing is known yet
+    stage.refuse(T2)
+    why = b"no server is good: TS1 DOWN (gone), TS2 UNREACHABLE (connection refused)\n"
+    assert ready() == (503, why)
+    stage.wait(1.0)
     stage.connect(T2)
     assert ready()[0] == 200
     stage.accept("a")
@@ -496,7 +500,8 @@ def test_both_parts_are_woken_when_either_wants_to_be(first: str) -> None:
         stage.accept(ME if who == "watcher" else "a")
         if who == "client":
             stage.hear("a", b"x\n")
-        assert stage.brain.due == 105.0
+        is_asked = first == "client" or who == "client"  # and looked at once a second
+        assert stage.brain.due == (stage.now + 1.0 if is_asked else 105.0)
         stage.wait(1.0)
     stage.wait(5.0)
     assert stage.take("a") == b"x - TIMED OUT\n"

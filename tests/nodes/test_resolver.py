@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -35,6 +35,7 @@ from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolver_link import ResolverLink
+from nodes.ls.resolvers.tries import TRY
 from tests.support.dns_messages import question_of, said
 from tests.support.resolver_cast import Chance
 
@@ -180,6 +181,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.probed_at = -math.inf
         self.in_doubt = False
         self.guard = Guard()
+        self.tried_at = -math.inf  # when it was asked TRY last
         self.stream_replaced_at = -math.inf
         self.is_stream_replaced = False
         self.resends = False  # it may send again now
@@ -326,7 +328,12 @@ class ResolverMachine(RuleBasedStateMachine):
             counts = [other for other in self.alive() if self.now < other.at + FORGOTTEN_S]
             assert one.pair not in {other.pair for other in counts}, "two have one ID"
             is_doubled = question in self.doubled
-            if conn == STREAM:
+            if question == TRY:
+                assert self.link.health.is_bad and self.tried_at <= self.now - BOUNDS.try_s
+                self.tried_at = self.now
+                one.tries = BOUNDS.resends_max
+                one.overdue_at = self.now + self.resolver.ageing.resend_s * 2**one.tries
+            elif conn == STREAM:
                 one.is_cut = question in self.cuts
                 if question not in self.waits():
                     self.moves.pop(question, None)
@@ -512,7 +519,8 @@ class ResolverMachine(RuleBasedStateMachine):
         if not was_alive and one.conn == STREAM:
             self.guard.unmatched += 1  # of a stream it is no guess
         heard = self.deliver(one.conn, said(one.query, text))
-        assert heard.late == (is_heard and not counts)
+        is_try = was_alive and one.question == TRY
+        assert heard.late == (is_heard and not counts and not is_try)
         assert len(heard.answers) + len(heard.denials) == (counts and not is_cut_again)
         assert (heard.change in (LinkChange.IS_BACK, LinkChange.CAME_UP)) is is_back
         if is_cut_again and one.question in self.wanted:
@@ -841,17 +849,13 @@ class ResolverMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_said_and_counted_is_so(self) -> None:
-        """Down and up, each said once."""
+        """Each state is said once, and a resolver that is gone is said to be so."""
         counted = {value.key: value.value for value in self.upstream.metrics()}
         assert counted["DNS1.unmatched"] == self.guard.unmatched
-        links = [
-            text.split()[2]
-            for text in self.reports
-            if text.startswith(("DNS1 is down", "DNS1 is up"))
-        ]
-        assert links == ["down", "up"] * (len(links) // 2) + ["down"] * (len(links) % 2)
-        if self.is_up or self.link.life.state in GONE:
-            assert (len(links) % 2 == 1) is (not self.is_up)
+        states = [text.split()[2] for text in self.reports if text.startswith("DNS1 is ")]
+        assert all(state != after for state, after in pairwise(states))
+        if states and self.link.life.state in GONE:
+            assert states[-1] in ("unreachable", "down")
 
     def teardown(self) -> None:
         """Let all be well: everything has a reply, and nothing is left."""

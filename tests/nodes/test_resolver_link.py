@@ -179,7 +179,7 @@ def test_a_resolver_that_comes_is_asked_for_all_that_is_open(
     for n in range(20):
         cast.ask(f"n{n}.example")
     cast.wait(0.1)
-    assert cast.metric("DNS1.state") == "UP" and len(cast.asked(D1)) == 20
+    assert cast.metric("DNS1.link") == "UP" and len(cast.asked(D1)) == 20
 
 
 def test_a_drain_closes_every_socket_and_ends() -> None:

@@ -62,7 +62,7 @@ class Nursery(Stage):
         histogram = Histogram()
         for _ in range(times):
             histogram.add(0.5)
-        about = {"unhealthy": unhealthy, "told": [], "where": {}}
+        about = {"unhealthy": unhealthy, "told": [], "servers": {}}
         said = sections(values, [(TIMES, histogram, "TS1")] * bool(times), about)
         self.hear(conn, pack({"process": 7, **said}))
 

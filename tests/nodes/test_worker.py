@@ -76,7 +76,7 @@ def numbers(message: dict[str, Any]) -> dict[str, Any]:
 def test_a_worker_reports_at_once_and_whenever_it_is_asked() -> None:
     (first,) = worker().told()
     assert first["process"] == 7
-    assert first["about"]["where"] == {"TS1": "ts1:1", "TS2": "ts2:1"}
+    assert [one["address"] for one in first["about"]["servers"].values()] == ["ts1:1", "ts2:1"]
     stage = with_client()
     stage.hear("client-1", b"x\n")
     (second,) = stage.command("tell")

@@ -67,7 +67,7 @@ def test_clients_take_no_descriptor_of_a_ts_that_restarts(
     with ExitStack() as stack:
         talks = crowd(stack, port, 90)
         ts.kill()
-        ls.logs("TS1 is down")
+        ls.logs("TS1 is unreachable")
         served = []
         for talk in talks:
             talk.say(b"PING\n")

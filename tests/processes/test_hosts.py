@@ -53,7 +53,7 @@ def test_a_ts_whose_name_comes_to_be_known_is_dialled(run: Programs, workers: li
     raised.value.close()
     with urlopen(page + "status.json", timeout=PATIENCE_S) as response:
         server, _ = json.load(response)["servers"]
-    assert server["where"] == f"later.example:{ts_port}" and server["state"] == "DOWN"
+    assert server["address"] == f"later.example:{ts_port}" and server["state"] == "DOWN"
     flag.touch()
     assert talk.hear(1) == [ANSWER]
     talk.close()

@@ -23,6 +23,8 @@ from tests.support.processes import PATIENCE_S, Programs, bind_to_free_port, sta
 pytestmark = pytest.mark.process
 LOOPBACK = "127.0.0.1"
 
+UNREACHABLE = "no server is good: DNS1 UNREACHABLE (connection refused)\n"
+
 
 class Resolver:
     """A resolver that says what the test says."""
@@ -159,8 +161,8 @@ def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -
             site.ask(f"n{n}.example")
             assert site.told()[3] & 15 == CODES["SERVFAIL"]
         assert time.monotonic() - began < 10.0
-        site.ls.logs("DNS1 is down (connection refused)")
-        wait_for(lambda: web(health) == (503, "no server is up\n"), "503")
+        site.ls.logs("DNS1 is unreachable (connection refused)")
+        wait_for(lambda: web(health) == (503, UNREACHABLE), "503")
         with Resolver(port) as back:
             probe, whence = back.asked()
             assert question_of(probe) == "n4.example"
@@ -172,7 +174,7 @@ def test_a_closed_port_is_said_fails_at_once_and_is_found_again(run: Programs) -
                 pass  # it was asked more than once whether it is there
             back.say(said(asked[0], "10.0.0.1"), asked[1])
             assert site.told().endswith(bytes([10, 0, 0, 1]))
-        assert site.ls.log.count("DNS1 is down") == 1
+        assert site.ls.log.count("DNS1 is unreachable") == 1
 
 
 def web(url: str) -> tuple[int, str]:

@@ -109,13 +109,13 @@ def test_b15_sixteen_clients_that_ask_at_once_get_every_reply(run: Programs) -> 
 def test_a21_a24_ls_asks_servers_that_come_later_than_itself(run: Programs) -> None:
     port_1 = free_port()
     ls, port = run.ls([port_1], "--timeout", 20, linked=False)
-    ls.logs("TS1 is down (connection refused)")
+    ls.logs("TS1 is unreachable (connection refused)")
     talk = Talk(port)
     talk.say(b"rutgers.edu\n")
     ts, _ = run.ts(run.table("ts1", *ROWS_1), port_1)
     assert talk.hear(1) == [ANSWER]
     ts.kill()
-    ls.logs("TS1 is down", 2)
+    ls.logs("TS1 is unreachable", 2)
     talk.say(b"amazon.com\n")
     run.ts(run.table("ts1", *ROWS_1), port_1)
     assert talk.hear(1) == [b"amazon.com 94.5.6.7 A IN"]
@@ -371,7 +371,7 @@ def test_c9_a23_a27_what_cannot_start_says_why(run: Programs) -> None:
 
 @pytest.mark.parametrize(
     ("name", "folders"),
-    [("ts", {"ts"}), ("client", {"client"}), ("replay", {"replay", "ls", "dns"})],
+    [("ts", {"ts", "status_page"}), ("client", {"client"}), ("replay", {"replay", "ls", "dns"})],
 )
 def test_a_program_imports_nothing_of_the_others(name: str, folders: set[str]) -> None:
     """Imports are most of the time that a program takes to start."""

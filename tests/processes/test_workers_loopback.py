@@ -133,7 +133,7 @@ def test_the_parents_pages_show_all_workers(shared: Crew) -> None:
     exchange(shared.port, [b"n1.example\nQUIT\n"] * 10)
     sum_line = f"photofinish_asked_total {asked}\n"
     wait_for(lambda: sum_line in shared.page("/metrics"), "the page has the sum")
-    assert 'photofinish_worker_state{worker="W2",is="UP"} 1\n' in shared.page("/metrics")
+    assert 'photofinish_worker_state{worker="W2",state="UP"} 1\n' in shared.page("/metrics")
     assert shared.page("/healthz") == "ok\n"
     assert '"workers": [{"name": "W1"' in shared.page("/status.json")
 

@@ -24,6 +24,7 @@ from core.protocol.asker import SESSION
 from core.protocol.server_state import SERVER
 from nodes.client.client_state import CLIENT
 from nodes.ls.dns_front_end import DnsFrontEnd
+from nodes.ls.health import SERVER_HEALTH
 from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link_state import LINK
 from nodes.ls.outcomes import QUESTION
@@ -49,6 +50,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A question": QUESTION,
     "An asking": ASKING,
     "A link": LINK,
+    "The health of a server": SERVER_HEALTH,
     "A socket to a resolver": SOCKET,
     "A worker": SLOT,
     "A reload": RELOAD,

@@ -402,7 +402,7 @@ class LoadBalancerWatch(Observer):
         """Take note that LS asks a TS."""
         now = self.host.clock()
         for question in split_lines(data):
-            if question == Command.QUIT.value:
+            if question in (Command.QUIT.value, Command.PING.value):
                 continue
             life = self.lives.get(question)
             hold(life, "I2", f"{link} is asked for {question!r}, and nobody waits for it")

@@ -41,6 +41,7 @@ from nodes.ls.link_state import LinkState
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.resolver_link import ResolverLink
+from nodes.ls.resolvers.tries import TRY
 from tests.sim.dns_story import NAMES, UNKNOWN, DnsAsker, DnsStory
 from tests.sim.invariants import TableWatch, hold
 from tests.sim.resolver_shapes import (
@@ -640,14 +641,21 @@ class ResolverStory(DnsStory):
             link = brain.parts.upstreams.by_name[one.host.name]
             resolver = link.resolver
             sockets = resolver.sockets.by_conn
-            kept = {name: len(it.asked) for name, it in sockets.items() if it.asked}
+            asked = {
+                name: [question for question, _, _ in it.asked.values() if question != TRY]
+                for name, it in sockets.items()
+            }
+            kept = {name: questions for name, questions in asked.items() if questions}
             hold(
                 not kept and not resolver.stream.waiting, "I8", f"it is kept what was asked: {kept}"
             )
-            hold(link.due > 1e9, "I8", "batches are kept")
+            if not link.link.health.is_bad:  # else it is tried again and again
+                hold(link.due > 1e9, "I8", "batches are kept")
             hold(link.link.life.state is LinkState.UP, "I8", f"{one.host.name} is not up")
             udp = [it for it in sockets.values() if not it.is_stream]
             most = self.bounds.upstream_sockets
-            hold(len(udp) == len(resolver.sockets.open) == most, "I8", f"{len(udp)} sockets")
+            retired = len(udp) - len(resolver.sockets.open)  # that wait for a reply to a try
+            hold(len(resolver.sockets.open) == most, "I8", f"{len(udp)} sockets")
+            hold(not retired or link.link.health.is_bad, "I8", f"{retired} sockets are kept")
             by_it = {conn for conn, it in brain.parts.upstreams.by_conn.items() if it is link}
             hold(by_it == sockets.keys(), "I8", f"{one.host.name} is found by {by_it}")

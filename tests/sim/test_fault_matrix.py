@@ -151,7 +151,7 @@ def test_a19_a_ts_that_accepts_and_closes_is_dialled_rarely() -> None:
         scene.wait(0.01)
         if scene.puppets[0].stream is not None and not scene.puppets[0].stream.is_closed:
             scene.puppets[0].close()
-    assert 60 / 2.5 <= scene.puppets[0].accepted <= 60 / 2 + 7
+    assert 60 / 1.25 <= scene.puppets[0].accepted <= 60 + 7
 
 
 # -- B. clients ------------------------------------------------------------------------------------

@@ -304,7 +304,7 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("what a broken socket asked fails", 43, REFUSED, Resolver, "_broke", fail_all),
         ("the first to break is the end of it", 43, REFUSED, Reachability, "broke", at_the_first),
         ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", always(math.inf)),
-        ("what is late for lines is late for all", 13, "P33", Ageing, "__init__", hasty),
+        ("what is late for lines is late for all", 15, "P33", Ageing, "__init__", hasty),
         ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", always([])),
         ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),
         ("a copy of a reply is a guess", 105, "no guesses", RecentQueries, "has", always(False)),

@@ -350,7 +350,7 @@ class Samples(Check):
     def count_time(self, subject: str, at: float | None, since: float) -> None:
         """Count a time of a server, or a margin (""); None for one that never came."""
         if at is None:
-            self.times[subject].add_beyond(self.model.bounds.timeout_s - since)
+            self.times[subject].add_endless()
         else:
             self.times[subject].add(at - since)
 

@@ -161,6 +161,9 @@ class Server:
     errors_in_a_row: int = 0
     asked: int = 0
     answered: int = 0
+    unheard: int = 0  # questions since it was heard
+    heard_at: float = 0.0  # or came
+    pings: int = 0
     sent: dict[bytes, int] = field(default_factory=dict)  # of which asking anew it had each
     got: list[bytes] = field(default_factory=list)  # lines, since they were looked at
     well_since: float = 0.0  # since when it has taken what it is sent
@@ -169,7 +172,7 @@ class Server:
     def hang_up(self) -> None:
         self.is_up = self.has_quit = self.was_told = False
         self.typed = self.half = b""
-        self.errors_in_a_row = self.asked = self.answered = 0
+        self.errors_in_a_row = self.asked = self.answered = self.unheard = self.pings = 0
         self.sent.clear()
 
 
@@ -429,18 +432,24 @@ class Model:
             assert self.is_draining
             server.was_told = True
             return
+        if line == b"PING":
+            assert server.unheard >= self.bounds.silent_questions
+            assert self.now - server.heard_at >= self.bounds.silent_s
+            server.pings += 1
+            return
         server.got.append(line)
         assert line in self.lives, "it is asked for, and nobody waits for it"
         for check in self.checks:
             check.sent(server, line)
         server.sent[line] = self.lives[line].anew
         server.asked += 1
+        server.unheard += 1
         server.counted["asked"] += 1
 
     def connect(self, server: Server) -> None:
         assert self.stage.addresses[server.conn] == self.where[server.conn]
         server.hang_up()
-        server.is_up, server.well_since = True, self.now
+        server.is_up, server.well_since, server.heard_at = True, self.now, self.now
         for check in self.checks:
             check.connected(server)
         self.stage.connect(server.conn)
@@ -484,6 +493,8 @@ class Model:
         answers: list[bytes] = []
         denials: dict[bytes, list[bytes]] = {what: [] for what in NO_ANSWERS}
         is_lost = False
+        if lines:
+            server.unheard, server.heard_at = 0, self.now
         for line in lines:
             line = line.removesuffix(b"\r")
             if not line:
@@ -506,7 +517,7 @@ class Model:
         for line in answers:  # of one read, they go first
             self.credit(server, line)
         self.deny(server, denials)
-        is_lost |= server.answered > server.asked + self.bounds.surplus_answers_max
+        is_lost |= server.answered > server.asked + server.pings + self.bounds.surplus_answers_max
         if is_lost:
             for check in self.checks:
                 check.connected(server)  # as far as certainty goes

@@ -108,10 +108,6 @@ KNOW_KINDS = {  # files that make upstreams of a kind, or are about one kind alo
     *("nodes/ls/setup.py", "nodes/ls/host_lookups.py", "nodes/ls/resolvers/resolvers.py"),
     *("nodes/ls/resolvers/line_equivalents.py", "nodes/ls/resolvers/resolver_link.py"),
 }
-REPORTS_NAMELESS = {  # files whose reports have yet to be named
-    *("nodes/ls/link.py", "nodes/ls/table_link.py"),
-    *("nodes/ls/resolvers/resolver.py", "nodes/ls/resolvers/resolver_link.py"),
-}
 _MAKES_RECORD = re.compile(r"Report|(?:\w+\.)*_?(?:log|wire)\.report")
 SHARED_COUNTERS = {"hits", "owed_bytes"}  # each is counted where it is known: see their classes
 
@@ -637,8 +633,7 @@ def events_of(source: str) -> Iterator[tuple[str, str]]:
 def reports_nameless(path: str, source: str) -> list[str]:
     """Return the records of the log that no program finds: without an `event` in snake_case."""
     known = r"'[a-z]+(?:_[a-z]+)*'|(?:\w+\.)*event"
-    events = [] if path in REPORTS_NAMELESS else events_of(source)
-    return [call for call, event in events if not re.fullmatch(known, event)]
+    return [call for call, event in events_of(source) if not re.fullmatch(known, event)]
 
 
 # -- of tests --------------------------------------------------------------------------------------

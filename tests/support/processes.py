@@ -295,7 +295,7 @@ def stats(port: int) -> dict[str, str]:
     assert (end, bye, rest) == ("END", "BYE", "")
     words = [line.split(" ") for line in lines]
     assert all(first == "STAT" for first, *_ in words)
-    return {key: value for _, key, value in words}
+    return {key: " ".join(value) for _, key, *value in words}
 
 
 def exchange(port: int, clients: list[bytes]) -> list[bytes]:

@@ -201,7 +201,7 @@ def test_the_page_says_when_no_table_server_is_up(run: Programs, browser: Browse
     assert "no race is sampled" in page.text()
     for server in servers:
         server.kill()
-    page.shows(lambda: "no table server is up" in page.text(), "that all is lost")
+    page.shows(lambda: "no server is good" in page.text(), "that all is lost")
     assert "UP" not in page.text("#servers")
     assert page.complaints == []
 
@@ -283,7 +283,9 @@ class Hostile:
             "program": "ls",
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",
-            "where": {HOSTILE: HOSTILE, "TS2": HOSTILE},
+            "servers": {
+                name: {"kind": "ts", "address": HOSTILE, "next": None} for name in (HOSTILE, "TS2")
+            },
             "told": [
                 {"question": HOSTILE, "answers": {HOSTILE: HOSTILE, "TS2": HOSTILE}, "times": 1}
             ],
@@ -362,18 +364,24 @@ def test_metrics_are_what_prometheus_reads_and_name_no_name(
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
     assert status == 200 and all(family.documentation for family in families.values())
     values = {
-        (sample.name, sample.labels.get("ts")): sample.value
+        (sample.name, sample.labels.get("server")): sample.value
         for family in families.values()
         for sample in family.samples
     }
     told = stats(port)
+    answers = {
+        sample.labels["server"]: sample.value
+        for sample in families["photofinish_server_replies"].samples
+        if sample.labels["result"] == "answer"
+    }
     assert values["photofinish_timed_out_total", None] == float(told["timed_out"])
-    assert values["photofinish_ts_won_total", "TS1"] == float(told["TS1.won"])
-    assert values["photofinish_ts_answer_seconds_count", "TS2"] == 3
+    assert answers["TS1"] == float(told["TS1.won"])
+    assert values["photofinish_server_answer_seconds_count", "TS2"] == 3
     assert values["photofinish_margin_seconds_count", None] == 2
-    names = ("asked", "pending", "ts_answer_seconds")
+    names = ("asked", "pending", "server_answer_seconds")
     kinds = [families[f"photofinish_{name}"].type for name in names]
     assert kinds == ["counter", "gauge", "histogram"]
-    assert families["photofinish_ts_state"].samples[0].labels == {"ts": "TS1", "is": "UP"}
+    states = families["photofinish_server_state"].samples
+    assert {s.labels["state"] for s in states if s.value and s.labels["server"] == "TS1"} == {"UP"}
     for name in ("same.example", "differs.example", "nowhere.example"):
         assert name not in text and name not in str(told)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from core.addresses import DATAGRAM_BYTES_MAX
 from core.effects import Effect
-from nodes.dns.codes import HEADER, ID_BYTES, TYPE_AND_CLASS, UDP_BYTES_MAX
+from nodes.dns.codes import HEADER, ID_BYTES, RCODE_MASK, TYPE_AND_CLASS, UDP_BYTES_MAX, Rcode
 from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
 from nodes.dns.wire_names import Malformed, walk_name
 from nodes.ls.link import Link
@@ -24,6 +24,7 @@ from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.guess_guard import GuessGuard
 from nodes.ls.resolvers.in_flight import InFlight
 from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch
+from nodes.ls.resolvers.tries import TRY
 
 _FINDING = {
     ReplyResult.NOT_FOUND: QuestionEvent.NOT_FOUND_SAID,
@@ -32,6 +33,7 @@ _FINDING = {
     ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
 }
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TYPE_AND_CLASS.size
+_CODE_AT = ID_BYTES + 1
 _REPLIES_KEPT = 16_384
 
 
@@ -58,6 +60,10 @@ class ResolverReplies:
     answers: list[DnsReply] = field(default_factory=list)
     denials: list[Denial] = field(default_factory=list)
     late: int = 0  # replies that nobody waited for
+    late_failures: int = 0  # those of them that are SERVFAIL or another failure
+    late_refusals: int = 0  # those that are REFUSED
+    tried: int = 0  # replies to what LS asked for itself
+    truncated: int = 0  # replies that are asked for again over TCP
     is_back: bool = False  # it had been silent, or refused
     differs: bool = False  # it has data, too late, of what another resolver denied
     why: str = ""  # why nothing gets there, if it is to be parted from
@@ -112,7 +118,7 @@ class ReplyMatcher:
                 is_short = len(after_id) <= UDP_BYTES_MAX
                 reply = _read(after_id) if is_short else _read_long(socket, after_id)
                 if reply is None:
-                    self._link.misread(1)
+                    self._link.replies.misread(1)
                     continue
                 if reply.section != repeated and reply.section:
                     self._take_unmatched(socket, message, found, now)
@@ -131,7 +137,7 @@ class ReplyMatcher:
                 ):
                     found.effects += self._edns.understood(question, now)
             elif _repeats(message, repeated) or is_bare(message[ID_BYTES:]):
-                found.late += 1
+                _add_late(found, message, question)
                 if self._was_denied(question) and _has_data(message):
                     found.differs = True
             else:
@@ -165,6 +171,7 @@ class ReplyMatcher:
             return again
         again = again or AskAgain()
         if reply.is_cut:
+            found.truncated += 1
             again.over_tcp.append(question)
         else:
             again.plain.append((question, batch))
@@ -180,9 +187,18 @@ class ReplyMatcher:
         pair = message[:ID_BYTES] + _question_section(message)
         has_pair = len(pair) > ID_BYTES or is_bare(message[ID_BYTES:])
         if has_pair and socket.recent.has(pair):
-            found.late += 1
+            _add_late(found, message)
         else:
             self._guard.count_guess(now)
+
+
+def _add_late(found: ResolverReplies, message: bytes, question: bytes = b"") -> None:
+    """Count a reply that nobody waited for, and what it says. That to TRY is not late."""
+    found.late += question != TRY
+    found.tried += question == TRY
+    code = message[_CODE_AT] & RCODE_MASK
+    found.late_refusals += code == Rcode.REFUSED
+    found.late_failures += code not in (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.REFUSED)
 
 
 def _question_section(message: bytes) -> bytes:

@@ -25,7 +25,6 @@ from core.environment import Environment
 from core.events import Backlogged, Closed, Ended, Event, Opened, Received
 from core.io.frame_buffer import split_frames
 from core.metrics import Metric, Value
-from core.operator import Level, Report
 from nodes.ls.link import Link
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.resolvers.ageing import Ageing
@@ -41,12 +40,13 @@ from nodes.ls.resolvers.socket_pool import SocketPool
 from nodes.ls.resolvers.socket_replacement import SocketReplacement
 from nodes.ls.resolvers.sockets import KNOWN, ResolverSocket, SentBatch, SocketEvent, SocketState
 from nodes.ls.resolvers.stream import StreamFallback
+from nodes.ls.resolvers.tries import TRY, Tries
 from nodes.ls.resolvers.udp_sender import UdpSender
 
-UNMATCHED = Metric("unmatched", "Replies that match nothing that it was asked", per="ts")
-STREAMED = Metric("streamed", "Questions that it was asked over TCP", per="ts")
-RESENT = Metric("resent", "Questions that it was sent again", per="ts")
-WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=True, per="ts")
+UNMATCHED = Metric("unmatched", "Replies that match nothing that it was asked", per="server")
+STREAMED = Metric("streamed", "Questions that it was asked over TCP", per="server")
+RESENT = Metric("resent", "Questions that it was sent again", per="server")
+WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=True, per="server")
 
 
 class Resolver:
@@ -91,6 +91,7 @@ class Resolver:
             link, interest, self.in_flight, self.ageing.overdue, self._edns, self._guard
         )
         self._probed_at = -math.inf  # when it was asked last, while silent
+        self._tries = Tries(bounds, link)
 
     def metrics(self) -> list[Value]:
         """Return what is counted about it, beside its link."""
@@ -243,6 +244,7 @@ class Resolver:
         if matched:
             self.ageing.resend_s = self.grace.resend_s(now)
         if matched or replies.late:
+            self._tries.heard(now)
             replies.is_back = self.grace.heard(now)
             if self.reachability.in_doubt and not socket.is_stream:
                 replies.is_back = self.reachability.heard() or replies.is_back
@@ -297,14 +299,12 @@ class Resolver:
 
     def due(self) -> float:
         """Return when it has to be woken; infinite for never."""
-        due = min(self.ageing.look(), self.grace.silent_at, self.queue.deferred_until)
-        if self.reachability.is_refused and self.sockets.open:
-            due = min(due, self.reachability.due())
-        return due
+        deferred_until, tried_at = self.queue.deferred_until, self._tries.due()
+        probe_at = self.reachability.due() if self.sockets.open else math.inf
+        return min(self.ageing.look(), self.grace.silent_at, deferred_until, tried_at, probe_at)
 
     def woken(self, now: float) -> list[Effect]:
-        """Do what is due: send again what may be lost, note that it is silent, forget what is
-        hopeless, ask a refused resolver whether it is back."""
+        """Send again what may be lost, note that it is silent, forget what is hopeless, try it."""
         silent, lost, hopeless = self.ageing.take_aged(now)
         effects: list[Effect] = []
         for batch in silent:
@@ -312,8 +312,7 @@ class Resolver:
                 self.grace.waited(batch.sent_at, batch.left)
         if self.grace.woken(now):
             self.queue.ready.clear()
-            text = f"{self.link.conn} is silent: nobody waits for it until it replies again"
-            effects.append(Report(text, Level.WARNING))
+            effects += self.link.health.says_nothing()
         effects += self._resender.resend_overdue(now)
         again = [question for batch in lost for question in self._resender.lost_in(batch)]
         effects += self._resender.resend(self._admitted(again), 1, now)
@@ -323,6 +322,8 @@ class Resolver:
             effects += self._give_up_hope(batch)
         if self.sockets.open and self.reachability.due() <= now:
             effects += self._probe(now)
+        if self._tries.take(now):
+            effects += self._sender.send([TRY], now, now, tries=self._bounds.resends_max)
         return effects + self._sender.send_queued(now)
 
     def _admitted(self, questions: list[bytes]) -> list[bytes]:

@@ -6,19 +6,24 @@ has replied again. It is never HOLDING or STALLED: what it has no room for waits
 Not here: queries and their replies (`resolver.py`).
 """
 
+import math
 from collections.abc import Iterable
 
+from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.environment import Environment
-from core.events import Closed, ConnectionEvent, Opened
+from core.events import Closed, ConnectionEvent, Opened, Received
 from core.metrics import Value
-from core.operator import Report
 from core.protocol.outcome import Relayed
+from nodes.ls.health import HealthState
 from nodes.ls.link import Link
 from nodes.ls.link_state import LinkState
+from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.replies import LinkChange, Replies
-from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.failure_streak import FailureStreak
+from nodes.ls.resolvers.reply_matcher import QuestionInterest, ResolverReplies
 from nodes.ls.resolvers.resolver import Resolver
+from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
 
 
@@ -27,6 +32,7 @@ class ResolverLink(Upstream):
     connection that it has or is dialling. `grace_s`: the longest that a worse answer waits for it.
     """
 
+    kind = "resolver"
     covers_all_names = True
 
     def __init__(
@@ -38,11 +44,16 @@ class ResolverLink(Upstream):
         grace_s: float | None = None,
     ) -> None:
         self.link = link
+        self.unanswered = Unanswered(env.bounds)
+        self._replied = 0
+        self._streak = FailureStreak(env.bounds)
         self.resolver = Resolver(env, link, interest, connections, self, grace_s)
         self._redial_s = env.bounds.probe_s
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.asked += len(questions)
+        if self.unanswered.due == math.inf:
+            self.due = min(self.due, self.unanswered.begin(now))
         return self._query(questions, now)
 
     def resume(self, questions: list[bytes], now: float) -> list[Effect]:
@@ -80,6 +91,8 @@ class ResolverLink(Upstream):
         if heard.questions:
             replies.answers = (Relayed(heard.questions, heard.answers),)
         link = self.link
+        if isinstance(event, Received | Datagrams):
+            replies.effects += self._judge(heard, now)
         if heard.why and link.life.state not in (LinkState.DOWN, LinkState.CLOSING):
             replies.effects += self.give_up(heard.why)
             replies.link_change = LinkChange.OTHER
@@ -92,27 +105,49 @@ class ResolverLink(Upstream):
                 self._come_up(replies, now)
         elif isinstance(event, Closed) and not self.resolver.has_sockets:
             link.lost(now, self._redial_s)
-            replies.effects += link.say_down(event.why)
+            replies.effects += link.health.lost(event.why)
             replies.link_change = LinkChange.OTHER
         self.look()
         return replies
 
+    def _judge(self, heard: ResolverReplies, now: float) -> list[Effect]:
+        """Count the replies of one read, and say how well the resolver serves by them."""
+        failed, refused = heard.late_failures, heard.late_refusals
+        for _, said, _ in heard.denials:
+            failed += said is QuestionEvent.FAILURE_SAID
+            refused += said is QuestionEvent.REFUSAL_SAID
+        link = self.link
+        link.replies.truncate(heard.truncated)
+        replied = len(heard.questions) + len(heard.denials) + heard.late
+        self._replied += replied
+        count = replied + heard.tried + heard.truncated
+        streak, health = self._streak, link.health
+        if not (failed or refused or streak.count) and health.life.state is HealthState.UP:
+            return []
+        if not count:
+            return []
+        streak.add(count - failed - refused, failed, refused, now)
+        why = streak.why(now)
+        return health.fails(why) if why else health.good()
+
     def _come_up(self, replies: Replies, now: float) -> None:
-        if self.link.connected(now):
-            replies.effects.append(Report(f"{self.link.conn} is up"))
+        self.link.connected(now)
         replies.link_change = LinkChange.CAME_UP
 
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), *self.resolver.close()]
 
     def look(self) -> None:
-        self.due = min(self.link.due(), self.resolver.due())
+        self.due = min(self.link.due(), self.resolver.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
         effects = self.resolver.woken(now) if self.resolver.due() <= now else []
+        if self.unanswered.due <= now:
+            self.unanswered.look(self.asked, self._replied, now)
         if self.link.due() <= now:
             self.link.dialled()
             effects += self.resolver.dial()
+        self.look()
         return effects
 
     def part(self) -> list[Effect]:

@@ -17,9 +17,10 @@ def make_resolvers(
 ) -> list[ResolverLink]:
     """Make one for each address. Each puts itself into `by_conn` by the names of the connections
     that it has, or is dialling."""
-    resolvers = []
+    resolvers, where = [], setup.where()
     for number, address in enumerate(setup.resolvers, 1):
         bit = server_at(len(setup.servers) + number - 1)
-        link = Link(f"DNS{number}", (address,), env, bit)
+        name = f"DNS{number}"
+        link = Link(name, (address,), env, bit, where[name])
         resolvers.append(ResolverLink(env, link, interest, by_conn, setup.grace_s))
     return resolvers

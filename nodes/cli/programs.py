@@ -25,6 +25,7 @@ photofinish {version}: ask every server, keep the first answer.
   {called} ls     PORT TS_HOST TS_PORT ...   the load balancer in front of table servers
   {called} client LS_HOST LS_PORT [NAME ...] a client of the load balancer
   {called} replay RACES.jsonl                recorded races, run again under other policies
+  {called} top    HOST PORT                  how LS or a TS is doing, in a terminal
 
 Each has --help. For example, in four terminals:
 
@@ -54,11 +55,15 @@ def program(name: str) -> Callable[[list[str]], int]:
         from nodes.cli.replay import run_replay
 
         return run_replay
+    if name == "top":
+        from nodes.cli.top import run_top
+
+        return run_top
     raise _no_program(f"there is no program {name!r}")
 
 
 def _no_program(what: str) -> Failure:
-    return Failure(f"{what}: ts, ls, client or replay (see {called()} --help)", USAGE)
+    return Failure(f"{what}: ts, ls, client, replay or top (see {called()} --help)", USAGE)
 
 
 def main(words: list[str]) -> int:

@@ -12,6 +12,7 @@ from core.protocol.asker import SESSION, SessionEvent, SessionState
 from core.protocol.server_state import SERVER, ServerEvent, ServerState
 from nodes.client.client_state import CLIENT, ClientEvent, ClientState
 from nodes.ls.link_state import LINK, LinkEvent, LinkState
+from nodes.top.top_state import TOP, TopEvent, TopState
 from nodes.ts.reload import RELOAD, ReloadEvent, ReloadState
 from nodes.workers.slot import SLOT, SlotEvent, SlotState
 
@@ -29,6 +30,7 @@ MACHINES = {
     "link": (LINK, LinkEvent, {LinkState.DOWN}, set()),
     "worker": (SLOT, SlotEvent, {SlotState.VACANT}, {SlotState.CLOSED}),
     "reload": (RELOAD, ReloadEvent, {ReloadState.STEADY}, set()),
+    "top": (TOP, TopEvent, {TopState.IDLE}, {TopState.ENDED}),
     "client": (CLIENT, ClientEvent, {ClientState.IDLE}, {ClientState.DONE, ClientState.FAILED}),
 }
 # In which states the world outside can make an event happen.
@@ -57,6 +59,8 @@ PEER_CAUSED = [
     (SLOT, SlotEvent.DRAIN, {SlotState.VACANT, SlotState.STARTING, SlotState.UP}),
     (RELOAD, ReloadEvent.ASKED, set(ReloadState)),
     (CLIENT, ClientEvent.CUT_SHORT, set(ClientState)),
+    (TOP, TopEvent.END, set(TopState)),
+    (TOP, TopEvent.LOST, set(TopState) - {TopState.IDLE}),
 ]
 
 Table = Mapping[Enum, Mapping[Enum, Enum]]

@@ -77,6 +77,8 @@ TS = ["ts", "0", "--table", "{table}"]
         # The client.
         (["client", "127.0.0.1"], "required: LS_PORT"),
         (["client", "127.0.0.1", "1", "a", "--names", "f"], "not both"),
+        (["top", "127.0.0.1"], "required: PORT"),
+        (["top", "a..b", "1"], "cannot resolve 'a..b'"),
         # DNS.
         (["ls", "0", DNS, "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
         (["ls", "0", DNS, "fe80::1%nope"], "is there an interface 'nope'?"),
@@ -218,7 +220,7 @@ def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_pat
     assert log.splitlines()[1].endswith(warning)
 
 
-@pytest.mark.parametrize("program", [[], ["ts"], ["ls"], ["client"], ["replay"]])
+@pytest.mark.parametrize("program", [[], ["ts"], ["ls"], ["client"], ["replay"], ["top"]])
 def test_help_says_what_there_is(command: Command, program: list[str]) -> None:
     code, out, log = command(*program, "--help")
     assert (code, log) == (0, "")

@@ -371,7 +371,12 @@ def test_c9_a23_a27_what_cannot_start_says_why(run: Programs) -> None:
 
 @pytest.mark.parametrize(
     ("name", "folders"),
-    [("ts", {"ts", "status_page"}), ("client", {"client"}), ("replay", {"replay", "ls", "dns"})],
+    [
+        ("ts", {"ts", "status_page"}),
+        ("client", {"client"}),
+        ("top", {"top"}),
+        ("replay", {"replay", "ls", "dns"}),
+    ],
 )
 def test_a_program_imports_nothing_of_the_others(name: str, folders: set[str]) -> None:
     """Imports are most of the time that a program takes to start."""

@@ -29,6 +29,7 @@ from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link_state import LINK
 from nodes.ls.outcomes import QUESTION
 from nodes.ls.resolvers.sockets import SOCKET
+from nodes.top.top_state import TOP
 from nodes.ts.reload import RELOAD, Reload
 from nodes.ts.table_file import Loading, Table
 from nodes.ts.table_server import TableServer
@@ -55,6 +56,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A worker": SLOT,
     "A reload": RELOAD,
     "The client": CLIENT,
+    "Top": TOP,
 }  # type: ignore[dict-item]
 
 
@@ -185,10 +187,10 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
 
 
 def test_the_events_of_the_log_are_those_that_are_reported() -> None:
-    """The client's log is its text alone."""
+    """The logs of the client and of `top` are their text alone."""
     reported: set[str] = set()
     for path in house.SOURCES:
-        if not path.startswith("nodes/client/"):
+        if not path.startswith(("nodes/client/", "nodes/top/")):
             source = (ROOT / path).read_text()
             reported |= {event.strip("'") for _, event in house.events_of(source) if "'" in event}
     of_the_wire = {"line_received", "line_sent", "state_changed"}

@@ -48,6 +48,7 @@ FOLDERS = {
     "nodes/ls": {"core", "core/protocol", "nodes/dns", "nodes/ls/*"},
     "nodes/replay": {"core", "core/protocol", "nodes/replay"},
     "nodes/status_page": {"core", "core/protocol", "nodes/status_page"},
+    "nodes/top": {"core", "core/protocol", "nodes/top"},
     "nodes/ts": {"core", "core/protocol", "nodes/ts"},
     "nodes/workers": {"core", "core/protocol", "nodes/workers"},
 }
@@ -456,7 +457,7 @@ CONNECTION = re.compile(  # names of variables and attributes that hold a connec
     r"(?:^|\.|(?<!by)_)conn(?:_name)?$"
     r"|(?:^|[._])(?:event|connection|stream|socket|server|upstream|link)s?(?:\[.*\])?\.name$"
 )
-GIVEN_NAMES = "PARENT|_CLIENT|CONN_"  # names that the comparing file gave or was given
+GIVEN_NAMES = "PARENT|KEYS|_CLIENT|CONN_"  # names that the comparing file gave or was given
 # Ways to read the spelling of a connection's name: it stands as CONN_ here, and an event or effect
 # of one connection as EVENT_.
 SPELLING_READ = re.compile(

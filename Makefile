@@ -11,7 +11,7 @@ COVERAGE_TOOLS := $(VENV)/.coverage-installed
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
 	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
-PARTS := chromium:chromium haproxy:haproxy systemd-analyze:systemd $(DNS_PARTS)
+PARTS := chromium:chromium haproxy:haproxy promtool:prometheus systemd-analyze:systemd $(DNS_PARTS)
 
 # Where benches keep their results: those that write a page always, others if JSON=FILE says so.
 KEEP := --json $(or $(JSON),bench/results.json)

@@ -8,8 +8,8 @@ with its default, and `tests/protocol/test_proto.py` compares the two.
 A mark pair `*_high` / `*_low` is hysteresis: the limit takes hold above the first and lets go
 below the second, so that a value that hovers around one mark does not flap.
 
-`BoundHits` counts how often a bound took hold, by the name of its field. The code that keeps a
-bound counts it, and a server reports the counts when it stops.
+`BoundHits` counts how often a bound took hold, by the name of its field: one of COUNTED. The code
+that keeps a bound counts it, and a server reports the counts when it stops.
 """
 
 import math
@@ -17,6 +17,14 @@ from collections import Counter
 from dataclasses import dataclass, fields
 
 BoundHits = Counter[str]
+COUNTED = (  # bounds whose hits are counted
+    "accept_rest_s", "accepts_per_turn", "away_s", "clients_max", "datagrams_per_turn", "dial_s",
+    "dns_clients_max", "dns_idle_s", "dns_per_second", "drain_grace_s", "errors_in_a_row_max",
+    "held_s", "idle_s", "late_turns", "linger_s", "mid_line_s", "owed_all_bytes_high",
+    "owed_bytes_high", "pending_per_client_max", "read_bytes", "stream_pending_max",
+    "surplus_answers_max", "turn_bytes", "turn_sent_bytes", "unmatched_max", "upstream_asked_max",
+    "waiting_bytes_high", "watchers_max", "write_stall_s",
+)  # fmt: skip
 FD_SETSIZE = 1024  # descriptors that select() can hold, whatever it is told
 PIPE_BYTES = 4_096  # bytes that a pipe takes whole or not at all: PIPE_BUF (POSIX: 512 or more)
 TICK_S = 0.001  # shortest span: a turn takes about as long

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from core.bounds import COUNTED
+
 # Ends of the spans of a histogram, in s: from 0.1 ms to 9.27 s in steps of the square root of 2, so
 # that a quantile read from them is wrong by a sixth at most.
 SPANS_S = tuple(float(f"{1e-4 * 2 ** (step / 2):.3g}") for step in range(34))
@@ -28,7 +30,9 @@ class Metric:
     """A thing that is counted. `is_level`: it goes up and down; others only rise. `per`: what it is
     counted for, a `server` that is asked, a `worker`, a `face` or a `bound`; empty for the whole
     program. `family`: see above; `family_about` explains it, and `label` is a label with its value.
-    `words`: all that a state may be. `is_text`: it is for people, and no metric of Prometheus."""
+    `words`: all that a state may be. `is_text`: it is for people, and no metric of Prometheus.
+    `is_kept`: it still has the name, too, that it had before its family. `is_common`: all programs
+    that Prometheus watches have it by the same name."""
 
     name: str
     about: str
@@ -39,6 +43,17 @@ class Metric:
     label: tuple[str, str] = ("", "")
     words: tuple[str, ...] = ()
     is_text: bool = False
+    is_kept: bool = False
+    is_common: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A fact in words, for Prometheus: a level that is always 1, whose labels say it."""
+
+    name: str
+    about: str
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,22 @@ BOUND = Metric("hits", "How often a bound took hold", per="bound")
 def hits_taken(hits: Mapping[str, int]) -> list[Value]:
     """Return the hits of each bound that has taken hold."""
     return [Value(BOUND, count, name) for name, count in sorted(hits.items())]
+
+
+def hits_untaken(values: Iterable[Value]) -> list[Value]:
+    """Return 0 for each bound that has no hits among these: what appears with its first hit is not
+    seen to rise."""
+    taken = {value.subject for value in values if value.metric.per == BOUND.per}
+    return [Value(BOUND, 0, name) for name in COUNTED if name not in taken]
+
+
+def refused_for(name: str, about: str, why: str, *, is_kept: bool = False) -> Metric:
+    """Return the metric of those that were refused for this reason."""
+    family_about = "Connections and datagrams that were refused, by reason"
+    label = ("reason", why)
+    return Metric(
+        name, about, family="refused", family_about=family_about, label=label, is_kept=is_kept
+    )
 
 
 def spans_taken(histograms: Iterable[LabelledHistogram]) -> list[Value]:

@@ -26,10 +26,11 @@ from core.io.stream import Stream
 from core.io.stream_state import StreamState
 from core.io.streams import Streams
 from core.io.system import Socket
-from core.metrics import Metric, Value
+from core.metrics import Metric, Value, refused_for
 from core.operator import Level
 
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
+TURNED_AWAY = refused_for("turned_away", "Connections for which there was no place", "busy")
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
 
 
@@ -45,14 +46,16 @@ class Acceptor:
         self._hits = engine.environment.hits
         self._streams = streams
         self._descriptors = descriptors
+        self._turned_away = 0
         self._replaced = 0
         self._claims: list[Socket] = []
         engine.timers.append(self)
         engine.performers |= {Unlisten: lambda _: self.unlisten()}
 
     def metrics(self) -> list[Value]:
-        """Return how many clients there may be, and how many had to part."""
+        """Return how many clients there may be, and how many were turned away or had to part."""
         return [
+            Value(TURNED_AWAY, self._turned_away),
             Value(REPLACED, self._replaced),
             Value(CLIENTS_MAX, self._descriptors.clients_max),
         ]
@@ -72,8 +75,9 @@ class Acceptor:
             places_max = lambda: count  # noqa: E731
         else:
             places_max = lambda: descriptors.clients_max  # noqa: E731
+        judge = self._engine.refusals.counting(admit)
         listener = Listener(
-            system, stream, service, admit, places_max, bounds.accept_rest_s, self._somebody_waits
+            system, stream, service, judge, places_max, bounds.accept_rest_s, self._somebody_waits
         )
         self.listeners[stream.fileno()] = self._engine.by_fd[stream.fileno()] = listener
         own_address: Sequence[object] = stream.getsockname()
@@ -168,6 +172,7 @@ class Acceptor:
                 engine.deliver()
             else:
                 hits[service.connections] += 1
+                self._turned_away += 1
                 with contextlib.suppress(OSError):
                     stream.send(service.farewell or b"")
                 stream.close()

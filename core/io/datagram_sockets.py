@@ -79,7 +79,8 @@ class DatagramSockets:
         stream = engine.system.take_datagrams(address, shared=shared)
         name = f"{role.value}-0"  # streams of this role are numbered from 1 on
         judge = None if admit is everybody else admit
-        self.add(DatagramSocket(stream, name, judge, overflowed=engine.system.overflowed))
+        refuse, overflowed = engine.refusals.refuse, engine.system.overflowed
+        self.add(DatagramSocket(stream, name, judge, refuse=refuse, overflowed=overflowed))
         engine.events.append(Opened(name, role, is_datagrams=True))
         own_address: Sequence[object] = stream.getsockname()
         return own_address

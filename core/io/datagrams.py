@@ -35,15 +35,19 @@ _OF_ONE = (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM)
 _NOT_ALIKE = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT, *_OF_ONE)
 
 
+def _forget(host: str) -> None:
+    pass
+
+
 def _read_nothing(datagram_socket: "DatagramSocket") -> bool:
     return False
 
 
 class DatagramSocket:
     """A UDP socket. `admit(host)` judges whose datagrams are heard; None admits everyone.
-    `dialled`: it has one peer. `send_alike(stream, datagrams, size)` sends several of one size at
-    once to that; without it, each goes by itself. `overflowed(stream)`: how many that came have
-    found no room in it so far."""
+    `refuse(host)` is called for each that is not heard. `dialled`: it has one peer.
+    `send_alike(stream, datagrams, size)` sends several of one size at once to that; without it,
+    each goes by itself. `overflowed(stream)`: how many have found no room in it so far."""
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class DatagramSocket:
         name: str,
         admit: Callable[[str], bool] | None = None,
         *,
+        refuse: Callable[[str], None] = _forget,
         dialled: bool = False,
         send_alike: Callable[[Socket, bytes, int], None] | None = None,
         overflowed: Callable[[Socket], int] = lambda _: 0,
@@ -67,6 +72,7 @@ class DatagramSocket:
         self._overflowed_said = 0
         self._send_alike = send_alike
         self._admit = admit
+        self._refuse = refuse
         self._judged: dict[Hashable, bool] = {}
         self.read = _read_nothing  # called to read: set by whoever keeps the socket
         self.waiting: deque[Datagram] = deque()
@@ -120,6 +126,8 @@ class DatagramSocket:
             if len(self._judged) == _JUDGED_MAX:
                 self._judged.clear()
             judged = self._judged[host] = self._admit(host)
+        if not judged:
+            self._refuse(host)
         return judged
 
     def append(self, datagrams: list[Datagram]) -> None:

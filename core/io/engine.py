@@ -16,6 +16,7 @@ from core.effects import Stop
 from core.environment import Environment
 from core.events import Event, Woken
 from core.io.log import Log
+from core.io.refusals import Refusals
 from core.io.source import Source, Timer
 from core.io.system import System
 
@@ -33,6 +34,7 @@ class Engine:
         self.environment = environment
         self.log = log
         self.wire = wire
+        self.refusals = Refusals(system.now, log)
         self.events: deque[Event] = deque()  # for the brain
         self.brain: Brain
         self.late_turns = 0  # for which it has been due, and waited, since answers may lie unread

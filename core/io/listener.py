@@ -89,7 +89,6 @@ class Listener:
         self.again_at: float | None = None  # resting until then
         self.trouble = ""  # why it could not accept, since it last could
         self.left = math.inf  # how many more it takes
-        self.not_admitted = 0
         self._system = system
         self._admit = admit
         self._rest_s = rest_s
@@ -158,7 +157,6 @@ class Listener:
                 self.trouble = reason(error)
                 return
             if not self._admit(address[0]):
-                self.not_admitted += 1
                 stream.close()
                 continue
             try:

@@ -36,7 +36,7 @@ from core.io.system import Socket, System
 from core.metrics import Metric, Value
 from core.owed import Owed
 
-TURNS = Metric("turns", "Turns of the loop")
+TURNS = Metric("turns", "Turns of the event loop")
 
 
 class Loop:
@@ -113,8 +113,8 @@ class Loop:
 
     def metrics(self) -> list[Value]:
         """Return what the loop counts, but for `hits`, which the brain has as well."""
-        values = [Value(TURNS, self.turns)]
-        return values + self.acceptor.metrics() + self.datagrams.metrics() + self.outputs.metrics()
+        parts = self.engine.refusals, self.acceptor, self.datagrams, self.outputs
+        return [Value(TURNS, self.turns), *(value for part in parts for value in part.metrics())]
 
     def start(self, brain: Brain) -> None:
         """Run this brain from now on. It is woken once, to dial what it wants to dial."""

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.io import own_names, process, service_manager
+from core.io import own_names, own_process, process, service_manager
 from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
@@ -56,6 +56,7 @@ class System:
     notify = staticmethod(service_manager.notify)
     notify_alive = staticmethod(service_manager.notify_alive)
     own_names = staticmethod(own_names.own_names)  # of this machine
+    own_process = staticmethod(own_process.own_process)  # its metrics
     leads_to_journal = staticmethod(service_manager.leads_to_journal)
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)

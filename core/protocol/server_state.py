@@ -39,14 +39,16 @@ SERVER: Transitions[ServerState, ServerEvent] = {
     S.STOPPED: {E.DRAIN: STAY},
 }
 
+DRAINING = "draining"  # why nobody should be sent to a server that drains
 ASKED = Metric("asked", "Questions that clients asked")
 
 
 def ended(result: str, about: str) -> Metric:
     """Return the metric of the questions that had this result."""
     family_about = "Questions of clients, by what became of them"
+    label = ("result", result)
     return Metric(
-        result, about, family="replies", family_about=family_about, label=("result", result)
+        result, about, family="replies", family_about=family_about, label=label, is_kept=True
     )
 
 
@@ -54,7 +56,7 @@ ANSWERED = ended("answered", "Questions that were answered with addresses")
 NO_DATA = ended("no_data", "Questions whose name has nothing of their type")
 CLIENTS = Metric("clients", "Clients that are connected", is_level=True)
 SESSIONS = Metric("sessions", "Clients that have connected")
-ERRORS = Metric("errors", "Lines of clients that were refused")
+ERRORS = Metric("errors", "Lines of clients that were refused", family="bad_lines", is_kept=True)
 
 
 def metrics_report(values: Iterable[Value]) -> list[Effect]:

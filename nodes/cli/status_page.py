@@ -32,4 +32,5 @@ def with_status_page(brain: ObservableBrain, options: ServerOptions, system: Sys
     if page is None:
         return brain
     names = {page.host, *page.names, *system.own_names()}
-    return WithStatusPage(brain, WebServer(pages(brain), options.bounds.watchers_max, names))
+    routes = pages(brain, system.own_process)
+    return WithStatusPage(brain, WebServer(routes, options.bounds.watchers_max, names))

@@ -5,14 +5,16 @@ Not here: the clients, which ask (`dns_clients.py`); how a query becomes a quest
 """
 
 from core.environment import Environment
-from core.metrics import Metric, Value
+from core.metrics import Metric, Value, refused_for
 from nodes.ls.dns_clients import DatagramClients, DnsClient, StreamClient
 from nodes.ls.dns_shared import DnsShared
 
 QUERIES = Metric("dns_queries", "Questions that were asked by DNS")
 REFUSED = Metric("dns_refused", "DNS messages that were no question of ours, and were told so")
 IGNORED = Metric("dns_ignored", "DNS messages that are never replied to")
-LIMITED = Metric("dns_limited", "Datagrams of clients that asked too much")
+LIMITED = refused_for(
+    "dns_limited", "Datagrams of clients that asked too much", "rate", is_kept=True
+)
 
 
 class DnsFrontEnd:

@@ -20,7 +20,7 @@ DENIED = {
 }
 DROPPED = ended("dropped", "Questions whose asker left before the reply")
 PENDING = Metric("pending", "Questions without a reply", is_level=True)
-JOINED = Metric("joined", "Questions that joined an earlier one for the same")
+JOINED = Metric("joined", "Questions that share the reply of an earlier, equal one")
 LATE = Metric("late", "Replies of servers that nobody waited for")
 
 

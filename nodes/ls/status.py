@@ -10,7 +10,7 @@ from typing import Any
 
 from core.metrics import LabelledHistogram, Value, spans_taken
 from core.protocol.server import Server
-from core.protocol.server_state import ServerState
+from core.protocol.server_state import DRAINING, ServerState
 from nodes.ls.link_metrics import about
 from nodes.ls.parts import Parts
 from nodes.ls.setup import Setup
@@ -39,7 +39,7 @@ class Status:
     def unhealthy(self) -> str:
         """Return why nobody should be sent here; empty when all is well."""
         if self._server.life.state is not ServerState.SERVING:
-            return "draining"
+            return DRAINING
         if not all(link.health.is_bad for link in self._links):
             return ""
         how = [link.health.text() for link in self._links]

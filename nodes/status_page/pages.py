@@ -8,17 +8,17 @@ Not here: HTTP (`http.py`), and what is counted (`core.metrics.Observable`).
 
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from core.exposition import prometheus_text
-from core.metrics import SPANS_S, Observable
+from core.metrics import SPANS_S, Observable, Value
 from nodes.status_page.http import HEALTH, Page, Route
+from nodes.status_page.prometheus import prometheus_page
 
 
-def pages(server: Observable) -> Mapping[str, Route]:
-    """Return the route of each path."""
+def pages(server: Observable, process: Callable[[], list[Value]] = list) -> Mapping[str, Route]:
+    """Return the route of each path. `process()` returns the metrics of this process."""
     html = pkgutil.get_data(__name__, "page.html")
     assert html is not None
 
@@ -31,7 +31,7 @@ def pages(server: Observable) -> Mapping[str, Route]:
         "/metrics": Route(
             lambda now: Page(
                 "text/plain; version=0.0.4; charset=utf-8",
-                prometheus_text(server.metrics(), server.histograms(), _kinds(server)),
+                prometheus_page(server, process),
             )
         ),
         "/livez": Route(lambda now: _health(""), is_health=True),  # to answer is the proof
@@ -49,10 +49,6 @@ def _health(why: str) -> Page:
     empty."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK
     return Page("text/plain; charset=utf-8", f"{why or 'ok'}\n".encode(), status)
-
-
-def _kinds(server: Observable) -> dict[str, str]:
-    return {name: about["kind"] for name, about in server.page_entries().get("servers", {}).items()}
 
 
 def status(server: Observable, now: float) -> dict[str, Any]:

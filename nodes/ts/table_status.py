@@ -10,7 +10,7 @@ from typing import Any
 
 from core.metrics import LabelledHistogram, Value, hits_taken
 from core.protocol.server import Server
-from core.protocol.server_state import ServerState
+from core.protocol.server_state import DRAINING, ServerState
 from nodes.ts.answers import TableAnswers
 from nodes.ts.reload import Reload
 
@@ -49,7 +49,7 @@ class TableStatus:
 
     def unhealthy(self) -> str:
         """Return why nobody should be sent here; empty when all is well."""
-        return "" if self._server.life.state is ServerState.SERVING else "draining"
+        return "" if self._server.life.state is ServerState.SERVING else DRAINING
 
     def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides."""

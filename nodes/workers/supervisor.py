@@ -18,6 +18,7 @@ from core.machine import Machine
 from core.metrics import LabelledHistogram, Value
 from core.operator import DrainAsked, Level, Notify, ReloadAsked, Report, Standing, StatsAsked
 from core.protocol.server_state import (
+    DRAINING,
     SERVER,
     ServerEvent,
     ServerState,
@@ -238,7 +239,7 @@ class Supervisor:
     def unhealthy(self) -> str:
         """Return why nobody should be sent here; empty when all is well."""
         if self.life.state is not ServerState.SERVING:
-            return "draining"
+            return DRAINING
         up = self._up()
         troubles = [str(slot.report.about["unhealthy"]) for slot in up if not slot.is_old]
         if not troubles:

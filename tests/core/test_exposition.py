@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from core.bounds import BoundHits
 from core.exposition import prometheus_text, stats_text
-from core.metrics import SPANS_S, Histogram, Metric, Value, hits_taken
+from core.metrics import SPANS_S, Histogram, Info, Metric, Value, hits_taken
 from core.protocol.messages import Stat, parse_reply
 from core.protocol.names import Word
 from core.text import split_lines
@@ -56,7 +56,7 @@ def read(text: bytes) -> dict[str, ParsedMetric]:
     now = ""  # the metric whose samples stand here
     assert not text or text.endswith(b"\n")
     for line in split_lines(text):
-        said = line.decode("ascii")
+        said = line.decode()
         if comment := _COMMENT.fullmatch(said):
             word, name, rest = comment.groups()
             metric = metrics_read.setdefault(name, ParsedMetric())
@@ -230,6 +230,18 @@ def test_what_took_too_long_is_in_no_span_but_the_last(
     assert sum(histogram.counts) == len(within) + len(beyond)
     assert histogram.counts[-1] == sum(s > SPANS_S[-1] for s in within) + len(beyond)
     assert histogram.sum_s == pytest.approx(sum(within))
+
+
+@given(st.dictionaries(words, st.text(max_size=9), max_size=3))
+def test_any_text_of_a_label_comes_back(labels: dict[str, str]) -> None:
+    """An empty label is as good as none."""
+    text = prometheus_text([], infos=[Info("some_info", "About it", labels)])
+    ((_, found),) = read(text)["photofinish_some_info"].samples
+    unescaped = {
+        label: re.sub(r"\\(.)", lambda one: "\n" if one[1] == "n" else one[1], content)
+        for label, content in found
+    }
+    assert unescaped == {label: content for label, content in labels.items() if content}
 
 
 def test_of_bounds_those_are_told_that_took_hold() -> None:

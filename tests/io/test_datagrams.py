@@ -315,9 +315,12 @@ def test_hosts_that_were_judged_are_remembered_within_a_bound() -> None:
     coming = iter(hosts)
     stream.recvfrom = lambda _: (b"?", (next(coming), 1))
     judged: list[str] = []
-    one = DatagramSocket(stream, "x", lambda host: judged.append(host) or host != "h1")
+    refused: list[str] = []
+    judge = lambda host: judged.append(host) or host != "h1"  # noqa: E731
+    one = DatagramSocket(stream, "x", judge, refuse=refused.append)
     came = one.receive(len(hosts))
     assert judged == hosts[1:] and len(came) == len(hosts) - 1
+    assert refused == ["h1"]
 
 
 def test_what_found_no_room_is_counted_once_and_for_good() -> None:

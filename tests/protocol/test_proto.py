@@ -13,7 +13,7 @@ from socket import AF_INET
 
 import pytest
 
-from core.bounds import BoundHits, Bounds
+from core.bounds import COUNTED, BoundHits, Bounds
 from core.environment import Environment
 from core.events import Role
 from core.io.outputs import Destinations, Output
@@ -95,7 +95,7 @@ def test_the_bounds_said_to_be_counted_are_counted() -> None:
     services = r'|Role\.\w+,\s+"(\w+_max)"|idles(?:: str )?\s?=\s?"(\w+)"'
     pattern = in_words + pending + services + r'|_s\)?, "(\w+_s)", "'
     counted = re.findall(pattern, sources)
-    assert said == {name for names in counted for name in names if name}
+    assert said == {name for names in counted for name in names if name} == set(COUNTED)
 
 
 def test_the_errors_are_the_enum() -> None:

@@ -62,6 +62,7 @@ SEAM = {
     "core/io/child.py": {"signal", "socket"},
     "core/io/lookup.py": {"subprocess"},
     "core/time_of_day.py": {"time"},  # how a time is written
+    "core/io/own_process.py": {"resource", "time"},
     "core/io/process.py": {"signal"},
     "core/io/service_manager.py": {"socket", "time"},
     "core/io/system.py": {*("random", "resource", "secrets", "select", "signal", "socket", "time")},

@@ -375,13 +375,14 @@ def test_metrics_are_what_prometheus_reads_and_name_no_name(
         if sample.labels["result"] == "answer"
     }
     assert values["photofinish_timed_out_total", None] == float(told["timed_out"])
-    assert answers["TS1"] == float(told["TS1.won"])
+    assert values["photofinish_server_asked_total", "TS1"] == float(told["TS1.asked"])
     assert values["photofinish_server_answer_seconds_count", "TS2"] == 3
     assert values["photofinish_margin_seconds_count", None] == 2
     names = ("asked", "pending", "server_answer_seconds")
     kinds = [families[f"photofinish_{name}"].type for name in names]
     assert kinds == ["counter", "gauge", "histogram"]
     states = families["photofinish_server_state"].samples
-    assert {s.labels["state"] for s in states if s.value and s.labels["server"] == "TS1"} == {"UP"}
+    (up,) = [one.labels for one in states if one.value and one.labels["server"] == "TS1"]
+    assert up == {"server": "TS1", "kind": "ts", "state": "UP"}
     for name in ("same.example", "differs.example", "nowhere.example"):
         assert name not in text and name not in str(told)

@@ -19,7 +19,9 @@ from core.operator import Level, Report
 DISAGREEMENTS = Metric(
     "disagreements", "Sampled races in which two servers gave different addresses"
 )
-DISAGREED = Metric("disagreed", "Sampled races in which it gave other addresses", per="server")
+DISAGREED = Metric(
+    "disagreed", "Sampled races in which the server gave other addresses", per="server"
+)
 _LATEST_MAX = 20
 
 

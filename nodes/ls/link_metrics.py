@@ -29,9 +29,11 @@ SERVER_LINK = Metric(
     per="server",
     words=tuple(state.name for state in LinkState),
 )
-SERVER_ASKED = Metric("asked", "Questions that it was sent", per="server")
-SERVER_NOTHING_SAID = Metric("nothing_said", "Legal lines of it that end no question", per="server")
-SERVER_REDIALS = Metric("redials", "Times that it was dialled again", per="server")
+SERVER_ASKED = Metric("asked", "Questions that the server was sent", per="server")
+SERVER_NOTHING_SAID = Metric(
+    "nothing_said", "Legal lines of the server that end no question", per="server"
+)
+SERVER_REDIALS = Metric("redials", "Times that the server was dialled again", per="server")
 
 
 def _reply(name: str, about: str, result: str = "") -> Metric:

@@ -32,8 +32,10 @@ from nodes.ls.replies import Denial
 from nodes.ls.upstream import Upstream
 
 SAMPLED = Metric("sampled", "Questions whose races were watched to their end")
-LOST = Metric("lost", "Sampled races in which it answered, and another was faster", per="server")
-SILENT = Metric("silent", "Sampled races in which it did not reply in time", per="server")
+LOST = Metric(
+    "lost", "Sampled races in which the server answered, and another was faster", per="server"
+)
+SILENT = Metric("silent", "Sampled races in which the server did not reply in time", per="server")
 ANSWER_S = Metric(
     "answer_seconds", "Sampled times to an answer, of winners and losers", per="server"
 )

@@ -14,7 +14,7 @@ from core.protocol.server_state import DRAINING
 from core.version import PYTHON, VERSION
 
 READY = Metric("ready", "Whether clients should be sent here, as /readyz says", is_level=True)
-DRAINS = Metric("draining", "Whether it drains: it takes no more questions", is_level=True)
+DRAINS = Metric("draining", "Whether the server drains: it takes no more questions", is_level=True)
 _BUILD = "Version of the program, of the Python that runs it, and its policy"
 _SERVER = "Server that is asked: what it is, and its address"
 

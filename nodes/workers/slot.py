@@ -57,10 +57,14 @@ SLOT: Transitions[SlotState, SlotEvent] = {
 }
 _RUNNING = frozenset({S.STARTING, S.UP, S.DRAINING})
 
-WORKER_CLIENTS = Metric("clients", "Clients that are connected to it", is_level=True, per="worker")
-WORKER_SESSIONS = Metric("sessions", "Clients that have connected to it", per="worker")
-RESTARTS = Metric("restarts", "Times that it was started again", per="worker")
-OLD = Metric("old", "Whether its metrics are old: it does not report", is_level=True, per="worker")
+WORKER_CLIENTS = Metric(
+    "clients", "Clients that are connected to the worker", is_level=True, per="worker"
+)
+WORKER_SESSIONS = Metric("sessions", "Clients that have connected to the worker", per="worker")
+RESTARTS = Metric("restarts", "Times that the worker was started again", per="worker")
+OLD = Metric(
+    "old", "Whether the worker's metrics are old: it does not report", is_level=True, per="worker"
+)
 
 
 class WorkerSlot:

@@ -80,6 +80,8 @@ def test_too_many_of_one_kind_keep_nobody_of_the_other_out(house: House) -> None
     assert clients[3].recv(100) == b"- ERROR BUSY\n"
     assert len(house.opened()) == 5
     assert house.loop.hits == {"watchers_max": 1, "clients_max": 1}
+    count = {value.key: value.value for value in house.loop.metrics()}
+    assert (count["turned_away"], count["not_admitted"]) == (1, 0)
     clients[0].sendall(b"x\n")
     watchers[0].sendall(b"y\n")
     house.turn(3)

@@ -369,11 +369,6 @@ def test_metrics_are_what_prometheus_reads_and_name_no_name(
         for sample in family.samples
     }
     told = stats(port)
-    answers = {
-        sample.labels["server"]: sample.value
-        for sample in families["photofinish_server_replies"].samples
-        if sample.labels["result"] == "answer"
-    }
     assert values["photofinish_timed_out_total", None] == float(told["timed_out"])
     assert values["photofinish_server_asked_total", "TS1"] == float(told["TS1.asked"])
     assert values["photofinish_server_answer_seconds_count", "TS2"] == 3

@@ -23,7 +23,7 @@ from core.effects import Effect
 from core.metrics import Metric, Value
 from core.operator import Level, Report
 
-PLAIN = Metric("plain", "Questions that it was asked without EDNS", per="server")
+PLAIN = Metric("plain", "Questions to the server without EDNS", per="server")
 _ODD_MAX = 4_096  # questions remembered: more than are in flight until the first reply
 
 

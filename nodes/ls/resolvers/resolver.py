@@ -43,10 +43,10 @@ from nodes.ls.resolvers.stream import StreamFallback
 from nodes.ls.resolvers.tries import TRY, Tries
 from nodes.ls.resolvers.udp_sender import UdpSender
 
-UNMATCHED = Metric("unmatched", "Replies that match nothing that it was asked", per="server")
-STREAMED = Metric("streamed", "Questions that it was asked over TCP", per="server")
-RESENT = Metric("resent", "Questions that it was sent again", per="server")
-WAITING = Metric("waiting", "Questions that wait to be sent to it", is_level=True, per="server")
+UNMATCHED = Metric("unmatched", "Replies that match no question to the server", per="server")
+STREAMED = Metric("streamed", "Questions to the server over TCP", per="server")
+RESENT = Metric("resent", "Questions to the server that were sent again", per="server")
+WAITING = Metric("waiting", "Questions that wait for the server", is_level=True, per="server")
 
 
 class Resolver:

@@ -299,9 +299,8 @@ class Resolver:
 
     def due(self) -> float:
         """Return when it has to be woken; infinite for never."""
-        deferred_until, tried_at = self.queue.deferred_until, self._tries.due()
-        probe_at = self.reachability.due() if self.sockets.open else math.inf
-        return min(self.ageing.look(), self.grace.silent_at, deferred_until, tried_at, probe_at)
+        at = min(self.reachability.due(), self._tries.due()) if self.sockets.open else math.inf
+        return min(self.ageing.look(), self.grace.silent_at, self.queue.deferred_until, at)
 
     def woken(self, now: float) -> list[Effect]:
         """Send again what may be lost, note that it is silent, forget what is hopeless, try it."""
@@ -322,7 +321,7 @@ class Resolver:
             effects += self._give_up_hope(batch)
         if self.sockets.open and self.reachability.due() <= now:
             effects += self._probe(now)
-        if self._tries.take(now):
+        if self.sockets.open and self._tries.take(now):
             effects += self._sender.send([TRY], now, now, tries=self._bounds.resends_max)
         return effects + self._sender.send_queued(now)
 

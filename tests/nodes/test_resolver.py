@@ -328,7 +328,7 @@ class ResolverMachine(RuleBasedStateMachine):
             counts = [other for other in self.alive() if self.now < other.at + FORGOTTEN_S]
             assert one.pair not in {other.pair for other in counts}, "two have one ID"
             is_doubled = question in self.doubled
-            if question == TRY:
+            if question == TRY and self.link.life.state is not LinkState.DIALING:
                 assert self.link.health.is_bad and self.tried_at <= self.now - BOUNDS.try_s
                 self.tried_at = self.now
                 one.tries = BOUNDS.resends_max

@@ -33,8 +33,7 @@ from nodes.client.client import Client
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import Setup
-from nodes.status_page.http import WebServer
-from nodes.status_page.pages import pages
+from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
@@ -99,7 +98,7 @@ def _load_balancer(stage_of: Setup, *, dns: bool, watched: bool) -> Stage:
         env = loop.environment
         front_end = DnsFrontEnd(env, 60, forwards=bool(stage_of.resolvers)) if dns else None
         ls = LoadBalancer(stage_of, env, owed=loop.owed, dns=front_end, loop=loop.metrics)
-        return WithStatusPage(ls, WebServer(pages(ls), 4)) if watched else ls
+        return WithStatusPage(ls, StatusPage(ls, watchers_max=4)) if watched else ls
 
     return Stage(build, dns=dns)
 

@@ -30,6 +30,7 @@ from nodes.cli.server_arguments import (
     read_server_options,
 )
 
+_SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
 _TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
 _GRACE_MAX_S = 60  # grace: nobody waits longer for a name
@@ -78,6 +79,8 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         "process that dies is started again (default: this process alone)",
     )
     arguments = parser.parse_intermixed_args(words)
+    if arguments.race_sample is None:
+        arguments.race_sample = 0.0 if arguments.metrics is None else _SAMPLE
     _check(arguments, parser)
     extra_load = None
     if arguments.policy == "hedge":
@@ -151,10 +154,9 @@ def _add_monitoring(parser: Parser) -> None:
     parser.add_argument(
         "--race-sample",
         type=share,
-        default=0.0,
         metavar="SHARE",
         help="share of races, 0 to 1, to follow to the end, losers included: measures each server "
-        "and shows whether they agree; 0.01 costs little (default 0)",
+        f"and shows whether they agree (default {_SAMPLE:g} with --metrics, else 0)",
     )
     parser.add_argument(
         "--race-log", metavar="FILE", help="append each sampled race to FILE, as one line of JSON"

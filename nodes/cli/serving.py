@@ -253,7 +253,7 @@ def serve(
         listeners |= listen_for_status_page(loop, addresses.status_page, options.allow)
         plan.introduction.report(loop.engine.log, listeners)
         try:
-            loop.start(with_status_page(build(loop), options, system))
+            loop.start(with_status_page(build(loop), options, system, listeners))
             output.append(ready_line(name, bound))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None

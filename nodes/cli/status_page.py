@@ -4,14 +4,16 @@ Not here: its options (`server_arguments.py`), listening (`serving.py`), and wha
 (`nodes/status_page`).
 """
 
+from collections.abc import Mapping
+
 from core.addresses import Address
 from core.brain import Brain
 from core.io.system import System
 from core.observable import ObservableBrain
+from core.version import VERSION
 from nodes.cli.arguments import resolve
 from nodes.cli.server_arguments import ServerOptions
-from nodes.status_page.http import WebServer
-from nodes.status_page.pages import pages
+from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
 
 
@@ -25,12 +27,26 @@ def status_page_address(system: System, options: ServerOptions) -> Address | Non
     return address
 
 
-def with_status_page(brain: ObservableBrain, options: ServerOptions, system: System) -> Brain:
+def with_status_page(
+    brain: ObservableBrain,
+    options: ServerOptions,
+    system: System,
+    listeners: Mapping[str, str],
+) -> Brain:
     """Put the status page before a brain, if there is to be one. It is shown by the names that the
-    options have, and by those of this machine."""
+    options have, and by those of this machine. `listeners`: where the server listens, by
+    protocol."""
     page = options.status_page
     if page is None:
         return brain
-    names = {page.host, *page.names, *system.own_names()}
-    routes = pages(brain, system.own_process)
-    return WithStatusPage(brain, WebServer(routes, options.bounds.watchers_max, names))
+    return WithStatusPage(
+        brain,
+        StatusPage(
+            brain,
+            watchers_max=options.bounds.watchers_max,
+            names={page.host, *page.names, *system.own_names()},
+            wall=system.wall,
+            process=system.own_process,
+            about={"version": VERSION, "listeners": listeners},
+        ),
+    )

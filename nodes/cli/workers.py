@@ -115,7 +115,7 @@ def _run_parent(count: int, plan: ServerPlan, system: System, claims: list[Socke
             watchdog_s=system.watchdog_s(),
         )
         try:
-            loop.start(with_status_page(supervisor, options, system))
+            loop.start(with_status_page(supervisor, options, system, listeners))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         return loop.run()

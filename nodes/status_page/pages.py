@@ -3,7 +3,8 @@
 The page for people is one file without outside assets; it loads what it shows as JSON, every
 second. Names that clients asked for are in the JSON only, and the page shows them as text.
 
-Not here: HTTP (`http.py`), and what is counted (`core.metrics.Observable`).
+Not here: HTTP (`http.py`), what is counted (`core.metrics.Observable`), and what is kept for the
+page to show besides (`status_page.py`).
 """
 
 import json
@@ -17,8 +18,13 @@ from nodes.status_page.http import HEALTH, Page, Route
 from nodes.status_page.prometheus import prometheus_page
 
 
-def pages(server: Observable, process: Callable[[], list[Value]] = list) -> Mapping[str, Route]:
-    """Return the route of each path. `process()` returns the metrics of this process."""
+def pages(
+    server: Observable,
+    full_status: Callable[[float], dict[str, Any]],
+    process: Callable[[], list[Value]] = list,
+) -> Mapping[str, Route]:
+    """Return the route of each path. `full_status` returns what the page for people shows, and
+    `process` the metrics of this process."""
     html = pkgutil.get_data(__name__, "page.html")
     assert html is not None
 
@@ -39,7 +45,7 @@ def pages(server: Observable, process: Callable[[], list[Value]] = list) -> Mapp
         "/healthz": ready,
         HEALTH: ready,
         "/status.json": Route(
-            lambda now: Page("application/json", json.dumps(status(server, now)).encode() + b"\n")
+            lambda now: Page("application/json", json.dumps(full_status(now)).encode() + b"\n")
         ),
     }
 
@@ -52,7 +58,7 @@ def _health(why: str) -> Page:
 
 
 def status(server: Observable, now: float) -> dict[str, Any]:
-    """Put together what the page shows, at this time."""
+    """Put together what the server itself says for the page, at this time."""
     entries = server.page_entries()
     upstreams: dict[str, dict[str, Any]] = {
         name: {"name": name, **about} for name, about in entries.pop("servers", {}).items()

@@ -97,6 +97,22 @@ def test_options_of_both_servers_are_read() -> None:
         assert server.once and server.log_format == "json" and server.wire_log
 
 
+@pytest.mark.parametrize(
+    ("words", "sample"),
+    [
+        ([], 0.0),
+        (["--metrics", "0"], 0.01),
+        (["--metrics", "0", "--race-log", "x"], 0.01),
+        (["--metrics", "0", "--race-sample", "0"], 0.0),
+        (["--race-sample", "0.5"], 0.5),
+    ],
+)
+def test_races_are_sampled_by_default_where_there_is_a_page(
+    words: list[str], sample: float
+) -> None:
+    assert read_ls_options(["0", "localhost", "1", *words]).sample == sample
+
+
 def test_options_of_the_status_page_are_read_by_both() -> None:
     names = ["--metrics-name", "LS.Example.", "--metrics-name", "b\u00fccher.example"]
     for words, host in ([], "127.0.0.1"), (["--metrics-host", "::", *names], "::"):

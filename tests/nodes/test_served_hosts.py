@@ -220,7 +220,8 @@ def test_names_are_the_machines_and_those_of_options(host: str, expected: int) -
     words = ["0", "--table", "x", "--metrics", "0", "--metrics-host", "inside.example"]
     words += ["--metrics-name", "page.example", "--metrics-name", "OTHER.example."]
     brain = TableServer(Table(), Environment())
-    stage = Stage(with_status_page(brain, read_ts_options(words).server, Machine()), Bounds())
+    options = read_ts_options(words).server
+    stage = Stage(with_status_page(brain, options, Machine(), {}), Bounds())
     stage.accept(ME)
     stage.hear(ME, sent_to(host.encode()))
     assert response(stage.take(ME))[0].status == expected
@@ -228,6 +229,5 @@ def test_names_are_the_machines_and_those_of_options(host: str, expected: int) -
 
 def test_a_server_without_a_page_is_its_brain_alone() -> None:
     brain = TableServer(Table(), Environment())
-    assert (
-        with_status_page(brain, read_ts_options(["0", "--table", "x"]).server, Machine()) is brain
-    )
+    options = read_ts_options(["0", "--table", "x"]).server
+    assert with_status_page(brain, options, Machine(), {}) is brain

@@ -11,7 +11,6 @@ import http.client
 import http.server
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -29,10 +28,10 @@ from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.metrics import Histogram, Metric, Value
+from core.operator import Report
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.serving import STATUS_PAGE
-from nodes.status_page.http import WebServer
-from nodes.status_page.pages import pages
+from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
 from tests.support.at_once import at_once
 from tests.support.chromium import MISSING, PROGRAM, Browser, Page, browsing
@@ -130,12 +129,23 @@ _CONTRAST = """
 
 
 def tile(page: Page, name: str) -> int | None:
-    """Return the metric above this word, if there is one."""
-    for text in page.texts(".tile"):
-        metric, _, below = text.replace(",", "").partition("\n")
-        if below == name and re.fullmatch(r"-?\d+", metric):
-            return int(metric)
-    return None
+    """Return the number in the tile of this name, or among the totals, if there is one."""
+    tiles = [text.partition("\n")[::2] for text in page.texts(".tile")]
+    totals = page.text("#totals").partition(": ")[2].split(" · ")
+    named = {below: above for above, below in tiles}
+    named |= {of: number for of, _, number in (text.rpartition(" ") for text in totals)}
+    number = named.get(name, "").replace(",", "")
+    return int(number) if number.isdecimal() else None
+
+
+def unfold(page: Page) -> None:
+    """Open what is folded."""
+    page.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+
+
+def verdict(page: Page) -> str:
+    """Return what the page says of all, and in which colour."""
+    return f"{page.value('document.getElementById(`verdict`).className')} {page.text('#verdict')}"
 
 
 def test_the_page_moves_with_questions_and_shows_who_differs(
@@ -156,11 +166,17 @@ def test_the_page_moves_with_questions_and_shows_who_differs(
     page.shows(lambda: more() and tile(page, "asked") != asked, "more asked")
     assert tile(page, "answered") != answered
     page.shows(lambda: more() and tile(page, "questions a second"), "a rate")
-    assert tile(page, "clients") == 1
-    assert "race" in page.text() and "100 %" in page.text()
+    assert tile(page, "clients connected") == 1 and tile(page, "in flight") == 0
+    assert verdict(page) == "good OK" and "policy race" in page.text("#who")
+    page.shows(lambda: page.texts("#racing tr")[1:] and " ms" in page.text("#racing"), "times")
+    assert [text.split("\t")[0] for text in page.texts("#racing tr")][1:] == [
+        "clients, raced", "TS1 alone", "TS2 alone",
+    ]  # fmt: skip
+    assert page.value("document.querySelector('polyline').points.length") > 1
 
     assert ask(port, b"differs.example")[0].startswith(b"differs.example 10.0.0.")
     page.shows(lambda: tile(page, "disagreements") == 1, "the disagreement counted")
+    unfold(page)
     listed = page.text("#disagreements")
     assert all(text in listed for text in ("differs.example", "10.0.0.2", "10.0.0.3"))
     servers = page.text("#servers")
@@ -186,23 +202,28 @@ def test_the_page_says_that_ls_is_gone_or_silent_or_back(run: Programs, browser:
     again, _ = run.ls([ts_port], "--metrics", web, *ALL)
     page.shows(lambda: tile(page, "asked") == 0, "the new one's metrics")
     assert gone not in page.text()
-    assert (tile(page, "questions a second") or 0) >= 0, "less was asked than before"
+    assert (tile(page, "questions a second") or 0) == 0, "less was asked than before"
     again.signal(signal.SIGSTOP)
     page.shows(lambda: gone in page.text(), "that LS is silent")
     again.signal(signal.SIGCONT)
     page.shows(lambda: gone not in page.text(), "that LS speaks again")
 
 
-def test_the_page_says_when_no_table_server_is_up(run: Programs, browser: Browser) -> None:
+def test_the_page_says_what_is_lost_on_a_phone_too(run: Programs, browser: Browser) -> None:
     servers, ts_ports = zip(*two_table_servers(run), strict=True)
-    _, _, web = watched(run, list(ts_ports))
-    page = browser.open(f"http://127.0.0.1:{web}/")
+    _, _, web = watched(run, list(ts_ports), "--race-sample", 0)
+    page = browser.open(f"http://127.0.0.1:{web}/", width=390, height=800)
     page.shows(lambda: page.text("#servers").count("UP") == 2, "both up")
-    assert "no race is sampled" in page.text()
-    for server in servers:
-        server.kill()
-    page.shows(lambda: "no server is good" in page.text(), "that all is lost")
-    assert "UP" not in page.text("#servers")
+    assert "no race is sampled" in page.text("#bought")
+    servers[1].kill()
+    page.shows(lambda: "DEGRADED: TS2 UNREACHABLE" in page.text(), "that one is lost")
+    assert verdict(page).startswith("odd ") and "next try in" in page.text("#servers")
+    servers[0].kill()
+    page.shows(lambda: "NOT READY: no server is good" in page.text(), "that all is lost")
+    assert verdict(page).startswith("bad ")
+    page.shows(lambda: "TS1 is unreachable" in page.text("#events"), "what happened")
+    sides = "[document.documentElement.scrollWidth, innerWidth]"
+    assert page.value(sides) == [390, 390], "a phone need not be pushed sideways"
     assert page.complaints == []
 
 
@@ -211,10 +232,11 @@ def test_the_page_of_a_ts_has_its_figures_alone(run: Programs, browser: Browser)
     assert ask(port, b"same.example", b"same.example") == [b"same.example 10.0.0.1 A IN"] * 2
     page = browser.open(f"http://localhost:{ts.listener('status page')}/")
     page.shows(lambda: tile(page, "answered") == 2, "what was answered")
-    figures = {"asked": 2, "no data": 0, "unknown": 0, "rows": 2, "reloads": 0, "errors": 0}
+    figures = {"asked": 2, "no data": 0, "unknown": 0, "rows in the table": 2, "bad lines": 0}
     assert {name: tile(page, name) for name in figures} == figures
-    assert "table server" in page.text("#said") and tile(page, "pending") is None
-    assert "Servers" not in page.text() and "disagreements" not in page.text()
+    assert "table server" in page.text("#who") and tile(page, "in flight") is None
+    assert verdict(page) == "good OK"
+    assert "Servers" not in page.text() and "isagreements" not in page.text()
     assert page.complaints == []
     ts.kill()
     page.shows(lambda: "no word from the table server" in page.text(), "that it is gone")
@@ -267,7 +289,9 @@ class Hostile:
         return [
             *(Value(Metric(name, "Questions"), 1) for name in (*names, "disagreements")),
             *(Value(Metric(name, "Of one"), 1, of) for name in of_each for of in (HOSTILE, "TS2")),
-            *(Value(Metric("state", "State"), HOSTILE, of) for of in (HOSTILE, "TS2")),
+            *(Value(Metric(name, "State"), HOSTILE, "TS2") for name in ("state", "why", "link")),
+            *(Value(Metric("since", "Since"), "1.0", of) for of in (HOSTILE, "TS2")),
+            *(Value(Metric(name, "State"), HOSTILE, HOSTILE) for name in ("state", "why", "link")),
         ]
 
     def histograms(self) -> list[tuple[Metric, Histogram, str]]:
@@ -276,16 +300,15 @@ class Hostile:
         return [(Metric("answer_seconds", "Times"), times, of) for of in (HOSTILE, "TS2")]
 
     def unhealthy(self) -> str:
-        return ""
+        return HOSTILE
 
     def page_entries(self) -> dict[str, object]:
         return {
             "program": "ls",
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",
-            "servers": {
-                name: {"kind": "ts", "address": HOSTILE, "next": None} for name in (HOSTILE, "TS2")
-            },
+            "servers": {of: {"address": HOSTILE, "next": None} for of in (HOSTILE, "TS2")},
+            "workers": [{"name": HOSTILE, "state": HOSTILE, "old": 0, "clients": 0}],
             "told": [
                 {"question": HOSTILE, "answers": {HOSTILE: HOSTILE, "TS2": HOSTILE}, "times": 1}
             ],
@@ -294,7 +317,7 @@ class Hostile:
     # The brain behind the page, which has nothing to do.
 
     def step(self, event: Event, now: float) -> list[Effect]:
-        return []
+        return [Report(HOSTILE, event=HOSTILE)]
 
     due = math.inf
 
@@ -312,7 +335,8 @@ def serve_hostile() -> None:
     )
     (address, *_) = system.resolve("127.0.0.1", 0)
     where = loop.listen(address, STATUS_PAGE)
-    loop.start(WithStatusPage(hostile, WebServer(pages(hostile))))
+    about = {"version": HOSTILE, "listeners": {HOSTILE: HOSTILE}}
+    loop.start(WithStatusPage(hostile, StatusPage(hostile, about=about)))
     os.write(1, f"{where[1]}\n".encode())
     loop.run()
 
@@ -328,12 +352,14 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
     try:
         assert server.stdout is not None
         page = browser.open(f"http://127.0.0.1:{int(server.stdout.readline())}/")
-        page.shows(lambda: HOSTILE in page.text("#disagreements"), "the name as it is")
+        page.shows(lambda: HOSTILE in page.text("#servers"), "the name as it is")
+        unfold(page)
         assert page.text("#disagreements").count(HOSTILE) >= 3, "the name, and both answers"
-        assert page.text("#servers").count(HOSTILE) == 5, "a name, and where and how both stand"
-        assert page.text("#said").count(HOSTILE) == 1
+        assert page.text("#servers").count(HOSTILE) == 7, "a name, and where, how and why of both"
+        for part in "verdict", "who", "events", "workers", "racing":
+            assert HOSTILE in page.text(f"#{part}"), part
         found = page.value("[document.scripts.length, document.images.length, document.title]")
-        assert found == [1, 0, "photofinish"]
+        assert found[:2] == [1, 0] and found[2].startswith("NOT READY photofinish 127.0.0.1")
         assert page.complaints == []
     finally:
         server.kill()
@@ -364,20 +390,21 @@ def test_metrics_are_what_prometheus_reads_and_name_no_name(
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
     assert status == 200 and all(family.documentation for family in families.values())
     values = {
-        (sample.name, sample.labels.get("server")): sample.value
+        (sample.name, sample.labels.get("server"), sample.labels.get("result")): sample.value
         for family in families.values()
         for sample in family.samples
     }
     told = stats(port)
-    assert values["photofinish_timed_out_total", None] == float(told["timed_out"])
-    assert values["photofinish_server_asked_total", "TS1"] == float(told["TS1.asked"])
-    assert values["photofinish_server_answer_seconds_count", "TS2"] == 3
-    assert values["photofinish_margin_seconds_count", None] == 2
+    replies = "photofinish_replies_total", "photofinish_server_replies_total"
+    assert values[replies[0], None, "timed_out"] == float(told["timed_out"])
+    assert values[replies[1], "TS1", "answer"] == float(told["TS1.won"])
+    assert values["photofinish_server_answer_seconds_count", "TS2", None] == 3
+    assert values["photofinish_margin_seconds_count", None, None] == 2
     names = ("asked", "pending", "server_answer_seconds")
     kinds = [families[f"photofinish_{name}"].type for name in names]
     assert kinds == ["counter", "gauge", "histogram"]
-    states = families["photofinish_server_state"].samples
-    (up,) = [one.labels for one in states if one.value and one.labels["server"] == "TS1"]
-    assert up == {"server": "TS1", "kind": "ts", "state": "UP"}
+    assert {"server": "TS1", "kind": "ts", "state": "UP"} in [
+        sample.labels for sample in families["photofinish_server_state"].samples if sample.value
+    ]
     for name in ("same.example", "differs.example", "nowhere.example"):
         assert name not in text and name not in str(told)

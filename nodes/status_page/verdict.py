@@ -7,7 +7,8 @@
 | DEGRADED | a server is bad, a worker does not serve, or clients leave before their replies |
 | OK | none of these |
 
-The first that fits is the word, and all that fit are reasons: clients never fail under a calm word.
+The first that fits is the word: clients never fail under a calm one. All that fit are reasons, but
+those of DEGRADED are left out where nobody should be sent here, since that says how servers are.
 
 Not here: what it follows from (`history.py`), and how it is shown (`page.html`).
 """
@@ -30,7 +31,8 @@ def verdict(status: Mapping[str, Any]) -> dict[str, str]:
     if share:
         errors = f"{percent(share)} of questions failed or timed out in the last 60 s"
         found.append(("FAILING" if share > _SHARE_MAX else "OK", errors))
-    found += [("DEGRADED", text) for text in _faults(status, minute)]
+    if not status["unhealthy"]:
+        found += [("DEGRADED", text) for text in _faults(status, minute)]
     order = ("NOT READY", "FAILING", "DEGRADED", "OK")
     word = min((word for word, _ in found), key=order.index, default="OK")
     return {"word": word, "why": "; ".join(text for _, text in found)}

@@ -204,7 +204,8 @@ def test_no_state_in_which_clients_fail_has_a_calm_word(
         expected = "NOT READY"
     assert found["word"] == expected
     assert ("failed or timed out" in found["why"]) == (failed > 0), "it is told in each state"
-    assert all((name in found["why"]) == (servers[name] not in "NEW UP") for name in servers)
+    told = {name for name in servers if name in found["why"]}
+    assert told == {name for name in servers if servers[name] not in "NEW UP" and not unhealthy}
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,19 @@ def test_a_bad_server_is_told_with_since_and_why(
     told = status({}, {"TS1": state})
     told["servers"][0].update(more)
     assert verdict(told)["why"] == why
+
+
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [
+        ({"state": "UP", "old": 0}, ""),
+        ({"state": "UP", "old": 1}, "worker W1 does not report"),
+        ({"state": "VACANT", "old": 0}, "worker W1 VACANT"),
+    ],
+)
+def test_a_worker_that_does_not_serve_is_told(worker: dict[str, object], why: str) -> None:
+    found = verdict(status({}, {}, workers=[{"name": "W1", **worker}]))
+    assert found == {"word": "DEGRADED" if why else "OK", "why": why}
 
 
 def test_shares_and_times_are_written_short() -> None:

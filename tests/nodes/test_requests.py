@@ -420,8 +420,9 @@ def test_the_pages_of_ls() -> None:
         {"question": "x.example", "answers": {T1: "10.0.0.1", T2: "10.0.0.2"}, "times": 1}
     ]
     assert shown["verdict"] == {"word": "OK", "why": ""} and shown["uptime_s"] == 2.0
-    assert [one["event"] for one in shown["events"]] == ["server_health"] * 2
-    assert shown["events"][0]["text"].startswith("TS2 is up")
+    events = [one["event"] for one in shown["events"]]
+    assert events == ["servers_disagree", "server_health", "server_health"], "the latest first"
+    assert shown["events"][1]["text"].startswith("TS2 is up")
     minute = shown["last_minute"]
     assert (minute["seconds"], minute["asked"], minute["replies"]) == (2.0, 1, {"answered": 1})
     assert {name: of["replies"] for name, of in minute["servers"].items()} == {
@@ -513,6 +514,15 @@ def test_both_parts_are_woken_when_either_wants_to_be(first: str) -> None:
     stage.wait(5.0)
     assert stage.take("a") == b"x - TIMED OUT\n"
     assert response(stage.take(ME))[0].status == 408
+
+
+def test_a_watcher_gives_way_at_once_when_places_are_taken() -> None:
+    """Not only when there is something to count."""
+    brain = TableServer(Table(), Environment())
+    stage = Stage.begun(WithStatusPage(brain, StatusPage(brain, watchers_max=2)), clients=(ME,))
+    stage.wait(1.5)
+    stage.accept("watcher-2")
+    assert stage.brain.due <= stage.now
 
 
 def test_a_watcher_that_is_gone_is_forgotten() -> None:

@@ -35,6 +35,7 @@ from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
 from tests.support.at_once import at_once
 from tests.support.chromium import MISSING, PROGRAM, Browser, Page, browsing
+from tests.support.played_resolver import played_resolver
 from tests.support.processes import (
     PATIENCE_S,
     ROOT,
@@ -224,6 +225,52 @@ def test_the_page_says_what_is_lost_on_a_phone_too(run: Programs, browser: Brows
     page.shows(lambda: "TS1 is unreachable" in page.text("#events"), "what happened")
     sides = "[document.documentElement.scrollWidth, innerWidth]"
     assert page.value(sides) == [390, 390], "a phone need not be pushed sideways"
+    assert page.complaints == []
+
+
+def test_the_page_is_red_when_clients_fail_and_yellow_before(
+    run: Programs, browser: Browser
+) -> None:
+    with played_resolver("10.0.0.1") as good, played_resolver("SERVFAIL") as bad:
+        pages = []
+        for ports in (good, bad), (bad,):
+            upstreams = [w for port in ports for w in ("--dns-upstream", f"127.0.0.1:{port}")]
+            ls, port = run.ls([], "--metrics", 0, *ALL, *upstreams, linked=False)
+            page = browser.open(f"http://127.0.0.1:{ls.listener('status page')}/")
+            pages.append((page, port))
+        (yellow, of_two), (red, of_one) = pages
+
+        def found(page: Page, port: int) -> str:
+            """Return the verdict after some more questions."""
+            ask(port, *(b"x%d.example" % number for number in range(20)))
+            return verdict(page)
+
+        why = "DEGRADED: DNS2 FAILING for"
+        yellow.shows(lambda: found(yellow, of_two).startswith(f"odd {why}"), "one that fails")
+        assert "failures only" in yellow.text("#servers") and "0 %" in yellow.texts(".tile")[1]
+        red.shows(
+            lambda: found(red, of_one).startswith("bad NOT READY: no server"), "that all fail"
+        )
+        assert "100 % of questions failed" in verdict(red) and "100 %" in red.texts(".tile")[1]
+        assert "DNS1 is failing" in red.text("#events")
+        assert yellow.complaints == red.complaints == []
+
+
+def test_the_page_of_workers_has_their_sums(
+    run: Programs, ts_ports: list[int], browser: Browser
+) -> None:
+    ls, port = run.ls(ts_ports, "--metrics", 0, *ALL, "--workers", 2, linked=False)
+    page = browser.open(f"http://127.0.0.1:{ls.listener('status page')}/")
+
+    def won() -> bool:
+        """Ask some more; return whether the last minute shows it."""
+        ask(port, b"same.example")
+        return "won" in page.text("#servers")
+
+    page.shows(won, "what the workers count")
+    assert verdict(page) == "good OK" and "W2 is up" in page.text("#events")
+    unfold(page)
+    assert page.text("#workers").count("UP") == 2
     assert page.complaints == []
 
 

@@ -16,6 +16,14 @@ def seen() -> dict[str, float]:
     return {value.key: float(value.value) for value in own_process()}
 
 
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def test_what_is_seen_is_what_the_system_says() -> None:
     gc.collect()  # earlier tests have left sockets
     before = seen()
@@ -25,6 +33,7 @@ def test_what_is_seen_is_what_the_system_says() -> None:
     for fd in opened:
         os.close(fd)
     assert after["process_open_fds"] == before["process_open_fds"] + 3
+    assert after["process_open_fds"] == len([fd for fd in range(4_096) if is_open(fd)]) + 3
     assert after["process_open_fds"] < after["process_max_fds"]
     grown = after["process_resident_memory_bytes"] - before["process_resident_memory_bytes"]
     assert grown > len(memory) / 2

@@ -305,6 +305,15 @@ def long_reply(kind: str) -> bytes:
     return wire(message)
 
 
+def test_options_that_are_for_one_hop_alone_go_no_further() -> None:
+    reply = read_reply(long_reply("A")[2:])
+    assert reply is not None
+    kept = [(one.otype, one.to_wire()) for one in OPTIONS if one.otype not in HOP_BY_HOP]
+    assert reply.options == b"".join(
+        code.to_bytes(2) + len(data).to_bytes(2) + data for code, data in kept
+    )
+
+
 @pytest.mark.parametrize("kind", ["A", "MX"])
 def test_each_byte_cut_or_changed_ends_well(kind: str) -> None:
     """Everything that dnspython can read we can, but for pointers into the header, and agree with

@@ -41,7 +41,7 @@ def test_a_failing_and_a_silent_resolver_make_ls_unready() -> None:
     (line,) = [text for text in cast.stage.reports if text.startswith(failing)]
     assert line.endswith("); it is asked nevertheless [10.0.0.53:53]")
     assert [cast.metric(f"{name}.state") for name in (D1, D2)] == ["FAILING", "SILENT"]
-    assert cast.metric("DNS1.link") == "UP"
+    assert cast.metric("DNS1.link") == "UP" and cast.metric("DNS1.failed") == 30
     why = cast.brain.unhealthy()
     assert why.startswith("no server is good: DNS1 FAILING (failures only")
     assert why.endswith("DNS2 SILENT (no reply to its last 16 questions)")

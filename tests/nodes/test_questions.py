@@ -62,6 +62,15 @@ def test_answers_for_one_batch_are_relayed_as_they_came() -> None:
     assert sent(effects)[session.conn] is chunk
 
 
+def test_what_times_out_has_waited_for_all_of_its_time() -> None:
+    bounds, waits = Bounds(), Waits([Session.face])
+    questions = Questions(bounds, Owed(bounds, BoundHits()), waits)
+    questions.ask(client(1), [b"a", b"b"], [b"a", b"b"], 1.0)
+    questions.woken(6.0)
+    waited = waits.by_end[QuestionState.TIMED_OUT][Session.face]
+    assert (sum(waited.counts), waited.sum_s) == (2, 10.0)
+
+
 def work_of_one_name(count: int) -> int:
     questions = made()
     session = client(1)

@@ -167,6 +167,10 @@ def test_unanswered_questions_count_once_their_time_is_over() -> None:
     stage.wait(1.0)
     stage.connect("TS1")
     assert metric(stage.brain, "TS1.none") == 16
+    stage.hear("a", b"more\n")
+    stage.hear("TS2", b"more 10.0.0.1 A IN\n")
+    stage.wait(8.0)
+    assert metric(stage.brain, "TS1.none") == 17
 
 
 def test_later_replies_hide_nothing_in_the_end() -> None:

@@ -3,15 +3,9 @@
 Not here: their names (`link_metrics.py`), and what became of the questions (`questions.py`).
 """
 
-from nodes.ls.outcomes import QuestionEvent
+from collections import Counter
 
-DENYING = (
-    QuestionEvent.NAME_SAID,
-    QuestionEvent.NO_DATA_SAID,
-    QuestionEvent.NOT_FOUND_SAID,
-    QuestionEvent.REFUSAL_SAID,
-    QuestionEvent.FAILURE_SAID,
-)
+from nodes.ls.outcomes import QuestionEvent
 
 
 class ReplyCounts:
@@ -22,7 +16,7 @@ class ReplyCounts:
     def __init__(self) -> None:
         self.won = 0  # races
         self.late = 0  # replies that nobody waited for
-        self.denied = dict.fromkeys(DENYING, 0)  # those that counted, and were no answers
+        self.denied: Counter[QuestionEvent] = Counter()  # that counted, and were no answers
         self.truncated = 0  # those that are asked for again over TCP
         self.malformed = 0  # lines or messages that are no replies
         self.nothing_said = 0  # legal lines that end no question

@@ -13,14 +13,12 @@ from core.protocol.server import Server
 from core.protocol.server_state import DRAINING, ServerState
 from nodes.ls.link_metrics import about
 from nodes.ls.parts import Parts
-from nodes.ls.setup import Setup
 
 
 class Status:
     """The status of one load balancer, from its parts."""
 
-    def __init__(self, setup: Setup, parts: Parts, server: Server) -> None:
-        self._setup = setup
+    def __init__(self, parts: Parts, server: Server) -> None:
         self._policy = parts.policy.name
         self._links = parts.upstreams.links
         self._upstreams = parts.upstreams.all

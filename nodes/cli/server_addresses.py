@@ -9,26 +9,20 @@ Not here: how they are asked.
 
 import argparse
 import ipaddress
-import re
 from collections.abc import Sequence
 
 from core.addresses import Address, address_text, comes_to
 from core.io.system import System
+from nodes.cli.address_words import split_address
 from nodes.cli.arguments import USAGE, Failure, port_number
 
 _DNS_PORT = 53
-_BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")
 _BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 def resolver_address(text: str) -> tuple[str, int]:
     """Read an address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0."""
-    host, port = text, str(_DNS_PORT)
-    if bracketed := _BRACKETED.fullmatch(text):
-        host, given = bracketed.groups()
-        port = port if given is None else given
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+    host, port = split_address(text)
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -37,7 +31,7 @@ def resolver_address(text: str) -> tuple[str, int]:
         ) from None
     if trouble := _trouble(address):
         raise argparse.ArgumentTypeError(f"'{text}' {trouble}")
-    return host, port_number(port)
+    return host, _DNS_PORT if port is None else port_number(port)
 
 
 def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

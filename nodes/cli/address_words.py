@@ -1,0 +1,23 @@
+"""Addresses as people write them: a host and a port, or one of the two.
+
+    localhost:5001   127.0.0.1   127.0.0.1:5001   ::1   [::1]   [::1]:5001   fe80::1%eth0
+
+An IPv6 address needs brackets only where a port follows.
+
+Not here: which hosts and ports make sense (`server_addresses.py`, `listen_arguments.py`).
+"""
+
+import re
+
+_BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")
+
+
+def split_address(text: str) -> tuple[str, str | None]:
+    """Return the host, and the port where there is one: both as they are written."""
+    if bracketed := _BRACKETED.fullmatch(text):
+        host, port = bracketed.groups()
+        return host, port
+    if text.count(":") == 1:
+        host, _, port = text.partition(":")
+        return host, port
+    return text, None

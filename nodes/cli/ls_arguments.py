@@ -17,7 +17,6 @@ from nodes.cli.arguments import (
     add_timeout,
     number,
     own_port,
-    port_number,
     program_parser,
     read_bounds,
     share,
@@ -29,6 +28,7 @@ from nodes.cli.server_arguments import (
     add_status_page_arguments,
     read_server_options,
 )
+from nodes.cli.server_words import table_servers
 
 _SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
@@ -211,11 +211,8 @@ def _check(arguments: argparse.Namespace, parser: Parser) -> None:
 
 def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int], ...]:
     """Return the hosts and ports that these words name. Raises Failure."""
-    hosts, ports = words[::2], words[1::2]
-    if len(hosts) != len(ports):
-        parser.error(f"a table server is HOST PORT, say localhost 5001; {hosts[-1]!r} has no port")
     try:
-        return tuple(zip(hosts, map(port_number, ports), strict=True))
+        return table_servers(words)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
 

@@ -27,6 +27,7 @@ from nodes.cli.arguments import (
     STDIN,
     STDOUT,
     Failure,
+    Parser,
     add_bound,
     port_number,
     program_parser,
@@ -50,8 +51,8 @@ class ClientOptions:
     bounds: Bounds
 
 
-def read_client_options(words: Sequence[str]) -> ClientOptions:
-    """Read the options from a command line. Raises Failure."""
+def client_parser() -> Parser:
+    """Return the parser of the words of `client`."""
     parser = program_parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
@@ -72,6 +73,12 @@ def read_client_options(words: Sequence[str]) -> ClientOptions:
         "give up after S seconds in which no name has had a reply "
         f"(default {DEFAULTS.patience_s:g})",
     )
+    return parser
+
+
+def read_client_options(words: Sequence[str]) -> ClientOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = client_parser()
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
         parser.error("give names or --names FILE, not both")

@@ -58,8 +58,8 @@ class LsOptions:
     workers: int | None  # None: this process alone
 
 
-def read_ls_options(words: Sequence[str]) -> LsOptions:
-    """Read the options from a command line. Raises Failure."""
+def ls_parser() -> Parser:
+    """Return the parser of the words of `ls`."""
     parser = program_parser(
         "ls",
         "The load balancer: asks every table server and resolver, and relays the first answer; if\n"
@@ -78,6 +78,12 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         help="serve with N processes that share the port, for more processors and clients; a "
         "process that dies is started again (default: this process alone)",
     )
+    return parser
+
+
+def read_ls_options(words: Sequence[str]) -> LsOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = ls_parser()
     arguments = parser.parse_intermixed_args(words)
     if arguments.race_sample is None:
         arguments.race_sample = 0.0 if arguments.metrics is None else _SAMPLE

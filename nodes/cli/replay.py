@@ -21,6 +21,7 @@ from nodes.cli.arguments import (
     EXTRA_LOAD,
     FAILED,
     Failure,
+    Parser,
     add_timeout,
     program_parser,
     read_bounds,
@@ -58,8 +59,8 @@ class ReplayOptions:
     bounds: Bounds
 
 
-def read_replay_options(words: Sequence[str]) -> ReplayOptions:
-    """Read the options from a command line. Raises Failure."""
+def replay_parser() -> Parser:
+    """Return the parser of the words of `replay`."""
     parser = program_parser(
         "replay",
         "Replays recorded races (ls --race-sample SHARE --race-log FILE) under other policies,\n"
@@ -92,6 +93,12 @@ def read_replay_options(words: Sequence[str]) -> ReplayOptions:
         help="print one line of JSON instead: all figures, and the verdict",
     )
     add_timeout(parser)
+    return parser
+
+
+def read_replay_options(words: Sequence[str]) -> ReplayOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = replay_parser()
     arguments = parser.parse_intermixed_args(words)
     return ReplayOptions(
         arguments.file,

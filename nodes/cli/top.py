@@ -17,7 +17,15 @@ from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
-from nodes.cli.arguments import STDERR, STDIN, STDOUT, port_number, program_parser, resolve
+from nodes.cli.arguments import (
+    STDERR,
+    STDIN,
+    STDOUT,
+    Parser,
+    port_number,
+    program_parser,
+    resolve,
+)
 from nodes.cli.terminal import can_draw, size_of, taken
 from nodes.top.frame import Row
 from nodes.top.screen import painted, plain
@@ -35,8 +43,8 @@ class TopOptions:
     once: bool
 
 
-def read_top_options(words: Sequence[str]) -> TopOptions:
-    """Read the options from a command line. Raises Failure."""
+def top_parser() -> Parser:
+    """Return the parser of the words of `top`."""
     parser = program_parser(
         "top",
         "Shows what LS (or a TS) tells of itself by STATS, anew each second: which servers are\n"
@@ -50,6 +58,12 @@ def read_top_options(words: Sequence[str]) -> TopOptions:
     parser.add_argument(
         "--once", action="store_true", help="show totals since its start, as plain text, and end"
     )
+    return parser
+
+
+def read_top_options(words: Sequence[str]) -> TopOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = top_parser()
     arguments = parser.parse_args(words)
     return TopOptions(arguments.host, arguments.port, arguments.once)
 

@@ -12,7 +12,7 @@ from core.environment import Environment
 from core.io.loop import Loop
 from core.io.system import System, reason
 from core.operator import Level
-from nodes.cli.arguments import Failure, program_parser, read_bounds
+from nodes.cli.arguments import Failure, Parser, program_parser, read_bounds
 from nodes.cli.introduction import Introduction
 from nodes.cli.server_arguments import (
     ServerOptions,
@@ -37,8 +37,8 @@ class TsOptions:
     answer_unknown: bool
 
 
-def read_ts_options(words: Sequence[str]) -> TsOptions:
-    """Read the options from a command line. Raises Failure."""
+def ts_parser() -> Parser:
+    """Return the parser of the words of `ts`."""
     parser = program_parser(
         "ts",
         "A table server: answers the names that its table has, and is silent about others.\n"
@@ -55,6 +55,12 @@ def read_ts_options(words: Sequence[str]) -> TsOptions:
         help="answer NOT FOUND for a name that the table does not have (default: stay silent)",
     )
     add_status_page_arguments(parser)
+    return parser
+
+
+def read_ts_options(words: Sequence[str]) -> TsOptions:
+    """Read the options from a command line. Raises Failure."""
+    parser = ts_parser()
     arguments = parser.parse_intermixed_args(words)
     server = read_server_options(arguments, read_bounds(arguments, parser), parser)
     return TsOptions(server, arguments.table, arguments.strict, arguments.answer_unknown)

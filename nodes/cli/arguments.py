@@ -48,8 +48,25 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+class SetBound(argparse.Action):
+    """An option that sets the bound `const`. Of several for one bound, the last holds."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401 (as the base class has it)
+        option_string: str | None = None,
+    ) -> None:
+        """Note a bound and its value, behind those that have been read."""
+        namespace.bounds = [*namespace.bounds, values]
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line each, also an error in writing the help."""
+    """A parser whose errors are one line each, also an error in writing the help. `context`: begins
+    each; it names a file that has some of the words."""
+
+    context = ""
 
     def print_help(self, file: Any = None) -> None:  # noqa: ANN401 (as the base class has it)
         """Write the help. Raises Failure."""
@@ -57,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a Failure that names this program's --help."""
-        raise Failure(f"{message} (see {self.prog} --help)", USAGE)
+        raise Failure(f"{self.context}{message} (see {self.prog} --help)", USAGE)
 
 
 # -- types of arguments ----------------------------------------------------------------------------
@@ -130,7 +147,8 @@ def add_bound(parser: Parser, option: str, bound: str, about: str) -> None:
     parser.add_argument(
         option,
         dest="bounds",
-        action="append",
+        action=SetBound,
+        const=bound,
         type=bound_in_seconds(bound),
         metavar="S",
         help=about,

@@ -39,6 +39,8 @@ def run_ls(words: list[str]) -> int:
     """Be the load balancer until it stops; return the exit code. Raises Failure."""
     options = read_ls_options(words)
     system = System()
+    if options.check:
+        return _check(options, system)
     builder = _find(options, system)
     plan = builder.plan()
     if options.workers:
@@ -84,6 +86,23 @@ class _Builder:
         return LoadBalancer(setup, env, owed=loop.owed, dns=dns, loop=loop.metrics, stats=stats)
 
 
+def _check(options: LsOptions, system: System) -> int:
+    """Check what can be checked without listening; return the exit code. Raises Failure."""
+    from nodes.cli.check import check_can_append, check_here, check_known, checked
+
+    def look() -> str:
+        builder = _find(options, system)
+        setup, start_s = builder.setup, options.server.bounds.start_s
+        check_known(options.table_servers, setup.servers, start_s)
+        for address in builder.listen.all():
+            check_here(system, address)
+        if options.race_log:
+            check_can_append(options.race_log)
+        return builder.plan().introduction.serves
+
+    return checked(look)
+
+
 def _find(options: LsOptions, system: System) -> _Builder:
     """Look up what the options name, and check it. Blocks. Raises Failure."""
     bounds = options.server.bounds
@@ -118,5 +137,8 @@ def _listen_addresses(options: LsOptions, system: System) -> ListenAddresses:
     status_page = status_page_address(system, server)
     dns = None
     if options.dns_port is not None:
-        dns = dns_address(system, server.host, options.dns_port)
+        if options.check:  # nothing is bound, so port 0 stays as it is
+            dns = resolve(system, server.host, options.dns_port)[0]
+        else:
+            dns = dns_address(system, server.host, options.dns_port)
     return ListenAddresses(own_address(system, server), dns, status_page)

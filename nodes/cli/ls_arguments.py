@@ -21,6 +21,11 @@ from nodes.cli.arguments import (
     read_bounds,
     share,
 )
+from nodes.cli.given_words import (
+    add_configuration_arguments,
+    parse_given,
+    print_configuration,
+)
 from nodes.cli.server_addresses import resolver_address
 from nodes.cli.server_arguments import (
     ServerOptions,
@@ -56,6 +61,8 @@ class LsOptions:
     dns_port: int | None  # at the server's host
     dns_ttl_s: int
     workers: int | None  # None: this process alone
+    config: str | None
+    check: bool
 
 
 def ls_parser() -> Parser:
@@ -78,13 +85,14 @@ def ls_parser() -> Parser:
         help="serve with N processes that share the port, for more processors and clients; a "
         "process that dies is started again (default: this process alone)",
     )
+    add_configuration_arguments(parser)
     return parser
 
 
 def read_ls_options(words: Sequence[str]) -> LsOptions:
     """Read the options from a command line. Raises Failure."""
     parser = ls_parser()
-    arguments = parser.parse_intermixed_args(words)
+    arguments = parse_given(parser, words)
     if arguments.race_sample is None:
         arguments.race_sample = 0.0 if arguments.metrics is None else _SAMPLE
     _check(arguments, parser)
@@ -92,7 +100,9 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     if arguments.policy == "hedge":
         extra_load = arguments.max_extra_load
         extra_load = EXTRA_LOAD if extra_load is None else extra_load
-    return LsOptions(
+    if arguments.workers is None and arguments.config and not arguments.once:
+        arguments.workers = 1  # a parent that can replace it when the file has changed
+    options = LsOptions(
         read_server_options(arguments, _read_ls_bounds(arguments, parser), parser),
         _table_servers(arguments.servers, parser),
         tuple(arguments.upstreams),
@@ -103,7 +113,24 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         arguments.dns,
         arguments.dns_ttl,
         arguments.workers,
+        arguments.config,
+        arguments.check,
     )
+    if arguments.print_config:
+        print_configuration(parser, arguments, _defaults(options))
+    return options
+
+
+def _defaults(options: LsOptions) -> dict[str, object]:
+    """Return the defaults that hold, of flags of which the parser does not know them."""
+    bounds = options.server.bounds
+    return {
+        "timeout": bounds.timeout_s,
+        "dns-timeout": None if options.dns_port is None else bounds.dns_timeout_s,
+        "race-sample": options.sample,
+        "max-extra-load": options.extra_load,
+        "workers": options.workers,
+    }
 
 
 # -- the parser ------------------------------------------------------------------------------------

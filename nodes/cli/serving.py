@@ -57,6 +57,10 @@ class ListenAddresses:
     dns: Address | None = None
     status_page: Address | None = None
 
+    def all(self) -> list[Address]:
+        """Return the addresses that there are."""
+        return [at for at in (self.lines, self.dns, self.status_page) if at is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:

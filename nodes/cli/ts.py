@@ -9,10 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.environment import Environment
+from core.io.log import Log
 from core.io.loop import Loop
 from core.io.system import System, reason
 from core.operator import Level
 from nodes.cli.arguments import Failure, Parser, program_parser, read_bounds
+from nodes.cli.given_words import (
+    add_configuration_arguments,
+    parse_given,
+    print_configuration,
+)
 from nodes.cli.introduction import Introduction
 from nodes.cli.server_arguments import (
     ServerOptions,
@@ -35,6 +41,8 @@ class TsOptions:
     table: str
     strict: bool
     answer_unknown: bool
+    config: str | None
+    check: bool
 
 
 def ts_parser() -> Parser:
@@ -55,22 +63,34 @@ def ts_parser() -> Parser:
         help="answer NOT FOUND for a name that the table does not have (default: stay silent)",
     )
     add_status_page_arguments(parser)
+    add_configuration_arguments(parser)
     return parser
 
 
 def read_ts_options(words: Sequence[str]) -> TsOptions:
     """Read the options from a command line. Raises Failure."""
     parser = ts_parser()
-    arguments = parser.parse_intermixed_args(words)
+    arguments = parse_given(parser, words)
     server = read_server_options(arguments, read_bounds(arguments, parser), parser)
-    return TsOptions(server, arguments.table, arguments.strict, arguments.answer_unknown)
+    if arguments.print_config:
+        print_configuration(parser, arguments, {})
+    return TsOptions(
+        server,
+        arguments.table,
+        arguments.strict,
+        arguments.answer_unknown,
+        arguments.config,
+        arguments.check,
+    )
 
 
 def run_ts(words: list[str]) -> int:
     """Be a table server until it stops; return the exit code. Raises Failure."""
     options = read_ts_options(words)
     system = System()
-    table = _load(options, system)
+    if options.check:
+        return _check(options, system)
+    table = _load(options, make_log("TS", options.server, system), system)
 
     def build(loop: Loop) -> TableServer:
         return TableServer(
@@ -82,20 +102,41 @@ def run_ts(words: list[str]) -> int:
             once=options.server.once,
         )
 
-    path, lines = options.table, own_address(system, options.server)
+    path = options.table
     plan = ServerPlan(
         "ts",
         options.server,
-        ListenAddresses(lines, status_page=status_page_address(system, options.server)),
+        _listen_addresses(options, system),
         Introduction(f"table {path}", about={"table": path}),
     )
     return serve(plan, system, build)
 
 
-def _load(options: TsOptions, system: System) -> Table:
+def _check(options: TsOptions, system: System) -> int:
+    """Check what can be checked without listening; return the exit code. Raises Failure."""
+    from nodes.cli.check import check_here, checked
+
+    def look() -> str:
+        for address in _listen_addresses(options, system).all():
+            check_here(system, address)
+        table = _load(options, make_log("TS", options.server, system, lambda record: None), system)
+        bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
+        return f"table {options.table}, {len(table.rows)} rows{bad}"
+
+    return checked(look)
+
+
+def _listen_addresses(options: TsOptions, system: System) -> ListenAddresses:
+    """Return where the TS is to listen. Raises Failure."""
+    server = options.server
+    return ListenAddresses(
+        own_address(system, server), status_page=status_page_address(system, server)
+    )
+
+
+def _load(options: TsOptions, log: Log, system: System) -> Table:
     """Read the table, and say how large it is. Raises Failure."""
     path = options.table
-    log = make_log("TS", options.server, system)
     about = {"table": path}
 
     def report_bad_row(text: str) -> None:

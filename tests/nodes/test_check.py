@@ -1,0 +1,117 @@
+"""`--check`: what it finds, with nothing bound and nothing written.
+
+Not here: how words and files are read (`tests/nodes/test_arguments.py`, `test_config_file.py`).
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+from tests.support.processes import ROOT
+
+GOOD = "photofinish: configuration is good: "
+SAMPLED = "--race-sample 1 --race-log"
+PAGE = "--metrics 0 --metrics-host 127.0.0.9"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with tables, and one that nobody may write to."""
+    (tmp_path / "table").write_text("a.example 10.0.0.1 A\n# nothing\n")
+    (tmp_path / "mixed").write_text("a.example 10.0.0.1 A\nbad\n")
+    (tmp_path / "bad").write_text("bad row\n")
+    (tmp_path / "races").write_text("{}\n")
+    yield tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no socket be bound."""
+
+    def bind(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"a check binds {address}")
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("ls 5300 localhost 5001", "race, TS1 localhost:5001"),
+        ("ls 0 127.0.0.1 1 --dns 0 --metrics 0 --workers 2", "2 workers, race, TS1 127.0.0.1:1"),
+        ("ls 0 127.0.0.1 1 --host 0.0.0.0 --allow ::/0", "race, TS1 127.0.0.1:1"),
+        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/new {PAGE}", "race, TS1 127.0.0.1:1"),
+        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/races", "race, TS1 127.0.0.1:1"),
+        ("ls 0 --dns-upstream 192.0.2.1", "race, DNS1 192.0.2.1:53"),
+        ("ts 5300 --table {folder}/table", "table {folder}/table, 1 rows"),
+        ("ts 0 --table {folder}/mixed", "table {folder}/mixed, 1 rows, 1 bad ones left out"),
+    ],
+)
+def test_a_good_configuration_is_one_line(
+    command: Command, folder: Path, words: str, found: str
+) -> None:
+    """[P73]"""
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
+    code, out, log = command(*words.format(folder=folder).split(), "--check")
+    assert (code, out, log) == (0, f"{GOOD}{found.format(folder=folder)}\n", "")
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ls 0 nohost.invalid 5001", "cannot resolve 'nohost.invalid' within 2 s; is the name r"),
+        ("ls 0 a..b 5001", "'a..b' is not a host name"),
+        ("ls 5300 localhost 5300", "given as a table server, is this load balancer's own address"),
+        ("ls 0 127.0.0.1 1 --host 0.0.0.0", "--host 0.0.0.0 is open to other machines: say with"),
+        ("ls 0 127.0.0.1 1 --host 203.0.113.9 --allow ::/0", "203.0.113.9 is not an address of th"),
+        ("ls 0 127.0.0.1 1 --metrics 0 --metrics-host 203.0.113.9 --allow ::/0", "203.0.113.9 is "),
+        ("ls 0 127.0.0.1 1 --metrics 0 --metrics-host 0.0.0.0", "--metrics-host 0.0.0.0 is open "),
+        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}", "cannot write {folder}: is a directory"),
+        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/no/x", "cannot write {folder}/no/x: no such file"),
+        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/races/x", "{folder}/races/x: not a directory"),
+        ("ls 0 127.0.0.1 1 --grace 1", "--grace is for the answers of resolvers"),
+        ("ts 0 --table {folder}/none", "cannot read the table {folder}/none: no such file"),
+        ("ts 0 --table {folder}", "cannot read the table {folder}: is a directory"),
+        ("ts 0 --table {folder}/bad", "{folder}/bad has no good row"),
+        ("ts 0 --table {folder}/mixed --strict", "has 1 bad rows, and --strict wants none"),
+        ("ts 0 --table {folder}/table --host 203.0.113.9 --allow ::/0", "is not an address of thi"),
+    ],
+)
+def test_a_bad_configuration_is_one_line_and_exit_code_2(
+    command: Command, folder: Path, words: str, said: str
+) -> None:
+    code, out, log = command(*words.format(folder=folder).split(), "--check")
+    assert (code, out, log.count("\n")) == (2, "", 1), log
+    assert log.startswith("photofinish: ") and said.format(folder=folder) in log, log
+
+
+def test_a_race_log_that_may_not_be_written_is_told(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write anywhere, so the answer of the system is played."""
+    asked: list[tuple[object, int]] = []
+
+    def access(path: object, mode: int) -> bool:
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", access)
+    for name in "races", "new":
+        path = folder / name
+        code, out, log = command(
+            "ls", "0", "127.0.0.1", "1", *SAMPLED.split(), f"{path}", "--check"
+        )
+        assert (code, out) == (2, "")
+        assert log == f"photofinish: cannot write {path}: permission denied\n"
+    assert asked == [(f"{folder / 'races'}", os.W_OK), (folder, os.W_OK | os.X_OK)]
+
+
+def test_the_example_of_a_file_is_good(command: Command) -> None:
+    path = ROOT / "examples" / "photofinish.toml"
+    code, out, log = command("ls", "--config", str(path), "--check")
+    assert (code, log) == (0, "") and out.startswith(f"{GOOD}2 workers, race, TS1 localhost:5001, ")

@@ -1,0 +1,383 @@
+"""Configuration files: that a file means what its words mean on a command line, which of the two
+goes over the other, what is said of files that are wrong, and that what is printed is read back.
+
+Not here: what the words mean (`tests/nodes/test_ls_arguments.py`, `test_arguments.py`).
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.config_file import WORDS_ONLY
+from nodes.cli.given_words import flags_of
+from nodes.cli.ls_arguments import LsOptions, ls_parser, read_ls_options
+from nodes.cli.ts import TsOptions, read_ts_options, ts_parser
+from tests.conftest import Command
+from tests.support.processes import ROOT
+
+Read = Callable[[Sequence[str]], LsOptions | TsOptions]
+READ: dict[str, Read] = {"ls": read_ls_options, "ts": read_ts_options}
+PARSERS = {"ls": ls_parser, "ts": ts_parser}
+
+
+class Key(NamedTuple):
+    """A key, how a file says it in TOML, and the words of the same meaning."""
+
+    name: str
+    toml: str
+    words: list[str]
+
+
+def flag(name: str, toml: str, *values: str) -> Key:
+    """Return a key whose words are this flag with each of these values; without values alone."""
+    words = [word for value in values for word in (f"--{name}", value)]
+    return Key(name, f"{name} = {toml}", words or [f"--{name}"])
+
+
+BOTH = [
+    Key("port", "port = 5300", ["5300"]),
+    flag("host", '"127.0.0.2"', "127.0.0.2"),
+    flag("allow", '["10.0.0.0/8", "::1"]', "10.0.0.0/8", "::1"),
+    flag("idle", "60.5", "60.5"),
+    Key("bound", "[bound]\nfew_bytes = 4096\njoin_s = 0.5\nidle_s = inf", [
+        "--bound", "few_bytes=4096", "--bound", "join_s=0.5", "--bound", "idle_s=inf",
+    ]),
+    flag("log-level", '"warning"', "warning"),
+    flag("log-format", '"json"', "json"),
+    flag("wire-log", "true"),
+    flag("metrics", "5080", "5080"),
+    flag("metrics-host", '"127.0.0.3"', "127.0.0.3"),
+    flag("metrics-name", '["a.example", "b"]', "a.example", "b"),
+]  # fmt: skip
+LS = [
+    *BOTH,
+    Key("servers", 'servers = ["a.example", 5001, "b.example", "5002"]', [
+        "a.example", "5001", "b.example", "5002",
+    ]),
+    flag("dns-upstream", '["192.0.2.1", "[::1]:5353"]', "192.0.2.1", "[::1]:5353"),
+    flag("grace", "1", "1"),
+    flag("timeout", "2", "2"),
+    flag("policy", '"hedge"', "hedge"),
+    flag("max-extra-load", "0.25", "0.25"),
+    flag("race-sample", "0.5", "0.5"),
+    flag("race-log", '"races \\"of\\" today.jsonl"', 'races "of" today.jsonl'),
+    flag("dns", "5353", "5353"),
+    flag("dns-timeout", "1.5", "1.5"),
+    flag("dns-ttl", "0", "0"),
+    flag("workers", "2", "2"),
+]  # fmt: skip
+TS = [*BOTH, flag("table", '"table.txt"', "table.txt"), flag("strict", "true"),
+      flag("answer-unknown", "true")]  # fmt: skip
+KEYS = {"ls": LS, "ts": TS}
+ALONE = {  # keys that contradict some of those, with the least that they need
+    "ls": [
+        Key("port", "port = 0", ["0"]),
+        Key("servers", 'servers = ["a", "1"]', ["a", "1"]),
+        flag("once", "true"),
+    ],
+    "ts": [Key("port", "port = 0", ["0"]), flag("table", '"t"', "t"), flag("once", "true")],
+}
+
+
+def write(path: Path, keys: Sequence[Key]) -> str:
+    """Write a file of these keys; return its name. TOML has tables last."""
+    keys = sorted(keys, key=lambda key: key.toml.startswith("["))
+    path.write_text("".join(f"{key.toml}\n" for key in keys))
+    return str(path)
+
+
+def words_of(keys: Sequence[Key]) -> list[str]:
+    """Return the command line of these keys."""
+    return [word for key in keys for word in key.words]
+
+
+def plain(options: LsOptions | TsOptions) -> LsOptions | TsOptions:
+    """Return options as if no file had said them."""
+    return replace(options, config=None)
+
+
+def outcome(read: Read, words: Sequence[str]) -> object:
+    """Return the options that these words are read as, or the failure."""
+    try:
+        return plain(read(words))
+    except Failure as failure:
+        return re.sub("^with [^ ]+: ", "", str(failure))
+
+
+# -- a file means what its words mean --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", KEYS)
+def test_every_flag_means_the_same_in_a_file(program: str, tmp_path: Path) -> None:
+    """[P71]"""
+    read = READ[program]
+    for keys in KEYS[program], ALONE[program]:
+        path = write(tmp_path / "file.toml", keys)
+        assert plain(read(["--config", path])) == plain(read(words_of(keys)))
+    tried = {key.name for key in [*KEYS[program], *ALONE[program]]}
+    flags = {word.removeprefix("--") for word in flags_of(PARSERS[program]()) if word[:2] == "--"}
+    assert flags - WORDS_ONLY == tried - {"port", "servers"}
+
+
+@given(st.data())
+def test_file_and_command_line_are_as_one_command_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """[P71]: any keys in any order in the file, some of them on the command line instead or, too;
+    where the words contradict each other, the failures are the same."""
+    program = data.draw(st.sampled_from(["ls", "ts"]))
+    some = st.lists(st.sampled_from([*KEYS[program], *ALONE[program]]), unique_by=lambda k: k.name)
+    in_file, on_line = data.draw(some), data.draw(some)
+    path = write(tmp_path_factory.getbasetemp() / "any.toml", in_file)
+    over = {key.name for key in on_line} - {"bound"}
+    left = [key for key in in_file if key.name not in over]
+    words = words_of(
+        sorted([*left, *on_line], key=lambda k: (k.name != "port", k.name != "servers"))
+    )
+    if program == "ls" and not any(key.name in ("workers", "once") for key in [*left, *on_line]):
+        words += ["--workers", "1"]
+    line = words_of(sorted(on_line, key=lambda key: key.name != "port"))
+    assert outcome(READ[program], ["--config", path, *line]) == outcome(READ[program], words)
+
+
+@pytest.mark.parametrize(
+    ("toml", "line", "words"),
+    [
+        # A flag replaces the whole list of the file.
+        ('allow = ["10.0.0.0/8", "::1"]', "--allow ::/0", "--allow ::/0"),
+        ("timeout = 2", "--timeout=3", "--timeout 3"),
+        ("timeout = 2", "--bound timeout_s=3", "--timeout 3"),
+        # A bound replaces the same bound only.
+        ("[bound]\ntimeout_s = 2\njoin_s = 0.5", "--timeout 3", "--timeout 3 --bound join_s=0.5"),
+        ("[bound]\ntimeout_s = 2\njoin_s = 0.5", "--bound join_s=0.7",
+         "--timeout 2 --bound join_s=0.7"),
+        # Positional words replace those of the same meaning.
+        ("", "7", "7 a 1"),
+        ("", "b 2 c 3", "5 b 2 c 3"),
+        ("", "7 b 2", "7 b 2"),
+        ("", "--timeout 1 7 --idle 9 b 2", "7 b 2 --timeout 1 --idle 9"),
+        ("", "-- b 2", "5 b 2"),
+        # A flag alone that the file denies is given by the command line.
+        ("wire-log = false", "--wire-log", "--wire-log"),
+        ("wire-log = false", "", ""),
+        ("allow = []", "", ""),
+    ],
+)  # fmt: skip
+def test_the_command_line_goes_over_the_file(
+    tmp_path: Path, toml: str, line: str, words: str
+) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text(f'port = 5\nservers = ["a", 1]\n{toml}\n')
+    expected = ["--workers", "1", *words.split()]
+    if not words[:1].isdigit():
+        expected += ["5", "a", "1"]
+    for given_words in (
+        ["--config", str(path), *line.split()],
+        [*line.split(), f"--config={path}"],
+    ):
+        if "--" not in line or given_words[0] == "--config":
+            assert plain(read_ls_options(given_words)) == plain(read_ls_options(expected))
+
+
+def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
+    path = write(tmp_path / "file.toml", ALONE["ls"][:2])
+    read = read_ls_options(["--config", path])
+    assert (read.workers, read.config) == (1, path)
+    assert read_ls_options(["--config", path, "--workers", "3"]).workers == 3
+    assert read_ls_options(["--config", path, "--once"]).workers is None
+    assert read == read_ls_options(["--config", path]), "it can be compared"
+
+
+# -- files that are wrong --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        # Keys.
+        ("timout = 1", "{file}: there is no key 'timout'; did you mean 'timeout'?"),
+        ("race_log = 'x'", "{file}: there is no key 'race_log'; did you mean 'race-log'?"),
+        ('"--race-log" = "x"', "{file}: there is no key '--race-log'; did you mean 'race-log'?"),
+        ("[server]\nx = 1", "{file}: there is no key 'server'; did you mean 'servers'?"),
+        ("colour = 1", "{file}: there is no key 'colour'; python3 -m nodes ls --help has them all"),
+        ("config = 'x'", "{file}: config is for the command line only"),
+        ("check = true", "{file}: check is for the command line only"),
+        ("help = true", "{file}: help is for the command line only"),
+        # Values.
+        ("timeout = 'x'", "{file}: timeout: 'x' is not a number of seconds above 0"),
+        ("timeout = [1]", "{file}: timeout: give a text or a number, not a list"),
+        ("[timeout]\nx = 1", "{file}: timeout: give a text or a number, not a table"),
+        ("timeout = true", "{file}: timeout: give a text or a number, not true"),
+        ("timeout = 2026-11-29", "{file}: timeout: give a text or a number, not a date"),
+        ("timeout = 1979-05-27T07:32:00Z", "timeout: give a text or a number, not a date"),
+        (f"metrics = {1 << 64}", "{file}: metrics: an integer has 64 bits"),
+        (f"metrics = 0x1{'0' * 9_999}", "{file}: metrics: an integer has 64 bits"),
+        ("once = 1", "{file}: once: give true or false, not a number"),
+        ("once = 'yes'", "{file}: once: give true or false, not a text"),
+        ("port = 70000", "{file}: port: '70000' is not a port, 0 to 65535"),
+        ("port = [1]", "{file}: port: give a text or a number, not a list"),
+        ("servers = ['--once']", "{file}: servers: '--once' is not a server"),
+        ("[servers]\na = 1", "{file}: servers: give a text or a number, not a table"),
+        ("allow = ['10.0.0.0/8', '10.0.0.1/8']", "{file}: allow: 10.0.0.1/8 has host bits set"),
+        ("allow = [['::1']]", "{file}: allow: give a text or a number, not a list"),
+        ("policy = 'hedg'", "{file}: policy: invalid choice: 'hedg'"),
+        ("race-log = \"a\\u0000\"", "{file}: race-log: a text cannot have control characters"),
+        ("[bound]\nx = 1", "{file}: bound: there is no bound 'x'"),
+        ("[bound]\njoin_s = 'a'", "{file}: bound: join_s is a number, not 'a'"),
+        ("bound = true", "{file}: bound: give a text or a number, not true"),
+        # Contradictions.
+        ("grace = 1", "with {file}: --grace is for the answers of resolvers; there is no "),
+        ("servers = ['a']", "with {file}: a table server is HOST PORT, say localhost 5001; 'a' "),
+        # TOML.
+        ("host = 0.0.0.0", "{file}:1:11: expected newline or end of document after a statement"),
+        ("once = true\n\nhost = localhost", '{file}:3:8: invalid value (text stands in "quotes")'),
+        ("host = 'a'\nhost = 'b'", "{file}:2:11: cannot overwrite a value"),
+        ("a = 'x", "{file}:1:7: expected "),
+        (f"a = {'[' * 9_999}", "{file}: lists and tables are nested too deep"),
+        (b"host = '\xff'", "{file}:1:9: this is not UTF-8"),
+        (b"\n\nx\xff", "{file}:3:2: this is not UTF-8"),
+        (b"#" * ((1 << 20) + 1), "{file} has over 1048576 bytes; is it a configuration?"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_wrong_is_one_line(
+    command: Command, tmp_path: Path, toml: str | bytes, said: str
+) -> None:
+    """[P72]"""
+    path = tmp_path / "ls.toml"
+    path.write_bytes(toml if isinstance(toml, bytes) else toml.encode())
+    words = [] if b"port" in path.read_bytes() else ["0"]
+    if b"servers" not in path.read_bytes():
+        words += ["a", "1"]
+    code, out, log = command("ls", "--config", str(path), *words)
+    assert (code, out, log.count("\n")) == (USAGE, "", 1), log
+    assert log.startswith("photofinish: ") and said.format(file=path) in log, log
+
+
+def test_a_file_that_cannot_be_read_is_one_line(command: Command, tmp_path: Path) -> None:
+    """[P72]: a pipe without a writer holds up nobody."""
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (
+        ("none", "no such file or directory"),
+        ("pipe", "it is not a regular file"),
+        (".", "it is not a regular file"),
+        ("/dev/null", "it is not a regular file"),
+    ):
+        path = tmp_path / name
+        code, out, log = command("ts", "--config", str(path))
+        assert (code, out, log) == (USAGE, "", f"photofinish: cannot read {path}: {why}\n")
+
+
+def test_two_files_are_refused(command: Command) -> None:
+    code, _, log = command("ls", "--config", "a", "--config=b")
+    assert (code, log) == (2, "photofinish: --config is given 2 times; one file is enough\n")
+
+
+def test_a_mistake_of_the_command_line_is_not_the_files(command: Command, tmp_path: Path) -> None:
+    path = write(tmp_path / "file.toml", [])
+    for words, said in (
+        (["--timeout", "x"], "argument --timeout: 'x' is not a number"),
+        (["0", "a", "1", "--race-log"], "argument --race-log: expected one argument"),
+        (["--config"], "argument --config: expected one argument"),
+    ):
+        code, _, log = command("ls", "--config", path, *words)
+        assert code == USAGE and log.startswith(f"photofinish: {said}"), log
+
+
+def test_a_file_is_read_as_other_systems_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_bytes(b"\xef\xbb\xbfport = 5\r\ntable = 't'\r\n")
+    assert read_ts_options(["--config", str(path)]).table == "t"
+
+
+# -- printed, and read back ------------------------------------------------------------------------
+
+
+def printed(command: Command, *words: str) -> str:
+    """Return the configuration that a program prints for these words."""
+    code, out, log = command(*words, "--print-config")
+    assert (code, log) == (0, "")
+    return out
+
+
+@pytest.mark.parametrize("program", KEYS)
+def test_a_printed_configuration_is_read_back(
+    command: Command, tmp_path: Path, program: str
+) -> None:
+    """[P74]"""
+    path = tmp_path / "printed.toml"
+    least = ALONE[program][:2]
+    for keys in KEYS[program], ALONE[program], least, [*least, *KEYS[program][1:]]:
+        words = words_of({key.name: key for key in keys}.values())
+        path.write_text(printed(command, program, *words))
+        back = plain(READ[program](["--config", str(path)]))
+        options = plain(READ[program](words))
+        if isinstance(options, LsOptions) and not options.server.once:
+            options = plain(READ[program]([*words, "--workers", str(options.workers or 1)]))
+        assert back == options
+        again = printed(command, program, "--config", str(path))
+        assert re.sub(" +# .*", "", again) == re.sub(" +# .*", "", path.read_text())
+
+
+def test_a_printed_value_says_where_it_comes_from(command: Command, tmp_path: Path) -> None:
+    path = write(tmp_path / "file.toml", [*ALONE["ls"][:2], flag("timeout", "2", "2")])
+    words = ["--config", path, "--idle", "7", "--bound", "timeout_s=3", "--bound", "few_bytes=9"]
+    out = printed(command, "ls", *words, "--dns-upstream", "192.0.2.1", "--dns", "0")
+    for line in (
+        f"port = 0  # {path}", f'servers = ["a", 1]  # {path}', f"timeout = 3.0  # {path}",
+        'host = "127.0.0.1"  # default', "idle = 7.0  # command line", "# workers",
+        "dns-timeout = 4.5  # default", "[bound]", "few_bytes = 9  # command line", "# grace",
+    ):  # fmt: skip
+        assert line in out.splitlines() or line == "# workers", line
+    assert "workers = 1  # default" in out
+
+
+def test_odd_words_are_printed_so_that_they_read_back(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "printed.toml"
+    for table in ("1", "01", "1.50", "1e5", "+1", "inf", "true", 'a"b', "a\\b", "ü#", "\xa0"):
+        path.write_text(printed(command, "ts", "5", "--table", table))
+        assert read_ts_options(["--config", str(path)]).table == table
+    for table, why in (b"\xff", "is not UTF-8"), (b"\n", "has control characters"):
+        code, out, log = command("ts", "5", "--table", os.fsdecode(table), "--print-config")
+        assert (code, out) == (1, "") and log.endswith(f"' {why}: no file can say it\n")
+
+
+# -- the document ----------------------------------------------------------------------------------
+
+
+def section() -> str:
+    """Return what the document says of configuration files."""
+    text = (ROOT / "proto.md").read_text()
+    return text.partition("\n## Configuration\n")[2].partition("\n## ")[0]
+
+
+def test_the_rows_of_the_document_hold(tmp_path: Path) -> None:
+    rows = re.findall(r"(?m)^\| (`.+`) \| (`.*`|none) \|$", section())
+    assert len(rows) > 8
+    path = tmp_path / "row.toml"
+    for toml, words in rows:
+        path.write_text("\n".join(re.findall("`([^`]+)`", toml)))
+        said = path.read_text()
+        more = [] if said.startswith("port") else ["0"]
+        more += [] if said.startswith("servers") else ["localhost:1"]
+        more += ["--workers", "1"] if "workers" not in said else []
+        line = " ".join(re.findall("`([^`]+)`", words)).split()
+        expected = sorted([*more, *line], key=lambda word: not word.isdigit())
+        assert plain(read_ls_options(["--config", str(path), *more])) == plain(
+            read_ls_options([*expected] if said.startswith("port") else [*more, *line])
+        ), toml
+
+
+def test_the_table_of_keys_is_that_of_the_parsers() -> None:
+    rows: list[Any] = re.findall(r"(?m)^\| `([a-z-]+)` \| (LS, TS|LS|TS) \| ", section())
+    for program, parser in PARSERS.items():
+        keys = {f.removeprefix("--") for f in flags_of(parser()) if f.startswith("--")}
+        expected = (keys - WORDS_ONLY) | {"port"} | ({"servers"} if program == "ls" else set())
+        assert {key for key, of in rows if program.upper() in of} == expected

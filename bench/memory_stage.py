@@ -102,11 +102,11 @@ class MemorySystem:
         peers = self.peers
         return [fd for fd in read if peers[fd - 3].come], list(write), []
 
-    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Peer:
-        return self.peer()
+    def listen(self, address: Address, backlog: int) -> list[Peer]:
+        return [self.peer()]
 
-    def take_datagrams(self, address: Address, *, shared: bool = False) -> Peer:
-        return self.peer()
+    def take_datagrams(self, address: Address) -> list[Peer]:
+        return [self.peer()]
 
     def dial_datagrams(self, address: Address) -> Peer:
         return self.connect(address)
@@ -161,10 +161,10 @@ class Stage:
         destinations = Destinations(Output(2), own=Output(1))
         self.loop = Loop(system, Bounds(), log, destinations, line_bytes_max=LINE_BYTES_MAX)
         if serves:
-            self.loop.listen((2, _LINES_AT), LINES)
+            self.loop.listen(system.listen((2, _LINES_AT), 1)[0], LINES)
             self.listener = self.system.peers[-1]
         if dns:
-            self.loop.listen_for_datagrams((2, _DNS_AT), Role.DNS)
+            self.loop.listen_for_datagrams(system.take_datagrams((2, _DNS_AT))[0], Role.DNS)
             self.dns = self.system.peers[-1]
         brain = build(self.loop)
         self.loop.start(brain)

@@ -215,10 +215,13 @@ def main() -> int:
     )
     try:
         table = load(arguments.table, lambda text: print(text, file=sys.stderr))
-        host, port = loop.listen((socket.AF_INET, ("127.0.0.1", arguments.port)), LINES)
+        here = (socket.AF_INET, ("127.0.0.1", arguments.port))
+        (stream,) = system.listen(here, bounds.backlog_max)
     except OSError as error:
         print(f"slow: cannot start: {error}", file=sys.stderr)
         return 1
+    host, port = stream.getsockname()
+    loop.listen(stream, LINES)
     loop.start(
         SlowTableServer(
             TableServer(table, Environment(bounds, loop.hits)),

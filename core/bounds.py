@@ -58,7 +58,8 @@ class Bounds:
     mid_line_s: float = 10.0  # time from the first byte of a line to its end; it takes microseconds
     write_stall_s: float = 10.0  # time in which the peer takes no byte: it is gone or stuck
     restart_first_s: float = 0.05  # first wait after a worker died: its clients miss it
-    restart_max_s: float = 5.0  # longest such wait: a worker that cannot live must not cost a core
+    restart_max_s: float = 1.0  # longest such wait: its clients wait; a start costs 30 ms of a core
+    retire_s: float = 10.0  # time that a replaced worker serves who is connected, before it drains
     news_s: float = 1.0  # time between reports of a worker: metrics as fresh as a page has to be
     linger_s: float = 5.0  # wait between our end of stream and the peer's
     dns_idle_s: float = 10.0  # idle time of a DNS stream (RFC 7766, section 6.2.3)

@@ -77,7 +77,8 @@ class Resume(ConnectionEffect):
 
 @dataclass(slots=True)
 class Unlisten(Effect):
-    """Accept no more clients."""
+    """Take nobody any more, and close what is held for workers: those who wait are left to whoever
+    else has the same sockets."""
 
 
 @dataclass(slots=True)

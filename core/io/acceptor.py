@@ -13,15 +13,13 @@ Not here: one listener, and its rest (`core/io/listener.py`), and what becomes o
 
 import contextlib
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from core.addresses import Address
-from core.effects import Unlisten
 from core.events import Opened, PlaceWanted
 from core.io.descriptors import Descriptors
 from core.io.engine import Engine
 from core.io.listener import Admit, Listener, Service
+from core.io.places import Places
 from core.io.stream import Stream
 from core.io.stream_state import StreamState
 from core.io.streams import Streams
@@ -32,6 +30,13 @@ from core.operator import Level
 REPLACED = Metric("replaced", "Connections that parted for one of another address")
 TURNED_AWAY = refused_for("turned_away", "Connections for which there was no place", "busy")
 CLIENTS_MAX = Metric("clients_max", "Clients that there may be at once", is_level=True)
+
+
+class Closable(Protocol):
+    """An object that can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Acceptor:
@@ -48,9 +53,9 @@ class Acceptor:
         self._descriptors = descriptors
         self._turned_away = 0
         self._replaced = 0
-        self._claims: list[Socket] = []
+        self._held: list[Closable] = []
+        self._places: dict[Service, Places[Stream]] = {}
         engine.timers.append(self)
-        engine.performers |= {Unlisten: lambda _: self.unlisten()}
 
     def metrics(self) -> list[Value]:
         """Return how many clients there may be, and how many were turned away or had to part."""
@@ -62,34 +67,37 @@ class Acceptor:
 
     # -- where we listen -------------------------------------------------------------------------
 
-    def listen(
-        self, address: Address, service: Service, admit: Admit, *, shared: bool
-    ) -> Sequence[object]:
-        """Listen at one address; see `Loop.listen`. Raises OSError."""
-        bounds, descriptors, system = self._bounds, self._descriptors, self._engine.system
-        stream = system.listen(address, bounds.backlog_max, shared=shared)
-        descriptors.reserve(1)
-        if service.reserves:
-            count = int(getattr(bounds, service.connections))
-            descriptors.reserve(count)
-            places_max = lambda: count  # noqa: E731
-        else:
-            places_max = lambda: descriptors.clients_max  # noqa: E731
-        judge = self._engine.refusals.counting(admit)
+    def listen(self, stream: Socket, service: Service, admit: Admit) -> None:
+        """Accept who comes to a listening socket; see `Loop.listen`."""
+        if service not in self._places:
+            self._places[service] = self._reserve(service)
+        engine = self._engine
         listener = Listener(
-            system, stream, service, judge, places_max, bounds.accept_rest_s, self._somebody_waits
+            engine.system,
+            stream,
+            service,
+            engine.refusals.counting(admit),
+            self._places[service],
+            self._bounds.accept_rest_s,
+            self._somebody_waits,
         )
-        self.listeners[stream.fileno()] = self._engine.by_fd[stream.fileno()] = listener
-        own_address: Sequence[object] = stream.getsockname()
-        return own_address
+        self.listeners[stream.fileno()] = engine.by_fd[stream.fileno()] = listener
+
+    def _reserve(self, service: Service) -> Places[Stream]:
+        """Return the places of a service, with the descriptors that it reserves for them."""
+        if not service.reserves:
+            return Places(lambda: self._descriptors.clients_max)
+        count = int(getattr(self._bounds, service.connections))
+        self._descriptors.reserve(count)
+        return Places(lambda: count)
 
     def own_addresses(self) -> list[Any]:
         """Return the socket addresses where we listen."""
         return [listener.stream.getsockname() for listener in self.listeners.values()]
 
-    def hold(self, claims: Sequence[Socket]) -> None:
-        """Hold the bound sockets while workers may still be started."""
-        self._claims += claims
+    def hold(self, held: Closable) -> None:
+        """Hold sockets of others until a drain; see `Loop.hold`."""
+        self._held.append(held)
 
     def start(self) -> None:
         """Say so when descriptors are too few for as many clients as there may be."""
@@ -111,9 +119,9 @@ class Acceptor:
         self._look()
 
     def unlisten(self) -> None:
-        """Close the listeners that a drain closes, and let claimed addresses go."""
-        self._engine.doomed.extend(self._claims)
-        self._claims.clear()
+        """Close the listeners that a drain closes, and let go of what is held for others."""
+        self._engine.doomed.extend(self._held)
+        self._held.clear()
         for listener in self._for_askers():
             self._forget(listener)
 
@@ -167,7 +175,7 @@ class Acceptor:
         room = min(count_max, listener.room)
         for stream, host, network in listener.accept(room, engine.system.now()):
             count += 1
-            if len(listener.places) < listener.places_max() or self._make_room(listener, network):
+            if listener.places.left > 0 or self._make_room(listener, network):
                 self._take(listener, stream, host, network)
                 engine.deliver()
             else:

@@ -7,16 +7,15 @@ since the brain may send by it, or close it, for what it hears.
 Not here: one socket (`core/io/datagrams.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from core.addresses import Address
 from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.events import Closed, Opened, Role
 from core.io.datagrams import DatagramSocket
 from core.io.dialler import why_not_dialled
 from core.io.engine import Engine
 from core.io.listener import Admit, everybody
-from core.io.system import reason
+from core.io.system import Socket, reason
 from core.metrics import Metric, Value
 from core.operator import Level
 
@@ -71,19 +70,15 @@ class DatagramSockets:
 
     # -- which there are ---------------------------------------------------------------------------
 
-    def listen(
-        self, address: Address, role: Role, admit: Admit, *, shared: bool
-    ) -> Sequence[object]:
-        """Take datagrams at one address; see `Loop.listen_for_datagrams`. Raises OSError."""
+    def listen(self, stream: Socket, role: Role, admit: Admit) -> None:
+        """Take datagrams from a bound socket; see `Loop.listen_for_datagrams`."""
         engine = self._engine
-        stream = engine.system.take_datagrams(address, shared=shared)
-        name = f"{role.value}-0"  # streams of this role are numbered from 1 on
+        known = sum(not each.dialled for each in self)
+        name = f"{role.value}-0.{known + 1}" if known else f"{role.value}-0"  # streams: from 1 on
         judge = None if admit is everybody else admit
         refuse, overflowed = engine.refusals.refuse, engine.system.overflowed
         self.add(DatagramSocket(stream, name, judge, refuse=refuse, overflowed=overflowed))
         engine.events.append(Opened(name, role, is_datagrams=True))
-        own_address: Sequence[object] = stream.getsockname()
-        return own_address
 
     def add(self, datagram_socket: DatagramSocket) -> None:
         """Keep one more socket, until it is removed."""
@@ -148,6 +143,12 @@ class DatagramSockets:
         for each in self:
             if not each.dialled:
                 self._receive_all(each)
+        self.leave_unread()
+
+    def leave_unread(self) -> None:
+        """Read nothing any more from sockets that were not dialled."""
+        for each in self:
+            if not each.dialled:
                 each.is_read = False
         self._engine.read_fds_stale = True
 

@@ -4,8 +4,9 @@ A queue of connections that cannot be accepted, for want of descriptors, keeps t
 readable: a loop that tried again at once would spin. The listener therefore rests for a while, and
 `again_at` says until when; it is not to be waited for meanwhile.
 
-Connections are called after the role of their listener: `client-1`, `client-2`, ... A listener
-knows which of its connections hold a place, and what one too many is told (`Service`).
+Connections are called after the role of their listener: `client-1`, `client-2`, ... Listeners of
+one service share its places and its numbers, wherever they listen; what one connection too many is
+told is the service's to say (`Service`).
 
 Not here: what becomes of a connection (`core/io/acceptor.py`).
 """
@@ -36,7 +37,7 @@ Admit = Callable[[str], bool]  # judges who may come in, by a numeric host
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service at a listener: how each connection that comes there is treated.
+    """A service at its listeners: how each connection that comes there is treated.
 
     Bounds are given by their names. `connections`: how many there may be at once. `reserves`: as
     many descriptors are kept for them; else they have what others leave. `farewell`: what one
@@ -67,8 +68,8 @@ class Listener:
     """A listening socket: who may come in, who has a place, and its rest when we are out of
     something.
 
-    `admit(host)` judges by the numeric address that accept returned. `places_max()` is how many
-    connections there may be at once. `come(listener)` is called when somebody waits.
+    `admit(host)` judges by the numeric address that accept returned. `places` are those of the
+    service. `come(listener)` is called when somebody waits.
     """
 
     def __init__(
@@ -77,15 +78,13 @@ class Listener:
         stream: Socket,
         service: Service,
         admit: Admit,
-        places_max: Callable[[], int],
+        places: Places[Stream],
         rest_s: float,
         come: "Callable[[Listener], None]" = _leave_waiting,
     ) -> None:
         self.stream = stream
         self.service = service
-        self.places_max = places_max
-        self.places: Places[Stream] = Places()
-        self._ever = 0
+        self.places = places
         self.again_at: float | None = None  # resting until then
         self.trouble = ""  # why it could not accept, since it last could
         self.left = math.inf  # how many more it takes
@@ -115,12 +114,11 @@ class Listener:
         """The number that may be accepted; the others wait."""
         if self.service.farewell is not None:
             return math.inf
-        return self.places_max() - len(self.places)
+        return self.places.left
 
     def next_name(self) -> str:
         """Return the name of the next connection."""
-        self._ever += 1
-        return f"{self.service.role.value}-{self._ever}"
+        return f"{self.service.role.value}-{self.places.next_number()}"
 
     def last_call(self, count: int) -> None:
         """Take only those who wait already, and no more than so many: then `left` is 0."""

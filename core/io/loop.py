@@ -12,15 +12,13 @@ Not here: sockets and clocks (`core/io/system.py`), and what any message means.
 """
 
 import math
-from collections.abc import Sequence
 
-from core.addresses import Address
 from core.bounds import BoundHits, Bounds
 from core.brain import Brain
 from core.effects import Close
 from core.environment import Environment
 from core.events import Role
-from core.io.acceptor import Acceptor
+from core.io.acceptor import Acceptor, Closable
 from core.io.datagram_sockets import DatagramSockets
 from core.io.descriptors import Descriptors
 from core.io.dialler import Dialler
@@ -43,7 +41,8 @@ class Loop:
     """Runs a brain over sockets until it says Stop, or a second signal comes.
 
     Before `run` or `turn`: `listen` (servers only), then `start(brain)`. `descriptors`: what there
-    are; without them it is taken that all but the standard streams are free.
+    are, the sockets to listen at among those that are taken; without them it is taken that all but
+    the standard streams are free.
     """
 
     def __init__(
@@ -85,27 +84,21 @@ class Loop:
     def exit_code(self) -> int | None:
         return self.engine.exit_code
 
-    def listen(
-        self, address: Address, service: Service, admit: Admit = everybody, *, shared: bool = False
-    ) -> Sequence[object]:
-        """Listen at one address; return the socket address that it became. Raises OSError.
+    def listen(self, stream: Socket, service: Service, admit: Admit = everybody) -> None:
+        """Accept who comes to a listening socket, which is the loop's own from now on.
 
         `admit(host)` judges each connection by the numeric host that accept returned. The service
-        says how those that are accepted are treated. `shared`: other processes listen there, too,
-        each with a socket of its own.
+        says how those that are accepted are treated. Other processes may have the same socket.
         """
-        return self.acceptor.listen(address, service, admit, shared=shared)
+        self.acceptor.listen(stream, service, admit)
 
-    def listen_for_datagrams(
-        self, address: Address, role: Role, admit: Admit = everybody, *, shared: bool = False
-    ) -> Sequence[object]:
-        """Take datagrams of this role at one address: Opened. Else as `listen`."""
-        self.descriptors.reserve(1)
-        return self.datagrams.listen(address, role, admit, shared=shared)
+    def listen_for_datagrams(self, stream: Socket, role: Role, admit: Admit = everybody) -> None:
+        """Take datagrams of this role from a bound socket: Opened. Else as `listen`."""
+        self.datagrams.listen(stream, role, admit)
 
-    def hold(self, *claims: Socket) -> None:
-        """Hold the bound sockets while workers may still be started."""
-        self.acceptor.hold(claims)
+    def hold(self, held: Closable) -> None:
+        """Hold what others listen at, until a drain: it is closed then, or when the loop is."""
+        self.acceptor.hold(held)
 
     def adopt(self, name: str, stream: Socket) -> None:
         """Take a stream that is there already as a connection of this name: Opened."""

@@ -1,4 +1,4 @@
-"""Places: the connections that hold one at a listener, and which parts for a newcomer.
+"""Places: the connections to one service that hold one, and which parts for a newcomer.
 
 A network must not shut out all others by holding every place (RFC 9210, section 4.2). When all are
 taken, therefore, the longest idle connection of the network that holds most may part for a
@@ -11,7 +11,8 @@ runs only when all places are taken, and looks at each network, and then at each
 Not here: how a connection parts (`core/io/acceptor.py`, `core/protocol/server.py`).
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Generic, TypeVar
 
@@ -23,11 +24,14 @@ _last_turn = attrgetter("last_turn")
 
 
 class Places(Generic[Placed]):
-    """The connections that hold a place, by network (see `core/addresses.py`)."""
+    """The connections that hold a place, by network (see `core/addresses.py`). `most()` is how
+    many places there are."""
 
-    __slots__ = ("_by_network", "_here", "_network_of")
+    __slots__ = ("_by_network", "_ever", "_here", "_network_of", "most")
 
-    def __init__(self) -> None:
+    def __init__(self, most: Callable[[], float] = lambda: math.inf) -> None:
+        self.most = most
+        self._ever = 0
         self._network_of: dict[Placed, str] = {}
         self._here: dict[Placed, None] = {}  # those from this machine
         self._by_network: dict[str, dict[Placed, None]] = {}  # the others, the oldest first
@@ -37,6 +41,16 @@ class Places(Generic[Placed]):
 
     def __iter__(self) -> Iterator[Placed]:
         return iter(self._network_of)
+
+    def next_number(self) -> int:
+        """Return the number of the next connection, from 1 on."""
+        self._ever += 1
+        return self._ever
+
+    @property
+    def left(self) -> float:
+        """How many places are free."""
+        return self.most() - len(self._network_of)
 
     @property
     def networks(self) -> list[str]:

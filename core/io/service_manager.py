@@ -3,7 +3,8 @@
 It is told how the program stands, and that the loop still turns if it watches that. It may keep
 what the program says in its journal.
 
-Not here: when it is told (`core/io/signals.py`).
+Not here: when it is told (`core/io/signals.py`), and sockets that it has opened
+(`core/io/handed_over.py`).
 """
 
 import math

@@ -10,7 +10,7 @@ Not here: signals before there is a loop, and the pipe they come by (`core/io/pr
 import math
 from enum import Enum
 
-from core.effects import Drain
+from core.effects import Drain, Unlisten
 from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.engine import Engine
@@ -42,7 +42,10 @@ class SignalHandler:
         self._datagram_sockets = datagram_sockets
         self._pipe: Signals | None = None
         self._since = 0.0  # when the drain began
-        engine.performers |= {Drain: lambda _: self.begin_to_drain()}
+        engine.performers |= {
+            Drain: lambda _: self.begin_to_drain(),
+            Unlisten: lambda _: self._unlisten(),
+        }
 
     def start(self) -> None:
         """Take signals from now on."""
@@ -120,6 +123,11 @@ class SignalHandler:
             self.stage = DrainStage.NONE
             self._engine.events.append(DrainAsked(self._since))
             self._engine.deliver()
+
+    def _unlisten(self) -> None:
+        """Leave those who wait to whoever else has the same sockets."""
+        self._acceptor.unlisten()
+        self._datagram_sockets.leave_unread()
 
     def _accept(self) -> None:
         if self._acceptor.accept_the_last():

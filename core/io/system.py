@@ -22,7 +22,8 @@ from contextlib import suppress
 from typing import Any
 
 from core.addresses import Address, is_wildcard
-from core.io import own_names, own_process, process, service_manager
+from core.io import handed_over, own_names, own_process, process, service_manager
+from core.io.binding import bound, bound_alike
 from core.io.child import Child
 from core.io.lookup import Lookup
 from core.io.ports import ours
@@ -57,6 +58,7 @@ class System:
     notify_alive = staticmethod(service_manager.notify_alive)
     own_names = staticmethod(own_names.own_names)  # of this machine
     own_process = staticmethod(own_process.own_process)  # its metrics
+    handed_over = staticmethod(handed_over.handed_over)  # sockets; they are taken once
     leads_to_journal = staticmethod(service_manager.leads_to_journal)
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)
@@ -96,41 +98,33 @@ class System:
         the child."""
         return Child(name)
 
-    def claim(self, address: Address) -> Socket:
-        """Hold an address for those who share it, by a socket that takes no connection itself.
-
-        It is bound before it says that it shares, so that it cannot be had while anybody else,
-        another family of sharers too, listens there. Raises OSError.
-        """
-        claim = self._bound(address, socket.SOCK_STREAM, shared=False)
-        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return claim
-
-    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> Socket:
-        """Open a listening socket at this address, and no other. Raises OSError.
-
-        `shared`: one of several, among which the kernel spreads connections (SO_REUSEPORT).
-        """
-        listener = self._bound(address, socket.SOCK_STREAM, shared)
+    def listen(self, address: Address, backlog: int, count: int = 1) -> list[Socket]:
+        """Open as many listening sockets at one address, among which the kernel spreads
+        connections. Raises OSError."""
+        listeners = bound_alike(address, socket.SOCK_STREAM, count)
         try:
-            listener.listen(backlog)
-            listener.setblocking(False)
+            for each in listeners:
+                each.listen(backlog)
+                each.setblocking(False)
         except OSError:
-            listener.close()
+            for each in listeners:
+                each.close()
             raise
-        return listener
+        return listeners
 
-    def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
-        """Open a socket for datagrams at this address. Raises OSError.
+    def take_datagrams(self, address: Address, count: int = 1) -> list[Socket]:
+        """Open as many sockets for datagrams at one address, among which the kernel spreads them.
+        Raises OSError."""
+        return [self.received_at(each) for each in bound_alike(address, socket.SOCK_DGRAM, count)]
 
-        It has room for what comes while a turn lasts, as far as the kernel grants that.
-        """
-        stream = self._bound(address, socket.SOCK_DGRAM, shared)
-        if is_wildcard(address[1][0]):
-            stream = WildcardSocket(stream)
-        stream.setblocking(False)
-        self._make_room(stream)
-        return stream
+    def received_at(self, bound: Socket) -> Socket:
+        """Make a bound socket one for datagrams of clients: it has room for what comes while a turn
+        lasts, as far as the kernel grants that. Raises OSError."""
+        if is_wildcard(bound.getsockname()[0]):
+            bound = WildcardSocket(bound)
+        bound.setblocking(False)
+        self._make_room(bound)
+        return bound
 
     def dial_datagrams(self, address: Address) -> Socket:
         """Open a socket for datagrams of this address only, at a port that nobody can guess.
@@ -142,7 +136,7 @@ class System:
         for left in reversed(range(_PORTS_TRIED)):
             port = secrets.choice(ours())
             try:
-                dialled = self._bound((family, (wildcard, port)), socket.SOCK_DGRAM, shared=False)
+                dialled = bound((family, (wildcard, port)), socket.SOCK_DGRAM)
                 break
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or not left:
@@ -195,22 +189,6 @@ class System:
     def _make_room(self, stream: Socket) -> None:
         for room in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             stream.setsockopt(socket.SOL_SOCKET, room, _DATAGRAM_ROOM)
-
-    def _bound(self, address: Address, kind: int, shared: bool) -> Socket:
-        family, socket_address = address
-        bound = socket.socket(family, kind)
-        try:
-            if kind == socket.SOCK_STREAM:  # with datagrams it would let another one bind, too
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            bound.bind(socket_address)
-        except OSError:
-            bound.close()
-            raise
-        return bound
 
     def connect(self, address: Address) -> Socket:
         """Open a socket that is connecting: writable once that is decided. Raises OSError."""

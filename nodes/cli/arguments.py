@@ -29,7 +29,7 @@ CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
 DEFAULTS = Bounds()
 EXTRA_LOAD = 0.05  # share of extra questions: servers hardly feel it, and most of the tail is gone
-_PORT_MAX = 65_535
+PORT_MAX = 65_535
 _SECONDS_END = 1e6  # all spans are shorter: a slip of the keyboard is found
 _Number = TypeVar("_Number", int, float)
 
@@ -99,8 +99,8 @@ def number(
     return read
 
 
-port_number = number(int, 1, _PORT_MAX, f"a port, 1 to {_PORT_MAX}")
-own_port = number(int, 0, _PORT_MAX, f"a port, 0 to {_PORT_MAX}")  # 0 takes a free one
+port_number = number(int, 1, PORT_MAX, f"a port, 1 to {PORT_MAX}")
+own_port = number(int, 0, PORT_MAX, f"a port, 0 to {PORT_MAX}")  # 0 takes a free one
 seconds = number(
     float, math.nextafter(0, 1), math.nextafter(_SECONDS_END, 0), "a number of seconds above 0"
 )

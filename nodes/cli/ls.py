@@ -7,8 +7,10 @@ Not here: the options (`ls_arguments.py`), serving as several processes (`worker
 does (`nodes/ls/load_balancer.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.bounds import Bounds
 from core.io.loop import Loop
 from core.io.system import System
 from nodes.cli.arguments import USAGE, Failure, resolve
@@ -17,21 +19,22 @@ from nodes.cli.introduction import Introduction
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
 from nodes.cli.server_addresses import refuse_loops
+from nodes.cli.server_arguments import ServerOptions
 from nodes.cli.serving import (
-    ListenAddresses,
+    Listening,
     ServerPlan,
-    dns_address,
+    check_open,
+    find_listening,
     limit_descriptors,
-    own_address,
     serve,
 )
-from nodes.cli.status_page import status_page_address
 from nodes.cli.workers import serve_with_workers
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_policy import RacePolicy
 from nodes.ls.setup import Setup, descriptors_for
+from nodes.workers.configuration import RefusedError
 from nodes.workers.worker import StatsFilter
 
 
@@ -44,9 +47,8 @@ def run_ls(words: list[str]) -> int:
     builder = _find(options, system)
     plan = builder.plan()
     if options.workers:
-        return serve_with_workers(
-            options.workers, plan, system, builder.load_balancer, options.race_log
-        )
+        configured = _ConfiguredLs(words, builder, system)
+        return serve_with_workers(options.workers, plan, system, configured)
     with race_log(options.race_log) as records:
         return serve(plan, system, builder.load_balancer, records=records)
 
@@ -56,7 +58,7 @@ class _Builder:
     """All that LS is built from: its options, and what they name on this machine."""
 
     options: LsOptions
-    listen: ListenAddresses
+    listening: Listening
     setup: Setup
     links: int
 
@@ -68,20 +70,20 @@ class _Builder:
         serves = ", ".join([policy, *(f"{name} {address}" for name, address in servers.items())])
         times = f"timeout {bounds.timeout_s} s"
         about = {"policy": policy, "servers": servers, "timeout_s": bounds.timeout_s}
-        if self.listen.dns is not None:
+        if self.listening.dns:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
         if options.workers:
             serves = f"{options.workers} workers, {serves}"
             about["workers"] = options.workers
         introduction = Introduction(serves, times, about)
-        return ServerPlan("ls", options.server, self.listen, introduction, self.links)
+        return ServerPlan("ls", options.server, self.listening, introduction, self.links)
 
     def load_balancer(self, loop: Loop, stats: StatsFilter = list) -> LoadBalancer:
         """Build LS. `stats` turns its own metrics into those that answer STATS."""
         env, setup = loop.environment, self.setup
         dns = None
-        if self.listen.dns is not None:
+        if self.listening.dns:
             dns = DnsFrontEnd(env, self.options.dns_ttl_s, forwards=bool(setup.resolvers))
         return LoadBalancer(setup, env, owed=loop.owed, dns=dns, loop=loop.metrics, stats=stats)
 
@@ -94,7 +96,7 @@ def _check(options: LsOptions, system: System) -> int:
         builder = _find(options, system)
         setup, start_s = builder.setup, options.server.bounds.start_s
         check_known(options.table_servers, setup.servers, start_s)
-        for address in builder.listen.all():
+        for address in builder.listening.all():
             check_here(system, address)
         if options.race_log:
             check_can_append(options.race_log)
@@ -103,22 +105,85 @@ def _check(options: LsOptions, system: System) -> int:
     return checked(look)
 
 
-def _find(options: LsOptions, system: System) -> _Builder:
-    """Look up what the options name, and check it. Blocks. Raises Failure."""
+class _ConfiguredLs:
+    """The configuration of workers: the command line, and the files that it names."""
+
+    def __init__(self, words: Sequence[str], builder: _Builder, system: System) -> None:
+        self._words = words
+        self._builder = builder
+        self._system = system
+
+    @property
+    def options(self) -> ServerOptions:
+        return self._builder.options.server
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.options.bounds
+
+    @property
+    def race_log(self) -> str | None:
+        return self._builder.options.race_log
+
+    @property
+    def links(self) -> int:
+        return self._builder.links
+
+    def build(self, loop: Loop, stats: StatsFilter) -> LoadBalancer:
+        """Build the brain of a worker."""
+        return self._builder.load_balancer(loop, stats)
+
+    def reread(self) -> bool:
+        """Read the command line and its files anew; see `Configuration`. Nothing is looked up: a
+        worker does that while it serves."""
+        before = self._builder
+        try:
+            options = read_ls_options(self._words)
+            if options == before.options:
+                return False
+            _check_fixed(before.options, options)
+            self._builder = _find(options, self._system, before.listening)
+        except Failure as failure:
+            raise RefusedError(str(failure)) from None
+        return True
+
+
+def _check_fixed(before: LsOptions, after: LsOptions) -> None:
+    """Raise Failure where something has changed that cannot while LS runs."""
+    for what, old, new in (
+        ("PORT, --host, --dns or --metrics", before.server.listen, after.server.listen),
+        ("--workers", before.workers, after.workers),
+        ("--once", before.server.once, after.server.once),
+        ("--log-format", before.server.log_format, after.server.log_format),
+    ):
+        if old != new:
+            raise Failure(f"{what} cannot change while LS runs: restart it for that")
+
+
+def _find(options: LsOptions, system: System, listening: Listening | None = None) -> _Builder:
+    """Look up what the options name, and check it. Raises Failure. Blocks, unless LS is `listening`
+    already: then names are looked up later."""
     bounds = options.server.bounds
     resolvers = [resolve(system, *resolver)[0] for resolver in options.resolvers]
     if len(set(resolvers)) < len(resolvers):
         raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
     links = descriptors_for(bounds, len(options.table_servers), len(resolvers))
-    # Host lookups need descriptors, too, and such as select can hold.
-    limit_descriptors(bounds, system, links)
-    table_servers = find_hosts(system, options.table_servers, bounds.lookups_max, bounds.start_s)
-    listen = _listen_addresses(options, system)
+    if listening is None:
+        # Host lookups need descriptors, too, and such as select can hold.
+        limit_descriptors(bounds, system, links)
+    within_s = bounds.start_s if listening is None else 0.0
+    table_servers = find_hosts(system, options.table_servers, bounds.lookups_max, within_s)
+    if listening is None:
+        listening = find_listening(system, options.server, ("lines", "dns", "metrics"))
+    else:
+        check_open(options.server, listening)
+    if listening.dns and options.server.once:
+        raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)
     at = [address for addresses in table_servers for address in addresses]
-    refuse_loops(system, listen.lines, "", at, "a table server")
-    refuse_loops(system, listen.status_page, "--metrics", at, "a table server")
-    refuse_loops(system, listen.dns, "--dns", at, "a table server")
-    refuse_loops(system, listen.dns, "--dns", resolvers, "a --dns-upstream")
+    refuse_loops(system, listening.lines, "", at, "a table server")
+    refuse_loops(system, listening.status_page, "--metrics", at, "a table server")
+    refuse_loops(system, listening.dns, "--dns", at, "a table server")
+    refuse_loops(system, listening.dns, "--dns", resolvers, "a --dns-upstream")
     setup = Setup(
         table_servers,
         options.table_servers,
@@ -128,17 +193,4 @@ def _find(options: LsOptions, system: System) -> _Builder:
         options.sample,
         options.server.once,
     )
-    return _Builder(options, listen, setup, links)
-
-
-def _listen_addresses(options: LsOptions, system: System) -> ListenAddresses:
-    """Return where LS is to listen. Raises Failure."""
-    server = options.server
-    status_page = status_page_address(system, server)
-    dns = None
-    if options.dns_port is not None:
-        if options.check:  # nothing is bound, so port 0 stays as it is
-            dns = resolve(system, server.host, options.dns_port)[0]
-        else:
-            dns = dns_address(system, server.host, options.dns_port)
-    return ListenAddresses(own_address(system, server), dns, status_page)
+    return _Builder(options, listening, setup, links)

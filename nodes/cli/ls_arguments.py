@@ -16,7 +16,6 @@ from nodes.cli.arguments import (
     add_bound,
     add_timeout,
     number,
-    own_port,
     program_parser,
     read_bounds,
     share,
@@ -26,6 +25,7 @@ from nodes.cli.given_words import (
     parse_given,
     print_configuration,
 )
+from nodes.cli.listen_arguments import DEFAULTS_TO_LISTEN, own_host_and_port
 from nodes.cli.server_addresses import resolver_address
 from nodes.cli.server_arguments import (
     ServerOptions,
@@ -33,14 +33,13 @@ from nodes.cli.server_arguments import (
     add_status_page_arguments,
     read_server_options,
 )
-from nodes.cli.server_words import table_servers
+from nodes.cli.server_words import split_positionals
 
 _SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
 _TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
 _GRACE_MAX_S = 60  # grace: nobody waits longer for a name
 _WORKERS_MAX = 256  # workers: more of them than processors only make batches smaller
-_DNS_PORTS = (5053, 5054)  # ports to advise
 
 _ttl = number(int, 0, _TTL_MAX_S, "a whole number of seconds")
 _workers = number(int, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
@@ -58,7 +57,6 @@ class LsOptions:
     extra_load: float | None  # the share of extra questions that hedging may ask; None: race
     sample: float  # the share of races that are followed to the end
     race_log: str | None
-    dns_port: int | None  # at the server's host
     dns_ttl_s: int
     workers: int | None  # None: this process alone
     config: str | None
@@ -72,6 +70,12 @@ def ls_parser() -> Parser:
         "The load balancer: asks every table server and resolver, and relays the first answer; if\n"
         "none comes in time, it says `name - TIMED OUT`. It starts without table servers that are\n"
         "down, and dials them until they are up.",
+    )
+    parser.add_argument(
+        "port",
+        nargs="?",
+        metavar="PORT",
+        help="port to listen on for lines; 0 takes a free one. Not needed with --dns",
     )
     add_server_arguments(parser)
     _add_upstreams(parser)
@@ -93,9 +97,13 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     """Read the options from a command line. Raises Failure."""
     parser = ls_parser()
     arguments = parse_given(parser, words)
+    try:
+        port, servers = split_positionals(list(filter(None, [arguments.port, *arguments.servers])))
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     if arguments.race_sample is None:
         arguments.race_sample = 0.0 if arguments.metrics is None else _SAMPLE
-    _check(arguments, parser)
+    _check(arguments, servers, parser)
     extra_load = None
     if arguments.policy == "hedge":
         extra_load = arguments.max_extra_load
@@ -103,14 +111,13 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     if arguments.workers is None and arguments.config and not arguments.once:
         arguments.workers = 1  # a parent that can replace it when the file has changed
     options = LsOptions(
-        read_server_options(arguments, _read_ls_bounds(arguments, parser), parser),
-        _table_servers(arguments.servers, parser),
+        read_server_options(arguments, port, _read_ls_bounds(arguments, parser), parser),
+        servers,
         tuple(arguments.upstreams),
         arguments.grace,
         extra_load,
         arguments.race_sample,
         arguments.race_log,
-        arguments.dns,
         arguments.dns_ttl,
         arguments.workers,
         arguments.config,
@@ -125,8 +132,9 @@ def _defaults(options: LsOptions) -> dict[str, object]:
     """Return the defaults that hold, of flags of which the parser does not know them."""
     bounds = options.server.bounds
     return {
+        **DEFAULTS_TO_LISTEN,
         "timeout": bounds.timeout_s,
-        "dns-timeout": None if options.dns_port is None else bounds.dns_timeout_s,
+        "dns-timeout": bounds.dns_timeout_s if options.server.listen.dns else None,
         "race-sample": options.sample,
         "max-extra-load": options.extra_load,
         "workers": options.workers,
@@ -140,8 +148,9 @@ def _add_upstreams(parser: Parser) -> None:
     parser.add_argument(
         "servers",
         nargs="*",
-        metavar="TS_HOST TS_PORT",
-        help="table servers, in pairs; at least one, or a --dns-upstream",
+        metavar="TS_HOST:TS_PORT",
+        help="table servers, each as one word or as two (TS_HOST TS_PORT); at least one, or a "
+        "--dns-upstream",
     )
     parser.add_argument(
         "--dns-upstream",
@@ -200,9 +209,11 @@ def _add_monitoring(parser: Parser) -> None:
 def _add_dns(parser: Parser) -> None:
     parser.add_argument(
         "--dns",
-        type=own_port,
-        metavar="PORT",
-        help="also serve DNS over UDP and TCP on this port of --host",
+        action="append",
+        default=[],
+        type=own_host_and_port,
+        metavar="[ADDR:]PORT",
+        help="serve DNS over UDP and TCP on this port, at ADDR or at each --host (may be repeated)",
     )
     add_bound(
         parser,
@@ -223,31 +234,20 @@ def _add_dns(parser: Parser) -> None:
 # -- checks ----------------------------------------------------------------------------------------
 
 
-def _check(arguments: argparse.Namespace, parser: Parser) -> None:
+def _check(arguments: argparse.Namespace, servers: Sequence[object], parser: Parser) -> None:
     """Check the options against each other. Raises Failure."""
     if arguments.workers and arguments.once:
         parser.error("--once serves one session in one process; leave out --workers")
-    if arguments.dns is not None and arguments.once:
+    if arguments.dns and arguments.once:
         parser.error("--once serves one session of lines; leave out --dns")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks every server in any case")
-    if not arguments.servers and not arguments.upstreams:
+    if not servers and not arguments.upstreams:
         parser.error("no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
     if arguments.grace is not None and not arguments.upstreams:
         parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
-    if arguments.dns is not None and arguments.dns == arguments.port != 0:
-        advised = next(port for port in _DNS_PORTS if port != arguments.port)
-        parser.error(f"PORT and --dns are both {arguments.dns}; try --dns {advised}")
-
-
-def _table_servers(words: Sequence[str], parser: Parser) -> tuple[tuple[str, int], ...]:
-    """Return the hosts and ports that these words name. Raises Failure."""
-    try:
-        return table_servers(words)
-    except argparse.ArgumentTypeError as error:
-        parser.error(str(error))
 
 
 def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:

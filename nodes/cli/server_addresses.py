@@ -51,12 +51,12 @@ def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 def refuse_loops(
-    system: System, own: Address | None, option: str, others: Sequence[Address], given_as: str
+    system: System, own: Sequence[Address], option: str, others: Sequence[Address], given_as: str
 ) -> None:
-    """Raise Failure where one of these others, `given_as` a server to ask, is LS's own address,
-    that of this option (empty for PORT)."""
+    """Raise Failure where one of these others, `given_as` a server to ask, is one of LS's own
+    addresses, those of this option (empty for PORT)."""
     for other in others:
-        if own is not None and _comes_to(system, own, other):
+        if any(_comes_to(system, each, other) for each in own):
             raise Failure(
                 f"{address_text(other[1])}, given as {given_as}, is this load balancer's own "
                 f"{option}{' ' if option else ''}address: LS would ask itself; give one of the two "

@@ -8,34 +8,27 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from core.addresses import Address
 from core.bounds import Bounds
 from core.io.log_format import FORMATS
 from core.operator import Level
 from nodes.cli.arguments import (
-    USAGE,
-    Failure,
     Parser,
     add_bound,
     bound_and_value,
-    own_port,
+)
+from nodes.cli.listen_arguments import (
+    LOOPBACK,
+    ListenOptions,
+    StatusPageOptions,
+    add_host,
+    own_host_and_port,
+    read_listen_options,
 )
 
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
-_LOOPBACK = "127.0.0.1"
 AUTO = "auto"  # the format of the log that its reader wants
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class StatusPageOptions:
-    """Where the status page is to be, and by which names it is shown beside those of the
-    machine."""
-
-    host: str
-    port: int
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +36,13 @@ class ServerOptions:
     """The options of both servers. `allow`: networks that may connect; empty where only this
     machine can."""
 
-    host: str
-    port: int
+    listen: ListenOptions
     allow: tuple[Network, ...]
     bounds: Bounds
     once: bool
     log_level: Level
     log_format: str  # a name of FORMATS, or AUTO
     wire_log: bool
-    status_page: StatusPageOptions | None
-
-    def check_open(self, option: str, host: str, address: Address) -> None:
-        """Raise Failure where a server would be open to other machines by mistake."""
-        is_loopback = ipaddress.ip_address(address[1][0].partition("%")[0]).is_loopback
-        if not self.allow and not is_loopback:
-            raise Failure(
-                f"{option} {host} is open to other machines: say with --allow CIDR who may connect "
-                "(everyone: --allow 0.0.0.0/0 --allow ::/0)",
-                USAGE,
-            )
 
 
 def _network(text: str) -> Network:
@@ -86,15 +67,7 @@ def _host_name(text: str) -> str:
 
 def add_server_arguments(parser: Parser) -> None:
     """Add the arguments that both servers have."""
-    parser.add_argument(
-        "port", metavar="PORT", type=own_port, help="port to listen on; 0 takes a free one"
-    )
-    parser.add_argument(
-        "--host",
-        default=_LOOPBACK,
-        metavar="ADDR",
-        help="address to listen on (default %(default)s)",
-    )
+    add_host(parser)
     parser.add_argument(
         "--allow",
         action="append",
@@ -142,14 +115,14 @@ def add_status_page_arguments(parser: Parser) -> None:
     """Add the arguments about the status page that both servers have."""
     parser.add_argument(
         "--metrics",
-        type=own_port,
-        metavar="PORT",
+        type=own_host_and_port,
+        metavar="[ADDR:]PORT",
         help="serve a status page at / on this port, /metrics (Prometheus), /livez and /readyz",
     )
     parser.add_argument(
         "--metrics-host",
         metavar="ADDR",
-        help=f"address of the status page (default {_LOOPBACK}); --allow applies",
+        help=f"address of the status page (default {LOOPBACK}); --allow applies",
     )
     parser.add_argument(
         "--metrics-name",
@@ -165,8 +138,11 @@ def add_status_page_arguments(parser: Parser) -> None:
 def _read_status_page(arguments: argparse.Namespace, parser: Parser) -> StatusPageOptions | None:
     """Return the options of the status page, if there is to be one. Raises Failure."""
     if arguments.metrics is not None:
-        host = _LOOPBACK if arguments.metrics_host is None else arguments.metrics_host
-        return StatusPageOptions(host, arguments.metrics, tuple(arguments.metrics_name))
+        host, port = arguments.metrics
+        if host is not None and arguments.metrics_host is not None:
+            parser.error("--metrics has an address already; leave out --metrics-host")
+        host = host or arguments.metrics_host or LOOPBACK
+        return StatusPageOptions(host, port, tuple(arguments.metrics_name))
     for option, value in (
         ("--metrics-host", arguments.metrics_host),
         ("--metrics-name", arguments.metrics_name),
@@ -177,17 +153,16 @@ def _read_status_page(arguments: argparse.Namespace, parser: Parser) -> StatusPa
 
 
 def read_server_options(
-    arguments: argparse.Namespace, bounds: Bounds, parser: Parser
+    arguments: argparse.Namespace, port: int | None, bounds: Bounds, parser: Parser
 ) -> ServerOptions:
-    """Return the options that the functions above have added, and these bounds. Raises Failure."""
+    """Return the options that the functions above have added, with PORT, if there is one, and these
+    bounds. Raises Failure."""
     return ServerOptions(
-        arguments.host,
-        arguments.port,
+        read_listen_options(arguments, port, _read_status_page(arguments, parser), parser),
         tuple(arguments.allow),
         bounds,
         arguments.once,
         Level[arguments.log_level.upper()],
         arguments.log_format,
         arguments.wire_log,
-        _read_status_page(arguments, parser),
     )

@@ -1,14 +1,13 @@
 """Serving: who may connect to a server, its listeners, its log and its loop.
 
-Not here: what a server is made of (`ts.py`, `ls.py`), its options (`server_arguments.py`), and what
-it says of itself (`introduction.py`).
+Not here: what a server is made of (`ts.py`, `ls.py`), its options (`server_arguments.py`), its
+sockets (`listening.py`), and what it says of itself (`introduction.py`).
 """
 
-import errno
 import ipaddress
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from core.addresses import Address, address_text
@@ -16,7 +15,7 @@ from core.bounds import Bounds
 from core.events import Role
 from core.framing import Framing
 from core.io.descriptors import Descriptors
-from core.io.listener import Service, everybody
+from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.log_format import FORMATS
 from core.io.loop import Loop
@@ -26,8 +25,17 @@ from core.observable import ObservableBrain
 from core.operator import Standing
 from core.protocol.messages import refusal
 from core.protocol.names import LINE_BYTES_MAX, Error
-from nodes.cli.arguments import STDERR, STDOUT, Failure, resolve
+from nodes.cli.arguments import STDERR, STDOUT, USAGE, Failure, resolve
 from nodes.cli.introduction import Introduction
+from nodes.cli.listen_arguments import HostAndPort
+from nodes.cli.listening import (
+    ListenAddresses,
+    Sockets,
+    addresses_of,
+    open_sockets,
+    open_status_page,
+    take_handed_over,
+)
 from nodes.cli.server_arguments import AUTO, Network, ServerOptions
 from nodes.cli.status_page import with_status_page
 
@@ -42,24 +50,34 @@ DNS_STREAMS = Service(
     idles="dns_idle_s",
 )
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
-_PORTS_TRIED = 10
-_ADVICE = {
-    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-    errno.EADDRNOTAVAIL: "is it an address of this machine?",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class ListenAddresses:
-    """Where a server listens, for each protocol that it serves."""
+class Listening:
+    """Where a server is to listen: addresses, and sockets that were handed over."""
 
-    lines: Address
-    dns: Address | None = None
-    status_page: Address | None = None
+    addresses: ListenAddresses
+    handed: Sockets
 
-    def all(self) -> list[Address]:
-        """Return the addresses that there are."""
-        return [at for at in (self.lines, self.dns, self.status_page) if at is not None]
+    @property
+    def lines(self) -> tuple[Address, ...]:
+        """Where it takes lines."""
+        return self.addresses.lines + addresses_of(self.handed.lines)
+
+    @property
+    def dns(self) -> tuple[Address, ...]:
+        """Where it takes DNS."""
+        streams, datagrams = addresses_of(self.handed.dns), addresses_of(self.handed.datagrams)
+        return tuple(dict.fromkeys((*self.addresses.dns, *streams, *datagrams)))
+
+    @property
+    def status_page(self) -> tuple[Address, ...]:
+        """Where it serves its status page."""
+        return self.addresses.status_page + addresses_of(self.handed.status_page)
+
+    def all(self) -> tuple[Address, ...]:
+        """Return all of these addresses."""
+        return self.lines + self.dns + self.status_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +87,51 @@ class ServerPlan:
 
     name: str
     options: ServerOptions
-    listen: ListenAddresses
+    listening: Listening
     introduction: Introduction
     links: int = 0
 
 
-def own_address(system: System, options: ServerOptions) -> Address:
-    """Return where the server is to listen. Raises Failure."""
-    address = resolve(system, options.host, options.port)[0]
-    options.check_open("--host", options.host, address)
-    return address
+# -- where it listens, and for whom ----------------------------------------------------------------
 
 
-def dns_address(system: System, host: str, port: int) -> Address:
-    """Return where to take DNS; for port 0 at a port that is free for both TCP and UDP: sockets
-    that ask resolvers may stand at any. Raises Failure."""
-    address = resolve(system, host, port)[0]
-    for _ in range(0 if port else _PORTS_TRIED):
-        try:
-            with closing(system.claim(address)) as claim:
-                free = claim.getsockname()
-                system.take_datagrams((address[0], free)).close()
-                return address[0], free
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise cannot_listen(address, error) from None
-    return address
+def find_listening(system: System, options: ServerOptions, names: Sequence[str]) -> Listening:
+    """Return where the server is to listen. Of sockets that are handed over it takes those of these
+    names. Raises Failure."""
+    asked = options.listen
+    page = asked.status_page
+    found = Listening(
+        ListenAddresses(
+            _resolved(system, asked.lines),
+            _resolved(system, asked.dns),
+            () if page is None else _resolved(system, [(page.host, page.port)]),
+        ),
+        take_handed_over(system, names),
+    )
+    if not found.lines and not found.dns:
+        raise Failure("no PORT: say where to listen (see --help)", USAGE)
+    check_open(options, found)
+    return found
 
 
-def gate(allow: Sequence[Network]) -> Callable[[str], bool]:
+def _resolved(system: System, hosts: Sequence[HostAndPort]) -> tuple[Address, ...]:
+    return tuple(resolve(system, host, port)[0] for host, port in hosts)
+
+
+def check_open(options: ServerOptions, listening: Listening) -> None:
+    """Raise Failure where a server would be open to other machines by mistake."""
+    if options.allow:
+        return
+    for _, address in listening.all():
+        if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+            raise Failure(
+                f"{address_text(address)} is open to other machines: say with --allow CIDR who may "
+                "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
+                USAGE,
+            )
+
+
+def gate(allow: Sequence[Network]) -> Admit:
     """Return a function that tells whether a host, as `accept` returns it, may connect."""
     if not allow:
         return everybody
@@ -180,58 +214,27 @@ def _check_descriptors(descriptors: Descriptors) -> None:
 # -- listening -------------------------------------------------------------------------------------
 
 
-def listen(
-    loop: Loop,
-    address: Address,
-    allow: Sequence[Network],
-    service: Service = LINES,
-    *,
-    shared: bool = False,
-) -> Sequence[object]:
-    """Have the loop listen at this address; return where that is. Raises Failure."""
-    try:
-        bound = loop.listen(address, service, gate(allow), shared=shared)
-    except OSError as error:
-        raise cannot_listen(address, error) from None
+def listen(loop: Loop, sockets: Sockets, admit: Admit) -> None:
+    """Have the loop listen at these sockets. Raises Failure when there are too few descriptors."""
+    for service, streams in (
+        (LINES, sockets.lines),
+        (DNS_STREAMS, sockets.dns),
+        (STATUS_PAGE, sockets.status_page),
+    ):
+        for stream in streams:
+            loop.listen(stream, service, admit)
+    for bound in sockets.datagrams:
+        loop.listen_for_datagrams(bound, DNS_STREAMS.role, admit)
     _check_descriptors(loop.descriptors)
-    return bound
-
-
-def listen_for_dns(
-    loop: Loop, address: Address, allow: Sequence[Network], *, shared: bool = False
-) -> Sequence[object]:
-    """Have the loop take DNS over TCP and UDP, at the same port. Raises Failure."""
-    bound = listen(loop, address, allow, DNS_STREAMS, shared=shared)
-    try:
-        return loop.listen_for_datagrams(
-            (address[0], bound), DNS_STREAMS.role, gate(allow), shared=shared
-        )
-    except OSError as error:
-        raise cannot_listen((address[0], bound), error) from None
-
-
-def listen_for_status_page(
-    loop: Loop, address: Address | None, allow: Sequence[Network]
-) -> dict[str, str]:
-    """Have the loop serve the status page, if there is an address for it; return where, as
-    `Introduction.report` takes it. Raises Failure."""
-    if address is None:
-        return {}
-    return {"status_page": f"http://{address_text(listen(loop, address, allow, STATUS_PAGE))}/"}
-
-
-def cannot_listen(address: Address, error: OSError) -> Failure:
-    """Return the failure to raise when this address cannot be listened on."""
-    advice = _ADVICE.get(error.errno or 0, "try another port")
-    return Failure(f"cannot listen on {address_text(address[1])}: {reason(error)}; {advice}")
 
 
 # -- serving ---------------------------------------------------------------------------------------
 
 
-def ready_line(name: str, bound: Sequence[object]) -> bytes:
+def ready_line(name: str, sockets: Sockets) -> bytes:
     """Return the line that a server writes on standard output once clients can connect."""
-    return f"{name} ready on {address_text(bound)}\n".encode()
+    where = sockets.where()
+    return f"{name} ready on {where.get('lines') or where['dns']}\n".encode()
 
 
 def serve(
@@ -243,22 +246,25 @@ def serve(
 ) -> int:
     """Listen, say so, and run the brain that `build` makes, behind its status page, to its end;
     return the exit code. Raises Failure."""
-    name, options, addresses = plan.name, plan.options, plan.listen
+    name, options, listening = plan.name, plan.options, plan.listening
+    backlog = options.bounds.backlog_max
     # For the ready line, whose reader may be gone.
     output = Output(STDOUT, LOG_BYTES_MAX, "standard output")
-    loop = make_loop(
-        name.upper(), options, system, links=plan.links, records=records, output=output
-    )
-    with closing(loop):
-        bound = listen(loop, addresses.lines, options.allow)
-        listeners = {"lines": address_text(bound)}
-        if addresses.dns is not None:
-            listeners["dns"] = address_text(listen_for_dns(loop, addresses.dns, options.allow))
-        listeners |= listen_for_status_page(loop, addresses.status_page, options.allow)
+    with ExitStack() as stack:
+        (sockets,) = open_sockets(system, listening.addresses, listening.handed, backlog)
+        stack.callback(sockets.close)
+        page = open_status_page(system, listening.addresses.status_page, listening.handed, backlog)
+        sockets.status_page += page.status_page
+        loop = make_loop(
+            name.upper(), options, system, links=plan.links, records=records, output=output
+        )
+        stack.callback(loop.close)
+        listen(loop, sockets, gate(options.allow))
+        listeners = sockets.where()
         plan.introduction.report(loop.engine.log, listeners)
         try:
             loop.start(with_status_page(build(loop), options, system, listeners))
-            output.append(ready_line(name, bound))
+            output.append(ready_line(name, sockets))
         except OSError as error:
             raise Failure(f"cannot start: {reason(error)}") from None
         system.notify(Standing.READY)

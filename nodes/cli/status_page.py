@@ -1,30 +1,18 @@
 """The status page of a server: where it is, and how it comes before a brain.
 
-Not here: its options (`server_arguments.py`), listening (`serving.py`), and what it serves
+Not here: its options (`server_arguments.py`), listening (`listening.py`), and what it serves
 (`nodes/status_page`).
 """
 
 from collections.abc import Mapping
 
-from core.addresses import Address
 from core.brain import Brain
 from core.io.system import System
 from core.observable import ObservableBrain
 from core.version import VERSION
-from nodes.cli.arguments import resolve
 from nodes.cli.server_arguments import ServerOptions
 from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
-
-
-def status_page_address(system: System, options: ServerOptions) -> Address | None:
-    """Return where the status page is to be, if there is to be one. Raises Failure."""
-    page = options.status_page
-    if page is None:
-        return None
-    address = resolve(system, page.host, page.port)[0]
-    options.check_open("--metrics-host", page.host, address)
-    return address
 
 
 def with_status_page(
@@ -36,7 +24,7 @@ def with_status_page(
     """Put the status page before a brain, if there is to be one. It is shown by the names that the
     options have, and by those of this machine. `listeners`: where the server listens, by
     protocol."""
-    page = options.status_page
+    page = options.listen.status_page
     if page is None:
         return brain
     return WithStatusPage(

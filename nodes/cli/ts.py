@@ -13,21 +13,21 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.system import System, reason
 from core.operator import Level
-from nodes.cli.arguments import Failure, Parser, program_parser, read_bounds
+from nodes.cli.arguments import Failure, Parser, own_port, program_parser, read_bounds
 from nodes.cli.given_words import (
     add_configuration_arguments,
     parse_given,
     print_configuration,
 )
 from nodes.cli.introduction import Introduction
+from nodes.cli.listen_arguments import DEFAULTS_TO_LISTEN
 from nodes.cli.server_arguments import (
     ServerOptions,
     add_server_arguments,
     add_status_page_arguments,
     read_server_options,
 )
-from nodes.cli.serving import ListenAddresses, ServerPlan, make_log, own_address, serve
-from nodes.cli.status_page import status_page_address
+from nodes.cli.serving import ServerPlan, find_listening, make_log, serve
 from nodes.ts.reload import EMPTY, Reload
 from nodes.ts.table_file import NoTableError, Table, check, load
 from nodes.ts.table_server import TableServer
@@ -54,6 +54,13 @@ def ts_parser() -> Parser:
         "the type is A or AAAA. Rows with the same name and type make one set. Lines that begin\n"
         "with `#` are comments.",
     )
+    parser.add_argument(
+        "port",
+        nargs="?",
+        type=own_port,
+        metavar="PORT",
+        help="port to listen on; 0 takes a free one",
+    )
     add_server_arguments(parser)
     parser.add_argument("--table", required=True, metavar="FILE", help="table to serve")
     parser.add_argument("--strict", action="store_true", help="refuse a table that has a bad row")
@@ -71,9 +78,10 @@ def read_ts_options(words: Sequence[str]) -> TsOptions:
     """Read the options from a command line. Raises Failure."""
     parser = ts_parser()
     arguments = parse_given(parser, words)
-    server = read_server_options(arguments, read_bounds(arguments, parser), parser)
+    bounds = read_bounds(arguments, parser)
+    server = read_server_options(arguments, arguments.port, bounds, parser)
     if arguments.print_config:
-        print_configuration(parser, arguments, {})
+        print_configuration(parser, arguments, DEFAULTS_TO_LISTEN)
     return TsOptions(
         server,
         arguments.table,
@@ -90,6 +98,7 @@ def run_ts(words: list[str]) -> int:
     system = System()
     if options.check:
         return _check(options, system)
+    listening = find_listening(system, options.server, ("lines", "metrics"))
     table = _load(options, make_log("TS", options.server, system), system)
 
     def build(loop: Loop) -> TableServer:
@@ -103,13 +112,8 @@ def run_ts(words: list[str]) -> int:
         )
 
     path = options.table
-    plan = ServerPlan(
-        "ts",
-        options.server,
-        _listen_addresses(options, system),
-        Introduction(f"table {path}", about={"table": path}),
-    )
-    return serve(plan, system, build)
+    introduction = Introduction(f"table {path}", about={"table": path})
+    return serve(ServerPlan("ts", options.server, listening, introduction), system, build)
 
 
 def _check(options: TsOptions, system: System) -> int:
@@ -117,21 +121,14 @@ def _check(options: TsOptions, system: System) -> int:
     from nodes.cli.check import check_here, checked
 
     def look() -> str:
-        for address in _listen_addresses(options, system).all():
+        listening = find_listening(system, options.server, ("lines", "metrics"))
+        for address in listening.all():
             check_here(system, address)
         table = _load(options, make_log("TS", options.server, system, lambda record: None), system)
         bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
         return f"table {options.table}, {len(table.rows)} rows{bad}"
 
     return checked(look)
-
-
-def _listen_addresses(options: TsOptions, system: System) -> ListenAddresses:
-    """Return where the TS is to listen. Raises Failure."""
-    server = options.server
-    return ListenAddresses(
-        own_address(system, server), status_page=status_page_address(system, server)
-    )
 
 
 def _load(options: TsOptions, log: Log, system: System) -> Table:

@@ -1,11 +1,12 @@
-"""Slot: one worker's place, through every process that has filled it.
+"""Slot: one worker, through every process that it has been.
 
-A process that is gone leaves its place vacant until the next one is started, after a wait that
+A process that is gone leaves its slot vacant until the next one is started, after a wait that
 doubles (`core/backoff.py`). A worker that is asked for a report and does not send one in time is
 old: its last report counts, nobody waits for it, and nothing more is sent to it, since that would
 pile up.
 
-Not here: what the workers count together, and how all of them end (`supervisor.py`).
+Not here: who follows whom in which place (`succession.py`), what the workers count together
+(`totals.py`), and how all of them end (`supervisor.py`).
 """
 
 import math
@@ -25,6 +26,7 @@ class SlotState(Label):
     VACANT = "there is no process; one is started when its time comes"
     STARTING = "there is a process, and it has not reported yet"
     UP = "it serves clients"
+    RETIRING = "its successor serves new clients; it serves those that it has, and will end"
     DRAINING = "it takes no more questions, and will end"
     CLOSED = "there is no process, and none is wanted"
 
@@ -44,6 +46,7 @@ class SlotEvent(Label):
     START_DUE = "it is time to start a process"
     TOLD = "the worker reports"
     LOST = "the process is gone, or could not be started"
+    REPLACED = "its successor serves"
     DRAIN = "the server drains"
 
 
@@ -51,11 +54,12 @@ S, E = SlotState, SlotEvent
 SLOT: Transitions[SlotState, SlotEvent] = {
     S.VACANT: {E.START_DUE: S.STARTING, E.DRAIN: S.CLOSED},
     S.STARTING: {E.TOLD: S.UP, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
-    S.UP: {E.TOLD: STAY, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
+    S.UP: {E.TOLD: STAY, E.LOST: S.VACANT, E.REPLACED: S.RETIRING, E.DRAIN: S.DRAINING},
+    S.RETIRING: {E.TOLD: STAY, E.LOST: S.CLOSED, E.DRAIN: S.DRAINING},
     S.DRAINING: {E.TOLD: STAY, E.LOST: S.CLOSED},
     S.CLOSED: {},
 }
-_RUNNING = frozenset({S.STARTING, S.UP, S.DRAINING})
+_RUNNING = frozenset({S.STARTING, S.UP, S.RETIRING, S.DRAINING})
 
 WORKER_CLIENTS = Metric(
     "clients", "Clients that are connected to the worker", is_level=True, per="worker"
@@ -68,10 +72,11 @@ OLD = Metric(
 
 
 class WorkerSlot:
-    """A worker's place. `conn` names it here and in the log: W1, W2, ... `about`: the same as a
-    fact of reports."""
+    """A worker in a place: W1, W2, ... `conn` names it here and in the log: W1, or W1.3 if it is
+    a successor there. `about`: the same as a fact of reports."""
 
-    def __init__(self, env: Environment, conn: str) -> None:
+    def __init__(self, env: Environment, place: str, conn: str, restarts: int = 0) -> None:
+        self.place = place
         self.conn = conn
         self.about = {"worker": conn}
         self.life = Machine(SLOT, SlotState.VACANT, f"worker {conn}", env.watch)
@@ -81,10 +86,13 @@ class WorkerSlot:
         self.is_old = False  # its report is waited for no more
         self.is_reloading = False
         self.is_outdated = False  # it is to reload once it reports
+        self.configuration = 0  # the number of that which it was started with
+        self.ends_by = math.inf  # while it retires
         self._unpacker = Unpacker()
         self._backoff = Backoff(env.bounds.restart_first_s, env.bounds.restart_max_s)
         self._start_at = 0.0  # while VACANT
         self._starts = 0
+        self._restarts_before = restarts  # of its predecessors
         self._began = 0.0
 
     @property
@@ -101,13 +109,27 @@ class WorkerSlot:
         return self.life.state is SlotState.UP
 
     @property
+    def is_retiring(self) -> bool:
+        return self.life.state is SlotState.RETIRING
+
+    @property
+    def restarts(self) -> int:
+        """The number of times that a worker in this place was started again."""
+        return self._restarts_before + max(0, self._starts - 1)
+
+    @property
     def is_awaited(self) -> bool:
         """Whether the worker is up, and its report is still waited for."""
         return self.is_up and self.is_asked and not self.is_old
 
-    def due(self) -> float:
-        """Return when a process is to be started; infinite for never."""
+    @property
+    def starts_at(self) -> float:
+        """When a process is to be started; infinite for never."""
         return self._start_at if self.life.state is SlotState.VACANT else math.inf
+
+    def due(self) -> float:
+        """Return when a process is to be started, or ended."""
+        return min(self.starts_at, self.ends_by)
 
     def start(self, now: float) -> Effect:
         """Start a process, which reports unasked as soon as it serves. It knows what the parent
@@ -120,11 +142,22 @@ class WorkerSlot:
         self._unpacker = Unpacker()
         return Spawn(self.conn)
 
+    def successor(self, env: Environment, conn: str) -> "WorkerSlot":
+        """Return a worker that is to have this one's place."""
+        return WorkerSlot(env, self.place, conn, self.restarts)
+
+    def retire(self, within_s: float, ends_by: float) -> Effect:
+        """Have it listen no more, and end within this time once those whom it serves are gone."""
+        self.life.fire(SlotEvent.REPLACED)
+        self.ends_by = ends_by
+        return self.send({"do": "retire", "within_s": within_s})
+
     def lost(self, now: float) -> None:
         """Note that the process is gone. The next one is started after a wait."""
         self.life.fire(SlotEvent.LOST)
         self.report = WorkerReport()
         self.is_asked = self.is_old = self.is_reloading = False
+        self.ends_by = math.inf
         self._start_at = now + self._backoff.wait_s(now - self._began)
 
     def receive(self, data: bytes) -> list[WorkerMessage]:
@@ -148,9 +181,9 @@ class WorkerSlot:
             for metric in (WORKER_CLIENTS, WORKER_SESSIONS)  # as the worker counts them itself
         )
         return [
-            Value(WORKER_STATE, self.life.state.name, self.conn),
-            Value(WORKER_CLIENTS, clients, self.conn),
-            Value(WORKER_SESSIONS, sessions, self.conn),
-            Value(RESTARTS, max(0, self._starts - 1), self.conn),
-            Value(OLD, int(self.is_old), self.conn),
+            Value(WORKER_STATE, self.life.state.name, self.place),
+            Value(WORKER_CLIENTS, clients, self.place),
+            Value(WORKER_SESSIONS, sessions, self.place),
+            Value(RESTARTS, self.restarts, self.place),
+            Value(OLD, int(self.is_old), self.place),
         ]

@@ -1,11 +1,12 @@
 """Supervisor: the parent of several workers that share one port, each a whole LS.
 
 It serves nobody itself. It starts the workers, replaces the ones that die, passes on what signals
-and the service manager want, and adds up what they count. The kernel spreads connections over the
-workers (SO_REUSEPORT); nothing else is shared, so joining, caps and budgets are each worker's own.
+and the service manager want, and adds up what they count. Their listening sockets are the parent's,
+a set for each place, and outlive the workers; the kernel spreads connections over the sets
+(SO_REUSEPORT). Nothing else is shared, so joining, caps and budgets are each worker's own.
 
-Not here: one worker's place (`slot.py`), a worker's end of it (`worker.py`), and forking
-(`core/io/child.py`).
+Not here: one worker (`slot.py`), its end of it (`worker.py`), workers that are replaced since the
+configuration changed (`succession.py`), and forking (`core/io/child.py`).
 """
 
 import math
@@ -25,14 +26,17 @@ from core.protocol.server_state import (
     closing_report,
     metrics_report,
 )
+from nodes.workers.configuration import Configuration, FixedConfiguration, RefusedError
 from nodes.workers.messages import WorkerMessage
 from nodes.workers.slot import SlotEvent, SlotState, WorkerSlot
+from nodes.workers.succession import Succession
 from nodes.workers.totals import Totals
 
 
 class Supervisor:
     """The brain of the parent. `ready` is what it writes once every worker serves. `with_dns`: the
-    workers serve DNS. `watchdog_s`: a worker that has been silent for as long is ended."""
+    workers serve DNS. `watchdog_s`: a worker that has been silent for as long is ended.
+    `configuration`: what they are built from; without it, it never changes."""
 
     def __init__(
         self,
@@ -42,25 +46,34 @@ class Supervisor:
         *,
         with_dns: bool = False,
         watchdog_s: float = math.inf,
+        configuration: Configuration | None = None,
     ) -> None:
         self.life = Machine(SERVER, ServerState.SERVING, "server", env.watch)
-        self._slots = {f"W{n}": WorkerSlot(env, f"W{n}") for n in range(1, count + 1)}
-        self._totals = Totals(self._slots.values())
+        self.workers = Succession(env, count)
+        self._totals = Totals(self.workers, self.workers.places)
+        self._configuration = configuration or FixedConfiguration(env.bounds)
+        self._with_dns = with_dns
         self._report_s = env.bounds.news_s
         self._ready = ready
         self._exit_code = 0
-        # A worker's own drain ends before this: its grace is half of what the user has set, see
-        # `nodes/cli/ls_arguments.py`.
-        self._drain_s = env.bounds.drain_s(with_dns) + env.bounds.drain_grace_s
+        self._drain_s = 0.0  # of the slowest worker that there may be
+        self._take_bounds()
         self._watchdog_s = watchdog_s
         self._reload_next = False  # a reload was asked for before all served
+        self._is_reloading = False  # and that has not been said to be over
         self._ask_due = math.inf  # when reports are to be asked for
         self._drain_due = math.inf
 
     @property
     def due(self) -> float:
         """When first a worker is to be started, reports are due, or the drain takes too long."""
-        return min(self._ask_due, self._drain_due, *(slot.due() for slot in self._slots.values()))
+        return min(self._ask_due, self._drain_due, self.workers.due())
+
+    def _take_bounds(self) -> None:
+        """Take in how long a drain may take. A worker's own ends before: its grace is half of what
+        the user has set, see `nodes/cli/ls_arguments.py`."""
+        bounds = self._configuration.bounds
+        self._drain_s = max(self._drain_s, bounds.drain_s(self._with_dns) + bounds.drain_grace_s)
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
@@ -70,43 +83,45 @@ class Supervisor:
             case Opened():  # it reports as soon as it serves
                 return []
             case Received(conn, data):
-                slot = self._slots[conn]
+                slot = self.workers.by_conn[conn]
                 return [e for message in slot.receive(data) for e in self._take(slot, message, now)]
             case Closed(conn, why):
-                return self._closed(self._slots[conn], why, now)
+                return self._closed(self.workers.by_conn[conn], why, now)
             case DrainAsked(since):
                 return self._drain(min(now, since))
             case StatsAsked():
                 return metrics_report(self.metrics())
             case ReloadAsked():
-                return self._reload()
+                return self._reload(now)
             case Backlogged() | Relieved():  # a worker that is stopped: see `_ask`
                 return []
         raise AssertionError(event)
 
     def _woken(self, now: float) -> list[Effect]:
-        effects = [slot.start(now) for slot in self._slots.values() if slot.due() <= now]
+        workers = self.workers
+        effects = [workers.start(slot, now) for slot in workers if slot.starts_at <= now]
+        effects += workers.overdue(now)
         if self._ask_due <= now:
             self._ask_due = now + self._report_s
             effects += self._ask(now)
         if self._drain_due <= now:
             self._drain_due = math.inf
             self.life.fire(ServerEvent.TIME_UP)
-            left = [slot.conn for slot in self._slots.values() if slot.is_running]
+            left = [slot.conn for slot in workers if slot.is_running]
             text = f"the drain took too long: {', '.join(left)} ended by force"
             cut_off = Report(text, Level.WARNING, "drain_cut_off", {"workers": left})
             effects += [cut_off, Stop(self._exit_code)]
         return effects
 
     def _up(self) -> list[WorkerSlot]:
-        return [slot for slot in self._slots.values() if slot.is_up]
+        return [slot for slot in self.workers.places.values() if slot.is_up]
 
     # -- reports -----------------------------------------------------------------------------------
 
     def _ask(self, now: float) -> list[Effect]:
         """Ask for reports. A worker that still owes its last one is old; a watchdog ends it."""
         effects: list[Effect] = []
-        for slot in self._slots.values():
+        for slot in self.workers:
             if not slot.is_running:
                 continue
             if not slot.is_asked:
@@ -119,9 +134,8 @@ class Supervisor:
                 slot.is_old = True
                 text = f"{slot.conn} does not report; its last metrics count"
                 effects.append(Report(text, Level.WARNING, "worker_silent", slot.about))
-                if slot.is_reloading:
-                    slot.is_reloading = False
-                    effects += self._reloaded()
+                slot.is_reloading = False
+                effects += self._reloaded()
             if silent_s >= self._watchdog_s:
                 text = f"{slot.conn} has been silent for {self._watchdog_s:g} s: ending it"
                 effects += [Report(text, Level.ERROR, "worker_hung", slot.about), Abort(slot.conn)]
@@ -129,7 +143,7 @@ class Supervisor:
 
     def _take(self, slot: WorkerSlot, message: WorkerMessage, now: float) -> list[Effect]:
         if "standing" in message:
-            return self._standing_changed(slot, message["standing"])
+            return self._standing_changed(slot, message["standing"], now)
         effects: list[Effect] = []
         self._totals.take(slot, message)
         slot.is_asked = False
@@ -142,23 +156,26 @@ class Supervisor:
             about = {**slot.about, "process": process}
             text = f"{slot.conn} is up: process {process}"
             effects.append(Report(text, Level.INFO, "worker_up", about))
+        was_starting = slot.is_starting
         slot.life.fire(SlotEvent.TOLD)
+        if was_starting and slot.is_up:
+            effects += self.workers.came_up(slot, now, self._drain_s)
+            effects += self.workers.go_on(now) + self._reloaded()
         if slot.is_outdated:
             slot.is_outdated = False
             effects.append(slot.send({"do": "reload"}))
-        if self._ready and len(self._up()) == len(self._slots):
+        if self._ready and len(self._up()) == len(self.workers.places):
             effects += [Write(self._ready), Notify(Standing.READY)]
             self._ready = b""
             self._ask_due = now + self._report_s
             if self._reload_next:
-                effects += self._reload()
-        if not any(other.is_awaited for other in self._slots.values()):
+                effects += self._reload(now)
+        if not any(other.is_awaited for other in self.workers):
             effects += self._totals.share()
         return effects
 
     def _closed(self, slot: WorkerSlot, why: str, now: float) -> list[Effect]:
         was_starting = slot.is_starting
-        was_reloading = slot.is_reloading
         about = {**slot.about, "reason": why}
         self._totals.lose(slot.report)
         slot.lost(now)
@@ -168,38 +185,71 @@ class Supervisor:
             self._exit_code = 1
             text = f"{slot.conn} could not be started: {why}"
             return [Report(text, Level.ERROR, "worker_not_started", about), *self._drain(now)]
+        if self.workers.gone(slot):
+            text = f"{slot.conn} has ended: {why}"
+            ended = Report(text, Level.INFO, "worker_ended", about)
+            return [ended, *self.workers.go_on(now), *self._reloaded()]
         text = f"{slot.conn} is gone: {why}; starting it again"
         kind = f"{slot.conn} is gone"
-        effects: list[Effect] = [Report(text, Level.WARNING, "worker_gone", about, kind)]
-        return effects + (self._reloaded() if was_reloading else [])
+        return [Report(text, Level.WARNING, "worker_gone", about, kind), *self._reloaded()]
 
     # -- reloading ---------------------------------------------------------------------------------
 
-    def _reload(self) -> list[Effect]:
+    def _reload(self, now: float) -> list[Effect]:
         self._reload_next = bool(self._ready)
         if self._reload_next:
             return []
         up = self._up()
         if self.life.state is not ServerState.SERVING or not up:
             return []
+        self._is_reloading = True
         effects: list[Effect] = [Notify(Standing.RELOADING)]
+        try:
+            has_changed = self._configuration.reread()
+        except RefusedError as error:
+            text = f"{error}; all stays as it was"
+            effects.append(Report(text, Level.ERROR, "configuration_refused"))
+            return effects + self._reloaded()
+        if has_changed:
+            effects += self._renew(now)
+        else:
+            effects += self._reread_names(up)
+        return effects + self._reloaded()
+
+    def _renew(self, now: float) -> list[Effect]:
+        """Replace all workers, since the configuration has changed."""
+        self.workers.renew()
+        self._take_bounds()
+        text = "the configuration has changed: each worker in turn is replaced"
+        changed = Report(text, Level.INFO, "configuration_changed")
+        return [changed, *self.workers.go_on(now)]
+
+    def _reread_names(self, up: list[WorkerSlot]) -> list[Effect]:
+        """Have all workers read anew what they read at their start."""
+        effects: list[Effect] = []
         for slot in up:
             if slot.is_old:  # nobody waits for it
                 slot.is_outdated = True
                 continue
             slot.is_reloading = True
             effects.append(slot.send({"do": "reload"}))
-        return effects + self._reloaded()
+        return effects
 
-    def _standing_changed(self, slot: WorkerSlot, standing: str) -> list[Effect]:
-        if standing != Standing.READY.name or not slot.is_reloading:
-            return []
-        slot.is_reloading = False
+    def _standing_changed(self, slot: WorkerSlot, standing: str, now: float) -> list[Effect]:
+        if standing == Standing.READY.name:
+            slot.is_reloading = False
+        elif standing == Standing.STOPPING.name and self.life.state is ServerState.SERVING:
+            self.workers.leaves(slot)  # somebody has told it to drain
+            return self.workers.go_on(now)
         return self._reloaded()
 
     def _reloaded(self) -> list[Effect]:
-        if any(slot.is_reloading for slot in self._slots.values()):
+        """Say that a reload is over, once it is."""
+        if not self._is_reloading or not self.workers.is_over:
             return []
+        if any(slot.is_reloading for slot in self.workers):
+            return []
+        self._is_reloading = False
         return [Notify(Standing.READY)]
 
     # -- the end -----------------------------------------------------------------------------------
@@ -212,7 +262,7 @@ class Supervisor:
         self._drain_due = now + self._drain_s
         self._ask_due = math.inf
         effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
-        for slot in self._slots.values():
+        for slot in self.workers:
             if slot.is_running:
                 effects.append(slot.send({"do": "drain"}))
             if slot.life.state is not SlotState.CLOSED:
@@ -220,7 +270,7 @@ class Supervisor:
         return effects + self._stop_if_done()
 
     def _stop_if_done(self) -> list[Effect]:
-        if any(slot.is_running for slot in self._slots.values()):
+        if any(slot.is_running for slot in self.workers):
             return []
         self._drain_due = math.inf
         self.life.fire(ServerEvent.ALL_CLOSED)
@@ -256,7 +306,7 @@ class Supervisor:
             **first,
             "told": [record for about in reported for record in about["told"]],
             "workers": [
-                {"name": slot.conn, **{v.metric.name: v.value for v in slot.metrics()}}
-                for slot in self._slots.values()
+                {"name": slot.place, **{v.metric.name: v.value for v in slot.metrics()}}
+                for slot in self.workers.places.values()
             ],
         }

@@ -44,10 +44,12 @@ def summed_histograms(parts: Iterable[Mapping[str, LabelledHistogram]]) -> Histo
 
 
 class Totals:
-    """The totals of the workers in these places, and of those that are gone."""
+    """The totals of these workers, and of those that are gone. A place is told
+    about by the worker that has it."""
 
-    def __init__(self, slots: Iterable[WorkerSlot]) -> None:
-        self._slots = list(slots)
+    def __init__(self, workers: Iterable[WorkerSlot], places: Mapping[str, WorkerSlot]) -> None:
+        self._slots = workers
+        self._places = places
         self._lost = WorkerReport()  # the counters of workers that are gone
         self._stale: dict[str, None] = {}  # keys of values that workers have yet to hear again
         self._known: Values = {}  # values about each worker, as they were heard last
@@ -76,14 +78,14 @@ class Totals:
         return list(summed_histograms([self._lost.histograms, *reported]).values())
 
     def share(self) -> list[Effect]:
-        """Tell each worker that is up what has changed of the others."""
+        """Tell each worker that serves what has changed of the others."""
         about_workers = self._about_workers()
         stale = self._stale | dict.fromkeys(changes(about_workers, self._known))
         self._stale, self._known = {}, about_workers
         if not stale:
             return []
         effects: list[Effect] = []
-        up = [slot for slot in self._slots if slot.is_up]
+        up = [slot for slot in self._slots if slot.is_up or slot.is_retiring]
         for slot in up:
             if slot.is_old:
                 continue
@@ -97,7 +99,7 @@ class Totals:
         return effects
 
     def _about_workers(self) -> Values:
-        return keyed(value for slot in self._slots for value in slot.metrics())
+        return keyed(value for slot in self._places.values() for value in slot.metrics())
 
 
 def _counters(values: Values) -> Values:

@@ -1,17 +1,20 @@
 """Worker: a brain that runs in one of several processes, and its stream to their supervisor.
 
 The parent is to it what signals and the service manager are to a server that runs alone: it says
-when to drain and when to reload, and hears how that stands. It also asks for reports, and brings
+when to drain and when to reload, and hears how that stands. It says when to retire: the worker
+listens no more, goes on with the streams that it has, and drains when they are gone or its time is
+over. It also asks for reports, and brings
 those of the others, so that STATS shows the totals of all whichever worker is asked. When the
 parent is gone, the worker drains: nobody would start it again, nor stop it.
 
 Not here: the parent (`supervisor.py`), and what the messages are made of (`messages.py`).
 """
 
+import math
 from collections.abc import Callable
 
-from core.effects import Abort, Drain, Effect, Send, Stop
-from core.events import Closed, ConnectionEvent, Ended, Event, Opened, Received
+from core.effects import Abort, Drain, Effect, Send, Stop, Unlisten
+from core.events import Closed, ConnectionEvent, Ended, Event, Opened, Received, Role, Woken
 from core.metrics import Value
 from core.observable import ObservableBrain
 from core.operator import Level, Notify, ReloadAsked, Report
@@ -29,6 +32,7 @@ from nodes.workers.messages import (
 from nodes.workers.totals import summed
 
 PARENT = "parent"  # the connection to it
+_CLIENTS = (Role.LINES, Role.DNS)
 StatsFilter = Callable[[list[Value]], list[Value]]  # of a worker's own metrics, those of STATS
 
 
@@ -42,12 +46,15 @@ class Worker:
         self._others: Values = {}
         self._unpacker = Unpacker()
         self._has_parent = False
+        self._streams: set[str] = set()  # of clients
+        self._is_retiring = False
+        self._retired_at = math.inf  # when it drains at the latest, if it retires
         self._brain = build(lambda own: list(summed([keyed(own), self._others]).values()))
 
     @property
     def due(self) -> float:
-        """When the inner brain is: nothing of the parent's waits for a time."""
-        return self._brain.due
+        """When the inner brain is, or the time to retire in is over."""
+        return min(self._brain.due, self._retired_at)
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
@@ -56,10 +63,24 @@ class Worker:
         elif isinstance(event, Received):
             return self._brain.step(event, now)  # nothing in it is for the parent
         else:
-            effects = self._brain.step(event, now)
+            effects = self._brain.step(event, now) + self._follow(event, now)
         if any(isinstance(effect, Stop) for effect in effects) and self._has_parent:
             effects.insert(0, self._report())  # counts since the last time
         return [self._to_parent(effect) for effect in effects]
+
+    def _follow(self, event: Event, now: float) -> list[Effect]:
+        """Keep the streams of clients that there are; drain when the last one is gone, or the time
+        is over."""
+        match event:
+            case Opened(conn, role, is_datagrams) if role in _CLIENTS and not is_datagrams:
+                self._streams.add(conn)
+            case Closed(conn):
+                self._streams.discard(conn)
+        is_due = self._retired_at <= now or not self._streams
+        if not (self._is_retiring and is_due):
+            return []
+        self._is_retiring, self._retired_at = False, math.inf
+        return [Drain()]
 
     def _step_parent(self, event: ConnectionEvent, now: float) -> list[Effect]:
         match event:
@@ -87,6 +108,9 @@ class Worker:
                     self._others.pop(key, None)
             case "reload":
                 return self._brain.step(ReloadAsked(), now)
+            case "retire":
+                self._is_retiring, self._retired_at = True, now + message["within_s"]
+                return [Unlisten(), *self._follow(Woken(), now)]
             case "drain":
                 return [Drain()]
         return []

@@ -15,7 +15,7 @@ from core.events import Ended, Event, Opened, Received, Role
 from core.operator import DrainAsked
 from nodes.cli.serving import LINES, STATUS_PAGE
 from tests.sim.scenes import Asker
-from tests.support.loops import BRISK, Node, QuietSystem, Script, real_loop
+from tests.support.loops import BRISK, Node, QuietSystem, Script, listen_at, real_loop
 
 
 class House:
@@ -25,7 +25,7 @@ class House:
         self.system, self.brain = QuietSystem(), Script(echo)
         self.loop = real_loop(replace(BRISK, **bounds), self.system)
         here = (socket.AF_INET, ("127.0.0.1", 0))
-        self.doors = {each.role: self.loop.listen(here, each) for each in (LINES, STATUS_PAGE)}
+        self.doors = {each.role: listen_at(self.loop, here, each) for each in (LINES, STATUS_PAGE)}
         self.loop.start(self.brain)
         self.guests: list[socket.socket] = []
 
@@ -119,7 +119,7 @@ def test_places_of_watchers_are_kept_free_of_clients(build: Callable[..., House]
     some = build(watchers_max=5, descriptors_max=35, descriptors_spare=16)
     for _ in range(10):
         some.knock(Role.LINES)
-    standing = 3 + 2 + 2  # standard streams, signals, listeners
+    standing = 3 + 2  # standard streams, signals
     assert len(some.opened()) == 35 - 16 - standing - 5
 
 

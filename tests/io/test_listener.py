@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.io.listener import Listener
+from core.io.places import Places
 from core.io.system import System
 from nodes.cli.serving import LINES
 
@@ -30,7 +31,7 @@ class Queue:
 def listener(queue: Queue, *refused: str) -> Listener:
     stream: Any = queue
     return Listener(
-        System(), stream, LINES, lambda host: host not in refused, lambda: 9, rest_s=0.1
+        System(), stream, LINES, lambda host: host not in refused, Places(lambda: 9), rest_s=0.1
     )
 
 

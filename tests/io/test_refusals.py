@@ -7,7 +7,7 @@ from core.io.log import Log
 from core.io.log_format import bare_line
 from core.io.refusals import Refusals
 from nodes.cli.serving import LINES
-from tests.support.loops import BRISK, QuietSystem, Script, real_loop
+from tests.support.loops import BRISK, QuietSystem, Script, listen_at, real_loop, take_datagrams_at
 
 HERE = (socket.AF_INET, ("127.0.0.1", 0))
 
@@ -50,8 +50,8 @@ def test_connections_and_datagrams_that_are_refused_are_counted() -> None:
     """Each datagram, also of a host that was judged before."""
     loop = real_loop(BRISK, QuietSystem())
     nobody = lambda host: False  # noqa: E731
-    lines = loop.listen(HERE, LINES, nobody)
-    dns = loop.listen_for_datagrams(HERE, Role.DNS, nobody)
+    lines = listen_at(loop, HERE, LINES, nobody)
+    dns = take_datagrams_at(loop, HERE, Role.DNS, nobody)
     loop.start(Script())
     with socket.create_connection(lines[:2]), socket.socket(type=socket.SOCK_DGRAM) as asker:
         for _ in range(3):

@@ -23,7 +23,7 @@ class Server:
 
     def __init__(self, family: int, admit: Callable[[str], bool] | None = None) -> None:
         self.family = family
-        stream = System().take_datagrams((family, ("::" if family == V6 else "0.0.0.0", 0)))
+        (stream,) = System().take_datagrams((family, ("::" if family == V6 else "0.0.0.0", 0)))
         self.port: int = stream.getsockname()[1]
         self.one = DatagramSocket(stream, "x", admit)
 
@@ -114,7 +114,7 @@ def test_who_may_not_ask_a_wildcard_socket_is_not_heard() -> None:
 
 @pytest.mark.parametrize(("family", "host"), [(V4, "127.0.0.1"), (V6, "::1")])
 def test_a_socket_at_one_address_pays_nothing(family: int, host: str) -> None:
-    stream = System().take_datagrams((family, (host, 0)))
+    (stream,) = System().take_datagrams((family, (host, 0)))
     assert type(stream) is socket.socket
     stream.close()
 

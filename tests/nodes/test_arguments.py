@@ -5,6 +5,7 @@ Not here: the same with real processes (`tests/processes/test_system.py`).
 
 import argparse
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -31,10 +32,50 @@ def test_a_whole_number_is_read_where_it_is_in_range(least: int, most: int, valu
             read(str(value))
 
 
-@pytest.mark.parametrize(("port", "advised"), [("5000", "5053"), ("5053", "5054")])
-def test_a_dns_port_that_is_taken_is_not_advised(port: str, advised: str) -> None:
-    with pytest.raises(Failure, match=f"PORT and --dns are both {port}; try --dns {advised} "):
-        read_ls_options([port, *TS, "--dns", port])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["5000", "--dns", "5000"], "PORT and --dns are both 5000; try --dns 5001 "),
+        (["65535", "--dns", "65535"], "PORT and --dns are both 65535; try --dns 65534 "),
+        (["5000", "--metrics", "5000"], "PORT and --metrics are both 5000; try --metrics 5001 "),
+        (["5", "--dns", "7", "--metrics", "7"], "--dns and --metrics are both 7; "),
+        (["5", "--host", "::2", "--host", "[::1]:6", "--dns", "[::1]:6"], "PORT and --dns are"),
+        (["5", "--dns", "7", "--dns", "127.0.0.1:7"], "127.0.0.1:7 is given twice for --dns"),
+    ],
+)
+def test_two_listeners_at_one_address_are_bad_usage(words: list[str], why: str) -> None:
+    with pytest.raises(Failure, match=f"^{re.escape(why)}"):
+        read_ls_options([words[0], *TS, *words[1:]])
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "dns"),
+    [
+        (["5"], [("127.0.0.1", 5)], []),
+        (["0", "--dns", "0"], [("127.0.0.1", 0)], [("127.0.0.1", 0)]),
+        (["--dns", "53"], [], [("127.0.0.1", 53)]),
+        (["--dns", "[::1]:53", "--dns", "127.0.0.2:53"], [], [("::1", 53), ("127.0.0.2", 53)]),
+        (
+            ["5", "--host", "a", "--host", "::1", "--host", "[::2]:6", "--dns", "53"],
+            [("a", 5), ("::1", 5), ("::2", 6)],
+            [("a", 53), ("::1", 53), ("::2", 53)],
+        ),
+        (["--host", "a:6", "--host", "b", "--dns", "c:53"], [("a", 6)], [("c", 53)]),
+        (["5", "--dns", "53", "--metrics", "5"], None, None),
+        (["5", "--dns", "53", "--metrics", "[::1]:5"], [("127.0.0.1", 5)], [("127.0.0.1", 53)]),
+    ],
+)
+def test_lines_and_dns_are_where_the_words_say(
+    words: list[str], lines: list[tuple[str, int]] | None, dns: list[tuple[str, int]] | None
+) -> None:
+    """A first word of digits is PORT; the others are servers."""
+    words = [*words, "--dns-upstream", "192.0.2.1"]
+    if lines is None or dns is None:
+        with pytest.raises(Failure, match="PORT and --metrics are both 5"):
+            read_ls_options(words)
+        return
+    listen = read_ls_options(words).server.listen
+    assert (list(listen.lines), list(listen.dns)) == (lines, dns)
 
 
 # Which options contradict each other: tests/nodes/test_programs.py.
@@ -76,7 +117,9 @@ def test_options_at_the_ends_of_their_ranges_are_read() -> None:
     words += ["--workers", "256", "--grace", "60", "--dns-ttl", "2147483647"]
     words += ["--policy", "hedge", "--max-extra-load", "0", "--race-sample", "1"]
     options = read_ls_options([*words, "--bound", "drain_grace_s=0.001"])
-    assert (options.server.port, options.dns_port, options.workers) == (0, 0, 256)
+    zero = (("127.0.0.1", 0),)
+    listen = options.server.listen
+    assert (listen.lines, listen.dns, options.workers) == (zero, zero, 256)
     assert (options.grace_s, options.dns_ttl_s) == (60.0, 2**31 - 1)
     assert (options.extra_load, options.sample) == (0.0, 1.0)
     assert (port_number("1"), port_number("65535")) == (1, 65535)
@@ -92,7 +135,7 @@ def test_options_of_both_servers_are_read() -> None:
         read_ls_options([*words, *TS]).server,
         read_ts_options([*words, "--table", "x"]).server,
     ):
-        assert (server.host, server.port, server.log_level) == ("::", 5, Level.ERROR)
+        assert (server.listen.lines, server.log_level) == ((("::", 5),), Level.ERROR)
         assert list(map(str, server.allow)) == ["::/0", "10.0.0.0/8"]
         assert server.once and server.log_format == "json" and server.wire_log
 
@@ -120,7 +163,7 @@ def test_options_of_the_status_page_are_read_by_both() -> None:
             read_ls_options(["5", *TS, "--metrics", "0", *words]).server,
             read_ts_options(["5", "--table", "x", "--metrics", "0", *words]).server,
         ):
-            page = server.status_page
+            page = server.listen.status_page
             assert page is not None and (page.host, page.port) == (host, 0)
             assert page.names == (("LS.Example.", "xn--bcher-kva.example") if words else ())
 
@@ -138,11 +181,12 @@ def test_ls_options_have_their_defaults() -> None:
     options = read_ls_options(["5000", *TS])
     assert options.table_servers == (("localhost", 5001),) and options.resolvers == ()
     assert (options.extra_load, options.sample, options.grace_s) == (None, 0.0, None)
-    assert (options.server.status_page, options.dns_port, options.workers) == (None, None, None)
+    listen = options.server.listen
+    assert (listen.status_page, listen.dns, options.workers) == (None, (), None)
     assert options.dns_ttl_s == 60 and options.race_log is None
     assert read_ls_options(["5000", *TS, "--policy", "hedge"]).extra_load == 0.05
     server = options.server
-    assert (server.host, server.port, server.allow) == ("127.0.0.1", 5000, ())
+    assert (listen.lines, server.allow) == ((("127.0.0.1", 5000),), ())
     assert server.log_level is Level.INFO
     assert server.log_format == "auto" and not (server.once or server.wire_log)
 

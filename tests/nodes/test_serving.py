@@ -15,7 +15,8 @@ from core.addresses import Address
 from core.io.system import Socket, System
 from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure
-from nodes.cli.serving import cannot_listen, dns_address, gate, make_log
+from nodes.cli.listening import ListenAddresses, Sockets, cannot_listen, open_sockets
+from nodes.cli.serving import Listening, check_open, gate, make_log
 from nodes.cli.ts import read_ts_options
 
 
@@ -35,7 +36,11 @@ def test_a_host_in_any_of_the_networks_may_connect(host: str, is_admitted: bool)
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.EACCES, "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+        (
+            errno.EACCES,
+            "permission denied; ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket "
+            "that systemd hands over (examples/photofinish-dns.socket)",
+        ),
         (errno.EADDRNOTAVAIL, "cannot assign requested address; is it an address of this machine?"),
         (errno.EADDRINUSE, "address already in use; try another port"),
     ],
@@ -57,12 +62,12 @@ def test_a_server_is_open_to_others_only_where_said(
     host: str, allow: list[str], is_open: bool
 ) -> None:
     server = read_ts_options(["0", "--table", "x", *allow]).server
-    at = (socket.AF_INET, (host, 0))
+    listening = Listening(ListenAddresses(((socket.AF_INET, (host, 5000)),)), Sockets())
     if not is_open:
-        server.check_open("--host", host, at)
+        check_open(server, listening)
         return
-    with pytest.raises(Failure, match=f"^--host {host} is open to other machines") as raised:
-        server.check_open("--host", host, at)
+    with pytest.raises(Failure, match=r":5000 is open to other machines: say with ") as raised:
+        check_open(server, listening)
     assert raised.value.exit_code == USAGE
 
 
@@ -97,14 +102,17 @@ def test_any_port_for_dns_is_one_that_is_free_for_both() -> None:
     class Crowded(System):
         tried: ClassVar[list[int]] = []
 
-        def take_datagrams(self, address: Address, *, shared: bool = False) -> Socket:
+        def take_datagrams(self, address: Address, count: int = 1) -> list[Socket]:
             self.tried.append(address[1][1])
             if len(self.tried) < 3:
                 raise OSError(errno.EADDRINUSE, "address already in use")
-            return super().take_datagrams(address, shared=shared)
+            return super().take_datagrams(address, count)
 
     system = Crowded()
-    address = dns_address(system, "127.0.0.1", 0)
-    assert len(system.tried) == 3 and address[1] == ("127.0.0.1", system.tried[-1])
-    assert dns_address(system, "127.0.0.1", 53)[1] == ("127.0.0.1", 53)
+    at = ListenAddresses(dns=((socket.AF_INET, ("127.0.0.1", 0)),))
+    sets = open_sockets(system, at, Sockets(), 16, count=2)
     assert len(system.tried) == 3
+    ports = {each.getsockname()[1] for sockets in sets for each in sockets}
+    assert ports == {system.tried[-1]} and [len(list(each)) for each in sets] == [2, 2]
+    for each in sets:
+        each.close()

@@ -18,7 +18,7 @@ from core.io.loop import Loop
 from nodes.cli.serving import LINES
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
-from tests.support.loops import BRISK, drained, real_loop, turn_until
+from tests.support.loops import BRISK, drained, listen_at, real_loop, turn_until
 from tests.support.transcript import play, transcripts
 
 ROWS = {b"%d.example" % n: b"%d.example 10.0.0.1 A IN\n" % n for n in range(4_000)}
@@ -60,7 +60,7 @@ def serving(brain: Brain, bounds: Bounds) -> Iterator[tuple[Loop, int]]:
     """Run this brain on a free port, in a loop that the test turns."""
     loop = real_loop(bounds)
     with closing(loop):
-        _, port = loop.listen((socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]
+        _, port = listen_at(loop, (socket.AF_INET, ("127.0.0.1", 0)), LINES)[:2]
         loop.start(brain)
         assert isinstance(port, int)
         yield loop, port

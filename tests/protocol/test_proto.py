@@ -37,7 +37,7 @@ from nodes.workers.slot import SLOT
 from nodes.workers.supervisor import Supervisor
 from tests.support import house_rules as house
 from tests.support.balancers import load_balancer
-from tests.support.loops import real_loop
+from tests.support.loops import real_loop, take_datagrams_at
 from tests.support.splitting import pieces
 from tests.support.transcript import Said, Transcript, fenced, play, transcripts
 
@@ -150,7 +150,7 @@ def generic(key: str) -> str:
 def test_the_metrics_are_those_that_the_servers_count() -> None:
     """With everything on, so that everything is there."""
     loop = real_loop(to=Destinations(Output(2), records=Output(2)))
-    loop.listen_for_datagrams((AF_INET, ("127.0.0.1", 0)), Role.DNS)
+    take_datagrams_at(loop, (AF_INET, ("127.0.0.1", 0)), Role.DNS)
     hits = BoundHits({"clients_max": 1})
     servers = {
         "LS": load_balancer(

@@ -143,17 +143,17 @@ class SimSystem:
         writable = [fd for fd in write_fds if fd <= LOG_FD or held[fd].can_write() or lie(held[fd])]
         return readable, writable, []
 
-    def listen(self, address: Address, backlog: int, *, shared: bool = False) -> SimSocket:
+    def listen(self, address: Address, backlog: int) -> list[SimSocket]:
         listener = SimSocket(self._host, is_listening=True)
         listener.port = address[1][1]
         if address[1][1] == DNS_PORT:
             self._host.dns_listener = listener
         else:
             self._host.listener = listener
-        return listener
+        return [listener]
 
-    def take_datagrams(self, address: Address, *, shared: bool = False) -> SimDatagrams:
-        return SimDatagrams(self._host)
+    def take_datagrams(self, address: Address) -> list[SimDatagrams]:
+        return [SimDatagrams(self._host)]
 
     def dial_datagrams(self, address: Address) -> SimDialled:
         if not self._host.has_fd():
@@ -294,6 +294,13 @@ class Host:
         self.is_up = True
         self.paused_until = 0.0
         log_output, output = Output(LOG_FD, bytes_max=0), Output(OUTPUT_FD)
+        streams, datagrams = [], []
+        if listens:
+            streams += [(LINES, each) for each in system.listen((2, (self.name, PORT)), 1)]
+        if with_dns:
+            at = (2, (self.name, DNS_PORT))
+            streams += [(DNS_STREAMS, each) for each in system.listen(at, 1)]
+            datagrams = system.take_datagrams(at)
         descriptors = Descriptors(bounds, self.fds_max, FDS_FIRST + len(self.open))
         descriptors.reserve(links)
         self.loop = Loop(
@@ -306,11 +313,10 @@ class Host:
             descriptors=descriptors,
         )
         self.keeping = Keeping(self.loop, self.open)
-        if listens:
-            self.loop.listen((2, (self.name, PORT)), LINES)
-        if with_dns:
-            self.loop.listen((2, (self.name, DNS_PORT)), DNS_STREAMS)
-            self.loop.listen_for_datagrams((2, (self.name, DNS_PORT)), Role.DNS)
+        for service, stream in streams:
+            self.loop.listen(stream, service)
+        for bound in datagrams:
+            self.loop.listen_for_datagrams(bound, Role.DNS)
         brain = build(self.loop)
         self.loop.start(brain)
         self.touched()

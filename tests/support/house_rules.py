@@ -59,7 +59,9 @@ PURE = {  # of core/io: bytes and numbers alone, so that a brain may use them
 # The seam to the operating system: nobody else may wait, connect, know the time or draw lots. The
 # modules that each of its files may import, and others not.
 SEAM = {
+    "core/io/binding.py": {"socket"},
     "core/io/child.py": {"signal", "socket"},
+    "core/io/handed_over.py": {"socket"},
     "core/io/lookup.py": {"subprocess"},
     "core/time_of_day.py": {"time"},  # how a time is written
     "core/io/own_process.py": {"resource", "time"},
@@ -82,7 +84,9 @@ FORBIDDEN = {  # ways to wait, to run at the same time, or to import, that are n
 }
 FORBIDDEN_NAMES = {"__import__", "__builtins__", "__loader__", "exec", "eval", "compile"}
 OS_CALLS = {  # of `os` and `sys`, by what they do: a process, lots, the time
+    "core/io/binding.py": {"socket"},
     "core/io/child.py": {"os.fork", "os.kill", "os.waitpid"},
+    "core/io/handed_over.py": {"socket"},
     "core/io/lookup.py": {"os.fork"},
     "core/io/process.py": {"os.pipe", "os._exit"},
 }

@@ -6,16 +6,18 @@ A test turns it, and rings its signals. Not here: chance (`tests/sim/stories.py`
 
 import math
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from core.addresses import Address
 from core.bounds import Bounds
 from core.brain import Brain
 from core.effects import Dial, Effect
-from core.events import Closed, Event, Received, Woken
+from core.events import Closed, Event, Received, Role, Woken
 from core.framing import Framing
+from core.io.listener import Admit, Service, everybody
 from core.io.log import Log
 from core.io.log_format import LogFormat, bare_line
 from core.io.loop import Loop
@@ -76,6 +78,24 @@ def real_loop(
     """Build a loop that says to `said` what it has to report."""
     log, to = Log("X", said, log_format=log_format), to or Destinations(Output(2, bytes_max=0))
     return Loop(system or QuietSystem(), bounds, log, to, line_bytes_max=LINE_BYTES_MAX)
+
+
+def listen_at(
+    loop: Loop, address: Address, service: Service, admit: Admit = everybody
+) -> Sequence[Any]:
+    """Have a loop listen at an address; return where that is."""
+    (stream,) = System().listen(address, 16)
+    loop.listen(stream, service, admit)
+    return stream.getsockname()  # type: ignore[no-any-return]
+
+
+def take_datagrams_at(
+    loop: Loop, address: Address, role: Role, admit: Admit = everybody
+) -> Sequence[Any]:
+    """Have a loop take datagrams at an address; return where that is."""
+    (stream,) = System().take_datagrams(address)
+    loop.listen_for_datagrams(stream, role, admit)
+    return stream.getsockname()  # type: ignore[no-any-return]
 
 
 def started(brain: Brain, *words: Any, **more: Any) -> closing[Loop]:  # noqa: ANN401

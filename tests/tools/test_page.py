@@ -380,11 +380,11 @@ def serve_hostile() -> None:
         Destinations(log_output),
         line_bytes_max=LINE_BYTES_MAX,
     )
-    (address, *_) = system.resolve("127.0.0.1", 0)
-    where = loop.listen(address, STATUS_PAGE)
+    (stream,) = system.listen(system.resolve("127.0.0.1", 0)[0], 16)
+    loop.listen(stream, STATUS_PAGE)
     about = {"version": HOSTILE, "listeners": {HOSTILE: HOSTILE}}
     loop.start(WithStatusPage(hostile, StatusPage(hostile, about=about)))
-    os.write(1, f"{where[1]}\n".encode())
+    os.write(1, f"{stream.getsockname()[1]}\n".encode())
     loop.run()
 
 

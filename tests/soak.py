@@ -13,9 +13,12 @@ Run `python3 -m tests.soak [NAME ...]`.
 
 import argparse
 import random
+import re
 import select
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.support.processes import PATIENCE_S, Programs, Talk, programs
+from tests.support.reconfiguring import Load, Reconfigured, two_equal_servers
 
 ROWS = [f"host{n}.example 10.1.{n >> 8}.{n & 255}" for n in range(2_000)]
 ANSWERS = {row.split()[0].encode(): f"{row} A IN".encode() for row in ROWS}
@@ -288,6 +292,43 @@ def reload(run: Programs) -> str:
     )
 
 
+def reconfigured(run: Programs) -> str:
+    """Change the configuration of two workers fifty times beside clients of lines and DNS, and
+    dnsperf where it is there."""
+    rounds = 50
+    ls = Reconfigured(run, two_equal_servers(run))
+    load = Load(ls)
+    queries = run.folder / "queries"
+    queries.write_text("".join(f"n{number}.example A\n" for number in range(100)))
+    dnsperf = None
+    if shutil.which("dnsperf"):
+        words = ["-s", "127.0.0.1", "-p", str(ls.dns_port), "-c", "10", "-q", "20", "-l", "600"]
+        dnsperf = subprocess.Popen(
+            ["dnsperf", "-d", str(queries), *words], stdout=subprocess.PIPE, text=True
+        )
+    try:
+        with load.running():
+            for _ in range(rounds):
+                ls.change()
+        said = "no dnsperf here"
+        if dnsperf is not None:
+            dnsperf.send_signal(signal.SIGINT)
+            out, _ = dnsperf.communicate(timeout=PATIENCE_S)
+            found = re.findall(r"Queries (sent|completed|lost): +(\d+)", out)
+            said = "dnsperf: " + ", ".join(f"{int(count):,} {what}" for what, count in found)
+            lost = dict(found)["lost"]
+            assert lost == "0", f"dnsperf lost {lost}"
+    finally:
+        if dnsperf is not None:
+            dnsperf.kill()
+            dnsperf.wait()
+    assert load.lost == [], load.lost[:3]
+    return (
+        f"{rounds} configurations of two workers: {load.lines:,} lines and {load.queries:,} "
+        f"queries, none lost, {len(load.ttls)} of the configurations seen; {said}"
+    )
+
+
 def write_rows(path: Path, count: int, first: int) -> None:
     with path.open("w") as file:
         file.writelines(
@@ -296,7 +337,8 @@ def write_rows(path: Path, count: int, first: int) -> None:
 
 
 EXPERIMENTS: dict[str, Callable[[Programs], str]] = {
-    function.__name__: function for function in (closes, lockstep, hostile, kills, rest, reload)
+    function.__name__: function
+    for function in (closes, lockstep, hostile, kills, rest, reload, reconfigured)
 }
 
 

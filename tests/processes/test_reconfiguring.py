@@ -1,0 +1,63 @@
+"""`ls --config FILE` whose file changes while clients ask: what is replaced, and what is refused.
+
+Not here: the parent's brain (`tests/nodes/test_succession.py`), and fifty changes beside dnsperf
+(`tests/soak.py`).
+"""
+
+import signal
+
+import pytest
+
+from tests.support.processes import Programs, stats
+from tests.support.reconfiguring import Load, Reconfigured, two_equal_servers
+
+pytestmark = pytest.mark.process
+
+
+def test_a_new_configuration_loses_no_question(run: Programs) -> None:
+    """[P71]"""
+    ls = Reconfigured(run, two_equal_servers(run))
+    load = Load(ls)
+    with load.running():
+        for _ in range(4):
+            ls.change()
+    assert load.lost == [] and load.lines and load.queries
+    assert set(load.ttls) <= set(range(60, 65)) and 64 in load.ttls
+    ls.program.signal(signal.SIGTERM)
+    assert ls.program.exits() == 0
+    assert "ERROR" not in ls.program.log and "WARNING" not in ls.program.log
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("tiemout = 3", "tiemout"),
+        ("timeout = [", "ls.toml:"),
+        ("once = true", "--once"),
+        ('host = "127.0.0.2"', "PORT, --host, --dns or --metrics cannot change while LS runs"),
+        ("metrics = 0", "PORT, --host, --dns or --metrics cannot change while LS runs"),
+        ('log-format = "json"', "--log-format cannot change while LS runs"),
+    ],
+)
+def test_a_configuration_that_is_no_good_changes_nothing(
+    run: Programs, more: str, why: str
+) -> None:
+    """[P72]"""
+    ls = Reconfigured(run, two_equal_servers(run), workers=1)
+    ls.write(61, f"{more}\n")
+    ls.program.signal(signal.SIGHUP)
+    ls.program.logs("all stays as it was")
+    line = next(line for line in ls.program.log.splitlines() if "all stays as it was" in line)
+    assert " LS ERROR " in line and why in line
+    assert ls.program.log.count(" is up: process ") == 1
+    assert stats(ls.port)["W1.restarts"] == "0"
+    ls.change()
+
+
+def test_a_file_of_the_same_meaning_replaces_nobody(run: Programs) -> None:
+    ls = Reconfigured(run, two_equal_servers(run), workers=1)
+    ls.write(60, '# of the same meaning\npolicy = "race"\n')
+    ls.program.signal(signal.SIGHUP)
+    ls.program.logs("has the same address as before", 2)
+    assert ls.program.log.count(" is up: process ") == 1
+    assert "configuration has changed" not in ls.program.log

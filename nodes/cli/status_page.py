@@ -21,18 +21,19 @@ def with_status_page(
     system: System,
     listeners: Mapping[str, str],
 ) -> Brain:
-    """Put the status page before a brain, if there is to be one. It is shown by the names that the
+    """Put the status page before a brain, if there is one. It is shown by the names that the
     options have, and by those of this machine. `listeners`: where the server listens, by
     protocol."""
-    page = options.listen.status_page
-    if page is None:
+    if "status_page" not in listeners:
         return brain
+    page = options.listen.status_page
+    names = () if page is None else (page.host, *page.names)
     return WithStatusPage(
         brain,
         StatusPage(
             brain,
             watchers_max=options.bounds.watchers_max,
-            names={page.host, *page.names, *system.own_names()},
+            names={*names, *system.own_names()},
             wall=system.wall,
             process=system.own_process,
             about={"version": VERSION, "listeners": listeners},

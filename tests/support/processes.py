@@ -89,7 +89,7 @@ class Program:
 
     `descriptors`: its limit of them, soft and hard. `environment`: what it has besides ours.
     `python`: how the programs are called. `within`: words before that, of a program that runs it.
-    `before`: what the process does before it begins.
+    `before`: what the process does before it begins. `close_fds`: it has none but its streams.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Program:
         python: Sequence[str] = ("-m", "nodes"),
         within: Sequence[str] = (),
         before: Callable[[], object] | None = None,
+        close_fds: bool = True,
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         self.process = subprocess.Popen(
@@ -113,6 +114,7 @@ class Program:
             stdout=stdout,
             stderr=self._log if stderr is None else stderr,
             text=True,
+            close_fds=close_fds,
             preexec_fn=before if descriptors is None else lambda: _limit(*descriptors),
         )
 

@@ -69,7 +69,7 @@ class Reconfigured:
 
 
 class Load:
-    """What clients asked, and what became of it. `ttls`: how often each was in a DNS reply."""
+    """Clients that ask, and all that they lose. `ttls`: how often each was in a DNS reply."""
 
     def __init__(self, reconfigured: Reconfigured) -> None:
         self.lines = self.queries = 0
@@ -80,7 +80,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Have clients ask meanwhile. What fails in them fails here."""
+        """Have clients ask meanwhile. A failure in them is one here."""
         failures: list[BaseException] = []
 
         def until_over(ask: object) -> None:

@@ -85,7 +85,7 @@ def test_the_unit_starts_reloads_and_stops_as_the_program_wants() -> None:
 
 
 def test_the_service_at_port_53_differs_only_in_its_sockets() -> None:
-    """Whatever hardens the one hardens the other."""
+    """Both are hardened alike."""
     own = {"Description", "EnvironmentFile", "StateDirectory", "Sockets", "Requires", "Before"}
     own |= {"After", "Wants", "Also"}
     template, at_53 = settings(), settings(AT_53)

@@ -40,10 +40,10 @@ class Descriptors:
         """Say why no client at all fits; empty if some do."""
         if self._limit > self._needed:
             return ""
-        return (
-            f"{self._limit} descriptors are too few: at least {self._needed + 1} are needed; "
-            f"raise the limit {_HOW}"
-        )
+        few = f"{self._limit} descriptors are too few: at least {self._needed + 1} are needed; "
+        if self._limit >= self._bounds.descriptors_max:
+            return few + "select() holds no more: have fewer workers, servers or listeners"
+        return few + f"raise the limit {_HOW}"
 
     def few(self) -> str:
         """Tell how to have as many clients as the bounds allow, where the limit is in their way;

@@ -39,7 +39,7 @@ _SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
 _TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
 _GRACE_MAX_S = 60  # grace: nobody waits longer for a name
-_WORKERS_MAX = 256  # workers: more of them than processors only make batches smaller
+_WORKERS_MAX = 128  # workers: their parent has sockets for each, within what select() can hold
 
 _ttl = number(int, 0, _TTL_MAX_S, "a whole number of seconds")
 _workers = number(int, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")

@@ -117,9 +117,9 @@ def _run_parent(
     )
     with ExitStack() as stack:
         stack.callback(page.close)
-        # The log says once, here, that descriptors are too few for a worker. A successor is there
-        # beside each worker, and whoever retires.
-        links = max(plan.links, 3 * count)
+        # The log says once, here, that descriptors are too few for a worker. Each place may have
+        # one that retires beside the one that serves.
+        links = max(plan.links, 2 * count)
         loop = make_loop("LS", options, system, links=links, output=output)
         stack.callback(loop.close)
         loop.hold(sets)

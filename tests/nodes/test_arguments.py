@@ -83,9 +83,9 @@ def test_lines_and_dns_are_where_the_words_say(
     ("words", "why"),
     [
         (["--workers", "2", "--once"], "leave out --workers"),
-        (["--workers", "0"], "'0' is not a number from 1 to 256"),
-        (["--workers", "two"], "'two' is not a number from 1 to 256"),
-        (["--workers", "257"], "'257' is not a number from 1 to 256"),
+        (["--workers", "0"], "'0' is not a number from 1 to 128"),
+        (["--workers", "two"], "'two' is not a number from 1 to 128"),
+        (["--workers", "129"], "'129' is not a number from 1 to 128"),
         ([*RESOLVER, "--grace", "60.1"], "'60.1' is not a number of seconds up to 60"),
         (["--dns-ttl", "2147483648"], "'2147483648' is not a whole number of seconds"),
         (["--max-extra-load", "0.1"], "is for --policy hedge"),
@@ -114,12 +114,12 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 def test_options_at_the_ends_of_their_ranges_are_read() -> None:
     words = ["0", *TS, *RESOLVER, "--dns", "0", "--idle", "5.001", "--timeout", "5"]
-    words += ["--workers", "256", "--grace", "60", "--dns-ttl", "2147483647"]
+    words += ["--workers", "128", "--grace", "60", "--dns-ttl", "2147483647"]
     words += ["--policy", "hedge", "--max-extra-load", "0", "--race-sample", "1"]
     options = read_ls_options([*words, "--bound", "drain_grace_s=0.001"])
     zero = (("127.0.0.1", 0),)
     listen = options.server.listen
-    assert (listen.lines, listen.dns, options.workers) == (zero, zero, 256)
+    assert (listen.lines, listen.dns, options.workers) == (zero, zero, 128)
     assert (options.grace_s, options.dns_ttl_s) == (60.0, 2**31 - 1)
     assert (options.extra_load, options.sample) == (0.0, 1.0)
     assert (port_number("1"), port_number("65535")) == (1, 65535)

@@ -22,7 +22,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.at_once import at_once
-from tests.support.processes import PATIENCE_S, ROOT, Program, Programs, can_be_apart, programs
+from tests.support.processes import (
+    PATIENCE_S,
+    ROOT,
+    Program,
+    Programs,
+    can_be_apart,
+    free_port,
+    programs,
+)
 
 pytestmark = [pytest.mark.process, pytest.mark.dns]
 ROWS = """\
@@ -121,6 +129,25 @@ def test_tools_take_replies_at_any_address_of_a_wildcard(
         for address in ("127.0.0.1", "127.0.0.2"):
             asks = ("-p", port, once, f"+time={PATIENCE_S:.0f}", "+short", "one.example")
             assert output_of(program, f"@{address}", *asks) == "10.0.0.1\n"
+
+
+@dig
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@at_once
+def test_dig_is_answered_at_each_address_of_both_families(
+    run: Programs, ts_ports: list[int], words: list[str]
+) -> None:
+    """LS serves DNS only: it has no PORT of lines."""
+    port = str(free_port())
+    addresses = ("127.0.0.1", "127.0.0.2", "::1")
+    at = [word for address in addresses for word in ("--dns", f"[{address}]:{port}")]
+    ls = run.start("ls", *(f"127.0.0.1:{ts_port}" for ts_port in ts_ports), *at, *words)
+    assert ls.port() == int(port)
+    ls.logs(" is up", len(ts_ports))
+    for address in addresses:
+        for way in ("+notcp", "+tcp"):
+            asks = ("-p", port, "+tries=1", f"+time={PATIENCE_S:.0f}", "+short", way, "one.example")
+            assert output_of("dig", f"@{address}", *asks) == "10.0.0.1\n"
 
 
 @dig

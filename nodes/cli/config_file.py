@@ -29,6 +29,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # in no value
 _BYTES_MAX = 1 << 20  # bytes of a file: it is read while a server serves
 _INTEGER_END = 1 << 63  # integers of TOML
 _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+_BARE = "Invalid value", "Expected newline"  # said of text without quotes
 
 
 def read_config_file(path: str, parser: Parser) -> list[Given]:
@@ -80,7 +81,8 @@ def _why(path: str, data: bytes, said: str) -> str:
     what, line, column = found.groups()
     if line is None:
         line, column = data.count(b"\n") + 1, len(data) - data.rfind(b"\n")
-    return f'{path}:{line}:{column}: {what[:1].lower()}{what[1:]} (text stands in "quotes")'
+    hint = ' (text stands in "quotes")' if what.startswith(_BARE) else ""
+    return f"{path}:{line}:{column}: {what[:1].lower()}{what[1:]}{hint}"
 
 
 # -- its words -------------------------------------------------------------------------------------
@@ -152,8 +154,8 @@ def _text(value: object) -> str:
 
 
 def _not(wanted: str, value: object) -> argparse.ArgumentTypeError:
-    kinds = {bool: str(value).lower(), list: "a list", dict: "a table", str: "a text"}
-    kinds |= {int: "a number", float: "a number"}
+    kinds: dict[type, str] = {list: "a list", dict: "a table", str: "a text"}
+    kinds |= {int: "a number", float: "a number", bool: "true" if value else "false"}
     return argparse.ArgumentTypeError(f"give {wanted}, not {kinds.get(type(value), 'a date')}")
 
 

@@ -18,7 +18,8 @@ from nodes.cli.arguments import USAGE, Failure, Parser, show
 
 COMMAND_LINE = "command line"  # the origin of words that no file says
 PORT, SERVERS = "port", "servers"  # how a file calls positional words
-_CONFIG, _PRINT, _BOUND = "--config", "--print-config", "--bound"
+BOUND_FLAG = "--bound"  # the flag that sets one of many
+_CONFIG, _PRINT = "--config", "--print-config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def parse_given(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
         return parser.parse_intermixed_args(words)
     flags = flags_of(parser)
     given = list(_walk(words, flags))
+    if any(_acts_at_once(flags.get(each.name)) for each in given):
+        return parser.parse_intermixed_args(words)
     paths = [each.value for each in given if each.name == _CONFIG and each.value is not None]
     if len(paths) > 1:
         raise Failure(f"--config is given {len(paths)} times; one file is enough", USAGE)
@@ -96,15 +99,20 @@ def flags_of(parser: Parser) -> Mapping[str, argparse.Action]:
     return {flag: action for action in parser._actions for flag in action.option_strings}
 
 
+def _acts_at_once(action: argparse.Action | None) -> bool:
+    """Return whether a flag is like --help: nothing else is looked at."""
+    return action is not None and action.nargs == 0 and action.const is None
+
+
 def _walk(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> Iterator[Given]:
     """Yield the words of a command line, as `argparse` takes them apart."""
     rest = iter(words)
-    is_first = True
+    is_first, has_flags = True, True
     for word in rest:
         name, equals, value = word.partition("=")
-        if word == "--":
-            yield from (Given(SERVERS, word) for word in rest)
-        elif not word.startswith("-"):
+        if has_flags and word == "--":
+            has_flags = False
+        elif not (has_flags and word.startswith("-")):
             is_port = is_first and word.isascii() and word.isdigit()
             yield Given(PORT if is_port else SERVERS, word)
             is_first = False
@@ -120,7 +128,7 @@ def _merge(
     file: Sequence[Given], line: Sequence[Given], flags: Mapping[str, argparse.Action]
 ) -> list[Given]:
     """Return the words of a file that those of the command line do not replace, and these."""
-    replaced = {flags.get(each.name, each.name) for each in line if each.name != _BOUND}
+    replaced = {flags.get(each.name, each.name) for each in line if each.name != BOUND_FLAG}
     return [*(each for each in file if flags.get(each.name, each.name) not in replaced), *line]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from core.version import VERSION
 from nodes.cli.arguments import Failure, Parser, SetBound
 from nodes.cli.config_file import CONTROL, WORDS_ONLY
-from nodes.cli.given_words import PORT, SERVERS, Given
+from nodes.cli.given_words import BOUND_FLAG, PORT, SERVERS, Given
 
 _DEFAULT = "default"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}|(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,6}[1-9])")
@@ -45,7 +45,7 @@ def config_text(parser: Parser, arguments: argparse.Namespace, effective: Effect
         if isinstance(action, SetBound):
             bound = str(action.const)
             if flags:  # TOML has tables last: a --bound that was given later has to be here
-                lines.append(_line(key, bounds.pop(bound), _origins(flags)))
+                lines.append(_line(key, bounds.pop(bound), _setter(given, bound, action)))
                 continue
             if bound in bounds:  # below [bound]
                 continue
@@ -88,8 +88,19 @@ def _bounds(bounds: Mapping[str, float], given: Iterable[Given]) -> Iterator[str
     if bounds:
         yield from ("", "[bound]")
     for name, value in bounds.items():
-        by_name = [each for each in given if (each.value or "").startswith(f"{name}=")]
-        yield _line(name, value, _origins(by_name[-1:]))
+        yield _line(name, value, _setter(given, name))
+
+
+def _setter(given: Iterable[Given], bound: str, action: argparse.Action | None = None) -> str:
+    """Return where a bound was given last: by `--bound`, or by the flag of this action."""
+    flags = () if action is None else action.option_strings
+    by_name = [
+        each
+        for each in given
+        if each.name in flags
+        or (each.name == BOUND_FLAG and str(each.value).startswith(f"{bound}="))
+    ]
+    return _origins(by_name[-1:])
 
 
 # -- TOML ------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def flag(name: str, toml: str, *values: str) -> Key:
 
 BOTH = [
     Key("port", "port = 5300", ["5300"]),
-    flag("host", '"127.0.0.2"', "127.0.0.2"),
+    flag("host", '["127.0.0.2", "[::1]:5301"]', "127.0.0.2", "[::1]:5301"),
     flag("allow", '["10.0.0.0/8", "::1"]', "10.0.0.0/8", "::1"),
     flag("idle", "60.5", "60.5"),
     Key("bound", "[bound]\nfew_bytes = 4096\njoin_s = 0.5\nidle_s = inf", [
@@ -69,7 +69,7 @@ LS = [
     flag("max-extra-load", "0.25", "0.25"),
     flag("race-sample", "0.5", "0.5"),
     flag("race-log", '"races \\"of\\" today.jsonl"', 'races "of" today.jsonl'),
-    flag("dns", "5353", "5353"),
+    flag("dns", '[5353, "[::1]:53"]', "5353", "[::1]:53"),
     flag("dns-timeout", "1.5", "1.5"),
     flag("dns-ttl", "0", "0"),
     flag("workers", "2", "2"),
@@ -165,6 +165,7 @@ def test_file_and_command_line_are_as_one_command_line(
         ("", "7 b 2", "7 b 2"),
         ("", "--timeout 1 7 --idle 9 b 2", "7 b 2 --timeout 1 --idle 9"),
         ("", "-- b 2", "5 b 2"),
+        ("", "-- 7 b 2", "7 b 2"),
         # A flag alone that the file denies is given by the command line.
         ("wire-log = false", "--wire-log", "--wire-log"),
         ("wire-log = false", "", ""),
@@ -239,8 +240,10 @@ def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
         # TOML.
         ("host = 0.0.0.0", "{file}:1:11: expected newline or end of document after a statement"),
         ("once = true\n\nhost = localhost", '{file}:3:8: invalid value (text stands in "quotes")'),
-        ("host = 'a'\nhost = 'b'", "{file}:2:11: cannot overwrite a value"),
+        ("host = 'a'\nhost = 'b'", "{file}:2:11: cannot overwrite a value\n"),
         ("a = 'x", "{file}:1:7: expected "),
+        (f"port = [{'9' * 4_000}, 0x{'9' * 9_000}]", "{file}: port: give a text or a number, not"),
+        (f"a = {'9' * 9_999}", "{file}: "),
         (f"a = {'[' * 9_999}", "{file}: lists and tables are nested too deep"),
         (b"host = '\xff'", "{file}:1:9: this is not UTF-8"),
         (b"\n\nx\xff", "{file}:3:2: this is not UTF-8"),
@@ -273,6 +276,11 @@ def test_a_file_that_cannot_be_read_is_one_line(command: Command, tmp_path: Path
         path = tmp_path / name
         code, out, log = command("ts", "--config", str(path))
         assert (code, out, log) == (USAGE, "", f"photofinish: cannot read {path}: {why}\n")
+
+
+def test_help_needs_no_file(command: Command) -> None:
+    code, out, _ = command("ls", "--config", "none", "--help")
+    assert code == 0 and "--print-config" in out
 
 
 def test_two_files_are_refused(command: Command) -> None:
@@ -331,7 +339,7 @@ def test_a_printed_value_says_where_it_comes_from(command: Command, tmp_path: Pa
     words = ["--config", path, "--idle", "7", "--bound", "timeout_s=3", "--bound", "few_bytes=9"]
     out = printed(command, "ls", *words, "--dns-upstream", "192.0.2.1", "--dns", "0")
     for line in (
-        f"port = 0  # {path}", f'servers = ["a", 1]  # {path}', f"timeout = 3.0  # {path}",
+        f"port = 0  # {path}", f'servers = ["a", 1]  # {path}', "timeout = 3.0  # command line",
         'host = "127.0.0.1"  # default', "idle = 7.0  # command line", "# workers",
         "dns-timeout = 4.5  # default", "[bound]", "few_bytes = 9  # command line", "# grace",
     ):  # fmt: skip

@@ -104,7 +104,7 @@ def test_what_means_the_same_replaces_nobody() -> None:
 
 
 def test_a_configuration_that_is_refused_changes_nothing() -> None:
-    """[P72]"""
+    """[P78]"""
     stage = Staff()
     stage.changing.why = "ls.toml: 'tiemout' is no key; did you mean 'timeout'?"
     stage.change()
@@ -235,7 +235,7 @@ def test_all_places_come_to_have_the_last_configuration(
     count: int, story: list[tuple[str, int]]
 ) -> None:
     """No process is forked with one and serves another, one successor at a time is starting, and in
-    the end each place has one worker with what the parent has. [P71]"""
+    the end each place has one worker with what the parent has. [P77]"""
     stage = Staff(count)
     for what, pick in story:
         _happen(stage, what, pick)

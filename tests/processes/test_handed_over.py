@@ -96,7 +96,7 @@ def ask(port: int, host: str = "127.0.0.1", family: int = socket.AF_INET) -> byt
 def test_all_kinds_of_sockets_are_listened_at(
     run: Programs, handed: Handed, ts_port: int, workers: int
 ) -> None:
-    """[P81]: lines, DNS of both kinds and families, and the status page; PORT is not needed."""
+    """[P80]: lines, DNS of both kinds and families, and the status page; PORT is not needed."""
     lines = handed.open("lines", socket.SOCK_STREAM)
     handed.open("dns", socket.SOCK_STREAM)
     dns = handed.open("dns", socket.SOCK_DGRAM)
@@ -169,7 +169,7 @@ def test_a_socket_of_no_use_is_one_line(
     words: Sequence[str],
     why: str,
 ) -> None:
-    """[P81]"""
+    """[P80]"""
     for name, kind, family in opened:
         is_v6 = family == 46
         handed.open(name, kind, socket.AF_INET6 if is_v6 else socket.AF_INET, v6_only=not is_v6)
@@ -181,7 +181,7 @@ def test_a_socket_of_no_use_is_one_line(
 def test_a_wildcard_that_is_handed_over_needs_allow(
     run: Programs, handed: Handed, ts_port: int
 ) -> None:
-    """[P80]"""
+    """[P79]"""
     opened = socket.create_server(("0.0.0.0", 0))
     handed.sockets.append(("lines", opened))
     ls = handed.start(run, "ls", "127.0.0.1", ts_port)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 
 
 def test_a_new_configuration_loses_no_question(run: Programs) -> None:
-    """[P71]"""
+    """[P77]"""
     ls = Reconfigured(run, two_equal_servers(run))
     load = Load(ls)
     with load.running():
@@ -42,7 +42,7 @@ def test_a_new_configuration_loses_no_question(run: Programs) -> None:
 def test_a_configuration_that_is_no_good_changes_nothing(
     run: Programs, more: str, why: str
 ) -> None:
-    """[P72]"""
+    """[P78]"""
     ls = Reconfigured(run, two_equal_servers(run), workers=1)
     ls.write(61, f"{more}\n")
     ls.program.signal(signal.SIGHUP)

@@ -11,10 +11,10 @@ Not here: any program's own arguments.
 import argparse
 import math
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -24,6 +24,7 @@ from core.io.log_format import PRIORITY
 from core.io.service_manager import leads_to_journal
 from core.io.system import System, reason
 from core.operator import Level
+from nodes.cli.suggestions import did_you_mean, one_of
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -31,7 +32,13 @@ DEFAULTS = Bounds()
 EXTRA_LOAD = 0.05  # share of extra questions: servers hardly feel it, and most of the tail is gone
 PORT_MAX = 65_535
 _SECONDS_END = 1e6  # all spans are shorter: a slip of the keyboard is found
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_QUANTITY = re.compile(r"([0-9]+\.?[0-9]*(?:e-?[0-9]+)?|\.[0-9]+)(|ms|s|m|h|%)")
 _Number = TypeVar("_Number", int, float)
+TIME, SHARE = "TIME", "SHARE"  # how the help calls such values
+TIMES = "0.5 (in seconds), 500ms, 5s, 1m or 1h"
+SHARES = "0.05 or 5%"
+_FORMS = {TIME: f"TIME is like {TIMES}.", SHARE: f"SHARE is like {SHARES}."}
 
 
 def called() -> str:
@@ -48,25 +55,42 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
-class SetBound(argparse.Action):
-    """An option that sets the bound `const`. Of several for one bound, the last holds."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401 (as the base class has it)
-        option_string: str | None = None,
-    ) -> None:
-        """Note a bound and its value, behind those that have been read."""
-        namespace.bounds = [*namespace.bounds, values]
-
-
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line each, also an error in writing the help. `context`: begins
-    each; it names a file that has some of the words."""
+    each; it names a file that has some of the words.
+
+    Options are spelled out: a beginning of one that is enough today would mean another, or nothing,
+    once there are more.
+    """
 
     context = ""
+
+    def __init__(self, program: str, about: str) -> None:
+        super().__init__(
+            prog=f"{called()} {program}",
+            description=about,
+            epilog="Exit codes: 0 clean, 1 an operating error, 2 bad usage, 70 a bug.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def add_argument(self, *names: str, **how: Any) -> argparse.Action:  # noqa: ANN401
+        """Add an argument; the help explains the form of its values, if that is a common one."""
+        note = _FORMS.get(str(how.get("metavar")))
+        if note is not None and note not in str(self.epilog):
+            self.epilog = f"{note}\n{self.epilog}"
+        return super().add_argument(*names, **how)
+
+    def parse_intermixed_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Read words, of which each option has to be known: what stands behind one that is not
+        would be read as something else. Raises Failure."""
+        for word in sys.argv[1:] if args is None else args:
+            if word == "--":
+                break
+            self._check_option(word.partition("=")[0])
+        return super().parse_intermixed_args(args, namespace)
 
     def print_help(self, file: Any = None) -> None:  # noqa: ANN401 (as the base class has it)
         """Write the help. Raises Failure."""
@@ -76,55 +100,88 @@ class Parser(argparse.ArgumentParser):
         """Raise a Failure that names this program's --help."""
         raise Failure(f"{self.context}{message} (see {self.prog} --help)", USAGE)
 
+    def _check_option(self, word: str) -> None:
+        known = self._option_string_actions
+        is_option = re.fullmatch("-[^0-9 ][^ ]*", word)  # and no negative number
+        if is_option and word not in known and (word.startswith("--") or word[:2] not in known):
+            spelled_out = [option for option in known if option.startswith("--")]
+            self.error(f"there is no option {word!r}{did_you_mean(word, spelled_out)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401
+        """Raise ArgumentError for a value that is none of the choices."""
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            meant = did_you_mean(str(value), choices, {})
+            raise argparse.ArgumentError(action, f"{value!r} is not {one_of(choices)}{meant}")
+
 
 # -- types of arguments ----------------------------------------------------------------------------
 
 
 def number(
-    kind: type[_Number], least: float, most: float, description: str
+    read_value: Callable[[str], _Number], least: float, most: float, description: str
 ) -> Callable[[str], _Number]:
-    """Return a reader of numbers from `least` to `most`. It reports that any other text "is not
-    `description`"."""
+    """Return a reader of numbers from `least` to `most`, which reads by `read_value` (ValueError:
+    it cannot). It reports that any other text "is not `description`"."""
 
     def read(text: str) -> _Number:
-        try:
-            if kind is float or (text.isascii() and text.isdigit()):
-                value = kind(text)
-                if least <= value <= most:
-                    return value
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            value = read_value(text)
+            if least <= value <= most:
+                return value
         raise argparse.ArgumentTypeError(f"'{text}' is not {description}")
 
     return read
 
 
-port_number = number(int, 1, PORT_MAX, f"a port, 1 to {PORT_MAX}")
-own_port = number(int, 0, PORT_MAX, f"a port, 0 to {PORT_MAX}")  # 0 takes a free one
+def whole(text: str) -> int:
+    """Read a whole number, in digits alone. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError
+    return int(text)
+
+
+def in_seconds(text: str) -> float:
+    """Read a time: a number of seconds, or a number with a unit behind it. Raises ValueError."""
+    value, unit = _parts(text)
+    if unit == "%":
+        raise ValueError
+    return value / 1000 if unit == "ms" else value * _SECONDS[unit]
+
+
+def in_whole_seconds(text: str) -> int:
+    """Read a time that is a whole number of seconds. Raises ValueError."""
+    value = in_seconds(text)
+    if not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+def as_share(text: str) -> float:
+    """Read a share, as a number or in percent. Raises ValueError."""
+    value, unit = _parts(text)
+    if unit not in ("", "%"):
+        raise ValueError
+    return value / 100 if unit else value
+
+
+def _parts(text: str) -> tuple[float, str]:
+    """Return a number and the unit behind it. Raises ValueError."""
+    found = _QUANTITY.fullmatch(text)
+    if not found:
+        raise ValueError
+    return float(found[1]), found[2]
+
+
+port_number = number(whole, 1, PORT_MAX, f"a port, 1 to {PORT_MAX}")
+own_port = number(whole, 0, PORT_MAX, f"a port, 0 to {PORT_MAX}")  # 0 takes a free one
 seconds = number(
-    float, math.nextafter(0, 1), math.nextafter(_SECONDS_END, 0), "a number of seconds above 0"
+    in_seconds,
+    math.nextafter(0, 1),
+    math.nextafter(_SECONDS_END, 0),
+    f"a time above 0, up to 277 h, like {TIMES}",
 )
-share = number(float, 0, 1, "a share, 0 to 1 (0.05 is 5 %)")
-
-
-def bound_and_value(text: str) -> tuple[str, float]:
-    """Read NAME=VALUE: a field of Bounds and its value."""
-    name, _, value = text.partition("=")
-    kinds = {field.name: type(getattr(DEFAULTS, field.name)) for field in fields(Bounds)}
-    if name not in kinds:
-        raise argparse.ArgumentTypeError(
-            f"there is no bound '{name}'; there are {', '.join(kinds)}"
-        )
-    try:
-        return name, kinds[name](value)
-    except ValueError:
-        kind = "a number" if kinds[name] is float else "a whole number"
-        raise argparse.ArgumentTypeError(f"{name} is {kind}, not '{value}'") from None
-
-
-def bound_in_seconds(name: str) -> Callable[[str], tuple[str, float]]:
-    """Return a reader for an option that sets one bound."""
-    return lambda text: (name, seconds(text))
+share = number(as_share, 0, 1, f"a share from 0 to 1, like {SHARES}")
 
 
 # -- parsers ---------------------------------------------------------------------------------------
@@ -132,42 +189,9 @@ def bound_in_seconds(name: str) -> Callable[[str], tuple[str, float]]:
 
 def program_parser(program: str, about: str) -> Parser:
     """Return the parser of one of the programs."""
-    parser = Parser(
-        prog=f"{called()} {program}",
-        description=about,
-        epilog="Exit codes: 0 clean, 1 an operating error, 2 bad usage, 70 a bug.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(bounds=[])
+    parser = Parser(program, about)
+    parser.set_defaults(bounds=[], bound_options=set())
     return parser
-
-
-def add_bound(parser: Parser, option: str, bound: str, about: str) -> None:
-    """Add an option that sets one bound, in seconds."""
-    parser.add_argument(
-        option,
-        dest="bounds",
-        action=SetBound,
-        const=bound,
-        type=bound_in_seconds(bound),
-        metavar="S",
-        help=about,
-    )
-
-
-def add_timeout(parser: Parser) -> None:
-    """Add `--timeout`."""
-    about = f"time that a question may wait for its answer (default {DEFAULTS.timeout_s})"
-    add_bound(parser, "--timeout", "timeout_s", about)
-
-
-def read_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
-    """Return the bounds that the options ask for; of several for one bound, the last. Raises
-    Failure."""
-    try:
-        return replace(DEFAULTS, **dict(arguments.bounds))
-    except ValueError as error:
-        parser.error(str(error))
 
 
 # -- output and addresses --------------------------------------------------------------------------
@@ -191,7 +215,8 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Say why the program ends; where systemd's journal reads that, as an error."""
     mark = PRIORITY[Level.ERROR] if leads_to_journal(STDERR) else ""
-    say(f"{mark}photofinish: {text}")
+    one_line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    say(f"{mark}photofinish: {one_line}")
 
 
 def show(text: str) -> None:

@@ -28,13 +28,12 @@ from nodes.cli.arguments import (
     STDOUT,
     Failure,
     Parser,
-    add_bound,
     port_number,
     program_parser,
-    read_bounds,
     read_input,
     resolve,
 )
+from nodes.cli.bound_arguments import add_bound, read_bounds
 from nodes.client.client import Client
 
 
@@ -61,7 +60,7 @@ def client_parser() -> Parser:
     )
     parser.add_argument("host", metavar="LS_HOST", help="host of LS")
     parser.add_argument("port", metavar="LS_PORT", type=port_number, help="port of LS")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="names to ask for")
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="names to ask for")
     parser.add_argument(
         "--names", dest="file", metavar="FILE", help="read names from FILE (- for standard input)"
     )
@@ -70,8 +69,7 @@ def client_parser() -> Parser:
         parser,
         "--patience",
         "patience_s",
-        "give up after S seconds in which no name has had a reply "
-        f"(default {DEFAULTS.patience_s:g})",
+        f"give up after so long in which no name has had a reply (default {DEFAULTS.patience_s:g})",
     )
     return parser
 

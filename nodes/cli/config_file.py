@@ -9,7 +9,6 @@ Not here: which words go over which (`given_words.py`).
 """
 
 import argparse
-import difflib
 import os
 import re
 import stat
@@ -22,6 +21,7 @@ from core.text import BYTE_ORDER_MARK
 from nodes.cli.arguments import USAGE, Failure, Parser, own_port
 from nodes.cli.given_words import PORT, SERVERS, Given, flags_of
 from nodes.cli.server_words import table_servers
+from nodes.cli.suggestions import did_you_mean
 
 # Keys that no file has: they say which file there is, or do something else than serve.
 WORDS_ONLY = {"config", "check", "print-config", "list-bounds", "help", "version"}
@@ -117,9 +117,8 @@ def _positional(parser: Parser) -> Iterator[str]:
 
 
 def _no_key(key: str, known: set[str], parser: Parser) -> str:
-    near = difflib.get_close_matches(key.removeprefix("--").replace("_", "-"), sorted(known), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"{parser.prog} --help has them all"
-    return f"there is no key {key!r}; {hint}"
+    meant = did_you_mean(key, sorted(known)) or f"; {parser.prog} --help has them all"
+    return f"there is no key {key!r}{meant}"
 
 
 def _texts(name: str, action: argparse.Action | None, value: object) -> Iterator[str | None]:

@@ -179,6 +179,8 @@ def _find(options: LsOptions, system: System, listening: Listening | None = None
         check_open(options.server, listening)
     if listening.dns and options.server.once:
         raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)
+    if not listening.dns and options.only_dns:
+        raise Failure(f"{options.only_dns[0]} is for DNS clients; there is no --dns PORT", USAGE)
     at = [address for addresses in table_servers for address in addresses]
     refuse_loops(system, listening.lines, "", at, "a table server")
     refuse_loops(system, listening.status_page, "--metrics", at, "a table server")

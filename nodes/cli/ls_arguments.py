@@ -6,20 +6,24 @@ Not here: anything that asks the operating system, such as whether an address ca
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from core.bounds import TICK_S, Bounds
 from nodes.cli.arguments import (
     DEFAULTS,
     EXTRA_LOAD,
+    SHARE,
+    TIME,
+    TIMES,
     Parser,
-    add_bound,
-    add_timeout,
+    in_seconds,
+    in_whole_seconds,
     number,
     program_parser,
-    read_bounds,
     share,
+    whole,
 )
+from nodes.cli.bound_arguments import add_bound, add_timeout, read_bounds
 from nodes.cli.given_words import (
     add_configuration_arguments,
     parse_given,
@@ -40,10 +44,11 @@ _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
 _TTL_MAX_S = 2**31 - 1  # TTL (RFC 2181, section 8)
 _GRACE_MAX_S = 60  # grace: nobody waits longer for a name
 _WORKERS_MAX = 128  # workers: their parent has sockets for each, within what select() can hold
+_DNS_TIMEOUT = "--dns-timeout"
 
-_ttl = number(int, 0, _TTL_MAX_S, "a whole number of seconds")
-_workers = number(int, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
-_grace = number(float, 0, _GRACE_MAX_S, f"a number of seconds up to {_GRACE_MAX_S}")
+_ttl = number(in_whole_seconds, 0, _TTL_MAX_S, "a time of whole seconds, like 60, 60s, 1m or 1h")
+_workers = number(whole, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
+_grace = number(in_seconds, 0, _GRACE_MAX_S, f"a time up to {_GRACE_MAX_S} s, like {TIMES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class LsOptions:
     workers: int | None  # None: this process alone
     config: str | None
     check: bool
+    # Options given that mean nothing unless DNS is served.
+    only_dns: tuple[str, ...] = field(compare=False)
 
 
 def ls_parser() -> Parser:
@@ -118,10 +125,11 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         extra_load,
         arguments.race_sample,
         arguments.race_log,
-        arguments.dns_ttl,
+        _TTL_S if arguments.dns_ttl is None else arguments.dns_ttl,
         arguments.workers,
         arguments.config,
         arguments.check,
+        _only_dns(arguments),
     )
     if arguments.print_config:
         print_configuration(parser, arguments, _defaults(options))
@@ -135,6 +143,7 @@ def _defaults(options: LsOptions) -> dict[str, object]:
         **DEFAULTS_TO_LISTEN,
         "timeout": bounds.timeout_s,
         "dns-timeout": bounds.dns_timeout_s if options.server.listen.dns else None,
+        "dns-ttl": options.dns_ttl_s if options.server.listen.dns else None,
         "race-sample": options.sample,
         "max-extra-load": options.extra_load,
         "workers": options.workers,
@@ -148,6 +157,7 @@ def _add_upstreams(parser: Parser) -> None:
     parser.add_argument(
         "servers",
         nargs="*",
+        default=[],
         metavar="TS_HOST:TS_PORT",
         help="table servers, each as one word or as two (TS_HOST TS_PORT); at least one, or a "
         "--dns-upstream",
@@ -165,7 +175,7 @@ def _add_upstreams(parser: Parser) -> None:
     parser.add_argument(
         "--grace",
         type=_grace,
-        metavar="S",
+        metavar=TIME,
         help="longest time to hold a worse answer in case another resolver has a better one "
         f"(default: {DEFAULTS.grace_failed_s:g} with REFUSED and SERVFAIL; with NXDOMAIN and no "
         f"data 3 times as long as that resolver's replies lately took, {DEFAULTS.grace_min_s:g} to "
@@ -186,7 +196,7 @@ def _add_policy(parser: Parser) -> None:
     parser.add_argument(
         "--max-extra-load",
         type=share,
-        metavar="SHARE",
+        metavar=SHARE,
         help="with --policy hedge: extra questions that it may ask for speed, as a share of all "
         f"(default {EXTRA_LOAD:g})",
     )
@@ -196,8 +206,8 @@ def _add_monitoring(parser: Parser) -> None:
     parser.add_argument(
         "--race-sample",
         type=share,
-        metavar="SHARE",
-        help="share of races, 0 to 1, to follow to the end, losers included: measures each server "
+        metavar=SHARE,
+        help="share of races to follow to the end, losers included: measures each server "
         f"and shows whether they agree (default {_SAMPLE:g} with --metrics, else 0)",
     )
     parser.add_argument(
@@ -217,7 +227,7 @@ def _add_dns(parser: Parser) -> None:
     )
     add_bound(
         parser,
-        "--dns-timeout",
+        _DNS_TIMEOUT,
         "dns_timeout_s",
         "time that a DNS query may wait for its answer before SERVFAIL (default "
         f"{DEFAULTS.dns_timeout_s:g}; {DEFAULTS.dns_timeout_upstream_s:g} with a --dns-upstream)",
@@ -225,9 +235,8 @@ def _add_dns(parser: Parser) -> None:
     parser.add_argument(
         "--dns-ttl",
         type=_ttl,
-        default=_TTL_S,
-        metavar="S",
-        help="time that DNS clients may cache an answer from a table (default %(default)s)",
+        metavar=TIME,
+        help=f"time that DNS clients may cache an answer from a table (default {_TTL_S})",
     )
 
 
@@ -242,12 +251,20 @@ def _check(arguments: argparse.Namespace, servers: Sequence[object], parser: Par
         parser.error("--once serves one session of lines; leave out --dns")
     if arguments.max_extra_load is not None and arguments.policy != "hedge":
         parser.error("--max-extra-load is for --policy hedge; race asks every server in any case")
+    if arguments.policy == "hedge" and not servers and arguments.upstreams:
+        parser.error("--policy hedge is for table servers; every --dns-upstream is always asked")
     if not servers and not arguments.upstreams:
         parser.error("no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
     if arguments.grace is not None and not arguments.upstreams:
         parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
+
+
+def _only_dns(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the options given that are for DNS clients alone."""
+    ttl = () if arguments.dns_ttl is None else ("--dns-ttl",)
+    return (*ttl, *({_DNS_TIMEOUT} & arguments.bound_options))
 
 
 def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:

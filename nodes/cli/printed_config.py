@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from core.version import VERSION
-from nodes.cli.arguments import Failure, Parser, SetBound
+from nodes.cli.arguments import Failure, Parser
+from nodes.cli.bound_arguments import SetBound
 from nodes.cli.config_file import CONTROL, WORDS_ONLY
 from nodes.cli.given_words import BOUND_FLAG, PORT, SERVERS, Given
 

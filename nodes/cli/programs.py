@@ -17,7 +17,16 @@ from nodes.cli.arguments import (
     complain,
     show,
 )
+from nodes.cli.suggestions import did_you_mean, one_of
 
+PROGRAMS = ("ts", "ls", "client", "replay", "top")
+# Names that programs which do the same have elsewhere.
+_ELSEWHERE = {
+    **dict.fromkeys(["serve", "lb", "proxy", "balancer", "load_balancer"], "ls"),
+    **dict.fromkeys(["table", "table_server"], "ts"),
+    **dict.fromkeys(["ask", "dig", "query", "lookup"], "client"),
+    **dict.fromkeys(["stats", "status"], "top"),
+}
 _ABOUT = """\
 photofinish {version}: ask every server, keep the first answer.
 
@@ -59,11 +68,8 @@ def program(name: str) -> Callable[[list[str]], int]:
         from nodes.cli.top import run_top
 
         return run_top
-    raise _no_program(f"there is no program {name!r}")
-
-
-def _no_program(what: str) -> Failure:
-    return Failure(f"{what}: ts, ls, client, replay or top (see {called()} --help)", USAGE)
+    meant = did_you_mean(name, PROGRAMS, _ELSEWHERE)
+    raise Failure(f"there is no program {name!r}{meant} (see {called()} --help)", USAGE)
 
 
 def main(words: list[str]) -> int:
@@ -76,7 +82,8 @@ def main(words: list[str]) -> int:
             show(f"photofinish {VERSION}")
             return CLEAN
         if not words:
-            raise _no_program("say which program to run")
+            programs = one_of(PROGRAMS)
+            raise Failure(f"say which program to run: {programs} (see {called()} --help)", USAGE)
         return program(words[0])(words[1:])
     except Failure as failure:
         complain(str(failure))

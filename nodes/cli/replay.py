@@ -20,16 +20,16 @@ from nodes.cli.arguments import (
     DEFAULTS,
     EXTRA_LOAD,
     FAILED,
+    SHARE,
     Failure,
     Parser,
-    add_timeout,
     program_parser,
-    read_bounds,
     read_input,
     say,
     share,
     show,
 )
+from nodes.cli.bound_arguments import add_timeout, read_bounds
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_record import RecordError
 from nodes.ls.setup import Setup
@@ -82,9 +82,8 @@ def replay_parser() -> Parser:
     parser.add_argument(
         "--max-extra-load",
         type=share,
-        default=EXTRA_LOAD,
-        metavar="SHARE",
-        help="for hedge: extra questions, as a share of all (default %(default)s)",
+        metavar=SHARE,
+        help=f"for hedge: extra questions, as a share of all (default {EXTRA_LOAD:g})",
     )
     parser.add_argument(
         "--json",
@@ -100,10 +99,13 @@ def read_replay_options(words: Sequence[str]) -> ReplayOptions:
     """Read the options from a command line. Raises Failure."""
     parser = replay_parser()
     arguments = parser.parse_intermixed_args(words)
+    policies, extra_load = tuple(arguments.policy or _POLICIES), arguments.max_extra_load
+    if extra_load is not None and "hedge" not in policies:
+        parser.error("--max-extra-load is for hedge, which is none of the policies to replay")
     return ReplayOptions(
         arguments.file,
-        tuple(arguments.policy or _POLICIES),
-        arguments.max_extra_load,
+        policies,
+        EXTRA_LOAD if extra_load is None else extra_load,
         arguments.has_json,
         read_bounds(arguments, parser),
     )

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from core.bounds import Bounds
 from core.io.log_format import FORMATS
 from core.operator import Level
-from nodes.cli.arguments import (
-    Parser,
-    add_bound,
-    bound_and_value,
-)
+from nodes.cli.arguments import Parser
+from nodes.cli.bound_arguments import add_bound, add_bounds
 from nodes.cli.listen_arguments import (
     LOOPBACK,
     ListenOptions,
@@ -46,10 +43,23 @@ class ServerOptions:
 
 
 def _network(text: str) -> Network:
+    """Read a network, or one address, which may not look like a network without its length."""
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
+    if "/" not in text and (bits := _network_bits(network.network_address)) is not None:
+        raise argparse.ArgumentTypeError(
+            f"{text} is one address; did you mean {text}/{bits}? If not, write {network}"
+        )
+    return network
+
+
+def _network_bits(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int | None:
+    """Return how many bits of an address are its network's, if all others look as if left out."""
+    each, most = (1, 3) if address.version == 4 else (2, 8)  # bytes between dots, of a network
+    size = -(-len(address.packed.rstrip(b"\0")) // each) * each
+    return 8 * size if size <= most else None
 
 
 def _host_name(text: str) -> str:
@@ -77,15 +87,8 @@ def add_server_arguments(parser: Parser) -> None:
         help="let these addresses connect, and no others (may be repeated); required unless --host "
         "is a loopback address. Everyone: --allow 0.0.0.0/0 --allow ::/0",
     )
-    add_bound(parser, "--idle", "idle_s", "close connections idle for S seconds (default: never)")
-    parser.add_argument(
-        "--bound",
-        dest="bounds",
-        action="append",
-        type=bound_and_value,
-        metavar="NAME=VALUE",
-        help="override an internal limit (may be repeated); proto.md lists all, with reasons",
-    )
+    add_bound(parser, "--idle", "idle_s", "close connections idle for so long (default: never)")
+    add_bounds(parser)
     parser.add_argument(
         "--once",
         action="store_true",
@@ -107,7 +110,8 @@ def add_server_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--wire-log",
         action="store_true",
-        help="log every line received (>) and sent (<) and every change of state (=)",
+        help="log every line received (>) and sent (<) and every change of state (=); such a log "
+        "has the names that clients ask for",
     )
 
 
@@ -147,7 +151,7 @@ def _read_status_page(arguments: argparse.Namespace, parser: Parser) -> StatusPa
         ("--metrics-host", arguments.metrics_host),
         ("--metrics-name", arguments.metrics_name),
     ):
-        if value:
+        if value not in (None, []):
             parser.error(f"{option} is for the status page; there is no --metrics PORT")
     return None
 

@@ -11,6 +11,7 @@ servers that cannot be asked for what this machine is (`server_addresses.py`).
 import argparse
 from collections.abc import Sequence
 
+from core.addresses import address_text
 from nodes.cli.address_words import split_address
 from nodes.cli.arguments import own_port, port_number
 
@@ -28,6 +29,7 @@ def split_positionals(words: Sequence[str]) -> tuple[int | None, tuple[HostPort,
 def table_servers(words: Sequence[str]) -> tuple[HostPort, ...]:
     """Return the table servers that these words name. Raises argparse.ArgumentTypeError."""
     servers: list[HostPort] = []
+    known: set[HostPort] = set()
     left = list(reversed(words))
     while left:
         word = left.pop()
@@ -43,7 +45,13 @@ def table_servers(words: Sequence[str]) -> tuple[HostPort, ...]:
             raise argparse.ArgumentTypeError(
                 f"'{word}' has no port; write it like {in_brackets or 'localhost'}:5001"
             )
-        servers.append((host, port_number(port)))
+        server = host, port_number(port)
+        if (plain := (host.lower().removesuffix("."), server[1])) in known:
+            raise argparse.ArgumentTypeError(
+                f"the table server {address_text(server)} is given twice; once is enough"
+            )
+        known.add(plain)
+        servers.append(server)
     return tuple(servers)
 
 

@@ -64,7 +64,7 @@ def top_parser() -> Parser:
 def read_top_options(words: Sequence[str]) -> TopOptions:
     """Read the options from a command line. Raises Failure."""
     parser = top_parser()
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_intermixed_args(words)
     return TopOptions(arguments.host, arguments.port, arguments.once)
 
 

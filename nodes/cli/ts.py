@@ -13,7 +13,8 @@ from core.io.log import Log
 from core.io.loop import Loop
 from core.io.system import System, reason
 from core.operator import Level
-from nodes.cli.arguments import Failure, Parser, own_port, program_parser, read_bounds
+from nodes.cli.arguments import Failure, Parser, own_port, program_parser
+from nodes.cli.bound_arguments import read_bounds
 from nodes.cli.given_words import (
     add_configuration_arguments,
     parse_given,

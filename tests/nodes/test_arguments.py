@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.operator import Level
-from nodes.cli.arguments import USAGE, Failure, number, port_number, seconds
+from nodes.cli.arguments import USAGE, Failure, number, port_number, seconds, share, whole
 from nodes.cli.client import read_client_options
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.cli.replay import read_replay_options
@@ -24,7 +24,7 @@ RESOLVER = ["--dns-upstream", "192.0.2.1"]
 
 @given(st.integers(-5, 20), st.integers(-5, 20), st.integers(-5, 20))
 def test_a_whole_number_is_read_where_it_is_in_range(least: int, most: int, value: int) -> None:
-    read = number(int, least, most, "right")
+    read = number(whole, least, most, "right")
     if value >= 0 and least <= value <= most:
         assert read(str(value)) == value
     else:
@@ -86,12 +86,14 @@ def test_lines_and_dns_are_where_the_words_say(
         (["--workers", "0"], "'0' is not a number from 1 to 128"),
         (["--workers", "two"], "'two' is not a number from 1 to 128"),
         (["--workers", "129"], "'129' is not a number from 1 to 128"),
-        ([*RESOLVER, "--grace", "60.1"], "'60.1' is not a number of seconds up to 60"),
-        (["--dns-ttl", "2147483648"], "'2147483648' is not a whole number of seconds"),
+        ([*RESOLVER, "--grace", "60.1"], "'60.1' is not a time up to 60 s, like 0.5"),
+        ([*RESOLVER, "--grace", "2m"], "'2m' is not a time up to 60 s, like 0.5"),
+        (["--dns-ttl", "2147483648"], "'2147483648' is not a time of whole seconds, like 60"),
+        (["--dns-ttl", "1500ms"], "'1500ms' is not a time of whole seconds, like 60, 60s, 1m or 1"),
         (["--max-extra-load", "0.1"], "is for --policy hedge"),
         (["--max-extra-load", "-0.1"], "'-0.1' is not a share"),
         (["--race-sample", "1.1"], "'1.1' is not a share"),
-        (["--race-sample", "5%"], "'5%' is not a share"),
+        (["--race-sample", "101%"], "'101%' is not a share"),
     ],
 )
 def test_words_that_make_no_options_are_bad_usage(words: list[str], why: str) -> None:
@@ -106,10 +108,81 @@ def test_what_is_no_port_is_refused(text: str) -> None:
         port_number(text)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e6", "", "5s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0", "0ms", "-1", "-1s", "nan", "inf", "1e6", "300h", "", "s", "5x", "5 s", "1m30s"),
+        *("5S", "5%", "1_0", "+1", " 1", "٣", ".", "1e", "e3", "9" * 5000, "1e999"),
+    ],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r" is not a number of seconds"):
+    why = r" is not a time above 0, up to 277 h, like 0\.5 \(in seconds\), 500ms, 5s, 1m or 1h$"
+    with pytest.raises(argparse.ArgumentTypeError, match=why):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5), ("0.5", 0.5), (".5", 0.5), ("5.", 5), ("500ms", 0.5), ("0.5ms", 0.0005),
+        ("5s", 5), ("1.5s", 1.5), ("1m", 60), ("1h", 3600), ("0.5h", 1800), ("277h", 997_200),
+    ],
+)  # fmt: skip
+def test_a_time_has_a_unit_or_is_in_seconds(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@given(st.text("0123456789.e-msh% ", max_size=8))
+def test_what_is_read_as_a_time_is_one(text: str) -> None:
+    try:
+        assert 0 < seconds(text) < 1e6
+    except argparse.ArgumentTypeError as refusal:
+        assert str(refusal).startswith(f"'{text}' is not a time")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("1", 1), ("0.05", 0.05), ("5%", 0.05), ("0.1%", 0.001), ("100%", 1), ("0%", 0)],
+)
+def test_a_share_is_a_number_or_in_percent(text: str, value: float) -> None:
+    assert share(text) == value
+
+
+@pytest.mark.parametrize("text", ["-1", "1.1", "101%", "5s", "%", "5 %", "nan", "", "٣"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r" is not a share from 0 to 1, like 0.05"):
+        share(text)
+
+
+def test_times_of_all_programs_may_have_units() -> None:
+    words = ["0", *TS, *RESOLVER, "--timeout", "800ms", "--grace", "200ms", "--idle", "1m"]
+    options = read_ls_options([*words, "--dns", "0", "--dns-timeout", "900ms", "--dns-ttl", "1h"])
+    bounds = options.server.bounds
+    assert (bounds.timeout_s, bounds.idle_s, bounds.dns_timeout_s) == (0.8, 60.0, 0.9)
+    assert (options.grace_s, options.dns_ttl_s) == (0.2, 3600)
+    assert read_client_options(["h", "1", "--patience", "2m", "x"]).bounds.patience_s == 120.0
+    replay = read_replay_options(["x", "--timeout", "2s", "--max-extra-load", "20%"])
+    assert (replay.bounds.timeout_s, replay.extra_load) == (2.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("10.0.0.0", "10.0.0.0/8"), ("172.16.0.0", "172.16.0.0/16"),
+        ("192.168.1.0", "192.168.1.0/24"), ("0.0.0.0", "0.0.0.0/0"), ("::", "::/0"),
+        ("fd00::", "fd00::/16"), ("2001:db8::", "2001:db8::/32"), ("2001:db8:0:1::", None),
+        ("10.0.0.0/32", ""), ("10.0.0.0/8", ""), ("10.0.0.1", ""), ("10.0.1.10", ""), ("::1", ""),
+        ("2001:db8::1", ""), ("::/128", ""),
+    ],
+)  # fmt: skip
+def test_an_address_like_a_network_is_asked_about(text: str, meant: str | None) -> None:
+    words = ["0", *TS, "--allow", text]
+    if meant == "":
+        assert read_ls_options(words).server.allow
+        return
+    why = f"{text} is one address; did you mean {meant or f'{text}/64'}\\? If not, write {text}/"
+    with pytest.raises(Failure, match=why):
+        read_ls_options(words)
 
 
 def test_options_at_the_ends_of_their_ranges_are_read() -> None:

@@ -1,0 +1,143 @@
+"""Words as new users type them: which line they get, and what means the same as what.
+
+Each is one that somebody has met. A line stands here whole, so that whoever changes one reads it as
+a user will.
+
+Not here: other mistakes (`tests/nodes/test_programs.py`), and types of values by themselves
+(`tests/nodes/test_arguments.py`).
+"""
+
+import re
+
+import pytest
+
+from nodes.cli.ls_arguments import read_ls_options
+from tests.conftest import Command
+
+# Below each command is its line, in as many lines as are needed here.
+SAID = """
+Words that are missing: only what is required is asked for.
+
+$
+say which program to run: ts, ls, client, replay or top (see python3 -m nodes --help)
+$ client
+the following arguments are required: LS_HOST, LS_PORT (see python3 -m nodes client --help)
+$ client localhost
+the following arguments are required: LS_PORT (see python3 -m nodes client --help)
+
+Words that there are not. An option is spelled out.
+
+$ tss
+there is no program 'tss'; did you mean ts? (see python3 -m nodes --help)
+$ serve
+there is no program 'serve'; did you mean ls? (see python3 -m nodes --help)
+$ ls 5100 localhost 5001 --tiemout 5
+there is no option '--tiemout'; did you mean --timeout? (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --time 5
+there is no option '--time'; did you mean --timeout? (see python3 -m nodes ls --help)
+$ ls --hots ::1 5100 localhost 5001
+there is no option '--hots'; did you mean --host? (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --http 5
+there is no option '--http'; did you mean --metrics? (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --idle-timeout 9
+there is no option '--idle-timeout'; did you mean --idle? (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --banana
+there is no option '--banana' (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --policy rcae
+argument --policy: 'rcae' is not race or hedge; did you mean race?
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --log-level warn
+argument --log-level: 'warn' is not debug, info, warning or error; did you mean warning?
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --bound timeout=5
+argument --bound: there is no bound 'timeout'; did you mean timeout_s? --list-bounds shows all
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --bound banana=5
+argument --bound: there is no bound 'banana'; --list-bounds shows all
+(see python3 -m nodes ls --help)
+
+Times and shares.
+
+$ ls 5100 localhost 5001 --timeout 500msec
+argument --timeout: '500msec' is not a time above 0, up to 277 h, like 0.5 (in seconds), 500ms, 5s,
+1m or 1h (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --timeout inf
+argument --timeout: 'inf' is not a time above 0, up to 277 h, like 0.5 (in seconds), 500ms, 5s, 1m
+or 1h (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --policy hedge --max-extra-load 5
+argument --max-extra-load: '5' is not a share from 0 to 1, like 0.05 or 5%
+(see python3 -m nodes ls --help)
+
+Options that do nothing without another.
+
+$ ls 5100 localhost 5001 --metrics-host 0.0.0.0
+--metrics-host is for the status page; there is no --metrics PORT (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --metrics-host=
+--metrics-host is for the status page; there is no --metrics PORT (see python3 -m nodes ls --help)
+$ ts 5001 --table x --metrics-name a
+--metrics-name is for the status page; there is no --metrics PORT (see python3 -m nodes ts --help)
+$ ls 5100 127.0.0.1 1 --dns-timeout 9
+--dns-timeout is for DNS clients; there is no --dns PORT
+$ ls 5100 --dns-upstream 192.0.2.1 --dns-timeout 9
+--dns-timeout is for DNS clients; there is no --dns PORT
+$ ls 5100 127.0.0.1 1 --dns-ttl 5
+--dns-ttl is for DNS clients; there is no --dns PORT
+$ ls 5100 127.0.0.1 1 --dns-ttl 0
+--dns-ttl is for DNS clients; there is no --dns PORT
+$ ls 5100 localhost 5001 --max-extra-load 1%
+--max-extra-load is for --policy hedge; race asks every server in any case
+(see python3 -m nodes ls --help)
+$ replay x --policy race --max-extra-load 1%
+--max-extra-load is for hedge, which is none of the policies to replay
+(see python3 -m nodes replay --help)
+$ ls 5100 --dns-upstream 192.0.2.1 --policy hedge
+--policy hedge is for table servers; every --dns-upstream is always asked
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --race-log x
+--race-log has nothing to write without --race-sample, for example 0.01
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --grace 1
+--grace is for the answers of resolvers; there is no --dns-upstream
+(see python3 -m nodes ls --help)
+
+Servers and networks.
+
+$ ls 5100 localhost 5001 localhost 5001
+the table server localhost:5001 is given twice; once is enough (see python3 -m nodes ls --help)
+$ ls 5100 localhost:5001 LOCALHOST 5001
+the table server LOCALHOST:5001 is given twice; once is enough (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --host 0.0.0.0 --allow 10.0.0.0
+argument --allow: 10.0.0.0 is one address; did you mean 10.0.0.0/8? If not, write 10.0.0.0/32
+(see python3 -m nodes ls --help)
+"""
+CASES = re.findall(r"(?m)^\$ ?(.*)\n((?:[^$\n].*\n)+)", SAID)
+
+
+@pytest.mark.parametrize(("words", "said"), CASES, ids=[words for words, _ in CASES])
+def test_a_mistake_gets_the_line_that_helps(command: Command, words: str, said: str) -> None:
+    line = " ".join(said.split("\n")).strip()
+    assert command(*words.split()) == (2, "", f"photofinish: {line}\n")
+
+
+def test_a_line_stays_one_whatever_the_words_hold(command: Command) -> None:
+    code, _, log = command("ls", "5100", "localhost", "5001", "--timeout", "5\n\x1b[2Jx\udcff")
+    assert code == 2
+    assert log.startswith("photofinish: argument --timeout: '5\\n\\x1b[2Jx\\udcff' is not a time")
+    assert log.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "alike"),
+    [
+        ("--timeout 500ms", "--timeout 0.5"),
+        ("--idle 1h", "--idle 3600"),
+        ("--race-sample 1%", "--race-sample 0.01"),
+        ("--policy hedge --max-extra-load 5%", "--policy hedge --max-extra-load 0.05"),
+        ("--dns 53 --dns-ttl 1m --dns-timeout 1500ms", "--dns 53 --dns-ttl 60 --dns-timeout 1.5"),
+        ("--dns-upstream 192.0.2.1 --grace 200ms", "--dns-upstream 192.0.2.1 --grace 0.2"),
+        ("--bound away_s=1m", "--bound away_s=60"),
+    ],
+)
+def test_words_that_mean_the_same_are_read_alike(words: str, alike: str) -> None:
+    before = ["5100", "localhost", "5001"]
+    assert read_ls_options([*before, *words.split()]) == read_ls_options([*before, *alike.split()])

@@ -3,6 +3,7 @@
 Not here: what a program checks before it serves in any case (`ls.py`, `ts.py`).
 """
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,10 +52,12 @@ def check_can_append(path: str) -> None:
     """Check that a file can be appended to, or made. Raises Failure."""
     try:
         is_there = Path(path).exists()
-        if Path(path).is_dir():
-            raise IsADirectoryError(21, os.strerror(21))
         folder = Path(path).parent
         folder.stat()
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
         raise Failure(f"cannot write {path}: {reason(error)}") from None
     place, way = (path, os.W_OK) if is_there else (folder, os.W_OK | os.X_OK)

@@ -22,7 +22,7 @@ from nodes.cli.address_words import split_address
 from nodes.cli.arguments import PORT_MAX, Parser, own_port
 
 LOOPBACK = "127.0.0.1"
-DEFAULTS_TO_LISTEN = {"host": LOOPBACK}  # by flag: those that no parser knows
+DEFAULTS_TO_LISTEN = {"host": [LOOPBACK]}  # by flag: those that no parser knows
 HostAndPort = tuple[str, int]
 
 

@@ -43,13 +43,11 @@ def config_text(parser: Parser, arguments: argparse.Namespace, effective: Effect
     for action in _keys(parser):
         flags = [each for each in given if each.name in action.option_strings]
         key = _key(action)
-        if isinstance(action, SetBound):
-            bound = str(action.const)
-            if flags:  # TOML has tables last: a --bound that was given later has to be here
-                lines.append(_line(key, bounds.pop(bound), _setter(given, bound, action)))
-                continue
-            if bound in bounds:  # below [bound]
-                continue
+        if isinstance(action, SetBound) and (bound := str(action.const)) in bounds:
+            last = _setter(given, bound, action)
+            if last.name != BOUND_FLAG:  # else it stands below [bound], which is read last
+                lines.append(_line(key, bounds.pop(bound), _origins([last])))
+            continue
         if flags:
             lines.append(_line(key, _value(action, flags), _origins(flags)))
         elif (value := effective.get(key, _default(action))) is not None:
@@ -89,19 +87,18 @@ def _bounds(bounds: Mapping[str, float], given: Iterable[Given]) -> Iterator[str
     if bounds:
         yield from ("", "[bound]")
     for name, value in bounds.items():
-        yield _line(name, value, _setter(given, name))
+        yield _line(name, value, _origins([_setter(given, name)]))
 
 
-def _setter(given: Iterable[Given], bound: str, action: argparse.Action | None = None) -> str:
-    """Return where a bound was given last: by `--bound`, or by the flag of this action."""
+def _setter(given: Iterable[Given], bound: str, action: argparse.Action | None = None) -> Given:
+    """Return what set a bound last: `--bound`, or the flag of this action."""
     flags = () if action is None else action.option_strings
-    by_name = [
+    return [
         each
         for each in given
         if each.name in flags
         or (each.name == BOUND_FLAG and str(each.value).startswith(f"{bound}="))
-    ]
-    return _origins(by_name[-1:])
+    ][-1]
 
 
 # -- TOML ------------------------------------------------------------------------------------------

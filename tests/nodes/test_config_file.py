@@ -6,6 +6,8 @@ Not here: what the words mean (`tests/nodes/test_ls_arguments.py`, `test_argumen
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +78,7 @@ LS = [
 ]  # fmt: skip
 TS = [*BOTH, flag("table", '"table.txt"', "table.txt"), flag("strict", "true"),
       flag("answer-unknown", "true")]  # fmt: skip
+ON_DEMAND = "config_file", "printed_config", "check"
 KEYS = {"ls": LS, "ts": TS}
 ALONE = {  # keys that contradict some of those, with the least that they need
     "ls": [
@@ -389,3 +392,23 @@ def test_the_table_of_keys_is_that_of_the_parsers() -> None:
         keys = {f.removeprefix("--") for f in flags_of(parser()) if f.startswith("--")}
         expected = (keys - WORDS_ONLY) | {"port"} | ({"servers"} if program == "ls" else set())
         assert {key for key, of in rows if program.upper() in of} == expected
+
+
+# -- the start -------------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_a_start_without_a_file_imports_nothing_for_it() -> None:
+    code = (
+        "import sys\n"
+        "from nodes.cli.ls import read_ls_options\n"
+        "from nodes.cli.ts import read_ts_options\n"
+        "read_ls_options(['0', 'localhost', '1'])\n"
+        "read_ts_options(['0', '--table', 'x'])\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    unwanted = {"tomllib", "difflib", *(f"nodes.cli.{name}" for name in ON_DEMAND)}
+    assert unwanted & set(done.stdout.split()) == set()

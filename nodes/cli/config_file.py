@@ -29,7 +29,11 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # in no value
 _BYTES_MAX = 1 << 20  # bytes of a file: it is read while a server serves
 _INTEGER_END = 1 << 63  # integers of TOML
 _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
-_BARE = "Invalid value", "Expected newline"  # said of text without quotes
+_HINTS = (  # by what TOML's reader says
+    ("Invalid value", ' (text stands in "quotes")'),
+    ("Expected newline", ' (text stands in "quotes")'),
+    ("Cannot overwrite", " (is the key there twice?)"),
+)
 
 
 def read_config_file(path: str, parser: Parser) -> list[Given]:
@@ -81,7 +85,7 @@ def _why(path: str, data: bytes, said: str) -> str:
     what, line, column = found.groups()
     if line is None:
         line, column = data.count(b"\n") + 1, len(data) - data.rfind(b"\n")
-    hint = ' (text stands in "quotes")' if what.startswith(_BARE) else ""
+    hint = next((hint for begin, hint in _HINTS if what.startswith(begin)), "")
     return f"{path}:{line}:{column}: {what[:1].lower()}{what[1:]}{hint}"
 
 

@@ -74,7 +74,7 @@ class _Builder:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
         if options.workers:
-            serves = f"{options.workers} workers, {serves}"
+            serves = f"{options.workers} worker{'s' * (options.workers > 1)}, {serves}"
             about["workers"] = options.workers
         introduction = Introduction(serves, times, about)
         return ServerPlan("ls", options.server, self.listening, introduction, self.links)

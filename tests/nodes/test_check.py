@@ -45,7 +45,10 @@ def nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ls 0 127.0.0.1 1 --dns 0 --metrics 0 --workers 2", "2 workers, race, TS1 127.0.0.1:1"),
         ("ls 0 127.0.0.1 1 --host 0.0.0.0 --allow ::/0", "race, TS1 127.0.0.1:1"),
         (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/new {PAGE}", "race, TS1 127.0.0.1:1"),
-        (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/races", "race, TS1 127.0.0.1:1"),
+        (
+            f"ls 0 127.0.0.1 1 --workers 1 {SAMPLED} {{folder}}/races",
+            "1 worker, race, TS1 127.0.0.1:1",
+        ),
         ("ls 0 --dns-upstream 192.0.2.1", "race, DNS1 192.0.2.1:53"),
         ("ts 5300 --table {folder}/table", "table {folder}/table, 1 rows"),
         ("ts 0 --table {folder}/mixed", "table {folder}/mixed, 1 rows, 1 bad ones left out"),

@@ -243,7 +243,7 @@ def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
         # TOML.
         ("host = 0.0.0.0", "{file}:1:11: expected newline or end of document after a statement"),
         ("once = true\n\nhost = localhost", '{file}:3:8: invalid value (text stands in "quotes")'),
-        ("host = 'a'\nhost = 'b'", "{file}:2:11: cannot overwrite a value\n"),
+        ("host = 'a'\nhost = 'b'", "{file}:2:11: cannot overwrite a value (is the key "),
         ("a = 'x", "{file}:1:7: expected "),
         (f"port = [{'9' * 4_000}, 0x{'9' * 9_000}]", "{file}: port: give a text or a number, not"),
         (f"a = {'9' * 9_999}", "{file}: "),
@@ -384,6 +384,15 @@ def test_the_rows_of_the_document_hold(tmp_path: Path) -> None:
         expected = [*line, *more] if said.startswith("port") else [*more, *line]
         read = plain(read_ls_options(["--config", str(path), *more]))
         assert read == plain(read_ls_options(expected)), toml
+
+
+def test_the_file_in_the_readme_is_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"(?s)```toml\n(.*?)```", (ROOT / "README.md").read_text())
+    path = tmp_path / "readme.toml"
+    path.write_text(text)
+    read = read_ls_options(["--config", str(path)])
+    assert read.table_servers == (("ts1.example", 5001), ("ts2.example", 5001))
+    assert (read.server.bounds.timeout_s, read.server.bounds.clients_max) == (2.0, 100)
 
 
 def test_the_table_of_keys_is_that_of_the_parsers() -> None:

@@ -24,7 +24,6 @@ _PORTS_TRIED = 10
 _ADVICE = {
     errno.EACCES: "ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket that systemd hands "
     "over (examples/photofinish-dns.socket)",
-    errno.EADDRNOTAVAIL: "is it an address of this machine?",
 }
 
 
@@ -140,8 +139,10 @@ def _opened_for_dns(
 
 def cannot_listen(address: Address, error: OSError) -> Failure:
     """Return the failure to raise when this address cannot be listened on."""
-    advice = _ADVICE.get(error.errno or 0, "try another port")
-    return Failure(f"cannot listen on {address_text(address[1])}: {reason(error)}; {advice}")
+    why = f"{reason(error)}; {_ADVICE.get(error.errno or 0, 'try another port')}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        why = f"{address[1][0]} is not an address of this machine"
+    return Failure(f"cannot listen on {address_text(address[1])}: {why}")
 
 
 # -- handed over -----------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_a_host_in_any_of_the_networks_may_connect(host: str, is_admitted: bool)
             "permission denied; ports below 1024 need root, CAP_NET_BIND_SERVICE or a socket "
             "that systemd hands over (examples/photofinish-dns.socket)",
         ),
-        (errno.EADDRNOTAVAIL, "cannot assign requested address; is it an address of this machine?"),
+        (errno.EADDRNOTAVAIL, "::1 is not an address of this machine"),
         (errno.EADDRINUSE, "address already in use; try another port"),
     ],
 )

@@ -100,8 +100,22 @@ $ ls 5100 localhost 5001 --grace 1
 --grace is for the answers of resolvers; there is no --dns-upstream
 (see python3 -m nodes ls --help)
 
-Servers and networks.
+Servers, addresses and networks.
 
+$ ls
+no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream
+(see python3 -m nodes ls --help)
+$ ls localhost:5001
+no PORT: say where to listen (see --help)
+$ ls 5100 localhost
+'localhost' has no port; write it like localhost:5001 (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --metrics 5100
+PORT and --metrics are both 5100; try --metrics 5101 (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --dns 5100
+PORT and --dns are both 5100; try --dns 5101 (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5001 --dns-upstream 9.9.9.9#53
+argument --dns-upstream: '9.9.9.9#53' is not an address; write it like 127.0.0.1:5053 or
+[::1]:5053 (see python3 -m nodes ls --help)
 $ ls 5100 localhost 5001 localhost 5001
 the table server localhost:5001 is given twice; once is enough (see python3 -m nodes ls --help)
 $ ls 5100 localhost:5001 LOCALHOST 5001
@@ -129,6 +143,8 @@ def test_a_line_stays_one_whatever_the_words_hold(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "alike"),
     [
+        ("ts2:5001 [::1]:5002", "ts2 5001 ::1 5002"),
+        ("--host [::1]", "--host ::1"),
         ("--timeout 500ms", "--timeout 0.5"),
         ("--idle 1h", "--idle 3600"),
         ("--race-sample 1%", "--race-sample 0.01"),

@@ -267,6 +267,35 @@ def test_a_file_that_is_wrong_is_one_line(
     assert log.startswith("photofinish: ") and said.format(file=path) in log, log
 
 
+SCRAPS = st.sampled_from([
+    *(key.name for key in [*LS, *TS]), *"=[]{}#.,-'\"\n\r\t ", "[[", '"""', "\\u0000", "\\n",
+    "1979-05-27", "07:32:00", "::1", "1e400", "-1", "nan", "inf", "true", "false", "5%", "1h",
+])  # fmt: skip
+
+
+@given(
+    st.sampled_from(sorted(READ)),
+    st.one_of(
+        st.binary(max_size=40),
+        st.lists(SCRAPS, max_size=30).map(lambda scraps: "".join(scraps).encode()),
+        st.lists(st.tuples(SCRAPS, SCRAPS, SCRAPS), max_size=4).map(
+            lambda rows: "\n".join(f"{a} = [{b}, {c}]" for a, b, c in rows).encode()
+        ),
+    ),
+)
+def test_any_file_is_read_or_refused_with_one_line(
+    tmp_path_factory: pytest.TempPathFactory, program: str, data: bytes
+) -> None:
+    """[P72]"""
+    path = tmp_path_factory.getbasetemp() / "scraps.toml"
+    path.write_bytes(data)
+    try:
+        READ[program](["--config", str(path)])
+    except Failure as failure:
+        assert "\n" not in str(failure) and "\r" not in str(failure)
+        assert failure.exit_code == USAGE
+
+
 def test_a_file_that_cannot_be_read_is_one_line(command: Command, tmp_path: Path) -> None:
     """[P72]: a pipe without a writer holds up nobody."""
     os.mkfifo(tmp_path / "pipe")

@@ -24,6 +24,7 @@ from core.io.log_format import PRIORITY
 from core.io.service_manager import leads_to_journal
 from core.io.system import System, reason
 from core.operator import Level
+from core.version import VERSION
 from nodes.cli.suggestions import did_you_mean, one_of
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
@@ -44,7 +45,7 @@ _FORMS = {TIME: f"TIME is like {TIMES}.", SHARE: f"SHARE is like {SHARES}."}
 def called() -> str:
     """Return the words that a person types before the name of a program."""
     name = Path(sys.argv[0]).name
-    return "python3 -m nodes" if name == "__main__.py" else name
+    return f"python3 -m {Path(sys.argv[0]).parent.name}" if name == "__main__.py" else name
 
 
 class Failure(Exception):
@@ -113,6 +114,15 @@ class Parser(argparse.ArgumentParser):
             choices = [str(choice) for choice in action.choices]
             meant = did_you_mean(str(value), choices, {})
             raise argparse.ArgumentError(action, f"{value!r} is not {one_of(choices)}{meant}")
+
+
+class _ShowVersion(argparse.Action):
+    """Show the version and exit, as `--help` shows the help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        """Write it. Raises Failure, SystemExit."""
+        show_version()
+        parser.exit()
 
 
 # -- types of arguments ----------------------------------------------------------------------------
@@ -190,6 +200,15 @@ share = number(as_share, 0, 1, f"a share from 0 to 1, like {SHARES}")
 def program_parser(program: str, about: str) -> Parser:
     """Return the parser of one of the programs."""
     parser = Parser(program, about)
+    parser.add_argument(
+        "-V",
+        "--version",
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        action=_ShowVersion,
+        nargs=0,
+        help="show the version and exit",
+    )
     parser.set_defaults(bounds=[], bound_options=set())
     return parser
 
@@ -227,6 +246,11 @@ def show(text: str) -> None:
         # The rest of the buffer would be tried again at the end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         raise Failure(f"cannot write the output: {reason(error)}") from None
+
+
+def show_version() -> None:
+    """Write the version on standard output. Raises Failure."""
+    show(f"photofinish {VERSION}")
 
 
 def resolve(system: System, host: str, port: int) -> tuple[Address, ...]:

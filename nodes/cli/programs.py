@@ -16,6 +16,7 @@ from nodes.cli.arguments import (
     called,
     complain,
     show,
+    show_version,
 )
 from nodes.cli.suggestions import did_you_mean, one_of
 
@@ -79,7 +80,7 @@ def main(words: list[str]) -> int:
             show(_ABOUT.format(called=called(), version=VERSION).rstrip("\n"))
             return CLEAN
         if words[:1] in (["-V"], ["--version"]):
-            show(f"photofinish {VERSION}")
+            show_version()
             return CLEAN
         if not words:
             programs = one_of(PROGRAMS)

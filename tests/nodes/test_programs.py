@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from core.io import process
-from nodes.cli.arguments import Failure
+from core.version import VERSION
+from nodes.cli.arguments import Failure, called
 from tests.conftest import Command
 from tests.support.processes import ROOT
 
@@ -227,12 +228,37 @@ def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_pat
     assert log.splitlines()[1].endswith(warning)
 
 
-@pytest.mark.parametrize("program", [[], ["ts"], ["ls"], ["client"], ["replay"], ["top"]])
+PROGRAMS = [[], ["ts"], ["ls"], ["client"], ["replay"], ["top"]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_help_says_what_there_is(command: Command, program: list[str]) -> None:
     code, out, log = command(*program, "--help")
     assert (code, log) == (0, "")
     assert len(out.splitlines()) > 8
     assert " ".join(["python3 -m nodes", *program]) in out
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_program_says_its_version(command: Command, program: list[str], flag: str) -> None:
+    assert command(*program, flag) == (0, f"photofinish {VERSION}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/x/nodes/__main__.py", "python3 -m nodes"),
+        ("/x/site-packages/photofinish/__main__.py", "python3 -m photofinish"),
+        ("/x/bin/photofinish", "photofinish"),
+        ("./photofinish.pyz", "photofinish.pyz"),
+    ],
+)
+def test_it_is_called_as_it_was_started(
+    monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [path, "ls"])
+    assert called() == said
 
 
 # -- bugs and interrupts --------------------------------------------------------------------------

@@ -25,8 +25,8 @@ KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 help: ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-run-local: ## run two TSs, LS and the client once, and show the race (5 s)
-	@$(PYTHON) examples/run_local.py --expect examples/expected.txt
+run-local: ## run two TSs, LS and the client once, and show the race (5 s; WIRE=1: all that is sent)
+	@$(PYTHON) -m nodes demo $(if $(WIRE),--wire)
 
 dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
 	@$(PYTHON) .ci/dist.py

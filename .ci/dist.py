@@ -16,12 +16,13 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "dist" / "photofinish.pyz"
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _FIRST = "nodes/__main__.py"  # what starts a program, wherever it lies
+_PARTS = "core/**/*.py", "nodes/**/*.py", "nodes/**/*.html", "nodes/**/*.txt"
 
 
 def archive() -> bytes:
     """The bytes of the file."""
     parts = {"__main__.py": (ROOT / _FIRST).read_bytes()}
-    for pattern in ("core/**/*.py", "nodes/**/*.py", "nodes/**/*.html", "LICENSE", "CHANGELOG.md"):
+    for pattern in (*_PARTS, "LICENSE", "CHANGELOG.md"):
         for path in ROOT.glob(pattern):
             parts[path.relative_to(ROOT).as_posix()] = path.read_bytes()
     target = io.BytesIO()

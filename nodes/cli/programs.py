@@ -20,7 +20,7 @@ from nodes.cli.arguments import (
 )
 from nodes.cli.suggestions import did_you_mean, one_of
 
-PROGRAMS = ("ts", "ls", "client", "replay", "top")
+PROGRAMS = ("ts", "ls", "client", "replay", "top", "demo")
 # Names that programs which do the same have elsewhere.
 _ELSEWHERE = {
     **dict.fromkeys(["serve", "lb", "proxy", "balancer", "load_balancer"], "ls"),
@@ -36,6 +36,7 @@ photofinish {version}: ask every server, keep the first answer.
   {called} client LS_HOST LS_PORT [NAME ...] a client of the load balancer
   {called} replay RACES.jsonl                recorded races, run again under other policies
   {called} top    HOST PORT                  how LS or a TS is doing, in a terminal
+  {called} demo                              all of it once, on this machine (5 s)
 
 Each has --help. For example, in four terminals:
 
@@ -69,6 +70,10 @@ def program(name: str) -> Callable[[list[str]], int]:
         from nodes.cli.top import run_top
 
         return run_top
+    if name == "demo":
+        from nodes.cli.demo import run_demo
+
+        return run_demo
     meant = did_you_mean(name, PROGRAMS, _ELSEWHERE)
     raise Failure(f"there is no program {name!r}{meant} (see {called()} --help)", USAGE)
 

@@ -228,7 +228,7 @@ def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_pat
     assert log.splitlines()[1].endswith(warning)
 
 
-PROGRAMS = [[], ["ts"], ["ls"], ["client"], ["replay"], ["top"]]
+PROGRAMS = [[], ["ts"], ["ls"], ["client"], ["replay"], ["top"], ["demo"]]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

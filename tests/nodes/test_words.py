@@ -19,7 +19,7 @@ SAID = """
 Words that are missing: only what is required is asked for.
 
 $
-say which program to run: ts, ls, client, replay or top (see python3 -m nodes --help)
+say which program to run: ts, ls, client, replay, top or demo (see python3 -m nodes --help)
 $ client
 the following arguments are required: LS_HOST, LS_PORT (see python3 -m nodes client --help)
 $ client localhost

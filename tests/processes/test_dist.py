@@ -20,10 +20,12 @@ from pathlib import Path
 import pytest
 
 from core.version import VERSION
+from nodes.demo.scenario import Scenario
 from tests.support.processes import PATIENCE_S, ROOT, TRACEBACK
 
 pytestmark = pytest.mark.process
 PARTS = ("core", "nodes", ".ci", "LICENSE", "CHANGELOG.md")
+SCENARIO = Scenario.read()
 BARE = {"PATH": os.environ["PATH"]}
 
 
@@ -105,7 +107,7 @@ def test_its_entries_are_sorted_undated_and_only_what_runs(built: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for room in ("core", "nodes")
         for path in (ROOT / room).rglob("*")
-        if path.suffix in (".py", ".html")
+        if path.suffix in (".py", ".html", ".txt")
     }
     assert set(names) == sources | {"__main__.py", "LICENSE", "CHANGELOG.md"}
 
@@ -129,10 +131,8 @@ def test_its_help_and_its_errors_call_it_by_its_name(built: Path, words: list[st
 def test_alone_in_an_empty_directory_it_runs_the_whole_system(
     built: Path, workers: list[str]
 ) -> None:
-    examples = ROOT / "examples"
-    tables = [str(examples / name) for name in ("ts1.txt", "ts2.txt")]
-    names = (examples / "names.txt").read_text().split()
-    expected = (examples / "expected.txt").read_text()
+    tables = [str(ROOT / "examples" / name) for name in ("ts1.txt", "ts2.txt")]
+    names, expected = SCENARIO.names, "".join(f"{line}\n" for line in SCENARIO.expected)
     with serving(built, "ts", "0", "--table", tables[0]) as (_, ts1):
         with serving(built, "ts", "0", "--table", tables[1]) as (_, ts2):
             servers = ["localhost", ts1, "localhost", ts2]
@@ -143,6 +143,13 @@ def test_alone_in_an_empty_directory_it_runs_the_whole_system(
                 ls.send_signal(signal.SIGTERM)
                 assert ls.wait(PATIENCE_S) == 0
     assert TRACEBACK not in done.stderr
+    assert [path.name for path in built.parent.iterdir()] == ["photofinish.pyz"]
+
+
+def test_alone_in_an_empty_directory_it_runs_the_demo(built: Path) -> None:
+    done = run(built, "demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n".join(SCENARIO.expected) in done.stdout
     assert [path.name for path in built.parent.iterdir()] == ["photofinish.pyz"]
 
 

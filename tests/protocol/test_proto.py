@@ -187,10 +187,10 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
 
 
 def test_the_events_of_the_log_are_those_that_are_reported() -> None:
-    """The logs of the client and of `top` are their text alone."""
+    """The logs of the client, `top` and the demo are their text alone."""
     reported: set[str] = set()
     for path in house.SOURCES:
-        if not path.startswith(("nodes/client/", "nodes/top/")):
+        if not path.startswith(("nodes/client/", "nodes/demo/", "nodes/top/")):
             source = (ROOT / path).read_text()
             reported |= {event.strip("'") for _, event in house.events_of(source) if "'" in event}
     of_the_wire = {"line_received", "line_sent", "state_changed"}

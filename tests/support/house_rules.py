@@ -44,6 +44,7 @@ FOLDERS = {
     "nodes": {"core/io", "nodes/cli"},
     "nodes/cli": {"core", "core/io", "core/protocol", "nodes/*"},
     "nodes/client": {"core", "core/protocol", "nodes/client"},
+    "nodes/demo": {"core", "core/protocol", "nodes/demo"},
     "nodes/dns": {"core", "core/protocol", "nodes/dns"},
     "nodes/ls": {"core", "core/protocol", "nodes/dns", "nodes/ls/*"},
     "nodes/replay": {"core", "core/protocol", "nodes/replay"},
@@ -462,7 +463,8 @@ CONNECTION = re.compile(  # names of variables and attributes that hold a connec
     r"(?:^|\.|(?<!by)_)conn(?:_name)?$"
     r"|(?:^|[._])(?:event|connection|stream|socket|server|upstream|link)s?(?:\[.*\])?\.name$"
 )
-GIVEN_NAMES = "PARENT|KEYS|_CLIENT|CONN_"  # names that the comparing file gave or was given
+# Names that the comparing file gave or was given.
+GIVEN_NAMES = "PARENT|KEYS|LS_LABEL|CLIENT_LABEL|_CLIENT|CONN_"
 # Ways to read the spelling of a connection's name: it stands as CONN_ here, and an event or effect
 # of one connection as EVENT_.
 SPELLING_READ = re.compile(

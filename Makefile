@@ -7,11 +7,12 @@ RUN := $(VENV)/bin/python
 PYTEST := $(if $(DEV),PYTHONDEVMODE=1 PYTHONWARNINGS=error) $(RUN) -m pytest --durations=10 --durations-min=1
 TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
+DIST_TOOLS := $(VENV)/.dist-installed
 COVERAGE_TOOLS := $(VENV)/.coverage-installed
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
 	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
-PARTS := chromium:chromium haproxy:haproxy promtool:prometheus systemd-analyze:systemd $(DNS_PARTS)
+PARTS := chromium:chromium haproxy:haproxy promtool:prometheus systemd-analyze:systemd man:man-db $(DNS_PARTS)
 
 # Where benches keep their results: those that write a page always, others if JSON=FILE says so.
 KEEP := --json $(or $(JSON),bench/results.json)
@@ -28,10 +29,10 @@ help: ## show this help
 run-local: ## run two TSs, LS and the client once, and show the race (5 s; WIRE=1: all that is sent)
 	@$(PYTHON) -m nodes demo $(if $(WIRE),--wire)
 
-dist: ## make dist/photofinish.pyz: all programs in one file, to copy to any machine
-	@$(PYTHON) .ci/dist.py
+dist: $(DIST_TOOLS) ## make photofinish.pyz (all programs in one file), a wheel, a man page and a completion, in dist/
+	@$(RUN) .ci/dist.py --wheel
 
-test: $(TOOLS) ## run all tests, those with processes beside the others (2.5 min; DEV=1: any warning is an error)
+test: $(TOOLS) $(DIST_TOOLS) ## run all tests, those with processes beside the others (2.5 min; DEV=1: any warning is an error)
 	@$(MAKE) --no-print-directory -j 3 test-fast test-process test-tools
 
 test-fast: $(TOOLS) ## run the tests that start no process, in two halves side by side (1 min)
@@ -43,7 +44,7 @@ test-nodes: $(TOOLS)
 test-others: $(TOOLS)
 	$(PYTEST) -m "not process" --ignore tests/nodes
 
-test-process: $(TOOLS) ## run the tests that start our programs (2 min)
+test-process: $(TOOLS) $(DIST_TOOLS) ## run the tests that start our programs (2 min)
 	$(PYTEST) -m process --ignore tests/tools
 
 test-tools: $(TOOLS) ## run the tests that start programs of others: browser, proxy, resolvers, firewall (1.5 min)
@@ -89,9 +90,10 @@ format: $(TOOLS) ## format and auto-fix
 
 check: lint test ## lint and test
 
-ci: ## what continuous integration runs: check, then the whole system once
+ci: ## what continuous integration runs: check, then the whole system once, and what is handed on
 	$(MAKE) check
 	$(MAKE) run-local
+	$(MAKE) dist
 
 bench: $(BENCH_TOOLS) ## measure throughput and latency, compared with alternatives; write bench/RESULTS.md (15 min)
 	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md $(KEEP)
@@ -142,9 +144,15 @@ clean: ## remove everything that was made
 	rm -rf .venv .venv-* dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(TOOLS): tests/requirements.txt tests/lint-requirements.txt
+$(RUN):
 	$(PYTHON) -m venv $(VENV)
+
+$(TOOLS): tests/requirements.txt tests/lint-requirements.txt | $(RUN)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r tests/lint-requirements.txt
+	@touch $@
+
+$(DIST_TOOLS): .ci/dist-requirements.txt | $(RUN)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r .ci/dist-requirements.txt
 	@touch $@
 
 $(COVERAGE_TOOLS): $(TOOLS) tests/coverage-requirements.txt

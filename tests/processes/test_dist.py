@@ -26,7 +26,10 @@ from tests.support.processes import PATIENCE_S, ROOT, TRACEBACK
 pytestmark = pytest.mark.process
 PARTS = ("core", "nodes", ".ci", "LICENSE", "CHANGELOG.md")
 SCENARIO = Scenario.read()
-BARE = {"PATH": os.environ["PATH"]}
+BARE = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+OLDER_PATH = os.pathsep.join(  # beside what is installed, what pyenv has
+    [*map(str, Path("~/.pyenv/versions").expanduser().glob("*/bin")), os.environ["PATH"]]
+)
 
 
 def build(checkout: Path) -> bytes:
@@ -153,6 +156,12 @@ def test_alone_in_an_empty_directory_it_runs_the_demo(built: Path) -> None:
     assert [path.name for path in built.parent.iterdir()] == ["photofinish.pyz"]
 
 
+def test_the_example_of_a_container_has_what_is_built(built: Path) -> None:
+    lines = (ROOT / "examples" / "Containerfile").read_text().splitlines()
+    assert f"COPY dist/{built.name} /{built.name}" in lines
+    assert f'ENTRYPOINT ["python3", "/{built.name}"]' in lines
+
+
 def test_an_older_python_is_told_what_it_lacks_in_one_line(built: Path) -> None:
     """By the text that it would run first, with an older number in its place. The same
     text starts a checkout."""
@@ -164,3 +173,25 @@ def test_an_older_python_is_told_what_it_lacks_in_one_line(built: Path) -> None:
     done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "photofinish: this is Python 3.9; 3.11 or newer is needed\n"
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.10"])
+def test_a_real_older_python_is_told_the_same_at_every_door(
+    built: Path, tmp_path: Path, version: str
+) -> None:
+    """A checkout, the file, and what pip would install."""
+    python = shutil.which(f"python{version}", path=OLDER_PATH)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    package = tmp_path / "photofinish"
+    package.mkdir()
+    shutil.copy(ROOT / ".ci" / "launcher.py", package / "__main__.py")
+    for part in ("core", "nodes"):
+        (package / part).symlink_to(ROOT / part)
+    doors = ([str(built)], ["-B", "-m", "nodes"], [str(package / "__main__.py")], [str(package)])
+    for words in doors:
+        done = subprocess.run(
+            [python, *words, "ls"], cwd=ROOT, env=BARE, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert done.stderr == f"photofinish: this is Python {version}; 3.11 or newer is needed\n"

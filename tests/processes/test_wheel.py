@@ -1,0 +1,112 @@
+"""The wheel of `make dist`: the same bytes each time, installed and removed by pip.
+
+It is built from copies of the sources, and installed into an environment that has nothing else, not
+even pip. Without hatchling all of it is skipped.
+
+Not here: the one executable file (`tests/processes/test_dist.py`).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+from core.version import VERSION
+from nodes.cli.programs import PROGRAMS
+from nodes.demo.scenario import Scenario
+from tests.support.processes import PATIENCE_S, ROOT
+
+pytestmark = pytest.mark.process
+pytest.importorskip("hatchling", reason="no hatchling here (make dist installs it)")
+NAME = f"photofinish-{VERSION}-py3-none-any.whl"
+PARTS = ("core", "nodes", ".ci", "pyproject.toml", "LICENSE", "CHANGELOG.md", "README.md")
+BARE = {"PATH": os.environ["PATH"]}  # byte code lies where pip looks for it
+PAGES = {"share/man/man1/photofinish.1", "share/bash-completion/completions/photofinish"}
+
+
+def build(folder: Path, mode: int) -> Path:
+    """Copy the sources, with this mode, and build the wheel there as `make dist` does."""
+    folder.mkdir()
+    for part in sorted(PARTS, reverse=bool(mode & 0o020)):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+    words = [sys.executable, ".ci/dist.py", "--wheel"]
+    subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=PATIENCE_S)
+    return folder / "dist" / NAME
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("one") / "checkout", 0o644)
+
+
+def pip(environment: Path, *words: str) -> None:
+    """Run our pip for another environment, without the network."""
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    subprocess.run([*pip, *words], env=BARE, check=True, capture_output=True, timeout=PATIENCE_S)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_sources_give_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    again = build(tmp_path / "elsewhere", 0o664)
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_an_empty_environment_gets_the_command_and_gives_it_back(
+    wheel: Path, tmp_path: Path
+) -> None:
+    environment, empty = tmp_path / "environment", tmp_path / "empty"
+    empty.mkdir()
+    venv.create(environment, symlinks=True)
+    before = files(environment)
+    pip(environment, "install", "--no-index", "--no-deps", str(wheel))
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    own = {"photofinish", f"photofinish-{VERSION}.dist-info"}
+    assert {path.name for path in packages.iterdir()} == own
+    added = {name for name in files(environment) - before if "/site-packages/" not in name}
+    assert added == {"bin/photofinish", *PAGES}
+
+    def photofinish(*words: str) -> str:
+        done = subprocess.run(
+            [environment / "bin" / "photofinish", *words],
+            cwd=empty,
+            env=BARE,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    for program in ((), *((name,) for name in PROGRAMS)):
+        assert photofinish(*program, "--version") == f"photofinish {VERSION}\n"
+    assert photofinish("ls", "--help").startswith("usage: photofinish ls ")
+    assert "\n".join(Scenario.read().expected) in photofinish("demo")
+
+    assert list(empty.iterdir()) == []
+    pip(environment, "uninstall", "--yes", "photofinish")
+    assert files(environment) == before
+
+
+def test_what_pip_is_told_and_what_make_installs_are_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pinned = (ROOT / ".ci" / "dist-requirements.txt").read_text()
+    wanted = [line for line in pinned.splitlines() if not line.startswith("#")]
+    assert project["build-system"]["requires"] == wanted
+    oldest = re.search(
+        r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "nodes/__main__.py").read_text()
+    )
+    assert oldest is not None
+    assert project["project"]["requires-python"] == f">={oldest[1]}.{oldest[2]}"

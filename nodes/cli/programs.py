@@ -38,7 +38,7 @@ photofinish {version}: ask every server, keep the first answer.
   {called} top    HOST PORT                  how LS or a TS is doing, in a terminal
   {called} demo                              all of it once, on this machine (5 s)
 
-Each has --help. For example, in four terminals:
+Each has --help. For example, in four terminals, where the sources are:
 
   {called} ts 5001 --table examples/ts1.txt
   {called} ts 5002 --table examples/ts2.txt

@@ -32,7 +32,7 @@ from core.io.loop import Loop
 from nodes.client.client import Client
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.setup import Setup
+from nodes.ls.setup import ServerSetup, Setup
 from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
 from nodes.ts.table_file import Table
@@ -105,8 +105,13 @@ def _load_balancer(stage_of: Setup, *, dns: bool, watched: bool) -> Stage:
 
 def _setup(tables: int = 0, resolvers: int = 0, *, watched: bool = False) -> Setup:
     return Setup(
-        servers=[((2, (f"ts{number}", 53)),) for number in range(tables)],
-        resolvers=[(2, (f"dns{number}", 53)) for number in range(resolvers)],
+        servers=[
+            ServerSetup(f"TS{number + 1}", ((2, (f"ts{number}", 53)),)) for number in range(tables)
+        ],
+        resolvers=[
+            ServerSetup(f"DNS{number + 1}", ((2, (f"dns{number}", 53)),))
+            for number in range(resolvers)
+        ],
         sample=1.0 if watched else 0.0,
     )
 

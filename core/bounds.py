@@ -82,7 +82,7 @@ class Bounds:
         1.0, "wait for each of many unknown hosts: a lookup costs 20 ms of a core"
     )
     away_s: float = _bound(
-        30.0, "absence after which a TS may have moved: its host is looked up again"
+        30.0, "absence after which a server may have moved: its host is looked up again"
     )
     mid_line_s: float = _bound(
         10.0, "time from the first byte of a line to its end; it takes microseconds"

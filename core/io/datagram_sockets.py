@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from core.datagram_events import Datagrams, DialDatagrams, SendTo
 from core.events import Closed, Opened, Role
 from core.io.datagrams import DatagramSocket
-from core.io.dialler import why_not_dialled
+from core.io.dialler import ITSELF, comes_to_us, why_not_dialled
 from core.io.engine import Engine
 from core.io.listener import Admit, everybody
 from core.io.system import Socket, reason
@@ -112,7 +112,11 @@ class DatagramSockets:
     def _do_dial(self, effect: DialDatagrams) -> None:
         engine, name = self._engine, effect.conn
         system = engine.system
+        own = [each.stream.getsockname() for each in self if not each.dialled]
         try:
+            if comes_to_us(engine, effect.server, effect.address, own):
+                engine.events.append(Closed(name, ITSELF))
+                return
             stream = system.dial_datagrams(effect.address)
         except OSError as error:
             why = why_not_dialled(engine.log, effect.server, error)

@@ -10,7 +10,7 @@ Not here: what a name's addresses are (`core/io/host_lookups.py`), and when to d
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.addresses import Address, address_text, comes_to
@@ -25,6 +25,7 @@ from core.io.time_limits import TimeLimit
 from core.operator import Level
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # man 2 socket
+ITSELF = "it is this server itself"  # why a server is not dialled
 
 
 def why_not_dialled(log: Log, name: str, error: OSError) -> str:
@@ -34,6 +35,22 @@ def why_not_dialled(log: Log, name: str, error: OSError) -> str:
         about = {"server": name, "reason": reason(error)}
         log.report(text, Level.WARNING, "no_socket", about, f"no socket for {name}")
     return reason(error)
+
+
+def comes_to_us(engine: Engine, server: str, address: Address, own: Iterable[Any]) -> bool:
+    """Return whether this address of a server is one of our own, at which we listen; say so, since
+    it is not dialled there. Raises OSError: no way leads there."""
+    ours = [name for name in own if name[1] == address[1][1]]
+    if not ours:
+        return False
+    ends = engine.system.path(address)
+    if not any(comes_to(name, *ends) for name in ours):
+        return False
+    host, port = address[1][:2]
+    text = f"{server}: {host} port {port} is this server itself; not dialled"
+    about = {"server": server, "address": address_text(address[1])}
+    engine.log.report(text, Level.WARNING, "own_address", about, f"{server} is itself")
+    return True
 
 
 class DialAttempt:
@@ -103,9 +120,8 @@ class Dialler:
         while attempt.addresses:
             address = attempt.addresses.popleft()
             try:
-                if self._comes_to_us(address):  # it has moved here, or so its name says
-                    why = "it is this server itself"
-                    self._report_itself(stream.name, address)
+                if comes_to_us(engine, stream.name, address, self._own_addresses()):
+                    why = ITSELF  # it has moved here, or so its name says
                     continue
                 socket = engine.system.connect(address)
             except OSError as error:
@@ -116,19 +132,6 @@ class Dialler:
             self.limit.start(attempt, engine.system.now())
             return
         self._streams.lose(stream, why)
-
-    def _report_itself(self, server: str, address: Address) -> None:
-        host, port = address[1][:2]
-        text = f"{server}: {host} port {port} is this server itself; not dialled"
-        about = {"server": server, "address": address_text(address[1])}
-        kind = f"{server} is itself"
-        self._engine.log.report(text, Level.WARNING, "own_address", about, kind)
-
-    def _comes_to_us(self, address: Address) -> bool:
-        """Return whether an address is one where we listen. Raises OSError: no way leads there."""
-        ours = [name for name in self._own_addresses() if name[1] == address[1][1]]
-        path = self._engine.system.path
-        return bool(ours) and any(comes_to(name, *path(address)) for name in ours)
 
     def decided(self, attempt: DialAttempt) -> None:
         """Take the connection that is there now, or try the next address."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from core.addresses import Address, comes_to
 from core.io.system import System, reason
 from nodes.cli.arguments import CLEAN, USAGE, Failure, show
+from nodes.ls.setup import ServerSetup
 
 _PORT = 9  # any: there is no path to port 0
 
@@ -26,12 +27,11 @@ def checked(look: Callable[[], str]) -> int:
     return CLEAN
 
 
-def check_known(
-    hosts: Sequence[tuple[str, int]], addresses: Sequence[Sequence[Address]], within_s: float
-) -> None:
-    """Check that each host has addresses: LS would start without them. Raises Failure."""
-    for (host, _), at in zip(hosts, addresses, strict=True):
-        if not at:
+def check_known(servers: Sequence[ServerSetup], within_s: float) -> None:
+    """Check that each server has addresses: LS would start without them. Raises Failure."""
+    for server in servers:
+        if server.host and not server.addresses:
+            host = server.host[0]
             raise Failure(f"cannot resolve {host!r} within {within_s:g} s; is the name right?")
 
 

@@ -1,4 +1,4 @@
-"""Host names: where table servers are, as far as that is known before LS serves.
+"""Host names: where servers are, as far as that is known before LS serves.
 
 An address needs no lookup. A name is looked up by a child process, as the loop does it later, since
 a name service that does not reply would hold up the start; a host that is not known in time, or not
@@ -14,8 +14,25 @@ from core.io.lookup import Lookups
 from core.io.system import System
 from core.protocol.names import NAME_BYTES_MAX
 from nodes.cli.arguments import USAGE, Failure
+from nodes.ls.setup import ServerSetup
+from nodes.ls.whereabouts import Host
 
 _Found = tuple[Address, ...]
+
+
+def find_servers(
+    system: System,
+    named: Sequence[tuple[str, Host]],
+    known: Sequence[ServerSetup],
+    lookups_max: int,
+    within_s: float,
+) -> list[ServerSetup]:
+    """Return these servers, each a name and a host, with their addresses: those of servers that are
+    `known` already, and what is found, see `find_hosts`."""
+    found = {server.host: server.addresses for server in known if server.addresses}
+    hosts = [host for _, host in named if host not in found]
+    found |= zip(hosts, find_hosts(system, hosts, lookups_max, within_s), strict=True)
+    return [ServerSetup(name, found[host], host) for name, host in named]
 
 
 def find_hosts(

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from core.bounds import Bounds
 from core.io.loop import Loop
 from core.io.system import System
-from nodes.cli.arguments import USAGE, Failure, resolve
-from nodes.cli.host_names import find_hosts
+from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.host_names import find_servers
 from nodes.cli.introduction import Introduction
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
-from nodes.cli.server_addresses import refuse_loops
+from nodes.cli.server_addresses import (
+    choose_resolvers,
+    refuse_loops,
+    refuse_own_lookups,
+    warn_of_twins,
+)
 from nodes.cli.server_arguments import ServerOptions
 from nodes.cli.serving import (
     Listening,
@@ -26,6 +31,7 @@ from nodes.cli.serving import (
     check_open,
     find_listening,
     limit_descriptors,
+    make_log,
     serve,
 )
 from nodes.cli.workers import serve_with_workers
@@ -33,7 +39,8 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_policy import RacePolicy
-from nodes.ls.setup import Setup, descriptors_for
+from nodes.ls.server_names import resolver_name, table_name
+from nodes.ls.setup import ServerSetup, Setup, descriptors_for
 from nodes.workers.configuration import RefusedError
 from nodes.workers.worker import StatsFilter
 
@@ -95,7 +102,7 @@ def _check(options: LsOptions, system: System) -> int:
     def look() -> str:
         builder = _find(options, system)
         setup, start_s = builder.setup, options.server.bounds.start_s
-        check_known(options.table_servers, setup.servers, start_s)
+        check_known([*setup.servers, *setup.resolvers], start_s)
         for address in builder.listening.all():
             check_here(system, address)
         if options.race_log:
@@ -142,7 +149,7 @@ class _ConfiguredLs:
             if options == before.options:
                 return False
             _check_fixed(before.options, options)
-            self._builder = _find(options, self._system, before.listening)
+            self._builder = _find(options, self._system, before)
         except Failure as failure:
             raise RefusedError(str(failure)) from None
         return True
@@ -160,35 +167,46 @@ def _check_fixed(before: LsOptions, after: LsOptions) -> None:
             raise Failure(f"{what} cannot change while LS runs: restart it for that")
 
 
-def _find(options: LsOptions, system: System, listening: Listening | None = None) -> _Builder:
-    """Look up what the options name, and check it. Raises Failure. Blocks, unless LS is `listening`
-    already: then names are looked up later."""
+def _find(options: LsOptions, system: System, before: _Builder | None = None) -> _Builder:
+    """Look up what the options name, and check it. Raises Failure. Blocks, unless LS serves as it
+    was built `before`: then hosts that it had not are looked up later."""
     bounds = options.server.bounds
-    resolvers = [resolve(system, *resolver)[0] for resolver in options.resolvers]
-    if len(set(resolvers)) < len(resolvers):
-        raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
-    links = descriptors_for(bounds, len(options.table_servers), len(resolvers))
-    if listening is None:
-        # Host lookups need descriptors, too, and such as select can hold.
-        limit_descriptors(bounds, system, links)
-    within_s = bounds.start_s if listening is None else 0.0
-    table_servers = find_hosts(system, options.table_servers, bounds.lookups_max, within_s)
-    if listening is None:
+    known: list[ServerSetup] = []
+    if before is None:
         listening = find_listening(system, options.server, ("lines", "dns", "metrics"))
     else:
+        listening, known = before.listening, [*before.setup.servers, *before.setup.resolvers]
         check_open(options.server, listening)
     if listening.dns and options.server.once:
         raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)
     if not listening.dns and options.only_dns:
         raise Failure(f"{options.only_dns[0]} is for DNS clients; there is no --dns PORT", USAGE)
-    at = [address for addresses in table_servers for address in addresses]
+    log = make_log("LS", options.server, system)
+    chosen = choose_resolvers(system, options.resolvers, listening.dns, log)
+    count = len(options.table_servers)
+    links = descriptors_for(bounds, count, len(chosen))
+    if before is None:
+        # Host lookups need descriptors, too, and such as select can hold.
+        limit_descriptors(bounds, system, links)
+    named = [(table_name(n), host) for n, host in enumerate(options.table_servers, 1)]
+    named += [
+        (one.name or resolver_name(n), (one.host, one.port)) for n, one in enumerate(chosen, 1)
+    ]
+    within_s = bounds.start_s if before is None else 0.0
+    servers = find_servers(system, named, known, bounds.lookups_max, within_s)
+    if before is None:
+        refuse_own_lookups(system, servers, listening.dns)
+    tables, resolvers = servers[:count], servers[count:]
+    at = [address for server in tables for address in server.addresses]
     refuse_loops(system, listening.lines, "", at, "a table server")
     refuse_loops(system, listening.status_page, "--metrics", at, "a table server")
     refuse_loops(system, listening.dns, "--dns", at, "a table server")
-    refuse_loops(system, listening.dns, "--dns", resolvers, "a --dns-upstream")
+    at = [address for server in resolvers for address in server.addresses]
+    refuse_loops(system, listening.dns, "--dns", at, "a --dns-upstream")
+    for kind in (tables, resolvers):
+        warn_of_twins(kind, log)
     setup = Setup(
-        table_servers,
-        options.table_servers,
+        tables,
         resolvers,
         options.extra_load,
         options.grace_s,

@@ -30,14 +30,18 @@ from nodes.cli.given_words import (
     print_configuration,
 )
 from nodes.cli.listen_arguments import DEFAULTS_TO_LISTEN, own_host_and_port
-from nodes.cli.server_addresses import resolver_address
 from nodes.cli.server_arguments import (
     ServerOptions,
     add_server_arguments,
     add_status_page_arguments,
     read_server_options,
 )
-from nodes.cli.server_words import split_positionals
+from nodes.cli.server_words import (
+    ResolverOption,
+    check_names,
+    resolver_words,
+    split_positionals,
+)
 
 _SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
@@ -57,7 +61,7 @@ class LsOptions:
 
     server: ServerOptions
     table_servers: tuple[tuple[str, int], ...]
-    resolvers: tuple[tuple[str, int], ...]
+    resolvers: tuple[ResolverOption, ...]
     grace_s: float | None  # None: as long as the resolvers usually take
     extra_load: float | None  # the share of extra questions that hedging may ask; None: race
     sample: float  # the share of races that are followed to the end
@@ -115,12 +119,14 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
     if arguments.policy == "hedge":
         extra_load = arguments.max_extra_load
         extra_load = EXTRA_LOAD if extra_load is None else extra_load
-    if arguments.workers is None and arguments.config and not arguments.once:
-        arguments.workers = 1  # a parent that can replace it when the file has changed
+    resolvers = _resolvers(arguments.upstreams, parser)
+    reads_files = arguments.config or any(one.file for one in resolvers)
+    if arguments.workers is None and reads_files and not arguments.once:
+        arguments.workers = 1  # a parent that can replace it when a file has changed
     options = LsOptions(
         read_server_options(arguments, port, _read_ls_bounds(arguments, parser), parser),
         servers,
-        tuple(arguments.upstreams),
+        resolvers,
         arguments.grace,
         extra_load,
         arguments.race_sample,
@@ -164,13 +170,16 @@ def _add_upstreams(parser: Parser) -> None:
     )
     parser.add_argument(
         "--dns-upstream",
+        "--upstream",
         dest="upstreams",
         action="append",
         default=[],
-        type=resolver_address,
-        metavar="ADDR[:PORT]",
-        help="also ask this resolver, with DNS (may be repeated; port 53 by default). Line "
-        "clients get its addresses; with --dns, DNS clients get its replies of any type, unchanged",
+        type=resolver_words,
+        metavar="[NAME=]HOST[:PORT]|FILE",
+        help="also ask this resolver, with DNS (may be repeated; port 53 by default); NAME is what "
+        "logs and metrics call it, instead of DNS1; a FILE with a / in its path has nameserver "
+        "lines, as /etc/resolv.conf. Line clients get its addresses; with --dns, DNS clients get "
+        "its replies of any type, unchanged",
     )
     parser.add_argument(
         "--grace",
@@ -265,6 +274,16 @@ def _only_dns(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return the options given that are for DNS clients alone."""
     ttl = () if arguments.dns_ttl is None else ("--dns-ttl",)
     return (*ttl, *({_DNS_TIMEOUT} & arguments.bound_options))
+
+
+def _resolvers(
+    upstreams: Sequence[tuple[ResolverOption, ...]], parser: Parser
+) -> tuple[ResolverOption, ...]:
+    """Return all resolvers that the options name. Raises Failure."""
+    resolvers = tuple(resolver for upstream in upstreams for resolver in upstream)
+    if trouble := check_names(resolvers):
+        parser.error(trouble)
+    return resolvers
 
 
 def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:

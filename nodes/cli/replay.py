@@ -10,7 +10,6 @@ Not here: what a replay is (`nodes/replay/replay.py`), and how its verdict is re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from core.addresses import Address
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.system import reason
@@ -32,7 +31,8 @@ from nodes.cli.arguments import (
 from nodes.cli.bound_arguments import add_timeout, read_bounds
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_record import RecordError
-from nodes.ls.setup import Setup
+from nodes.ls.server_names import table_name
+from nodes.ls.setup import ServerSetup, Setup
 from nodes.replay.replay import (
     DROPPED_REPLY,
     ReplayedRace,
@@ -142,7 +142,10 @@ def _plays(
     def play(
         policy: str, names: Sequence[str], extra_load: float | None, server: str | None = None
     ) -> Play:
-        nowhere: list[tuple[Address, ...]] = [((0, (name, 0)),) for name in names]
+        nowhere = [
+            ServerSetup(table_name(number), ((0, (name, 0)),))
+            for number, name in enumerate(names, 1)
+        ]
         setup = Setup(nowhere, extra_load=extra_load)
         balancer = LoadBalancer(setup, Environment(options.bounds))
         flags = _flags(options, policy)

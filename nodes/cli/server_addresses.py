@@ -1,53 +1,27 @@
-"""The servers that LS is told to ask: addresses that can be asked, and none that is LS itself.
+"""The servers that LS is told to ask, as this machine allows: none that is LS itself, none twice.
 
-A resolver is named by its address, so an address at which nobody can ever be asked is refused at
-once. A table server may be a host that moves: it is not dialled later, either, where LS listens
-itself (`core/io/loop.py`).
+A server at LS's own address is refused at once. If it moves there later, it is not asked there,
+either (`core/io/dialler.py`). A file of resolvers may well name LS: of those that it has, LS itself
+is left out, and so is systemd-resolved, which may ask LS.
 
-Not here: how they are asked.
+Not here: how servers are written (`server_words.py`), and looking hosts up (`host_names.py`).
 """
 
-import argparse
 import ipaddress
 from collections.abc import Sequence
 
 from core.addresses import Address, address_text, comes_to
+from core.io.log import Log
 from core.io.system import System
-from nodes.cli.address_words import split_address
-from nodes.cli.arguments import USAGE, Failure, port_number
+from core.operator import Level
+from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.resolver_file import DNS_PORT, SYSTEM_FILE, system_nameservers
+from nodes.cli.server_words import ResolverOption
+from nodes.ls.setup import ServerSetup
 
-_DNS_PORT = 53
-_BROADCAST = ipaddress.ip_address("255.255.255.255")
-
-
-def resolver_address(text: str) -> tuple[str, int]:
-    """Read an address of a resolver: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0."""
-    host, port = split_address(text)
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not an address; write it like 127.0.0.1:5053 or [::1]:5053"
-        ) from None
-    if trouble := _trouble(address):
-        raise argparse.ArgumentTypeError(f"'{text}' {trouble}")
-    return host, _DNS_PORT if port is None else port_number(port)
-
-
-def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Return why nobody can be asked at this address, and what to write instead; empty if a server
-    can."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    if mapped is not None:
-        return f"is an IPv4 address; write it as {mapped}"
-    if address.is_unspecified:
-        here = "127.0.0.1" if address.version == 4 else "::1"
-        return f"stands for every address of this machine; write {here}"
-    if address.is_multicast or address == _BROADCAST:
-        return "is the address of many machines; write that of one resolver"
-    if address.version == 6 and address.is_link_local and address.scope_id is None:
-        return f"needs the interface that it is at; write it like {address}%eth0"
-    return ""
+# Where systemd-resolved takes queries (man 8 systemd-resolved), and where its file of others is.
+_STUBS = ("127.0.0.53", "127.0.0.54")
+_BEHIND_STUBS = "/run/systemd/resolve/resolv.conf"
 
 
 def refuse_loops(
@@ -63,6 +37,104 @@ def refuse_loops(
                 "another port",
                 USAGE,
             )
+
+
+def choose_resolvers(
+    system: System, resolvers: Sequence[ResolverOption], dns: Sequence[Address], log: Log
+) -> list[ResolverOption]:
+    """Return those of these resolvers that are asked by an LS that takes DNS at these addresses;
+    log which of a file are left out. Raises Failure where one is given twice, or a file has none
+    that can be asked."""
+    given = [_place(one) for one in resolvers if not one.file]
+    if len(set(given)) < len(given):
+        raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
+    chosen: list[ResolverOption] = []
+    known = set(given)
+    for one in resolvers:
+        if not one.file:
+            chosen.append(one)
+        elif why := _why_left_out(system, one, dns, known):
+            about = {"file": one.file, "address": one.host, "reason": why}
+            text = f"{one.file}: {one.host} is left out: {why}"
+            log.report(text, Level.INFO, "resolver_left_out", about)
+        else:
+            chosen.append(one)
+            known.add(_place(one))
+    _check_files(resolvers, chosen)
+    return chosen
+
+
+def _why_left_out(
+    system: System, one: ResolverOption, dns: Sequence[Address], known: set[tuple[str, int]]
+) -> str:
+    """Return why this one of a file is not asked; empty if it is."""
+    if _place(one) in known:
+        return "it is given already"
+    if dns and one.host in _STUBS:
+        return "it is systemd-resolved, which may ask this load balancer"
+    if _is_own(system, one.host, dns):
+        return "it is this load balancer itself"
+    return ""
+
+
+def _check_files(resolvers: Sequence[ResolverOption], chosen: Sequence[ResolverOption]) -> None:
+    """Raise Failure where a file has named none that is asked."""
+    places = {_place(one) for one in chosen}
+    for path in dict.fromkeys(one.file for one in resolvers if one.file):
+        left_out = [one for one in resolvers if one.file == path]
+        if not any(_place(one) in places for one in left_out):
+            instead = "name another one with --dns-upstream ADDR"
+            if any(one.host in _STUBS for one in left_out) and path != _BEHIND_STUBS:
+                instead = f"take {_BEHIND_STUBS}"
+            hosts = ", ".join(one.host for one in left_out)
+            raise Failure(
+                f"'{path}' has no resolver that can be asked, since {hosts} would ask this load "
+                f"balancer; {instead}",
+                USAGE,
+            )
+
+
+def _place(one: ResolverOption) -> tuple[str, int]:
+    """Return where a resolver is, alike for all ways to write that."""
+    try:
+        host = str(ipaddress.ip_address(one.host))
+    except ValueError:
+        host = one.host.lower().removesuffix(".")
+    return host, one.port
+
+
+def refuse_own_lookups(
+    system: System, servers: Sequence[ServerSetup], dns: Sequence[Address]
+) -> None:
+    """Raise Failure where a host is not known and this machine asks nobody but this LS, which takes
+    DNS at these addresses, for hosts."""
+    unknown = [server.host[0] for server in servers if server.host and not server.addresses]
+    if unknown and all(_is_own(system, host, dns) for host in system_nameservers()):
+        raise Failure(
+            f"cannot look up {unknown[0]!r}: {SYSTEM_FILE} names this load balancer alone, which "
+            "would have to ask itself; give an address instead of the name",
+            USAGE,
+        )
+
+
+def warn_of_twins(servers: Sequence[ServerSetup], log: Log) -> None:
+    """Log which of these servers have an address in common."""
+    known: dict[Address, str] = {}
+    for server in servers:
+        for address in server.addresses:
+            other = known.setdefault(address, server.name)
+            if other != server.name:
+                where = address_text(address[1])
+                text = f"{server.name} and {other} are at the same address; one is enough"
+                about = {"server": server.name, "host": server.where, "address": where}
+                log.report(text, Level.WARNING, "server_twice", about)
+
+
+def _is_own(system: System, host: str, dns: Sequence[Address]) -> bool:
+    """Return whether DNS queries to this address come to one of these listeners."""
+    return any(
+        _comes_to(system, own, other) for other in system.numeric(host, DNS_PORT) for own in dns
+    )
 
 
 def _comes_to(system: System, own: Address, other: Address) -> bool:

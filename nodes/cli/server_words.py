@@ -9,13 +9,38 @@ servers that cannot be asked for what this machine is (`server_addresses.py`).
 """
 
 import argparse
+import ipaddress
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from core.addresses import address_text
+from core.io.system import reason
 from nodes.cli.address_words import split_address
 from nodes.cli.arguments import own_port, port_number
+from nodes.cli.resolver_file import DNS_PORT, read_nameservers
+from nodes.ls.server_names import LEGAL_NAME, is_taken
 
 HostPort = tuple[str, int]
+
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
+# Of a host, in the letters of a name service. A text that ends in digits is an address with a slip.
+_HOST = re.compile(r"(?:[a-z0-9_-]+\.)*(?!\d+\.?$)[a-z0-9_-]+\.?", re.IGNORECASE)
+_WRITE_IT_LIKE = "write it like 127.0.0.1:5053, [::1]:5053 or dns.example:53"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverOption:
+    """A resolver to ask. `name`: the name that it was given, if any; `file`: the file that names
+    it, if one does."""
+
+    host: str
+    port: int
+    name: str = ""
+    file: str = ""
+
+
+# -- table servers ---------------------------------------------------------------------------------
 
 
 def split_positionals(words: Sequence[str]) -> tuple[int | None, tuple[HostPort, ...]]:
@@ -57,3 +82,112 @@ def table_servers(words: Sequence[str]) -> tuple[HostPort, ...]:
 
 def _is_digits(word: str) -> bool:
     return word.isascii() and word.isdigit()
+
+
+# -- resolvers -------------------------------------------------------------------------------------
+
+
+def resolver_words(text: str) -> tuple[ResolverOption, ...]:
+    """Return the resolvers that one value of the flag names: several where it is a file. Raises
+    argparse.ArgumentTypeError."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is a URL; resolvers are asked by plain DNS: {_WRITE_IT_LIKE}"
+        )
+    name, equals, where = text.partition("=")
+    if "/" in text:
+        if equals and "/" not in name:
+            raise argparse.ArgumentTypeError(f"'{where}' is a file; it is written without a name")
+        return _resolvers_of(text)
+    if not equals:
+        return (_resolver_at(text),)
+    _check_name(name)
+    return (replace(_resolver_at(where), name=name),)
+
+
+def check_names(resolvers: Sequence[ResolverOption]) -> str:
+    """Return what is wrong with the names of all resolvers together; empty if nothing is."""
+    known: dict[str, str] = {}
+    for name in filter(None, (resolver.name for resolver in resolvers)):
+        if name.lower() in known:
+            return f"two resolvers are called {name!r}; give one of them another name"
+        known[name.lower()] = name
+    return ""
+
+
+def _check_name(name: str) -> None:
+    if not LEGAL_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"'{name}' is no name for a resolver: it has letters, digits, - and _, a letter first, "
+            "32 at most"
+        )
+    if is_taken(name):
+        raise argparse.ArgumentTypeError(
+            f"'{name}' is a name that something else may have in logs and metrics; take another"
+        )
+
+
+def _resolvers_of(path: str) -> tuple[ResolverOption, ...]:
+    try:
+        addresses = read_nameservers(path)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read '{path}': {reason(error)}") from None
+    if not addresses:
+        raise argparse.ArgumentTypeError(
+            f"'{path}' has no line like 'nameserver 192.0.2.1', so no resolver"
+        )
+    found = []
+    for address in addresses:
+        try:
+            found.append(ResolverOption(address, DNS_PORT, file=path))
+            _check_address(address, ipaddress.ip_address(address))
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"'{path}' has a nameserver that is no address: '{address}'"
+            ) from None
+    return tuple(found)
+
+
+def _resolver_at(text: str) -> ResolverOption:
+    """Read where one resolver is: 127.0.0.1, 127.0.0.1:5053, ::1, [::1]:5053, fe80::1%eth0, or a
+    host name in place of the address."""
+    host, port = split_address(text)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        if not _is_host_name(host):
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is neither an address nor a host name; {_WRITE_IT_LIKE}"
+            ) from None
+    else:
+        _check_address(text, address)
+    return ResolverOption(host, DNS_PORT if port is None else port_number(port))
+
+
+def _is_host_name(host: str) -> bool:
+    try:
+        return _HOST.fullmatch(host.encode("idna").decode("ascii")) is not None
+    except UnicodeError:
+        return False
+
+
+def _check_address(text: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Raise argparse.ArgumentTypeError where nobody can be asked at this address."""
+    if trouble := _trouble(address):
+        raise argparse.ArgumentTypeError(f"'{text}' {trouble}")
+
+
+def _trouble(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return why nobody can be asked at this address, and what to write instead; empty if a server
+    can."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if mapped is not None:
+        return f"is an IPv4 address; write it as {mapped}"
+    if address.is_unspecified:
+        here = "127.0.0.1" if address.version == 4 else "::1"
+        return f"stands for every address of this machine; write {here}"
+    if address.is_multicast or address == _BROADCAST:
+        return "is the address of many machines; write that of one resolver"
+    if address.version == 6 and address.is_link_local and address.scope_id is None:
+        return f"needs the interface that it is at; write it like {address}%eth0"
+    return ""

@@ -1,30 +1,30 @@
-"""Host lookups: where table servers are now, when somebody asks for that, or one is away for long.
+"""Host lookups: where servers are now, when somebody asks for that, or one is away for long.
 
-A table server without an address is looked up until there is one; one that has moved is parted
-from, and dialled where it is now. A reload asks for all of them, and nothing waits for it. A reload
-that is asked for meanwhile makes one more round afterwards: there are no more children at a time
-than table servers.
+A server without an address is looked up until there is one; one that has moved is asked where it is
+now. A reload asks for all of them, and nothing waits for it. A reload that is asked for meanwhile
+makes one more round afterwards: there are no more children at a time than servers.
 
-Not here: the lookup itself (`core/io/lookup.py`).
+Not here: the lookup itself (`core/io/lookup.py`), and how a server is asked elsewhere (`Upstream`).
 """
 
 from collections.abc import Sequence
 
-from core.effects import Effect, Resolve
+from core.addresses import Address, address_text
+from core.effects import Effect
 from core.events import Resolved
 from core.operator import Level, Notify, Report, Standing
 from nodes.ls.link_state import LinkState
-from nodes.ls.table_link import TableLink
+from nodes.ls.upstream import Upstream
+
+_PARTED = (LinkState.DOWN, LinkState.CLOSING)
 
 
 class HostLookups:
-    """The lookups for those table servers that have a host name."""
+    """The lookups for those servers that have a host."""
 
-    def __init__(self, servers: Sequence[TableLink]) -> None:
+    def __init__(self, servers: Sequence[Upstream]) -> None:
         self._servers = {
-            server.link.conn: (server, server.whereabouts)
-            for server in servers
-            if server.whereabouts is not None
+            server.link.conn: server for server in servers if not server.whereabouts.is_fixed
         }
         self._reloading: dict[str, None] = {}  # those that are looked up because of a reload
         self._reload_again = False
@@ -48,30 +48,28 @@ class HostLookups:
         if self._reload_again:
             return effects
         self._reloading = dict.fromkeys(self._servers)
-        return effects + [
-            Resolve(conn, *whereabouts.host) for conn, (_, whereabouts) in self._servers.items()
-        ]
+        for server in self._servers.values():
+            effects += server.whereabouts.look_up()
+        return effects
 
     def resolved(self, event: Resolved, now: float) -> list[Effect]:
         """Take what a lookup found."""
-        server, whereabouts = self._servers[event.conn]
+        server = self._servers[event.conn]
         link, addresses, why = server.link, event.addresses, event.why
-        host = whereabouts.host[0]
+        host = server.whereabouts.host_name
         about = {"server": link.conn, "host": host, "reason": why}
         effects: list[Effect] = []
         has_moved = bool(addresses) and set(addresses) != set(link.addresses)
         if has_moved:
-            whereabouts.found(addresses, now)
-            if not self._is_over and (link.is_answering or link.life.state is LinkState.DIALING):
-                effects += server.give_up("it has moved")
+            effects += self._move(server, addresses, now)
         elif not link.addresses:
             if not self._is_over:
                 text = f"{link.conn}: cannot look up {host} ({why}); "
                 text += "trying again; is the name spelled right?"
                 kind = f"{link.conn} cannot be looked up"
                 effects.append(Report(text, Level.WARNING, "host_not_found", about, kind))
-            nowhere = sum(not server.link.addresses for server, _ in self._servers.values())
-            whereabouts.not_found(now, nowhere)
+            nowhere = sum(not other.link.addresses for other in self._servers.values())
+            server.whereabouts.not_found(now, nowhere)
         if event.conn in self._reloading:
             del self._reloading[event.conn]
             if not addresses and link.addresses:
@@ -85,3 +83,26 @@ class HostLookups:
             elif not self._reloading:
                 effects.append(Notify(Standing.READY))
         return effects
+
+    def _move(self, server: Upstream, addresses: tuple[Address, ...], now: float) -> list[Effect]:
+        """Ask a server at these addresses from now on."""
+        link, host = server.link, server.whereabouts.host_name
+        server.whereabouts.found(addresses)
+        if self._is_over:
+            return []
+        about = {"server": link.conn, "host": host, "address": address_text(addresses[0][1])}
+        text = f"{link.conn}: {host} is at {about['address']} now"
+        effects: list[Effect] = [Report(text, Level.INFO, "host_found", about)]
+        for other in self._servers.values():
+            if other is not server and _is_same(server, other):
+                text = f"{link.conn} and {other.link.conn} are at the same address; one is enough"
+                effects.append(Report(text, Level.WARNING, "server_twice", about))
+        if link.life.state not in _PARTED:
+            effects += server.moved(now)
+        return effects
+
+
+def _is_same(one: Upstream, other: Upstream) -> bool:
+    """Return whether two are one server, as far as their addresses tell."""
+    addresses = set(one.link.addresses)
+    return one.kind == other.kind and not addresses.isdisjoint(other.link.addresses)

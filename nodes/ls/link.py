@@ -102,10 +102,3 @@ class Link:
         """Take note that more waits for it than its high mark."""
         if self.life.fire(LinkEvent.BACKLOGGED) is LinkState.HOLDING:
             self._held_since = now
-
-    def found(self, addresses: tuple[Address, ...], now: float) -> None:
-        """Take other addresses than before, or the first ones: dial there."""
-        if not self.addresses:
-            self._dial_at = now
-            self._backoff.start_over()
-        self.addresses = addresses

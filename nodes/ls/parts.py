@@ -90,7 +90,7 @@ def make_parts(
         upstreams=upstreams,
         negatives=negatives,
         policy=policy,
-        lookups=HostLookups(tables),
+        lookups=HostLookups(upstreams.all),
         observers=observers,
         timed=_present(negatives, *upstreams.all, questions, samples, hedging),
         monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples, waits),

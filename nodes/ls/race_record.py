@@ -8,17 +8,17 @@ Not here: which races are sampled (`race_samples.py`), and which of them can be 
 """
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from nodes.ls.server_names import LEGAL_NAME, is_table_name
 
 WON_END = "ANSWERED"  # the end of a race that was won
 _NEGATIVES = frozenset({"NOT FOUND", "NO DATA", "REFUSED", "FAILED"})
 _DECIMALS = 6
 _NO_RECORD = "it is no record of a race"
 _SECONDS_MAX = 1e9  # some 30 years
-_SERVER = re.compile(r"(?:TS|DNS)[1-9][0-9]{0,5}")
 _T = TypeVar("_T")
 
 
@@ -77,6 +77,11 @@ class RaceRecord:
         }
 
     @property
+    def is_of_tables(self) -> bool:
+        """Whether table servers alone were asked."""
+        return all(map(is_table_name, self.asked))
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is missing any more."""
         return bool(self.end) and self.replies.keys() == self.asked.keys()
@@ -128,7 +133,7 @@ def span_s(value: Any) -> float:  # noqa: ANN401
 
 
 def _by_server(part: dict[str, Any], read: Callable[[Any], _T]) -> dict[str, _T]:
-    if not all(map(_SERVER.fullmatch, part)):
+    if not all(map(LEGAL_NAME.fullmatch, part)):
         raise ValueError(part)
     return {server: read(value) for server, value in part.items()}
 

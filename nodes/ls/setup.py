@@ -1,7 +1,6 @@
 """Setup: what one load balancer is made of.
 
-Its options, and the upstreams that follow from them. Table servers are called TS1, TS2, ...,
-resolvers DNS1, DNS2, ...
+Its options, and the upstreams that follow from them.
 
 Not here: how options are read (`nodes/cli/ls.py`), and what is done with the parts
 (`load_balancer.py`).
@@ -24,20 +23,36 @@ _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSetup:
+    """A server to ask, by the name that logs and metrics have for it. `addresses`: none while they
+    are not known. `host`: what they are looked up from; without it they stay as they are."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    host: Host | None = None
+
+    @property
+    def where(self) -> str:
+        """Return where it is, for people."""
+        return "" if self.host is None else address_text(self.host)
+
+    def link(self, env: Environment, number: int) -> Link:
+        """Return a link to it, which has this number among all servers."""
+        return Link(self.name, self.addresses, env, server_at(number), self.where)
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Options of one load balancer.
 
-    `servers`: the addresses of each table server. `hosts`, parallel to it: what those were looked
-    up from; without it a server that has moved is not found again. A server without an address is
-    looked up until there is one. `resolvers`: servers that are asked by DNS. `extra_load`: hedge,
-    for this share of extra questions; None: race. `grace_s`: how long a negative waits for
-    something better; None: as long as those that are awaited usually take. `sample`: the share of
-    races that are watched to their end.
+    `servers`: table servers; `resolvers`: servers that are asked by DNS. `extra_load`: hedge, for
+    this share of extra questions; None: race. `grace_s`: how long a negative waits for something
+    better; None: as long as those that are awaited usually take. `sample`: the share of races that
+    are watched to their end.
     """
 
-    servers: Sequence[tuple[Address, ...]] = ()
-    hosts: Sequence[Host] = ()
-    resolvers: Sequence[Address] = ()
+    servers: Sequence[ServerSetup] = ()
+    resolvers: Sequence[ServerSetup] = ()
     extra_load: float | None = None
     grace_s: float | None = None
     sample: float = 0.0
@@ -45,18 +60,14 @@ class Setup:
 
     def where(self) -> dict[str, str]:
         """Return the address of each server, for people."""
-        where = {f"TS{number}": address_text(host) for number, host in enumerate(self.hosts, 1)}
-        for number, (_, address) in enumerate(self.resolvers, 1):
-            where[f"DNS{number}"] = address_text(address)
-        return where
+        return {server.name: server.where for server in (*self.servers, *self.resolvers)}
 
 
 def descriptors_for(bounds: Bounds, servers: int, resolvers: int) -> int:
     """Return how many descriptors LS needs for so many servers, host lookups included. Each UDP
     socket may be there twice: it is replaced before its last replies have come."""
     each = 2 * bounds.upstream_sockets + _STREAMS
-    lookups = bounds.lookups_max - 1 + LOOKUP_STARTS if servers else 0
-    return servers + each * resolvers + lookups
+    return servers + each * resolvers + bounds.lookups_max - 1 + LOOKUP_STARTS
 
 
 def table_links(
@@ -67,13 +78,11 @@ def table_links(
 ) -> list[TableLink]:
     """Return a link to each table server. `equivalents`: there are resolvers beside them;
     `is_wanted(question)`: whether a reply to it is of interest."""
-    links, where = [], setup.where()
-    for number, addresses in enumerate(setup.servers):
-        name = f"TS{number + 1}"
-        link = Link(name, addresses, env, server_at(number), where.get(name, ""))
-        host = setup.hosts[number] if number < len(setup.hosts) else None
+    links: list[TableLink] = []
+    for number, server in enumerate(setup.servers):
+        link = server.link(env, number)
         if equivalents is None:
-            links.append(TableLink(link, env, host))
+            links.append(TableLink(link, env, server.host))
         else:
-            links.append(TableLinkBesideResolvers(link, env, host, equivalents, is_wanted))
+            links.append(TableLinkBesideResolvers(link, env, server.host, equivalents, is_wanted))
     return links

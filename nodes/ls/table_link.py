@@ -38,7 +38,7 @@ class TableLink(Upstream):
 
     def __init__(self, link: Link, env: Environment, host: Host | None = None) -> None:
         self.link = link
-        self.whereabouts = None if host is None else Whereabouts(link, env, host)
+        self.whereabouts = Whereabouts(link, env, host)
         self.unanswered = Unanswered(env.bounds)
         self._env = env
         self._silence = TableSilence(link, env.bounds)
@@ -90,7 +90,7 @@ class TableLink(Upstream):
                 self._streak.end()
                 return Replies(link.health.good(), link_change=LinkChange.CAME_UP)
             case Closed(why=why):
-                if link.lost(now) and self.whereabouts is not None:
+                if link.lost(now):
                     self.whereabouts.went_away(now)
                 return Replies(link.health.lost(why), link_change=LinkChange.OTHER)
             case Ended():
@@ -115,16 +115,17 @@ class TableLink(Upstream):
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), Abort(self.link.conn)]
 
+    def moved(self, now: float) -> list[Effect]:
+        return self.give_up("it has moved")
+
     # -- time --------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        whereabouts = self.whereabouts
-        at = self.link if whereabouts is None or self.link.addresses else whereabouts
-        self.due = min(at.due(), self.unanswered.due)
+        self.due = min(self.whereabouts.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
         """Dial it, look its host up, let it hold up clients no longer, or see if it is there."""
-        link, whereabouts = self.link, self.whereabouts
+        link = self.link
         effects: list[Effect] = []
         if self.unanswered.due <= now:
             self.unanswered.look(self.asked, self._replies, now)
@@ -136,11 +137,11 @@ class TableLink(Upstream):
             link.life.fire(LinkEvent.HELD_TOO_LONG)
             self._env.hits["held_s"] += 1
             return effects + link.health.takes_nothing()
-        if whereabouts is not None and not link.addresses:
-            return effects + whereabouts.look_up()
+        if not link.addresses:
+            return effects + self.whereabouts.look_up()
         link.dialled()
         effects.append(Dial(link.conn, link.addresses))
-        return effects + ([] if whereabouts is None else whereabouts.look_up_if_long_away(now))
+        return effects + self.whereabouts.look_up_if_long_away(now)
 
     def part(self) -> list[Effect]:
         link = self.link

@@ -16,6 +16,7 @@ from core.metrics import Value
 from nodes.ls.link import Link
 from nodes.ls.replies import Replies
 from nodes.ls.unanswered import Unanswered
+from nodes.ls.whereabouts import Whereabouts
 
 
 class Upstream:
@@ -27,6 +28,7 @@ class Upstream:
 
     kind: str  # of server, in a word
     link: Link
+    whereabouts: Whereabouts
     unanswered: Unanswered
     asked = 0  # questions that it was sent
     due = math.inf  # see `Timed`
@@ -47,6 +49,10 @@ class Upstream:
     @abstractmethod
     def give_up(self, why: str) -> list[Effect]:
         """Close its connections; it is dialled again in time."""
+
+    @abstractmethod
+    def moved(self, now: float) -> list[Effect]:
+        """Leave where it was: its link has a connection, and other addresses now."""
 
     def can_be_asked(self, question: bytes) -> bool:
         """Return whether it can be asked this at all."""

@@ -1,7 +1,7 @@
-"""Whereabouts: where one table server is, by the name of its host.
+"""Whereabouts: where one server is, by the name of its host.
 
 A server without an address is looked up until there is one, after waits that double. A server
-that is away for long may have moved: it is looked up each `away_s` while it is dialled.
+that is away for long may have moved: it is looked up each `away_s` while it is tried.
 
 Not here: all servers together, and reloads (`host_lookups.py`).
 """
@@ -18,27 +18,43 @@ Host = tuple[str, int]  # a name and a port
 
 
 class Whereabouts:
-    """The lookups of one server, of which `link` says how it stands."""
+    """The lookups of one server, of which `link` says how it stands. Without a `host` it is never
+    looked up."""
 
-    def __init__(self, link: Link, env: Environment, host: Host) -> None:
-        self.host = host
+    def __init__(self, link: Link, env: Environment, host: Host | None) -> None:
+        self._host = host
         if not link.addresses:
             link.health.lost("its address is not known")  # the log has it from each lookup
         self._link = link
         self._env = env
-        self._lookup_at = 0.0  # while it has no address
+        self._lookup_at = math.inf if host is None else 0.0  # while it has no address
         self._away_since: float | None = None  # or since when it was last looked up
         bounds = env.bounds
         self._backoff = Backoff(bounds.redial_first_s, bounds.redial_max_s, env.random)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether it is where it is for good."""
+        return self._host is None
+
+    @property
+    def host_name(self) -> str:
+        """Return what it is looked up by."""
+        return "" if self._host is None else self._host[0]
+
     def due(self) -> float:
-        """Return when to look up a server that has no address."""
-        return self._lookup_at
+        """Return when to look up a server that has no address; of one that has, when its link is
+        due."""
+        return self._link.due() if self._link.addresses else self._lookup_at
 
     def look_up(self) -> list[Effect]:
         """Look it up; nothing more is due until the lookup is done."""
         self._lookup_at = math.inf
-        return [Resolve(self._link.conn, *self.host)]
+        return [] if self._host is None else [Resolve(self._link.conn, *self._host)]
+
+    def is_there(self) -> None:
+        """Take note that it is there."""
+        self._away_since = None
 
     def went_away(self, now: float) -> None:
         """Take note that it was there until now."""
@@ -51,13 +67,15 @@ class Whereabouts:
         if now - self._away_since < self._env.bounds.away_s:
             return []
         self._away_since = now
+        if self._host is None:
+            return []
         self._env.hits["away_s"] += 1
-        return [Resolve(self._link.conn, *self.host)]
+        return self.look_up()
 
-    def found(self, addresses: tuple[Address, ...], now: float) -> None:
+    def found(self, addresses: tuple[Address, ...]) -> None:
         """Take where it is now."""
         self._backoff.start_over()
-        self._link.found(addresses, now)
+        self._link.addresses = addresses
 
     def not_found(self, now: float, count: int) -> None:
         """Look it up again after a wait. `count` hosts are nowhere: the more, the longer the wait

@@ -44,7 +44,6 @@ _NO_ANSWERS = frozenset({*_NEGATIVES, _TIMED_OUT, DROPPED_REPLY})
 _ENDS = frozenset({WON_END, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED_REPLY})
 _CLIENT = "client-1"
 _QUANTILES = (0.5, 0.99, 0.999)
-_RESOLVER = re.compile(r"DNS[0-9]+")
 _NAME = "r%d"  # of a race's question in the replay
 # With such a name, of the longest number that there can be, and what stands behind them.
 _ADDRESSES_BYTES_MAX = LINE_BYTES_MAX - len("r999999999 ") - len(" AAAA IN")
@@ -98,7 +97,7 @@ def parse(line: bytes) -> ReplayedRace:
             "it was recorded under hedge, where not every TS is asked: record under --policy race "
             "to compare"
         )
-    if any(map(_RESOLVER.fullmatch, record.asked)):
+    if not record.is_of_tables:
         raise RecordError(
             "it was run by resolvers, which are all asked under every policy: only races of table "
             "servers alone can be replayed"

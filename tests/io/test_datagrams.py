@@ -172,6 +172,19 @@ def asks(address: Address, *messages: bytes) -> Script:
     return Script(on)
 
 
+def test_a_server_at_our_own_address_is_not_asked() -> None:
+    """[P54]: whatever its name has come to stand for; with a line in the log."""
+    said: list[bytes] = []
+    loop = real_loop(said=said.append)
+    with closing(loop):
+        host, port = take_datagrams_at(loop, (V4, ("0.0.0.0", 0)), Role.DNS)
+        brain = asks((V4, ("127.0.0.9", port)), b"question")
+        loop.start(brain)
+        turn_until(loop, lambda: brain.of(Closed))
+    assert brain.of(Closed) == [Closed("x", "it is this server itself")] and not brain.of(Datagrams)
+    assert said == [f"x: 127.0.0.9 port {port} is this server itself; not dialled\n".encode()], host
+
+
 def test_what_is_not_taken_waits_and_what_cannot_be_is_dropped() -> None:
     stream = Refusing(None, BlockingIOError())
     one = dialled(stream)

@@ -52,7 +52,7 @@ def test_a_limit_too_low_for_one_client_is_an_error() -> None:
 
 def test_ls_counts_sockets_of_resolvers_twice_and_lookups() -> None:
     bounds = replace(Bounds(), upstream_sockets=3, lookups_max=2)
-    assert descriptors_for(bounds, 0, 1) == 2 * 3 + 2
+    assert descriptors_for(bounds, 0, 1) == 2 * 3 + 2 + 2 + 4
     assert descriptors_for(bounds, 5, 2) == 5 + 2 * (2 * 3 + 2) + 2 + 4
 
 

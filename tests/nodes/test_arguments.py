@@ -6,6 +6,7 @@ Not here: the same with real processes (`tests/processes/test_system.py`).
 import argparse
 import math
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -262,6 +263,18 @@ def test_ls_options_have_their_defaults() -> None:
     assert (listen.lines, server.allow) == ((("127.0.0.1", 5000),), ())
     assert server.log_level is Level.INFO
     assert server.log_format == "auto" and not (server.once or server.wire_log)
+
+
+def test_a_file_of_resolvers_has_a_parent_that_reads_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\n")
+    words = ["5000", "--upstream", str(path)]
+    before = read_ls_options(words)
+    assert before.workers == 1 and read_ls_options(words) == before
+    assert read_ls_options([*words, "--workers", "2"]).workers == 2
+    assert read_ls_options([*words, "--once"]).workers is None
+    path.write_text("nameserver 192.0.2.2\n")
+    assert read_ls_options(words) != before
 
 
 def test_the_other_programs_have_their_defaults() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.arguments import USAGE, Failure, Parser
 from nodes.cli.config_file import WORDS_ONLY
 from nodes.cli.given_words import flags_of
 from nodes.cli.ls_arguments import LsOptions, ls_parser, read_ls_options
@@ -90,6 +90,13 @@ ALONE = {  # keys that contradict some of those, with the least that they need
 }
 
 
+def keys_of(parser: Parser) -> set[str]:
+    """Return the keys of all flags of a parser; of several spellings the first."""
+    spellings = (action.option_strings for action in flags_of(parser).values())
+    long = ([word for word in words if word.startswith("--")] for words in spellings)
+    return {words[0].removeprefix("--") for words in long}
+
+
 def write(path: Path, keys: Sequence[Key]) -> str:
     """Write a file of these keys; return its name. TOML has tables last."""
     keys = sorted(keys, key=lambda key: key.toml.startswith("["))
@@ -126,8 +133,7 @@ def test_every_flag_means_the_same_in_a_file(program: str, tmp_path: Path) -> No
         path = write(tmp_path / "file.toml", keys)
         assert plain(read(["--config", path])) == plain(read(words_of(keys)))
     tried = {key.name for key in [*KEYS[program], *ALONE[program]]}
-    flags = {word.removeprefix("--") for word in flags_of(PARSERS[program]()) if word[:2] == "--"}
-    assert flags - WORDS_ONLY == tried - {"port", "servers"}
+    assert keys_of(PARSERS[program]()) - WORDS_ONLY == tried - {"port", "servers"}
 
 
 @given(st.data())
@@ -158,6 +164,8 @@ def test_file_and_command_line_are_as_one_command_line(
         ('allow = ["10.0.0.0/8", "::1"]', "--allow ::/0", "--allow ::/0"),
         ("timeout = 2", "--timeout=3", "--timeout 3"),
         ("timeout = 2", "--bound timeout_s=3", "--timeout 3"),
+        ('dns-upstream = ["9.9.9.9", "::1"]', "--upstream 1.1.1.1", "--dns-upstream 1.1.1.1"),
+        ('[dns-upstream]\nquad9 = "9.9.9.9"', "", "--upstream quad9=9.9.9.9"),
         # A bound replaces the same bound only.
         ("[bound]\ntimeout_s = 2\njoin_s = 0.5", "--timeout 3", "--timeout 3 --bound join_s=0.5"),
         ("[bound]\ntimeout_s = 2\njoin_s = 0.5", "--bound join_s=0.7",
@@ -427,8 +435,11 @@ def test_the_file_in_the_readme_is_read(tmp_path: Path) -> None:
 def test_the_table_of_keys_is_that_of_the_parsers() -> None:
     rows: list[Any] = re.findall(r"(?m)^\| `([a-z-]+)` \| (LS, TS|LS|TS) \| ", section())
     for program, parser in PARSERS.items():
-        keys = {f.removeprefix("--") for f in flags_of(parser()) if f.startswith("--")}
-        expected = (keys - WORDS_ONLY) | {"port"} | ({"servers"} if program == "ls" else set())
+        expected = (
+            (keys_of(parser()) - WORDS_ONLY)
+            | {"port"}
+            | ({"servers"} if program == "ls" else set())
+        )
         assert {key for key, of in rows if program.upper() in of} == expected
 
 

@@ -1,4 +1,4 @@
-"""Host lookups: where table servers are, asked again when LS reloads.
+"""Host lookups: where servers are, asked again when LS reloads.
 
 Not here: lookups themselves, and LS before servers that nobody knows
 (`tests/processes/test_hosts.py`).
@@ -9,7 +9,7 @@ from core.bounds import Bounds
 from core.effects import Abort, Effect, Resolve
 from core.environment import Environment
 from core.events import Opened, Resolved
-from core.operator import Notify, Report, Standing
+from core.operator import Level, Notify, Report, Standing
 from nodes.ls.host_lookups import HostLookups
 from nodes.ls.link import Link
 from nodes.ls.table_link import TableLink
@@ -74,9 +74,23 @@ def test_a_server_that_has_moved_is_dialled_elsewhere() -> None:
     servers = Servers()
     servers.lookups.reload()
     effects = servers.found("TS1", *THERE)
-    assert effects[-1] == Abort("TS1") and "it has moved" in told(effects)[0]
+    assert effects[-1] == Abort("TS1")
+    found, down = told(effects)
+    assert found == "TS1: ts1 is at 10.0.0.2:1 now" and "TS1 is down (it has moved)" in down
     assert servers.all[0].link.addresses == THERE
     assert servers.found("TS1", *THERE) == []
+
+
+def test_a_server_found_where_another_one_is_is_a_warning() -> None:
+    servers = Servers()
+    servers.found("TS1", *THERE)
+    (report,) = [
+        effect
+        for effect in servers.found("TS2", *HERE, *THERE)
+        if isinstance(effect, Report) and effect.level is Level.WARNING
+    ][:1]
+    assert report.text == "TS2 and TS1 are at the same address; one is enough"
+    assert report.event == "server_twice"
 
 
 def test_the_same_addresses_in_another_order_are_no_move() -> None:

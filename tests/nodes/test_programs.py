@@ -84,8 +84,8 @@ TS = ["ts", "0", "--table", "{table}"]
         (["top", "127.0.0.1"], "required: PORT"),
         (["top", "a..b", "1"], "cannot resolve 'a..b'"),
         # DNS.
-        (["ls", "0", DNS, "localhost"], "'localhost' is not an address; write it like 127.0.0.1"),
-        (["ls", "0", DNS, "fe80::1%nope"], "is there an interface 'nope'?"),
+        (["ls", "0", DNS, "a..b"], "'a..b' is neither an address nor a host name; write it like"),
+        (["ls", "0", DNS, "a=::1", DNS, "A=127.0.0.1"], "two resolvers are called 'A'; give one"),
         (["ls", "0", DNS, "127.0.0.1", DNS, "127.0.0.1:53"], "given twice"),
         (["ls", "0", DNS, "127.0.0.1", "--grace", "-1"], "'-1' is not a time up to 60 s"),
         (["ls", "0", DNS, "127.0.0.1", "--grace", "nan"], "'nan' is not a time up to 60 s"),

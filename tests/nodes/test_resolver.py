@@ -168,6 +168,7 @@ class ResolverMachine(RuleBasedStateMachine):
         self.dials: list[str] = []
         self.replaced: list[str] = []  # sockets whose successors are being dialled
         self.closing: list[str] = []
+        self.stale: set[str] = set()  # of the dials, those to where it was before it moved
         self.urgent: set[bytes] = set()  # those of them that go before new ones
         self.doubled: set[bytes] = set()  # asked once more while they waited
         self.deferred: dict[bytes, float] = {}
@@ -269,14 +270,16 @@ class ResolverMachine(RuleBasedStateMachine):
     def perform(self, effects: list[Effect]) -> None:
         for at, effect in enumerate(effects):
             match effect:
-                case DialDatagrams(conn):
+                case DialDatagrams(conn, address):
                     assert conn not in self.sockets and conn not in self.dials
+                    assert (address,) == self.link.addresses
                     self.dials.append(conn)
                     after = effects[at + 1] if at + 1 < len(effects) else None
                     if isinstance(after, SendTo):
                         self.succeed(after.conn)
-                case Dial(conn):
+                case Dial(conn, addresses):
                     assert conn == STREAM not in self.dials and STREAM not in self.sockets
+                    assert addresses == self.link.addresses
                     self.dials.append(conn)
                 case SendTo(conn, datagrams):
                     self.send(conn, [query for query, _ in datagrams])
@@ -593,7 +596,7 @@ class ResolverMachine(RuleBasedStateMachine):
     def check_replaced(self, before: list[str]) -> None:
         """[P36] [P50]: no UDP socket is left that was there, and there will be as many."""
         assert not set(before) & set(self.udp()) and not self.replaced
-        dials = [conn for conn in self.dials if conn != STREAM]
+        dials = [conn for conn in self.dials if conn not in {STREAM, *self.stale}]
         assert len(dials) >= BOUNDS.upstream_sockets
 
     # -- rules: the network ------------------------------------------------------------------------
@@ -609,6 +612,12 @@ class ResolverMachine(RuleBasedStateMachine):
 
     def opens(self, conn: str) -> None:
         self.dials.remove(conn)
+        if conn in self.stale:
+            self.stale.remove(conn)
+            self.sockets[conn] = Socket(self.now, is_old=True)
+            self.hear(Opened(conn))
+            assert conn not in self.sockets
+            return
         socket = self.sockets[conn] = Socket(self.now)
         if conn == STREAM:
             if self.guard.is_tcp_next:
@@ -627,13 +636,17 @@ class ResolverMachine(RuleBasedStateMachine):
             self.stream_is_lost()
             return
         self.dials.remove(conn)
+        if conn in self.stale:
+            self.stale.remove(conn)
+            self.hear(Closed(conn, "refused"))
+            return
         was_gone = self.link.life.state in GONE
         is_end = False
         if self.replaced:
             socket = self.sockets[self.replaced.pop(0)]
             socket.renew_from = socket.renew_by = self.now + BOUNDS.upstream_socket_s
         else:
-            dials = [conn for conn in self.dials if conn != STREAM]
+            dials = [conn for conn in self.dials if conn not in {STREAM, *self.stale}]
             is_end = not dials and not self.udp(is_old=False)
         self.hear(Closed(conn, "refused"))
         assert (self.link.life.state in GONE) is (is_end or was_gone)
@@ -693,6 +706,27 @@ class ResolverMachine(RuleBasedStateMachine):
         if not was_in_doubt:
             assert set(heard.denials) == failed
             self.check_replaced(before)
+
+    @precondition(lambda self: self.link.life.state not in GONE)
+    @rule()
+    def moves(self) -> None:
+        """[P75]: what was asked by any socket is asked by new ones, and no other is left."""
+        before, was_up = self.udp(), self.is_up
+        self.stale |= {conn for conn in self.dials if conn != STREAM}
+        again = [one for one in self.alive() if one.conn != STREAM and one.question in self.wanted]
+        self.in_doubt = False
+        self.is_stream_replaced = STREAM in self.sockets or STREAM in self.dials
+        self.move({one.question: 0 for one in again})
+        for one in again:
+            self.asked_at[one.question] = min(self.asked_at.get(one.question, self.now), one.since)
+        if again and self.is_silent and self.now >= self.probed_at + BOUNDS.probe_s:
+            self.probed_at = self.now
+        self.numbers["moves"] += 1
+        self.link.addresses = ((2, (f"10.0.1.{self.numbers['moves']}", 53)),)
+        self.settle(Replies(self.upstream.moved(self.now)), was_up)
+        self.check_replaced(before)
+        assert len(self.dials) - len(self.stale) - (STREAM in self.dials) == BOUNDS.upstream_sockets
+        assert not self.resolver.reachability.is_refused
 
     @precondition(lambda self: STREAM in self.sockets)
     @rule()
@@ -841,7 +875,7 @@ class ResolverMachine(RuleBasedStateMachine):
 
     @invariant()
     def sockets_are_as_many_as_they_should_be(self) -> None:
-        dials = [conn for conn in self.dials if conn != STREAM]
+        dials = [conn for conn in self.dials if conn not in {STREAM, *self.stale}]
         count = len(self.udp(is_old=False)) + len(dials) - len(self.replaced)
         assert count <= BOUNDS.upstream_sockets or self.link.life.state in GONE
         for conn in self.udp(is_old=True):

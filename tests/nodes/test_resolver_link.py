@@ -6,11 +6,15 @@ Not here: how long a worse one waits (`tests/nodes/test_grace.py`), the bytes of
 
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 
+from core.addresses import Address
 from core.bounds import Bounds
+from core.operator import Standing
 from nodes.ls.resolvers.tries import TRY
+from nodes.ls.setup import ServerSetup
 from tests.support.dns_messages import (
     AD,
     CD,
@@ -200,3 +204,139 @@ def test_a_drain_closes_every_socket_and_ends() -> None:
     cast.stage.end("TS1")
     assert cast.stage.exit_code == 0 and not cast.sockets(D1) and not cast.sockets(D2)
     assert [message[3] & 15 for message, _ in cast.told()] == [0, 0]
+
+
+# -- where it is -----------------------------------------------------------------------------------
+
+HOST = ("dns.example", 53)
+OLD: Address = (2, ("10.0.0.53", 53))
+NEW: Address = (2, ("10.0.0.99", 53))
+
+
+def cast_of(*addresses: Address, **more: Any) -> Cast:  # noqa: ANN401
+    """Build LS before one resolver with a host name, which is at these addresses."""
+    return Cast(resolvers=[ServerSetup("quad9", addresses, HOST)], **more)
+
+
+def asked_at(cast: Cast) -> set[tuple[Address, ...]]:
+    """Return where the sockets lead that LS has."""
+    return {cast.stage.addresses[conn] for conn in cast.sockets("quad9")}
+
+
+def test_a_resolver_not_known_yet_is_looked_up_until_it_is() -> None:
+    """[P61]: meanwhile it counts as one that is down, and fails at once."""
+    cast = cast_of()
+    lookup = ("quad9", *HOST)
+    assert cast.stage.lookups == [lookup] and not cast.sockets("quad9")
+    assert cast.metric("quad9.state") == "DOWN" and cast.brain.unhealthy()
+    cast.ask("early.example")
+    assert cast.codes() == [CODES["SERVFAIL"]]
+    cast.stage.resolve("quad9", (), "not known")
+    cast.wait(1.0)
+    assert cast.stage.lookups == [lookup] * 2
+    cast.stage.resolve("quad9", (NEW,))
+    cast.wait(0.0)
+    assert asked_at(cast) == {(NEW,)}
+    cast.wait(0.0)
+    assert question_of(cast.query_at("quad9")[1]).encode() == TRY
+    cast.ask("x.example")
+    cast.answer("quad9", "10.0.0.1")
+    assert cast.codes() == [0] and cast.metric("quad9.won") == 1
+    assert "quad9: dns.example is at 10.0.0.99:53 now" in cast.stage.reports
+    assert cast.stage.reports[-1] == "quad9 is up [dns.example:53]"
+
+
+def test_what_was_asked_of_a_resolver_that_moves_is_asked_there() -> None:
+    """[P75]: at once, and what its old address still says does not count."""
+    cast = cast_of(OLD)
+    for n in range(3):
+        cast.ask(f"n{n}.example")
+    old = cast.asked("quad9")
+    cast.stage.reload()
+    assert cast.stage.lookups == [("quad9", *HOST)]
+    cast.stage.resolve("quad9", (NEW,))
+    assert asked_at(cast) == {(NEW,)}
+    for conn, query in old:
+        cast.say(conn, said(query, "10.6.6.6"))
+    again = cast.asked("quad9")
+    assert {question_of(query) for _, query in again} == {f"n{n}.example" for n in range(3)}
+    assert cast.codes() == [], "nor does anything fail"
+    for conn, query in again:
+        cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.codes() == [0] * 3
+    assert cast.stage.warnings == [] and cast.stage.standings[-1] is Standing.READY
+
+
+def test_what_was_asked_over_tcp_is_asked_there_over_tcp() -> None:
+    """[P75]"""
+    cast = cast_of(OLD)
+    cast.ask("long.example")
+    stream = cast.cut("quad9")
+    assert [conn for conn, _ in cast.asked("quad9")] == [stream]
+    cast.stage.reload()
+    cast.stage.resolve("quad9", (NEW,))
+    assert cast.dialled("quad9") == stream and cast.stage.addresses[stream] == (NEW,)
+    cast.stage.connect(stream)
+    cast.answer("quad9", "10.0.0.1")
+    assert cast.codes() == [0]
+
+
+def test_a_resolver_that_was_refused_may_be_well_elsewhere() -> None:
+    """[P75]: nothing that the network said of its old address counts."""
+    cast = cast_of(OLD)
+    cast.ask("x.example")
+    for _ in range(2):
+        cast.stage.break_socket(cast.query_at("quad9")[0])
+    assert cast.codes() == [CODES["SERVFAIL"]]
+    cast.wait(cast.bounds.probe_s * 1.5)  # it is dialled, and probed
+    cast.stage.reload()
+    cast.stage.resolve("quad9", (NEW,))
+    cast.asked("quad9")
+    cast.ask("y.example")
+    cast.stage.break_socket(cast.query_at("quad9")[0])
+    assert cast.codes() == [], "a single error proves nothing"
+    cast.answer("quad9", "10.0.0.1")
+    assert cast.codes() == [0] and cast.metric("quad9.state") == "UP"
+
+
+def test_a_silent_resolver_is_looked_up_and_asked_elsewhere() -> None:
+    """[P75]: once it has been so for `away_s`, and each time after as long."""
+    cast = cast_of(OLD, bounds=replace(Bounds(), silent_questions=1))
+    cast.ask("x.example")
+    cast.wait(3.0)
+    assert cast.metric("quad9.state") == "SILENT" and cast.stage.lookups == []
+    cast.wait(cast.bounds.away_s + cast.bounds.try_s)
+    assert len(cast.stage.lookups) == 1 and cast.hits["away_s"] == 1
+    cast.asked("quad9")
+    cast.stage.resolve("quad9", (NEW,))
+    cast.wait(cast.bounds.try_s)
+    assert asked_at(cast) == {(NEW,)}
+    (conn, query), *_ = cast.asked("quad9")
+    assert question_of(query).encode() == TRY
+    cast.say(conn, said(query, "10.0.0.1"))
+    assert cast.metric("quad9.state") == "UP"
+    cast.wait(2 * cast.bounds.away_s)
+    assert len(cast.stage.lookups) == 1
+
+
+def test_of_several_addresses_one_that_replies_is_found() -> None:
+    """[P75]: at the first it is refused, at the second there is silence."""
+    more: Address = (2, ("10.0.0.77", 53))
+    cast = cast_of(OLD, NEW, more, bounds=replace(Bounds(), silent_questions=1))
+    assert asked_at(cast) == {(OLD,)}
+    cast.ask("x.example")
+    for _ in range(2):
+        cast.stage.break_socket(cast.query_at("quad9")[0])
+    cast.wait(cast.bounds.probe_s * 1.5)
+    assert asked_at(cast) == {(NEW,)}
+    cast.wait(cast.bounds.away_s * 1.5)
+    assert asked_at(cast) == {(more,)}
+    cast.stage.resolve("quad9", (OLD, NEW, more))
+    assert asked_at(cast) == {(more,)}, "the same addresses are no move"
+
+
+def test_a_resolver_that_is_not_known_does_not_hold_up_a_drain() -> None:
+    cast = cast_of()
+    cast.stage.end(CLIENT)
+    cast.stage.drain()
+    assert cast.stage.exit_code == 0

@@ -4,10 +4,16 @@ Not here: addresses that are LS itself (`tests/nodes/test_server_addresses.py`).
 """
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from nodes.cli.server_words import split_positionals
+from nodes.cli.server_words import (
+    ResolverOption,
+    check_names,
+    resolver_words,
+    split_positionals,
+)
 
 T1, T2 = ("localhost", 5001), ("localhost", 5002)
 
@@ -50,3 +56,148 @@ def test_servers_are_read_as_one_word_or_two(words: str, found: object) -> None:
 def test_words_that_are_no_server_say_what_to_write(words: str, said: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"^{said}"):
         split_positionals(words.split())
+
+
+# -- resolvers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("127.0.0.2:5053", ("127.0.0.2", 5053)),
+        ("::1", ("::1", 53)),
+        ("[::1]", ("::1", 53)),
+        ("[2001:db8::1]:5053", ("2001:db8::1", 5053)),
+        ("fe80::1%eth0", ("fe80::1%eth0", 53)),
+        ("[fe80::1%2]:5053", ("fe80::1%2", 5053)),
+        ("169.254.1.1", ("169.254.1.1", 53)),
+        ("localhost", ("localhost", 53)),
+        ("dns.example.:5053", ("dns.example.", 5053)),
+        ("b\u00fccher.example", ("b\u00fccher.example", 53)),
+    ],
+)
+def test_a_resolver_that_can_be_asked_is_taken(text: str, found: tuple[str, int]) -> None:
+    assert resolver_words(text) == (ResolverOption(*found),)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("0.0.0.0:5053", "write 127.0.0.1$"),
+        ("[::]:5053", "write ::1$"),
+        ("::", "write ::1$"),
+        ("[::ffff:192.0.2.1]:5053", "write it as 192.0.2.1$"),
+        ("::ffff:0.0.0.0", "write it as 0.0.0.0$"),
+        ("224.0.0.251:5353", "write that of one resolver$"),
+        ("255.255.255.255", "write that of one resolver$"),
+        ("[ff02::fb%eth0]:5353", "write that of one resolver$"),
+        ("fe80::1", "write it like fe80::1%eth0$"),
+        ("[fe80::1]:5053", "write it like fe80::1%eth0$"),
+        ("fe80::1%", "write it like"),
+        ("[::1", "write it like"),
+        ("[::1:5053", "write it like"),
+        ("[::1]5053", "write it like"),
+        ("[fe80::1]%eth0:53", "write it like"),
+        ("127.0.0.1%eth0", "write it like"),
+        ("9.9.9.9#53", "write it like"),
+        ("9.9.9.9@53", "write it like"),
+        ("192.0.2.256", "is neither an address nor a host name"),
+        ("1.2.3", "is neither an address nor a host name"),
+        ("a..b", "is neither an address nor a host name"),
+        ("", "is neither an address nor a host name"),
+        ("tls://9.9.9.9", "is a URL; resolvers are asked by plain DNS"),
+        ("192.0.2.1:0", "is not a port"),
+        ("[fe80::1%eth0]:0", "is not a port"),
+    ],
+)
+def test_a_resolver_that_never_works_is_refused(text: str, instead: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=instead):
+        resolver_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("quad9=9.9.9.9", ResolverOption("9.9.9.9", 53, "quad9")),
+        ("A-_9=[::1]:5053", ResolverOption("::1", 5053, "A-_9")),
+        (f"{'x' * 32}=dns.example:5", ResolverOption("dns.example", 5, "x" * 32)),
+        ("dns-1=9.9.9.9", ResolverOption("9.9.9.9", 53, "dns-1")),
+    ],
+)
+def test_a_resolver_may_be_given_a_name(text: str, found: ResolverOption) -> None:
+    assert resolver_words(text) == (found,)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "is no name for a resolver: it has letters, digits, - and _"),
+        ("9quad", "is no name for a resolver"),
+        ("a.b", "is no name for a resolver"),
+        ("a b", "is no name for a resolver"),
+        ("b\u00fccher", "is no name for a resolver"),
+        ("x" * 33, "is no name for a resolver: .* 32 at most"),
+        ("TS1", "may have in logs and metrics; take another"),
+        ("dns2", "may have in logs and metrics; take another"),
+        ("W1", "may have in logs and metrics; take another"),
+        ("lines", "may have in logs and metrics; take another"),
+        ("client-7", "may have in logs and metrics; take another"),
+    ],
+)
+def test_a_name_that_would_be_misread_is_refused(name: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        resolver_words(f"{name}=9.9.9.9")
+
+
+def test_two_resolvers_of_one_name_are_refused() -> None:
+    options = [*resolver_words("quad9=9.9.9.9"), *resolver_words("Quad9=149.112.112.112")]
+    assert check_names(options).startswith("two resolvers are called 'Quad9'; give one of them an")
+    assert check_names([*options[:1], *resolver_words("1.1.1.1"), *resolver_words("::1")]) == ""
+
+
+# -- files of resolvers ----------------------------------------------------------------------------
+
+
+def test_a_file_names_those_of_its_nameserver_lines(tmp_path: Path) -> None:
+    """Lines as the C library reads them; what else there is does not matter."""
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# nameserver 1.1.1.1\n;nameserver 1.1.1.2\nsearch nameserver example\noptions edns0\n"
+        "nameserver\t192.0.2.1 # the first\nnameserver 2001:db8::1\r\nnameserver\n"
+        "nameserver fe80::1%eth0\nnameserver 192.0.2.1\n"
+    )
+    assert resolver_words(str(path)) == tuple(
+        ResolverOption(host, 53, file=str(path))
+        for host in ("192.0.2.1", "2001:db8::1", "fe80::1%eth0")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot read '{path}': no such file or directory"),
+        ("", "'{path}' has no line like 'nameserver 192.0.2.1', so no resolver"),
+        ("nameserver\n", "'{path}' has no line like"),
+        ("nameserver dns.example\n", "'{path}' has a nameserver that is no address: 'dns.example'"),
+        ("nameserver 192.0.2.1:53\n", "'{path}' has a nameserver that is no address"),
+        ("nameserver 224.0.0.1\n", "'224.0.0.1' is the address of many machines"),
+    ],
+)
+def test_a_file_without_a_resolver_is_one_line(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "resolv.conf"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(argparse.ArgumentTypeError) as raised:
+        resolver_words(str(path))
+    assert str(raised.value).startswith(said.format(path=path))
+
+
+def test_a_file_is_a_regular_one_without_a_name(tmp_path: Path) -> None:
+    for text, said in (
+        (str(tmp_path), "is a directory|not a regular file"),
+        ("/dev/null", "it is not a regular file"),
+        ("x=/etc/resolv.conf", "'/etc/resolv.conf' is a file; it is written without a name"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            resolver_words(text)

@@ -1,4 +1,4 @@
-"""Lookups of one table server: without an address, and after it has been away for long."""
+"""Lookups of one server: without an address, and after it has been away for long."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,6 @@ def due(one: TableLink) -> float:
 def server(addresses: tuple[tuple[int, object], ...] = ADDRESSES) -> tuple[TableLink, Whereabouts]:
     env = Environment(BOUNDS)
     link = TableLink(Link("TS1", addresses, env), env, HOST)
-    assert link.whereabouts is not None
     return link, link.whereabouts
 
 
@@ -40,8 +39,8 @@ def test_without_an_address_it_is_looked_up_and_then_dialled() -> None:
         where.not_found(100.0, 1)
         waits.append(due(one) - 100.0)
     assert waits == [1 / 16, 1 / 8, 1 / 4]
-    where.found(ADDRESSES, 200.0)
-    assert due(one) == 200.0 and one.woken(200.0) == [DIAL]
+    where.found(ADDRESSES)
+    assert due(one) <= 200.0 and one.woken(200.0) == [DIAL]
     one.receive(Closed("TS1", "refused"), 200.0)
     assert due(one) == 200.0 + 1 / 16  # the wait starts over
 

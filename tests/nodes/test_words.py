@@ -114,8 +114,19 @@ PORT and --metrics are both 5100; try --metrics 5101 (see python3 -m nodes ls --
 $ ls 5100 localhost 5001 --dns 5100
 PORT and --dns are both 5100; try --dns 5101 (see python3 -m nodes ls --help)
 $ ls 5100 localhost 5001 --dns-upstream 9.9.9.9#53
-argument --dns-upstream: '9.9.9.9#53' is not an address; write it like 127.0.0.1:5053 or
-[::1]:5053 (see python3 -m nodes ls --help)
+argument --dns-upstream/--upstream: '9.9.9.9#53' is neither an address nor a host name; write it
+like 127.0.0.1:5053, [::1]:5053 or dns.example:53 (see python3 -m nodes ls --help)
+$ ls 5100 --upstream tls://9.9.9.9
+argument --dns-upstream/--upstream: 'tls://9.9.9.9' is a URL; resolvers are asked by plain DNS:
+write it like 127.0.0.1:5053, [::1]:5053 or dns.example:53 (see python3 -m nodes ls --help)
+$ ls 5100 --upstream TS1=9.9.9.9
+argument --dns-upstream/--upstream: 'TS1' is a name that something else may have in logs and
+metrics; take another (see python3 -m nodes ls --help)
+$ ls 5100 --upstream /none
+argument --dns-upstream/--upstream: cannot read '/none': no such file or directory
+(see python3 -m nodes ls --help)
+$ ls 5100 --upstream 9.9.9.9 --upstream quad9=9.9.9.9:53
+the same --dns-upstream is given twice; one is enough
 $ ls 5100 localhost 5001 localhost 5001
 the table server localhost:5001 is given twice; once is enough (see python3 -m nodes ls --help)
 $ ls 5100 localhost:5001 LOCALHOST 5001

@@ -11,6 +11,7 @@ A story is plain, or of one of these kinds:
 - closed: for a while nobody listens at the ports of one or two resolvers, calm;
 - moves: LS gets another address, time and again, calm;
 - refused: what can be refused is: ports are closed, or for some; LS has no way, or may not send;
+- elsewhere: a resolver moves to another address, time and again, and LS is told by a SIGHUP, calm;
 - old: as halves, with errors that are a header only; one or both do not know EDNS; calm;
 - odd: all the trouble of a plain story, and resolvers have habits: they do not know EDNS, send
   errors as a header only, bytes behind the end, more than LS reads, TC over TCP, or close a stream
@@ -30,7 +31,7 @@ from tests.support.dns_clients import AAAA, A, query
 from tests.support.dns_messages import has_opt, said, without_opt
 
 _ODD = ["halves", "old", "load", "rough", "twice", "halves", "odd", "freeze", "dead", "closed",
-        "moves", "refused"]  # fmt: skip
+        "moves", "refused", "elsewhere"]  # fmt: skip
 KINDS = [kind for odd in _ODD for kind in ("plain", odd)]  # of stories, one after the other
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second
@@ -93,7 +94,7 @@ class Shape:
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but what the kind says."""
-        return self.kind in ("halves", "load", "dead", "closed", "moves", "old")
+        return self.kind in ("halves", "load", "dead", "closed", "moves", "elsewhere", "old")
 
     @property
     def is_honest(self) -> bool:
@@ -120,7 +121,7 @@ def draw_shape(seed: str, kind: str) -> Shape:
             return Shape(kind, None, "", Load(40, 250, 2.0), lasts_s=16.0)
         case "dead":
             return Shape(kind, 2, denial, LIGHT)
-        case "closed" | "moves":
+        case "closed" | "moves" | "elsewhere":
             return Shape(kind, chance.choice([1, 2]), "", Load(20, 200, 0.5))
         case "refused":
             return Shape(kind, None, "", LIGHT)

@@ -7,8 +7,8 @@ Besides what is checked in all stories of DNS askers (`tests/sim/dns_story.py`):
 - data is told as soon as it has come (P33), and nothing worse than the best that has come;
 - anything worse than data is told within the longest grace of its coming (P33);
 - no name is denied that a table has shown to exist, while its question was open (P42);
-- "first good answer", in halves and old, load and moves: data that one of the resolvers has is
-  told, and nothing else;
+- "first good answer", in halves and old, load, moves and elsewhere: data that one of the resolvers
+  has is told, and nothing else;
 - "no overflow", calm: no resolver's socket overflows; LS does not send more than is read;
 - "no guesses", honest: LS does not report that somebody guesses; a copy is none, nor is what is
   late; "no streams", honest: no resolver is dialled over TCP unless it has cut a reply;
@@ -58,7 +58,7 @@ from tests.sim.resolver_shapes import (
 )
 from tests.sim.scenes import Asker, Speaker
 from tests.sim.sockets import SimDatagrams, SimSocket, SlowReader
-from tests.sim.world import DNS_PORT, Host, Observer, World
+from tests.sim.world import DNS_PORT, Host, Observer, SimSystem, World
 from tests.support.balancers import part_of
 from tests.support.dns_clients import Reply, query
 from tests.support.dns_messages import (
@@ -378,6 +378,9 @@ class ResolverStory(DnsStory):
         if shape.kind == "moves":
             for n in range(chance.choice([1, 3, 6])):  # once something has come since the last time
                 world.at(0.5 + n + 0.2 * chance.random(), self.ls.move)
+        if shape.kind == "elsewhere":
+            for n in range(chance.choice([1, 3])):
+                world.at(0.5 + 2 * n + chance.random(), lambda: self.move_away(chance))
         if shape.kind == "refused":
             for _ in range(chance.choice([2, 5, 10])):
                 world.at(chance.uniform(0.5, shape.lasts_s), lambda: self.refuse(chance))
@@ -502,7 +505,7 @@ class ResolverStory(DnsStory):
 
         Where the others say NXDOMAIN, only once LS has seen lately that one has what they deny."""
         question = wording(section)
-        is_sure = self.shape.kind in ("halves", "load", "moves", "old")
+        is_sure = self.shape.kind in ("halves", "load", "moves", "elsewhere", "old")
         if is_sure and self.shape.denial == "NXDOMAIN":
             seen = self.had.get(owner(question, 2), ())
             is_sure = any(asked_at - _LATELY_S <= at < asked_at for at in seen)
@@ -577,6 +580,11 @@ class ResolverStory(DnsStory):
             self.world.at(until, lambda: setattr(one, "is_dead", False))
         else:
             super().suffer(what, host)
+
+    def move_away(self, chance: Random) -> None:
+        """Move a resolver to another address, and tell LS soon."""
+        chance.choice(self.resolvers).host.move_away()
+        self.world.at(self.world.t + 0.2 * chance.random(), lambda: self.ls.ring(SimSystem.hangup))
 
     def refuse(self, chance: Random) -> None:
         """Refuse something for a while."""

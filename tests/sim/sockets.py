@@ -334,6 +334,7 @@ class SimDialled(Inbox[bytes]):
     def __init__(self, host: "Host", peer: "Host") -> None:
         super().__init__(host)
         self.peer = peer
+        self.to = peer.address
         self.port = host.ports.randrange(1024, 65536)
         self.error = 0  # that came back, and was not told yet
         self.is_stale = False  # its host has another address by now
@@ -368,6 +369,9 @@ class SimDialled(Inbox[bytes]):
         if number:
             self.host.world.saw("a datagram cannot be sent")
             raise error(number)
+        if self.to != self.peer.address:
+            self.host.world.saw("a datagram goes where nobody is any more")
+            return len(data)
         if self.host.on_dialled_sent is not None:
             self.host.on_dialled_sent(data, self.peer.name, self.port)
         self.host.world.fly(data, self.host, self.peer, from_port=self.port)
@@ -456,7 +460,7 @@ class SimLookup(Holder):
         self.host.progress += 1
         world = self.host.world
         if world.t >= world.known_at.get(self.name, 0.0):
-            return ((2, (self.name, self.port)),)
+            return ((2, (world.hosts[self.name].address, self.port)),)
         world.saw("a lookup fails")
         return ()
 

@@ -56,6 +56,7 @@ BrainT = TypeVar("BrainT", bound=Brain)
 PORT = 53
 OUTPUT_FD, LOG_FD = 1, 2
 FDS_FIRST = 3  # after the standard streams
+_PLACE = "@"  # once in the address of a host for each time that it has moved away
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
 _ERRORS_MOST = 6  # ICMP errors in as many seconds to one peer (icmp_ratelimit, with a burst)
 _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
@@ -161,7 +162,7 @@ class SimSystem:
         if self._host.send_error == errno.ENETUNREACH:  # the kernel looks for a way already now
             self._world.saw("a dial finds no way")
             raise error(errno.ENETUNREACH)
-        return SimDialled(self._host, self._world.hosts[address[1][0]])
+        return SimDialled(self._host, self._world.host_at(address))
 
     def can_send_alike(self, stream: SimDialled) -> bool:
         return False
@@ -180,7 +181,7 @@ class SimSystem:
             raise error(errno.EMFILE)
         dialled = SimSocket(self._host)
         by_dns = address[1][1] == DNS_PORT
-        self._world.dial(dialled, self._world.hosts[address[1][0]], by_dns)
+        self._world.dial(dialled, self._world.host_at(address), by_dns)
         return dialled
 
     def numeric(self, host: str, port: int) -> tuple[Address, ...]:
@@ -246,6 +247,7 @@ class Host:
         self.send_error = 0  # of each datagram that a dialled socket is to send
         self._errors_sent: dict[str, NarrowWay] = {}  # ICMP, by who gets them
         self.dials = 0  # of others to it
+        self.address = name
         self.looked_up: list[str] = []  # the names of others
         self.wall_offset_s = 0.0  # of the time of day
         self.progress = 0  # I/O that did something
@@ -394,6 +396,12 @@ class Host:
             one.is_stale = True
             one.error = 0
 
+    def move_away(self) -> None:
+        """Move to another address, which the others do not know yet. Nothing goes or comes by the
+        sockets that they have."""
+        self.world.saw("a host that is asked moves away")
+        self.address += _PLACE
+
     def says_unreachable(self, peer: "Host") -> bool:
         """Return whether another ICMP error goes to this peer."""
         way = self._errors_sent.setdefault(peer.name, NarrowWay(_ERRORS_MOST, float(_ERRORS_MOST)))
@@ -517,6 +525,10 @@ class World:
         self._narrow: dict[tuple[str, str], NarrowWay] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
+
+    def host_at(self, address: Address) -> Host:
+        """Return the host at an address, which it has, or had."""
+        return self.hosts[address[1][0].partition(_PLACE)[0]]
 
     def host(self, name: str, fds_max: int = 1024) -> Host:
         """Add a new machine."""
@@ -654,6 +666,7 @@ class World:
         if dialled is not None:
             # The kernel drops what is from anybody else, and to an address that is ours no more.
             is_of_peer = dialled.peer is source and from_port == DNS_PORT and not dialled.is_stale
+            is_of_peer = is_of_peer and dialled.to == source.address
             if is_of_peer and dialled.put(data) and destination.on_landed is not None:
                 destination.on_landed(data, source.name, to_port)
             return

@@ -1,6 +1,7 @@
 """A load balancer made in one line, as tests want it."""
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from core.addresses import Address
@@ -10,8 +11,9 @@ from core.machine import Watch
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.load_balancer import LoadBalancer
-from nodes.ls.setup import Setup
+from nodes.ls.setup import ServerSetup, Setup
 from nodes.ls.table_link import TableLink
+from nodes.ls.whereabouts import Host
 
 _PartT = TypeVar("_PartT")
 
@@ -24,15 +26,32 @@ def load_balancer(
     secret: Callable[[int], bytes] = bytes,
     hits: BoundHits | None = None,
     watch: Watch | None = None,
+    hosts: Sequence[Host] = (),
+    resolvers: Sequence[Address | ServerSetup] = (),
     **options: Any,  # noqa: ANN401
 ) -> LoadBalancer:
-    """Build LS before these table servers. `options` are those of `Setup` and of `LoadBalancer`."""
+    """Build LS before these table servers: `hosts`, parallel to them, is what they are looked up
+    from. `options` are those of `Setup` and of `LoadBalancer`."""
     hits = BoundHits() if hits is None else hits
     env = Environment(bounds or Bounds(), hits, watch, random, secret)
     parts = {
         name: options.pop(name) for name in ("owed", "dns", "loop", "stats") if name in options
     }
-    return LoadBalancer(Setup(servers, **options), env, **parts)
+    tables = [
+        ServerSetup(f"TS{number}", addresses, host)
+        for number, (addresses, host) in enumerate(zip_longest(servers, hosts), 1)
+    ]
+    return LoadBalancer(Setup(tables, as_resolvers(resolvers), **options), env, **parts)
+
+
+def as_resolvers(resolvers: Sequence[Address | ServerSetup]) -> list[ServerSetup]:
+    """Call those of these resolvers that have no name yet DNS1, DNS2, ..."""
+    return [
+        one
+        if isinstance(one, ServerSetup)
+        else ServerSetup(f"DNS{number}", (one,), (one[1][0], one[1][1]))
+        for number, one in enumerate(resolvers, 1)
+    ]
 
 
 def addresses_of(count: int) -> list[tuple[Address, ...]]:

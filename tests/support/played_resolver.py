@@ -13,10 +13,10 @@ from tests.support.dns_messages import said
 
 
 @contextmanager
-def played_resolver(text: str) -> Iterator[int]:
+def played_resolver(text: str, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Play a resolver that says this to everything (see `said`); yield its port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as played:
-        played.bind(("127.0.0.1", 0))
+        played.bind((host, port))
         thread = threading.Thread(target=_play, args=(played, text), daemon=True)
         thread.start()
         yield played.getsockname()[1]

@@ -8,6 +8,7 @@ Not here: a network with chance (`tests/sim/resolver_story.py`).
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from core.bounds import BoundHits, Bounds
@@ -17,6 +18,7 @@ from core.io.frame_buffer import frame, split_frames
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.resolver_link import ResolverLink
+from nodes.ls.setup import ServerSetup
 from tests.support.balancers import load_balancer
 from tests.support.dns_messages import RD, TO_QUESTION, TYPES, name, record, said
 from tests.support.stage import Stage
@@ -56,6 +58,7 @@ class Cast:
         tables: int = 0,
         bounds: Bounds | None = None,
         refused: set[str] | None = None,
+        resolvers: Sequence[ServerSetup] = (),
         **more: Any,  # noqa: ANN401
     ) -> None:
         self.bounds = bounds or Bounds()
@@ -66,7 +69,7 @@ class Cast:
             self.bounds,
             lambda: 0.0,
             dns=DnsFrontEnd(Environment(self.bounds, hits), 60, forwards=True),
-            resolvers=[(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
+            resolvers=resolvers or [(2, (f"10.0.0.{n + 53}", 53)) for n in range(count)],
             secret=self.chance,
             hits=hits,
             **more,

@@ -231,8 +231,9 @@ class Stage:
             case SendTo(conn, datagrams):
                 assert datagrams
                 self.replies[conn] += datagrams
-            case DialDatagrams(conn):
+            case DialDatagrams(conn, address):
                 assert conn not in self.replies
+                self.addresses[conn] = (address,)
                 if conn in self.refused:
                     self._events.append(Closed(conn, "refused"))
                 else:

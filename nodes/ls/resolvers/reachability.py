@@ -47,6 +47,10 @@ class Reachability:
         self.in_doubt = False
         return was_refused
 
+    def start_over(self) -> None:
+        """Know nothing: it is elsewhere now."""
+        self.in_doubt = self.is_refused = False
+
     def due(self) -> float:
         """Return when to ask whether it is back; infinite for never."""
         return self._probed_at + self._probe_s if self.is_refused else math.inf

@@ -75,7 +75,6 @@ class Resolver:
         self.queue = SendQueue(interest.is_wanted)
         self._bounds = bounds
         self._interest = interest
-        self._is_wanted = interest.is_wanted
         self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._guard = GuessGuard(env, link.conn)
         self.in_flight = InFlight(env, self.ageing, self._edns, self.grace)
@@ -112,10 +111,16 @@ class Resolver:
         self.queue.ready.clear()
         return self.sockets.dial_all()
 
-    @property
-    def has_sockets(self) -> bool:
-        """Return whether there is a socket that can be asked, or has to be closed."""
-        return bool(self.sockets.by_conn)
+    def move(self, now: float) -> list[Effect]:
+        """Ask it at the first address of its link from now on, also what was asked elsewhere."""
+        self.reachability.start_over()
+        effects, asked = self._replacement.replace(is_elsewhere=True)
+        effects += self.stream.replace()
+        open_since = self._replacement.open_since(asked, now)
+        if self.grace.is_silent:
+            return effects + self.query(list(open_since), now)
+        self._replacement.queue_again(open_since, now, now)
+        return effects
 
     def close(self) -> list[Effect]:
         """Close all its connections, and forget what it was asked."""
@@ -168,7 +173,7 @@ class Resolver:
         elif state in KNOWN:
             self._broke(socket, why, replies)
             if not replies.why:
-                replies.effects += self.stream.replace(now)
+                replies.effects += self.stream.replace_if_stale(now)
         elif state is SocketState.OPENING and self.sockets.no_successor(now):
             replies.why = why
         self.in_flight.forget(socket)
@@ -177,8 +182,7 @@ class Resolver:
     def _broke(self, socket: ResolverSocket, why: str, replies: ResolverReplies) -> None:
         """Ask by new sockets what a broken one was asked, or say why to part from the resolver: see
         `reachability.py`."""
-        asked = list(socket.asked.values())
-        if asked:
+        if asked := list(socket.asked.values()):
             self.reachability.question = asked[-1][0]
         if self.reachability.broke():
             replies.why = why
@@ -279,20 +283,15 @@ class Resolver:
         report, is_stream_needed = self._guard.suspect_spoofing(now, has_stream=self.stream.is_open)
         effects = self.stream.dial() if is_stream_needed else []
         others, asked = self._replacement.replace()
-        open_since: dict[bytes, float] = {}
-        for question, _, batch in asked:
-            if self._is_wanted(question):
-                since = open_since.get(question, now)
-                open_since[question] = min(batch.asked_at, since)
+        open_since = self._replacement.open_since(asked, now)
         effects += [report, *others]
         if now < self._guard.tcp_until or self.grace.is_silent:
             return effects + self.query(list(open_since), now)
-        self._replacement.queue_spoofed(open_since, self._guard.take_turn(now), now)
+        self._replacement.queue_again(open_since, self._guard.take_turn(now), now)
         return effects + self._sender.send_queued(now)
 
     def held(self, questions: Iterable[bytes], now: float) -> list[Effect]:
-        """Send again those of these questions of which something worse is held, if they may be
-        lost."""
+        """Send again those of these that are held, if they may be lost."""
         return self._resender.resend_held(questions, now)
 
     # -- time --------------------------------------------------------------------------------------
@@ -334,7 +333,8 @@ class Resolver:
         questions = [
             question
             for question in self.queue.take_deferred(now)
-            if self.ageing.overdue.pop(question, None) is not None and self._is_wanted(question)
+            if self.ageing.overdue.pop(question, None) is not None
+            and self._interest.is_wanted(question)
         ]
         return self.query(self._admitted(questions), now)
 

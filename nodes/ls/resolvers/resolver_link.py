@@ -25,11 +25,14 @@ from nodes.ls.resolvers.reply_matcher import QuestionInterest, ResolverReplies
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
+from nodes.ls.whereabouts import Host, Whereabouts
 
 
 class ResolverLink(Upstream):
     """A resolver as an `Upstream`. `connections`: where it puts itself, by the name of each
     connection that it has or is dialling. `grace_s`: the longest that a worse answer waits for it.
+    `host`: what its addresses are looked up from; it is asked at the first of them, and at the next
+    one when that is of no use.
     """
 
     kind = "resolver"
@@ -42,8 +45,10 @@ class ResolverLink(Upstream):
         interest: QuestionInterest,
         connections: dict[str, Upstream],
         grace_s: float | None = None,
+        host: Host | None = None,
     ) -> None:
         self.link = link
+        self.whereabouts = Whereabouts(link, env, host)
         self.unanswered = Unanswered(env.bounds)
         self._replied = 0
         self._streak = FailureStreak(env.bounds)
@@ -101,9 +106,10 @@ class ResolverLink(Upstream):
         elif heard.is_back:
             replies.link_change = LinkChange.IS_BACK
         if isinstance(event, Opened) and link.life.state is LinkState.DIALING:
-            if not self.resolver.reachability.is_refused:  # else it is when something comes from it
+            # If it is refused, it comes up when something comes from it.
+            if self.resolver.sockets.open and not self.resolver.reachability.is_refused:
                 self._come_up(replies, now)
-        elif isinstance(event, Closed) and not self.resolver.has_sockets:
+        elif isinstance(event, Closed) and not self.resolver.sockets.by_conn:
             link.lost(now, self._redial_s)
             replies.effects += link.health.lost(event.why)
             replies.link_change = LinkChange.OTHER
@@ -128,7 +134,10 @@ class ResolverLink(Upstream):
             return []
         streak.add(count - failed - refused, failed, refused, now)
         why = streak.why(now)
-        return health.fails(why) if why else health.good()
+        if why:
+            return health.fails(why)
+        self.whereabouts.is_there()
+        return health.good()
 
     def _come_up(self, replies: Replies, now: float) -> None:
         self.link.connected(now)
@@ -137,18 +146,47 @@ class ResolverLink(Upstream):
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), *self.resolver.close()]
 
+    def moved(self, now: float) -> list[Effect]:
+        effects = self.resolver.move(now)
+        self.look()
+        return effects
+
     def look(self) -> None:
-        self.due = min(self.link.due(), self.resolver.due(), self.unanswered.due)
+        self.due = min(self.whereabouts.due(), self.resolver.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
         effects = self.resolver.woken(now) if self.resolver.due() <= now else []
         if self.unanswered.due <= now:
             self.unanswered.look(self.asked, self._replied, now)
-        if self.link.due() <= now:
-            self.link.dialled()
-            effects += self.resolver.dial()
+        if self.whereabouts.due() <= now:
+            effects += self._dial_or_look_up()
+        if self.link.addresses and self.link.health.is_bad:
+            effects += self._look_elsewhere(now)
         self.look()
         return effects
+
+    def _dial_or_look_up(self) -> list[Effect]:
+        link = self.link
+        if not link.addresses:
+            return self.whereabouts.look_up()
+        if link.dials:
+            self._turn_to_next_address()
+        link.dialled()
+        return self.resolver.dial()
+
+    def _look_elsewhere(self, now: float) -> list[Effect]:
+        """Look up a resolver that has not been well for long, and ask it elsewhere meanwhile, if
+        it has another address."""
+        lookup = self.whereabouts.look_up_if_long_away(now)
+        is_parted = self.link.life.state in (LinkState.DOWN, LinkState.CLOSING)
+        if not lookup or is_parted or len(self.link.addresses) == 1:
+            return lookup
+        self._turn_to_next_address()
+        return lookup + self.resolver.move(now)
+
+    def _turn_to_next_address(self) -> None:
+        first, *others = self.link.addresses
+        self.link.addresses = (*others, first)
 
     def part(self) -> list[Effect]:
         link = self.link

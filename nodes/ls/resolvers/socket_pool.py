@@ -123,19 +123,21 @@ class SocketPool:
             return []
         return [Abort(socket.conn) if socket.is_stream else Close(socket.conn)]
 
-    def replace_all(self) -> tuple[list[Effect], list[ResolverSocket]]:
+    def replace_all(self, *, is_elsewhere: bool) -> tuple[list[Effect], list[ResolverSocket]]:
         """Give up every UDP socket that a guess may find, and dial others; also return those that
-        were given up."""
+        were given up. `is_elsewhere`: the resolver has moved, so also those that are being
+        opened."""
         effects: list[Effect] = []
         given_up: list[ResolverSocket] = []
         missing = self._bounds.upstream_sockets
         for socket in list(self.by_conn.values()):
             if socket.is_stream:
                 continue
-            if socket.life.state in KNOWN:
+            is_opening = socket.life.state is SocketState.OPENING
+            if socket.life.state in KNOWN or (is_opening and is_elsewhere):
                 given_up.append(socket)
                 effects += self.give_up(socket)
-            elif socket.life.state is SocketState.OPENING:
+            elif is_opening:
                 missing -= 1
         return effects + [self.dial_udp() for _ in range(missing)], given_up
 

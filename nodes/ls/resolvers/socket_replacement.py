@@ -1,11 +1,11 @@
 """Replacing every UDP socket to one resolver at once, and asking again what they were asked.
 
-Two things are a reason. A socket that breaks says that our address may be gone: what was asked goes
-by the new sockets, before all else. A question whose sockets break `resends_max` times more is
-taken to be what is refused, and fails. And spoofing is suspected: then all is asked again once in
-`join_s`. In between only what may have its reply on the way, or is held. The rest would take the
-room of questions that do get replies, as often as somebody guesses: it is deferred, and asked then,
-or as soon as something worse is held of it.
+Three things are a reason. A socket that breaks says that our address may be gone: what was asked
+goes by the new sockets, before all else. A question whose sockets break `resends_max` times more is
+taken to be what is refused, and fails. The resolver has moved: all is asked again. And spoofing is
+suspected: then all is asked again once in `join_s`. In between only what may have its reply on the
+way, or is held. The rest would take the room of questions that do get replies, as often as somebody
+guesses: it is deferred, and asked then, or as soon as something worse is held of it.
 
 Not here: when it is done (`reachability.py`, `guess_guard.py`), and a socket that is replaced since
 it is old (`socket_pool.py`).
@@ -43,9 +43,10 @@ class SocketReplacement:
         self._ageing = ageing
         self._queue = queue
 
-    def replace(self) -> tuple[list[Effect], list[SentQuestion]]:
-        """Give up all UDP sockets and dial others; also return what has no reply."""
-        effects, given_up = self._sockets.replace_all()
+    def replace(self, *, is_elsewhere: bool = False) -> tuple[list[Effect], list[SentQuestion]]:
+        """Give up all UDP sockets and dial others; also return what has no reply. `is_elsewhere`:
+        see `SocketPool.replace_all`."""
+        effects, given_up = self._sockets.replace_all(is_elsewhere=is_elsewhere)
         asked = [sent for socket in given_up for sent in socket.asked.values()]
         for socket in given_up:
             self._in_flight.forget(socket)
@@ -68,7 +69,16 @@ class SocketReplacement:
             self._queue.put_first(questions, math.inf, times)
         return failed
 
-    def queue_spoofed(self, open_since: dict[bytes, float], all_from: float, now: float) -> None:
+    def open_since(self, asked: list[SentQuestion], now: float) -> dict[bytes, float]:
+        """Return when those of these that are wanted were asked first."""
+        open_since: dict[bytes, float] = {}
+        for question, _, batch in asked:
+            if self._is_wanted(question):
+                since = open_since.get(question, now)
+                open_since[question] = min(batch.asked_at, since)
+        return open_since
+
+    def queue_again(self, open_since: dict[bytes, float], all_from: float, now: float) -> None:
         """Queue questions that are open since these times, or defer them to `all_from`."""
         by_time: dict[float, list[bytes]] = {}
         deferred: list[bytes] = []

@@ -96,16 +96,22 @@ class StreamFallback:
             self._most *= 2
         return self.send_waiting(now) if self.is_open else []
 
-    def replace(self, now: float) -> list[Effect]:
-        """Give it up, since our address may be gone: it would not say so. Questions that it has not
-        replied to go by the next one. Errors that come again and again are not to keep a stream
-        from its replies: it is replaced once in `join_s` at most."""
+    def replace_if_stale(self, now: float) -> list[Effect]:
+        """Give it up, since our address may be gone: it would not say so. Errors that come again
+        and again are not to keep a stream from its replies: it is replaced once in `join_s` at
+        most."""
+        if now < self._replaced_at + self._bounds.join_s:
+            return []
+        effects = self.replace()
+        if effects:
+            self._replaced_at = now
+        return effects
+
+    def replace(self) -> list[Effect]:
+        """Give it up. Questions that it has not replied to go by the next one."""
         socket = self._socket
         if socket is None or socket.life.state is SocketState.CLOSING:
             return []
-        if now < self._replaced_at + self._bounds.join_s:
-            return []
-        self._replaced_at = now
         self._is_replaced = True
         return self._sockets.give_up(socket)
 

@@ -105,7 +105,7 @@ def test_descriptors_that_were_open_at_the_start_count_as_taken(run: Programs) -
 def test_a_limit_too_low_for_the_links_is_said_in_a_line(
     run: Programs, workers: list[object]
 ) -> None:
-    servers = ["127.0.0.1", 1] * 30
+    servers = [word for port in range(1, 31) for word in ("127.0.0.1", port)]
     ls = run.start("ls", 0, *servers, *workers, descriptors=(60, 60))
     assert ls.exits() == 1
     lines = [line for line in ls.log.splitlines() if "descriptors are too few" in line]

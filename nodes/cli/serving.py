@@ -49,6 +49,7 @@ DNS_STREAMS = Service(
     reads="dns_read_bytes",
     idles="dns_idle_s",
 )
+_LOOPBACK = {4: ipaddress.ip_network("127.0.0.0/8"), 6: ipaddress.ip_network("::1")}
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 
 
@@ -119,16 +120,26 @@ def _resolved(system: System, hosts: Sequence[HostAndPort]) -> tuple[Address, ..
 
 
 def check_open(options: ServerOptions, listening: Listening) -> None:
-    """Raise Failure where a server would be open to other machines by mistake."""
-    if options.allow:
-        return
-    for _, address in listening.all():
-        if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
-            raise Failure(
-                f"{address_text(address)} is open to other machines: say with --allow CIDR who may "
-                "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
-                USAGE,
-            )
+    """Raise Failure where a server would be open to other machines by mistake, or to nobody."""
+    ends = [end for _, end in listening.all()]
+    hosts = [ipaddress.ip_address(end[0].partition("%")[0]) for end in ends]
+    others = [end for end, host in zip(ends, hosts, strict=True) if not host.is_loopback]
+    if others and not options.allow:
+        raise Failure(
+            f"{address_text(others[0])} is open to other machines: say with --allow CIDR who may "
+            "connect (everyone: --allow 0.0.0.0/0 --allow ::/0)",
+            USAGE,
+        )
+    if options.allow and not others and not any(map(_has_loopback, options.allow)):
+        raise Failure(
+            f"nobody can connect: {address_text(ends[0])} is for this machine only, and --allow "
+            "admits only others; say with --host where to listen",
+            USAGE,
+        )
+
+
+def _has_loopback(network: Network) -> bool:
+    return network.overlaps(_LOOPBACK[network.version])
 
 
 def gate(allow: Sequence[Network]) -> Admit:

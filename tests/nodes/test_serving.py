@@ -71,6 +71,29 @@ def test_a_server_is_open_to_others_only_where_said(
     assert raised.value.exit_code == USAGE
 
 
+@pytest.mark.parametrize(
+    ("hosts", "allow", "can_connect"),
+    [
+        (["127.0.0.1"], "10.0.0.0/8", False), (["127.0.0.1", "::1"], "2001:db8::/32", False),
+        (["127.0.0.1", "192.0.2.1"], "10.0.0.0/8", True), (["127.0.0.1"], "127.0.0.2/32", True),
+        (["::1"], "::/0", True), (["127.0.0.1"], "0.0.0.0/0", True), (["0.0.0.0"], "::1", True),
+    ],
+)  # fmt: skip
+def test_a_server_to_which_nobody_can_connect_is_refused(
+    hosts: list[str], allow: str, can_connect: bool
+) -> None:
+    server = read_ts_options(["0", "--table", "x", "--allow", allow]).server
+    lines = tuple((socket.AF_INET, (host, 5000)) for host in hosts)
+    listening = Listening(ListenAddresses(lines), Sockets())
+    if can_connect:
+        check_open(server, listening)
+        return
+    why = r"^nobody can connect: 127.0.0.1:5000 is for this machine only, and --allow admits only "
+    with pytest.raises(Failure, match=why) as raised:
+        check_open(server, listening)
+    assert raised.value.exit_code == USAGE
+
+
 @pytest.mark.parametrize("is_journal", [False, True])
 @pytest.mark.parametrize(
     ("asked_for", "wanted"),

@@ -134,6 +134,9 @@ the table server LOCALHOST:5001 is given twice; once is enough (see python3 -m n
 $ ls 5100 localhost 5001 --host 0.0.0.0 --allow 10.0.0.0
 argument --allow: 10.0.0.0 is one address; did you mean 10.0.0.0/8? If not, write 10.0.0.0/32
 (see python3 -m nodes ls --help)
+$ ls 5100 127.0.0.1 1 --allow 10.0.0.0/8
+nobody can connect: 127.0.0.1:5100 is for this machine only, and --allow admits only others; say
+with --host where to listen
 """
 CASES = re.findall(r"(?m)^\$ ?(.*)\n((?:[^$\n].*\n)+)", SAID)
 

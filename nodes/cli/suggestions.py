@@ -26,7 +26,6 @@ ELSEWHERE: Mapping[str, str] = {
     "log_queries": "--wire-log",
     "server": "--dns-upstream",
     "test": "--check",
-    "upstream": "--dns-upstream",
     "web.listen_address": "--metrics",
 }
 

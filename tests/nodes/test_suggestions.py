@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodes.cli.given_words import flags_of
+from nodes.cli.ls_arguments import ls_parser
 from nodes.cli.suggestions import ELSEWHERE, did_you_mean, one_of
+from nodes.cli.ts import ts_parser
 
 OPTIONS = [
     *("--host", "--metrics", "--metrics-host", "--metrics-name", "--timeout", "--dns-timeout"),
@@ -25,7 +28,7 @@ OPTIONS = [
         ("--race", "--race-log or --race-sample"),
         ("--metrics", "--metrics, --metrics-host or --metrics-name"),
         ("--dns-up", "--dns-upstream"),
-        ("--upstream", "--dns-upstream"),
+        ("--forward", "--dns-upstream"),
         ("--listen-address", "--host"),
         ("--http", "--metrics"),
         ("--acl", ""),  # there is no --allow among these
@@ -60,8 +63,6 @@ def test_a_choice_is_written_as_people_do() -> None:
 
 def test_flags_of_others_are_no_flags_of_ours() -> None:
     """Else the suggestion would never be made; and what they are here are flags."""
-    from nodes.cli.ls_arguments import ls_parser
-
-    known = ls_parser().format_help()
-    assert not [word for word in ELSEWHERE if f"  --{word.replace('_', '-')} " in known]
-    assert not [flag for flag in ELSEWHERE.values() if f" {flag} " not in known]
+    known = {*flags_of(ls_parser()), *flags_of(ts_parser())}
+    assert not [word for word in ELSEWHERE if f"--{word.replace('_', '-')}" in known]
+    assert not set(ELSEWHERE.values()) - known

@@ -16,6 +16,7 @@ import pytest
 from core.io import process
 from core.version import VERSION
 from nodes.cli.arguments import Failure, called
+from nodes.cli.programs import PROGRAMS
 from tests.conftest import Command
 from tests.support.processes import ROOT
 

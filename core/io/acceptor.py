@@ -96,7 +96,7 @@ class Acceptor:
         return [listener.stream.getsockname() for listener in self.listeners.values()]
 
     def hold(self, held: Closable) -> None:
-        """Hold sockets of others until a drain; see `Loop.hold`."""
+        """Hold sockets of others until the brain says Unlisten; see `Loop.hold`."""
         self._held.append(held)
 
     def start(self) -> None:
@@ -118,15 +118,19 @@ class Acceptor:
                 self._engine.read_fds_stale = True
         self._look()
 
-    def unlisten(self) -> None:
-        """Close the listeners that a drain closes, and let go of what is held for others."""
+    def let_go(self) -> None:
+        """Close what is held for others."""
         self._engine.doomed.extend(self._held)
         self._held.clear()
+
+    def unlisten(self) -> None:
+        """Close the listeners that a drain closes."""
         for listener in self._for_askers():
             self._forget(listener)
 
     def give_up(self) -> None:
-        """Close all listeners."""
+        """Close all listeners, and what is held for others."""
+        self.let_go()
         self.unlisten()
         for listener in list(self.listeners.values()):
             self._forget(listener)

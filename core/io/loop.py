@@ -97,7 +97,7 @@ class Loop:
         self.datagrams.listen(stream, role, admit)
 
     def hold(self, held: Closable) -> None:
-        """Hold what others listen at, until a drain: it is closed then, or when the loop is."""
+        """Hold what workers listen at, until Unlisten: it is closed then, or when the loop is."""
         self.acceptor.hold(held)
 
     def adopt(self, name: str, stream: Socket) -> None:

@@ -125,7 +125,9 @@ class SignalHandler:
             self._engine.deliver()
 
     def _unlisten(self) -> None:
-        """Leave those who wait to whoever else has the same sockets."""
+        """Leave those who wait to whoever else has the same sockets. Sockets of workers are let go
+        now, and not before: the brain may fork one while a drain begins."""
+        self._acceptor.let_go()
         self._acceptor.unlisten()
         self._datagram_sockets.leave_unread()
 

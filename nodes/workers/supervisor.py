@@ -199,8 +199,7 @@ class Supervisor:
         self._reload_next = bool(self._ready)
         if self._reload_next:
             return []
-        up = self._up()
-        if self.life.state is not ServerState.SERVING or not up:
+        if self.life.state is not ServerState.SERVING:
             return []
         self._is_reloading = True
         effects: list[Effect] = [Notify(Standing.RELOADING)]
@@ -213,7 +212,7 @@ class Supervisor:
         if has_changed:
             effects += self._renew(now)
         else:
-            effects += self._reread_names(up)
+            effects += self._reread_names()
         return effects + self._reloaded()
 
     def _renew(self, now: float) -> list[Effect]:
@@ -224,10 +223,10 @@ class Supervisor:
         changed = Report(text, Level.INFO, "configuration_changed")
         return [changed, *self.workers.go_on(now)]
 
-    def _reread_names(self, up: list[WorkerSlot]) -> list[Effect]:
+    def _reread_names(self) -> list[Effect]:
         """Have all workers read anew what they read at their start."""
         effects: list[Effect] = []
-        for slot in up:
+        for slot in self._up():
             if slot.is_old:  # nobody waits for it
                 slot.is_outdated = True
                 continue

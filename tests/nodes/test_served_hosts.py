@@ -221,7 +221,8 @@ def test_names_are_the_machines_and_those_of_options(host: str, expected: int) -
     words += ["--metrics-name", "page.example", "--metrics-name", "OTHER.example."]
     brain = TableServer(Table(), Environment())
     options = read_ts_options(words).server
-    stage = Stage(with_status_page(brain, options, Machine(), {}), Bounds())
+    page = with_status_page(brain, options, Machine(), {"status_page": "http://127.0.0.1:1/"})
+    stage = Stage(page, Bounds())
     stage.accept(ME)
     stage.hear(ME, sent_to(host.encode()))
     assert response(stage.take(ME))[0].status == expected

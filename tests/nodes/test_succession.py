@@ -4,6 +4,8 @@ Not here: one parent's other duties (`tests/nodes/test_supervisor.py`), and proc
 (`tests/processes/test_reconfiguring.py`).
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,6 +164,41 @@ def test_one_that_died_comes_back_with_the_new_configuration() -> None:
     stage.tell("W1")
     stage.tell("W2.1")
     assert stage.standings == RELOADED
+
+
+def test_one_that_is_starting_yet_is_replaced_once_it_serves() -> None:
+    stage = Staff(1)
+    stage.change("B")
+    stage.die("W1")
+    stage.change("C")
+    assert stage.dialled == ["W1.1"] and stage.serving() == ["W1.1"]
+    stage.tell("W1.1")
+    assert stage.dialled == ["W1.2"] and stage.forked["W1.2"] == "C"
+
+
+def test_restarts_are_counted_through_all_who_had_a_place() -> None:
+    stage = Staff(1)
+    for _ in range(2):
+        stage.die("W1")
+        stage.wait(0.5)
+        stage.tell("W1")
+    stage.change()
+    stage.tell("W1.1")
+    assert stage.metrics()["W1.restarts"] == 2
+
+
+def test_a_drain_may_take_as_long_as_the_slowest_worker() -> None:
+    """Also one that has another configuration than the parent has had at its start."""
+    stage = Staff(1)
+    stage.changing.bounds = replace(Bounds(), timeout_s=50.0)
+    stage.change()
+    stage.tell("W1.1")
+    stage.step(DrainAsked())
+    stage.die("W1", "it ended with exit code 0")
+    stage.wait(51.0)
+    assert stage.exit_code is None
+    stage.wait(1.1)
+    assert stage.exit_code == 0 and "the drain took too long: W1.1" in stage.warnings[-1]
 
 
 # -- workers that drain ----------------------------------------------------------------------------

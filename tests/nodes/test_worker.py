@@ -32,13 +32,17 @@ class Nest(Stage):
         else:
             super().perform(effect)
 
+    def drains(self) -> bool:
+        """Return whether the parent has been told that it drains."""
+        return {"standing": "STOPPING"} in self.told()
+
     def told(self) -> list[dict[str, Any]]:
         """Return what the parent has been told."""
         return Unpacker().take(self.take(PARENT))
 
-    def command(self, do: str) -> list[dict[str, Any]]:
+    def command(self, do: str, **more: object) -> list[dict[str, Any]]:
         """Let the parent want this; return what it is told."""
-        self.hear(PARENT, pack({"do": do}))
+        self.hear(PARENT, pack({"do": do, **more}))
         return self.told()
 
     def hear_of_others(self, values: list[Value], gone: Sequence[str] = ()) -> None:
@@ -142,3 +146,35 @@ def test_the_parent_is_the_service_manager_of_a_worker() -> None:
     stage.resolve("TS1", ((2, ("TS1", 1)),))
     stage.resolve("TS2", ())
     assert stage.told() == [{"standing": "READY"}] and stage.standings == []
+
+
+# -- retiring --------------------------------------------------------------------------------------
+
+
+def test_one_that_retires_serves_its_clients_and_then_drains() -> None:
+    """Its listeners are closed at once, and its clients served."""
+    stage = with_client()
+    stage.accept("dns-client-1")
+    assert stage.command("retire", within_s=10.0) == [] and not stage.listening
+    stage.hear("client-1", b"a.example\n")
+    stage.hear("TS1", b"a.example 10.0.0.1 A IN\n")
+    assert stage.take("client-1") == b"a.example 10.0.0.1 A IN\n"
+    for conn in ("client-1", "dns-client-1"):
+        assert not stage.drains()
+        stage.end(conn)
+    assert stage.drains()
+
+
+def test_one_that_retires_waits_for_its_clients_so_long() -> None:
+    stage = with_client()
+    stage.command("retire", within_s=3.0)
+    stage.wait(2.9)
+    assert not stage.drains()
+    stage.wait(0.2)
+    assert stage.drains() and b"BYE\n" in stage.take("client-1")
+
+
+def test_one_without_clients_retires_by_draining_at_once() -> None:
+    stage = worker()
+    assert {"standing": "STOPPING"} in stage.command("retire", within_s=3.0)
+    assert not stage.listening

@@ -117,6 +117,11 @@ def test_eighteen_hundred_clients_are_spread_and_summed(shared: Crew) -> None:
         wait_for(lambda: shared.counts("clients") >= 1800, "all are there at once")
         asked = int(before["asked"]) + 1800
         wait_for(lambda: shared.counts("asked") == asked, "all questions are summed")
+        seen = ("W1.sessions", "W2.sessions")  # as the parent has told each: maybe before the rest
+        wait_for(
+            lambda: sum(shared.counts(key) - int(before[key]) for key in seen) >= 1800,
+            "all sessions are told",
+        )
         told = shared.stats()
 
     def more(key: str) -> int:

@@ -255,6 +255,9 @@ class Bounds:
     watchers_max: int = _bound(
         16, "connections to the status page at once: each lives for one request"
     )
+    names_held_max: int = _bound(
+        1_000_000, "names of a client that are not yet written: each is some 250 bytes"
+    )
     errors_in_a_row_max: int = _bound(
         16, "errors in a row: a peer that makes them speaks another protocol"
     )

@@ -1,9 +1,9 @@
 """Arguments: what all command lines share, their parser, types of arguments, and failures.
 
 Rules. Every error that a person can cause is one line on standard error that says what to do, and
-an exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback). A
-program reads its words into one options object, checks them against each other in one place, and
-hands on that object.
+an exit code: 0 clean, 1 an operating error, 2 bad usage, 70 a bug of ours (with a traceback); 3 is
+for the client to use. A program reads its words into one options object, checks them against each
+other in one place, and hands on that object.
 
 Not here: any program's own arguments.
 """

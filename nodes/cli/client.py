@@ -1,8 +1,9 @@
 """The command line of the client: names from arguments, a file or standard input.
 
-All names are read before the loop runs, since reading blocks.
+Names of a file, or of standard input, are read in the loop, as they come.
 
-Not here: what it does (`nodes/client/client.py`).
+Not here: what it does (`nodes/client/client.py`), and how a list is read
+(`nodes/client/name_list.py`).
 """
 
 import math
@@ -10,43 +11,52 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from core.addresses import address_text
 from core.bounds import Bounds
+from core.io.input import read_lines_of
 from core.io.log import Log
 from core.io.log_format import bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.protocol.names import LINE_BYTES_MAX
-from core.text import BYTE_ORDER_MARK, not_text
 from nodes.cli.arguments import (
     DEFAULTS,
     STDERR,
     STDIN,
     STDOUT,
+    USAGE,
     Failure,
     Parser,
     port_number,
     program_parser,
-    read_input,
     resolve,
+    say,
 )
 from nodes.cli.bound_arguments import add_bound, read_bounds
 from nodes.client.client import Client
+from nodes.client.intake import INPUT
+from nodes.client.name_list import bare_name
+from nodes.client.results import LineFormat, plain_lines
+from nodes.client.settings import ClientSettings
+
+_STANDARD_INPUT = "standard input"  # as people call it
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
     """The options of the client. Without `names` they are read from `names_file`, or from standard
-    input."""
+    input if that is None; `list_name` is what people call it, and empty where there are `names`."""
 
     host: str
     port: int
-    names: tuple[str, ...]
+    names: tuple[bytes, ...]
     names_file: str | None
+    list_name: str
     output_file: str | None
+    is_json: bool
+    unanswered_fails: bool
     bounds: Bounds
 
 
@@ -55,9 +65,11 @@ def client_parser() -> Parser:
     parser = program_parser(
         "client",
         "Asks LS for names and writes one line per name, in the order of the input. Names come\n"
-        "from the command line, from --names, or else from standard input, one per line. A name\n"
-        "alone asks for IPv4 addresses, `name AAAA` (one word of the shell) for IPv6 addresses.",
+        "from the command line, from --names, or else from standard input, one per line, and are\n"
+        "answered as they come; there `#` begins a comment. A name alone asks for IPv4 addresses,\n"
+        "`name AAAA` (one word of the shell) for IPv6 addresses.",
     )
+    parser.epilog = f"{parser.epilog}\n3 with --fail: a name has no answer."
     parser.add_argument("host", metavar="LS_HOST", help="host of LS")
     parser.add_argument("port", metavar="LS_PORT", type=port_number, help="port of LS")
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="names to ask for")
@@ -65,6 +77,16 @@ def client_parser() -> Parser:
         "--names", dest="file", metavar="FILE", help="read names from FILE (- for standard input)"
     )
     parser.add_argument("--out", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="write an object of JSON per name: proto.md has its keys",
+    )
+    parser.add_argument(
+        "--fail",
+        action="store_true",
+        help="exit with 3 if a name has no answer, whatever it has instead",
+    )
     add_bound(
         parser,
         "--patience",
@@ -80,16 +102,19 @@ def read_client_options(words: Sequence[str]) -> ClientOptions:
     arguments = parser.parse_intermixed_args(words)
     if arguments.names and arguments.file:
         parser.error("give names or --names FILE, not both")
-    if not arguments.names and not arguments.file and os.isatty(STDIN):
-        parser.error("no names: give some as arguments, in a file (--names FILE), or in a pipe")
     # LS may leave us unread for as long as it is busy: our own patience is what ends that.
     bounds = replace(read_bounds(arguments, parser), write_stall_s=math.inf)
+    names = _bare_names(arguments.names)
+    names_file = None if arguments.file == "-" else arguments.file
     return ClientOptions(
         arguments.host,
         arguments.port,
-        tuple(arguments.names),
-        arguments.file,
+        names,
+        names_file,
+        "" if names else names_file or _STANDARD_INPUT,
         arguments.out,
+        arguments.json,
+        arguments.fail,
         bounds,
     )
 
@@ -98,20 +123,15 @@ def run_client(words: list[str]) -> int:
     """Be a client until every name has its line; return the exit code. Raises Failure."""
     options = read_client_options(words)
     system = System(is_server=False)
-    names = _read_names(options)
-    addresses = resolve(system, options.host, options.port)
-    bounds = options.bounds
-    system.limit_descriptors(bounds.descriptors_max)
-    on_terminal = os.isatty(STDERR)
     with ExitStack() as stack:
-        output_fd = STDOUT
-        if options.output_file:
-            try:
-                output_fd = stack.enter_context(Path(options.output_file).open("wb")).fileno()
-            except OSError as error:
-                raise Failure(f"cannot write {options.output_file}: {reason(error)}") from None
+        input_fd = _open_list(options, stack)
+        addresses = resolve(system, options.host, options.port)
+        bounds = options.bounds
+        system.limit_descriptors(bounds.descriptors_max)
+        output_fd = _open_output(options, stack)
         log_output = Output(STDERR)
         log = Log("", log_output.append, log_format=bare_line)
+        on_terminal = os.isatty(STDERR)
         loop = Loop(
             system,
             bounds,
@@ -121,20 +141,60 @@ def run_client(words: list[str]) -> int:
         )
         stack.callback(loop.close)
         where = address_text((options.host, options.port))
-        loop.start(Client(names, addresses, where, loop.environment, progress=on_terminal))
+        is_typed = input_fd is not None and os.isatty(input_fd)
+        settings = ClientSettings(
+            list_name=options.list_name,
+            format_lines=_format_of(options),
+            unanswered_fails=options.unanswered_fails,
+            shows_progress=on_terminal and not is_typed,  # it would wipe what is typed
+        )
+        names = [*options.names]
+        loop.start(Client(names, addresses, where, loop.environment, settings))
+        if input_fd is not None:
+            read_lines_of(loop.streams, INPUT, input_fd, LINE_BYTES_MAX)
+        if is_typed:
+            say("Type a name in each line; Ctrl-D ends.")
         return loop.run()
 
 
-def _read_names(options: ClientOptions) -> list[bytes]:
-    """Read the names: without CRs before LF, a byte-order mark and empty lines. Raises Failure."""
+def _open_list(options: ClientOptions, stack: ExitStack) -> int | None:
+    """Return the descriptor of the list of names, if there is one. Raises Failure."""
     if options.names:
-        return [os.fsencode(name) for name in options.names if name]
-    path = options.names_file
+        return None
+    if options.names_file is None:
+        return STDIN
+    return _open(stack, options.names_file, "read", os.O_RDONLY)
+
+
+def _open_output(options: ClientOptions, stack: ExitStack) -> int:
+    """Return the descriptor to write to. Raises Failure."""
+    if options.output_file is None:
+        return STDOUT
+    return _open(stack, options.output_file, "write", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def _open(stack: ExitStack, path: str, verb: str, flags: int) -> int:
     try:
-        data = read_input("-" if path is None else path)
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise Failure(f"cannot read {path or 'the names'}: {reason(error)}") from None
-    if why := not_text(data):
-        raise Failure(f"{path or 'the list of names'} {why}")
-    data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
-    return [line for line in data.split(b"\n") if line]
+        raise Failure(f"cannot {verb} {path}: {reason(error)}") from None
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _format_of(options: ClientOptions) -> LineFormat:
+    if not options.is_json:
+        return plain_lines
+    from nodes.client.json_lines import json_lines
+
+    return json_lines
+
+
+def _bare_names(words: Sequence[str]) -> tuple[bytes, ...]:
+    """Return the names of the command line. Raises Failure."""
+    names = tuple(bare_name(os.fsencode(word)) for word in words)
+    for number, name in enumerate(names, 1):
+        if not name or b"\n" in name:
+            what = "has an end of line in it" if name else "is blank"
+            raise Failure(f"NAME {number} {what}", USAGE)
+    return names

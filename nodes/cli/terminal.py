@@ -5,9 +5,7 @@ the cursor hidden. However that ends, by an exception too, everything is then as
 would stop the program in between (Ctrl-Z), or end it without that (Ctrl-backslash), are off
 meanwhile; Ctrl-C is a signal as ever.
 
-The keys are a stream as the loop adopts it (`Loop.adopt`), on which every key is a line. The
-descriptor stays blocking, because other programs have the same open file description: it is read
-only when `select` says so.
+The keys are a stream as the loop adopts it (`Loop.adopt`), on which every key is a line.
 
 Not here: what is drawn.
 """
@@ -17,6 +15,8 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from core.io.input import SharedDescriptor
 
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -38,26 +38,12 @@ def size_of(fd: int) -> os.terminal_size:
     return size if size.columns and size.lines else _SIZE
 
 
-class Keys:
+class Keys(SharedDescriptor):
     """The keys of a terminal, as a stream: each is a line."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        return self._fd
-
-    def setblocking(self, flag: bool) -> None:
-        """Leave it as it is: others have it, too."""
 
     def recv(self, count: int) -> bytes:
         """Return the keys that have come. Raises OSError when the terminal is gone."""
-        keys = os.read(self._fd, count // 2)
-        return b"".join(b"%c\n" % key for key in keys)
-
-    def close(self) -> None:
-        """Leave it open: it is not ours alone."""
+        return b"".join(b"%c\n" % key for key in super().recv(count // 2))
 
 
 @contextmanager

@@ -1,37 +1,35 @@
-"""The client: asks LS for every name it was given, and writes one line per name, in input order.
+"""The client: asks LS for names as they come, and writes one line per name, in input order.
 
-It sends as fast as LS takes and reads all the while. A name that has no reply when the connection
-is gone, or when no name has had one for too long, is LOST: everything that arrived is written all
-the same.
+It asks as fast as LS takes and reads all the while. LS is dialled for the first name, and again
+where it left while nothing was owed. A name that has no reply when the connection is gone, or when
+no name has had one for too long, is LOST: everything that arrived is written all the same.
 
-Not here: names and their lines (`nodes/client/worksheet.py`), files and arguments
-(`nodes/cli/client.py`).
+Not here: names and their lines (`nodes/client/worksheet.py`), those that are yet to come
+(`nodes/client/intake.py`), files and arguments (`nodes/cli/client.py`).
 """
 
-import math
-
 from core.addresses import Address
-from core.effects import Abort, Close, Dial, Effect, Send, Stop, Write
+from core.effects import Abort, Close, Dial, Effect, Send, Stop
 from core.environment import Environment
 from core.events import Backlogged, Closed, Ended, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
-from core.operator import DrainAsked, Progress, ReloadAsked, Report, StatsAsked
-from core.protocol.batches import read_replies
+from core.operator import DrainAsked, ReloadAsked, StatsAsked
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
 from nodes.client.client_state import CLIENT, ClientEvent, ClientState
+from nodes.client.ending import Ending
+from nodes.client.intake import INPUT, Intake
+from nodes.client.settings import ClientSettings
 from nodes.client.trouble import Trouble
-from nodes.client.worksheet import Worksheet, in_order
+from nodes.client.wait import Wait
+from nodes.client.worksheet import Worksheet
 
 LS = "LS"
-_PROGRESS_EVERY_S = 0.2
 
 
 class Client:
-    """The brain of a client. `names` are as `Worksheet` takes them.
-
-    `where` names LS for people; `progress`: somebody watches a terminal.
-    """
+    """The brain of a client. `names`: those there are from the start, alone or followed by ` AAAA`;
+    `where` names LS for people."""
 
     def __init__(
         self,
@@ -39,124 +37,132 @@ class Client:
         addresses: tuple[Address, ...],
         where: str,
         env: Environment,
-        *,
-        progress: bool = False,
+        settings: ClientSettings = ClientSettings(),  # noqa: B008 (it is frozen)
     ) -> None:
-        self._sheet = Worksheet(names)
+        self._sheet = Worksheet(settings.format_lines)
+        self._to_ask = self._sheet.add(b"".join(name + b"\n" for name in names))
+        self._intake = Intake(settings.list_name, self._sheet, env.bounds.names_held_max)
+        self._ending = Ending(self._sheet, unanswered_fails=settings.unanswered_fails)
+        self._wait = Wait(env.bounds.patience_s, is_shown=settings.shows_progress)
+        self._trouble = Trouble(where)
         self._addresses = addresses
-        self._patience_s = env.bounds.patience_s
-        self._slice_bytes = env.bounds.waiting_bytes_high
         self._life = Machine(CLIENT, ClientState.IDLE, "client", env.watch)
         self._streak = ErrorStreak(env)
-        self._asked = 0  # bytes of the questions, of those to ask
-        self._started_at = 0.0
-        self._replied_at: float | None = None  # LS's last reply to a name, or to the dial
-        self._progress_at: float | None = 0.0 if progress else None
-        self._trouble = Trouble(where)
+        self._is_backlogged = False
 
     @property
     def due(self) -> float:
-        """When patience ends, or progress is to be shown, whichever comes first."""
-        if self._replied_at is None:
-            return math.inf
-        patience = self._replied_at + self._patience_s
-        return patience if self._progress_at is None else min(patience, self._progress_at)
+        return self._wait.due
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
+        effects, state = self._step(event, now), self._life.state
+        has_room = state is ClientState.ASKING and not self._is_backlogged
+        return effects + self._intake.steer(has_room or state is ClientState.IDLE)
+
+    def _step(self, event: Event, now: float) -> list[Effect]:
         match event:
+            case Received() | Ended() | Closed() if event.conn == INPUT:
+                questions, effects = self._intake.take(event)
+                self._to_ask += questions
+                if self._intake.failure:
+                    return self._give_up(self._intake.failure, now)
+                return effects + self._go_on(now)
             case Received(_, data):
                 return self._receive(data, now)
             case Opened():
                 self._life.fire(ClientEvent.CONNECTED)
-                self._replied_at = now
-                return self._ask_more()
-            case Backlogged() | StatsAsked():
+                return self._go_on(now)
+            case Backlogged() | Relieved():
+                self._is_backlogged = isinstance(event, Backlogged)
                 return []
-            case Relieved():
-                return self._ask_more()
-            case Ended():
-                # Nothing more can come: what LS has not taken is not worth waiting for.
-                return [*self._cut_short(self._trouble.of_end(), now), Abort(LS)]
+            case Ended():  # nothing more can come, whatever LS has not taken yet
+                effects = [] if self._part() else self._give_up(self._trouble.of_end(), now)
+                return effects or [Abort(LS)]
+            case Closed() if self._life.state is ClientState.IDLE or self._part():
+                return []
             case Closed(_, why):
                 effects = self._cut_short(self._trouble.of_loss(why), now)
-                return [*effects, Stop(0 if self._life.state is ClientState.DONE else 1)]
+                return [*effects, Stop(self._ending.exit_code)]
             case DrainAsked() | ReloadAsked():  # SIGHUP: the terminal is gone
-                effects = self._cut_short("interrupted", now)
-                return [*effects, Abort(LS)] if effects else []
+                return self._give_up("interrupted", now)
             case Woken():
                 return self._woken(now)
+            case StatsAsked():
+                return []
         raise AssertionError(event)
 
     def _woken(self, now: float) -> list[Effect]:
         if self._life.state is ClientState.IDLE:
-            return self._start(now)
-        if self._replied_at is not None and now >= self._replied_at + self._patience_s:
-            self._replied_at = None
-            return [*self._cut_short(self._trouble.of_silence(self._patience_s), now), Abort(LS)]
-        if self._progress_at is not None and now >= self._progress_at:
-            self._progress_at = now + _PROGRESS_EVERY_S
-            count, owed = len(self._sheet.names), self._sheet.owed
-            return [Progress(f"{count - owed:,} of {count:,} names, {owed:,} waiting")]
-        return []
+            self._ending.begin(now)
+            return self._go_on(now)
+        if self._wait.is_over(now):
+            why = self._trouble.of_silence(self._wait.patience_s)
+            return self._give_up(why, now) or [*self._wait.end(), Abort(LS)]
+        return self._wait.show(self._sheet, now)
 
-    def _start(self, now: float) -> list[Effect]:
-        self._started_at = now
-        if self._progress_at is not None:
-            self._progress_at = now + 2 * _PROGRESS_EVERY_S
-        if not self._sheet.owed:
-            self._life.fire(ClientEvent.NOTHING_TO_ASK)
-            return [*self._write(), *self._sum_up(now), Stop(0)]
-        self._life.fire(ClientEvent.START)
-        return [Dial(LS, self._addresses)]
-
-    def _ask_more(self) -> list[Effect]:
-        """Send the next slice. If more is left, it goes over the high mark, so that Relieved will
-        call for the next one."""
-        to_ask = self._sheet.to_ask
-        if self._asked == len(to_ask):
-            return []
-        end = to_ask.find(b"\n", self._asked + self._slice_bytes) + 1 or len(to_ask)
-        questions = to_ask[self._asked : end]
-        self._asked = end
-        if end == len(to_ask):
-            self._life.fire(ClientEvent.ALL_ASKED)
-            questions += Command.QUIT.value + b"\n"
-        return [Send(LS, questions)]
+    def _go_on(self, now: float) -> list[Effect]:
+        """Write what is complete, send what is to be asked, and end when nothing is left to do."""
+        life, is_last = self._life, not self._intake.is_open
+        effects = self._sheet.write()
+        if life.state is ClientState.IDLE and self._to_ask:
+            life.fire(ClientEvent.NAMED)
+            return [*effects, Dial(LS, self._addresses)]
+        if life.state is ClientState.ASKING and (self._to_ask or is_last):
+            questions, self._to_ask = self._to_ask, b""
+            if is_last:
+                life.fire(ClientEvent.ALL_ASKED)
+                questions += Command.QUIT.value + b"\n"
+            self._wait.begin(now)
+            effects.append(Send(LS, questions))
+        if self._sheet.owed or life.state is ClientState.DONE:
+            return effects
+        effects += self._wait.end()
+        if is_last and life.state is ClientState.IDLE:
+            life.fire(ClientEvent.NOTHING_TO_ASK)
+            effects += [*self._ending.sum_up(now), Stop(self._ending.exit_code)]
+        elif is_last and life.state is ClientState.LEAVING:
+            life.fire(ClientEvent.ALL_REPLIED)
+            self._wait.renew(now)  # for BYE
+            effects += [*self._ending.sum_up(now), Close(LS)]
+        return effects
 
     def _receive(self, data: bytes, now: float) -> list[Effect]:
         """Credit each reply to its name, and write what is complete."""
-        owed = self._sheet.owed
-        for part in in_order(data):
-            batch = read_replies(part, self._streak)
-            self._sheet.take(batch)
-            self._trouble.note(batch)
-            if self._streak.is_over:
-                break
-        if self._sheet.owed < owed:
-            self._replied_at = now
-        effects = self._write()
-        if not self._sheet.owed and self._life.state is ClientState.LEAVING:
-            self._life.fire(ClientEvent.ALL_REPLIED)
-            self._progress_at = None
-            effects += [*self._sum_up(now), Close(LS)]
-        elif self._streak.is_over:
-            effects += [*self._cut_short(self._trouble.of_end(), now), Abort(LS)]
+        owed, sheet = self._sheet.owed, self._sheet
+        for batch in sheet.credit(data, self._streak):
+            self._trouble.note(batch, sheet, has_quit=self._life.state is ClientState.LEAVING)
+        if sheet.owed < owed:
+            self._wait.renew(now)
+        effects = self._go_on(now)
+        if self._streak.is_over:
+            effects += self._give_up(self._trouble.of_end(), now)
+        elif self._trouble.is_bye and self._part():
+            effects.append(Abort(LS))
         return effects
 
-    def _write(self) -> list[Effect]:
-        complete = self._sheet.take_complete()
-        return [Write(complete)] if complete else []
+    def _part(self) -> bool:
+        """Let LS leave if nothing is owed and names may come: the next one dials again."""
+        if self._life.state is not ClientState.ASKING or self._sheet.owed:
+            return False
+        self._life.fire(ClientEvent.LEFT)
+        self._streak.end()
+        self._trouble.forget()
+        self._is_backlogged = False
+        return True
+
+    def _give_up(self, why: str, now: float) -> list[Effect]:
+        """End the client, and its connection if there is one."""
+        end = Stop(1) if self._life.state is ClientState.IDLE else Abort(LS)
+        effects = self._cut_short(why, now)
+        return [*effects, end] if effects else []
 
     def _cut_short(self, why: str, now: float) -> list[Effect]:
         """End the client: no more replies will come, and the names that have none are lost."""
         before = self._life.state
         if self._life.fire(ClientEvent.CUT_SHORT) is before:
             return []  # it is over already
-        self._replied_at = None
+        self._intake.is_open = False
+        wiped = self._wait.end()
         self._sheet.lose()
-        return [*self._write(), Progress(""), Report(why, event="gave_up"), *self._sum_up(now)]
-
-    def _sum_up(self, now: float) -> list[Effect]:
-        seconds = f"{now - self._started_at:.1f} s"
-        return [Progress(""), Report(f"{self._sheet.summary()}, {seconds}", event="ended")]
+        return [*self._sheet.write(), *wiped, *self._ending.give_up(why, now)]

@@ -9,24 +9,36 @@ Not here: when a client gives up (`nodes/client/client.py`).
 from core.protocol.messages import Refusal
 from core.protocol.names import Word
 from core.protocol.reply_batch import ReplyBatch
+from nodes.client.worksheet import Worksheet
 
 
 class Trouble:
-    """The reason of an end, in words. `where` names LS for people."""
+    """The reason of an end, in words. `where` names LS for people. `is_bye`: BYE was said."""
 
     def __init__(self, where: str) -> None:
+        self.is_bye = False
         self._where = where
         self._heard = ""
 
-    def note(self, batch: ReplyBatch) -> None:
-        """Keep what may explain an end that follows."""
+    def note(self, batch: ReplyBatch, sheet: Worksheet, *, has_quit: bool) -> None:
+        """Keep what may explain an end that follows. `has_quit`: LS has been told QUIT.
+
+        An LS that says BYE then has a reply to all that it took, but for the last names if it
+        drains. A table server is silent about names that it does not have.
+        """
         if batch.malformed:
             self._heard = f"the server at {self._where} does not speak this protocol"
         for reply in batch.others:
             if isinstance(reply, Refusal):
                 self._heard = f"LS at {self._where} says {reply.code.name}: {reply.code.value}"
-            elif reply is Word.BYE and not self._heard:  # else it follows from what was said before
+            elif reply is Word.BYE:
+                self.is_bye = True
+                if self._heard:  # it follows from what was said before
+                    continue
                 self._heard = f"LS at {self._where} is shutting down; try again later"
+                if has_quit and sheet.is_passed_over:
+                    about = "closed the session without an answer (is it a table server?)"
+                    self._heard = f"{self._where} {about}"
 
     def of_end(self) -> str:
         """Return why there will be no more replies: LS has ended the connection."""
@@ -40,3 +52,8 @@ class Trouble:
         """Return why there will be no more replies: the patience is over."""
         why = f"LS at {self._where} has sent no reply for {patience_s:g} s (see --patience)"
         return f"{why}; {self._heard}" if self._heard else why
+
+    def forget(self) -> None:
+        """Forget what was said on a connection that is over."""
+        self.is_bye = False
+        self._heard = ""

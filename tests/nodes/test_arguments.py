@@ -281,7 +281,8 @@ def test_the_other_programs_have_their_defaults() -> None:
     ts = read_ts_options(["0", "--table", "x"])
     assert (ts.table, ts.strict, ts.answer_unknown) == ("x", False, False)
     client = read_client_options(["localhost", "5000", "x.example"])
-    assert (client.names, client.names_file, client.output_file) == (("x.example",), None, None)
+    assert (client.names, client.names_file, client.output_file) == ((b"x.example",), None, None)
+    assert (client.is_json, client.unanswered_fails, client.list_name) == (False, False, "")
     assert client.bounds.write_stall_s == math.inf
     replay = read_replay_options(["x"])
     assert replay.policies == ("race", "single", "hedge") and replay.extra_load == 0.05

@@ -4,7 +4,6 @@ Not here: numbers and options by themselves (`tests/nodes/test_arguments.py`), a
 that runs does (`tests/processes/test_system.py`).
 """
 
-import os
 import runpy
 import socket
 import sys
@@ -82,6 +81,9 @@ TS = ["ts", "0", "--table", "{table}"]
         # The client.
         (["client", "127.0.0.1"], "required: LS_PORT"),
         (["client", "127.0.0.1", "1", "a", "--names", "f"], "not both"),
+        (["client", "127.0.0.1", "1", "a", ""], "NAME 2 is blank"),
+        (["client", "127.0.0.1", "1", " \t", "b"], "NAME 1 is blank"),
+        (["client", "127.0.0.1", "1", "a\nb"], "NAME 1 has an end of line in it"),
         (["top", "127.0.0.1"], "required: PORT"),
         (["top", "a..b", "1"], "cannot resolve 'a..b'"),
         # DNS.
@@ -167,40 +169,19 @@ def test_what_cannot_be_done_is_one_line(
 
 
 def test_a_file_that_is_no_text_is_refused(command: Command, tmp_path: Path) -> None:
-    """A table, and names from a file and from standard input."""
+    """A table. (Of names `tests/nodes/test_name_list.py` tells.)"""
     file = tmp_path / "file"
     file.write_bytes(TABLE.encode("utf-16"))
-    said = "looks like UTF-16; save it as UTF-8"
-    client = ("client", "127.0.0.1", "1")
-    for words in (("ts", "0", "--table", str(file)), (*client, "--names", str(file))):
-        assert command(*words) == (1, "", f"photofinish: {file} {said}\n")
-    before = os.dup(0)
-    try:
-        with file.open("rb") as names:
-            os.dup2(names.fileno(), 0)
-        assert command(*client) == (1, "", f"photofinish: the list of names {said}\n")
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
+    said = f"photofinish: {file} looks like UTF-16; save it as UTF-8\n"
+    assert command("ts", "0", "--table", str(file)) == (1, "", said)
 
 
 # -- the client's names and the table --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "data", "names"),
-    [
-        (["a", "", "b AAAA"], b"", [b"a", b"b AAAA"]),
-        (["--names", "FILE"], b"\xef\xbb\xbfa\r\n\r\nb AAAA\n\n c\nlast", [
-            b"a", b"b AAAA", b" c", b"last",
-        ]),
-    ],
-    ids=["words", "file"],
-)  # fmt: skip
 def test_the_client_asks_for_each_name_that_it_is_given(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    words: list[str], data: bytes, names: list[bytes],
-) -> None:  # fmt: skip
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[bytes] = []
 
     def build(names: list[bytes], *rest: object, **more: object) -> None:
@@ -208,18 +189,9 @@ def test_the_client_asks_for_each_name_that_it_is_given(
         raise Failure("this is enough")
 
     monkeypatch.setattr("nodes.cli.client.Client", build)
-    (tmp_path / "names").write_bytes(data)
-    words = [word.replace("FILE", str(tmp_path / "names")) for word in words]
+    words = ["a", " b\tAAAA ", "c # comment", "--json", "--fail"]
     assert command("client", "127.0.0.1", "1", *words) == (1, "", "photofinish: this is enough\n")
-    assert asked == names
-
-
-def test_a_client_on_a_terminal_has_to_be_given_names(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "isatty", lambda fd: True)
-    code, out, log = command("client", "127.0.0.1", "1")
-    assert (code, out) == (2, "") and log.startswith("photofinish: no names: give some as arg")
+    assert asked == [b"a", b"b AAAA", b"c"]
 
 
 def test_a_table_without_rows_is_warned_of(command: Command, taken: str, tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ def test_what_comes_before_the_first_line_waits_if_it_is_blocked(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_client_that_starts_is_ended_by_a_signal(run: Programs, number: signal.Signals) -> None:
-    client = run.start("client", "127.0.0.1", 1, stdin=subprocess.PIPE)  # it waits for names
+    os.mkfifo(run.folder / "names")  # nobody writes into it, so it cannot be opened
+    client = run.start("client", "127.0.0.1", 1, "--names", run.folder / "names")
     # Of those that are caught it is the last. (Python itself catches SIGINT before.)
     wait_for(lambda: catches(client.process.pid, signal.SIGHUP), "its first line")
     client.signal(number)

@@ -464,7 +464,7 @@ CONNECTION = re.compile(  # names of variables and attributes that hold a connec
     r"|(?:^|[._])(?:event|connection|stream|socket|server|upstream|link)s?(?:\[.*\])?\.name$"
 )
 # Names that the comparing file gave or was given.
-GIVEN_NAMES = "PARENT|KEYS|LS_LABEL|CLIENT_LABEL|_CLIENT|CONN_"
+GIVEN_NAMES = "PARENT|KEYS|INPUT|LS_LABEL|CLIENT_LABEL|_CLIENT|CONN_"
 # Ways to read the spelling of a connection's name: it stands as CONN_ here, and an event or effect
 # of one connection as EVENT_.
 SPELLING_READ = re.compile(

@@ -116,6 +116,10 @@ class Stage:
         self.connections[conn] = connection
         return connection
 
+    def adopt(self, conn: str) -> None:
+        """Let there be an input that is read (`core/io/input.py`)."""
+        self._connect(conn, True, Framing.LINES)
+
     def take_datagrams(self, conn: str) -> None:
         """Open a socket of datagrams."""
         self.replies[conn] = []

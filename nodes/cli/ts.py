@@ -51,9 +51,9 @@ def ts_parser() -> Parser:
     parser = program_parser(
         "ts",
         "A table server: answers the names that its table has, and is silent about others.\n"
-        "A table is a file of rows `name address type`, with spaces or tabs between the fields;\n"
-        "the type is A or AAAA. Rows with the same name and type make one set. Lines that begin\n"
-        "with `#` are comments.",
+        "A table is a file of rows `name address type`, with spaces or tabs between the fields,\n"
+        "where the type is A or AAAA, or of rows `address name ...` as in /etc/hosts. Rows of the\n"
+        "same name and type make one set. `#` begins a comment.",
     )
     parser.add_argument(
         "port",

@@ -1,11 +1,9 @@
-"""A table file: rows `name address type`, read into what a table server answers with.
+"""A table file: rows, read into what a table server answers with.
 
-Rules of the file: fields stand apart by spaces or tabs, nothing else; lines end with LF or CRLF;
-blank lines and lines that begin with `#` are comments; a byte-order mark is dropped. A bad row is
-reported with its place and skipped; a file that is no text is refused as a whole. Rows with the
-same name, in any case of letters, and the same type make one set: it is spelled as the first of
-them, keeps their order, and has each address once. An address that would make the answer too long
-for a line is reported and left out.
+A row is `name address type`, or `address name ...` as in /etc/hosts; proto.md ("A table") has the
+rules. A bad row is reported with its place and skipped; a file that is no text is refused as a
+whole. Rows of one name and type make one set, which has each address once. An address that would
+make the answer too long for a line is reported and left out.
 
 The names above a row exist, too, with nothing of any type (empty non-terminals, RFC 8020): a table
 keeps them.
@@ -42,7 +40,7 @@ from core.protocol.names import (
     name_of,
     questions_of,
 )
-from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, split_lines
+from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, printable, split_lines
 from nodes.ts.old_rows import OldRows
 
 BLOCK_BYTES = 1024 * 1024
@@ -56,6 +54,8 @@ _ORDINARY_ROWS = re.compile(
 )
 _ADDRESS = {Type.A: re.compile(IPV4), Type.AAAA: re.compile(IPV6)}
 _ADDRESS_WORDS = {Type.A: "an IPv4 address", Type.AAAA: "an IPv6 address"}
+_TYPES = {type.value: type for type in Type}
+_FORMS = "a row has 3 fields, `name address type`, or is `address name ...` as in /etc/hosts"
 _FIELD = re.compile(rb"[^ \t]+")
 _behind = itemgetter(2)  # of a name that was parted at its first dot
 
@@ -196,65 +196,97 @@ class Loading:
 
     def _take_rows(self, block: bytes) -> None:
         """Take a block row by row."""
-        table = self.table
         names: list[bytes] = []
         for number, row in enumerate(split_lines(block), self._rows + 1):
-            if not row.strip(b" \t") or row.startswith(b"#"):
-                continue
             try:
-                answer = parse_row(row)
+                answers = parse_row(row)
             except RowError as bad:
-                table.bad_rows += 1
+                self.table.bad_rows += 1
                 self._report(f"{self._path}:{number}: {bad}{SKIPPED}")
                 continue
-            table.is_mixed = table.is_mixed or answer.type is Type.AAAA
-            names.append(answer.spelling.lower())
-            line = format_message(answer) + b"\n"
-            question = fold(answer.spelling, answer.type)
-            present = table.rows.get(question)
-            if present is None:
-                new = {question: line}
-                table.rows.update(new if self._old is None else self._old.reuse(new))
-                continue
-            spelling, addresses, _, _ = present.split(b" ")
-            if _is_among(answer.addresses, addresses.split(b",")):
-                table.duplicate_rows += 1
-                continue
-            answer.spelling, added = spelling, answer.addresses
-            answer.addresses = addresses + b"," + added
-            line = format_message(answer)
-            if len(line) <= LINE_BYTES_MAX:
-                line += b"\n"
-                old = self._old
-                table.rows[question] = line if old is None else old.reuse_line(question, line)
-            else:
-                table.left_out_rows += 1
-                self._report(
-                    f"{self._path}:{number}: the addresses of {spelling.decode('ascii')} do not "
-                    f"fit into a line of {LINE_BYTES_MAX} bytes; {added.decode('ascii')} is left "
-                    "out"
-                )
-        table.add_above(names)
+            for answer in answers:
+                names.append(answer.spelling.lower())
+                self._take_answer(answer, number)
+        self.table.add_above(names)
+
+    def _take_answer(self, answer: Answer, number: int) -> None:
+        """Take one address of a name, from the row of this number."""
+        table = self.table
+        table.is_mixed = table.is_mixed or answer.type is Type.AAAA
+        line = format_message(answer) + b"\n"
+        question = fold(answer.spelling, answer.type)
+        present = table.rows.get(question)
+        if present is None:
+            new = {question: line}
+            table.rows.update(new if self._old is None else self._old.reuse(new))
+            return
+        spelling, addresses, _, _ = present.split(b" ")
+        if _is_among(answer.addresses, addresses.split(b",")):
+            table.duplicate_rows += 1
+            return
+        answer.spelling, added = spelling, answer.addresses
+        answer.addresses = addresses + b"," + added
+        line = format_message(answer)
+        if len(line) <= LINE_BYTES_MAX:
+            line += b"\n"
+            old = self._old
+            table.rows[question] = line if old is None else old.reuse_line(question, line)
+        else:
+            table.left_out_rows += 1
+            self._report(
+                f"{self._path}:{number}: the addresses of {spelling.decode('ascii')} do not "
+                f"fit into a line of {LINE_BYTES_MAX} bytes; {added.decode('ascii')} is left out"
+            )
 
 
-def parse_row(row: bytes) -> Answer:
-    """Read one row (no LF, not blank). Raises RowError."""
+def parse_row(row: bytes) -> list[Answer]:
+    """Read one row (no LF): an address for each of its names, none if it is blank. Raises
+    RowError."""
+    if b"#" in row:
+        row = row.partition(b"#")[0]
     if len(row) > LINE_BYTES_MAX:
         raise RowError(f"the row has more than {LINE_BYTES_MAX} bytes")
     fields = _FIELD.findall(row)
+    if not fields:
+        return []
+    is_typed = len(fields) == 3 and fields[2] in _TYPES
+    if not (is_typed and _type_of(fields[1])) and (type := _type_of(fields[0])):
+        return _parse_hosts_row(fields[0], type, fields[1:])
     if len(fields) != 3:
-        raise RowError(f"a row has 3 fields, `name address type`; this one has {len(fields)}")
+        raise RowError(f"{_FORMS}; this one has {len(fields)}")
     name, address, word = fields
     spelling = name.removesuffix(b".")
     if not is_name(spelling):
         raise RowError("the name is not legal")
-    try:
-        type = Type(word)
-    except ValueError:
-        raise RowError("the type is neither A nor AAAA") from None
+    if not is_typed:
+        raise RowError("the type is neither A nor AAAA")
+    type = _TYPES[word]
     if not _ADDRESS[type].fullmatch(address):
         raise RowError(f"the address is not {_ADDRESS_WORDS[type]}")
-    return Answer(spelling, address, type)
+    return [Answer(spelling, address, type)]
+
+
+def _parse_hosts_row(address: bytes, type: Type, names: list[bytes]) -> list[Answer]:
+    """Read a row `address name ...`. Raises RowError."""
+    if not names:
+        raise RowError("the row has an address and no name")
+    answers = []
+    for name in names:
+        spelling = name.removesuffix(b".")
+        shown = printable(name).decode()
+        if name in _TYPES or _type_of(name) is not None:
+            what = "a type" if name in _TYPES else "an address"
+            raise RowError(f"{shown} is {what}, where a row `address name ...` has a name")
+        if not is_name(spelling):
+            raise RowError(f"the name {shown} is not legal")
+        answers.append(Answer(spelling, address, type))
+    return answers
+
+
+def _type_of(text: bytes) -> Type | None:
+    """Return the type of an address, None for what is no address."""
+    type = Type.AAAA if b":" in text else Type.A
+    return type if _ADDRESS[type].fullmatch(text) else None
 
 
 def _is_among(address: bytes, addresses: list[bytes]) -> bool:

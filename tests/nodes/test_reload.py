@@ -393,7 +393,8 @@ def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) 
     assert all("is left out" in text for text in server.tell()[:-1])
     path.write_bytes(rows + MIXED_FILE)
     server = asked_of(path, strict=True)
-    why = f"{path}:102: a row has 3 fields, `name address type`; this one has 2"
+    why = f"{path}:102: a row has 3 fields, `name address type`, or is `address name ...` as in "
+    why += "/etc/hosts; this one has 2"
     said = server.tell()
     assert len(said) == 1
     server.said.insert(0, Report(said[0]))

@@ -46,13 +46,17 @@ def loaded(tmp_path: Path, data: bytes) -> tuple[Table, list[str]]:
 
 
 BAD_ROWS = [
-    (b"d.x 10.0.0.1", "3 fields"), (b"d.x 10.0.0.1 A # no comment here", "3 fields"),
+    (b"d.x 10.0.0.1", "3 fields"), (b"d.x 10.0.0.1 # A", "3 fields"), (b"d.x", "has 1"),
+    (b"10.0.0.1 # d.x", "an address and no name"), (b"::1 d.x e..x", "the name e..x is not legal"),
+    (b"10.0.0.1 d.x A", "A is a type"), (b"::1 d.x AAAA", "AAAA is a type"),
+    (b"10.0.0.1 10.0.0.2", "10.0.0.2 is an address"), (b"::1 d.x 10.0.0.2", "is an address"),
+    (b"fe80::1%lo0 d.x", "3 fields"), (b"10.0.0.1 \xff", r"the name \xff is not legal"),
     (b"d.x\v10.0.0.1 A", "3 fields"), (b"d.x\xc2\xa010.0.0.1 A", "3 fields"),
     (b"d.x 10.0.0.1 AAAA", "IPv6 address"), (b"d.x ::1,::2 AAAA", "IPv6 address"),
     (b"d.x ::1 A", "IPv4 address"), (b"d.x 10.0.0.1. A", "IPv4 address"),
     (b"d.x 10.0.0.1 a", "type"), (b"d.x ::1 MX", "type"),
-    (b"d.x.. 10.0.0.1 A", "name"), (b"- 10.0.0.1 A", "name"), (b" # nor here", "name"),
-    (b"x" * 600, "more than 512"),
+    (b"d.x.. 10.0.0.1 A", "name"), (b"- 10.0.0.1 A", "name"), (b"10.0.0.1 -", "name"),
+    (b"x" * 600, "more than 512"), (b"::1 d.x" + b" " * 600, "more than 512"),
 ]  # fmt: skip
 
 
@@ -60,13 +64,34 @@ BAD_ROWS = [
 def test_e2_a_bad_row_is_reported_with_its_place_and_skipped(
     tmp_path: Path, row: bytes, why: str
 ) -> None:
-    """Also where it alone keeps a block from being taken at one stroke."""
+    """Also where it alone keeps a block from being taken at one stroke. [P85]"""
     for before, place in ((PLAIN, ":3: "), (PLAIN + b"#\n", ":4: ")):
         table, said = loaded(tmp_path, before + row + b"\nc 10.0.0.3 A\n")
         assert set(table.rows) == {b"a.x", b"b.x", b"c"}
         assert (table.bad_rows, table.duplicate_rows) == (1, 0)
         assert len(said) == 1 and said[0].startswith(place) and said[0].endswith("; skipped")
         assert why in said[0]
+
+
+HOSTS = b"""# Static table lookup for hostnames.
+127.0.0.1   localhost localhost.localdomain	# loopback
+::1\tlocalhost ip6-localhost
+
+  10.0.0.7 www.a.x. WWW.B.x a.x   # indented
+a.x 10.0.0.8 A # of the other kind
+10.0.0.1 10.0.0.2 A
+"""
+
+
+def test_rows_of_a_hosts_file_are_read_among_others(tmp_path: Path) -> None:
+    table, said = loaded(tmp_path, HOSTS)
+    assert said == [] and table.is_mixed
+    assert b"".join(table.rows.values()) == (
+        b"localhost 127.0.0.1 A IN\nlocalhost.localdomain 127.0.0.1 A IN\n"
+        b"localhost ::1 AAAA IN\nip6-localhost ::1 AAAA IN\n"
+        b"www.a.x 10.0.0.7 A IN\nWWW.B.x 10.0.0.7 A IN\na.x 10.0.0.7,10.0.0.8 A IN\n"
+        b"10.0.0.1 10.0.0.2 A IN\n"
+    )
 
 
 # -- bytes that are no text ------------------------------------------------------------------------
@@ -127,13 +152,24 @@ def is_address(text: bytes, version: int = 4) -> bool:
         return False
 
 
+def kind_of(text: bytes) -> bytes:
+    """Return the type of an address; nothing where it is none."""
+    return b"A" if is_address(text) else b"AAAA" if is_address(text, 6) else b""
+
+
+def is_legal(name: bytes) -> bool:
+    name = name.removesuffix(b".")
+    labels = re.compile(rb"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+    return len(name) <= 253 and name.strip(b"-") != b"" and bool(labels.fullmatch(name))
+
+
 @dataclass
 class Reference:
     """A table read row by row, and the numbers of its bad rows and of addresses left out."""
 
     sets: dict[tuple[bytes, bytes], tuple[bytes, list[bytes]]] = field(default_factory=dict)
     bad: list[int] = field(default_factory=list)
-    left_out: dict[int, str] = field(default_factory=dict)
+    left_out: list[tuple[int, str]] = field(default_factory=list)
     duplicates: int = 0
 
     @property
@@ -154,34 +190,42 @@ class Reference:
         return self
 
     def take(self, number: int, line: bytes) -> None:
-        fields = line.replace(b"\t", b" ").split(b" ")
-        fields = [text for text in fields if text]
-        if not fields or line[:1] == b"#":
-            return
-        name = fields[0].removesuffix(b".")
-        labels = re.compile(rb"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
-        if (
-            len(line) > 512
-            or len(fields) != 3
-            or fields[2] not in (b"A", b"AAAA")
-            or not is_address(fields[1], 4 if fields[2] == b"A" else 6)
-            or not labels.fullmatch(name)
-            or len(name) > 253
-            or not name.strip(b"-")
-        ):
+        text, _, _ = line.partition(b"#")
+        fields = [field for field in text.replace(b"\t", b" ").split(b" ") if field]
+        kinds = [kind_of(field) for field in fields]
+        if len(text) > 512:
             self.bad.append(number)
-            return
-        spelling, held = self.sets.setdefault((name.lower(), fields[2]), (name, []))
+        elif len(fields) == 3 and fields[2] in (b"A", b"AAAA") and kinds[1]:
+            if kinds[1] != fields[2] or not is_legal(fields[0]):
+                self.bad.append(number)
+            else:
+                self.add(number, fields[0], fields[1], fields[2])
+        elif len(fields) > 1 and kinds[0]:
+            if any(kinds[1:]) or not all(is_legal(name) and name not in (b"A", b"AAAA")
+                                         for name in fields[1:]):  # fmt: skip
+                self.bad.append(number)
+            else:
+                for name in fields[1:]:
+                    self.add(number, name, fields[0], kinds[0])
+        elif fields:
+            self.bad.append(number)
+
+    def add(self, number: int, name: bytes, address: bytes, kind: bytes) -> None:
+        name = name.removesuffix(b".")
+        spelling, held = self.sets.setdefault((name.lower(), kind), (name, []))
         there = [ipaddress.ip_address(address.decode()) for address in held]
-        if ipaddress.ip_address(fields[1].decode()) in there:
+        if ipaddress.ip_address(address.decode()) in there:
             self.duplicates += 1
-        elif len(b" ".join([spelling, b",".join([*held, fields[1]]), fields[2], b"IN"])) > 512:
-            self.left_out[number] = (
-                f"the addresses of {spelling.decode()} do not fit into a line of 512 bytes; "
-                f"{fields[1].decode()} is left out"
+        elif len(b" ".join([spelling, b",".join([*held, address]), kind, b"IN"])) > 512:
+            self.left_out.append(
+                (
+                    number,
+                    f"the addresses of {spelling.decode()} do not fit into a line of 512 bytes; "
+                    f"{address.decode()} is left out",
+                )
             )
         else:
-            held.append(fields[1])
+            held.append(address)
 
 
 some_names = st.one_of(names, st.sampled_from([b"a.x", b"A.X", b"QUIT", b"-.a"]))
@@ -197,6 +241,11 @@ good_rows = st.one_of(
         st.sampled_from([b"%b %b AAAA", b"%b\t%b  AAAA ", b"%b %b AAAA\r"]),
     ),
 ).map(lambda row: row[2] % row[:2])
+hosts_rows = st.tuples(
+    st.one_of(addresses, addresses_v6, st.sampled_from([b"10.0.0.1", b"0::1"])),
+    st.lists(some_names, min_size=1, max_size=4),
+    st.sampled_from([b"%b %b", b" %b\t%b ", b"%b  %b # aliases", b"%b %b\r"]),
+).map(lambda row: row[2] % (row[0], b" ".join(row[1])))
 # Few addresses of such a name fit into a line.
 wide_rows = st.one_of(
     st.builds(
@@ -211,7 +260,9 @@ wide_rows = st.one_of(
 odd_rows = st.sampled_from(
     [
         b"", b" ", b"\r", b"# odd", b"#" * 700, b" " * 700, b"bad row", b"x" * 700,
-        b"zz. 10.9.9.9 A", b"# gr\xfcn",
+        b"zz. 10.9.9.9 A", b"# gr\xfcn", b" # odd", b"a.x 10.9.9.9 A # odd", b"a.x 10.9.9.9 A#",
+        b"10.9.9.9 10.9.9.8 A", b"10.9.9.9 10.9.9.8", b"10.9.9.9 a.x A", b"10.9.9.9", b"a#" * 300,
+        b"::1 ::2 AAAA", b"::1 10.0.0.1 AAAA", b"10.9.9.9 " + b"a.x " * 125 + b"#" * 600,
         b"  indented 10.9.9.9 A", b"\tindented 10.9.9.9 A", b"a.x 10.9.9.9 A",
         b"\rlone 10.9.9.9 A", b"\xff 10.9.9.9 A",
         b"n 10.9.9.9 A" + b" " * 500, b"n 10.9.9.9 A" + b" " * 500 + b"\r", b"\r\r",
@@ -222,7 +273,7 @@ files = st.builds(
     st.sampled_from([b"", b"", b"\xef\xbb\xbf"]),
     st.one_of(
         st.lists(good_rows, max_size=12),
-        st.lists(st.one_of(good_rows, odd_rows), max_size=12),
+        st.lists(st.one_of(good_rows, odd_rows, hosts_rows), max_size=12),
         st.lists(st.one_of(wide_rows, wide_rows, wide_rows, good_rows), max_size=40),
     ),
     st.sampled_from([b"", b"\n", b"\n\n"]),
@@ -250,9 +301,9 @@ def check_as_read_row_by_row(tmp_path: Path, data: bytes, block_bytes: int) -> N
     assert table.duplicate_rows == reference.duplicates
     assert table.left_out_rows == len(reference.left_out)
     assert [int(text.split(":")[1]) for text in said] == sorted(
-        [*reference.bad, *reference.left_out]
+        [*reference.bad, *(number for number, _ in reference.left_out)]
     )
-    for number, text in reference.left_out.items():
+    for number, text in reference.left_out:
         assert f":{number}: {text}" in said
 
 

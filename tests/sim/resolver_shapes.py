@@ -31,8 +31,9 @@ from tests.support.dns_clients import AAAA, A, query
 from tests.support.dns_messages import has_opt, said, without_opt
 
 _ODD = ["halves", "old", "load", "rough", "twice", "halves", "odd", "freeze", "dead", "closed",
-        "moves", "refused", "elsewhere"]  # fmt: skip
-KINDS = [kind for odd in _ODD for kind in ("plain", odd)]  # of stories, one after the other
+        "moves", "refused"]  # fmt: skip
+_EVEN = [*["plain"] * 10, "elsewhere", "plain"]
+KINDS = [kind for pair in zip(_EVEN, _ODD, strict=True) for kind in pair]  # of stories, in turn
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second
 CALM_LATENCY_S = 0.02  # at most: hundreds of questions are to be asked within a grace

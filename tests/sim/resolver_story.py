@@ -379,8 +379,8 @@ class ResolverStory(DnsStory):
             for n in range(chance.choice([1, 3, 6])):  # once something has come since the last time
                 world.at(0.5 + n + 0.2 * chance.random(), self.ls.move)
         if shape.kind == "elsewhere":
-            for n in range(chance.choice([1, 3])):
-                world.at(0.5 + 2 * n + chance.random(), lambda: self.move_away(chance))
+            for n in range(chance.choice([2, 4])):
+                world.at(0.5 + n + chance.random(), lambda: self.move_away(chance))
         if shape.kind == "refused":
             for _ in range(chance.choice([2, 5, 10])):
                 world.at(chance.uniform(0.5, shape.lasts_s), lambda: self.refuse(chance))
@@ -584,7 +584,9 @@ class ResolverStory(DnsStory):
     def move_away(self, chance: Random) -> None:
         """Move a resolver to another address, and tell LS soon."""
         chance.choice(self.resolvers).host.move_away()
-        self.world.at(self.world.t + 0.2 * chance.random(), lambda: self.ls.ring(SimSystem.hangup))
+        self.world.at(
+            self.world.t + chance.uniform(0.05, 0.2), lambda: self.ls.ring(SimSystem.hangup)
+        )
 
     def refuse(self, chance: Random) -> None:
         """Refuse something for a while."""

@@ -150,7 +150,13 @@ def test_bad_things_happen_before_resolvers() -> None:
         "a query with EDNS in vain",
     ):
         assert seen[what] > 5, what
-    for what in ("a host freezes", "a dial finds no way", "a host gets another address"):
+    for what in (
+        "a host freezes",
+        "a dial finds no way",
+        "a host gets another address",
+        "a host that is asked moves away",
+        "a datagram goes where nobody is any more",
+    ):
         assert seen[what], what
 
 
@@ -304,6 +310,7 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("what a broken socket asked fails", 43, REFUSED, Resolver, "_broke", fail_all),
         ("the first to break is the end of it", 43, REFUSED, Reachability, "broke", at_the_first),
         ("nobody asks whether it is back", 43, REFUSED, Reachability, "due", always(math.inf)),
+        ("a resolver that moves is asked where it was", 44, FIRST, Resolver, "move", always([])),
         ("what is late for lines is late for all", 15, "P33", Ageing, "__init__", hasty),
         ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", always([])),
         ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),

@@ -16,8 +16,9 @@ from core.io.loop import Loop
 from core.io.system import System
 from core.operator import Standing
 from nodes.cli.arguments import Failure
-from nodes.cli.host_names import check_name, find_hosts
+from nodes.cli.host_names import check_name, find_hosts, find_servers
 from nodes.ls.load_balancer import LoadBalancer
+from nodes.ls.setup import ServerSetup
 from tests.sim.world import PORT, Observer, SimSystem, World
 from tests.support.balancers import load_balancer
 from tests.support.processes import PATIENCE_S
@@ -90,6 +91,18 @@ def test_a_lookup_ends_in_time_whatever_signals_are_blocked(
         assert lookup.read() == () and lookup.why == "no reply"
     finally:
         lookup.close()
+
+
+def test_of_what_is_known_already_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that takes over from another begins with what that one was told."""
+    monkeypatch.delattr(System, "look_up")
+    known = [ServerSetup("DNS1", HERE, HOSTS[0]), ServerSetup("DNS2", (), HOSTS[1])]
+    named = [("quad9", HOSTS[0]), ("DNS2", ("127.0.0.1", 5))]
+    found = find_servers(System(), named, known, 4, 1.0)
+    assert found == [
+        ServerSetup("quad9", HERE, HOSTS[0]),
+        ServerSetup("DNS2", ((2, ("127.0.0.1", 5)),), ("127.0.0.1", 5)),
+    ]
 
 
 # -- a name that is not known yet ------------------------------------------------------------------

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.support.processes import Programs, stats
+from tests.support.processes import Programs, stats, wait_for
 from tests.support.reconfiguring import Load, Reconfigured, two_equal_servers
 
 pytestmark = pytest.mark.process
@@ -61,3 +61,26 @@ def test_a_file_of_the_same_meaning_replaces_nobody(run: Programs) -> None:
     ls.program.logs("has the same address as before", 2)
     assert ls.program.log.count(" is up: process ") == 1
     assert "configuration has changed" not in ls.program.log
+
+
+def test_a_file_of_resolvers_is_read_again_at_a_hangup(run: Programs) -> None:
+    """[P78]: of other resolvers, another worker; where it is no good, all stays as it was."""
+    path = run.folder / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\n")
+    ls, port = run.ls([], "--upstream", path, "--upstream", "mine=192.0.2.9", linked=False)
+    assert servers(port) == {"DNS1", "mine"}
+    path.write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.9\n")
+    ls.signal(signal.SIGHUP)
+    wait_for(lambda: servers(port) == {"DNS1", "DNS2", "mine"}, "the resolvers of the file")
+    ls.logs(f"{path}: 192.0.2.9 is left out: it is given already")
+    path.write_text("nameserver dns.example\n")
+    ls.signal(signal.SIGHUP)
+    ls.logs("all stays as it was")
+    assert f"'{path}' has a nameserver that is no address: 'dns.example'" in ls.log
+    assert servers(port) == {"DNS1", "DNS2", "mine"}
+
+
+def servers(port: int) -> set[str]:
+    """Return the names of the servers that LS asks."""
+    keys = (key.partition(".") for key in stats(port))
+    return {subject for subject, _, metric in keys if metric == "redials"}

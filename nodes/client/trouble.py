@@ -11,6 +11,9 @@ from core.protocol.names import Word
 from core.protocol.reply_batch import ReplyBatch
 from nodes.client.worksheet import Worksheet
 
+_TABLE_SERVER = " (is it a table server?)"
+_EITHER = "; it is shutting down, or a table server"
+
 
 class Trouble:
     """The reason of an end, in words. `where` names LS for people. `is_bye`: BYE was said."""
@@ -36,9 +39,10 @@ class Trouble:
                 if self._heard:  # it follows from what was said before
                     continue
                 self._heard = f"LS at {self._where} is shutting down; try again later"
-                if has_quit and sheet.is_passed_over:
-                    about = "closed the session without an answer (is it a table server?)"
-                    self._heard = f"{self._where} {about}"
+                if has_quit:
+                    self._heard = f"{self._where} closed the session without an answer"
+                    is_sure = sheet.is_passed_over
+                    self._heard += _TABLE_SERVER if is_sure else _EITHER
 
     def of_end(self) -> str:
         """Return why there will be no more replies: LS has ended the connection."""

@@ -180,6 +180,8 @@ def test_an_ls_that_leaves_and_owes_ends_the_client(way: str) -> None:
     if LS in stage.connections:
         stage.end(LS)
     assert stage.exit_code == 1 and stage.written == b"a - LOST\nb - TIMED OUT\n"
+    if way == "bye":
+        assert stage.reports[0] == "LS at 127.0.0.1:1 is shutting down; try again later"
     stage.hear(INPUT, b"c\n")
     stage.end(INPUT)
     assert stage.written.count(b"\n") == 2 and stage.dialled == []

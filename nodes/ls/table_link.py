@@ -121,7 +121,8 @@ class TableLink(Upstream):
     # -- time --------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        self.due = min(self.whereabouts.due(), self.unanswered.due)
+        at = self.link if self.link.addresses else self.whereabouts
+        self.due = min(at.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
         """Dial it, look its host up, let it hold up clients no longer, or see if it is there."""

@@ -43,9 +43,8 @@ class Whereabouts:
         return "" if self._host is None else self._host[0]
 
     def due(self) -> float:
-        """Return when to look up a server that has no address; of one that has, when its link is
-        due."""
-        return self._link.due() if self._link.addresses else self._lookup_at
+        """Return when to look up a server that has no address."""
+        return self._lookup_at
 
     def look_up(self) -> list[Effect]:
         """Look it up; nothing more is due until the lookup is done."""

@@ -152,26 +152,27 @@ class ResolverLink(Upstream):
         return effects
 
     def look(self) -> None:
-        self.due = min(self.whereabouts.due(), self.resolver.due(), self.unanswered.due)
+        at = self.link if self.link.addresses else self.whereabouts
+        self.due = min(at.due(), self.resolver.due(), self.unanswered.due)
 
     def woken(self, now: float) -> list[Effect]:
         effects = self.resolver.woken(now) if self.resolver.due() <= now else []
         if self.unanswered.due <= now:
             self.unanswered.look(self.asked, self._replied, now)
-        if self.whereabouts.due() <= now:
-            effects += self._dial_or_look_up()
+        if not self.link.addresses:
+            if self.whereabouts.due() <= now:
+                effects += self.whereabouts.look_up()
+        elif self.link.due() <= now:
+            effects += self._dial()
         if self.link.addresses and self.link.health.is_bad:
             effects += self._look_elsewhere(now)
         self.look()
         return effects
 
-    def _dial_or_look_up(self) -> list[Effect]:
-        link = self.link
-        if not link.addresses:
-            return self.whereabouts.look_up()
-        if link.dials:
+    def _dial(self) -> list[Effect]:
+        if self.link.dials:
             self._turn_to_next_address()
-        link.dialled()
+        self.link.dialled()
         return self.resolver.dial()
 
     def _look_elsewhere(self, now: float) -> list[Effect]:

@@ -76,7 +76,7 @@ class PlaceWanted(ConnectionEvent):
 
 @dataclass(slots=True)
 class Backlogged(ConnectionEvent):
-    """More bytes wait for this dialled connection than its high mark."""
+    """More bytes wait for this dialled connection, or own output, than its high mark."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ share one do not mix. Short records are joined to a piece, a long one is cut wit
 
 An output with a bound drops records that do not fit, and counts them: a log must not stop the loop.
 Before it drops any it asks to be written, so only a slow reader costs records, never a turn that
-makes many. An output without a bound keeps everything: nothing may be lost without a word.
+makes many. An output without a bound keeps everything: nothing may be lost without a word. When
+more waits than for a dialled connection should, its brain is told, and need not make more.
 
 `Outputs` are those of one loop. A log that fails is silent from then on; records are dropped until
 their disk has room again; a bounded output is gone on without; where one without a bound fails,
@@ -23,11 +24,13 @@ from itertools import islice
 
 from core.bounds import PIPE_BYTES
 from core.effects import Write
+from core.events import Backlogged, Relieved
 from core.io.engine import Engine
 from core.io.system import reason
 from core.metrics import Metric, Value
 from core.operator import Level, Progress, Record, ReopenRecords, Report
 
+OWN_OUTPUT = "output"  # the name of the own output in events
 LOG_DROPPED = Metric("log_dropped", "Lines of the log that standard error did not take in time")
 RECORDS_DROPPED = Metric("records_dropped", "Records of races that their file did not take in time")
 
@@ -173,6 +176,7 @@ class Outputs:
         self._output = to.own
         self._records = to.records
         self._on_terminal = to.on_terminal
+        self._is_backlogged = False  # whether too much waits for `_output`, and its brain knows
         engine.performers |= {
             Write: self._do_write,
             Report: self._do_report,
@@ -212,14 +216,29 @@ class Outputs:
 
     def _write(self, output: Output) -> None:
         """Write what waits, as far as the descriptor takes it now."""
+        is_blocked = False
         try:
             while output.waiting:
                 output.written(self._system.write(output.fd, output.unwritten()))
         except BlockingIOError:
-            return
+            is_blocked = True
         except OSError as error:
             self._failed(output, reason(error))
-        self._engine.write_fds.pop(output.fd, None)
+        if not is_blocked:
+            self._engine.write_fds.pop(output.fd, None)
+        if output is self._output and self._is_backlogged:
+            self._look_at_backlog(output.waiting)
+
+    def _look_at_backlog(self, waiting: int) -> None:
+        """Tell the brain when what waits gets over the high mark, and when under the low one."""
+        bounds, is_backlogged = self._engine.environment.bounds, self._is_backlogged
+        if not is_backlogged and waiting > bounds.waiting_bytes_high:
+            self._engine.events.append(Backlogged(OWN_OUTPUT))
+        elif is_backlogged and waiting < bounds.waiting_bytes_low:
+            self._engine.events.append(Relieved(OWN_OUTPUT))
+        else:
+            return
+        self._is_backlogged = not is_backlogged
 
     def _failed(self, output: Output, why: str) -> None:
         about = {"output": output.name, "reason": why}
@@ -239,8 +258,11 @@ class Outputs:
             self._log.report(text, Level.WARNING, "output_failed", about)
 
     def _do_write(self, effect: Write) -> None:
-        if self._output is not None:
-            self._output.append(effect.data)
+        output = self._output
+        if output is not None:
+            output.append(effect.data)
+            if output.bytes_max == math.inf:
+                self._look_at_backlog(output.waiting)
 
     def _do_report(self, effect: Report) -> None:
         self._log.report(effect.text, effect.level, effect.event, effect.about, effect.kind)

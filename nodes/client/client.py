@@ -48,7 +48,7 @@ class Client:
         self._addresses = addresses
         self._life = Machine(CLIENT, ClientState.IDLE, "client", env.watch)
         self._streak = ErrorStreak(env)
-        self._is_backlogged = False
+        self._backlogged: set[str] = set()  # LS, or the output
 
     @property
     def due(self) -> float:
@@ -57,8 +57,8 @@ class Client:
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
         effects, state = self._step(event, now), self._life.state
-        has_room = state is ClientState.ASKING and not self._is_backlogged
-        return effects + self._intake.steer(has_room or state is ClientState.IDLE)
+        has_room = state in (ClientState.IDLE, ClientState.ASKING) and not self._backlogged
+        return effects + self._intake.steer(has_room)
 
     def _step(self, event: Event, now: float) -> list[Effect]:
         match event:
@@ -73,8 +73,8 @@ class Client:
             case Opened():
                 self._life.fire(ClientEvent.CONNECTED)
                 return self._go_on(now)
-            case Backlogged() | Relieved():
-                self._is_backlogged = isinstance(event, Backlogged)
+            case Backlogged(conn) | Relieved(conn):
+                self._backlogged ^= {conn}  # they come by turns
                 return []
             case Ended():  # nothing more can come, whatever LS has not taken yet
                 effects = [] if self._part() else self._give_up(self._trouble.of_end(), now)
@@ -148,7 +148,7 @@ class Client:
         self._life.fire(ClientEvent.LEFT)
         self._streak.end()
         self._trouble.forget()
-        self._is_backlogged = False
+        self._backlogged.discard(LS)
         return True
 
     def _give_up(self, why: str, now: float) -> list[Effect]:

@@ -1,7 +1,8 @@
 """Intake: names as they come on the connection INPUT, and no faster than they can be worked off.
 
-INPUT is paused while LS does not take questions, and while `names_held_max` names have not been
-written: one that waits for its time to be over may hold up those behind it.
+INPUT is paused while LS does not take questions, while nobody reads the output, and while
+`names_held_max` names are not written: one that waits for its time to be over may hold up those
+behind it.
 
 Not here: how people write names (`nodes/client/name_list.py`), and what is open
 (`nodes/client/worksheet.py`).
@@ -50,7 +51,7 @@ class Intake:
         return b"", []
 
     def steer(self, has_room: bool) -> list[Effect]:
-        """Read on, or pause. `has_room`: there is room for more questions on the way to LS."""
+        """Read on, or pause. `has_room`: neither LS nor the output has too much before it."""
         is_full = self._sheet.held >= self._held_max
         if not self.is_open or self._is_paused is (is_full or not has_room):
             return []

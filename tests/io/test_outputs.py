@@ -18,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.bounds import PIPE_BYTES
 from core.effects import Stop, Write
+from core.events import Backlogged, Relieved
 from core.io.log_format import json_line
-from core.io.outputs import Destinations, Output
+from core.io.outputs import OWN_OUTPUT, Destinations, Output
 from core.operator import Level, Progress, Record, ReopenRecords, Report
 from tests.support.loops import QuietSystem, Script, real_loop
 
@@ -168,7 +169,8 @@ class House:
         self.records = Output(RECORDS, 10_000, "races.jsonl")
         to = Destinations(log, own, self.records, on_terminal)
         self.loop = real_loop(system=self.desk, said=log.append, to=to)
-        self.loop.start(Script())
+        self.brain = Script()
+        self.loop.start(self.brain)
         self.do()
         assert self.written(LOG) == "started\n"
         self.desk.written[LOG].clear()
@@ -318,6 +320,29 @@ def test_an_output_that_is_broken_ends_a_program_that_is_for_it(
     assert house.loop.exit_code == (1 if is_purpose else None)
     what = "the output: {}" if is_purpose else "to standard output: {}; going on without it"
     assert house.written(LOG) == f"cannot write {what.format('broken pipe')}\n"
+
+
+@pytest.mark.parametrize("is_purpose", [False, True])
+def test_a_brain_is_told_when_much_waits_for_its_output(house: House, is_purpose: bool) -> None:
+    """Once each time, and not where what is too much is dropped."""
+    own, bounds = house.loop.outputs.all[1], house.loop.environment.bounds
+    own.bytes_max = float("inf") if is_purpose else 10 * bounds.waiting_bytes_high
+    half = Write(b"x" * (bounds.waiting_bytes_high // 2))
+    for _ in range(2):
+        house.desk.room = 0
+        house.brain.heard.clear()
+        house.do(half, half)
+        assert house.brain.heard == []
+        house.do(Write(b"x"), Write(b"x"))
+        told = [Backlogged(OWN_OUTPUT)] if is_purpose else []
+        assert house.brain.heard == told
+        house.desk.room = own.waiting - bounds.waiting_bytes_low
+        house.do()
+        assert house.brain.heard == told
+        house.desk.room = bounds.waiting_bytes_low
+        house.do()
+        assert own.waiting == 0
+        assert house.brain.heard == [*told, *([Relieved(OWN_OUTPUT)] if is_purpose else [])]
 
 
 def test_a_program_that_ends_writes_what_is_taken_now(house: House) -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.environment import Environment
+from core.events import Backlogged, Relieved
+from core.io.outputs import OWN_OUTPUT
 from nodes.client.client import LS, Client
 from nodes.client.intake import INPUT
 from nodes.client.json_lines import json_lines
@@ -122,6 +124,13 @@ def test_names_and_replies_that_alternate_keep_the_order(
     assert not model.waits and stage.has_ended(LS)
 
 
+def test_names_that_wait_already_wait_on_when_they_come_again() -> None:
+    stage = listed(b"a", b"A", b"b", b"a")
+    stage.connect(LS)
+    stage.hear(LS, b"a 10.0.0.1 A IN\na - NOT FOUND\nb - NOT FOUND\na - TIMED OUT\n")
+    assert stage.written == b"a 10.0.0.1 A IN\nA - NOT FOUND\nb - NOT FOUND\na - TIMED OUT\n"
+
+
 # -- patience, and LS that leaves ------------------------------------------------------------------
 
 
@@ -226,6 +235,19 @@ def test_the_list_is_not_read_while_ls_takes_nothing() -> None:
     assert INPUT in stage.paused
     stage.flush(LS)
     stage.settle()
+    assert INPUT not in stage.paused
+
+
+def test_the_list_is_not_read_while_nobody_reads_the_output() -> None:
+    """[P83]: whatever becomes of LS meanwhile."""
+    stage = listed(b"a")
+    stage.connect(LS)
+    stage.step(Backlogged(OWN_OUTPUT))
+    assert INPUT in stage.paused
+    stage.hear(LS, b"a - TIMED OUT\n")
+    stage.end(LS)
+    assert INPUT in stage.paused
+    stage.step(Relieved(OWN_OUTPUT))
     assert INPUT not in stage.paused
 
 

@@ -72,9 +72,11 @@ def page(program: Program, path: str = "metrics") -> bytes:
 
 
 def test_promtool_has_nothing_to_say_about_any_program(run: Programs) -> None:
-    table_server, port = run.ts(run.table("ts", "x.example 10.0.0.1"), 0, "--metrics", 0)
+    table = run.table("ts", "x.example 10.0.0.1")
+    table_server, port = run.ts(table, 0, "--metrics", 0)
+    _, other = run.ts(table)
     dns = ("--dns", 0, "--dns-upstream", f"127.0.0.1:{free_port()}")
-    alone, _ = run.ls([port, port], *dns, "--metrics", 0, "--race-sample", 1, linked=False)
+    alone, _ = run.ls([port, other], *dns, "--metrics", 0, "--race-sample", 1, linked=False)
     workers, _ = run.ls([port], "--workers", 2, "--metrics", 0, linked=False)
     for program in (table_server, alone, workers):
         text = page(program)

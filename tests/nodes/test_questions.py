@@ -71,6 +71,17 @@ def test_what_times_out_has_waited_for_all_of_its_time() -> None:
     assert (sum(waited.counts), waited.sum_s) == (2, 10.0)
 
 
+def test_those_who_share_a_question_have_waited_each_its_own_time() -> None:
+    """Also where a name comes twice in one read."""
+    bounds, waits = Bounds(), Waits([Session.face])
+    questions = Questions(bounds, Owed(bounds, BoundHits()), waits)
+    questions.ask(client(1), [b"a"], [b"a"], 1.0)
+    questions.ask(client(2), [b"a", b"a"], [b"a", b"a"], 1.5)
+    questions.answer(Answers([b"a"], b"a 10.0.0.1 A IN\n"), 2.0)
+    waited = waits.by_end[QuestionState.ANSWERED][Session.face]
+    assert (sum(waited.counts), waited.sum_s) == (3, 2.0)
+
+
 def work_of_one_name(count: int) -> int:
     questions = made()
     session = client(1)

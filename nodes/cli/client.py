@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from stat import S_ISREG
 
 from core.addresses import address_text
 from core.bounds import Bounds
@@ -144,6 +145,7 @@ def run_client(words: list[str]) -> int:
         is_typed = input_fd is not None and os.isatty(input_fd)
         settings = ClientSettings(
             list_name=options.list_name,
+            is_list_at_hand=input_fd is not None and S_ISREG(os.fstat(input_fd).st_mode),
             format_lines=_format_of(options),
             unanswered_fails=options.unanswered_fails,
             shows_progress=on_terminal and not is_typed,  # it would wipe what is typed

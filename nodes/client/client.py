@@ -28,8 +28,7 @@ LS = "LS"
 
 
 class Client:
-    """The brain of a client. `names`: those there are from the start, alone or followed by ` AAAA`;
-    `where` names LS for people."""
+    """The brain of a client. `names` are there from the start; `where` names LS for people."""
 
     def __init__(
         self,
@@ -40,11 +39,10 @@ class Client:
         settings: ClientSettings = ClientSettings(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._sheet = Worksheet(settings.format_lines)
-        self._to_ask = self._sheet.add(b"".join(name + b"\n" for name in names))
-        self._intake = Intake(settings.list_name, self._sheet, env.bounds.names_held_max)
-        self._ending = Ending(self._sheet, unanswered_fails=settings.unanswered_fails)
+        self._intake = Intake(settings, self._sheet, env.bounds.names_held_max, names)
+        self._ending = Ending(settings, self._sheet, self._intake)
         self._wait = Wait(env.bounds.patience_s, is_shown=settings.shows_progress)
-        self._trouble = Trouble(where)
+        self._trouble = Trouble(where, env.bounds.patience_s)
         self._addresses = addresses
         self._life = Machine(CLIENT, ClientState.IDLE, "client", env.watch)
         self._streak = ErrorStreak(env)
@@ -57,16 +55,17 @@ class Client:
     def step(self, event: Event, now: float) -> list[Effect]:
         """Take one event; see `core/brain.py`."""
         effects, state = self._step(event, now), self._life.state
-        has_room = state in (ClientState.IDLE, ClientState.ASKING) and not self._backlogged
+        has_room = state is not ClientState.DIALING and not self._backlogged
         return effects + self._intake.steer(has_room)
 
     def _step(self, event: Event, now: float) -> list[Effect]:
         match event:
             case Received() | Ended() | Closed() if event.conn == INPUT:
-                questions, effects = self._intake.take(event)
-                self._to_ask += questions
+                if not self._intake.is_open:
+                    return []
+                effects = self._intake.take(event)
                 if self._intake.failure:
-                    return self._give_up(self._intake.failure, now)
+                    return self._give_up(self._intake.failure, now) or [Stop(1)]
                 return effects + self._go_on(now)
             case Received(_, data):
                 return self._receive(data, now)
@@ -82,8 +81,7 @@ class Client:
             case Closed() if self._life.state is ClientState.IDLE or self._part():
                 return []
             case Closed(_, why):
-                effects = self._cut_short(self._trouble.of_loss(why), now)
-                return [*effects, Stop(self._ending.exit_code)]
+                return self._cut_short(self._trouble.of_loss(why), now) + self._ending.stop()
             case DrainAsked() | ReloadAsked():  # SIGHUP: the terminal is gone
                 return self._give_up("interrupted", now)
             case Woken():
@@ -97,19 +95,18 @@ class Client:
             self._ending.begin(now)
             return self._go_on(now)
         if self._wait.is_over(now):
-            why = self._trouble.of_silence(self._wait.patience_s)
-            return self._give_up(why, now) or [*self._wait.end(), Abort(LS)]
+            return self._give_up(self._trouble.of_silence(), now) or [*self._wait.end(), Abort(LS)]
         return self._wait.show(self._sheet, now)
 
     def _go_on(self, now: float) -> list[Effect]:
         """Write what is complete, send what is to be asked, and end when nothing is left to do."""
         life, is_last = self._life, not self._intake.is_open
         effects = self._sheet.write()
-        if life.state is ClientState.IDLE and self._to_ask:
+        if life.state is ClientState.IDLE and self._intake.to_ask:
             life.fire(ClientEvent.NAMED)
             return [*effects, Dial(LS, self._addresses)]
-        if life.state is ClientState.ASKING and (self._to_ask or is_last):
-            questions, self._to_ask = self._to_ask, b""
+        if life.state is ClientState.ASKING and (self._intake.to_ask or is_last):
+            questions = self._intake.take_questions()
             if is_last:
                 life.fire(ClientEvent.ALL_ASKED)
                 questions += Command.QUIT.value + b"\n"
@@ -118,9 +115,9 @@ class Client:
         if self._sheet.owed or life.state is ClientState.DONE:
             return effects
         effects += self._wait.end()
-        if is_last and life.state is ClientState.IDLE:
+        if is_last and life.state in (ClientState.IDLE, ClientState.FAILED):
             life.fire(ClientEvent.NOTHING_TO_ASK)
-            effects += [*self._ending.sum_up(now), Stop(self._ending.exit_code)]
+            effects += self._ending.sum_up(now) + self._ending.stop()
         elif is_last and life.state is ClientState.LEAVING:
             life.fire(ClientEvent.ALL_REPLIED)
             self._wait.renew(now)  # for BYE
@@ -162,7 +159,8 @@ class Client:
         before = self._life.state
         if self._life.fire(ClientEvent.CUT_SHORT) is before:
             return []  # it is over already
-        self._intake.is_open = False
+        self._intake.lose()
+        self._backlogged.discard(LS)
         wiped = self._wait.end()
         self._sheet.lose()
         return [*self._sheet.write(), *wiped, *self._ending.give_up(why, now)]

@@ -11,11 +11,13 @@ from nodes.client.results import LineFormat, plain_lines
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """The manner of a client. `list_name`: what people call the list from which more names come;
-    empty where none come. `unanswered_fails`: a name without an answer makes the exit code 3.
+    empty where none come. `is_list_at_hand`: it is read to its end without waiting for anybody.
+    `unanswered_fails`: a name without an answer makes the exit code 3.
     `shows_progress`: somebody watches a terminal.
     """
 
     list_name: str = ""
+    is_list_at_hand: bool = False
     format_lines: LineFormat = plain_lines
     unanswered_fails: bool = False
     shows_progress: bool = False

@@ -18,7 +18,8 @@ _EITHER = "; it is shutting down, or a table server"
 class Trouble:
     """The reason of an end, in words. `where` names LS for people. `is_bye`: BYE was said."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, patience_s: float) -> None:
+        self._patience_s = patience_s
         self.is_bye = False
         self._where = where
         self._heard = ""
@@ -52,9 +53,9 @@ class Trouble:
         """Return why there will be no more replies: the connection is gone, because of `why`."""
         return self._heard or f"no connection to LS at {self._where}: {why}"
 
-    def of_silence(self, patience_s: float) -> str:
+    def of_silence(self) -> str:
         """Return why there will be no more replies: the patience is over."""
-        why = f"LS at {self._where} has sent no reply for {patience_s:g} s (see --patience)"
+        why = f"LS at {self._where} has sent no reply for {self._patience_s:g} s (see --patience)"
         return f"{why}; {self._heard}" if self._heard else why
 
     def forget(self) -> None:

@@ -20,14 +20,14 @@ class Wait:
     """The wait for replies. `due`: when patience ends, or progress is to be shown."""
 
     def __init__(self, patience_s: float, *, is_shown: bool) -> None:
-        self.patience_s = patience_s
+        self._patience_s = patience_s
         self._is_shown = is_shown
         self._heard_at = math.inf  # since when no reply has come; infinite while none is awaited
         self._show_at = math.inf
 
     @property
     def due(self) -> float:
-        return min(self._heard_at + self.patience_s, self._show_at)
+        return min(self._heard_at + self._patience_s, self._show_at)
 
     def begin(self, now: float) -> None:
         """Count from now on, unless it counts already."""
@@ -42,7 +42,7 @@ class Wait:
 
     def is_over(self, now: float) -> bool:
         """Return whether there has been no reply for too long."""
-        return now >= self._heard_at + self.patience_s
+        return now >= self._heard_at + self._patience_s
 
     def end(self) -> list[Effect]:
         """Count no more, and wipe the progress if any was to be shown."""

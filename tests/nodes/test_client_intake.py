@@ -53,7 +53,7 @@ def test_each_line_is_asked_and_answered_as_it_comes() -> None:
     assert stage.take(LS) == b"b\nc\n"
     stage.hear(LS, b"c - TIMED OUT\n")
     stage.end(INPUT)
-    assert stage.take(LS) == b"QUIT\n" and INPUT not in stage.connections
+    assert stage.take(LS) == b"QUIT\n"
     stage.hear(LS, b"b - NOT FOUND\n")
     assert stage.written == (
         b"a 10.0.0.1 A IN\ntwo words - ERROR BADNAME\nb - NOT FOUND\nc - TIMED OUT\n"
@@ -283,6 +283,44 @@ def test_a_list_that_cannot_be_read_on_loses_what_is_owed() -> None:
     stage.reset(INPUT)
     assert stage.exit_code == 1 and stage.written == b"a - LOST\n"
     assert stage.reports[0] == "cannot read names.txt: gone"
+
+
+@pytest.mark.parametrize("way", ["refused", "reset", "interrupted", "silent"])
+def test_the_rest_of_a_list_at_hand_is_lost_with_the_others(way: str) -> None:
+    """However far it has been read; the summary comes last."""
+    small = replace(Bounds(), waiting_bytes_high=10, waiting_bytes_low=1)
+    stage = listed(b"a", b"b.example", bounds=small, settings=replace(LISTED, is_list_at_hand=True))
+    if way == "refused":
+        stage.refuse(LS)
+    else:
+        stage.held.add(LS)
+        stage.connect(LS)
+        assert INPUT in stage.paused
+        if way == "reset":
+            stage.reset(LS)
+        elif way == "silent":
+            stage.wait(30.0)
+        else:
+            stage.drain()
+    assert INPUT not in stage.paused and stage.exit_code is None
+    assert len(stage.reports) == 1
+    stage.hear(INPUT, b"c # x\ntwo words\n")
+    stage.drain()
+    stage.hear(INPUT, b"d\n")
+    stage.end(INPUT)
+    assert stage.written == (
+        b"a - LOST\nb.example - LOST\nc - LOST\ntwo words - ERROR BADNAME\nd - LOST\n"
+    )
+    assert stage.exit_code == 1
+    assert stage.reports[-1].startswith("5 names: 0 answered, 0 timed out, 1 bad, 4 lost")
+
+
+def test_a_list_at_hand_that_breaks_off_ends_a_lost_client() -> None:
+    stage = listed(b"a", settings=replace(LISTED, is_list_at_hand=True))
+    stage.refuse(LS)
+    assert stage.exit_code is None
+    stage.reset(INPUT)
+    assert stage.exit_code == 1
 
 
 # -- results ---------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_what_times_out_has_waited_for_all_of_its_time() -> None:
     assert (sum(waited.counts), waited.sum_s) == (2, 10.0)
 
 
-def test_those_who_share_a_question_have_waited_each_its_own_time() -> None:
+def test_askers_of_one_question_have_each_waited_its_own_time() -> None:
     """Also where a name comes twice in one read."""
     bounds, waits = Bounds(), Waits([Session.face])
     questions = Questions(bounds, Owed(bounds, BoundHits()), waits)

@@ -48,6 +48,22 @@ def test_a15_what_is_no_answer_ends_no_question(line: bytes) -> None:
     assert stage.take("a") == b"x 10.0.0.1 A IN\n"
 
 
+def test_a_second_no_data_begins_no_hold_anew() -> None:
+    """[P22]: `no_data_s` counts from the first."""
+    bounds = Bounds()
+    stage = Stage.begun(
+        load_balancer(addresses_of(3), bounds, lambda: 0.0),
+        bounds,
+        up=("TS1", "TS2", "TS3"),
+        clients=("client-1",),
+    )
+    stage.hear("client-1", b"x\n")
+    for conn in ("TS1", "TS2"):
+        stage.hear(conn, b"x - NO DATA\n")
+        stage.wait(0.6 * bounds.no_data_s)
+    assert stage.take("client-1") == b"x - NO DATA\n"
+
+
 def test_a_reload_goes_on_in_the_race_log_at_its_path() -> None:
     """[P65]"""
     stage = started(T1, T2)

@@ -71,6 +71,15 @@ def test_what_times_out_has_waited_for_all_of_its_time() -> None:
     assert (sum(waited.counts), waited.sum_s) == (2, 10.0)
 
 
+def test_each_question_of_a_batch_has_waited() -> None:
+    bounds, waits = Bounds(), Waits([Session.face])
+    questions = Questions(bounds, Owed(bounds, BoundHits()), waits)
+    questions.ask(client(1), [b"a", b"b"], [b"a", b"b"], 1.0)
+    questions.answer(Answers([b"a", b"b"], b"a 10.0.0.1 A IN\nb 10.0.0.1 A IN\n"), 1.5)
+    waited = waits.by_end[QuestionState.ANSWERED][Session.face]
+    assert (sum(waited.counts), waited.sum_s) == (2, 1.0)
+
+
 def test_askers_of_one_question_have_each_waited_its_own_time() -> None:
     """Also where a name comes twice in one read."""
     bounds, waits = Bounds(), Waits([Session.face])

@@ -46,8 +46,7 @@ def find_hosts(
         if not addresses:
             check_name(host[0])
             lookups.want(host[0], *host)
-    if within_s > 0:
-        found |= _look_up(system, lookups, system.now() + within_s)
+    found |= _look_up(system, lookups, system.now() + within_s)
     by_name = {host: addresses for (host, _), addresses in found.items() if addresses}
     return [_at_port(by_name.get(host, ()), port) for host, port in hosts]
 

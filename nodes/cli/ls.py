@@ -141,24 +141,41 @@ class _ConfiguredLs:
         return self._builder.load_balancer(loop, stats)
 
     def reread(self) -> bool:
-        """Read the command line and its files anew; see `Configuration`. Nothing is looked up: a
-        worker does that while it serves."""
+        """Read the command line and its files anew; see `Configuration`. What is new in it has to
+        be as good as `--check` wants it; the parent, which looks it up, serves nobody."""
         before = self._builder
         try:
             options = read_ls_options(self._words)
             if options == before.options:
                 return False
             _check_fixed(before.options, options)
-            self._builder = _find(options, self._system, before)
+            after = _find(options, self._system, before)
+            _check_new(before, after)
+            self._builder = after
         except Failure as failure:
             raise RefusedError(str(failure)) from None
         return True
 
 
+def _check_new(before: _Builder, after: _Builder) -> None:
+    """Check what a worker could only fail at, or serve nobody with. Raises Failure."""
+    from nodes.cli.check import check_can_append, check_known
+
+    old = {server.host for server in (*before.setup.servers, *before.setup.resolvers)}
+    servers = [*after.setup.servers, *after.setup.resolvers]
+    new = [server for server in servers if server.host not in old]
+    check_known(new, after.options.server.bounds.start_s)
+    if after.options.race_log and after.options.race_log != before.options.race_log:
+        check_can_append(after.options.race_log)
+
+
 def _check_fixed(before: LsOptions, after: LsOptions) -> None:
     """Raise Failure where something has changed that cannot while LS runs."""
+    listen, then = after.server.listen, before.server.listen
     for what, old, new in (
-        ("PORT, --host, --dns or --metrics", before.server.listen, after.server.listen),
+        ("PORT or --host", then.lines, listen.lines),
+        ("--dns", then.dns, listen.dns),
+        ("--metrics, --metrics-host or --metrics-name", then.status_page, listen.status_page),
         ("--workers", before.workers, after.workers),
         ("--once", before.server.once, after.server.once),
         ("--log-format", before.server.log_format, after.server.log_format),
@@ -168,8 +185,8 @@ def _check_fixed(before: LsOptions, after: LsOptions) -> None:
 
 
 def _find(options: LsOptions, system: System, before: _Builder | None = None) -> _Builder:
-    """Look up what the options name, and check it. Raises Failure. Blocks, unless LS serves as it
-    was built `before`: then hosts that it had not are looked up later."""
+    """Look up what the options name, and check it. Blocks. `before`: what LS was built from until
+    now; hosts that it knew are not looked up. Raises Failure."""
     bounds = options.server.bounds
     known: list[ServerSetup] = []
     if before is None:
@@ -192,8 +209,7 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     named += [
         (one.name or resolver_name(n), (one.host, one.port)) for n, one in enumerate(chosen, 1)
     ]
-    within_s = bounds.start_s if before is None else 0.0
-    servers = find_servers(system, named, known, bounds.lookups_max, within_s)
+    servers = find_servers(system, named, known, bounds.lookups_max, bounds.start_s)
     if before is None:
         refuse_own_lookups(system, servers, listening.dns)
     tables, resolvers = servers[:count], servers[count:]

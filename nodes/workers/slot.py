@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 
 from core.backoff import Backoff
-from core.effects import Effect, Send, Spawn
+from core.effects import Abort, Effect, Send, Spawn
 from core.environment import Environment
 from core.machine import STAY, Label, Machine, Transitions
 from core.metrics import Metric, Value
@@ -56,7 +56,7 @@ SLOT: Transitions[SlotState, SlotEvent] = {
     S.STARTING: {E.TOLD: S.UP, E.LOST: S.VACANT, E.DRAIN: S.DRAINING},
     S.UP: {E.TOLD: STAY, E.LOST: S.VACANT, E.REPLACED: S.RETIRING, E.DRAIN: S.DRAINING},
     S.RETIRING: {E.TOLD: STAY, E.LOST: S.CLOSED, E.DRAIN: S.DRAINING},
-    S.DRAINING: {E.TOLD: STAY, E.LOST: S.CLOSED},
+    S.DRAINING: {E.TOLD: STAY, E.LOST: S.CLOSED, E.DRAIN: STAY},
     S.CLOSED: {},
 }
 _RUNNING = frozenset({S.STARTING, S.UP, S.RETIRING, S.DRAINING})
@@ -88,6 +88,7 @@ class WorkerSlot:
         self.is_outdated = False  # it is to reload once it reports
         self.configuration = 0  # the number of that which it was started with
         self.ends_by = math.inf  # while it retires
+        self._is_cut = False  # its process is being ended
         self._unpacker = Unpacker()
         self._backoff = Backoff(env.bounds.restart_first_s, env.bounds.restart_max_s)
         self._start_at = 0.0  # while VACANT
@@ -111,6 +112,11 @@ class WorkerSlot:
     @property
     def is_retiring(self) -> bool:
         return self.life.state is SlotState.RETIRING
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it does not serve yet."""
+        return self.life.state in (SlotState.VACANT, SlotState.STARTING)
 
     @property
     def restarts(self) -> int:
@@ -146,17 +152,28 @@ class WorkerSlot:
         """Return a worker that is to have this one's place."""
         return WorkerSlot(env, self.place, conn, self.restarts)
 
-    def retire(self, within_s: float, ends_by: float) -> Effect:
+    def retire(self, within_s: float, ends_by: float) -> list[Effect]:
         """Have it listen no more, and end within this time once those whom it serves are gone."""
         self.life.fire(SlotEvent.REPLACED)
         self.ends_by = ends_by
         return self.send({"do": "retire", "within_s": within_s})
 
+    def drain(self) -> list[Effect]:
+        """Have it drain, and be gone then."""
+        self.life.fire(SlotEvent.DRAIN)
+        return self.send({"do": "drain"})
+
+    def end(self) -> Effect:
+        """End its process by force. It is told nothing more."""
+        self._is_cut = True
+        self.ends_by = math.inf
+        return Abort(self.conn)
+
     def lost(self, now: float) -> None:
         """Note that the process is gone. The next one is started after a wait."""
         self.life.fire(SlotEvent.LOST)
         self.report = WorkerReport()
-        self.is_asked = self.is_old = self.is_reloading = False
+        self.is_asked = self.is_old = self.is_reloading = self._is_cut = False
         self.ends_by = math.inf
         self._start_at = now + self._backoff.wait_s(now - self._began)
 
@@ -164,14 +181,16 @@ class WorkerSlot:
         """Return the messages that these lines complete."""
         return self._unpacker.take(data)
 
-    def ask(self, now: float) -> Effect:
+    def ask(self, now: float) -> list[Effect]:
         """Ask for a report."""
         self.is_asked, self.asked_at = True, now
         return self.send({"do": "tell"})
 
-    def send(self, message: Mapping[str, object]) -> Effect:
-        """Send a message to it."""
-        return Send(self.conn, pack(dict(message)))
+    def send(self, message: Mapping[str, object]) -> list[Effect]:
+        """Send a message to its process, if there is one that hears."""
+        if not self.is_running or self._is_cut:
+            return []
+        return [Send(self.conn, pack(dict(message)))]
 
     def metrics(self) -> list[Value]:
         """Return what is counted about this worker."""

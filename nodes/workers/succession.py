@@ -13,10 +13,9 @@ replaced. Nor is a worker that drains since somebody has told it to: it is taken
 Not here: one process's life (`slot.py`), and reading a configuration (`configuration.py`).
 """
 
-import math
 from collections.abc import Iterator
 
-from core.effects import Abort, Effect
+from core.effects import Effect
 from core.environment import Environment
 from core.operator import Level, Report
 from nodes.workers.slot import SlotState, WorkerSlot
@@ -68,16 +67,21 @@ class Succession:
         slot.configuration = _NONE
 
     def go_on(self, now: float) -> list[Effect]:
-        """Start the next successor, unless one is starting."""
-        if any(not slot.is_retiring for slot in self.beside.values()):
+        """Start the next successor, unless one is starting. Where a place has one that retires yet,
+        that drains first: a place has two processes at most, however often there is a change."""
+        if any(slot.is_coming for slot in self.beside.values()):
             return []
+        effects: list[Effect] = []
         for slot in self.places.values():
             if slot.is_up and self._is_outdated(slot):
+                if older := [each for each in self.beside.values() if each.place == slot.place]:
+                    effects += [e for each in older if each.is_retiring for e in each.drain()]
+                    continue
                 self._starts += 1
                 successor = slot.successor(self._env, f"{slot.place}.{self._starts}")
                 self.beside[successor.conn] = self.by_conn[successor.conn] = successor
-                return [self.start(successor, now)]
-        return []
+                return [*effects, self.start(successor, now)]
+        return effects
 
     def came_up(self, slot: WorkerSlot, now: float, drain_s: float) -> list[Effect]:
         """Have the predecessor of a worker that serves now retire; a drain takes `drain_s`."""
@@ -87,14 +91,14 @@ class Succession:
         self._take_place(slot)
         self.beside[predecessor.conn] = predecessor
         retire_s = self._env.bounds.retire_s
-        return [predecessor.retire(retire_s, now + retire_s + drain_s)]
+        return predecessor.retire(retire_s, now + retire_s + drain_s)
 
     def gone(self, slot: WorkerSlot) -> bool:
         """Forget a worker whose process is gone, where another one has its place or will have it;
         return whether that is so."""
         successors = [each for each in self.beside.values() if each.place == slot.place]
         if self.places[slot.place] is slot:
-            waiting = next((each for each in successors if not each.is_retiring), None)
+            waiting = next((each for each in successors if each.is_coming), None)
             if waiting is None:
                 return False
             self._take_place(waiting)
@@ -109,10 +113,8 @@ class Succession:
         effects: list[Effect] = []
         for slot in self.beside.values():
             if slot.ends_by <= now:
-                slot.ends_by = math.inf
                 text = f"{slot.conn} does not end: ending it by force"
-                effects += [Report(text, Level.WARNING, "worker_cut_off", slot.about)]
-                effects += [Abort(slot.conn)]
+                effects += [Report(text, Level.WARNING, "worker_cut_off", slot.about), slot.end()]
         return effects
 
     def _take_place(self, slot: WorkerSlot) -> None:

@@ -12,7 +12,7 @@ configuration changed (`succession.py`), and forking (`core/io/child.py`).
 import math
 from typing import Any
 
-from core.effects import Abort, Effect, Stop, Unlisten, Write
+from core.effects import Effect, Stop, Unlisten, Write
 from core.environment import Environment
 from core.events import Backlogged, Closed, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
@@ -125,7 +125,7 @@ class Supervisor:
             if not slot.is_running:
                 continue
             if not slot.is_asked:
-                effects.append(slot.ask(now))
+                effects += slot.ask(now)
                 continue
             silent_s = now - slot.asked_at
             if slot.is_starting and silent_s < self._report_s:
@@ -138,7 +138,7 @@ class Supervisor:
                 effects += self._reloaded()
             if silent_s >= self._watchdog_s:
                 text = f"{slot.conn} has been silent for {self._watchdog_s:g} s: ending it"
-                effects += [Report(text, Level.ERROR, "worker_hung", slot.about), Abort(slot.conn)]
+                effects += [Report(text, Level.ERROR, "worker_hung", slot.about), slot.end()]
         return effects
 
     def _take(self, slot: WorkerSlot, message: WorkerMessage, now: float) -> list[Effect]:
@@ -163,7 +163,7 @@ class Supervisor:
             effects += self.workers.go_on(now) + self._reloaded()
         if slot.is_outdated:
             slot.is_outdated = False
-            effects.append(slot.send({"do": "reload"}))
+            effects += slot.send({"do": "reload"})
         if self._ready and len(self._up()) == len(self.workers.places):
             effects += [Write(self._ready), Notify(Standing.READY)]
             self._ready = b""
@@ -231,7 +231,7 @@ class Supervisor:
                 slot.is_outdated = True
                 continue
             slot.is_reloading = True
-            effects.append(slot.send({"do": "reload"}))
+            effects += slot.send({"do": "reload"})
         return effects
 
     def _standing_changed(self, slot: WorkerSlot, standing: str, now: float) -> list[Effect]:
@@ -262,10 +262,8 @@ class Supervisor:
         self._ask_due = math.inf
         effects: list[Effect] = [Unlisten(), Notify(Standing.STOPPING)]
         for slot in self.workers:
-            if slot.is_running:
-                effects.append(slot.send({"do": "drain"}))
             if slot.life.state is not SlotState.CLOSED:
-                slot.life.fire(SlotEvent.DRAIN)
+                effects += slot.drain()
         return effects + self._stop_if_done()
 
     def _stop_if_done(self) -> list[Effect]:

@@ -89,13 +89,13 @@ class Totals:
         for slot in up:
             if slot.is_old:
                 continue
-            others = [other.report.values for other in up if other is not slot]
+            others = [other.report.values for other in self._slots if other is not slot]
             values = summed(
                 {key: part[key] for key in stale if key in part}
                 for part in [*others, self._lost.values, about_workers]
             )
             gone = [key for key in stale if key not in values]
-            effects.append(slot.send({"do": "hear", "values": values, "gone": gone}))
+            effects += slot.send({"do": "hear", "values": values, "gone": gone})
         return effects
 
     def _about_workers(self) -> Values:

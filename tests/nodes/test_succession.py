@@ -4,6 +4,7 @@ Not here: one parent's other duties (`tests/nodes/test_supervisor.py`), and proc
 (`tests/processes/test_reconfiguring.py`).
 """
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.bounds import Bounds
 from core.effects import Effect, Spawn
+from core.events import Woken
 from core.operator import DrainAsked, ReloadAsked, Standing
 from nodes.workers.configuration import RefusedError
 from nodes.workers.messages import pack
@@ -39,10 +41,10 @@ class Changing:
 class Staff(Nursery):
     """A parent whose workers are up, and what each was forked with."""
 
-    def __init__(self, count: int = 2) -> None:
+    def __init__(self, count: int = 2, watchdog_s: float = math.inf) -> None:
         self.changing = Changing()
         self.forked: dict[str, str] = {}
-        super().__init__(count, configuration=self.changing)
+        super().__init__(count, watchdog_s=watchdog_s, configuration=self.changing)
         for conn in list(self.dialled):
             self.tell(conn)
         self.forget()
@@ -145,14 +147,39 @@ def test_a_worker_that_dies_meanwhile_has_a_successor(when: str) -> None:
 
 
 def test_another_change_meanwhile_replaces_the_new_ones_too() -> None:
-    stage = Staff(1)
+    """Once the first are gone: a place has two processes at most."""
+    stage = Staff(2)
     stage.change("B")
     stage.change("C")
     stage.tell("W1.1")
-    assert stage.dialled == ["W1.2"] and stage.forked["W1.2"] == "C"
-    stage.tell("W1.2")
-    assert RETIRE in stage.told("W1.1") and stage.serving() == ["W1.2"]
+    told = stage.told("W1")
+    assert RETIRE in told and DRAIN in told and stage.dialled == ["W2.2"]
+    stage.tell("W2.2")
+    assert stage.dialled == [] and DRAIN not in stage.told("W2")
+    stage.die("W1", "it ended with exit code 0")
+    assert stage.dialled == ["W1.3"] and stage.forked["W1.3"] == "C"
+    stage.tell("W1.3")
+    assert RETIRE in stage.told("W1.1") and stage.serving() == ["W1.3", "W2.2"]
+    stage.die("W2", "it ended with exit code 0")
+    stage.die("W1.1", "it ended with exit code 0")
     assert stage.standings[-1] is Standing.READY and stage.standings.count(Standing.READY) == 1
+
+
+@pytest.mark.parametrize("ends", ["overdue", "hung"])
+def test_one_that_is_ended_by_force_is_told_nothing_more(ends: str) -> None:
+    """Also where reports are due in the same moment, as after a pause of the whole machine."""
+    stage = Staff(2, watchdog_s=3.0 if ends == "hung" else math.inf)
+    stage.change()
+    stage.tell("W1.1")
+    stage.tell("W2.2")
+    stage.said.clear()
+    stage.ask()
+    for conn in ("W1", "W2", "W1.1", "W2.2") if ends == "overdue" else ("W2", "W1.1", "W2.2"):
+        stage.tell(conn)
+    stage.now += 60.0
+    stage.step(Woken())
+    assert "W1" not in stage.connections
+    stage.step(DrainAsked())
 
 
 def test_one_that_died_comes_back_with_the_new_configuration() -> None:

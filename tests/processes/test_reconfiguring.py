@@ -34,8 +34,10 @@ def test_a_new_configuration_loses_no_question(run: Programs) -> None:
         ("tiemout = 3", "tiemout"),
         ("timeout = [", "ls.toml:"),
         ("once = true", "--once"),
-        ('host = "127.0.0.2"', "PORT, --host, --dns or --metrics cannot change while LS runs"),
-        ("metrics = 0", "PORT, --host, --dns or --metrics cannot change while LS runs"),
+        ('host = "127.0.0.2"', "PORT or --host cannot change while LS runs"),
+        ("metrics = 0", "--metrics, --metrics-host or --metrics-name cannot change while LS"),
+        ('dns-upstream = ["nowhere.invalid"]', "cannot resolve 'nowhere.invalid' within"),
+        ('race-sample = 1\nrace-log = "/nowhere/races"', "cannot write /nowhere/races: no such"),
         ('log-format = "json"', "--log-format cannot change while LS runs"),
     ],
 )

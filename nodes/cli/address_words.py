@@ -2,13 +2,14 @@
 
     localhost:5001   127.0.0.1   127.0.0.1:5001   ::1   [::1]   [::1]:5001   fe80::1%eth0
 
-An IPv6 address needs brackets only where a port follows.
+An IPv6 address needs brackets only where a port follows, and may have them anywhere.
 
 Not here: which hosts and ports make sense (`server_addresses.py`, `listen_arguments.py`).
 """
 
 import re
 
+_IN_BRACKETS = re.compile(r"^\[([^]]*)\](?!:)")
 _BRACKETED = re.compile(r"\[([^]]*)\](?::(.*))?")
 
 
@@ -21,3 +22,8 @@ def split_address(text: str) -> tuple[str, str | None]:
         host, _, port = text.partition(":")
         return host, port
     return text, None
+
+
+def without_brackets(text: str) -> str:
+    """Return a host, or a network, to which no port belongs, without the brackets around it."""
+    return _IN_BRACKETS.sub(r"\1", text)

@@ -22,6 +22,7 @@ from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System, reason
 from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.address_words import without_brackets
 from nodes.cli.arguments import (
     DEFAULTS,
     STDERR,
@@ -71,7 +72,7 @@ def client_parser() -> Parser:
         "`name AAAA` (one word of the shell) for IPv6 addresses.",
     )
     parser.epilog = f"{parser.epilog}\n3 with --fail: a name has no answer."
-    parser.add_argument("host", metavar="LS_HOST", help="host of LS")
+    parser.add_argument("host", metavar="LS_HOST", type=without_brackets, help="host of LS")
     parser.add_argument("port", metavar="LS_PORT", type=port_number, help="port of LS")
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="names to ask for")
     parser.add_argument(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from core.bounds import Bounds
 from core.io.log_format import FORMATS
 from core.operator import Level
+from nodes.cli.address_words import without_brackets
 from nodes.cli.arguments import Parser
 from nodes.cli.bound_arguments import add_bound, add_bounds
 from nodes.cli.listen_arguments import (
@@ -45,7 +46,7 @@ class ServerOptions:
 def _network(text: str) -> Network:
     """Read a network, or one address, which may not look like a network without its length."""
     try:
-        network = ipaddress.ip_network(text)
+        network = ipaddress.ip_network(without_brackets(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}; write it like 10.0.0.0/8 or ::/0") from None
     if "/" not in text and (bits := _network_bits(network.network_address)) is not None:
@@ -125,6 +126,7 @@ def add_status_page_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--metrics-host",
+        type=without_brackets,
         metavar="ADDR",
         help=f"address of the status page (default {LOOPBACK}); --allow applies",
     )

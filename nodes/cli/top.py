@@ -17,6 +17,7 @@ from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
+from nodes.cli.address_words import without_brackets
 from nodes.cli.arguments import (
     STDERR,
     STDIN,
@@ -53,7 +54,7 @@ def top_parser() -> Parser:
         "Without a terminal, or where TERM is dumb or not set, frames are plain text, one after\n"
         "the other.",
     )
-    parser.add_argument("host", metavar="HOST", help="host of the server")
+    parser.add_argument("host", metavar="HOST", type=without_brackets, help="host of the server")
     parser.add_argument("port", metavar="PORT", type=port_number, help="its port")
     parser.add_argument(
         "--once", action="store_true", help="show totals since its start, as plain text, and end"

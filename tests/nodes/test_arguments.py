@@ -17,6 +17,7 @@ from nodes.cli.arguments import USAGE, Failure, number, port_number, seconds, sh
 from nodes.cli.client import read_client_options
 from nodes.cli.ls_arguments import read_ls_options
 from nodes.cli.replay import read_replay_options
+from nodes.cli.top import read_top_options
 from nodes.cli.ts import read_ts_options
 
 TS = ["localhost", "5001"]
@@ -184,6 +185,18 @@ def test_an_address_like_a_network_is_asked_about(text: str, meant: str | None) 
     why = f"{text} is one address; did you mean {meant or f'{text}/64'}\\? If not, write {text}/"
     with pytest.raises(Failure, match=why):
         read_ls_options(words)
+
+
+def test_brackets_around_an_address_are_read_everywhere() -> None:
+    assert read_client_options(["[::1]", "5000", "x"]).host == "::1"
+    assert read_top_options(["[fe80::1%eth0]", "5000"]).host == "fe80::1%eth0"
+    words = ["0", *TS, "--metrics", "0", "--metrics-host", "[::1]", "--allow"]
+    with_brackets = read_ls_options([*words, "[::1]", "--allow", "[fd00::]/16"]).server
+    page = with_brackets.listen.status_page
+    assert page is not None and page.host == "::1"
+    assert list(map(str, with_brackets.allow)) == ["::1/128", "fd00::/16"]
+    with pytest.raises(Failure, match=r"'\[::1\]:5' does not appear to be"):
+        read_ls_options([*words, "[::1]:5"])
 
 
 def test_options_at_the_ends_of_their_ranges_are_read() -> None:

@@ -141,8 +141,8 @@ class _ConfiguredLs:
         return self._builder.load_balancer(loop, stats)
 
     def reread(self) -> bool:
-        """Read the command line and its files anew; see `Configuration`. What is new in it has to
-        be as good as `--check` wants it; the parent, which looks it up, serves nobody."""
+        """Read the command line and its files anew; see `Configuration`. New hosts are looked up
+        here: the parent serves nobody, so nobody waits."""
         before = self._builder
         try:
             options = read_ls_options(self._words)

@@ -19,7 +19,7 @@ from core.protocol.outcome import Answers, Denied
 from core.protocol.session import Session
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.questions import Questions
-from nodes.ls.waiting import START
+from nodes.ls.waiting import START, Batches
 from nodes.ls.waits import Waits
 from tests.support.counting import lines_run
 
@@ -149,6 +149,13 @@ def test_only_what_the_table_ends_so_can_be_ended_so() -> None:
             with pytest.raises(IllegalTransition):
                 questions.end(denied([b"x"], Negative.NOT_FOUND), state, event, 0.0)
             assert questions.is_open(b"x")
+
+
+def test_settled_batches_leave_when_their_asker_asks_again() -> None:
+    batches, session = Batches(), client(1)
+    for _ in range(100):
+        batches.add(session, [b"a"], [b"a"], 0.0).settle(1)
+    assert len(list(batches)) == len(list(batches.take_of(session))) == 1
 
 
 def test_a_settled_batch_lets_its_names_go_behind_an_open_one() -> None:

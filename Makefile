@@ -145,6 +145,7 @@ clean: ## remove everything that was made
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(RUN):
+	@$(PYTHON) -m nodes --version >/dev/null # or a line about a Python that is too old
 	$(PYTHON) -m venv $(VENV)
 
 $(TOOLS): tests/requirements.txt tests/lint-requirements.txt | $(RUN)

@@ -1,5 +1,7 @@
 """A hook of the wheel's build: puts the man page and the completion into it, made on the way.
 
+On a Python that is too old there are none: the wheel is not for it, and pip says so in a line.
+
 Not here: what they say (`manual.py`, `completion.py`), and the rest of the wheel (pyproject.toml).
 """
 
@@ -16,10 +18,15 @@ class WheelPages(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make them."""
-        sys.path.insert(0, str(Path(self.root) / ".ci"))
-        from dist import pages
-
         self._folder = tempfile.TemporaryDirectory(prefix="photofinish-")
+        sys.path[:0] = [self.root, str(Path(self.root) / ".ci")]
+        try:
+            import nodes.__main__  # noqa: F401
+        except SystemExit as told:
+            self.app.display_warning(str(told))
+            return
+        from distribution import pages
+
         for number, (path, text) in enumerate(pages().items()):
             file = Path(self._folder.name) / str(number)
             file.write_text(text)

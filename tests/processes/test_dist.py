@@ -179,7 +179,7 @@ def test_an_older_python_is_told_what_it_lacks_in_one_line(built: Path) -> None:
 def test_a_real_older_python_is_told_the_same_at_every_door(
     built: Path, tmp_path: Path, version: str
 ) -> None:
-    """A checkout, the file, and what pip would install."""
+    """A checkout, the file, what makes the file, and what pip would install."""
     python = shutil.which(f"python{version}", path=OLDER_PATH)
     if python is None:
         pytest.skip(f"no Python {version} here")
@@ -188,10 +188,22 @@ def test_a_real_older_python_is_told_the_same_at_every_door(
     shutil.copy(ROOT / ".ci" / "launcher.py", package / "__main__.py")
     for part in ("core", "nodes"):
         (package / part).symlink_to(ROOT / part)
-    doors = ([str(built)], ["-B", "-m", "nodes"], [str(package / "__main__.py")], [str(package)])
+    installed = ([str(package / "__main__.py")], [str(package)])
+    doors = ([str(built)], ["-B", "-m", "nodes"], ["-B", ".ci/dist.py"], *installed)
     for words in doors:
         done = subprocess.run(
             [python, *words, "ls"], cwd=ROOT, env=BARE, capture_output=True, text=True
         )
         assert done.returncode == 1
         assert done.stderr == f"photofinish: this is Python {version}; 3.11 or newer is needed\n"
+
+
+def test_make_makes_no_environment_with_an_older_python(tmp_path: Path) -> None:
+    """By one that says what `nodes/__main__.py` would, and fails."""
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\necho too old >&2\nexit 1\n')
+    python.chmod(0o755)
+    words = ["make", "dist", f"PYTHON={python}", f"VENV={tmp_path}/environment"]
+    done = subprocess.run(words, cwd=ROOT, env=BARE, capture_output=True, text=True)
+    assert done.stderr.startswith("too old\nmake: ***") and done.stdout == ""
+    assert (tmp_path / "asked").read_text() == "-m nodes --version\n"

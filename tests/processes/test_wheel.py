@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.processes import PATIENCE_S, ROOT
 pytestmark = pytest.mark.process
 pytest.importorskip("hatchling", reason="no hatchling here (make dist installs it)")
 NAME = f"photofinish-{VERSION}-py3-none-any.whl"
+METADATA = f"photofinish-{VERSION}.dist-info/METADATA"
 PARTS = ("core", "nodes", ".ci", "pyproject.toml", "LICENSE", "CHANGELOG.md", "README.md")
 BARE = {"PATH": os.environ["PATH"]}  # byte code lies where pip looks for it
 PAGES = {"share/man/man1/photofinish.1", "share/bash-completion/completions/photofinish"}
@@ -98,6 +100,18 @@ def test_an_empty_environment_gets_the_command_and_gives_it_back(
     assert list(empty.iterdir()) == []
     pip(environment, "uninstall", "--yes", "photofinish")
     assert files(environment) == before
+
+
+def test_an_older_python_can_tell_pip_which_it_takes_to_run(tmp_path: Path) -> None:
+    """By the metadata in a wheel that pip makes of a checkout; it has no pages."""
+    older = "import hatchling.metadata.core, sys; sys.version_info = (3, 10, 13, 'final', 0)"
+    program = f"{older}; from hatchling.cli import hatchling; sys.exit(hatchling())"
+    words = [sys.executable, "-B", "-c", program, "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    assert "photofinish: this is Python 3.10; 3.11 or newer is needed" in done.stdout + done.stderr
+    with zipfile.ZipFile(tmp_path / NAME) as file:
+        assert "Requires-Python: >=3.11" in file.read(METADATA).decode()
 
 
 def test_what_pip_is_told_and_what_make_installs_are_the_same() -> None:

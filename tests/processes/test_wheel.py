@@ -14,6 +14,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ BARE = {"PATH": os.environ["PATH"]}  # byte code lies where pip looks for it
 PAGES = {"share/man/man1/photofinish.1", "share/bash-completion/completions/photofinish"}
 
 
-def build(folder: Path, mode: int) -> Path:
-    """Copy the sources, with this mode, and build the wheel there as `make dist` does."""
+def build(folder: Path, mode: int, left_behind: Sequence[str] = ()) -> Path:
+    """Copy the sources, with this mode, and build what `make dist` does, there."""
     folder.mkdir()
     for part in sorted(PARTS, reverse=bool(mode & 0o020)):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
@@ -41,6 +42,8 @@ def build(folder: Path, mode: int) -> Path:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(mode)
+    for path in left_behind:
+        (folder / path).write_text("what an editor or a merge leaves")
     words = [sys.executable, ".ci/dist.py", "--wheel"]
     subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=PATIENCE_S)
     return folder / "dist" / NAME
@@ -62,8 +65,21 @@ def files(folder: Path) -> set[str]:
 
 
 def test_the_same_sources_give_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    again = build(tmp_path / "elsewhere", 0o664)
+    left_behind = ["core/notes.txt~", "nodes/.client.py.swp", "nodes/cli/top.py.orig"]
+    again = build(tmp_path / "elsewhere", 0o664, left_behind)
     assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_and_the_one_file_have_the_same_parts(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    package = {name: data for name, data in parts.items() if name.startswith("photofinish/")}
+    with zipfile.ZipFile(wheel.parent / "photofinish.pyz") as file:
+        others = {f"photofinish/{name}": file.read(name) for name in file.namelist()}
+    for starts in (package, others):
+        del starts["photofinish/__main__.py"]
+    del others["photofinish/LICENSE"]
+    assert package == others
 
 
 def test_an_empty_environment_gets_the_command_and_gives_it_back(

@@ -20,14 +20,13 @@ from core.io.log import Log
 from core.io.log_format import bare_line
 from core.io.loop import Loop
 from core.io.outputs import Destinations, Output
-from core.io.system import System, reason
+from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.address_words import without_brackets
 from nodes.cli.arguments import (
     DEFAULTS,
     STDERR,
     STDIN,
-    STDOUT,
     USAGE,
     Failure,
     Parser,
@@ -37,6 +36,7 @@ from nodes.cli.arguments import (
     say,
 )
 from nodes.cli.bound_arguments import add_bound, read_bounds
+from nodes.cli.output_file import open_file, open_output
 from nodes.client.client import Client
 from nodes.client.intake import INPUT
 from nodes.client.name_list import bare_name
@@ -130,7 +130,7 @@ def run_client(words: list[str]) -> int:
         addresses = resolve(system, options.host, options.port)
         bounds = options.bounds
         system.limit_descriptors(bounds.descriptors_max)
-        output_fd = _open_output(options, stack)
+        output = open_output(options.output_file, input_fd, stack)
         log_output = Output(STDERR)
         log = Log("", log_output.append, log_format=bare_line)
         on_terminal = os.isatty(STDERR)
@@ -138,7 +138,7 @@ def run_client(words: list[str]) -> int:
             system,
             bounds,
             log,
-            Destinations(log_output, own=Output(output_fd), on_terminal=on_terminal),
+            Destinations(log_output, own=output, on_terminal=on_terminal),
             line_bytes_max=LINE_BYTES_MAX,
         )
         stack.callback(loop.close)
@@ -157,7 +157,7 @@ def run_client(words: list[str]) -> int:
             read_lines_of(loop.streams, INPUT, input_fd, LINE_BYTES_MAX)
         if is_typed:
             say("Type a name in each line; Ctrl-D ends.")
-        return loop.run()
+        return output.end(loop.run())
 
 
 def _open_list(options: ClientOptions, stack: ExitStack) -> int | None:
@@ -166,23 +166,7 @@ def _open_list(options: ClientOptions, stack: ExitStack) -> int | None:
         return None
     if options.names_file is None:
         return STDIN
-    return _open(stack, options.names_file, "read", os.O_RDONLY)
-
-
-def _open_output(options: ClientOptions, stack: ExitStack) -> int:
-    """Return the descriptor to write to. Raises Failure."""
-    if options.output_file is None:
-        return STDOUT
-    return _open(stack, options.output_file, "write", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-
-
-def _open(stack: ExitStack, path: str, verb: str, flags: int) -> int:
-    try:
-        fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise Failure(f"cannot {verb} {path}: {reason(error)}") from None
-    stack.callback(os.close, fd)
-    return fd
+    return open_file(stack, options.names_file, "read", os.O_RDONLY)
 
 
 def _format_of(options: ClientOptions) -> LineFormat:

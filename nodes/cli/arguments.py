@@ -239,12 +239,15 @@ def complain(text: str) -> None:
 
 
 def show(text: str) -> None:
-    """Write lines on standard output, at once. Raises Failure."""
+    """Write lines on standard output, at once. Raises Failure; SystemExit, without a word, where
+    whoever reads has seen enough (`| head`)."""
     try:
         print(text, flush=True)
     except OSError as error:
         # The rest of the buffer would be tried again at the end, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(FAILED) from None
         raise Failure(f"cannot write the output: {reason(error)}") from None
 
 

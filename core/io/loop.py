@@ -119,17 +119,17 @@ class Loop:
     def run(self) -> int:
         """Turn until the brain stops, write what is left, return the exit code.
 
-        The reader of an output that has no bound is waited for, until a second signal; all else
-        gets what it takes now.
+        The reader of an output that has no bound is waited for, for a moment only after a signal;
+        all else gets what it takes now. An output that is cut short is a failure.
         """
         try:
             while self.engine.exit_code is None:
                 self.turn()
-            while self.outputs.is_awaited and self.signals.count < 2:
-                if self.outputs.wait(self.signals.to_read(), self._bounds.sleep_s):
+            while self.outputs.is_awaited and (wait_s := self.signals.wait_s()) > 0:
+                if self.outputs.wait(self.signals.to_read(), wait_s):
                     self.signals.read()
             self.outputs.write_all()
-            return self.engine.exit_code
+            return self.engine.exit_code or int(self.outputs.is_awaited)
         finally:
             self.close()
 

@@ -103,6 +103,14 @@ class SignalHandler:
         elif is_first:
             self.begin_to_drain()
 
+    def wait_s(self) -> float:
+        """Return how long to wait yet for who reads the output: a moment after the first signal,
+        and no longer after a second one."""
+        bounds, now = self._engine.environment.bounds, self._engine.system.now()
+        if not self.count:
+            return bounds.sleep_s
+        return 0.0 if self.count > 1 else self._since + bounds.drain_grace_s - now
+
     def begin_to_drain(self) -> None:
         """Accept those who wait now: as many as the kernel keeps, one more than it was told to.
 

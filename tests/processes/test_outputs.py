@@ -102,7 +102,10 @@ def test_records_that_nobody_takes_are_dropped_whole(run: Programs, ts_port: int
     assert ls.exits() == 0
 
 
-def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs, ts_port: int) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_an_output_that_nobody_reads_ends_at_a_signal(
+    run: Programs, ts_port: int, end: signal.Signals
+) -> None:
     """Until then the client waits: somebody may read it, and is to get all of it."""
     reader, terminal = pty.openpty()
     _, port = run.ls([ts_port], *SLOW)
@@ -112,12 +115,8 @@ def test_an_output_nobody_reads_ends_at_a_second_signal(run: Programs, ts_port: 
     )
     os.close(terminal)
     client.logs(f"{COUNT} answered")
-
-    def is_over() -> bool:
-        client.signal(signal.SIGINT)
-        return client.process.poll() is not None
-
-    wait_for(is_over, "the client ends")
+    client.signal(end)
+    assert client.exits() == 1, "its output is cut short"
     os.close(reader)
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _ENDS = {True: (signal.SIGTERM, signal.SIGINT), False: SIGNALS[:3]}  # by whether it is a server
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 
 
 class Signals:
@@ -58,12 +58,19 @@ _first: Signals | None = None  # of `catch`, until there is a loop
 
 
 def open_standard_streams() -> None:
-    """Make a closed standard stream /dev/null; else what is opened next would get its number."""
+    """Make a closed standard stream /dev/null; else what is opened next would get its number.
+
+    Standard output becomes what nothing can write, nor open again to write, a folder: nobody would
+    know that what was written to /dev/null is lost.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            if number == _STDOUT:
+                os.open("/", os.O_RDONLY)
+            else:
+                os.open(os.devnull, os.O_RDWR)
 
 
 def catch(*, is_server: bool) -> None:

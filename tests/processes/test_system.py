@@ -324,6 +324,8 @@ def test_c13_standard_streams_may_be_closed_or_full(run: Programs) -> None:
     for command, code, said in (
         (f"{nodes} client 127.0.0.1 1 <&-", 0, "0 names"),
         (f"{nodes} client 127.0.0.1 1 a 2>&-", 1, ""),
+        (f"{nodes} client 127.0.0.1 1 a >&-", 1, "cannot write the output: bad file descriptor"),
+        (f"{nodes} demo >&-", 1, "cannot write the output: bad file descriptor"),
         (f"{nodes} ts 0 --table nowhere 2>/dev/full", 1, ""),
     ):
         done = subprocess.run(

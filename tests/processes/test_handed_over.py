@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,9 @@ def test_all_kinds_of_sockets_are_listened_at(
     for _ in range(8):
         assert exchange(lines, [b"n1.example\nQUIT\n"]) == [ANSWER + b"\nBYE\n"]
         assert ask(dns) == ask(dns_v6, "::1", socket.AF_INET6) == bytes([10, 0, 0, 1])
+    for number in range(FIRST, FIRST + len(handed.sockets)):  # no program that LS starts gets them
+        flags = Path(f"/proc/{ls.process.pid}/fdinfo/{number}").read_text().split("flags:")[1]
+        assert int(flags.split()[0], 8) & os.O_CLOEXEC
     got = exchange(page, [b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"])
     assert b"200 OK" in got[0]
     ls.signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from core.addresses import Address
 from core.datagram_events import Datagrams, DialDatagrams, SendTo
-from core.effects import Close, Effect
+from core.effects import Close, Effect, Unlisten
 from core.events import Closed, Event, Opened, Role, Woken
 from core.io.datagram_sockets import DatagramSockets
 from core.io.datagrams import DatagramSocket
@@ -324,6 +324,22 @@ def test_a_drain_hears_what_has_come_and_then_nothing() -> None:
         for _ in range(3):
             loop.turn()
     assert [data for each in brain.of(Datagrams) for data, _ in each.datagrams] == [b"before"] * 20
+
+
+def test_unlistening_leaves_datagrams_to_who_has_the_socket() -> None:
+    """A worker that retires, to its successor."""
+    brain = Script()
+    loop = real_loop(BRISK, QuietSystem())
+    (stream,) = System().take_datagrams((V4, (LOOPBACK, 0)))
+    successors = stream.dup()
+    loop.listen_for_datagrams(stream, Role.DNS)
+    loop.start(brain)
+    with closing(loop), closing(successors), a_peer() as peer:
+        loop.engine.performers[Unlisten](Unlisten())
+        peer.sendto(b"later", stream.getsockname())
+        for _ in range(3):
+            loop.turn()
+        assert brain.of(Datagrams) == [] and successors.recv(100) == b"later"
 
 
 def test_hosts_that_were_judged_are_remembered_within_a_bound() -> None:

@@ -137,6 +137,17 @@ def check_open(options: ServerOptions, listening: Listening) -> None:
             USAGE,
         )
 
+    admitted = {network.version for network in options.allow}
+    asked = len(listening.lines) + len(listening.dns)  # the status page comes after them
+    for end, host in zip(ends[:asked], hosts[:asked], strict=True):
+        if admitted and host.version not in admitted:
+            raise Failure(
+                f"nobody can connect: {address_text(end)} takes IPv{host.version} only, and "
+                f"--allow admits none; say with --host or --dns where to listen for "
+                f"IPv{min(admitted)}",
+                USAGE,
+            )
+
 
 def _has_loopback(network: Network) -> bool:
     return network.overlaps(_LOOPBACK[network.version])

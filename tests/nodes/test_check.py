@@ -43,7 +43,7 @@ def nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ls 5300 localhost 5001", "race, TS1 localhost:5001"),
         ("ls 0 127.0.0.1 1 --dns 0 --metrics 0 --workers 2", "2 workers, race, TS1 127.0.0.1:1"),
-        ("ls 0 127.0.0.1 1 --host 0.0.0.0 --allow ::/0", "race, TS1 127.0.0.1:1"),
+        ("ls 0 127.0.0.1 1 --host 0.0.0.0 --allow 0.0.0.0/0", "race, TS1 127.0.0.1:1"),
         (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/new {PAGE}", "race, TS1 127.0.0.1:1"),
         (
             f"ls 0 127.0.0.1 1 --workers 1 {SAMPLED} {{folder}}/races",
@@ -71,8 +71,14 @@ def test_a_good_configuration_is_one_line(
         ("ls 0 a..b 5001", "'a..b' is not a host name"),
         ("ls 5300 localhost 5300", "given as a table server, is this load balancer's own address"),
         ("ls 0 127.0.0.1 1 --host 0.0.0.0", "0.0.0.0:0 is open to other machines: say with"),
-        ("ls 0 127.0.0.1 1 --host 203.0.113.9 --allow ::/0", "203.0.113.9 is not an address of th"),
-        ("ls 0 127.0.0.1 1 --metrics 0 --metrics-host 203.0.113.9 --allow ::/0", "203.0.113.9 is "),
+        (
+            "ls 0 127.0.0.1 1 --host 203.0.113.9 --allow 0.0.0.0/0",
+            "203.0.113.9 is not an address of th",
+        ),
+        (
+            "ls 0 127.0.0.1 1 --metrics 0 --metrics-host 203.0.113.9 --allow 0.0.0.0/0",
+            "203.0.113.9 is ",
+        ),
         ("ls 0 127.0.0.1 1 --metrics 0 --metrics-host 0.0.0.0", "0.0.0.0:0 is open "),
         (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}", "cannot write {folder}: is a directory"),
         (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/no/x", "cannot write {folder}/no/x: no such file"),
@@ -82,7 +88,10 @@ def test_a_good_configuration_is_one_line(
         ("ts 0 --table {folder}", "cannot read the table {folder}: is a directory"),
         ("ts 0 --table {folder}/bad", "{folder}/bad has no good row"),
         ("ts 0 --table {folder}/mixed --strict", "has 1 bad rows, and --strict wants none"),
-        ("ts 0 --table {folder}/table --host 203.0.113.9 --allow ::/0", "is not an address of thi"),
+        (
+            "ts 0 --table {folder}/table --host 203.0.113.9 --allow 0.0.0.0/0",
+            "is not an address of thi",
+        ),
     ],
 )
 def test_a_bad_configuration_is_one_line_and_exit_code_2(

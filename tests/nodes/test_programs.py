@@ -139,7 +139,7 @@ def test_ls_that_would_ask_itself_is_refused(
         ("ls 0 127.0.0.1 1 --metrics {port}", "cannot listen on 127.0.0.1:{port}: address already"),
         ("ls 0 127.0.0.1 1 --dns {port}", "cannot listen on 127.0.0.1:{port}: address already"),
         (
-            "ls 0 127.0.0.1 1 --host 192.0.2.1 --allow ::/0",
+            "ls 0 127.0.0.1 1 --host 192.0.2.1 --allow 0.0.0.0/0",
             "cannot listen on 192.0.2.1:0: 192.0.2.1 is not an address of this machine",
         ),
         ("ts 0 --table {folder}/none", "cannot read the table {folder}/none: no such file"),

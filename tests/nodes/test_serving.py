@@ -76,7 +76,8 @@ def test_a_server_is_open_to_others_only_where_said(
     [
         (["127.0.0.1"], "10.0.0.0/8", False), (["127.0.0.1", "::1"], "2001:db8::/32", False),
         (["127.0.0.1", "192.0.2.1"], "10.0.0.0/8", True), (["127.0.0.1"], "127.0.0.2/32", True),
-        (["::1"], "::/0", True), (["127.0.0.1"], "0.0.0.0/0", True), (["0.0.0.0"], "::1", True),
+        (["::1"], "::/0", True), (["127.0.0.1"], "0.0.0.0/0", True),
+        (["0.0.0.0"], "127.0.0.1", True),
     ],
 )  # fmt: skip
 def test_a_server_to_which_nobody_can_connect_is_refused(
@@ -139,3 +140,26 @@ def test_any_port_for_dns_is_one_that_is_free_for_both() -> None:
     assert ports == {system.tried[-1]} and [len(list(each)) for each in sets] == [2, 2]
     for each in sets:
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "allow", "is_refused"),
+    [
+        (socket.AF_INET6, "::", "0.0.0.0/0", True), (socket.AF_INET, "0.0.0.0", "::1", True),
+        (socket.AF_INET6, "::", "::/0", False), (socket.AF_INET, "0.0.0.0", "10.0.0.0/8", False),
+    ],
+)  # fmt: skip
+def test_an_address_of_a_family_that_nobody_has_is_refused(
+    family: int, host: str, allow: str, is_refused: bool
+) -> None:
+    """`::` takes IPv6 only. A status page may be for nobody: it has an address of its own."""
+    server = read_ts_options(["0", "--table", "x", "--allow", allow]).server
+    page = ((socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET6, ("::1", 1)))
+    listening = Listening(ListenAddresses(((family, (host, 5000)),), (), page), Sockets())
+    if not is_refused:
+        check_open(server, listening)
+        return
+    with pytest.raises(
+        Failure, match=r"^nobody can connect: .*:5000 takes IPv[46] only, and --all"
+    ):
+        check_open(server, listening)

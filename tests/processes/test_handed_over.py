@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Program, Programs, exchange, wait_for
+from tests.support.processes import ROOT, Program, Programs, exchange, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -198,3 +198,20 @@ def test_what_is_meant_for_another_process_is_left_alone(run: Programs, ts_port:
     told = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "lines"}
     ls = run.start("ls", "0", "127.0.0.1", ts_port, environment=told)
     assert exchange(ls.port(), [b"n1.example\nQUIT\n"]) == [ANSWER + b"\nBYE\n"]
+
+
+def test_the_words_of_the_example_start_with_its_sockets(run: Programs, handed: Handed) -> None:
+    """As they stand, and with those for a network."""
+    example = (ROOT / "examples/photofinish-dns.service").read_text()
+    found = re.search(r"ARGUMENTS=(ls --dns-upstream .*)", example)
+    allow = re.search(r"this machine included:\n# (.*)\.", example)
+    assert found is not None and allow is not None
+    for family in (socket.AF_INET, socket.AF_INET6):
+        handed.open("dns", socket.SOCK_DGRAM, family)
+        handed.open("dns", socket.SOCK_STREAM, family)
+    for words in (found[1].split(), [*found[1].split(), *allow[1].split()]):
+        ls = handed.start(run, *words)
+        assert ls.process.stdout is not None
+        assert "ls ready on " in ls.process.stdout.readline(), ls.log
+        ls.signal(signal.SIGTERM)
+        assert ls.exits() == 0

@@ -11,12 +11,12 @@ Not here: which words go over which (`given_words.py`).
 import argparse
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.io.system import reason
+from core.regular_file import regular_file
 from core.text import BYTE_ORDER_MARK
 from nodes.cli.arguments import USAGE, Failure, Parser, own_port
 from nodes.cli.given_words import PORT, SERVERS, Given, flags_of
@@ -63,13 +63,8 @@ def _read(path: str) -> Mapping[str, Any]:
 def _bytes(path: str) -> bytes:
     """Return what a regular file holds. Raises Failure."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Failure(f"cannot read {path}: it is not a regular file", USAGE)
+        with regular_file(path) as fd:
             data = os.read(fd, _BYTES_MAX + 1)
-        finally:
-            os.close(fd)
     except OSError as error:
         raise Failure(f"cannot read {path}: {reason(error)}", USAGE) from None
     if len(data) > _BYTES_MAX:

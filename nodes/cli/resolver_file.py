@@ -6,9 +6,9 @@ three, LS all of them.
 Not here: which of them LS asks (`server_addresses.py`).
 """
 
-import errno
 import os
-import stat
+
+from core.regular_file import regular_file
 
 SYSTEM_FILE = "/etc/resolv.conf"
 DNS_PORT = 53
@@ -18,13 +18,8 @@ _BYTES_MAX = 1 << 20
 
 def read_nameservers(path: str) -> list[str]:
     """Return what stands behind `nameserver` in the lines of a file. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+    with regular_file(path) as fd:
         data = os.read(fd, _BYTES_MAX)
-    finally:
-        os.close(fd)
     fields = [line.split() for line in data.decode(errors="replace").split("\n")]
     return list(
         dict.fromkeys(words[1] for words in fields if words[:1] == ["nameserver"] and words[1:])

@@ -16,13 +16,13 @@ Not here: what a row is (`nodes/ts/table_file.py`), and who asks (`nodes/ts/tabl
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Generator
 
 from core.effects import Effect
 from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
 from core.operator import Level, Notify, Report, Standing
+from core.regular_file import regular_file
 from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
 
 # Bytes read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.
@@ -69,11 +69,8 @@ Slices = Callable[[str], Generator[bytes, None, None]]
 def slices(path: str) -> Generator[bytes, None, None]:
     """Read a file in slices. Raises OSError when it cannot be read, or not without waiting, or
     has changed meanwhile."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with regular_file(path) as fd:
         before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
         while data := os.read(fd, SLICE_BYTES):
             yield data
         after = os.fstat(fd)
@@ -81,8 +78,6 @@ def slices(path: str) -> Generator[bytes, None, None]:
             raise OSError(
                 errno.EAGAIN, "it changed while it was read; rename a whole one into place"
             )
-    finally:
-        os.close(fd)
 
 
 class Reload:

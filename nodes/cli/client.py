@@ -16,10 +16,6 @@ from stat import S_ISREG
 from core.addresses import address_text
 from core.bounds import Bounds
 from core.io.input import read_lines_of
-from core.io.log import Log
-from core.io.log_format import bare_line
-from core.io.loop import Loop
-from core.io.outputs import Destinations, Output
 from core.io.system import System
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.address_words import without_brackets
@@ -37,6 +33,7 @@ from nodes.cli.arguments import (
 )
 from nodes.cli.bound_arguments import add_bound, read_bounds
 from nodes.cli.output_file import open_file, open_output
+from nodes.cli.tool_loop import make_tool_loop
 from nodes.client.client import Client
 from nodes.client.intake import INPUT
 from nodes.client.name_list import bare_name
@@ -128,19 +125,9 @@ def run_client(words: list[str]) -> int:
     with ExitStack() as stack:
         input_fd = _open_list(options, stack)
         addresses = resolve(system, options.host, options.port)
-        bounds = options.bounds
-        system.limit_descriptors(bounds.descriptors_max)
         output = open_output(options.output_file, input_fd, stack)
-        log_output = Output(STDERR)
-        log = Log("", log_output.append, log_format=bare_line)
         on_terminal = os.isatty(STDERR)
-        loop = Loop(
-            system,
-            bounds,
-            log,
-            Destinations(log_output, own=output, on_terminal=on_terminal),
-            line_bytes_max=LINE_BYTES_MAX,
-        )
+        loop = make_tool_loop(system, options.bounds, output, on_terminal=on_terminal)
         stack.callback(loop.close)
         where = address_text((options.host, options.port))
         is_typed = input_fd is not None and os.isatty(input_fd)

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from core.bounds import PIPE_BYTES, Bounds
 from core.io import process
 from core.io.child import Born
-from core.io.log import Log
-from core.io.log_format import bare_line
-from core.io.loop import Loop
-from core.io.outputs import Destinations, Output
+from core.io.outputs import Output
 from core.io.system import System
 from nodes.cli.arguments import STDERR, STDIN, STDOUT, Parser, program_parser
 from nodes.cli.programs import main
+from nodes.cli.tool_loop import make_tool_loop
 from nodes.demo.demo import Demo
 from nodes.demo.records import CLIENT_LABEL
 from nodes.demo.scenario import Scenario
@@ -74,12 +72,8 @@ def run_demo(words: list[str]) -> int:
 
 def _play(demo: Demo) -> int:
     """Run the demo to its end; return the exit code. Raises Born in each process that it forks."""
-    system, bounds = System(is_server=False), Bounds()
-    system.limit_descriptors(bounds.descriptors_max)
-    log_output = Output(STDERR)
-    log = Log("", log_output.append, log_format=bare_line)
-    to = Destinations(log_output, own=Output(STDOUT))
-    with closing(Loop(system, bounds, log, to, line_bytes_max=PIPE_BYTES)) as loop:
+    system, output = System(is_server=False), Output(STDOUT)
+    with closing(make_tool_loop(system, Bounds(), output, line_bytes_max=PIPE_BYTES)) as loop:
         loop.start(demo)
         return loop.run()
 

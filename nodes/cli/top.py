@@ -11,15 +11,10 @@ from dataclasses import dataclass
 
 from core.addresses import address_text
 from core.bounds import Bounds
-from core.io.log import Log
-from core.io.log_format import bare_line
-from core.io.loop import Loop
-from core.io.outputs import Destinations, Output
+from core.io.outputs import Output
 from core.io.system import System
-from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.address_words import without_brackets
 from nodes.cli.arguments import (
-    STDERR,
     STDIN,
     STDOUT,
     Parser,
@@ -28,6 +23,7 @@ from nodes.cli.arguments import (
     resolve,
 )
 from nodes.cli.terminal import can_draw, size_of, taken
+from nodes.cli.tool_loop import make_tool_loop
 from nodes.top.frame import Row
 from nodes.top.screen import painted, plain
 from nodes.top.top import KEYS, Top
@@ -74,16 +70,10 @@ def run_top(words: list[str]) -> int:
     options = read_top_options(words)
     system = System(is_server=False)
     addresses = resolve(system, options.host, options.port)
-    bounds = Bounds()
-    system.limit_descriptors(bounds.descriptors_max)
     where = address_text((options.host, options.port))
     draws = not options.once and can_draw(STDOUT, os.environ.get("TERM", ""))
-    log_output = Output(STDERR)
-    log = Log("", log_output.append, log_format=bare_line)
     output = Output(STDOUT, _SCREEN_BYTES_MAX if draws else math.inf)
-    loop = Loop(
-        system, bounds, log, Destinations(log_output, own=output), line_bytes_max=LINE_BYTES_MAX
-    )
+    loop = make_tool_loop(system, Bounds(), output)
     paint = _paint_on_terminal if draws else plain
     env = loop.environment
     brain = Top(addresses, where, env, paint, is_redrawn=draws, once=options.once)

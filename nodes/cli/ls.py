@@ -97,16 +97,13 @@ class _Builder:
 
 def _check(options: LsOptions, system: System) -> int:
     """Check what can be checked without listening; return the exit code. Raises Failure."""
-    from nodes.cli.check import check_can_append, check_here, check_known, checked
+    from nodes.cli.check import check_here, checked
 
     def look() -> str:
         builder = _find(options, system)
-        setup, start_s = builder.setup, options.server.bounds.start_s
-        check_known([*setup.servers, *setup.resolvers], start_s)
+        _check_new(None, builder)
         for address in builder.listening.all():
             check_here(system, address)
-        if options.race_log:
-            check_can_append(options.race_log)
         return builder.plan().introduction.serves
 
     return checked(look)
@@ -157,16 +154,17 @@ class _ConfiguredLs:
         return True
 
 
-def _check_new(before: _Builder, after: _Builder) -> None:
-    """Check what a worker could only fail at, or serve nobody with. Raises Failure."""
+def _check_new(before: _Builder | None, after: _Builder) -> None:
+    """Check what LS could only fail at, or serve nobody with, where it is not as before. Raises
+    Failure."""
     from nodes.cli.check import check_can_append, check_known
 
-    old = {server.host for server in (*before.setup.servers, *before.setup.resolvers)}
-    servers = [*after.setup.servers, *after.setup.resolvers]
-    new = [server for server in servers if server.host not in old]
+    old = {server.host for server in before.setup.all()} if before else set()
+    new = [server for server in after.setup.all() if server.host not in old]
     check_known(new, after.options.server.bounds.start_s)
-    if after.options.race_log and after.options.race_log != before.options.race_log:
-        check_can_append(after.options.race_log)
+    path = after.options.race_log
+    if path and (before is None or path != before.options.race_log):
+        check_can_append(path)
 
 
 def _check_fixed(before: LsOptions, after: LsOptions) -> None:
@@ -192,7 +190,7 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     if before is None:
         listening = find_listening(system, options.server, ("lines", "dns", "metrics"))
     else:
-        listening, known = before.listening, [*before.setup.servers, *before.setup.resolvers]
+        listening, known = before.listening, before.setup.all()
         check_open(options.server, listening)
     if listening.dns and options.server.once:
         raise Failure("--once serves one session of lines; leave out the socket for DNS", USAGE)

@@ -4,11 +4,11 @@ Not here: what a server is made of (`ts.py`, `ls.py`), its options (`server_argu
 sockets (`listening.py`), and what it says of itself (`introduction.py`).
 """
 
-import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from core.addresses import Address, address_text
 from core.bounds import Bounds
@@ -49,7 +49,7 @@ DNS_STREAMS = Service(
     reads="dns_read_bytes",
     idles="dns_idle_s",
 )
-_LOOPBACK = {4: ipaddress.ip_network("127.0.0.0/8"), 6: ipaddress.ip_network("::1")}
+_LOOPBACK = {4: ip_network("127.0.0.0/8"), 6: ip_network("::1")}
 STATUS_PAGE = Service(Role.HTTP, "watchers_max", farewell=None, drains=False)
 
 
@@ -121,9 +121,8 @@ def _resolved(system: System, hosts: Sequence[HostAndPort]) -> tuple[Address, ..
 
 def check_open(options: ServerOptions, listening: Listening) -> None:
     """Raise Failure where a server would be open to other machines by mistake, or to nobody."""
-    ends = [end for _, end in listening.all()]
-    hosts = [ipaddress.ip_address(end[0].partition("%")[0]) for end in ends]
-    others = [end for end, host in zip(ends, hosts, strict=True) if not host.is_loopback]
+    everywhere = listening.all()
+    others = [end for _, end in everywhere if not _ip(end[0]).is_loopback]
     if others and not options.allow:
         raise Failure(
             f"{address_text(others[0])} is open to other machines: say with --allow CIDR who may "
@@ -131,22 +130,26 @@ def check_open(options: ServerOptions, listening: Listening) -> None:
             USAGE,
         )
     if options.allow and not others and not any(map(_has_loopback, options.allow)):
+        _, first = everywhere[0]
         raise Failure(
-            f"nobody can connect: {address_text(ends[0])} is for this machine only, and --allow "
+            f"nobody can connect: {address_text(first)} is for this machine only, and --allow "
             "admits only others; say with --host where to listen",
             USAGE,
         )
-
     admitted = {network.version for network in options.allow}
-    asked = len(listening.lines) + len(listening.dns)  # the status page comes after them
-    for end, host in zip(ends[:asked], hosts[:asked], strict=True):
-        if admitted and host.version not in admitted:
+    for _, end in listening.lines + listening.dns:
+        version = _ip(end[0]).version
+        if admitted and version not in admitted:
             raise Failure(
-                f"nobody can connect: {address_text(end)} takes IPv{host.version} only, and "
-                f"--allow admits none; say with --host or --dns where to listen for "
-                f"IPv{min(admitted)}",
+                f"nobody can connect: {address_text(end)} takes IPv{version} only, and --allow "
+                f"admits none; say with --host or --dns where to listen for IPv{min(admitted)}",
                 USAGE,
             )
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address:
+    """Return the address that a host, as `accept` returns it, stands for: without its scope."""
+    return ip_address(host.partition("%")[0])
 
 
 def _has_loopback(network: Network) -> bool:
@@ -159,7 +162,7 @@ def gate(allow: Sequence[Network]) -> Admit:
         return everybody
 
     def admit(host: str) -> bool:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = _ip(host)
         return any(address in network for network in allow)
 
     return admit

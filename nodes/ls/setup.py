@@ -58,9 +58,13 @@ class Setup:
     sample: float = 0.0
     once: bool = False
 
+    def all(self) -> list[ServerSetup]:
+        """Return all servers, table servers first."""
+        return [*self.servers, *self.resolvers]
+
     def where(self) -> dict[str, str]:
         """Return the address of each server, for people."""
-        return {server.name: server.where for server in (*self.servers, *self.resolvers)}
+        return {server.name: server.where for server in self.all()}
 
 
 def descriptors_for(bounds: Bounds, servers: int, resolvers: int) -> int:

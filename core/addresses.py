@@ -27,7 +27,7 @@ THIS_MACHINE = ""  # the network of askers that are exempt
 
 
 def address_text(socket_address: Sequence[object]) -> str:
-    """Return an address as people write it: 127.0.0.1:5001, [::1]:5001."""
+    """Return an address as people write it: 127.0.0.1:5301, [::1]:5301."""
     host, port = socket_address[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 

@@ -291,6 +291,29 @@ def test_links_of_documents_lead_somewhere() -> None:
     assert broken == set()
 
 
+# A port from 5000 to 5099. Not figures (5,000, 0.5011, 1x5000), nor RFC 5001.
+UNLUCKY_PORT = re.compile(r"(?<![\w.,])(?<!RFC )50\d\d(?!\w|[.,]\d)")
+NO_TEXT = {".png", ".svg", ".json"}
+
+
+def test_a_port_is_told_from_a_figure() -> None:
+    ports = ["ls 5000 localhost", "[::1]:5053.", "`5080`", "5001, 5002", "= 5099"]
+    figures = ["5,000", "5_000", "1x5000", "5000.8", "0.5011", "15000", "50000", "RFC 5001", "5300"]
+    assert [text for text in ports + figures if UNLUCKY_PORT.search(text)] == ports
+
+
+def test_no_file_names_a_port_that_macos_takes() -> None:
+    """AirPlay listens at 5000 there: the first command of a newcomer would fail."""
+    files = [*ROOT.glob("*"), *(ROOT / ".ci").iterdir()]
+    for folder in ("core", "nodes", "tests", "bench", "examples"):
+        files += (ROOT / folder).rglob("*")
+    texts = [p for p in files if p.is_file() and p.suffix not in NO_TEXT | {".pyc"}]
+    for path in ("tests/test_tidy.py", "README.md", "proto.md"):  # these two: being rewritten
+        texts.remove(ROOT / path)
+    assert len(texts) > 400
+    assert {str(p) for p in texts if UNLUCKY_PORT.search(p.read_text())} == set()
+
+
 def test_there_is_no_code_in_an_init() -> None:
     for path in SOURCES:
         if path.endswith("__init__.py"):

@@ -1,6 +1,6 @@
 """Addresses as people write them: a host and a port, or one of the two.
 
-    localhost:5001   127.0.0.1   127.0.0.1:5001   ::1   [::1]   [::1]:5001   fe80::1%eth0
+    localhost:5301   127.0.0.1   127.0.0.1:5301   ::1   [::1]   [::1]:5301   fe80::1%eth0
 
 An IPv6 address needs brackets only where a port follows, and may have them anywhere.
 

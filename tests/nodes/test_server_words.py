@@ -15,21 +15,21 @@ from nodes.cli.server_words import (
     split_positionals,
 )
 
-T1, T2 = ("localhost", 5001), ("localhost", 5002)
+T1, T2 = ("localhost", 5301), ("localhost", 5302)
 
 
 @pytest.mark.parametrize(
     ("words", "found"),
     [
         ("", (None, ())),
-        ("5000", (5000, ())),
-        ("0 localhost 5001 localhost 5002", (0, (T1, T2))),
-        ("5000 localhost:5001 localhost:5002", (5000, (T1, T2))),
-        ("5000 localhost:5001 localhost 5002", (5000, (T1, T2))),
-        ("5000 localhost 5001 localhost:5002", (5000, (T1, T2))),
-        ("localhost:5001 localhost 5002", (None, (T1, T2))),
-        ("[::1]:5001 ::1 5002 [::1] 5003", (None, (("::1", 5001), ("::1", 5002), ("::1", 5003)))),
-        ("5000 fe80::1%eth0 5001", (5000, (("fe80::1%eth0", 5001),))),
+        ("5300", (5300, ())),
+        ("0 localhost 5301 localhost 5302", (0, (T1, T2))),
+        ("5300 localhost:5301 localhost:5302", (5300, (T1, T2))),
+        ("5300 localhost:5301 localhost 5302", (5300, (T1, T2))),
+        ("5300 localhost 5301 localhost:5302", (5300, (T1, T2))),
+        ("localhost:5301 localhost 5302", (None, (T1, T2))),
+        ("[::1]:5301 ::1 5302 [::1] 5303", (None, (("::1", 5301), ("::1", 5302), ("::1", 5303)))),
+        ("5300 fe80::1%eth0 5301", (5300, (("fe80::1%eth0", 5301),))),
     ],
 )
 def test_servers_are_read_as_one_word_or_two(words: str, found: object) -> None:
@@ -39,16 +39,16 @@ def test_servers_are_read_as_one_word_or_two(words: str, found: object) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("5000 localhost", "'localhost' has no port; write it like localhost:5001"),
-        ("5000 localhost localhost 5001", "'localhost' has no port; write it like localhost:5001"),
-        ("5000 localhost:", "'localhost:' has no port; write it like localhost:5001"),
-        ("5000 ::1", r"'::1' has no port; write it like \[::1\]:5001"),
-        ("5000 ::1:5001", r"'::1:5001' has no port; write it like \[::1:5001\]:5001"),
-        ("5000 [::1] x", r"'\[::1\]' has no port; write it like \[::1\]:5001"),
-        ("5000 5001", "'5001' is a port without a host; write it like localhost:5001"),
-        ("localhost:5001 5000", "'5000' is a port without a host; write it like localhost:5000"),
-        ("5000 localhost:x", "'x' is not a port, 1 to 65535"),
-        ("5000 localhost 0", "'0' is not a port, 1 to 65535"),
+        ("5300 localhost", "'localhost' has no port; write it like localhost:5301"),
+        ("5300 localhost localhost 5301", "'localhost' has no port; write it like localhost:5301"),
+        ("5300 localhost:", "'localhost:' has no port; write it like localhost:5301"),
+        ("5300 ::1", r"'::1' has no port; write it like \[::1\]:5301"),
+        ("5300 ::1:5301", r"'::1:5301' has no port; write it like \[::1:5301\]:5301"),
+        ("5300 [::1] x", r"'\[::1\]' has no port; write it like \[::1\]:5301"),
+        ("5300 5301", "'5301' is a port without a host; write it like localhost:5301"),
+        ("localhost:5301 5300", "'5300' is a port without a host; write it like localhost:5300"),
+        ("5300 localhost:x", "'x' is not a port, 1 to 65535"),
+        ("5300 localhost 0", "'0' is not a port, 1 to 65535"),
         ("70000 localhost 1", "'70000' is not a port, 0 to 65535"),
         ("1_0 localhost 1", "'1_0' has no port"),
     ],
@@ -65,15 +65,15 @@ def test_words_that_are_no_server_say_what_to_write(words: str, said: str) -> No
     ("text", "found"),
     [
         ("192.0.2.1", ("192.0.2.1", 53)),
-        ("127.0.0.2:5053", ("127.0.0.2", 5053)),
+        ("127.0.0.2:5333", ("127.0.0.2", 5333)),
         ("::1", ("::1", 53)),
         ("[::1]", ("::1", 53)),
-        ("[2001:db8::1]:5053", ("2001:db8::1", 5053)),
+        ("[2001:db8::1]:5333", ("2001:db8::1", 5333)),
         ("fe80::1%eth0", ("fe80::1%eth0", 53)),
-        ("[fe80::1%2]:5053", ("fe80::1%2", 5053)),
+        ("[fe80::1%2]:5333", ("fe80::1%2", 5333)),
         ("169.254.1.1", ("169.254.1.1", 53)),
         ("localhost", ("localhost", 53)),
-        ("dns.example.:5053", ("dns.example.", 5053)),
+        ("dns.example.:5333", ("dns.example.", 5333)),
         ("b\u00fccher.example", ("b\u00fccher.example", 53)),
     ],
 )
@@ -84,20 +84,20 @@ def test_a_resolver_that_can_be_asked_is_taken(text: str, found: tuple[str, int]
 @pytest.mark.parametrize(
     ("text", "instead"),
     [
-        ("0.0.0.0:5053", "write 127.0.0.1$"),
-        ("[::]:5053", "write ::1$"),
+        ("0.0.0.0:5333", "write 127.0.0.1$"),
+        ("[::]:5333", "write ::1$"),
         ("::", "write ::1$"),
-        ("[::ffff:192.0.2.1]:5053", "write it as 192.0.2.1$"),
+        ("[::ffff:192.0.2.1]:5333", "write it as 192.0.2.1$"),
         ("::ffff:0.0.0.0", "write it as 0.0.0.0$"),
         ("224.0.0.251:5353", "write that of one resolver$"),
         ("255.255.255.255", "write that of one resolver$"),
         ("[ff02::fb%eth0]:5353", "write that of one resolver$"),
         ("fe80::1", "write it like fe80::1%eth0$"),
-        ("[fe80::1]:5053", "write it like fe80::1%eth0$"),
+        ("[fe80::1]:5333", "write it like fe80::1%eth0$"),
         ("fe80::1%", "write it like"),
         ("[::1", "write it like"),
-        ("[::1:5053", "write it like"),
-        ("[::1]5053", "write it like"),
+        ("[::1:5333", "write it like"),
+        ("[::1]5333", "write it like"),
         ("[fe80::1]%eth0:53", "write it like"),
         ("127.0.0.1%eth0", "write it like"),
         ("9.9.9.9#53", "write it like"),
@@ -120,7 +120,7 @@ def test_a_resolver_that_never_works_is_refused(text: str, instead: str) -> None
     ("text", "found"),
     [
         ("quad9=9.9.9.9", ResolverOption("9.9.9.9", 53, "quad9")),
-        ("A-_9=[::1]:5053", ResolverOption("::1", 5053, "A-_9")),
+        ("A-_9=[::1]:5333", ResolverOption("::1", 5333, "A-_9")),
         (f"{'x' * 32}=dns.example:5", ResolverOption("dns.example", 5, "x" * 32)),
         ("dns-1=9.9.9.9", ResolverOption("9.9.9.9", 53, "dns-1")),
     ],

@@ -62,11 +62,11 @@ def test_a_server_is_open_to_others_only_where_said(
     host: str, allow: list[str], is_open: bool
 ) -> None:
     server = read_ts_options(["0", "--table", "x", *allow]).server
-    listening = Listening(ListenAddresses(((socket.AF_INET, (host, 5000)),)), Sockets())
+    listening = Listening(ListenAddresses(((socket.AF_INET, (host, 5300)),)), Sockets())
     if not is_open:
         check_open(server, listening)
         return
-    with pytest.raises(Failure, match=r":5000 is open to other machines: say with ") as raised:
+    with pytest.raises(Failure, match=r":5300 is open to other machines: say with ") as raised:
         check_open(server, listening)
     assert raised.value.exit_code == USAGE
 
@@ -84,12 +84,12 @@ def test_a_server_to_which_nobody_can_connect_is_refused(
     hosts: list[str], allow: str, can_connect: bool
 ) -> None:
     server = read_ts_options(["0", "--table", "x", "--allow", allow]).server
-    lines = tuple((socket.AF_INET, (host, 5000)) for host in hosts)
+    lines = tuple((socket.AF_INET, (host, 5300)) for host in hosts)
     listening = Listening(ListenAddresses(lines), Sockets())
     if can_connect:
         check_open(server, listening)
         return
-    why = r"^nobody can connect: 127.0.0.1:5000 is for this machine only, and --allow admits only "
+    why = r"^nobody can connect: 127.0.0.1:5300 is for this machine only, and --allow admits only "
     with pytest.raises(Failure, match=why) as raised:
         check_open(server, listening)
     assert raised.value.exit_code == USAGE
@@ -155,11 +155,11 @@ def test_an_address_of_a_family_that_nobody_has_is_refused(
     """`::` takes IPv6 only. A status page may be for nobody: it has an address of its own."""
     server = read_ts_options(["0", "--table", "x", "--allow", allow]).server
     page = ((socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET6, ("::1", 1)))
-    listening = Listening(ListenAddresses(((family, (host, 5000)),), (), page), Sockets())
+    listening = Listening(ListenAddresses(((family, (host, 5300)),), (), page), Sockets())
     if not is_refused:
         check_open(server, listening)
         return
     with pytest.raises(
-        Failure, match=r"^nobody can connect: .*:5000 takes IPv[46] only, and --all"
+        Failure, match=r"^nobody can connect: .*:5300 takes IPv[46] only, and --all"
     ):
         check_open(server, listening)

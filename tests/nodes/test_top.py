@@ -20,7 +20,7 @@ from nodes.top.top import KEYS, WATCHED, Top
 from tests.support.stage import Stage
 
 WALL = 1_795_953_999.0
-WHERE = "localhost:5000"
+WHERE = "localhost:5300"
 SERVER = "asked won no_data names_below not_found refused failed truncated malformed late none"
 ASK = Command.STATS.value + b"\n"
 
@@ -79,7 +79,7 @@ NOW = {
     "clients_max.hits": "0",
 }
 FRAME = """\
-localhost:5000  2026-11-29 12:06:39Z  the last 60 s
+localhost:5300  2026-11-29 12:06:39Z  the last 60 s
 1 of 2 servers is bad
   DNS1 FAILING since 12:05:44Z: failures only in its last 212 replies
 errors 1.00 %   p50 0.12 ms   p99 >9270 ms

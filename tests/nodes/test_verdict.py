@@ -194,7 +194,7 @@ def test_replies_that_would_be_others_are_told(others: int, is_said: bool) -> No
 
 figures = st.builds(
     Figures,
-    st.one_of(st.floats(0.1, 5000), st.sampled_from([1.0, 5.0, 10.0, 11.0])),
+    st.one_of(st.floats(0.1, 5_000), st.sampled_from([1.0, 5.0, 10.0, 11.0])),
     st.sampled_from([0, 0, 1, 2, 3, 50]),
     st.sampled_from([0, 0, 9]),
     st.sampled_from([0.0, 0.02, 1.0]),

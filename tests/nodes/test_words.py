@@ -31,50 +31,50 @@ $ tss
 there is no program 'tss'; did you mean ts? (see python3 -m nodes --help)
 $ serve
 there is no program 'serve'; did you mean ls? (see python3 -m nodes --help)
-$ ls 5100 localhost 5001 --tiemout 5
+$ ls 5100 localhost 5301 --tiemout 5
 there is no option '--tiemout'; did you mean --timeout? (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --time 5
+$ ls 5100 localhost 5301 --time 5
 there is no option '--time'; did you mean --timeout? (see python3 -m nodes ls --help)
-$ ls --hots ::1 5100 localhost 5001
+$ ls --hots ::1 5100 localhost 5301
 there is no option '--hots'; did you mean --host? (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --http 5
+$ ls 5100 localhost 5301 --http 5
 there is no option '--http'; did you mean --metrics? (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --idle-timeout 9
+$ ls 5100 localhost 5301 --idle-timeout 9
 there is no option '--idle-timeout'; did you mean --idle? (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --banana
+$ ls 5100 localhost 5301 --banana
 there is no option '--banana' (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --policy rcae
+$ ls 5100 localhost 5301 --policy rcae
 argument --policy: 'rcae' is not race or hedge; did you mean race?
 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --log-level warn
+$ ls 5100 localhost 5301 --log-level warn
 argument --log-level: 'warn' is not debug, info, warning or error; did you mean warning?
 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --bound timeout=5
+$ ls 5100 localhost 5301 --bound timeout=5
 argument --bound: there is no bound 'timeout'; did you mean timeout_s? --list-bounds shows all
 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --bound banana=5
+$ ls 5100 localhost 5301 --bound banana=5
 argument --bound: there is no bound 'banana'; --list-bounds shows all
 (see python3 -m nodes ls --help)
 
 Times and shares.
 
-$ ls 5100 localhost 5001 --timeout 500msec
+$ ls 5100 localhost 5301 --timeout 500msec
 argument --timeout: '500msec' is not a time above 0, up to 277 h, like 0.5 (in seconds), 500ms, 5s,
 1m or 1h (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --timeout inf
+$ ls 5100 localhost 5301 --timeout inf
 argument --timeout: 'inf' is not a time above 0, up to 277 h, like 0.5 (in seconds), 500ms, 5s, 1m
 or 1h (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --policy hedge --max-extra-load 5
+$ ls 5100 localhost 5301 --policy hedge --max-extra-load 5
 argument --max-extra-load: '5' is not a share from 0 to 1, like 0.05 or 5%
 (see python3 -m nodes ls --help)
 
 Options that do nothing without another.
 
-$ ls 5100 localhost 5001 --metrics-host 0.0.0.0
+$ ls 5100 localhost 5301 --metrics-host 0.0.0.0
 --metrics-host is for the status page; there is no --metrics PORT (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --metrics-host=
+$ ls 5100 localhost 5301 --metrics-host=
 --metrics-host is for the status page; there is no --metrics PORT (see python3 -m nodes ls --help)
-$ ts 5001 --table x --metrics-name a
+$ ts 5301 --table x --metrics-name a
 --metrics-name is for the status page; there is no --metrics PORT (see python3 -m nodes ts --help)
 $ ls 5100 127.0.0.1 1 --dns-timeout 9
 --dns-timeout is for DNS clients; there is no --dns PORT
@@ -84,7 +84,7 @@ $ ls 5100 127.0.0.1 1 --dns-ttl 5
 --dns-ttl is for DNS clients; there is no --dns PORT
 $ ls 5100 127.0.0.1 1 --dns-ttl 0
 --dns-ttl is for DNS clients; there is no --dns PORT
-$ ls 5100 localhost 5001 --max-extra-load 1%
+$ ls 5100 localhost 5301 --max-extra-load 1%
 --max-extra-load is for --policy hedge; race asks every server in any case
 (see python3 -m nodes ls --help)
 $ replay x --policy race --max-extra-load 1%
@@ -93,10 +93,10 @@ $ replay x --policy race --max-extra-load 1%
 $ ls 5100 --dns-upstream 192.0.2.1 --policy hedge
 --policy hedge is for table servers; every --dns-upstream is always asked
 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --race-log x
+$ ls 5100 localhost 5301 --race-log x
 --race-log has nothing to write without --race-sample, for example 0.01
 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --grace 1
+$ ls 5100 localhost 5301 --grace 1
 --grace is for the answers of resolvers; there is no --dns-upstream
 (see python3 -m nodes ls --help)
 
@@ -105,20 +105,20 @@ Servers, addresses and networks.
 $ ls
 no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream
 (see python3 -m nodes ls --help)
-$ ls localhost:5001
+$ ls localhost:5301
 no PORT: say where to listen (see --help)
 $ ls 5100 localhost
-'localhost' has no port; write it like localhost:5001 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --metrics 5100
+'localhost' has no port; write it like localhost:5301 (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --metrics 5100
 PORT and --metrics are both 5100; try --metrics 5101 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --dns 5100
+$ ls 5100 localhost 5301 --dns 5100
 PORT and --dns are both 5100; try --dns 5101 (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --dns-upstream 9.9.9.9#53
+$ ls 5100 localhost 5301 --dns-upstream 9.9.9.9#53
 argument --dns-upstream/--upstream: '9.9.9.9#53' is neither an address nor a host name; write it
-like 127.0.0.1:5053, [::1]:5053 or dns.example:53 (see python3 -m nodes ls --help)
+like 127.0.0.1:5333, [::1]:5333 or dns.example:53 (see python3 -m nodes ls --help)
 $ ls 5100 --upstream tls://9.9.9.9
 argument --dns-upstream/--upstream: 'tls://9.9.9.9' is a URL; resolvers are asked by plain DNS:
-write it like 127.0.0.1:5053, [::1]:5053 or dns.example:53 (see python3 -m nodes ls --help)
+write it like 127.0.0.1:5333, [::1]:5333 or dns.example:53 (see python3 -m nodes ls --help)
 $ ls 5100 --upstream TS1=9.9.9.9
 argument --dns-upstream/--upstream: 'TS1' is a name that something else may have in logs and
 metrics; take another (see python3 -m nodes ls --help)
@@ -127,11 +127,11 @@ argument --dns-upstream/--upstream: cannot read '/none': no such file or directo
 (see python3 -m nodes ls --help)
 $ ls 5100 --upstream 9.9.9.9 --upstream quad9=9.9.9.9:53
 the same --dns-upstream is given twice; one is enough
-$ ls 5100 localhost 5001 localhost 5001
-the table server localhost:5001 is given twice; once is enough (see python3 -m nodes ls --help)
-$ ls 5100 localhost:5001 LOCALHOST 5001
-the table server LOCALHOST:5001 is given twice; once is enough (see python3 -m nodes ls --help)
-$ ls 5100 localhost 5001 --host 0.0.0.0 --allow 10.0.0.0
+$ ls 5100 localhost 5301 localhost 5301
+the table server localhost:5301 is given twice; once is enough (see python3 -m nodes ls --help)
+$ ls 5100 localhost:5301 LOCALHOST 5301
+the table server LOCALHOST:5301 is given twice; once is enough (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --host 0.0.0.0 --allow 10.0.0.0
 argument --allow: 10.0.0.0 is one address; did you mean 10.0.0.0/8? If not, write 10.0.0.0/32
 (see python3 -m nodes ls --help)
 $ ls 5100 127.0.0.1 1 --allow 10.0.0.0/8
@@ -148,7 +148,7 @@ def test_a_mistake_gets_the_line_that_helps(command: Command, words: str, said: 
 
 
 def test_a_line_stays_one_whatever_the_words_hold(command: Command) -> None:
-    code, _, log = command("ls", "5100", "localhost", "5001", "--timeout", "5\n\x1b[2Jx\udcff")
+    code, _, log = command("ls", "5100", "localhost", "5301", "--timeout", "5\n\x1b[2Jx\udcff")
     assert code == 2
     assert log.startswith("photofinish: argument --timeout: '5\\n\\x1b[2Jx\\udcff' is not a time")
     assert log.count("\n") == 1
@@ -157,7 +157,7 @@ def test_a_line_stays_one_whatever_the_words_hold(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "alike"),
     [
-        ("ts2:5001 [::1]:5002", "ts2 5001 ::1 5002"),
+        ("ts2:5301 [::1]:5302", "ts2 5301 ::1 5302"),
         ("--host [::1]", "--host ::1"),
         ("--timeout 500ms", "--timeout 0.5"),
         ("--idle 1h", "--idle 3600"),
@@ -169,5 +169,5 @@ def test_a_line_stays_one_whatever_the_words_hold(command: Command) -> None:
     ],
 )
 def test_words_that_mean_the_same_are_read_alike(words: str, alike: str) -> None:
-    before = ["5100", "localhost", "5001"]
+    before = ["5100", "localhost", "5301"]
     assert read_ls_options([*before, *words.split()]) == read_ls_options([*before, *alike.split()])

@@ -19,7 +19,7 @@ from tests.support.stage import Stage
 
 ASKED = Metric("asked", "Questions")
 TIMES = Metric("answer_seconds", "Times", per="ts")
-READY = b"ls ready on 127.0.0.1:5000\n"
+READY = b"ls ready on 127.0.0.1:5300\n"
 
 
 class Nursery(Stage):

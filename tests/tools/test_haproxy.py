@@ -64,9 +64,9 @@ class Proxy:
         self._admin = folder / "admin"
         text = EXAMPLE.read_text()
         for there, here in {
-            "bind :5000": f"bind 127.0.0.1:{self.port}",
-            "127.0.0.1:5010": f"127.0.0.1:{ls_ports[0]}",
-            "127.0.0.1:5011": f"127.0.0.1:{ls_ports[1]}",
+            "bind :5300": f"bind 127.0.0.1:{self.port}",
+            "127.0.0.1:5310": f"127.0.0.1:{ls_ports[0]}",
+            "127.0.0.1:5311": f"127.0.0.1:{ls_ports[1]}",
             "/run/haproxy/admin.sock": str(self._admin),
             "    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n": "",
             **(changes or {}),

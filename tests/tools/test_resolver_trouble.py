@@ -229,7 +229,7 @@ bad() {{
 }}
 bad
 until dig @127.0.0.1 -p 53 +tries=1 +time=1 n1.example > /dev/null; do sleep 0.02; done
-{python} -m nodes ls 5000 --dns 5300 {upstreams} --dns-timeout {timeout} --timeout {timeout} \\
+{python} -m nodes ls 5301 --dns 5300 {upstreams} --dns-timeout {timeout} --timeout {timeout} \\
     > {folder}/ls.out 2> {folder}/ls.err &
 until grep -q 'ready on' {folder}/ls.out; do kill -0 $!; sleep 0.02; done
 ask() {{

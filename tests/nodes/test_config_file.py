@@ -404,7 +404,7 @@ def test_odd_words_are_printed_so_that_they_read_back(command: Command, tmp_path
 def section() -> str:
     """Return what the document says of configuration files."""
     text = (ROOT / "proto.md").read_text()
-    return text.partition("\n## Configuration\n")[2].partition("\n## ")[0]
+    return text.partition("\n### Configuration\n")[2].partition("\n### ")[0]
 
 
 def test_the_rows_of_the_document_hold(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ def rows(heading: str) -> list[list[str]]:
     return [row for at, row in enumerate(table) if at not in heads and at - 1 not in heads]
 
 
+def test_no_line_is_longer_than_a_screen_is_wide() -> None:
+    assert [line for line in DOCUMENT.splitlines() if len(line) > 120] == []
+
+
 # -- limits, errors, messages ----------------------------------------------------------------------
 
 

@@ -82,7 +82,7 @@ _WORDS = {word.value: word for word in Word}
 _ANSWER = re.compile(rb"([^ ]++) (?=" + ADDRESSES_AND_TYPE + rb" IN\Z)([^ ]++) (A|AAAA) IN")
 _NEGATIVE = re.compile(rb"([^ ]++(?: AAAA)?) - (" + b"|".join(n.value for n in Negative) + rb")")
 _REFUSAL = re.compile(rb"- ERROR (" + b"|".join(error.name.encode() for error in Error) + rb")")
-_STAT = re.compile(rb"STAT ([A-Za-z0-9_.]++) ([!-~][ -~]*+)")
+_STAT = re.compile(rb"STAT ([A-Za-z][A-Za-z0-9_.-]*+) ([!-~][ -~]*+)")
 
 
 def parse_request(line: bytes) -> Request:
@@ -105,12 +105,12 @@ def parse_reply(line: bytes) -> Reply:
         return _WORDS[line]
     if found := _REFUSAL.fullmatch(line):
         return Refusal(Error[found[1].decode()])
-    if found := _STAT.fullmatch(line):
-        return Stat(found[1], found[2])
     if (found := _ANSWER.fullmatch(line)) and is_name(found[1].removesuffix(b".")):
         return Answer(found[1], found[2], Type(found[3]))
     if (found := _NEGATIVE.fullmatch(line)) and is_name(name_of(found[1]).removesuffix(b".")):
         return NoAnswer(Question(name_of(found[1]), type_of(found[1])), Negative(found[2]))
+    if found := _STAT.fullmatch(line):
+        return Stat(found[1], found[2])
     raise ProtocolError(Error.BADNAME)
 
 

@@ -163,6 +163,22 @@ def test_a_chunk_of_replies_is_what_its_lines_are_one_by_one(chunk: list[bytes])
         assert batch is None or shown(batch) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        (b"STAT 10.0.0.1 A IN", b"stat"),
+        (b"STAT ::1 AAAA IN", b"stat AAAA"),
+        (b"STAT - NOT FOUND", b"stat"),
+        (b"STAT AAAA - NOT FOUND", b"stat AAAA"),
+    ],
+)
+def test_a_reply_about_the_name_stat_is_no_metric(line: bytes, question: bytes) -> None:
+    """[P2]: however the network cuts it from what comes before and after it."""
+    for rest in (b"", b"PONG\n"):
+        batch = read_replies(line + b"\n" + rest, ErrorStreak(Environment()))
+        assert [*batch.questions, *batch.not_found] == [question]
+
+
 @pytest.mark.parametrize("good", [b"x 1.2.3.4 A IN", b"x - NO DATA", b"x - FAILED", b"PONG"])
 def test_errors_in_a_row_are_counted_until_a_legal_line_comes(good: bytes) -> None:
     env = Environment()

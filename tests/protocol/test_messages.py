@@ -38,7 +38,7 @@ answers = st.one_of(
     st.builds(Answer, any_names, a_set(addresses_v6), st.just(Type.AAAA)),
 )
 negative_replies = st.builds(NoAnswer, any_questions, st.sampled_from(Negative))
-metrics = st.from_regex(rb"[A-Za-z0-9_.]{1,9}", fullmatch=True)
+metrics = st.from_regex(rb"[A-Za-z][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 replies = st.one_of(
     answers,
     negative_replies,
@@ -181,6 +181,12 @@ def test_d2_d3_d4_d5_d6_d7_d9_d10_d11_d12_a_line_is_judged(
         assert judged(line) == (question if is_question else message), line
         is_plain = is_question and b"." not in line[-1:] and b". " not in line
         assert (read_questions(line + b"\n") is not None) is is_plain, line
+
+
+@pytest.mark.parametrize("key", [b"asked", b"TS1.won", b"my-dns.won", b"lines.no_data_seconds.100"])
+def test_a_metric_may_have_the_name_of_a_resolver(key: bytes) -> None:
+    """Which has letters, digits, hyphens and underscores."""
+    assert replied(b"STAT " + key + b" 17") == Stat(key, b"17")
 
 
 def test_d13_what_cannot_be_printed_is_escaped() -> None:

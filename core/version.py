@@ -6,5 +6,5 @@ Not here: who shows it.
 
 import sys
 
-VERSION = "0.9.0"
+VERSION = "1.0.0"
 PYTHON = ".".join(map(str, sys.version_info[:3]))

@@ -7,7 +7,6 @@ Not here: what the programs do, which every other test shows.
 
 import ast
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -115,11 +114,9 @@ def test_its_entries_are_sorted_undated_and_only_what_runs(built: Path) -> None:
     assert set(names) == sources | {"__main__.py", "LICENSE", "CHANGELOG.md"}
 
 
-def test_it_says_its_version_which_heads_the_changelog(built: Path) -> None:
+def test_it_says_its_version(built: Path) -> None:
     done = run(built, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"photofinish {VERSION}\n", "")
-    latest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert latest is not None and latest[1] == VERSION
 
 
 @pytest.mark.parametrize("words", [["--help"], ["ls", "--help"], ["ls"]])

@@ -263,6 +263,9 @@ def headings(document: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
+DOCUMENTS = [path for at in ("", "core/", "bench/", "examples/") for path in ROOT.glob(f"{at}*.md")]
+
+
 def broken_links(path: str, document: str) -> set[str]:
     """Return what a document's links lead to that is not there: files, or headings of documents."""
     broken = set()
@@ -284,11 +287,36 @@ def test_links_that_lead_nowhere_are_found() -> None:
 
 
 def test_links_of_documents_lead_somewhere() -> None:
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("core/*.md"), *ROOT.glob("bench/*.md")]
     broken: set[str] = set()
-    for path in documents:
+    for path in DOCUMENTS:
         broken |= broken_links(path.relative_to(ROOT).as_posix(), path.read_text())
     assert broken == set()
+
+
+def promises_elsewhere(document: str) -> set[str]:
+    """Return the links of a text to promises of proto.md, [P1](proto.md#questions), that are not in
+    the section that the link leads to, nor below its headings."""
+    parts = re.split(r"(?m)^(#+) (.*)\n", (ROOT / "proto.md").read_text())
+    sections: dict[str, str] = {}
+    open_sections: list[tuple[int, str]] = []
+    for depth, heading, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        (anchor,) = headings(f"# {heading}")
+        open_sections = [each for each in open_sections if each[0] < len(depth)]
+        open_sections.append((len(depth), anchor))
+        for _, each in open_sections:
+            sections[each] = sections.get(each, "") + text
+    found = re.findall(r"(\[P\d+\])\(proto\.md#([^)]+)\)", document)
+    return {f"{tag} #{anchor}" for tag, anchor in found if tag not in sections.get(anchor, "")}
+
+
+def test_a_promise_that_stands_elsewhere_is_found() -> None:
+    links = ["[P66](proto.md#status-page)", "[P35](proto.md#resolvers)", "[P35](proto.md#dns)"]
+    assert promises_elsewhere(" ".join(links)) == {"[P35] #dns"}
+
+
+def test_links_to_promises_lead_to_their_sections() -> None:
+    wrong = {path.name: promises_elsewhere(path.read_text()) for path in DOCUMENTS}
+    assert {name: links for name, links in wrong.items() if links} == {}
 
 
 # A port from 5000 to 5099. Not figures (5,000, 0.5011, 1x5000), nor RFC 5001.
@@ -308,7 +336,7 @@ def test_no_file_names_a_port_that_macos_takes() -> None:
     for folder in ("core", "nodes", "tests", "bench", "examples"):
         files += (ROOT / folder).rglob("*")
     texts = [p for p in files if p.is_file() and p.suffix not in NO_TEXT | {".pyc"}]
-    for path in ("tests/test_tidy.py", "README.md", "proto.md"):  # these two: being rewritten
+    for path in ("tests/test_tidy.py", "README.md"):  # README is being rewritten
         texts.remove(ROOT / path)
     assert len(texts) > 400
     assert {str(p) for p in texts if UNLUCKY_PORT.search(p.read_text())} == set()

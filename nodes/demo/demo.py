@@ -28,12 +28,18 @@ _MERGE_S = 0.1  # records of different programs are put in order within this tim
 _END_S = 30.0  # for everything; it takes a little over 5 s, and longer on a busy machine
 _KNOWN, _UNKNOWN = "google.com", "nothinghere.com"  # names whose races are shown
 _BEGINNING = """\
-Two table servers, a load balancer (LS) and a client, each a process of its own. LS asks both table
-servers for each name, and relays the first answer; after 5 s of silence it says TIMED OUT.
+Two table servers (TS1, TS2), a load balancer (LS) and a client, each a process of its own. LS asks
+both table servers for each name, and relays the first answer; a table server that does not have the
+name stays silent, and after 5 s without an answer LS says TIMED OUT. The client writes:
 """
 _WIRE = """
-What the servers received (>), sent (<) and became (=); seconds, who, what:
+What the servers received (>), sent (<) and became (=); seconds, who, what. A server calls whoever
+has connected to it client-1: of LS that is the client, of TS1 and TS2 it is LS.
 
+"""
+_MORE = """
+All that was sent, and each change of a state: --wire (make run-local WIRE=1). The commands for four
+terminals of your own: photofinish --help, or python3 -m nodes --help.
 """
 
 
@@ -131,10 +137,9 @@ class Demo:
             return [*self._show_records(), *map(_line, lines), Stop(0)]
         lines = [
             *("", f"The race for {_KNOWN}, in ms:", "", *race(self._records, _KNOWN)),
-            *("", f"Nobody knows {_UNKNOWN}:", "", *race(self._records, _UNKNOWN)),
-            *("", "--wire shows all that was sent, and each change of a state."),
+            *("", f"Nobody has {_UNKNOWN}:", "", *race(self._records, _UNKNOWN)),
         ]
-        return [*map(_line, lines), Stop(0)]
+        return [*map(_line, lines), Write(_MORE.encode()), Stop(0)]
 
     def _fail(self, why: str) -> list[Effect]:
         """End, with all that servers said and has not been shown: it may explain why."""

@@ -129,7 +129,8 @@ class Upstreams(Monitored):
             link.health.mute()
 
     def part(self) -> list[Effect]:
-        """Take leave of all."""
+        """Take leave of all, and say no more of them."""
+        self.mute()
         effects: list[Effect] = []
         for upstream in self.all:
             effects += upstream.part()

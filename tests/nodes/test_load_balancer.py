@@ -240,3 +240,4 @@ def test_once_the_session_that_spoke_first_ends_the_server() -> None:
     for conn in ("a", "b", T1, T2):
         stage.end(conn)
     assert stage.exit_code == 0
+    assert stage.reports[:2] == ["TS1 is up", "TS2 is up"] and "is down" not in str(stage.reports)

@@ -81,7 +81,7 @@ def test_the_commands_of_the_table_are_those_that_are_played() -> None:
     assert table - played == {"python3 -m nodes demo"}
 
 
-def test_the_files_to_read_are_five_of_the_reading_path_in_its_order() -> None:
+def test_five_files_to_read_are_in_the_order_of_the_map() -> None:
     rows = re.findall(r"(?m)^\| \[([^]]+)\]\(\.\./\1\) \|", DOCUMENT)
     core_map = (ROOT / "core" / "README.md").read_text()
     places = [core_map.index(f"| [{row.removeprefix('core/')}](") for row in rows]

@@ -3,7 +3,8 @@
     python3 examples/picture.py        needs Chromium; writes examples/status*.png
 
 Each picture is of servers that are started for it and asked for some seconds, while Chromium looks
-at the page. Resolvers are played. `status.png` is the one in README.
+at the page. Resolvers are played. `status.png` is the one in README: the upper half of the page of
+an LS before two table servers that are slow on purpose (bench/slow.py).
 """
 
 import base64
@@ -47,6 +48,15 @@ def site_of_tables(run: Programs, *words: object) -> Site:
     return Site(ls, port, [server for server, _ in servers])
 
 
+def site_of_slow_tables(run: Programs) -> Site:
+    """Start LS before two table servers with the same rows, which are late now and then."""
+    table = run.table("slow", *(f"{name} 10.0.0.1" for name in _NAMES), "www.example 192.0.2.10")
+    words = (0, "--table", table, "--law", "pareto", "--mean", 0.01)
+    servers = [run.start(*words, "--seed", n, python=("bench/slow.py",)) for n in (1, 2)]
+    ports = [server.port() for server in servers]
+    return Site(*run.ls(ports, "--race-sample", 1, "--metrics", 0), servers)
+
+
 def site_of_resolvers(run: Programs, ports: list[int]) -> Site:
     """Start LS before these resolvers."""
     upstreams = [word for port in ports for word in ("--dns-upstream", f"127.0.0.1:{port}")]
@@ -73,10 +83,21 @@ def load(site: Site, browser: Browser, seconds: float, act: Callable[[], object]
 
 def whole(page: Page, scale: float) -> bytes:
     """Return a picture of a page as long as it is."""
-    width, height = page.value("[innerWidth, document.documentElement.scrollHeight]")
+    return taken(page, page.value("document.documentElement.scrollHeight"), scale)
+
+
+def upper_half(page: Page) -> bytes:
+    """Return a picture of a page down to its list of servers."""
+    top_of = "[...document.querySelectorAll('h2')].find(h => /^Servers/.test(h.innerText))"
+    return taken(page, page.value(f"{top_of}.getBoundingClientRect().top + scrollY") - 8, 1.0)
+
+
+def taken(page: Page, height: float, scale: float) -> bytes:
+    """Return a picture of a page from its top."""
+    width = page.value("innerWidth")
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
-    taken = page.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-    return base64.b64decode(taken["data"])
+    picture = page.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+    return base64.b64decode(picture["data"])
 
 
 def picture(
@@ -90,7 +111,7 @@ def picture(
         site.ls.signal(signal.SIGKILL)
         page.shows(lambda: "no word" in page.text("#verdict"), "that it is gone")
     path = HERE / ("status.png" if name == "load" else f"status-{name}.png")
-    path.write_bytes(whole(page, 1.0 if name == "load" else 0.7))
+    path.write_bytes(upper_half(page) if name == "load" else whole(page, 0.7))
     print(path.name)
 
 
@@ -105,8 +126,8 @@ def main() -> int:
         good, bad = (
             stack.enter_context(played_resolver(text)) for text in ("10.0.0.1", "SERVFAIL")
         )
+        picture(browser, site_of_slow_tables(run), "load", _WIDE)
         site = site_of_tables(run)
-        picture(browser, site, "load", _WIDE)
         picture(browser, site, "phone", _PHONE, site.behind[1].kill)
         picture(browser, site, "dead", _WIDE)
         picture(browser, site_of_resolvers(run, [good, bad]), "resolvers", _WIDE)

@@ -55,7 +55,7 @@ def notes(replayed: Replayed) -> list[str]:
 
 
 def as_json(replayed: Replayed) -> str:
-    """Return everything as one line of JSON; README.md has its shape."""
+    """Return everything as one line of JSON; examples/monitoring.md has its shape."""
     verdict = replayed.verdict
     take = verdict.take
     return json.dumps(

@@ -423,15 +423,6 @@ def test_the_rows_of_the_document_hold(tmp_path: Path) -> None:
         assert read == plain(read_ls_options(expected)), toml
 
 
-def test_the_file_in_the_readme_is_read(tmp_path: Path) -> None:
-    (text,) = re.findall(r"(?s)```toml\n(.*?)```", (ROOT / "README.md").read_text())
-    path = tmp_path / "readme.toml"
-    path.write_text(text)
-    read = read_ls_options(["--config", str(path)])
-    assert [host for host, _ in read.table_servers] == ["ts1.example", "ts2.example"]
-    assert (read.server.bounds.timeout_s, read.server.bounds.clients_max) == (2.0, 100)
-
-
 def test_the_table_of_keys_is_that_of_the_parsers() -> None:
     rows: list[Any] = re.findall(r"(?m)^\| `([a-z-]+)` \| (LS, TS|LS|TS) \| ", section())
     for program, parser in PARSERS.items():

@@ -24,15 +24,17 @@ KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 	parts clean
 
 help: ## show this help
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { \
+		names[++count] = $$1; texts[count] = $$2; if (length($$1) > width) width = length($$1) \
+	} END { for (at = 1; at <= count; at++) printf "%-" width "s  %s\n", names[at], texts[at] }' $(MAKEFILE_LIST)
 
 run-local: ## run two TSs, LS and the client once, and show the race (5 s; WIRE=1: all that is sent)
 	@$(PYTHON) -m nodes demo $(if $(WIRE),--wire)
 
-dist: $(DIST_TOOLS) ## make photofinish.pyz (all programs in one file), a wheel, a man page and a completion, in dist/
+dist: $(DIST_TOOLS) ## make photofinish.pyz (all programs in one file), a wheel, a man page and a completion (dist/)
 	@$(RUN) .ci/dist.py --wheel
 
-test: $(TOOLS) $(DIST_TOOLS) ## run all tests, those with processes beside the others (2.5 min; DEV=1: any warning is an error)
+test: $(TOOLS) $(DIST_TOOLS) ## run all tests, several kinds side by side (2.5 min; DEV=1: any warning is an error)
 	@$(MAKE) --no-print-directory -j 3 test-fast test-process test-tools
 
 test-fast: $(TOOLS) ## run the tests that start no process, in two halves side by side (1 min)
@@ -98,7 +100,7 @@ ci: ## what continuous integration runs: check, then the whole system once, and 
 bench: $(BENCH_TOOLS) ## measure throughput and latency, compared with alternatives; write bench/RESULTS.md (15 min)
 	$(RUN) bench/throughput.py --sizes --results bench/RESULTS.md $(KEEP)
 
-bench-quick: $(BENCH_TOOLS) ## measure some throughput, some DNS, and the start-up of each program (1.5 min; JSON=FILE: keep it)
+bench-quick: $(BENCH_TOOLS) ## measure some throughput, some DNS, and each program's start-up (1.5 min; JSON=FILE: keep it)
 	$(RUN) bench/quick.py $(KEEP_IF_ASKED)
 
 bench-tail: $(BENCH_TOOLS) ## measure the gain of asking two servers; write bench/TAIL.md (7 min)
@@ -110,10 +112,10 @@ bench-workers: $(TOOLS) ## measure cost and gain of several processes; write ben
 bench-dns: $(BENCH_TOOLS) ## measure LS as a DNS server, compared with four others; write bench/DNS.md (6 min)
 	$(RUN) bench/dns.py --results bench/DNS.md $(KEEP)
 
-bench-resolvers: $(BENCH_TOOLS) ## measure LS in front of resolvers, compared with four others; write bench/RESOLVERS.md (12 min)
+bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers, compared with four others; write bench/RESOLVERS.md (12 min)
 	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md $(KEEP)
 
-bench-first-good: $(TOOLS) ## measure LS in front of real and odd resolvers, compared with BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
+bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, with BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)
 	$(RUN) bench/first_good.py $(if $(BEFORE),--before $(BEFORE)) --results bench/FIRST_GOOD.md $(KEEP)
 
 bench-odd: $(TOOLS) ## measure what clients hear of LS in front of odd resolvers; write bench/ODD.md (1.5 min)

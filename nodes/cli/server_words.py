@@ -1,7 +1,7 @@
 """The servers that LS is to ask, as people write them, read into hosts and ports.
 
 Table servers stand behind PORT, each as one word or as two: `localhost:5301`, `localhost 5301`. A
-resolver is the value of a flag: `9.9.9.9`, `[::1]:5333`, `dns.example:53`, `quad9=9.9.9.9`; or a
+resolver is the value of a flag: `9.9.9.9`, `[::1]:5354`, `dns.example:53`, `quad9=9.9.9.9`; or a
 file like /etc/resolv.conf, which names several.
 
 Not here: a host and a port in one word (`address_words.py`), where a host is (`host_names.py`), and
@@ -26,7 +26,7 @@ HostPort = tuple[str, int]
 _BROADCAST = ipaddress.ip_address("255.255.255.255")
 # Of a host, in the letters of a name service. A text that ends in digits is an address with a slip.
 _HOST = re.compile(r"(?:[a-z0-9_-]+\.)*(?!\d+\.?$)[a-z0-9_-]+\.?", re.IGNORECASE)
-_WRITE_IT_LIKE = "write it like 127.0.0.1:5333, [::1]:5333 or dns.example:53"
+_WRITE_IT_LIKE = "write it like 127.0.0.1:5354, [::1]:5354 or dns.example:53"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _resolvers_of(path: str) -> tuple[ResolverOption, ...]:
 
 
 def _resolver_at(text: str) -> ResolverOption:
-    """Read where one resolver is: 127.0.0.1, 127.0.0.1:5333, ::1, [::1]:5333, fe80::1%eth0, or a
+    """Read where one resolver is: 127.0.0.1, 127.0.0.1:5354, ::1, [::1]:5354, fe80::1%eth0, or a
     host name in place of the address."""
     host, port = split_address(text)
     try:

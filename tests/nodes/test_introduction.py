@@ -26,11 +26,11 @@ def test_a_server_says_what_it_is_and_where_it_listens() -> None:
         "race, TS1 localhost:5301, DNS1 [::1]:53", "timeout 5.0 s", {"servers": servers}
     )
     page = "http://127.0.0.1:5380/"
-    listeners = {"lines": "127.0.0.1:5300", "dns": "127.0.0.1:5333", "status_page": page}
+    listeners = {"lines": "127.0.0.1:5300", "dns": "127.0.0.1:5354", "status_page": page}
     text, fields = said(introduction, listeners)
     assert text == (
         f"photofinish {VERSION}: race, TS1 localhost:5301, DNS1 [::1]:53; lines on 127.0.0.1:5300, "
-        f"DNS on 127.0.0.1:5333, status page on {page}; timeout 5.0 s"
+        f"DNS on 127.0.0.1:5354, status page on {page}; timeout 5.0 s"
     )
     assert (fields["event"], fields["level"], fields["version"]) == ("started", "INFO", VERSION)
     assert fields["servers"] == servers and listeners.items() <= fields.items()

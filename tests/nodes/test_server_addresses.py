@@ -188,7 +188,7 @@ def test_a_file_with_nothing_left_is_one_clear_error(hosts: list[str], said: str
 def test_one_resolver_in_two_words_is_refused(one: Any, other: Any) -> None:  # noqa: ANN401
     with pytest.raises(Failure, match="given twice; one is enough"):
         chosen([ResolverOption(*one), ResolverOption(*other)])
-    assert len(chosen([ResolverOption(*one), ResolverOption(one[0], 5333)])[0]) == 2
+    assert len(chosen([ResolverOption(*one), ResolverOption(one[0], 5354)])[0]) == 2
 
 
 def test_two_names_of_one_server_are_a_warning() -> None:
@@ -215,7 +215,7 @@ def test_a_name_that_only_ls_could_look_up_is_refused(
     known = ServerSetup("DNS1", ((V4, ("192.0.2.1", 53)),), ("known.example", 53))
     unknown = ServerSetup("DNS2", (), ("unknown.example", 53))
     refuse_own_lookups(System(), [known], OURS)
-    refuse_own_lookups(System(), [known, unknown], [(V4, ("127.0.0.1", 5333))])
+    refuse_own_lookups(System(), [known, unknown], [(V4, ("127.0.0.1", 5354))])
     refuse_own_lookups(System(), [known, unknown], [])
     with pytest.raises(Failure, match=r"cannot look up 'unknown\.example'") as raised:
         refuse_own_lookups(System(), [known, unknown], OURS)

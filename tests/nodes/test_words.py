@@ -115,10 +115,10 @@ $ ls 5100 localhost 5301 --dns 5100
 PORT and --dns are both 5100; try --dns 5101 (see python3 -m nodes ls --help)
 $ ls 5100 localhost 5301 --dns-upstream 9.9.9.9#53
 argument --dns-upstream/--upstream: '9.9.9.9#53' is neither an address nor a host name; write it
-like 127.0.0.1:5333, [::1]:5333 or dns.example:53 (see python3 -m nodes ls --help)
+like 127.0.0.1:5354, [::1]:5354 or dns.example:53 (see python3 -m nodes ls --help)
 $ ls 5100 --upstream tls://9.9.9.9
 argument --dns-upstream/--upstream: 'tls://9.9.9.9' is a URL; resolvers are asked by plain DNS:
-write it like 127.0.0.1:5333, [::1]:5333 or dns.example:53 (see python3 -m nodes ls --help)
+write it like 127.0.0.1:5354, [::1]:5354 or dns.example:53 (see python3 -m nodes ls --help)
 $ ls 5100 --upstream TS1=9.9.9.9
 argument --dns-upstream/--upstream: 'TS1' is a name that something else may have in logs and
 metrics; take another (see python3 -m nodes ls --help)

@@ -19,7 +19,7 @@ KEEP := --json $(or $(JSON),bench/results.json)
 KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns sim soak mutants coverage lint format check ci \
+.PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns fuzz-grammar sim soak mutants coverage lint format check ci \
 	bench bench-quick bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
 	parts clean
 
@@ -65,6 +65,9 @@ fuzz: $(TOOLS) ## run the property tests for long, with random inputs
 fuzz-dns: ## send PACKETS mutated DNS packets through LS, twice (1,000,000; 1 min)
 	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000)
 	@$(PYTHON) -m tests.fuzz_dns --packets $(or $(PACKETS),1000000) --resolvers
+
+fuzz-grammar: ## send LINES lines of proto.md's grammar, and lines nearly so, through the parsers (100,000; 20 s)
+	@$(PYTHON) -m tests.fuzz_grammar --lines $(or $(LINES),100000)
 
 sim: ## tell SEEDS stories more of lines, DNS and resolvers in the simulator (1,000)
 	@$(PYTHON) -m tests.sim.simulate --seeds $(or $(SEEDS),1000)

@@ -246,6 +246,14 @@ def test_it_asks_once_a_second_and_shows_each_reply() -> None:
     assert "questions/s 15, now 20" in polled(stage, told(asked=35))
 
 
+def test_a_metric_that_is_not_known_is_skipped() -> None:
+    """[P88]: a newer server may have others, of the whole and of its servers."""
+    stage = watching()
+    stage.connect(WATCHED)
+    newer = {"brand_new": "1", "TS1.brand-new": "NEVER SEEN", "my-dns.brand.new": "-"}
+    assert "questions 5 " in polled(stage, newer | told(asked=5) | server("TS1"))
+
+
 def test_its_figures_are_of_the_last_minute() -> None:
     stage = watching()
     stage.connect(WATCHED)

@@ -128,7 +128,7 @@ def test_each_example_of_a_message_fits_the_grammar(side: str, table: str) -> No
         assert isinstance(judged, tuple), kind
 
 
-# -- faults of a grammar --------------------------------------------------------------------------
+# -- faults of a grammar ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -303,15 +303,36 @@ def cited() -> set[str]:
     return {tag for source in sources for tag in re.findall(r"\[(P\d+)\]", source)}
 
 
+TEXT, _, LIST = DOCUMENT.split("\n## ", 1)[1].partition("\n## Promises\n")
+
+
+def places_of_tags() -> dict[str, str]:
+    """Return the anchor of the section that each tag stands in; a tag stands there once."""
+    found: dict[str, str] = {}
+    anchor = ""
+    for line in re.sub(r"(?ms)^```.*?^```", "", TEXT).splitlines():
+        if heading := re.fullmatch(r"#+ (.*)", line):
+            anchor = re.sub(r"[^\w\- ]", "", heading[1].lower()).replace(" ", "-")
+        for tag in re.findall(r"\[(P\d+)\]", line):
+            assert tag not in found, tag
+            found[tag] = anchor
+    return found
+
+
 def test_every_tag_is_cited_by_a_test_and_every_cited_tag_exists() -> None:
-    tags = re.findall(r"\[(P\d+)\]", DOCUMENT.split("\n## ", 1)[1])
-    assert len(tags) == len(set(tags))
-    assert sorted(tags, key=lambda tag: int(tag[1:])) == [f"P{n + 1}" for n in range(len(tags))]
-    assert set(tags) == cited()
+    assert set(places_of_tags()) == cited()
+
+
+def test_the_promises_are_listed_in_order_with_their_sections() -> None:
+    listed = re.findall(r"(?m)^\| \[(P\d+)\]\(#([\w-]+)\) \| \S.* \|$", LIST)
+    places = places_of_tags()
+    assert [tag for tag, _ in listed] == [f"P{n + 1}" for n in range(len(places))]
+    assert dict(listed) == places
+    assert len(re.findall(r"P\d", LIST)) == len(listed)
 
 
 def test_every_must_carries_a_tag() -> None:
-    paragraphs = re.split(r"\n\n|\n(?=- |\|)", DOCUMENT.split("\n## ", 1)[1])
+    paragraphs = re.split(r"\n\n|\n(?=- |\|)", TEXT)
     for paragraph in paragraphs:
         assert len(re.findall(r"\bMUST\b", paragraph)) == len(re.findall(r"\[P\d+\]", paragraph)), (
             paragraph

@@ -207,6 +207,7 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     named += [
         (one.name or resolver_name(n), (one.host, one.port)) for n, one in enumerate(chosen, 1)
     ]
+    _check_names(options.private_from, [name for name, _ in named[count:]])
     servers = find_servers(system, named, known, bounds.lookups_max, bounds.start_s)
     if before is None:
         refuse_own_lookups(system, servers, listening.dns)
@@ -226,5 +227,17 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
         options.grace_s,
         options.sample,
         options.server.once,
+        options.trusts_data,
+        frozenset(options.private_from),
     )
     return _Builder(options, listening, setup, links)
+
+
+def _check_names(given: Sequence[str], resolvers: Sequence[str]) -> None:
+    """Raise Failure where a name is that of no resolver."""
+    for name in given:
+        if name not in resolvers:
+            known = ", ".join(resolvers)
+            raise Failure(
+                f"--private-from: no resolver is called {name!r}; there are {known}", USAGE
+            )

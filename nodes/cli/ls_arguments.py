@@ -55,6 +55,11 @@ _workers = number(whole, 1, _WORKERS_MAX, f"a number from 1 to {_WORKERS_MAX}")
 _grace = number(in_seconds, 0, _GRACE_MAX_S, f"a time up to {_GRACE_MAX_S} s, like {TIMES}")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Return the names in a text that has commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 @dataclass(frozen=True, slots=True)
 class LsOptions:
     """The options of the load balancer. Servers and addresses are hosts and ports."""
@@ -64,6 +69,8 @@ class LsOptions:
     resolvers: tuple[ResolverOption, ...]
     grace_s: float | None  # None: as long as the resolvers usually take
     extra_load: float | None  # the share of extra questions that hedging may ask; None: race
+    trusts_data: bool  # more than a validator's word
+    private_from: tuple[str, ...]  # names of resolvers whose private addresses do not count
     sample: float  # the share of races that are followed to the end
     race_log: str | None
     dns_ttl_s: int
@@ -129,6 +136,8 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         resolvers,
         arguments.grace,
         extra_load,
+        arguments.trust_data,
+        tuple(name for names in arguments.private_from for name in names),
         arguments.race_sample,
         arguments.race_log,
         _TTL_S if arguments.dns_ttl is None else arguments.dns_ttl,
@@ -191,6 +200,25 @@ def _add_upstreams(parser: Parser) -> None:
         f"{DEFAULTS.grace_max_s:g}, or {DEFAULTS.grace_failed_s:g} where resolvers have differed)",
     )
     add_timeout(parser)
+    _add_ranks(parser)
+
+
+def _add_ranks(parser: Parser) -> None:
+    parser.add_argument(
+        "--trust-data",
+        action="store_true",
+        help="let another's data win where a resolver that validates says that a name is bogus "
+        "(DNSSEC); without it that ends the question",
+    )
+    parser.add_argument(
+        "--private-from",
+        action="append",
+        default=[],
+        type=_names,
+        metavar="NAME[,NAME...]",
+        help="count replies of these resolvers that have private addresses as REFUSED (may be "
+        "repeated): pages of strangers then cannot lead into your network",
+    )
 
 
 def _add_policy(parser: Parser) -> None:
@@ -266,6 +294,10 @@ def _check(arguments: argparse.Namespace, servers: Sequence[object], parser: Par
         parser.error("no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
     if arguments.grace is not None and not arguments.upstreams:
         parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
+    if arguments.trust_data and not arguments.upstreams:
+        parser.error("--trust-data is for the words of resolvers; there is no --dns-upstream")
+    if arguments.private_from and not arguments.upstreams:
+        parser.error("--private-from is for resolvers; there is no --dns-upstream")
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
 

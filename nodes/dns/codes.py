@@ -81,4 +81,7 @@ class OptionCode(IntEnum):
     EDE = 15  # an extended error (RFC 8914)
 
 
-NO_REACHABLE_AUTHORITY = 22  # an extended error (RFC 8914, section 4.23)
+# Extended errors (RFC 8914, section 4).
+BOGUS = range(6, 13)  # a validator's word that what it found is forged or broken
+BLOCKED = 15
+NO_REACHABLE_AUTHORITY = 22

@@ -9,6 +9,9 @@ is what stands behind the OPT record: additional records, which may be missed.
 A referral (RFC 2308, section 2.2: NOERROR without what was asked for, NS records of the servers to
 ask instead, and no SOA) knows nothing of its question, and counts as REFUSED.
 
+SERVFAIL with an extended error 6 to 12 (RFC 8914, sections 4.7 to 4.13) is the word of a validator
+that what it found is forged or broken: it is BOGUS.
+
 A reply is read as its counts say: bytes behind its end are no part of it. Of an error (any code but
 NOERROR and NXDOMAIN) no more than the code is needed: it need not repeat its question (many that
 refuse to answer send a header and nothing else), and if its records cannot be read they are left
@@ -24,6 +27,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from core.protocol.names import LINE_BYTES_MAX, Negative, name_of, type_of
 from nodes.dns.codes import (
+    BOGUS,
     HEADER,
     OPCODE_MASK,
     OPTION,
@@ -43,6 +47,7 @@ _ALIASES_MAX = 16  # a longer chain of CNAME records counts as a loop
 _HOP_BY_HOP = frozenset(
     {OptionCode.NSID, OptionCode.COOKIE, OptionCode.KEEPALIVE, OptionCode.PADDING}
 )
+_CODE_BYTES = 2  # of an extended error, before its text
 _ADDRESS_BYTES: dict[int, int] = {RdataType.A: 4, RdataType.AAAA: 16}
 
 
@@ -55,6 +60,7 @@ class ReplyResult(Enum):
     REFUSED = "the resolver does not tell us"
     FAILED = "the resolver could not find out"
     MISUNDERSTOOD = "the resolver does not understand the query"
+    BOGUS = "the resolver has found it, and it is forged or broken"
 
 
 _NEGATIVES = {
@@ -63,6 +69,7 @@ _NEGATIVES = {
     ReplyResult.REFUSED: Negative.FAILED,
     ReplyResult.FAILED: Negative.FAILED,
     ReplyResult.MISUNDERSTOOD: Negative.FAILED,
+    ReplyResult.BOGUS: Negative.FAILED,
 }
 _WITH_SECTIONS = frozenset({Rcode.NOERROR, Rcode.NXDOMAIN})  # NXDOMAIN is an answer, too
 # FORMERR, NOTIMP and, with the upper bits of an extended code, BADVERS (RFC 6891, section 9).
@@ -190,6 +197,8 @@ class DnsReply:
         rcode = self.rcode_high << 4 | self.flags & RCODE_MASK
         if rcode:
             self.result = _RESULTS.get(rcode, ReplyResult.FAILED)
+            if rcode == Rcode.SERVFAIL and self.options and _has_bogus(self.options):
+                self.result = ReplyResult.BOGUS
         elif data or (wanted == RdataType.ANY and self.counts[0]):
             self.result = ReplyResult.DATA
             if wanted in _ADDRESS_BYTES:
@@ -265,3 +274,16 @@ def _end_to_end(options: bytes) -> bytes:
             kept.append(options[at:end])
         at = end
     return b"".join(kept)
+
+
+def _has_bogus(options: bytes) -> bool:
+    """Return whether well-formed options have the extended error of a validator."""
+    at = 0
+    while at < len(options):
+        code, size = OPTION.unpack_from(options, at)
+        at += OPTION.size
+        is_error = code == OptionCode.EDE and size >= _CODE_BYTES
+        if is_error and int.from_bytes(options[at : at + _CODE_BYTES]) in BOGUS:
+            return True
+        at += size
+    return False

@@ -57,6 +57,7 @@ SERVER_DENIALS = {
     QuestionEvent.NOT_FOUND_SAID: _reply("not_found", "NXDOMAIN or NOT FOUND that it replied"),
     QuestionEvent.REFUSAL_SAID: _reply("refused", "REFUSED that it replied"),
     QuestionEvent.FAILURE_SAID: _reply("failed", "SERVFAIL and other failures that it replied"),
+    QuestionEvent.BOGUS_SAID: _reply("bogus", "Names that it said to be bogus, and was believed"),
 }
 
 

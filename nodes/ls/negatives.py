@@ -1,12 +1,12 @@
 """Negatives: what servers have said of open questions that is no answer, and when that decides.
 
-Three rules. NOT FOUND of a TS says only that its own table does not have the name: it decides when
-every configured server has denied, since one that is down, stalled or silent may have it.
-Everything else that is no answer is *held*, for a grace, until every server that is awaited has
-denied, and the best of it is then what was said; which is the best, the machine says
-(`outcomes.py`). That a table shows that a name exists (NAME_SAID) begins no grace: it is held for
-as long as somebody may have more to say. All that a TS has said on a connection is forgotten with
-it.
+Four rules. NOT FOUND of a TS says only that its own table does not have the name: it decides when
+every configured server has denied, since one that is down, stalled or silent may have it. BOGUS, of
+a resolver that validates, ends a question at once: nobody can be believed better. Everything else
+that is no answer is *held*, for a grace, until every server that is awaited has denied, and the
+best of it is then what was said; which is the best, the machine says (`outcomes.py`). That a table
+shows that a name exists (NAME_SAID) begins no grace: it is held for as long as somebody may have
+more to say. All that a TS has said on a connection is forgotten with it.
 
 Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
 about what they do not know.
@@ -46,6 +46,7 @@ class HeldNegative:
     moot: ServerSet = NO_SERVERS
 
 
+_BOGUS_SAID = QuestionEvent.BOGUS_SAID
 _NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 # No resolver has said anything about the name.
@@ -77,6 +78,9 @@ class HeldNegatives(Observer):
     ) -> list[Effect]:
         """Take what servers say of open questions: `unknown` to their tables, `denials` of the
         world. End what that decides."""
+        ended: list[Effect] = []
+        if any(event is _BOGUS_SAID for _, event, _ in denials):
+            ended, denials = self._end_bogus(denials, now)
         awaited = self._upstreams.awaited
         for question, event, reply in denials:
             deniers = self._deniers[question] = self._deniers_of(question) | servers
@@ -98,7 +102,23 @@ class HeldNegatives(Observer):
         if nowhere:
             end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
             effects += self._end_plainly(list(nowhere), *end, now)
-        return effects
+        return ended + effects
+
+    def _end_bogus(
+        self, denials: Sequence[Denial], now: float
+    ) -> tuple[list[Effect], Sequence[Denial]]:
+        """End at once what a validator says to be bogus, whatever is held of it; return what is
+        left of these denials, too."""
+        bogus = {question: reply for question, event, reply in denials if event is _BOGUS_SAID}
+        by_state: dict[QuestionState, list[bytes]] = {}
+        for question in bogus:
+            held = self._held.get(question)
+            by_state.setdefault(held.best if held else QuestionState.OPEN, []).append(question)
+        effects: list[Effect] = []
+        for state, questions in by_state.items():
+            relayed = Relayed(questions, [bogus[question] for question in questions])
+            effects += self._questions.end(relayed, state, _BOGUS_SAID, now)
+        return effects, [denial for denial in denials if denial[0] not in bogus]
 
     def _deniers_of(self, question: bytes) -> ServerSet:
         deniers = self._deniers.get(question)

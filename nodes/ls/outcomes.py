@@ -1,7 +1,7 @@
 """How a question ends: the machine, and what beats what.
 
 An upstream that says something else than an answer may be beaten by another, so it is held: the
-state is the best that was said, and RELEASED says it. An answer ends all states alike.
+state is the best that was said, and RELEASED says it. An answer, and BOGUS_SAID, end all states.
 
 Not here: how long anything is held (`nodes/ls/negatives.py`), and who is told.
 """
@@ -36,6 +36,7 @@ class QuestionEvent(Label):
     NO_DATA_SAID = "a TS says NO DATA, or a resolver has nothing of this type"
     REFUSAL_SAID = "a resolver says REFUSED"
     FAILURE_SAID = "a resolver says SERVFAIL, or another error"
+    BOGUS_SAID = "a resolver that validates says that what it found is forged or broken"
     ALL_NOT_FOUND = "every configured server has spoken, and each says NOT FOUND"
     RELEASED = "every server that is waited for has spoken, or the grace is over"
     TIME_UP = "the asker has waited as long as it may"
@@ -51,6 +52,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: S.NO_DATA_HELD,
         E.REFUSAL_SAID: S.REFUSAL_HELD,
         E.FAILURE_SAID: S.FAILURE_HELD,
+        E.BOGUS_SAID: S.FAILED,
         E.ALL_NOT_FOUND: S.NOT_FOUND,
         E.TIME_UP: S.TIMED_OUT,
         E.LOST: S.DROPPED,
@@ -62,6 +64,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: S.NO_DATA_HELD,
         E.REFUSAL_SAID: S.REFUSAL_HELD,
         E.FAILURE_SAID: STAY,
+        E.BOGUS_SAID: S.FAILED,
         E.RELEASED: S.FAILED,
         E.LOST: S.DROPPED,
     },
@@ -72,6 +75,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: S.NO_DATA_HELD,
         E.REFUSAL_SAID: STAY,
         E.FAILURE_SAID: STAY,
+        E.BOGUS_SAID: S.FAILED,
         E.RELEASED: S.FAILED,
         E.LOST: S.DROPPED,
     },
@@ -82,6 +86,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: S.NO_DATA_HELD,
         E.REFUSAL_SAID: STAY,
         E.FAILURE_SAID: STAY,
+        E.BOGUS_SAID: S.FAILED,
         E.RELEASED: S.NOT_FOUND,
         E.LOST: S.DROPPED,
     },
@@ -92,6 +97,7 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: S.NO_DATA_HELD,
         E.REFUSAL_SAID: STAY,
         E.FAILURE_SAID: STAY,
+        E.BOGUS_SAID: S.FAILED,
         E.RELEASED: S.NO_DATA,
         E.LOST: S.DROPPED,
     },
@@ -102,15 +108,11 @@ QUESTION: Transitions[QuestionState, QuestionEvent] = {
         E.NO_DATA_SAID: STAY,
         E.REFUSAL_SAID: STAY,
         E.FAILURE_SAID: STAY,
+        E.BOGUS_SAID: S.FAILED,
         E.RELEASED: S.NO_DATA,
         E.LOST: S.DROPPED,
     },
-    S.ANSWERED: {},
-    S.NOT_FOUND: {},
-    S.NO_DATA: {},
-    S.FAILED: {},
-    S.TIMED_OUT: {},
-    S.DROPPED: {},
+    **{end: {} for end in (S.ANSWERED, S.NOT_FOUND, S.NO_DATA, S.FAILED, S.TIMED_OUT, S.DROPPED)},
 }
 NEGATIVES = {  # that questions end with
     S.NOT_FOUND: Negative.NOT_FOUND,

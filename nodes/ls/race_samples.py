@@ -47,6 +47,7 @@ _NEGATIVE = {
     QuestionEvent.NO_DATA_SAID: "NO DATA",
     QuestionEvent.REFUSAL_SAID: "REFUSED",
     QuestionEvent.FAILURE_SAID: "FAILED",
+    QuestionEvent.BOGUS_SAID: "BOGUS",
 }
 
 

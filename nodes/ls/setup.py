@@ -6,7 +6,7 @@ Not here: how options are read (`nodes/cli/ls.py`), and what is done with the pa
 (`load_balancer.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from core.addresses import Address, address_text
@@ -48,7 +48,8 @@ class Setup:
     `servers`: table servers; `resolvers`: servers that are asked by DNS. `extra_load`: hedge, for
     this share of extra questions; None: race. `grace_s`: how long a negative waits for something
     better; None: as long as those that are awaited usually take. `sample`: the share of races that
-    are watched to their end.
+    are watched to their end. `trusts_data`: a resolver's word that a name is bogus is a SERVFAIL;
+    `private_from`: the names of resolvers whose private addresses count as REFUSED.
     """
 
     servers: Sequence[ServerSetup] = ()
@@ -57,6 +58,8 @@ class Setup:
     grace_s: float | None = None
     sample: float = 0.0
     once: bool = False
+    trusts_data: bool = False
+    private_from: Collection[str] = ()
 
     def all(self) -> list[ServerSetup]:
         """Return all servers, table servers first."""

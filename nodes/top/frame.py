@@ -28,7 +28,7 @@ _RESULTS = (  # a column for each: its head, and the replies that it adds up
     ("won", ("won",)),
     ("empty", ("no_data", "names_below")),
     ("unkn.", ("not_found",)),
-    ("fail", ("failed", "refused", "truncated", "malformed")),
+    ("fail", ("failed", "refused", "bogus", "truncated", "malformed")),
     ("late", ("late",)),
     ("none", ("none",)),
 )

@@ -129,7 +129,16 @@ def test_a_ts_is_counted_through_all_its_connections() -> None:
 NAMES = [b"a", b"A", b"b.x", b"c AAAA", b"b.X AAAA"]
 LEVELS = {"pending", "clients"}
 TEXTS = ("state", "link", "since", "why")
-UNTOUCHED = ("no_data", "names_below", "not_found", "refused", "failed", "truncated", "none")
+UNTOUCHED = (
+    "no_data",
+    "names_below",
+    "not_found",
+    "refused",
+    "failed",
+    "bogus",
+    "truncated",
+    "none",
+)
 places = st.integers(0, 1)
 asked_lines = st.lists(
     st.sampled_from([*NAMES, *NAMES, b"PING", b"\xff", b"d."]), min_size=1, max_size=5

@@ -67,6 +67,8 @@ LS = [
     flag("dns-upstream", '["192.0.2.1", "[::1]:5353"]', "192.0.2.1", "[::1]:5353"),
     flag("grace", "1", "1"),
     flag("timeout", "2", "2"),
+    flag("trust-data", "true"),
+    flag("private-from", '["DNS1,DNS2", "DNS1"]', "DNS1,DNS2", "DNS1"),
     flag("policy", '"hedge"', "hedge"),
     flag("max-extra-load", "0.25", "0.25"),
     flag("race-sample", "0.5", "0.5"),

@@ -41,10 +41,11 @@ WORST_FIRST = [
     (QuestionEvent.NO_DATA_SAID, QuestionState.NO_DATA_HELD),
 ]
 STATE = dict(WORST_FIRST)
+BOGUS = QuestionEvent.BOGUS_SAID
 
 some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
 bits = st.sampled_from(BITS)
-events = st.sampled_from(list(STATE))
+events = st.sampled_from([*STATE, BOGUS])
 replies = st.sampled_from([None, DnsReply(b"1", 0, is_cut=False), DnsReply(b"2", 0, is_cut=False)])
 denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), events, replies), max_size=5)
 
@@ -209,9 +210,15 @@ class NegativesMachine(RuleBasedStateMachine):
     def hear(self, bit: int, not_found: list[bytes], denials: list[Denial]) -> None:
         """[P21] [P22] [P33] [P42]: all say that their tables have not; or the best of what is held,
         when every live one has spoken or has had its time, which a table's NAME does not begin.
+        [P89]: what is bogus is ended at once, and nothing else that is said of it counts.
 
         A server that is stalled may speak, too; the same may be said twice, and worse after better.
         """
+        said = denials
+        bogus = {question: reply for question, event, reply in said if event is BOGUS}
+        was = {question: self.held[question].state for question in bogus if question in self.held}
+        self.forget(list(bogus))
+        denials = [denial for denial in said if denial[0] not in bogus]
         for question, event, reply in denials:
             self.speak(question, bit)
             best = self.held.setdefault(question, Best(set(), None, math.inf, self.now))
@@ -231,7 +238,14 @@ class NegativesMachine(RuleBasedStateMachine):
             self.speak(question, bit)
         decided = set(not_found) | {question for question, _, _ in denials}
         unknown = {q for q in decided - set(self.held) if self.spoken[q] == set(BITS)}
-        self.negatives.add(bit, not_found, denials, self.now)
+        self.negatives.add(bit, not_found, said, self.now)
+        ended = self.real.questions.take()
+        at_once = [each for each in ended if each[2] is BOGUS]
+        self.real.questions.ended = ended[len(at_once) :]
+        assert sorted(at_once, key=lambda each: each[0]) == [
+            (question, was.get(question, QuestionState.OPEN), BOGUS, bogus[question])
+            for question in sorted(bogus)
+        ]
         self.release({q for q in decided & set(self.held) if not self.left(q)}, unknown)
 
     def speak(self, question: bytes, bit: int) -> None:

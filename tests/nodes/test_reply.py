@@ -78,6 +78,7 @@ def rrsets(draw: st.DrawFn, kinds: list[str], most: int) -> list[dns.rrset.RRset
 OPTIONS = [
     dns.edns.GenericOption(3, b"nsid"), dns.edns.GenericOption(10, bytes(24)),
     dns.edns.GenericOption(12, bytes(7)), dns.edns.GenericOption(15, b"\0\3"),
+    dns.edns.GenericOption(15, b"\0\7expired"),
     dns.edns.GenericOption(65001, b"private"),
 ]  # fmt: skip
 HOP_BY_HOP = {3, 10, 11, 12}
@@ -116,6 +117,8 @@ def model(message: dns.message.Message) -> tuple[ReplyResult, list[str]]:
         by_code = {3: ReplyResult.NOT_FOUND, 5: ReplyResult.REFUSED} | dict.fromkeys(
             (1, 4, 16), ReplyResult.MISUNDERSTOOD
         )
+        if message.rcode() == 2 and any(is_bogus(option) for option in message.options):
+            return ReplyResult.BOGUS, []
         return by_code.get(message.rcode(), ReplyResult.FAILED), []
     wanted, owner = message.question[0].rdtype, message.question[0].name
     if wanted == dns.rdatatype.ANY:
@@ -129,6 +132,11 @@ def model(message: dns.message.Message) -> tuple[ReplyResult, list[str]]:
             break
         owner = found[dns.rdatatype.CNAME][0].target
     return without_data(message), []
+
+
+def is_bogus(option: dns.edns.Option) -> bool:
+    """Return whether it is an extended error that a validator says."""
+    return option.otype == 15 and b"\0\6" <= option.to_wire()[:2] <= b"\0\x0c"
 
 
 def without_data(message: dns.message.Message) -> ReplyResult:
@@ -149,6 +157,25 @@ def test_a_reply_says_what_the_model_says(message: dns.message.Message) -> None:
     assert reply.is_referral is (said is ReplyResult.REFUSED and not is_error)
     if said is ReplyResult.DATA:
         assert sorted(reply.addresses.decode().split(",")) == sorted(addresses or [""])
+
+
+@pytest.mark.parametrize("code", ["SERVFAIL", "NXDOMAIN", "REFUSED", "NOERROR"])
+def test_errors_6_to_12_of_servfail_alone_are_bogus(code: str) -> None:
+    """[P89]: whatever else is said beside it, and however it is explained."""
+    query = bytes(5) + b"\1" + bytes(6) + name("q.example") + b"\0\1\0\1"
+    found = []
+    for number in range(26):
+        error = option(15, number.to_bytes(2) + b"why")
+        for options in (error, option(15, b"\0\3") + error, error + option(65001, b"")):
+            if read(made(query, code, additionals=(opt(options),))).result is ReplyResult.BOGUS:
+                found.append(number)
+    assert found == ([n for n in range(6, 13) for _ in range(3)] if code == "SERVFAIL" else [])
+    for options in (option(15, b""), option(15, b"\6"), option(3, b"\0\6")):
+        reply = read(made(query, code, additionals=(opt(options, high=0),)))
+        assert reply.result is not ReplyResult.BOGUS
+    assert read(made(query, code, additionals=(opt(option(15, b"\0\6"), high=1),))).result in (
+        ReplyResult.FAILED, ReplyResult.MISUNDERSTOOD
+    )  # fmt: skip
 
 
 CHAIN = [dns.name.from_text(f"{'x' * (n % 3)}n{n}.Example.") for n in range(19)]

@@ -21,7 +21,9 @@ from tests.support.stage import Stage
 
 WALL = 1_795_953_999.0
 WHERE = "localhost:5300"
-SERVER = "asked won no_data names_below not_found refused failed truncated malformed late none"
+SERVER = (
+    "asked won no_data names_below not_found refused failed bogus truncated malformed late none"
+)
 ASK = Command.STATS.value + b"\n"
 
 

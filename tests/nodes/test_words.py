@@ -99,6 +99,15 @@ $ ls 5100 localhost 5301 --race-log x
 $ ls 5100 localhost 5301 --grace 1
 --grace is for the answers of resolvers; there is no --dns-upstream
 (see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --trust-data
+--trust-data is for the words of resolvers; there is no --dns-upstream
+(see python3 -m nodes ls --help)
+$ ls 5100 localhost 5301 --private-from DNS1
+--private-from is for resolvers; there is no --dns-upstream (see python3 -m nodes ls --help)
+$ ls 5100 --upstream 192.0.2.1 --upstream quad9=9.9.9.9 --private-from quad9,DNS2
+--private-from: no resolver is called 'DNS2'; there are DNS1, quad9
+$ ls 5100 --upstream 192.0.2.1 --private-from=
+--private-from: no resolver is called ''; there are DNS1
 
 Servers, addresses and networks.
 

@@ -15,7 +15,11 @@ A story is plain, or of one of these kinds:
 - old: as halves, with errors that are a header only; one or both do not know EDNS; calm;
 - odd: all the trouble of a plain story, and resolvers have habits: they do not know EDNS, send
   errors as a header only, bytes behind the end, more than LS reads, TC over TCP, or close a stream
-  after each reply; there DNS waits longer than lines do.
+  after each reply; there DNS waits longer than lines do;
+- bogus: the first of three resolvers validates, and says so of what the second one forges and the
+  third denies; or its clock is wrong, and it says so of everything; calm;
+- private: the second of two resolvers has private addresses of some names, alone or behind others,
+  which its LS is to take from the first only; with all the trouble of a plain story.
 
 In a *calm* one nothing is lost by chance, nobody errs, and nothing else happens. In an *honest* one
 nobody forges, nor says what is no reply.
@@ -24,15 +28,16 @@ Not here: the story, and what must be so (`tests/sim/resolver_story.py`).
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from random import Random
 
 from tests.sim.dns_story import DnsAsker, DnsStory
 from tests.support.dns_clients import AAAA, A, query
-from tests.support.dns_messages import has_opt, said, without_opt
+from tests.support.dns_messages import CODES, has_opt, said, without_opt
 
 _ODD = ["halves", "old", "load", "rough", "twice", "halves", "odd", "freeze", "dead", "closed",
         "moves", "refused"]  # fmt: skip
-_EVEN = [*["plain"] * 10, "elsewhere", "plain"]
+_EVEN = [*["plain"] * 8, "bogus", "private", "elsewhere", "plain"]
 KINDS = [kind for pair in zip(_EVEN, _ODD, strict=True) for kind in pair]  # of stories, in turn
 ROOMS = [277, 300, 400]  # 277 datagrams are what Linux keeps by default; the window is for that
 RATES = [None, 1_500.0, 4_000.0, 20_000.0]  # datagrams a second
@@ -40,6 +45,11 @@ CALM_LATENCY_S = 0.02  # at most: hundreds of questions are to be asked within a
 LOAD_TAKES_S = 0.05  # at most
 _FIRST_NUMBER = 8  # of a crowd's names: the others are everybody's
 _GIVES_UP_S = 3.0
+PUBLIC = "198.51.100."
+# The last address of each is private.
+PRIVATE_IPV4 = ["192.168.0.7", f"{PUBLIC}7,192.168.0.7", "127.0.0.7", "169.254.0.7", "0.0.0.0"]
+PRIVATE_IPV6 = ["fd00::7", "2001:db8::7,fe80::7", "::ffff:10.7.7.7", "::1"]
+PRIVATE = frozenset(str(ip_address(text.split(",")[-1])) for text in PRIVATE_IPV4 + PRIVATE_IPV6)
 NO_EDNS = ["FORMERR", "NOTIMP", "bare FORMERR", "bare NOTIMP"]
 
 
@@ -54,6 +64,30 @@ def truth(question: str) -> str:
     if "TYPE28" in kind:
         return f"2001:db8::{number + 1:x}"
     return f"10.0.{number >> 8}.{number & 255}"
+
+
+def is_forged(question: str) -> bool:
+    """Return whether somebody forges this, where somebody does."""
+    name = question.partition(" ")[0]
+    return name.endswith(".example") and number_in(name) % 16 == 5
+
+
+def forgery(question: str) -> str:
+    """Return what a forger says of this."""
+    true = truth(question)
+    return true if true in CODES else "2001:db8::666" if ":" in true else "203.0.113.66"
+
+
+def public_or_private(question: str, chance: Random) -> str:
+    """Return what one says that is not to have private addresses: of a third of the names it has
+    some."""
+    true = truth(question)
+    if true in CODES:
+        return true
+    number = number_in(question.partition(" ")[0])
+    if number % 3:
+        return true if ":" in true else f"{PUBLIC}{number & 255}"
+    return chance.choice(PRIVATE_IPV6 if ":" in true else PRIVATE_IPV4)
 
 
 def owner(question: str, count: int) -> str:
@@ -91,11 +125,21 @@ class Shape:
     load: Load = Load()
     has_two_peaks: bool = False  # a fifth of the replies takes 0.1 s to 0.3 s
     lasts_s: float = 8.0
+    has_wrong_clock: bool = False  # the first resolver, that validates
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing happens but what the kind says."""
-        return self.kind in ("halves", "load", "dead", "closed", "moves", "elsewhere", "old")
+        return self.kind in (
+            "halves",
+            "load",
+            "dead",
+            "closed",
+            "moves",
+            "elsewhere",
+            "old",
+            "bogus",
+        )
 
     @property
     def is_honest(self) -> bool:
@@ -128,6 +172,10 @@ def draw_shape(seed: str, kind: str) -> Shape:
             return Shape(kind, None, "", LIGHT)
         case "old":
             return Shape(kind, 2, "REFUSED", LIGHT, has_two_peaks)
+        case "bogus":
+            return Shape(kind, 3, "", Load(20, 250, 0.2), has_wrong_clock=is_heavy)
+        case "private":
+            return Shape(kind, 2, "", LIGHT)
         case "odd":
             return Shape(kind)
     return Shape()

@@ -12,6 +12,9 @@ Besides what is checked in all stories of DNS askers (`tests/sim/dns_story.py`):
 - "no overflow", calm: no resolver's socket overflows; LS does not send more than is read;
 - "no guesses", honest: LS does not report that somebody guesses; a copy is none, nor is what is
   late; "no streams", honest: no resolver is dialled over TCP unless it has cut a reply;
+- a name that a validator says to be bogus ends at once, with its word (P89), unless it says that of
+  everything (P90), bogus; no private address is told of a resolver that may have none (P91),
+  private;
 - "refused at once", closed: once a port is closed, nobody waits for it; once it is open again,
   nobody is refused.
 
@@ -48,12 +51,17 @@ from tests.sim.resolver_shapes import (
     CALM_LATENCY_S,
     KINDS,
     LOAD_TAKES_S,
+    PRIVATE,
+    PUBLIC,
     RATES,
     ROOMS,
     Crowd,
     draw_habits,
     draw_shape,
+    forgery,
+    is_forged,
     owner,
+    public_or_private,
     truth,
 )
 from tests.sim.scenes import Asker, Speaker
@@ -62,6 +70,7 @@ from tests.sim.world import DNS_PORT, Host, Observer, SimSystem, World
 from tests.support.balancers import part_of
 from tests.support.dns_clients import Reply, query
 from tests.support.dns_messages import (
+    BOGUS,
     CODES,
     TO_QUESTION,
     address,
@@ -84,6 +93,8 @@ _SLACK_S = 0.1  # of turns, and of datagrams that wait to be read
 _READ_S = 0.01  # LS has read a query so long after it came
 REFUSED_S = 0.3  # within so long after a port was closed, or opened again, LS knows
 _LATELY_S = 2.0
+_BELIEVED_REPLIES, _BELIEVED_BOGUS = 200, 10  # no more of the last ones than this are bogus
+_ASIDE = 3  # replies that LS may read in another order than they came
 _BAD = ("another ID", "another question", "malformed", "no reply")
 
 
@@ -140,6 +151,8 @@ class FakeResolver:
             self.cuts = 0.0
         if shape.kind == "closed":
             self.takes_s = min(self.takes_s, LOAD_TAKES_S)
+        if shape.kind == "bogus" and self.number == 0:
+            self.takes_s = min(self.takes_s, 0.01)  # else it speaks when all is said
         self.host.says_twice = shape.kind == "twice"
         if shape.kind == "freeze":
             at, lasts_s = chance.uniform(1.5, 5.0), chance.uniform(1.0, 14.0)
@@ -158,6 +171,14 @@ class FakeResolver:
 
     def truth(self, question: str) -> str:
         """Return what it says when it is well."""
+        shape, by_name = self.story.shape, self.host.name
+        if shape.kind == "private" and by_name == "DNS2":
+            return public_or_private(question, self.peaks)
+        if shape.has_wrong_clock:
+            return "BOGUS" if by_name == "DNS1" else truth(question)
+        if shape.kind == "bogus" and is_forged(question):
+            denial = self.peaks.choice(["NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"])
+            return {"DNS1": "BOGUS", "DNS2": forgery(question), "DNS3": denial}[by_name]
         denial = self.story.shape.denial
         return denial if denial and owner(question, 2) != self.host.name else truth(question)
 
@@ -198,7 +219,7 @@ class FakeResolver:
             self.story.world.saw("a stream that is cut")
         if text in ("silence", "late", "twice") or self.is_dead:
             return
-        if text == "REFERRAL":
+        if text == "REFERRAL" or PRIVATE.intersection(text.split(",")):
             self.story.referred_at[section_of(message).lower()] = self.story.world.t
         data = frame(habits.worded(message, text))
         self.story.world.at(self.story.world.t + self.takes_s, lambda: link.say(data))
@@ -346,6 +367,12 @@ class ResolverStory(DnsStory):
         self.came: dict[bytes, list[tuple[float, str]]] = {}  # in datagrams, by question
         self.referred_at: dict[bytes, float] = {}  # when a referral was last sent on a stream
         self.shown: dict[str, list[float]] = {}  # by line, when the table said that it has the name
+        # When a validator that is surely believed said so of an open question, by question.
+        self.bogus: dict[bytes, list[float]] = {}
+        # Whether replies were bogus, by resolver, of the last ones; and since when it is so of too
+        # many.
+        self.lately: dict[str, deque[bool]] = {}
+        self.doubted_at = math.inf
         count = chance.choice([1, 2, 2, 3])
         self.resolvers = [FakeResolver(self, n) for n in range(self.shape.count or count)]
         # Deniers of each question while it was open, and when that came first.
@@ -414,6 +441,7 @@ class ResolverStory(DnsStory):
             resolvers=resolvers,
             secret=Random(f"{self.seed}:secret").randbytes,
             grace_s=grace_s,
+            private_from={"DNS2"} if self.shape.kind == "private" else (),
             sample=self.chance.choice([0.0, 0.5]),
         )
         self.ls.on_landed = self.landed
@@ -444,6 +472,12 @@ class ResolverStory(DnsStory):
     def landed(self, data: bytes, who: str, port: int) -> None:
         """Take note of what came to a socket of LS's; what was promised counts once."""
         key = who, port, data[:2]
+        is_bogus = BOGUS in data
+        lately = self.lately.setdefault(who, deque(maxlen=_BELIEVED_REPLIES))
+        lately.append(is_bogus)
+        is_believed = sum(lately) <= _BELIEVED_BOGUS - _ASIDE
+        if sum(lately) > _BELIEVED_BOGUS + _ASIDE:
+            self.doubted_at = min(self.doubted_at, self.world.t)
         is_too_long = len(data) > DATAGRAM_BYTES_MAX
         if (data[2] & 0x02 or is_too_long) and data[2] & 0x80:
             self.settled.add(key)  # later replies by UDP are not waited for
@@ -463,6 +497,10 @@ class ResolverStory(DnsStory):
         if self.world.t - self.sent_at[key] < self.bounds.longest_s - _SLACK_S:
             what = "data" if data[7] else "REFERRAL" if data[9] else _CODES[data[3] & 15]
             section = promised.section.lower()
+            if what == "data" and not PRIVATE.isdisjoint(Reply(data).addresses):
+                what = "REFERRAL"  # is as good as that
+            if is_bogus and is_believed and self.brain.parts.questions.is_open(promised.question):
+                self.bogus.setdefault(section, []).append(self.world.t)
             word = self.world.t, what
             self.came.setdefault(section, []).append(word)
             denied = self.denied.setdefault(section, {})
@@ -491,14 +529,38 @@ class ResolverStory(DnsStory):
         section = section.lower()
         code = _CODES[answer.code]
         what = "data" if answer.addresses else code
-        self.judge_first(section, what, asked_at)
         true = truth(wording(section))
+        hold(PRIVATE.isdisjoint(answer.addresses), "P91", f"what is private: {seen}")
+        if self.shape.kind == "bogus":
+            self.judge_bogus(section, what, asked_at, now)
+            if what == "SERVFAIL":
+                hold(not has_edns or BOGUS in data, "P89", f"not why: {seen}")
+                return
+        self.judge_first(section, what, asked_at)
         self.judge_refused(what, true if true in RANKS else "data", asked_at, now)
         if not answer.addresses:
             self.judge_worse(section, RANKS[code], asked_at, now)
             self.judge_name(section, RANKS[code], asked_at, now)
         elif len(section) and section[-4:-2] == b"\0\1":
-            hold(answer.addresses == [truth(wording(section))], "P35", f"{answer.addresses}")
+            right = [[true]]
+            if self.shape.kind == "bogus":
+                right.append([forgery(wording(section))])
+            if self.shape.kind == "private":
+                right.append([f"{PUBLIC}{true.split('.')[-1]}"])
+            hold(answer.addresses in right, "P35", f"{answer.addresses}")
+
+    def judge_bogus(self, section: bytes, what: str, asked_at: float, now: float) -> None:
+        """Judge what was told where one resolver says that some names, or all, are bogus."""
+        question = wording(section)
+        since = [at for at in self.bogus.get(section, ()) if at > asked_at + _READ_S]
+        if since:
+            self.world.saw("a validator is believed")
+            late = f"{what} of {question}, bogus at {since[0]:.3f}, is told at {now:.3f}"
+            hold(now - since[0] < _SLACK_S, "P89", late)
+        if self.shape.has_wrong_clock and self.doubted_at + _SLACK_S < asked_at:
+            self.world.saw("a validator is not believed")
+            true = truth(question)
+            hold(what == (true if true in RANKS else "data"), "P90", f"{what} of {question}")
 
     def judge_first(self, section: bytes, what: str, asked_at: float) -> None:
         """Judge which of several answers was told, where each resolver has its part of the names.
@@ -627,6 +689,9 @@ class ResolverStory(DnsStory):
         lines = bytes(self.client.heard).splitlines()
         hold(len(lines) == len(self.names), "P7", f"{len(lines)} replies to {len(self.names)}")
         hold(FORGED.encode() not in self.client.heard, "P35", "what was forged is told")
+        for line in lines:
+            addresses = line.split(b" ")[1].decode().split(",")
+            hold(PRIVATE.isdisjoint(addresses), "P91", f"what is private is told: {line!r}")
         self.check_nothing_is_kept()
         self.client.end()
         if self.shape.is_calm:

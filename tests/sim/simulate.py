@@ -82,7 +82,8 @@ PROBES = (
     "SocketState RETIRED", "a forger guesses", "a header only", "a query with EDNS in vain",
     "a stream without EDNS", "a stream that is cut", "a datagram that is too long",
     "a table has shown that a name exists", "a referral is told as a failure",
-    "a socket is given up with a reply in it",
+    "a socket is given up with a reply in it", "a validator is believed",
+    "a validator is not believed",
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from core.effects import Effect
 from core.io.datagrams import DatagramSocket
 from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Outcome
+from nodes.dns.private_addresses import private_address
 from nodes.dns.query import Query
 from nodes.dns.record_set import RecordSet
 from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
@@ -33,15 +34,17 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.dns_shared import BoundedCache, DnsShared
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
-from nodes.ls.resolvers import reply_matcher
+from nodes.ls.resolvers import reply_matcher, reply_ranks
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.grace import Grace
 from nodes.ls.resolvers.line_equivalents import TableLinkBesideResolvers
 from nodes.ls.resolvers.reachability import Reachability
 from nodes.ls.resolvers.recent_queries import RecentQueries
 from nodes.ls.resolvers.reply_matcher import ResolverReplies
+from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.sockets import ResolverSocket
+from nodes.ls.resolvers.validator_belief import ValidatorBelief
 from nodes.ls.resolvers.window import Window
 from tests.sim.dns_story import TableStory
 from tests.sim.invariants import Violated
@@ -53,12 +56,12 @@ from tests.sim.story import Story
 from tests.support.volume import scaled
 
 ROOT = Path(__file__).parents[2]
-# Clusters; TSs before DNS askers; every kind of story of resolvers, and one of a host that moves
-# and has no way.
+# Clusters; TSs before DNS askers; every kind of story of resolvers, one of a host that moves and
+# has no way, and one of a validator with a wrong clock.
 NUMBERS = (
     (Cluster, range(20, 20 + scaled(30))),
     (TableStory, range(scaled(20))),
-    (ResolverStory, [*range(scaled(len(KINDS))), 47]),
+    (ResolverStory, [*range(scaled(len(KINDS))), 47, 64]),
 )
 STORIES = [(face, number) for face, numbers in NUMBERS for number in numbers]
 
@@ -72,7 +75,7 @@ def told(face: type[Story], number: int) -> tuple[int, Counter[str]]:
 
 @pytest.mark.parametrize(("face", "number"), STORIES)
 def test_a_story_holds(face: type[Story], number: int) -> None:
-    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50]"""
+    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50] [P89] to [P91]"""
     told(face, number)
 
 
@@ -148,6 +151,7 @@ def test_bad_things_happen_before_resolvers() -> None:
         "a datagram cannot be sent",
         "a header only",
         "a query with EDNS in vain",
+        "a validator is not believed",
     ):
         assert seen[what] > 5, what
     for what in (
@@ -156,6 +160,7 @@ def test_bad_things_happen_before_resolvers() -> None:
         "a host gets another address",
         "a host that is asked moves away",
         "a datagram goes where nobody is any more",
+        "a validator is believed",
     ):
         assert seen[what], what
 
@@ -272,17 +277,31 @@ def fail_all(self: Resolver, one: ResolverSocket, why: str, heard: ResolverRepli
     heard.effects.append(self.sockets.dial_udp())
 
 
+def as_a_failure(self: ReplyRanks, result: ReplyResult, before: int) -> QuestionEvent:
+    event = RANK(self, result, before)
+    return QuestionEvent.FAILURE_SAID if event is QuestionEvent.BOGUS_SAID else event
+
+
+def of_first_record(reply: DnsReply) -> object:
+    count, *others = counts = reply.counts
+    reply.counts = (min(1, count), *others)
+    found, reply.counts = private_address(reply), counts
+    return found
+
+
 def no_name(self: TableLinkBesideResolvers, chunk: Answers, _: Any) -> Any:  # noqa: ANN401
     return ANSWERED(self, chunk, [])
 
 
 ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
+RANK, BELIEVES = ReplyRanks.event, "_is_believed"
 LINK_BESIDE = TableLinkBesideResolvers
 ANSWERED = LINK_BESIDE.answers_to_queries
 NXDOMAIN_WHEN_TIME_IS_UP = dns_clients.DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
 SERVFAIL_OF_NO_DATA = dns_clients.DENIALS | {Negative.NO_DATA: Query.failure}
 DEAF = property(lambda self: None, lambda self, error: None)
 FIRST, REFUSED = "first good answer", "refused at once"
+PRIVATE = "private_address"
 # Each with the number of a story that shows it soon, with the invariant that sees it, and with what
 # is put in the place of what.
 BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
@@ -314,6 +333,10 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("what is late for lines is late for all", 15, "P33", Ageing, "__init__", hasty),
         ("who does not know EDNS has failed", 27, FIRST, Resolver, "_ask_plain", always([])),
         ("REFUSED is thought to be cut", 1, "no streams", reply_matcher, "_read", refusals_are_cut),
+        ("a validator is a failure", 16, "P89", ReplyRanks, "event", as_a_failure),
+        ("a wrong clock is believed", 64, "P90", ValidatorBelief, BELIEVES, always(True)),
+        ("one bogus name is too many", 88, "P89", ValidatorBelief, BELIEVES, always(False)),
+        ("what is private may stand behind", 66, "P91", reply_ranks, PRIVATE, of_first_record),
         ("a copy of a reply is a guess", 105, "no guesses", RecentQueries, "has", always(False)),
     ],
 }

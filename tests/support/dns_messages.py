@@ -13,6 +13,7 @@ CODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28, "OPT": 41}
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 DO = 0x8000
+BOGUS = b"\0\x0f\0\2\0\6"  # the option that says so (RFC 8914)
 
 
 def name(text: str) -> bytes:
@@ -113,14 +114,16 @@ def reply(
 
 
 def said(query: bytes, text: str) -> bytes:
-    """Write a reply in words: a code, TC, REFERRAL, or addresses separated by commas; `bare` before
-    a code has the header only."""
+    """Write a reply in words: a code, TC, REFERRAL, BOGUS, or addresses separated by commas; `bare`
+    before a code has the header only."""
     if text.startswith("bare "):
         return bare(query, text.removeprefix("bare "))
     if text == "TC":
         return reply(query, flags=TC | RD | RA)
     if text == "REFERRAL":
         return reply(query, authorities=(record(TO_QUESTION, "NS", name("ns.test")),), flags=RD)
+    if text == "BOGUS":
+        return reply(query, "SERVFAIL", additionals=(opt(BOGUS),))
     if text in CODES:
         return reply(query, text)
     records = []

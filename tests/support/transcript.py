@@ -165,6 +165,8 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
                 lambda: 0.0,
                 extra_load=extra_load,
                 resolvers=_RESOLVERS,
+                trusts_data="--trust-data" in transcript.flags,
+                private_from=transcript.flags if "--private-from" in transcript.flags else (),
                 secret=lambda size: bytes(next(numbers) % 251 for _ in range(size)),
             )
         return load_balancer(_SERVERS, Bounds(), lambda: 0.0, hosts=_HOSTS, extra_load=extra_load)

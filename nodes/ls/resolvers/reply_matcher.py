@@ -4,8 +4,8 @@ A reply counts only when it came by the socket of its query, with the same ID, a
 question (an error need not, RFC 1035); anything else is as if it had not come. A reply that nobody
 wants any more, and a copy of one, are *late*.
 
-Not here: what a reply says (`nodes/dns/reply.py`), which is good enough (`nodes/ls/negatives.py`),
-and what else follows (`nodes/ls/resolvers/resolver.py`).
+Not here: what a reply says (`nodes/dns/reply.py`), what it counts as (`reply_ranks.py`), which is
+good enough (`nodes/ls/negatives.py`), and what else follows (`resolver.py`).
 """
 
 from collections.abc import Callable
@@ -23,15 +23,10 @@ from nodes.ls.replies import Denial
 from nodes.ls.resolvers.edns_fallback import EdnsFallback
 from nodes.ls.resolvers.guess_guard import GuessGuard
 from nodes.ls.resolvers.in_flight import InFlight
+from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.sockets import ResolverSocket, SentBatch
 from nodes.ls.resolvers.tries import TRY
 
-_FINDING = {
-    ReplyResult.NOT_FOUND: QuestionEvent.NOT_FOUND_SAID,
-    ReplyResult.NO_DATA: QuestionEvent.NO_DATA_SAID,
-    ReplyResult.REFUSED: QuestionEvent.REFUSAL_SAID,
-    ReplyResult.FAILED: QuestionEvent.FAILURE_SAID,
-}
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = ID_BYTES + HEADER.size, TYPE_AND_CLASS.size
 _CODE_AT = ID_BYTES + 1
 _REPLIES_KEPT = 16_384
@@ -62,11 +57,18 @@ class ResolverReplies:
     late: int = 0  # replies that nobody waited for
     late_failures: int = 0  # those of them that are SERVFAIL or another failure
     late_refusals: int = 0  # those that are REFUSED
+    barred: int = 0  # denials since of a private address: the resolver is well
     tried: int = 0  # replies to what LS asked for itself
     truncated: int = 0  # replies that are asked for again over TCP
     is_back: bool = False  # it had been silent, or refused
     differs: bool = False  # it has data, too late, of what another resolver denied
     why: str = ""  # why nothing gets there, if it is to be parted from
+
+    @property
+    def count(self) -> int:
+        """How many replies there are, of all kinds; those to be asked again without EDNS aside."""
+        heard = len(self.questions) + len(self.denials) + self.late
+        return heard + self.tried + self.truncated
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class ReplyMatcher:
         overdue: dict[bytes, int],
         edns: EdnsFallback,
         guard: GuessGuard,
+        ranks: ReplyRanks,
     ) -> None:
         self._link = link
         self._is_wanted = interest.is_wanted
@@ -96,6 +99,7 @@ class ReplyMatcher:
         self._overdue = overdue
         self._edns = edns
         self._guard = guard
+        self._ranks = ranks
 
     def match(
         self, socket: ResolverSocket, messages: list[bytes], found: ResolverReplies, now: float
@@ -103,6 +107,7 @@ class ReplyMatcher:
         """Match what came by a socket, and add it to `found`; return what is to be asked again."""
         asked, is_wanted, overdue = socket.asked, self._is_wanted, self._overdue
         is_plain_of_interest = not self._edns.is_at_rest
+        may_be_barred = self._ranks.bars_private
         again: AskAgain | None = None
         batch: SentBatch | None = None
         replies = 0  # to queries of this batch
@@ -125,11 +130,11 @@ class ReplyMatcher:
                     continue
                 if reply.is_cut or reply.result is ReplyResult.MISUNDERSTOOD:
                     again = self._sort_useless(reply, question, its_batch, found, again)
-                elif reply.result is ReplyResult.DATA:
+                elif reply.result is ReplyResult.DATA and not may_be_barred:
                     found.questions.append(question)
                     found.answers.append(reply)
                 else:
-                    found.denials.append((question, _FINDING[reply.result], reply))
+                    self._sort_closely(reply, question, found, now)
                 if (
                     is_plain_of_interest
                     and reply.result is not ReplyResult.MISUNDERSTOOD
@@ -137,9 +142,7 @@ class ReplyMatcher:
                 ):
                     found.effects += self._edns.understood(question, now)
             elif _repeats(message, repeated) or is_bare(message[ID_BYTES:]):
-                _add_late(found, message, question)
-                if self._was_denied(question) and _has_data(message):
-                    found.differs = True
+                self._take_late(message, question, found)
             else:
                 self._take_unmatched(socket, message, found, now)
                 continue
@@ -154,6 +157,22 @@ class ReplyMatcher:
         if batch is not None:
             self._in_flight.learn(batch, replies, now)
         return again
+
+    def _sort_closely(
+        self, reply: DnsReply, question: bytes, found: ResolverReplies, now: float
+    ) -> None:
+        """Sort a reply that is no data, or has what it may not have."""
+        ranks = self._ranks
+        if ranks.has_barred(reply):
+            denial, effects = ranks.bar(question, reply, now)
+            found.denials.append(denial)
+            found.effects += effects
+            found.barred += 1
+        elif reply.result is ReplyResult.DATA:
+            found.questions.append(question)
+            found.answers.append(reply)
+        else:
+            found.denials.append((question, ranks.event(reply.result, found.count), reply))
 
     def _sort_useless(
         self,
@@ -187,18 +206,32 @@ class ReplyMatcher:
         pair = message[:ID_BYTES] + _question_section(message)
         has_pair = len(pair) > ID_BYTES or is_bare(message[ID_BYTES:])
         if has_pair and socket.recent.has(pair):
-            _add_late(found, message)
+            self._take_late(message, b"", found)
         else:
             self._guard.count_guess(now)
 
+    def _take_late(self, message: bytes, question: bytes, found: ResolverReplies) -> None:
+        """Count a reply that nobody waited for, and what it says. That to TRY is not late."""
+        code, before = message[_CODE_AT] & RCODE_MASK, found.count
+        found.late += question != TRY
+        found.tried += question == TRY
+        if code == Rcode.NOERROR:
+            if self._was_denied(question) and self._has_data(message):
+                found.differs = True
+        elif code == Rcode.SERVFAIL:
+            reply = read_reply(message[ID_BYTES:])
+            result = ReplyResult.FAILED if reply is None else reply.result
+            said = self._ranks.event(result, before)
+            found.late_failures += said is QuestionEvent.FAILURE_SAID
+        else:
+            found.late_refusals += code == Rcode.REFUSED
+            found.late_failures += code not in (Rcode.NXDOMAIN, Rcode.REFUSED)
 
-def _add_late(found: ResolverReplies, message: bytes, question: bytes = b"") -> None:
-    """Count a reply that nobody waited for, and what it says. That to TRY is not late."""
-    found.late += question != TRY
-    found.tried += question == TRY
-    code = message[_CODE_AT] & RCODE_MASK
-    found.late_refusals += code == Rcode.REFUSED
-    found.late_failures += code not in (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.REFUSED)
+    def _has_data(self, message: bytes) -> bool:
+        reply = read_reply(message[ID_BYTES:])
+        if reply is None or reply.result is not ReplyResult.DATA:
+            return False
+        return not self._ranks.has_barred(reply)
 
 
 def _question_section(message: bytes) -> bytes:
@@ -215,11 +248,6 @@ def _repeats(message: bytes, asked: bytes) -> bool:
     at, size = _HEADER_BYTES, len(asked) - _TYPE_AND_CLASS_BYTES
     section = message[at : at + len(asked)]
     return section == asked or section[:size].lower() + section[size:] == asked
-
-
-def _has_data(message: bytes) -> bool:
-    reply = read_reply(message[ID_BYTES:])
-    return reply is not None and reply.result is ReplyResult.DATA
 
 
 def _read_long(socket: ResolverSocket, after_id: bytes) -> DnsReply | None:

@@ -34,6 +34,7 @@ from nodes.ls.resolvers.guess_guard import GuessGuard
 from nodes.ls.resolvers.in_flight import InFlight
 from nodes.ls.resolvers.reachability import Reachability
 from nodes.ls.resolvers.reply_matcher import QuestionInterest, ReplyMatcher, ResolverReplies
+from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resend import Resender
 from nodes.ls.resolvers.send_queue import SendQueue
 from nodes.ls.resolvers.socket_pool import SocketPool
@@ -50,11 +51,10 @@ WAITING = Metric("waiting", "Questions that wait for the server", is_level=True,
 
 
 class Resolver:
-    """A resolver: its sockets, what it is asked, and which of its replies count.
+    """A resolver: its sockets, what it is asked, and which of its replies count, by `ranks`.
 
-    `link` is how it stands. `connections`: where it puts its `owner`, by the name of each
-    connection that it dials, until that is closed. `grace_s`: the longest that a worse answer waits
-    for it.
+    `link`: how it stands. `connections`: where it puts its `owner`, by the name of each connection
+    that it dials, until that is closed. `grace_s`: the longest that a worse answer waits for it.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Resolver:
         interest: QuestionInterest,
         connections: dict[str, Any],
         owner: object,
+        ranks: ReplyRanks,
         grace_s: float | None = None,
     ) -> None:
-        bounds = env.bounds
+        self._bounds = bounds = env.bounds
         self.link = link
         self.grace = Grace(bounds, grace_s)
         self.reachability = Reachability(bounds.probe_s)
         self.ageing = Ageing(bounds, self.grace.resend_s(-math.inf))
         self.sockets = SocketPool(env, link, connections, owner)
         self.queue = SendQueue(interest.is_wanted)
-        self._bounds = bounds
         self._interest = interest
         self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._guard = GuessGuard(env, link.conn)
@@ -87,7 +87,7 @@ class Resolver:
             bounds, interest, self.sockets, self.in_flight, self.ageing, self.queue
         )
         self._matcher = ReplyMatcher(
-            link, interest, self.in_flight, self.ageing.overdue, self._edns, self._guard
+            link, interest, self.in_flight, self.ageing.overdue, self._edns, self._guard, ranks
         )
         self._probed_at = -math.inf  # when it was asked last, while silent
         self._tries = Tries(bounds, link)

@@ -22,6 +22,7 @@ from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.resolvers.failure_streak import FailureStreak
 from nodes.ls.resolvers.reply_matcher import QuestionInterest, ResolverReplies
+from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
@@ -32,7 +33,7 @@ class ResolverLink(Upstream):
     """A resolver as an `Upstream`. `connections`: where it puts itself, by the name of each
     connection that it has or is dialling. `grace_s`: the longest that a worse answer waits for it.
     `host`: what its addresses are looked up from; it is asked at the first of them, and at the next
-    one when that is of no use.
+    one when that is of no use. `ranks`: what its replies count as.
     """
 
     kind = "resolver"
@@ -46,13 +47,15 @@ class ResolverLink(Upstream):
         connections: dict[str, Upstream],
         grace_s: float | None = None,
         host: Host | None = None,
+        ranks: ReplyRanks | None = None,
     ) -> None:
         self.link = link
         self.whereabouts = Whereabouts(link, env, host)
         self.unanswered = Unanswered(env.bounds)
         self._replied = 0
         self._streak = FailureStreak(env.bounds)
-        self.resolver = Resolver(env, link, interest, connections, self, grace_s)
+        self._ranks = ranks or ReplyRanks(link.conn)
+        self.resolver = Resolver(env, link, interest, connections, self, self._ranks, grace_s)
         self._redial_s = env.bounds.probe_s
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
@@ -118,26 +121,26 @@ class ResolverLink(Upstream):
 
     def _judge(self, heard: ResolverReplies, now: float) -> list[Effect]:
         """Count the replies of one read, and say how well the resolver serves by them."""
-        failed, refused = heard.late_failures, heard.late_refusals
+        failed, refused = heard.late_failures, heard.late_refusals - heard.barred
         for _, said, _ in heard.denials:
             failed += said is QuestionEvent.FAILURE_SAID
             refused += said is QuestionEvent.REFUSAL_SAID
         link = self.link
         link.replies.truncate(heard.truncated)
-        replied = len(heard.questions) + len(heard.denials) + heard.late
-        self._replied += replied
-        count = replied + heard.tried + heard.truncated
+        count = heard.count
+        self._replied += count - heard.tried - heard.truncated
+        effects = self._ranks.belief.heard(count)
         streak, health = self._streak, link.health
         if not (failed or refused or streak.count) and health.life.state is HealthState.UP:
-            return []
+            return effects
         if not count:
-            return []
+            return effects
         streak.add(count - failed - refused, failed, refused, now)
         why = streak.why(now)
         if why:
-            return health.fails(why)
+            return effects + health.fails(why)
         self.whereabouts.is_there()
-        return health.good()
+        return effects + health.good()
 
     def _come_up(self, replies: Replies, now: float) -> None:
         self.link.connected(now)
@@ -197,4 +200,4 @@ class ResolverLink(Upstream):
         return self.give_up("")
 
     def metrics(self) -> list[Value]:
-        return self.resolver.metrics()
+        return self.resolver.metrics() + self._ranks.metrics()

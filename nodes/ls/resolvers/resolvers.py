@@ -5,6 +5,7 @@ Not here: one of them (`resolver_link.py`).
 
 from core.environment import Environment
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
+from nodes.ls.resolvers.reply_ranks import ReplyRanks
 from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.setup import Setup
 from nodes.ls.upstream import Upstream
@@ -18,6 +19,8 @@ def make_resolvers(
     resolvers: list[ResolverLink] = []
     for number, server in enumerate(setup.resolvers, len(setup.servers)):
         link = server.link(env, number)
-        one = ResolverLink(env, link, interest, by_conn, setup.grace_s, host=server.host)
+        bars_private = server.name in setup.private_from
+        ranks = ReplyRanks(server.name, trusts_data=setup.trusts_data, bars_private=bars_private)
+        one = ResolverLink(env, link, interest, by_conn, setup.grace_s, server.host, ranks)
         resolvers.append(one)
     return resolvers

@@ -9,6 +9,8 @@ TOOLS := $(VENV)/.installed
 BENCH_TOOLS := $(VENV)/.bench-installed
 DIST_TOOLS := $(VENV)/.dist-installed
 COVERAGE_TOOLS := $(VENV)/.coverage-installed
+# Tests of what is handed on, measured and shown in documents: about half of those with processes.
+SHOWN := $(patsubst %,tests/processes/test_%.py,bench demo dist exercise readme wheel)
 # program:package
 DNS_PARTS := dig:bind9-dnsutils kdig:knot-dnsutils drill:ldnsutils dnsperf:dnsperf ip:iproute2 musl-gcc:musl-tools \
 	knotd:knot unbound:unbound dnsmasq:dnsmasq-base nft:nftables
@@ -19,7 +21,7 @@ KEEP := --json $(or $(JSON),bench/results.json)
 KEEP_IF_ASKED := $(if $(JSON),--json $(JSON))
 
 .DEFAULT_GOAL := help
-.PHONY: help run-local dist test test-fast test-nodes test-others test-process test-tools test-dns fuzz fuzz-dns fuzz-grammar sim soak mutants coverage lint format check ci \
+.PHONY: help run-local dist test test-fast test-nodes test-others test-process test-programs test-shown test-tools test-dns fuzz fuzz-dns fuzz-grammar sim soak mutants coverage lint format check ci \
 	bench bench-quick bench-tail bench-workers bench-watching bench-dns bench-resolvers bench-hostile bench-first-good bench-odd bench-cpu bench-turn \
 	parts clean
 
@@ -46,8 +48,14 @@ test-nodes: $(TOOLS)
 test-others: $(TOOLS)
 	$(PYTEST) -m "not process" --ignore tests/nodes
 
-test-process: $(TOOLS) $(DIST_TOOLS) ## run the tests that start our programs (2 min)
-	$(PYTEST) -m process --ignore tests/tools
+test-process: $(TOOLS) $(DIST_TOOLS) ## run the tests that start our programs, in two halves side by side (2 min)
+	@$(MAKE) --no-print-directory -j 2 test-programs test-shown
+
+test-programs: $(TOOLS)
+	$(PYTEST) -m process --ignore tests/tools $(SHOWN:%=--ignore %)
+
+test-shown: $(TOOLS) $(DIST_TOOLS)
+	$(PYTEST) -m process $(SHOWN)
 
 test-tools: $(TOOLS) ## run the tests that start programs of others: browser, proxy, resolvers, firewall (1.5 min)
 	$(PYTEST) -m process tests/tools

@@ -14,8 +14,9 @@ import pytest
 from tests.support.documents import DOCUMENTS, ROOT
 
 COLUMNS = 120
-TARGETS = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
-HELPED = re.findall(r"(?m)^([a-z-]+):.*## (.*)", (ROOT / "Makefile").read_text())
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"(?m)^([a-z-]+):", MAKEFILE))
+HELPED = re.findall(r"(?m)^([a-z-]+):.*## (.*)", MAKEFILE)
 PLACES = [*DOCUMENTS, ROOT / ".ci" / "run"]
 # In a line of its own, perhaps behind a prompt, or in backticks.
 MAKE = re.compile(r"(?m)(?:^(?:\$ )?|`)make((?: +[^\s`#&]+)+)")
@@ -46,10 +47,19 @@ def test_each_target_for_people_is_named_in_a_document() -> None:
 
 
 def test_only_halves_of_a_target_have_no_help() -> None:
-    phony = re.search(r"(?m)^\.PHONY: ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text())
+    phony = re.search(r"(?m)^\.PHONY: ((?:.*\\\n)*.*)", MAKEFILE)
     assert phony is not None
     names = set(phony[1].replace("\\", " ").split())
-    assert names - {name for name, _ in HELPED} == {"test-nodes", "test-others"}
+    halves = {"test-nodes", "test-others", "test-programs", "test-shown"}
+    assert names - {name for name, _ in HELPED} == halves
+
+
+def test_each_file_that_the_makefile_names_is_there() -> None:
+    """A half that names a file which has moved would leave out its tests."""
+    names = re.search(r"tests/processes/test_%.py,([a-z ]+)\)", MAKEFILE)
+    assert names is not None
+    files = [ROOT / f"tests/processes/test_{name}.py" for name in names[1].split()]
+    assert len(files) >= 6 and [path for path in files if not path.exists()] == []
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")

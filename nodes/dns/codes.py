@@ -27,6 +27,7 @@ class Flag:
     """Bits in the header (RFC 1035, section 4.1.1)."""
 
     QR = 0x8000  # a reply
+    AA = 0x0400  # from whoever is responsible for the name
     TC = 0x0200  # cut to the size of a datagram
     RD = 0x0100  # recursion is desired
     RA = 0x0080  # recursion is available
@@ -81,7 +82,18 @@ class OptionCode(IntEnum):
     EDE = 15  # an extended error (RFC 8914)
 
 
-# Extended errors (RFC 8914, section 4).
-BOGUS = range(6, 13)  # a validator's word that what it found is forged or broken
-BLOCKED = 15
-NO_REACHABLE_AUTHORITY = 22
+BOGUS = range(6, 13)  # extended errors by which a validator says: forged or broken
+
+
+class ExtendedError(IntEnum):
+    """Codes of extended errors (RFC 8914, section 4)."""
+
+    STALE_ANSWER = 3
+    CACHED_ERROR = 13
+    BLOCKED = 15
+    NO_REACHABLE_AUTHORITY = 22
+
+
+def extended_error(code: ExtendedError) -> bytes:
+    """Return the option that says so, without a text."""
+    return OPTION.pack(OptionCode.EDE, 2) + code.to_bytes(2)

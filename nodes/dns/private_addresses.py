@@ -11,7 +11,8 @@ replies may not have any (`nodes/ls/resolvers/reply_ranks.py`).
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from nodes.dns.codes import BLOCKED, OPTION, RECORD, Flag, OptionCode, Rcode, RdataType
+from nodes.dns.codes import ExtendedError, Flag, Rcode, RdataType, extended_error
+from nodes.dns.records import places
 from nodes.dns.reply import DnsReply
 
 PRIVATE = (
@@ -35,26 +36,17 @@ _MAKE: dict[tuple[int, int], type[IPv4Address] | type[IPv6Address]] = {
     (RdataType.A, 4): IPv4Address,
     (RdataType.AAAA, 16): IPv6Address,
 }
-_POINTER = 0xC0
-_EDE = OPTION.pack(OptionCode.EDE, 2) + BLOCKED.to_bytes(2)
+_IS_BLOCKED = extended_error(ExtendedError.BLOCKED)
 _KEPT_FLAGS = Flag.QR | Flag.RA | Flag.RD | Flag.CD
 
 
 def private_address(reply: DnsReply) -> IPv4Address | IPv6Address | None:
     """Return the first private address of the answer section of a whole reply; None for none."""
-    body, at = reply.body, 0
-    for _ in range(reply.counts[0]):
-        while size := body[at]:
-            if size >= _POINTER:
-                at += 1
-                break
-            at += size + 1
-        rdtype, _, _, size = RECORD.unpack_from(body, at + 1)
-        at += 1 + RECORD.size
+    body = reply.body
+    for rdtype, _, at, size in places(body, reply.counts[0]):
         make = _MAKE.get((rdtype, size))
         if make is not None and is_private(body[at : at + size]):
             return make(body[at : at + size])
-        at += size
     return None
 
 
@@ -74,5 +66,5 @@ def blocked(reply: DnsReply) -> DnsReply:
     SERVFAIL, and why (RFC 8914, section 4.16)."""
     flags = reply.flags & _KEPT_FLAGS | Rcode.SERVFAIL
     instead = DnsReply(reply.section, flags, is_cut=False)
-    instead.options = _EDE
+    instead.options = _IS_BLOCKED
     return instead

@@ -18,19 +18,18 @@ from nodes.dns.codes import (
     HEADER,
     ID_BYTES,
     MESSAGE_BYTES_MAX,
-    NO_REACHABLE_AUTHORITY,
     OPCODE_MASK,
-    OPTION,
     RCODE_MASK,
     RECORD,
     TYPE_AND_CLASS,
     UDP_BYTES_MAX,
     UDP_BYTES_PLAIN,
+    ExtendedError,
     Flag,
-    OptionCode,
     Rcode,
     RdataClass,
     RdataType,
+    extended_error,
 )
 from nodes.dns.question import ADDRESS_TYPES, question_text
 from nodes.dns.record_set import RecordSet
@@ -38,7 +37,7 @@ from nodes.dns.reply import DnsReply
 from nodes.dns.wire_names import Malformed, split_labels, walk_name
 
 Opt = tuple[int, int]  # class and TTL of an OPT record: the sender's size; its version and flags
-_EDE = OPTION.pack(OptionCode.EDE, 2) + NO_REACHABLE_AUTHORITY.to_bytes(2)
+_NOBODY_REPLIED = extended_error(ExtendedError.NO_REACHABLE_AUTHORITY)
 # The addresses that tables have for a type. ANY gets a part (RFC 8482, section 4.1).
 _TABLE_TYPES = ADDRESS_TYPES | {RdataType.ANY: Type.A}
 _TRANSFERS = frozenset({RdataType.IXFR, RdataType.AXFR})  # of whole zones, which nobody here has
@@ -94,7 +93,7 @@ class Query:
         reply to a client that wants recursion, which would read it as NO DATA: it is a failure.
         """
         if not reply.section:
-            return self._reply(reply.flags & RCODE_MASK)
+            return self._reply(reply.flags & RCODE_MASK, reply.options)
         if reply.is_referral and self._flags & Flag.RD:
             return self._reply(Rcode.SERVFAIL)
         answers, authorities, additionals = reply.counts
@@ -122,18 +121,16 @@ class Query:
 
     def failure(self) -> bytes:
         """Reply that no server has answered the question in time."""
-        opt = self._opt
-        if opt:
-            opt = opt[:-2] + len(_EDE).to_bytes(2) + _EDE
-        head = HEADER.pack(self._flags | Rcode.SERVFAIL, 1, 0, 0, bool(opt))
-        return head + self._section + opt
+        return self._reply(Rcode.SERVFAIL, _NOBODY_REPLIED)
 
     def busy(self) -> bytes:
         """Reply that there is no room for the query."""
         return self._reply(Rcode.SERVFAIL)
 
-    def _reply(self, more_flags: int) -> bytes:
+    def _reply(self, more_flags: int, options: bytes = b"") -> bytes:
         opt = self._opt
+        if opt and options:
+            opt = b"%b%b%b" % (opt[:-2], len(options).to_bytes(2), options)
         head = HEADER.pack(self._flags | more_flags, 1, 0, 0, bool(opt))
         return head + self._section + opt
 

@@ -35,6 +35,7 @@ _OPT_RECORD = Struct(">BHHIH")
 _ADDITIONALS_AT = 10  # where their count stands, in a message with its ID
 ADDRESS_TYPES: dict[int, Type] = {RdataType.A: Type.A, RdataType.AAAA: Type.AAAA}
 _TYPED = b" TYPE"
+_NOT_RECURSIVE = b"-rd"
 _QUERIES_KEPT = 16_384  # a long one takes 1 KB
 
 # The bits of a question are one number: flags of the header, and EDNS_DO, in the place of QR.
@@ -56,6 +57,15 @@ def line_of(question: bytes) -> bytes | None:
         return question
     name, rdtype, _ = _taken_apart(question)
     return question_of(name, ADDRESS_TYPES.get(rdtype, Type.A)) if is_name(name) else None
+
+
+def is_keepable(question: bytes) -> bool:
+    """Return whether a reply to it may be kept for whoever asks the same: not one to ANY, which is
+    no whole set (RFC 8482), and none of what a resolver has without asking others (RD is 0)."""
+    if is_of_line(question):
+        return True
+    _, rdtype, marks = _taken_apart(question)
+    return rdtype != RdataType.ANY and not marks.endswith(_NOT_RECURSIVE)
 
 
 def is_beyond_tables(question: bytes) -> bool:
@@ -95,7 +105,7 @@ def question_text(labels: list[bytes], rdtype: int, bits: int) -> bytes:
     folded = [label.lower() for label in labels]
     marks = b"".join(b"+" + mark for bit, mark in _MARKS if bits & bit)
     if not bits & Flag.RD:
-        marks += b"-rd"
+        marks += _NOT_RECURSIVE
     return b"%b%b%d%b" % (name_as_text(folded), _TYPED, rdtype, marks and b" " + marks)
 
 
@@ -120,7 +130,7 @@ def resolver_query(question: bytes) -> ResolverQuery:
         rdtype = RdataType.A if type_of(question) is Type.A else RdataType.AAAA
         return ResolverQuery(name_from_text(name_of(question)), rdtype, Flag.RD)
     name, number, marks = _taken_apart(question)
-    bits = 0 if b"-rd" in marks else Flag.RD
+    bits = 0 if _NOT_RECURSIVE in marks else Flag.RD
     for bit, mark in _MARKS:
         if b"+" + mark in marks:
             bits |= bit

@@ -139,6 +139,15 @@ class DnsReply:
             addresses = addresses[: addresses.rindex(b",", 0, room + 1)]
         return start + addresses + end + b"\n"
 
+    def kept(self, body: bytes) -> "DnsReply":
+        """Return the same reply with these records, as one that was kept (RFC 1035, section 4.1.1:
+        it is not from whoever is responsible for the name)."""
+        reply = DnsReply(self.section, self.flags & ~Flag.AA, is_cut=False)
+        reply.result, reply.counts, reply.body = self.result, self.counts, body
+        reply.rcode_high, reply.options = self.rcode_high, self.options
+        reply._packed, reply._text = self._packed, self._text
+        return reply
+
     def read_records(self, data: bytes, start: int, counts: list[int]) -> None:
         """Read all records of the message, which begin at `start`, once. Raises Malformed."""
         name, wanted = self.section[:-4], int.from_bytes(self.section[-4:-2])

@@ -12,9 +12,9 @@ loopback, the address is ours.
 Not here: who may connect at all (`nodes/cli/serving.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 Address = tuple[int, Any]  # (address family, socket address), as the host lookup gives them
@@ -44,6 +44,20 @@ def network(host: str) -> str:
 def is_wildcard(host: str) -> bool:
     """Return whether this numeric host stands for every address of its family."""
     return host in ("0.0.0.0", "::")
+
+
+def is_public(host: str) -> bool:
+    """Return whether a numeric host is out in the world, as far as can be told from it; it is no
+    private, link-local or loopback one (RFC 6890)."""
+    try:
+        return ip_address(_unmapped(host.partition("%")[0])).is_global
+    except ValueError:
+        return True
+
+
+def are_public(addresses: Iterable[Address]) -> bool:
+    """Return whether one of these is out in the world."""
+    return any(is_public(address[0]) for _, address in addresses)
 
 
 _LOOPBACK = network("::1")

@@ -135,6 +135,18 @@ class Bounds:
     grace_failed_s: float = _bound(
         1.2, "wait of REFUSED and SERVFAIL: enough for four resends and a reply"
     )
+    stale_after_s: float = _bound(
+        1.8, "wait of old data, while nobody says anything: as long as DNS clients bear (RFC 8767)"
+    )
+    stale_hold_s: float = _bound(
+        0.03, "shortest wait of old data once a resolver has failed: another may be back"
+    )
+    stale_again_s: float = _bound(
+        5.0, "time in which old data is told again at once: a server that is gone is no faster"
+    )
+    failure_kept_s: float = _bound(
+        5.0, "time for which a failure is told again: a storm is one question (RFC 9520)"
+    )
     split_view_s: float = _bound(
         600.0, "time in which NXDOMAIN waits, too, after resolvers differed"
     )

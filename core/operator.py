@@ -34,6 +34,11 @@ class StatsAsked(Event):
     """A signal asked for the metrics, in the log."""
 
 
+@dataclass(slots=True)
+class FlushAsked(Event):
+    """A signal asked to forget what is kept of what others said."""
+
+
 class Level(IntEnum):
     """The severity of a report."""
 

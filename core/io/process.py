@@ -5,12 +5,13 @@ program is process 1 of a container, is discarded. Therefore `catch` comes first
 that takes time to import. From then on
 
 - a signal that ends a program (`_ENDS`) does so at once while it starts, with nobody to be told;
-- a signal that a server takes note of (SIGHUP, SIGUSR1) waits in a pipe, where the loop finds it;
+- a signal that a server takes note of (SIGHUP, SIGUSR1, SIGUSR2) waits in a pipe, where the loop
+  finds it;
 - once there is a loop (`hand_over`), all of them wait for it there.
 
 A signal that was ignored when the program began stays ignored (nohup, a shell's background job),
-but a server's SIGTERM, SIGHUP and SIGUSR1 never are. When all is done, `ignore` takes what still
-comes: an interpreter that is ending gives a signal back to its default action.
+but a server's SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 never are. When all is done, `ignore` takes what
+still comes: an interpreter that is ending gives a signal back to its default action.
 
 Not here: what the loop makes of a signal (`core/io/signals.py`).
 """
@@ -20,7 +21,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_SERVERS = (signal.SIGUSR1, signal.SIGUSR2)  # no other program takes note of these
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_SERVERS)
 _ENDS = {True: (signal.SIGTERM, signal.SIGINT), False: SIGNALS[:3]}  # by whether it is a server
 _STDOUT, _STDERR = 1, 2
 
@@ -131,9 +133,9 @@ def blocking() -> Iterator[None]:
 
 
 def _taken(is_server: bool) -> Iterator[signal.Signals]:
-    """Return the signals that get a handler: SIGUSR1 only in a server."""
+    """Return the signals that get a handler: those for servers only in a server."""
     for number in SIGNALS:
-        if number is signal.SIGUSR1 and not is_server:
+        if number in _SERVERS and not is_server:
             signal.signal(number, signal.SIG_IGN)
         elif (is_server and number is not signal.SIGINT) or (
             signal.getsignal(number) is not signal.SIG_IGN

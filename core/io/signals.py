@@ -15,7 +15,7 @@ from core.io.acceptor import Acceptor
 from core.io.datagram_sockets import DatagramSockets
 from core.io.engine import Engine
 from core.io.process import Signals
-from core.operator import DrainAsked, Level, Notify, ReloadAsked, StatsAsked
+from core.operator import DrainAsked, FlushAsked, Level, Notify, ReloadAsked, StatsAsked
 
 
 class DrainStage(Enum):
@@ -91,7 +91,10 @@ class SignalHandler:
         tells = numbers.count(engine.system.tell)
         if tells:
             engine.events.append(StatsAsked())
-        ends = len(numbers) - hangups - tells
+        flushes = numbers.count(engine.system.flush)
+        if flushes:
+            engine.events.append(FlushAsked())
+        ends = len(numbers) - hangups - tells - flushes
         is_first = ends > 0 and self.count == 0
         self.count += ends
         if not numbers:  # the other end is gone: never spin on it

@@ -62,6 +62,7 @@ class System:
     leads_to_journal = staticmethod(service_manager.leads_to_journal)
     hangup = int(signal.SIGHUP)
     tell = int(signal.SIGUSR1)
+    flush = int(signal.SIGUSR2)
 
     def __init__(self, *, is_server: bool = True) -> None:
         self._is_server = is_server

@@ -8,6 +8,7 @@ Not here: a client that speaks lines (`core/protocol/session.py`), one that spea
 (`nodes/ls/dns_front_end.py`), and all of them together (`core/protocol/server.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,6 +116,10 @@ class AskerFactory(Protocol):
 
     def asker(self, conn: str, is_datagrams: bool) -> Asker:
         """Make an asker for this connection, or for this socket of datagrams."""
+        ...
+
+    def let_pass(self, has_reply: Callable[[bytes, float], bool]) -> None:
+        """Take requests also where there is no room, if the server has a reply to them by now."""
         ...
 
     def metrics(self) -> list[Value]:

@@ -18,7 +18,7 @@ from core.events import Ended, Event, Opened, PlaceWanted, Role
 from core.exposition import stats_text
 from core.machine import Machine
 from core.metrics import Value
-from core.operator import Notify, Report, Standing, StatsAsked
+from core.operator import FlushAsked, Notify, Report, Standing, StatsAsked
 from core.protocol.asker import Asker, AskerFactory, Requests, SessionEvent
 from core.protocol.only_session import OnlySession, let_go, turn_away
 from core.protocol.server_state import (
@@ -75,6 +75,8 @@ class Server:
                 return let_go(self.sessions[conn])
             case StatsAsked():
                 return metrics_report(self._stats())
+            case FlushAsked():  # nothing is kept but by a load balancer
+                return []
         raise AssertionError(event)
 
     def _opened(self, event: Opened) -> list[Effect]:

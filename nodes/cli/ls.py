@@ -80,6 +80,9 @@ class _Builder:
         if self.listening.dns:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
+        if self.setup.own_words.cache_bytes:
+            times += f", a cache of {self.setup.own_words.cache_bytes / 2**20:g} MiB"
+            about["cache_bytes"] = self.setup.own_words.cache_bytes
         if options.workers:
             serves = f"{options.workers} worker{'s' * (options.workers > 1)}, {serves}"
             about["workers"] = options.workers
@@ -226,6 +229,7 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
         options.extra_load,
         options.grace_s,
         options.sample,
+        options.own_words,
         options.server.once,
         options.trusts_data,
         frozenset(options.private_from),

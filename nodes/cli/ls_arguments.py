@@ -24,6 +24,7 @@ from nodes.cli.arguments import (
     whole,
 )
 from nodes.cli.bound_arguments import add_bound, add_timeout, read_bounds
+from nodes.cli.cache_arguments import STALE_S, add_cache_arguments, read_cache_options
 from nodes.cli.given_words import (
     add_configuration_arguments,
     parse_given,
@@ -42,6 +43,7 @@ from nodes.cli.server_words import (
     resolver_words,
     split_positionals,
 )
+from nodes.ls.setup import OwnWordsSetup
 
 _SAMPLE = 0.01  # share of races where a page shows what they buy: costs little
 _TTL_S = 60  # short enough to undo a mistake, long enough to be cached
@@ -73,6 +75,7 @@ class LsOptions:
     private_from: tuple[str, ...]  # names of resolvers whose private addresses do not count
     sample: float  # the share of races that are followed to the end
     race_log: str | None
+    own_words: OwnWordsSetup
     dns_ttl_s: int
     workers: int | None  # None: this process alone
     config: str | None
@@ -140,6 +143,7 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         tuple(name for names in arguments.private_from for name in names),
         arguments.race_sample,
         arguments.race_log,
+        read_cache_options(arguments, parser),
         _TTL_S if arguments.dns_ttl is None else arguments.dns_ttl,
         arguments.workers,
         arguments.config,
@@ -162,6 +166,7 @@ def _defaults(options: LsOptions) -> dict[str, object]:
         "race-sample": options.sample,
         "max-extra-load": options.extra_load,
         "workers": options.workers,
+        "stale": STALE_S if options.own_words.cache_bytes else None,
     }
 
 
@@ -199,6 +204,7 @@ def _add_upstreams(parser: Parser) -> None:
         f"data 3 times as long as that resolver's replies lately took, {DEFAULTS.grace_min_s:g} to "
         f"{DEFAULTS.grace_max_s:g}, or {DEFAULTS.grace_failed_s:g} where resolvers have differed)",
     )
+    add_cache_arguments(parser)
     add_timeout(parser)
     _add_ranks(parser)
 

@@ -13,7 +13,7 @@ from core.effects import Abort, Close, Dial, Effect, Send, Stop
 from core.environment import Environment
 from core.events import Backlogged, Closed, Ended, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
-from core.operator import DrainAsked, ReloadAsked, StatsAsked
+from core.operator import DrainAsked, FlushAsked, ReloadAsked, StatsAsked
 from core.protocol.error_streak import ErrorStreak
 from core.protocol.names import Command
 from nodes.client.client_state import CLIENT, ClientEvent, ClientState
@@ -86,7 +86,7 @@ class Client:
                 return self._give_up("interrupted", now)
             case Woken():
                 return self._woken(now)
-            case StatsAsked():
+            case StatsAsked() | FlushAsked():
                 return []
         raise AssertionError(event)
 

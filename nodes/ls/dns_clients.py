@@ -84,7 +84,7 @@ class DnsClient(ABC):
             if isinstance(query, Query):
                 if self._streak is not None and self._streak.count:
                     self._streak.end()
-                if len(questions) >= room:
+                if len(questions) >= room and not self._shared.has_reply(query.question, now):
                     env.hits[self.pending_bound] += 1
                     replies.append((message[:ID_BYTES] + query.busy(), source))
                     continue

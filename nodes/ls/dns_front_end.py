@@ -4,6 +4,8 @@ Not here: the clients, which ask (`dns_clients.py`); how a query becomes a quest
 (`nodes/dns/query.py`, `read_query`); what the clients share (`dns_shared.py`).
 """
 
+from collections.abc import Callable
+
 from core.environment import Environment
 from core.metrics import Metric, Value, refused_for
 from nodes.ls.dns_clients import DatagramClients, DnsClient, StreamClient
@@ -33,6 +35,11 @@ class DnsFrontEnd:
         """Make the client of a stream, or one for all clients behind a socket of datagrams."""
         make = DatagramClients if is_datagrams else StreamClient
         return make(conn, self._shared)
+
+    def let_pass(self, has_reply: Callable[[bytes, float], bool]) -> None:
+        """Take a query for which there is no room all the same, if it needs none: LS can reply to
+        its question without asking."""
+        self._shared.has_reply = has_reply
 
     def metrics(self) -> list[Value]:
         """Return what is counted of all clients."""

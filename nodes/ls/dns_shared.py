@@ -69,6 +69,8 @@ class DnsShared:
         self.refused = 0  # queries that did not
         self.ignored = 0  # messages that are never answered
         self.limited = 0  # datagrams of clients that asked too much
+        # Whether LS can reply to a question without asking: such a query needs no room.
+        self.has_reply: Callable[[bytes, float], bool] = lambda question, now: False
         self._counts: dict[str, int] = {}  # datagrams of each client in this second
         self._second = 0.0  # when it began
 

@@ -20,6 +20,7 @@ from nodes.ls.observer import hearers
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.parts import Parts
 from nodes.ls.replies import LinkChange, Replies
+from nodes.ls.server_set import NO_SERVERS
 from nodes.ls.upstream import Upstream
 
 
@@ -31,6 +32,7 @@ class Exchange:
         self._upstreams = parts.upstreams
         self._policy = parts.policy
         self._negatives = parts.negatives
+        self._own_words = parts.own_words
         observers = parts.observers
         self._hear_asked = hearers(observers, "asked")
         self._hear_sent = hearers(observers, "sent")
@@ -44,7 +46,14 @@ class Exchange:
 
     def ask(self, asker: Asker, requests: Requests, now: float) -> list[Effect]:
         """Admit an asker's questions (at least one), and ask whom the policy wants asked those that
-        are not being asked already."""
+        are not being asked already, and of which LS has no word itself that is enough."""
+        if self._own_words is not None and (known := self._own_words.take_known(requests, now)):
+            asker.admitted(sum(len(relayed.questions) for relayed in known.values()))
+            effects = self._ask(asker, requests, now) if requests.questions else []
+            return effects + self._questions.tell_known(asker, known)
+        return self._ask(asker, requests, now)
+
+    def _ask(self, asker: Asker, requests: Requests, now: float) -> list[Effect]:
         admitted, lines = requests.questions, requests.lines
         questions = self._questions.ask(asker, admitted, requests.spellings, now)
         if questions is not admitted:
@@ -52,12 +61,19 @@ class Exchange:
                 return []
             lines = b""
         effects: list[Effect] = []
+        if self._own_words is not None and (words := self._own_words.speak(questions, now)):
+            effects += self._negatives.add(NO_SERVERS, (), words, now)
+            questions, lines = list(filter(self._questions.is_open, questions)), b""
+            if not questions:
+                return effects
         for observer in self._hear_asked:
             effects += observer.asked(questions, now)
         for link, share in self._policy.ask(questions, now):
+            server = self._upstreams.by_name[link.conn]
+            if self._upstreams.withheld and not (share := self._upstreams.askable(server, share)):
+                continue
             if not lines and share is questions:
                 lines = b"\n".join(questions) + b"\n"
-            server = self._upstreams.by_name[link.conn]
             for observer in self._hear_sent:
                 if observer.kept:
                     effects += observer.sent(server, share, now)
@@ -65,12 +81,15 @@ class Exchange:
         if self._policy.waiting:
             effects += self.ask_waiting(now)
         if self._upstreams.failing:
-            effects += self._negatives.fail(questions, now)
+            still_open = list(filter(self._questions.is_open, questions))
+            effects += self._negatives.fail(still_open, now)
         return effects
 
     def _send(
         self, upstream: Upstream, questions: list[bytes], lines: bytes, now: float
     ) -> list[Effect]:
+        if not (questions := self._upstreams.askable(upstream, questions)):
+            return []
         effects: list[Effect] = []
         for observer in self._hear_sent:
             if observer.kept:
@@ -190,7 +209,9 @@ class Exchange:
         """Return all that is open and that this server was to be asked."""
         questions = self._questions.all_open()
         admitted = self._policy.admits(upstream.link, questions)
-        return questions if admitted is None else list(compress(questions, admitted))
+        if admitted is not None:
+            questions = list(compress(questions, admitted))
+        return self._upstreams.askable(upstream, questions)
 
     def update_links(self, now: float) -> list[Effect]:
         """Take in how all links stand, since one of them may have changed."""

@@ -17,7 +17,7 @@ from core.effects import Effect
 from core.environment import Environment
 from core.events import Closed, ConnectionEvent, Event, Opened, Received, Resolved, Role, Woken
 from core.metrics import Value
-from core.operator import DrainAsked, ReloadAsked, ReopenRecords
+from core.operator import DrainAsked, FlushAsked, ReloadAsked, ReopenRecords
 from core.owed import Owed
 from core.protocol.asker import AskerFactory, SessionState
 from core.protocol.server import Server
@@ -65,6 +65,8 @@ class LoadBalancer:
         faces = [Session.face, *([] if dns is None else [dns.face])]
         parts = make_parts(setup, env, owed, service, faces)
         self.parts = parts
+        if dns is not None and parts.own_words is not None:
+            dns.let_pass(parts.own_words.has_reply)
         self._questions = parts.questions
         self._upstreams = parts.upstreams
         self._exchange = Exchange(parts)
@@ -123,6 +125,8 @@ class LoadBalancer:
                 return server.drain(min(now, since)) + self._part_maybe()
             case ReloadAsked():
                 return [ReopenRecords(), *self._lookups.reload()]
+            case FlushAsked() if self.parts.cache is not None:
+                return [self.parts.cache.clear()]
             case Resolved():
                 return self._lookups.resolved(event, now)
             case ConnectionEvent(conn) if upstream := self._upstreams.by_conn.get(conn):

@@ -11,54 +11,40 @@ more to say. All that a TS has said on a connection is forgotten with it.
 Nothing is kept of a question that nobody has denied, and so nothing at all where TSs are silent
 about what they do not know.
 
-Not here: whom to ask next (`policy.py`), how long a grace is (`resolvers/grace.py`,
-`table_link.py`), and what follows when data comes after it (`early_negatives.py`).
+Not here: whom to ask next (`policy.py`), how long something is held (`hold_times.py`), and what
+follows when data comes after it (`early_negatives.py`).
 """
 
 import heapq
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 
+from core.bounds import Bounds
 from core.effects import Effect
 from core.protocol.outcome import Denied, Relayed, RelayedReply
 from nodes.ls.early_negatives import EarlyNegatives
-from nodes.ls.observer import Observer
+from nodes.ls.held_negative import SAYS_NO_DATA, HeldNegative
+from nodes.ls.hold_times import HoldTimes
+from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.questions import Questions
 from nodes.ls.replies import Denial
-from nodes.ls.server_set import NO_SERVERS, ServerSet, has_all, without
+from nodes.ls.server_set import ServerSet, has_all, without
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
 
-
-@dataclass(slots=True, eq=False)
-class HeldNegative:
-    """The `best` that was said of a question so far. `reply`: the resolver's that said so, if any.
-    `since`: when its grace began. `moot`: the servers that could say nothing better."""
-
-    question: bytes
-    best: QuestionState
-    reply: RelayedReply | None
-    since: float
-    until: float
-    moot: ServerSet = NO_SERVERS
-
-
 _BOGUS_SAID = QuestionEvent.BOGUS_SAID
-_NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
-# No resolver has said anything about the name.
-_FAILURES = frozenset(
-    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.NAME_HELD}
-)
+_DENIES = frozenset({QuestionEvent.NOT_FOUND_SAID, QuestionEvent.NO_DATA_SAID})
 
 
 class HeldNegatives(Observer):
     """All open questions of which a server has said that it has nothing."""
 
-    def __init__(self, questions: Questions, upstreams: Upstreams) -> None:
+    def __init__(self, questions: Questions, upstreams: Upstreams, bounds: Bounds) -> None:
+        self._hear_released: Sequence[Observer] = ()
+        self._times = HoldTimes(bounds, upstreams)
         self._questions = questions
         self._upstreams = upstreams
         # The servers that have denied each question, or cannot be asked it.
@@ -70,6 +56,10 @@ class HeldNegatives(Observer):
         self.due = math.inf  # see `Timed`
         self._number = count()
         self.early = EarlyNegatives(self.differed)
+
+    def tell(self, observers: Sequence[Observer]) -> None:
+        """Tell these from now on what is told of what was held."""
+        self._hear_released = hearers(observers, "released")
 
     # -- replies of servers ------------------------------------------------------------------------
 
@@ -85,17 +75,18 @@ class HeldNegatives(Observer):
         for question, event, reply in denials:
             deniers = self._deniers[question] = self._deniers_of(question) | servers
             held = self._hold(question, event, reply, now)
+            held.heard |= servers
+            if event in _DENIES:
+                held.agreed |= servers
             left = without(awaited, deniers | held.moot)
-            if left and event is not QuestionEvent.NAME_SAID:  # else it has been held enough
-                self._shorten(held, now + self._grace_s(held, left, now), now)
+            self._shorten(held, self._times.after(event, held, left, now), now)
         nowhere: dict[bytes, None] = {}
         enough: dict[bytes, HeldNegative] = {}
         for question in [*[question for question, _, _ in denials], *unknown]:
             deniers = self._deniers[question] = self._deniers_of(question) | servers
             if question in self._held:
-                held = self._held[question]
-                if has_all(deniers | held.moot, awaited):
-                    enough[question] = held
+                if self._is_enough(self._held[question]):
+                    enough[question] = self._held[question]
             elif deniers == self._upstreams.everyone:
                 nowhere[question] = None
         effects = self._release(list(enough.values()), now)
@@ -124,9 +115,14 @@ class HeldNegatives(Observer):
         deniers = self._deniers.get(question)
         return self._upstreams.unable(question) if deniers is None else deniers
 
-    def _grace_s(self, held: HeldNegative, servers: ServerSet, now: float) -> float:
-        is_failure = held.best in _FAILURES
-        return self._upstreams.grace_s(servers, now, is_failure=is_failure)
+    def _is_enough(self, held: HeldNegative) -> bool:
+        """Return whether nobody is waited for any more. With old data at hand, whoever is silent
+        has a chance, too."""
+        deniers = self._deniers[held.question]
+        if not has_all(deniers | held.moot, self._upstreams.awaited):
+            return False
+        is_stale = held.best is QuestionState.STALE_HELD
+        return not is_stale or has_all(deniers, self._upstreams.live_resolvers)
 
     def _hold(
         self,
@@ -138,11 +134,13 @@ class HeldNegatives(Observer):
         """Keep this, if it is better than what is held."""
         held = self._held.get(question)
         if held is None:
-            held = HeldNegative(question, QuestionState.OPEN, None, now, math.inf)
+            held = HeldNegative(question, QuestionState.OPEN, None, now, now, math.inf)
             self._held[question] = held
         better = state_after(held.best, event)
         if better is not held.best:
-            held.best = better
+            if held.best is QuestionState.STALE_HELD:
+                held.until = math.inf  # that was for the old data
+            held.best, held.said_at = better, now
             # NXDOMAIN of a name that exists becomes NO DATA, which the reply does not say.
             says_so = state_after(QuestionState.OPEN, event) is better
             held.reply = reply if says_so else None
@@ -185,26 +183,27 @@ class HeldNegatives(Observer):
             held = heapq.heappop(self._releases)[2]
             due[held.question] = held
         for question, held in due.items():
-            if held.best in _NO_DATA:
+            if held.best in SAYS_NO_DATA:
                 self.early.add(question)
         effects = self._release(list(due.values()), now)
         self.due = self._next_release()
         return effects
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
-        """Let servers that are down count as if they had said SERVFAIL to these, where no server is
-        awaited whose failure would count."""
+        """Let servers that are down count as if they had said SERVFAIL to these open questions,
+        where no server is awaited whose failure would count."""
         upstreams = self._upstreams
         if not questions:
             return []
         upstreams.probe_with(questions[-1])
-        if not upstreams.fails_at_once:
-            return []
+        questions = [question for question in questions if upstreams.fails_at_once(question)]
         denials = [(question, QuestionEvent.FAILURE_SAID, None) for question in questions]
         return self.add(upstreams.failing, (), denials, now)
 
     def _release(self, enough: list[HeldNegative], now: float) -> list[Effect]:
         effects: list[Effect] = []
+        for observer in self._hear_released if enough else ():
+            effects += observer.released(enough, now)
         released = QuestionEvent.RELEASED
         for state in dict.fromkeys([held.best for held in enough]):
             of_state = [held for held in enough if held.best is state]
@@ -214,7 +213,10 @@ class HeldNegatives(Observer):
             if replied:
                 questions = [held.question for held in replied]
                 relayed = Relayed(questions, [held.reply for held in replied])
-                effects += self._questions.end(relayed, state, released, now)
+                if state_after(state, released) is QuestionState.ANSWERED:
+                    effects += self._questions.answer(relayed, now)[0]
+                else:
+                    effects += self._questions.end(relayed, state, released, now)
         return effects
 
     def _end_plainly(
@@ -249,8 +251,8 @@ class HeldNegatives(Observer):
             return ()
         bit = upstream.link.bit
         for question, held in self._held.items():
-            if held.best in _NO_DATA and not self._deniers[question] & bit:
-                until = held.since + self._grace_s(held, bit, now)
+            if held.best in SAYS_NO_DATA and not self._deniers[question] & bit:
+                until = held.since + self._times.grace_s(held, bit, now)
                 if until > held.until:
                     self._schedule(held, until)
         return ()
@@ -264,13 +266,7 @@ class HeldNegatives(Observer):
             return ()
         if reconnected:
             self._forget_servers(reconnected)
-        awaited = self._upstreams.awaited
-        enough = [
-            held
-            for held in self._held.values()
-            if has_all(self._deniers[held.question] | held.moot, awaited)
-        ]
-        effects = self._release(enough, now)
+        effects = self._release(list(filter(self._is_enough, self._held.values())), now)
         if unawaited and self._upstreams.failing:
             effects += self.fail(self._questions.all_open(), now)
         return effects
@@ -282,7 +278,7 @@ class HeldNegatives(Observer):
         one of these, the server differs."""
         held = self._held
         for question in questions:
-            if question in held and held[question].best in _NO_DATA:
+            if question in held and held[question].best in SAYS_NO_DATA:
                 return self.differed(upstream, now)
         return ()
 

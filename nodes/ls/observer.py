@@ -13,6 +13,7 @@ from typing import Protocol
 
 from core.effects import Effect
 from core.protocol.outcome import Answered
+from nodes.ls.held_negative import HeldNegative
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.replies import Denial
 from nodes.ls.server_set import ServerSet
@@ -35,6 +36,9 @@ class Timed(Protocol):
     def woken(self, now: float) -> list[Effect]:
         """Do what is due, if anything is."""
         ...
+
+
+ALWAYS = (None,)  # `kept` of an observer that wants to be told in any case
 
 
 class Observer:
@@ -79,6 +83,11 @@ class Observer:
         self, questions: Sequence[bytes], end: QuestionState, now: float
     ) -> Iterable[Effect]:
         """Take note of questions that are open no more, and how they ended."""
+        return ()
+
+    def released(self, held: Sequence[HeldNegative], now: float) -> Iterable[Effect]:
+        """Take note of what is told of questions, of what was held of them: that they are closed
+        comes next."""
         return ()
 
     def differed(self, upstream: Upstream, now: float) -> Iterable[Effect]:

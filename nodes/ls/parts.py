@@ -11,12 +11,14 @@ from typing import TypeVar
 
 from core.environment import Environment
 from core.owed import Owed
+from nodes.ls.cache.cache import Cache
 from nodes.ls.hedging.fitness import HedgingFitness
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.host_lookups import HostLookups
 from nodes.ls.monitored import Monitored
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer, Timed
+from nodes.ls.own_words import OwnWords
 from nodes.ls.policy import Policy
 from nodes.ls.question_metrics import QuestionMetrics
 from nodes.ls.questions import Questions
@@ -41,6 +43,8 @@ class Parts:
     questions: Questions
     upstreams: Upstreams
     negatives: HeldNegatives
+    own_words: OwnWords | None  # where there are resolvers
+    cache: Cache | None
     policy: Policy
     lookups: HostLookups
     observers: tuple[Observer, ...]
@@ -55,11 +59,15 @@ def make_parts(
     bounds = env.bounds
     waits = Waits(faces)
     questions = Questions(bounds, owed, waits)
-    samples = hedging = fitness = equivalents = None
+    samples = hedging = fitness = equivalents = own_words = cache = None
 
     def is_wanted(question: bytes) -> bool:
         """Return whether somebody waits for a reply to it, or its race is watched."""
-        return questions.is_open(question) or (samples is not None and samples.watches(question))
+        return (
+            questions.is_open(question)
+            or (cache is not None and cache.wants(question))
+            or (samples is not None and samples.watches(question))
+        )
 
     if setup.servers and setup.resolvers:
         equivalents = LineEquivalents()
@@ -67,33 +75,42 @@ def make_parts(
         is_wanted,
         lambda question: negatives.is_held(question),
         lambda question: negatives.early.was_told(question),
-        lambda link, questions: policy.admits(link, questions),
+        lambda link, asked: upstreams.still_asked(link, asked, policy.admits(link, asked)),
     )
-    by_conn: dict[str, Upstream] = {}
     tables = table_links(setup, env, equivalents, is_wanted)
-    by_conn |= {table.link.conn: table for table in tables}
+    by_conn: dict[str, Upstream] = {table.link.conn: table for table in tables}
     upstreams = Upstreams([*tables, *make_resolvers(setup, env, by_conn, interest)], by_conn)
-    negatives = HeldNegatives(questions, upstreams)
+    negatives = HeldNegatives(questions, upstreams, bounds)
+    if setup.resolvers and setup.own_words.cache_bytes:
+        cache = Cache(setup.own_words, bounds, upstreams, questions.is_open)
+    if setup.resolvers:
+        own_words = OwnWords(upstreams, cache, setup.own_words.leaked, questions.all_open)
     policy: Policy
     if setup.extra_load is None:
         policy = RacePolicy(upstreams.links, questions, bounds.waiting_bytes_high)
     else:
-        limits = None if equivalents is None else upstreams.limits
+        limits = upstreams.limits if setup.resolvers else None
         policy = hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
         fitness = HedgingFitness(questions, negatives)
     if setup.sample:
         samples = RaceSamples(env, upstreams.all, setup.sample, policy.name)
-    observers = _present(samples, fitness, negatives, negatives.early, equivalents, policy)
+    observers = _present(
+        samples, fitness, cache, negatives, negatives.early, equivalents, policy, own_words
+    )
     questions.tell(observers)
+    negatives.tell(observers)
+    clients = _present(QuestionMetrics(questions), hedging, service)
     return Parts(
         questions=questions,
         upstreams=upstreams,
         negatives=negatives,
+        own_words=own_words,
+        cache=cache,
         policy=policy,
         lookups=HostLookups(upstreams.all),
         observers=observers,
         timed=_present(negatives, *upstreams.all, questions, samples, hedging),
-        monitored=_present(QuestionMetrics(questions), hedging, service, upstreams, samples, waits),
+        monitored=_present(*clients, upstreams, own_words, cache, samples, waits),
     )
 
 

@@ -110,6 +110,18 @@ class Questions:
                 observer.asked_again(again)
         return to_ask
 
+    def tell_known(self, asker: Asker, known: dict[QuestionState, Relayed]) -> list[Effect]:
+        """Tell an asker what it was admitted with and is known, by how that ends questions."""
+        for end, relayed in known.items():
+            count = len(relayed.questions)
+            self.asked += count
+            if end is _ANSWERED:
+                self.answered += count
+            else:
+                self.denied[NEGATIVES[end]] += count
+            self._waits[end][asker.face].add(0.0, count)
+        return asker.reply(list(known.values()))
+
     # -- the ends of questions ---------------------------------------------------------------------
 
     def answer(self, answers: Answered, now: float) -> tuple[list[Effect], int]:

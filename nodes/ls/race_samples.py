@@ -162,8 +162,12 @@ class RaceSamples(Observer, Monitored):
         return effects
 
     def closed(self, questions: Sequence[bytes], end: QuestionState, now: float) -> list[Effect]:
-        """Note that these are over for their clients. Answers are noted already."""
+        """Note that these are over for their clients. Answers are noted already; where there is
+        none LS has told what it had kept, which was no race."""
         if end is QuestionState.ANSWERED:
+            for race in self._of(questions):
+                if not race.end:
+                    del self._open[race.question.encode("ascii")]
             return []
         effects: list[Effect] = []
         for race in self._of(questions):

@@ -42,6 +42,17 @@ class ServerSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWordsSetup:
+    """Options of what LS says itself. `cache_bytes`: the memory for what resolvers said; `stale_s`:
+    how long after its end data of it may be told, if nobody says anything better. `leaked`: special
+    names that resolvers are asked for all the same."""
+
+    cache_bytes: int = 0
+    stale_s: float = 0.0
+    leaked: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Options of one load balancer.
 
@@ -57,6 +68,7 @@ class Setup:
     extra_load: float | None = None
     grace_s: float | None = None
     sample: float = 0.0
+    own_words: OwnWordsSetup = OwnWordsSetup()
     once: bool = False
     trusts_data: bool = False
     private_from: Collection[str] = ()

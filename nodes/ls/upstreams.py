@@ -27,9 +27,12 @@ class Upstreams(Monitored):
         self.by_name = {upstream.link.conn: upstream for upstream in servers}
         self.links = [upstream.link for upstream in servers]
         self.everyone = union(link.bit for link in self.links)
-        self._covering = union(
+        self.resolvers = union(
             upstream.link.bit for upstream in servers if upstream.covers_all_names
         )
+        self.have_tables = self.resolvers != self.everyone
+        # The servers that are not asked an open question, since LS has a word on it itself.
+        self.withheld: dict[bytes, ServerSet] = {}
         self.present = NO_SERVERS  # those that have a connection
         self._live = NO_SERVERS  # those that are asked, at once or in slices
         self.awaited = NO_SERVERS  # those that a reply is waited for from
@@ -62,7 +65,7 @@ class Upstreams(Monitored):
         unawaited = without(self.awaited, awaited) | without(self._live, live)
         self.present, self._live, self.awaited = present, live, awaited
         self.is_holding = is_holding
-        self.failing = without(self._covering, live)
+        self.failing = without(self.resolvers, live)
         return reconnected, unawaited
 
     @property
@@ -71,19 +74,47 @@ class Upstreams(Monitored):
         return all(link.life.state is LinkState.DOWN for link in self.links)
 
     @property
-    def fails_at_once(self) -> bool:
+    def live_resolvers(self) -> ServerSet:
+        """Return the resolvers that are asked, whether or not a reply is waited for."""
+        return self._live & self.resolvers
+
+    def resolvers_for(self, question: bytes) -> ServerSet:
+        """Return the resolvers that may be asked this, well or not."""
+        return without(self.resolvers, self.withheld.get(question, NO_SERVERS))
+
+    def fails_at_once(self, question: bytes) -> bool:
         """Return whether nobody is awaited whose failure would count."""
-        return not self.awaited & self._covering
+        return not self.awaited & self.resolvers_for(question)
+
+    def askable(self, upstream: Upstream, questions: list[bytes]) -> list[bytes]:
+        """Return those of these open questions that are not withheld from a server: usually the
+        same list."""
+        withheld, bit = self.withheld, upstream.link.bit
+        if not withheld or withheld.keys().isdisjoint(questions):
+            return questions
+        return [one for one in questions if not withheld.get(one, NO_SERVERS) & bit]
+
+    def still_asked(
+        self, link: Link, questions: Sequence[bytes], admitted: list[bool] | None
+    ) -> list[bool] | None:
+        """Return which of these, of those that are `admitted` (None: all), are not withheld from
+        the server of a link; None: all."""
+        withheld = [self.withheld.get(one, NO_SERVERS) & link.bit for one in questions]
+        if not any(withheld):
+            return admitted
+        both = zip(admitted or [True] * len(questions), withheld, strict=True)
+        return [is_admitted and not bit for is_admitted, bit in both]
 
     def among(self, servers: ServerSet) -> list[Upstream]:
         """Return those in this set."""
         return [upstream for upstream in self.all if upstream.link.bit & servers]
 
     def unable(self, question: bytes) -> ServerSet:
-        """Return those that cannot be asked this."""
-        return union(
+        """Return those that cannot be asked this, or need not."""
+        unable = union(
             upstream.link.bit for upstream in self._limited if not upstream.can_be_asked(question)
         )
+        return unable | self.withheld.get(question, NO_SERVERS)
 
     def without_data(self, question: bytes) -> ServerSet:
         """Return those that can only say of this that the name exists."""
@@ -93,6 +124,8 @@ class Upstreams(Monitored):
 
     def limits(self, question: bytes) -> tuple[ServerSet, ServerSet]:
         """Return those that cannot be asked this, and those that can have no data of it."""
+        if not self._limited and not self.withheld:
+            return NO_SERVERS, NO_SERVERS
         return self.unable(question), self.without_data(question)
 
     def grace_s(self, servers: ServerSet, now: float, *, is_failure: bool) -> float:
@@ -116,7 +149,8 @@ class Upstreams(Monitored):
     def probe_with(self, question: bytes) -> None:
         """Ask those that are down this, to see whether they are back."""
         for upstream in self.all:
-            upstream.probe_with(question)
+            if self.askable(upstream, [question]):
+                upstream.probe_with(question)
 
     def metrics(self) -> list[Value]:
         """Return what is counted about each link, and then what else each upstream counts."""

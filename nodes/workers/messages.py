@@ -1,7 +1,7 @@
 """Messages between a worker and its supervisor.
 
 The supervisor tells a worker to do one of these: tell (report its metrics), hear (take the sums of
-the others), reload, retire or drain. The worker sends reports, and its standing.
+the others), reload, flush, retire or drain. The worker sends reports, and its standing.
 
 A message is a JSON object, cut into lines, since lines are what the loop carries; an empty line
 ends it. Each item of a report has a key, and items that have not changed since the last report are

@@ -17,7 +17,16 @@ from core.environment import Environment
 from core.events import Backlogged, Closed, Event, Opened, Received, Relieved, Woken
 from core.machine import Machine
 from core.metrics import LabelledHistogram, Value
-from core.operator import DrainAsked, Level, Notify, ReloadAsked, Report, Standing, StatsAsked
+from core.operator import (
+    DrainAsked,
+    FlushAsked,
+    Level,
+    Notify,
+    ReloadAsked,
+    Report,
+    Standing,
+    StatsAsked,
+)
 from core.protocol.server_state import (
     DRAINING,
     SERVER,
@@ -93,6 +102,9 @@ class Supervisor:
                 return metrics_report(self.metrics())
             case ReloadAsked():
                 return self._reload(now)
+            case FlushAsked():
+                flush = {"do": "flush"}
+                return [e for slot in self.workers if slot.is_running for e in slot.send(flush)]
             case Backlogged() | Relieved():  # a worker that is stopped: see `_ask`
                 return []
         raise AssertionError(event)

@@ -17,7 +17,7 @@ from core.effects import Abort, Drain, Effect, Send, Stop, Unlisten
 from core.events import Closed, ConnectionEvent, Ended, Event, Opened, Received, Role, Woken
 from core.metrics import Value
 from core.observable import ObservableBrain
-from core.operator import Level, Notify, ReloadAsked, Report
+from core.operator import FlushAsked, Level, Notify, ReloadAsked, Report
 from nodes.workers.messages import (
     Sections,
     Unpacker,
@@ -108,6 +108,8 @@ class Worker:
                     self._others.pop(key, None)
             case "reload":
                 return self._brain.step(ReloadAsked(), now)
+            case "flush":
+                return self._brain.step(FlushAsked(), now)
             case "retire":
                 self._is_retiring, self._retired_at = True, now + message["within_s"]
                 return [Unlisten(), *self._follow(Woken(), now)]

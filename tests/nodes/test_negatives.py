@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from core.bounds import Bounds
 from core.effects import Effect
 from core.environment import Environment
 from core.protocol.outcome import Denied, Relayed
@@ -36,18 +37,26 @@ QUESTIONS = [b"a", b"a AAAA", b"b.x", b"c TYPE15", b"c TYPE28 +do", UNASKABLE]
 WORST_FIRST = [
     (QuestionEvent.FAILURE_SAID, QuestionState.FAILURE_HELD),
     (QuestionEvent.REFUSAL_SAID, QuestionState.REFUSAL_HELD),
+    (QuestionEvent.STALE_SAID, QuestionState.STALE_HELD),
     (QuestionEvent.NOT_FOUND_SAID, QuestionState.NOT_FOUND_HELD),
     (QuestionEvent.NAME_SAID, QuestionState.NAME_HELD),
     (QuestionEvent.NO_DATA_SAID, QuestionState.NO_DATA_HELD),
+    (QuestionEvent.KEPT_SAID, QuestionState.DATA_HELD),
 ]
+NO_DATA = (QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD)
+LS_KNOWS = (QuestionEvent.STALE_SAID, QuestionEvent.KEPT_SAID)
 STATE = dict(WORST_FIRST)
 BOGUS = QuestionEvent.BOGUS_SAID
 
 some = st.lists(st.sampled_from(QUESTIONS), max_size=5)
 bits = st.sampled_from(BITS)
-events = st.sampled_from([*STATE, BOGUS])
+events = st.sampled_from([*[event for event in STATE if event not in LS_KNOWS], BOGUS])
 replies = st.sampled_from([None, DnsReply(b"1", 0, is_cut=False), DnsReply(b"2", 0, is_cut=False)])
 denials = st.lists(st.tuples(st.sampled_from(QUESTIONS), events, replies), max_size=5)
+own_words = st.lists(
+    st.tuples(st.sampled_from(QUESTIONS), st.sampled_from(LS_KNOWS), replies.filter(bool)),
+    max_size=3,
+)
 
 
 class Server:
@@ -113,6 +122,13 @@ class OpenQuestions:
         self.negatives.closed(outcome.questions, state_after(state, event), now)
         return []
 
+    def answer(self, relayed: Relayed, now: float) -> tuple[list[Effect], int]:
+        assert self.negatives is not None
+        for question, reply in zip(relayed.questions, relayed.replies, strict=True):
+            self.ended.append((question, QuestionState.OPEN, QuestionEvent.RELEASED, reply))
+        self.negatives.closed(relayed.questions, QuestionState.ANSWERED, now)
+        return [], len(relayed.questions)
+
     def take(self) -> list[tuple[bytes, QuestionState, QuestionEvent, object]]:
         """Return what was ended since the last time."""
         ended, self.ended = self.ended, []
@@ -127,14 +143,13 @@ class Held:
         self.upstreams = Upstreams(cast(Any, servers), {})
         self.upstreams.awaited = self.upstreams.everyone if awaited is None else awaited
         self.questions = OpenQuestions()
-        self.negatives = HeldNegatives(cast(Any, self.questions), self.upstreams)
+        self.negatives = HeldNegatives(cast(Any, self.questions), self.upstreams, Bounds())
         self.questions.negatives = self.negatives
 
 
 def factor(state: QuestionState) -> float:
     """Return how much longer a failure is worth waiting for, whatever a table knows beside it."""
-    denied = (QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD)
-    return 1.0 if state in denied else 3.0
+    return 1.0 if state in (*NO_DATA, QuestionState.DATA_HELD) else 3.0
 
 
 @dataclass
@@ -145,18 +160,43 @@ class Best:
     reply: object
     until: float
     since: float
+    is_there = False  # a table could say nothing better than that, if it has no such type
 
     @property
     def state(self) -> QuestionState:
         """A name that exists is not NXDOMAIN, whoever says what first."""
-        if {QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID} <= self.said:
+        both = {QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID}
+        if both <= self.said and QuestionEvent.KEPT_SAID not in self.said:
             return QuestionState.NO_DATA_HELD
         return next(state for event, state in WORST_FIRST[::-1] if event in self.said)
 
     def is_moot(self, question: bytes) -> bool:
         """Return whether tables can say nothing better: they know the name, but not this type."""
-        is_there = self.state in (QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD)
-        return is_there and b"TYPE15" in question
+        return self.is_there and b"TYPE15" in question
+
+    def hear(self, event: QuestionEvent, reply: object) -> None:
+        """Take what is said; the first that says the best is told. Old data waits for itself."""
+        before = self.state if self.said else None
+        self.said.add(event)
+        if self.state is before:
+            return
+        if before is QuestionState.STALE_HELD:
+            self.until = math.inf
+        self.reply = reply if self.state is STATE[event] else None
+        self.is_there |= self.state in (QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD)
+
+    def wait(self, event: QuestionEvent, graces: list[float], now: float) -> None:
+        """Wait no longer than for these servers, which are left."""
+        wait_s = max(graces) * factor(self.state) if graces else math.inf
+        if self.state is QuestionState.STALE_HELD and event is QuestionEvent.STALE_SAID:
+            wait_s = Bounds().stale_after_s
+        elif self.state is QuestionState.STALE_HELD:
+            wait_s = max(Bounds().stale_hold_s, wait_s if graces else 0.0)
+        if event is QuestionEvent.NAME_SAID or wait_s == math.inf:
+            return
+        if self.until == math.inf:
+            self.since = now
+        self.until = min(self.until, now + wait_s)
 
 
 class NegativesMachine(RuleBasedStateMachine):
@@ -193,8 +233,9 @@ class NegativesMachine(RuleBasedStateMachine):
                 assert event is QuestionEvent.ALL_NOT_FOUND and reply is None
                 continue
             best = self.held[question]
-            assert event is QuestionEvent.RELEASED
-            assert state is best.state and reply is best.reply
+            assert event is QuestionEvent.RELEASED and reply is best.reply
+            is_data = best.state in (QuestionState.STALE_HELD, QuestionState.DATA_HELD)
+            assert state is (QuestionState.OPEN if is_data else best.state)
         self.forget(questions)
 
     def left(self, question: bytes) -> set[int]:
@@ -219,21 +260,7 @@ class NegativesMachine(RuleBasedStateMachine):
         was = {question: self.held[question].state for question in bogus if question in self.held}
         self.forget(list(bogus))
         denials = [denial for denial in said if denial[0] not in bogus]
-        for question, event, reply in denials:
-            self.speak(question, bit)
-            best = self.held.setdefault(question, Best(set(), None, math.inf, self.now))
-            before = best.state if best.said else None
-            best.said.add(event)
-            if best.state is not before:
-                best.reply = reply if best.state is STATE[event] else None
-            if event is QuestionEvent.NAME_SAID:
-                continue
-            left = self.left(question)
-            longest = max((GRACES[one] for one in left), default=0)
-            if left and best.until == math.inf:
-                best.since = self.now
-            if left:
-                best.until = min(best.until, self.now + longest * factor(best.state))
+        self.take(bit, denials)
         for question in not_found:
             self.speak(question, bit)
         decided = set(not_found) | {question for question, _, _ in denials}
@@ -248,10 +275,25 @@ class NegativesMachine(RuleBasedStateMachine):
         ]
         self.release({q for q in decided & set(self.held) if not self.left(q)}, unknown)
 
+    @rule(denials=own_words)
+    def ls_knows(self, denials: list[Denial]) -> None:
+        """[P97]: data that is kept, or old: that is nobody's word who is waited for."""
+        self.take(0, denials)
+        self.negatives.add(0, (), denials, self.now)
+        self.release({question for question, _, _ in denials if not self.left(question)})
+
+    def take(self, bit: int, denials: list[Denial]) -> None:
+        for question, event, reply in denials:
+            self.speak(question, bit)
+            best = self.held.setdefault(question, Best(set(), None, math.inf, self.now))
+            best.hear(event, reply)
+            best.wait(event, [GRACES[one] for one in self.left(question)], self.now)
+
     def speak(self, question: bytes, bit: int) -> None:
         if not self.spoken.get(question) and question not in self.held:
             self.spoken[question] = {TABLES} if question == UNASKABLE else set()
-        self.spoken[question].add(bit)
+        if bit:
+            self.spoken[question].add(bit)
 
     @rule(bit=bits)
     def a_server_comes(self, bit: int) -> None:
@@ -288,10 +330,10 @@ class NegativesMachine(RuleBasedStateMachine):
         """[P33]: what is denied is held for it as long as it is waited for, from the beginning."""
         self.negatives.differed(cast(Any, self.real.servers[bit]), self.now)
         for question, best in self.held.items():
-            if factor(best.state) == 1.0 and bit not in self.spoken[question]:
+            if best.state in NO_DATA and bit not in self.spoken[question]:
                 best.until = max(best.until, best.since + GRACES[bit])
 
-    @rule(sixteenths=st.sampled_from([0, 1, 2]), late=some)
+    @rule(sixteenths=st.sampled_from([0, 1, 2, 32]), late=some)
     def time_passes(self, sixteenths: int, late: list[bytes]) -> None:
         """Nothing is held past its time, nor what is `late`: its asker waits no longer."""
         self.now += sixteenths / 16
@@ -302,7 +344,7 @@ class NegativesMachine(RuleBasedStateMachine):
             for question, best in self.held.items()
             if best.until <= self.now or question in late
         }
-        self.told |= {question for question in model if factor(self.held[question].state) == 1.0}
+        self.told |= {question for question in model if self.held[question].state in NO_DATA}
         self.real.questions.late = late
         self.negatives.woken(self.now)
         self.real.questions.late = []

@@ -15,7 +15,7 @@ from core.environment import Environment
 from core.machine import IllegalTransition, Stay
 from core.owed import Owed
 from core.protocol.names import Negative
-from core.protocol.outcome import Answers, Denied
+from core.protocol.outcome import Answers, Denied, Relayed
 from core.protocol.session import Session
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
 from nodes.ls.questions import Questions
@@ -89,6 +89,55 @@ def test_askers_of_one_question_have_each_waited_its_own_time() -> None:
     questions.answer(Answers([b"a"], b"a 10.0.0.1 A IN\n"), 2.0)
     waited = waits.by_end[QuestionState.ANSWERED][Session.face]
     assert (sum(waited.counts), waited.sum_s) == (3, 2.0)
+
+
+class Known:
+    """A reply that LS has."""
+
+    addresses = b"10.0.0.1"
+
+    def __init__(self, text: bytes = b"10.0.0.1 A IN") -> None:
+        self.text = text
+
+    def line(self, question: bytes, spelling: bytes) -> bytes:
+        return spelling + b" " + self.text + b"\n"
+
+
+def test_what_is_known_is_counted_as_asked_and_as_it_ends() -> None:
+    """Nothing is open for it, and nobody waited: the law holds, and no observer hears of it."""
+    bounds, waits = Bounds(), Waits([Session.face])
+    owed = Owed(bounds, BoundHits())
+    questions = Questions(bounds, owed, waits)
+    session = client(1)
+    known = {
+        QuestionState.ANSWERED: Relayed([b"a", b"b"], [Known(), Known()], [b"A", b"b"]),
+        QuestionState.NO_DATA: Relayed([b"c"], [Known(b"- NO DATA")]),
+        QuestionState.NOT_FOUND: Relayed([b"d"], [Known(b"- NOT FOUND")], [b"D"]),
+    }
+    session.admitted(4)
+    (send,) = questions.tell_known(session, known)
+    assert isinstance(send, Send) and send.conn == session.conn
+    assert send.data == (b"A 10.0.0.1 A IN\nb 10.0.0.1 A IN\nc - NO DATA\nD - NOT FOUND\n")
+    assert (session.owed, owed.owed_bytes, questions.pending, questions.all_open()) == (0, 0, 0, [])
+    assert (questions.asked, questions.answered) == (4, 2)
+    assert questions.denied[Negative.NO_DATA] == questions.denied[Negative.NOT_FOUND] == 1
+    assert questions.asked == questions.answered + sum(questions.denied.values())
+    for state, count in ((QuestionState.ANSWERED, 2), (QuestionState.NO_DATA, 1)):
+        waited = waits.by_end[state][Session.face]
+        assert (sum(waited.counts), waited.sum_s) == (count, 0.0)
+
+
+def test_what_is_known_leaves_what_is_open_as_it_is() -> None:
+    """Also where the same asker waits for the same question."""
+    questions, session = made(), client(1)
+    questions.ask(session, [b"a"], [b"a"], 0.0)
+    session.admitted(1)
+    questions.tell_known(session, {QuestionState.ANSWERED: Relayed([b"a"], [Known()])})
+    assert session.owed == 1 and questions.pending == 1 and questions.all_open() == [b"a"]
+    assert sent(questions.answer(Answers([b"a"], b"a 10.0.0.2 A IN\n"), 0.5)[0]) == {
+        session.conn: b"a 10.0.0.2 A IN\n"
+    }
+    assert (questions.asked, questions.answered, questions.late) == (2, 2, 0)
 
 
 def work_of_one_name(count: int) -> int:

@@ -29,6 +29,7 @@ from nodes.ls.hedging.asking import ASKING
 from nodes.ls.link_state import LINK
 from nodes.ls.outcomes import QUESTION
 from nodes.ls.resolvers.sockets import SOCKET
+from nodes.ls.setup import OwnWordsSetup
 from nodes.top.top_state import TOP
 from nodes.ts.reload import RELOAD, Reload
 from nodes.ts.table_file import Loading, Table
@@ -165,6 +166,7 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
             sample=1,
             dns=DnsFrontEnd(Environment(hits=hits), 60),
             resolvers=[(AF_INET, ("127.0.0.1", 53))],
+            own_words=OwnWordsSetup(cache_bytes=1),
             loop=loop.metrics,
             hits=hits,
         ),

@@ -32,8 +32,10 @@ class Reply:
         at += 5
         self.addresses = []
         for _ in range(count):
-            size = struct.unpack_from(">H", data, at + 10)[0]
+            kind, _, _, size = struct.unpack_from(">HHIH", data, at + 2)
             packed = data[at + 12 : at + 12 + size]
-            self.addresses.append(str(IPv4Address(packed) if size == 4 else IPv6Address(packed)))
+            if kind in (A, AAAA):
+                make = IPv4Address if kind == A else IPv6Address
+                self.addresses.append(str(make(packed)))
             at += 12 + size
         self.rest = data[at:]

@@ -20,7 +20,10 @@ from core.brain import Brain
 from core.datagram_events import Datagrams
 from core.environment import Environment
 from core.io.frame_buffer import frame, split_frames
+from core.operator import FlushAsked
+from nodes.cli.cache_arguments import STALE_S
 from nodes.client.client import Client
+from nodes.ls.setup import OwnWordsSetup
 from nodes.ts.reload import Reload
 from nodes.ts.table_file import Table
 from nodes.ts.table_server import TableServer
@@ -85,6 +88,13 @@ class Transcript:
         """The share for which LS hedges, if it does."""
         flag = "--max-extra-load"
         return float(self.flags[self.flags.index(flag) + 1]) if flag in self.flags else None
+
+    @property
+    def own_words(self) -> OwnWordsSetup:
+        """The cache of LS, if it has one."""
+        if "--cache" not in self.flags:
+            return OwnWordsSetup()
+        return OwnWordsSetup(int(self.flags[self.flags.index("--cache") + 1]) << 20, STALE_S)
 
 
 def fenced(document: str, kind: str) -> Iterator[tuple[int, str, list[str]]]:
@@ -166,6 +176,7 @@ def _brain(transcript: Transcript, program: str, tables: dict[str, dict[bytes, b
                 extra_load=extra_load,
                 resolvers=_RESOLVERS,
                 trusts_data="--trust-data" in transcript.flags,
+                own_words=transcript.own_words,
                 private_from=transcript.flags if "--private-from" in transcript.flags else (),
                 secret=lambda size: bytes(next(numbers) % 251 for _ in range(size)),
             )
@@ -202,6 +213,8 @@ def _happen(stage: Stage, step: Said) -> None:
         stage.reset(step.speaker)
     elif step.text == "(SIGHUP)":
         stage.reload()
+    elif step.text == "(SIGUSR2)":
+        stage.step(FlushAsked())
     elif step.text in _SIGNALS:
         stage.drain()
     elif found := _MOVED.fullmatch(step.text):

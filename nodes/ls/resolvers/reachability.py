@@ -50,6 +50,7 @@ class Reachability:
     def start_over(self) -> None:
         """Know nothing: it is elsewhere now."""
         self.in_doubt = self.is_refused = False
+        self.question = b""
 
     def due(self) -> float:
         """Return when to ask whether it is back; infinite for never."""

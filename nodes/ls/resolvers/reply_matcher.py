@@ -94,6 +94,7 @@ class ReplyMatcher:
     ) -> None:
         self._link = link
         self._is_wanted = interest.is_wanted
+        self._admits = interest.admits
         self._was_denied = interest.was_denied
         self._in_flight = in_flight
         self._overdue = overdue
@@ -183,7 +184,11 @@ class ReplyMatcher:
         again: AskAgain | None,
     ) -> AskAgain | None:
         """Sort a reply that is truncated, or says that the query was not understood: it is asked
-        again another way, or, where there is none, has failed."""
+        again another way, or, where there is none, has failed. It is late if the question is not to
+        be asked of this resolver any more."""
+        if self._admits(self._link, [question]) == [False]:
+            found.late += 1
+            return again
         has_failed = batch.socket.is_stream if reply.is_cut else question in batch.plain
         if has_failed:  # its code is not passed on: it would say that LS does not know EDNS
             found.denials.append((question, QuestionEvent.FAILURE_SAID, None))

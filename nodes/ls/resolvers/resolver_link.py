@@ -9,6 +9,7 @@ Not here: queries and their replies (`resolver.py`).
 import math
 from collections.abc import Iterable
 
+from core.addresses import are_public
 from core.datagram_events import Datagrams
 from core.effects import Effect
 from core.environment import Environment
@@ -57,6 +58,7 @@ class ResolverLink(Upstream):
         self._ranks = ranks or ReplyRanks(link.conn)
         self.resolver = Resolver(env, link, interest, connections, self, self._ranks, grace_s)
         self._redial_s = env.bounds.probe_s
+        self._was_public = are_public(link.addresses)
 
     def ask(self, questions: list[bytes], now: float, lines: bytes = b"") -> list[Effect]:
         self.asked += len(questions)
@@ -150,6 +152,10 @@ class ResolverLink(Upstream):
         return [*self.link.give_up(why), *self.resolver.close()]
 
     def moved(self, now: float) -> list[Effect]:
+        was_public, self._was_public = self._was_public, are_public(self.link.addresses)
+        if self._was_public and not was_public:  # it may not be asked all that it was
+            self.resolver.reachability.start_over()
+            return self.give_up("it has moved out of this network")
         effects = self.resolver.move(now)
         self.look()
         return effects

@@ -1,0 +1,31 @@
+"""Held negative: the best that was said of one open question so far, if that is no answer.
+
+Not here: how long it is held, and what decides (`negatives.py`).
+"""
+
+from dataclasses import dataclass
+
+from core.protocol.outcome import RelayedReply
+from nodes.ls.outcomes import QuestionState
+from nodes.ls.server_set import NO_SERVERS, ServerSet
+
+# The states in which a server has said that there is no data.
+SAYS_NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
+
+
+@dataclass(slots=True, eq=False)
+class HeldNegative:
+    """The `best` that was said of a question. `reply`: the resolver's that said so, if any.
+    `said_at`: when that was; `since`: when its grace began. `moot`: the servers that could say
+    nothing better. `heard`: those that have said something, and `agreed`: those that have said that
+    there is no data."""
+
+    question: bytes
+    best: QuestionState
+    reply: RelayedReply | None
+    said_at: float
+    since: float
+    until: float
+    moot: ServerSet = NO_SERVERS
+    heard: ServerSet = NO_SERVERS
+    agreed: ServerSet = NO_SERVERS

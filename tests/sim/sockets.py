@@ -176,6 +176,8 @@ class SimSocket(Holder):
             pipe.source.host.touched()
             self.record.took(data, host.clock())
             host.progress += 1
+            if host.on_stream_read is not None:
+                host.on_stream_read(self, data)
             return data
         if not pipe.arrived and (self.error or self.is_reset):
             number, self.error = self.error or errno.ECONNRESET, 0
@@ -300,6 +302,7 @@ class SimDatagrams(Inbox[tuple[bytes, tuple[str, int]]]):
     def __init__(self, host: "Host") -> None:
         super().__init__(host)
         self.on_arrival: Callable[[bytes, str], None] | None = None
+        self.on_read: Callable[[bytes, str], None] | None = None
         self.on_sent: Callable[[bytes, str], None] | None = None
         host.datagrams = self
 
@@ -311,6 +314,8 @@ class SimDatagrams(Inbox[tuple[bytes, tuple[str, int]]]):
             raise BlockingIOError
         data, whence = self.arrived.popleft()
         self.host.progress += 1
+        if self.on_read is not None:
+            self.on_read(data, whence[0])
         return data[:count], whence
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> int:
@@ -331,10 +336,10 @@ class SimDialled(Inbox[bytes]):
     """A socket of datagrams that has one peer, the socket that a host takes them at. Each call
     that raises an error of the socket does nothing else, as Linux has it."""
 
-    def __init__(self, host: "Host", peer: "Host") -> None:
+    def __init__(self, host: "Host", peer: "Host", to: str) -> None:
         super().__init__(host)
         self.peer = peer
-        self.to = peer.address
+        self.to = to  # where the peer is, or was
         self.port = host.ports.randrange(1024, 65536)
         self.error = 0  # that came back, and was not told yet
         self.is_stale = False  # its host has another address by now
@@ -345,7 +350,10 @@ class SimDialled(Inbox[bytes]):
         if not self.arrived or self.host.world.blocked():
             raise BlockingIOError
         self.host.progress += 1
-        return self.arrived.popleft()[:count]
+        data = self.arrived.popleft()[:count]
+        if self.host.on_dialled_read is not None:
+            self.host.on_dialled_read(data, self.peer.name, self.port)
+        return data
 
     def _tell_error(self) -> None:
         if self.error:

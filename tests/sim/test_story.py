@@ -265,7 +265,7 @@ def hasty(self: Ageing, bounds: Bounds, resend_s: float) -> None:
 
 
 def last_word(was: QuestionState, found: QuestionEvent) -> QuestionState:
-    course = QUESTION[QuestionState.OPEN][found]
+    course = QUESTION[was if found is QuestionEvent.RELEASED else QuestionState.OPEN][found]
     assert isinstance(course, QuestionState)
     return course
 

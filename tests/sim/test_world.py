@@ -103,7 +103,7 @@ def test_sockets_of_datagrams_have_room_for_so_many() -> None:
     world = calm_world()
     here, there = world.host("here"), world.host("there")
     here.room, there.room = 3, 4
-    dialled, socket = SimDialled(here, there), SimDatagrams(there)
+    dialled, socket = SimDialled(here, there, there.address), SimDatagrams(there)
     taken: list[float] = []
     there.on_touch = SlowReader(socket, lambda data, port: taken.append(world.t), None).poll
     there.freeze(3.0)

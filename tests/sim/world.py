@@ -117,6 +117,7 @@ class SimSystem:
 
     hangup = 1
     tell = 10
+    flush = 12
     random = staticmethod(float)
     secret = staticmethod(bytes)
 
@@ -162,7 +163,7 @@ class SimSystem:
         if self._host.send_error == errno.ENETUNREACH:  # the kernel looks for a way already now
             self._world.saw("a dial finds no way")
             raise error(errno.ENETUNREACH)
-        return SimDialled(self._host, self._world.host_at(address))
+        return SimDialled(self._host, self._world.host_at(address), address[1][0])
 
     def can_send_alike(self, stream: SimDialled) -> bool:
         return False
@@ -269,9 +270,11 @@ class Host:
         self.exit_code: int | None = None
         self.on_touch: Callable[[], None] | None = None  # for a host without a program
         self.on_accept: Callable[[], None] | None = None  # a waiting connection is accepted
-        # Called with what comes to a dialled socket of datagrams, from whom, to which port; and
-        # with what goes.
+        # Called with what comes to a dialled socket of datagrams, from whom, to which port; with
+        # what its program reads of it, and of a stream; and with what goes.
         self.on_landed: Callable[[bytes, str, int], None] | None = None
+        self.on_dialled_read: Callable[[bytes, str, int], None] | None = None
+        self.on_stream_read: Callable[[SimSocket, bytes], None] | None = None
         self.on_dialled_sent: Callable[[bytes, str, int], None] | None = None
         self._is_told = False
         self._is_ready: bool | None = None  # None: look again
@@ -396,11 +399,12 @@ class Host:
             one.is_stale = True
             one.error = 0
 
-    def move_away(self) -> None:
-        """Move to another address, which the others do not know yet. Nothing goes or comes by the
-        sockets that they have."""
+    def move_away(self, address: str = "") -> None:
+        """Move to another address, this one or a new one, which the others do not know yet. Nothing
+        goes or comes by the sockets that they have."""
         self.world.saw("a host that is asked moves away")
-        self.address += _PLACE
+        self.address = address or self.address + _PLACE
+        self.world.places[self.address] = self
 
     def says_unreachable(self, peer: "Host") -> bool:
         """Return whether another ICMP error goes to this peer."""
@@ -508,6 +512,7 @@ class World:
         self.network = Network(Random(f"{seed}:kind"))
         self.t = 0.0
         self.hosts: dict[str, Host] = {}
+        self.places: dict[str, Host] = {}  # by the addresses that hosts have moved to
         self.probes: Counter[str] = Counter()
         self.trace = 0  # a running checksum of everything that is seen
         self.aborts = 0.0  # how often a connection is gone before it is accepted
@@ -528,7 +533,8 @@ class World:
 
     def host_at(self, address: Address) -> Host:
         """Return the host at an address, which it has, or had."""
-        return self.hosts[address[1][0].partition(_PLACE)[0]]
+        at = address[1][0]
+        return self.places[at] if at in self.places else self.hosts[at]
 
     def host(self, name: str, fds_max: int = 1024) -> Host:
         """Add a new machine."""
@@ -651,15 +657,19 @@ class World:
         if source.says_twice:
             self.saw("a host says it twice")
             copies = 2
+        to = destination, destination.address
         for _ in range(copies):
             takes_s = self.latency() * self.chance.choice([1, 1, 1, self.stray])
-            self.at(
-                self.t + takes_s, lambda: self._land(data, source, destination, from_port, to_port)
-            )
+            at = self.t + takes_s
+            self.at(at, lambda: self._land(data, source, to, from_port, to_port))
 
     def _land(
-        self, data: bytes, source: Host, destination: Host, from_port: int, to_port: int
+        self, data: bytes, source: Host, to: tuple[Host, str], from_port: int, to_port: int
     ) -> None:
+        destination, address = to
+        if destination.address != address:
+            self.saw("a datagram goes where nobody is any more")
+            return
         if self.cut_until(source, destination) > self.t:
             return
         dialled = destination.dialled.get(to_port)

@@ -116,12 +116,12 @@ class Server:
         self.process.wait()
 
 
-def a_knot(stack: ExitStack, folder: Path) -> Server:
-    """Knot with the zone, signed."""
+def a_knot(stack: ExitStack, folder: Path, zone: str = ZONE) -> Server:
+    """Knot with a zone `example`, signed."""
     home = folder / "knot"
     home.mkdir()
     port = free_port()
-    (home / "example.zone").write_text(ZONE)
+    (home / "example.zone").write_text(zone)
     (home / "knot.conf").write_text(
         f"""server:
     listen: {LOOPBACK}@{port}

@@ -138,7 +138,7 @@ def test_silence_brings_old_data_at_1_8_s(run: Programs) -> None:
         site.say(SILENT, SILENT)
         second = site.ask(_OLD)
         assert_is_old(second)
-        assert second.took_s >= 1.8
+        assert second.took_s > 1.78  # dig has a clock that goes in steps of some ms
         asked = site.asked()
         assert asked >= 4
         assert_is_old(site.ask(_OLD))  # for a while at once, to everybody

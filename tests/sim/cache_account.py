@@ -88,12 +88,14 @@ class Account:
             return
         fresh = self.fresh(question, now)
         is_asked = fresh is not None and course.known_at < now - _EDGE_S
+        is_asked = is_asked and not resolver.was_down(now - 3.0)  # else that is a probe
         hold(not is_asked, "P95", f"{question} is asked, and known: {fresh}")
         if not story.is_calm:
             return
         times = course.sent[resolver.name]
         times.append(now)
-        times[:] = [at for at in times if at > now - story.bounds.join_s]
+        since = max(now - story.bounds.join_s, course.open_since - _EDGE_S)
+        times[:] = [at for at in times if at > since]
         most = 1 + story.bounds.resends_max
         hold(len(times) <= most, "one asking", f"{question} is sent {len(times)} times")
 
@@ -103,7 +105,7 @@ class Account:
         """Take a question that LS reads; return what it surely knows of it."""
         course, now = self.courses[question], self.world.t
         self.read += 1
-        if not course.waiting:
+        if not course.waiting or course.tabled_at == now:  # in this turn a table has ended it
             course.open_since = now
             course.tabled_at = -math.inf
             course.replies = [saying for saying in course.replies if saying.read_at == now]
@@ -176,7 +178,7 @@ class Account:
         self.replied += 1
         hold(len(told.numbers) <= 1, "exact question", f"{told.numbers} in one reply")
         end = ""
-        if expected is not None:
+        if expected is not None and not (self.story.shape.moves and scope(question) == "network"):
             self.judge_hit(question, told, asked_at, expected)
         if told.numbers:
             (number,) = told.numbers
@@ -242,7 +244,7 @@ class Account:
             return "stale"
         self.judge_newer(course, saying, seen)
         if not told.is_line:
-            first_s = asked_at - saying.read_at if self.story.watches else age_s
+            first_s = course.open_since - saying.read_at if self.story.watches else age_s
             self.judge_ttls(saying, told, first_s, age_s, seen)
         self.world.saw("a reply is told from the cache")
         if not saying.was_open:
@@ -310,7 +312,7 @@ class Account:
             if one.is_failure and one.read_at >= since:
                 failed.setdefault(one.by, one.read_at)
         for resolver in self.story.resolvers:
-            if any(at <= self.world.t and until > since - 3.0 for at, until in resolver.stopped):
+            if resolver.was_down(since - 3.0):
                 failed[resolver.name] = -math.inf
         return failed
 

@@ -130,7 +130,7 @@ class TimedResolver:
         self.validates = number == 0 and chance.random() < 0.7
         self.lag_s = chance.choice([0.0, 0.5, 3.0])
         self.is_stopped = False
-        self.stopped: list[tuple[float, float]] = []
+        self.down: list[tuple[float, float]] = []
         self.bogus = 0
         can_stream = chance.random() < 0.8 and not story.shape.moves
         if not can_stream:
@@ -300,11 +300,15 @@ class TimedResolver:
             return
         self.socket.sendto(data, ("LS", port))
 
+    def was_down(self, since: float) -> bool:
+        """Return whether LS may have taken it to be down at some time since then."""
+        return any(at <= self.story.world.t and until > since for at, until in self.down)
+
     def stop(self, until: float) -> None:
         """Stop the program; it ends with all that it was to say, and is started again then."""
         listener, self.host.dns_listener = self.host.dns_listener, None
         self.host.rejects, self.is_stopped = 1.0, True
-        self.stopped.append((self.story.world.t, until))
+        self.down.append((self.story.world.t, until))
 
         def start() -> None:
             self.host.dns_listener = listener

@@ -464,7 +464,8 @@ class CacheStory(DnsStory):
 
     def move_out(self) -> None:
         """Let a resolver of the network move to an address in the world, and LS hear of it."""
-        host = self.resolvers[0].host
+        host, now = self.resolvers[0].host, self.world.t
+        self.resolvers[0].down.append((now, now + 1.0))  # LS parts from it, to ask it there
         host.move_away(_ELSEWHERE)
         self.world.at(self.world.t + 0.2, lambda: self.ls.ring(SimSystem.hangup))
 

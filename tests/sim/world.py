@@ -59,6 +59,7 @@ FDS_FIRST = 3  # after the standard streams
 _PLACE = "@"  # once in the address of a host for each time that it has moved away
 _SYN_RETRY_S = 1.0  # a SYN that nobody took is sent again
 _ERRORS_MOST = 6  # ICMP errors in as many seconds to one peer (icmp_ratelimit, with a burst)
+_SLEEP_S = Bounds().sleep_s  # the longest sleep of a loop
 _GIVE_UP_S = 15.0  # TCP_USER_TIMEOUT and keepalive, as the real system sets them
 
 
@@ -135,7 +136,7 @@ class SimSystem:
         self, read_fds: list[int], write_fds: list[int], broken_fds: list[int], timeout_s: float
     ) -> tuple[list[int], list[int], list[int]]:
         """Return what is ready now. Nobody waits here: the world knows when to call a turn."""
-        assert 0.0 <= timeout_s <= Bounds().sleep_s, f"it sleeps for {timeout_s} s"
+        assert 0.0 <= timeout_s <= _SLEEP_S, f"it sleeps for {timeout_s} s"
         assert len(set(read_fds)) == len(read_fds)
         self._host.named |= {*read_fds, *write_fds}
         assert self._host.keeping is not None and self._host.loop is not None

@@ -542,6 +542,22 @@ def test_a_client_with_less_patience_is_told_old_data_in_time() -> None:
     assert kept.lines() == b"x.example 10.0.0.1 A IN\n"
 
 
+@pytest.mark.parametrize("others_change", [False, True])
+def test_late_data_is_no_better_than_a_bogus_name(others_change: bool) -> None:
+    """[P89]: now, or when it is asked for next; nor where another resolver is lost meanwhile."""
+    kept = Kept(3)
+    kept.ask(X)
+    late = kept.asked(D2)
+    kept.hear(D1, "BOGUS")
+    assert kept.answers() == ["SERVFAIL"]
+    if others_change:
+        kept.refuse("DNS3")
+    for conn, query in late:
+        kept.say(conn, says(query, OLD))
+    assert kept.metric("repaired") == 0
+    assert kept.hit()[3] & 15 == SERVFAIL
+
+
 def test_bogus_is_final_also_where_there_is_old_data() -> None:
     """A validator's word: the name is forged, and was when it was kept, perhaps."""
     kept = expired()

@@ -10,13 +10,15 @@ It is never worse than asking:
 - A negative that not every resolver has said is kept for a short time, and what another says later
   and better takes its place.
 - A failure is kept apart, for `failure_kept_s`, and looked at only where there is nothing else
-  (RFC 9520); all are forgotten when a server comes back.
+  (RFC 9520). When a server comes back all are forgotten, but for the word of a validator: data of
+  that asking that comes late may be forged.
 
 Not here: which entries go when there is no room (`store.py`), TTLs (`nodes/dns/lifetime.py`).
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import NamedTuple
 
 from core.bounds import Bounds
 from core.effects import Effect
@@ -59,6 +61,15 @@ SAID = {
 _FAILURES = frozenset({QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD})
 
 
+class _Failure(NamedTuple):
+    """A failure, what is told of it until a time. `is_final`: it is a validator's word, and no late
+    reply is better."""
+
+    until: float
+    reply: DnsReply
+    is_final: bool
+
+
 class Cache(Observer, Monitored):
     """Replies of these resolvers. `is_open(question)`: whether somebody waits for a reply."""
 
@@ -77,7 +88,7 @@ class Cache(Observer, Monitored):
         self._is_open = is_open
         self._store: Store[Entry] = Store(setup.cache_bytes, self._forgotten)
         self._entries = self._store.values
-        self._failures: dict[bytes, tuple[float, DnsReply]] = {}  # until when, and what is told
+        self._failures: dict[bytes, _Failure] = {}
         self._worse: set[bytes] = set()  # of which a better reply would be kept
         # The questions about a name; None where there is no table, whose answer would drop them.
         self._by_name: defaultdict[bytes, set[bytes]] | None = (
@@ -142,7 +153,7 @@ class Cache(Observer, Monitored):
             self._store.touch((question,))
             return (question, QuestionEvent.STALE_SAID, entry.stale()), False
         if question in self._failures:
-            until, reply = self._failures[question]
+            until, reply, _ = self._failures[question]
             if now < until:
                 return (question, QuestionEvent.FAILURE_SAID, reply), True
             del self._failures[question]
@@ -150,7 +161,8 @@ class Cache(Observer, Monitored):
 
     def wants(self, question: bytes) -> bool:
         """Return whether a late reply to this may be better than what is kept."""
-        return question in self._worse or question in self._failures
+        failure = self._failures.get(question)
+        return question in self._worse if failure is None else not failure.is_final
 
     def clear(self) -> Report:
         """Forget everything; return what there is to say in the log."""
@@ -187,7 +199,7 @@ class Cache(Observer, Monitored):
             if not isinstance(reply, DnsReply):  # a table says it
                 continue
             if event is QuestionEvent.BOGUS_SAID:
-                self._fail(question, reply, now)
+                self._fail(question, reply, now, is_final=True)
             elif self.wants(question) and not self._is_open(question):
                 self._repair(question, reply, now)
         return ()
@@ -212,8 +224,9 @@ class Cache(Observer, Monitored):
     def links_changed(
         self, reconnected: ServerSet, unawaited: ServerSet, now: float
     ) -> Iterable[Effect]:
-        if reconnected:
-            self._failures.clear()
+        if reconnected and self._failures:
+            final = {one: failure for one, failure in self._failures.items() if failure.is_final}
+            self._failures = final
         return ()
 
     # -- keeping -----------------------------------------------------------------------------------
@@ -251,13 +264,16 @@ class Cache(Observer, Monitored):
             entry.told_until = now + min(self._bounds.stale_again_s, left_s)
             self._worse.add(question)
 
-    def _fail(self, question: bytes, reply: RelayedReply | None, now: float) -> None:
-        """Keep a failure, unless there is something better."""
+    def _fail(
+        self, question: bytes, reply: RelayedReply | None, now: float, *, is_final: bool = False
+    ) -> None:
+        """Keep a failure, beside what is kept."""
         if not is_keepable(question):
             return
         if len(self._failures) == _FAILURES_MAX:
             self._failures.clear()
-        self._failures[question] = now + self._bounds.failure_kept_s, _failure(reply)
+        until = now + self._bounds.failure_kept_s
+        self._failures[question] = _Failure(until, _failure(reply), is_final)
 
     def _drop_names(self, questions: Sequence[bytes]) -> None:
         """Drop all that is kept of these names: a table has them."""

@@ -49,18 +49,15 @@ class Exchange:
         are not being asked already, and of which LS has no word itself that is enough."""
         if self._own_words is not None and (known := self._own_words.take_known(requests, now)):
             asker.admitted(sum(len(relayed.questions) for relayed in known.values()))
-            effects = self._ask(asker, requests, now) if requests.questions else []
+            effects = self.ask(asker, requests, now) if requests.questions else []
             return effects + self._questions.tell_known(asker, known)
-        return self._ask(asker, requests, now)
-
-    def _ask(self, asker: Asker, requests: Requests, now: float) -> list[Effect]:
         admitted, lines = requests.questions, requests.lines
         questions = self._questions.ask(asker, admitted, requests.spellings, now)
         if questions is not admitted:
             if not questions:
                 return []
             lines = b""
-        effects: list[Effect] = []
+        effects = []
         if self._own_words is not None and (words := self._own_words.speak(questions, now)):
             effects += self._negatives.add(NO_SERVERS, (), words, now)
             questions, lines = list(filter(self._questions.is_open, questions)), b""

@@ -53,7 +53,7 @@ mail AAAA 2001:db8::25
 alias CNAME other
 other CNAME n1
 broken CNAME nowhere
-outside CNAME www.elsewhere.test.
+outside CNAME www.elsewhere.net.
 *.wild A 10.0.2.1
 srv SRV 1 2 53 ns
 caa CAA 0 issue "ca.example"
@@ -64,7 +64,7 @@ NAMES = [
     "example", "n1.example", "N2.Example", "alias.example", "other.example", "broken.example",
     "outside.example", "a.wild.example", "b.c.wild.example", "many.example", "text.example",
     "srv.example", "caa.example", "mail.example", "nowhere.example", "x.n1.example", "wild.example",
-    "elsewhere.test", ".", "odd\\032name.example", "_under.example",
+    "elsewhere.net", ".", "odd\\032name.example", "_under.example",
 ]  # fmt: skip
 TYPES = [
     "A",

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.support.documents import DOCUMENTS, ROOT
+from tests.support.documents import DOCUMENTS, ROOT, place
 
 COLUMNS = 120
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -36,7 +36,7 @@ def test_targets_are_found_in_a_document() -> None:
 
 
 def test_documents_name_only_targets_that_there_are() -> None:
-    wrong = {path.name: named(path.read_text()) - TARGETS for path in PLACES}
+    wrong = {place(path): named(path.read_text()) - TARGETS for path in PLACES}
     assert {name: words for name, words in wrong.items() if words} == {}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import english
 from tests.support import house_rules as house
-from tests.support.documents import DOCUMENTS
+from tests.support.documents import DOCUMENTS, place
 from tests.support.house_rules import ROOT, SOURCES
 
 # Tests and benches are written in the same English, and may be longer: a test file holds all tests
@@ -303,17 +303,17 @@ def promises_elsewhere(document: str) -> set[str]:
         open_sections.append((len(depth), anchor))
         for _, each in open_sections:
             sections[each] = sections.get(each, "") + text
-    found = re.findall(r"(\[P\d+\])\(proto\.md#([^)]+)\)", document)
+    found = re.findall(r"(\[P\d+\])\((?:\.\./)?proto\.md#([^)]+)\)", document)
     return {f"{tag} #{anchor}" for tag, anchor in found if tag not in sections.get(anchor, "")}
 
 
 def test_a_promise_that_stands_elsewhere_is_found() -> None:
-    links = ["[P66](proto.md#status-page)", "[P35](proto.md#resolvers)", "[P35](proto.md#dns)"]
+    links = ["[P66](proto.md#status-page)", "[P35](proto.md#resolvers)", "[P35](../proto.md#dns)"]
     assert promises_elsewhere(" ".join(links)) == {"[P35] #dns"}
 
 
 def test_links_to_promises_lead_to_their_sections() -> None:
-    wrong = {path.name: promises_elsewhere(path.read_text()) for path in DOCUMENTS}
+    wrong = {place(path): promises_elsewhere(path.read_text()) for path in DOCUMENTS}
     assert {name: links for name, links in wrong.items() if links} == {}
 
 

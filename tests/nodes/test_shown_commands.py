@@ -24,6 +24,7 @@ from tests.support.documents import (
     PROGRAMS,
     ROOT,
     code_spans,
+    place,
     shown_commands,
 )  # fmt: skip
 
@@ -41,12 +42,13 @@ FLAGS = {program: set(flags_of(parser())) for program, (_, parser) in READERS.it
 STANDS_FOR = {"HOST": "localhost", "PORT": "5300", "NAME": "a.example", "FILE": "x.txt"}
 OTHERS_FLAGS = {
     *("--all-servers", "--local", "--init", "--force"),  # of dnsmasq, dnsperf, docker and pipx
-    *("--json", "--before", "--calls", "--keep", "--only", "--results"),  # of bench/
+    *("--json", "--before", "--calls", "--keep", "--kinds", "--lookups"),  # of bench/
+    *("--only", "--parts", "--questions", "--results", "--rounds"),  # the same
     "--time",  # a beginning that is refused
 }
 PLACES = [*DOCUMENTS, *EXAMPLES]
 COMMANDS = [
-    pytest.param(words, id=f"{path.name}: {' '.join(words)}"[:70])
+    pytest.param(words, id=f"{place(path)}: {' '.join(words)}"[:70])
     for path in PLACES
     for words in shown_commands(path.read_text())
     if words[0] in PROGRAMS and len(words) > 1
@@ -103,7 +105,7 @@ def test_programs_that_are_shown_are_there() -> None:
 
 
 def test_flags_that_documents_name_are_there() -> None:
-    wrong = {path.name: flags_unknown(path.read_text()) for path in DOCUMENTS}
+    wrong = {place(path): flags_unknown(path.read_text()) for path in DOCUMENTS}
     assert {name: codes for name, codes in wrong.items() if codes} == {}
 
 

@@ -24,6 +24,11 @@ _UNIT = re.compile(r"(?m)^#? *ARGUMENTS=(.*)$")
 _CODE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 
 
+def place(document: Path) -> str:
+    """Return where a document is, which tells it from others of the same name."""
+    return document.relative_to(ROOT).as_posix()
+
+
 def shown_commands(text: str) -> list[list[str]]:
     """Return the words of each command line of ours that a text shows, without how it is started:
     in lines of their own, in ARGUMENTS= of units, and in backticks."""

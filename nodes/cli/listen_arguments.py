@@ -92,6 +92,13 @@ def read_listen_options(
     for given, dns_port in getattr(arguments, "dns", ()):
         those = [host for host, _ in hosts] if given is None else [given]
         dns += [(host, dns_port) for host in those]
+    for host, _ in arguments.hosts:
+        if host not in [used for used, _ in (*lines, *dns)]:
+            wanted = "PORT or --dns PORT" if hasattr(arguments, "dns") else "PORT"
+            parser.error(
+                f"--host {host} does nothing without {wanted}; sockets that are handed over have "
+                "their own addresses"
+            )
     pages = [] if page is None else [(page.host, page.port)]
     _check_apart([("PORT", lines), ("--dns", dns), ("--metrics", pages)], parser)
     return ListenOptions(tuple(lines), tuple(dns), page)

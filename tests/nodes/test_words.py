@@ -87,6 +87,15 @@ $ ls 5100 127.0.0.1 1 --dns-ttl 0
 $ ls 5100 localhost 5301 --max-extra-load 1%
 --max-extra-load is for --policy hedge; race asks every server in any case
 (see python3 -m nodes ls --help)
+$ ls --dns-upstream 192.0.2.1 --host 192.0.2.2
+--host 192.0.2.2 does nothing without PORT or --dns PORT; sockets that are handed over have their
+own addresses (see python3 -m nodes ls --help)
+$ ls --dns-upstream 192.0.2.1 --host ::1 --host 127.0.0.1:5100 --dns 127.0.0.1:5354
+--host ::1 does nothing without PORT or --dns PORT; sockets that are handed over have their own
+addresses (see python3 -m nodes ls --help)
+$ ts --table x --host 127.0.0.1
+--host 127.0.0.1 does nothing without PORT; sockets that are handed over have their own addresses
+(see python3 -m nodes ts --help)
 $ replay x --policy race --max-extra-load 1%
 --max-extra-load is for hedge, which is none of the policies to replay
 (see python3 -m nodes replay --help)

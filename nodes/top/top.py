@@ -112,7 +112,7 @@ class Top:
                 self._life.fire(TopEvent.ASK)
                 return self._ask(now)
             case TopState.ASKED if now >= self.due:
-                why = f"no reply for {_PATIENCE_S:g} s"
+                why = f"no reply for {_PATIENCE_S:g} s; if it is the port of --metrics, try PORT"
                 return [*self._lose(why, now), Abort(WATCHED)]
         return []
 

@@ -40,6 +40,11 @@ PHRASES = [
     ("SECURITY.md", f"Ports ({len(usable(set())):,} of them) and IDs ({2**16:,})"),
     ("SECURITY.md", f"is replaced after about {BOUNDS.upstream_socket_s:.0f} s"),
     ("SECURITY.md", f"takes nothing is left out after {BOUNDS.held_s:.0f} s"),
+    (
+        "proto.md",
+        f"nothing that ends the question came within `timeout_s` ({BOUNDS.timeout_s:g} s)",
+    ),
+    ("proto.md", f"until the other side ends, for `linger_s` ({BOUNDS.linger_s:g} s) at most"),
     ("examples/exercise.md", f"TIMED OUT` after {BOUNDS.timeout_s:.0f} s"),
     ("examples/exercise.md", f"and each has its own {BOUNDS.timeout_s:.0f} s"),
     ("examples/exercise.md", f"{BOUNDS.clients_max} at once"),

@@ -41,9 +41,8 @@ HTTP/1.1 {status.value} {status.phrase}\r
 Content-Type: {media_type}\r
 Content-Length: {length}\r
 Cache-Control: no-store\r
-Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; \
-form-action 'none'; frame-ancestors 'none'\r
+Content-Security-Policy: default-src 'none'; {inline}img-src data:; connect-src 'self'; \
+base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r
 X-Content-Type-Options: nosniff\r
 Connection: close\r
 {more}\r
@@ -52,11 +51,13 @@ Connection: close\r
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page, as a response carries it."""
+    """A page, as a response carries it. `inline`: directives of a Content-Security-Policy that let
+    a browser take the scripts and styles that are in the page itself; by default it takes none."""
 
     media_type: str
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
+    inline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,11 @@ class WebServer:
         del self._watchers[conn]
         self._parting[conn] = now
         head = _HEAD.format(
-            status=page.status, media_type=page.media_type, length=len(page.body), more=more
+            status=page.status,
+            media_type=page.media_type,
+            length=len(page.body),
+            inline=page.inline,
+            more=more,
         ).encode("ascii")
         return [Send(conn, head + page.body if with_body else head), Close(conn)]
 

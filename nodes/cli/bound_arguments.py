@@ -14,6 +14,12 @@ from nodes.cli.arguments import DEFAULTS, TIME, TIMES, Parser, in_seconds, secon
 from nodes.cli.suggestions import did_you_mean
 
 _NEVER = "none"  # a time that never comes
+# Names that bounds of 0.9.0 have since 1.0.0, or bounds in bytes in their place.
+_RENAMED = {
+    "pending_few": "few_bytes, in bytes",
+    "pending_max": "owed_all_bytes_high, in bytes",
+    "resolvers_max": "dns_clients_max",
+}
 
 
 class SetBound(argparse.Action):
@@ -65,7 +71,8 @@ def bound_and_value(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     defaults = {name: default for name, default, _ in reasons()}
     if name not in defaults:
-        meant = did_you_mean(name, defaults)
+        renamed = f"; since 1.0.0 it is {_RENAMED[name]};" if name in _RENAMED else ""
+        meant = renamed or did_you_mean(name, defaults)
         raise argparse.ArgumentTypeError(
             f"there is no bound '{name}'{meant or ';'} --list-bounds shows all"
         )

@@ -4,12 +4,13 @@ Not here: what a bound does (the tests of its part), and proto.md's table as suc
 (`tests/protocol/test_proto.py`).
 """
 
+import argparse
 import math
 
 import pytest
 
 from core.bounds import Bounds, reasons
-from nodes.cli.bound_arguments import bounds_listed
+from nodes.cli.bound_arguments import bound_and_value, bounds_listed
 from nodes.cli.ls_arguments import read_ls_options
 from tests.conftest import Command
 from tests.protocol.test_proto import rows
@@ -40,6 +41,23 @@ def test_each_line_of_the_list_can_be_given_back() -> None:
         name, value, _ = line.split(maxsplit=2)
         words += ["--bound", f"{name}={value}"]
     assert read_ls_options([*LS, *words]).server.bounds == Bounds()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("resolvers_max", "dns_clients_max"),
+        ("pending_max", "owed_all_bytes_high, in bytes"),
+        ("pending_few", "few_bytes, in bytes"),
+    ],
+)
+def test_a_bound_of_an_old_version_leads_to_the_new_one(old: str, new: str) -> None:
+    """Not to one that happens to be spelled nearly so."""
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        bound_and_value(f"{old}=3")
+    said = f"there is no bound '{old}'; since 1.0.0 it is {new}; --list-bounds shows all"
+    assert str(refused.value) == said
+    assert not hasattr(Bounds(), old) and hasattr(Bounds(), new.partition(",")[0])
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def readme_table(page: str) -> tuple[list[str], list[list[str]]]:
 
 def test_figures_of_resolvers_are_those_of_their_page() -> None:
     (_, *columns), rows = readme_table("bench/RESOLVERS.md")
-    assert len(rows) == 3
+    assert len(rows) == 4
     for system, *shown in rows:
         expected = []
         for column in columns:
@@ -102,8 +102,16 @@ def test_figures_of_the_bench_are_those_of_its_page_rounded() -> None:
 
 
 BUSY = r"less than ([\d.]+) of the time"
+RATIO = r"\| {} \| {}[^|]* \|(?: [\d,]+ \|){{3}} ([\d.]+)"  # in flight, and a balancer
 TEXTS = (  # of a document, the same of the page that it is from
     ("README.md", BUSY, "bench/TAIL.md", r"a load of ([\d.]+)\n"),
+    ("README.md", r"([\d.]+) to [\d.]+ times the queries of smartdns", "bench/RESOLVERS.md",
+     RATIO.format(20, "smartdns")),
+    ("README.md", r"to ([\d.]+) times the queries of smartdns", "bench/RESOLVERS.md",
+     RATIO.format(100, "smartdns")),
+    ("README.md", r"([\d.]+) to [\d.]+ of dnsmasq", "bench/RESOLVERS.md",
+     RATIO.format(20, "dnsmasq")),
+    ("README.md", r"to ([\d.]+) of dnsmasq", "bench/RESOLVERS.md", RATIO.format(100, "dnsmasq")),
     ("bench/README.md", BUSY, "bench/TAIL.md", r"a load of ([\d.]+)\n"),
     ("examples/sizing.md", r"([\d.]+) times as much at 50x100", "bench/WORKERS.md",
      r"50x100 \| --workers 2 \| [\d,]+ \| [\d.]+ \| ([\d.]+)"),

@@ -8,7 +8,7 @@ Not here: when a question is overdue, or lost (`nodes/ls/resolvers/ageing.py`), 
 was asked that broke, or was given up (`nodes/ls/resolvers/resolver.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from core.bounds import Bounds
 from core.effects import Effect
@@ -21,12 +21,14 @@ from nodes.ls.resolvers.udp_sender import UdpSender
 
 
 class Resender:
-    """Sends again what one resolver may not have got."""
+    """Sends again what one resolver may not have got. `admitted`: those of these questions that it
+    is still to be asked."""
 
     def __init__(
         self,
         bounds: Bounds,
         interest: QuestionInterest,
+        admitted: Callable[[list[bytes]], list[bytes]],
         grace: Grace,
         ageing: Ageing,
         in_flight: InFlight,
@@ -35,6 +37,7 @@ class Resender:
         self._resends_max = bounds.resends_max
         self._is_wanted = interest.is_wanted
         self._is_held = interest.is_held
+        self._admitted = admitted
         self._grace = grace
         self._ageing = ageing
         self._in_flight = in_flight
@@ -80,7 +83,8 @@ class Resender:
         """Send questions again that have been sent `tries` times."""
         if not questions or self._grace.is_silent or not self._sender.has_socket:
             return []
-        questions = list(dict.fromkeys(questions))
+        if not (questions := self._admitted(list(dict.fromkeys(questions)))):
+            return []
         for question in questions:
             self._ageing.overdue.pop(question, None)
         return self._sender.send_again(questions, tries, now)

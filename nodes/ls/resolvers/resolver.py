@@ -81,7 +81,7 @@ class Resolver:
         self.stream = StreamFallback(bounds, link, self.sockets, self.in_flight, interest.is_wanted)
         self._sender = UdpSender(self.sockets, self.in_flight, self.queue)
         self._resender = Resender(
-            bounds, interest, self.grace, self.ageing, self.in_flight, self._sender
+            bounds, interest, self._admitted, self.grace, self.ageing, self.in_flight, self._sender
         )
         self._replacement = SocketReplacement(
             bounds, interest, self.sockets, self.in_flight, self.ageing, self.queue
@@ -313,7 +313,7 @@ class Resolver:
             effects += self.link.health.says_nothing()
         effects += self._resender.resend_overdue(now)
         again = [question for batch in lost for question in self._resender.lost_in(batch)]
-        effects += self._resender.resend(self._admitted(again), 1, now)
+        effects += self._resender.resend(again, 1, now)
         if self.queue.deferred_until <= now:
             effects += self._ask_deferred(now)
         for batch in hopeless:

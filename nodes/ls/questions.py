@@ -205,8 +205,8 @@ class Questions:
     # -- time, and askers that leave ---------------------------------------------------------------
 
     def due_questions(self, now: float) -> list[bytes]:
-        """Return what is asked in the batches that are due; some of it may be settled."""
-        return self.batches.due_questions(now)
+        """Return what the batches that are due still wait for."""
+        return self.batches.due_questions(now, self._open)
 
     def woken(self, now: float) -> list[Effect]:
         """Time out the batches that are due. No negative may be held in them."""

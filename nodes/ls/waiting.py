@@ -51,6 +51,10 @@ class Batch:
         """`spellings_of`; None where everything is spelled as it is folded, and asked once."""
         return None if self.spellings is self.questions else self.spellings_of
 
+    def waits_with(self, owner: "Batch | Shared | None") -> bool:
+        """Return whether it is one of those that wait for a question."""
+        return owner is self or (isinstance(owner, Shared) and self in owner.waiters)
+
     def settle(self, count: int) -> None:
         """Take `count` questions as replied to."""
         self.unanswered -= count
@@ -139,13 +143,15 @@ class Batches:
                 due = queue[0].due
         return due
 
-    def due_questions(self, now: float) -> list[bytes]:
-        """Return what is asked in those that are due; some of it may be settled."""
+    def due_questions(self, now: float, open_: Mapping[bytes, Batch | Shared]) -> list[bytes]:
+        """Return what is asked in those that are due, if they still wait for it: it is in `open_`,
+        with those that do."""
         return [
             question
             for queue in self._by_timeout.values()
             for batch in takewhile(lambda batch: batch.due <= now, queue)
             for question in batch.questions
+            if batch.waits_with(open_.get(question))
         ]
 
     def take_due(self, now: float) -> Iterator[Batch]:

@@ -91,6 +91,16 @@ def test_askers_of_one_question_have_each_waited_its_own_time() -> None:
     assert (sum(waited.counts), waited.sum_s) == (3, 2.0)
 
 
+def test_a_batch_that_is_due_is_due_with_what_it_waits_for() -> None:
+    """Not with what it has a reply to, though others have asked for that since."""
+    questions = made()
+    questions.ask(client(1), [b"a", b"b", b"c"], [b"a", b"b", b"c"], 0.0)
+    questions.ask(client(2), [b"b"], [b"b"], 0.5)
+    questions.answer(Answers([b"a"], b"a 10.0.0.1 A IN\n"), 1.0)
+    questions.ask(client(2), [b"a"], [b"a"], 2.0)
+    assert questions.due_questions(5.0) == [b"b", b"c"]
+
+
 class Known:
     """A reply that LS has."""
 

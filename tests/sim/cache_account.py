@@ -46,6 +46,7 @@ class Course:
     stale_at: float = -math.inf  # when stale data was told, and not again
     failed_at: float = -math.inf  # when a failure was told, and not again
     bogus_at: float = -math.inf
+    bogus_read_at: float = -math.inf  # also late
     tabled_at: float = -math.inf  # when LS read a table's answer, while it was open
     sent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -96,7 +97,7 @@ class Account:
         times.append(now)
         since = max(now - story.bounds.join_s, course.open_since - _EDGE_S)
         times[:] = [at for at in times if at > since]
-        most = 1 + story.bounds.resends_max
+        most = 2 * (1 + story.bounds.resends_max)  # also when it had been silent, and is back
         hold(len(times) <= most, "one asking", f"{question} is sent {len(times)} times")
 
     # -- replies that LS reads ---------------------------------------------------------------------
@@ -121,8 +122,10 @@ class Account:
         if not saying.was_open and not saying.is_data:
             saying.lasts_s = min(saying.lasts_s, DISPUTED_S)
         course.replies.append(saying)
-        if saying.what == "BOGUS" and saying.was_open:
-            course.bogus_at = now
+        if saying.what == "BOGUS":
+            course.bogus_read_at = now
+        if saying.what == "BOGUS" and saying.was_open and self.story.races:
+            course.bogus_at = now  # hedging, it may be of an earlier asking
         elif saying.is_data and saying.asked_at <= course.bogus_at >= course.open_since:
             saying.why_never = f"it was bogus at {course.bogus_at:.3f}"
         if not saying.was_open and course.ended in ("data", "table"):
@@ -232,7 +235,8 @@ class Account:
             elif self.fresh(question, now) is None:
                 course.known = None
             return end
-        saying.kept_at = min(saying.kept_at, saying.read_at)
+        if saying.kept_at == math.inf:
+            saying.kept_at = saying.read_at
         age_s = now - saying.read_at
         hold(self.story.cache_bytes, "P94", f"no cache, and it is kept: {seen}")
         hold(saying.lasts_s, "P94", f"it may not be kept: {seen}")
@@ -331,7 +335,7 @@ class Account:
         bogus = any(
             one.what == "BOGUS" and one.read_at >= course.open_since for one in course.replies
         )
-        since_bogus_s = now - course.bogus_at
+        since_bogus_s = now - course.bogus_read_at
         is_bogus = bogus or since_bogus_s <= story.bounds.failure_kept_s + _EDGE_S
         known = self.surely_kept(question)
         if known is not None and story.stale_s and not is_bogus:
@@ -340,7 +344,7 @@ class Account:
             hold(over_s > story.stale_s - _EDGE_S, "P96", seen)
         if CACHED in told.errors:
             self.world.saw("a failure is told from the cache")
-            last = max(course.failed_at, course.bogus_at)
+            last = max(course.failed_at, course.bogus_read_at)
             is_kept = now - last <= story.bounds.failure_kept_s + _EDGE_S
             hold(is_kept, "P96", f"{question}: a failure of {last:.3f} is told at {now:.3f}")
         elif told.has_edns or now > course.open_since:

@@ -32,7 +32,9 @@ class Exchange:
         self._upstreams = parts.upstreams
         self._policy = parts.policy
         self._negatives = parts.negatives
-        self._own_words = parts.own_words
+        self._own_words = own_words = parts.own_words
+        # The same, where something may be told at once.
+        self._known = None if own_words is None or own_words.told_at_once is None else own_words
         observers = parts.observers
         self._hear_asked = hearers(observers, "asked")
         self._hear_sent = hearers(observers, "sent")
@@ -47,7 +49,7 @@ class Exchange:
     def ask(self, asker: Asker, requests: Requests, now: float) -> list[Effect]:
         """Admit an asker's questions (at least one), and ask whom the policy wants asked those that
         are not being asked already, and of which LS has no word itself that is enough."""
-        if self._own_words is not None and (known := self._own_words.take_known(requests, now)):
+        if self._known is not None and (known := self._known.take_known(requests, now)):
             asker.admitted(sum(len(relayed.questions) for relayed in known.values()))
             effects = self.ask(asker, requests, now) if requests.questions else []
             return effects + self._questions.tell_known(asker, known)

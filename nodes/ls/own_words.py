@@ -68,7 +68,8 @@ class OwnWords(Observer, Monitored):
         self._upstreams = upstreams
         self._all_open = all_open
         self._cache = cache
-        self._is_alone = not upstreams.have_tables
+        # Where there are no tables: what is kept is told at once.
+        self.told_at_once = None if upstreams.have_tables else cache
         self._special = _SpecialNames(leaked)
         self._kept_here = 0
         self.kept = upstreams.withheld
@@ -78,14 +79,13 @@ class OwnWords(Observer, Monitored):
 
     def has_reply(self, question: bytes, now: float) -> bool:
         """Return whether this can be told at once."""
-        return self._is_alone and self._cache is not None and self._cache.has(question, now)
+        return self.told_at_once is not None and self.told_at_once.has(question, now)
 
     def take_known(self, requests: Requests, now: float) -> dict[QuestionState, Relayed]:
         """Take out of requests what can be told at once; return that, by how it ends questions."""
         questions, spellings = requests.questions, requests.spellings
-        if self._cache is None or not self._is_alone:
-            return {}
-        replies = self._cache.look(questions, now)
+        assert self.told_at_once is not None
+        replies = self.told_at_once.look(questions, now)
         if replies is None:
             return {}
         ends = [None if reply is None else _ENDS[reply.result] for reply in replies]

@@ -99,6 +99,8 @@ class Upstreams(Monitored):
     ) -> list[bool] | None:
         """Return which of these, of those that are `admitted` (None: all), are not withheld from
         the server of a link; None: all."""
+        if not self.withheld:
+            return admitted
         withheld = [self.withheld.get(one, NO_SERVERS) & link.bit for one in questions]
         if not any(withheld):
             return admitted

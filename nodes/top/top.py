@@ -32,6 +32,7 @@ WATCHED, KEYS = "watched", "keys"
 _EVERY_S = 1.0
 _SPAN_S = 60.0
 _PATIENCE_S = 5.0  # for a reply
+_ADVICE = "if it is the port of --metrics, try PORT"  # the page replies late, if at all
 _VALUES_MAX = 50_000  # of a reply: LS with 64 servers and as many workers has a tenth
 
 
@@ -112,7 +113,7 @@ class Top:
                 self._life.fire(TopEvent.ASK)
                 return self._ask(now)
             case TopState.ASKED if now >= self.due:
-                why = f"no reply for {_PATIENCE_S:g} s; if it is the port of --metrics, try PORT"
+                why = f"no reply for {_PATIENCE_S:g} s; {_ADVICE}"
                 return [*self._lose(why, now), Abort(WATCHED)]
         return []
 
@@ -133,7 +134,7 @@ class Top:
         if self._life.state not in (TopState.ASKED, TopState.RESTING):
             return effects
         if batch.malformed or len(self._values) > _VALUES_MAX:
-            why = "it does not speak this protocol"
+            why = f"it does not speak this protocol; {_ADVICE}"
             return [*effects, *self._lose(why, now), Abort(WATCHED)]
         return effects
 

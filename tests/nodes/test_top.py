@@ -316,7 +316,10 @@ def test_a_line_that_is_redrawn_is_said_each_second() -> None:
     ("heard", "why"),
     [
         (b"", "no reply for 5 s; if it is the port of --metrics, try PORT"),
-        (b"HTTP/1.1 400 Bad Request\n", "it does not speak this protocol"),
+        (
+            b"HTTP/1.1 400 Bad Request\n",
+            "it does not speak this protocol; if it is the port of --metrics, try PORT",
+        ),
         (b"STAT x \x1b[2J\n", "it does not speak this protocol"),
         (b"".join(b"STAT a%d 1\n" % n for n in range(50_001)), "it does not speak this protocol"),
     ],

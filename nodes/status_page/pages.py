@@ -13,6 +13,7 @@ import pkgutil
 import re
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -57,8 +58,6 @@ def pages(
 def _inline(html: bytes) -> str:
     """Return the directives that let a browser take the script and the style of a page, each by its
     hash, and no other (Content Security Policy, level 2)."""
-    from hashlib import sha256  # it loads OpenSSL, which a server without a status page can spare
-
     directives = ""
     for kind, text in re.findall(rb"(?s)<(script|style)>(.*?)</\1>", html):
         digest = b2a_base64(sha256(text).digest(), newline=False)

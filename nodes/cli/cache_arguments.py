@@ -25,7 +25,6 @@ def add_cache_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--cache",
         type=_cache,
-        default=0,
         metavar="MIB",
         help="keep what resolvers say, for as long as they say that it holds, in so many MiB; each "
         "is some 1,000 replies (default 0: keep nothing)",
@@ -54,9 +53,9 @@ def read_cache_options(arguments: argparse.Namespace, parser: Parser) -> OwnWord
         parser.error("--cache keeps what resolvers say; there is no --dns-upstream")
     if arguments.leak and not arguments.upstreams:
         parser.error("--leak is for resolvers; there is no --dns-upstream")
-    if arguments.stale is not None and not arguments.cache:
+    if arguments.stale is not None and arguments.cache is None:
         parser.error("--stale is for what --cache keeps; there is no --cache")
-    cache_bytes = arguments.cache * _MIB // (arguments.workers or 1)
+    cache_bytes = (arguments.cache or 0) * _MIB // (arguments.workers or 1)
     stale_s = STALE_S if arguments.stale is None else arguments.stale
     leaked = tuple(sorted(set(arguments.leak)))
     return OwnWordsSetup(cache_bytes, stale_s if cache_bytes else 0.0, leaked)

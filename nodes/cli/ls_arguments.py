@@ -166,6 +166,7 @@ def _defaults(options: LsOptions) -> dict[str, object]:
         "race-sample": options.sample,
         "max-extra-load": options.extra_load,
         "workers": options.workers,
+        "cache": 0,
         "stale": STALE_S if options.own_words.cache_bytes else None,
     }
 

@@ -11,6 +11,8 @@ Everything is about well-formed replies, which `nodes/dns/reply.py` has read.
 Not here: which replies are kept (`nodes/ls/cache/`).
 """
 
+from array import array
+from collections.abc import Sequence
 from struct import Struct
 
 from nodes.dns.codes import ExtendedError, RdataType, extended_error
@@ -34,13 +36,13 @@ class Lifetime:
         is_data = reply.result is ReplyResult.DATA
         self._reply = reply
         self._aged: DnsReply | None = None
-        self._places: list[int] = []
-        self._ttls: list[int] = []
+        self._places = array("H")  # as many as there are records, which may be thousands
+        self._ttls = array("I")
         minimum = self._read_records(DATA_TTL_MAX_S if is_data else negative_max_s)
         self.seconds = min(self._ttls, default=0)
         if not is_data:  # without its SOA record nobody says for how long; with it, all of it
             self.seconds = min(self.seconds, minimum)
-            self._ttls = [self.seconds] * len(self._ttls)
+            self._ttls = array("I", [self.seconds] * len(self._ttls))
 
     def _read_records(self, most: int) -> int:
         """Find all TTLs; return the minimum of the SOA record, 0 where there is none."""
@@ -69,7 +71,7 @@ class Lifetime:
         reply.options += _IS_STALE
         return reply
 
-    def _with_ttls(self, ttls: list[int]) -> bytes:
+    def _with_ttls(self, ttls: Sequence[int]) -> bytes:
         body = bytearray(self._reply.body)
         for at, ttl in zip(self._places, ttls, strict=True):
             _TTL.pack_into(body, at, ttl)

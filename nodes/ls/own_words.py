@@ -31,7 +31,7 @@ from nodes.ls.server_set import NO_SERVERS, ServerSet, union
 from nodes.ls.upstreams import Upstreams
 
 KEPT_HERE = Metric("kept_here", "Questions that some resolver was not asked, for their names' sake")
-_NAMES_MAX = 65_536  # questions of which it is remembered whether their names are special
+_NAMES_MAX = 16_384  # questions of which it is remembered whether their names are special
 _ENDS = {
     ReplyResult.DATA: QuestionState.ANSWERED,
     ReplyResult.NO_DATA: QuestionState.NO_DATA,

@@ -823,17 +823,27 @@ def test_a_flood_does_not_push_out_what_is_asked_for(flood: str) -> None:
 
 def test_what_is_pushed_out_is_forgotten_in_all_ways() -> None:
     """A late reply to it is of no interest any more, and there is no old data."""
-    kept = Kept(cache=4_000)
+    kept = Kept(cache=6_000)
     kept.ask(X)
     kept.hear(D1, "NXDOMAIN")
     kept.wait(0.2)
     assert kept.answers() == ["NXDOMAIN"]
-    for n in range(8):
+    for n in range(12):
         kept.keep(f"n{n}.example")
         kept.asked(D1)
     assert kept.metric("evicted") > 4
     cache = kept.brain.parts.cache
     assert cache is not None and not cache.wants(X.encode())
+
+
+def test_a_reply_larger_than_a_quarter_is_not_kept() -> None:
+    kept = Kept(cache=6_000)
+    kept.keep(X)
+    kept.ask("large.example")
+    for conn, query in kept.asked(D1):
+        kept.say(conn, said(query, ",".join(f"10.0.0.{n}" for n in range(40))))
+    assert len(kept.told()) == 1
+    assert kept.metric("cache_entries") == 1
 
 
 # -- 11: reloads, and a flush ----------------------------------------------------------------------

@@ -53,6 +53,11 @@ def test_workers_share_the_memory_of_the_cache(workers: int, share: int) -> None
     assert read("--cache", "32", "--workers", str(workers)).cache_bytes == share
 
 
+def test_a_cache_that_is_switched_off_leaves_stale_as_it_is() -> None:
+    """A file with both may be overruled by --cache 0."""
+    assert read("--stale", "60", "--cache", "0") == OwnWordsSetup()
+
+
 @pytest.mark.parametrize("name", SPECIAL_NAMES)
 def test_every_special_name_can_be_leaked(name: bytes) -> None:
     assert read("--leak", name.decode()).leaked == (name,)
@@ -62,10 +67,6 @@ def test_every_special_name_can_be_leaked(name: bytes) -> None:
     ("words", "why"),
     [
         ([*RESOLVER, "--stale", "1h"], "--stale is for what --cache keeps; there is no --cache"),
-        (
-            [*RESOLVER, "--cache", "0", "--stale", "0"],
-            "--stale is for what --cache keeps; there is no --cache",
-        ),
         (["--cache", "1"], "--cache keeps what resolvers say; there is no --dns-upstream"),
         (["--leak", "test"], "--leak is for resolvers; there is no --dns-upstream"),
         ([*RESOLVER, "--cache", "65537"], "'65537' is not a number of MiB, 0 to 65536"),

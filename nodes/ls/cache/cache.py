@@ -49,7 +49,8 @@ ENTRIES = Metric("cache_entries", "Replies that are kept", is_level=True)
 BYTES = Metric("cache_bytes", "Bytes that they take", is_level=True)
 _IS_CACHED = extended_error(ExtendedError.CACHED_ERROR)
 _NAME_BYTES = 400  # of a name, for its questions
-_FAILURES_MAX = 65_536  # failures kept: some 20 MB
+_FAILURES_MAX = 16_384  # failures kept: some 10 MB
+_OPTION_BYTES_MAX = 64  # of options that are kept with a failure: its codes, without long texts
 _DISPUTED_MAX_S = 30  # negatives that not every resolver has said: another may have data
 # The better of two replies: a late one that is better takes the place of what is kept.
 _WORTH = {ReplyResult.NOT_FOUND: 1, ReplyResult.NO_DATA: 2, ReplyResult.DATA: 3}
@@ -237,11 +238,11 @@ class Cache(Observer, Monitored):
         """Keep a reply instead of what was kept, which is older."""
         self._failures.pop(question, None)
         lifetime = Lifetime(reply, negative_max_s)
-        if not lifetime.seconds or not is_keepable(question):
+        entry = Entry(question, reply, lifetime, now, self._name_bytes)
+        if not (lifetime.seconds and is_keepable(question) and self._store.takes(entry)):
             self._drop(question)
             return
         self._worse.discard(question)
-        entry = Entry(question, reply, lifetime, now, self._name_bytes)
         if not entry.is_data:
             self._worse.add(question)
         if self._by_name is not None:
@@ -308,7 +309,8 @@ def _failure(reply: RelayedReply | None) -> DnsReply:
     """Return a failure as one that was kept (RFC 8914, section 4.14)."""
     options, rcode = b"", Rcode.SERVFAIL
     if isinstance(reply, DnsReply):
-        options = reply.options
+        if len(reply.options) <= _OPTION_BYTES_MAX:
+            options = reply.options
         if reply.flags & RCODE_MASK == Rcode.REFUSED:
             rcode = Rcode.REFUSED
     failure = DnsReply(b"", rcode, is_cut=False)

@@ -10,7 +10,7 @@ from nodes.dns.lifetime import Lifetime
 from nodes.dns.reply import DnsReply, ReplyResult
 
 _ENTRY_BYTES = 900  # besides its bytes, which it has three times: as kept, as told, as a key
-_RECORD_BYTES = 40  # for the place of its TTL, and the TTL
+_RECORD_BYTES = 64  # for its TTL, and its address by itself
 
 
 class Entry:

@@ -20,6 +20,7 @@ class Sized(Protocol):
     def size(self) -> int: ...
 
 
+_LEAST_VALUES = 4  # that there is room for, however large they are
 _GONE_MIN = 1_024  # questions that are gone and still in the queue
 
 KeptT = TypeVar("KeptT", bound=Sized)
@@ -43,6 +44,10 @@ class Store(Generic[KeptT]):
     def touch(self, questions: Iterable[bytes]) -> None:
         """Take note that these are asked for: they are in here."""
         self._wanted.update(questions)
+
+    def takes(self, value: KeptT) -> bool:
+        """Return whether a value may be put in here: no one may push out most of the others."""
+        return value.size <= self._bytes_max // _LEAST_VALUES
 
     def put(self, question: bytes, value: KeptT) -> None:
         """Keep a value, instead of the one before; throw others out if there is no room."""

@@ -46,6 +46,7 @@ from nodes.ls.resolvers.resolver import Resolver
 from nodes.ls.resolvers.sockets import ResolverSocket
 from nodes.ls.resolvers.validator_belief import ValidatorBelief
 from nodes.ls.resolvers.window import Window
+from tests.sim.cache_story import CacheStory
 from tests.sim.dns_story import TableStory
 from tests.sim.invariants import Violated
 from tests.sim.resolver_shapes import KINDS
@@ -64,6 +65,7 @@ NUMBERS = (
     (ResolverStory, [*range(scaled(len(KINDS))), 47, 64]),
 )
 STORIES = [(face, number) for face, numbers in NUMBERS for number in numbers]
+STORIES += [(CacheStory, number) for number in range(12)]
 
 
 @cache
@@ -75,7 +77,7 @@ def told(face: type[Story], number: int) -> tuple[int, Counter[str]]:
 
 @pytest.mark.parametrize(("face", "number"), STORIES)
 def test_a_story_holds(face: type[Story], number: int) -> None:
-    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50] [P89] to [P91]"""
+    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50] [P89] to [P99]"""
     told(face, number)
 
 
@@ -163,6 +165,12 @@ def test_bad_things_happen_before_resolvers() -> None:
         "a validator is believed",
     ):
         assert seen[what], what
+
+
+def test_caches_are_hit_stale_repaired_and_too_small() -> None:
+    seen = seen_in(CacheStory)
+    assert min(seen[f"the cache counts {what}"] for what in ("stale", "repaired", "evicted")) > 0
+    assert seen["a failure is told from the cache"] > 0
 
 
 def test_the_first_stories_have_all_shapes() -> None:

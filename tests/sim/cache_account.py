@@ -243,12 +243,12 @@ class Account:
         hold(not question.endswith("-rd"), "P94", f"it may not be kept: {seen}")
         hold(not self.is_lost(saying), "P99" if self.flushed_at > 0 else "P95", seen)
         hold(course.tabled_at == -math.inf, "P95", f"a table has answered: {seen}")
-        if age_s > saying.lasts_s - 1 + _EDGE_S and (saying.is_data or told.is_line):
+        first_s = course.open_since - saying.read_at if self.story.watches else age_s
+        if first_s > saying.lasts_s - 1 + _EDGE_S and (saying.is_data or told.is_line):
             self.judge_stale(question, saying, told, asked_at, seen)
             return "stale"
         self.judge_newer(course, saying, seen)
         if not told.is_line:
-            first_s = course.open_since - saying.read_at if self.story.watches else age_s
             self.judge_ttls(saying, told, first_s, age_s, seen)
         self.world.saw("a reply is told from the cache")
         if not saying.was_open:

@@ -131,6 +131,7 @@ class TimedResolver:
         self.lag_s = chance.choice([0.0, 0.5, 3.0])
         self.is_stopped = False
         self.down: list[tuple[float, float]] = []
+        self.is_linked = False  # as LS has it
         self.bogus = 0
         can_stream = chance.random() < 0.8 and not story.shape.moves
         if not can_stream:
@@ -302,7 +303,8 @@ class TimedResolver:
 
     def was_down(self, since: float) -> bool:
         """Return whether LS may have taken it to be down at some time since then."""
-        return any(at <= self.story.world.t and until > since for at, until in self.down)
+        now = self.story.world.t
+        return not self.is_linked or any(at <= now and until > since for at, until in self.down)
 
     def stop(self, until: float) -> None:
         """Stop the program; it ends with all that it was to say, and is started again then."""

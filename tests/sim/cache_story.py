@@ -36,10 +36,12 @@ At the end everything heals, everybody is answered, LS drains and leaves nothing
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from random import Random
 
 from core.bounds import Bounds
 from core.io.frame_buffer import split_frames
+from nodes.ls.link_state import LinkState
 from nodes.ls.setup import OwnWordsSetup
 from tests.sim.cache_account import Account
 from tests.sim.cache_cast import (
@@ -138,6 +140,12 @@ class Reports(Observer):
         super().sent(conn, data)
         if conn.startswith("client-"):
             self.story.say_lines(conn, data)
+
+    def changed(self, machine: str, old: Enum, new: Enum) -> None:
+        super().changed(machine, old, new)
+        for resolver in self.story.resolvers:
+            if machine == f"link {resolver.name}":
+                resolver.is_linked = new is LinkState.UP
 
     def report(self, text: str, *more: object) -> None:
         super().report(text, *more)

@@ -142,12 +142,13 @@ class Account:
         if not is_answer:
             return
         self.tabled.add(named(line))
+        if not self.story.races:
+            return  # it need not have been asked for any of these
         for question, course in self.courses.items():
             if course.waiting and line_of(question) == line:
                 self.dropped[named(line)].append(self.world.t)
-                if self.story.races:
-                    course.tabled_at = self.world.t
-                    course.ended = "table"
+                course.tabled_at = self.world.t
+                course.ended = "table"
 
     def flushed(self) -> None:
         self.flushed_at = self.world.t
@@ -282,7 +283,7 @@ class Account:
         if not told.is_line:
             hold(set(told.ttls) == {STALE_TTL_S}, "P97", f"stale, not with 30 s: {seen}")
             hold(told.errors == {STALE} or not told.has_edns, "P97", f"it does not say so: {seen}")
-        is_again = now - course.stale_at <= story.bounds.stale_again_s + _EDGE_S
+        is_again = 0.0 < now - course.stale_at <= story.bounds.stale_again_s + _EDGE_S
         is_again = is_again and now - asked_at <= SLACK_S
         self.world.saw("stale data is told" + " again" * is_again)
         over_s = now - saying.read_at - saying.lasts_s
@@ -345,9 +346,9 @@ class Account:
         if CACHED in told.errors:
             self.world.saw("a failure is told from the cache")
             last = max(course.failed_at, course.bogus_read_at)
-            is_kept = now - last <= story.bounds.failure_kept_s + _EDGE_S
+            is_kept = now - last <= story.bounds.failure_kept_s + SLACK_S
             hold(is_kept, "P96", f"{question}: a failure of {last:.3f} is told at {now:.3f}")
-        elif told.has_edns or now > course.open_since:
+        elif told.has_edns or now > course.open_since or self.failures(course, now):
             course.failed_at = now
         return "bogus" if is_bogus else "failure"
 

@@ -233,7 +233,7 @@ class Account:
                 self.release(course, saying)
             if saying.is_data and saying.lasts_s and not question.endswith("-rd"):
                 course.known, course.known_at = saying, now
-            elif self.fresh(question, now) is None:
+            else:
                 course.known = None
             return end
         if saying.kept_at == math.inf:

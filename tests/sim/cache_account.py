@@ -346,7 +346,10 @@ class Account:
         if CACHED in told.errors:
             self.world.saw("a failure is told from the cache")
             last = max(course.failed_at, course.bogus_read_at)
-            is_kept = now - last <= story.bounds.failure_kept_s + SLACK_S
+            most_s = story.bounds.failure_kept_s + SLACK_S
+            if story.watches:  # it is held for them, as a failure that somebody says
+                most_s += story.bounds.grace_failed_s
+            is_kept = now - last <= most_s
             hold(is_kept, "P96", f"{question}: a failure of {last:.3f} is told at {now:.3f}")
         elif told.has_edns or now > course.open_since or self.failures(course, now):
             course.failed_at = now

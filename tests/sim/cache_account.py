@@ -132,6 +132,9 @@ class Account:
             saying.why_never = f"it came late: {course.ended} was told"
         if course.waiting and course.tabled_at > -math.inf:
             saying.why_never = "it came late: a table answers"
+        is_kept = not course.waiting and course.ended == "stale" and self.story.races
+        if saying.is_data and saying.lasts_s and is_kept and course.stale_at > self.flushed_at:
+            course.known, course.known_at = saying, now  # better than what was told
         if saying.is_failure or (saying.is_data and saying.lasts_s):
             return
         if self.fresh(saying.question, now) is None:

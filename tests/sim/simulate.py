@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.sim.cache_story import CacheStory
 from tests.sim.dns_story import TableStory
 from tests.sim.resolver_story import ResolverStory
 from tests.sim.stories import Cluster, draw_plan
@@ -27,7 +28,7 @@ from tests.sim.world import World
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".sim-state.json"
-FACES: tuple[type[Story], ...] = (Cluster, TableStory, ResolverStory)
+FACES: tuple[type[Story], ...] = (Cluster, TableStory, ResolverStory, CacheStory)
 LONG = 6_000  # seeds from which on every probe must have been seen
 _CHUNK = 25  # seeds per task
 _DAY_S = 86_400
@@ -84,6 +85,11 @@ PROBES = (
     "a table has shown that a name exists", "a referral is told as a failure",
     "a socket is given up with a reply in it", "a validator is believed",
     "a validator is not believed",
+    # the cache, and names that must not leave
+    "a special name is asked for", "a kept reply is told", "a kept reply is told beside tables",
+    "a reply is told from the cache", "a failure is told from the cache", "stale data is told",
+    "stale data is told again", "a late reply has taken the place of a worse one",
+    "the cache counts stale", "the cache counts repaired", "the cache counts evicted",
 )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """A story of the simulator: the frame in which stories of every face are told.
 
 A story is a world drawn from a number: an LS, those that it asks, and those that ask it. Its faces
-are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`) and resolvers
-(`tests/sim/resolver_story.py`); `tests/sim/simulate.py` tells all of them. For `lasts_s` seconds
-everything goes wrong; then everything heals, everybody has to be content, and LS drains.
+are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`), resolvers
+(`tests/sim/resolver_story.py`) and the cache (`tests/sim/cache_story.py`);
+`tests/sim/simulate.py` tells all of them. For `lasts_s` seconds everything goes wrong; then
+everything heals, everybody has to be content, and LS drains.
 """
 
 from random import Random

@@ -133,8 +133,9 @@ class Account:
         if course.waiting and course.tabled_at > -math.inf:
             saying.why_never = "it came late: a table answers"
         is_kept = not course.waiting and course.ended == "stale" and self.story.races
-        if saying.is_data and saying.lasts_s and is_kept and course.stale_at > self.flushed_at:
+        if saying.is_data and saying.lasts_s and is_kept and course.open_since > self.flushed_at:
             course.known, course.known_at = saying, now  # better than what was told
+            course.ended = "late data"
         if saying.is_failure or (saying.is_data and saying.lasts_s):
             return
         if self.fresh(saying.question, now) is None:
@@ -298,7 +299,7 @@ class Account:
         hold(since - saying.read_at - saying.lasts_s <= story.stale_s + _EDGE_S, "P97", seen)
         course.stale_at = now
         for one in course.replies:
-            is_better = not one.is_failure and since <= one.read_at <= now
+            is_better = one.was_open and not one.is_failure and since <= one.read_at <= now
             is_better = is_better and (story.races or one.asked_at >= since)
             hold(not is_better or story.has_lost_streams, "P97", f"{one} is better: {seen}")
         failed = self.failures(course, since)

@@ -1153,6 +1153,22 @@ def test_nor_where_something_worse_was_kept_before(before: str) -> None:
     assert kept.named(D1) == [X]
 
 
+@pytest.mark.parametrize("text", ["bare FORMERR", "TC"])
+def test_on_a_hit_a_late_reply_has_nobody_asked_again(text: str) -> None:
+    """[P95]: neither without EDNS nor over TCP; tables are being waited for."""
+    kept = Kept(tables=1)
+    kept.ask(X)
+    late = kept.asked(D2)
+    kept.hear(D1, OLD)
+    assert kept.answers() == [OLD]
+    kept.ask(X)
+    for conn, query in late:
+        kept.say(conn, said(query, text))
+    kept.wait(B.no_data_s)
+    assert kept.answers() == [OLD]
+    assert kept.named(D2) == [] and not kept.stage.dialled
+
+
 def test_a_table_that_is_late_drops_what_was_kept() -> None:
     kept = Kept(tables=1)
     kept.ask(X)

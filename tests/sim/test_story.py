@@ -425,7 +425,7 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("what is disputed is kept for an hour", 37, "P94", cache_module, "_DISPUTED_MAX_S", 3_600),
         ("late data repairs a bogus name", 247, "P89", Cache, "wants", what_is_worse),
         ("a late reply is always kept", 4, "P98", Cache, "wants", always(True)),
-        ("a table's answer drops nothing", 65, "P95", Cache, "_drop_names", always(None)),
+        ("a table's answer drops nothing", 76, "P95", Cache, "_drop_names", always(None)),
         ("what is withheld is asked", 0, "P92", Upstreams, "askable", lambda _, __, asked: asked),
         ("who moves out is asked all the same", 2, "P92", ResolverLink, "moved", move_anywhere),
     ],

@@ -16,9 +16,9 @@ SAYS_NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HE
 @dataclass(slots=True, eq=False)
 class HeldNegative:
     """The `best` that was said of a question. `reply`: the resolver's that said so, if any.
-    `said_at`: when that was; `since`: when its grace began. `moot`: the servers that could say
-    nothing better. `heard`: those that have said something, and `agreed`: those that have said that
-    there is no data."""
+    `said_at`: when that was. `said_by`: who said so; empty, if LS itself. `since`: when its grace
+    began. `moot`: the servers that could say nothing better. `heard`: those that have said
+    something, and `agreed`: those that have said that there is no data."""
 
     question: bytes
     best: QuestionState
@@ -29,3 +29,4 @@ class HeldNegative:
     moot: ServerSet = NO_SERVERS
     heard: ServerSet = NO_SERVERS
     agreed: ServerSet = NO_SERVERS
+    said_by: ServerSet = NO_SERVERS

@@ -74,7 +74,7 @@ class HeldNegatives(Observer):
         awaited = self._upstreams.awaited
         for question, event, reply in denials:
             deniers = self._deniers[question] = self._deniers_of(question) | servers
-            held = self._hold(question, event, reply, now)
+            held = self._hold(servers, question, event, reply, now)
             held.heard |= servers
             if event in _DENIES:
                 held.agreed |= servers
@@ -126,6 +126,7 @@ class HeldNegatives(Observer):
 
     def _hold(
         self,
+        servers: ServerSet,
         question: bytes,
         event: QuestionEvent,
         reply: RelayedReply | None,
@@ -140,7 +141,7 @@ class HeldNegatives(Observer):
         if better is not held.best:
             if held.best is QuestionState.STALE_HELD:
                 held.until = math.inf  # that was for the old data
-            held.best, held.said_at = better, now
+            held.best, held.said_at, held.said_by = better, now, servers
             # NXDOMAIN of a name that exists becomes NO DATA, which the reply does not say.
             says_so = state_after(QuestionState.OPEN, event) is better
             held.reply = reply if says_so else None

@@ -1169,6 +1169,28 @@ def test_on_a_hit_a_late_reply_has_nobody_asked_again(text: str) -> None:
     assert kept.named(D2) == [] and not kept.stage.dialled
 
 
+def test_a_reply_that_comes_twice_leaves_a_kept_negative_alone() -> None:
+    """LS says the kept one, and waits for a table; one resolver alone has said it again."""
+    kept = Kept(tables=1)
+    kept.ask(X)
+    kept.stage.hear("TS1", f"{X} - NOT FOUND\n".encode())
+    kept.wait(1.0)  # DNS2 is asked once more
+    first, *again = kept.asked(D2)
+    kept.say(first[0], says(first[1], "NXDOMAIN", 300))
+    kept.hear(D1, "NXDOMAIN", 300)
+    assert kept.answers() == ["NXDOMAIN"]
+    kept.ask(X)
+    for conn, query in again:
+        kept.say(conn, says(query, "NXDOMAIN", 300))
+    kept.wait(B.no_data_s)
+    assert kept.answers() == ["NXDOMAIN"]
+    kept.wait(60.0)
+    kept.ask(X)
+    kept.wait(B.no_data_s)
+    ((message, _),) = kept.told()
+    assert again and ttl_of(message) in range(236, 240)
+
+
 def test_a_table_that_is_late_drops_what_was_kept() -> None:
     kept = Kept(tables=1)
     kept.ask(X)

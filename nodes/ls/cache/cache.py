@@ -214,8 +214,8 @@ class Cache(Observer, Monitored):
                 self._count_stale(question, now)
             elif one.best in _FAILURES and one.heard & asked:
                 self._fail(question, reply, now)
-            elif one.best not in SAYS_NO_DATA or not one.agreed & upstreams.resolvers:
-                continue
+            elif one.best not in SAYS_NO_DATA or not one.said_by & upstreams.resolvers:
+                continue  # LS or a table has said so
             elif isinstance(reply, DnsReply):
                 is_agreed = bool(asked) and has_all(one.agreed, asked)
                 most_s = NEGATIVE_TTL_MAX_S if is_agreed else _DISPUTED_MAX_S

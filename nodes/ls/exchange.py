@@ -1,14 +1,15 @@
 """Exchange: asks upstreams what is to be asked, and gives their replies to whoever waits.
 
-Three parts are called by name, for what they decide: the policy (whom to ask, and whose replies are
-admitted), held negatives (what denials come to, and servers that are down), and questions (what is
-still open, and who waits). All else is told to observers, in their order: what is asked, what
-comes, how links change. An answer that is admitted closes its question; what is no answer goes to
-held negatives, and the policy may ask somebody else.
+Four parts are called by name, for what they decide: the policy (whom to ask, and whose replies are
+admitted), the cache (which of these are late), held negatives (what denials come to, and servers
+that are down), and questions (what is still open, and who waits). All else is told to observers, in
+their order: what is asked, what comes, how links change. An answer that is admitted closes its
+question; what is no answer goes to held negatives, and the policy may ask somebody else.
 
 Not here: what any of them makes of it (`policy.py`, `negatives.py`, `questions.py`, `observer.py`).
 """
 
+from collections.abc import Sequence
 from itertools import compress, repeat
 
 from core.effects import Effect
@@ -19,7 +20,7 @@ from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hearers
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.parts import Parts
-from nodes.ls.replies import LinkChange, Replies
+from nodes.ls.replies import Denial, LinkChange, Replies
 from nodes.ls.server_set import NO_SERVERS
 from nodes.ls.upstream import Upstream
 
@@ -33,6 +34,7 @@ class Exchange:
         self._policy = parts.policy
         self._negatives = parts.negatives
         self._own_words = own_words = parts.own_words
+        self._cache = parts.cache
         # The same, where something may be told at once.
         self._known = None if own_words is None or own_words.told_at_once is None else own_words
         observers = parts.observers
@@ -150,10 +152,19 @@ class Exchange:
             effects += self._ask_slice(upstream, now)
         return effects
 
+    def _admits(
+        self, upstream: Upstream, questions: Sequence[bytes], denials: Sequence[Denial] = ()
+    ) -> list[bool] | None:
+        """Return which replies to these count; None: all. The others are late."""
+        admitted = self._policy.admits(upstream.link, questions)
+        if self._cache is None:
+            return admitted
+        return self._cache.admits(upstream, questions, denials, admitted)
+
     def _answer(self, upstream: Upstream, answers: Answered, now: float) -> list[Effect]:
         effects: list[Effect] = []
         link, late = upstream.link, 0
-        admitted = self._policy.admits(link, answers.questions)
+        admitted = self._admits(upstream, answers.questions)
         for observer in self._hear_answered:
             if observer.kept:
                 effects += observer.answered(upstream, answers, admitted, now)
@@ -180,7 +191,7 @@ class Exchange:
             if observer.kept:
                 effects += observer.denied(upstream, replies.unknown, replies.denials, now)
         questions = [*replies.unknown, *[question for question, _, _ in replies.denials]]
-        admitted = self._policy.admits(link, questions) or repeat(True)
+        admitted = self._admits(upstream, questions, replies.denials) or repeat(True)
         are_open = map(self._questions.is_open, questions)
         counted = [
             question

@@ -1238,6 +1238,68 @@ def test_old_data_beside_a_table_that_has_no_such_name(word: str, are_silent: bo
     told_old(kept, 1.8 if are_silent else 0.0 if word else 0.03)
 
 
+@pytest.mark.parametrize("late", [NEW, "NXDOMAIN", "NOERROR", "REFUSED"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_late_replies_do_not_beat_a_validators_word(late: str, is_known: bool) -> None:
+    """[P89], where it is asked for again, and LS waits for a table. Data that is kept stays."""
+    kept = Kept(3, tables=1)
+    kept.ask(X)
+    asked = kept.asked(D2)
+    if is_known:
+        kept.hear("DNS3", OLD)
+        kept.ask(X)
+    kept.hear(D1, "BOGUS")
+    assert kept.answers() == [OLD] * is_known + ["SERVFAIL"]
+    kept.ask(X)
+    for conn, query in asked:
+        kept.say(conn, says(query, late))
+    kept.wait(B.no_data_s)
+    assert kept.answers() == [OLD if is_known else "SERVFAIL"]
+    assert kept.metric("DNS2.late") == 1
+
+
+def test_late_data_beside_a_table_beats_a_kept_failure() -> None:
+    """No validator has said that: it is told, and kept."""
+    kept = Kept(tables=1)
+    kept.ask(X)
+    asked = kept.asked(D2)
+    kept.stage.hear("TS1", f"{X} - NOT FOUND\n".encode())
+    kept.hear(D1, "SERVFAIL")
+    kept.wait(B.grace_failed_s)
+    assert kept.answers() == ["SERVFAIL"]
+    kept.ask(X)
+    for conn, query in asked:
+        kept.say(conn, says(query, NEW))
+    assert kept.answers() == [NEW] and kept.metric("cache_entries") == 1
+
+
+def test_a_tables_word_counts_after_a_validators() -> None:
+    kept = Kept(tables=1)
+    kept.ask(X)
+    kept.hear(D1, "BOGUS")
+    assert kept.answers() == ["SERVFAIL"]
+    kept.ask(X)
+    kept.stage.hear("TS1", f"{X} 10.0.0.7 A IN\n".encode())
+    assert kept.answers() == ["10.0.0.7"]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_second_validators_word_ends_a_question_at_once(is_known: bool) -> None:
+    """[P89]: whatever is held of it, which may be what is kept."""
+    kept = Kept(3, tables=1)
+    kept.ask(X)
+    asked = kept.asked(D2)
+    if is_known:
+        kept.hear("DNS3", OLD)
+        kept.ask(X)
+    kept.hear(D1, "BOGUS")
+    kept.told()
+    kept.ask(X)
+    for conn, query in asked:
+        kept.say(conn, says(query, "BOGUS"))
+    assert kept.answers() == ["SERVFAIL"]
+
+
 def test_a_tables_answer_wins_over_old_data_and_drops_it() -> None:
     kept = Kept(tables=1)
     kept.keep_beside(ttl_s=1)

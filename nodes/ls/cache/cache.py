@@ -36,7 +36,7 @@ from nodes.ls.monitored import Monitored
 from nodes.ls.observer import ALWAYS, Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.replies import Denial
-from nodes.ls.server_set import ServerSet, has_all
+from nodes.ls.server_set import NO_SERVERS, ServerSet, has_all
 from nodes.ls.setup import OwnWordsSetup
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
@@ -164,6 +164,33 @@ class Cache(Observer, Monitored):
         """Return whether a late reply to this may be better than what is kept."""
         failure = self._failures.get(question)
         return question in self._worse if failure is None else not failure.is_final
+
+    def admits(
+        self,
+        upstream: Upstream,
+        questions: Sequence[bytes],
+        denials: Sequence[Denial],
+        admitted: list[bool] | None,
+    ) -> list[bool] | None:
+        """Return which replies of a server to these count, of those that are `admitted`; None: all.
+        Where a validator's word is kept, and tables alone are asked, a resolver's reply is late, if
+        it does not say so, too."""
+        failures = self._failures
+        if not failures or failures.keys().isdisjoint(questions):
+            return admitted
+        bit, withheld = upstream.link.bit, self._upstreams.withheld
+        ended = {
+            question
+            for question in failures.keys() & set(questions)
+            if failures[question].is_final and withheld.get(question, NO_SERVERS) & bit
+        }
+        ended.difference_update(
+            question for question, event, _ in denials if event is QuestionEvent.BOGUS_SAID
+        )
+        if not ended:
+            return admitted
+        both = zip(questions, admitted or [True] * len(questions), strict=True)
+        return [is_admitted and question not in ended for question, is_admitted in both]
 
     def clear(self) -> Report:
         """Forget everything; return what there is to say in the log."""

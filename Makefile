@@ -123,7 +123,7 @@ bench-workers: $(TOOLS) ## measure cost and gain of several processes; write ben
 bench-dns: $(BENCH_TOOLS) ## measure LS as a DNS server, compared with four others; write bench/DNS.md (6 min)
 	$(RUN) bench/dns.py --results bench/DNS.md $(KEEP)
 
-bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers, compared with four others; write bench/RESOLVERS.md (12 min)
+bench-resolvers: $(BENCH_TOOLS) ## measure LS before resolvers, compared with four others; write bench/RESOLVERS.md (15 min)
 	$(RUN) bench/resolvers.py --results bench/RESOLVERS.md $(KEEP)
 
 bench-first-good: $(TOOLS) ## measure LS before real and odd resolvers, with BEFORE=DIR; write bench/FIRST_GOOD.md (30 min)

@@ -23,7 +23,6 @@ a change judges the ratio. Not here: throughput, and other programs (`bench/thro
 import argparse
 import contextlib
 import os
-import re
 import signal
 import statistics
 import sys
@@ -34,7 +33,7 @@ from pathlib import Path
 
 from dns_balancers import NAMES as DNS_NAMES
 from dns_balancers import address, missing
-from dnsperf import Wrong, dnsperf, metric
+from dnsperf import Wrong, codes, dnsperf, metric
 from first_good_stage import one_odd
 from load import Load, WrongReply
 from results import Row, add_flag, figures, keep, machine
@@ -103,8 +102,7 @@ def dns(words: tuple[object, ...], queries: Path, in_flight: int) -> Workload:
         def ask(seconds: float) -> int:
             more = ("-l", f"{seconds:g}", "-t", str(_LOST_S))
             said = dnsperf(port, queries, in_flight, *more)
-            codes = re.findall(r"([A-Z]+) \d+ \(", metric(said, r"Response codes:\s+(.*)"))
-            if codes != ["NOERROR"]:
+            if list(codes(said)) != ["NOERROR"]:
                 raise Wrong(said)
             return int(metric(said, r"Queries completed:\s+(\d+)"))
 

@@ -5,14 +5,13 @@ which a resolver's socket had no room. Not here: the programs that are measured
 (`bench/first_good_stage.py`).
 """
 
-import re
 import statistics
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from dns_balancers import NAMES
-from dnsperf import dnsperf, metric, took_ms
+from dnsperf import codes, dnsperf, metric, took_ms
 from first_good_stage import BEFORE, OURS, PEER, Balancer, Bench, Page, drops, one_odd, tables
 from percentiles import SHARES, milliseconds
 from results import Row, figures, latencies
@@ -61,15 +60,14 @@ def measure(
         full_here = drops([asked.port])[0]
         more = ("-n", str(max(1, runs // _PRINTED)), "-t", str(patience_s), "-v")
         printed = dnsperf(asked.port, folder / "queries", load, *more)
-        counted = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
-        codes = Counter({code: int(count) for code, count in counted})
+        counted = Counter(codes(said))
         return Round(
             float(metric(said, r"Queries per second:\s+([0-9.]+)")),
             float(metric(said, r"Average Latency .*max ([0-9.]+)")),
             took_ms(printed),
-            codes,
+            counted,
             int(metric(said, r"Queries lost:\s+(\d+)")),
-            cpu / codes.total() * 1e6,
+            cpu / counted.total() * 1e6,
             metrics,
             (at_resolvers - full, from_resolvers + full_here),
         )

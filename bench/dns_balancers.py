@@ -1,9 +1,10 @@
 """Balancers of others that the DNS benches put in front of the same servers, and how each starts.
 
 Each is a function from the ports of its servers and a folder; it yields the balancer's port and
-process ID. Caches are off everywhere, since relaying is compared. dnsmasq and smartdns ask all
-servers and keep a reply; dnsdist and unbound ask one of them for each question, and are called
-`(one)`: they have half of the work, and no fast second reply.
+process ID. Where relaying is compared, caches are off; they have room for some entries where hits
+are compared. dnsmasq and smartdns ask all servers and keep a reply; dnsdist and unbound ask one of
+them for each question, and are called `(one)`: they have half of the work, and no fast second
+reply.
 
 Not here: ours, and the load (`bench/dnsperf.py`, `bench/open_load.py`).
 """
@@ -95,34 +96,34 @@ def serving(
         process.wait()
 
 
-def dnsmasq(port: int, *words: str) -> list[str]:
-    """Return the command of a dnsmasq that knows nothing but these words."""
+def dnsmasq(port: int, *words: str, entries: int = 0) -> list[str]:
+    """Return the command of a dnsmasq that knows nothing but these words, and its cache's size."""
     return [
         "dnsmasq", "--keep-in-foreground", f"--port={port}", "--listen-address=127.0.0.1",
-        "--bind-interfaces", "--no-resolv", "--no-hosts", "--cache-size=0", "--pid-file=",
-        "--conf-file=/dev/null", "--user=root", "--log-facility=/dev/null", *words,
+        "--bind-interfaces", "--no-resolv", "--no-hosts", f"--cache-size={entries}",
+        "--pid-file=", "--conf-file=/dev/null", "--user=root", "--log-facility=/dev/null", *words,
     ]  # fmt: skip
 
 
 @contextlib.contextmanager
-def all_servers(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+def all_servers(ports: list[int], folder: Path, entries: int = 0) -> Iterator[tuple[int, int]]:
     """Start a dnsmasq that asks all of these."""
     port = free_port()
     servers = [f"--server=127.0.0.1#{server}" for server in ports]
-    words = dnsmasq(port, "--all-servers", f"--dns-forward-max={IN_FLIGHT_MOST}", *servers)
-    with serving(words, port) as pid:
+    words = ["--all-servers", f"--dns-forward-max={IN_FLIGHT_MOST}", *servers]
+    with serving(dnsmasq(port, *words, entries=entries), port) as pid:
         yield port, pid
 
 
 @contextlib.contextmanager
-def smartdns(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+def smartdns(ports: list[int], folder: Path, entries: int = 0) -> Iterator[tuple[int, int]]:
     """Start a smartdns that keeps the fastest response of these."""
     port = free_port()
     lines = [
-        f"bind 127.0.0.1:{port}", "cache-size 0", "speed-check-mode none",
+        f"bind 127.0.0.1:{port}", f"cache-size {entries}", "speed-check-mode none",
         "response-mode fastest-response", "dualstack-ip-selection no", "log-level error",
         f"log-file {folder / 'smartdns.log'}",
-        "serve-expired no", "prefetch-domain no",
+        "serve-expired no", "prefetch-domain no", "cache-persist no",
         *(f"server 127.0.0.1:{server}" for server in ports),
     ]  # fmt: skip
     path = folder / "smartdns.conf"
@@ -132,21 +133,24 @@ def smartdns(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def dnsdist(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+def dnsdist(ports: list[int], folder: Path, entries: int = 0) -> Iterator[tuple[int, int]]:
     """Start a dnsdist that asks the least busy of these, and looks each second who is up."""
     port = free_port()
     path = folder / "dnsdist.conf"
+    # A reply that finds the cache locked is not kept otherwise.
+    cache = f"getPool(''):setCache(newPacketCache({entries}, {{deferrableInsertLock=false}}))\n"
     path.write_text(
         f'setLocal("127.0.0.1:{port}")\n'
         + "".join(f'newServer{{address="127.0.0.1:{server}"}}\n' for server in ports)
         + "setMaxUDPOutstanding(65535)\nsetSecurityPollSuffix('')\n"
+        + (cache if entries else "")
     )
     with serving(["dnsdist", "-C", str(path), "--supervised"], port) as pid:
         yield port, pid
 
 
 @contextlib.contextmanager
-def unbound(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
+def unbound(ports: list[int], folder: Path, entries: int = 0) -> Iterator[tuple[int, int]]:
     """Start an unbound that forwards to these: to one of the fast ones, to another if it fails."""
     port = free_port()
     path = folder / "unbound.conf"
@@ -164,9 +168,9 @@ def unbound(ports: list[int], folder: Path) -> Iterator[tuple[int, int]]:
     num-threads: 1
     module-config: "iterator"
     do-not-query-localhost: no
-    msg-cache-size: 0
-    rrset-cache-size: 0
-    cache-max-ttl: 0
+    msg-cache-size: {entries}k
+    rrset-cache-size: {entries}k
+    cache-max-ttl: {86_400 if entries else 0}
     outgoing-range: 8192
     num-queries-per-thread: 4096
 forward-zone:
@@ -180,18 +184,23 @@ forward-zone:
 
 @dataclass(frozen=True)
 class Peer:
-    """A balancer of others, and the programs that it and its servers need."""
+    """A balancer of others, and the programs that it needs. `start` takes the entries of its cache
+    beside what a balancer takes."""
 
-    start: Balancer
+    start: Callable[[list[int], Path, int], contextlib.AbstractContextManager[tuple[int, int]]]
     needs: tuple[str, ...]
 
+    def balancer(self, entries: int = 0) -> Balancer:
+        """Return it with room for so many entries in its cache; 0 is without one."""
+        return lambda ports, folder: self.start(ports, folder, entries)
 
-DNSMASQ, SMARTDNS = "dnsmasq --all-servers", "smartdns"
+
+DNSMASQ, SMARTDNS, UNBOUND = "dnsmasq --all-servers", "smartdns", "unbound (one)"
 PEERS = {
     DNSMASQ: Peer(all_servers, ("dnsmasq",)),
     SMARTDNS: Peer(smartdns, ("smartdns",)),
     "dnsdist (one)": Peer(dnsdist, ("dnsdist",)),
-    "unbound (one)": Peer(unbound, ("unbound",)),
+    UNBOUND: Peer(unbound, ("unbound",)),
 }
 
 
@@ -204,5 +213,5 @@ def peers_here(*servers: str) -> dict[str, Balancer]:
         if why := missing(*dict.fromkeys((*peer.needs, *servers))):
             print(f"without {name} {why}")
         else:
-            found[name] = peer.start
+            found[name] = peer.balancer()
     return found

@@ -15,8 +15,8 @@ from systems import HERE, free_port
 
 
 @contextlib.contextmanager
-def knots(folder: Path) -> Iterator[list[int]]:
-    """Start two real servers with the same zone; yield their ports."""
+def knots(folder: Path) -> Iterator[dict[int, int]]:
+    """Start two real servers with the same zone; yield the process ID of each, by its port."""
     zone = folder / "example.zone"
     records = "".join(f"n{n} A {'.'.join(map(str, address(n)))}\n" for n in range(NAMES))
     zone.write_text(
@@ -25,15 +25,15 @@ def knots(folder: Path) -> Iterator[list[int]]:
     )
     (folder / "queries").write_text("".join(f"n{n}.example A\n" for n in range(NAMES)))
     with contextlib.ExitStack() as stack:
-        ports = []
+        pids = {}
         for number in range(2):
             home = folder / f"knot{number}"
             home.mkdir()
-            ports.append(free_port())
+            port = free_port()
             path = home / "knot.conf"
             path.write_text(
                 f"""server:
-    listen: 127.0.0.1@{ports[-1]}
+    listen: 127.0.0.1@{port}
     rundir: {home}
     udp-workers: 1
     tcp-workers: 1
@@ -47,8 +47,8 @@ zone:
     journal-content: none
 """
             )
-            stack.enter_context(serving(["knotd", "-c", str(path)], ports[-1]))
-        yield ports
+            pids[port] = stack.enter_context(serving(["knotd", "-c", str(path)], port))
+        yield pids
 
 
 @contextlib.contextmanager

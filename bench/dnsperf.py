@@ -105,9 +105,8 @@ def measure(name: str, port: int, pid: int, queries: Path, seconds: float, in_fl
     said = ask(port, queries, seconds, in_flight)
     cpu = cpu_s(pid) - before
     completed = int(metric(said, r"Queries completed:\s+(\d+)"))
-    codes = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
-    if [code for code, _ in codes] != ["NOERROR"]:
-        raise Wrong(f"{name}: {codes}")
+    if list(found := codes(said)) != ["NOERROR"]:
+        raise Wrong(f"{name}: {found}")
     lost = int(metric(said, r"Queries lost:\s+(\d+)"))
     return Round(
         float(metric(said, r"Queries per second:\s+([0-9.]+)")),
@@ -122,6 +121,12 @@ def took_ms(said: str) -> dict[str, float]:
     """Read the percentiles from an output with every query (`-v`), in ms."""
     seen = Counter(re.findall(r"(?m)^> [A-Z]+ .* (\d+\.\d+)$", said))
     return percentiles({float(seconds) * 1000: count for seconds, count in seen.items()})
+
+
+def codes(said: str) -> dict[str, int]:
+    """Read how many replies had each code. Raises Wrong."""
+    found = re.findall(r"([A-Z]+) (\d+) \(", metric(said, r"Response codes:\s+(.*)"))
+    return {code: int(count) for code, count in found}
 
 
 def metric(said: str, pattern: str) -> str:

@@ -2,15 +2,16 @@
 
     python3 bench/resolvers.py --results bench/RESOLVERS.md
 
-Four experiments, each with ours and the balancers of `bench/dns_balancers.py` in front of the same
-two resolvers, caches off; dnsdist and unbound ask one of the two for each question:
+Five experiments, each with ours and the balancers of `bench/dns_balancers.py` in front of the same
+two resolvers, caches off but in the last; dnsdist and unbound ask one of the two for each question:
 
 - *throughput*: two real servers (Knot DNS) with the same 10,000 names, dnsperf asks;
 - *fails fast*: one resolver says SERVFAIL to everything after 1 ms, the other is good after
   30 ms;
 - *dead*: one resolver never replies, the other is good at once; some names do not exist;
 - *spoofed* (ours only): beside the good replies an attacker sends 10,000 forged ones
-  a second for names to which the resolver never replies.
+  a second for names to which the resolver never replies;
+- *cached*: as *throughput*, with caches on, and nothing but hits.
 
 But for dnsperf the load is an open one (`bench/open_load.py`). Not here: the resolvers that are
 late, dead or forged (`bench/resolver.py`).
@@ -18,18 +19,21 @@ late, dead or forged (`bench/resolver.py`).
 
 import argparse
 import contextlib
+import os
 import random
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import dnsperf
 from dns_balancers import (
     DNSMASQ,
     NAMES,
+    PEERS,
+    UNBOUND,
     Balancer,
     look_in_sbin,
     missing,
@@ -50,16 +54,21 @@ GOOD_P99_MS = 60.0
 DEAD_P99_MS = 2.0  # more than the good one alone
 SLOWED_MAX = 1.2
 IN_FLIGHT = "20,100"
-PARTS = ["throughput", "fails", "dead", "guesses"]
+PARTS = ["throughput", "fails", "dead", "guesses", "cached"]
+BY_DNSPERF = {"throughput", "cached"}
+CACHE_MIB, CACHE_ENTRIES = 32, 2 * NAMES  # of ours, and of the others
+CACHED = f"ours, --cache {CACHE_MIB}"
+# The most CPU of ours with its cache for a query, by queries in flight: to ours without; to unbound
+TO_UNCACHED_MAX, TO_UNBOUND_MAX = {20: 0.6, 100: 0.77}, {20: 1.8, 100: 1.8}
 _TOOK = " | ".join(f"{name} ms" for name in SHARES)
 
 
 @contextlib.contextmanager
-def ours(upstreams: list[int], folder: Path) -> Iterator[tuple[int, int]]:
-    """Start our LS; yield its port and process ID."""
+def ours(upstreams: list[int], folder: Path, *more: object) -> Iterator[tuple[int, int]]:
+    """Start our LS, with `more` arguments; yield its port and process ID."""
     port = free_port()
     words = [word for upstream in upstreams for word in ("--dns-upstream", f"127.0.0.1:{upstream}")]
-    with serving([*node("ls", 0, "--dns", port, *words)], port) as pid:
+    with serving(node("ls", 0, "--dns", port, *words, *more), port) as pid:
         yield port, pid
 
 
@@ -75,32 +84,61 @@ class Bench:
         self.lines: list[str] = []
         self.rows: list[Row] = []
 
-    def in_turns(self) -> Iterator[tuple[int, str, Balancer]]:
-        """Yield every balancer in each round; none is always the first."""
-        names = list(self.balancers)
+    def in_turns(
+        self, balancers: dict[str, Balancer] | None = None
+    ) -> Iterator[tuple[int, str, Balancer]]:
+        """Yield every balancer in each round, of these or of all; none is always the first."""
+        balancers = balancers or self.balancers
+        names = list(balancers)
         for number in range(self.rounds):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                yield number, name, self.balancers[name]
+                yield number, name, balancers[name]
 
 
-# -- the four experiments --------------------------------------------------------------------------
+# -- the load of dnsperf ---------------------------------------------------------------------------
+
+Summaries = dict[tuple[str, int], dnsperf.Summary]  # by balancer, and queries in flight
+Warming = Callable[[str, int, dict[int, int], Path], None]  # name, port, Knot DNS, queries
+
+
+def before_knots(
+    bench: Bench, about: str, balancers: dict[str, Balancer], loads: list[int], warm: Warming
+) -> Summaries:
+    """Measure balancers before two Knot DNS, each one warmed up first. Raises Wrong."""
+    seen: dict[tuple[str, int], list[dnsperf.Round]] = {}
+    folder = bench.folder / about
+    folder.mkdir()
+    queries = folder / "queries"
+    with knots(folder) as servers:
+        for number, name, start in bench.in_turns(balancers):
+            with start(list(servers), folder) as (port, pid):
+                warm(name, port, servers, queries)
+                for load in loads:
+                    bench.progress.say(f"{about}, round {number + 1}, {name}, {load} in flight")
+                    one = dnsperf.measure(name, port, pid, queries, bench.seconds, load)
+                    seen.setdefault((name, load), []).append(one)
+    return {key: dnsperf.Summary.of(rounds) for key, rounds in seen.items()}
+
+
+def tell(bench: Bench, about: str, sums: Summaries, ours: str) -> None:
+    """Add the table and the rows; `ours` is the balancer that others are compared with."""
+    bench.lines += dnsperf.HEAD
+    for (name, load), one in sorted(sums.items(), key=lambda item: item[0][1]):
+        bench.lines.append(one.line(load, name, sums[ours, load]))
+        bench.rows += one.rows(f"{about}, {load} in flight", name)
+
+
+# -- the five experiments --------------------------------------------------------------------------
 
 
 def throughput(bench: Bench, loads: list[int]) -> None:
     """Measure throughput with two Knot DNS. Raises Wrong."""
-    seen: dict[tuple[str, int], list[dnsperf.Round]] = {}
-    queries = bench.folder / "queries"
-    with knots(bench.folder) as upstreams:
-        for number, name, start in bench.in_turns():
-            with start(upstreams, bench.folder) as (port, pid):
-                dnsperf.ask(port, queries, bench.seconds / 4, loads[0])
-                for load in loads:
-                    said = f"throughput, round {number + 1}, {name}, {load} in flight"
-                    bench.progress.say(said)
-                    one = dnsperf.measure(name, port, pid, queries, bench.seconds, load)
-                    seen.setdefault((name, load), []).append(one)
-    sums = {key: dnsperf.Summary.of(rounds) for key, rounds in seen.items()}
+
+    def warm(name: str, port: int, servers: dict[int, int], queries: Path) -> None:
+        dnsperf.ask(port, queries, bench.seconds / 4, loads[0])
+
+    sums = before_knots(bench, "throughput", bench.balancers, loads, warm)
     bench.lines += [
         "## Throughput",
         "",
@@ -108,13 +146,8 @@ def throughput(bench: Bench, loads: list[int]) -> None:
         f"alternating rounds of {bench.seconds:g} s, medians.",
         "Balancers marked (one) ask only one of the two for each question.",
         "",
-        *dnsperf.HEAD,
     ]
-    for load in loads:
-        for name in bench.balancers:
-            one = sums[name, load]
-            bench.lines.append(one.line(load, name, sums["ours", load]))
-            bench.rows += one.rows(f"throughput, {load} in flight", name)
+    tell(bench, "throughput", sums, "ours")
     if DNSMASQ in bench.balancers:
         ratios = {load: sums["ours", load].rate / sums[DNSMASQ, load].rate for load in loads}
         least = min(ratios.values())
@@ -272,6 +305,66 @@ def one_guesses(bench: Bench, seconds: float) -> None:
     ]
 
 
+def cached(bench: Bench, loads: list[int]) -> None:
+    """Measure hits of caches, and ours without one beside them. Raises Wrong."""
+    balancers: dict[str, Balancer] = {
+        CACHED: lambda ports, folder: ours(ports, folder, "--cache", CACHE_MIB),
+        "ours": ours,
+        **{n: PEERS[n].balancer(CACHE_ENTRIES) for n in bench.balancers if n in PEERS},
+    }
+
+    def warm(name: str, port: int, servers: dict[int, int], queries: Path) -> None:
+        once = ("-n", "1", "-l", "10", "-t", "5")  # 10 s at most; a slow machine loses nothing
+        dnsperf.dnsperf(port, queries, loads[0], *once)
+        if name != "ours":
+            with standing_still(servers.values()):
+                said = dnsperf.dnsperf(port, queries, loads[0], *once)
+            if (found := dnsperf.codes(said)) != {"NOERROR": NAMES}:
+                raise Wrong(f"{name}: of {NAMES} names its cache has {found}")
+
+    sums = before_knots(bench, "cached", balancers, loads, warm)
+    bench.lines += [
+        "",
+        "## Cached",
+        "",
+        f"The same two Knot DNS and the same load, {bench.rounds} alternating rounds of "
+        f"{bench.seconds:g} s, medians. Each is first asked for all names once. All but `ours` "
+        f"have a cache: `{CACHED}` one of {CACHE_MIB} MiB, others one for {CACHE_ENTRIES:,} names. "
+        "They tell nothing but hits: before it is measured each has to know all names while both "
+        "Knot DNS stand still.",
+        "",
+    ]
+    tell(bench, "cached", sums, CACHED)
+    said = [f"to ours without {held(sums, loads, 'ours', TO_UNCACHED_MAX)}"]
+    if UNBOUND in balancers:
+        said.append(f"to unbound's {held(sums, loads, UNBOUND, TO_UNBOUND_MAX)}")
+    bench.lines += ["", f"CPU of ours with the cache, {'; '.join(said)}."]
+
+
+def held(sums: Summaries, loads: list[int], other: str, most: dict[int, float]) -> str:
+    """Format the ratios of CPU of ours with its cache to another, beside the most they shall be."""
+    told = []
+    for load in loads:
+        ratio = sums[CACHED, load].cpu_us / sums[other, load].cpu_us
+        bound = most.get(load)
+        is_kept = bound is None or round(ratio, 2) <= bound
+        verdict = f" (at most {bound:g}: {'kept' if is_kept else 'NOT reached'})" if bound else ""
+        told.append(f"{ratio:.2f} at {load}{verdict}")
+    return ", ".join(told)
+
+
+@contextlib.contextmanager
+def standing_still(pids: Collection[int]) -> Iterator[None]:
+    """Stop these processes for a while."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def main() -> int:
     """Measure, print, write; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -288,9 +381,10 @@ def main() -> int:
     arguments = parser.parse_args()
     look_in_sbin()
     parts = chosen(arguments.only, PARTS, "part")
-    if "throughput" in parts and (why := missing("knotd", "dnsperf")):
-        print(f"without throughput {why}")
-        parts.remove("throughput")
+    for part in BY_DNSPERF & set(parts):
+        if why := missing("knotd", "dnsperf"):
+            print(f"without {part} {why}")
+            parts.remove(part)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     loads = [int(word) for word in arguments.in_flight.split(",")]
     try:
@@ -304,6 +398,8 @@ def main() -> int:
                 one_is_dead(bench)
             if "guesses" in parts:
                 one_guesses(bench, arguments.forge_seconds)
+            if "cached" in parts:
+                cached(bench, loads)
         bench.progress.end()
     except Wrong as wrong:
         print(f"\nwrong: {wrong}", file=sys.stderr)
@@ -324,7 +420,8 @@ def heading() -> list[str]:
     return [
         "# In front of resolvers, compared with dnsmasq, smartdns, dnsdist and unbound",
         "",
-        "`make bench-resolvers` writes this page. Everything shares this machine; caches are off.",
+        "`make bench-resolvers` writes this page. Everything shares this machine; caches are off, "
+        "but for the last section.",
         "",
         f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}; {programs}.",
         "",

@@ -90,9 +90,12 @@ def test_a_little_of_the_tail(tmp_path: Path) -> None:
     assert extra[:2] == [0, 1] and extra[2] is not None and 0 <= extra[2] < 0.0501
 
 
-@pytest.mark.skipif(
+dnsperf = pytest.mark.skipif(
     shutil.which("dnsperf") is None, reason="no dnsperf here (Debian: apt-get install dnsperf)"
 )
+
+
+@dnsperf
 @at_once
 def test_a_little_of_the_dns_bench(tmp_path: Path) -> None:
     """Others that are installed are asked, too, and said to be missing where they are not."""
@@ -122,6 +125,31 @@ def test_a_little_of_the_bench_before_resolvers(tmp_path: Path) -> None:
     assert re.search(r"(?m)^\| ours \| 100.00% \| 0.00% \| 0.00% \|", text)
     forgers = re.findall(r"(?m)^\| (blind|knowing) \| [1-9][\d,]* \| 0 \|", text)
     assert forgers == ["blind", "knowing"]
+
+
+@dnsperf
+@at_once
+def test_a_little_of_the_bench_of_caches(tmp_path: Path) -> None:
+    """A name that a cache does not keep ends the bench; ratios and verdicts fit what was kept."""
+    page, results = tmp_path / "RESOLVERS.md", tmp_path / "results.json"
+    said, _ = bench(
+        "resolvers", "--only", "cached", "--seconds", 0.4, "--rounds", 1, "--in-flight", 20,
+        "--results", page, "--json", results,
+    )  # fmt: skip
+    if "without cached" in said:
+        pytest.skip("no Knot DNS here (Debian: apt-get install knot)")
+    values, text = kept(results, "resolvers"), page.read_text()
+    ours, others = "ours, --cache 32", {"ours without": "ours", "unbound's": "unbound (one)"}
+    if "without unbound (one) " in said:
+        del others["unbound's"]
+    told = re.findall(
+        r"to ([a-z' ]+) ([\d.]+) at 20 \(at most ([\d.]+): (kept|NOT reached)\)", text
+    )
+    assert {other for other, *_ in told} == set(others)
+    for other, ratio, most, verdict in told:
+        cpu, its = (values["cached, 20 in flight", name, "CPU"] for name in (ours, others[other]))
+        assert cpu and its and float(ratio) == pytest.approx(cpu / its, abs=0.006)
+        assert (verdict == "kept") == (float(ratio) <= float(most))
 
 
 @at_once

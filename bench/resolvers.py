@@ -60,6 +60,7 @@ CACHE_MIB, CACHE_ENTRIES = 32, 2 * NAMES  # of ours, and of the others
 CACHED = f"ours, --cache {CACHE_MIB}"
 # The most CPU of ours with its cache for a query, by queries in flight: to ours without; to unbound
 TO_UNCACHED_MAX, TO_UNBOUND_MAX = {20: 0.6, 100: 0.77}, {20: 1.8, 100: 1.8}
+_WARMINGS_MAX = 3  # one is enough, unless a query is lost
 _TOOK = " | ".join(f"{name} ms" for name in SHARES)
 
 
@@ -313,13 +314,17 @@ def cached(bench: Bench, loads: list[int]) -> None:
         **{n: PEERS[n].balancer(CACHE_ENTRIES) for n in bench.balancers if n in PEERS},
     }
 
+    all_good = {"NOERROR": NAMES}
+
     def warm(name: str, port: int, servers: dict[int, int], queries: Path) -> None:
         once = ("-n", "1", "-l", "10", "-t", "5")  # 10 s at most; a slow machine loses nothing
-        dnsperf.dnsperf(port, queries, loads[0], *once)
+        for _ in range(_WARMINGS_MAX):
+            if dnsperf.codes(dnsperf.dnsperf(port, queries, loads[0], *once)) == all_good:
+                break
         if name != "ours":
             with standing_still(servers.values()):
                 said = dnsperf.dnsperf(port, queries, loads[0], *once)
-            if (found := dnsperf.codes(said)) != {"NOERROR": NAMES}:
+            if (found := dnsperf.codes(said)) != all_good:
                 raise Wrong(f"{name}: of {NAMES} names its cache has {found}")
 
     sums = before_knots(bench, "cached", balancers, loads, warm)

@@ -60,7 +60,7 @@ CACHE_MIB, CACHE_ENTRIES = 32, 2 * NAMES  # of ours, and of the others
 CACHED = f"ours, --cache {CACHE_MIB}"
 # The most CPU of ours with its cache for a query, by queries in flight: to ours without; to unbound
 TO_UNCACHED_MAX, TO_UNBOUND_MAX = {20: 0.6, 100: 0.77}, {20: 1.8, 100: 1.8}
-_WARMINGS_MAX = 3  # one is enough, unless a query is lost
+_WARMINGS_MAX = 3  # the first is enough unless a query is lost
 _TOOK = " | ".join(f"{name} ms" for name in SHARES)
 
 

@@ -35,7 +35,7 @@ from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.setup import ServerSetup, Setup
 from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 
 ROOT = Path(__file__).resolve().parent.parent

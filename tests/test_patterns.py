@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.protocol import messages, names
-from nodes.ts import table_file as load
+from nodes.ts import block_list, rows
 from tests.support.house_rules import ROOT, SOURCES
 
 ONE_CHARACTER = {"LITERAL", "NOT_LITERAL", "IN", "ANY"}
@@ -96,6 +96,7 @@ PIECES = [
     b"a", b"a.b", b"QUIT", b"-", b"a..", b".", b" AAAA", b" A", b" IN", b" - NO DATA", b" 1.2.3.4",
     b" 255.30.0.1,10.2.0.9", b" ::1,1::2", b" 1:2:3:4:5:6:7", b",", b"\n", b"\n", b"\t", b" ",
     b"x.example 10.0.0.1 A IN\n", b"y AAAA - NO DATA\n", b"z 10.0.0.1 A\n", b"n\n", b"n AAAA\n",
+    b"*.", b"#", b" - BLOCKED\n",
 ]  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
     for path, module in (
         ("core/protocol/names.py", names),
         ("core/protocol/messages.py", messages),
-        ("nodes/ts/table_file.py", load),
+        ("nodes/ts/rows.py", rows),
+        ("nodes/ts/block_list.py", block_list),
     ):
         for name, pattern in patterns_of(module).items():
             old = OLD[f"{path} {name}"]
@@ -113,7 +115,8 @@ def test_old_patterns_and_new_ones_match_the_same(data: bytes) -> None:
 
 OF_CHUNKS = [
     *(f"core/protocol/names.py {name}" for name in ("QUESTIONS", "ANSWERS", "REPLIES")),
-    "nodes/ts/table_file.py _ORDINARY_ROWS",
+    "nodes/ts/rows.py _ORDINARY_ROWS",
+    "nodes/ts/block_list.py _ORDINARY_NAMES",
 ]
 
 

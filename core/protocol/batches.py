@@ -105,6 +105,7 @@ def _sort(lines: list[bytes], streak: ErrorStreak) -> ReplyBatch:
     batch.not_found = _named(lines, b" - NOT FOUND")
     batch.no_data = _named(lines, b" - NO DATA")
     batch.names_below = _named(lines, b" - NAMES BELOW")
+    batch.blocked = _named(lines, b" - BLOCKED")
     if streak.count:
         streak.end()
     batch.count = len(lines)

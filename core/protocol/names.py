@@ -61,6 +61,7 @@ class Negative(Enum):
     NOT_FOUND = b"NOT FOUND"
     NO_DATA = b"NO DATA"
     NAMES_BELOW = b"NAMES BELOW"
+    BLOCKED = b"BLOCKED"
     FAILED = b"FAILED"
 
 
@@ -96,7 +97,8 @@ ADDRESSES_AND_TYPE = rb"(?:%b(?:,%b)*%b A|%b(?:,%b)*%b AAAA)" % (
 _LEGAL_NAME = re.compile(NAME)
 _NOT_RESERVED = rb"(?!(?:QUIT|PING|STATS|-++(?: AAAA)?)\n)"
 _ANSWER = rb"(?!-++ )" + NAME + rb" " + ADDRESSES_AND_TYPE + rb" IN\n"
-_NEGATIVE = rb"(?!-++ )%b(?: AAAA)?%b - N(?:OT FOUND|O DATA|AMES BELOW)\n" % (NAME, POSSESSIVE)
+_DENIAL = rb" - (?:N(?:OT FOUND|O DATA|AMES BELOW)|BLOCKED)\n"
+_NEGATIVE = rb"(?!-++ )%b(?: AAAA)?%b%b" % (NAME, POSSESSIVE, _DENIAL)
 # Chunks of lines that are all ordinary, but for the length of their names.
 QUESTIONS = re.compile(rb"(?:" + _NOT_RESERVED + NAME + rb"(?:\n| AAAA\n))+" + POSSESSIVE)
 ANSWERS = re.compile(rb"(?:" + _ANSWER + rb")+" + POSSESSIVE)

@@ -14,6 +14,8 @@ from core.protocol.names import Error, Negative, fold
 from core.protocol.outcome import Answers
 from core.text import split_lines
 
+_SORTED = (Negative.NOT_FOUND, Negative.NO_DATA, Negative.NAMES_BELOW, Negative.BLOCKED)
+
 
 class ReplyBatch(Answers):
     """The replies of one read: answers, and what else there was. All questions are folded.
@@ -22,6 +24,7 @@ class ReplyBatch(Answers):
     not_found: Sequence[bytes] = ()
     no_data: Sequence[bytes] = ()
     names_below: Sequence[bytes] = ()
+    blocked: Sequence[bytes] = ()
     others: Sequence[Reply] = ()  # legal, but say nothing of a question
     malformed = 0  # lines that are no replies
     why = ""  # the reason to give the peer up; empty if there is none
@@ -39,11 +42,7 @@ def read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
     questions: list[bytes] = []
     answers: list[bytes] = []
     others: list[Reply] = []
-    denied: dict[Negative, list[bytes]] = {
-        Negative.NOT_FOUND: [],
-        Negative.NO_DATA: [],
-        Negative.NAMES_BELOW: [],
-    }
+    denied: dict[Negative, list[bytes]] = {why: [] for why in _SORTED}
     for line in filter(None, split_lines(data)):
         count += 1
         try:
@@ -69,5 +68,5 @@ def read_each(data: bytes, streak: ErrorStreak) -> ReplyBatch:
             others.append(reply)
     batch = ReplyBatch(questions, b"".join(answers), count)
     batch.others, batch.malformed, batch.why = others, malformed, why
-    batch.not_found, batch.no_data, batch.names_below = denied.values()
+    batch.not_found, batch.no_data, batch.names_below, batch.blocked = denied.values()
     return batch

@@ -31,6 +31,7 @@ NEGATIVE_RESULTS = {
     Negative.NOT_FOUND: NameResult.NOT_FOUND,
     Negative.NO_DATA: NameResult.NO_DATA,
     Negative.NAMES_BELOW: NameResult.NO_DATA,
+    Negative.BLOCKED: NameResult.NOT_FOUND,
     Negative.FAILED: NameResult.FAILED,
 }
 BAD_END, LOST_END = b" - ERROR BADNAME", b" - LOST"  # of lines that LS does not say

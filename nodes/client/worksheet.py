@@ -126,6 +126,7 @@ class Worksheet:
             (batch.not_found, Negative.NOT_FOUND),
             (batch.no_data, Negative.NO_DATA),
             (batch.names_below, Negative.NAMES_BELOW),
+            (batch.blocked, Negative.BLOCKED),
         ):
             for question in questions:
                 self._deny(question, why)

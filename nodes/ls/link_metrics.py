@@ -54,7 +54,9 @@ SERVER_TRUNCATED = _reply(
 SERVER_DENIALS = {
     QuestionEvent.NAME_SAID: _reply("names_below", "NAMES BELOW that it replied"),
     QuestionEvent.NO_DATA_SAID: _reply("no_data", "NO DATA that it replied"),
-    QuestionEvent.NOT_FOUND_SAID: _reply("not_found", "NXDOMAIN or NOT FOUND that it replied"),
+    QuestionEvent.NOT_FOUND_SAID: _reply(
+        "not_found", "NXDOMAIN, NOT FOUND or BLOCKED that it replied"
+    ),
     QuestionEvent.REFUSAL_SAID: _reply("refused", "REFUSED that it replied"),
     QuestionEvent.FAILURE_SAID: _reply("failed", "SERVFAIL and other failures that it replied"),
     QuestionEvent.BOGUS_SAID: _reply("bogus", "Names that it said to be bogus, and was believed"),

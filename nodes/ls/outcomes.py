@@ -18,7 +18,7 @@ class QuestionState(Label):
     FAILURE_HELD = "somebody cannot find it out, and another may say more"
     REFUSAL_HELD = "somebody does not tell us, and another may"
     STALE_HELD = "LS has old data, and somebody may have newer"
-    NOT_FOUND_HELD = "a resolver says that there is no such name, and another may still answer"
+    NOT_FOUND_HELD = "somebody says that there is no such name, and another may still answer"
     NAME_HELD = "a table knows that the name exists, and another may still answer"
     NO_DATA_HELD = "somebody says NO DATA, and another may still answer"
     ANSWERED = "a server has answered, or LS could"
@@ -33,7 +33,7 @@ class QuestionEvent(Label):
     """The events of a question."""
 
     ANSWER = "a server answers it"
-    NOT_FOUND_SAID = "a resolver says NXDOMAIN"
+    NOT_FOUND_SAID = "a resolver says NXDOMAIN, or a TS BLOCKED"
     NAME_SAID = "a table shows that the name exists, and cannot know what it has of this type"
     NO_DATA_SAID = "a TS says NO DATA, or a resolver has nothing of this type"
     REFUSAL_SAID = "a resolver says REFUSED"

@@ -27,6 +27,7 @@ from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
 
 _UP = HealthState.UP
+_SAID = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID
 
 
 class TableLink(Upstream):
@@ -105,12 +106,9 @@ class TableLink(Upstream):
 
     def _add_negatives(self, replies: Replies, batch: ReplyBatch) -> None:
         self.link.replies.misread(batch.malformed, len(batch.others))
-        no_data, name_said = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID
         replies.unknown = batch.not_found
-        replies.denials = [
-            *[(question, no_data, None) for question in batch.no_data],
-            *[(question, name_said, None) for question in batch.names_below],
-        ]
+        said = zip(_SAID, (batch.no_data, batch.names_below, batch.blocked), strict=True)
+        replies.denials = [(question, event, None) for event, named in said for question in named]
 
     def give_up(self, why: str) -> list[Effect]:
         return [*self.link.give_up(why), Abort(self.link.conn)]

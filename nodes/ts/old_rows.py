@@ -10,7 +10,7 @@ the window moves it on by one, and one that the old table has elsewhere by two, 
 catches up where many rows are gone. New rows move nothing. Where the order differs only lines are
 reused.
 
-Not here: what a row is (`nodes/ts/table_file.py`), and when a file is read (`reload.py`).
+Not here: what a row is (`nodes/ts/rows.py`), and when a file is read (`reload.py`).
 """
 
 from itertools import islice

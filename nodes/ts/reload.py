@@ -11,7 +11,7 @@ one, or, for --strict, a bad one. A file without rows is served: a list of names
 file of no bytes at all, which is how a file begins that is written in place, does not replace rows.
 A reload that is asked for while a file is being read reads it once more afterwards.
 
-Not here: what a row is (`nodes/ts/table_file.py`), and who asks (`nodes/ts/table_server.py`).
+Not here: what a table is (`nodes/ts/table.py`), and who asks (`nodes/ts/table_server.py`).
 """
 
 import errno
@@ -23,7 +23,9 @@ from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
 from core.operator import Level, Notify, Report, Standing
 from core.regular_file import regular_file
-from nodes.ts.table_file import SKIPPED, Loading, NoTableError, Table, check
+from nodes.ts.rows import SKIPPED
+from nodes.ts.table import Table
+from nodes.ts.table_file import ANY_FORM, Loading, NoTableError, TableForm, check
 
 # Bytes read in one turn: hundreds of rows, 0.2 ms, or 1 to 3 ms where they are read row by row.
 SLICE_BYTES = 8 * 1024
@@ -81,12 +83,13 @@ def slices(path: str) -> Generator[bytes, None, None]:
 
 
 class Reload:
-    """The reloading of one file. `read` yields its slices."""
+    """The reloading of one file, which is read as `form` says. `read` yields its slices."""
 
     def __init__(
         self,
         path: str,
         *,
+        form: TableForm = ANY_FORM,
         strict: bool = False,
         read: Slices = slices,
         watch: Watch | None = None,
@@ -94,6 +97,7 @@ class Reload:
         self.life = Machine(RELOAD, ReloadState.STEADY, "reload", watch)
         self._path = path
         self._about = {"table": path}  # facts of each report
+        self._form = form
         self._strict = strict
         self._read = read
         self._began = 0.0
@@ -136,7 +140,7 @@ class Reload:
         self._slices = self._read(self._path)
         self._bad = []
         self._is_empty = True
-        self._loading = Loading(self._path, self._bad.append)
+        self._loading = Loading(self._path, self._bad.append, self._form)
 
     def _read_slice(self, served: Table, now: float) -> tuple[Table, list[Effect]]:
         try:
@@ -147,7 +151,7 @@ class Reload:
             if data:
                 if self._is_empty:
                     self._is_empty = False
-                    self._loading.reuse(served.rows)
+                    self._loading.reuse(served)
                 self._loading.take(data)
             else:
                 self._loading.end()
@@ -167,16 +171,17 @@ class Reload:
             check(table)
         except NoTableError as error:
             return served, [*effects, *self._refuse(f"it {error}")]
-        if self._is_empty and served.rows:
+        if self._is_empty and served.size:
             return served, self._refuse(_NO_BYTE)
         self._taken += 1
         self._retired = served
+        del self._loading
         left = f", {table.bad_rows} bad rows left out" if table.bad_rows else ""
-        rows, seconds = len(table.rows), now - self._began
-        text = f"{self._path} reloaded: {rows} rows in {seconds:.1f} s{left}"
+        rows, seconds = table.size, now - self._began
+        text = f"{self._path} reloaded: {rows} {table.noun} in {seconds:.1f} s{left}"
         about = {"rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
         effects.append(Report(text, Level.INFO, "table_reloaded", {**self._about, **about}))
-        if not table.rows:
+        if not table.size:
             text = f"{self._path} {EMPTY}"
             effects.append(Report(text, Level.WARNING, "table_empty", self._about))
         return table, [*effects, *self._decided(ReloadEvent.TAKEN)]
@@ -184,7 +189,8 @@ class Reload:
     def _refuse(self, why: str) -> list[Effect]:
         self._refused += 1
         self._slices.close()
-        self._retired, self._loading.table = self._loading.table, Table()
+        self._retired = self._loading.table
+        del self._loading  # which holds both tables
         text = f"{self._path} is refused: {why}; the old table stays in use"
         refusal = Report(text, Level.ERROR, "reload_refused", {**self._about, "reason": why})
         return [refusal, *self._decided(ReloadEvent.REFUSED)]

@@ -19,7 +19,7 @@ from core.protocol.asker import SessionState
 from core.protocol.server import Server
 from nodes.ts.answers import TableAnswers
 from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_status import TableStatus
 
 

@@ -18,7 +18,7 @@ from core.exposition import prometheus_text
 from core.metrics import Metric, Value
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page import pages
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.core.test_exposition import read
 from tests.support.balancers import load_balancer
@@ -73,7 +73,7 @@ def test_no_metric_of_ts_has_the_name_of_another() -> None:
     stage.accept("a")
     stage.hear("a", b"X\nx\ny\nx AAAA\n\xff\n")
     assert told(stage, "a") == {
-        "asked": "4", "answered": "2", "no_data": "1", "unknown": "1", "rows": "1",
+        "asked": "4", "answered": "2", "no_data": "1", "blocked": "0", "unknown": "1", "rows": "1",
         "clients": "1", "sessions": "1", "errors": "1", "turns": "7",
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ from core.events import PlaceWanted
 from core.io.connection import Connection
 from core.io.frame_buffer import FrameBuffer, frame
 from core.io.places import Places
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_dns_clients import TCP, started
 from tests.sim.scenes import Asker

@@ -143,6 +143,7 @@ WAYS = ["end", "reset", "bye", "busy", "silence", "interrupt", "hangup"]
 # The outcome of a line in the summary, by the last word of the line; in its order.
 OUTCOME = {
     b"IN": "answered", b"FOUND": "not found", b"DATA": "no data", b"BELOW": "no data",
+    b"BLOCKED": "not found",
     b"FAILED": "failed", b"OUT": "timed out", b"BADNAME": "bad", b"LOST": "lost",
 }  # fmt: skip
 

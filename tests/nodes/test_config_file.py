@@ -82,6 +82,7 @@ LS = [
     flag("workers", "2", "2"),
 ]  # fmt: skip
 TS = [*BOTH, flag("table", '"table.txt"', "table.txt"), flag("strict", "true"),
+      flag("format", '"names"', "names"), flag("block-with", '"::1,0.0.0.0"', "::1,0.0.0.0"),
       flag("answer-unknown", "true")]  # fmt: skip
 ON_DEMAND = "config_file", "printed_config", "check"
 KEYS = {"ls": LS, "ts": TS}

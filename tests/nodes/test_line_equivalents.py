@@ -267,6 +267,19 @@ def test_names_below_are_no_word_beside_resolvers(kind: str) -> None:
     assert cast.metric("TS1.malformed") == 0 and cast.metric("late") == 0
 
 
+@pytest.mark.parametrize("kind", ["", " AAAA", " MX"])
+def test_a_name_that_a_table_blocks_has_nothing_of_any_type(kind: str) -> None:
+    """[P103]: while NO DATA of a table is no word on other types."""
+    cast = Cast(1, tables=1)
+    cast.ask(f"ads.example{kind}")
+    line = cast.stage.take("TS1").strip()
+    cast.stage.hear("TS1", line + b" - BLOCKED\n")
+    assert cast.codes() == []
+    cast.answer(D1, "SERVFAIL")
+    assert cast.codes() == [CODES["NXDOMAIN"]]
+    assert cast.metric("TS1.not_found") == 1 and cast.metric("TS1.malformed") == 0
+
+
 def test_a_table_is_asked_once_for_all_types_of_one_read() -> None:
     cast = Cast(1, tables=1)
     queries = [cast.query(f"web.corp {kind}".strip()) for kind in ("", "MX", "TXT", "AAAA")]

@@ -11,7 +11,7 @@ from core.operator import DrainAsked
 from core.version import PYTHON, VERSION
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page.prometheus import prometheus_page
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.core.test_exposition import ParsedMetric, read
 from tests.core.test_metrics import T1, started

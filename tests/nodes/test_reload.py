@@ -32,7 +32,8 @@ from core.operator import Notify, Report, Standing
 from core.text import split_lines
 from nodes.ts import reload as module
 from nodes.ts.reload import RELOAD, Reload, ReloadState, slices
-from nodes.ts.table_file import NoTableError, Table, check, load
+from nodes.ts.table import Table
+from nodes.ts.table_file import NoTableError, check, load
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_table_file import files
 from tests.support.splitting import pieces

@@ -30,7 +30,7 @@ from core.protocol.names import LINE_BYTES_MAX
 from nodes.status_page.http import HEALTH, Page, Route, WebServer
 from nodes.status_page.status_page import StatusPage
 from nodes.status_page.with_status_page import WithStatusPage
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.balancers import load_balancer
 from tests.support.splitting import cuts, pieces

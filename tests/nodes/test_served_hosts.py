@@ -18,7 +18,7 @@ from core.operator import Level, Report
 from core.protocol.names import LINE_BYTES_MAX
 from nodes.cli.status_page import with_status_page
 from nodes.cli.ts import read_ts_options
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_requests import ME, Site, response, visited
 from tests.support.stage import Stage

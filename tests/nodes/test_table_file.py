@@ -22,13 +22,8 @@ from hypothesis import strategies as st
 
 from core.text import not_text
 from nodes.ts import table_file as module
-from nodes.ts.table_file import (
-    BLOCK_BYTES,
-    Loading,
-    NoTableError,
-    Table,
-    load,
-)
+from nodes.ts.table import Table
+from nodes.ts.table_file import BLOCK_BYTES, Loading, NoTableError, load
 from tests.support.splitting import addresses, addresses_v6, name_of, names
 
 PLAIN = b"a.x 10.0.0.1 A\nB.x 10.0.0.2 A\n"

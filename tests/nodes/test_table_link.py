@@ -62,8 +62,8 @@ def test_a_chunk_of_answers_goes_on_as_it_came() -> None:
 def test_other_lines_are_sorted_by_what_they_say(is_odd: bool) -> None:
     """Odd lines are counted, and end no question."""
     table = connected()
-    table.ask([b"a", b"b", b"c", b"d", b"e"], 1.0)
-    lines = b"A 10.0.0.1 A IN\nB - NOT FOUND\nc - NO DATA\nd - NAMES BELOW\n"
+    table.ask([b"a", b"b", b"c", b"d", b"e AAAA", b"f"], 1.0)
+    lines = b"A 10.0.0.1 A IN\nB - NOT FOUND\nc - NO DATA\nd - NAMES BELOW\ne AAAA - BLOCKED\n"
     replies = hear(table, lines + b"a - TIMED OUT\nPONG\nnonsense\n" * is_odd)
     (answers,) = replies.answers
     assert (answers.questions, answers.lines) == ([b"a"], b"A 10.0.0.1 A IN\n")
@@ -71,6 +71,7 @@ def test_other_lines_are_sorted_by_what_they_say(is_odd: bool) -> None:
     assert replies.denials == [
         (b"c", QuestionEvent.NO_DATA_SAID, None),
         (b"d", QuestionEvent.NAME_SAID, None),
+        (b"e AAAA", QuestionEvent.NOT_FOUND_SAID, None),
     ]
     assert not replies.failure
     assert link_metric(table, "nothing_said") == 2 * is_odd

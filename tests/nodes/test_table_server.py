@@ -16,7 +16,7 @@ from core.effects import Close, Send
 from core.environment import Environment
 from core.events import Ended, Opened, Received, Relieved
 from core.text import split_lines
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.splitting import cut_streams, pieces
 from tests.support.stage import Stage
@@ -75,7 +75,9 @@ def test_the_account_at_the_end_says_what_became_of_questions() -> None:
     refused = b"- ERROR BADNAME\n"
     assert stage.take("a") == refused * 2 + ROWS[b"google.com"] + b"- ERROR UNFINISHED\n"
     stage.drain()
-    assert stage.reports == ["asked 3, answered 1, no_data 0, unknown 2, sessions 1, errors 3"]
+    assert stage.reports == [
+        "asked 3, answered 1, no_data 0, blocked 0, unknown 2, sessions 1, errors 3"
+    ]
 
 
 ADDRESS = {b"": b"10.0.0.1,10.0.0.2 A", b" AAAA": b"2001:db8::1,::2 AAAA"}
@@ -109,7 +111,7 @@ def test_a14_b3_any_table_says_of_any_question_what_it_has(
     non-terminals (RFC 8020), NOT FOUND only where it is to be said, and all as they were asked."""
     rows = {name + kind: b"%b %b IN\n" % (name.swapcase(), ADDRESS[kind]) for name, kind in table}
     expected = []
-    counts = dict.fromkeys(("answered", "no_data", "unknown"), 0)
+    counts = dict.fromkeys(("answered", "no_data", "blocked", "unknown"), 0)
     for name, spell, _, kind in asked:
         spelled = spell(name)
         if (name, kind) in table:

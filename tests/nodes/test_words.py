@@ -93,6 +93,17 @@ own addresses (see python3 -m nodes ls --help)
 $ ls --dns-upstream 192.0.2.1 --host ::1 --host 127.0.0.1:5100 --dns 127.0.0.1:5354
 --host ::1 does nothing without PORT or --dns PORT; sockets that are handed over have their own
 addresses (see python3 -m nodes ls --help)
+$ ts 5301 --table x --format hosts
+argument --format: 'hosts' is not rows or names (see python3 -m nodes ts --help)
+$ ts 5301 --table x --block-with nxdomain
+argument --block-with: 'nxdomain' is no address; write it like 0.0.0.0,::, or NXDOMAIN
+(see python3 -m nodes ts --help)
+$ ts 5301 --table x --block-with 0.0.0.0,
+argument --block-with: '' is no address; write it like 0.0.0.0,::, or NXDOMAIN
+(see python3 -m nodes ts --help)
+$ ts 5301 --table x --format rows --block-with NXDOMAIN
+--block-with is for a list of names; rows say themselves what they mean
+(see python3 -m nodes ts --help)
 $ ts --table x --host 127.0.0.1
 --host 127.0.0.1 does nothing without PORT; sockets that are handed over have their own addresses
 (see python3 -m nodes ts --help)

@@ -80,7 +80,7 @@ def answered_in(data: bytes) -> list[bytes] | None:
 
 def line_by_line(chunk: list[bytes]) -> dict[str, object]:
     """Return what a chunk of replies comes to."""
-    kinds = ("questions", "not_found", "no_data", "names_below", "others")
+    kinds = ("questions", "not_found", "no_data", "names_below", "blocked", "others")
     found: dict[str, list[Any]] = {kind: [] for kind in kinds}
     count = malformed = errors_in_a_row = 0
     lines, why = b"", ""
@@ -106,6 +106,8 @@ def line_by_line(chunk: list[bytes]) -> dict[str, object]:
                 found["no_data"].append(fold(spelling, type))
             case NoAnswer(Question(spelling, type), Negative.NAMES_BELOW):
                 found["names_below"].append(fold(spelling, type))
+            case NoAnswer(Question(spelling, type), Negative.BLOCKED):
+                found["blocked"].append(fold(spelling, type))
             case _:
                 found["others"].append(message)
     return found | {"lines": lines, "count": count, "malformed": malformed, "why": why}
@@ -113,7 +115,7 @@ def line_by_line(chunk: list[bytes]) -> dict[str, object]:
 
 def shown(batch: ReplyBatch) -> dict[str, object]:
     """Return the same of what was read."""
-    kinds = ("questions", "not_found", "no_data", "names_below", "others")
+    kinds = ("questions", "not_found", "no_data", "names_below", "blocked", "others")
     rest = ("lines", "count", "malformed", "why")
     return {kind: list(getattr(batch, kind)) for kind in kinds} | {
         name: getattr(batch, name) for name in rest
@@ -148,7 +150,7 @@ def test_a_chunk_of_replies_is_what_its_lines_are_one_by_one(chunk: list[bytes])
             case Answer(spelling):
                 return not spelling.endswith(b".")
             case NoAnswer(question, why):
-                return not question.spelling.endswith(b".") and why.value[:1] == b"N"
+                return not question.spelling.endswith(b".") and why.value[:1] in b"NB"
         return False
 
     messages = [replied(line) for line in chunk]

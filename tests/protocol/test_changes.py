@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.bounds import Bounds
 from core.environment import Environment
 from core.protocol.messages import ProtocolError, Question, parse_reply, parse_request
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.balancers import load_balancer
 from tests.support.splitting import cuts

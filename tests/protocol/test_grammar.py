@@ -146,6 +146,7 @@ def test_each_example_of_a_message_fits_the_grammar(side: str, table: str) -> No
         ("[ CR ] LF", "LF"),
         ("[ CR ] LF", "*CR LF"),
         (' / %s"NAMES BELOW"', ""),
+        (' / %s"BLOCKED"', ""),
         (' / %s"BUSY"', ""),
         ("/ answer / negative / stat", "/ stat / answer / negative"),
         ('ipv4 *( "," ipv4 )', 'ipv4 *( "," [ SP ] ipv4 )'),

@@ -16,7 +16,7 @@ from core.brain import Brain
 from core.environment import Environment
 from core.io.loop import Loop
 from nodes.cli.serving import LINES
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.loops import BRISK, drained, listen_at, real_loop, turn_until
 from tests.support.transcript import play, transcripts

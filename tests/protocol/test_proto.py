@@ -32,7 +32,8 @@ from nodes.ls.resolvers.sockets import SOCKET
 from nodes.ls.setup import OwnWordsSetup
 from nodes.top.top_state import TOP
 from nodes.ts.reload import RELOAD, Reload
-from nodes.ts.table_file import Loading, Table
+from nodes.ts.table import Table
+from nodes.ts.table_file import Loading
 from nodes.ts.table_server import TableServer
 from nodes.workers.slot import SLOT
 from nodes.workers.supervisor import Supervisor

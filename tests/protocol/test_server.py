@@ -18,7 +18,7 @@ from core.metrics import Metric, Value
 from core.operator import DrainAsked, Report, Standing, StatsAsked
 from core.protocol.server import Server
 from core.protocol.server_state import ServerState, closing_report
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.stage import Stage
 
@@ -62,7 +62,9 @@ def test_a_drain_without_anyone_stops_at_once() -> None:
     stage = serving()
     stage.drain()
     assert stage.exit_code == 0 and stage.standings == [Standing.STOPPING]
-    assert stage.reports == ["asked 0, answered 0, no_data 0, unknown 0, sessions 0, errors 0"]
+    assert stage.reports == [
+        "asked 0, answered 0, no_data 0, blocked 0, unknown 0, sessions 0, errors 0"
+    ]
 
 
 def test_a_drain_leaves_one_who_is_leaving_already_as_it_is() -> None:
@@ -97,7 +99,7 @@ def test_c3_a_drain_ends_a_second_after_the_timeout() -> None:
     assert stage.exit_code == 0
     assert stage.reports == [
         "the drain took too long: 2 clients cut off",
-        "asked 0, answered 0, no_data 0, unknown 0, sessions 3, errors 0",
+        "asked 0, answered 0, no_data 0, blocked 0, unknown 0, sessions 3, errors 0",
         "bounds that took hold: drain_grace_s 1",
     ]
 

@@ -16,7 +16,7 @@ from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.sim.invariants import TableWatch, hold
 from tests.sim.world import PORT, Host, Observer, World

@@ -12,7 +12,7 @@ from core.bounds import Bounds
 from core.environment import Environment
 from core.io.loop import Loop
 from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.sim.scenes import Scene
 from tests.sim.world import Host, Observer, SimSystem, Storm

@@ -54,7 +54,13 @@ _PARTS = {  # groups that tell all of a line of this kind; of another kind it is
     "error": ("code",),
     "stat": ("metric", "value"),
 }
-_ENDING = (b"NOT FOUND", b"NO DATA", b"NAMES BELOW")  # negatives that are sorted in a batch
+# Negatives that are sorted in a batch.
+_ENDING = (
+    b"NOT FOUND",
+    b"NO DATA",
+    b"NAMES BELOW",
+    b"BLOCKED",
+)
 _AWKWARD = (
     *(b" ", b".", b"-", b",", b":", b"::", b"_", b"/", b"\r", b"\0", b"\t", b"\v", b"\x85", b"0"),
     *(b"\xff", b"1", b"a", b"G", b"\xe9", "\u212a".encode(), "\u2028".encode(), b"256", b"01"),
@@ -210,10 +216,11 @@ class Comparison:
 
 
 def _told_of_batch(batch: ReplyBatch) -> dict[object, list[object]]:
+    sorted_negatives = (batch.not_found, batch.no_data, batch.names_below, batch.blocked)
     found: dict[object, list[object]] = {
         "questions": [*batch.questions],
         "answers": [*batch.each()],
-        **dict(zip(_ENDING, (batch.not_found, batch.no_data, batch.names_below), strict=True)),
+        **dict(zip(_ENDING, sorted_negatives, strict=True)),
         "malformed": [1] * batch.malformed,
         "others": [told(reply) for reply in batch.others],
     }

@@ -25,7 +25,7 @@ from nodes.cli.cache_arguments import STALE_S
 from nodes.client.client import Client
 from nodes.ls.setup import OwnWordsSetup
 from nodes.ts.reload import Reload
-from nodes.ts.table_file import Table
+from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.support.balancers import load_balancer
 from tests.support.dns_messages import malformed, question_of, said

@@ -6,7 +6,8 @@ servers are asked the line that comes nearest, once for all queries that it stan
 - for a query for addresses that wants more than a line can say, signatures for example, the line
   for the same addresses: what a table has is an answer to the query, and NO DATA is NO DATA;
 - for a query of another type (MX, say) the line that is the name alone. No table can know what
-  there is of that type. But one that has the name, with whatever addresses, shows that it exists.
+  there is of that type. But one that has the name, with whatever addresses, shows that it exists,
+  and one that blocks it, that it does not.
 
 Not here: how questions are written (`nodes/dns/question.py`), and how a table server is heard
 (`nodes/ls/table_link.py`).
@@ -123,7 +124,8 @@ class TableLinkBesideResolvers(TableLink):
                 unknown.append(line)
                 continue
             for query in equivalents.queries_of((line,)):
-                denials.append((query, name_said if is_beyond_tables(query) else event, None))
+                exists = event is QuestionEvent.NO_DATA_SAID and is_beyond_tables(query)
+                denials.append((query, name_said if exists else event, None))
             if self._is_asked_itself(line):
                 denials.append((line, event, None))
         queries = equivalents.queries_of(unknown)

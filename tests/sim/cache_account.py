@@ -25,7 +25,8 @@ from tests.sim.invariants import hold
 if TYPE_CHECKING:
     from tests.sim.cache_story import CacheStory
 
-STALE, CACHED = 3, 13  # extended errors
+SERVFAIL = 2
+STALE, BOGUS, CACHED = 3, 6, 13  # extended errors
 STALE_TTL_S = 30
 _EDGE_S = 1e-6  # times that differ by less are equal
 SLACK_S = 0.05  # of a turn, and of what LS does at its end
@@ -36,19 +37,32 @@ _NUMBERS_MOST = 65_000
 class Course:
     """The course of a question: all that has been asked and said of it."""
 
-    waiting: int = 0
+    waiting: list[float] = field(default_factory=list)  # when each was asked that is not replied to
     open_since: float = -math.inf
     ended: str = ""  # how it ended last
     replies: list[Saying] = field(default_factory=list)  # read since it was opened
+    told_at: float = -math.inf  # when somebody was told last
     known: Saying | None = None  # data that LS surely keeps
     known_at: float = math.inf  # when it told that
     newest: float = -math.inf  # when LS read the newest that it has told
     stale_at: float = -math.inf  # when stale data was told, and not again
     failed_at: float = -math.inf  # when a failure was told, and not again
     bogus_at: float = -math.inf
+    is_asked_since: bool = False  # any resolver was, since a validator's word ended it
     bogus_read_at: float = -math.inf  # also late
     tabled_at: float = -math.inf  # when LS read a table's answer, while it was open
     sent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def begin_turn(self, now: float) -> None:
+        """Find out at the first event of a turn, or later, whether the question was asked again in
+        the turn in which it ended: whoever waits for it has then not joined those who were told."""
+        if self.told_at < now and self.waiting and min(self.waiting) == self.told_at:
+            self.open_at(self.told_at)
+
+    def open_at(self, now: float) -> None:
+        """Take note that it is asked, and was not open."""
+        self.open_since, self.tabled_at = now, -math.inf
+        self.replies = [saying for saying in self.replies if saying.read_at >= now]
 
 
 class Account:
@@ -73,6 +87,11 @@ class Account:
         assert number < _NUMBERS_MOST
         return number
 
+    def course_of(self, question: str) -> Course:
+        course = self.courses[question]
+        course.begin_turn(self.world.t)
+        return course
+
     # -- queries of LS -----------------------------------------------------------------------------
 
     def asked(self, resolver: TimedResolver, question: str) -> None:
@@ -84,7 +103,8 @@ class Account:
 
     def sent(self, resolver: TimedResolver, question: str) -> None:
         """Take a query that LS sends."""
-        course, now, story = self.courses[question], self.world.t, self.story
+        course, now, story = self.course_of(question), self.world.t, self.story
+        course.is_asked_since = True
         if story.shape.is_sampled:
             return
         fresh = self.fresh(question, now)
@@ -104,21 +124,19 @@ class Account:
 
     def read_query(self, question: str) -> Saying | None:
         """Take a question that LS reads; return what it surely knows of it."""
-        course, now = self.courses[question], self.world.t
+        course, now = self.course_of(question), self.world.t
         self.read += 1
         if not course.waiting or course.tabled_at == now:  # in this turn a table has ended it
-            course.open_since = now
-            course.tabled_at = -math.inf
-            course.replies = [saying for saying in course.replies if saying.read_at == now]
-        course.waiting += 1
+            course.open_at(now)
+        course.waiting.append(now)
         return self.fresh(question, now)
 
     def read_reply(self, saying: Saying) -> None:
         """Take a reply that LS reads."""
-        course, now = self.courses[saying.question], self.world.t
+        course, now = self.course_of(saying.question), self.world.t
         saying.read_at = now
         saying.lasts_s = min(saying.capped(), default=0)
-        saying.was_open = course.waiting > 0 and course.tabled_at == -math.inf
+        saying.was_open = bool(course.waiting) and course.tabled_at == -math.inf
         if not saying.was_open and not saying.is_data:
             saying.lasts_s = min(saying.lasts_s, DISPUTED_S)
         course.replies.append(saying)
@@ -126,7 +144,8 @@ class Account:
             course.bogus_read_at = now
         if saying.what == "BOGUS" and saying.was_open and self.story.races:
             course.bogus_at = now  # hedging, it may be of an earlier asking
-        elif saying.is_data and saying.asked_at <= course.bogus_at >= course.open_since:
+            course.is_asked_since = False
+        elif saying.is_data and saying.asked_at <= course.bogus_at and self.is_ended(course):
             saying.why_never = f"it was bogus at {course.bogus_at:.3f}"
         if not saying.was_open and course.ended in ("data", "table"):
             saying.why_never = f"it came late: {course.ended} was told"
@@ -140,6 +159,10 @@ class Account:
             return
         if self.fresh(saying.question, now) is None:
             course.known = None  # this may be kept instead
+
+    def is_ended(self, course: Course) -> bool:
+        """Return whether a validator's word has ended the last that resolvers were asked."""
+        return course.bogus_at > course.open_since or not course.is_asked_since
 
     def read_table(self, line: str, *, is_answer: bool) -> None:
         """Take an answer of a table that LS reads."""
@@ -182,15 +205,16 @@ class Account:
 
     def judge(self, question: str, told: Told, asked_at: float, expected: Saying | None) -> None:
         """Judge a reply to a question that LS read at this time."""
-        course = self.courses[question]
+        course = self.course_of(question)
         self.replied += 1
+        self.judge_word(question, course)
         hold(len(told.numbers) <= 1, "exact question", f"{told.numbers} in one reply")
         end = ""
         if expected is not None and not (self.story.shape.moves and scope(question) == "network"):
             self.judge_hit(question, told, asked_at, expected)
         if told.numbers:
             (number,) = told.numbers
-            end = self.judge_saying(question, self.sayings[number], told, asked_at)
+            end = self.judge_saying(question, self.sayings[number], told)
         elif told.addresses:
             end = self.judge_own(question, told)
         elif told.code in (0, 3):
@@ -201,14 +225,27 @@ class Account:
         else:
             end = self.judge_failure(question, told)
         self.judge_special(question, told, asked_at)
-        course.waiting -= 1
+        course.waiting.remove(asked_at)
+        course.told_at = self.world.t
         if end != "table" or course.ended != "table":
             course.ended = end
 
+    def judge_word(self, question: str, course: Course) -> None:
+        """Check that no validator's word came before this turn: that would have ended it."""
+        now, since = self.world.t, course.open_since
+        for one in course.replies:
+            is_over = one.what == "BOGUS" and one.was_open and since < one.read_at < now
+            is_over = is_over and self.story.races and not self.story.shape.moves
+            hold(not is_over, "P89", f"{question} at {now:.3f}, open since {since:.3f}: {one}")
+
     def judge_hit(self, question: str, told: Told, asked_at: float, expected: Saying) -> None:
         """Judge a reply to a question of which LS knew fresh data when it read it."""
-        now, sayings = self.world.t, [self.sayings[number] for number in told.numbers]
+        course, now = self.courses[question], self.world.t
+        sayings = [self.sayings[number] for number in told.numbers]
         seen = f"{question}: {told}, though {expected} is known since {expected.read_at:.3f}"
+        if self.story.watches and self.is_word_of_validator(course, told):
+            self.world.saw("a validator's word ends what is known")
+            return
         is_data = bool(told.addresses) and not sayings
         is_data = is_data or any(
             one.is_data and one.read_at >= expected.read_at - _EDGE_S for one in sayings
@@ -220,7 +257,16 @@ class Account:
         if self.story.watches:
             self.world.saw("a kept reply is told beside tables")
 
-    def judge_saying(self, question: str, saying: Saying, told: Told, asked_at: float) -> str:
+    def is_word_of_validator(self, course: Course, told: Told) -> bool:
+        """Return whether this is what a validator has said in this turn: no failure that is kept.
+        Of fresh data it may be told while LS waits for tables; else that is told at once."""
+        now, errors = self.world.t, {BOGUS} if told.has_edns else set()
+        is_said = any(
+            one.what == "BOGUS" and one.was_open and one.read_at == now for one in course.replies
+        )
+        return is_said and told.code == SERVFAIL and told.errors == errors
+
+    def judge_saying(self, question: str, saying: Saying, told: Told) -> str:
         """Judge what a resolver has said that is told; return what it is."""
         course, now = self.courses[question], self.world.t
         seen = f"{question} at {now:.3f}, open since {course.open_since:.3f}: {saying} as {told}"
@@ -250,7 +296,7 @@ class Account:
         hold(course.tabled_at == -math.inf, "P95", f"a table has answered: {seen}")
         first_s = course.open_since - saying.read_at if self.story.watches else age_s
         if first_s > saying.lasts_s - 1 + _EDGE_S and (saying.is_data or told.is_line):
-            self.judge_stale(question, saying, told, asked_at, seen)
+            self.judge_stale(question, saying, told, seen)
             return "stale"
         self.judge_newer(course, saying, seen)
         if not told.is_line:
@@ -278,25 +324,25 @@ class Account:
         hold(told.ttls in right, "P94", f"not {right}: {seen}")
         hold(min(told.ttls) >= 1, "P94", f"a TTL of 0: {seen}")
 
-    def judge_stale(
-        self, question: str, saying: Saying, told: Told, asked_at: float, seen: str
-    ) -> None:
+    def judge_stale(self, question: str, saying: Saying, told: Told, seen: str) -> None:
         """Judge data that is told past its time."""
         course, now, story = self.courses[question], self.world.t, self.story
         hold(saying.is_data, "P97", f"no data, and stale: {seen}")
         if not told.is_line:
             hold(set(told.ttls) == {STALE_TTL_S}, "P97", f"stale, not with 30 s: {seen}")
             hold(told.errors == {STALE} or not told.has_edns, "P97", f"it does not say so: {seen}")
-        is_again = 0.0 < now - course.stale_at <= story.bounds.stale_again_s + _EDGE_S
-        is_again = is_again and now - asked_at <= SLACK_S
+        since = course.open_since
+        over_s = since - saying.read_at - saying.lasts_s
+        hold(over_s <= story.stale_s + _EDGE_S, "P97", f"over for {over_s:.3f} s: {seen}")
+        # It is told to all who ask within a time: tables, which are asked, too, may reply after it.
+        is_again = 0.0 <= since - course.stale_at <= story.bounds.stale_again_s + _EDGE_S
+        is_again = is_again and now - since <= (SLACK_S if story.watches else _EDGE_S)
         self.world.saw("stale data is told" + " again" * is_again)
-        over_s = now - saying.read_at - saying.lasts_s
-        most_s = story.stale_s + (0.0 if is_again else story.bounds.stale_after_s + SLACK_S)
-        hold(over_s <= most_s + _EDGE_S, "P97", f"over for {over_s:.3f} s: {seen}")
         if is_again:
             return
-        since = course.open_since
-        hold(since - saying.read_at - saying.lasts_s <= story.stale_s + _EDGE_S, "P97", seen)
+        over_s = now - saying.read_at - saying.lasts_s
+        most_s = story.stale_s + story.bounds.stale_after_s + SLACK_S
+        hold(over_s <= most_s + _EDGE_S, "P97", f"over for {over_s:.3f} s: {seen}")
         course.stale_at = now
         for one in course.replies:
             is_better = one.was_open and not one.is_failure and since <= one.read_at <= now
@@ -343,7 +389,7 @@ class Account:
         since_bogus_s = now - course.bogus_read_at
         is_bogus = bogus or since_bogus_s <= story.bounds.failure_kept_s + _EDGE_S
         known = self.surely_kept(question)
-        if known is not None and story.stale_s and not is_bogus:
+        if known is not None and story.stale_s and not self.is_word_of_validator(course, told):
             over_s = course.open_since - known.read_at - known.lasts_s
             seen = f"{question} at {now:.3f}: {told}, though LS has {known}"
             hold(over_s > story.stale_s - _EDGE_S, "P96", seen)

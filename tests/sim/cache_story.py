@@ -9,11 +9,12 @@ checked in all stories of DNS askers:
   came (a); what may not be kept is not: TTL 0, no SOA record, -rd; a negative that not all have
   said is told for 30 s at most;
 - P97: data past its time has a TTL of 30 and says so; it is told when all that were asked have
-  failed, or one has and the hold is over, or 1.8 s are, or within 5 s of that again; never when
-  somebody said better since it was asked; never longer than `--stale` after its end (b);
+  failed, or one has and the hold is over, or 1.8 s are, or to whoever asks within 5 s of that;
+  never when somebody said better since it was asked; never longer than `--stale` after its end (b);
 - "exact question": a reply belongs to its name, type, and flags; nobody's reply is made up (c);
-- P96: data that LS surely knows is told, at once; no failure is while there is data, fresh or
-  stale; a kept failure is told for 5 s at most (d);
+- P96: data that LS surely knows is told, at once, unless a validator's word comes while tables are
+  waited for; no failure that is kept is while there is data, fresh or stale; it is told for 5 s at
+  most (d);
 - I11: asked = answered + ..., as LS counts it, and as it is read and told (e);
 - I7: the cache's bytes are within their bound at every step (f);
 - a question goes to a resolver once in `join_s`, resends aside, however many ask it; calm ("one
@@ -24,8 +25,9 @@ checked in all stories of DNS askers:
   says of it itself is right, and a table may have it;
 - P95: no resolver is asked for what is known; nothing that is kept is told once a table has
   answered, nor kept beyond that answer (j);
-- P89: after a bogus word no data of that asking is told, now or later; P98: a late reply is told
-  only where it is better than what was; P99: nothing is told that was kept before SIGUSR2.
+- P89: a bogus word ends what is open, and no data of that asking is told after it, now or later;
+  P98: a late reply is told only where it is better than what was; P99: nothing is told that was
+  kept before SIGUSR2.
 
 A story has an LS with a cache or with none, of megabytes or of a few kilobytes; one to three
 resolvers, public and private; tables, or none; askers by UDP and by lines that ask the same names

@@ -22,7 +22,7 @@ from nodes.ts.block_list import BLOCK_WITH, BlockList, BlockListReader, BlockWit
 from nodes.ts.rows import RowError, RowsReader, parse_row
 from nodes.ts.table import Table
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
 
 
 class NoTableError(ValueError):

@@ -157,7 +157,8 @@ def test_what_cannot_be_done_is_one_line(
     command: Command, taken: str, tmp_path: Path, words: str, said: str
 ) -> None:
     for name, text in (
-        ("table", TABLE), ("bad", "bad row\nworse still\n"), ("mixed", f"{TABLE}bad row\n"), ("empty", "")
+        ("table", TABLE), ("bad", "bad row\nworse still\n"), ("mixed", f"{TABLE}bad row\n"),
+        ("empty", ""),
     ):  # fmt: skip
         (tmp_path / name).write_text(text)
     places = {"port": taken, "folder": str(tmp_path)}

@@ -124,6 +124,9 @@ class Bounds:
         1024, "questions looked at in a turn: some ms, however many are open"
     )
     explore_every: int = _bound(100, "questions of which one asks another TS first")
+    tier_s: float = _bound(
+        0.5, "time of a tier until the next one is asked, too: a person hardly waits for it"
+    )
     # -- resolvers ----------------------------------------------------------------------------
     grace_min_s: float = _bound(0.01, "shortest wait of a worse answer: not felt by a person")
     grace_max_s: float = _bound(

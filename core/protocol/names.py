@@ -13,7 +13,7 @@ Not here: lines (`core/protocol/messages.py`), and many lines at once (`core/pro
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import Enum
 
 LINE_BYTES_MAX = 512  # before the LF or CRLF: a name, an address and room for a set of addresses
@@ -155,3 +155,14 @@ def fold_lines(questions: bytes) -> bytes:
     """Fold a chunk of questions without trailing dots, each ended by LF."""
     folded = questions.lower()
     return folded.replace(b" aaaa\n", b" AAAA\n") if b" " in folded else folded
+
+
+def nearest(question: bytes, names: Container[bytes]) -> bytes | None:
+    """Return the longest of these names that the name of a question is, or is below; None if it is
+    below none. The question may be one that only DNS can ask, with anything behind its name."""
+    name = question.partition(b" ")[0]
+    while name:
+        if name in names:
+            return name
+        name = name.partition(b".")[2]
+    return None

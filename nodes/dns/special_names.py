@@ -7,7 +7,7 @@ server in the world does not, and learns what is being looked for.
 
 A name counts with all that is below it.
 
-Not here: who is asked instead (`nodes/ls/own_words.py`).
+Not here: which special name a question is about, by the options of LS (`nodes/ls/local_names.py`).
 """
 
 from dataclasses import dataclass
@@ -28,23 +28,24 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A special name: who may be asked for it, and what is said where nobody is."""
+    """A special name: who may be asked for it, and what is said where nobody is. `is_here`: it has
+    the addresses of this machine."""
 
     scope: Scope
     result: ReplyResult = ReplyResult.NOT_FOUND
+    is_here: bool = False
 
 
-_NOBODYS = Special(Scope.NOBODY)
+NOBODYS = Special(Scope.NOBODY)
 _NETWORKS = Special(Scope.NETWORK)
-_LOCALHOST = b"localhost"
 _LOOPBACK = {Type.A: TableAnswer(b"127.0.0.1"), Type.AAAA: TableAnswer(b"::1")}
 
 SPECIAL_NAMES: dict[bytes, Special] = {
     b"resolver.arpa": Special(Scope.NOBODY, ReplyResult.NO_DATA),  # RFC 9462, section 6.4
-    _LOCALHOST: Special(Scope.NOBODY, ReplyResult.NO_DATA),  # RFC 6761, section 6.3
-    b"invalid": _NOBODYS,  # RFC 6761, section 6.4
-    b"test": _NOBODYS,  # RFC 6761, section 6.2
-    b"onion": _NOBODYS,  # RFC 7686
+    b"localhost": Special(Scope.NOBODY, ReplyResult.NO_DATA, is_here=True),  # RFC 6761, section 6.3
+    b"invalid": NOBODYS,  # RFC 6761, section 6.4
+    b"test": NOBODYS,  # RFC 6761, section 6.2
+    b"onion": NOBODYS,  # RFC 7686
     b"local": _NETWORKS,  # RFC 6762
     b"home.arpa": _NETWORKS,  # RFC 8375
     b"internal": _NETWORKS,  # ICANN, 2024
@@ -67,22 +68,12 @@ _REVERSE_IPV6 = (  # RFC 6303, section 4
 SPECIAL_NAMES |= {f"{network}ip6.arpa".encode(): _NETWORKS for network in _REVERSE_IPV6}
 
 
-def special_name(question: bytes) -> bytes | None:
-    """Return the special name that a question is about, or above it; None: it is about none."""
-    name = question.partition(b" ")[0]
-    while name:
-        if name in SPECIAL_NAMES:
-            return name
-        name = name.partition(b".")[2]
-    return None
-
-
-def own_reply(question: bytes, name: bytes) -> tuple[ReplyResult, DnsReply | TableAnswer]:
-    """Return what LS says itself to a question about this special name, and what that is."""
+def own_reply(question: bytes, special: Special) -> tuple[ReplyResult, DnsReply | TableAnswer]:
+    """Return what LS says itself to a question about such a name, and what that is."""
     line = line_of(question)
-    if name == _LOCALHOST and line is not None and not is_beyond_tables(question):
+    if special.is_here and line is not None and not is_beyond_tables(question):
         return ReplyResult.DATA, _LOOPBACK[type_of(line)]
-    result = SPECIAL_NAMES[name].result
+    result = special.result
     rcode = Rcode.NXDOMAIN if result is ReplyResult.NOT_FOUND else Rcode.NOERROR
     reply = DnsReply(b"", rcode, is_cut=False)
     reply.result = result

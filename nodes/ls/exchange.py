@@ -31,6 +31,7 @@ class Exchange:
     def __init__(self, parts: Parts) -> None:
         self._questions = parts.questions
         self._upstreams = parts.upstreams
+        self._barred = parts.upstreams.barred
         self._policy = parts.policy
         self._negatives = parts.negatives
         self._own_words = own_words = parts.own_words
@@ -69,27 +70,25 @@ class Exchange:
                 return effects
         for observer in self._hear_asked:
             effects += observer.asked(questions, now)
-        for link, share in self._policy.ask(questions, now):
+        for link, share in self._barred.let_pass(self._policy.ask(questions, now)):
             server = self._upstreams.by_name[link.conn]
-            if self._upstreams.withheld and not (share := self._upstreams.askable(server, share)):
-                continue
             if not lines and share is questions:
                 lines = b"\n".join(questions) + b"\n"
             for observer in self._hear_sent:
                 if observer.kept:
                     effects += observer.sent(server, share, now)
             effects += server.ask(share, now, lines if share is questions else b"")
-        if self._policy.waiting:
-            effects += self.ask_waiting(now)
         if self._upstreams.failing:
             still_open = list(filter(self._questions.is_open, questions))
             effects += self._negatives.fail(still_open, now)
+        if self._policy.waiting:
+            effects += self.ask_waiting(now)
         return effects
 
     def _send(
         self, upstream: Upstream, questions: list[bytes], lines: bytes, now: float
     ) -> list[Effect]:
-        if not (questions := self._upstreams.askable(upstream, questions)):
+        if not (questions := self._barred.askable(upstream.link, questions)):
             return []
         effects: list[Effect] = []
         for observer in self._hear_sent:
@@ -221,7 +220,7 @@ class Exchange:
         admitted = self._policy.admits(upstream.link, questions)
         if admitted is not None:
             questions = list(compress(questions, admitted))
-        return self._upstreams.askable(upstream, questions)
+        return self._barred.askable(upstream.link, questions)
 
     def update_links(self, now: float) -> list[Effect]:
         """Take in how all links stand, since one of them may have changed."""

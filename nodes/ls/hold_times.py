@@ -47,4 +47,5 @@ class HoldTimes:
 
     def grace_s(self, held: HeldNegative, servers: ServerSet, now: float) -> float:
         """Return how long this waits for these servers."""
-        return self._upstreams.grace_s(servers, now, is_failure=held.best in _FAILURES)
+        is_failure = held.best in _FAILURES
+        return self._upstreams.grace_s(held.question, servers, now, is_failure=is_failure)

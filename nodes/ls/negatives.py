@@ -15,28 +15,34 @@ Not here: whom to ask next (`policy.py`), how long something is held (`hold_time
 follows when data comes after it (`early_negatives.py`).
 """
 
-import heapq
 import math
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Sequence
 
 from core.bounds import Bounds
 from core.effects import Effect
 from core.protocol.outcome import Denied, Relayed, RelayedReply
 from nodes.ls.early_negatives import EarlyNegatives
 from nodes.ls.held_negative import SAYS_NO_DATA, HeldNegative
+from nodes.ls.hold_schedule import HoldSchedule
 from nodes.ls.hold_times import HoldTimes
 from nodes.ls.observer import Observer, hearers
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
 from nodes.ls.questions import Questions
 from nodes.ls.replies import Denial
-from nodes.ls.server_set import ServerSet, has_all, without
+from nodes.ls.server_set import NO_SERVERS, ServerSet, has_all, without
+from nodes.ls.tiers.tier_turn import TierEvent
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
 
 _BOGUS_SAID = QuestionEvent.BOGUS_SAID
+# The states in which nothing has been said about the name.
+_SAYS_NOTHING = frozenset(
+    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.STALE_HELD}
+)
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 _DENIES = frozenset({QuestionEvent.NOT_FOUND_SAID, QuestionEvent.NO_DATA_SAID})
+
+NextTier = Callable[[list[bytes], TierEvent, float], list[bytes]]
 
 
 class HeldNegatives(Observer):
@@ -44,22 +50,21 @@ class HeldNegatives(Observer):
 
     def __init__(self, questions: Questions, upstreams: Upstreams, bounds: Bounds) -> None:
         self._hear_released: Sequence[Observer] = ()
+        self._next_tier: NextTier | None = None
         self._times = HoldTimes(bounds, upstreams)
         self._questions = questions
         self._upstreams = upstreams
-        # The servers that have denied each question, or cannot be asked it.
+        # The servers that have denied each question.
         self._deniers: dict[bytes, ServerSet] = {}
         self.kept = self._deniers
         self._held: dict[bytes, HeldNegative] = {}
-        # A heap of when each is released; some are settled by then, or are released sooner.
-        self._releases: list[tuple[float, int, HeldNegative]] = []
-        self.due = math.inf  # see `Timed`
-        self._number = count()
+        self._schedule = HoldSchedule()
         self.early = EarlyNegatives(self.differed)
 
-    def tell(self, observers: Sequence[Observer]) -> None:
-        """Tell these from now on what is told of what was held."""
+    def tell(self, observers: Sequence[Observer], next_tier: NextTier | None = None) -> None:
+        """Tell these from now on what is told of what was held. `next_tier`: see `TierPolicy`."""
         self._hear_released = hearers(observers, "released")
+        self._next_tier = next_tier
 
     # -- replies of servers ------------------------------------------------------------------------
 
@@ -73,27 +78,33 @@ class HeldNegatives(Observer):
             ended, denials = self._end_bogus(denials, now)
         awaited = self._upstreams.awaited
         for question, event, reply in denials:
-            deniers = self._deniers[question] = self._deniers_of(question) | servers
+            self._deniers[question] = self._deniers.get(question, NO_SERVERS) | servers
             held = self._hold(servers, question, event, reply, now)
             held.heard |= servers
             if event in _DENIES:
                 held.agreed |= servers
-            left = without(awaited, deniers | held.moot)
-            self._shorten(held, self._times.after(event, held, left, now), now)
-        nowhere: dict[bytes, None] = {}
+            left = without(awaited, self._spoken(question) | held.moot)
+            self._schedule.shorten(held, self._times.after(event, held, left, now), now)
+        for question in unknown:
+            self._deniers[question] = self._deniers.get(question, NO_SERVERS) | servers
+        unheld: dict[bytes, None] = {}
         enough: dict[bytes, HeldNegative] = {}
         for question in [*[question for question, _, _ in denials], *unknown]:
-            deniers = self._deniers[question] = self._deniers_of(question) | servers
-            if question in self._held:
-                if self._is_enough(self._held[question]):
-                    enough[question] = self._held[question]
-            elif deniers == self._upstreams.everyone:
-                nowhere[question] = None
-        effects = self._release(list(enough.values()), now)
-        if nowhere:
-            end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
-            effects += self._end_plainly(list(nowhere), *end, now)
+            if question not in self._held:
+                unheld[question] = None
+            elif self._is_enough(self._held[question]):
+                enough[question] = self._held[question]
+        effects = self._decide(list(enough.values()), now)
+        if unheld:
+            effects += self._end_unheld(list(unheld), now)
         return ended + effects
+
+    def slow(self, questions: list[bytes], now: float) -> list[Effect]:
+        """Have the next tier asked for those of these open questions of which nothing has been said
+        about the name: the time of their tier is over."""
+        held = self._held
+        quiet = [q for q in questions if q not in held or held[q].best in _SAYS_NOTHING]
+        return self._ask_next_tier(quiet, TierEvent.TIER_SLOW, now)[1]
 
     def _end_bogus(
         self, denials: Sequence[Denial], now: float
@@ -111,14 +122,14 @@ class HeldNegatives(Observer):
             effects += self._questions.end(relayed, state, _BOGUS_SAID, now)
         return effects, [denial for denial in denials if denial[0] not in bogus]
 
-    def _deniers_of(self, question: bytes) -> ServerSet:
-        deniers = self._deniers.get(question)
-        return self._upstreams.unable(question) if deniers is None else deniers
+    def _spoken(self, question: bytes) -> ServerSet:
+        """Return those that have denied this, and those that cannot be asked it, or need not."""
+        return self._deniers.get(question, NO_SERVERS) | self._upstreams.unable(question)
 
     def _is_enough(self, held: HeldNegative) -> bool:
         """Return whether nobody is waited for any more. With old data at hand, whoever is silent
         has a chance, too."""
-        deniers = self._deniers[held.question]
+        deniers = self._spoken(held.question)
         if not has_all(deniers | held.moot, self._upstreams.awaited):
             return False
         is_stale = held.best is QuestionState.STALE_HELD
@@ -149,45 +160,71 @@ class HeldNegatives(Observer):
                 held.moot = self._upstreams.without_data(question)
         return held
 
-    def _shorten(self, held: HeldNegative, until: float, now: float) -> None:
-        """Shorten a hold: fewer or faster servers may be left."""
-        if until < held.until:
-            if held.until == math.inf:
-                held.since = now
-            self._schedule(held, until)
+    # -- deciding ----------------------------------------------------------------------------------
 
-    def _schedule(self, held: HeldNegative, until: float) -> None:
-        held.until = until
-        heapq.heappush(self._releases, (until, next(self._number), held))
-        self.due = min(self.due, until)
+    def _end_unheld(self, questions: list[bytes], now: float) -> list[Effect]:
+        """End questions of which tables alone have said that they do not have them, if all have."""
+        effects: list[Effect] = []
+        if self._next_tier is not None:
+            quiet = [q for q in questions if has_all(self._spoken(q), self._upstreams.awaited)]
+            gone_on, effects = self._ask_next_tier(quiet, TierEvent.TIER_FAILED, now)
+            questions = [question for question in questions if question not in gone_on]
+        everyone = self._upstreams.everyone
+        nowhere = [question for question in questions if self._spoken(question) == everyone]
+        end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
+        return effects + self._end_plainly(nowhere, *end, now)
+
+    def _decide(self, enough: list[HeldNegative], now: float) -> list[Effect]:
+        """Release these, but for those of which nothing has been said about the name while there is
+        a tier that was not asked."""
+        if self._next_tier is None:
+            return self._release(enough, now)
+        weak = [held.question for held in enough if held.best in _SAYS_NOTHING]
+        gone_on, effects = self._ask_next_tier(weak, TierEvent.TIER_FAILED, now)
+        return effects + self._release(
+            [held for held in enough if held.question not in gone_on], now
+        )
+
+    def _ask_next_tier(
+        self, questions: list[bytes], event: TierEvent, now: float
+    ) -> tuple[set[bytes], list[Effect]]:
+        """Have the next tier asked for these; return those for which there was one. Negatives that
+        are held of them are held as if they had been said now."""
+        if not questions or self._next_tier is None:
+            return set(), []
+        gone_on = self._next_tier(questions, event, now)
+        for question in gone_on:
+            held = self._held.get(question)
+            if held is not None and (self._deniers[question] or held.until <= now):
+                left = without(self._upstreams.awaited, self._spoken(question) | held.moot)
+                held.until = math.inf
+                failed = QuestionEvent.FAILURE_SAID
+                self._schedule.shorten(held, self._times.after(failed, held, left, now), now)
+        effects = self.fail(gone_on, now) if self._upstreams.failing else []
+        held_on = [self._held[question] for question in gone_on if question in self._held]
+        effects += self._decide(list(filter(self._is_enough, held_on)), now)
+        return set(gone_on), effects
 
     # -- releasing ---------------------------------------------------------------------------------
 
-    def _next_release(self) -> float:
-        """Return when the first one is released; infinite for never."""
-        releases = self._releases
-        while releases and not self._is_scheduled(releases[0][2], releases[0][0]):
-            heapq.heappop(releases)
-        return releases[0][0] if releases else math.inf
-
-    def _is_scheduled(self, held: HeldNegative, until: float) -> bool:
-        return held.until == until and self._held.get(held.question) is held
+    @property
+    def due(self) -> float:
+        """When the next one is released, or sooner; see `Timed`."""
+        return self._schedule.due
 
     def woken(self, now: float) -> list[Effect]:
         """Release what has been held long enough, and what clients wait for no longer."""
-        due: dict[bytes, HeldNegative] = {}
+        last: dict[bytes, HeldNegative] = {}
         if self._held and self._questions.due <= now:
             for question in self._questions.due_questions(now):
                 if question in self._held:
-                    due[question] = self._held[question]
-        while self._next_release() <= now:
-            held = heapq.heappop(self._releases)[2]
-            due[held.question] = held
-        for question, held in due.items():
+                    last[question] = self._held[question]
+        due = [held for held in self._schedule.take_due(now) if held.question not in last]
+        for held in [*last.values(), *due]:
             if held.best in SAYS_NO_DATA:
-                self.early.add(question)
-        effects = self._release(list(due.values()), now)
-        self.due = self._next_release()
+                self.early.add(held.question)
+        effects = self._release(list(last.values()), now) + self._decide(due, now)
+        self._schedule.look()
         return effects
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
@@ -255,7 +292,7 @@ class HeldNegatives(Observer):
             if held.best in SAYS_NO_DATA and not self._deniers[question] & bit:
                 until = held.since + self._times.grace_s(held, bit, now)
                 if until > held.until:
-                    self._schedule(held, until)
+                    self._schedule.add(held, until)
         return ()
 
     def links_changed(
@@ -267,9 +304,12 @@ class HeldNegatives(Observer):
             return ()
         if reconnected:
             self._forget_servers(reconnected)
-        effects = self._release(list(filter(self._is_enough, self._held.values())), now)
+        effects = self._decide(list(filter(self._is_enough, self._held.values())), now)
         if unawaited and self._upstreams.failing:
             effects += self.fail(self._questions.all_open(), now)
+        if unawaited and self._next_tier is not None:
+            unheld = [q for q in self._questions.all_open() if q not in self._held]
+            effects += self._end_unheld(unheld, now)
         return effects
 
     def admitted(
@@ -294,18 +334,17 @@ class HeldNegatives(Observer):
     ) -> Iterable[Effect]:
         for question in questions:
             self._deniers.pop(question, None)
-            self._held.pop(question, None)
+            held = self._held.pop(question, None)
+            if held is not None:
+                held.until = math.inf
         if not self._held:
-            self._releases.clear()
-            self.due = math.inf
+            self._schedule.clear()
         return ()
 
     def _forget_servers(self, servers: ServerSet) -> None:
         """Forget what these have said: their connections are gone."""
         for question, deniers in list(self._deniers.items()):
             if deniers & servers:
-                unable = self._upstreams.unable(question)
-                others = without(deniers, servers)
-                self._deniers[question] = others | unable
-                if has_all(unable, others) and question not in self._held:
+                self._deniers[question] = without(deniers, servers)
+                if not self._deniers[question] and question not in self._held:
                     del self._deniers[question]

@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from core.environment import Environment
 from core.owed import Owed
+from nodes.ls.barred import Barred
 from nodes.ls.cache.cache import Cache
 from nodes.ls.hedging.fitness import HedgingFitness
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.host_lookups import HostLookups
+from nodes.ls.local_names import LocalNames
 from nodes.ls.monitored import Monitored
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import Observer, Timed
@@ -27,7 +29,10 @@ from nodes.ls.race_samples import RaceSamples
 from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolvers import make_resolvers
+from nodes.ls.routes import Routes
+from nodes.ls.server_set import ServerSet
 from nodes.ls.setup import Setup, table_links
+from nodes.ls.tiers.tier_policy import TierPolicy
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
 from nodes.ls.waits import Waits
@@ -59,7 +64,7 @@ def make_parts(
     bounds = env.bounds
     waits = Waits(faces)
     questions = Questions(bounds, owed, waits)
-    samples = hedging = fitness = equivalents = own_words = cache = None
+    samples = equivalents = own_words = cache = None
 
     def is_wanted(question: bytes) -> bool:
         """Return whether somebody waits for a reply to it, or its race is watched."""
@@ -75,31 +80,31 @@ def make_parts(
         is_wanted,
         lambda question: negatives.is_held(question),
         lambda question: negatives.early.was_told(question),
-        lambda link, asked: upstreams.still_asked(link, asked, policy.admits(link, asked)),
+        lambda link, asked: upstreams.barred.still_asked(link, asked, policy.admits(link, asked)),
     )
     tables = table_links(setup, env, equivalents, is_wanted)
     by_conn: dict[str, Upstream] = {table.link.conn: table for table in tables}
-    upstreams = Upstreams([*tables, *make_resolvers(setup, env, by_conn, interest)], by_conn)
+    routes = setup.routes_to()
+    servers = [*tables, *make_resolvers(setup, env, by_conn, interest)]
+    upstreams = Upstreams(servers, by_conn, Barred(_make_routes(setup, routes)))
     negatives = HeldNegatives(questions, upstreams, bounds)
     if setup.resolvers and setup.own_words.cache_bytes:
         cache = Cache(setup.own_words, bounds, upstreams, questions.is_open)
     if setup.resolvers:
-        own_words = OwnWords(upstreams, cache, setup.own_words.leaked, questions.all_open)
-    policy: Policy
-    if setup.extra_load is None:
-        policy = RacePolicy(upstreams.links, questions, bounds.waiting_bytes_high)
-    else:
-        limits = upstreams.limits if setup.resolvers else None
-        policy = hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
-        fitness = HedgingFitness(questions, negatives)
+        local_names = LocalNames(setup.own_words.leaked, routes)
+        own_words = OwnWords(
+            upstreams, cache, local_names, setup.default_resolvers, questions.all_open
+        )
+    policy, fitness = _make_policy(setup, env, upstreams, questions, negatives)
     if setup.sample:
         samples = RaceSamples(env, upstreams.all, setup.sample, policy.name)
     observers = _present(
         samples, fitness, cache, negatives, negatives.early, equivalents, policy, own_words
     )
     questions.tell(observers)
-    negatives.tell(observers)
-    clients = _present(QuestionMetrics(questions), hedging, service)
+    tiers, hedging = _as(policy, TierPolicy), _as(policy, HedgePolicy)
+    negatives.tell(observers, None if tiers is None else tiers.next_tier)
+    clients = _present(QuestionMetrics(questions), hedging, tiers, service)
     return Parts(
         questions=questions,
         upstreams=upstreams,
@@ -109,9 +114,37 @@ def make_parts(
         policy=policy,
         lookups=HostLookups(upstreams.all),
         observers=observers,
-        timed=_present(negatives, *upstreams.all, questions, samples, hedging),
+        timed=_present(negatives, *upstreams.all, questions, samples, hedging, tiers),
         monitored=_present(*clients, upstreams, own_words, cache, samples, waits),
     )
+
+
+def _make_routes(setup: Setup, by_name: dict[bytes, ServerSet | None]) -> Routes | None:
+    """Make the routes by these names, if there are any."""
+    resolvers = setup.servers_in([server.name for server in setup.resolvers])
+    return Routes(by_name, setup.default_resolvers, resolvers) if by_name else None
+
+
+def _make_policy(
+    setup: Setup,
+    env: Environment,
+    upstreams: Upstreams,
+    questions: Questions,
+    negatives: HeldNegatives,
+) -> tuple[Policy, HedgingFitness | None]:
+    """Make the policy; also return what sees whether hedging is fit for these servers."""
+    if setup.extra_load is not None:
+        limits = upstreams.limits if setup.resolvers else None
+        hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
+        return hedging, HedgingFitness(questions, negatives)
+    if tiers := setup.servers_by_tier():
+        return TierPolicy(upstreams, questions, env.bounds, tiers, negatives.slow), None
+    return RacePolicy(upstreams.links, questions, env.bounds.waiting_bytes_high), None
+
+
+def _as(policy: Policy, kind: type[_PartT]) -> _PartT | None:
+    """Return a policy if it is of this kind."""
+    return policy if isinstance(policy, kind) else None
 
 
 def _present(*parts: _PartT | None) -> tuple[_PartT, ...]:

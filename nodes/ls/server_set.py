@@ -7,7 +7,9 @@ is true when it is not empty; the functions here give words to the rest.
 Not here: the servers themselves (`nodes/ls/link.py`, whose `bit` is the set of that one server).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import reduce
+from operator import and_
 
 ServerSet = int
 
@@ -25,6 +27,11 @@ def union(sets: Iterable[ServerSet]) -> ServerSet:
     for more in sets:
         servers |= more
     return servers
+
+
+def common(sets: Collection[ServerSet]) -> ServerSet:
+    """Return the set of the servers that are in each of these sets; none where there are none."""
+    return reduce(and_, sets) if sets else NO_SERVERS
 
 
 def without(servers: ServerSet, others: ServerSet) -> ServerSet:

@@ -6,8 +6,8 @@ Not here: how options are read (`nodes/cli/ls.py`), and what is done with the pa
 (`load_balancer.py`).
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from core.addresses import Address, address_text
 from core.bounds import Bounds
@@ -15,7 +15,7 @@ from core.environment import Environment
 from core.io.descriptors import LOOKUP_STARTS
 from nodes.ls.link import Link
 from nodes.ls.resolvers.line_equivalents import LineEquivalents, TableLinkBesideResolvers
-from nodes.ls.server_set import server_at
+from nodes.ls.server_set import ServerSet, server_at, union
 from nodes.ls.table_link import TableLink
 from nodes.ls.whereabouts import Host
 
@@ -60,7 +60,10 @@ class Setup:
     this share of extra questions; None: race. `grace_s`: how long a negative waits for something
     better; None: as long as those that are awaited usually take. `sample`: the share of races that
     are watched to their end. `trusts_data`: a resolver's word that a name is bogus is a SERVFAIL;
-    `private_from`: the names of resolvers whose private addresses count as REFUSED.
+    `private_from`: the names of resolvers whose private addresses count as REFUSED. `routes`: the
+    names of the resolvers that a name, and what is below it, belongs to; None: those of all names
+    without a route. `routed`: the names of the resolvers that are asked for those alone. `tiers`:
+    that of each server, by its name, where it is not the first.
     """
 
     servers: Sequence[ServerSetup] = ()
@@ -72,10 +75,37 @@ class Setup:
     once: bool = False
     trusts_data: bool = False
     private_from: Collection[str] = ()
+    routes: Mapping[bytes, Collection[str] | None] = field(default_factory=dict)
+    routed: Collection[str] = ()
+    tiers: Mapping[str, int] = field(default_factory=dict)
 
     def all(self) -> list[ServerSetup]:
         """Return all servers, table servers first."""
         return [*self.servers, *self.resolvers]
+
+    def servers_in(self, names: Collection[str]) -> ServerSet:
+        """Return the servers that have these names."""
+        return union(server_at(n) for n, server in enumerate(self.all()) if server.name in names)
+
+    @property
+    def default_resolvers(self) -> ServerSet:
+        """Return those that are asked for names without a route."""
+        names = [server.name for server in self.resolvers if server.name not in self.routed]
+        return self.servers_in(names)
+
+    def routes_to(self) -> dict[bytes, ServerSet | None]:
+        """Return the resolvers of each route; None: those of names without a route."""
+        return {
+            name: None if servers is None else self.servers_in(servers)
+            for name, servers in self.routes.items()
+        }
+
+    def servers_by_tier(self) -> list[ServerSet]:
+        """Return the servers of each tier, in their order; none where there are no tiers."""
+        tiers: dict[int, list[str]] = {}
+        for server in self.all() if self.tiers else ():
+            tiers.setdefault(self.tiers.get(server.name, 1), []).append(server.name)
+        return [self.servers_in(names) for _, names in sorted(tiers.items())]
 
     def where(self) -> dict[str, str]:
         """Return the address of each server, for people."""

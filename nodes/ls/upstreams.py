@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from core.effects import Effect
 from core.metrics import Value
+from nodes.ls.barred import Barred
 from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkState
@@ -21,7 +22,12 @@ from nodes.ls.upstream import Upstream
 class Upstreams(Monitored):
     """All upstreams. `by_conn` knows each by all its connections."""
 
-    def __init__(self, servers: Sequence[Upstream], by_conn: dict[str, Upstream]) -> None:
+    def __init__(
+        self,
+        servers: Sequence[Upstream],
+        by_conn: dict[str, Upstream],
+        barred: Barred,
+    ) -> None:
         self.all = servers
         self.by_conn = by_conn
         self.by_name = {upstream.link.conn: upstream for upstream in servers}
@@ -31,8 +37,7 @@ class Upstreams(Monitored):
             upstream.link.bit for upstream in servers if upstream.covers_all_names
         )
         self.have_tables = self.resolvers != self.everyone
-        # The servers that are not asked an open question, since LS has a word on it itself.
-        self.withheld: dict[bytes, ServerSet] = {}
+        self.barred = barred
         self.present = NO_SERVERS  # those that have a connection
         self._live = NO_SERVERS  # those that are asked, at once or in slices
         self.awaited = NO_SERVERS  # those that a reply is waited for from
@@ -80,32 +85,13 @@ class Upstreams(Monitored):
 
     def resolvers_for(self, question: bytes) -> ServerSet:
         """Return the resolvers that may be asked this, well or not."""
-        return without(self.resolvers, self.withheld.get(question, NO_SERVERS))
+        return without(self.resolvers, self.barred.of(question))
 
     def fails_at_once(self, question: bytes) -> bool:
-        """Return whether nobody is awaited whose failure would count."""
-        return not self.awaited & self.resolvers_for(question)
-
-    def askable(self, upstream: Upstream, questions: list[bytes]) -> list[bytes]:
-        """Return those of these open questions that are not withheld from a server: usually the
-        same list."""
-        withheld, bit = self.withheld, upstream.link.bit
-        if not withheld or withheld.keys().isdisjoint(questions):
-            return questions
-        return [one for one in questions if not withheld.get(one, NO_SERVERS) & bit]
-
-    def still_asked(
-        self, link: Link, questions: Sequence[bytes], admitted: list[bool] | None
-    ) -> list[bool] | None:
-        """Return which of these, of those that are `admitted` (None: all), are not withheld from
-        the server of a link; None: all."""
-        if not self.withheld:
-            return admitted
-        withheld = [self.withheld.get(one, NO_SERVERS) & link.bit for one in questions]
-        if not any(withheld):
-            return admitted
-        both = zip(admitted or [True] * len(questions), withheld, strict=True)
-        return [is_admitted and not bit for is_admitted, bit in both]
+        """Return whether one is down that may be asked this, and none awaited whose failure would
+        count."""
+        resolvers = self.resolvers_for(question)
+        return bool(self.failing & resolvers) and not self.awaited & resolvers
 
     def among(self, servers: ServerSet) -> list[Upstream]:
         """Return those in this set."""
@@ -113,10 +99,15 @@ class Upstreams(Monitored):
 
     def unable(self, question: bytes) -> ServerSet:
         """Return those that cannot be asked this, or need not."""
-        unable = union(
-            upstream.link.bit for upstream in self._limited if not upstream.can_be_asked(question)
-        )
-        return unable | self.withheld.get(question, NO_SERVERS)
+        return self.unable_in_any_tier(question) | self.barred.later.get(question, NO_SERVERS)
+
+    def unable_in_any_tier(self, question: bytes) -> ServerSet:
+        """Return those that cannot be asked this, or need not, whichever tier has its turn."""
+        unable = self.barred.from_all_tiers(question)
+        for upstream in self._limited:
+            if not upstream.can_be_asked(question):
+                unable |= upstream.link.bit
+        return unable
 
     def without_data(self, question: bytes) -> ServerSet:
         """Return those that can only say of this that the name exists."""
@@ -126,13 +117,13 @@ class Upstreams(Monitored):
 
     def limits(self, question: bytes) -> tuple[ServerSet, ServerSet]:
         """Return those that cannot be asked this, and those that can have no data of it."""
-        if not self._limited and not self.withheld:
-            return NO_SERVERS, NO_SERVERS
         return self.unable(question), self.without_data(question)
 
-    def grace_s(self, servers: ServerSet, now: float, *, is_failure: bool) -> float:
-        """Return how long a negative waits for these."""
-        is_early = self.failing > 0
+    def grace_s(
+        self, question: bytes, servers: ServerSet, now: float, *, is_failure: bool
+    ) -> float:
+        """Return how long a negative of this waits for these."""
+        is_early = self.failing & self.resolvers_for(question) > 0
         return max(
             [
                 upstream.grace_s(now, is_failure=is_failure, is_early=is_early)
@@ -151,7 +142,7 @@ class Upstreams(Monitored):
     def probe_with(self, question: bytes) -> None:
         """Ask those that are down this, to see whether they are back."""
         for upstream in self.all:
-            if self.askable(upstream, [question]):
+            if not self.barred.of(question) & upstream.link.bit:
                 upstream.probe_with(question)
 
     def metrics(self) -> list[Value]:

@@ -34,7 +34,9 @@ class Graces:
     def __init__(self, failed_s: float = FAILED_S) -> None:
         self.failed_s = failed_s
 
-    def grace_s(self, servers: ServerSet, now: float, *, is_failure: bool) -> float:
+    def grace_s(
+        self, question: bytes, servers: ServerSet, now: float, *, is_failure: bool
+    ) -> float:
         assert now == NOW
         if not servers:
             return 0.0

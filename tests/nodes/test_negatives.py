@@ -22,6 +22,7 @@ from core.effects import Effect
 from core.environment import Environment
 from core.protocol.outcome import Denied, Relayed
 from nodes.dns.reply import DnsReply
+from nodes.ls.barred import Barred
 from nodes.ls.link import Link
 from nodes.ls.negatives import HeldNegative, HeldNegatives
 from nodes.ls.outcomes import QuestionEvent, QuestionState, negative_after, state_after
@@ -140,7 +141,7 @@ class Held:
 
     def __init__(self, servers: list[Server], *, awaited: int | None = None) -> None:
         self.servers = {server.link.bit: server for server in servers}
-        self.upstreams = Upstreams(cast(Any, servers), {})
+        self.upstreams = Upstreams(cast(Any, servers), {}, Barred())
         self.upstreams.awaited = self.upstreams.everyone if awaited is None else awaited
         self.questions = OpenQuestions()
         self.negatives = HeldNegatives(cast(Any, self.questions), self.upstreams, Bounds())
@@ -241,7 +242,12 @@ class NegativesMachine(RuleBasedStateMachine):
     def left(self, question: bytes) -> set[int]:
         """Return who is to speak still, of those who are waited for."""
         is_moot = question in self.held and self.held[question].is_moot(question)
-        return self.live - self.spoken[question] - ({TABLES} if is_moot else set())
+        return self.live - self.past(question) - ({TABLES} if is_moot else set())
+
+    def past(self, question: bytes) -> set[int]:
+        """Return who has spoken, or cannot be asked this."""
+        unable = {TABLES} if question == UNASKABLE else set()
+        return self.spoken.get(question, set()) | unable
 
     def release_what_is_held_in_vain(self) -> None:
         model = {question for question in self.held if not self.left(question)}
@@ -264,7 +270,7 @@ class NegativesMachine(RuleBasedStateMachine):
         for question in not_found:
             self.speak(question, bit)
         decided = set(not_found) | {question for question, _, _ in denials}
-        unknown = {q for q in decided - set(self.held) if self.spoken[q] == set(BITS)}
+        unknown = {q for q in decided - set(self.held) if self.past(q) == set(BITS)}
         self.negatives.add(bit, not_found, said, self.now)
         ended = self.real.questions.take()
         at_once = [each for each in ended if each[2] is BOGUS]
@@ -290,10 +296,7 @@ class NegativesMachine(RuleBasedStateMachine):
             best.wait(event, [GRACES[one] for one in self.left(question)], self.now)
 
     def speak(self, question: bytes, bit: int) -> None:
-        if not self.spoken.get(question) and question not in self.held:
-            self.spoken[question] = {TABLES} if question == UNASKABLE else set()
-        if bit:
-            self.spoken[question].add(bit)
+        self.spoken.setdefault(question, set()).update({bit} if bit else set())
 
     @rule(bit=bits)
     def a_server_comes(self, bit: int) -> None:
@@ -309,16 +312,11 @@ class NegativesMachine(RuleBasedStateMachine):
 
     @rule(gone=st.sets(bits, max_size=2))
     def some_servers_are_lost(self, gone: set[int]) -> None:
-        """Their words are forgotten; what is held stays held. They may have stalled. Questions that
-        tables cannot be asked they need not deny when they are back."""
+        """Their words are forgotten; what is held stays held. They may have stalled."""
         self.live -= gone
         self.links_changed(sum(gone), sum(gone))
-        for question, by in self.spoken.items():
-            takes_back = by & gone and question == UNASKABLE
+        for by in self.spoken.values():
             by -= gone
-            if takes_back:
-                by.discard(TABLES)
-                by |= {TABLES} if by or question in self.held else set()
         self.release_what_is_held_in_vain()
 
     def links_changed(self, gone: int, unawaited: int) -> None:
@@ -445,7 +443,9 @@ def test_what_is_settled_leaves_nothing_to_wake_up_for(is_another_held: bool) ->
 
 
 def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
-    held = Held(servers(1, 2), awaited=1)
+    resolvers = servers(1, 2)
+    resolvers[1].covers_all_names = True
+    held = Held(resolvers, awaited=1)
     held.upstreams.failing = 2
     held.negatives.fail([b"x", b"y"], 0.0)
     assert held.servers[2].probe == b"y"

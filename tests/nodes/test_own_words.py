@@ -446,7 +446,7 @@ def test_where_there_is_no_resolver_no_name_is_special() -> None:
 def test_once_a_question_is_closed_it_is_withheld_no_more() -> None:
     """Nothing is remembered of it, however it ended."""
     home = Home(tables=1)
-    withheld = home.brain.parts.upstreams.withheld
+    withheld = home.brain.parts.upstreams.barred.withheld
     home.ask("nas.home.arpa")
     home.ask("x.test")
     home.stage.accept("client-9")

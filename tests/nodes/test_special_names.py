@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.protocol.names import nearest
 from nodes.dns.codes import Flag, Rcode
 from nodes.dns.question import TableAnswer
 from nodes.dns.reply import DnsReply, ReplyResult
-from nodes.dns.special_names import SPECIAL_NAMES, Scope, own_reply, special_name
+from nodes.dns.special_names import SPECIAL_NAMES, Scope, own_reply
 
 NOBODYS = {  # RFC 6761, RFC 7686, RFC 9462, by what is said of them
     "resolver.arpa": ReplyResult.NO_DATA,
@@ -48,8 +49,8 @@ def test_a_special_name_is_found_with_all_below_it(name: str, form: str) -> None
     """Of whatever type, and with whatever flags."""
     for below in ("", "nas.", "_dns.", "a.b.c.", r"\032.", r"a\046b.", "x" * 63 + "."):
         question = form.format(below + name).encode()
-        assert special_name(question) == name.encode()
-    assert special_name(form.format(name).encode()) == name.encode()
+        assert nearest(question, SPECIAL_NAMES) == name.encode()
+    assert nearest(form.format(name).encode(), SPECIAL_NAMES) == name.encode()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -69,7 +70,7 @@ def test_a_special_name_is_found_with_all_below_it(name: str, form: str) -> None
     ],
 )
 def test_a_name_that_only_looks_alike_is_none(name: str, form: str) -> None:
-    assert special_name(form.format(name).encode()) is None
+    assert nearest(form.format(name).encode(), SPECIAL_NAMES) is None
 
 
 def in_network(text: str) -> st.SearchStrategy[IPv4Address | IPv6Address]:
@@ -93,7 +94,7 @@ def test_the_reverse_name_of_a_private_address_is_special(
     address: IPv4Address | IPv6Address,
 ) -> None:
     """RFC 6303 and RFC 7793; and of no other address."""
-    name = special_name(address.reverse_pointer.encode() + b" TYPE12")
+    name = nearest(address.reverse_pointer.encode() + b" TYPE12", SPECIAL_NAMES)
     assert (name is not None) is is_private(address)
     assert name is None or SPECIAL_NAMES[name].scope is Scope.NETWORK
 
@@ -101,18 +102,21 @@ def test_the_reverse_name_of_a_private_address_is_special(
 @pytest.mark.parametrize("network", [str(network) for network in PRIVATE])
 def test_both_ends_of_a_private_network_are_special(network: str) -> None:
     for end in (ip_network(network)[0], ip_network(network)[-1]):
-        assert special_name(end.reverse_pointer.encode()) is not None
+        assert nearest(end.reverse_pointer.encode(), SPECIAL_NAMES) is not None
     for beside in (int(ip_network(network)[0]) - 1, int(ip_network(network)[-1]) + 1):
         if 0 <= beside < 2 ** ip_network(network).max_prefixlen:
             address = type(ip_network(network)[0])(beside)
-            found = special_name(address.reverse_pointer.encode())
+            found = nearest(address.reverse_pointer.encode(), SPECIAL_NAMES)
             assert (found is not None) is is_private(address)
 
 
 def test_a_reverse_zone_is_special_as_a_name_itself() -> None:
     for zone in ("168.192.in-addr.arpa", "16.172.in-addr.arpa", "d.f.ip6.arpa"):
-        assert special_name(zone.encode()) == zone.encode()
-        assert special_name(b"lb._dns-sd._udp." + zone.encode() + b" TYPE12") == zone.encode()
+        assert nearest(zone.encode(), SPECIAL_NAMES) == zone.encode()
+        assert (
+            nearest(b"lb._dns-sd._udp." + zone.encode() + b" TYPE12", SPECIAL_NAMES)
+            == zone.encode()
+        )
 
 
 def test_scopes_are_as_the_standards_say() -> None:
@@ -133,14 +137,14 @@ def test_localhost_has_the_addresses_of_this_host(name: str, marks: str) -> None
     """RFC 6761, section 6.3: also where a query says more than a line can."""
     for rdtype, line, address in ((1, "", "127.0.0.1"), (28, " AAAA", "::1")):
         question = f"{name} TYPE{rdtype}{marks}" if marks else name + line
-        result, reply = own_reply(question.encode(), b"localhost")
+        result, reply = own_reply(question.encode(), SPECIAL_NAMES[b"localhost"])
         assert result is ReplyResult.DATA
         assert isinstance(reply, TableAnswer) and reply.addresses == address.encode()
 
 
 @pytest.mark.parametrize("rdtype", [15, 64, 12, 255, 6])
 def test_localhost_has_nothing_of_other_types(rdtype: int) -> None:
-    result, reply = own_reply(b"localhost TYPE%d" % rdtype, b"localhost")
+    result, reply = own_reply(b"localhost TYPE%d" % rdtype, SPECIAL_NAMES[b"localhost"])
     assert result is ReplyResult.NO_DATA
     assert isinstance(reply, DnsReply) and not reply.flags & 0xF
 
@@ -150,7 +154,7 @@ def test_localhost_has_nothing_of_other_types(rdtype: int) -> None:
 def test_of_others_is_said_what_the_standards_say(name: str, form: str) -> None:
     """NXDOMAIN; and NO DATA of resolver.arpa (RFC 9462, section 6.4), also below it."""
     question = form.format(f"_dns.{name}").encode()
-    result, reply = own_reply(question, name.encode())
+    result, reply = own_reply(question, SPECIAL_NAMES[name.encode()])
     expected = NOBODYS.get(name, ReplyResult.NOT_FOUND)
     assert result is expected and isinstance(reply, DnsReply)
     code = Rcode.NOERROR if expected is ReplyResult.NO_DATA else Rcode.NXDOMAIN
@@ -162,5 +166,5 @@ def test_of_others_is_said_what_the_standards_say(name: str, form: str) -> None:
 
 def test_a_name_of_localhost_that_no_line_can_have_has_no_data() -> None:
     """A byte that a line has not makes it no name of a host."""
-    result, _ = own_reply(rb"a\032b.localhost TYPE1", b"localhost")
+    result, _ = own_reply(rb"a\032b.localhost TYPE1", SPECIAL_NAMES[b"localhost"])
     assert result is ReplyResult.NO_DATA

@@ -514,7 +514,7 @@ class CacheStory(DnsStory):
         values = {value.key: value.value for value in self.brain.metrics()}
         asked, read = values["asked"], self.account.read
         hold(asked == read == self.account.replied, "I11", f"{asked} asked, {read} read")
-        hold(not self.brain.parts.upstreams.withheld, "I8", "questions are withheld")
+        hold(not self.brain.parts.upstreams.barred.withheld, "I8", "questions are withheld")
         if self.brain.parts.cache is not None:
             for what in ("stale", "repaired", "evicted"):
                 if values[what]:

@@ -30,6 +30,7 @@ from nodes.dns.query import Query
 from nodes.dns.record_set import RecordSet
 from nodes.dns.reply import DnsReply, ReplyResult, is_bare, read_reply
 from nodes.ls import dns_clients, negatives
+from nodes.ls.barred import Barred
 from nodes.ls.cache import cache as cache_module
 from nodes.ls.cache.cache import Cache
 from nodes.ls.cache.entry import Entry
@@ -53,7 +54,6 @@ from nodes.ls.resolvers.sockets import ResolverSocket
 from nodes.ls.resolvers.validator_belief import ValidatorBelief
 from nodes.ls.resolvers.window import Window
 from nodes.ls.upstream import Upstream
-from nodes.ls.upstreams import Upstreams
 from tests.sim.cache_story import CacheStory
 from tests.sim.dns_story import TableStory
 from tests.sim.invariants import Violated
@@ -444,7 +444,7 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("a validator's word beats old data", 112, "P96", Cache, "word", validators_first),
         ("a late reply is always kept", 4, "P98", Cache, "wants", always(True)),
         ("a table's answer drops nothing", 76, "P95", Cache, "_drop_names", always(None)),
-        ("what is withheld is asked", 0, "P92", Upstreams, "askable", lambda _, __, asked: asked),
+        ("what is withheld is asked", 0, "P92", Barred, "let_pass", lambda _, shares: shares),
         ("who moves out is asked all the same", 2, "P92", ResolverLink, "moved", move_anywhere),
     ],
 }

@@ -178,7 +178,7 @@ class Cache(Observer, Monitored):
         failures = self._failures
         if not failures or failures.keys().isdisjoint(questions):
             return admitted
-        bit, withheld = upstream.link.bit, self._upstreams.withheld
+        bit, withheld = upstream.link.bit, self._upstreams.barred.withheld
         ended = {
             question
             for question in failures.keys() & set(questions)

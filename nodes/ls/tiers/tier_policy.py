@@ -1,0 +1,209 @@
+"""Tiers: some servers are asked first, and others only where those have nothing to say.
+
+The servers of the first tier are raced. The next tier is asked as well when everybody who was asked
+is down or could say nothing about the name, or when `tier_s` is over and nobody has said anything.
+A table's NOT FOUND says nothing about a name, and neither do SERVFAIL, REFUSED and old data.
+NXDOMAIN and NO DATA do, and so does a table that has the name: then no later tier is asked. Late
+replies of earlier tiers count as before. A tier in which nobody is hoped for is passed over, and
+asked together with the next one.
+
+To a question that waits for its tier, the servers of later tiers are barred (`nodes/ls/barred.py`),
+so that nobody waits for them and nobody asks them by another way.
+
+Not here: the race (`nodes/ls/race_policy.py`), what has been said of a question, and when nobody is
+left to wait for (`nodes/ls/negatives.py`), which asks for the next tier then.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from core.bounds import Bounds
+from core.effects import Effect
+from core.metrics import Metric, Value
+from nodes.ls.link import Link
+from nodes.ls.monitored import Monitored
+from nodes.ls.observer import ALWAYS
+from nodes.ls.outcomes import QuestionState
+from nodes.ls.policy import Shares
+from nodes.ls.questions import Questions
+from nodes.ls.race_policy import RacePolicy
+from nodes.ls.server_set import ServerSet, union, without
+from nodes.ls.tiers.tier_turn import TierEvent, TierState, TierTurn
+from nodes.ls.upstreams import Upstreams
+
+TIER_ASKED = Metric("asked", "Questions that came to the tier", per="tier")
+TIER_SLOW = Metric(
+    "slow", "Questions that went on to the next tier when the time of this was over", per="tier"
+)
+TIER_WON = Metric("won", "Answers of servers of the tier that counted", per="tier")
+
+
+class TierPolicy(RacePolicy, Monitored):
+    """A Policy that asks tier after tier. `tiers`: the servers of each, in their order.
+
+    `slow(questions, now)` is told of open questions whose tier has had its time: it asks for the
+    `next_tier` of those of which nobody has said anything.
+    """
+
+    name = "tiers"
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        questions: Questions,
+        bounds: Bounds,
+        tiers: Sequence[ServerSet],
+        slow: Callable[[list[bytes], float], list[Effect]],
+    ) -> None:
+        super().__init__(upstreams.links, questions, bounds.waiting_bytes_high)
+        self._upstreams = upstreams
+        self._tiers = tiers
+        self._tier_s = bounds.tier_s
+        self._tell_slow = slow
+        self._later = upstreams.barred.later
+        self._turns: dict[bytes, TierTurn] = {}  # that of each open question
+        self.kept = ALWAYS
+        self._ends: deque[tuple[float, TierTurn]] = deque()  # of the times of turns, in order
+        self._queues: dict[Link, list[bytes]] = {}  # of questions that went on
+        self.waiting: Collection[Link] = self._queues.keys()
+        self._asked_of = [0] * len(tiers)
+        self._slow = [0] * len(tiers)
+
+    def metrics(self) -> list[Value]:
+        values = []
+        for number, servers in enumerate(self._tiers):
+            name = f"tier{number + 1}"
+            won = sum(link.replies.won for link in self._links if link.bit & servers)
+            values += [
+                Value(TIER_ASKED, self._asked_of[number], name),
+                Value(TIER_SLOW, self._slow[number], name),
+                Value(TIER_WON, won, name),
+            ]
+        return values
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def ask(self, questions: list[bytes], now: float) -> Shares:
+        """See Policy. A question that is asked again is where it was."""
+        turns = self._turns
+        groups: dict[ServerSet, list[bytes]] = {}
+        for question in questions:
+            if question not in turns:
+                unable = self._upstreams.unable_in_any_tier(question)
+                groups.setdefault(unable, []).append(question)
+        for unable, group in groups.items():
+            self._begin(TierTurn(group), group, unable, now)
+        return super().ask(questions, now)
+
+    def next_tier(self, questions: Iterable[bytes], event: TierEvent, now: float) -> list[bytes]:
+        """Have these open questions asked of the next tier; return those for which there is one."""
+        groups: dict[tuple[TierTurn, ServerSet], list[bytes]] = {}
+        for question in questions:
+            turn = self._turns[question]
+            if turn.life.state is TierState.LATER_LEFT:
+                unable = self._upstreams.unable_in_any_tier(question)
+                groups.setdefault((turn, unable), []).append(question)
+        moved: list[bytes] = []
+        for (turn, unable), group in groups.items():
+            part = turn.split(group)
+            part.life.fire(event)
+            if event is TierEvent.TIER_SLOW:
+                self._slow[part.tier] += len(group)
+            before = self._later.get(group[0], 0)
+            if self._begin(part, group, unable, now):
+                moved += group
+                self._queue(group, without(before, self._later.get(group[0], 0) | unable))
+        return moved
+
+    def _begin(self, turn: TierTurn, questions: list[bytes], unable: ServerSet, now: float) -> bool:
+        """Let the next tier have its turn; return whether there is one."""
+        before, number = turn.tier, self._next(turn.tier, unable)
+        if number is not None:
+            turn.tier = number
+            turn.over_at = now + self._tier_s
+            for asked in range(before + 1, number + 1):
+                if without(self._tiers[asked], unable):
+                    self._asked_of[asked] += len(questions)
+        self._turns.update(dict.fromkeys(questions, turn))
+        later = union(self._tiers[turn.tier + 1 :])
+        if without(later, unable):
+            self._later.update(dict.fromkeys(questions, later))
+            self._ends.append((turn.over_at, turn))
+        else:
+            turn.life.fire(TierEvent.NONE_LEFT)
+            turn.over_at = math.inf
+            for question in questions:
+                self._later.pop(question, None)
+        return number is not None
+
+    def _next(self, tier: int, unable: ServerSet) -> int | None:
+        """Return the next tier in which a server is hoped for, or else the last that has one that
+        may be asked; None if there is none."""
+        last = None
+        for number in range(tier + 1, len(self._tiers)):
+            servers = without(self._tiers[number], unable)
+            if servers & self._upstreams.awaited:
+                return number
+            if servers:
+                last = number
+        return last
+
+    def _queue(self, questions: list[bytes], servers: ServerSet) -> None:
+        """Have these servers asked as well, where what is open has been gone through already."""
+        for link in self._links:
+            if not link.bit & servers or not link.is_answering:
+                continue
+            asked = questions
+            if not link.is_asked:
+                sent = self._sent.get(link, ())
+                asked = [question for question in questions if question in sent]
+            if asked:
+                self._queues.setdefault(link, []).extend(asked)
+
+    def next_slice(self, link: Link, now: float) -> tuple[list[bytes], bool]:
+        """See Policy. A link that is up gets all that went on to it, as what is new, at once."""
+        queued = list(filter(self._questions.is_open, self._queues.pop(link, ())))
+        if link.is_asked:
+            return queued, True
+        questions, is_last = super().next_slice(link, now)
+        return queued + questions, is_last
+
+    def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
+        """See Policy. A server of a later tier can only answer what was asked before."""
+        admitted = super().admits(link, questions)
+        return self._upstreams.barred.still_asked(link, questions, admitted)
+
+    # -- the ends of turns, and of questions -------------------------------------------------------
+
+    @property
+    def due(self) -> float:
+        """When the time of a turn is over; infinite for never."""
+        ends = self._ends
+        while ends and (not ends[0][1].open_count or ends[0][1].over_at != ends[0][0]):
+            ends.popleft()
+        return ends[0][0] if ends else math.inf
+
+    def woken(self, now: float) -> list[Effect]:
+        """Let the next tier have its turn, where the time of one is over."""
+        effects: list[Effect] = []
+        while self.due <= now:
+            _, turn = self._ends.popleft()
+            effects += self._tell_slow(turn.open_questions(self._turns), now)
+        return effects
+
+    def closed(
+        self, questions: Sequence[bytes], end: QuestionState, now: float
+    ) -> Iterable[Effect]:
+        for question in questions:
+            self._turns.pop(question).settle(1)
+            self._later.pop(question, None)
+        return super().closed(questions, end, now)
+
+    def links_changed(
+        self, reconnected: ServerSet, unawaited: ServerSet, now: float
+    ) -> Iterable[Effect]:
+        for link in list(self._queues):
+            if not link.is_answering:
+                del self._queues[link]
+        return super().links_changed(reconnected, unawaited, now)

@@ -1,0 +1,300 @@
+"""Tiers: who is asked first, when the next ones are, and what ends a question before they are.
+
+Table servers TS1, TS2, ... and resolvers DNS1 to DNS3, played by hand (`resolver_cast.py`).
+
+Not here: a network with chance (`tests/sim/`), and how tiers are written
+(`test_ls_arguments.py`).
+"""
+
+from typing import Any
+
+import pytest
+
+from core.bounds import Bounds
+from tests.support.dns_messages import AD, CODES, RD, said
+from tests.support.resolver_cast import D1, D2, D3, Cast
+
+X = "x.example"
+B = Bounds()
+LAW = ("answered", "not_found", "no_data", "failed", "timed_out", "dropped", "pending")
+
+
+class Tiered(Cast):
+    """LS whose servers are in tiers. Its resolvers are in the second, if nothing else is said."""
+
+    def __init__(
+        self,
+        count: int = 2,
+        *,
+        tables: int = 1,
+        tiers: dict[str, int] | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        if tiers is None:
+            tiers = {f"DNS{n + 1}": 2 for n in range(count)}
+        super().__init__(count, tables=tables, tiers=tiers, **more)
+
+    def table_says(self, *words: str, table: str = "TS1") -> None:
+        """Let a table say this of all names that it was asked."""
+        asked = self.stage.take(table).decode().split("\n")[:-1]
+        for line, word in zip(asked, words, strict=True):
+            self.stage.hear(table, f"{line} {word}\n".encode())
+
+    def nobody_asked(self, *resolvers: str) -> bool:
+        return all(self.asked(resolver) == [] for resolver in resolvers)
+
+    def law_holds(self) -> bool:
+        return self.metric("asked") == sum(self.metric(end) for end in LAW)
+
+
+NOT_FOUND, NO_DATA = "- NOT FOUND", "- NO DATA"
+
+
+def test_what_the_first_tier_answers_nobody_else_is_asked() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.table_says("10.0.0.7 A IN")
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2)
+    tiered.wait(B.tier_s + 1)
+    assert tiered.nobody_asked(D1, D2) and tiered.law_holds()
+
+
+def test_a_tables_not_found_moves_on_at_once() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    assert tiered.nobody_asked(D1, D2)
+    tiered.table_says(NOT_FOUND)
+    assert len(tiered.asked(D1)) == 1
+    tiered.answer(D2, "10.0.0.1")
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+def test_all_tables_have_to_say_not_found() -> None:
+    tiered = Tiered(tables=2)
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    assert tiered.nobody_asked(D1, D2)
+    tiered.table_says(NOT_FOUND, table="TS2")
+    assert len(tiered.asked(D1)) == len(tiered.asked(D2)) == 1
+
+
+def test_a_tables_no_data_ends_it() -> None:
+    """The addresses of the other type of a name that a table has must not come from outside."""
+    tiered = Tiered()
+    tiered.ask(f"{X} AAAA")
+    tiered.table_says(NO_DATA)
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2)
+    tiered.wait(5.0)
+    assert tiered.nobody_asked(D1, D2) and tiered.law_holds()
+
+
+def test_another_type_of_a_tables_name_ends_it() -> None:
+    tiered = Tiered()
+    tiered.ask(f"{X} MX")
+    tiered.table_says("10.0.0.7 A IN")
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2)
+
+
+def test_a_name_that_is_only_above_others_is_not_the_tables() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.table_says("- NAMES BELOW")
+    assert len(tiered.asked(D1)) == 1
+
+
+def test_a_silent_tier_has_its_time() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.wait(B.tier_s - 0.001)
+    assert tiered.nobody_asked(D1, D2)
+    tiered.wait(0.001)
+    assert len(tiered.asked(D1)) == len(tiered.asked(D2)) == 1
+    assert tiered.metric("tier1.slow") == 1 and tiered.metric("tier2.asked") == 1
+
+
+def test_what_comes_late_of_an_earlier_tier_counts() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.wait(B.tier_s)
+    assert len(tiered.asked(D1)) == 1
+    tiered.table_says("10.0.0.7 A IN")
+    assert tiered.codes() == [0] and tiered.metric("tier1.won") == 1
+
+
+def test_a_tier_that_is_down_is_passed_over() -> None:
+    tiered = Tiered()
+    tiered.stage.reset("TS1")
+    tiered.ask(X)
+    assert len(tiered.asked(D1)) == 1
+
+
+def test_a_tier_that_goes_down_is_passed_over() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    assert tiered.nobody_asked(D1)
+    tiered.stage.reset("TS1")
+    assert len(tiered.asked(D1)) == 1
+    tiered.answer(D2, "10.0.0.1")
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+RESOLVERS = {"DNS2": 2, "DNS3": 3}
+
+
+@pytest.mark.parametrize("text", ["SERVFAIL", "REFUSED"])
+def test_a_failure_moves_on_at_once(text: str) -> None:
+    tiered = Tiered(3, tables=0, tiers=RESOLVERS)
+    tiered.ask(X)
+    assert tiered.nobody_asked(D2, D3)
+    tiered.answer(D1, text)
+    assert tiered.nobody_asked(D3)
+    tiered.answer(D2, text)
+    assert tiered.codes() == []
+    tiered.answer(D3, text)
+    assert tiered.codes() == [CODES[text]] and tiered.law_holds()
+
+
+def test_a_failure_of_one_waits_for_its_tier() -> None:
+    tiered = Tiered(3, tables=0, tiers={"DNS3": 2})
+    tiered.ask(X)
+    tiered.answer(D1, "SERVFAIL")
+    assert tiered.nobody_asked(D3)
+    tiered.answer(D2, "10.0.0.1")
+    assert tiered.codes() == [0] and tiered.nobody_asked(D3)
+
+
+def test_a_failure_is_not_told_while_the_next_tier_has_its_time() -> None:
+    tiered = Tiered(3, tables=0, tiers={"DNS3": 2})
+    tiered.ask(X)
+    tiered.answer(D1, "SERVFAIL")
+    tiered.wait(B.tier_s)
+    assert len(tiered.asked(D3)) == 1 and tiered.codes() == []
+    tiered.wait(B.grace_failed_s - B.tier_s + 0.1)
+    assert tiered.codes() == []
+    for conn, query in tiered.asked(D3):
+        tiered.say(conn, said(query, "10.0.0.1"))
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+@pytest.mark.parametrize(("text", "code"), [("NXDOMAIN", 3), ("NOERROR", 0)])
+def test_a_resolvers_negative_ends_it(text: str, code: int) -> None:
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2})
+    tiered.ask(X)
+    tiered.answer(D1, text)
+    assert tiered.codes() == [code] and tiered.nobody_asked(D2)
+
+
+def test_a_negative_is_not_overtaken_by_the_next_tier() -> None:
+    """The time of the tier is over meanwhile."""
+    tiered = Tiered(3, tables=0, tiers={"DNS3": 2}, grace_s=2.0)
+    tiered.ask(X)
+    tiered.wait(B.tier_s - 0.01)
+    tiered.answer(D1, "NXDOMAIN")
+    tiered.wait(0.05)
+    assert tiered.nobody_asked(D3)
+    tiered.wait(2.0)
+    assert tiered.codes() == [3] and tiered.nobody_asked(D3)
+
+
+def test_a_bogus_name_ends_it() -> None:
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2})
+    tiered.ask(X)
+    for conn, query in tiered.asked(D1):
+        tiered.say(conn, said(query, "BOGUS"))
+    assert tiered.codes() == [CODES["SERVFAIL"]] and tiered.nobody_asked(D2)
+
+
+def test_all_tiers_down_is_a_failure_at_once() -> None:
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2})
+    refuse(tiered, D1, D2)
+    tiered.told()
+    tiered.ask(X)
+    assert tiered.codes() == [CODES["SERVFAIL"]]
+
+
+def test_a_later_tier_that_is_down_fails_what_tables_do_not_have() -> None:
+    """That is no NOT FOUND: whoever is down might have it."""
+    tiered = Tiered(1)
+    refuse(tiered, D1)
+    tiered.told()
+    tiered.stage.take("TS1")
+    tiered.ask(X)
+    assert tiered.codes() == []
+    tiered.table_says(NOT_FOUND)
+    assert tiered.codes() == [CODES["SERVFAIL"]] and tiered.law_holds()
+
+
+def refuse(cast: Tiered, *resolvers: str) -> None:
+    """Let the network say that nothing gets there."""
+    cast.ask("r.example")
+    cast.stage.take("TS1") if "TS1" in cast.stage.replies else b""
+    for _ in range(2):
+        cast.wait(B.tier_s)
+        for resolver in resolvers:
+            for conn in {conn for conn, _ in cast.asked(resolver)}:
+                if conn in cast.stage.replies:
+                    cast.stage.break_socket(conn)
+    for resolver in resolvers:
+        assert cast.metric(f"{resolver}.state") == "UNREACHABLE"
+
+
+def test_a_question_that_is_joined_is_where_it_was() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.wait(B.tier_s)
+    assert len(tiered.asked(D1)) == 1
+    tiered.wait(B.join_s)
+    tiered.stage.take("TS1")
+    tiered.asked(D1)
+    tiered.ask(X)
+    assert tiered.stage.take("TS1") == f"{X}\n".encode()
+    assert tiered.metric("tier1.asked") == tiered.metric("tier2.asked") == 1
+
+
+def test_a_late_reply_to_an_earlier_asking_overtakes_no_table() -> None:
+    """The table has got the name since."""
+    tiered = Tiered(1)
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    first = tiered.asked(D1)
+    tiered.wait(4.6)
+    assert tiered.codes() == [CODES["SERVFAIL"]]
+    tiered.ask(X)
+    for conn, query in first:
+        tiered.say(conn, said(query, "10.6.6.6"))
+    assert tiered.codes() == []
+    tiered.table_says("0.0.0.0 A IN")
+    assert tiered.codes() == [0]
+
+
+def test_a_batch_parts_where_a_table_has_some_of_it() -> None:
+    tiered = Tiered()
+    tiered.say_lines("a.example", "b.example", "c.example")
+    tiered.table_says(NOT_FOUND, "10.0.0.7 A IN", NOT_FOUND)
+    assert len(tiered.asked(D1)) == 2
+    assert tiered.lines() == b"b.example 10.0.0.7 A IN\n"
+    tiered.answer(D2, "10.0.0.1", "10.0.0.2")
+    assert len(tiered.lines().splitlines()) == 2 and tiered.law_holds()
+    assert tiered.metric("tier1.asked") == 3 and tiered.metric("tier2.asked") == 2
+
+
+def test_a_server_that_comes_up_is_not_asked_before_its_turn() -> None:
+    tiered = Tiered(0, tables=2, tiers={"TS2": 2})
+    tiered.stage.reset("TS2")
+    tiered.ask(X)
+    tiered.wait(0.1)
+    tiered.stage.connect("TS2")
+    assert tiered.stage.take("TS2") == b""
+    tiered.table_says(NOT_FOUND)
+    assert tiered.stage.take("TS2") == f"{X}\n".encode()
+
+
+def test_nothing_is_left_when_all_is_told() -> None:
+    tiered = Tiered()
+    tiered.ask(X)
+    tiered.ask("y.example", flags=RD | AD)
+    assert len(tiered.brain.parts.upstreams.barred.later) == 2
+    tiered.table_says(NOT_FOUND, NOT_FOUND)
+    tiered.answer(D1, "10.0.0.1", "10.0.0.1")
+    assert not tiered.brain.parts.upstreams.barred.later
+    assert tiered.brain.parts.negatives.is_empty

@@ -51,6 +51,7 @@ NOT_FOUND, NO_DATA = "- NOT FOUND", "- NO DATA"
 
 
 def test_what_the_first_tier_answers_nobody_else_is_asked() -> None:
+    """[P104]"""
     tiered = Tiered()
     tiered.ask(X)
     tiered.table_says("10.0.0.7 A IN")
@@ -60,6 +61,7 @@ def test_what_the_first_tier_answers_nobody_else_is_asked() -> None:
 
 
 def test_a_tables_not_found_moves_on_at_once() -> None:
+    """[P105]"""
     tiered = Tiered()
     tiered.ask(X)
     assert tiered.nobody_asked(D1, D2)
@@ -79,7 +81,7 @@ def test_all_tables_have_to_say_not_found() -> None:
 
 
 def test_a_tables_no_data_ends_it() -> None:
-    """The addresses of the other type of a name that a table has must not come from outside."""
+    """[P104]: addresses of the other type of a table's name must not come from outside."""
     tiered = Tiered()
     tiered.ask(f"{X} AAAA")
     tiered.table_says(NO_DATA)
@@ -103,6 +105,7 @@ def test_a_name_that_is_only_above_others_is_not_the_tables() -> None:
 
 
 def test_a_silent_tier_has_its_time() -> None:
+    """[P105]"""
     tiered = Tiered()
     tiered.ask(X)
     tiered.wait(B.tier_s - 0.001)
@@ -143,6 +146,7 @@ RESOLVERS = {"DNS2": 2, "DNS3": 3}
 
 @pytest.mark.parametrize("text", ["SERVFAIL", "REFUSED"])
 def test_a_failure_moves_on_at_once(text: str) -> None:
+    """[P105] [P106]"""
     tiered = Tiered(3, tables=0, tiers=RESOLVERS)
     tiered.ask(X)
     assert tiered.nobody_asked(D2, D3)
@@ -164,6 +168,7 @@ def test_a_failure_of_one_waits_for_its_tier() -> None:
 
 
 def test_a_failure_is_not_told_while_the_next_tier_has_its_time() -> None:
+    """[P106]"""
     tiered = Tiered(3, tables=0, tiers={"DNS3": 2})
     tiered.ask(X)
     tiered.answer(D1, "SERVFAIL")

@@ -30,6 +30,7 @@ from nodes.ls.link_state import LINK
 from nodes.ls.outcomes import QUESTION
 from nodes.ls.resolvers.sockets import SOCKET
 from nodes.ls.setup import OwnWordsSetup
+from nodes.ls.tiers.tier_turn import TIER
 from nodes.top.top_state import TOP
 from nodes.ts.reload import RELOAD, Reload
 from nodes.ts.table import Table
@@ -52,6 +53,7 @@ MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
     "A server": SERVER,
     "A question": QUESTION,
     "An asking": ASKING,
+    "Tiers of a question": TIER,
     "A link": LINK,
     "The health of a server": SERVER_HEALTH,
     "A socket to a resolver": SOCKET,

@@ -20,7 +20,7 @@ from tests.support.resolver_cast import D1, D2, D3, Cast
 
 B = Bounds()
 CORP = {b"corp.example": ("DNS2",), b"lan": (), b"pub.corp.example": None}
-PROBE = ". TYPE2"  # what LS asks itself, of one that may be back
+PROBE = ". TYPE2"  # LS asks this itself, to see who is back
 LAW = ("answered", "not_found", "no_data", "failed", "timed_out", "dropped", "pending")
 
 

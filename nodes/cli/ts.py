@@ -34,8 +34,8 @@ from nodes.cli.serving import ServerPlan, find_listening, make_log, serve
 from nodes.ts.block_list import BLOCK_WITH, BlockWith
 from nodes.ts.reload import EMPTY, Reload
 from nodes.ts.rows import type_of_address
-from nodes.ts.table import Table
-from nodes.ts.table_file import Format, NoTableError, TableForm, check, load
+from nodes.ts.table import Format, Table
+from nodes.ts.table_file import NoTableError, TableForm, check, load
 from nodes.ts.table_server import TableServer
 
 
@@ -185,7 +185,7 @@ def _check(options: TsOptions, system: System) -> int:
             check_here(system, address)
         table = _load(options, make_log("TS", options.server, system, lambda record: None), system)
         bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
-        return f"table {options.table}, {table.size} {table.noun}{bad}"
+        return f"table {options.table}, {table.size} {table.format.value}{bad}"
 
     return checked(look)
 
@@ -210,7 +210,9 @@ def _load(options: TsOptions, log: Log, system: System) -> Table:
         raise Failure(f"{path} has {table.bad_rows} bad rows, and --strict wants none")
     seconds, rows = system.now() - began, table.size
     facts = {**about, "rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
-    log.report(f"{path}: {rows} {table.noun} in {seconds:.1f} s", Level.INFO, "table_loaded", facts)
+    log.report(
+        f"{path}: {rows} {table.format.value} in {seconds:.1f} s", Level.INFO, "table_loaded", facts
+    )
     if not table.size:
         log.report(f"{path} {EMPTY}", Level.WARNING, "table_empty", about)
     return table

@@ -31,7 +31,7 @@ from core.protocol.names import (
 )
 from core.text import printable, split_lines
 from nodes.ts.rows import NAME_FITS, SKIPPED, RowError, Say, fields_of, type_of_address
-from nodes.ts.table import ANSWER_END, BLOCKED_END, NO_DATA_END, Table
+from nodes.ts.table import ANSWER_END, BLOCKED_END, NO_DATA_END, Format, Table
 from nodes.ts.wildcards import WILDCARD
 
 _GROUPS = 16
@@ -68,7 +68,7 @@ class BlockList(Table):
     """The names that a TS blocks, in lower case: each by itself, in one of `groups`, which is found
     in `by_length`."""
 
-    noun = "names"
+    format = Format.NAMES
     blocks = True
 
     def __init__(self, block_with: BlockWith) -> None:

@@ -9,6 +9,7 @@ A file is refused, with one line that says why, when it cannot be read, is not a
 (only that can be read without waiting), changes while it is read, is no text, has rows and no good
 one, or, for --strict, a bad one. A file without rows is served: a list of names may be empty. But a
 file of no bytes at all, which is how a file begins that is written in place, does not replace rows.
+A table that has entries keeps its format, rows or names: a page that says "error" is no list.
 A reload that is asked for while a file is being read reads it once more afterwards.
 
 Not here: what a table is (`nodes/ts/table.py`), and who asks (`nodes/ts/table_server.py`).
@@ -178,7 +179,7 @@ class Reload:
         del self._loading
         left = f", {table.bad_rows} bad rows left out" if table.bad_rows else ""
         rows, seconds = table.size, now - self._began
-        text = f"{self._path} reloaded: {rows} {table.noun} in {seconds:.1f} s{left}"
+        text = f"{self._path} reloaded: {rows} {table.format.value} in {seconds:.1f} s{left}"
         about = {"rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
         effects.append(Report(text, Level.INFO, "table_reloaded", {**self._about, **about}))
         if not table.size:

@@ -12,6 +12,7 @@ Not here: how a table is read (`table_file.py`), and what is counted (`answers.p
 """
 
 from collections.abc import Iterable
+from enum import Enum
 from itertools import repeat
 from operator import itemgetter
 
@@ -28,12 +29,19 @@ ANSWER_END = b" IN\n"  # the end of an answer
 _behind = itemgetter(2)  # of a name that was parted at its first dot
 
 
+class Format(Enum):
+    """The formats of a table file. The value is what the file has."""
+
+    ROWS = "rows"
+    NAMES = "names"
+
+
 class Table:
     """The answers of a TS. `rows`: by folded question the whole line of the answer, with its LF;
     that of a wildcard begins with `*.`, as no question does. `above`: the names above those of
-    rows, in lower case. `noun`: what its entries are called; `blocks`: whether they block names."""
+    rows, in lower case. `format`: that of its file; `blocks`: whether it blocks names."""
 
-    noun = "rows"
+    format = Format.ROWS
     blocks = False
 
     def __init__(self, rows: dict[bytes, bytes] | None = None) -> None:

@@ -11,7 +11,6 @@ is served (`reload.py`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -20,20 +19,13 @@ from core.protocol.names import LINE_BYTES_MAX
 from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, split_lines
 from nodes.ts.block_list import BLOCK_WITH, BlockList, BlockListReader, BlockWith, parse_name
 from nodes.ts.rows import RowError, RowsReader, parse_row
-from nodes.ts.table import Table
+from nodes.ts.table import Format, Table
 
 BLOCK_BYTES = 256 * 1024
 
 
 class NoTableError(ValueError):
     """A file that is no table. The text is a predicate: what the file has, or is, instead."""
-
-
-class Format(Enum):
-    """The formats of a table file."""
-
-    ROWS = "rows"
-    NAMES = "names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +83,11 @@ class Loading:
 
     def reuse(self, old: Table) -> None:
         """Make the table of the bytes of this one, which must not change meanwhile, where it has
-        equal ones. Nothing has been taken yet."""
+        equal ones, and, if it has any entry, of its format, whatever the first row is. Nothing has
+        been taken yet."""
         self._old = old
+        if old.size:
+            self._format = self._format or old.format
         self._reader = self._reader_of(self._format)
 
     def take(self, data: bytes) -> None:

@@ -21,8 +21,8 @@ from nodes.cli.ts import read_ts_options
 from nodes.ts import table_file as module
 from nodes.ts.block_list import BlockList, BlockWith
 from nodes.ts.reload import Reload
-from nodes.ts.table import Table
-from nodes.ts.table_file import ANY_FORM, Format, Loading, TableForm, load
+from nodes.ts.table import Format, Table
+from nodes.ts.table_file import ANY_FORM, Loading, TableForm, load
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_table_file import is_address, is_legal
 from tests.support.balancers import addresses_of, load_balancer
@@ -191,16 +191,20 @@ def test_a_list_is_let_go_in_slices() -> None:
     assert [table.free(100) for _ in range(3)] == [False, False, True] and table.size == 0
 
 
-def test_a_table_may_become_a_list_and_a_list_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [ANY_FORM, TableForm(Format.ROWS), TableForm(NAMES)])
+def test_a_table_that_has_entries_keeps_its_format(tmp_path: Path, form: TableForm) -> None:
+    """[P109]: one without any may become either, as far as its format is not given."""
     path = tmp_path / "table.txt"
-    table: Table = Table({b"x": b"x 10.0.0.1 A IN\n"})
-    for data, reply in ((b"x\n", b"x 0.0.0.0 A IN"), (b"x 10.0.0.2 A\n", b"x 10.0.0.2 A IN")):
-        path.write_bytes(data)
-        table, _ = reloaded(path, table)
-        assert asked_of(table, b"x") == [reply]
-    path.write_bytes(b"y\n")
-    table, said = reloaded(path, table, TableForm(Format.ROWS))
-    assert asked_of(table, b"x") == [b"x 10.0.0.2 A IN"] and "it has no good row" in said[-1]
+    files = {Format.ROWS: b"x 10.0.0.1 A\n", NAMES: b"x\n"}
+    for now in (format for format in Format if form.format in (None, format)):
+        path.write_bytes(files[now])
+        table, _ = reloaded(path, Table(), form)
+        assert table.format is now and table.size == 1
+        for format, data in files.items():
+            path.write_bytes(data + b"y z\n" * (format is now))
+            table, said = reloaded(path, table, form)
+            assert table.format is now and table.size == 1
+            assert ("it has no good row" in said[-1]) is (format is not now)
 
 
 # -- the command line ------------------------------------------------------------------------------

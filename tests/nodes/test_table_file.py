@@ -22,18 +22,18 @@ from hypothesis import strategies as st
 
 from core.text import not_text
 from nodes.ts import table_file as module
-from nodes.ts.table import Table
-from nodes.ts.table_file import BLOCK_BYTES, Loading, NoTableError, load
+from nodes.ts.table import Format, Table
+from nodes.ts.table_file import BLOCK_BYTES, Loading, NoTableError, TableForm, load
 from tests.support.splitting import addresses, addresses_v6, name_of, names
 
 PLAIN = b"a.x 10.0.0.1 A\nB.x 10.0.0.2 A\n"
 
 
-def loaded(tmp_path: Path, data: bytes) -> tuple[Table, list[str]]:
+def loaded(tmp_path: Path, data: bytes, format: Format | None = None) -> tuple[Table, list[str]]:
     path = tmp_path / "table.txt"
     path.write_bytes(data)
     said: list[str] = []
-    table = load(str(path), said.append)
+    table = load(str(path), said.append, TableForm(format))
     return table, [line.removeprefix(str(path)) for line in said]
 
 
@@ -288,7 +288,7 @@ def check_as_read_row_by_row(tmp_path: Path, data: bytes, block_bytes: int) -> N
     reference = Reference().read(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK_BYTES", block_bytes)
-        table, said = loaded(tmp_path, data)
+        table, said = loaded(tmp_path, data, Format.ROWS)
     assert table.rows == reference.rows
     assert table.above == above(table.rows) == Table(table.rows).above
     assert table.is_mixed is Table(table.rows).is_mixed

@@ -43,6 +43,7 @@ def asked_of(data: bytes, *lines: bytes, answer_unknown: bool = False) -> list[b
         ("any.Depth.example AAAA", "any.Depth.example ::1 AAAA IN"),
         ("B.example", "b.example 10.0.0.3 A IN"),  # exact first, in the row's spelling
         ("b.example AAAA", "b.example AAAA - NO DATA"),  # it exists
+        ("a.b.example AAAA", ""),
         ("a.b.example", ""),  # its closest encloser has no wildcard
         ("c.example", "c.example - NAMES BELOW"),  # an empty non-terminal
         ("y.c.example", ""),
@@ -58,6 +59,12 @@ def test_a_wildcard_answers_what_does_not_exist_below_it(question: str, reply: s
     assert asked_of(TABLE, question.encode()) == [reply.encode()] * bool(reply)
     unknown = [(reply or f"{question} - NOT FOUND").encode()]
     assert asked_of(TABLE, question.encode(), answer_unknown=True) == unknown
+
+
+@pytest.mark.parametrize("odd", [b"", b"# odd\n"])
+def test_a_table_of_one_type_has_wildcards_too(odd: bytes) -> None:
+    """By itself, where all that is said of others is silence."""
+    assert asked_of(odd + b"*.x 10.0.0.1 A\n", b"nobody\na.x") == [b"a.x 10.0.0.1 A IN"]
 
 
 def test_a_wildcard_is_no_name_that_can_be_asked() -> None:

@@ -501,7 +501,7 @@ class Cluster(Story):
             torn = OSError(errno.EAGAIN, "it changed while it was read")
             missing = OSError(errno.ENOENT, "No such file or directory")
             content, problem = chance.choice(
-                [(b"", None), (b"junk\n" * 40, None), (half, torn), (b"", missing)]
+                [(b"", None), (b"bad row\n" * 20, None), (half, torn), (b"", missing)]
             )
             if not (rows or content or problem):  # no byte in the place of no row is taken [P64]
                 file.write(rows)

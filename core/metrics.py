@@ -2,9 +2,9 @@
 `LATE = Metric("late", "Replies that ...")`. STATS puts the subject before the name (`Value.key`).
 
 A metric is a number, or a word for a state. It belongs to the whole program, or to one of the
-servers that it asks, of its workers, faces (the protocols that clients speak) or bounds, whose name
-then stands before it: `TS1.won`. Names that clients asked for are never among them: any client
-could otherwise write into the monitoring.
+servers that it asks, of their tiers, of its workers, faces (the protocols that clients speak) or
+bounds, whose name then stands before it: `TS1.won`. Names that clients asked for are never among
+them: any client could otherwise write into the monitoring.
 
 For Prometheus some metrics are one, a *family*, in which a label tells them apart: what became of
 questions, say.
@@ -28,11 +28,11 @@ SPANS_S = tuple(float(f"{1e-4 * 2 ** (step / 2):.3g}") for step in range(34))
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A thing that is counted. `is_level`: it goes up and down; others only rise. `per`: what it is
-    counted for, a `server` that is asked, a `worker`, a `face` or a `bound`; empty for the whole
-    program. `family`: see above; `family_about` explains it, and `label` is a label with its value.
-    `words`: all that a state may be. `is_text`: it is for people, and no metric of Prometheus.
-    `is_kept`: it still has the name, too, that it had before its family. `is_common`: all programs
-    that Prometheus watches have it by the same name."""
+    counted for, a `server` that is asked, a `tier` of servers, a `worker`, a `face` or a `bound`;
+    empty for the whole program. `family`: see above; `family_about` explains it, and `label` is a
+    label with its value. `words`: all that a state may be. `is_text`: it is for people, and no
+    metric of Prometheus. `is_kept`: it still has the name, too, that it had before its family.
+    `is_common`: all programs that Prometheus watches have it by the same name."""
 
     name: str
     about: str
@@ -58,8 +58,8 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A metric and its value now. `subject` names the server, worker, face or bound that it belongs
-    to, empty for the whole program."""
+    """A metric and its value now. `subject` names the server, tier, worker, face or bound that it
+    belongs to, empty for the whole program."""
 
     metric: Metric
     value: int | float | str

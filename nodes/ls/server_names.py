@@ -3,7 +3,7 @@
 Table servers are TS1, TS2, ..., resolvers DNS1, DNS2, ..., or as people name them. A name is a
 label of metrics, the first part of a key of STATS (`quad9.asked`), and of the names of a resolver's
 connections (`quad9.1`), so it has no dot. It is none that something else has there: another server,
-a worker, a connection, or a protocol that clients speak.
+a tier, a worker, a connection, or a protocol that clients speak.
 
 Not here: who has which name (`setup.py`).
 """
@@ -13,7 +13,7 @@ import re
 LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _TABLE = re.compile(r"TS[1-9][0-9]{0,5}")
 _TAKEN = re.compile(
-    r"(?:TS|DNS|W|client-|dns-client-|watcher-|worker-)[0-9]+|lines|dns|parent", re.IGNORECASE
+    r"(?:TS|DNS|W|tier|client-|dns-client-|watcher-|worker-)[0-9]+|lines|dns|parent", re.IGNORECASE
 )
 
 

@@ -6,6 +6,7 @@ ask and answer. Not here: what each metric is called in proto.md (`tests/protoco
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,10 @@ T1, T2 = "TS1", "TS2"
 
 
 def started(
-    *, bounds: Bounds | None = None, hits: BoundHits | None = None, **words: float
+    *,
+    bounds: Bounds | None = None,
+    hits: BoundHits | None = None,
+    **words: Any,  # noqa: ANN401
 ) -> Stage:
     """Build LS with both links up."""
     bounds = bounds or Bounds()
@@ -51,8 +55,11 @@ def told(stage: Stage, conn: str) -> dict[str, str]:
     return count
 
 
-@pytest.mark.parametrize("words", [{}, {"sample": 1.0}, {"sample": 0.5, "extra_load": 0.05}])
-def test_no_metric_of_ls_has_the_name_of_another(words: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [{}, {"sample": 1.0}, {"sample": 0.5, "extra_load": 0.05}, {"sample": 0.5, "tiers": {T2: 2}}],
+)
+def test_no_metric_of_ls_has_the_name_of_another(words: dict[str, Any]) -> None:
     hits = BoundHits({"read_bytes": 2, "clients_max": 1})
     brain = started(hits=hits, **words).brain
     assert isinstance(brain, LoadBalancer)

@@ -6,6 +6,7 @@ Not here: the format (`tests/core/test_exposition.py`), and Prometheus itself
 
 from core.bounds import COUNTED, BoundHits
 from core.environment import Environment
+from core.exposition import prometheus_text
 from core.metrics import Metric, Value
 from core.operator import DrainAsked
 from core.version import PYTHON, VERSION
@@ -13,6 +14,8 @@ from nodes.ls.load_balancer import LoadBalancer
 from nodes.status_page.prometheus import prometheus_page
 from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
+from nodes.workers.messages import keyed
+from nodes.workers.totals import summed
 from tests.core.test_exposition import ParsedMetric, read
 from tests.core.test_metrics import T1, started
 from tests.support.stage import Stage
@@ -47,6 +50,32 @@ def test_facts_are_labels_of_series_that_are_one() -> None:
     found = read(prometheus_page(table_server, list))
     assert by_labels(found["photofinish_build_info"]) == {(VERSION, PYTHON): 1}
     assert "photofinish_server_info" not in found
+
+
+def test_a_tier_has_series_of_its_own_that_workers_add_up() -> None:
+    stage = started(tiers={"TS2": 2})
+    stage.accept("a")
+    stage.hear("a", b"x\ny\n")
+    stage.hear("TS1", b"x 10.0.0.1 A IN\ny - NOT FOUND\n")
+    assert isinstance(stage.brain, LoadBalancer)
+    values = stage.brain.metrics()
+    assert totals_of(read(prometheus_text(values))) == {
+        "asked": {("tier1",): 2, ("tier2",): 1},
+        "slow": {("tier1",): 0, ("tier2",): 0},
+        "won": {("tier1",): 1, ("tier2",): 0},
+    }
+    of_two = summed([keyed(values), keyed(values)]).values()
+    assert totals_of(read(prometheus_text(of_two)))["asked"] == {("tier1",): 4, ("tier2",): 2}
+
+
+def totals_of(found: dict[str, ParsedMetric]) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return what is counted of tiers, by the metric and the values of its labels."""
+    begin, end = "photofinish_tier_", "_total"
+    return {
+        name.removeprefix(begin).removesuffix(end): by_labels(metric)
+        for name, metric in found.items()
+        if name.startswith(begin)
+    }
 
 
 def test_an_address_may_have_any_letters() -> None:

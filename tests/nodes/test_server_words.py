@@ -141,6 +141,7 @@ def test_a_resolver_may_be_given_a_name(text: str, found: ResolverOption) -> Non
         ("TS1", "may have in logs and metrics; take another"),
         ("dns2", "may have in logs and metrics; take another"),
         ("W1", "may have in logs and metrics; take another"),
+        ("Tier2", "may have in logs and metrics; take another"),
         ("lines", "may have in logs and metrics; take another"),
         ("client-7", "may have in logs and metrics; take another"),
     ],

@@ -148,10 +148,10 @@ def test_the_reserved_words_are_the_commands() -> None:
 
 
 def generic(key: str) -> str:
-    """Return the general name: `TS1.won` stands for every TS's, `W1.clients` for every worker's,
-    `NAME.hits` for every bound's."""
+    """Return the general name: `TS1.won` stands for every TS's, `tier1.won` for every tier's,
+    `W1.clients` for every worker's, `NAME.hits` for every bound's."""
     of, dot, name = key.rpartition(".")
-    kind = next((kind for kind in ("TS", "DNS", "W") if of.startswith(kind)), "")
+    kind = next((kind for kind in ("TS", "DNS", "W", "tier") if of.startswith(kind)), "")
     return f"{kind + '1' if kind else 'NAME'}.{name}" if dot else key
 
 
@@ -183,8 +183,12 @@ def test_the_metrics_are_those_that_the_servers_count() -> None:
     as_dns = {(key.replace("TS1.", "DNS1."), about) for key, about in counted["LS"] if "TS1" in key}
     assert as_dns - counted["LS"] == set()
     counted["LS"] -= as_dns
-    supervisor = Supervisor(Environment(), 2, b"")
-    counted["LS"] |= {(generic(value.key), value.metric.about) for value in supervisor.metrics()}
+    others = [
+        Supervisor(Environment(), 2, b""),
+        load_balancer([(), ()], tiers={"TS2": 2}),  # which no hedging goes with
+    ]
+    for brain in others:
+        counted["LS"] |= {(generic(value.key), value.metric.about) for value in brain.metrics()}
     loop.close()
     of_ls = {"records_dropped", "datagrams_dropped", "datagrams_overflowed"}
     counted["TS"] = {(key, about) for key, about in counted["TS"] if key not in of_ls}

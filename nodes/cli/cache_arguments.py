@@ -49,9 +49,9 @@ def add_cache_arguments(parser: Parser) -> None:
 
 def read_cache_options(arguments: argparse.Namespace, parser: Parser) -> OwnWordsSetup:
     """Return what the arguments ask for. Raises Failure."""
-    if arguments.cache and not arguments.upstreams:
+    if arguments.cache and not arguments.have_resolvers:
         parser.error("--cache keeps what resolvers say; there is no --dns-upstream")
-    if arguments.leak and not arguments.upstreams:
+    if arguments.leak and not arguments.have_resolvers:
         parser.error("--leak is for resolvers; there is no --dns-upstream")
     if arguments.stale is not None and arguments.cache is None:
         parser.error("--stale is for what --cache keeps; there is no --cache")

@@ -18,6 +18,7 @@ from nodes.cli.host_names import find_servers
 from nodes.cli.introduction import Introduction
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.race_log import race_log
+from nodes.cli.route_servers import all_resolvers, find_route_servers, names_of
 from nodes.cli.server_addresses import (
     choose_resolvers,
     refuse_loops,
@@ -39,8 +40,9 @@ from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_policy import RacePolicy
-from nodes.ls.server_names import resolver_name, table_name
+from nodes.ls.server_names import table_name
 from nodes.ls.setup import ServerSetup, Setup, descriptors_for
+from nodes.ls.tiers.tier_policy import TierPolicy
 from nodes.workers.configuration import RefusedError
 from nodes.workers.worker import StatsFilter
 
@@ -72,22 +74,36 @@ class _Builder:
     def plan(self) -> ServerPlan:
         """Return what LS is started from."""
         options, bounds = self.options, self.options.server.bounds
+        setup = self.setup
         policy = RacePolicy.name if options.extra_load is None else HedgePolicy.name
-        servers = self.setup.where()
-        serves = ", ".join([policy, *(f"{name} {address}" for name, address in servers.items())])
+        if setup.tiers:
+            policy = TierPolicy.name
+        servers = setup.where()
+        shown = [f"{name} {address}{self._place(name)}" for name, address in servers.items()]
+        serves = ", ".join([policy, *shown])
         times = f"timeout {bounds.timeout_s} s"
         about = {"policy": policy, "servers": servers, "timeout_s": bounds.timeout_s}
         if self.listening.dns:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
-        if self.setup.own_words.cache_bytes:
-            times += f", a cache of {self.setup.own_words.cache_bytes / 2**20:g} MiB"
-            about["cache_bytes"] = self.setup.own_words.cache_bytes
+        if setup.own_words.cache_bytes:
+            times += f", a cache of {setup.own_words.cache_bytes / 2**20:g} MiB"
+            about["cache_bytes"] = setup.own_words.cache_bytes
+        if routes := [route.text for route in options.asking.routes]:
+            times += f", {len(routes)} route{'s' * (len(routes) > 1)}"
+            about["routes"] = routes
         if options.workers:
             serves = f"{options.workers} worker{'s' * (options.workers > 1)}, {serves}"
             about["workers"] = options.workers
         introduction = Introduction(serves, times, about)
         return ServerPlan("ls", options.server, self.listening, introduction, self.links)
+
+    def _place(self, name: str) -> str:
+        """Return in which tier a server is, or that it is asked for routes alone, for people."""
+        if name in self.setup.routed:
+            return " for its routes"
+        tier = self.setup.tiers.get(name, 1)
+        return f" in tier {tier}" if self.setup.tiers else ""
 
     def load_balancer(self, loop: Loop, stats: StatsFilter = list) -> LoadBalancer:
         """Build LS. `stats` turns its own metrics into those that answer STATS."""
@@ -200,17 +216,17 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
     if not listening.dns and options.only_dns:
         raise Failure(f"{options.only_dns[0]} is for DNS clients; there is no --dns PORT", USAGE)
     log = make_log("LS", options.server, system)
-    chosen = choose_resolvers(system, options.resolvers, listening.dns, log)
+    chosen = choose_resolvers(system, all_resolvers(options.asking), listening.dns, log)
     count = len(options.table_servers)
     links = descriptors_for(bounds, count, len(chosen))
     if before is None:
         # Host lookups need descriptors, too, and such as select can hold.
         limit_descriptors(bounds, system, links)
     named = [(table_name(n), host) for n, host in enumerate(options.table_servers, 1)]
-    named += [
-        (one.name or resolver_name(n), (one.host, one.port)) for n, one in enumerate(chosen, 1)
-    ]
-    _check_names(options.private_from, [name for name, _ in named[count:]])
+    names = names_of(chosen)
+    named += [(name, (one.host, one.port)) for name, one in zip(names, chosen, strict=True)]
+    who = find_route_servers(options.asking, chosen, [name for name, _ in named[:count]])
+    _check_names(options.private_from, names)
     servers = find_servers(system, named, known, bounds.lookups_max, bounds.start_s)
     if before is None:
         refuse_own_lookups(system, servers, listening.dns)
@@ -233,6 +249,9 @@ def _find(options: LsOptions, system: System, before: _Builder | None = None) ->
         options.server.once,
         options.trusts_data,
         frozenset(options.private_from),
+        who.routes,
+        who.routed,
+        who.tiers,
     )
     return _Builder(options, listening, setup, links)
 

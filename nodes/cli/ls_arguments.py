@@ -31,6 +31,7 @@ from nodes.cli.given_words import (
     print_configuration,
 )
 from nodes.cli.listen_arguments import DEFAULTS_TO_LISTEN, own_host_and_port
+from nodes.cli.route_arguments import AskingOptions, add_route_arguments, read_asking_options
 from nodes.cli.server_arguments import (
     ServerOptions,
     add_server_arguments,
@@ -38,8 +39,6 @@ from nodes.cli.server_arguments import (
     read_server_options,
 )
 from nodes.cli.server_words import (
-    ResolverOption,
-    check_names,
     resolver_words,
     split_positionals,
 )
@@ -68,7 +67,7 @@ class LsOptions:
 
     server: ServerOptions
     table_servers: tuple[tuple[str, int], ...]
-    resolvers: tuple[ResolverOption, ...]
+    asking: AskingOptions
     grace_s: float | None  # None: as long as the resolvers usually take
     extra_load: float | None  # the share of extra questions that hedging may ask; None: race
     trusts_data: bool  # more than a validator's word
@@ -124,19 +123,20 @@ def read_ls_options(words: Sequence[str]) -> LsOptions:
         parser.error(str(error))
     if arguments.race_sample is None:
         arguments.race_sample = 0.0 if arguments.metrics is None else _SAMPLE
+    asking = read_asking_options(arguments, parser)
+    arguments.have_resolvers = asking.have_resolvers
     _check(arguments, servers, parser)
     extra_load = None
     if arguments.policy == "hedge":
         extra_load = arguments.max_extra_load
         extra_load = EXTRA_LOAD if extra_load is None else extra_load
-    resolvers = _resolvers(arguments.upstreams, parser)
-    reads_files = arguments.config or any(one.file for one in resolvers)
+    reads_files = arguments.config or asking.names_files
     if arguments.workers is None and reads_files and not arguments.once:
         arguments.workers = 1  # a parent that can replace it when a file has changed
     options = LsOptions(
         read_server_options(arguments, port, _read_ls_bounds(arguments, parser), parser),
         servers,
-        resolvers,
+        asking,
         arguments.grace,
         extra_load,
         arguments.trust_data,
@@ -205,6 +205,7 @@ def _add_upstreams(parser: Parser) -> None:
         f"data 3 times as long as that resolver's replies lately took, {DEFAULTS.grace_min_s:g} to "
         f"{DEFAULTS.grace_max_s:g}, or {DEFAULTS.grace_failed_s:g} where resolvers have differed)",
     )
+    add_route_arguments(parser)
     add_cache_arguments(parser)
     add_timeout(parser)
     _add_ranks(parser)
@@ -298,12 +299,14 @@ def _check(arguments: argparse.Namespace, servers: Sequence[object], parser: Par
     if arguments.policy == "hedge" and not servers and arguments.upstreams:
         parser.error("--policy hedge is for table servers; every --dns-upstream is always asked")
     if not servers and not arguments.upstreams:
-        parser.error("no server to ask: name a table server (TS_HOST TS_PORT) or a --dns-upstream")
-    if arguments.grace is not None and not arguments.upstreams:
+        what = " for names without a route" if arguments.route else ""
+        server = "name a table server (TS_HOST TS_PORT) or a --dns-upstream"
+        parser.error(f"no server to ask{what}: {server}")
+    if arguments.grace is not None and not arguments.have_resolvers:
         parser.error("--grace is for the answers of resolvers; there is no --dns-upstream")
-    if arguments.trust_data and not arguments.upstreams:
+    if arguments.trust_data and not arguments.have_resolvers:
         parser.error("--trust-data is for the words of resolvers; there is no --dns-upstream")
-    if arguments.private_from and not arguments.upstreams:
+    if arguments.private_from and not arguments.have_resolvers:
         parser.error("--private-from is for resolvers; there is no --dns-upstream")
     if arguments.race_log and not arguments.race_sample:
         parser.error("--race-log has nothing to write without --race-sample, for example 0.01")
@@ -313,16 +316,6 @@ def _only_dns(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return the options given that are for DNS clients alone."""
     ttl = () if arguments.dns_ttl is None else ("--dns-ttl",)
     return (*ttl, *({_DNS_TIMEOUT} & arguments.bound_options))
-
-
-def _resolvers(
-    upstreams: Sequence[tuple[ResolverOption, ...]], parser: Parser
-) -> tuple[ResolverOption, ...]:
-    """Return all resolvers that the options name. Raises Failure."""
-    resolvers = tuple(resolver for upstream in upstreams for resolver in upstream)
-    if trouble := check_names(resolvers):
-        parser.error(trouble)
-    return resolvers
 
 
 def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
@@ -339,6 +332,6 @@ def _read_ls_bounds(arguments: argparse.Namespace, parser: Parser) -> Bounds:
     if arguments.workers:  # its parent waits for as long again
         bounds = replace(bounds, drain_grace_s=max(TICK_S, bounds.drain_grace_s / 2))
         bounds = replace(bounds, lookup_each_s=bounds.lookup_each_s * arguments.workers)
-    if not arguments.upstreams or "dns_timeout_s" in dict(arguments.bounds):
+    if not arguments.have_resolvers or "dns_timeout_s" in dict(arguments.bounds):
         return bounds
     return replace(bounds, dns_timeout_s=bounds.dns_timeout_upstream_s)

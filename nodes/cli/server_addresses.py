@@ -45,7 +45,7 @@ def choose_resolvers(
     """Return those of these resolvers that are asked by an LS that takes DNS at these addresses;
     log which of a file are left out. Raises Failure where one is given twice, or a file has none
     that can be asked."""
-    given = [_place(one) for one in resolvers if not one.file]
+    given = [place(one) for one in resolvers if not one.file]
     if len(set(given)) < len(given):
         raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
     chosen: list[ResolverOption] = []
@@ -59,7 +59,7 @@ def choose_resolvers(
             log.report(text, Level.INFO, "resolver_left_out", about)
         else:
             chosen.append(one)
-            known.add(_place(one))
+            known.add(place(one))
     _check_files(resolvers, chosen)
     return chosen
 
@@ -68,7 +68,7 @@ def _why_left_out(
     system: System, one: ResolverOption, dns: Sequence[Address], known: set[tuple[str, int]]
 ) -> str:
     """Return why this one of a file is not asked; empty if it is."""
-    if _place(one) in known:
+    if place(one) in known:
         return "it is given already"
     if dns and one.host in _STUBS:
         return "it is systemd-resolved, which may ask this load balancer"
@@ -79,10 +79,10 @@ def _why_left_out(
 
 def _check_files(resolvers: Sequence[ResolverOption], chosen: Sequence[ResolverOption]) -> None:
     """Raise Failure where a file has named none that is asked."""
-    places = {_place(one) for one in chosen}
+    places = {place(one) for one in chosen}
     for path in dict.fromkeys(one.file for one in resolvers if one.file):
         left_out = [one for one in resolvers if one.file == path]
-        if not any(_place(one) in places for one in left_out):
+        if not any(place(one) in places for one in left_out):
             instead = "name another one with --dns-upstream ADDR"
             if any(one.host in _STUBS for one in left_out) and path != _BEHIND_STUBS:
                 instead = f"take {_BEHIND_STUBS}"
@@ -94,7 +94,7 @@ def _check_files(resolvers: Sequence[ResolverOption], chosen: Sequence[ResolverO
             )
 
 
-def _place(one: ResolverOption) -> tuple[str, int]:
+def place(one: ResolverOption) -> tuple[str, int]:
     """Return where a resolver is, alike for all ways to write that."""
     try:
         host = str(ipaddress.ip_address(one.host))

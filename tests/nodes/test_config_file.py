@@ -69,6 +69,8 @@ LS = [
     flag("timeout", "2", "2"),
     flag("trust-data", "true"),
     flag("private-from", '["DNS1,DNS2", "DNS1"]', "DNS1,DNS2", "DNS1"),
+    flag("route", '["a.example,10.0.0.0/8=192.0.2.2", "lan="]',
+         "a.example,10.0.0.0/8=192.0.2.2", "lan="),
     flag("cache", "16", "16"),
     flag("stale", '"1h"', "1h"),
     flag("leak", '["home.arpa", "10.in-addr.arpa"]', "home.arpa", "10.in-addr.arpa"),
@@ -91,6 +93,7 @@ ALONE = {  # keys that contradict some of those, with the least that they need
         Key("port", "port = 0", ["0"]),
         Key("servers", 'servers = ["a", "1"]', ["a", "1"]),
         flag("once", "true"),
+        flag("tier", '["2=TS2", "3=TS3"]', "2=TS2", "3=TS3"),
     ],
     "ts": [Key("port", "port = 0", ["0"]), flag("table", '"t"', "t"), flag("once", "true")],
 }

@@ -50,6 +50,7 @@ class Course:
     bogus_at: float = -math.inf
     is_asked_since: bool = False  # any resolver was, since a validator's word ended it
     bogus_read_at: float = -math.inf  # also late
+    asked: dict[str, float] = field(default_factory=dict)  # whom first by UDP, since it was opened
     tabled_at: float = -math.inf  # when LS read a table's answer, while it was open
     sent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -63,6 +64,7 @@ class Course:
         """Take note that it is asked, and was not open."""
         self.open_since, self.tabled_at = now, -math.inf
         self.replies = [saying for saying in self.replies if saying.read_at >= now]
+        self.asked = {name: at for name, at in self.asked.items() if at >= now}
 
 
 class Account:
@@ -105,6 +107,7 @@ class Account:
         """Take a query that LS sends."""
         course, now, story = self.course_of(question), self.world.t, self.story
         course.is_asked_since = True
+        course.asked.setdefault(resolver.name, now)
         if story.shape.is_sampled:
             return
         fresh = self.fresh(question, now)
@@ -152,9 +155,9 @@ class Account:
         if course.waiting and course.tabled_at > -math.inf:
             saying.why_never = "it came late: a table answers"
         is_kept = not course.waiting and course.ended == "stale" and self.story.races
-        if saying.is_data and saying.lasts_s and is_kept and course.open_since > self.flushed_at:
+        if saying.is_data and is_kept and course.open_since > self.flushed_at:
             course.known, course.known_at = saying, now  # better than what was told
-            course.ended = "late data"
+            course.ended = "late data"  # with a TTL of 0 nothing is left that any could better
         if saying.is_failure or (saying.is_data and saying.lasts_s):
             return
         if self.fresh(saying.question, now) is None:
@@ -340,13 +343,10 @@ class Account:
         self.world.saw("stale data is told" + " again" * is_again)
         if is_again:
             return
-        over_s = now - saying.read_at - saying.lasts_s
-        most_s = story.stale_s + story.bounds.stale_after_s + SLACK_S
-        hold(over_s <= most_s + _EDGE_S, "P97", f"over for {over_s:.3f} s: {seen}")
         course.stale_at = now
         for one in course.replies:
             is_better = one.was_open and not one.is_failure and since <= one.read_at <= now
-            is_better = is_better and (story.races or one.asked_at >= since)
+            is_better = is_better and (story.races or self.is_asked(course, one))
             hold(not is_better or story.has_lost_streams, "P97", f"{one} is better: {seen}")
         failed = self.failures(course, since)
         awaited = [one.name for one in story.resolvers_for(question)]
@@ -359,6 +359,12 @@ class Account:
         hold(is_right, "P97", f"after {waited_s:.3f} s, {failed} of {awaited} failed: {seen}")
         most_s = story.bounds.stale_after_s + SLACK_S
         hold(waited_s <= most_s or story.was_disturbed, "P97", f"late, {waited_s:.3f} s: {seen}")
+
+    def is_asked(self, course: Course, saying: Saying) -> bool:
+        """Return whether, hedging, its resolver was asked since the question was opened: else it
+        belongs to an earlier asking, of which a new stream has asked once more."""
+        asked_at = course.asked.get(saying.by, math.inf)
+        return asked_at <= saying.read_at and saying.asked_at >= course.open_since
 
     def failures(self, course: Course, since: float) -> dict[str, float]:
         """Return which resolvers have failed since then, or were down, and when they did first."""

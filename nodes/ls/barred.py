@@ -5,8 +5,8 @@ so it is *withheld* from those that could say no more (`own_words.py`), or serve
 tier have not had their turn yet (`tiers/tier_policy.py`). Those that ask a server, and those that
 wait for it, go by the same answer.
 
-Without routes, and while nothing is withheld or has a later tier, a batch costs three looks at
-something that is empty.
+Without routes, and while nothing is withheld or has a later tier, that costs three looks at what is
+empty.
 
 Not here: servers that have no words for a question (`upstream.py`, `can_be_asked`).
 """
@@ -25,14 +25,14 @@ class Barred:
     belong to; None: all belong to all. `withheld` and `later` have entries of open questions."""
 
     def __init__(self, routes: Mapping[bytes, ServerSet] | None = None) -> None:
-        self._routes = routes
+        self.routes = routes
         self.withheld: dict[bytes, ServerSet] = {}
         self.later: dict[bytes, ServerSet] = {}
 
     def from_all_tiers(self, question: bytes) -> ServerSet:
         """Return those that are barred from this whichever tier has its turn."""
         servers = self.withheld.get(question, NO_SERVERS)
-        return servers if self._routes is None else servers | self._routes[question]
+        return servers if self.routes is None else servers | self.routes[question]
 
     def of(self, question: bytes) -> ServerSet:
         """Return those that are barred from this."""
@@ -40,7 +40,7 @@ class Barred:
 
     def of_each(self, questions: Sequence[bytes]) -> list[ServerSet] | None:
         """Return those that are barred from each of these; None: nobody is from any."""
-        found = None if self._routes is None else list(map(self._routes.__getitem__, questions))
+        found = None if self.routes is None else list(map(self.routes.__getitem__, questions))
         for some in (self.withheld, self.later):
             if some:
                 more = map(some.get, questions, repeat(NO_SERVERS))

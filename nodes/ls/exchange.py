@@ -9,7 +9,6 @@ question; what is no answer goes to held negatives, and the policy may ask someb
 Not here: what any of them makes of it (`policy.py`, `negatives.py`, `questions.py`, `observer.py`).
 """
 
-from collections.abc import Sequence
 from itertools import compress, repeat
 
 from core.effects import Effect
@@ -20,7 +19,7 @@ from nodes.ls.link_state import LinkEvent, LinkState
 from nodes.ls.observer import hearers
 from nodes.ls.outcomes import QuestionEvent
 from nodes.ls.parts import Parts
-from nodes.ls.replies import Denial, LinkChange, Replies
+from nodes.ls.replies import LinkChange, Replies
 from nodes.ls.server_set import NO_SERVERS
 from nodes.ls.upstream import Upstream
 
@@ -70,7 +69,10 @@ class Exchange:
                 return effects
         for observer in self._hear_asked:
             effects += observer.asked(questions, now)
-        for link, share in self._barred.let_pass(self._policy.ask(questions, now)):
+        barred, shares = self._barred, self._policy.ask(questions, now)
+        if barred.routes is not None or barred.withheld or barred.later:
+            shares = barred.let_pass(shares)
+        for link, share in shares:
             server = self._upstreams.by_name[link.conn]
             if not lines and share is questions:
                 lines = b"\n".join(questions) + b"\n"
@@ -151,19 +153,12 @@ class Exchange:
             effects += self._ask_slice(upstream, now)
         return effects
 
-    def _admits(
-        self, upstream: Upstream, questions: Sequence[bytes], denials: Sequence[Denial] = ()
-    ) -> list[bool] | None:
-        """Return which replies to these count; None: all. The others are late."""
-        admitted = self._policy.admits(upstream.link, questions)
-        if self._cache is None:
-            return admitted
-        return self._cache.admits(upstream, questions, denials, admitted)
-
     def _answer(self, upstream: Upstream, answers: Answered, now: float) -> list[Effect]:
         effects: list[Effect] = []
         link, late = upstream.link, 0
-        admitted = self._admits(upstream, answers.questions)
+        admitted = self._policy.admits(link, answers.questions)
+        if self._cache is not None:
+            admitted = self._cache.admits(upstream, answers.questions, (), admitted)
         for observer in self._hear_answered:
             if observer.kept:
                 effects += observer.answered(upstream, answers, admitted, now)
@@ -190,11 +185,15 @@ class Exchange:
             if observer.kept:
                 effects += observer.denied(upstream, replies.unknown, replies.denials, now)
         questions = [*replies.unknown, *[question for question, _, _ in replies.denials]]
-        admitted = self._admits(upstream, questions, replies.denials) or repeat(True)
+        admitted = self._policy.admits(link, questions)
+        if self._cache is not None:
+            admitted = self._cache.admits(upstream, questions, replies.denials, admitted)
         are_open = map(self._questions.is_open, questions)
         counted = [
             question
-            for question, is_admitted, is_open in zip(questions, admitted, are_open, strict=False)
+            for question, is_admitted, is_open in zip(
+                questions, admitted or repeat(True), are_open, strict=False
+            )
             if is_admitted and is_open
         ]
         late = len(questions) - len(counted)

@@ -9,15 +9,18 @@ Not here: for how long something is held (`hold_times.py`), and what follows (`n
 
 import heapq
 import math
+from collections.abc import Callable
 from itertools import count
 
+from core.effects import Effect
 from nodes.ls.held_negative import HeldNegative
 
 
 class HoldSchedule:
-    """A schedule of releases. `due`: never later than the next one."""
+    """A schedule of releases, and `Timed`. `release(due, now)` releases what is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Callable[[list[HeldNegative], float], list[Effect]]) -> None:
+        self._release = release
         self._releases: list[tuple[float, int, HeldNegative]] = []
         self._number = count()
         self.due = math.inf
@@ -40,17 +43,16 @@ class HoldSchedule:
         self._releases.clear()
         self.due = math.inf
 
-    def take_due(self, now: float) -> list[HeldNegative]:
-        """Take what is to be released by now."""
-        taken: dict[bytes, HeldNegative] = {}
+    def woken(self, now: float) -> list[Effect]:
+        """Have all released that is to be by now. Something else may be due, as what clients wait
+        for no longer is: so `release` is called in any case."""
+        due: dict[bytes, HeldNegative] = {}
         while self._next() <= now:
             held = heapq.heappop(self._releases)[2]
-            taken[held.question] = held
-        return list(taken.values())
-
-    def look(self) -> None:
-        """Set `due` right."""
+            due[held.question] = held
+        effects = self._release(list(due.values()), now)
         self.due = self._next()
+        return effects
 
     def _next(self) -> float:
         """Return when the next one is released; infinite for never."""

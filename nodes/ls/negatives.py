@@ -58,7 +58,7 @@ class HeldNegatives(Observer):
         self._deniers: dict[bytes, ServerSet] = {}
         self.kept = self._deniers
         self._held: dict[bytes, HeldNegative] = {}
-        self._schedule = HoldSchedule()
+        self.schedule = HoldSchedule(self._release_due)
         self.early = EarlyNegatives(self.differed)
 
     def tell(self, observers: Sequence[Observer], next_tier: NextTier | None = None) -> None:
@@ -84,7 +84,7 @@ class HeldNegatives(Observer):
             if event in _DENIES:
                 held.agreed |= servers
             left = without(awaited, self._spoken(question) | held.moot)
-            self._schedule.shorten(held, self._times.after(event, held, left, now), now)
+            self.schedule.shorten(held, self._times.after(event, held, left, now), now)
         for question in unknown:
             self._deniers[question] = self._deniers.get(question, NO_SERVERS) | servers
         unheld: dict[bytes, None] = {}
@@ -199,7 +199,7 @@ class HeldNegatives(Observer):
                 left = without(self._upstreams.awaited, self._spoken(question) | held.moot)
                 held.until = math.inf
                 failed = QuestionEvent.FAILURE_SAID
-                self._schedule.shorten(held, self._times.after(failed, held, left, now), now)
+                self.schedule.shorten(held, self._times.after(failed, held, left, now), now)
         effects = self.fail(gone_on, now) if self._upstreams.failing else []
         held_on = [self._held[question] for question in gone_on if question in self._held]
         effects += self._decide(list(filter(self._is_enough, held_on)), now)
@@ -207,25 +207,18 @@ class HeldNegatives(Observer):
 
     # -- releasing ---------------------------------------------------------------------------------
 
-    @property
-    def due(self) -> float:
-        """When the next one is released, or sooner; see `Timed`."""
-        return self._schedule.due
-
-    def woken(self, now: float) -> list[Effect]:
+    def _release_due(self, due: list[HeldNegative], now: float) -> list[Effect]:
         """Release what has been held long enough, and what clients wait for no longer."""
         last: dict[bytes, HeldNegative] = {}
         if self._held and self._questions.due <= now:
             for question in self._questions.due_questions(now):
                 if question in self._held:
                     last[question] = self._held[question]
-        due = [held for held in self._schedule.take_due(now) if held.question not in last]
+        due = [held for held in due if held.question not in last]
         for held in [*last.values(), *due]:
             if held.best in SAYS_NO_DATA:
                 self.early.add(held.question)
-        effects = self._release(list(last.values()), now) + self._decide(due, now)
-        self._schedule.look()
-        return effects
+        return self._release(list(last.values()), now) + self._decide(due, now)
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:
         """Let servers that are down count as if they had said SERVFAIL to these open questions,
@@ -292,7 +285,7 @@ class HeldNegatives(Observer):
             if held.best in SAYS_NO_DATA and not self._deniers[question] & bit:
                 until = held.since + self._times.grace_s(held, bit, now)
                 if until > held.until:
-                    self._schedule.add(held, until)
+                    self.schedule.add(held, until)
         return ()
 
     def links_changed(
@@ -338,7 +331,7 @@ class HeldNegatives(Observer):
             if held is not None:
                 held.until = math.inf
         if not self._held:
-            self._schedule.clear()
+            self.schedule.clear()
         return ()
 
     def _forget_servers(self, servers: ServerSet) -> None:

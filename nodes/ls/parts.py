@@ -114,7 +114,7 @@ def make_parts(
         policy=policy,
         lookups=HostLookups(upstreams.all),
         observers=observers,
-        timed=_present(negatives, *upstreams.all, questions, samples, hedging, tiers),
+        timed=_present(negatives.schedule, *upstreams.all, questions, samples, hedging, tiers),
         monitored=_present(*clients, upstreams, own_words, cache, samples, waits),
     )
 

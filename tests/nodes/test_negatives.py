@@ -336,7 +336,7 @@ class NegativesMachine(RuleBasedStateMachine):
         """Nothing is held past its time, nor what is `late`: its asker waits no longer."""
         self.now += sixteenths / 16
         untils = [best.until for best in self.held.values()]
-        assert self.negatives.due <= min(untils, default=math.inf)
+        assert self.negatives.schedule.due <= min(untils, default=math.inf)
         model = {
             question
             for question, best in self.held.items()
@@ -344,11 +344,11 @@ class NegativesMachine(RuleBasedStateMachine):
         }
         self.told |= {question for question in model if self.held[question].state in NO_DATA}
         self.real.questions.late = late
-        self.negatives.woken(self.now)
+        self.negatives.schedule.woken(self.now)
         self.real.questions.late = []
         self.release(model)
         untils = [best.until for best in self.held.values()]
-        assert self.negatives.due == min(untils, default=math.inf)
+        assert self.negatives.schedule.due == min(untils, default=math.inf)
 
     @rule(questions=some)
     def some_are_asked_again(self, questions: list[bytes]) -> None:
@@ -396,16 +396,16 @@ def test_a_grace_counts_from_the_first_denial_of_the_world() -> None:
     """[P42]: also where it became shorter, and longer, since a server has been seen to differ."""
     held = Held([Server(1, is_table=True), Server(2, 1.0), Server(4, 1.0)])
     held.negatives.add(1, [], [(b"x TYPE15", QuestionEvent.NAME_SAID, None)], 0.0)
-    assert held.negatives.due == math.inf
+    assert held.negatives.schedule.due == math.inf
     held.negatives.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.0)
-    assert held.negatives.due == 11.0
+    assert held.negatives.schedule.due == 11.0
     held.servers[4].usual_s = 0.5
     held.negatives.add(2, [], [(b"x TYPE15", QuestionEvent.NOT_FOUND_SAID, None)], 10.25)
-    assert held.negatives.due == 10.75
+    assert held.negatives.schedule.due == 10.75
     held.servers[4].usual_s = 5.0
     held.negatives.differed(cast(Any, held.servers[4]), 10.5)
-    held.negatives.woken(10.5)
-    assert held.negatives.due == 15.0
+    held.negatives.schedule.woken(10.5)
+    assert held.negatives.schedule.due == 15.0
 
 
 def test_without_resolvers_silent_tables_are_not_waited_for() -> None:
@@ -425,8 +425,8 @@ def test_an_answer_to_what_was_denied_shows_a_split_view() -> None:
         held.negatives.add(1, [], [(b"x", event, None)], 0.0)
         held.servers[2].usual_s = 5.0
         held.negatives.admitted(cast(Any, held.servers[2]), [b"x"], 0.5)
-        held.negatives.woken(0.5)
-        assert held.negatives.due == due
+        held.negatives.schedule.woken(0.5)
+        assert held.negatives.schedule.due == due
 
 
 @pytest.mark.parametrize("is_another_held", [False, True])
@@ -438,7 +438,7 @@ def test_what_is_settled_leaves_nothing_to_wake_up_for(is_another_held: bool) ->
         held.negatives.closed([b"n%d" % number], QuestionState.ANSWERED, 0.0)
     if is_another_held:
         held.negatives.add(1, [], failed(b"x"), 1.0)
-    assert held.negatives.due == (1.0 + 3 * GRACES[2] if is_another_held else math.inf)
+    assert held.negatives.schedule.due == (1.0 + 3 * GRACES[2] if is_another_held else math.inf)
     assert alive(HeldNegative) == is_another_held
 
 
@@ -450,7 +450,7 @@ def test_those_that_are_down_fail_what_nobody_else_can_answer() -> None:
     held.negatives.fail([b"x", b"y"], 0.0)
     assert held.servers[2].probe == b"y"
     assert held.negatives.is_held(b"x") and held.questions.take() == []
-    held.negatives.woken(3 * GRACES[1])
+    held.negatives.schedule.woken(3 * GRACES[1])
     assert [question for question, *_ in held.questions.take()] == [b"x", b"y"]
 
 

@@ -57,7 +57,7 @@ def test_a_bogus_name_ends_at_once_whatever_is_held(before: str) -> None:
     assert cast.told() == [] and cast.lines() == b""
     assert cast.metric("failed") == 3 and cast.metric("DNS1.bogus") == 1
     assert cast.metric("DNS1.failed") == 0 and cast.metric("DNS2.late") == 1
-    assert cast.brain.parts.negatives.is_empty and cast.brain.parts.negatives.due > 1e9
+    assert cast.brain.parts.negatives.is_empty and cast.brain.parts.negatives.schedule.due > 1e9
 
 
 def test_bogus_ends_what_a_table_knows_to_exist() -> None:

@@ -116,8 +116,9 @@ class Observable(Protocol):
 
     def page_entries(self) -> dict[str, Any]:
         """Return what the status page shows besides: `program` (ts or ls), and of LS `policy`,
-        `sampling`, `told` (disagreements of servers, the latest first) and `servers` (of each, in
-        order: `kind`, `address`, `next`)."""
+        `sampling`, `told` (disagreements of servers, the latest first), `nobodys_names` (those that
+        no resolver is asked for) and `servers` (of each, in order: `kind`, `address`, `next`,
+        `tier`, `routes`)."""
         ...
 
 

@@ -71,7 +71,7 @@ class LoadBalancer:
         self._upstreams = parts.upstreams
         self._exchange = Exchange(parts)
         self._lookups = parts.lookups
-        self.status = Status(parts, self._server)
+        self.status = Status(parts, self._server, setup)
         self.metrics = self.status.metrics
         self.histograms = self.status.histograms
         self.unhealthy = self.status.unhealthy

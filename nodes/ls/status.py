@@ -2,8 +2,8 @@
 
 Everything is counted where it happens; here it is put together, and nothing is kept.
 
-Not here: what each part shows (`monitored.py`), and how a status travels (`core/exposition.py`,
-`nodes/status_page/pages.py`).
+Not here: what each part shows (`monitored.py`), where servers stand among tiers and routes
+(`placement.py`), and how a status travels (`core/exposition.py`, `nodes/status_page/pages.py`).
 """
 
 from typing import Any
@@ -13,17 +13,21 @@ from core.protocol.server import Server
 from core.protocol.server_state import DRAINING, ServerState
 from nodes.ls.link_metrics import about
 from nodes.ls.parts import Parts
+from nodes.ls.placement import nobodys, placed
+from nodes.ls.setup import Setup
 
 
 class Status:
-    """The status of one load balancer, from its parts."""
+    """The status of one load balancer, from its parts and its options."""
 
-    def __init__(self, parts: Parts, server: Server) -> None:
+    def __init__(self, parts: Parts, server: Server, setup: Setup) -> None:
         self._policy = parts.policy.name
         self._links = parts.upstreams.links
         self._upstreams = parts.upstreams.all
         self._monitored = parts.monitored
         self._server = server
+        self._places = placed(setup)
+        self._nobodys = nobodys(setup)
 
     def metrics(self) -> list[Value]:
         """Return all that is counted."""
@@ -50,7 +54,11 @@ class Status:
             "policy": self._policy,
             "sampling": "no race is sampled",
             "told": [],
-            "servers": {upstream.link.conn: about(upstream) for upstream in self._upstreams},
+            "nobodys_names": self._nobodys,
+            "servers": {
+                upstream.link.conn: about(upstream) | self._places[upstream.link.conn]
+                for upstream in self._upstreams
+            },
         }
         for part in self._monitored:
             entries |= part.page_entries()

@@ -70,6 +70,7 @@ def server_frame(where: str, wall: float, minute: Between, moment: Between) -> l
         *_verdict(now, servers, wall),
         *_clients(minute, moment),
         *_servers(minute, servers, wall),
+        *_tiers(minute),
         *_workers(now),
         *_bounds(minute),
     ]
@@ -151,6 +152,19 @@ def _servers(minute: Between, servers: list[str], wall: float) -> list[Row]:
         text = f"{shown:{name_width}} {state:{state_width}} {since:5}{wins:>5}{counts}{times}"
         rows.append(Row(text, Style.PLAIN if _is_good(state) else Style.BAD))
     return rows
+
+
+def _tiers(minute: Between) -> list[Row]:
+    """Return a row for each tier of servers, if there are any."""
+    rows = []
+    per = "/s" if minute.seconds else ""
+    for name in minute.now.with_metric("slow"):
+        asked, slow, won = (
+            _short(minute.rate(f"{name}.{key}")) for key in ("asked", "slow", "won")
+        )
+        text = f"{name[:_NAME_LETTERS_MAX]:6} asked {asked}{per}, slow {slow}{per}, won {won}{per}"
+        rows.append(Row(text))
+    return [Row(""), *rows] if rows else []
 
 
 def _workers(now: Poll) -> list[Row]:

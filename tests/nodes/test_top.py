@@ -104,6 +104,15 @@ def test_a_frame_is_of_what_happened_between_two_replies() -> None:
     assert bad == ["1", "DNS1", "DNS1", "W2"]  # errors: of the minute exactly 1 %, of all 1.7
 
 
+def test_a_frame_has_a_row_for_each_tier() -> None:
+    before = {**MINUTE_AGO, "tier1.asked": "0", "tier1.slow": "0", "tier1.won": "0"}
+    tiers = {"tier1.asked": "12000", "tier1.slow": "6", "tier1.won": "600"}
+    tiers |= {"tier2.asked": "11400", "tier2.slow": "0", "tier2.won": "10920"}
+    rows = ["tier1  asked 200/s, slow 0.1/s, won 10/s", "tier2  asked 190/s, slow 0/s, won 182/s"]
+    assert text(shown({**NOW, **tiers}, before)).split("\n")[9:13] == ["", *rows, ""]
+    assert "tier2  asked 11k, slow 0, won 11k" in text(shown({**NOW, **tiers}))
+
+
 def test_a_frame_fits_into_80_columns_and_24_lines() -> None:
     rows = shown(NOW, MINUTE_AGO)
     assert len(rows) <= 24 and max(len(row.text) for row in rows) <= 80

@@ -229,6 +229,28 @@ def test_the_page_says_what_is_lost_on_a_phone_too(run: Programs, browser: Brows
     assert page.complaints == []
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", 1)], ids=["alone", "workers"])
+def test_the_page_has_tiers_and_routes_on_a_phone_too(
+    run: Programs, ts_ports: list[int], browser: Browser, more: tuple[object, ...]
+) -> None:
+    long_name = "a-department-with-a-very-long-name.in-a-far-country.corp.example"
+    with played_resolver("10.0.0.1") as first, played_resolver("10.0.0.2") as second:
+        upstream = ("--dns-upstream", f"127.0.0.1:{first}", "--tier", "2=DNS1", *more)
+        routes = ("--route", f"{long_name},10.0.0.0/8=127.0.0.1:{second}", "--route", "lan,nas=")
+        words = ("--metrics", 0, *ALL, *upstream, *routes)
+        ls, _ = run.ls(ts_ports, *words, linked=False)
+        page = browser.open(f"http://127.0.0.1:{ls.listener('status page')}/", width=390)
+        page.shows(lambda: page.text("#servers").count("tier 1") == 3, "tables, and the route's")
+        assert page.text("#servers").count("tier 2") == 1 and "policy tiers" in page.text("#who")
+        assert "asked for all other names" in page.text("#servers")
+        assert f"asked for {long_name} and 10.in-addr.arpa" in page.text("#servers")
+        assert page.text("#nobodys") == "No resolver is asked for lan and nas."
+        assert "the questions that came to its tier" in page.text("#bought")
+        sides = "[document.documentElement.scrollWidth, innerWidth]"
+        assert page.value(sides) == [390, 390], "a phone need not be pushed sideways"
+        assert page.complaints == []
+
+
 def test_the_page_is_red_when_clients_fail_and_yellow_before(
     run: Programs, browser: Browser
 ) -> None:
@@ -355,7 +377,11 @@ class Hostile:
             "program": "ls",
             "policy": HOSTILE,
             "sampling": "100 % of races are sampled",
-            "servers": {of: {"address": HOSTILE, "next": None} for of in (HOSTILE, "TS2")},
+            "nobodys_names": HOSTILE,
+            "servers": {
+                of: {"address": HOSTILE, "next": None, "tier": HOSTILE, "routes": HOSTILE}
+                for of in (HOSTILE, "TS2")
+            },
             "workers": [{"name": HOSTILE, "state": HOSTILE, "old": 0, "clients": 0}],
             "told": [
                 {"question": HOSTILE, "answers": {HOSTILE: HOSTILE, "TS2": HOSTILE}, "times": 1}
@@ -403,8 +429,9 @@ def test_markup_in_a_name_is_shown_as_text_and_does_nothing(browser: Browser) ->
         page.shows(lambda: HOSTILE in page.text("#servers"), "the name as it is")
         unfold(page)
         assert page.text("#disagreements").count(HOSTILE) >= 3, "the name, and both answers"
-        assert page.text("#servers").count(HOSTILE) == 7, "a name, and where, how and why of both"
-        for part in "verdict", "who", "events", "workers", "racing":
+        found_in_servers = page.text("#servers").count(HOSTILE)
+        assert found_in_servers == 11, "a name, and where, tier, routes, how and why of both"
+        for part in "verdict", "who", "events", "workers", "racing", "nobodys":
             assert HOSTILE in page.text(f"#{part}"), part
         found = page.value("[document.scripts.length, document.images.length, document.title]")
         assert found[:2] == [1, 0] and found[2].startswith("NOT READY photofinish 127.0.0.1")

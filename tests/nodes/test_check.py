@@ -123,8 +123,22 @@ def test_a_race_log_that_may_not_be_written_is_told(
     assert asked == [(f"{folder / 'races'}", os.W_OK), (folder, os.W_OK | os.X_OK)]
 
 
-def test_the_example_of_a_file_is_good(command: Command) -> None:
-    path = ROOT / "examples" / "photofinish.toml"
-    code, out, log = command("ls", "--config", str(path), "--check")
-    servers = "TS1 localhost:5301, TS2 localhost:5302, home 192.0.2.53:53"
-    assert (code, out, log) == (0, f"{GOOD}2 workers, race, {servers}\n", "")
+TIERS = (
+    "1 worker, tiers, TS1 localhost:5301 in tier 1, TS2 localhost:5302 in tier 1, "
+    "router 192.168.1.1:53 in tier 2, quad9 9.9.9.9:53 in tier 2"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (
+            "photofinish",
+            "2 workers, race, TS1 localhost:5301, TS2 localhost:5302, home 192.0.2.53:53",
+        ),
+        ("photofinish-home", TIERS),
+    ],
+)
+def test_the_example_of_a_file_is_good(command: Command, name: str, found: str) -> None:
+    path = ROOT / "examples" / f"{name}.toml"
+    assert command("ls", "--config", str(path), "--check") == (0, f"{GOOD}{found}\n", "")

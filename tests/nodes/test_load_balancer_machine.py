@@ -57,8 +57,10 @@ client_lines = st.lists(
 # A number stands for a reply to that one of the open questions, with its name in some spelling:
 # so many addresses, those that were said last, or that there is none.
 spellers = st.sampled_from([bytes.upper, bytes.lower, b"%b.".__mod__])
-nothings = st.sampled_from([b"NOT FOUND", b"NO DATA", b"NAMES BELOW"])
-whats = st.sampled_from([0, 1, 2, b"NOT FOUND", b"NOT FOUND", b"NO DATA", b"NAMES BELOW"])
+nothings = st.sampled_from([b"NOT FOUND", b"NO DATA", b"NAMES BELOW", b"BLOCKED"])
+whats = st.sampled_from(
+    [0, 1, 2, b"NOT FOUND", b"NOT FOUND", b"NO DATA", b"NAMES BELOW", b"BLOCKED"]
+)
 replying = st.tuples(st.integers(0, 5), spellers, whats)
 server_lines = st.lists(
     st.one_of(

@@ -20,7 +20,12 @@ from tests.support.balancer_model import Check, Model, Server
 from tests.support.balancers import hedging_of, part_of
 
 LEAST_S = 1e-6  # times of different origin that differ by less are equal
-NEGATIVES = {b"NOT FOUND": "NOT FOUND", b"NO DATA": "NO DATA", b"NAMES BELOW": "NO DATA"}
+NEGATIVES = {
+    b"NOT FOUND": "NOT FOUND",
+    b"NO DATA": "NO DATA",
+    b"NAMES BELOW": "NO DATA",
+    b"BLOCKED": "NOT FOUND",
+}
 
 
 class Conservation(Check):

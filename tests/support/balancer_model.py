@@ -34,7 +34,6 @@ HERE = ("127.0.0.1", 4000)
 TSS = ("TS1", "TS2", "TS3")
 LIVE = frozenset({"CATCHING_UP", "UP", "HOLDING"})
 CODES = {Negative.NOT_FOUND: 3, Negative.NO_DATA: 0, Negative.TIMED_OUT: 2}
-HELD = Negative.NO_DATA
 
 # Small, so that chance gets to them; multiples of 1/64 s, so that a moment can be hit exactly.
 SMALL = replace(
@@ -62,7 +61,8 @@ MALFORMED = [
     b"a ::1 A IN", b"a 10.0.0.1 AAAA IN", b"a 10.0.0.1, A IN", b"a 10.0.0.1,::1 A IN",
     b"a aaaa - NOT FOUND", b"a - not found", b"a - NOT FOUND ", b"- - NO DATA", b"a A - NO DATA",
 ]  # fmt: skip
-NO_ANSWERS = (b"NO DATA", b"NAMES BELOW", b"NOT FOUND")  # in the order in which LS takes them
+# In the order in which LS takes them.
+NO_ANSWERS = (b"NO DATA", b"NAMES BELOW", b"BLOCKED", b"NOT FOUND")
 
 
 def split_type(question: bytes) -> tuple[bytes, bytes]:
@@ -203,7 +203,8 @@ class Life:
     began: float
     anew_at: float  # when it was last asked anew: the beginning, or `join_s` later
     anew: int = 1  # how often
-    held_until: float | None = None  # a TS has said that the name exists
+    held_until: float | None = None  # a TS has said that the name exists, or that none does
+    held: Negative = Negative.NOT_FOUND  # NO_DATA once a TS has said that the name exists
     spoken: set[str] = field(default_factory=set)  # servers that have nothing
 
 
@@ -555,7 +556,7 @@ class Model:
         said that the name exists; else NOT FOUND when everyone has."""
         live = self.live()
         decided: dict[bytes, None] = {}
-        for what in (b"NOT FOUND", b"NO DATA", b"NAMES BELOW"):
+        for what in (b"NOT FOUND", b"NO DATA", b"NAMES BELOW", b"BLOCKED"):
             for name in denials[what]:
                 for check in self.checks:
                     check.denied(server, name, what)
@@ -568,9 +569,12 @@ class Model:
                 life.spoken.add(server.conn)
                 decided[name] = None
                 if what != b"NOT FOUND":
-                    until = self.now + self.bounds.no_data_s if what == b"NO DATA" else math.inf
+                    is_final = what in (b"NO DATA", b"BLOCKED")
+                    until = self.now + self.bounds.no_data_s if is_final else math.inf
                     before = math.inf if life.held_until is None else life.held_until
                     life.held_until = min(before, until)
+                    if what != b"BLOCKED":
+                        life.held = Negative.NO_DATA
         ended = [name for name in decided if self.is_held_in_vain(self.lives[name], live)]
         nowhere = [
             name
@@ -578,7 +582,7 @@ class Model:
             if self.lives[name].held_until is None
             and self.lives[name].spoken == self.servers.keys()
         ]
-        self.end(ended, Negative.NO_DATA)
+        self.end_held(ended)
         self.end(nowhere, Negative.NOT_FOUND)
 
     def live(self) -> set[str]:
@@ -597,6 +601,12 @@ class Model:
         waiting = [question for question in self.open if question.name == name]
         self.open = [question for question in self.open if question.name != name]
         return waiting
+
+    def end_held(self, names: list[bytes]) -> None:
+        """End these with the best that was said of each."""
+        held = {name: self.lives[name].held for name in names}
+        for why in (Negative.NO_DATA, Negative.NOT_FOUND):
+            self.end([name for name in names if held[name] is why], why)
 
     def end(self, names: list[bytes], why: Negative) -> None:
         """End these: everyone who waits for them hears so, in its own spelling."""
@@ -643,7 +653,7 @@ class Model:
             for name, life in self.lives.items()
             if life.held_until is not None and (life.held_until <= self.now or name in named)
         ]
-        self.end(held, HELD)
+        self.end_held(held)
         over = [question for question in over if question in self.open]
         for question in over:
             self.open.remove(question)
@@ -667,7 +677,7 @@ class Model:
         without anyone, LS parts."""
         self.now = self.stage.now
         live = self.live()
-        self.end([n for n, one in self.lives.items() if self.is_held_in_vain(one, live)], HELD)
+        self.end_held([n for n, one in self.lives.items() if self.is_held_in_vain(one, live)])
         for asker in list(self.askers):
             if not asker.may_ask and not asker.is_done and not self.owed_to(asker):
                 asker.is_done = True

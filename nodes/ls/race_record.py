@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from nodes.ls.server_names import LEGAL_NAME, is_table_name
 
 WON_END = "ANSWERED"  # the end of a race that was won
-_NEGATIVES = frozenset({"NOT FOUND", "NO DATA", "REFUSED", "FAILED", "BOGUS"})
+_NEGATIVES = frozenset(
+    {"NOT FOUND", "NO DATA", "NAMES BELOW", "BLOCKED", "REFUSED", "FAILED", "BOGUS"}
+)
 _DECIMALS = 6
 _NO_RECORD = "it is no record of a race"
 _SECONDS_MAX = 1e9  # some 30 years

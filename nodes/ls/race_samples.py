@@ -41,9 +41,10 @@ ANSWER_S = Metric(
 )
 MARGIN_S = Metric("margin_seconds", "Sampled times from the first answer to the second")
 _TIME_DECIMALS = 3
+_BLOCKED = "BLOCKED"  # a table says NOT_FOUND_SAID so, since its NOT FOUND means less
 _NEGATIVE = {
     QuestionEvent.NOT_FOUND_SAID: "NOT FOUND",
-    QuestionEvent.NAME_SAID: "NO DATA",
+    QuestionEvent.NAME_SAID: "NAMES BELOW",
     QuestionEvent.NO_DATA_SAID: "NO DATA",
     QuestionEvent.REFUSAL_SAID: "REFUSED",
     QuestionEvent.FAILURE_SAID: "FAILED",
@@ -151,13 +152,14 @@ class RaceSamples(Observer, Monitored):
     def denied(
         self, upstream: Upstream, unknown: Sequence[bytes], denials: Sequence[Denial], now: float
     ) -> list[Effect]:
-        said = {QuestionEvent.NOT_FOUND_SAID: list(unknown)}
-        for question, event, _ in denials:
-            said.setdefault(event, []).append(question)
+        said = {"NOT FOUND": list(unknown)}
+        for question, event, reply in denials:
+            is_blocked = event is QuestionEvent.NOT_FOUND_SAID and reply is None
+            said.setdefault(_BLOCKED if is_blocked else _NEGATIVE[event], []).append(question)
         effects: list[Effect] = []
-        for event, questions in said.items():
+        for text, questions in said.items():
             for race in self._of(questions):
-                race.reply(upstream.link.conn, _NEGATIVE[event], now)
+                race.reply(upstream.link.conn, text, now)
                 effects += self._close_if_done(race)
         return effects
 

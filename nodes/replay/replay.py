@@ -39,7 +39,7 @@ from nodes.ls.race_record import WON_END, RaceRecord, RecordError, read_record, 
 
 DROPPED_REPLY = "DROPPED"  # the asker left before there was a reply
 _TIMED_OUT = "TIMED OUT"
-_NEGATIVES = ("NOT FOUND", "NO DATA")  # as table servers say them
+_NEGATIVES = ("NOT FOUND", "NO DATA", "NAMES BELOW", "BLOCKED")  # as table servers say them
 _NO_ANSWERS = frozenset({*_NEGATIVES, _TIMED_OUT, DROPPED_REPLY})
 _ENDS = frozenset({WON_END, "NO_DATA", "NOT_FOUND", "TIMED_OUT", DROPPED_REPLY})
 _CLIENT = "client-1"

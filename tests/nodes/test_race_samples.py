@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.bounds import Bounds
 from core.effects import Effect
 from core.environment import Environment
 from core.operator import Level, Record
@@ -26,6 +27,7 @@ from nodes.ls.race_record import RaceRecord, read_record
 from nodes.ls.race_samples import RaceSamples
 from nodes.ls.table_link import TableLink
 from tests.support.balancers import addresses_of, load_balancer, part_of
+from tests.support.stage import Stage
 
 T1, T2 = "TS1", "TS2"
 
@@ -153,6 +155,56 @@ def test_an_answer_after_a_denial_of_its_own_wins() -> None:
     assert isinstance(effect, Record)
     record = json.loads(effect.data)
     assert (record["winner"], record["took"], record["margin"]) == (T1, 0.25, 0.5)
+
+
+class RecordingStage(Stage):
+    """An LS that samples all races, with its table servers up and a client, and its records."""
+
+    def __init__(self, tables: int = 1, **words: Any) -> None:  # noqa: ANN401
+        super().__init__(load_balancer(addresses_of(tables), sample=1.0, **words), Bounds())
+        self.records: list[RaceRecord] = []
+        self.begin()
+        for number in range(1, tables + 1):
+            self.connect(f"TS{number}")
+        self.accept("a")
+
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, Record):
+            self.records.append(read_record(effect.data))
+        super().perform(effect)
+
+
+@pytest.mark.parametrize("what", ["NOT FOUND", "NO DATA", "NAMES BELOW", "BLOCKED"])
+def test_a_record_has_the_very_negative_of_a_table(what: str) -> None:
+    stage = RecordingStage()
+    stage.hear("a", b"x\n")
+    stage.hear(T1, b"x - %b\n" % what.encode())
+    stage.wait(5.0)
+    (record,) = stage.records
+    assert record.replies == {T1: (0.0, what)}
+
+
+def test_of_tiers_a_record_has_when_each_was_asked() -> None:
+    stage = RecordingStage(3, tiers={T2: 2, "TS3": 3})
+    stage.hear("a", b"slow\nbad\nfast\n")
+    stage.wait(0.125)
+    stage.hear(T1, b"fast 10.0.0.1 A IN\nbad - NOT FOUND\n")
+    stage.hear(T2, b"bad 10.0.0.2 A IN\n")
+    stage.wait(Bounds().tier_s - 0.125)
+    stage.hear(T2, b"slow 10.0.0.2 A IN\n")
+    stage.wait(5.0)
+    asked = {record.question: record.asked for record in stage.records}
+    tier_s = Bounds().tier_s
+    assert asked == {
+        "fast": {T1: 0.0},
+        "bad": {T1: 0.0, T2: 0.125},
+        "slow": {T1: 0.0, T2: tier_s},
+    }
+    assert {record.policy for record in stage.records} == {"tiers"}
+    winners = {record.question: (record.winner, record.took) for record in stage.records}
+    assert winners == {"fast": (T1, 0.125), "bad": (T2, 0.125), "slow": (T2, tier_s)}
+    silent = {value.key: value.value for value in stage.brain.metrics()}["TS1.silent"]
+    assert silent == 1
 
 
 def test_an_answer_after_the_end_does_not_replace_a_denial() -> None:

@@ -185,7 +185,18 @@ odd_bytes = st.one_of(
 times = st.one_of(st.floats(0, 9), st.sampled_from([0, 1e9, 1e300, -1, True, None, "1", 10**400]))
 near_names = st.sampled_from(["TS1", "TS2", "TS9", "TS0", "DNS1", "ts1", "TS\x1b", "\ud800", ""])
 near_replies = st.one_of(
-    st.sampled_from(["NOT FOUND", "NO DATA", "TIMED OUT", "10.0.0.1", "::1", "1.2.3.4,10.0.0.1"]),
+    st.sampled_from(
+        [
+            "NOT FOUND",
+            "NO DATA",
+            "BLOCKED",
+            "NAMES BELOW",
+            "TIMED OUT",
+            "10.0.0.1",
+            "::1",
+            "1.2.3.4,10.0.0.1",
+        ]
+    ),
     st.text("0123456789.:,aF", max_size=12),
     st.integers(1, 80).map(lambda count: ",".join(["10.0.0.1"] * count)),
     json_values,
@@ -511,6 +522,7 @@ def test_records_of_a_time_without_any_ts_are_refused(play: Play) -> None:
 
 delays_s = st.one_of(st.none(), st.integers(1, 5_100_000).map(lambda us: us / 1e6))
 quick_s = st.integers(1_000, 60_000).map(lambda us: us / 1e6)
+DENIALS = b"NOT FOUND", b"NO DATA", b"NAMES BELOW", b"BLOCKED"
 
 
 @dataclass
@@ -529,7 +541,7 @@ def scripts(draw: st.DrawFn, delays: st.SearchStrategy[float | None], denies: bo
         name = b"n%d" % number if draw(st.booleans()) else b"n%d AAAA" % number
         asked.append((draw(st.integers(0, 400_000)) / 1e6, name))
         sets = [b"10.0.0.1", b"10.0.0.1,10.0.0.2"] if b" " not in name else [b"::1", b"::2"]
-        says = sets + ([b"NOT FOUND"] if denies else [])
+        says = sets + (list(DENIALS) if denies else [])
         way = []
         for _ in range(2):
             way.append((draw(delays), draw(st.sampled_from(says))))
@@ -590,8 +602,8 @@ class RecordedStage(Stage):
 
 def reply(question: bytes, what: bytes) -> bytes:
     name, _, kind = question.partition(b" ")
-    if what == b"NOT FOUND":
-        return question + b" - NOT FOUND\n"
+    if what in DENIALS:
+        return question + b" - " + what + b"\n"
     return b"%b %b %b IN\n" % (name, what, kind or b"A")
 
 
@@ -607,7 +619,7 @@ def are_apart(script: Script) -> bool:
     """Return whether no two things happen so close that a rounded time may change their order."""
     for way in script.ways.values():
         times = [delay_s for delay_s, _ in way if delay_s is not None]
-        times += [BOUNDS.timeout_s]
+        times += [BOUNDS.timeout_s, *(delay_s + BOUNDS.no_data_s for delay_s in times)]
         if any(abs(a - b) < 1e-5 for i, a in enumerate(times) for b in times[:i]):
             return False
     return True
@@ -639,7 +651,7 @@ def test_hedge_answers_whatever_somebody_answered_in_time(
     assert len(outcome.took_s) == len(races)
     assert len(races) <= outcome.sent <= 2 * len(races)
     hopeless = sum(
-        all(delay_s is None or delay_s > 3.9 or what == b"NOT FOUND" for delay_s, what in way)
+        all(delay_s is None or delay_s > 3.9 or what in DENIALS for delay_s, what in way)
         for way in script.ways.values()
     )
     assert outcome.timed_out <= hopeless

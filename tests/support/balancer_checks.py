@@ -20,12 +20,7 @@ from tests.support.balancer_model import Check, Model, Server
 from tests.support.balancers import hedging_of, part_of
 
 LEAST_S = 1e-6  # times of different origin that differ by less are equal
-NEGATIVES = {
-    b"NOT FOUND": "NOT FOUND",
-    b"NO DATA": "NO DATA",
-    b"NAMES BELOW": "NO DATA",
-    b"BLOCKED": "NOT FOUND",
-}
+NEGATIVES = {said: said.decode() for said in (b"NOT FOUND", b"NO DATA", b"NAMES BELOW", b"BLOCKED")}
 
 
 class Conservation(Check):

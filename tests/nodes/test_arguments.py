@@ -268,7 +268,7 @@ def test_what_is_no_host_name_is_no_metrics_name(name: str) -> None:
 
 def test_ls_options_have_their_defaults() -> None:
     options = read_ls_options(["5300", *TS])
-    assert options.table_servers == (("localhost", 5301),) and options.resolvers == ()
+    assert options.table_servers == (("localhost", 5301),) and options.asking.resolvers == ()
     assert (options.extra_load, options.sample, options.grace_s) == (None, 0.0, None)
     listen = options.server.listen
     assert (listen.status_page, listen.dns, options.workers) == (None, (), None)

@@ -6,15 +6,18 @@ Not here: a network with chance (`tests/sim/`), and how tiers are written
 (`test_ls_arguments.py`).
 """
 
+import math
 from typing import Any
 
 import pytest
 
 from core.bounds import Bounds
+from nodes.ls.setup import OwnWordsSetup
 from tests.support.dns_messages import AD, CODES, RD, said
 from tests.support.resolver_cast import D1, D2, D3, Cast
 
 X = "x.example"
+KEEPS = OwnWordsSetup(1 << 20, 86_400.0)
 B = Bounds()
 LAW = ("answered", "not_found", "no_data", "failed", "timed_out", "dropped", "pending")
 
@@ -294,8 +297,135 @@ def test_a_server_that_comes_up_is_not_asked_before_its_turn() -> None:
     assert tiered.stage.take("TS2") == f"{X}\n".encode()
 
 
+def test_what_ls_knows_itself_ends_before_anybody_is_asked() -> None:
+    """A name that belongs to nobody, and a failure that is kept, where no table is there."""
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2}, routes={b"lan": ()}, own_words=KEEPS)
+    tiered.ask("nas.lan")
+    assert tiered.codes() == [CODES["NXDOMAIN"]]
+    tiered.ask(X)
+    for resolver in (D1, D2):
+        tiered.answer(resolver, "SERVFAIL")
+    tiered.told()
+    tiered.ask(X)
+    assert tiered.codes() == [CODES["SERVFAIL"]] and tiered.nobody_asked(D1, D2)
+    assert tiered.law_holds()
+
+
+def test_a_hit_is_held_for_tables_of_all_tiers_that_are_there() -> None:
+    """Nobody else is asked: the tables of tier 1 do not have the name."""
+    tiered = Tiered(own_words=KEEPS)
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    tiered.answer(D1, "10.0.0.1")
+    tiered.asked(D2)
+    tiered.told()
+    tiered.ask(X)
+    assert tiered.codes() == []
+    tiered.table_says(NOT_FOUND)
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2)
+
+
+def test_old_data_is_told_once_all_tiers_have_failed() -> None:
+    """[P106]"""
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2}, own_words=KEEPS)
+    tiered.ask(X)
+    tiered.answer(D1, "10.0.0.1")
+    tiered.told()
+    tiered.wait(3_601.0)
+    tiered.ask(X)
+    tiered.answer(D1, "SERVFAIL")
+    assert tiered.codes() == []
+    tiered.answer(D2, "SERVFAIL")
+    assert tiered.codes() == [0] and tiered.metric("stale") == 1
+
+
+def test_old_data_is_told_when_a_slow_tier_and_the_next_are_silent() -> None:
+    tiered = Tiered(2, tables=0, tiers={"DNS2": 2}, own_words=KEEPS)
+    tiered.ask(X)
+    tiered.answer(D1, "10.0.0.1")
+    tiered.told()
+    tiered.wait(3_601.0)
+    tiered.ask(X)
+    tiered.wait(B.tier_s)
+    assert len(tiered.asked(D2)) == 1 and tiered.codes() == []
+    tiered.wait(B.stale_after_s - B.tier_s - 0.001)
+    assert tiered.codes() == []
+    tiered.wait(0.001)
+    assert tiered.codes() == [0] and tiered.metric("stale") == 1
+
+
+def test_tables_without_words_for_a_question_are_passed_over() -> None:
+    tiered = Tiered()
+    tiered.ask("a!b.example")
+    assert len(tiered.asked(D1)) == 1 and tiered.stage.take("TS1") == b""
+
+
+def test_tiers_that_are_passed_over_are_counted() -> None:
+    tiered = Tiered()
+    tiered.stage.reset("TS1")
+    tiered.ask(X)
+    assert tiered.metric("tier1.asked") == tiered.metric("tier2.asked") == 1
+
+
+FEW = Bounds(waiting_bytes_high=64, waiting_bytes_low=16, held_s=0.2)
+
+
+def stalled() -> Tiered:
+    """Build LS before a second tier that takes nothing, and is held up for no more. Asked are `a`
+    to `i`, which have gone on to it, and `passed`, which has not."""
+    tiered = Tiered(0, tables=2, tiers={"TS2": 2}, bounds=FEW)
+    tiered.stage.held.add("TS2")
+    tiered.ask("passed.example")
+    tiered.stage.take("TS1")
+    for letter in "abcdefghi":
+        tiered.ask(f"{letter}.example")
+    tiered.table_says(*[NOT_FOUND] * 9)
+    tiered.wait(FEW.held_s)
+    assert tiered.metric("TS2.link") == "STALLED"
+    return tiered
+
+
+def freed(tiered: Tiered) -> list[bytes]:
+    """Let the second tier take what waits; return what else it is asked then."""
+    tiered.stage.held.clear()
+    tiered.stage.flush("TS2")
+    tiered.stage.settle()
+    return [line for line in tiered.stage.take("TS2").split() if len(line) > len("a.example")]
+
+
+def test_what_goes_on_to_a_link_that_stalls_is_asked_once() -> None:
+    """Also what it was passed over with, and what was asked since."""
+    tiered = stalled()
+    tiered.ask("after.example")
+    tiered.stage.hear("TS1", b"passed.example - NOT FOUND\nafter.example - NOT FOUND\n")
+    assert sorted(freed(tiered)) == [b"after.example", b"passed.example"]
+
+
+def test_what_nobody_waits_for_any_more_goes_on_to_nobody() -> None:
+    tiered = stalled()
+    tiered.stage.hear("TS1", b"passed.example - NOT FOUND\n")
+    tiered.stage.hear("TS1", b"passed.example 10.0.0.1 A IN\n")
+    assert freed(tiered) == []
+
+
+def test_a_link_that_is_new_is_asked_once_what_went_on() -> None:
+    tiered = stalled()
+    tiered.stage.hear("TS1", b"passed.example - NOT FOUND\n")
+    tiered.stage.held.clear()
+    tiered.stage.reset("TS2")
+    tiered.stage.take("TS2")
+    tiered.wait(0.5)
+    tiered.stage.connect("TS2")
+    assert tiered.stage.take("TS2").split().count(b"passed.example") == 1
+
+
 def test_nothing_is_left_when_all_is_told() -> None:
     tiered = Tiered()
+    tiered.say_lines("a.example", "b.example", "c.example")
+    tiered.table_says(NOT_FOUND, "10.0.0.7 A IN", NOT_FOUND)
+    tiered.answer(D1, "10.0.0.1", "10.0.0.1")
+    assert not tiered.brain.parts.upstreams.barred.later
+    assert tiered.brain.parts.policy.due == math.inf  # type: ignore[attr-defined]
     tiered.ask(X)
     tiered.ask("y.example", flags=RD | AD)
     assert len(tiered.brain.parts.upstreams.barred.later) == 2

@@ -100,8 +100,8 @@ class TierPolicy(RacePolicy, Monitored):
         """Have these open questions asked of the next tier; return those for which there is one."""
         groups: dict[tuple[TierTurn, ServerSet], list[bytes]] = {}
         for question in questions:
-            turn = self._turns[question]
-            if turn.life.state is TierState.LATER_LEFT:
+            turn = self._turns.get(question)
+            if turn is not None and turn.life.state is TierState.LATER_LEFT:
                 unable = self._upstreams.unable_in_any_tier(question)
                 groups.setdefault((turn, unable), []).append(question)
         moved: list[bytes] = []
@@ -196,8 +196,10 @@ class TierPolicy(RacePolicy, Monitored):
         self, questions: Sequence[bytes], end: QuestionState, now: float
     ) -> Iterable[Effect]:
         for question in questions:
-            self._turns.pop(question).settle(1)
-            self._later.pop(question, None)
+            turn = self._turns.pop(question, None)
+            if turn is not None:  # LS has ended it otherwise, before anybody was asked
+                turn.settle(1)
+                self._later.pop(question, None)
         return super().closed(questions, end, now)
 
     def links_changed(

@@ -29,7 +29,7 @@ from tests.support.planting import Place, find, places, planted
 ROOT = Path(__file__).parent.parent
 _BUGS = ROOT / "tests" / "planted.toml"
 _COPIED = ("core", "nodes", "tests", "examples", "bench", "proto.md", "README.md", "Makefile")
-_COPIED += ("pyproject.toml", ".ci", "LICENSE", "CHANGELOG.md")
+_COPIED += ("pyproject.toml", ".ci", "LICENSE", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md")
 _TESTS_S = 200  # a run of tests; this clock finds a bug that makes them hang
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
 # A test that reads the sources as text is no judge of what they do.

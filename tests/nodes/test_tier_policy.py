@@ -339,7 +339,7 @@ def test_old_data_is_told_once_all_tiers_have_failed() -> None:
     assert tiered.codes() == [0] and tiered.metric("stale") == 1
 
 
-def test_old_data_is_told_when_a_slow_tier_and_the_next_are_silent() -> None:
+def test_old_data_is_told_when_two_tiers_are_silent() -> None:
     tiered = Tiered(2, tables=0, tiers={"DNS2": 2}, own_words=KEEPS)
     tiered.ask(X)
     tiered.answer(D1, "10.0.0.1")
@@ -425,6 +425,9 @@ def test_nothing_is_left_when_all_is_told() -> None:
     tiered.table_says(NOT_FOUND, "10.0.0.7 A IN", NOT_FOUND)
     tiered.answer(D1, "10.0.0.1", "10.0.0.1")
     assert not tiered.brain.parts.upstreams.barred.later
+    assert tiered.brain.parts.policy.due == math.inf  # type: ignore[attr-defined]
+    tiered.say_lines("d.example")
+    tiered.table_says("10.0.0.7 A IN")
     assert tiered.brain.parts.policy.due == math.inf  # type: ignore[attr-defined]
     tiered.ask(X)
     tiered.ask("y.example", flags=RD | AD)

@@ -282,7 +282,7 @@ class HeldNegatives(Observer):
             return ()
         bit = upstream.link.bit
         for question, held in self._held.items():
-            if held.best in SAYS_NO_DATA and not self._deniers[question] & bit:
+            if held.best in SAYS_NO_DATA and not self._spoken(question) & bit:
                 until = held.since + self._times.grace_s(held, bit, now)
                 if until > held.until:
                     self.schedule.add(held, until)

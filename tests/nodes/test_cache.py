@@ -1169,6 +1169,20 @@ def test_on_a_hit_a_late_reply_has_nobody_asked_again(text: str) -> None:
     assert kept.named(D2) == [] and not kept.stage.dialled
 
 
+def test_a_kept_negative_waits_for_no_resolver_that_differs() -> None:
+    """[P95]: no resolver is asked for it."""
+    kept = Kept(tables=1)
+    kept.keep_beside("NXDOMAIN")
+    kept.ask("y.example")
+    kept.hear(D1, "NXDOMAIN")
+    kept.wait(1.0)  # the grace of that is over
+    kept.told()
+    kept.ask(X)
+    kept.hear(D2, OLD)
+    kept.wait(B.no_data_s)
+    assert kept.answers() == ["NXDOMAIN"]
+
+
 def test_a_reply_that_comes_twice_leaves_a_kept_negative_alone() -> None:
     """LS says the kept one, and waits for a table; one resolver alone has said it again."""
     kept = Kept(tables=1)

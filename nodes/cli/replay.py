@@ -7,7 +7,8 @@ Not here: what a replay is (`nodes/replay/replay.py`), and how its verdict is re
 (`nodes/replay/verdict.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.bounds import Bounds
@@ -20,6 +21,7 @@ from nodes.cli.arguments import (
     EXTRA_LOAD,
     FAILED,
     SHARE,
+    USAGE,
     Failure,
     Parser,
     program_parser,
@@ -29,6 +31,7 @@ from nodes.cli.arguments import (
     show,
 )
 from nodes.cli.bound_arguments import add_timeout, read_bounds
+from nodes.cli.route_arguments import read_asking_options, tier_words
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_record import RecordError
 from nodes.ls.server_names import table_name
@@ -50,11 +53,13 @@ _SAID_MAX = 10  # bad records that have a line of their own
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options of the replay. `extra_load`: the share of extra questions under hedge."""
+    """The options of the replay. `extra_load`: the share of extra questions under hedge; `tiers`:
+    that of each table server, by its name in the records, where it is not the first."""
 
     file: str
     policies: tuple[str, ...]
     extra_load: float
+    tiers: Mapping[str, int]
     has_json: bool
     bounds: Bounds
 
@@ -70,6 +75,7 @@ def replay_parser() -> Parser:
         "had a reply when recorded. It takes the cheapest policy that leaves no more unanswered\n"
         "and keeps half or more of what the fastest gains over the best single server. Where\n"
         "none gains, by 1 ms and 10 % and more than chance, it takes hedge unless that is slower.\n"
+        "It never takes tiers: those are for servers whose answers are to count first.\n"
         "Times are those of servers under the load that they had when recorded.",
     )
     parser.add_argument("file", metavar="RACES.jsonl", help="recorded races (- for standard input)")
@@ -84,6 +90,15 @@ def replay_parser() -> Parser:
         type=share,
         metavar=SHARE,
         help=f"for hedge: extra questions, as a share of all (default {EXTRA_LOAD:g})",
+    )
+    parser.add_argument(
+        "--tier",
+        action="append",
+        default=[],
+        type=tier_words,
+        metavar="N=NAME[,NAME...]",
+        help="also replay under tiers, these table servers in tier N, which is 2 or more (may be "
+        "repeated; all others are in tier 1): see ls --tier",
     )
     parser.add_argument(
         "--json",
@@ -102,10 +117,13 @@ def read_replay_options(words: Sequence[str]) -> ReplayOptions:
     policies, extra_load = tuple(arguments.policy or _POLICIES), arguments.max_extra_load
     if extra_load is not None and "hedge" not in policies:
         parser.error("--max-extra-load is for hedge, which is none of the policies to replay")
+    as_of_ls = Namespace(upstreams=[], route=[], tier=arguments.tier, policy="race")
+    tiers = read_asking_options(as_of_ls, parser).tiers
     return ReplayOptions(
         arguments.file,
-        policies,
+        (*policies, *(["tiers"] if tiers else [])),
         EXTRA_LOAD if extra_load is None else extra_load,
+        {name: number for number, names in tiers for name in names},
         arguments.has_json,
         read_bounds(arguments, parser),
     )
@@ -118,6 +136,7 @@ def run_replay(words: list[str]) -> int:
     servers = servers_of(file.races)
     if not servers:
         raise Failure(f"no table server was up in any of the races of {file.name}")
+    _check_tiers(options.tiers, servers)
     recorded = as_recorded(file.races)
     if not options.has_json:
         show(f"{HEAD}\n{table_row('as recorded', recorded)}")
@@ -134,6 +153,18 @@ def run_replay(words: list[str]) -> int:
     return FAILED if file.bad else CLEAN
 
 
+def _check_tiers(tiers: Mapping[str, int], servers: Sequence[str]) -> None:
+    """Raise Failure where the table servers of the races do not make these tiers."""
+    asked = ", ".join(servers)
+    for name in tiers:
+        if name not in servers:
+            raise Failure(
+                f"--tier: {name} was asked in none of the races; there are {asked}", USAGE
+            )
+    if tiers and not set(servers) - tiers.keys():
+        raise Failure(f"--tier: no server is left in tier 1; there are {asked}", USAGE)
+
+
 def _plays(
     options: ReplayOptions, races: Sequence[ReplayedRace], servers: Sequence[str]
 ) -> Iterator[Play]:
@@ -146,7 +177,12 @@ def _plays(
             ServerSetup(table_name(number), ((0, (name, 0)),))
             for number, name in enumerate(names, 1)
         ]
-        setup = Setup(nowhere, extra_load=extra_load)
+        tiers = {
+            setup.name: options.tiers[name]
+            for setup, name in zip(nowhere, names, strict=True)
+            if policy == "tiers" and name in options.tiers
+        }
+        setup = Setup(nowhere, extra_load=extra_load, tiers=tiers)
         balancer = LoadBalancer(setup, Environment(options.bounds))
         flags = _flags(options, policy)
         return Play(policy, replay(races, names, balancer), server, flags)
@@ -165,9 +201,18 @@ def _flags(options: ReplayOptions, policy: str) -> tuple[str, ...]:
         "single": (),
         "race": ("--policy", "race"),
         "hedge": ("--policy", "hedge", "--max-extra-load", f"{options.extra_load:g}"),
+        "tiers": tuple(word for tier in _tier_texts(options.tiers) for word in ("--tier", tier)),
     }[policy]
     timeout_s = options.bounds.timeout_s
     return flags if timeout_s == DEFAULTS.timeout_s else (*flags, "--timeout", f"{timeout_s:g}")
+
+
+def _tier_texts(tiers: Mapping[str, int]) -> list[str]:
+    """Write tiers as `--tier` takes them."""
+    by_number: dict[int, list[str]] = {}
+    for name, number in tiers.items():
+        by_number.setdefault(number, []).append(name)
+    return [f"{number}={','.join(names)}" for number, names in by_number.items()]
 
 
 # -- the file --------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ to run the real load balancer through the same questions in a time of its own: i
 the records. The outcome is what the policy would have made of that day: latencies, extra questions,
 changed answers.
 
-Records made under hedging are refused: they do not say what the servers that were not asked would
-have replied. A record is one of many questions (`share`), so time is compressed by that share: as
-many questions come in a second as really did.
+Records made under hedging or tiers are refused: they do not say what the servers that were not
+asked would have replied. A record is one of many questions (`share`), so time is compressed by that
+share: as many questions come in a second as really did.
 
 Not here: the load balancer, which is handed in, files, how a record is written
 (`nodes/ls/race_record.py`), and which policy is the best (`verdict.py`).
@@ -96,6 +96,11 @@ def parse(line: bytes) -> ReplayedRace:
         raise RecordError(
             "it was recorded under hedge, where not every TS is asked: record under --policy race "
             "to compare"
+        )
+    if record.policy == "tiers":
+        raise RecordError(
+            "it was recorded under tiers, where not every TS is asked: record without --tier, and "
+            "then replay with --tier to compare"
         )
     if not record.is_of_tables:
         raise RecordError(

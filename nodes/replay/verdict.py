@@ -6,7 +6,8 @@ is shorter than another if that is more than chance, and by 1 ms and by 10 %. A 
 leaves more questions unanswered than the other does, by 1 in 10,000. The yardstick is the best
 single server. Where a policy gains on it, take the cheapest that keeps half of the gain or more.
 Where none does, take hedge, which goes on when a server fails; or that server alone, if hedge is
-slower.
+slower. Tiers are compared and never taken: they say whose answer counts, and no time tells whether
+that is right.
 
 More than chance: the ranges of two standard errors around both ranks do not overlap. That takes
 races to be independent; and times are those of servers under the load that they had when recorded.
@@ -86,9 +87,10 @@ class _Contestant:
 
 
 def judge(plays: Sequence[Play]) -> Verdict:
-    """Compare race, hedge, and each server alone."""
+    """Compare race, hedge, and each server alone; and tiers, which are never taken."""
     singles = [play for play in plays if play.policy == "single"]
-    rivals = [play for play in plays if play.policy != "single"]
+    tiers = [play for play in plays if play.policy == "tiers"]
+    rivals = [play for play in plays if play.policy not in ("single", "tiers")]
     if not singles or {play.policy for play in rivals} != {"race", "hedge"}:
         return Verdict(("No verdict: it compares all policies; leave out --policy.",))
     if len(singles) == 1:
@@ -99,31 +101,44 @@ def judge(plays: Sequence[Play]) -> Verdict:
         if round(count * (1 - share), 6) >= _BEYOND_MIN:
             tolerated = _UNANSWERED_SHARE * count
             best = min(_leaving_fewest(_contestants(singles, share), tolerated), key=_time_s)
-            return _verdict(best, _contestants(rivals, share), tolerated, by)
+            others = _contestants(tiers, share)
+            return _verdict(best, _contestants(rivals, share), others, tolerated, by)
     text = f"No verdict: {_counted(count, 'race')} had a reply, and 1,000 are needed."
     return Verdict((text,))
 
 
-def _verdict(best: _Contestant, rivals: list[_Contestant], tolerated: float, by: str) -> Verdict:
-    """Compare policies with the best single server."""
+def _verdict(
+    best: _Contestant,
+    rivals: list[_Contestant],
+    others: list[_Contestant],
+    tolerated: float,
+    by: str,
+) -> Verdict:
+    """Compare policies with the best single server. `others` are compared, and not taken."""
     taken, why = _choose(best, rivals, tolerated)
+    all_rivals = [*rivals, *others]
     how = f"ls ... {' '.join(taken.play.flags)}"
     if taken.play.server:
         how = "name no other server to ls"
     text = [
         f"On these races, by {by}:",
         f"  {best.name}, the best single server: {_ms(best.time_s)}{_unanswered(best)}",
-        *(f"  {rival.name}: {_compared(rival, best)}{_unanswered(rival)}" for rival in rivals),
+        *(f"  {each.name}: {_compared(each, best)}{_unanswered(each)}" for each in all_rivals),
         f"Take {taken.name}: {how}",
         *(f"  {reason}" for reason in why),
     ]
-    for rival in rivals:
-        others = rival.play.outcome.changed - rival.unanswered
-        if others > tolerated:
-            questions = _counted(others, "question")
+    for rival in all_rivals:
+        changed = rival.play.outcome.changed - rival.unanswered
+        if changed > tolerated:
+            questions = _counted(changed, "question")
             text.append(f"Under {rival.name} {questions} would have had another reply:")
-            text.append("  the servers differ, and hedging is for equal ones.")
-    times_s = {each.play.label: each.time_s for each in (best, *rivals)}
+            but = "tiers say whose reply counts" if rival in others else "hedging is for equal ones"
+            text.append(f"  the servers differ, and {but}.")
+    if others:
+        text.append(
+            "Tiers are never taken: use them where some servers are to count before others."
+        )
+    times_s = {each.play.label: each.time_s for each in (best, *all_rivals)}
     return Verdict(tuple(text), taken.play, by, times_s)
 
 

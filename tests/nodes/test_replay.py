@@ -59,9 +59,13 @@ def line(**changes: Any) -> bytes:  # noqa: ANN401
 
 
 def balancer(
-    servers: int, extra_load: float | None = None, bounds: Bounds = BOUNDS
+    servers: int,
+    extra_load: float | None = None,
+    bounds: Bounds = BOUNDS,
+    tiers: dict[str, int] | None = None,
 ) -> LoadBalancer:
-    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, extra_load=extra_load)
+    words = {"extra_load": extra_load, "tiers": tiers or {}}
+    return load_balancer(addresses_of(servers), bounds, lambda: 0.0, **words)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -87,12 +91,14 @@ def test_what_was_said_without_a_winner_is_how_it_ended(end: str) -> None:
     ("changes", "why"),
     [
         ({"policy": "hedge"}, r"recorded under hedge.*--policy race"),
+        ({"policy": "tiers"}, r"recorded under tiers.*record without --tier.*replay with --tier"),
+        ({"policy": "tiers", "asked": {"TS1": 0.0, "DNS1": 0.5}}, "recorded under tiers"),
         (
             {"asked": {"TS1": 0.0, "DNS1": 0.0}},
             r"run by resolvers.*every policy.*table servers alone",
         ),
     ],
-    ids=["hedge", "resolvers"],
+    ids=["hedge", "tiers", "tiers of resolvers", "resolvers"],
 )
 def test_a_record_of_another_kind_is_refused_with_the_reason(
     changes: dict[str, Any], why: str
@@ -206,7 +212,7 @@ near_records = st.fixed_dictionaries(
     optional={
         "at": times, "took": times, "share": times, "margin": times,
         "question": st.sampled_from(["x", "x AAAA", "\x1b", 7]),
-        "policy": st.sampled_from(["race", "hedge", "\x1b[2J", None]),
+        "policy": st.sampled_from(["race", "hedge", "tiers", "\x1b[2J", None]),
         "end": st.sampled_from(["ANSWERED", "NOT_FOUND", "NO_DATA", "TIMED_OUT", "DROPPED", "x"]),
         "winner": st.one_of(st.none(), near_names),
         "asked": st.dictionaries(near_names, times, max_size=3),
@@ -290,6 +296,28 @@ def test_what_those_that_are_asked_have_not_times_out(
     assert as_recorded(WAYS).replied_s == [race.took_s for race in WAYS[:-1]]
     counted = outcome.sent, outcome.timed_out, outcome.unanswered, outcome.changed
     assert counted == counts
+
+
+@pytest.mark.parametrize(
+    ("first", "took_s", "sent"),
+    [
+        ((0.1, "10.0.0.1"), 0.1, 1),
+        ((0.1, "NOT FOUND"), 0.4, 2),
+        ((0.1, "NO DATA"), 0.1, 1),
+        ((0.1, "BLOCKED"), 0.1, 1),
+        ((0.7, "10.0.0.1"), 0.7, 2),
+        (None, BOUNDS.tier_s + 0.3, 2),
+    ],
+    ids=["answer", "not found", "no data", "blocked", "late", "silent"],
+)
+def test_of_tiers_the_second_is_asked_in_its_turn(
+    first: tuple[float, str] | None, took_s: float, sent: int
+) -> None:
+    """As `ls --tier` does it, by the replies that were recorded."""
+    replies = {"TS2": (0.3, "10.0.0.2")} | ({"TS1": first} if first else {})
+    race = ReplayedRace(0.0, Type.A, 0.3, "10.0.0.2", {"TS1": 0.0, "TS2": 0.0}, replies)
+    outcome = replay([race], ["TS1", "TS2"], balancer(2, tiers={"TS2": 2}))
+    assert (close(outcome, [took_s]), outcome.sent) == (True, sent), outcome.took_s
 
 
 @pytest.mark.parametrize(
@@ -390,6 +418,35 @@ def test_the_command_plays_each_policy_that_is_asked_for(play: Play) -> None:
     rows = out.partition("\nextra: ")[0].splitlines()[2:]
     assert code == 0
     assert [row[:14].rstrip() for row in rows] == ["single TS1", "single TS2", "race"]
+
+
+def test_tiers_are_one_more_policy_of_the_records_names(play: Play) -> None:
+    """Also where a number is missing, so that the replay calls the servers otherwise."""
+    asked = {"TS2": 0.0, "TS3": 0.0, "TS5": 0.0}
+    replies = {"TS2": [0.1, "NOT FOUND"], "TS3": [0.2, "10.0.0.1"], "TS5": [0.1, "10.0.0.5"]}
+    record = line(asked=asked, replies=replies, winner="TS5") + b"\n"
+    code, out, _ = play(record, "--tier", "3=TS5", "--tier", "2=TS3", "--json")
+    made = json.loads(out)["policies"]
+    assert code == 0 and list(made)[-1] == "tiers"
+    tiers = made.pop("tiers")
+    assert made == json.loads(play(record, "--json")[1])["policies"], "the others are the same"
+    assert tiers["flags"] == ["--tier", "2=TS3", "--tier", "3=TS5"]
+    assert (tiers["p50_s"], tiers["extra"], tiers["changed"]) == (0.3, 1.0, 1)
+    code, out, _ = play(record, "--policy", "race", "--tier", "2=TS5,TS3")
+    rows = out.partition("\nextra: ")[0].splitlines()[2:]
+    assert (code, [row[:14].rstrip() for row in rows]) == (0, ["race", "tiers"])
+
+
+@pytest.mark.parametrize(
+    ("tier", "said"),
+    [
+        ("2=TS3", "TS3 was asked in none of the races; there are TS1, TS2"),
+        ("2=TS1,TS2", "no server is left in tier 1; there are TS1, TS2"),
+    ],
+)
+def test_tiers_of_other_servers_are_refused(tier: str, said: str, play: Play) -> None:
+    code, out, err = play(line() + b"\n", "--tier", tier)
+    assert (code, out, err) == (2, "", f"photofinish: --tier: {said}\n")
 
 
 def slow_at_times(count: int) -> bytes:

@@ -186,6 +186,26 @@ def test_a_policy_that_was_not_replayed_leaves_no_verdict(missing: str) -> None:
     assert judge(plays) == Verdict(("No verdict: it compares all policies; leave out --policy.",))
 
 
+@pytest.mark.parametrize("ms", [1, 20, 900])
+def test_tiers_are_compared_and_never_taken(ms: float) -> None:
+    """However fast they are, and however few questions they leave unanswered."""
+    case = Case(Figures(20, 5), Figures(40, 5), Figures(100, 5, spread=0), Figures(300, 5))
+    flags = ("--tier", "2=TS2")
+    tiers = Play("tiers", outcome("tiers", Figures(ms, 0, 9, spread=0), COUNT), None, flags)
+    without, verdict = case.verdict(), judge([*case.plays(), tiers])
+    assert (verdict.take, verdict.by) == (without.take, without.by)
+    assert verdict.times_s == {**without.times_s, "tiers": pytest.approx(ms / 1000)}
+    than = f"{abs(100 - ms):.1f} ms {'faster' if ms < 100 else 'slower'} than TS1 alone"
+    compared = f"  tiers: {ms:.1f} ms, {than}, for 0 % more questions"
+    changed = (
+        "Under tiers 9 questions would have had another reply:",
+        "  the servers differ, and tiers say whose reply counts.",
+    )
+    last = "Tiers are never taken: use them where some servers are to count before others."
+    assert verdict.text == (*without.text[:4], compared, *without.text[4:], *changed, last)
+    assert judge([tiers]) == judge([])
+
+
 @pytest.mark.parametrize(("others", "is_said"), [(2, False), (3, True)])
 def test_replies_that_would_be_others_are_told(others: int, is_said: bool) -> None:
     text = "\n".join(Case(Figures(20), Figures(40, 1, others)).verdict().text)

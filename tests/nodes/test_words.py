@@ -110,6 +110,13 @@ $ ts --table x --host 127.0.0.1
 $ replay x --policy race --max-extra-load 1%
 --max-extra-load is for hedge, which is none of the policies to replay
 (see python3 -m nodes replay --help)
+$ replay x --tier 1=TS1
+argument --tier: servers that are in no other tier are in tier 1; leave it out, or write it like
+2=DNS1,DNS2 (see python3 -m nodes replay --help)
+$ replay x --tier 3=TS1
+--tier: there is a tier 3 and no tier 2 (see python3 -m nodes replay --help)
+$ replay x --tier 2=TS1 --tier 3=TS1
+--tier: TS1 is there twice; once is enough (see python3 -m nodes replay --help)
 $ ls 5100 --dns-upstream 192.0.2.1 --policy hedge
 --policy hedge is for table servers; every --dns-upstream is always asked
 (see python3 -m nodes ls --help)

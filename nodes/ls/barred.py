@@ -62,8 +62,10 @@ class Barred:
         for link, share in shares:
             if share is not known:
                 known, barred = share, self.of_each(share)
-                kinds = set(barred or ())
-                some, each = union(kinds), common(kinds)
+                some = each = barred[0] if barred else NO_SERVERS
+                if barred and barred.count(some) < len(barred):
+                    kinds = set(barred)
+                    some, each = union(kinds), common(kinds)
             if barred is None or not some & link.bit:
                 yield link, share
             elif not each & link.bit:

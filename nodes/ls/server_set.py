@@ -7,7 +7,7 @@ is true when it is not empty; the functions here give words to the rest.
 Not here: the servers themselves (`nodes/ls/link.py`, whose `bit` is the set of that one server).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import reduce
 from operator import and_
 
@@ -29,9 +29,9 @@ def union(sets: Iterable[ServerSet]) -> ServerSet:
     return servers
 
 
-def common(sets: Collection[ServerSet]) -> ServerSet:
-    """Return the set of the servers that are in each of these sets; none where there are none."""
-    return reduce(and_, sets) if sets else NO_SERVERS
+def common(sets: Iterable[ServerSet]) -> ServerSet:
+    """Return the set of the servers that are in each of these sets (at least one)."""
+    return reduce(and_, sets)
 
 
 def without(servers: ServerSet, others: ServerSet) -> ServerSet:

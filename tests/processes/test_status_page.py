@@ -44,6 +44,30 @@ def test_a_ts_has_a_page_metrics_and_health(run: Programs) -> None:
     assert ts.exits() == 0
 
 
+@pytest.mark.parametrize("more", [[], ["--workers", 2]], ids=["alone", "workers"])
+def test_the_page_of_ls_has_tiers_and_routes(run: Programs, more: list[object]) -> None:
+    """As they were given, and their metrics; with workers as each of them has it."""
+    upstreams = ("--dns-upstream", "127.0.0.1:1", "--tier", "2=DNS1")
+    routes = ("--route", "corp.example,10.0.0.0/8=127.0.0.2:1", "--route", "lan=")
+    words = ("--metrics", 0, *upstreams, *routes, *more)
+    ls, _ = run.ls([1, 2], *words, linked=False)
+    web = ls.listener("status page")
+    shown = json.loads(get(web, "/status.json")[1])
+    assert (shown["policy"], shown["nobodys_names"]) == ("tiers", "lan")
+    assert {one["name"]: (one["tier"], one["routes"]) for one in shown["servers"]} == {
+        "TS1": (1, ""),
+        "TS2": (1, ""),
+        "DNS1": (2, "all other names"),
+        "DNS2": (1, "corp.example and 10.in-addr.arpa"),
+    }
+    metrics = get(web, "/metrics")[1]
+    for tier in "tier1", "tier2":
+        for name in "asked", "slow", "won":
+            assert f'photofinish_tier_{name}_total{{tier="{tier}"}} 0\n' in metrics
+    ls.signal(signal.SIGTERM)
+    assert ls.exits() == 0
+
+
 @pytest.mark.parametrize("more", [[], ["--workers", 1]], ids=["alone", "workers"])
 def test_a_page_of_another_site_cannot_read_it(run: Programs, more: list[object]) -> None:
     """[P66]: a browser that was sent here by another site's name says so in Host."""

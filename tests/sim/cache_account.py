@@ -142,6 +142,10 @@ class Account:
         saying.was_open = bool(course.waiting) and course.tabled_at == -math.inf
         if not saying.was_open and not saying.is_data:
             saying.lasts_s = min(saying.lasts_s, DISPUTED_S)
+        hopeless_s = self.story.bounds.join_s + self.story.bounds.longest_s
+        if now - saying.asked_at > hopeless_s and not self.story.was_disturbed:
+            saying.why_never = "nobody waited for it any more"
+            return
         course.replies.append(saying)
         if saying.what == "BOGUS":
             course.bogus_read_at = now

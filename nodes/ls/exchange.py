@@ -63,6 +63,7 @@ class Exchange:
             lines = b""
         effects = []
         if self._own_words is not None and (words := self._own_words.speak(questions, now)):
+            self._policy.begin(questions, now)
             effects += self._negatives.add(NO_SERVERS, (), words, now)
             questions, lines = list(filter(self._questions.is_open, questions)), b""
             if not questions:

@@ -11,6 +11,10 @@ from nodes.ls.server_set import NO_SERVERS, ServerSet
 
 # The states in which a server has said that there is no data.
 SAYS_NO_DATA = frozenset({QuestionState.NOT_FOUND_HELD, QuestionState.NO_DATA_HELD})
+# Those in which nothing has been said about the name.
+_SAYS_NOTHING = frozenset(
+    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.STALE_HELD}
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -30,3 +34,8 @@ class HeldNegative:
     heard: ServerSet = NO_SERVERS
     agreed: ServerSet = NO_SERVERS
     said_by: ServerSet = NO_SERVERS
+
+    @property
+    def says_nothing(self) -> bool:
+        """Return whether nothing has been said about the name."""
+        return self.best in _SAYS_NOTHING

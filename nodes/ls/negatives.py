@@ -35,10 +35,6 @@ from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
 
 _BOGUS_SAID = QuestionEvent.BOGUS_SAID
-# The states in which nothing has been said about the name.
-_SAYS_NOTHING = frozenset(
-    {QuestionState.FAILURE_HELD, QuestionState.REFUSAL_HELD, QuestionState.STALE_HELD}
-)
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 _DENIES = frozenset({QuestionEvent.NOT_FOUND_SAID, QuestionEvent.NO_DATA_SAID})
 
@@ -102,8 +98,7 @@ class HeldNegatives(Observer):
     def slow(self, questions: list[bytes], now: float) -> list[Effect]:
         """Have the next tier asked for those of these open questions of which nothing has been said
         about the name: the time of their tier is over."""
-        held = self._held
-        quiet = [q for q in questions if q not in held or held[q].best in _SAYS_NOTHING]
+        quiet = [q for q in questions if q not in self._held or self._held[q].says_nothing]
         return self._ask_next_tier(quiet, TierEvent.TIER_SLOW, now)[1]
 
     def _end_bogus(
@@ -179,7 +174,7 @@ class HeldNegatives(Observer):
         a tier that was not asked."""
         if self._next_tier is None:
             return self._release(enough, now)
-        weak = [held.question for held in enough if held.best in _SAYS_NOTHING]
+        weak = [held.question for held in enough if held.says_nothing]
         gone_on, effects = self._ask_next_tier(weak, TierEvent.TIER_FAILED, now)
         return effects + self._release(
             [held for held in enough if held.question not in gone_on], now
@@ -195,7 +190,7 @@ class HeldNegatives(Observer):
         gone_on = self._next_tier(questions, event, now)
         for question in gone_on:
             held = self._held.get(question)
-            if held is not None and (self._deniers[question] or held.until <= now):
+            if held is not None and (held.heard or held.until <= now):
                 left = without(self._upstreams.awaited, self._spoken(question) | held.moot)
                 held.until = math.inf
                 failed = QuestionEvent.FAILURE_SAID
@@ -218,6 +213,11 @@ class HeldNegatives(Observer):
         for held in [*last.values(), *due]:
             if held.best in SAYS_NO_DATA:
                 self.early.add(held.question)
+        if later := self._upstreams.barred.later:
+            # A tier has its time, whatever the grace, while one of its servers may have the name.
+            tiered = (held for held in due if held.says_nothing and held.question in later)
+            waiting = {held.question for held in tiered if not self._is_enough(held)}
+            due = [held for held in due if held.question not in waiting]
         return self._release(list(last.values()), now) + self._decide(due, now)
 
     def fail(self, questions: list[bytes], now: float) -> list[Effect]:

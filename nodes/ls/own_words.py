@@ -114,7 +114,7 @@ class OwnWords(Observer, Monitored):
     def _word_on_special(self, question: bytes, special: Special) -> list[Denial]:
         is_networks = special.scope is Scope.NETWORK
         withheld = self._public_resolvers() if is_networks else self._default
-        if is_networks and not withheld:
+        if is_networks and self._default and not withheld:
             return []
         self._kept_here += 1
         self._withheld[question] = withheld

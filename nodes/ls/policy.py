@@ -5,8 +5,7 @@ a link: what `ask` returns is sent at once, with the other questions of the same
 else waits in the policy until the load balancer takes it, slice by slice (`next_slice`), so that no
 link is given more than it takes. Every question in here is folded, and open when it comes.
 
-Not here: the policies (`race_policy.py`, `hedging/hedge_policy.py`), and how a link stands
-(`link.py`).
+Not here: any policy (`race_policy.py`, `hedging/hedge_policy.py`, `tiers/tier_policy.py`).
 """
 
 from abc import abstractmethod
@@ -24,6 +23,9 @@ class Policy(Observer):
 
     name: str
     waiting: Collection[Link]
+
+    def begin(self, questions: list[bytes], now: float) -> None:
+        """Take note of questions that are open, and may be decided before they are to be asked."""
 
     @abstractmethod
     def ask(self, questions: list[bytes], now: float) -> Shares:

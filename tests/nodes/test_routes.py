@@ -128,6 +128,24 @@ def test_others_are_not_waited_for() -> None:
     assert routed.codes() == [CODES["NXDOMAIN"]]
 
 
+def test_others_that_differ_are_not_waited_for() -> None:
+    """A server that has what another denied is waited for longer, of what it is asked."""
+    routed = Routed(3, routes={b"corp.example": ("DNS2", "DNS3")}, routed=("DNS2", "DNS3"))
+    routed.ask("a.corp.example")
+    routed.answer(D2, "NXDOMAIN")
+    parts = routed.brain.parts
+    parts.negatives.differed(parts.upstreams.by_name[D1], routed.stage.now)
+    routed.wait(B.grace_unknown_s)
+    assert routed.codes() == [CODES["NXDOMAIN"]]
+
+
+@pytest.mark.parametrize("name", ["nas.home.arpa", "a.test"])
+def test_where_all_are_routes_special_names_are_nobodys(name: str) -> None:
+    routed = Routed(1, routes={b"corp.example": ("DNS1",)}, routed=("DNS1",))
+    routed.ask(name)
+    assert routed.codes() == [CODES["NXDOMAIN"]] and routed.named(D1) == []
+
+
 def test_what_belongs_to_nobody_does_not_exist() -> None:
     routed = Routed()
     for question in ("lan", "nas.lan AAAA", "nas.lan MX"):

@@ -13,6 +13,7 @@ import pytest
 
 from core.bounds import Bounds
 from nodes.ls.setup import OwnWordsSetup
+from nodes.ls.tiers.tier_policy import TierPolicy
 from tests.support.dns_messages import AD, CODES, RD, said
 from tests.support.resolver_cast import D1, D2, D3, Cast
 
@@ -275,6 +276,53 @@ def test_a_late_reply_to_an_earlier_asking_overtakes_no_table() -> None:
     assert tiered.codes() == [0]
 
 
+def test_a_failure_beside_a_silent_table_waits_for_its_tier() -> None:
+    """[P105]: the table may have the name, and is only slow."""
+    tiered = Tiered(tiers={"DNS2": 2}, grace_s=0.05)
+    tiered.ask(X)
+    tiered.answer(D1, "SERVFAIL")
+    tiered.wait(B.tier_s - 0.01)
+    assert tiered.nobody_asked(D2) and tiered.codes() == []
+    tiered.wait(0.01)
+    tiered.answer(D2, "10.0.0.1")
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+def test_a_tables_not_found_tells_no_old_data() -> None:
+    """[P97]: no resolver has failed."""
+    tiered = Tiered(tiers={"DNS2": 2}, own_words=OwnWordsSetup(1 << 20, 86_400.0))
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    tiered.answer(D1, "10.0.0.1")
+    tiered.wait(61.0)
+    tiered.told()
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    tiered.wait(B.stale_after_s - 0.01)
+    assert tiered.asked(D2) and tiered.codes() == []
+    tiered.wait(0.02)
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+@pytest.mark.parametrize("tables", [0, 1])
+def test_a_word_of_its_own_ends_it(tables: int) -> None:
+    tiered = Tiered(tables=tables)
+    for name in ("a.test", "localhost"):
+        tiered.ask(name)
+    tiered.wait(B.no_data_s)
+    assert tiered.codes() == [CODES["NXDOMAIN"], 0] and tiered.nobody_asked(D1, D2)
+    assert not tiered.brain.parts.upstreams.barred.later and tiered.law_holds()
+
+
+def test_a_late_answer_beside_another_is_late() -> None:
+    tiered = Tiered()
+    tiered.say_lines("a.example", "b.example")
+    tiered.stage.hear("TS1", b"a.example 10.0.0.7 A IN\n")
+    tiered.stage.hear("TS1", b"a.example 10.0.0.7 A IN\nb.example 10.0.0.8 A IN\n")
+    assert tiered.lines() == b"a.example 10.0.0.7 A IN\nb.example 10.0.0.8 A IN\n"
+    assert tiered.metric("late") == 1 and tiered.law_holds()
+
+
 def test_a_batch_parts_where_a_table_has_some_of_it() -> None:
     tiered = Tiered()
     tiered.say_lines("a.example", "b.example", "c.example")
@@ -436,3 +484,5 @@ def test_nothing_is_left_when_all_is_told() -> None:
     tiered.answer(D1, "10.0.0.1", "10.0.0.1")
     assert not tiered.brain.parts.upstreams.barred.later
     assert tiered.brain.parts.negatives.is_empty
+    policy = tiered.brain.parts.policy
+    assert isinstance(policy, TierPolicy) and policy.is_empty

@@ -82,9 +82,14 @@ class TierPolicy(RacePolicy, Monitored):
             ]
         return values
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is kept of any question."""
+        return not self._turns and not self._queues and self.due == math.inf
+
     # -- asking ------------------------------------------------------------------------------------
 
-    def ask(self, questions: list[bytes], now: float) -> Shares:
+    def begin(self, questions: list[bytes], now: float) -> None:
         """See Policy. A question that is asked again is where it was."""
         turns = self._turns
         groups: dict[ServerSet, list[bytes]] = {}
@@ -94,6 +99,10 @@ class TierPolicy(RacePolicy, Monitored):
                 groups.setdefault(unable, []).append(question)
         for unable, group in groups.items():
             self._begin(TierTurn(group), group, unable, now)
+
+    def ask(self, questions: list[bytes], now: float) -> Shares:
+        """See Policy."""
+        self.begin(questions, now)
         return super().ask(questions, now)
 
     def next_tier(self, questions: Iterable[bytes], event: TierEvent, now: float) -> list[bytes]:
@@ -197,7 +206,7 @@ class TierPolicy(RacePolicy, Monitored):
     ) -> Iterable[Effect]:
         for question in questions:
             turn = self._turns.pop(question, None)
-            if turn is not None:  # LS has ended it otherwise, before anybody was asked
+            if turn is not None:  # else the answer is late
                 turn.settle(1)
                 self._later.pop(question, None)
         return super().closed(questions, end, now)

@@ -36,6 +36,6 @@ class HeldNegative:
     said_by: ServerSet = NO_SERVERS
 
     @property
-    def says_nothing(self) -> bool:
+    def is_weak(self) -> bool:
         """Return whether nothing has been said about the name."""
         return self.best in _SAYS_NOTHING

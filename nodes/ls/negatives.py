@@ -98,7 +98,7 @@ class HeldNegatives(Observer):
     def slow(self, questions: list[bytes], now: float) -> list[Effect]:
         """Have the next tier asked for those of these open questions of which nothing has been said
         about the name: the time of their tier is over."""
-        quiet = [q for q in questions if q not in self._held or self._held[q].says_nothing]
+        quiet = [q for q in questions if q not in self._held or self._held[q].is_weak]
         return self._ask_next_tier(quiet, TierEvent.TIER_SLOW, now)[1]
 
     def _end_bogus(
@@ -174,7 +174,7 @@ class HeldNegatives(Observer):
         a tier that was not asked."""
         if self._next_tier is None:
             return self._release(enough, now)
-        weak = [held.question for held in enough if held.says_nothing]
+        weak = [held.question for held in enough if held.is_weak]
         gone_on, effects = self._ask_next_tier(weak, TierEvent.TIER_FAILED, now)
         return effects + self._release(
             [held for held in enough if held.question not in gone_on], now
@@ -215,7 +215,7 @@ class HeldNegatives(Observer):
                 self.early.add(held.question)
         if later := self._upstreams.barred.later:
             # A tier has its time, whatever the grace, while one of its servers may have the name.
-            tiered = (held for held in due if held.says_nothing and held.question in later)
+            tiered = (held for held in due if held.is_weak and held.question in later)
             waiting = {held.question for held in tiered if not self._is_enough(held)}
             due = [held for held in due if held.question not in waiting]
         return self._release(list(last.values()), now) + self._decide(due, now)

@@ -147,7 +147,9 @@ class TimedResolver:
     # -- its words ---------------------------------------------------------------------------------
 
     def mood(self) -> str:
-        now = self.story.world.t
+        return self.mood_at(self.story.world.t)
+
+    def mood_at(self, now: float) -> str:
         if now > self.story.lasts_s:
             return "well"
         return next(mood for at, mood in reversed(self.moods) if at <= now)

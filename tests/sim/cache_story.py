@@ -40,6 +40,7 @@ At the end everything heals, everybody is answered, LS drains and leaves nothing
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
+from typing import Any, ClassVar
 
 from core.bounds import Bounds
 from core.io.frame_buffer import split_frames
@@ -196,6 +197,10 @@ class CacheStory(DnsStory):
     """An LS before resolvers, of which it keeps what they say."""
 
     prefix = "cache"
+    names: ClassVar[list[str]] = NAMES  # that resolvers know something about
+    lines: ClassVar[list[str]] = [*NAMES[:4], *NAMES[:4], *NOBODYS[:6], *NETWORKS[:5]]
+    tiers_s = 0.0  # how much longer it may take since some are asked after others
+    account: Account
     losses = 0.0, 0.0, 0.1
     slack_s = 0.1
     heals_s = 20.0
@@ -203,7 +208,7 @@ class CacheStory(DnsStory):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         chance, world = self.chance, self.world
-        self.shape = draw_cache_shape(self.seed)
+        self.shape = self.draw_shape()
         self.lasts_s = 90.0 if self.shape.is_long else 10.0
         self.bounds = replace(
             Bounds(),
@@ -219,8 +224,8 @@ class CacheStory(DnsStory):
         if self.is_calm:
             world.lost, world.stray = 0.0, 1
             world.network.latency_s = min(world.network.latency_s, 0.02)
-        self.account = Account(self)
-        self.changes = {name: self.draw_changes() for name in NAMES}
+        self.account = self.make_account()
+        self.changes = {name: self.draw_changes() for name in self.names}
         self.resolvers = [
             TimedResolver(self, n, self.host_at(place)) for n, place in enumerate(self.shape.places)
         ]
@@ -239,6 +244,12 @@ class CacheStory(DnsStory):
         self.told = 0
         world.checks.append(self.check)
         self._steps = 0
+
+    def draw_shape(self) -> CacheShape:
+        return draw_cache_shape(self.seed)
+
+    def make_account(self) -> Account:
+        return Account(self)
 
     @property
     def is_calm(self) -> bool:
@@ -273,9 +284,19 @@ class CacheStory(DnsStory):
             for name in map(bytes.decode, self.shape.leaked)
         )
 
+    def scope_of(self, question: str) -> str:
+        """Return who may be asked for a question: "nobody", "network", or "all"."""
+        return "all" if self.is_leaked(question) else scope(question)
+
+    def own_code(self, question: str) -> int:
+        """Return what LS says itself of a special name, where nobody is asked."""
+        asked = named(question)
+        is_local = asked in ("localhost", "www.localhost")
+        return 0 if is_local or asked.endswith("resolver.arpa") else 3
+
     def resolvers_for(self, question: str) -> list[TimedResolver]:
         """Return the resolvers that may be asked this."""
-        found = "all" if self.is_leaked(question) else scope(question)
+        found = self.scope_of(question)
         return [
             one
             for one in self.resolvers
@@ -325,12 +346,13 @@ class CacheStory(DnsStory):
     def start_ls(self) -> None:
         shape = self.shape
         self.run_ls(
-            Reports(self),
+            self.make_log(),
             extra_load=shape.share,
             resolvers=[(2, (one.host.name, DNS_PORT)) for one in self.resolvers],
             secret=Random(f"{self.seed}:secret").randbytes,
             sample=0.5 if shape.is_sampled else 0.0,
             own_words=OwnWordsSetup(shape.cache_bytes, shape.stale_s, shape.leaked),
+            **self.more_options(),
         )
         assert self.ls.datagrams is not None
         self.ls.datagrams.on_read = self.read_query
@@ -338,9 +360,19 @@ class CacheStory(DnsStory):
         self.ls.on_stream_read = self.read_frames
         self.ls.on_dialled_sent = self.sent
 
-    def draw_query(self, chance: Random, number: int) -> bytes:
+    def make_log(self) -> Reports:
+        return Reports(self)
+
+    def more_options(self) -> dict[str, Any]:
+        """Return what else LS is to be set up with."""
+        return {}
+
+    def draw_name(self, chance: Random) -> str:
         names = chance.choice([NAMES, NAMES, NAMES[:3], NOBODYS, NETWORKS, [*NEAR, BOGUS_NAME]])
-        name = chance.choice(names)
+        return chance.choice(names)
+
+    def draw_query(self, chance: Random, number: int) -> bytes:
+        name = self.draw_name(chance)
         if chance.random() < 0.2:
             name = f"{chance.choice('mu')}{chance.randrange(10_000)}.example"
         spelled = "".join(each.upper() if chance.random() < 0.2 else each for each in name)
@@ -387,7 +419,7 @@ class CacheStory(DnsStory):
             if conn.startswith("TS"):
                 words = line.lower().split(" ")
                 asked = words[0] + " AAAA" * (words[2:3] == ["aaaa"])
-                self.account.read_table(asked, is_answer=line.endswith(" IN"))
+                self.account.read_table(asked, conn, is_answer=line.endswith(" IN"))
             elif conn.startswith("client-") and line:
                 name, _, kind = line.partition(" ")
                 question = f"{name.lower()} {kind}".rstrip()
@@ -497,10 +529,9 @@ class CacheStory(DnsStory):
 
     def ask_lines(self) -> None:
         chance = self.chance
-        names = [*NAMES[:4], *NAMES[:4], *NOBODYS[:6], *NETWORKS[:5]]
         for _ in range(chance.choice([1, 4])):
             self.lines_asked += 1
-            line = chance.choice(names) + chance.choice(["", "", " AAAA"])
+            line = chance.choice(self.lines) + chance.choice(["", "", " AAAA"])
             self.client.say(f"{line}\n".encode())
 
     def become_whole(self) -> None:

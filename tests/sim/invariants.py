@@ -48,6 +48,7 @@ from nodes.ls.hedging.hedge_policy import HedgePolicy
 from nodes.ls.link_state import LinkState
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import ReloadState
+from nodes.ts.table import Table
 from tests.sim.world import Host, Observer, TableFile, World
 from tests.support.balancers import part_of
 
@@ -93,6 +94,10 @@ class TableWatch(Observer):
         self.is_frank = is_frank
         self.tables: list[dict[bytes, bytes]] = []
         self.since: list[float] = []  # when each was first served
+
+    def make_table(self) -> Table:
+        """Make what a TS with its file serves."""
+        return Table(dict(self.file.good))
 
     def serve(self, rows: dict[bytes, bytes] | None) -> None:
         """Serve this from now on."""

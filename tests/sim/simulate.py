@@ -24,11 +24,18 @@ from tests.sim.dns_story import TableStory
 from tests.sim.resolver_story import ResolverStory
 from tests.sim.stories import Cluster, draw_plan
 from tests.sim.story import Story
+from tests.sim.tier_story import TierStory
 from tests.sim.world import World
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".sim-state.json"
-FACES: tuple[type[Story], ...] = (Cluster, TableStory, ResolverStory, CacheStory)
+FACES: tuple[type[Story], ...] = (
+    Cluster,
+    TableStory,
+    ResolverStory,
+    CacheStory,
+    TierStory,
+)
 LONG = 6_000  # seeds from which on every probe must have been seen
 _CHUNK = 25  # seeds per task
 _DAY_S = 86_400
@@ -90,6 +97,14 @@ PROBES = (
     "a reply is told from the cache", "a failure is told from the cache", "stale data is told",
     "stale data is told again", "a late reply has taken the place of a worse one",
     "the cache counts stale", "the cache counts repaired", "the cache counts evicted",
+    # routes and tiers
+    "a name of a route is asked for", "a name belongs to nobody", "a route fails",
+    "the time of a tier is over", "a tier has nothing to say",
+    "what a later tier has said is told", "an earlier tier says something late",
+    "a negative is held when the time of its tier is over",
+    "a question is asked again in a later tier",
+    "a table answers when a later tier is asked, too", "a reply comes before its turn",
+    "a link comes up whose turn it is not", "no table has a name",
 )  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
 A story is a world drawn from a number: an LS, those that it asks, and those that ask it. Its faces
 are lines (`tests/sim/stories.py`), DNS (`tests/sim/dns_story.py`), resolvers
-(`tests/sim/resolver_story.py`) and the cache (`tests/sim/cache_story.py`);
-`tests/sim/simulate.py` tells all of them. For `lasts_s` seconds everything goes wrong; then
-everything heals, everybody has to be content, and LS drains.
+(`tests/sim/resolver_story.py`), the cache (`tests/sim/cache_story.py`), and routes and tiers
+(`tests/sim/tier_story.py`); `tests/sim/simulate.py` tells all of them. For `lasts_s` seconds
+everything goes wrong; then everything heals, everybody has to be content, and LS drains.
 """
 
 from random import Random
@@ -16,7 +16,6 @@ from core.io.loop import Loop
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ts.reload import Reload
-from nodes.ts.table import Table
 from nodes.ts.table_server import TableServer
 from tests.sim.invariants import TableWatch, hold
 from tests.sim.world import PORT, Host, Observer, World
@@ -30,7 +29,7 @@ def run_table(host: Host, watch: TableWatch, bounds: Bounds) -> None:
 
     def build(loop: Loop) -> TableServer:
         return TableServer(
-            Table(dict(rows)),
+            watch.make_table(),
             Environment(bounds, watch=loop.watch),
             reload=Reload("table", read=watch.file.read, watch=loop.watch),
             answer_unknown=watch.is_frank,

@@ -24,6 +24,7 @@ from core.effects import Effect
 from core.io.datagrams import DatagramSocket
 from core.protocol.names import Negative
 from core.protocol.outcome import Answers, Outcome
+from core.protocol.reply_batch import ReplyBatch
 from nodes.dns.lifetime import Lifetime
 from nodes.dns.private_addresses import private_address
 from nodes.dns.query import Query
@@ -37,9 +38,13 @@ from nodes.ls.cache.entry import Entry
 from nodes.ls.dns_clients import DnsClient
 from nodes.ls.dns_front_end import DnsFrontEnd
 from nodes.ls.dns_shared import BoundedCache, DnsShared
+from nodes.ls.exchange import Exchange
+from nodes.ls.held_negative import HeldNegative
+from nodes.ls.link import Link
 from nodes.ls.negatives import HeldNegatives
 from nodes.ls.outcomes import QUESTION, QuestionEvent, QuestionState
-from nodes.ls.replies import Denial
+from nodes.ls.race_policy import RacePolicy
+from nodes.ls.replies import Denial, Replies
 from nodes.ls.resolvers import reply_matcher, reply_ranks
 from nodes.ls.resolvers.ageing import Ageing
 from nodes.ls.resolvers.grace import Grace
@@ -53,6 +58,10 @@ from nodes.ls.resolvers.resolver_link import ResolverLink
 from nodes.ls.resolvers.sockets import ResolverSocket
 from nodes.ls.resolvers.validator_belief import ValidatorBelief
 from nodes.ls.resolvers.window import Window
+from nodes.ls.server_set import ServerSet
+from nodes.ls.table_link import TableLink
+from nodes.ls.tiers.tier_policy import TierPolicy
+from nodes.ls.tiers.tier_turn import TierEvent
 from nodes.ls.upstream import Upstream
 from tests.sim.cache_story import CacheStory
 from tests.sim.dns_story import TableStory
@@ -62,17 +71,19 @@ from tests.sim.resolver_story import ResolverStory
 from tests.sim.simulate import FACES, run_chunk, story_of
 from tests.sim.stories import FAULTS, PLAN_S, WINDOW_S, Cluster, Fault, draw_plan
 from tests.sim.story import Story
+from tests.sim.tier_story import TierStory
 from tests.support.volume import scaled
 
 ROOT = Path(__file__).parents[2]
 # Clusters; TSs before DNS askers; every kind of story of resolvers, one of a host that moves and
 # has no way, and one of a validator with a wrong clock; the cache, and one of a validator's word
-# that comes while a table is waited for.
+# that comes while a table is waited for; routes and tiers.
 NUMBERS = (
     (Cluster, range(20, 20 + scaled(30))),
     (TableStory, range(scaled(20))),
     (ResolverStory, [*range(scaled(len(KINDS))), 47, 64]),
     (CacheStory, [*range(20, 20 + scaled(12)), 61_149]),
+    (TierStory, range(20, 20 + scaled(12))),
 )
 STORIES = [(face, number) for face, numbers in NUMBERS for number in numbers]
 
@@ -86,7 +97,7 @@ def told(face: type[Story], number: int) -> tuple[int, Counter[str]]:
 
 @pytest.mark.parametrize(("face", "number"), STORIES)
 def test_a_story_holds(face: type[Story], number: int) -> None:
-    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50] [P89] to [P99]"""
+    """[P29] [P31] [P33] to [P37] [P39] [P40] [P45] to [P50] [P89] to [P99] [P104] to [P108]"""
     told(face, number)
 
 
@@ -188,6 +199,24 @@ def test_bad_things_happen_to_the_cache() -> None:
         "a late reply has taken the place of a worse one",
         "a validator's word ends what is known",
         "the cache counts evicted",
+    ):
+        assert seen[what], what
+
+
+def test_bad_things_happen_to_routes_and_tiers() -> None:
+    seen = seen_in(TierStory)
+    for what in (
+        "a name of a route is asked for",
+        "a name belongs to nobody",
+        "a route fails",
+        "the time of a tier is over",
+        "a tier has nothing to say",
+        "what a later tier has said is told",
+        "an earlier tier says something late",
+        "a negative is held when the time of its tier is over",
+        "a question is asked again in a later tier",
+        "a table answers when a later tier is asked, too",
+        "a reply comes before its turn",
     ):
         assert seen[what], what
 
@@ -378,11 +407,65 @@ def what_is_worse(self: Cache, question: bytes) -> bool:
     return question in self._worse or question in self._failures
 
 
+def askable_without_routes(self: Barred, link: Link, questions: list[bytes]) -> list[bytes]:
+    some, self._routes = self.routes, None
+    left = ASKABLE(self, link, questions)
+    self.routes = some
+    return left
+
+
+def askable_in_any_tier(self: Barred, link: Link, questions: list[bytes]) -> list[bytes]:
+    return [one for one in questions if not self.from_all_tiers(one) & link.bit]
+
+
+def the_last_tier(self: TierPolicy, tier: int, unable: ServerSet) -> int | None:
+    last = len(self._tiers) - 1
+    return last if tier < last else None
+
+
+def blocked_is_not_found(self: TableLink, replies: Replies, batch: ReplyBatch) -> None:
+    batch.not_found, batch.blocked = [*batch.not_found, *batch.blocked], []
+    ADD_NEGATIVES(self, replies, batch)
+
+
+def others_have_their_turn(
+    self: Exchange, upstream: Upstream, replies: Replies, now: float
+) -> list[Effect]:
+    effects = DENY(self, upstream, replies, now)
+    failed = [
+        question
+        for question, event, _ in replies.denials
+        if event is QuestionEvent.FAILURE_SAID and self._questions.is_open(question)
+    ]
+    for other in self._upstreams.all if failed else ():
+        if other.covers_all_names and other.link.is_asked:
+            effects += other.ask(failed, now)
+    return effects
+
+
+def whatever_is_held(self: HeldNegatives, questions: list[bytes], now: float) -> list[Effect]:
+    return self._ask_next_tier(questions, TierEvent.TIER_SLOW, now)[1]
+
+
+def when_held(self: HeldNegatives, due: list[HeldNegative], now: float) -> list[Effect]:
+    effects = self._decide(due, now)
+    return effects + RELEASE_DUE(self, [], now)
+
+
+def all_over_again(self: TierPolicy, questions: list[bytes], now: float) -> None:
+    known = [question for question in questions if question in self._turns]
+    self.closed(known, QuestionState.DROPPED, now)
+    BEGIN_TURNS(self, questions, now)
+
+
 def move_anywhere(self: ResolverLink, now: float) -> list[Effect]:
     return self.resolver.move(now)
 
 
 AGED, LOOK, DENIED, WORD = Lifetime.aged, Cache.look, Cache.denied, Cache.word
+ASKABLE, BEGIN_TURNS = Barred.askable, TierPolicy.begin
+DENY = vars(Exchange)["_deny"]
+ADD_NEGATIVES = vars(TableLink)["_add_negatives"]
 WITH_TTLS, COUNT_STALE = vars(Lifetime)["_with_ttls"], vars(Cache)["_count_stale"]
 ASKER, BEGIN, AGE = DnsFrontEnd.asker, DnsShared.__init__, Ageing.__init__
 RANK, BELIEVES = ReplyRanks.event, "_is_believed"
@@ -391,6 +474,7 @@ ANSWERED = LINK_BESIDE.answers_to_queries
 NXDOMAIN_WHEN_TIME_IS_UP = dns_clients.DENIALS | {Negative.TIMED_OUT: Query.no_such_name}
 SERVFAIL_OF_NO_DATA = dns_clients.DENIALS | {Negative.NO_DATA: Query.failure}
 DEAF = property(lambda self: None, lambda self, error: None)
+RELEASE, RELEASE_DUE = map(vars(HeldNegatives).get, ("_release", "_release_due"))
 FIRST, REFUSED = "first good answer", "refused at once"
 PRIVATE = "private_address"
 # Each with the number of a story that shows it soon, with the invariant that sees it, and with what
@@ -446,6 +530,43 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("a table's answer drops nothing", 76, "P95", Cache, "_drop_names", always(None)),
         ("what is withheld is asked", 0, "P92", Barred, "let_pass", lambda _, shares: shares),
         ("who moves out is asked all the same", 2, "P92", ResolverLink, "moved", move_anywhere),
+    ],
+    TierStory: [
+        (
+            "whoever comes up knows of no route",
+            16,
+            "P107",
+            Barred,
+            "askable",
+            askable_without_routes,
+        ),
+        ("no name has a route", 2, "P107", Barred, "of_each", always(None)),
+        (
+            "a route's failure is others' turn",
+            3,
+            "P107",
+            Exchange,
+            DENY.__name__,
+            others_have_their_turn,
+        ),
+        ("all tiers are asked at once", 0, "P104", TierPolicy, "_next", the_last_tier),
+        ("what is blocked goes on", 10, "P104", TableLink, "_add_negatives", blocked_is_not_found),
+        ("a negative is held, and time is up", 4, "P104", HeldNegatives, "slow", whatever_is_held),
+        ("whoever comes up has its turn", 30, "P104", Barred, "askable", askable_in_any_tier),
+        ("a late reply has its turn", 0, "P104", TierPolicy, "admits", RacePolicy.admits),
+        (
+            "a slow table has no time",
+            10,
+            "P104",
+            HeldNegatives,
+            "_release_due",
+            when_held,
+        ),
+        ("the time of a tier is never over", 1, "P105", TierPolicy, "due", math.inf),
+        ("what fails waits for its time", 6, "P105", HeldNegatives, "_is_enough", always(False)),
+        ("what is asked again begins anew", 0, "P33", TierPolicy, "begin", all_over_again),
+        ("a failure of the first tier is told", 6, "P106", HeldNegatives, "_decide", RELEASE),
+        ("turns are kept", 2, "I8", TierPolicy, "closed", RacePolicy.closed),
     ],
 }
 PLANTED = [pytest.param(face, *bug[1:], id=bug[0]) for face, bugs in BUGS.items() for bug in bugs]

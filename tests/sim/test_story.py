@@ -408,7 +408,7 @@ def what_is_worse(self: Cache, question: bytes) -> bool:
 
 
 def askable_without_routes(self: Barred, link: Link, questions: list[bytes]) -> list[bytes]:
-    some, self._routes = self.routes, None
+    some, self.routes = self.routes, None
     left = ASKABLE(self, link, questions)
     self.routes = some
     return left

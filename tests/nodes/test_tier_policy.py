@@ -323,6 +323,38 @@ def test_a_late_answer_beside_another_is_late() -> None:
     assert tiered.metric("late") == 1 and tiered.law_holds()
 
 
+def test_late_data_beats_a_failure_that_is_kept() -> None:
+    """As without tiers: resolvers are not asked beside it, and may have been before."""
+    own_words = OwnWordsSetup(1 << 20)
+    tiered = Tiered(tables=2, tiers={"TS2": 2}, own_words=own_words)
+    tiered.ask(X)
+    first = tiered.asked(D2)
+    tiered.answer(D1, "SERVFAIL")
+    tiered.wait(4.5)
+    assert tiered.codes() == [CODES["SERVFAIL"]]
+    tiered.ask(X)
+    conn, query = first[0]
+    tiered.say(conn, said(query, "10.0.0.1"))
+    assert tiered.codes() == [0] and tiered.law_holds()
+
+
+def test_what_an_earlier_asking_asked_is_not_asked_again() -> None:
+    """[P104]: a socket breaks while the table has its turn once more."""
+    tiered = Tiered(1)
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    first = tiered.asked(D1)
+    tiered.wait(4.6)
+    tiered.asked(D1)
+    tiered.ask(X)
+    for conn, _ in first:
+        tiered.stage.break_socket(conn)
+    tiered.wait(B.tier_s - 0.01)
+    assert tiered.nobody_asked(D1)
+    tiered.wait(0.01)
+    assert len(tiered.asked(D1)) == 1
+
+
 def test_a_batch_parts_where_a_table_has_some_of_it() -> None:
     tiered = Tiered()
     tiered.say_lines("a.example", "b.example", "c.example")

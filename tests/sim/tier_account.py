@@ -43,6 +43,7 @@ class Turns:
     failed: set[str] = field(default_factory=set)  # those whose word surely counts as no word
     strong: dict[str, float] = field(default_factory=dict)
     asked_at: float = -math.inf  # when it was asked last, and did not join
+    is_first: bool = True  # it has never been open before
 
 
 class Standing:
@@ -97,8 +98,12 @@ class TierAccount(Account):
         course = self.course_of(question)
         turns = self.turns.get(question)
         if turns is None or turns.since != course.open_since:
-            now = course.open_since
+            now, before = course.open_since, turns
             turns = self.turns[question] = Turns(question, now, 0, now, asked_at=now)
+            turns.is_first = before is None
+            if before is not None and course.told_at == now:
+                # Time was up in the turn in which it was asked again: then it has joined.
+                turns.reached, turns.at, turns.weak = before.reached, before.at, before.weak
             self.by_line[table_line(question)][question] = None
             self.verify_soon(turns)
         return turns
@@ -154,8 +159,11 @@ class TierAccount(Account):
     def sent(self, resolver: TimedResolver, question: str) -> None:
         super().sent(resolver, question)
         self.standings[resolver.name].asked(self.world.t)
-        if question != ROOT and self.courses[question].waiting:
-            turns = self.turns_of(question)
+        if question == ROOT or not self.courses[question].waiting:
+            return
+        turns = self.turns_of(question)
+        # A resolver that is down is asked its last question, maybe of long ago.
+        if turns.is_first or self.standings[resolver.name].is_live:
             why = self.why_not(resolver.name, turns)
             hold(not why, "P104", f"{resolver.name} is asked for {question}: {why} {turns}")
             self.reach(resolver.name, turns)

@@ -9,7 +9,7 @@ good enough (`nodes/ls/negatives.py`), and what else follows (`resolver.py`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from core.addresses import DATAGRAM_BYTES_MAX
@@ -41,6 +41,15 @@ class QuestionInterest:
     was_denied: Callable[[bytes], bool]  # whether it was lately told that it has no data
     # Which questions the resolver of a link is still to be asked; None: all. See Policy.
     admits: Callable[[Link, list[bytes]], list[bool] | None]
+
+    def of_link(self, link: Link) -> "QuestionInterest":
+        """Return the same, where nothing is wanted but what the resolver of a link is still to be
+        asked: so it is of what waits to be sent, again or for the first time."""
+
+        def is_asked(question: bytes) -> bool:
+            return self.is_wanted(question) and self.admits(link, [question]) != [False]
+
+        return replace(self, is_wanted=is_asked)
 
 
 @dataclass(slots=True)

@@ -73,18 +73,18 @@ class Resolver:
         self.reachability = Reachability(bounds.probe_s)
         self.ageing = Ageing(bounds, self.grace.resend_s(-math.inf))
         self.sockets = SocketPool(env, link, connections, owner)
-        self.queue = SendQueue(interest.is_wanted)
-        self._interest = interest
+        self._interest = asked = interest.of_link(link)
+        self.queue = SendQueue(asked.is_wanted)
         self._edns = EdnsFallback(link.conn, bounds.plain_s)
         self._guard = GuessGuard(env, link.conn)
         self.in_flight = InFlight(env, self.ageing, self._edns, self.grace)
-        self.stream = StreamFallback(bounds, link, self.sockets, self.in_flight, interest.is_wanted)
+        self.stream = StreamFallback(bounds, link, self.sockets, self.in_flight, asked.is_wanted)
         self._sender = UdpSender(self.sockets, self.in_flight, self.queue)
         self._resender = Resender(
             bounds, interest, self._admitted, self.grace, self.ageing, self.in_flight, self._sender
         )
         self._replacement = SocketReplacement(
-            bounds, interest, self.sockets, self.in_flight, self.ageing, self.queue
+            bounds, asked, self.sockets, self.in_flight, self.ageing, self.queue
         )
         self._matcher = ReplyMatcher(
             link, interest, self.in_flight, self.ageing.overdue, self._edns, self._guard, ranks

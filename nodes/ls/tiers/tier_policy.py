@@ -17,6 +17,7 @@ left to wait for (`nodes/ls/negatives.py`), which asks for the next tier then.
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import repeat
 
 from core.bounds import Bounds
 from core.effects import Effect
@@ -180,8 +181,11 @@ class TierPolicy(RacePolicy, Monitored):
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy. A server of a later tier can only answer what was asked before."""
-        admitted = super().admits(link, questions)
-        return self._upstreams.barred.still_asked(link, questions, admitted)
+        admitted, later = super().admits(link, questions), self._later
+        if not later or not any(later.get(question, 0) & link.bit for question in questions):
+            return admitted
+        both = zip(admitted or repeat(True), questions, strict=False)
+        return [is_one and not later.get(question, 0) & link.bit for is_one, question in both]
 
     # -- the ends of turns, and of questions -------------------------------------------------------
 

@@ -86,7 +86,7 @@ def make_parts(
     by_conn: dict[str, Upstream] = {table.link.conn: table for table in tables}
     routes = setup.routes_to()
     servers = [*tables, *make_resolvers(setup, env, by_conn, interest)]
-    upstreams = Upstreams(servers, by_conn, Barred(_make_routes(setup, routes)))
+    upstreams = _make_upstreams(setup, servers, by_conn, routes)
     negatives = HeldNegatives(questions, upstreams, bounds)
     if setup.resolvers and setup.own_words.cache_bytes:
         cache = Cache(setup.own_words, bounds, upstreams, questions.is_open)
@@ -119,10 +119,16 @@ def make_parts(
     )
 
 
-def _make_routes(setup: Setup, by_name: dict[bytes, ServerSet | None]) -> Routes | None:
-    """Make the routes by these names, if there are any."""
+def _make_upstreams(
+    setup: Setup,
+    servers: Sequence[Upstream],
+    by_conn: dict[str, Upstream],
+    routes: dict[bytes, ServerSet | None],
+) -> Upstreams:
+    """Make all servers one part, with the routes by their names, if there are any."""
     resolvers = setup.servers_in([server.name for server in setup.resolvers])
-    return Routes(by_name, setup.default_resolvers, resolvers) if by_name else None
+    barred = Barred(Routes(routes, setup.default_resolvers, resolvers) if routes else None)
+    return Upstreams(servers, by_conn, barred, awaits_new=bool(setup.tiers))
 
 
 def _make_policy(

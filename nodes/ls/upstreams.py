@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from core.effects import Effect
 from core.metrics import Value
 from nodes.ls.barred import Barred
+from nodes.ls.health import HealthState
 from nodes.ls.link import Link
 from nodes.ls.link_metrics import link_metrics
 from nodes.ls.link_state import LinkState
@@ -20,13 +21,16 @@ from nodes.ls.upstream import Upstream
 
 
 class Upstreams(Monitored):
-    """All upstreams. `by_conn` knows each by all its connections."""
+    """All upstreams. `by_conn` knows each by all its connections. `awaits_new`: a table server that
+    is dialled for the first time is awaited, too."""
 
     def __init__(
         self,
         servers: Sequence[Upstream],
         by_conn: dict[str, Upstream],
         barred: Barred,
+        *,
+        awaits_new: bool = False,
     ) -> None:
         self.all = servers
         self.by_conn = by_conn
@@ -40,6 +44,7 @@ class Upstreams(Monitored):
         self.barred = barred
         self.present = NO_SERVERS  # those that have a connection
         self._live = NO_SERVERS  # those that are asked, at once or in slices
+        self._awaits_new = awaits_new
         self.awaited = NO_SERVERS  # those that a reply is waited for from
         self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
@@ -62,7 +67,7 @@ class Upstreams(Monitored):
                 present |= link.bit
             if link.is_live:
                 live |= link.bit
-            if upstream.is_awaited:
+            if upstream.is_awaited or self._is_new(upstream):
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
             upstream.look()
@@ -72,6 +77,12 @@ class Upstreams(Monitored):
         self.is_holding = is_holding
         self.failing = without(self.resolvers, live)
         return reconnected, unawaited
+
+    def _is_new(self, upstream: Upstream) -> bool:
+        """Return whether it is awaited before its first connection."""
+        if not self._awaits_new or upstream.covers_all_names or not upstream.link.addresses:
+            return False
+        return upstream.link.health.life.state is HealthState.NEW
 
     @property
     def are_all_down(self) -> bool:

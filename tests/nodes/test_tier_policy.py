@@ -145,6 +145,52 @@ def test_a_tier_that_goes_down_is_passed_over() -> None:
     assert tiered.codes() == [0] and tiered.law_holds()
 
 
+def test_a_table_that_is_dialled_first_is_waited_for() -> None:
+    """[P105]: what it blocks is asked of nobody else while LS starts."""
+    tiered = Tiered(tables=2, tables_are_up=False)
+    tiered.ask(X)
+    tiered.stage.connect("TS2")
+    tiered.table_says(NOT_FOUND, table="TS2")
+    tiered.stage.connect("TS1")
+    assert tiered.nobody_asked(D1, D2)
+    tiered.table_says("0.0.0.0 A IN")
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2) and tiered.law_holds()
+
+
+def test_a_later_tier_that_is_there_first_waits() -> None:
+    tiered = Tiered(0, tables=2, tiers={"TS2": 2}, tables_are_up=False)
+    tiered.ask(X)
+    tiered.stage.connect("TS2")
+    assert tiered.stage.take("TS2") == b""
+    tiered.stage.refuse("TS1")
+    assert tiered.stage.take("TS2") == f"{X}\n".encode()
+
+
+@pytest.mark.parametrize("other", ["NOT FOUND", "refused"])
+def test_a_first_dial_that_fails_moves_on_at_once(other: str) -> None:
+    tiered = Tiered(tables=2, tables_are_up=False)
+    tiered.ask(X)
+    if other == "refused":
+        tiered.stage.refuse("TS2")
+    else:
+        tiered.stage.connect("TS2")
+        tiered.table_says(NOT_FOUND, table="TS2")
+    assert tiered.nobody_asked(D1, D2)
+    tiered.stage.refuse("TS1")
+    assert len(tiered.asked(D1)) == len(tiered.asked(D2)) == 1
+    tiered.ask("later.example")
+    assert tiered.nobody_asked(D1, D2) is (other == "NOT FOUND")
+
+
+def test_a_first_dial_has_the_time_of_its_tier() -> None:
+    tiered = Tiered(tables_are_up=False)
+    tiered.ask(X)
+    tiered.wait(B.tier_s - 0.001)
+    assert tiered.nobody_asked(D1, D2)
+    tiered.wait(0.001)
+    assert len(tiered.asked(D1)) == len(tiered.asked(D2)) == 1
+
+
 RESOLVERS = {"DNS2": 2, "DNS3": 3}
 
 

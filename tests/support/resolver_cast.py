@@ -56,6 +56,7 @@ class Cast:
         count: int = 2,
         *,
         tables: int = 0,
+        tables_are_up: bool = True,
         bounds: Bounds | None = None,
         refused: set[str] | None = None,
         resolvers: Sequence[ServerSetup] = (),
@@ -79,7 +80,7 @@ class Cast:
         self.stage.refused |= refused or set()
         self.stage.begin()
         self.stage.take_datagrams(UDP)
-        for n in range(tables):
+        for n in range(tables if tables_are_up else 0):
             self.stage.connect(f"TS{n + 1}")
         self.stage.accept(CLIENT)
         self.number = 0

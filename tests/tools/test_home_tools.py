@@ -51,12 +51,16 @@ class Home:
     """LS for a home, and what is behind it."""
 
     names: list[str]
-    list_path: Path
+    folder: Path
     list_server: Program
     resolvers: list[Logged]
     ls: Program
     port: int  # for lines
     dns_port: str
+
+    @property
+    def list_path(self) -> Path:
+        return self.folder / "blocked.txt"
 
     def ask(self, *words: str) -> str:
         return with_dig(self.dns_port, *words)
@@ -96,13 +100,14 @@ def a_home(folder: Path, size: int, *words: object) -> Iterator[Home]:
             assert text.count(shown) == 1, shown
             text = text.replace(shown, here)
         (folder / "home.toml").write_text(text)
-        waits = ("--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S)
+        waits = ["--dns-timeout", PATIENCE_S, "--timeout", PATIENCE_S]
+        waits += ["--bound", f"tier_s={PATIENCE_S}"]  # however long this machine stalls
         ls = run.start("ls", "--config", folder / "home.toml", "--dns", 0, *waits)
         port = ls.port()
         for server in ("TS1", "TS2"):
             ls.logs(f"{server} is up")
         dns_port = str(ls.listener("DNS"))
-        yield Home(names, list_path, blocked, resolvers, ls, port, dns_port)
+        yield Home(names, folder, blocked, resolvers, ls, port, dns_port)
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +251,28 @@ def test_of_10_000_names_to_block_none_leaves_the_house(home: Home, tmp_path: Pa
     assert_nothing_left(home)
 
 
+@contextmanager
+def under_load(home: Home, folder: Path) -> Iterator[None]:
+    """Ask for names of tables all the while: none may be lost, be answered otherwise, or leave."""
+    words = a_load(home, folder, 10_000)
+    load = subprocess.Popen([*words, "-n", "1000"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+        assert load.poll() is None, "it is over before what it is to see"
+        load.send_signal(signal.SIGINT)
+        said, _ = load.communicate(timeout=PATIENCE_S)
+    finally:
+        load.kill()
+        load.wait()
+    assert re.search(r"Queries lost:\s+0 \(0.00%\)", said), said
+    assert re.search(r"Response codes:\s+NOERROR \d+ \(100.00%\)", said), said
+    assert_nothing_left(home)
+
+
 @dnsperf
 def test_no_query_is_lost_while_the_list_is_read_again(home: Home, tmp_path: Path) -> None:
     """New names come to it each time, and all that are asked for stay."""
-    words = a_load(home, tmp_path, 10_000)
-    load = subprocess.Popen([*words, "-n", "1000"], stdout=subprocess.PIPE, text=True)
-    try:
+    with under_load(home, tmp_path):
         asked = int(stats(home.port)["asked"])
         for number in count(1):
             new = home.list_path.with_suffix(".new")
@@ -262,12 +283,17 @@ def test_no_query_is_lost_while_the_list_is_read_again(home: Home, tmp_path: Pat
             home.list_server.logs(" reloaded: ", number)
             if number >= 3 and int(stats(home.port)["asked"]) > asked + 1000:
                 break
-        assert load.poll() is None, "it is over before the list is read"
-        load.send_signal(signal.SIGINT)
-        said, _ = load.communicate(timeout=PATIENCE_S)
-    finally:
-        load.kill()
-        load.wait()
-    assert re.search(r"Queries lost:\s+0 \(0.00%\)", said), said
-    assert re.search(r"Response codes:\s+NOERROR \d+ \(100.00%\)", said), said
-    assert_nothing_left(home)
+
+
+@dnsperf
+@at_once
+def test_no_name_gets_out_while_ls_takes_a_new_configuration(tmp_path: Path) -> None:
+    """[P105]: each worker that begins is asked before it has dialled the tables."""
+    with a_home(tmp_path, 1000) as home, under_load(home, tmp_path):
+        path = home.folder / "home.toml"
+        text = path.read_text()
+        for number in range(1, 5):
+            path.write_text(text.replace("cache = 32", f"cache = {32 + number}"))
+            home.ls.signal(signal.SIGHUP)
+            for server in ("TS1", "TS2"):
+                home.ls.logs(f"{server} is up", 1 + number)

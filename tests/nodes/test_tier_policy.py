@@ -384,6 +384,23 @@ def test_late_data_beats_a_failure_that_is_kept() -> None:
     assert tiered.codes() == [0] and tiered.law_holds()
 
 
+def test_late_data_of_a_later_tier_beats_no_table() -> None:
+    """Nor where a failure is kept, so that no resolver is asked beside the table."""
+    tiered = Tiered(own_words=OwnWordsSetup(1 << 20))
+    tiered.ask(X)
+    tiered.table_says(NOT_FOUND)
+    first = tiered.asked(D2)
+    tiered.answer(D1, "SERVFAIL")
+    tiered.wait(4.5)
+    assert tiered.codes() == [CODES["SERVFAIL"]]
+    tiered.ask(X)
+    conn, query = first[0]
+    tiered.say(conn, said(query, "10.0.0.1"))
+    assert tiered.codes() == []
+    tiered.table_says("0.0.0.0 A IN")
+    assert tiered.codes() == [0] and tiered.metric("tier1.won") == 1 and tiered.law_holds()
+
+
 def test_what_an_earlier_asking_asked_is_not_asked_again() -> None:
     """[P104]: a socket breaks while the table has its turn once more."""
     tiered = Tiered(1)

@@ -105,6 +105,7 @@ PROBES = (
     "a question is asked again in a later tier",
     "a table answers when a later tier is asked, too", "a reply comes before its turn",
     "a link comes up whose turn it is not", "no table has a name",
+    "LS drains while questions are open",
 )  # fmt: skip
 
 

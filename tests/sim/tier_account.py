@@ -298,7 +298,8 @@ class TierAccount(Account):
         if self.story.tier_of(saying.by) < turns.reached:
             self.world.saw("an earlier tier says something late")
         turns.strong.setdefault(saying.by, now)
-        if saying.is_data and saying.asked_at >= turns.since and not self.is_bogus(saying):
+        is_of_this = saying.asked_at >= turns.since and self.story.races
+        if saying.is_data and is_of_this and not self.is_bogus(saying):
             self.data_read.append((turns, saying))
 
     def is_bogus(self, saying: Saying) -> bool:

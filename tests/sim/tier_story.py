@@ -18,7 +18,7 @@ there is checked here; besides, by a model of its own (`tests/sim/tier_account.p
 A story has one to four resolvers, some for the names of routes alone; none to three tables: some
 are silent about what they do not have, some say so, some block names, some are slow. Routes are
 nested, lead to nobody, or back to the default, and go over special names. There are up to three
-tiers, of any servers, or none.
+tiers, of any servers, or none; then some hedge. At the end LS drains while questions are open.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,8 @@ def draw_tier_shape(seed: str) -> TierShape:
         tier = first.get(kind, 2 if is_table else chance.randint(1, 2))
         if tier > 1 and server not in routed:
             tiers[server] = tier
-    own: dict[str, Any] = {"tables": tables, "places": places, "share": None}
+    share = None if tiers else chance.choice([None, None, 0.0, 1.0])
+    own: dict[str, Any] = {"tables": tables, "places": places, "share": share}
     own["cache_bytes"] = chance.choice([0, 0, 20_000, 4 << 20])
     own["is_long"] = shape["is_long"] and chance.random() < 0.3
     return TierShape(**{**shape, **own}, routes=routes, routed=routed, tiers=tiers)
@@ -269,6 +270,11 @@ class TierStory(CacheStory):
 
     # -- the story ---------------------------------------------------------------------------------
 
+    def live(self) -> None:
+        super().live()
+        for one in self.resolvers:
+            one.host.says_twice = not self.is_calm and self.chance.random() < 0.2
+
     def become_whole(self) -> None:
         super().become_whole()
         parts = self.brain.parts
@@ -278,3 +284,18 @@ class TierStory(CacheStory):
         hold(parts.negatives.is_empty, "I8", "negatives are kept")
         if isinstance(policy, TierPolicy):
             hold(policy.due > 1e9 and policy.is_empty, "I8", "turns are kept")
+
+    def leave(self) -> None:
+        """Drain everything while questions are open, which have their replies all the same."""
+        self.world.stray = 1
+        for asker in self.askers:
+            for _ in range(10):
+                asker.ask()
+        self.world.run_until(self.world.t + 2 * self.world.network.latency_s)
+        for asker in self.askers:
+            asker.open.clear()  # it asks no more
+        if any(self.owed.values()):
+            self.world.saw("LS drains while questions are open")
+        super().leave()
+        left = {key: times for key, times in self.owed.items() if times}
+        hold(not left, "P29", f"no reply to {left}")

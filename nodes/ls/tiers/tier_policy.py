@@ -60,6 +60,7 @@ class TierPolicy(RacePolicy, Monitored):
         super().__init__(upstreams.links, questions, bounds.waiting_bytes_high)
         self._upstreams = upstreams
         self._tiers = tiers
+        self._after = [union(tiers[number + 1 :]) for number in range(len(tiers))]
         self._tier_s = bounds.tier_s
         self._tell_slow = slow
         self._later = upstreams.barred.later
@@ -181,11 +182,15 @@ class TierPolicy(RacePolicy, Monitored):
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
         """See Policy. A server of a later tier can only answer what was asked before."""
-        admitted, later = super().admits(link, questions), self._later
-        if not later or not any(later.get(question, 0) & link.bit for question in questions):
+        admitted = super().admits(link, questions)
+        if not link.bit & self._after[0]:
             return admitted
-        both = zip(admitted or repeat(True), questions, strict=False)
-        return [is_one and not later.get(question, 0) & link.bit for is_one, question in both]
+        turns, after = self._turns, self._after
+        early = [q in turns and after[max(0, turns[q].tier)] & link.bit > 0 for q in questions]
+        if not any(early):
+            return admitted
+        both = zip(admitted or repeat(True), early, strict=False)
+        return [is_admitted and not is_early for is_admitted, is_early in both]
 
     # -- the ends of turns, and of questions -------------------------------------------------------
 

@@ -552,7 +552,7 @@ BUGS: dict[type[Story], list[tuple[str, int, str, Any, str, Any]]] = {
         ("all tiers are asked at once", 0, "P104", TierPolicy, "_next", the_last_tier),
         ("what is blocked goes on", 10, "P104", TableLink, "_add_negatives", blocked_is_not_found),
         ("a negative is held, and time is up", 4, "P104", HeldNegatives, "slow", whatever_is_held),
-        ("whoever comes up has its turn", 30, "P104", Barred, "askable", askable_in_any_tier),
+        ("whoever comes up has its turn", 54, "P104", Barred, "askable", askable_in_any_tier),
         ("a late reply has its turn", 0, "P104", TierPolicy, "admits", RacePolicy.admits),
         (
             "a slow table has no time",

@@ -84,6 +84,12 @@ def test_the_unit_starts_reloads_and_stops_as_the_program_wants() -> None:
     assert float(said["TimeoutStopSec"][0].removesuffix("s")) > drain_s
 
 
+def test_table_servers_begin_before_the_service_at_port_53() -> None:
+    """Names that they block do not get out while a machine starts."""
+    assert settings()["Before"] == [AT_53.name]
+    assert settings()["Type"] == ["notify"]  # it counts as started once it serves
+
+
 def test_the_service_at_port_53_differs_only_in_its_sockets() -> None:
     """Both are hardened alike."""
     own = {"Description", "EnvironmentFile", "StateDirectory", "Sockets", "Requires", "Before"}

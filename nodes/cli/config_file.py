@@ -1,9 +1,10 @@
 """A configuration file: TOML whose keys are the words of a server's command line.
 
 Rules. `key = value` is the word `--key value`; `key = true` is the flag alone, and `false` is as if
-it were not there; a list repeats the flag; a table gives NAME=VALUE; positional words are called
-`port` and `servers`. Each value is read by itself first, so that an error names the file and the
-key. A file is read anew at each SIGHUP, so it has to be a regular file, and short.
+it were not there; a list repeats the flag; a table gives NAME=VALUE, with commas between the values
+of a list; positional words are called `port` and `servers`. Each value is read by itself first, so
+that an error names the file and the key. A file is read anew at each SIGHUP, so it has to be a
+regular file, and short.
 
 Not here: which words go over which (`given_words.py`).
 """
@@ -130,8 +131,9 @@ def _texts(name: str, action: argparse.Action | None, value: object) -> Iterator
     elif isinstance(value, list) and (name == SERVERS or _repeats(action)):
         yield from map(_text, value)
     elif isinstance(value, dict) and _repeats(action):
-        for each in value:
-            yield _text(f"{each}={_text(value[each])}")
+        for each, of_it in value.items():
+            texts = of_it if isinstance(of_it, list) else [of_it]
+            yield _text(f"{each}={','.join(map(_text, texts))}")
     else:
         yield _text(value)
 

@@ -80,18 +80,20 @@ class _Builder:
             policy = TierPolicy.name
         servers = setup.where()
         shown = [f"{name} {address}{self._place(name)}" for name, address in servers.items()]
+        routes = [route.text for route in options.asking.routes]
+        if routes:
+            shown.append(f"{len(routes)} route{'s' * (len(routes) > 1)}")
         serves = ", ".join([policy, *shown])
         times = f"timeout {bounds.timeout_s} s"
         about = {"policy": policy, "servers": servers, "timeout_s": bounds.timeout_s}
+        if routes:
+            about["routes"] = routes
         if self.listening.dns:
             times += f", DNS timeout {bounds.dns_timeout_s} s"
             about["dns_timeout_s"] = bounds.dns_timeout_s
         if setup.own_words.cache_bytes:
             times += f", a cache of {setup.own_words.cache_bytes / 2**20:g} MiB"
             about["cache_bytes"] = setup.own_words.cache_bytes
-        if routes := [route.text for route in options.asking.routes]:
-            times += f", {len(routes)} route{'s' * (len(routes) > 1)}"
-            about["routes"] = routes
         if options.workers:
             serves = f"{options.workers} worker{'s' * (options.workers > 1)}, {serves}"
             about["workers"] = options.workers

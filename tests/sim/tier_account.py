@@ -44,6 +44,8 @@ class Turns:
     strong: dict[str, float] = field(default_factory=dict)
     asked_at: float = -math.inf  # when it was asked last, and did not join
     is_first: bool = True  # it has never been open before
+    may_have_joined: bool = False  # the one before, which then is the same
+    before: float = -math.inf  # since when it was the turn of the tier that was asked before
 
 
 class Standing:
@@ -104,6 +106,8 @@ class TierAccount(Account):
             if before is not None and course.told_at == now:
                 # Time was up in the turn in which it was asked again: then it has joined.
                 turns.reached, turns.at, turns.weak = before.reached, before.at, before.weak
+                turns.may_have_joined = True
+            turns.before = turns.at
             self.by_line[table_line(question)][question] = None
             self.verify_soon(turns)
         return turns
@@ -198,7 +202,9 @@ class TierAccount(Account):
             return ""
         if any(story.tier_of(one) > turns.reached for one in hoped):
             return f"{hoped} were not asked"
-        is_over = now >= turns.at + story.bounds.tier_s - _EDGE_S
+        # A tier of which nobody is hoped for is asked together with the next one.
+        since = turns.before if turns.at == now else turns.at
+        is_over = now >= since + story.bounds.tier_s - _EDGE_S
         return "" if is_over else f"{hoped} are hoped for since {turns.at:.3f}, at {now:.3f}"
 
     def reach(self, server: str, turns: Turns) -> None:
@@ -208,6 +214,7 @@ class TierAccount(Account):
             return
         is_over = now >= turns.at + self.story.bounds.tier_s - _EDGE_S
         self.world.saw("the time of a tier is over" if is_over else "a tier has nothing to say")
+        turns.before = turns.before if turns.at == now else turns.at
         turns.reached, turns.at = tier, now
         for saying in self.courses[turns.question].replies:
             if saying.read_at == now and "turn" in saying.why_never:
@@ -235,12 +242,15 @@ class TierAccount(Account):
         is_open = course.waiting and course.open_since == turns.since
         if not is_open or story.was_disturbed or self.turns[turns.question] is not turns:
             return
-        if story.ls.loop is None or self.may_be_kept(turns):
+        if story.ls.loop is None or self.may_be_kept(turns) or turns.may_have_joined:
             return
         if story.scope_of(turns.question) != "all":
             return  # LS has a word itself
-        left = self.unreached(turns)
-        hold(not left, "P105", f"{left} were not asked: {why}: {turns}")
+        able = [one for one in self.able(turns.question) if story.tier_of(one) > turns.reached]
+        number = min(map(story.tier_of, able), default=0)
+        of_next = [one for one in able if story.tier_of(one) == number]
+        if not any(self.may_be_away(one, turns.since) for one in of_next):
+            hold(not of_next, "P105", f"{of_next} were not asked: {why}: {turns}")
 
     def unreached(self, turns: Turns) -> list[str]:
         """Return the servers that were well all the while, and of tiers whose turn was not."""
@@ -283,7 +293,7 @@ class TierAccount(Account):
         lasts_s = self.story.failed_s if is_failure else min(saying.capped(), default=0)
         until = max(self.kept_until[saying.question], now + lasts_s)
         self.kept_until[saying.question] = until
-        if not course.waiting:
+        if not course.waiting or "nobody waited" in saying.why_never:
             return
         if "turn" in saying.why_never:
             self.world.saw("a reply comes before its turn")

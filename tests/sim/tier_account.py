@@ -266,6 +266,8 @@ class TierAccount(Account):
         """Take how a link stands."""
         is_news = is_live and not self.standings[server].is_live
         self.standings[server].linked(is_live, self.world.t)
+        for turns in self.turns.values() if not is_live else ():
+            turns.failed.discard(server)  # what it has said goes with its connection
         for turns in self.turns.values() if is_news else ():
             is_open = self.courses[turns.question].waiting
             if is_open and self.story.tier_of(server) > turns.reached:

@@ -99,7 +99,7 @@ class OwnWords(Observer, Monitored):
         they are not to be asked of."""
         words: list[Denial] = []
         local = list(map(self._local.__getitem__, questions))
-        if self._cache is None and local.count(None) == len(local):
+        if self._default and self._cache is None and local.count(None) == len(local):
             return words
         for question, special in zip(questions, local, strict=True):
             if special is not None and (own := self._word_on_special(question, special)):
@@ -109,6 +109,8 @@ class OwnWords(Observer, Monitored):
                 words.append(word)
                 if is_enough:
                     self._withheld[question] = self._upstreams.resolvers
+            elif not self._default and self._upstreams.unable(question) == self._upstreams.everyone:
+                words.append((question, QuestionEvent.FAILURE_SAID, None))  # nobody can be asked
         return words
 
     def _word_on_special(self, question: bytes, special: Special) -> list[Denial]:

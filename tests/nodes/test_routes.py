@@ -197,6 +197,17 @@ def test_the_default_does_not_let_special_names_leave() -> None:
     assert CODES["NXDOMAIN"] in routed.codes()
 
 
+def test_a_question_that_nobody_can_be_asked_fails_at_once() -> None:
+    """The table has no words for it, and the only resolver is that of a route."""
+    routed = Routed(1, tables=1, routes={b"corp.example": ("DNS1",)}, routed=("DNS1",))
+    routed.ask("a!b.example")
+    assert routed.codes() == [CODES["SERVFAIL"]] and routed.named(D1) == []
+    routed.ask("a.example MX")
+    assert routed.codes() == [] and routed.named(D1) == []
+    routed.stage.hear("TS1", b"a.example - NOT FOUND\n")
+    assert routed.codes() == [CODES["NXDOMAIN"]] and routed.law_holds()
+
+
 def test_a_late_reply_of_a_route_counts_for_its_names_alone() -> None:
     """A server that says something of a name that it was not asked is not heard."""
     routed = Routed()

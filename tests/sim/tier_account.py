@@ -267,7 +267,7 @@ class TierAccount(Account):
         is_news = is_live and not self.standings[server].is_live
         self.standings[server].linked(is_live, self.world.t)
         for turns in self.turns.values() if not is_live else ():
-            turns.failed.discard(server)  # what it has said goes with its connection
+            turns.failed.discard(server)  # its words go with its connection
         for turns in self.turns.values() if is_news else ():
             is_open = self.courses[turns.question].waiting
             if is_open and self.story.tier_of(server) > turns.reached:

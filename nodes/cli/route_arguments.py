@@ -24,12 +24,23 @@ _TIER_LIKE = "write it like 2=DNS1,DNS2"
 
 
 @dataclass(frozen=True, slots=True)
+class RouteName:
+    """A name or a network, as its `word` says: `names`, folded, that stand for it. `spare_bits`: by
+    how many bits each of them is longer than the network; of two that have a name in common the one
+    with fewer is the more specific."""
+
+    word: str
+    names: tuple[bytes, ...]
+    spare_bits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RouteOption:
-    """A route, as its `text` says: names, folded, and the resolvers that they belong to, as they
-    were written; None: those that other names belong to."""
+    """A route, as its `text` says: names, and the resolvers that they belong to, as they were
+    written; None: those that other names belong to."""
 
     text: str
-    names: tuple[bytes, ...]
+    names: tuple[RouteName, ...]
     resolvers: tuple[str, ...] | None
 
 
@@ -88,11 +99,12 @@ def read_asking_options(arguments: argparse.Namespace, parser: Parser) -> Asking
     options = AskingOptions(resolvers, tuple(arguments.route), tuple(sorted(arguments.tier)))
     if arguments.route and not options.have_resolvers:
         parser.error("--route is for resolvers; there is no --dns-upstream, and none in a route")
-    known: set[bytes] = set()
+    known: dict[tuple[bytes, int], RouteName] = {}
     for name in [name for route in options.routes for name in route.names]:
-        if name in known:
-            parser.error(f"--route: {name.decode()} has two routes; give all resolvers in one")
-        known.add(name)
+        other = known.setdefault((name.names[0], name.spare_bits), name)
+        if other is not name:
+            same = "" if other.word == name.word else f", and {other.word} is the same"
+            parser.error(f"--route: {name.word} has two routes{same}; give all resolvers in one")
     if arguments.tier:
         _check_tiers(arguments, options, parser)
     return options
@@ -138,19 +150,19 @@ def _route(text: str) -> RouteOption:
     left, equals, right = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"'{text}' is no route; {_LIKE}")
-    names = [name for word in left.split(",") for name in _names_of(word.strip())]
+    names = tuple(_name(word.strip()) for word in left.split(","))
     if right.strip() == _DEFAULT:
-        return RouteOption(text, tuple(names), None)
+        return RouteOption(text, names, None)
     words = [word.strip() for word in right.split(",")] if right.strip() else []
     for word in words:
         resolver_words(word)  # or the name of one, which looks like a host
-    return RouteOption(text, tuple(names), tuple(words))
+    return RouteOption(text, names, tuple(words))
 
 
-def _names_of(word: str) -> list[bytes]:
-    """Return the names that a word of a route stands for. Raises ArgumentTypeError."""
+def _name(word: str) -> RouteName:
+    """Read a name or a network. Raises ArgumentTypeError."""
     if "/" in word:
-        return _names_of_network(word)
+        return _network(word)
     try:
         address = ipaddress.ip_address(word)
     except ValueError:
@@ -169,11 +181,12 @@ def _names_of(word: str) -> list[bytes]:
         name = b""
     if not is_name(name):
         raise argparse.ArgumentTypeError(f"'{word}' is neither a name nor a network; {_LIKE}")
-    return [name]
+    return RouteName(word, (name,))
 
 
-def _names_of_network(word: str) -> list[bytes]:
-    """Return the names below which the addresses of a network are. Raises ArgumentTypeError."""
+def _network(word: str) -> RouteName:
+    """Read a network: its names are those below which its addresses are. Raises
+    ArgumentTypeError."""
     try:
         network = ipaddress.ip_network(word)
     except ValueError as error:
@@ -184,4 +197,4 @@ def _names_of_network(word: str) -> list[bytes]:
     for part in network.subnets(new_prefix=count * each):
         digits = part.network_address.reverse_pointer.removesuffix(f".{suffix}").split(".")
         names.append(".".join([*digits[len(digits) - count :], suffix]).encode())
-    return names
+    return RouteName(word, tuple(names), count * each - network.prefixlen)

@@ -51,6 +51,7 @@ def find_route_servers(
     found = RouteServers(
         routed=tuple(name for at, name in by_place.items() if at not in everywhere)
     )
+    spare_bits: dict[bytes, int] = {}  # of the most specific route of each name
     for route in asking.routes:
         servers = None
         if route.resolvers is not None:
@@ -61,7 +62,10 @@ def find_route_servers(
             )
             if route.resolvers and not servers:
                 raise Failure(f"--route: {', '.join(route.resolvers)} cannot be asked", USAGE)
-        found.routes |= dict.fromkeys(route.names, servers)
+        for word in route.names:
+            for each in word.names:
+                if word.spare_bits <= spare_bits.setdefault(each, word.spare_bits):
+                    found.routes[each], spare_bits[each] = servers, word.spare_bits
     for number, servers in asking.tiers:
         for name in servers:
             _check_tier(name, [*tables, *names], found.routed)

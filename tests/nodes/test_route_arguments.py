@@ -5,6 +5,7 @@ Not here: what LS makes of them (`test_routes.py`, `test_tier_policy.py`).
 
 import argparse
 import ipaddress
+import random
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from core.protocol.names import nearest
 from nodes.cli.arguments import Failure
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
 from nodes.cli.route_arguments import tier_words
-from nodes.cli.route_servers import RouteServers, all_resolvers, find_route_servers
+from nodes.cli.route_servers import RouteServers, all_resolvers, find_route_servers, names_of
 
 TABLES = ["TS1", "TS2"]
 
@@ -98,6 +99,47 @@ def test_a_network_is_the_names_of_its_addresses(
     assert (nearest(other.reverse_pointer.encode(), routes) is not None) is is_inside
 
 
+nested = st.ip_addresses().flatmap(
+    lambda address: st.tuples(
+        st.just(address), st.sets(st.integers(0, address.max_prefixlen), min_size=1, max_size=6)
+    )
+)
+
+
+@given(nested, st.integers(min_value=0), st.randoms(use_true_random=False))
+def test_the_route_of_an_address_is_its_longest_prefix(
+    nested: tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, set[int]],
+    flipped: int,
+    order: random.Random,
+) -> None:
+    """Of networks around one address; another one differs in a bit."""
+    address, lengths = nested
+    inside = [ipaddress.ip_network(f"{address}/{bits}", strict=False) for bits in lengths]
+    order.shuffle(inside)
+    hosts = {network: f"192.0.2.{number}" for number, network in enumerate(inside, 100)}
+    words = [f"{network}={host}" for network, host in hosts.items()]
+    asking = options(*UPSTREAMS, *(each for word in words for each in ("--route", word))).asking
+    resolvers = all_resolvers(asking)
+    routes = find_route_servers(asking, resolvers, TABLES).routes
+    called = {one.host: name for one, name in zip(resolvers, names_of(resolvers), strict=True)}
+    bit = 1 << flipped % address.max_prefixlen
+    for one in address, type(address)(int(address) ^ bit):
+        around = [network for network in inside if one in network]
+        name = nearest(one.reverse_pointer.encode(), routes)
+        assert (name is None) is (not around)
+        if name is not None:
+            longest = max(around, key=lambda network: network.prefixlen)
+            assert routes[name] == (called[hosts[longest]],)
+
+
+def test_a_name_goes_over_a_network_that_has_it() -> None:
+    words = ("--route", "7.2.0.192.in-addr.arpa=office", "--route", "192.0.2.0/25=DNS1")
+    for each in words, (words[2], words[3], words[0], words[1]):
+        routes = found(*UPSTREAMS, *each).routes
+        assert routes[b"7.2.0.192.in-addr.arpa"] == ("office",) and len(routes) == 128
+        assert routes[b"8.2.0.192.in-addr.arpa"] == ("DNS1",)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -114,7 +156,10 @@ def test_a_network_is_the_names_of_its_addresses(
         (["--route", "a=DNS9"], "no resolver is called 'DNS9'; there are DNS1, office"),
         (["--route", "a=TS1"], "no resolver is called 'TS1'; there are DNS1, office"),
         (["--route", "a=,"], "is neither an address nor a host name"),
-        (["--route", "a=", "--route", "A=default"], "a has two routes"),
+        (["--route", "a=", "--route", "a=default"], "--route: a has two routes; give all"),
+        (["--route", "a=", "--route", "A=default"], "A has two routes, and a is the same; give"),
+        (["--route", "fc00::/7=", "--route", "fc00::/7=DNS1"], "fc00::/7 has two routes; give all"),
+        (["--route", "10.0.0.0/8,10.in-addr.arpa="], "10.in-addr.arpa has two routes, and 10.0"),
         (["--tier", "DNS1"], "'DNS1' is no tier; write it like 2=DNS1,DNS2"),
         (["--tier", "1=DNS1"], "servers that are in no other tier are in tier 1"),
         (["--tier", "10=DNS1"], "tiers go from 2 to 9"),

@@ -132,6 +132,9 @@ def _texts(name: str, action: argparse.Action | None, value: object) -> Iterator
         yield from map(_text, value)
     elif isinstance(value, dict) and _repeats(action):
         for each, of_it in value.items():
+            if isinstance(of_it, dict) and of_it:  # dots in a key make tables
+                name = f"{each}.{next(iter(of_it))}"
+                raise _not("a text or a number", of_it, f'; is it "{name}"? Dots need the quotes')
             texts = of_it if isinstance(of_it, list) else [of_it]
             yield _text(f"{each}={','.join(map(_text, texts))}")
     else:
@@ -153,10 +156,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _not(wanted: str, value: object) -> argparse.ArgumentTypeError:
+def _not(wanted: str, value: object, hint: str = "") -> argparse.ArgumentTypeError:
     kinds: dict[type, str] = {list: "a list", dict: "a table", str: "a text"}
     kinds |= {int: "a number", float: "a number", bool: "true" if value else "false"}
-    return argparse.ArgumentTypeError(f"give {wanted}, not {kinds.get(type(value), 'a date')}")
+    kind = kinds.get(type(value), "a date")
+    return argparse.ArgumentTypeError(f"give {wanted}, not {kind}{hint}")
 
 
 def _try(parser: Parser, name: str, action: argparse.Action | None, texts: list[str]) -> None:

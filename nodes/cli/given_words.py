@@ -76,7 +76,9 @@ def parse_given(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
 
         given = _merge(read_config_file(paths[0], parser), given, flags)
     given.sort(key=_place)
-    arguments = parser.parse_intermixed_args([each.word() for each in given])
+    words = [each.word() for each in given if not _is_of_list(each, flags)]
+    arguments = parser.parse_intermixed_args(words)
+    _append(parser, arguments, given, flags)
     arguments.given = given
     if paths:  # a contradiction from here on may stand in the file
         parser.context = f"with {paths[0]}: "
@@ -130,6 +132,32 @@ def _merge(
     """Return the words of a file that those of the command line do not replace, and these."""
     replaced = {flags.get(each.name, each.name) for each in line if each.name != BOUND_FLAG}
     return [*(each for each in file if flags.get(each.name, each.name) not in replaced), *line]
+
+
+def _is_of_list(given: Given, flags: Mapping[str, argparse.Action]) -> bool:
+    """Return whether this is a file's value of a flag that may be repeated, which the command line
+    then does not have."""
+    repeats = isinstance(flags.get(given.name), argparse._AppendAction)
+    return repeats and given.origin != COMMAND_LINE and given.name != BOUND_FLAG
+
+
+def _append(
+    parser: Parser,
+    arguments: argparse.Namespace,
+    given: Sequence[Given],
+    flags: Mapping[str, argparse.Action],
+) -> None:
+    """Add a file's lists to what the parser has read: by itself it takes a time that grows with the
+    square of their lengths. Raises Failure."""
+    lists: dict[str, list[object]] = {}
+    for each in [each for each in given if _is_of_list(each, flags)]:
+        action = flags[each.name]
+        try:
+            value = parser._get_value(action, each.value or "")
+        except argparse.ArgumentError as error:  # a file that it names is another one by now
+            parser.error(str(error))
+        lists.setdefault(action.dest, []).append(value)
+    vars(arguments).update(lists)
 
 
 def _place(given: Given) -> int:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,9 @@ def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
         ("race-log = \"a\\u0000\"", "{file}: race-log: a text cannot have control characters"),
         ("[bound]\nx = 1", "{file}: bound: there is no bound 'x'"),
         ("[bound]\njoin_s = 'a'", "{file}: bound: join_s: 'a' is not a time"),
+        ("[route]\ncorp.example = 'DNS1'", "{file}: route: give a text or a number, not a table; "
+         'is it "corp.example"? Dots need the quotes'),
+        ("[route]\na = {}", "{file}: route: give a text or a number, not a table"),
         ("bound = true", "{file}: bound: give a text or a number, not true"),
         # Contradictions.
         ("grace = 1", "with {file}: --grace is for the answers of resolvers; there is no "),
@@ -405,6 +409,34 @@ def test_odd_words_are_printed_so_that_they_read_back(command: Command, tmp_path
     for table, why in (b"\xff", "is not UTF-8"), (b"\n", "has control characters"):
         code, out, log = command("ts", "5", "--table", os.fsdecode(table), "--print-config")
         assert (code, out) == (1, "") and log.endswith(f"' {why}: no file can say it\n")
+
+
+def test_a_list_of_nobody_is_a_route_to_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text('dns-upstream = "192.0.2.1"\n[route]\nlan = []\n')
+    (route,) = read_ls_options(["0", "--config", str(path)]).asking.routes
+    assert route.text == "lan=" and route.resolvers == ()
+
+
+def test_a_long_list_is_read_without_its_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`argparse` looks at all options before each."""
+    path = tmp_path / "file.toml"
+    path.write_text("port = 0\nservers = ['a:1']\nallow = ['::1', '127.0.0.1']\nidle = 7\n")
+    parsed: list[Sequence[str] | None] = []
+    read = Parser.parse_intermixed_args
+
+    def note(
+        parser: Parser, args: Sequence[str] | None = None, namespace: None = None
+    ) -> Namespace:
+        parsed.append(args)
+        return read(parser, args, namespace)
+
+    monkeypatch.setattr(Parser, "parse_intermixed_args", note)
+    options = read_ls_options(["--config", str(path)])
+    assert len(options.server.allow) == 2 and options.server.bounds.idle_s == 7
+    assert parsed == [["0", "a:1", "--idle=7", f"--config={path}"]]
 
 
 # -- the document ----------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ BLOCK_WITH = BlockWith({Type.A: b"0.0.0.0", Type.AAAA: b"::"})
 
 class BlockList(Table):
     """The names that a TS blocks, in lower case: each by itself, in one of `groups`, which is found
-    in `by_length`."""
+    in `by_length`. `has_dots`: whether any of them has a dot, as not every word has."""
 
     format = Format.NAMES
     blocks = True
@@ -75,6 +75,7 @@ class BlockList(Table):
         super().__init__()
         self.groups: list[dict[bytes, bytes]] = [{} for _ in range(_GROUPS)]
         self.by_length = self.groups * (NAME_BYTES_MAX // _GROUPS + 1)
+        self.has_dots = False
         self._ends = {type: block_with.end(type) for type in Type}
 
     @property
@@ -122,6 +123,7 @@ class BlockListReader:
         if self._old is not None:
             old = map(self._old.__getitem__, map(len, names))
             names = list(map(dict.get, old, names, names))
+        self.table.has_dots = self.table.has_dots or has_dot(names)
         before = self.table.size
         held = map(self.table.by_length.__getitem__, map(len, names))
         deque(map(dict.setdefault, held, names, names), maxlen=0)
@@ -137,6 +139,11 @@ class BlockListReader:
                 self.table.count(bad=1)
                 self._say(number, f"{bad}{SKIPPED}")
         return names
+
+
+def has_dot(names: list[bytes]) -> bool:
+    """Return whether any of these names has a dot."""
+    return any(b"." in name for name in names)
 
 
 def parse_name(row: bytes) -> list[bytes]:

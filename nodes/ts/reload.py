@@ -7,8 +7,9 @@ turn may.
 
 A file is refused, with one line that says why, when it cannot be read, is not a regular file
 (only that can be read without waiting), changes while it is read, is no text, has rows and no good
-one, or, for --strict, a bad one. A file without rows is served: a list of names may be empty. But a
-file of no bytes at all, which is how a file begins that is written in place, does not replace rows.
+one, names and none with a dot, or, for --strict, a bad row. A file without rows is served: a list
+of names may be empty. But a file of no bytes at all, which is how a file begins that is written in
+place, does not replace rows.
 A table that has entries keeps its format, rows or names: a page that says "error" is no list.
 A reload that is asked for while a file is being read reads it once more afterwards.
 

@@ -2,8 +2,10 @@
 
 A row is `name address type`, or `address name ...` as in /etc/hosts; a list has rows that are names
 alone. The first good row tells which a file is, unless that is given; proto.md ("A table") has the
-rules. A bad row is reported with its place and skipped; a file that is no text is refused as a
-whole.
+rules. A name without a dot tells nothing, since it may be a word of an error page: rows from the
+first of them on are held, as far as there is room, until another row tells whether it is a name of
+a list. A bad row is reported with its place and skipped; a file that is no text is refused as a
+whole, and so is a list that has no name with a dot.
 
 Not here: what a row is (`rows.py`, `block_list.py`), and a file that is read again while its table
 is served (`reload.py`).
@@ -17,11 +19,19 @@ from pathlib import Path
 from core.io.line_buffer import LineBuffer
 from core.protocol.names import LINE_BYTES_MAX
 from core.text import BEGINNING_BYTES, BYTE_ORDER_MARK, not_text, split_lines
-from nodes.ts.block_list import BLOCK_WITH, BlockList, BlockListReader, BlockWith, parse_name
+from nodes.ts.block_list import (
+    BLOCK_WITH,
+    BlockList,
+    BlockListReader,
+    BlockWith,
+    has_dot,
+    parse_name,
+)
 from nodes.ts.rows import RowError, RowsReader, parse_row
 from nodes.ts.table import Format, Table
 
 BLOCK_BYTES = 256 * 1024
+_HELD_BYTES_MAX = 4 * 1024  # read row by row in one turn of a reload, with a slice
 
 
 class NoTableError(ValueError):
@@ -38,6 +48,10 @@ class TableForm:
 
 
 ANY_FORM = TableForm()
+_NO_DOT = (
+    "has no name with a dot, as if it were an error page; add one, such as none.invalid, if that "
+    "is meant"
+)
 
 
 def load(path: str, report: Callable[[str], None], form: TableForm = ANY_FORM) -> Table:
@@ -53,9 +67,12 @@ def load(path: str, report: Callable[[str], None], form: TableForm = ANY_FORM) -
 
 
 def check(table: Table) -> None:
-    """Raise NoTableError if there were rows, and none of them good."""
+    """Raise NoTableError if there were rows, and none of them good, or names, and none with a
+    dot."""
     if table.bad_rows and not table.size:
         raise NoTableError("has no good row")
+    if isinstance(table, BlockList) and table.size and not table.has_dots:
+        raise NoTableError(_NO_DOT)
 
 
 class Loading:
@@ -74,6 +91,7 @@ class Loading:
         self._rows = 0  # rows read by now, good or not
         self._start: bytes | None = b""  # of the file, until it is long enough to be judged
         self._format = form.format
+        self._held = b""  # whole lines that may be of either format
         self._reader = self._reader_of(self._format)
 
     @property
@@ -104,6 +122,7 @@ class Loading:
         if self._start is not None:
             self._begin(self._start)
         self._take(self._buffer.receive(b"\n").removeprefix(b"\n"))
+        self._take_held(b"")
         return self.table
 
     def _begin(self, start: bytes) -> None:
@@ -124,17 +143,27 @@ class Loading:
             self._rows += block.count(b"\n")
 
     def _recognise(self, block: bytes) -> bytes:
-        """Take the lines before the first good row, which tells the format; return the others."""
-        at = 0
+        """Take, or hold, the lines before the row that tells the format; return the others."""
+        start = at = 0
         for row in split_lines(block):
             if format := _format_of(row):
-                self._take_rows(block[:at])
                 bad_rows = self.table.bad_rows
                 self._format, self._reader = format, self._reader_of(format)
                 self.table.count(bad=bad_rows)
+                self._take_held(block[start:at])
                 return block[at:]
             at += len(row) + 1
-        return block
+            held = len(self._held) + at - start
+            if held > _HELD_BYTES_MAX or (held == len(row) + 1 and not _name_alone(row)):
+                self._take_held(block[start:at])
+                start = at
+        self._held += block[start:]
+        return b""
+
+    def _take_held(self, more: bytes) -> None:
+        """Take the lines that are held, and these behind them."""
+        held, self._held = self._held + more, b""
+        self._take_rows(held)
 
     def _reader_of(self, format: Format | None) -> RowsReader | BlockListReader:
         """Make the reader of a format; of an unknown one that of rows."""
@@ -148,10 +177,16 @@ def _say(path: str, report: Callable[[str], None], number: int, text: str) -> No
 
 
 def _format_of(row: bytes) -> Format | None:
-    """Return the format of a file that begins with this row; None if it is blank or bad."""
-    for format, parse in ((Format.ROWS, parse_row), (Format.NAMES, parse_name)):
-        try:
-            return format if parse(row) else None
-        except RowError:
-            continue
-    return None
+    """Return the format of a file that begins with this row; None if it does not tell."""
+    try:
+        return Format.ROWS if parse_row(row) else None
+    except RowError:
+        return Format.NAMES if has_dot(_name_alone(row)) else None
+
+
+def _name_alone(row: bytes) -> list[bytes]:
+    """Return the name of a row of a list; none if it is blank, or bad there."""
+    try:
+        return parse_name(row)
+    except RowError:
+        return []

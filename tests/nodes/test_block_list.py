@@ -20,13 +20,13 @@ from core.text import split_lines
 from nodes.cli.ts import read_ts_options
 from nodes.ts import table_file as module
 from nodes.ts.block_list import BlockList, BlockWith
-from nodes.ts.reload import Reload
+from nodes.ts.reload import SLICE_BYTES, Reload
 from nodes.ts.table import Format, Table
-from nodes.ts.table_file import ANY_FORM, Loading, TableForm, load
+from nodes.ts.table_file import ANY_FORM, Loading, NoTableError, TableForm, check, load
 from nodes.ts.table_server import TableServer
 from tests.nodes.test_table_file import is_address, is_legal
 from tests.support.balancers import addresses_of, load_balancer
-from tests.support.splitting import names
+from tests.support.splitting import names, pieces
 from tests.support.stage import Stage
 
 NAMES = Format.NAMES
@@ -58,8 +58,8 @@ def asked_of(table: Table, *lines: bytes, answer_unknown: bool = False) -> list[
     [
         (b"ads.example\n", 1, 0), (b"# a list\n\n  *.Ads.example. # one\nads.EXAMPLE\n", 1, 0),
         (b"10.0.0.1\nbad row\nads.example\n*.x\nads.example 10.0.0.1 A\n", 2, 3),
-        (b"x\n10.0.0.1 ads.example\n*.10.0.0.1\n*\n*.\n-\n*.*.x\n" + b"y" * 600 + b"\n", 1, 7),
-        (b"\xef\xbb\xbfA\r\nAAAA\r\n", 2, 0),
+        (b"x.y\n10.0.0.1 ads.example\n*.10.0.0.1\n*\n*.\n-\n*.*.x\n" + b"y" * 600 + b"\n", 1, 7),
+        (b"\xef\xbb\xbfA\r\nAAAA\r\na.b\r\n", 3, 0), (b"zip\nbad row\n\nx.\n*.a.b\nmov\n", 4, 1),
     ],
 )  # fmt: skip
 def test_a_file_whose_first_good_row_is_a_name_is_a_list(data: bytes, size: int, bad: int) -> None:
@@ -78,6 +78,37 @@ def test_rows_before_the_first_good_one_are_numbered_on() -> None:
 def test_a_name_alone_is_a_bad_row_among_rows(data: bytes) -> None:
     table, said = read(data)
     assert set(table.rows) == {b"x"} and table.bad_rows == 1 and ":2: " in said[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "bad"),
+    [
+        (b"Forbidden\n", 0, 1), (b"# an error\nForbidden.\n\n*.x\nnot found", 0, 3),
+        (b"localhost\nx 10.0.0.1 A\nads.example\n", 1, 2),
+    ],
+)  # fmt: skip
+def test_a_name_without_a_dot_makes_no_list(data: bytes, rows: int, bad: int) -> None:
+    """[P109]"""
+    table, said = read(data)
+    assert table.format is Format.ROWS
+    assert (table.size, table.bad_rows, len(said)) == (rows, bad, bad)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
+@pytest.mark.parametrize(("words", "is_taken"), [(100, True), (2_000, False)])
+def test_names_before_one_with_a_dot_are_held_up_to_a_bound(
+    words: int, is_taken: bool, chunk: int
+) -> None:
+    """In any chunks; a header takes no room."""
+    header, zone = b"# header\n" * 1_000, b"".join(b"tld%04d\n" % n for n in range(words))
+    data = header + zone + b"a.b\n"
+    loading = Loading("list", lambda text: None)
+    for piece in pieces(data, list(range(chunk, len(data), chunk))):
+        loading.take(piece)
+    table = loading.end()
+    assert isinstance(table, BlockList) and (table.bad_rows == 0) is is_taken
+    assert table.size + table.bad_rows == words + 1
+    assert is_taken or table.bad_rows == 1_539, "whole rows of 8 bytes, until 4 KiB are full"
 
 
 @pytest.mark.parametrize("format", Format)
@@ -195,7 +226,7 @@ def test_a_list_is_let_go_in_slices() -> None:
 def test_a_table_that_has_entries_keeps_its_format(tmp_path: Path, form: TableForm) -> None:
     """[P109]: one without any may become either, as far as its format is not given."""
     path = tmp_path / "table.txt"
-    files = {Format.ROWS: b"x 10.0.0.1 A\n", NAMES: b"x\n"}
+    files = {Format.ROWS: b"x.y 10.0.0.1 A\n", NAMES: b"x.y\n"}
     for now in (format for format in Format if form.format in (None, format)):
         path.write_bytes(files[now])
         table, _ = reloaded(path, Table(), form)
@@ -205,6 +236,27 @@ def test_a_table_that_has_entries_keeps_its_format(tmp_path: Path, form: TableFo
             table, said = reloaded(path, table, form)
             assert table.format is now and table.size == 1
             assert ("it has no good row" in said[-1]) is (format is not now)
+
+
+@pytest.mark.parametrize("data", [b"Forbidden\n", b"<html>\n*.Forbidden.\n# a.b\n</html>\n"])
+def test_words_without_a_dot_replace_no_list(tmp_path: Path, data: bytes) -> None:
+    """[P109]: and begin none, also where the format is given; beside a name they are names."""
+    path = tmp_path / "names.txt"
+    path.write_bytes(data)
+    for form in (ANY_FORM, TableForm(NAMES)):
+        old, _ = read(b"ads.example\nzip\n", form)
+        table, said = reloaded(path, old, form)
+        assert table is old and table.size == 2
+        assert said[-1].startswith(f"{path} is refused: it has no name with a dot, as if it were ")
+        with pytest.raises(NoTableError):
+            check(load(str(path), said.append, form))
+    gap = b"\n" * 3 * SLICE_BYTES
+    for more in (b"none.invalid\n", gap + b"none.invalid\n" + gap):
+        for content in (data + more, more + data):
+            path.write_bytes(content)
+            table, said = reloaded(path, read(b"ads.example\n")[0])
+            assert isinstance(table, BlockList)
+            assert set(names_of(table)) == {b"forbidden", b"none.invalid"}, said
 
 
 # -- the command line ------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ def parse_given(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
         given = _merge(read_config_file(paths[0], parser), given, flags)
     given.sort(key=_place)
     words = [each.word() for each in given if not _is_of_list(each, flags)]
+    parser.set_defaults(**_lists(parser, given, flags))
     arguments = parser.parse_intermixed_args(words)
-    _append(parser, arguments, given, flags)
     arguments.given = given
     if paths:  # a contradiction from here on may stand in the file
         parser.context = f"with {paths[0]}: "
@@ -141,14 +141,11 @@ def _is_of_list(given: Given, flags: Mapping[str, argparse.Action]) -> bool:
     return repeats and given.origin != COMMAND_LINE and given.name != BOUND_FLAG
 
 
-def _append(
-    parser: Parser,
-    arguments: argparse.Namespace,
-    given: Sequence[Given],
-    flags: Mapping[str, argparse.Action],
-) -> None:
-    """Add a file's lists to what the parser has read: by itself it takes a time that grows with the
-    square of their lengths. Raises Failure."""
+def _lists(
+    parser: Parser, given: Sequence[Given], flags: Mapping[str, argparse.Action]
+) -> dict[str, list[object]]:
+    """Return what a file's lists come to. The parser would take a time that grows with the square
+    of their lengths. Raises Failure."""
     lists: dict[str, list[object]] = {}
     for each in [each for each in given if _is_of_list(each, flags)]:
         action = flags[each.name]
@@ -157,7 +154,7 @@ def _append(
         except argparse.ArgumentError as error:  # a file that it names is another one by now
             parser.error(str(error))
         lists.setdefault(action.dest, []).append(value)
-    vars(arguments).update(lists)
+    return lists
 
 
 def _place(given: Given) -> int:

@@ -75,8 +75,9 @@ def add_route_arguments(parser: Parser) -> None:
         help="ask these resolvers, and no others, for these names and all below them (may be "
         "repeated; the longest name wins). A NAME may be a network, 10.0.0.0/8: the names of its "
         "addresses; a RESOLVER is written as for --dns-upstream, or is the name of one that is "
-        "given there. Without a RESOLVER nobody is asked, and what no table has does not exist; "
-        "with the word default it is as if there were no route",
+        "given there or in another route (a host without a dot is written with its port). Without "
+        "a RESOLVER nobody is asked, and what no table has does not exist; with the word default "
+        "it is as if there were no route",
     )
     parser.add_argument(
         "--tier",
@@ -155,6 +156,10 @@ def _route(text: str) -> RouteOption:
         return RouteOption(text, names, None)
     words = [word.strip() for word in right.split(",")] if right.strip() else []
     for word in words:
+        if word.lower() == _DEFAULT:
+            raise argparse.ArgumentTypeError(
+                f"'{word}' is for a route alone, and in small letters: {left}={_DEFAULT}"
+            )
         resolver_words(word)  # or the name of one, which looks like a host
     return RouteOption(text, names, tuple(words))
 

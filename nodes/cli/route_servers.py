@@ -1,19 +1,24 @@
 """The servers of routes and tiers: which of LS's own each of their words means.
 
 A resolver of a route that `--dns-upstream` gives, too, is the same one; any other is asked for the
-names of its routes alone.
+names of its routes alone. A word without dot, colon, bracket or slash is the name of a resolver,
+which `--dns-upstream` or any route gives it: a slip would be a host that nobody meant.
 
 Not here: how routes and tiers are written (`route_arguments.py`).
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.resolver_file import DNS_PORT
 from nodes.cli.route_arguments import AskingOptions
 from nodes.cli.server_addresses import place
 from nodes.cli.server_words import ResolverOption, check_names, resolver_words
-from nodes.ls.server_names import is_taken, resolver_name
+from nodes.ls.server_names import resolver_name
+
+_OF_A_PLACE = re.compile(r"[.:\[\]/=]")  # of an address, a host with its port, or a file
 
 
 @dataclass(slots=True)
@@ -29,15 +34,26 @@ def all_resolvers(asking: AskingOptions) -> list[ResolverOption]:
     """Return all resolvers, each once: those that are asked for all names, and behind them those of
     routes. Raises Failure."""
     resolvers = list(asking.resolvers)
-    known = {place(one) for one in resolvers}
+    known: dict[tuple[str, int], int] = {}
+    for at, one in sorted(enumerate(resolvers), key=lambda each: bool(each[1].file)):
+        known.setdefault(place(one), at)  # those that no file names are asked in any case
     for word in [word for route in asking.routes for word in route.resolvers or ()]:
-        for one in () if _is_name(word, asking.resolvers) else resolver_words(word):
-            if place(one) not in known:
-                known.add(place(one))
+        for one in () if _is_name(word) else resolver_words(word):
+            at = known.setdefault(place(one), len(resolvers))
+            if at == len(resolvers):
                 resolvers.append(one)
+            elif one.name:
+                resolvers[at] = _called(resolvers[at], one.name, word)
     if trouble := check_names(resolvers):
         raise Failure(trouble, USAGE)
     return resolvers
+
+
+def _called(one: ResolverOption, name: str, word: str) -> ResolverOption:
+    """Return a resolver with the name that a word of a route gives it. Raises Failure."""
+    if one.name not in ("", name):
+        raise Failure(f"--route: {word} is called {one.name} already; one name is enough", USAGE)
+    return replace(one, name=name)
 
 
 def find_route_servers(
@@ -56,9 +72,7 @@ def find_route_servers(
         servers = None
         if route.resolvers is not None:
             servers = tuple(
-                name
-                for word in route.resolvers
-                for name in _servers_of(word, asking.resolvers, names, by_place)
+                name for word in route.resolvers for name in _servers_of(word, names, by_place)
             )
             if route.resolvers and not servers:
                 raise Failure(f"--route: {', '.join(route.resolvers)} cannot be asked", USAGE)
@@ -80,22 +94,22 @@ def names_of(chosen: Sequence[ResolverOption]) -> list[str]:
     return [one.name or resolver_name(number) for number, one in enumerate(chosen, 1)]
 
 
-def _is_name(word: str, given: Sequence[ResolverOption]) -> bool:
-    """Return whether this is the name of a resolver, or can be nothing else."""
-    return is_taken(word) or any(one.name == word for one in given)
+def _is_name(word: str) -> bool:
+    """Return whether a word of a route can only be the name of a resolver."""
+    return not _OF_A_PLACE.search(word)
 
 
-def _servers_of(
-    word: str,
-    given: Sequence[ResolverOption],
-    names: Sequence[str],
-    by_place: dict[tuple[str, int], str],
-) -> list[str]:
+def _servers_of(word: str, names: Sequence[str], by_place: dict[tuple[str, int], str]) -> list[str]:
     """Return the names of the resolvers that a word of a route means. Raises Failure."""
-    if not _is_name(word, given):
+    if not _is_name(word):
         return [by_place[place(one)] for one in resolver_words(word) if place(one) in by_place]
     if word not in names:
-        raise Failure(f"--route: no resolver is called {word!r}; there are {_list(names)}", USAGE)
+        there_are = f"there are {_list(names)}" if names else "there is none"
+        raise Failure(
+            f"--route: no resolver is called {word!r}; {there_are}; a host is written with its "
+            f"port, {word}:{DNS_PORT}",
+            USAGE,
+        )
     return [word]
 
 

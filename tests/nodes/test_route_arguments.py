@@ -72,6 +72,31 @@ def test_a_route_names_names_and_resolvers(
     assert servers.routes == routes and servers.routed == routed
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--route", "a=x=10.0.0.1:5353", "--route", "b=x"),
+        ("--route", "b=x", "--route", "a=x=10.0.0.1:5353"),
+        ("--route", "a=x=10.0.0.1:5353", "--route", "b=10.0.0.1:5353"),
+        ("--route", "b=10.0.0.1:5353", "--route", "a=x=10.0.0.1:5353"),
+        ("--route", "a=x=10.0.0.1:5353", "--route", "b=x=10.0.0.1:5353"),
+    ],
+)
+def test_the_name_of_a_resolver_is_for_all_routes(words: list[str]) -> None:
+    servers = found(*UPSTREAMS, *words)
+    assert servers.routes == {b"a": ("x",), b"b": ("x",)} and servers.routed == ("x",)
+
+
+def test_a_route_names_a_resolver_of_all_names() -> None:
+    servers = found(*UPSTREAMS, "--route", "a=x=192.0.2.1", "--route", "b=x")
+    assert servers.routes == {b"a": ("x",), b"b": ("x",)} and servers.routed == ()
+
+
+def test_a_host_without_a_dot_is_written_with_its_port() -> None:
+    assert found(*UPSTREAMS, "--route", "a=router:53").routed == ("DNS3",)
+    assert found(*UPSTREAMS, "--route", "a=x=router").routed == ("x",)
+
+
 def test_routes_share_a_resolver() -> None:
     words = ("--route", "a=10.0.0.1", "--route", "b=10.0.0.1:53,10.0.0.2")
     servers = found(*UPSTREAMS, *words)
@@ -155,6 +180,17 @@ def test_a_name_goes_over_a_network_that_has_it() -> None:
         (["--route", "a=https://x"], "is a URL"),
         (["--route", "a=DNS9"], "no resolver is called 'DNS9'; there are DNS1, office"),
         (["--route", "a=TS1"], "no resolver is called 'TS1'; there are DNS1, office"),
+        (
+            ["--route", "lan=routr"],
+            "--route: no resolver is called 'routr'; there are DNS1, office; a host is written "
+            "with its port, routr:53",
+        ),
+        (["--route", "lan=Office"], "no resolver is called 'Office'; there are DNS1, office"),
+        (["--route", "lan=none"], "no resolver is called 'none'; there are DNS1, office"),
+        (["--route", "lan=Default"], "'Default' is for a route alone, and in small letters: lan="),
+        (["--route", "lan=default,10.0.0.1"], "'default' is for a route alone, and in small let"),
+        (["--route", "a=x=192.0.2.2:5353"], "x=192.0.2.2:5353 is called office already; one name"),
+        (["--route", "a=x=10.0.0.1", "--route", "b=y=10.0.0.1"], "y=10.0.0.1 is called x already"),
         (["--route", "a=,"], "is neither an address nor a host name"),
         (["--route", "a=", "--route", "a=default"], "--route: a has two routes; give all"),
         (["--route", "a=", "--route", "A=default"], "A has two routes, and a is the same; give"),
@@ -180,6 +216,7 @@ def test_what_makes_no_sense_is_refused(words: list[str], why: str) -> None:
 def test_a_route_needs_a_resolver() -> None:
     assert "--route is for resolvers" in refusal("--route", "lan=")
     assert found("--route", "a=10.0.0.1", "--route", "lan=").routed == ("DNS1",)
+    assert "no resolver is called 'TS1'; there is none; a host" in refusal("--route", "a=TS1")
 
 
 def test_without_a_server_for_all_other_names_ls_does_not_start() -> None:

@@ -5,12 +5,13 @@ Not here: what a program checks before it serves in any case (`ls.py`, `ts.py`).
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from core.addresses import Address, comes_to
 from core.io.system import System, reason
 from nodes.cli.arguments import CLEAN, USAGE, Failure, show
+from nodes.ls.server_names import is_table_name
 from nodes.ls.setup import ServerSetup
 
 _PORT = 9  # any: there is no path to port 0
@@ -27,12 +28,18 @@ def checked(look: Callable[[], str]) -> int:
     return CLEAN
 
 
-def check_known(servers: Sequence[ServerSetup], within_s: float) -> None:
-    """Check that each server has addresses: LS would start without them. Raises Failure."""
+def check_known(servers: Sequence[ServerSetup], routed: Collection[str], within_s: float) -> None:
+    """Check that each server has addresses: LS would start without them. `routed`: the names of
+    those that routes alone give. Raises Failure."""
     for server in servers:
         if server.host and not server.addresses:
             host = server.host[0]
-            raise Failure(f"cannot resolve {host!r} within {within_s:g} s; is the name right?")
+            given_as = "a table server" if is_table_name(server.name) else "--dns-upstream"
+            given_as = "a resolver of --route" if server.name in routed else given_as
+            raise Failure(
+                f"cannot resolve {host!r} within {within_s:g} s, given as {given_as}; is the name "
+                "right?"
+            )
 
 
 def check_here(system: System, address: Address) -> None:

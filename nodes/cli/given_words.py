@@ -11,6 +11,7 @@ Not here: how a file says its words (`config_file.py`), and how words become a f
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -81,8 +82,23 @@ def parse_given(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_intermixed_args(words)
     arguments.given = given
     if paths:  # a contradiction from here on may stand in the file
-        parser.context = f"with {paths[0]}: "
+        parser.context = _with(paths[0])
     return arguments
+
+
+@contextmanager
+def failures_name(path: str | None) -> Iterator[None]:
+    """Name the configuration file at this path, if there is one, in each Failure from here on."""
+    try:
+        yield
+    except Failure as failure:
+        if path is None:
+            raise
+        raise Failure(f"{_with(path)}{failure}", failure.exit_code) from None
+
+
+def _with(path: str) -> str:
+    return f"with {path}: "
 
 
 def print_configuration(

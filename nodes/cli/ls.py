@@ -14,6 +14,7 @@ from core.bounds import Bounds
 from core.io.loop import Loop
 from core.io.system import System
 from nodes.cli.arguments import USAGE, Failure
+from nodes.cli.given_words import failures_name
 from nodes.cli.host_names import find_servers
 from nodes.cli.introduction import Introduction
 from nodes.cli.ls_arguments import LsOptions, read_ls_options
@@ -53,7 +54,8 @@ def run_ls(words: list[str]) -> int:
     system = System()
     if options.check:
         return _check(options, system)
-    builder = _find(options, system)
+    with failures_name(options.config):
+        builder = _find(options, system)
     plan = builder.plan()
     if options.workers:
         configured = _ConfiguredLs(words, builder, system)
@@ -121,10 +123,11 @@ def _check(options: LsOptions, system: System) -> int:
     from nodes.cli.check import check_here, checked
 
     def look() -> str:
-        builder = _find(options, system)
-        _check_new(None, builder)
-        for address in builder.listening.all():
-            check_here(system, address)
+        with failures_name(options.config):
+            builder = _find(options, system)
+            _check_new(None, builder)
+            for address in builder.listening.all():
+                check_here(system, address)
         return builder.plan().introduction.serves
 
     return checked(look)
@@ -167,8 +170,9 @@ class _ConfiguredLs:
             if options == before.options:
                 return False
             _check_fixed(before.options, options)
-            after = _find(options, self._system, before)
-            _check_new(before, after)
+            with failures_name(options.config):
+                after = _find(options, self._system, before)
+                _check_new(before, after)
             self._builder = after
         except Failure as failure:
             raise RefusedError(str(failure)) from None
@@ -182,7 +186,7 @@ def _check_new(before: _Builder | None, after: _Builder) -> None:
 
     old = {server.host for server in before.setup.all()} if before else set()
     new = [server for server in after.setup.all() if server.host not in old]
-    check_known(new, after.options.server.bounds.start_s)
+    check_known(new, after.setup.routed, after.options.server.bounds.start_s)
     path = after.options.race_log
     if path and (before is None or path != before.options.race_log):
         check_can_append(path)

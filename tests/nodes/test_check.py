@@ -67,7 +67,12 @@ def test_a_good_configuration_is_one_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("ls 0 nohost.invalid 5301", "cannot resolve 'nohost.invalid' within 2 s; is the name r"),
+        ("ls 0 nohost.invalid 5301", "within 2 s, given as a table server; is the name right?"),
+        ("ls 0 ::1 1 --upstream nohost.invalid", "within 2 s, given as --dns-upstream; is the n"),
+        (
+            "ls 0 ::1 1 --upstream ::1 --route a=nohost.invalid",
+            "cannot resolve 'nohost.invalid' within 2 s, given as a resolver of --route; is the ",
+        ),
         ("ls 0 a..b 5301", "'a..b' is not a host name"),
         ("ls 5300 localhost 5300", "given as a table server, is this load balancer's own address"),
         ("ls 0 127.0.0.1 1 --host 0.0.0.0", "0.0.0.0:0 is open to other machines: say with"),
@@ -125,7 +130,7 @@ def test_a_race_log_that_may_not_be_written_is_told(
 
 TIERS = (
     "1 worker, tiers, TS1 localhost:5301 in tier 1, TS2 localhost:5302 in tier 1, "
-    "router 192.168.1.1:53 in tier 2, quad9 9.9.9.9:53 in tier 2"
+    "router 192.168.1.1:53 in tier 2, quad9 9.9.9.9:53 in tier 2, 1 route"
 )
 
 

@@ -261,6 +261,12 @@ def test_a_file_makes_ls_a_parent_of_one_worker(tmp_path: Path) -> None:
         # Contradictions.
         ("grace = 1", "with {file}: --grace is for the answers of resolvers; there is no "),
         ("servers = ['a']", "{file}: servers: 'a' has no port; write it like a:5301"),
+        # Names and hosts.
+        ("dns-upstream = '::1'\nroute = 'a=x'", "with {file}: --route: no resolver is called 'x'"),
+        ("dns-upstream = '::1'\ntier = '2=x'", "with {file}: --tier: no server is called 'x'"),
+        ("[tier]\n2 = 'TS1'", "with {file}: --tier: no server is left in tier 1"),
+        ("dns-upstream = '::1'\nprivate-from = 'x'", "with {file}: --private-from: no resolver is"),
+        ("servers = ['a..b:1']", "with {file}: 'a..b' is not a host name"),
         # TOML.
         ("host = 0.0.0.0", "{file}:1:11: expected newline or end of document after a statement"),
         ("once = true\n\nhost = localhost", '{file}:3:8: invalid value (text stands in "quotes")'),
@@ -409,6 +415,16 @@ def test_odd_words_are_printed_so_that_they_read_back(command: Command, tmp_path
     for table, why in (b"\xff", "is not UTF-8"), (b"\n", "has control characters"):
         code, out, log = command("ts", "5", "--table", os.fsdecode(table), "--print-config")
         assert (code, out) == (1, "") and log.endswith(f"' {why}: no file can say it\n")
+
+
+def test_a_host_of_a_file_that_is_not_known_names_the_file(
+    command: Command, tmp_path: Path
+) -> None:
+    """[P72]"""
+    path = tmp_path / "file.toml"
+    path.write_text("port = 0\nservers = ['nohost.invalid:1']\n")
+    code, _, log = command("ls", "--config", str(path), "--check")
+    assert code == USAGE and f"photofinish: with {path}: cannot resolve 'nohost.invalid'" in log
 
 
 def test_a_list_of_nobody_is_a_route_to_nobody(tmp_path: Path) -> None:

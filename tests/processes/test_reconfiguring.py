@@ -37,6 +37,7 @@ def test_a_new_configuration_loses_no_question(run: Programs) -> None:
         ('host = "127.0.0.2"', "PORT or --host cannot change while LS runs"),
         ("metrics = 0", "--metrics, --metrics-host or --metrics-name cannot change while LS"),
         ('dns-upstream = ["nowhere.invalid"]', "cannot resolve 'nowhere.invalid' within"),
+        ('dns-upstream = "::1"\nroute = "a=x"', "ls.toml: --route: no resolver is called 'x'"),
         ('race-sample = 1\nrace-log = "/nowhere/races"', "cannot write /nowhere/races: no such"),
         ('log-format = "json"', "--log-format cannot change while LS runs"),
     ],

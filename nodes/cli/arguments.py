@@ -25,7 +25,7 @@ from core.io.service_manager import leads_to_journal
 from core.io.system import System, reason
 from core.operator import Level
 from core.version import VERSION
-from nodes.cli.suggestions import did_you_mean, one_of
+from nodes.cli.suggestions import VALUES_ELSEWHERE, did_you_mean, one_of
 
 CLEAN, FAILED, USAGE, BUG = 0, 1, 2, 70
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -112,7 +112,7 @@ class Parser(argparse.ArgumentParser):
         """Raise ArgumentError for a value that is none of the choices."""
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
-            meant = did_you_mean(str(value), choices, {})
+            meant = did_you_mean(str(value), choices, VALUES_ELSEWHERE)
             raise argparse.ArgumentError(action, f"{value!r} is not {one_of(choices)}{meant}")
 
 

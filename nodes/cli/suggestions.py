@@ -28,6 +28,8 @@ ELSEWHERE: Mapping[str, str] = {
     "test": "--check",
     "web.listen_address": "--metrics",
 }
+# Values of flags here, by what other programs call them.
+VALUES_ELSEWHERE: Mapping[str, str] = {"domains": "names", "hosts": "rows"}
 
 
 def did_you_mean(word: str, known: Iterable[str], elsewhere: Mapping[str, str] = ELSEWHERE) -> str:

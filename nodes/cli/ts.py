@@ -132,7 +132,7 @@ def _read_form(arguments: argparse.Namespace, parser: Parser) -> TableForm:
 
 def _block_with(text: str) -> BlockWith:
     """Read what is said of names that are blocked."""
-    if text == _NXDOMAIN:
+    if text.upper() == _NXDOMAIN:
         return BlockWith({})
     addresses: dict[Type, list[bytes]] = {}
     for each in text.split(","):
@@ -184,8 +184,10 @@ def _check(options: TsOptions, system: System) -> int:
         for address in listening.all():
             check_here(system, address)
         table = _load(options, make_log("TS", options.server, system, lambda record: None), system)
-        bad = f", {table.bad_rows} bad ones left out" if table.bad_rows else ""
-        return f"table {options.table}, {table.size} {table.format.value}{bad}"
+        found = f"table {options.table}, {table.size} {table.format.value}"
+        if not table.bad_rows:
+            return found
+        return f"{found}, {table.bad_rows} bad ones left out, the first is {table.first_bad_row}"
 
     return checked(look)
 
@@ -207,7 +209,8 @@ def _load(options: TsOptions, log: Log, system: System) -> Table:
     except NoTableError as error:
         raise Failure(f"{path} {error}") from None
     if table.bad_rows and options.strict:
-        raise Failure(f"{path} has {table.bad_rows} bad rows, and --strict wants none")
+        bad = f"{table.bad_rows} bad rows, and --strict wants none; {table.first_bad_row}"
+        raise Failure(f"{path} has {bad}")
     seconds, rows = system.now() - began, table.size
     facts = {**about, "rows": rows, "seconds": round(seconds, 3), "bad_rows": table.bad_rows}
     log.report(

@@ -136,7 +136,7 @@ class BlockListReader:
             try:
                 names += parse_name(row)
             except RowError as bad:
-                self.table.count(bad=1)
+                self.table.skip(number, str(bad))
                 self._say(number, f"{bad}{SKIPPED}")
         return names
 

@@ -25,7 +25,6 @@ from core.machine import STAY, Label, Machine, Transitions, Watch
 from core.metrics import Metric, Value
 from core.operator import Level, Notify, Report, Standing
 from core.regular_file import regular_file
-from nodes.ts.rows import SKIPPED
 from nodes.ts.table import Table
 from nodes.ts.table_file import ANY_FORM, Loading, NoTableError, TableForm, check
 
@@ -161,8 +160,8 @@ class Reload:
             return served, self._refuse(f"it {error}")
         table = self._loading.table
         if self._strict and table.bad_rows:
-            bad = next(text for text in self._bad if text.endswith(SKIPPED)).removesuffix(SKIPPED)
-            return served, self._refuse(f"{bad}, and --strict wants no bad row")
+            bad = table.first_bad_row
+            return served, self._refuse(f"it has a bad row, and --strict wants none; {bad}")
         effects: list[Effect] = [
             Report(text, Level.WARNING, "bad_row", self._about, "a bad row") for text in self._bad
         ]

@@ -104,7 +104,7 @@ class RowsReader:
             try:
                 answers = parse_row(row)
             except RowError as bad:
-                self.table.count(bad=1)
+                self.table.skip(number, str(bad))
                 self._say(number, f"{bad}{SKIPPED}")
                 continue
             for answer in answers:

@@ -52,6 +52,7 @@ class Table:
         self.is_mixed = any(b" " in question for question in self.rows)
         self.has_wildcards = any(question.startswith(WILDCARD) for question in self.rows)
         self.bad_rows = 0
+        self.first_bad_row = ""  # its number, and why it is bad
         self.duplicate_rows = 0  # the same address again
         self.left_out_rows = 0  # a set that does not fit
 
@@ -60,9 +61,17 @@ class Table:
         """How many entries there are."""
         return len(self.rows)
 
-    def count(self, *, bad: int = 0, duplicate: int = 0, left_out: int = 0) -> None:
+    def skip(self, number: int, why: str) -> None:
+        """Count the row of this number, which is bad."""
+        self.bad_rows += 1
+        self.first_bad_row = self.first_bad_row or f"row {number}: {why}"
+
+    def skip_as(self, other: "Table") -> None:
+        """Count the bad rows of another table, which had the rows before."""
+        self.bad_rows, self.first_bad_row = other.bad_rows, other.first_bad_row
+
+    def count(self, *, duplicate: int = 0, left_out: int = 0) -> None:
         """Count rows that were not taken."""
-        self.bad_rows += bad
         self.duplicate_rows += duplicate
         self.left_out_rows += left_out
 

@@ -70,7 +70,7 @@ def check(table: Table) -> None:
     """Raise NoTableError if there were rows, and none of them good, or names, and none with a
     dot."""
     if table.bad_rows and not table.size:
-        raise NoTableError("has no good row")
+        raise NoTableError(f"has no good row; {table.first_bad_row}")
     if isinstance(table, BlockList) and table.size and not table.has_dots:
         raise NoTableError(_NO_DOT)
 
@@ -147,9 +147,9 @@ class Loading:
         start = at = 0
         for row in split_lines(block):
             if format := _format_of(row):
-                bad_rows = self.table.bad_rows
+                before = self.table
                 self._format, self._reader = format, self._reader_of(format)
-                self.table.count(bad=bad_rows)
+                self.table.skip_as(before)
                 self._take_held(block[start:at])
                 return block[at:]
             at += len(row) + 1

@@ -72,6 +72,7 @@ def test_a_file_whose_first_good_row_is_a_name_is_a_list(data: bytes, size: int,
 def test_rows_before_the_first_good_one_are_numbered_on() -> None:
     table, said = read(b"bad row\n# c\nads.example\n10.0.0.1\n")
     assert table.size == 1 and [text.split(":")[1] for text in said] == ["1", "4"]
+    assert said[0] == f"list:{table.first_bad_row.removeprefix('row ')}; skipped"
 
 
 @pytest.mark.parametrize("data", [b"x 10.0.0.1 A\nads.example\n", b"10.0.0.1 x\nads.example\n"])
@@ -238,6 +239,18 @@ def test_a_table_that_has_entries_keeps_its_format(tmp_path: Path, form: TableFo
             assert ("it has no good row" in said[-1]) is (format is not now)
 
 
+def test_rules_that_are_no_list_are_refused_with_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"! Rules\n" + b"".join(b"||a%d.example^\n" % n for n in range(60)))
+    why = "it has no good row; row 1: a row of a list is one name; this one has 2 fields"
+    for number in range(2):
+        path.write_bytes(path.read_bytes()[8 * number :])
+        old, _ = read(b"ads.example\n")
+        table, said = reloaded(path, old)
+        assert table is old and said[-1] == f"{path} is refused: {why}; the old table stays in use"
+        why = "it has no good row; row 1: the name ||a0.example^ is not legal"
+
+
 @pytest.mark.parametrize("data", [b"Forbidden\n", b"<html>\n*.Forbidden.\n# a.b\n</html>\n"])
 def test_words_without_a_dot_replace_no_list(tmp_path: Path, data: bytes) -> None:
     """[P109]: and begin none, also where the format is given; beside a name they are names."""
@@ -267,7 +280,7 @@ def test_block_with_is_read_from_the_command_line() -> None:
     assert read_ts_options(words).form == TableForm()
     assert read_ts_options([*words, "--format", "rows"]).form == TableForm(Format.ROWS)
     for text, meant in (
-        ("0.0.0.0,::", BOTH), ("10.0.0.1,10.0.0.2", ONE), ("NXDOMAIN", NONE),
+        ("0.0.0.0,::", BOTH), ("10.0.0.1,10.0.0.2", ONE), ("NXDOMAIN", NONE), ("NxDomain", NONE),
         ("10.0.0.1,::1,10.0.0.2", BlockWith({Type.A: b"10.0.0.1,10.0.0.2", Type.AAAA: b"::1"})),
     ):  # fmt: skip
         assert read_ts_options([*words, "--block-with", text]).form == TableForm(NAMES, meant)

@@ -15,6 +15,8 @@ from tests.support.processes import ROOT
 
 GOOD = "photofinish: configuration is good: "
 SAMPLED = "--race-sample 1 --race-log"
+FORMS = "a row has 3 fields, `name address type`, or is `address name ...` as in /etc/hosts; "
+FORMS += "this one has"
 PAGE = "--metrics 0 --metrics-host 127.0.0.9"
 
 
@@ -51,7 +53,10 @@ def nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("ls 0 --dns-upstream 192.0.2.1", "race, DNS1 192.0.2.1:53"),
         ("ts 5300 --table {folder}/table", "table {folder}/table, 1 rows"),
-        ("ts 0 --table {folder}/mixed", "table {folder}/mixed, 1 rows, 1 bad ones left out"),
+        (
+            "ts 0 --table {folder}/mixed",
+            f"table {{folder}}/mixed, 1 rows, 1 bad ones left out, the first is row 2: {FORMS} 1",
+        ),
     ],
 )
 def test_a_good_configuration_is_one_line(
@@ -91,8 +96,11 @@ def test_a_good_configuration_is_one_line(
         ("ls 0 127.0.0.1 1 --grace 1", "--grace is for the answers of resolvers"),
         ("ts 0 --table {folder}/none", "cannot read the table {folder}/none: no such file"),
         ("ts 0 --table {folder}", "cannot read the table {folder}: is a directory"),
-        ("ts 0 --table {folder}/bad", "{folder}/bad has no good row"),
-        ("ts 0 --table {folder}/mixed --strict", "has 1 bad rows, and --strict wants none"),
+        ("ts 0 --table {folder}/bad", f"{{folder}}/bad has no good row; row 1: {FORMS} 2"),
+        (
+            "ts 0 --table {folder}/mixed --strict",
+            "has 1 bad rows, and --strict wants none; row 2: a row has 3 f",
+        ),
         (
             "ts 0 --table {folder}/table --host 203.0.113.9 --allow 0.0.0.0/0",
             "is not an address of thi",

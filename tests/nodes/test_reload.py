@@ -266,7 +266,7 @@ def test_e6_a_file_without_a_good_row_is_refused(tmp_path: Path) -> None:
     for content, why in (
         (b"", empty),
         (NEW.decode().encode("utf-16"), "it looks like UTF-16; save it as UTF-8"),
-        (b"x" * 100_000, "it has no good row"),
+        (b"#\n" + b"x" * 99_999, "it has no good row; row 2: the row has more than 512 bytes"),
     ):
         path.write_bytes(content)
         refused(asked_of(path), path, why)
@@ -394,12 +394,12 @@ def test_e2_strict_refuses_a_table_for_one_bad_row_and_names_it(tmp_path: Path) 
     assert all("is left out" in text for text in server.tell()[:-1])
     path.write_bytes(rows + MIXED_FILE)
     server = asked_of(path, strict=True)
-    why = f"{path}:102: a row has 3 fields, `name address type`, or is `address name ...` as in "
+    why = "row 102: a row has 3 fields, `name address type`, or is `address name ...` as in "
     why += "/etc/hosts; this one has 2"
     said = server.tell()
     assert len(said) == 1
     server.said.insert(0, Report(said[0]))
-    refused(server, path, f"{why}, and --strict wants no bad row")
+    refused(server, path, f"it has a bad row, and --strict wants none; {why}")
     path.write_bytes(NEW)
     server.ask_and_finish()
     (taken,) = server.tell()

@@ -94,9 +94,9 @@ $ ls --dns-upstream 192.0.2.1 --host ::1 --host 127.0.0.1:5100 --dns 127.0.0.1:5
 --host ::1 does nothing without PORT or --dns PORT; sockets that are handed over have their own
 addresses (see python3 -m nodes ls --help)
 $ ts 5301 --table x --format hosts
-argument --format: 'hosts' is not rows or names (see python3 -m nodes ts --help)
-$ ts 5301 --table x --block-with nxdomain
-argument --block-with: 'nxdomain' is no address; write it like 0.0.0.0,::, or NXDOMAIN
+argument --format: 'hosts' is not rows or names; did you mean rows? (see python3 -m nodes ts --help)
+$ ts 5301 --table x --block-with nowhere
+argument --block-with: 'nowhere' is no address; write it like 0.0.0.0,::, or NXDOMAIN
 (see python3 -m nodes ts --help)
 $ ts 5301 --table x --block-with 0.0.0.0,
 argument --block-with: '' is no address; write it like 0.0.0.0,::, or NXDOMAIN

@@ -230,7 +230,8 @@ def test_e6_a_refused_file_changes_nothing_and_says_why(run: Programs) -> None:
     refuses("it is not a regular file")
     table.unlink()
     run.table("x", "y.example 10.0.0.1", "x.example 10.0.0")
-    refuses(f"{table}:2: the address is not an IPv4 address, and --strict wants no bad row")
+    why = "row 2: the address is not an IPv4 address"
+    refuses(f"it has a bad row, and --strict wants none; {why}")
     talk.say(b"STATS\n")
     told = list(iter(lambda: talk.hear(1)[0], b"END"))
     assert b"STAT reloads 0" in told and b"STAT reloads_refused 3" in told

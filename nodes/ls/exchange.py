@@ -64,6 +64,7 @@ class Exchange:
         effects = []
         if self._own_words is not None and (words := self._own_words.speak(questions, now)):
             self._policy.begin(questions, now)
+            words = self._own_words.take_turn(words)
             effects += self._negatives.add(NO_SERVERS, (), words, now)
             questions, lines = list(filter(self._questions.is_open, questions)), b""
             if not questions:

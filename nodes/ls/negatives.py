@@ -38,7 +38,7 @@ _BOGUS_SAID = QuestionEvent.BOGUS_SAID
 _NAME_EXISTS = frozenset({QuestionState.NAME_HELD, QuestionState.NO_DATA_HELD})
 _DENIES = frozenset({QuestionEvent.NOT_FOUND_SAID, QuestionEvent.NO_DATA_SAID})
 
-NextTier = Callable[[list[bytes], TierEvent, float], list[bytes]]
+NextTier = Callable[[list[bytes], TierEvent, float], tuple[list[bytes], list[Denial]]]
 
 
 class HeldNegatives(Observer):
@@ -165,7 +165,7 @@ class HeldNegatives(Observer):
             gone_on, effects = self._ask_next_tier(quiet, TierEvent.TIER_FAILED, now)
             questions = [question for question in questions if question not in gone_on]
         everyone = self._upstreams.everyone
-        nowhere = [question for question in questions if self._spoken(question) == everyone]
+        nowhere = [question for question in questions if has_all(self._spoken(question), everyone)]
         end = QuestionState.OPEN, QuestionEvent.ALL_NOT_FOUND
         return effects + self._end_plainly(nowhere, *end, now)
 
@@ -187,7 +187,7 @@ class HeldNegatives(Observer):
         are held of them are held as if they had been said now."""
         if not questions or self._next_tier is None:
             return set(), []
-        gone_on = self._next_tier(questions, event, now)
+        gone_on, words = self._next_tier(questions, event, now)
         for question in gone_on:
             held = self._held.get(question)
             if held is not None and (held.heard or held.until <= now):
@@ -196,6 +196,7 @@ class HeldNegatives(Observer):
                 failed = QuestionEvent.FAILURE_SAID
                 self.schedule.shorten(held, self._times.after(failed, held, left, now), now)
         effects = self.fail(gone_on, now) if self._upstreams.failing else []
+        effects += self.add(NO_SERVERS, (), words, now)
         held_on = [self._held[question] for question in gone_on if question in self._held]
         effects += self._decide(list(filter(self._is_enough, held_on)), now)
         return set(gone_on), effects

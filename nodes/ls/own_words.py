@@ -7,7 +7,9 @@ that are not to be asked beside it, or need not be, the question is *withheld* f
 open.
 
 Where there are no tables, replies that are kept, and still hold, are told at once: nobody could
-have anything better.
+have anything better. Where servers are in tiers, LS is the last one: what it knows waits until
+tables of all tiers have had their turn; but old data and failures, which say nothing about a name,
+are held from the beginning.
 
 Not here: of which names LS knows itself (`local_names.py`), and what is kept (`cache/cache.py`).
 """
@@ -29,6 +31,7 @@ from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.replies import Denial
 from nodes.ls.server_set import NO_SERVERS, ServerSet, union
+from nodes.ls.tiers.own_turn import OwnTurn
 from nodes.ls.upstreams import Upstreams
 
 KEPT_HERE = Metric("kept_here", "Questions that some resolver was not asked, for their names' sake")
@@ -41,7 +44,8 @@ _ENDS = {
 
 class OwnWords(Observer, Monitored):
     """Knowledge of LS, beside these upstreams. `default`: the resolvers that are asked for names
-    without a route; `all_open()`: the questions that somebody waits for."""
+    without a route; `all_open()`: the questions that somebody waits for; `turn`: where
+    servers are in tiers."""
 
     def __init__(
         self,
@@ -50,9 +54,11 @@ class OwnWords(Observer, Monitored):
         local_names: LocalNames,
         default: ServerSet,
         all_open: Callable[[], Iterable[bytes]],
+        turn: OwnTurn | None = None,
     ) -> None:
         self._upstreams = upstreams
         self._withheld = upstreams.barred.withheld
+        self._turn = turn
         self._default = default
         self._all_open = all_open
         self._cache = cache
@@ -95,8 +101,8 @@ class OwnWords(Observer, Monitored):
         return known
 
     def speak(self, questions: Sequence[bytes], now: float) -> list[Denial]:
-        """Return what LS says of questions that are about to be asked, and withhold them from whom
-        they are not to be asked of."""
+        """Return what LS knows of questions that are about to be asked, and withhold them from whom
+        they are not to be asked of. See `take_turn`."""
         words: list[Denial] = []
         local = list(map(self._local.__getitem__, questions))
         if self._default and self._cache is None and local.count(None) == len(local):
@@ -111,7 +117,17 @@ class OwnWords(Observer, Monitored):
                     self._withheld[question] = self._upstreams.resolvers
             elif not self._default and self._upstreams.unable(question) == self._upstreams.everyone:
                 words.append((question, QuestionEvent.FAILURE_SAID, None))  # nobody can be asked
+        if self._turn is not None:
+            self._turn.add(words)
         return words
+
+    def take_turn(self, words: list[Denial]) -> list[Denial]:
+        """Return those of these words, which were just spoken, that do not have to wait for LS's
+        turn in tiers."""
+        if self._turn is None:
+            return words
+        taken = self._turn.take([question for question, _, _ in words])
+        return taken + [word for word in words if word[1] not in SAID.values()]
 
     def _word_on_special(self, question: bytes, special: Special) -> list[Denial]:
         is_networks = special.scope is Scope.NETWORK
@@ -162,4 +178,6 @@ class OwnWords(Observer, Monitored):
     ) -> Iterable[Effect]:
         for question in questions:
             self._withheld.pop(question, None)
+            if self._turn is not None:
+                self._turn.forget(question)
         return ()

@@ -30,8 +30,9 @@ from nodes.ls.resolvers.line_equivalents import LineEquivalents
 from nodes.ls.resolvers.reply_matcher import QuestionInterest
 from nodes.ls.resolvers.resolvers import make_resolvers
 from nodes.ls.routes import Routes
-from nodes.ls.server_set import ServerSet
+from nodes.ls.server_set import ServerSet, server_at
 from nodes.ls.setup import Setup, table_links
+from nodes.ls.tiers.own_turn import OwnTurn
 from nodes.ls.tiers.tier_policy import TierPolicy
 from nodes.ls.upstream import Upstream
 from nodes.ls.upstreams import Upstreams
@@ -64,7 +65,7 @@ def make_parts(
     bounds = env.bounds
     waits = Waits(faces)
     questions = Questions(bounds, owed, waits)
-    samples = equivalents = own_words = cache = None
+    samples = own_words = cache = None
 
     def is_wanted(question: bytes) -> bool:
         """Return whether somebody waits for a reply to it, or its race is watched."""
@@ -74,8 +75,7 @@ def make_parts(
             or (samples is not None and samples.watches(question))
         )
 
-    if setup.servers and setup.resolvers:
-        equivalents = LineEquivalents()
+    equivalents = LineEquivalents() if setup.servers and setup.resolvers else None
     interest = QuestionInterest(
         is_wanted,
         lambda question: negatives.is_held(question),
@@ -87,15 +87,16 @@ def make_parts(
     routes = setup.routes_to()
     servers = [*tables, *make_resolvers(setup, env, by_conn, interest)]
     upstreams = _make_upstreams(setup, servers, by_conn, routes)
+    own_turn = _make_own_turn(setup, upstreams)
     negatives = HeldNegatives(questions, upstreams, bounds)
     if setup.resolvers and setup.own_words.cache_bytes:
         cache = Cache(setup.own_words, bounds, upstreams, questions.is_open)
     if setup.resolvers:
         local_names = LocalNames(setup.own_words.leaked, routes)
         own_words = OwnWords(
-            upstreams, cache, local_names, setup.default_resolvers, questions.all_open
+            upstreams, cache, local_names, setup.default_resolvers, questions.all_open, own_turn
         )
-    policy, fitness = _make_policy(setup, env, upstreams, questions, negatives)
+    policy, fitness = _make_policy(setup, env, upstreams, questions, negatives, own_turn)
     if setup.sample:
         samples = RaceSamples(env, upstreams.all, setup.sample, policy.name)
     observers = _present(
@@ -104,7 +105,7 @@ def make_parts(
     questions.tell(observers)
     tiers, hedging = _as(policy, TierPolicy), _as(policy, HedgePolicy)
     negatives.tell(observers, None if tiers is None else tiers.next_tier)
-    clients = _present(QuestionMetrics(questions), hedging, tiers, service)
+    of_clients = _present(QuestionMetrics(questions), hedging, tiers, service)
     return Parts(
         questions=questions,
         upstreams=upstreams,
@@ -114,8 +115,8 @@ def make_parts(
         policy=policy,
         lookups=HostLookups(upstreams.all),
         observers=observers,
-        timed=_present(negatives.schedule, *upstreams.all, questions, samples, hedging, tiers),
-        monitored=_present(*clients, upstreams, own_words, cache, samples, waits),
+        timed=_present(tiers, negatives.schedule, *upstreams.all, questions, samples, hedging),
+        monitored=_present(*of_clients, upstreams, own_words, cache, samples, waits),
     )
 
 
@@ -128,7 +129,14 @@ def _make_upstreams(
     """Make all servers one part, with the routes by their names, if there are any."""
     resolvers = setup.servers_in([server.name for server in setup.resolvers])
     barred = Barred(Routes(routes, setup.default_resolvers, resolvers) if routes else None)
-    return Upstreams(servers, by_conn, barred, awaits_new=bool(setup.tiers))
+    return Upstreams(servers, by_conn, barred, are_in_tiers=bool(setup.tiers))
+
+
+def _make_own_turn(setup: Setup, upstreams: Upstreams) -> OwnTurn | None:
+    """Make the turn of LS itself, where servers are in tiers."""
+    if not setup.tiers:
+        return None
+    return OwnTurn(server_at(len(upstreams.all)), upstreams.barred.later)
 
 
 def _make_policy(
@@ -137,14 +145,16 @@ def _make_policy(
     upstreams: Upstreams,
     questions: Questions,
     negatives: HeldNegatives,
+    own_turn: OwnTurn | None,
 ) -> tuple[Policy, HedgingFitness | None]:
     """Make the policy; also return what sees whether hedging is fit for these servers."""
     if setup.extra_load is not None:
         limits = upstreams.limits if setup.resolvers else None
         hedging = HedgePolicy(env, upstreams.links, setup.extra_load, limits)
         return hedging, HedgingFitness(questions, negatives)
-    if tiers := setup.servers_by_tier():
-        return TierPolicy(upstreams, questions, env.bounds, tiers, negatives.slow), None
+    if own_turn is not None:
+        tiers = setup.servers_by_tier()
+        return TierPolicy(upstreams, questions, env.bounds, tiers, own_turn, negatives.slow), None
     return RacePolicy(upstreams.links, questions, env.bounds.waiting_bytes_high), None
 
 

@@ -100,11 +100,19 @@ class Setup:
             for name, servers in self.routes.items()
         }
 
+    def tier_of(self, name: str) -> int:
+        """Return the tier of the server with this name. A resolver of routes alone is in the
+        first tier that has a resolver for all names: there it takes its place."""
+        if name not in self.routed:
+            return self.tiers.get(name, 1)
+        default = [one.name for one in self.resolvers if one.name not in self.routed]
+        return min(map(self.tier_of, default), default=max(self.tiers.values(), default=1))
+
     def servers_by_tier(self) -> list[ServerSet]:
         """Return the servers of each tier, in their order; none where there are no tiers."""
         tiers: dict[int, list[str]] = {}
         for server in self.all() if self.tiers else ():
-            tiers.setdefault(self.tiers.get(server.name, 1), []).append(server.name)
+            tiers.setdefault(self.tier_of(server.name), []).append(server.name)
         return [self.servers_in(names) for _, names in sorted(tiers.items())]
 
     def where(self) -> dict[str, str]:

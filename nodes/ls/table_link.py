@@ -26,7 +26,6 @@ from nodes.ls.unanswered import Unanswered
 from nodes.ls.upstream import Upstream
 from nodes.ls.whereabouts import Host, Whereabouts
 
-_UP = HealthState.UP
 _SAID = QuestionEvent.NO_DATA_SAID, QuestionEvent.NAME_SAID, QuestionEvent.NOT_FOUND_SAID
 
 
@@ -68,8 +67,9 @@ class TableLink(Upstream):
             return self._receive_rarely(event, now)
         batch = read_replies(event.data, self._streak)
         self._replies += batch.count
-        good = [] if self.link.health.life.state is _UP else self.link.health.good()
-        replies = Replies(good, (batch,) if batch.questions else ())
+        replies = Replies([], (batch,) if batch.questions else ())
+        if self.link.health.life.state is not HealthState.UP:
+            replies.effects, replies.link_change = self.link.health.good(), LinkChange.OTHER
         if len(batch.questions) < batch.count:
             replies.failure = batch.why
             self._add_negatives(replies, batch)

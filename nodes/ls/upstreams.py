@@ -21,8 +21,8 @@ from nodes.ls.upstream import Upstream
 
 
 class Upstreams(Monitored):
-    """All upstreams. `by_conn` knows each by all its connections. `awaits_new`: a table server that
-    is dialled for the first time is awaited, too."""
+    """All upstreams. `by_conn` knows each by all its connections. `are_in_tiers`: some are asked
+    after others."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Upstreams(Monitored):
         by_conn: dict[str, Upstream],
         barred: Barred,
         *,
-        awaits_new: bool = False,
+        are_in_tiers: bool = False,
     ) -> None:
         self.all = servers
         self.by_conn = by_conn
@@ -44,7 +44,7 @@ class Upstreams(Monitored):
         self.barred = barred
         self.present = NO_SERVERS  # those that have a connection
         self._live = NO_SERVERS  # those that are asked, at once or in slices
-        self._awaits_new = awaits_new
+        self._are_in_tiers = are_in_tiers
         self.awaited = NO_SERVERS  # those that a reply is waited for from
         self.failing = NO_SERVERS  # those that are down, where that counts as a failure
         self.is_holding = False  # whether one holds up clients
@@ -67,7 +67,7 @@ class Upstreams(Monitored):
                 present |= link.bit
             if link.is_live:
                 live |= link.bit
-            if upstream.is_awaited or self._is_new(upstream):
+            if self._is_awaited(upstream):
                 awaited |= link.bit
             is_holding = is_holding or link.life.state is LinkState.HOLDING
             upstream.look()
@@ -78,11 +78,15 @@ class Upstreams(Monitored):
         self.failing = without(self.resolvers, live)
         return reconnected, unawaited
 
-    def _is_new(self, upstream: Upstream) -> bool:
-        """Return whether it is awaited before its first connection."""
-        if not self._awaits_new or upstream.covers_all_names or not upstream.link.addresses:
-            return False
-        return upstream.link.health.life.state is HealthState.NEW
+    def _is_awaited(self, upstream: Upstream) -> bool:
+        """Return whether a reply of it is waited for. In tiers a table server is that is dialled
+        for the first time, and none that is known to be silent."""
+        if not self._are_in_tiers or upstream.covers_all_names:
+            return upstream.is_awaited
+        link = upstream.link
+        if link.health.life.state is HealthState.NEW:
+            return bool(link.addresses)
+        return upstream.is_awaited and link.health.life.state is not HealthState.SILENT
 
     @property
     def are_all_down(self) -> bool:

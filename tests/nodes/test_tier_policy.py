@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from core.bounds import Bounds
+from core.events import Woken
 from nodes.ls.setup import OwnWordsSetup
 from nodes.ls.tiers.tier_policy import TierPolicy
-from tests.support.dns_messages import AD, CODES, RD, said
+from tests.support.dns_messages import AD, CODES, RD, TO_QUESTION, record, reply, said
 from tests.support.resolver_cast import D1, D2, D3, Cast
 
 X = "x.example"
@@ -355,9 +356,106 @@ def test_a_word_of_its_own_ends_it(tables: int) -> None:
     tiered = Tiered(tables=tables)
     for name in ("a.test", "localhost"):
         tiered.ask(name)
+    tiered.wait(B.tier_s)
     tiered.wait(B.no_data_s)
     assert tiered.codes() == [CODES["NXDOMAIN"], 0] and tiered.nobody_asked(D1, D2)
     assert not tiered.brain.parts.upstreams.barred.later and tiered.law_holds()
+
+
+def test_a_table_of_any_tier_has_a_name_that_belongs_to_nobody() -> None:
+    """[P93] [P110]"""
+    tiers = {"TS2": 2, "DNS1": 2, "TS3": 3}
+    tiered = Tiered(1, tables=3, tiers=tiers, routes={b"lan": ()})
+    for table, before in (("TS1", ()), ("TS2", ("TS1",)), ("TS3", ("TS1", "TS2"))):
+        tiered.ask("nas.lan")
+        for one in before:
+            tiered.table_says(NOT_FOUND, table=one)
+        assert tiered.codes() == []
+        tiered.table_says("10.0.0.7 A IN", table=table)
+        assert tiered.codes() == [0] and tiered.nobody_asked(D1)
+    tiered.ask("nas.lan")
+    for table in ("TS1", "TS2", "TS3"):
+        assert tiered.codes() == []
+        tiered.table_says(NOT_FOUND, table=table)
+    assert tiered.codes() == [CODES["NXDOMAIN"]] and tiered.law_holds()
+
+
+def test_a_slow_table_has_a_name_that_belongs_to_nobody() -> None:
+    """[P93]: in tiers it has the time of its tier, and no less."""
+    tiered = Tiered(routes={b"lan": ()})
+    tiered.ask("nas.lan")
+    tiered.wait(B.tier_s - 0.001)
+    assert tiered.codes() == []
+    tiered.table_says("10.0.0.7 A IN")
+    assert tiered.codes() == [0]
+
+
+@pytest.mark.parametrize(
+    ("question", "line", "code"),
+    [
+        (X, f"{X} - NO DATA", 0),
+        (X, f"{X} - BLOCKED", CODES["NXDOMAIN"]),
+        (f"{X} AAAA", f"{X} AAAA - NO DATA", 0),
+        (f"{X} AAAA", f"{X} AAAA - BLOCKED", CODES["NXDOMAIN"]),
+        (f"{X} MX", f"{X} 10.0.0.7 A IN", 0),
+        (f"{X} MX", f"{X} - BLOCKED", CODES["NXDOMAIN"]),
+    ],
+)
+def test_a_table_that_has_got_a_name_hides_what_is_kept(
+    question: str, line: str, code: int
+) -> None:
+    """[P104] [P110]: however long it takes within its time, and however often it is asked."""
+    tiered = Tiered(own_words=KEEPS)
+    tiered.ask(question)
+    tiered.table_says(NOT_FOUND)
+    records = {X: b"\x0a\0\0\x01", f"{X} AAAA": bytes(16), f"{X} MX": b"\0\x0a\1m\0"}
+    kind = question.partition(" ")[2] or "A"
+    for conn, query in tiered.asked(D1):
+        data = record(TO_QUESTION, kind, records[question], 300)
+        tiered.say(conn, reply(query, answers=(data,)))
+    tiered.asked(D2)
+    assert tiered.codes() == [0] and tiered.metric("cache_entries") == 1
+    for _ in range(2):
+        tiered.ask(question)
+        tiered.wait(B.tier_s - 0.01)
+        tiered.stage.hear("TS1", f"{line}\n".encode())
+        ((message, _),) = tiered.told()
+        assert (message[3] & 15, message[6:8]) == (code, b"\0\0")
+        assert tiered.nobody_asked(D1, D2)
+
+
+def test_a_table_that_is_silent_for_long_is_passed_over() -> None:
+    """Until something comes from it again."""
+    tiered = Tiered()
+    for n in range(20):
+        tiered.ask(f"n{n}.example")
+        tiered.wait(B.tier_s)
+        tiered.answer(D1, *["10.0.0.1"] * len(tiered.brain.parts.upstreams.all[:1]))
+        tiered.asked(D2)
+        tiered.told()
+    assert tiered.metric("TS1.state") == "SILENT"
+    tiered.ask(X)
+    assert len(tiered.asked(D1)) == 1
+    tiered.stage.hear("TS1", b"PONG\n")
+    assert tiered.metric("TS1.state") == "UP"
+    tiered.told()
+    tiered.ask("y.example")
+    assert tiered.nobody_asked(D1)
+
+
+def test_a_resolver_of_routes_takes_the_place_of_resolvers() -> None:
+    """[P104]: what a table has, or blocks, is not asked of it, either."""
+    routes = {b"corp.example": ("DNS2",)}
+    tiered = Tiered(2, tiers={"DNS1": 2}, routes=routes, routed=("DNS2",))
+    tiered.ask("ads.corp.example MX")
+    assert tiered.nobody_asked(D1, D2)
+    tiered.table_says("0.0.0.0 A IN")
+    assert tiered.codes() == [0] and tiered.nobody_asked(D1, D2)
+    tiered.ask("a.corp.example")
+    tiered.table_says(NOT_FOUND)
+    assert tiered.nobody_asked(D1)
+    tiered.answer(D2, "10.0.0.1")
+    assert tiered.codes() == [0] and tiered.metric("tier2.won") == 1
 
 
 def test_a_late_answer_beside_another_is_late() -> None:
@@ -581,3 +679,12 @@ def test_nothing_is_left_when_all_is_told() -> None:
     assert tiered.brain.parts.negatives.is_empty
     policy = tiered.brain.parts.policy
     assert isinstance(policy, TierPolicy) and policy.is_empty
+
+
+def test_when_ls_wakes_late_what_it_knows_is_told() -> None:
+    """All is due at once: the time of a tier, and that of the client."""
+    tiered = Tiered()
+    tiered.ask("a.test")
+    tiered.stage.now += 60.0
+    tiered.stage.step(Woken())
+    assert tiered.codes() == [CODES["NXDOMAIN"]] and tiered.law_holds()

@@ -262,16 +262,24 @@ class Account:
         if self.story.watches and self.is_word_of_validator(course, told):
             self.world.saw("a validator's word ends what is known")
             return
+        if self.is_word_of_table(question, told):
+            self.world.saw("a table's word ends what is known")
+            return
         is_data = bool(told.addresses) and not sayings
         is_data = is_data or any(
             one.is_data and one.read_at >= expected.read_at - _EDGE_S for one in sayings
         )
         hold(is_data, "P96", seen)
-        most_s = SLACK_S if self.story.watches else _EDGE_S
+        most_s = SLACK_S + self.story.tiers_s if self.story.watches else _EDGE_S
         hold(now - asked_at <= most_s or bool(self.story.was_disturbed), "P95", f"late: {seen}")
         self.world.saw("a kept reply is told")
         if self.story.watches:
             self.world.saw("a kept reply is told beside tables")
+
+    def is_word_of_table(self, question: str, told: Told) -> bool:
+        """Return whether this is what a table has said that is no answer, and goes over what is
+        known: never, where nobody is asked after others."""
+        return False
 
     def is_word_of_validator(self, course: Course, told: Told) -> bool:
         """Return whether this is what a validator has said in this turn: no failure that is kept.
@@ -352,7 +360,9 @@ class Account:
         hold(over_s <= story.stale_s + _EDGE_S, "P97", f"over for {over_s:.3f} s: {seen}")
         # It is told to all who ask within a time: tables, which are asked, too, may reply after it.
         is_again = 0.0 <= since - course.stale_at <= story.bounds.stale_again_s + _EDGE_S
-        is_again = is_again and now - since <= (SLACK_S if story.watches else _EDGE_S)
+        is_again = is_again and now - since <= (
+            SLACK_S + story.tiers_s if story.watches else _EDGE_S
+        )
         self.world.saw("stale data is told" + " again" * is_again)
         if is_again:
             return
@@ -438,7 +448,7 @@ class Account:
         is_right = is_tabled or told.code == right or bool(story.watches)
         hold(is_right and told.code in (0, 3), "P93", f"{question}: {told}")
         took_s = self.world.t - asked_at
-        most_s = SLACK_S if story.watches else _EDGE_S
+        most_s = SLACK_S + story.tiers_s if story.watches else _EDGE_S
         hold(took_s <= most_s or story.was_disturbed, "P93", f"{question} after {took_s:.3f} s")
 
     def may_be_released(self, course: Course) -> None:

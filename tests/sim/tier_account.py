@@ -132,13 +132,17 @@ class TierAccount(Account):
         if not standing.is_live or standing.was_down_at >= since:
             return True
         resolver = next((one for one in self.story.resolvers if one.name == server), None)
-        if resolver is None:
-            return False
         is_silent = standing.may_be_silent(bounds.silent_questions, bounds.silent_s, since, now)
-        return is_silent or resolver.was_down(since)
+        return is_silent or (resolver is not None and resolver.was_down(since))
 
     def counts(self, server: str, question: str) -> bool:
-        return self.story.tier_of(server) <= self.turns_of(question).reached
+        turns = self.turns_of(question)
+        if (
+            self.may_be_kept(turns)
+            and self.world.t >= turns.at + self.story.bounds.tier_s - _EDGE_S
+        ):
+            return True  # the turn may be that of LS itself, which comes last
+        return self.story.tier_of(server) <= turns.reached
 
     def asked_of(self, question: str) -> set[str]:
         turns = self.turns_of(question)
@@ -174,6 +178,7 @@ class TierAccount(Account):
 
     def sent_line(self, table: str, line: str) -> None:
         """Take a line that a table is asked: for one of the questions that it stands for."""
+        self.standings[table].asked(self.world.t)
         asked = [one for one in self.by_line[line] if self.courses[one].waiting]
         reasons = []
         for question in asked:
@@ -321,7 +326,8 @@ class TierAccount(Account):
 
     def read_word(self, table: str, line: str, why: Negative | None) -> None:
         """Take what a table says of a line: None is an answer."""
-        now = self.world.t
+        bounds, now = self.story.bounds, self.world.t
+        self.standings[table].heard(bounds.silent_questions, bounds.silent_s, now)
         for question in self.by_line[line]:
             if not self.courses[question].waiting or not self.counts(table, question):
                 continue
@@ -364,6 +370,11 @@ class TierAccount(Account):
             self.world.saw("a table answers when a later tier is asked, too")
         if story.route_of(question) == ():
             self.world.saw("a name belongs to nobody")
+
+    def is_word_of_table(self, question: str, told: Told) -> bool:
+        is_negative = told.code in (0, 3) and not told.numbers and not told.addresses
+        said = set(self.story.tables) & self.turns_of(question).strong.keys()
+        return bool(self.story.shape.tiers and is_negative and said)
 
     def judge_timeout(self, turns: Turns, asked_at: float, timeout_s: float, seen: str) -> None:
         """Judge that the time of a question was up. In a race somebody would have answered whom

@@ -153,9 +153,12 @@ class TierStory(CacheStory):
         self.tables = [f"TS{n + 1}" for n in range(shape.tables)]
         servers = [*self.tables, *[f"DNS{n + 1}" for n in range(len(shape.places))]]
         numbers = {server: shape.tiers.get(server, 1) for server in servers}
+        default = [numbers[name] for name in servers if name not in (*self.tables, *shape.routed)]
+        for name in shape.routed:  # where the first of them is that is asked for all names
+            numbers[name] = min(default, default=max(shape.tiers.values(), default=1))
         order = sorted(set(numbers.values())) if shape.tiers else [1]
         self._tier_of = {server: order.index(number) for server, number in numbers.items()}
-        waits = len(order) - 1
+        waits = len(order) if shape.tiers else 0  # LS itself comes last
         self.tiers_s = waits * (Bounds().tier_s + Bounds().grace_failed_s)
         self.failed_s = Bounds().failure_kept_s + self.tiers_s
         return shape

@@ -7,6 +7,8 @@ NXDOMAIN and NO DATA do, and so does a table that has the name: then no later ti
 replies of earlier tiers count as before. A tier in which nobody is hoped for is passed over, and
 asked together with the next one.
 
+LS itself is the last tier, for what it knows of names (`own_turn.py`).
+
 To a question that waits for its tier, the servers of later tiers are barred (`nodes/ls/barred.py`),
 so that nobody waits for them and nobody asks them by another way.
 
@@ -29,7 +31,9 @@ from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Shares
 from nodes.ls.questions import Questions
 from nodes.ls.race_policy import RacePolicy
+from nodes.ls.replies import Denial
 from nodes.ls.server_set import ServerSet, union, without
+from nodes.ls.tiers.own_turn import OwnTurn
 from nodes.ls.tiers.tier_turn import TierEvent, TierState, TierTurn
 from nodes.ls.upstreams import Upstreams
 
@@ -38,6 +42,17 @@ TIER_SLOW = Metric(
     "slow", "Questions that went on to the next tier when the time of this was over", per="tier"
 )
 TIER_WON = Metric("won", "Answers of servers of the tier that counted", per="tier")
+
+
+class TierCounts:
+    """Counts of questions of one tier; see the metrics."""
+
+    asked = slow = 0
+
+    def count(self, *, asked: int = 0, slow: int = 0) -> None:
+        """Count so many more."""
+        self.asked += asked
+        self.slow += slow
 
 
 class TierPolicy(RacePolicy, Monitored):
@@ -55,12 +70,14 @@ class TierPolicy(RacePolicy, Monitored):
         questions: Questions,
         bounds: Bounds,
         tiers: Sequence[ServerSet],
+        own_turn: OwnTurn,
         slow: Callable[[list[bytes], float], list[Effect]],
     ) -> None:
         super().__init__(upstreams.links, questions, bounds.waiting_bytes_high)
         self._upstreams = upstreams
-        self._tiers = tiers
-        self._after = [union(tiers[number + 1 :]) for number in range(len(tiers))]
+        self._own_turn = own_turn
+        self._tiers = [*tiers, own_turn.bit]
+        self._after = [union(tiers[number + 1 :]) for number in range(len(self._tiers))]
         self._tier_s = bounds.tier_s
         self._tell_slow = slow
         self._later = upstreams.barred.later
@@ -69,17 +86,16 @@ class TierPolicy(RacePolicy, Monitored):
         self._ends: deque[tuple[float, TierTurn]] = deque()  # of the times of turns, in order
         self._queues: dict[Link, list[bytes]] = {}  # of questions that went on
         self.waiting: Collection[Link] = self._queues.keys()
-        self._asked_of = [0] * len(tiers)
-        self._slow = [0] * len(tiers)
+        self._counts = [TierCounts() for _ in self._tiers]
 
     def metrics(self) -> list[Value]:
         values = []
-        for number, servers in enumerate(self._tiers):
+        for number, servers in enumerate(self._tiers[:-1]):
             name = f"tier{number + 1}"
             won = sum(link.replies.won for link in self._links if link.bit & servers)
             values += [
-                Value(TIER_ASKED, self._asked_of[number], name),
-                Value(TIER_SLOW, self._slow[number], name),
+                Value(TIER_ASKED, self._counts[number].asked, name),
+                Value(TIER_SLOW, self._counts[number].slow, name),
                 Value(TIER_WON, won, name),
             ]
         return values
@@ -97,8 +113,7 @@ class TierPolicy(RacePolicy, Monitored):
         groups: dict[ServerSet, list[bytes]] = {}
         for question in questions:
             if question not in turns:
-                unable = self._upstreams.unable_in_any_tier(question)
-                groups.setdefault(unable, []).append(question)
+                groups.setdefault(self._unable(question), []).append(question)
         for unable, group in groups.items():
             self._begin(TierTurn(group), group, unable, now)
 
@@ -107,25 +122,31 @@ class TierPolicy(RacePolicy, Monitored):
         self.begin(questions, now)
         return super().ask(questions, now)
 
-    def next_tier(self, questions: Iterable[bytes], event: TierEvent, now: float) -> list[bytes]:
-        """Have these open questions asked of the next tier; return those for which there is one."""
+    def _unable(self, question: bytes) -> ServerSet:
+        """Return those that cannot be asked this in any tier, LS itself among them."""
+        return self._upstreams.unable_in_any_tier(question) | self._own_turn.excluded(question)
+
+    def next_tier(
+        self, questions: Iterable[bytes], event: TierEvent, now: float
+    ) -> tuple[list[bytes], list[Denial]]:
+        """Have these open questions asked of the next tier; return those for which there is one,
+        and what LS says of them if it is that."""
         groups: dict[tuple[TierTurn, ServerSet], list[bytes]] = {}
         for question in questions:
             turn = self._turns.get(question)
             if turn is not None and turn.life.state is TierState.LATER_LEFT:
-                unable = self._upstreams.unable_in_any_tier(question)
-                groups.setdefault((turn, unable), []).append(question)
+                groups.setdefault((turn, self._unable(question)), []).append(question)
         moved: list[bytes] = []
         for (turn, unable), group in groups.items():
             part = turn.split(group)
             part.life.fire(event)
             if event is TierEvent.TIER_SLOW:
-                self._slow[part.tier] += len(group)
+                self._counts[part.tier].count(slow=len(group))
             before = self._later.get(group[0], 0)
             if self._begin(part, group, unable, now):
                 moved += group
                 self._queue(group, without(before, self._later.get(group[0], 0) | unable))
-        return moved
+        return moved, self._own_turn.take(moved)
 
     def _begin(self, turn: TierTurn, questions: list[bytes], unable: ServerSet, now: float) -> bool:
         """Let the next tier have its turn; return whether there is one."""
@@ -135,7 +156,7 @@ class TierPolicy(RacePolicy, Monitored):
             turn.over_at = now + self._tier_s
             for asked in range(before + 1, number + 1):
                 if without(self._tiers[asked], unable):
-                    self._asked_of[asked] += len(questions)
+                    self._counts[asked].count(asked=len(questions))
         self._turns.update(dict.fromkeys(questions, turn))
         later = union(self._tiers[turn.tier + 1 :])
         if without(later, unable):
@@ -154,7 +175,7 @@ class TierPolicy(RacePolicy, Monitored):
         last = None
         for number in range(tier + 1, len(self._tiers)):
             servers = without(self._tiers[number], unable)
-            if servers & self._upstreams.awaited:
+            if servers & (self._upstreams.awaited | self._own_turn.bit):
                 return number
             if servers:
                 last = number

@@ -688,3 +688,19 @@ def test_when_ls_wakes_late_what_it_knows_is_told() -> None:
     tiered.stage.now += 60.0
     tiered.stage.step(Woken())
     assert tiered.codes() == [CODES["NXDOMAIN"]] and tiered.law_holds()
+
+
+def test_without_tiers_a_silent_table_is_waited_for() -> None:
+    tiered = Tiered(1, tiers={})
+    for n in range(20):
+        tiered.ask(f"n{n}.example")
+        tiered.wait(0.5)
+        tiered.answer(D1, "10.0.0.1")
+    assert tiered.metric("TS1.state") == "SILENT"
+    tiered.told()
+    tiered.ask(X)
+    tiered.answer(D1, "NXDOMAIN")
+    tiered.wait(B.no_data_s - 0.001)
+    assert tiered.codes() == []
+    tiered.wait(0.001)
+    assert tiered.codes() == [CODES["NXDOMAIN"]]

@@ -704,3 +704,12 @@ def test_without_tiers_a_silent_table_is_waited_for() -> None:
     assert tiered.codes() == []
     tiered.wait(0.001)
     assert tiered.codes() == [CODES["NXDOMAIN"]]
+
+
+def test_what_no_table_of_any_tier_has_is_not_found() -> None:
+    tiered = Tiered(0, tables=2, tiers={"TS2": 2})
+    tiered.say_lines(X)
+    tiered.table_says(NOT_FOUND)
+    assert tiered.lines() == b""
+    tiered.table_says(NOT_FOUND, table="TS2")
+    assert tiered.lines() == f"{X} - NOT FOUND\n".encode() and tiered.law_holds()

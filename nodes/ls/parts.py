@@ -154,7 +154,7 @@ def _make_policy(
         return hedging, HedgingFitness(questions, negatives)
     if own_turn is not None:
         tiers = setup.servers_by_tier()
-        return TierPolicy(upstreams, questions, env.bounds, tiers, own_turn, negatives.slow), None
+        return TierPolicy(upstreams, questions, env.bounds, tiers, own_turn, negatives), None
     return RacePolicy(upstreams.links, questions, env.bounds.waiting_bytes_high), None
 
 

@@ -713,3 +713,31 @@ def test_what_no_table_of_any_tier_has_is_not_found() -> None:
     assert tiered.lines() == b""
     tiered.table_says(NOT_FOUND, table="TS2")
     assert tiered.lines() == f"{X} - NOT FOUND\n".encode() and tiered.law_holds()
+
+
+def test_a_client_that_waits_no_longer_is_told_what_ls_knows() -> None:
+    """Tables of later tiers have not had their time."""
+    tiers = {"TS2": 2, "TS3": 3, "DNS1": 3}
+    bounds = Bounds(dns_timeout_s=0.8)
+    tiered = Tiered(1, tables=3, tiers=tiers, routes={b"lan": ()}, bounds=bounds)
+    tiered.ask("nas.lan")
+    tiered.wait(0.799)
+    assert tiered.codes() == []
+    tiered.wait(0.001)
+    assert tiered.codes() == [CODES["NXDOMAIN"]] and tiered.law_holds()
+
+
+def test_a_late_negative_is_not_heard_while_what_is_kept_waits() -> None:
+    """A resolver said data, and says NXDOMAIN now, to the same question that it was asked twice."""
+    tiered = Tiered(2, tiers={"DNS2": 2}, own_words=KEEPS)
+    tiered.ask(X)
+    tiered.wait(1.0)  # DNS1 is asked once more
+    first, *again = tiered.asked(D1)
+    tiered.say(first[0], said(first[1], "10.0.0.1"))
+    assert again and tiered.codes() == [0]
+    tiered.stage.take("TS1")
+    tiered.ask(X)
+    for conn, query in again:
+        tiered.say(conn, said(query, "NXDOMAIN"))
+    tiered.table_says(NOT_FOUND)
+    assert tiered.codes() == [0] and tiered.law_holds()

@@ -52,7 +52,6 @@ BOGUS_NAME = "bogus.example"
 _FAILURES = ("SERVFAIL", "REFUSED", "BOGUS", "FORMERR", "TC")  # TC: the stream may fail
 _TTLS = {0: [1], 1: [2], 2: [1, 2, 3, 4, 5], 3: [0, 1, 3], 4: [100_000, 86_400], 5: [1 << 31, 3],
          6: [2, 3, 5], 7: [5, 4_000]}  # fmt: skip
-_BOGUS_MOST = 7  # of a resolver in a story: it is surely believed (P90)
 _OPT = 41
 
 
@@ -158,7 +157,7 @@ class TimedResolver:
         """Return what it says of a question when it is well: there is data, or not."""
         asked, _, rest = question.partition(" ")
         if asked == BOGUS_NAME:
-            has_room = self.validates and self.bogus < _BOGUS_MOST and "+cd" not in rest
+            has_room = self.validates and self.bogus < self.story.bogus_most and "+cd" not in rest
             return "BOGUS" if has_room else "data"
         if asked.startswith("u"):
             return "NXDOMAIN"

@@ -199,6 +199,7 @@ class CacheStory(DnsStory):
     prefix = "cache"
     names: ClassVar[list[str]] = NAMES  # that resolvers know something about
     lines: ClassVar[list[str]] = [*NAMES[:4], *NAMES[:4], *NOBODYS[:6], *NETWORKS[:5]]
+    bogus_most = 7  # of a resolver: it is surely believed (P90)
     tiers_s = 0.0  # how much longer it may take since some are asked after others
     account: Account
     losses = 0.0, 0.0, 0.1

@@ -142,7 +142,13 @@ class TierAccount(Account):
             and self.world.t >= turns.at + self.story.bounds.tier_s - _EDGE_S
         ):
             return True  # the turn may be that of LS itself, which comes last
-        return self.story.tier_of(server) <= turns.reached
+        tier = self.story.tier_of(server)
+        # A server that was asked already, for an earlier asking, is not seen to be asked.
+        return tier <= turns.reached or self.world.t >= self.decided(tier, turns)
+
+    def decided(self, tier: int, turns: Turns) -> float:
+        """Return when this tier has its turn if those before have had all of their time."""
+        return turns.since + tier * self.story.bounds.tier_s - _EDGE_S
 
     def asked_of(self, question: str) -> set[str]:
         turns = self.turns_of(question)
@@ -195,8 +201,10 @@ class TierAccount(Account):
         story, now, tier = self.story, self.world.t, self.story.tier_of(server)
         if tier <= turns.reached:
             return ""
+        # A query that waits for a socket goes later than it was decided, which was by then.
+        decided = self.decided(tier, turns)
         for other, at in turns.strong.items():
-            if story.tier_of(other) < tier and at < now:
+            if story.tier_of(other) < tier and at < min(now, decided):
                 return f"{other} has said so at {at:.3f}"
         hoped = [
             one
@@ -209,7 +217,7 @@ class TierAccount(Account):
             return f"{hoped} were not asked"
         # A tier of which nobody is hoped for is asked together with the next one.
         since = turns.before if turns.at == now else turns.at
-        is_over = now >= since + story.bounds.tier_s - _EDGE_S
+        is_over = now >= min(since + story.bounds.tier_s - _EDGE_S, decided)
         return "" if is_over else f"{hoped} are hoped for since {turns.at:.3f}, at {now:.3f}"
 
     def reach(self, server: str, turns: Turns) -> None:
@@ -314,6 +322,8 @@ class TierAccount(Account):
             return
         if self.story.tier_of(saying.by) < turns.reached:
             self.world.saw("an earlier tier says something late")
+        if saying.asked_at < turns.since and self.may_be_kept(turns):
+            return  # LS has a word on it, which waits
         turns.strong.setdefault(saying.by, now)
         is_of_this = saying.asked_at >= turns.since and self.story.races
         if saying.is_data and is_of_this and not self.is_bogus(saying):
@@ -370,6 +380,10 @@ class TierAccount(Account):
             self.world.saw("a table answers when a later tier is asked, too")
         if story.route_of(question) == ():
             self.world.saw("a name belongs to nobody")
+
+    def may_wait(self, bogus: Saying) -> bool:
+        turns = self.turns_of(bogus.question)
+        return bool(self.story.shape.tiers) and self.may_be_kept(turns)
 
     def is_word_of_table(self, question: str, told: Told) -> bool:
         is_negative = told.code in (0, 3) and not told.numbers and not told.addresses

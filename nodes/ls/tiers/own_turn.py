@@ -42,6 +42,15 @@ class OwnTurn:
             if question in waiting and not later.get(question, NO_SERVERS) & self.bit
         ]
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether no word waits."""
+        return not self._waiting
+
+    def take_last(self, questions: Iterable[bytes]) -> list[Denial]:
+        """Take the words on these questions, whose clients wait no longer."""
+        return [self._waiting.pop(one) for one in dict.fromkeys(questions) if one in self._waiting]
+
     def forget(self, question: bytes) -> None:
         """Forget a question that is open no more."""
         self._waiting.pop(question, None)

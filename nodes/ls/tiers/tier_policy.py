@@ -18,7 +18,7 @@ left to wait for (`nodes/ls/negatives.py`), which asks for the next tier then.
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import repeat
 
 from core.bounds import Bounds
@@ -26,13 +26,14 @@ from core.effects import Effect
 from core.metrics import Metric, Value
 from nodes.ls.link import Link
 from nodes.ls.monitored import Monitored
+from nodes.ls.negatives import HeldNegatives
 from nodes.ls.observer import ALWAYS
 from nodes.ls.outcomes import QuestionState
 from nodes.ls.policy import Shares
 from nodes.ls.questions import Questions
 from nodes.ls.race_policy import RacePolicy
 from nodes.ls.replies import Denial
-from nodes.ls.server_set import ServerSet, union, without
+from nodes.ls.server_set import NO_SERVERS, ServerSet, union, without
 from nodes.ls.tiers.own_turn import OwnTurn
 from nodes.ls.tiers.tier_turn import TierEvent, TierState, TierTurn
 from nodes.ls.upstreams import Upstreams
@@ -58,8 +59,8 @@ class TierCounts:
 class TierPolicy(RacePolicy, Monitored):
     """A Policy that asks tier after tier. `tiers`: the servers of each, in their order.
 
-    `slow(questions, now)` is told of open questions whose tier has had its time: it asks for the
-    `next_tier` of those of which nobody has said anything.
+    `negatives` are told of open questions whose tier has had its time: they ask for the `next_tier`
+    of those of which nobody has said anything.
     """
 
     name = "tiers"
@@ -71,7 +72,7 @@ class TierPolicy(RacePolicy, Monitored):
         bounds: Bounds,
         tiers: Sequence[ServerSet],
         own_turn: OwnTurn,
-        slow: Callable[[list[bytes], float], list[Effect]],
+        negatives: HeldNegatives,
     ) -> None:
         super().__init__(upstreams.links, questions, bounds.waiting_bytes_high)
         self._upstreams = upstreams
@@ -79,7 +80,7 @@ class TierPolicy(RacePolicy, Monitored):
         self._tiers = [*tiers, own_turn.bit]
         self._after = [union(tiers[number + 1 :]) for number in range(len(self._tiers))]
         self._tier_s = bounds.tier_s
-        self._tell_slow = slow
+        self._negatives = negatives
         self._later = upstreams.barred.later
         self._turns: dict[bytes, TierTurn] = {}  # that of each open question
         self.kept = ALWAYS
@@ -202,16 +203,22 @@ class TierPolicy(RacePolicy, Monitored):
         return queued + questions, is_last
 
     def admits(self, link: Link, questions: Sequence[bytes]) -> list[bool] | None:
-        """See Policy. A server of a later tier can only answer what was asked before."""
+        """See Policy. A server of a later tier can only answer what was asked before; and what LS
+        knows goes over late replies of those that are not asked for it."""
         admitted = super().admits(link, questions)
-        if not link.bit & self._after[0]:
+        if not link.bit & self._after[0] and self._own_turn.is_empty:
             return admitted
-        turns, after = self._turns, self._after
-        early = [q in turns and after[max(0, turns[q].tier)] & link.bit > 0 for q in questions]
-        if not any(early):
+        late = [question in self._turns and self._is_late(link, question) for question in questions]
+        if not any(late):
             return admitted
-        both = zip(admitted or repeat(True), early, strict=False)
-        return [is_admitted and not is_early for is_admitted, is_early in both]
+        both = zip(admitted or repeat(True), late, strict=False)
+        return [is_admitted and not is_late for is_admitted, is_late in both]
+
+    def _is_late(self, link: Link, question: bytes) -> bool:
+        barred = self._after[max(0, self._turns[question].tier)]
+        if not self._own_turn.excluded(question):
+            barred |= self._upstreams.barred.withheld.get(question, NO_SERVERS)
+        return bool(barred & link.bit)
 
     # -- the ends of turns, and of questions -------------------------------------------------------
 
@@ -224,11 +231,15 @@ class TierPolicy(RacePolicy, Monitored):
         return ends[0][0] if ends else math.inf
 
     def woken(self, now: float) -> list[Effect]:
-        """Let the next tier have its turn, where the time of one is over."""
+        """Let the next tier have its turn, where the time of one is over; LS, where that of clients
+        is."""
         effects: list[Effect] = []
+        if not self._own_turn.is_empty and self._questions.due <= now:
+            last = self._own_turn.take_last(self._questions.due_questions(now))
+            effects += self._negatives.add(NO_SERVERS, (), last, now)
         while self.due <= now:
             _, turn = self._ends.popleft()
-            effects += self._tell_slow(turn.open_questions(self._turns), now)
+            effects += self._negatives.slow(turn.open_questions(self._turns), now)
         return effects
 
     def closed(

@@ -74,8 +74,8 @@ def add_route_arguments(parser: Parser) -> None:
         metavar="NAME[,NAME...]=[RESOLVER,...]",
         help="ask these resolvers, and no others, for these names and all below them (may be "
         "repeated; the longest name wins). A NAME may be a network, 10.0.0.0/8: the names of its "
-        "addresses; a RESOLVER is written as for --dns-upstream, or is the name of one that is "
-        "given there or in another route (a host without a dot is written with its port). Without "
+        "addresses; a RESOLVER is what --dns-upstream takes, or the name of one that is given "
+        "there or in another route (a host without a dot is written with its port). Without "
         "a RESOLVER nobody is asked, and what no table has does not exist; with the word default "
         "it is as if there were no route",
     )

@@ -58,7 +58,7 @@ def test_the_page_of_ls_has_tiers_and_routes(run: Programs, more: list[object]) 
         "TS1": (1, ""),
         "TS2": (1, ""),
         "DNS1": (2, "all other names"),
-        "DNS2": (1, "corp.example and 10.in-addr.arpa"),
+        "DNS2": (2, "corp.example and 10.in-addr.arpa"),
     }
     metrics = get(web, "/metrics")[1]
     for tier in "tier1", "tier2":

@@ -315,6 +315,7 @@ def cached(bench: Bench, loads: list[int]) -> None:
     }
 
     all_good = {"NOERROR": NAMES}
+    missed: dict[str, str] = {}
 
     def warm(name: str, port: int, servers: dict[int, int], queries: Path) -> None:
         once = ("-n", "1", "-l", "10", "-t", "5")  # 10 s at most; a slow machine loses nothing
@@ -325,7 +326,10 @@ def cached(bench: Bench, loads: list[int]) -> None:
             with standing_still(servers.values()):
                 said = dnsperf.dnsperf(port, queries, loads[0], *once)
             if (found := dnsperf.codes(said)) != all_good:
-                raise Wrong(f"{name}: of {NAMES} names its cache has {found}")
+                why = f"{name}: of {NAMES} names its cache has {found}"
+                if name == CACHED:
+                    raise Wrong(why)
+                missed[name] = why  # another's may lose some on a busy machine
 
     sums = before_knots(bench, "cached", balancers, loads, warm)
     bench.lines += [
@@ -344,6 +348,7 @@ def cached(bench: Bench, loads: list[int]) -> None:
     if UNBOUND in balancers:
         said.append(f"to unbound's {held(sums, loads, UNBOUND, TO_UNBOUND_MAX)}")
     bench.lines += ["", f"CPU of ours with the cache, {'; '.join(said)}."]
+    bench.lines += [f"Not all were hits: {why}." for why in missed.values()]
 
 
 def held(sums: Summaries, loads: list[int], other: str, most: dict[int, float]) -> str:

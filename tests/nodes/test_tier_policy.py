@@ -744,7 +744,7 @@ def test_a_late_negative_is_not_heard_while_what_is_kept_waits() -> None:
 
 
 def test_late_data_beside_a_failure_that_is_kept_is_told() -> None:
-    """It is the turn of the resolver's tier, though LS does not ask it again."""
+    """The tier of the resolver has its turn; LS only does not ask it again."""
     tiered = Tiered(1, tables=2, tiers={"TS2": 2, "DNS1": 2}, own_words=KEEPS)
     tiered.ask(X)
     tiered.table_says(NOT_FOUND, table="TS1")

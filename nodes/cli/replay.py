@@ -31,7 +31,7 @@ from nodes.cli.arguments import (
     show,
 )
 from nodes.cli.bound_arguments import add_timeout, read_bounds
-from nodes.cli.route_arguments import read_asking_options, tier_words
+from nodes.cli.route_arguments import add_tier, read_asking_options
 from nodes.ls.load_balancer import LoadBalancer
 from nodes.ls.race_record import RecordError
 from nodes.ls.server_names import table_name
@@ -91,13 +91,9 @@ def replay_parser() -> Parser:
         metavar=SHARE,
         help=f"for hedge: extra questions, as a share of all (default {EXTRA_LOAD:g})",
     )
-    parser.add_argument(
-        "--tier",
-        action="append",
-        default=[],
-        type=tier_words,
-        metavar="N=NAME[,NAME...]",
-        help="also replay under tiers, these table servers in tier N, which is 2 or more (may be "
+    add_tier(
+        parser,
+        "also replay under tiers, these table servers in tier N, which is 2 or more (may be "
         "repeated; all others are in tier 1): see ls --tier",
     )
     parser.add_argument(

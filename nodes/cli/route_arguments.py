@@ -79,16 +79,24 @@ def add_route_arguments(parser: Parser) -> None:
         "a RESOLVER nobody is asked, and what no table has does not exist; with the word default "
         "it is as if there were no route",
     )
+    add_tier(
+        parser,
+        "ask these servers, TS1 or DNS2 for example, only when those of the tiers before have "
+        "failed, do not have the name, or have said nothing for 0.5 s (may be repeated; N is 2 or "
+        "more, and all other servers are in tier 1). Put tables, with --answer-unknown, before "
+        "resolvers: what a table has, or blocks, is then asked of nobody else",
+    )
+
+
+def add_tier(parser: Parser, about: str) -> None:
+    """Add the argument that puts servers into a tier, with this help."""
     parser.add_argument(
         "--tier",
         action="append",
         default=[],
         type=tier_words,
         metavar="N=NAME[,NAME...]",
-        help="ask these servers, TS1 or DNS2 for example, only when those of the tiers before have "
-        "failed, do not have the name, or have said nothing for 0.5 s (may be repeated; N is 2 or "
-        "more, and all other servers are in tier 1). Put tables, with --answer-unknown, before "
-        "resolvers: what a table has, or blocks, is then asked of nobody else",
+        help=about,
     )
 
 

@@ -31,7 +31,7 @@ from nodes.ls.observer import Observer
 from nodes.ls.outcomes import QuestionEvent, QuestionState
 from nodes.ls.replies import Denial
 from nodes.ls.server_set import NO_SERVERS, ServerSet, union
-from nodes.ls.tiers.own_turn import OwnTurn
+from nodes.ls.tiers.own_turn import OF_NAMES, OwnTurn
 from nodes.ls.upstreams import Upstreams
 
 KEPT_HERE = Metric("kept_here", "Questions that some resolver was not asked, for their names' sake")
@@ -127,7 +127,7 @@ class OwnWords(Observer, Monitored):
         if self._turn is None:
             return words
         taken = self._turn.take([question for question, _, _ in words])
-        return taken + [word for word in words if word[1] not in SAID.values()]
+        return taken + [word for word in words if word[1] not in OF_NAMES]
 
     def _word_on_special(self, question: bytes, special: Special) -> list[Denial]:
         is_networks = special.scope is Scope.NETWORK

@@ -13,14 +13,12 @@ else is asked (`barred.py`).
 
 from collections.abc import Mapping
 
-from core.protocol.names import nearest
+from nodes.ls.by_name import ByName
 from nodes.ls.server_set import ServerSet, without
 
-_QUESTIONS_MAX = 16_384  # questions of which it is remembered where they belong
 
-
-class Routes(dict[bytes, ServerSet]):
-    """The resolvers that each question does not belong to, of questions that were asked lately.
+class Routes(ByName[ServerSet]):
+    """The resolvers that each question does not belong to.
 
     `by_name`: the resolvers that a name belongs to; None: those of all names without a route.
     `default`: these. `resolvers`: all.
@@ -29,16 +27,9 @@ class Routes(dict[bytes, ServerSet]):
     def __init__(
         self, by_name: Mapping[bytes, ServerSet | None], default: ServerSet, resolvers: ServerSet
     ) -> None:
-        super().__init__()
-        self._default = without(resolvers, default)
-        self._by_name = {
-            name: self._default if servers is None else without(resolvers, servers)
+        others = without(resolvers, default)
+        barred = {
+            name: others if servers is None else without(resolvers, servers)
             for name, servers in by_name.items()
         }
-
-    def __missing__(self, question: bytes) -> ServerSet:
-        if len(self) == _QUESTIONS_MAX:
-            self.clear()
-        name = nearest(question, self._by_name)
-        found = self[question] = self._default if name is None else self._by_name[name]
-        return found
+        super().__init__(barred, others)

@@ -1252,10 +1252,9 @@ def test_old_data_beside_a_table_that_has_no_such_name(word: str, are_silent: bo
     told_old(kept, 1.8 if are_silent else 0.0 if word else 0.03)
 
 
-@pytest.mark.parametrize("late", [NEW, "NXDOMAIN", "NOERROR", "REFUSED"])
-@pytest.mark.parametrize("is_known", [False, True])
-def test_late_replies_do_not_beat_a_validators_word(late: str, is_known: bool) -> None:
-    """[P89], where it is asked for again, and LS waits for a table. Data that is kept stays."""
+def after_a_validators_word(*, is_known: bool) -> tuple[Kept, list[tuple[str, bytes]]]:
+    """Build LS that was told that a name is bogus, beside a table, and is asked for it again. Also
+    return what DNS2 was asked first. `is_known`: data of it was told before."""
     kept = Kept(3, tables=1)
     kept.ask(X)
     asked = kept.asked(D2)
@@ -1265,6 +1264,14 @@ def test_late_replies_do_not_beat_a_validators_word(late: str, is_known: bool) -
     kept.hear(D1, "BOGUS")
     assert kept.answers() == [OLD] * is_known + ["SERVFAIL"]
     kept.ask(X)
+    return kept, asked
+
+
+@pytest.mark.parametrize("late", [NEW, "NXDOMAIN", "NOERROR", "REFUSED"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_late_replies_do_not_beat_a_validators_word(late: str, is_known: bool) -> None:
+    """[P89], where it is asked for again, and LS waits for a table. Data that is kept stays."""
+    kept, asked = after_a_validators_word(is_known=is_known)
     for conn, query in asked:
         kept.say(conn, says(query, late))
     kept.wait(B.no_data_s)
@@ -1300,15 +1307,7 @@ def test_a_tables_word_counts_after_a_validators() -> None:
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_second_validators_word_ends_a_question_at_once(is_known: bool) -> None:
     """[P89]: whatever is held of it, which may be what is kept."""
-    kept = Kept(3, tables=1)
-    kept.ask(X)
-    asked = kept.asked(D2)
-    if is_known:
-        kept.hear("DNS3", OLD)
-        kept.ask(X)
-    kept.hear(D1, "BOGUS")
-    kept.told()
-    kept.ask(X)
+    kept, asked = after_a_validators_word(is_known=is_known)
     for conn, query in asked:
         kept.say(conn, says(query, "BOGUS"))
     assert kept.answers() == ["SERVFAIL"]

@@ -467,11 +467,9 @@ def test_a_late_answer_beside_another_is_late() -> None:
     assert tiered.metric("late") == 1 and tiered.law_holds()
 
 
-def test_late_data_beats_a_failure_that_is_kept() -> None:
-    """As without tiers: resolvers are not asked beside it, and may have been before."""
-    own_words = OwnWordsSetup(1 << 20)
-    tiered = Tiered(tables=2, tiers={"TS2": 2}, own_words=own_words)
-    tiered.ask(X)
+def say_late_data(tiered: Tiered) -> None:
+    """Let DNS1 fail, and the time be up. When it is asked again, let DNS2 say data to the first
+    asking."""
     first = tiered.asked(D2)
     tiered.answer(D1, "SERVFAIL")
     tiered.wait(4.5)
@@ -479,6 +477,14 @@ def test_late_data_beats_a_failure_that_is_kept() -> None:
     tiered.ask(X)
     conn, query = first[0]
     tiered.say(conn, said(query, "10.0.0.1"))
+
+
+def test_late_data_beats_a_failure_that_is_kept() -> None:
+    """As without tiers: resolvers are not asked beside it, and may have been before."""
+    own_words = OwnWordsSetup(1 << 20)
+    tiered = Tiered(tables=2, tiers={"TS2": 2}, own_words=own_words)
+    tiered.ask(X)
+    say_late_data(tiered)
     assert tiered.codes() == [0] and tiered.law_holds()
 
 
@@ -487,13 +493,7 @@ def test_late_data_of_a_later_tier_beats_no_table() -> None:
     tiered = Tiered(own_words=OwnWordsSetup(1 << 20))
     tiered.ask(X)
     tiered.table_says(NOT_FOUND)
-    first = tiered.asked(D2)
-    tiered.answer(D1, "SERVFAIL")
-    tiered.wait(4.5)
-    assert tiered.codes() == [CODES["SERVFAIL"]]
-    tiered.ask(X)
-    conn, query = first[0]
-    tiered.say(conn, said(query, "10.0.0.1"))
+    say_late_data(tiered)
     assert tiered.codes() == []
     tiered.table_says("0.0.0.0 A IN")
     assert tiered.codes() == [0] and tiered.metric("tier1.won") == 1 and tiered.law_holds()

@@ -13,7 +13,7 @@ from nodes.ls.cache.cache import SAID
 from nodes.ls.replies import Denial
 from nodes.ls.server_set import NO_SERVERS, ServerSet
 
-_OF_NAMES = frozenset(SAID.values())  # events of words that say something about a name
+OF_NAMES = frozenset(SAID.values())  # events of words that say something about a name
 
 
 class OwnTurn:
@@ -27,7 +27,7 @@ class OwnTurn:
 
     def add(self, words: Iterable[Denial]) -> None:
         """Let those of these words wait that are to."""
-        self._waiting |= {word[0]: word for word in words if word[1] in _OF_NAMES}
+        self._waiting |= {word[0]: word for word in words if word[1] in OF_NAMES}
 
     def excluded(self, question: bytes) -> ServerSet:
         """Return the set of LS itself, if it has nothing to say of this."""

@@ -78,7 +78,7 @@ class TierPolicy(RacePolicy, Monitored):
         self._upstreams = upstreams
         self._own_turn = own_turn
         self._tiers = [*tiers, own_turn.bit]
-        self._after = [union(tiers[number + 1 :]) for number in range(len(self._tiers))]
+        self._after = [union(self._tiers[number + 1 :]) for number in range(len(self._tiers))]
         self._tier_s = bounds.tier_s
         self._negatives = negatives
         self._later = upstreams.barred.later
@@ -159,7 +159,7 @@ class TierPolicy(RacePolicy, Monitored):
                 if without(self._tiers[asked], unable):
                     self._counts[asked].count(asked=len(questions))
         self._turns.update(dict.fromkeys(questions, turn))
-        later = union(self._tiers[turn.tier + 1 :])
+        later = self._after[turn.tier] if turn.tier >= 0 else NO_SERVERS
         if without(later, unable):
             self._later.update(dict.fromkeys(questions, later))
             self._ends.append((turn.over_at, turn))

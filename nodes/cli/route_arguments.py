@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from core.protocol.names import is_name
 from nodes.cli.arguments import Parser
-from nodes.cli.server_words import ResolverOption, check_names, resolver_words
+from nodes.cli.server_words import ResolverOption, check_names, is_url, names_file, resolver_words
 from nodes.ls.server_names import LEGAL_NAME
 
 _DEFAULT = "default"
@@ -58,10 +58,18 @@ class AskingOptions:
         return bool(self.resolvers) or any(route.resolvers for route in self.routes)
 
     @property
+    def asks_by_tls(self) -> bool:
+        """Whether a resolver is asked by TLS."""
+        return any(one.identity for one in self.resolvers) or any(map(is_url, self._words))
+
+    @property
     def names_files(self) -> bool:
         """Whether resolvers are named by a file."""
-        words = [word for route in self.routes for word in route.resolvers or ()]
-        return any(one.file for one in self.resolvers) or any("/" in word for word in words)
+        return any(one.file for one in self.resolvers) or any(map(names_file, self._words))
+
+    @property
+    def _words(self) -> list[str]:
+        return [word for route in self.routes for word in route.resolvers or ()]
 
 
 def add_route_arguments(parser: Parser) -> None:

@@ -15,7 +15,7 @@ from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.resolver_file import DNS_PORT
 from nodes.cli.route_arguments import AskingOptions
 from nodes.cli.server_addresses import place
-from nodes.cli.server_words import ResolverOption, check_names, resolver_words
+from nodes.cli.server_words import ResolverOption, check_alike, check_names, resolver_words
 from nodes.ls.server_names import resolver_name
 
 _OF_A_PLACE = re.compile(r"[.:\[\]/=]")  # of an address, a host with its port, or a file
@@ -42,7 +42,8 @@ def all_resolvers(asking: AskingOptions) -> list[ResolverOption]:
             at = known.setdefault(place(one), len(resolvers))
             if at == len(resolvers):
                 resolvers.append(one)
-            elif one.name:
+            check_alike(resolvers[at], one)
+            if one.name:
                 resolvers[at] = _called(resolvers[at], one.name, word)
     if trouble := check_names(resolvers):
         raise Failure(trouble, USAGE)

@@ -8,7 +8,7 @@ Not here: how servers are written (`server_words.py`), and looking hosts up (`ho
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from core.addresses import Address, address_text, comes_to
 from core.io.log import Log
@@ -16,7 +16,7 @@ from core.io.system import System
 from core.operator import Level
 from nodes.cli.arguments import USAGE, Failure
 from nodes.cli.resolver_file import DNS_PORT, SYSTEM_FILE, system_nameservers
-from nodes.cli.server_words import ResolverOption
+from nodes.cli.server_words import ResolverOption, check_alike
 from nodes.ls.setup import ServerSetup
 
 # Where systemd-resolved takes queries (man 8 systemd-resolved), and where its file of others is.
@@ -45,11 +45,12 @@ def choose_resolvers(
     """Return those of these resolvers that are asked by an LS that takes DNS at these addresses;
     log which of a file are left out. Raises Failure where one is given twice, or a file has none
     that can be asked."""
-    given = [place(one) for one in resolvers if not one.file]
-    if len(set(given)) < len(given):
-        raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
+    known: dict[tuple[str, int], ResolverOption] = {}
+    for one in [one for one in resolvers if not one.file]:
+        if (other := known.setdefault(place(one), one)) is not one:
+            check_alike(other, one)
+            raise Failure("the same --dns-upstream is given twice; one is enough", USAGE)
     chosen: list[ResolverOption] = []
-    known = set(given)
     for one in resolvers:
         if not one.file:
             chosen.append(one)
@@ -59,13 +60,13 @@ def choose_resolvers(
             log.report(text, Level.INFO, "resolver_left_out", about)
         else:
             chosen.append(one)
-            known.add(place(one))
+            known[place(one)] = one
     _check_files(resolvers, chosen)
     return chosen
 
 
 def _why_left_out(
-    system: System, one: ResolverOption, dns: Sequence[Address], known: set[tuple[str, int]]
+    system: System, one: ResolverOption, dns: Sequence[Address], known: Collection[tuple[str, int]]
 ) -> str:
     """Return why this one of a file is not asked; empty if it is."""
     if place(one) in known:

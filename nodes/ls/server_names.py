@@ -13,7 +13,8 @@ import re
 LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _TABLE = re.compile(r"TS[1-9][0-9]{0,5}")
 _TAKEN = re.compile(
-    r"(?:TS|DNS|W|tier|client-|dns-client-|watcher-|worker-)[0-9]+|lines|dns|parent", re.IGNORECASE
+    r"(?:TS|DNS|W|tier|client-|dns-client-|tls-client-|watcher-|worker-)[0-9]+|lines|dns|parent",
+    re.IGNORECASE,
 )
 
 

@@ -13,6 +13,7 @@ from core.addresses import Address, address_text
 from core.bounds import Bounds
 from core.environment import Environment
 from core.io.descriptors import LOOKUP_STARTS
+from core.tls import ServerIdentity
 from nodes.ls.link import Link
 from nodes.ls.resolvers.line_equivalents import LineEquivalents, TableLinkBesideResolvers
 from nodes.ls.server_set import ServerSet, server_at, union
@@ -25,20 +26,31 @@ _STREAMS = 2  # to a resolver: the one in use, and one that has not ended yet
 @dataclass(frozen=True, slots=True)
 class ServerSetup:
     """A server to ask, by the name that logs and metrics have for it. `addresses`: none while they
-    are not known. `host`: what they are looked up from; without it they stay as they are."""
+    are not known. `host`: what they are looked up from; without it they stay as they are.
+    `identity`: whom they have to lead to, by TLS; None: it is asked in the clear."""
 
     name: str
     addresses: tuple[Address, ...]
     host: Host | None = None
+    identity: ServerIdentity | None = None
 
     @property
     def where(self) -> str:
         """Return where it is, for people."""
-        return "" if self.host is None else address_text(self.host)
+        return "" if self.host is None else where_text(self.host, self.identity)
 
     def link(self, env: Environment, number: int) -> Link:
         """Return a link to it, which has this number among all servers."""
         return Link(self.name, self.addresses, env, server_at(number), self.where)
+
+
+def where_text(host: Host, identity: ServerIdentity | None) -> str:
+    """Return where a server is, as people write it: tls://9.9.9.9:853#dns.quad9.net where it has to
+    prove who it is, and the name is that of its certificate, unless that is for its address."""
+    if identity is None:
+        return address_text(host)
+    is_for_address = identity.name == host[0].partition("%")[0]
+    return f"tls://{address_text(host)}{'' if is_for_address else f'#{identity.name}'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ LS = [
     Key("servers", 'servers = ["a.example", 5301, "b.example", "5302"]', [
         "a.example", "5301", "b.example", "5302",
     ]),
-    flag("dns-upstream", '["192.0.2.1", "[::1]:5353"]', "192.0.2.1", "[::1]:5353"),
+    flag("dns-upstream", '["192.0.2.1", "[::1]:5353", "tls://9.9.9.9#dns.quad9.net"]',
+         "192.0.2.1", "[::1]:5353", "tls://9.9.9.9#dns.quad9.net"),
     flag("grace", "1", "1"),
     flag("timeout", "2", "2"),
     flag("trust-data", "true"),

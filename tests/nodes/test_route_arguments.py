@@ -44,6 +44,8 @@ BOTH = ("DNS3", "DNS4")
 @pytest.mark.parametrize(
     ("text", "routes", "routed"),
     [
+        ("a=vpn=tls://10.0.0.1#ns.example", {b"a": ("vpn",)}, ("vpn",)),
+        ("a=tls://[::1]:5,10.0.0.1", {b"a": BOTH}, BOTH),
         ("corp.example=10.0.0.1", {b"corp.example": ("DNS3",)}, ("DNS3",)),
         ("Corp.EXAMPLE.=10.0.0.1", {b"corp.example": ("DNS3",)}, ("DNS3",)),
         ("a,b=10.0.0.1,[::1]:54", dict.fromkeys([b"a", b"b"], BOTH), BOTH),
@@ -95,6 +97,21 @@ def test_a_route_names_a_resolver_of_all_names() -> None:
 def test_a_host_without_a_dot_is_written_with_its_port() -> None:
     assert found(*UPSTREAMS, "--route", "a=router:53").routed == ("DNS3",)
     assert found(*UPSTREAMS, "--route", "a=x=router").routed == ("x",)
+
+
+def test_a_resolver_by_tls_is_no_file_that_is_read_again() -> None:
+    tls = "tls://10.0.0.1#ns.example"
+    for words in (["--dns-upstream", tls], [*UPSTREAMS, "--route", f"a={tls}"]):
+        assert options(*words).asking.asks_by_tls and options(*words).workers is None
+    assert not options(*UPSTREAMS, "--route", "a=10.0.0.1").asking.asks_by_tls
+
+
+def test_routes_share_a_resolver_that_is_asked_by_tls() -> None:
+    """However its address is written, if it has to be the same one."""
+    words = ["--dns-upstream", "tls://2001:db8::1#ns.example", "--route"]
+    asking = options(*words, "a=x=tls://[2001:DB8::0:1]:853#NS.example.").asking
+    assert [one.where for one in all_resolvers(asking)] == ["tls://[2001:db8::1]:853#ns.example"]
+    assert found(*words, "a=x=tls://[2001:db8::1]:853#ns.example").routes == {b"a": ("x",)}
 
 
 def test_routes_share_a_resolver() -> None:
@@ -177,7 +194,16 @@ def test_a_name_goes_over_a_network_that_has_it() -> None:
         (["--route", "10.0.0.1="], "10.0.0.1 is an address; write its network, 10.0.0.1/32"),
         (["--route", "10.0.0.1/8="], "10.0.0.1/8 has host bits set"),
         (["--route", "a=10.0.0.256"], "'10.0.0.256' is neither an address nor a host name"),
-        (["--route", "a=https://x"], "is a URL"),
+        (["--route", "a=https://x"], "'https://x' is DNS over HTTPS, which LS does not speak"),
+        (["--route", "a=tls://x"], "write the address of x in its place and #x behind it"),
+        (
+            ["--route", "a=tls://192.0.2.2:5353"],
+            "192.0.2.2:5353 and tls://192.0.2.2:5353 are one resolver, and say differently how",
+        ),
+        (
+            ["--route", "a=tls://10.0.0.1#x", "--route", "b=tls://10.0.0.1#y"],
+            "tls://10.0.0.1:853#x and tls://10.0.0.1:853#y are one resolver, and say differently",
+        ),
         (["--route", "a=DNS9"], "no resolver is called 'DNS9'; there are DNS1, office"),
         (["--route", "a=TS1"], "no resolver is called 'TS1'; there are DNS1, office"),
         (

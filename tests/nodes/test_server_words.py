@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.tls import ServerIdentity
 from nodes.cli.server_words import (
     ResolverOption,
     check_names,
@@ -106,7 +107,7 @@ def test_a_resolver_that_can_be_asked_is_taken(text: str, found: tuple[str, int]
         ("1.2.3", "is neither an address nor a host name"),
         ("a..b", "is neither an address nor a host name"),
         ("", "is neither an address nor a host name"),
-        ("tls://9.9.9.9", "is a URL; resolvers are asked by plain DNS"),
+        ("9.9.9.9#dns.quad9.net", "write it like"),
         ("192.0.2.1:0", "is not a port"),
         ("[fe80::1%eth0]:0", "is not a port"),
     ],
@@ -117,8 +118,85 @@ def test_a_resolver_that_never_works_is_refused(text: str, instead: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "host", "port", "identity", "where"),
+    [
+        ("tls://192.0.2.1", "192.0.2.1", 853, "192.0.2.1", "tls://192.0.2.1:853"),
+        ("TLS://192.0.2.1:5", "192.0.2.1", 5, "192.0.2.1", "tls://192.0.2.1:5"),
+        ("tls://9.9.9.9#a.example", "9.9.9.9", 853, "a.example", "tls://9.9.9.9:853#a.example"),
+        ("tls://9.9.9.9:5#A.Example.", "9.9.9.9", 5, "a.example", "tls://9.9.9.9:5#a.example"),
+        ("tls://2001:DB8:0::1", "2001:db8::1", 853, "2001:db8::1", "tls://[2001:db8::1]:853"),
+        ("tls://[2001:db8::1]", "2001:db8::1", 853, "2001:db8::1", "tls://[2001:db8::1]:853"),
+        ("tls://[::1]:5#localhost", "::1", 5, "localhost", "tls://[::1]:5#localhost"),
+        ("tls://fe80::1%eth0", "fe80::1%eth0", 853, "fe80::1", "tls://[fe80::1%eth0]:853"),
+        (
+            "tls://192.0.2.1#bücher.example", "192.0.2.1", 853, "xn--bcher-kva.example",
+            "tls://192.0.2.1:853#xn--bcher-kva.example",
+        ),
+    ],
+)  # fmt: skip
+def test_a_resolver_by_tls_has_to_be_who_its_url_says(
+    text: str, host: str, port: int, identity: str, where: str
+) -> None:
+    """A certificate is for a name, in the letters of DNS, or for an address without its scope."""
+    found = ResolverOption(host, port, identity=ServerIdentity(identity))
+    assert resolver_words(text) == (found,) and found.where == where
+    assert resolver_words(where) == (found,), "what is shown can be typed"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tls://dns.example", "write the address of dns.example in its place and #dns.example beh"),
+        ("tls://dns.example:853#dns.example", "write the address of dns.example in its place"),
+        ("tls://", "has no address behind tls://; write it like tls://9.9.9.9#dns.quad9.net"),
+        ("tls://#dns.example", "has no address behind tls://; write it like tls://9.9.9.9#dns"),
+        ("tls://192.0.2.256", "has no address behind tls://"),
+        ("tls://192.0.2.1/", "has no address behind tls://"),
+        ("tls://[::1", "has no address behind tls://"),
+        ("tls://192.0.2.1#", "'tls://192.0.2.1#' has no host name behind its #; write the one"),
+        ("tls://192.0.2.1#192.0.2.1", "'192.0.2.1' is no host name; write the one that the cert"),
+        ("tls://192.0.2.1#a b", "'a b' is no host name"),
+        ("tls://192.0.2.1#a..b", "'a..b' is no host name"),
+        ("tls://192.0.2.1#a#b", "'a#b' is no host name"),
+        ("tls://192.0.2.1#a.example:853", "'a.example:853' is no host name"),
+        (f"tls://192.0.2.1#{'a' * 64}", "aa' is no host name"),
+        ("tls://192.0.2.1:0", "'0' is not a port"),
+        ("tls://192.0.2.1:x#a.example", "'x' is not a port"),
+        ("tls://224.0.0.1#a.example", "'224.0.0.1' is the address of many machines"),
+        ("tls://0.0.0.0", "'0.0.0.0' stands for every address of this machine; write 127.0.0.1"),
+        ("tls://fe80::1", "'fe80::1' needs the interface that it is at; write it like fe80::1%"),
+        ("https://dns.example/dns-query", "is DNS over HTTPS, which LS does not speak; write tls://"),
+        ("https://dns.example/?a=b", "'https://dns.example/\\?a=b' is DNS over HTTPS"),
+        ("H3://dns.example", "is DNS over HTTPS, which LS does not speak"),
+        ("quic://192.0.2.1", "is DNS over QUIC, which LS does not speak"),
+        ("sdns://AgcAAAA=", "is a stamp of dnscrypt-proxy, which LS does not speak"),
+        ("udp://192.0.2.1", "is a URL that LS does not know; write tls://9.9.9.9#dns.quad9.net"),
+        ("://192.0.2.1", "is a URL that LS does not know"),
+    ],
+)  # fmt: skip
+def test_a_url_of_no_resolver_says_what_to_write(text: str, said: str) -> None:
+    for words in text, f"mine={text}":
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            resolver_words(words)
+
+
+@pytest.mark.parametrize("length", [253, 254])
+def test_a_certificate_is_for_no_name_longer_than_dns_has(length: int) -> None:
+    name = ("a" * 49 + ".") * 5 + "b" * (length - 250)
+    if length == 253:
+        assert resolver_words(f"tls://::1#{name}.")[0].identity == ServerIdentity(name)
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match="bbb' is no host name"):
+        resolver_words(f"tls://::1#{name}")
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
+        (
+            "quad9=tls://9.9.9.9#dns.quad9.net",
+            ResolverOption("9.9.9.9", 853, "quad9", identity=ServerIdentity("dns.quad9.net")),
+        ),
         ("quad9=9.9.9.9", ResolverOption("9.9.9.9", 53, "quad9")),
         ("A-_9=[::1]:5354", ResolverOption("::1", 5354, "A-_9")),
         (f"{'x' * 32}=dns.example:5", ResolverOption("dns.example", 5, "x" * 32)),
@@ -143,6 +221,7 @@ def test_a_resolver_may_be_given_a_name(text: str, found: ResolverOption) -> Non
         ("W1", "may have in logs and metrics; take another"),
         ("Tier2", "may have in logs and metrics; take another"),
         ("lines", "may have in logs and metrics; take another"),
+        ("tls-client-7", "may have in logs and metrics; take another"),
         ("client-7", "may have in logs and metrics; take another"),
     ],
 )

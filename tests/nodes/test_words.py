@@ -152,9 +152,23 @@ PORT and --dns are both 5100; try --dns 5101 (see python3 -m nodes ls --help)
 $ ls 5100 localhost 5301 --dns-upstream 9.9.9.9#53
 argument --dns-upstream/--upstream: '9.9.9.9#53' is neither an address nor a host name; write it
 like 127.0.0.1:5354, [::1]:5354 or dns.example:53 (see python3 -m nodes ls --help)
-$ ls 5100 --upstream tls://9.9.9.9
-argument --dns-upstream/--upstream: 'tls://9.9.9.9' is a URL; resolvers are asked by plain DNS:
-write it like 127.0.0.1:5354, [::1]:5354 or dns.example:53 (see python3 -m nodes ls --help)
+$ ls 5100 --upstream tls://dns.quad9.net
+argument --dns-upstream/--upstream: 'tls://dns.quad9.net' has no address, and to look one up would
+trust whoever says it; write the address of dns.quad9.net in its place and #dns.quad9.net behind it,
+like tls://9.9.9.9#dns.quad9.net (see python3 -m nodes ls --help)
+$ ls 5100 --upstream https://dns.quad9.net/dns-query
+argument --dns-upstream/--upstream: 'https://dns.quad9.net/dns-query' is DNS over HTTPS, which LS
+does not speak; write tls://9.9.9.9#dns.quad9.net for DNS over TLS, or 9.9.9.9 for plain DNS
+(see python3 -m nodes ls --help)
+$ ls 5100 --upstream tls://9.9.9.9#
+argument --dns-upstream/--upstream: 'tls://9.9.9.9#' has no host name behind its #; write the one
+that the certificate is for, like tls://9.9.9.9#dns.quad9.net, or leave out the # where it is for
+the address (see python3 -m nodes ls --help)
+$ ls 5100 --upstream tls://9.9.9.9 --upstream quad9=TLS://9.9.9.9:853
+the same --dns-upstream is given twice; one is enough
+$ ls 5100 --upstream tls://9.9.9.9 --upstream 9.9.9.9:853
+tls://9.9.9.9:853 and 9.9.9.9:853 are one resolver, and say differently how it is asked; write both
+alike
 $ ls 5100 --upstream TS1=9.9.9.9
 argument --dns-upstream/--upstream: 'TS1' is a name that something else may have in logs and
 metrics; take another (see python3 -m nodes ls --help)

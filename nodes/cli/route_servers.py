@@ -42,9 +42,9 @@ def all_resolvers(asking: AskingOptions) -> list[ResolverOption]:
             at = known.setdefault(place(one), len(resolvers))
             if at == len(resolvers):
                 resolvers.append(one)
-            check_alike(resolvers[at], one)
-            if one.name:
+            elif one.name:
                 resolvers[at] = _called(resolvers[at], one.name, word)
+            check_alike(resolvers[at], one)
     if trouble := check_names(resolvers):
         raise Failure(trouble, USAGE)
     return resolvers
